@@ -1,0 +1,205 @@
+"""gRPC servers as all our services run them: health, reflection, and errors turned into status.
+
+Handlers raise `SpendgateError`; the interceptors here answer with its status. Anything else that escapes a handler is
+our fault: it is logged with its trace and answered as INTERNAL without a detail.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from services.chassis.status import DETAILS_KEY, status_of
+from services.kernel.errors import SpendgateError
+
+_log = logging.getLogger("spendgate.grpc")
+
+# Requests are configurations at most; answers are pages.
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+_OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.so_reuseport", 0),
+    # Envoy and our own clients ping idle connections.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """One service of a server."""
+
+    name: str
+    """Full name, e.g. "spendgate.quota.v1.QuotaService"."""
+    register: Callable[[Any], None]
+    """Adds the servicer to the server it is given."""
+
+
+def build_server(
+    address: str,
+    registrations: Sequence[Registration],
+    *,
+    workers: int,
+    reflect: bool = True,
+    interceptors: Sequence[grpc.ServerInterceptor] = (),
+) -> grpc.Server:
+    """A threaded server bound to `address`, not yet started.
+
+    Raises:
+        RuntimeError: the address cannot be bound.
+    """
+    server = grpc.server(
+        ThreadPoolExecutor(max_workers=workers, thread_name_prefix="grpc"),
+        interceptors=[*interceptors, ErrorsToStatus()],
+        options=_OPTIONS,
+    )
+    health_servicer = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    _register(server, registrations, reflect=reflect)
+    for name in ("", *(registration.name for registration in registrations)):
+        health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    _bind(server, address)
+    return server
+
+
+async def build_aio_server(
+    address: str, registrations: Sequence[Registration], *, reflect: bool = True
+) -> grpc.aio.Server:
+    """A server on the running event loop bound to `address`, not yet started.
+
+    Raises:
+        RuntimeError: the address cannot be bound.
+    """
+    server = grpc.aio.server(interceptors=[AsyncErrorsToStatus()], options=_OPTIONS)
+    health_servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    _register(server, registrations, reflect=reflect)
+    for name in ("", *(registration.name for registration in registrations)):
+        await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    _bind(server, address)
+    return server
+
+
+CHANNEL_OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # A peer that restarts is back within a second: do not wait for gRPC's default of minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    # Sockets are local; a proxy from the environment must never see them.
+    ("grpc.enable_http_proxy", 0),
+]
+
+
+def open_channel(address: str) -> grpc.Channel:
+    """A channel to one of our own services."""
+    return grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+
+
+def open_aio_channel(address: str) -> grpc.aio.Channel:
+    """A channel to one of our own services, for the running event loop."""
+    return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+
+
+def _register(server: Any, registrations: Sequence[Registration], *, reflect: bool) -> None:
+    for registration in registrations:
+        registration.register(server)
+    if reflect:
+        names = [registration.name for registration in registrations]
+        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+
+
+def _bind(server: Any, address: str) -> None:
+    if not server.add_insecure_port(address):
+        raise RuntimeError(f"cannot listen on {address}")
+
+
+class ErrorsToStatus(grpc.ServerInterceptor):
+    """Turns errors of threaded handlers into status."""
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler[Any, Any] | None],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Wraps the handler."""
+        handler = continuation(handler_call_details)
+        if handler is None:
+            return None
+        if handler.unary_unary:
+            inner = handler.unary_unary
+
+            def unary(request: Any, context: grpc.ServicerContext) -> Any:
+                try:
+                    return inner(request, context)
+                except SpendgateError as error:
+                    _abort(context, error)
+
+            return grpc.unary_unary_rpc_method_handler(unary, handler.request_deserializer, handler.response_serializer)
+        if handler.unary_stream:
+            stream = handler.unary_stream
+
+            def streaming(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+                try:
+                    yield from stream(request, context)
+                except SpendgateError as error:
+                    _abort(context, error)
+
+            return grpc.unary_stream_rpc_method_handler(
+                streaming, handler.request_deserializer, handler.response_serializer
+            )
+        return handler
+
+
+class AsyncErrorsToStatus(grpc.aio.ServerInterceptor):
+    """Turns errors of asynchronous handlers into status."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Wraps the handler."""
+        handler = await continuation(handler_call_details)
+        if handler is None or not handler.unary_unary:
+            return handler
+        inner: Callable[[Any, Any], Any] = handler.unary_unary
+
+        async def unary(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            try:
+                return await inner(request, context)
+            except SpendgateError as error:
+                code, status = status_of(error)
+                context.set_trailing_metadata(((DETAILS_KEY, status.SerializeToString()),))
+                await context.abort(code, str(error))
+
+        return grpc.unary_unary_rpc_method_handler(unary, handler.request_deserializer, handler.response_serializer)
+
+
+def _abort(context: grpc.ServicerContext, error: SpendgateError) -> None:
+    code, status = status_of(error)
+    context.set_trailing_metadata(((DETAILS_KEY, status.SerializeToString()),))
+    context.abort(code, str(error))
+
+
+__all__ = [
+    "CHANNEL_OPTIONS",
+    "AsyncErrorsToStatus",
+    "ErrorsToStatus",
+    "Registration",
+    "build_aio_server",
+    "build_server",
+    "open_aio_channel",
+    "open_channel",
+]

@@ -1,0 +1,89 @@
+"""Reads settings from the environment: once, in `main`, with errors that name the variable.
+
+Nothing below `main` looks at the environment, so what a process was started with is what it runs with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+
+class SettingsError(Exception):
+    """A variable is missing or cannot be read. The text names it and says what to write."""
+
+
+class Environ:
+    """Typed access to environment variables, given as a mapping. An empty value counts as absent."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = variables
+
+    def optional(self, name: str) -> str | None:
+        """The value, or None when it is absent."""
+        return self._variables.get(name, "").strip() or None
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """The value.
+
+        Raises:
+            SettingsError: it is absent and there is no default.
+        """
+        value = self.optional(name)
+        if value is not None:
+            return value
+        if default is None:
+            raise SettingsError(f"{name} is not set")
+        return default
+
+    def integer(self, name: str, default: int, *, low: int, high: int) -> int:
+        """The value as a whole number between `low` and `high`, both inclusive.
+
+        Raises:
+            SettingsError: it is not.
+        """
+        value = self.optional(name)
+        if value is None:
+            return default
+        try:
+            number = int(value)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise SettingsError(f"{name}={value!r}: write a whole number from {low} to {high}")
+        return number
+
+    def path(self, name: str, default: str | None = None) -> Path:
+        """The value as an absolute path.
+
+        Raises:
+            SettingsError: it is absent without a default, or relative.
+        """
+        value = Path(self.text(name, default))
+        if not value.is_absolute():
+            raise SettingsError(f"{name}={str(value)!r}: write an absolute path")
+        return value
+
+    def address(self, name: str, default: str | None = None) -> tuple[str, int]:
+        """The value as HOST:PORT; an IPv6 host stands in brackets.
+
+        Raises:
+            SettingsError: it is not of that form.
+        """
+        return parse_address(name, self.text(name, default))
+
+    def secret(self, name: str) -> str | None:
+        """The value exactly as it is, or None when it is absent: for secrets that a configuration refers to."""
+        return self._variables.get(name) or None
+
+
+def parse_address(name: str, text: str) -> tuple[str, int]:
+    """Splits HOST:PORT; `name` is what an error calls it.
+
+    Raises:
+        SettingsError: not of that form, or the port is not within 0 to 65535.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise SettingsError(f"{name}={text!r}: write HOST:PORT, for example 127.0.0.1:10000")
+    return host.removeprefix("[").removesuffix("]"), int(port)

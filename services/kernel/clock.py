@@ -1,0 +1,28 @@
+"""Time comes in by argument. Only wiring chooses a clock, and tests choose one that they turn by hand."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970 UTC."""
+        ...
+
+
+class ManualClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, now_ms: int = 1_800_000_000_000) -> None:
+        self._now_ms = now_ms
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970 UTC."""
+        return self._now_ms
+
+    def advance(self, milliseconds: int) -> None:
+        """Moves the clock on."""
+        self._now_ms += milliseconds

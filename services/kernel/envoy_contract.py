@@ -1,0 +1,187 @@
+"""Every name that Envoy's configuration, its Lua and our Python must spell alike. A test finds no other spelling.
+
+Three parties write into a request's dynamic metadata: `request_info.lua` what the client asks for, quota what it may
+have, and the access log turns both into one line of the spool, which the ledger books.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+# --- namespaces of dynamic metadata -------------------------------------------------------------------------------
+REQUEST_NAMESPACE = "spendgate.request"
+"""Written by `envoy/lua/request_info.lua`, read by quota. Keys: `RequestKey`."""
+ADMISSION_NAMESPACE = "envoy.filters.http.ext_authz"
+"""Written by quota's answer, read by the priority_group cluster specifier, the Lua scripts and the access log.
+Keys: `AdmissionKey`."""
+
+# --- headers ------------------------------------------------------------------------------------------------------
+EPOCH_HEADER = "x-spendgate-epoch"
+"""gRPC metadata of each Check: the run of Envoy that asks, also its node id and the stem of its spool file."""
+RUN_HEADER = "x-spendgate-run"
+"""From the client: names the run of an agent. For reporting and for narrowing limits, never for widening them."""
+TAGS_HEADER = "x-spendgate-tags"
+"""From the client: at most 8 `name=value` pairs of at most 64 bytes, joined by commas. For reporting only."""
+MODEL_REQUESTED_HEADER = "x-spendgate-model-requested"
+MODEL_SERVED_HEADER = "x-spendgate-model-served"
+ATTEMPTS_HEADER = "x-spendgate-attempts"
+POLICY_HEADER = "x-spendgate-policy"
+BUDGET_REMAINING_HEADER = "x-spendgate-budget-remaining"
+BUDGET_RESETS_HEADER = "x-spendgate-budget-resets-at"
+DOWNGRADED_HEADER = "x-spendgate-downgraded"
+CREDENTIAL_HEADERS = (
+    "authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "cookie",
+    "proxy-authorization",
+)
+"""Where clients put keys. Removed natively before any script or provider sees the request."""
+
+
+class RequestKey(StrEnum):
+    """What `request_info.lua` says about a request. Absent means: the client did not say."""
+
+    DIALECT = "dialect"
+    """string: "openai", "anthropic" or "gemini"."""
+    MODEL = "model"
+    """string, at most 256 bytes."""
+    STREAM = "stream"
+    """bool."""
+    INCLUDE_USAGE = "include_usage"
+    """bool: the client itself asked for the usage chunk of an OpenAI stream."""
+    MAX_OUTPUT_TOKENS = "max_output_tokens"
+    """number: the client's bound, whatever its spelling; the larger one if it gave two."""
+    CHOICES = "choices"
+    """number: `n` or `candidateCount`, when above 1."""
+    BODY_BYTES = "body_bytes"
+    """number."""
+    IMAGES = "images"
+    """number of images."""
+    DATA_URI_BYTES = "data_uri_bytes"
+    """number: bytes of the body that are base64 data (images, audio, files), not text."""
+    FEATURES = "features"
+    """string: names joined by commas, sorted, of `tools`, `images`, `audio`, `files`, `response_format`, `thinking`,
+    `cache_control`, `cache_1h`, `stored_input`."""
+    PREFIX_1K = "prefix_1k"
+    """string: 16 hex digits, a fingerprint of the first 1 024 bytes of the conversation, when it has as many."""
+    PREFIX_4K = "prefix_4k"
+    PREFIX_16K = "prefix_16k"
+    PREFIX_64K = "prefix_64k"
+
+
+class AdmissionKey(StrEnum):
+    """What quota's ALLOW carries."""
+
+    RESERVATION = "reservation"
+    """string: id of the reservation, also of the ledger entry."""
+    KEY_ID = "key_id"
+    KEY = "key"
+    TEAM = "team"
+    PROJECT = "project"
+    ENVIRONMENT = "environment"
+    USER = "user"
+    TAGS = "tags"
+    """string: `name=value` pairs joined by commas, checked."""
+    RUN = "run"
+    MODEL = "model"
+    """string: as the client asked."""
+    DECISION = "decision"
+    """string: "allow" or "downgrade"."""
+    POLICY = "policy"
+    """string: name of the tightest policy, absent when none applies."""
+    BUDGET_REMAINING = "budget_remaining"
+    """string: what the tightest limit leaves after this reservation: "12.345000000" dollars, or a count."""
+    BUDGET_RESETS_AT = "budget_resets_at"
+    """string: RFC 3339."""
+    CHAIN = "chain"
+    """string: "provider/model" of each attempt in order, joined by commas."""
+    EXPECTED_INPUT_TOKENS = "expected_input_tokens"
+    """number: what the ledger books as input when nobody reports it."""
+    EXPECTED_OUTPUT_TOKENS = "expected_output_tokens"
+    """number."""
+    STRIP_USAGE = "strip_usage"
+    """bool: the client did not ask for the usage chunk that we make the provider send."""
+    PRIORITY_GROUPS = "priority_groups"
+    """list as envoy.extensions.router.cluster_specifiers.priority_group.v3 takes it: one group of one cluster for
+    each attempt, in order."""
+    TARGETS = "targets"
+    """list of `TargetKey` structs, one for each attempt, in order."""
+
+
+class TargetKey(StrEnum):
+    """What `target.lua` needs for one attempt."""
+
+    NAME = "name"
+    """string: "provider/model"."""
+    CLUSTER = "cluster"
+    HOST = "host"
+    PATH = "path"
+    """string: complete, query included."""
+    MODEL = "model"
+    """string: as the provider names it, written into the body (absent for Gemini, where it is in the path)."""
+    INCLUDE_USAGE = "include_usage"
+    """bool: force `stream_options.include_usage`."""
+    OUTPUT_CAP_FIELD = "output_cap_field"
+    """string: top-level field of the body that gets `output_cap`, replacing any spelling of it that is there."""
+    OUTPUT_CAP = "output_cap"
+    """number."""
+
+
+class SpoolKey(StrEnum):
+    """Fields of a line of the spool. A value that Envoy does not know is null, "-" or absent."""
+
+    KIND = "kind"
+    """"call" or "attempt". The attempts of a call are lines of their own, usually before it."""
+    VERSION = "v"
+    """1."""
+    TIME = "time"
+    """RFC 3339 with milliseconds, UTC: when the request's head (or the attempt) began."""
+    REQUEST_ID = "id"
+    """Envoy's x-request-id, in calls and attempts."""
+    STATUS = "status"
+    """HTTP status, 0 when none was sent or came."""
+    FLAGS = "flags"
+    """Envoy's response flags, e.g. "UF,URX"."""
+    DETAILS = "details"
+    """Envoy's response code details, e.g. "via_upstream", "ext_authz_error"."""
+    DURATION_MS = "duration_ms"
+    FIRST_BYTE_MS = "first_byte_ms"
+    """To the first byte of the upstream's answer."""
+    CLUSTER = "cluster"
+    """Upstream cluster."""
+    # Attempts only.
+    ATTEMPT = "attempt"
+    """1 for the first."""
+    FAILURE = "failure"
+    """Transport failure reason of an attempt."""
+    # Calls only, besides the string and number keys of `AdmissionKey`, the prefix keys and `dialect`, `stream`,
+    # `features`, `body_bytes` and `model_requested` from the request.
+    ATTEMPTS = "attempts"
+    """How many attempts were made."""
+    BYTES_SENT = "bytes_sent"
+    """Bytes of the body that the client was sent."""
+    METHOD = "method"
+    TRACE_ID = "trace_id"
+    SPAN_ID = "span_id"
+    """Of Envoy's server span: the parent of the ledger's cost span."""
+    CLIENT_REQUEST_ID = "client_request_id"
+    """The client's own x-request-id, cut to 128 bytes."""
+    SDK_RETRY = "sdk_retry"
+    """x-stainless-retry-count."""
+    USAGE_STATUS = "usage_status"
+    """Extraction status of Envoy's token meter; only "1" (complete) or "COMPLETE" is taken as the provider's word."""
+    INPUT_TOKENS = "input_tokens"
+    OUTPUT_TOKENS = "output_tokens"
+    CACHED_TOKENS = "cached_tokens"
+    CACHE_CREATION_TOKENS = "cache_creation_tokens"
+    REASONING_TOKENS = "reasoning_tokens"
+    RESPONSE_MODEL = "response_model"
+
+
+SPOOL_SUFFIX = ".jsonl"
+"""`<data dir>/spool/<epoch>.jsonl`. An epoch is `<node>-<start of that Envoy in ms, 13 digits>`: of two files of one
+node the one with the larger start is the later, and the earlier one's Envoy is gone."""
+REFUSED_LOG = "refused.jsonl"
+"""`<data dir>/logs/refused.jsonl`: requests without a reservation. Size-capped, booked by nobody."""
