@@ -24,6 +24,9 @@ _log = logging.getLogger("spendgate.grpc")
 
 # Requests are configurations at most; answers are pages.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+# Left alone, gRPC would send the text of an exception to the caller.
+_INTERNAL = "internal error: the log of the service has the details"
+_FAILED = "a handler failed"
 _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -145,6 +148,9 @@ class ErrorsToStatus(grpc.ServerInterceptor):
                     return inner(request, context)
                 except SpendgateError as error:
                     _abort(context, error)
+                except Exception:  # noqa: BLE001  (logged, and answered without its text)
+                    _log.exception(_FAILED)
+                    context.abort(grpc.StatusCode.INTERNAL, _INTERNAL)
 
             return grpc.unary_unary_rpc_method_handler(unary, handler.request_deserializer, handler.response_serializer)
         if handler.unary_stream:
@@ -155,6 +161,9 @@ class ErrorsToStatus(grpc.ServerInterceptor):
                     yield from stream(request, context)
                 except SpendgateError as error:
                     _abort(context, error)
+                except Exception:  # noqa: BLE001  (logged, and answered without its text)
+                    _log.exception(_FAILED)
+                    context.abort(grpc.StatusCode.INTERNAL, _INTERNAL)
 
             return grpc.unary_stream_rpc_method_handler(
                 streaming, handler.request_deserializer, handler.response_serializer
@@ -183,6 +192,9 @@ class AsyncErrorsToStatus(grpc.aio.ServerInterceptor):
                 code, status = status_of(error)
                 context.set_trailing_metadata(((DETAILS_KEY, status.SerializeToString()),))
                 await context.abort(code, str(error))
+            except Exception:  # noqa: BLE001  (logged, and answered without its text)
+                _log.exception(_FAILED)
+                await context.abort(grpc.StatusCode.INTERNAL, _INTERNAL)
 
         return grpc.unary_unary_rpc_method_handler(unary, handler.request_deserializer, handler.response_serializer)
 

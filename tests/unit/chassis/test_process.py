@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from services.chassis.process import JsonLines, SystemClock
+
+_PROGRAM = """
+from services.chassis import process
+from pathlib import Path
+
+class Echo:
+    def start(self): print("up in", Path.cwd().name, flush=True)
+    def stop(self): print("down", flush=True)
+
+def build(environ):
+    environ.text("NEEDED")
+    return Echo()
+
+process.run("echo", build)
+"""
+
+
+def _start(data_dir: Path, **variables: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM],
+        env={**os.environ, "SPENDGATE_DATA_DIR": str(data_dir), **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_a_service_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+    process = _start(tmp_path, NEEDED="yes")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up in run\n"
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, "down\n")
+
+
+def test_wrong_settings_end_with_two_and_the_name_of_the_variable(tmp_path: Path) -> None:
+    _, errors = _start(tmp_path).communicate(timeout=20)
+    assert json.loads(errors)["message"] == "echo: NEEDED is not set"
+
+
+def test_sockets_and_databases_are_for_the_owner_only(tmp_path: Path) -> None:
+    process = _start(tmp_path / "data", NEEDED="yes")
+    assert process.stdout is not None
+    process.stdout.readline()
+    assert (tmp_path / "data" / "run").stat().st_mode & 0o777 == 0o700
+    process.terminate()
+    process.communicate(timeout=20)
+
+
+def test_a_log_line_is_one_line_whatever_is_logged() -> None:
+    record = logging.LogRecord("x", logging.INFO, "f", 1, "header: %s", ('a\nb"c',), None)
+    line = JsonLines().format(record)
+    assert "\n" not in line
+    assert json.loads(line)["message"] == 'header: a\nb"c'
+
+
+def test_the_system_clock_counts_milliseconds() -> None:
+    assert 1_700_000_000_000 < SystemClock().now_ms() < 5_000_000_000_000
