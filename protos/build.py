@@ -20,6 +20,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 ROOT = Path(__file__).resolve().parent.parent
 # Envoy's wheel owns the import name `envoy`, so its messages move under a package of ours.
 ENVOY_PACKAGE = "spendgate_envoy"
+TYPING_PLUGINS = ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
 ENVOY_ROOTS = [
     "envoy/service/auth/v3/external_auth.proto",
     "envoy/service/discovery/v3/ads.proto",
@@ -28,6 +29,7 @@ ENVOY_ROOTS = [
     "envoy/config/cluster/v3/cluster.proto",
     "envoy/config/listener/v3/listener.proto",
     "envoy/config/route/v3/route.proto",
+    "envoy/config/trace/v3/opentelemetry.proto",
     "envoy/data/ai/v3/token_usage.proto",
     "envoy/extensions/access_loggers/file/v3/file.proto",
     "envoy/extensions/access_loggers/filters/cel/v3/cel.proto",
@@ -80,8 +82,17 @@ def generate(root: Path) -> None:
 def _protoc(*arguments: str) -> None:
     from grpc_tools import protoc  # noqa: PLC0415  (a build requirement, absent at run time)
 
-    if protoc.main(["protoc", *arguments]):
+    if protoc.main(["protoc", *(_plugin(name) for name in TYPING_PLUGINS), *arguments]):
         raise SystemExit("protoc failed")
+
+
+def _plugin(name: str) -> str:
+    # On the PATH inside a build; run by hand, it lies beside the interpreter.
+    return f"--plugin={name}={shutil.which(name) or Path(sys.executable).parent / name}"
+
+
+def _sources(protos: Path) -> list[str]:
+    return sorted(str(path) for path in (protos / "spendgate").rglob("*.proto"))
 
 
 def _includes(protos: Path) -> list[str]:
@@ -93,22 +104,29 @@ def _includes(protos: Path) -> list[str]:
 
 
 def _generate_ours(protos: Path, out: Path) -> None:
-    sources = sorted(str(path) for path in (protos / "spendgate").rglob("*.proto"))
     _protoc(
         *_includes(protos),
         f"--python_out={out}",
         f"--mypy_out=quiet:{out}",
         f"--grpc_python_out={out}",
         f"--mypy_grpc_out=quiet:{out}",
-        *sources,
+        *_sources(protos),
     )
-    # What Envoy's JSON transcoder and reflection need: our services with their HTTP rules.
+    write_descriptors(protos, out / "spendgate" / "descriptors.binpb")
+
+
+def write_descriptors(protos: Path, file: Path) -> None:
+    """Writes a descriptor set of our services with their HTTP rules: what Envoy's JSON transcoder and buf read.
+
+    Raises:
+        SystemExit: protoc refused a file; its own message names file and line.
+    """
     _protoc(
         *_includes(protos),
         "--include_imports",
         "--include_source_info",
-        f"--descriptor_set_out={out / 'spendgate' / 'descriptors.binpb'}",
-        *sources,
+        f"--descriptor_set_out={file}",
+        *_sources(protos),
         "google/rpc/status.proto",
         "google/rpc/error_details.proto",
     )
@@ -155,5 +173,16 @@ def _move_under(out: Path, package: str, tops: set[str]) -> None:
         path.write_text(text)
 
 
+def main(arguments: list[str]) -> None:
+    """Generates `gen/`, or with `--descriptors-of PROTOS FILE` writes the descriptor set of other protos."""
+    match arguments:
+        case []:
+            generate(ROOT)
+        case ["--descriptors-of", protos, file]:
+            write_descriptors(Path(protos), Path(file))
+        case _:
+            raise SystemExit("usage: build.py [--descriptors-of PROTOS FILE]")
+
+
 if __name__ == "__main__":
-    generate(ROOT)
+    main(sys.argv[1:])

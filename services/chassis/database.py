@@ -30,7 +30,8 @@ def open_engine(path: Path) -> sa.Engine:
     """An engine over the SQLite file at `path`, created with mode 0600 if it does not exist."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600, exist_ok=True)
-    engine = sa.create_engine(f"sqlite:///{path}")
+    # An error of the database goes to the log; the values of its statement do not.
+    engine = sa.create_engine(f"sqlite:///{path}", hide_parameters=True)
     sa.event.listen(engine, "connect", _apply_pragmas)
     return engine
 

@@ -15,6 +15,11 @@ ADMISSION_NAMESPACE = "envoy.filters.http.ext_authz"
 """Written by quota's answer, read by the priority_group cluster specifier, the Lua scripts and the access log.
 Keys: `AdmissionKey`."""
 
+SCAN_NAMESPACE = "spendgate.scan"
+"""Written by `request_info.lua` for the other scripts and the log; not sent to quota. Keys: `ScanKey`."""
+ATTEMPT_NAMESPACE = "spendgate.attempt"
+"""Written by `envoy/lua/target.lua` for answer headers, spans and the log. Keys: `AttemptKey`."""
+
 # --- headers ------------------------------------------------------------------------------------------------------
 EPOCH_HEADER = "x-spendgate-epoch"
 """gRPC metadata of each Check: the run of Envoy that asks, also its node id and the stem of its spool file."""
@@ -29,6 +34,8 @@ POLICY_HEADER = "x-spendgate-policy"
 BUDGET_REMAINING_HEADER = "x-spendgate-budget-remaining"
 BUDGET_RESETS_HEADER = "x-spendgate-budget-resets-at"
 DOWNGRADED_HEADER = "x-spendgate-downgraded"
+CLIENT_REQUEST_ID_HEADER = "x-spendgate-client-request-id"
+"""Inside Envoy only: carries the client's own x-request-id from the early header mutation to `request_info.lua`."""
 CREDENTIAL_HEADERS = (
     "authorization",
     "x-api-key",
@@ -71,6 +78,28 @@ class RequestKey(StrEnum):
     PREFIX_64K = "prefix_64k"
 
 
+class ScanKey(StrEnum):
+    """What `request_info.lua` leaves for the other scripts and the log."""
+
+    CLIENT_REQUEST_ID = "client_request_id"
+    """string: see `CLIENT_REQUEST_ID_HEADER`; cut to 128 bytes."""
+    SPANS = "spans"
+    """struct: where the values stand that `target.lua` replaces. Only Lua writes and reads it."""
+
+
+class AttemptKey(StrEnum):
+    """What `target.lua` says about the attempt that it prepared last."""
+
+    TARGET = "target"
+    """string: "provider/model"."""
+    NUMBER = "number"
+    """number: 1 for the first."""
+    DOWNGRADED = "downgraded"
+    """string: "budget" when quota's decision was "downgrade", else absent."""
+    STRIP_USAGE = "strip_usage"
+    """bool: as quota said."""
+
+
 class AdmissionKey(StrEnum):
     """What quota's ALLOW carries."""
 
@@ -101,6 +130,8 @@ class AdmissionKey(StrEnum):
     """number: what the ledger books as input when nobody reports it."""
     EXPECTED_OUTPUT_TOKENS = "expected_output_tokens"
     """number."""
+    HELD_OUTPUT_TOKENS = "held_output_tokens"
+    """number: output tokens that were reserved; the ledger's estimates stay within them."""
     STRIP_USAGE = "strip_usage"
     """bool: the client did not ask for the usage chunk that we make the provider send."""
     PRIORITY_GROUPS = "priority_groups"
@@ -158,6 +189,10 @@ class SpoolKey(StrEnum):
     """Transport failure reason of an attempt."""
     # Calls only, besides the string and number keys of `AdmissionKey`, the prefix keys and `dialect`, `stream`,
     # `features`, `body_bytes` and `model_requested` from the request.
+    MODEL_REQUESTED = "model_requested"
+    """As the client asked."""
+    TARGET = "target"
+    """"provider/model" of the last attempt, absent when none was made."""
     ATTEMPTS = "attempts"
     """How many attempts were made."""
     BYTES_SENT = "bytes_sent"
@@ -178,6 +213,10 @@ class SpoolKey(StrEnum):
     CACHE_CREATION_TOKENS = "cache_creation_tokens"
     REASONING_TOKENS = "reasoning_tokens"
     RESPONSE_MODEL = "response_model"
+    # The log of refusals only.
+    PATH = "path"
+    """Without its query, at most 256 bytes."""
+    USER_AGENT = "user_agent"
 
 
 SPOOL_SUFFIX = ".jsonl"

@@ -68,4 +68,10 @@ class NodeSettings:
     max_stream_seconds: int = 900
     """A request lives at most this long: what quota and ledger rely on to give up on a reservation."""
     check_timeout_ms: int = 500
+    headers_timeout_ms: int = 10_000
+    """From the first byte of a request's head to its last."""
+    body_timeout_ms: int = 120_000
+    """From the first byte of a request to its last."""
+    provider_roots: str = ""
+    """Path of a PEM file with the roots that providers' certificates must lead to. Empty: the public ones."""
     trace_sampling_percent: int = 100

@@ -1,0 +1,1 @@
+"""What the router reaches outwards: its database, secrets, and Envoy's resources."""

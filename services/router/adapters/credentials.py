@@ -1,0 +1,75 @@
+"""Reads credentials from environment variables and from files in the `secrets` folder, each time anew."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from services.chassis.settings import Environ
+from services.router.domain.secret import CredentialProblem, SecretReference, SecretSource, SecretValue
+
+_MAX_SECRET_BYTES = 8_192
+# Files of our own in the data directory, which a link inside the folder must not reach either.
+_OWN_FILES = ("pepper", "admin-token")
+
+
+class EnvironmentAndFiles:
+    """The environment that the router was started with, and `<data dir>/secrets`."""
+
+    def __init__(self, environ: Environ, data_dir: Path) -> None:
+        self._environ = environ
+        self._data_dir = data_dir
+        self._folder = data_dir / "secrets"
+
+    def read(self, reference: SecretReference) -> SecretValue | CredentialProblem:
+        """The value now, or why there is none. A reference to nothing has the empty value."""
+        match reference.source:
+            case SecretSource.NONE:
+                return SecretValue("")
+            case SecretSource.ENV:
+                value = self._environ.secret(reference.name)
+                if value is None:
+                    return CredentialProblem(f"{reference} is not set where the router was started")
+                return _checked(reference, value)
+            case SecretSource.FILE:
+                return self._read_file(reference)
+
+    def _read_file(self, reference: SecretReference) -> SecretValue | CredentialProblem:
+        try:
+            path = (self._folder / reference.name).resolve(strict=True)
+            if not path.is_relative_to(self._folder.resolve(strict=True)) or self._is_our_own(path):
+                return CredentialProblem(f"{reference} leads out of the secrets folder", forbidden=True)
+            return _checked(reference, _read_regular(path))
+        except FileNotFoundError:
+            return CredentialProblem(f"{reference} does not exist in {self._data_dir}")
+        except UnicodeDecodeError:
+            return CredentialProblem(f"{reference} is not text")
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+            return CredentialProblem(f"{reference} cannot be read: {reason}")
+
+    def _is_our_own(self, path: Path) -> bool:
+        own = (self._data_dir / name for name in _OWN_FILES)
+        return any(file.exists() and file.samefile(path) for file in own)
+
+
+def _read_regular(path: Path) -> str:
+    # Without blocking, so that a pipe in the folder cannot stop the router.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("not a file")
+        return file.read(_MAX_SECRET_BYTES + 2).decode()
+
+
+def _checked(reference: SecretReference, text: str) -> SecretValue | CredentialProblem:
+    """A value that can stand in a header. Editors end a file with a newline, which is not part of the secret."""
+    value = text.removesuffix("\n").removesuffix("\r")
+    if not value.strip():
+        return CredentialProblem(f"{reference} is empty")
+    if len(value) > _MAX_SECRET_BYTES:
+        return CredentialProblem(f"{reference} is longer than {_MAX_SECRET_BYTES} characters")
+    if not all(" " < character <= "~" for character in value):
+        return CredentialProblem(f"{reference} holds blanks, line breaks or characters that no header can carry")
+    return SecretValue(value)

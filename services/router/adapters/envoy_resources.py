@@ -1,0 +1,68 @@
+"""Turns a snapshot into what Envoy takes over ADS.
+
+`envoy/README.md` explains the chain of filters. The parts: `_listeners` (bounds and filters), `_routes` (endpoints),
+`_clusters` (providers and what happens to each attempt), `_access_log` (the spool), `_local_replies` (Envoy's own
+errors), `_tracing`, `_admin` (the admin listener), `_scripts` (Lua).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from spendgate_envoy.envoy.config.cluster.v3 import cluster_pb2
+from spendgate_envoy.envoy.config.listener.v3 import listener_pb2
+from spendgate_envoy.envoy.config.route.v3 import route_pb2
+from spendgate_envoy.envoy.extensions.transport_sockets.tls.v3 import secret_pb2
+
+from services.router.adapters.envoy_resources_admin import admin_listener, admin_routes
+from services.router.adapters.envoy_resources_clusters import otlp_cluster, provider_cluster, secret
+from services.router.adapters.envoy_resources_listeners import data_listener
+from services.router.adapters.envoy_resources_routes import data_routes
+from services.router.adapters.envoy_resources_scripts import Scripts
+from services.router.domain.snapshot import NodeSettings, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class EnvoyResources:
+    """All resources of one version, by kind and name.
+
+    Push clusters and secrets before listeners and routes. Listeners and routes depend on `NodeSettings` alone, so they
+    are equal, byte for byte, in every version that one Envoy sees.
+    """
+
+    clusters: Mapping[str, cluster_pb2.Cluster]
+    listeners: Mapping[str, listener_pb2.Listener]
+    routes: Mapping[str, route_pb2.RouteConfiguration]
+    secrets: Mapping[str, secret_pb2.Secret]
+
+
+def build_resources(
+    snapshot: Snapshot, node: NodeSettings, secrets: Mapping[str, str], scripts: Scripts, descriptors: bytes
+) -> EnvoyResources:
+    """The resources of `snapshot` for one Envoy.
+
+    Args:
+        snapshot: Which clusters there are.
+        node: What belongs to this run of Envoy.
+        secrets: Whole header value by secret name, for all of `snapshot.secret_names`.
+        scripts: Envoy's Lua.
+        descriptors: Serialized FileDescriptorSet of the admin services, imports included.
+
+    Raises:
+        KeyError: a secret that the snapshot names is missing. Envoy would wait for it before it takes the cluster.
+    """
+    clusters = [provider_cluster(spec, node, scripts) for spec in snapshot.clusters]
+    if node.otlp_host:
+        clusters.append(otlp_cluster(node.otlp_host, node.otlp_port))
+    listeners = [data_listener(node, scripts), admin_listener(node, descriptors)]
+    routes = [data_routes(node), admin_routes(node)]
+    return EnvoyResources(
+        clusters={cluster.name: cluster for cluster in clusters},
+        listeners={listener.name: listener for listener in listeners},
+        routes={route.name: route for route in routes},
+        secrets={name: secret(name, secrets[name]) for name in sorted(snapshot.secret_names)},
+    )
+
+
+__all__ = ["EnvoyResources", "Scripts", "build_resources"]

@@ -1,0 +1,227 @@
+"""Access logs: the spool that the ledger books, the log of refusals, and the attempts for the router's health.
+
+The spool is one file for each run of Envoy and holds calls and attempts alike. Its fields are `SpoolKey`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from google.protobuf import struct_pb2, wrappers_pb2
+from spendgate_envoy.envoy.config.accesslog.v3 import accesslog_pb2
+from spendgate_envoy.envoy.config.core.v3 import base_pb2, config_source_pb2, substitution_format_string_pb2
+from spendgate_envoy.envoy.extensions.access_loggers.file.v3 import file_pb2
+from spendgate_envoy.envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2
+from spendgate_envoy.envoy.extensions.access_loggers.grpc.v3 import als_pb2
+from spendgate_envoy.envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
+
+from services.kernel.envoy_contract import (
+    ADMISSION_NAMESPACE,
+    ATTEMPT_NAMESPACE,
+    REFUSED_LOG,
+    REQUEST_NAMESPACE,
+    SCAN_NAMESPACE,
+    SPOOL_SUFFIX,
+    AdmissionKey,
+    AttemptKey,
+    RequestKey,
+    ScanKey,
+    SpoolKey,
+)
+from services.router.adapters.envoy_resources_wire import grpc_cluster, milliseconds, pack
+from services.router.domain.snapshot import NodeSettings
+
+ATTEMPT_LOG = "attempt"
+"""log_name of the gRPC access log that the router receives."""
+CHECK_BROKE = "ext_authz_error"
+"""Response code details of a request whose Check failed, was refused by a dead quota, or timed out."""
+# Equal to no reservation. Envoy's metadata filter heeds no `invert`, so "absent" is "this, or absent".
+_NO_RESERVATION = "-"
+_ALS_TIMEOUT_MS = 2_000
+_ALS_FLUSH_MS = 200
+
+_USAGE = "metadata.typed_filter_metadata['envoy.ai.token_usage']"
+_COMMON: dict[str, str] = {
+    SpoolKey.TIME: "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
+    SpoolKey.REQUEST_ID: "%REQ(X-REQUEST-ID)%",
+    SpoolKey.STATUS: "%RESPONSE_CODE%",
+    SpoolKey.FLAGS: "%RESPONSE_FLAGS%",
+    SpoolKey.DETAILS: "%RESPONSE_CODE_DETAILS%",
+    SpoolKey.DURATION_MS: "%DURATION%",
+    SpoolKey.FIRST_BYTE_MS: "%RESPONSE_DURATION%",
+    SpoolKey.CLUSTER: "%UPSTREAM_CLUSTER%",
+}
+_ATTEMPT: dict[str, str] = {
+    # The attempt's own stream knows no count; the header that `target.lua` reads does.
+    SpoolKey.ATTEMPT: "%REQ(X-ENVOY-ATTEMPT-COUNT)%",
+    SpoolKey.FAILURE: "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+}
+_CALL: dict[str, str] = {
+    SpoolKey.ATTEMPTS: "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+    SpoolKey.BYTES_SENT: "%BYTES_SENT%",
+    SpoolKey.METHOD: "%REQ(:METHOD)%",
+    SpoolKey.TRACE_ID: "%TRACE_ID%",
+    SpoolKey.SPAN_ID: "%SPAN_ID%",
+    SpoolKey.CLIENT_REQUEST_ID: f"%DYNAMIC_METADATA({SCAN_NAMESPACE}:{ScanKey.CLIENT_REQUEST_ID})%",
+    SpoolKey.SDK_RETRY: "%REQ(X-STAINLESS-RETRY-COUNT):8%",
+    SpoolKey.TARGET: f"%DYNAMIC_METADATA({ATTEMPT_NAMESPACE}:{AttemptKey.TARGET})%",
+    SpoolKey.MODEL_REQUESTED: f"%DYNAMIC_METADATA({REQUEST_NAMESPACE}:{RequestKey.MODEL})%",
+    SpoolKey.USAGE_STATUS: f"%CEL({_USAGE}.extraction_status)%",
+    SpoolKey.INPUT_TOKENS: f"%CEL({_USAGE}.input_tokens)%",
+    SpoolKey.OUTPUT_TOKENS: f"%CEL({_USAGE}.output_tokens)%",
+    SpoolKey.CACHED_TOKENS: f"%CEL({_USAGE}.input_token_details.cached_tokens)%",
+    SpoolKey.CACHE_CREATION_TOKENS: f"%CEL({_USAGE}.input_token_details.cache_creation_tokens)%",
+    SpoolKey.REASONING_TOKENS: f"%CEL({_USAGE}.output_token_details.reasoning_tokens)%",
+    SpoolKey.RESPONSE_MODEL: f"%CEL({_USAGE}.model)%",
+}
+_ADMISSION_STRUCTURED = {AdmissionKey.PRIORITY_GROUPS, AdmissionKey.TARGETS, AdmissionKey.STRIP_USAGE}
+_REQUEST_LOGGED = (
+    RequestKey.DIALECT,
+    RequestKey.STREAM,
+    RequestKey.FEATURES,
+    RequestKey.BODY_BYTES,
+    RequestKey.PREFIX_1K,
+    RequestKey.PREFIX_4K,
+    RequestKey.PREFIX_16K,
+    RequestKey.PREFIX_64K,
+)
+_REFUSED: dict[str, str] = {
+    SpoolKey.METHOD: "%REQ(:METHOD)%",
+    # Without the query, which is where Gemini's clients may put a key.
+    SpoolKey.PATH: "%PATH(NQ):256%",
+    SpoolKey.USER_AGENT: "%REQ(USER-AGENT):128%",
+    SpoolKey.CLIENT_REQUEST_ID: f"%DYNAMIC_METADATA({SCAN_NAMESPACE}:{ScanKey.CLIENT_REQUEST_ID})%",
+}
+
+
+def call_logs(node: NodeSettings) -> list[accesslog_pb2.AccessLog]:
+    """The logs of the data listener: each request goes to the spool or to the log of refusals, never to both.
+
+    The spool gets the calls that quota reserved for, and those of which Envoy never learnt whether it did: a Check
+    that broke, and a client that left while it ran (no status was sent). The ledger releases those by request id.
+    """
+    call = _COMMON | _CALL
+    for admission_key in AdmissionKey:
+        if admission_key not in _ADMISSION_STRUCTURED:
+            call[admission_key] = f"%DYNAMIC_METADATA({ADMISSION_NAMESPACE}:{admission_key})%"
+    for request_key in _REQUEST_LOGGED:
+        call[request_key] = f"%DYNAMIC_METADATA({REQUEST_NAMESPACE}:{request_key})%"
+    spooled = any_of(
+        _metadata_present(ADMISSION_NAMESPACE, AdmissionKey.RESERVATION),
+        _status_is_zero(),
+        cel(_details_are(CHECK_BROKE)),
+    )
+    refused = all_of(
+        metadata_is(ADMISSION_NAMESPACE, AdmissionKey.RESERVATION, _NO_RESERVATION, or_absent=True),
+        _status_is_sent(),
+        cel(f"!({_details_are(CHECK_BROKE)})"),
+    )
+    return [
+        _file(spool_path(node), _line("call", call), spooled),
+        _file(f"{node.log_dir}/{REFUSED_LOG}", _line("refused", _COMMON | _REFUSED), refused),
+    ]
+
+
+def attempt_logs(node: NodeSettings) -> list[accesslog_pb2.AccessLog]:
+    """The logs of the router filter, written when an attempt ends: for the ledger, and for the router's health."""
+    to_router = als_pb2.HttpGrpcAccessLogConfig(
+        common_config=als_pb2.CommonGrpcAccessLogConfig(
+            log_name=ATTEMPT_LOG,
+            transport_api_version=config_source_pb2.V3,
+            grpc_service=grpc_cluster("router", _ALS_TIMEOUT_MS),
+            buffer_flush_interval=milliseconds(_ALS_FLUSH_MS),
+        )
+    )
+    return [
+        _file(spool_path(node), _line("attempt", _COMMON | _ATTEMPT)),
+        accesslog_pb2.AccessLog(name="envoy.access_loggers.http_grpc", typed_config=pack(to_router)),
+    ]
+
+
+def spool_path(node: NodeSettings) -> str:
+    """The spool of this run of Envoy."""
+    return f"{node.spool_dir}/{node.epoch}{SPOOL_SUFFIX}"
+
+
+def cel(expression: str) -> accesslog_pb2.AccessLogFilter:
+    """Passes what a CEL expression holds for. Costs more than the native filters: place it after them."""
+    return accesslog_pb2.AccessLogFilter(
+        extension_filter=accesslog_pb2.ExtensionFilter(
+            name="envoy.access_loggers.extension_filters.cel",
+            typed_config=pack(cel_pb2.ExpressionFilter(expression=expression)),
+        )
+    )
+
+
+def metadata_is(namespace: str, key: str, value: str, *, or_absent: bool = False) -> accesslog_pb2.AccessLogFilter:
+    """Passes requests whose dynamic metadata holds the string `value`."""
+    matcher = value_pb2.ValueMatcher(string_match=string_pb2.StringMatcher(exact=value))
+    return _metadata(namespace, key, matcher, or_absent=or_absent)
+
+
+def _details_are(details: str) -> str:
+    return f"response.code_details == '{details}'"
+
+
+def _metadata(
+    namespace: str, key: str, value: value_pb2.ValueMatcher, *, or_absent: bool
+) -> accesslog_pb2.AccessLogFilter:
+    return accesslog_pb2.AccessLogFilter(
+        metadata_filter=accesslog_pb2.MetadataFilter(
+            matcher=metadata_pb2.MetadataMatcher(
+                filter=namespace,
+                path=[metadata_pb2.MetadataMatcher.PathSegment(key=key)],
+                value=value,
+            ),
+            match_if_key_not_found=wrappers_pb2.BoolValue(value=or_absent),
+        )
+    )
+
+
+def _metadata_present(namespace: str, key: str) -> accesslog_pb2.AccessLogFilter:
+    return _metadata(namespace, key, value_pb2.ValueMatcher(present_match=True), or_absent=False)
+
+
+def _status_is_zero() -> accesslog_pb2.AccessLogFilter:
+    return _status(accesslog_pb2.ComparisonFilter.EQ, 0)
+
+
+def _status_is_sent() -> accesslog_pb2.AccessLogFilter:
+    return _status(accesslog_pb2.ComparisonFilter.GE, 1)
+
+
+def _status(op: accesslog_pb2.ComparisonFilter.Op.ValueType, status: int) -> accesslog_pb2.AccessLogFilter:
+    return accesslog_pb2.AccessLogFilter(
+        status_code_filter=accesslog_pb2.StatusCodeFilter(
+            comparison=accesslog_pb2.ComparisonFilter(
+                op=op, value=base_pb2.RuntimeUInt32(default_value=status, runtime_key="spendgate.unused")
+            )
+        )
+    )
+
+
+def any_of(*filters: accesslog_pb2.AccessLogFilter) -> accesslog_pb2.AccessLogFilter:
+    """Passes what one of `filters` passes."""
+    return accesslog_pb2.AccessLogFilter(or_filter=accesslog_pb2.OrFilter(filters=filters))
+
+
+def all_of(*filters: accesslog_pb2.AccessLogFilter) -> accesslog_pb2.AccessLogFilter:
+    """Passes what all `filters` pass."""
+    return accesslog_pb2.AccessLogFilter(and_filter=accesslog_pb2.AndFilter(filters=filters))
+
+
+def _line(kind: str, fields: Mapping[str, str]) -> struct_pb2.Struct:
+    line = struct_pb2.Struct()
+    line.update({SpoolKey.KIND: kind, SpoolKey.VERSION: 1})
+    line.update({str(name): operator for name, operator in fields.items()})
+    return line
+
+
+def _file(
+    path: str, line: struct_pb2.Struct, only: accesslog_pb2.AccessLogFilter | None = None
+) -> accesslog_pb2.AccessLog:
+    config = file_pb2.FileAccessLog(
+        path=path,
+        log_format=substitution_format_string_pb2.SubstitutionFormatString(json_format=line, omit_empty_values=True),
+    )
+    return accesslog_pb2.AccessLog(name="envoy.access_loggers.file", filter=only, typed_config=pack(config))

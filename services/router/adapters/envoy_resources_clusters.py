@@ -1,0 +1,193 @@
+"""Clusters: one for each provider and dialect, and one for the receiver of traces."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import certifi
+from google.protobuf import wrappers_pb2
+from spendgate_envoy.envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2
+from spendgate_envoy.envoy.config.core.v3 import address_pb2, base_pb2, extension_pb2, protocol_pb2
+from spendgate_envoy.envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
+from spendgate_envoy.envoy.extensions.filters.http.credential_injector.v3 import credential_injector_pb2
+from spendgate_envoy.envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
+from spendgate_envoy.envoy.extensions.filters.http.lua.v3 import lua_pb2
+from spendgate_envoy.envoy.extensions.filters.http.upstream_codec.v3 import upstream_codec_pb2
+from spendgate_envoy.envoy.extensions.filters.network.http_connection_manager.v3 import (
+    http_connection_manager_pb2 as hcm,
+)
+from spendgate_envoy.envoy.extensions.http.injected_credentials.generic.v3 import generic_pb2
+from spendgate_envoy.envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
+from spendgate_envoy.envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
+
+from services.kernel.envoy_contract import CREDENTIAL_HEADERS
+from services.router.adapters.envoy_resources_scripts import Scripts
+from services.router.adapters.envoy_resources_wire import (
+    STREAM_BUFFER_BYTES,
+    exact,
+    from_ads,
+    http_filter,
+    milliseconds,
+    pack,
+    prefix,
+    remove_headers,
+    remove_matching,
+)
+from services.router.domain.snapshot import ClusterSpec, NodeSettings
+
+OTLP_CLUSTER = "otlp"
+_CONNECT_TIMEOUT_MS = 2_000
+# Providers close idle connections after a minute or more; closing first avoids racing them.
+_IDLE_TIMEOUT_MS = 50_000
+# Envoy's defaults (1 024 requests, 3 retries) fail calls in the very moment when a primary dies.
+_PARALLEL_MAX = 10_000
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+_CLIENT_ONLY_HEADERS = (
+    *CREDENTIAL_HEADERS,
+    # They name accounts of the client at the provider, which the gateway's own credential does not belong to.
+    "openai-organization",
+    "openai-project",
+    "x-goog-user-project",
+    # They tell a provider who is behind the gateway.
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "via",
+    # Envoy's own. The attempt count stays: the log of attempts can take it from nowhere else.
+    "x-envoy-internal",
+    "x-envoy-external-address",
+    "x-envoy-max-retries",
+    "x-envoy-upstream-rq-per-try-timeout-ms",
+)
+# What a provider says about its account with us is none of the client's business: its rate limits are not the
+# client's, and its request id would hide ours.
+_PROVIDER_ONLY_HEADERS = (
+    "set-cookie",
+    "openai-organization",
+    "openai-project",
+    "anthropic-organization-id",
+    "request-id",
+)
+_PROVIDER_ONLY_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-", "x-spendgate-")
+
+
+def provider_cluster(spec: ClusterSpec, node: NodeSettings, scripts: Scripts) -> cluster_pb2.Cluster:
+    """The cluster of one provider in one dialect."""
+    cluster = _cluster(spec.name, spec.hostname, spec.port)
+    cluster.per_connection_buffer_limit_bytes.value = STREAM_BUFFER_BYTES
+    if spec.tls:
+        cluster.transport_socket.CopyFrom(_tls(spec.hostname, node))
+    # Lua that edits a streamed answer relies on HTTP/1.1, where the end of a stream is a chunk of its own.
+    options = http_protocol_options_pb2.HttpProtocolOptions(
+        common_http_protocol_options=protocol_pb2.HttpProtocolOptions(idle_timeout=milliseconds(_IDLE_TIMEOUT_MS)),
+        explicit_http_config=http_protocol_options_pb2.HttpProtocolOptions.ExplicitHttpConfig(
+            http_protocol_options=protocol_pb2.Http1ProtocolOptions()
+        ),
+        http_filters=_attempt_filters(spec, scripts),
+    )
+    cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
+    return cluster
+
+
+def otlp_cluster(host: str, port: int) -> cluster_pb2.Cluster:
+    """The cluster of the OTLP/gRPC receiver."""
+    cluster = _cluster(OTLP_CLUSTER, host, port)
+    options = http_protocol_options_pb2.HttpProtocolOptions(
+        explicit_http_config=http_protocol_options_pb2.HttpProtocolOptions.ExplicitHttpConfig(
+            http2_protocol_options=protocol_pb2.Http2ProtocolOptions()
+        )
+    )
+    cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
+    return cluster
+
+
+def secret(name: str, value: str) -> secret_pb2.Secret:
+    """A credential: `value` is the whole value of the header that carries it."""
+    return secret_pb2.Secret(
+        name=name, generic_secret=secret_pb2.GenericSecret(secret=base_pb2.DataSource(inline_string=value))
+    )
+
+
+def _attempt_filters(spec: ClusterSpec, scripts: Scripts) -> list[hcm.HttpFilter]:
+    """What happens to each attempt, in this order.
+
+    The header map is shared between attempts, so everything is taken off before anything is put on: without the first
+    filter the credential of one provider would reach the next one.
+    """
+    strip = header_mutation_pb2.HeaderMutation(
+        mutations=header_mutation_pb2.Mutations(
+            request_mutations=[*remove_headers(_CLIENT_ONLY_HEADERS), remove_matching(prefix("x-spendgate-"))],
+            response_mutations=[
+                *remove_headers(_PROVIDER_ONLY_HEADERS),
+                *(remove_matching(prefix(start)) for start in _PROVIDER_ONLY_PREFIXES),
+            ],
+        )
+    )
+    target = lua_pb2.Lua(default_source_code=base_pb2.DataSource(inline_string=scripts.target))
+    filters = [http_filter("strip", strip), http_filter("target", target)]
+    if spec.secret_name:
+        filters.append(http_filter("credential", _credential(spec)))
+    return [*filters, http_filter("envoy.filters.http.upstream_codec", upstream_codec_pb2.UpstreamCodec())]
+
+
+def _credential(spec: ClusterSpec) -> credential_injector_pb2.CredentialInjector:
+    generic = generic_pb2.Generic(
+        credential=secret_pb2.SdsSecretConfig(name=spec.secret_name, sds_config=from_ads()),
+        header=spec.credential_header,
+    )
+    return credential_injector_pb2.CredentialInjector(
+        overwrite=True,
+        credential=extension_pb2.TypedExtensionConfig(
+            name="envoy.http.injected_credentials.generic", typed_config=pack(generic)
+        ),
+    )
+
+
+def _cluster(name: str, host: str, port: int) -> cluster_pb2.Cluster:
+    address = address_pb2.Address(socket_address=address_pb2.SocketAddress(address=host, port_value=port))
+    endpoint = endpoint_components_pb2.LbEndpoint(endpoint=endpoint_components_pb2.Endpoint(address=address))
+    parallel_max = wrappers_pb2.UInt32Value(value=_PARALLEL_MAX)
+    limits = circuit_breaker_pb2.CircuitBreakers.Thresholds(
+        max_connections=parallel_max,
+        max_pending_requests=parallel_max,
+        max_requests=parallel_max,
+        max_retries=parallel_max,
+    )
+    return cluster_pb2.Cluster(
+        name=name,
+        type=cluster_pb2.Cluster.STATIC if _is_address(host) else cluster_pb2.Cluster.LOGICAL_DNS,
+        dns_lookup_family=cluster_pb2.Cluster.V4_PREFERRED,
+        connect_timeout=milliseconds(_CONNECT_TIMEOUT_MS),
+        circuit_breakers=circuit_breaker_pb2.CircuitBreakers(thresholds=[limits]),
+        load_assignment=endpoint_pb2.ClusterLoadAssignment(
+            cluster_name=name, endpoints=[endpoint_components_pb2.LocalityLbEndpoints(lb_endpoints=[endpoint])]
+        ),
+    )
+
+
+def _tls(host: str, node: NodeSettings) -> base_pb2.TransportSocket:
+    kind = common_pb2.SubjectAltNameMatcher.IP_ADDRESS if _is_address(host) else common_pb2.SubjectAltNameMatcher.DNS
+    context = tls_pb2.UpstreamTlsContext(
+        sni="" if _is_address(host) else host,
+        common_tls_context=tls_pb2.CommonTlsContext(
+            validation_context=common_pb2.CertificateValidationContext(
+                trusted_ca=base_pb2.DataSource(filename=node.provider_roots or certifi.where()),
+                match_typed_subject_alt_names=[
+                    common_pb2.SubjectAltNameMatcher(san_type=kind, matcher=exact(host)),
+                ],
+            ),
+            alpn_protocols=["http/1.1"],
+        ),
+    )
+    return base_pb2.TransportSocket(name="envoy.transport_sockets.tls", typed_config=pack(context))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,183 @@
+"""What clients read when Envoy itself answers: every error of its own, in the envelope of the client's dialect.
+
+The dialect is the one that `request_info.lua` published. Before that script ran, the path tells: later it no longer
+does, since each attempt rewrites it for its provider.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf import struct_pb2, wrappers_pb2
+from spendgate_envoy.envoy.config.accesslog.v3 import accesslog_pb2
+from spendgate_envoy.envoy.config.core.v3 import base_pb2, substitution_format_string_pb2
+from spendgate_envoy.envoy.config.route.v3 import route_components_pb2
+from spendgate_envoy.envoy.extensions.filters.network.http_connection_manager.v3 import (
+    http_connection_manager_pb2 as hcm,
+)
+
+from services.kernel.dialect import Dialect
+from services.kernel.envoy_contract import REQUEST_NAMESPACE, RequestKey
+from services.router.adapters.envoy_resources_access_log import CHECK_BROKE, all_of, any_of, cel, metadata_is
+from services.router.adapters.envoy_resources_wire import header_option, matching
+
+# Complete answers of quota and of our scripts pass as they are.
+_COMPLETE = "response.code_details in ['ext_authz_denied', 'lua_response']"
+# A client that retries after a chain would do the chain's work a second time.
+_CHAIN_SPENT = {"x-should-retry": "%CEL(upstream.request_attempt_count > 1 ? 'false' : '')%"}
+_NOT_ASKED = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One row of the table: which of Envoy's replies, and what they say."""
+
+    when: accesslog_pb2.AccessLogFilter
+    status: int
+    """Sent to the client, whatever Envoy's own reply had."""
+    message: str
+    code: str
+    """OpenAI's `error.code`."""
+    anthropic_type: str
+    gemini_status: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def openai_type(self) -> str:
+        return "server_error" if self.status >= 500 else "invalid_request_error"
+
+
+def local_replies() -> hcm.LocalReplyConfig:
+    """The mappers of the data listener; the first that matches decides."""
+    mappers = [hcm.ResponseMapper(filter=cel(_COMPLETE))]
+    for case in _cases():
+        mappers.append(
+            _mapper(case, Dialect.ANTHROPIC, all_of(case.when, _speaks(Dialect.ANTHROPIC, _ANTHROPIC_PATHS)))
+        )
+        mappers.append(_mapper(case, Dialect.GEMINI, all_of(case.when, _speaks(Dialect.GEMINI, _GEMINI_PATHS))))
+        mappers.append(_mapper(case, Dialect.OPENAI, case.when))
+    return hcm.LocalReplyConfig(mappers=mappers)
+
+
+def _cases() -> list[_Case]:
+    invalid = "invalid_request_error"
+    return [
+        _unavailable(
+            cel(f"response.code_details == '{CHECK_BROKE}'"),
+            "The gateway cannot decide on this request now. Try again in a moment.",
+            "policy_unavailable",
+            {"retry-after": "1"},
+        ),
+        _unavailable(
+            cel("response.code_details.startsWith('overload')"),
+            "The gateway is overloaded. Try again in a moment.",
+            "overloaded",
+            {"retry-after": "1"},
+        ),
+        _Case(_is(404), 404, "There is no such endpoint.", "not_found", "not_found_error", "NOT_FOUND"),
+        _Case(
+            _is(405),
+            405,
+            "This endpoint takes POST only.",
+            "method_not_allowed",
+            invalid,
+            "UNIMPLEMENTED",
+            {"allow": "POST"},
+        ),
+        _Case(
+            _is(408),
+            408,
+            "The request did not arrive in time.",
+            "request_timeout",
+            "timeout_error",
+            "DEADLINE_EXCEEDED",
+        ),
+        _Case(
+            _is(413),
+            413,
+            "The request's body is too large for this gateway.",
+            "request_too_large",
+            "request_too_large",
+            "INVALID_ARGUMENT",
+        ),
+        _Case(_is(431), 431, "The request's headers are too large.", "headers_too_large", invalid, "INVALID_ARGUMENT"),
+        _Case(
+            _is(504),
+            504,
+            "No provider answered in time.",
+            "upstream_unavailable",
+            "timeout_error",
+            "DEADLINE_EXCEEDED",
+            _CHAIN_SPENT,
+        ),
+        _unavailable(_between(502, 503), "No provider could be reached.", "upstream_unavailable", _CHAIN_SPENT),
+        # The provider's, that Envoy has not got yet. The client's own was fine.
+        _unavailable(_is(401), "The provider's credential is missing.", "upstream_unavailable"),
+        _Case(_between(400, 499), 400, "The request is not valid HTTP.", "bad_request", invalid, "INVALID_ARGUMENT"),
+        _Case(_between(500, 599), 500, "The gateway failed.", "internal_error", "api_error", "INTERNAL"),
+    ]
+
+
+def _unavailable(
+    when: accesslog_pb2.AccessLogFilter, message: str, code: str, headers: dict[str, str] | None = None
+) -> _Case:
+    return _Case(when, 503, message, code, "api_error", "UNAVAILABLE", headers or {})
+
+
+def _mapper(case: _Case, dialect: Dialect, when: accesslog_pb2.AccessLogFilter) -> hcm.ResponseMapper:
+    headers = [header_option(name, value) for name, value in case.headers.items()]
+    if dialect is Dialect.ANTHROPIC:
+        headers.append(header_option("request-id", "%REQ(X-REQUEST-ID)%"))
+    body = struct_pb2.Struct()
+    body.update(_envelope(case, dialect))
+    return hcm.ResponseMapper(
+        filter=when,
+        status_code=wrappers_pb2.UInt32Value(value=case.status),
+        headers_to_add=headers,
+        body_format_override=substitution_format_string_pb2.SubstitutionFormatString(json_format=body),
+    )
+
+
+def _envelope(case: _Case, dialect: Dialect) -> dict[str, Any]:
+    if dialect is Dialect.ANTHROPIC:
+        error = {"type": case.anthropic_type, "message": case.message}
+        return {"type": "error", "error": error, "request_id": "%REQ(X-REQUEST-ID)%"}
+    if dialect is Dialect.GEMINI:
+        return {"error": {"code": case.status, "message": case.message, "status": case.gemini_status}}
+    return {"error": {"message": case.message, "type": case.openai_type, "param": None, "code": case.code}}
+
+
+_ANTHROPIC_PATHS = ("/v1/messages([/?].*)?",)
+_GEMINI_PATHS = ("/v1beta/.*", "/v1/models/[^?]*:.*")
+
+
+def _speaks(dialect: Dialect, paths: tuple[str, ...]) -> accesslog_pb2.AccessLogFilter:
+    by_path = [_header(":path", pattern) for pattern in paths]
+    if dialect is Dialect.ANTHROPIC:
+        by_path.append(all_of(_header(":path", "/v1/models([/?].*)?"), _header("anthropic-version", ".*")))
+    unscanned = metadata_is(REQUEST_NAMESPACE, RequestKey.DIALECT, _NOT_ASKED, or_absent=True)
+    return any_of(
+        metadata_is(REQUEST_NAMESPACE, RequestKey.DIALECT, dialect),
+        all_of(unscanned, any_of(*by_path) if len(by_path) > 1 else by_path[0]),
+    )
+
+
+def _header(name: str, pattern: str) -> accesslog_pb2.AccessLogFilter:
+    matcher = route_components_pb2.HeaderMatcher(name=name, string_match=matching(pattern))
+    return accesslog_pb2.AccessLogFilter(header_filter=accesslog_pb2.HeaderFilter(header=matcher))
+
+
+def _is(code: int) -> accesslog_pb2.AccessLogFilter:
+    return _compare(accesslog_pb2.ComparisonFilter.EQ, code)
+
+
+def _between(first: int, last: int) -> accesslog_pb2.AccessLogFilter:
+    return all_of(_compare(accesslog_pb2.ComparisonFilter.GE, first), _compare(accesslog_pb2.ComparisonFilter.LE, last))
+
+
+def _compare(op: accesslog_pb2.ComparisonFilter.Op.ValueType, code: int) -> accesslog_pb2.AccessLogFilter:
+    # Envoy wants a runtime key for the number; nobody sets it.
+    value = base_pb2.RuntimeUInt32(default_value=code, runtime_key="spendgate.unused")
+    comparison = accesslog_pb2.ComparisonFilter(op=op, value=value)
+    return accesslog_pb2.AccessLogFilter(status_code_filter=accesslog_pb2.StatusCodeFilter(comparison=comparison))

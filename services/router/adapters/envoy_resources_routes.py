@@ -1,0 +1,173 @@
+"""Routes of the data listener, by exact endpoint: what is not named here is a 404 that asks nobody."""
+
+from __future__ import annotations
+
+from google.protobuf import any_pb2, wrappers_pb2
+from spendgate_envoy.envoy.config.core.v3 import base_pb2, extension_pb2
+from spendgate_envoy.envoy.config.route.v3 import route_components_pb2, route_pb2
+from spendgate_envoy.envoy.extensions.filters.http.ai_protocol_manager.v3 import ai_protocol_manager_pb2
+from spendgate_envoy.envoy.extensions.router.cluster_specifiers.priority_group.v3 import priority_group_pb2
+from spendgate_envoy.envoy.type.ai.v3 import llm_protocol_pb2
+
+from services.kernel.dialect import Dialect
+from services.kernel.envoy_contract import (
+    ADMISSION_NAMESPACE,
+    ATTEMPT_NAMESPACE,
+    ATTEMPTS_HEADER,
+    BUDGET_REMAINING_HEADER,
+    BUDGET_RESETS_HEADER,
+    CREDENTIAL_HEADERS,
+    DOWNGRADED_HEADER,
+    MODEL_REQUESTED_HEADER,
+    MODEL_SERVED_HEADER,
+    POLICY_HEADER,
+    AdmissionKey,
+    AttemptKey,
+)
+from services.router.adapters.envoy_resources_wire import exact, header_option, milliseconds, pack, regex
+from services.router.domain.snapshot import NodeSettings
+
+DATA_ROUTES = "data"
+ANSWER_FILTER = "answer"
+USAGE_FILTER = "usage"
+REQUEST_INFO_FILTER = "request_info"
+ADMISSION_FILTER = "admission"
+_NOWHERE = "no-admission"
+"""A cluster that never exists. A request that quota did not give a chain goes there and gets a 503."""
+
+_RETRY_ON = "5xx,reset,connect-failure,refused-stream,retriable-status-codes"
+# At another target the same request may well be right: another credential, another model, another quota.
+_RETRIABLE_STATUSES = (401, 403, 404, 408, 409, 429)
+_BACK_OFF_MS = 1
+_PROTOCOLS = {
+    Dialect.OPENAI: llm_protocol_pb2.OPENAI_CHAT_COMPLETIONS,
+    Dialect.ANTHROPIC: llm_protocol_pb2.ANTHROPIC_MESSAGES,
+    Dialect.GEMINI: llm_protocol_pb2.GEMINI_GENERATE_CONTENT,
+}
+_ENDPOINTS = {
+    Dialect.OPENAI: route_components_pb2.RouteMatch(path="/v1/chat/completions"),
+    Dialect.ANTHROPIC: route_components_pb2.RouteMatch(path="/v1/messages"),
+    # A model's name may hold slashes and colons ("lab/llama3:8b").
+    Dialect.GEMINI: route_components_pb2.RouteMatch(
+        safe_regex=regex("/v1(beta)?/models/.+:(generateContent|streamGenerateContent)")
+    ),
+}
+_MODELS = regex("/v1/models(/.+)?")
+
+
+def data_routes(node: NodeSettings) -> route_pb2.RouteConfiguration:
+    """All routes of the data listener. They name no provider, so they never change while the process runs."""
+    host = route_components_pb2.VirtualHost(
+        name="data",
+        domains=["*"],
+        # `target.lua` picks the attempt's target by this count.
+        include_request_attempt_count=True,
+        request_headers_to_remove=[*CREDENTIAL_HEADERS, "accept-encoding"],
+        routes=[
+            *(_endpoint(dialect, match, node) for dialect, match in _ENDPOINTS.items()),
+            _models(),
+            *(_refusal(f"{dialect}-method", match, 405) for dialect, match in _ENDPOINTS.items()),
+            _refusal("nothing", route_components_pb2.RouteMatch(prefix="/"), 404),
+        ],
+    )
+    return route_pb2.RouteConfiguration(name=DATA_ROUTES, virtual_hosts=[host])
+
+
+def _endpoint(
+    dialect: Dialect, endpoint: route_components_pb2.RouteMatch, node: NodeSettings
+) -> route_components_pb2.Route:
+    route = route_components_pb2.Route(
+        name=str(dialect),
+        match=_with_method(endpoint, "POST"),
+        route=route_components_pb2.RouteAction(
+            inline_cluster_specifier_plugin=_chain(),
+            timeout=milliseconds(node.max_stream_seconds * 1000),
+            retry_policy=route_components_pb2.RetryPolicy(
+                retry_on=_RETRY_ON,
+                retriable_status_codes=_RETRIABLE_STATUSES,
+                # Quota says in a header how long the chain is. Without it nothing is retried.
+                num_retries=wrappers_pb2.UInt32Value(value=0),
+                refresh_cluster_on_retry=True,
+                retry_back_off=route_components_pb2.RetryPolicy.RetryBackOff(
+                    base_interval=milliseconds(_BACK_OFF_MS), max_interval=milliseconds(2 * _BACK_OFF_MS)
+                ),
+            ),
+        ),
+        # The whole body waits for quota, and for the next attempt. The listener's own bound is for answers.
+        request_body_buffer_limit=wrappers_pb2.UInt64Value(value=node.max_body_bytes),
+        response_headers_to_add=_answer_headers(dialect),
+    )
+    meter = ai_protocol_manager_pb2.AiProtocolManagerPerRoute(
+        response=ai_protocol_manager_pb2.ResponsePerRoute(llm_protocol=_PROTOCOLS[dialect])
+    )
+    route.typed_per_filter_config[USAGE_FILTER].CopyFrom(pack(meter))
+    if dialect is not Dialect.OPENAI:
+        # Only OpenAI's dialect has a usage chunk that must be asked for.
+        route.typed_per_filter_config[ANSWER_FILTER].CopyFrom(_disabled())
+    return route
+
+
+def _models() -> route_components_pb2.Route:
+    """`GET /v1/models`: quota answers itself. Should it ever let one pass, there is nowhere to go."""
+    route = route_components_pb2.Route(
+        name="models",
+        match=_with_method(route_components_pb2.RouteMatch(safe_regex=_MODELS), "GET"),
+        direct_response=route_components_pb2.DirectResponseAction(status=503),
+    )
+    for name in (ANSWER_FILTER, USAGE_FILTER):
+        route.typed_per_filter_config[name].CopyFrom(_disabled())
+    return route
+
+
+def _refusal(name: str, match: route_components_pb2.RouteMatch, status: int) -> route_components_pb2.Route:
+    """A refusal that asks nobody; `local_replies` writes its body."""
+    route = route_components_pb2.Route(
+        name=name, match=match, direct_response=route_components_pb2.DirectResponseAction(status=status)
+    )
+    for filter_name in (ANSWER_FILTER, USAGE_FILTER, REQUEST_INFO_FILTER, ADMISSION_FILTER):
+        route.typed_per_filter_config[filter_name].CopyFrom(_disabled())
+    return route
+
+
+def _chain() -> route_components_pb2.ClusterSpecifierPlugin:
+    """Takes the clusters of the attempts, in order, from quota's answer."""
+    nowhere = priority_group_pb2.ClusterWeight(cluster_name=_NOWHERE, weight=wrappers_pb2.UInt32Value(value=1))
+    specifier = priority_group_pb2.PriorityGroupClusterSpecifier(
+        override_metadata_namespace=ADMISSION_NAMESPACE,
+        priority_groups=[priority_group_pb2.PriorityGroup(name="none", clusters=[nowhere])],
+    )
+    return route_components_pb2.ClusterSpecifierPlugin(
+        extension=extension_pb2.TypedExtensionConfig(name="chain", typed_config=pack(specifier))
+    )
+
+
+def _answer_headers(dialect: Dialect) -> list[base_pb2.HeaderValueOption]:
+    def admitted(key: AdmissionKey) -> str:
+        return f"%DYNAMIC_METADATA({ADMISSION_NAMESPACE}:{key})%"
+
+    def attempted(key: AttemptKey) -> str:
+        return f"%DYNAMIC_METADATA({ATTEMPT_NAMESPACE}:{key})%"
+
+    headers = {
+        MODEL_REQUESTED_HEADER: admitted(AdmissionKey.MODEL),
+        MODEL_SERVED_HEADER: attempted(AttemptKey.TARGET),
+        ATTEMPTS_HEADER: "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+        POLICY_HEADER: admitted(AdmissionKey.POLICY),
+        BUDGET_REMAINING_HEADER: admitted(AdmissionKey.BUDGET_REMAINING),
+        BUDGET_RESETS_HEADER: admitted(AdmissionKey.BUDGET_RESETS_AT),
+        DOWNGRADED_HEADER: attempted(AttemptKey.DOWNGRADED),
+    }
+    if dialect is Dialect.ANTHROPIC:
+        headers["request-id"] = "%REQ(X-REQUEST-ID)%"
+    return [header_option(name, value) for name, value in headers.items()]
+
+
+def _with_method(match: route_components_pb2.RouteMatch, method: str) -> route_components_pb2.RouteMatch:
+    narrowed = route_components_pb2.RouteMatch()
+    narrowed.CopyFrom(match)
+    narrowed.headers.append(route_components_pb2.HeaderMatcher(name=":method", string_match=exact(method)))
+    return narrowed
+
+
+def _disabled() -> any_pb2.Any:
+    return pack(route_components_pb2.FilterConfig(disabled=True))

@@ -1,0 +1,75 @@
+"""Spans: one for the request, one for each attempt and one for the Check, with the GenAI attributes that are known."""
+
+from __future__ import annotations
+
+from google.protobuf import wrappers_pb2
+from spendgate_envoy.envoy.config.trace.v3 import http_tracer_pb2, opentelemetry_pb2
+from spendgate_envoy.envoy.extensions.filters.network.http_connection_manager.v3 import (
+    http_connection_manager_pb2 as hcm,
+)
+from spendgate_envoy.envoy.type.tracing.v3 import custom_tag_pb2
+from spendgate_envoy.envoy.type.v3 import percent_pb2
+
+from services.kernel.envoy_contract import (
+    ADMISSION_NAMESPACE,
+    ATTEMPT_NAMESPACE,
+    REQUEST_NAMESPACE,
+    AdmissionKey,
+    AttemptKey,
+    RequestKey,
+)
+from services.router.adapters.envoy_resources_clusters import OTLP_CLUSTER
+from services.router.adapters.envoy_resources_wire import grpc_cluster, pack
+from services.router.domain.snapshot import NodeSettings
+
+_SERVICE_NAME = "spendgate-envoy"
+_EXPORT_TIMEOUT_MS = 1_000
+# Spans that wait for a slow receiver, in all workers together; what does not fit is dropped.
+_QUEUE = 4_096
+_USAGE = "metadata.typed_filter_metadata['envoy.ai.token_usage']"
+
+
+def tracing(node: NodeSettings) -> hcm.HttpConnectionManager.Tracing | None:
+    """How the data listener traces, None without a receiver."""
+    if not node.otlp_host:
+        return None
+    provider = opentelemetry_pb2.OpenTelemetryConfig(
+        grpc_service=grpc_cluster(OTLP_CLUSTER, _EXPORT_TIMEOUT_MS),
+        service_name=_SERVICE_NAME,
+        max_cache_size=wrappers_pb2.UInt32Value(value=_QUEUE),
+    )
+    return hcm.HttpConnectionManager.Tracing(
+        provider=http_tracer_pb2.Tracing.Http(name="envoy.tracers.opentelemetry", typed_config=pack(provider)),
+        random_sampling=percent_pb2.Percent(value=node.trace_sampling_percent),
+        spawn_upstream_span=wrappers_pb2.BoolValue(value=True),
+        operation="%REQ(:METHOD)% %PATH(NQ)%",
+        upstream_operation="chat %UPSTREAM_CLUSTER%",
+        # `http.url` is cut to the host: a path carries its query, and a query may carry a key.
+        max_path_tag_length=wrappers_pb2.UInt32Value(value=0),
+        custom_tags=_tags(),
+    )
+
+
+def _tags() -> list[custom_tag_pb2.CustomTag]:
+    def text(name: str, namespace: str, key: str) -> custom_tag_pb2.CustomTag:
+        return custom_tag_pb2.CustomTag(tag=name, value=f"%DYNAMIC_METADATA({namespace}:{key})%")
+
+    def count(name: str, operator: str) -> custom_tag_pb2.CustomTag:
+        return custom_tag_pb2.CustomTag(tag=name, value=operator, value_type=custom_tag_pb2.CustomTag.INT)
+
+    return [
+        custom_tag_pb2.CustomTag(tag="gen_ai.operation.name", literal=custom_tag_pb2.CustomTag.Literal(value="chat")),
+        text("gen_ai.request.model", REQUEST_NAMESPACE, RequestKey.MODEL),
+        custom_tag_pb2.CustomTag(tag="gen_ai.response.model", value=f"%CEL({_USAGE}.model)%"),
+        count("gen_ai.usage.input_tokens", f"%CEL({_USAGE}.input_tokens)%"),
+        count("gen_ai.usage.output_tokens", f"%CEL({_USAGE}.output_tokens)%"),
+        text("spendgate.target", ATTEMPT_NAMESPACE, AttemptKey.TARGET),
+        count("spendgate.attempts", "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"),
+        text("spendgate.reservation.id", ADMISSION_NAMESPACE, AdmissionKey.RESERVATION),
+        text("spendgate.decision", ADMISSION_NAMESPACE, AdmissionKey.DECISION),
+        text("spendgate.policy.binding", ADMISSION_NAMESPACE, AdmissionKey.POLICY),
+        text("spendgate.key.id", ADMISSION_NAMESPACE, AdmissionKey.KEY_ID),
+        text("spendgate.team", ADMISSION_NAMESPACE, AdmissionKey.TEAM),
+        text("spendgate.project", ADMISSION_NAMESPACE, AdmissionKey.PROJECT),
+        text("spendgate.environment", ADMISSION_NAMESPACE, AdmissionKey.ENVIRONMENT),
+    ]

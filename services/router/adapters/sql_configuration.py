@@ -1,0 +1,97 @@
+"""Keeps the configuration in SQLite: each resource as the JSON document of its fields, checked again when read.
+
+A document names where a secret is kept, never the secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+import sqlalchemy as sa
+from pydantic import TypeAdapter, ValidationError
+
+from services.kernel.errors import InvalidInput
+from services.router.domain.backend import Backend
+from services.router.domain.configuration import Configuration, check_configuration
+from services.router.domain.model import Model
+from services.router.domain.provider import Provider
+
+T = TypeVar("T")
+
+METADATA = sa.MetaData()
+
+
+def _documents(name: str) -> sa.Table:
+    return sa.Table(
+        name,
+        METADATA,
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("document", sa.Text, nullable=False),
+    )
+
+
+_PROVIDERS = _documents("providers")
+_MODELS = _documents("models")
+_BACKENDS = _documents("backends")
+
+_PROVIDER = TypeAdapter(Provider)
+_MODEL = TypeAdapter(Model)
+_BACKEND = TypeAdapter(Backend)
+
+
+class SqlConfigurationStore:
+    """The database of the router."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def load(self) -> Configuration:
+        """The configuration in force; an empty one at first.
+
+        Raises:
+            InvalidInput: what is stored is not a configuration that this release accepts.
+        """
+        with self._engine.connect() as connection:
+            providers = [_parse(_PROVIDER, row) for row in _rows(connection, _PROVIDERS)]
+            models = [_parse(_MODEL, row) for row in _rows(connection, _MODELS)]
+        return check_configuration(providers, models)
+
+    def save(self, configuration: Configuration) -> None:
+        """Replaces the configuration, in one transaction."""
+        providers = {one.name: _PROVIDER.dump_json(one).decode() for one in configuration.providers}
+        models = {one.name: _MODEL.dump_json(one).decode() for one in configuration.models}
+        with self._engine.begin() as connection:
+            _replace(connection, _PROVIDERS, providers)
+            _replace(connection, _MODELS, models)
+
+    def load_backends(self) -> tuple[Backend, ...]:
+        """The backends on which requests may be, as they were last saved."""
+        with self._engine.connect() as connection:
+            return tuple(_parse(_BACKEND, row) for row in _rows(connection, _BACKENDS))
+
+    def save_backends(self, backends: tuple[Backend, ...]) -> None:
+        """Replaces the backends, in one transaction."""
+        documents = {one.cluster.name: _BACKEND.dump_json(one).decode() for one in backends}
+        with self._engine.begin() as connection:
+            _replace(connection, _BACKENDS, documents)
+
+
+def _rows(connection: sa.Connection, table: sa.Table) -> Iterable[tuple[str, str]]:
+    for row in connection.execute(sa.select(table).order_by(table.c.name)):
+        yield f"{table.name}[{row.name}]", row.document
+
+
+def _parse(adapter: TypeAdapter[T], row: tuple[str, str]) -> T:
+    field, document = row
+    try:
+        return adapter.validate_json(document)
+    except ValidationError as error:
+        raise InvalidInput(f"database {field}", f"is damaged: {error.errors()[0]['msg']}") from error
+
+
+def _replace(connection: sa.Connection, table: sa.Table, documents: Mapping[str, str]) -> None:
+    connection.execute(sa.delete(table))
+    if documents:
+        rows = [{"name": name, "document": document} for name, document in documents.items()]
+        connection.execute(sa.insert(table), rows)

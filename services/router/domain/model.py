@@ -1,0 +1,164 @@
+"""Models as clients ask for them: an ordered list of targets, and what follows or replaces them when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from services.kernel.errors import InvalidInput
+from services.kernel.names import check_model, split_target
+
+DEFAULT_FIRST_BYTE_TIMEOUT_MS = 120_000
+# A request lives at most fifteen minutes (`NodeSettings.max_stream_seconds`): a longer wait could never end.
+_MAX_TIMEOUT_MS = 900_000
+_MAX_WEIGHT = 1_000
+_MAX_BASIS_POINTS = 10_000
+_MAX_OVER_SECONDS = 3_600
+_MAX_TERMS = 16
+MAX_TARGETS = 16
+"""Targets of one model, fallbacks included: the longest chain that one request can walk."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedTarget:
+    """One of several equals."""
+
+    target: str
+    """"provider/model"."""
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TargetGroup:
+    """A place in a chain: one target, or equals of which each call takes one by weight."""
+
+    targets: tuple[WeightedTarget, ...]
+
+
+class Measure(StrEnum):
+    """What a term of a condition looks at."""
+
+    BUDGET_USED = "budget_used"
+    """Settled part of the budget, in basis points."""
+    ERROR_RATE = "error_rate"
+    """Failed attempts of all, in basis points."""
+    LATENCY_P95 = "latency_p95"
+    """Milliseconds to the end of the answer."""
+    TTFT_P95 = "ttft_p95"
+    """Milliseconds to the first byte of the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """Holds while `measure` is at or above `bound`."""
+
+    measure: Measure
+    bound: int
+    """In the unit of the measure."""
+    over_seconds: int = 0
+    """Over how long it is measured; 0 for the budget, whose window is the limit's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """When a fallback leads. Without terms it never leads and only follows when an attempt fails."""
+
+    terms: tuple[Term, ...] = ()
+    all_terms: bool = False
+    """True: all terms must hold. False: any."""
+
+    @property
+    def budget_threshold(self) -> int | None:
+        """The settled part of the budget, in basis points, from which the condition holds by the budget alone.
+
+        None when the budget alone never makes it hold. Terms about the health of targets count as not holding: they
+        move a fallback to the front only when something measures them.
+        """
+        bounds = [term.bound for term in self.terms if term.measure is Measure.BUDGET_USED]
+        if not bounds:
+            return None
+        if not self.all_terms:
+            return min(bounds)
+        return max(bounds) if len(bounds) == len(self.terms) else None
+
+
+NEVER = Condition()
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """What comes next when an attempt fails, and leads while its condition holds."""
+
+    to: tuple[TargetGroup, ...]
+    when: Condition = NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A name that clients ask for, and where its calls go."""
+
+    name: str
+    targets: tuple[TargetGroup, ...]
+    fallbacks: tuple[Fallback, ...] = ()
+    first_byte_timeout_ms: int = DEFAULT_FIRST_BYTE_TIMEOUT_MS
+
+
+def check_model_route(field: str, model: Model, providers: frozenset[str]) -> Model:
+    """Returns `model` if every part of it is within bounds and every target names one of `providers`.
+
+    Raises:
+        InvalidInput: it is not; the field is the path within the request.
+    """
+    check_model(f"{field}.name", model.name)
+    if not 1 <= model.first_byte_timeout_ms <= _MAX_TIMEOUT_MS:
+        raise InvalidInput(f"{field}.first_byte_timeout_ms", f"write 1 to {_MAX_TIMEOUT_MS}, or 0 for the default")
+    if not model.targets:
+        raise InvalidInput(f"{field}.targets", "a model needs at least one target: write provider/model")
+    count = 0
+    for path, one in _targets_of(field, model):
+        provider, _ = split_target(f"{path}.target", one.target)
+        if provider not in providers:
+            raise InvalidInput(f"{path}.target", f"there is no provider {provider!r}: add it, or name one that exists")
+        if not 1 <= one.weight <= _MAX_WEIGHT:
+            raise InvalidInput(f"{path}.weight", f"write a weight from 1 to {_MAX_WEIGHT}")
+        count += 1
+    if count > MAX_TARGETS:
+        raise InvalidInput(f"{field}.targets", f"{count} targets are too many: a chain has at most {MAX_TARGETS}")
+    for at, fallback in enumerate(model.fallbacks):
+        _check_condition(f"{field}.fallbacks[{at}].when", fallback.when)
+    return model
+
+
+def _targets_of(field: str, model: Model) -> Iterator[tuple[str, WeightedTarget]]:
+    """Every target of the model with its path."""
+    lists = [(f"{field}.targets", model.targets)]
+    lists += [(f"{field}.fallbacks[{at}].to", fallback.to) for at, fallback in enumerate(model.fallbacks)]
+    for path, groups in lists:
+        if not groups:
+            raise InvalidInput(path, "name at least one target")
+        for at, group in enumerate(groups):
+            if not group.targets:
+                raise InvalidInput(f"{path}[{at}].targets", "name at least one target")
+            for place, one in enumerate(group.targets):
+                yield f"{path}[{at}].targets[{place}]", one
+
+
+def _check_condition(field: str, condition: Condition) -> None:
+    if len(condition.terms) > _MAX_TERMS:
+        raise InvalidInput(f"{field}.terms", f"at most {_MAX_TERMS} terms")
+    for at, term in enumerate(condition.terms):
+        _check_term(f"{field}.terms[{at}]", term)
+
+
+def _check_term(field: str, term: Term) -> None:
+    if term.measure in {Measure.BUDGET_USED, Measure.ERROR_RATE}:
+        if not 1 <= term.bound <= _MAX_BASIS_POINTS:
+            raise InvalidInput(f"{field}.{term.measure}_basis_points", "write more than 0 % and at most 100 %")
+    elif not 1 <= term.bound <= _MAX_TIMEOUT_MS:
+        raise InvalidInput(f"{field}.{term.measure}_ms", f"write 1 to {_MAX_TIMEOUT_MS} milliseconds")
+    if term.measure is Measure.BUDGET_USED:
+        if term.over_seconds:
+            raise InvalidInput(f"{field}.over_seconds", "a budget is used over the window of its limit: leave it out")
+    elif not 1 <= term.over_seconds <= _MAX_OVER_SECONDS:
+        raise InvalidInput(f"{field}.over_seconds", f"write 1 to {_MAX_OVER_SECONDS} seconds")

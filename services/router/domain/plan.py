@@ -1,0 +1,182 @@
+"""The route plan: where the calls of each model may go, tier by tier of the budget, compiled ahead of traffic.
+
+    targets: [a/large, b/large]            tier    0: a/large, b/large, c/other
+    fallbacks:                             tier 7500: a/small, c/other
+      - {to: a/small, budget_used: 75%}
+      - {to: c/other}
+
+At a budget tier the model's own targets leave the chain: they are what became too dear. A chain never repeats a target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+
+from services.kernel.dialect import Dialect
+from services.kernel.errors import InvalidInput
+from services.kernel.names import split_target
+from services.router.domain.model import Model, TargetGroup, WeightedTarget
+from services.router.domain.model_limits import limits_of
+from services.router.domain.provider import Provider, catalogue_provider, faces_of
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """The chain of a model from one part of the budget on."""
+
+    from_basis_points: int
+    chain: tuple[TargetGroup, ...]
+    """At least one place."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPlan:
+    """One model."""
+
+    model: str
+    tiers: tuple[Tier, ...]
+    """By rising threshold; the first has threshold 0."""
+    first_byte_timeout_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFace:
+    """How quota directs an attempt to a target in one dialect."""
+
+    dialect: Dialect
+    cluster: str
+    host: str
+    path: str
+    output_cap_field: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTarget:
+    """Facts about a target that some chain names."""
+
+    name: str
+    upstream_model: str
+    catalogue_provider: str
+    max_output_tokens: int
+    context_window_tokens: int
+    faces: tuple[PlannedFace, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePlan:
+    """Where all calls may go."""
+
+    models: tuple[ModelPlan, ...]
+    """By name. A model none of whose targets is usable is not among them."""
+    targets: tuple[PlannedTarget, ...]
+    """By name: exactly those that a chain names."""
+
+    @property
+    def clusters(self) -> frozenset[str]:
+        """The clusters that a request under this plan may be sent to."""
+        return frozenset(face.cluster for target in self.targets for face in target.faces)
+
+
+def cluster_name(provider: str, dialect: Dialect) -> str:
+    """Name of the cluster that reaches a provider in a dialect."""
+    return f"{provider}.{dialect}"
+
+
+def compile_plan(models: Iterable[Model], usable: Collection[Provider]) -> RoutePlan:
+    """The plan of checked models over the providers whose credentials are at hand."""
+    providers = {provider.name: provider for provider in usable}
+    plans = [compile_model(model, frozenset(providers)) for model in sorted(models, key=lambda model: model.name)]
+    planned = tuple(plan for plan in plans if plan.tiers)
+    names = {one.target for plan in planned for tier in plan.tiers for group in tier.chain for one in group.targets}
+    return RoutePlan(planned, tuple(_planned_target(name, providers) for name in sorted(names)))
+
+
+def compile_model(model: Model, usable_providers: frozenset[str]) -> ModelPlan:
+    """The tiers of one model. There are none when no target is usable."""
+    thresholds = sorted(
+        {threshold for fallback in model.fallbacks if (threshold := fallback.when.budget_threshold) is not None}
+    )
+    tiers: list[Tier] = []
+    for threshold in [0, *thresholds]:
+        chain = _distinct(_chain_at(model, threshold), usable_providers)
+        if not chain:
+            continue
+        if not tiers:
+            # When nothing of the base chain is usable, the first chain that is applies from the start.
+            tiers.append(Tier(0, chain))
+        elif chain != tiers[-1].chain:
+            tiers.append(Tier(threshold, chain))
+    return ModelPlan(model.name, tuple(tiers), model.first_byte_timeout_ms)
+
+
+def check_every_fallback_counts(field: str, model: Model) -> None:
+    """Refuses a fallback without which the plan would be the same: whoever wrote it believes that it does something.
+
+    Raises:
+        InvalidInput: there is one.
+    """
+    everything = frozenset(split_target(field, name)[0] for name in _names_of(model))
+    whole = compile_model(model, everything)
+    for at in range(len(model.fallbacks)):
+        others = model.fallbacks[:at] + model.fallbacks[at + 1 :]
+        if compile_model(replace(model, fallbacks=others), everything) == whole:
+            raise InvalidInput(
+                f"{field}.fallbacks[{at}].to",
+                "this fallback adds nothing: its targets stand in the chain already. Remove it or name other targets",
+            )
+
+
+def _names_of(model: Model) -> Iterable[str]:
+    groups = [*model.targets, *(group for fallback in model.fallbacks for group in fallback.to)]
+    return (one.target for group in groups for one in group.targets)
+
+
+def _chain_at(model: Model, threshold: int) -> Iterable[TargetGroup]:
+    """Places in order, repetitions included, when `threshold` basis points of the budget are settled."""
+    if threshold == 0:
+        yield from model.targets
+        for fallback in model.fallbacks:
+            if fallback.when.budget_threshold is None:
+                yield from fallback.to
+        return
+    leads = [(bound, fallback) for fallback in model.fallbacks if (bound := fallback.when.budget_threshold) is not None]
+    reached = [(bound, fallback) for bound, fallback in leads if bound <= threshold]
+    for _, fallback in sorted(reached, key=lambda lead: -lead[0]):
+        yield from fallback.to
+    for fallback in model.fallbacks:
+        yield from fallback.to
+
+
+def _distinct(chain: Iterable[TargetGroup], usable_providers: frozenset[str]) -> tuple[TargetGroup, ...]:
+    """Leaves out unusable targets, and those that came before; places that end up empty vanish."""
+    seen: set[str] = set()
+    places = []
+    for group in chain:
+        kept: list[WeightedTarget] = []
+        for one in group.targets:
+            if one.target not in seen and split_target("target", one.target)[0] in usable_providers:
+                seen.add(one.target)
+                kept.append(one)
+        if kept:
+            places.append(TargetGroup(tuple(kept)))
+    return tuple(places)
+
+
+def _planned_target(name: str, providers: dict[str, Provider]) -> PlannedTarget:
+    provider_name, upstream_model = split_target("target", name)
+    provider = providers[provider_name]
+    limits = limits_of(upstream_model)
+    faces = tuple(
+        PlannedFace(
+            dialect=face.dialect,
+            cluster=cluster_name(provider_name, face.dialect),
+            host=face.origin.host_header,
+            path=face.path,
+            output_cap_field=face.output_cap_field,
+        )
+        for face in faces_of(provider)
+    )
+    return PlannedTarget(
+        name, upstream_model, catalogue_provider(provider), limits.max_output, limits.context_window, faces
+    )

@@ -1,0 +1,132 @@
+"""Providers and their faces: how a vendor, or any server that speaks a dialect, is reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from services.kernel.dialect import Dialect
+from services.kernel.errors import InvalidInput
+from services.kernel.names import check_name
+from services.router.domain.address import BaseUrl, Origin, parse_base_url
+from services.router.domain.secret import SecretReference, check_reference
+
+
+class Preset(StrEnum):
+    """A vendor whose faces are known."""
+
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+    GEMINI = "gemini"
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One way to reach a provider: a dialect, its endpoint and how the credential is shown."""
+
+    dialect: Dialect
+    origin: Origin
+    path: str
+    """Path of the chat endpoint; Gemini's holds "{model}" and "{verb}"."""
+    credential_header: str
+    credential_prefix: str
+    """What stands before the credential in its header: "Bearer " or nothing."""
+    output_cap_field: str
+    """Top-level field that bounds the output; empty: the dialect has none at the top."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A provider as it was configured: either a preset, or a protocol with a base URL."""
+
+    name: str
+    api_key: SecretReference
+    preset: Preset | None = None
+    protocol: Dialect | None = None
+    base_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What distinguishes the faces of a vendor: all but the origin."""
+
+    dialect: Dialect
+    path: str
+    output_cap_field: str
+
+
+_GEMINI_PATH = "/v1beta/models/{model}:{verb}"
+_VENDOR_BASE = {
+    Preset.OPENAI: "https://api.openai.com/v1",
+    Preset.ANTHROPIC: "https://api.anthropic.com",
+    Preset.GEMINI: "https://generativelanguage.googleapis.com",
+}
+# The vendor's own dialect first: it carries most.
+_SHAPES = {
+    Preset.OPENAI: (_Shape(Dialect.OPENAI, "/v1/chat/completions", "max_completion_tokens"),),
+    Preset.ANTHROPIC: (
+        _Shape(Dialect.ANTHROPIC, "/v1/messages", "max_tokens"),
+        _Shape(Dialect.OPENAI, "/v1/chat/completions", "max_tokens"),
+    ),
+    Preset.GEMINI: (
+        _Shape(Dialect.GEMINI, _GEMINI_PATH, ""),
+        _Shape(Dialect.OPENAI, "/v1beta/openai/chat/completions", "max_tokens"),
+    ),
+}
+# Behind a base URL as the dialect's own SDK takes it.
+_ANY_SERVER = {
+    Dialect.OPENAI: _Shape(Dialect.OPENAI, "/chat/completions", "max_tokens"),
+    Dialect.ANTHROPIC: _Shape(Dialect.ANTHROPIC, "/v1/messages", "max_tokens"),
+    Dialect.GEMINI: _Shape(Dialect.GEMINI, _GEMINI_PATH, ""),
+}
+_CREDENTIAL = {
+    Dialect.OPENAI: ("authorization", "Bearer "),
+    Dialect.ANTHROPIC: ("x-api-key", ""),
+    Dialect.GEMINI: ("x-goog-api-key", ""),
+}
+_CATALOGUE = {Preset.OPENAI: "openai", Preset.ANTHROPIC: "anthropic", Preset.GEMINI: "google"}
+
+
+def check_provider(field: str, provider: Provider) -> Provider:
+    """Returns `provider` if it can be reached as configured.
+
+    Raises:
+        InvalidInput: it cannot, or it refers to what a configuration may not read.
+    """
+    check_name(f"{field}.name", provider.name)
+    check_reference(f"{field}.api_key", provider.api_key)
+    if provider.preset is None and provider.protocol is None:
+        raise InvalidInput(f"{field}.preset", "name a preset, or set protocol and base_url")
+    if provider.preset is not None and provider.protocol is not None:
+        raise InvalidInput(f"{field}.protocol", f"the preset {provider.preset} already says it: leave protocol out")
+    if provider.preset is None and not provider.base_url:
+        raise InvalidInput(f"{field}.base_url", "a provider without a preset needs the base URL of its server")
+    if provider.base_url:
+        parse_base_url(f"{field}.base_url", provider.base_url)
+    return provider
+
+
+def faces_of(provider: Provider) -> tuple[Face, ...]:
+    """The faces of a checked provider, preferred ones first."""
+    if provider.preset is not None:
+        base = _preset_base(provider.preset, provider.base_url)
+        return tuple(_face(base, shape) for shape in _SHAPES[provider.preset])
+    assert provider.protocol is not None, "check_provider lets nothing else through"  # noqa: S101
+    return (_face(parse_base_url("base_url", provider.base_url), _ANY_SERVER[provider.protocol]),)
+
+
+def catalogue_provider(provider: Provider) -> str:
+    """Name by which the price catalogue knows the vendor, empty when it is not known who serves."""
+    return _CATALOGUE[provider.preset] if provider.preset is not None else ""
+
+
+def _preset_base(preset: Preset, base_url: str) -> BaseUrl:
+    base = parse_base_url("base_url", base_url or _VENDOR_BASE[preset])
+    # OpenAI's SDK takes a base URL that ends in /v1; the faces of all vendors bring their whole path.
+    path = base.path.removesuffix("/v1") if preset is Preset.OPENAI else base.path
+    return BaseUrl(base.origin, path)
+
+
+def _face(base: BaseUrl, shape: _Shape) -> Face:
+    header, prefix = _CREDENTIAL[shape.dialect]
+    return Face(shape.dialect, base.origin, base.path + shape.path, header, prefix, shape.output_cap_field)

@@ -1,0 +1,65 @@
+"""What the router is started with. The variables are described in `docs/settings.md`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.chassis.settings import Environ
+from services.router.domain.snapshot import NodeSettings
+
+_MAX_SECONDS = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of one process."""
+
+    data_dir: Path
+    envoy_files: Path
+    """Folder of `bootstrap.yaml` and `lua/`."""
+    node: NodeSettings
+    """What every Envoy gets. Its epoch is empty: each Envoy brings its own."""
+    otlp_endpoint: str | None
+    retire_after_ms: int
+    """How long a cluster stays that no plan names any more: as long as a request can live."""
+
+    @classmethod
+    def from_environ(cls, environ: Environ, default_envoy_files: Path) -> Settings:
+        """Reads the environment.
+
+        Raises:
+            SettingsError: a variable is missing or cannot be read; the text names it.
+        """
+        data_dir = environ.path("SPENDGATE_DATA_DIR")
+        node = _node_settings(environ, data_dir)
+        retire_after_s = environ.integer("SPENDGATE_RETIRE_AFTER_S", node.max_stream_seconds, low=0, high=_MAX_SECONDS)
+        return cls(
+            data_dir=data_dir,
+            envoy_files=environ.path("SPENDGATE_ENVOY_FILES", str(default_envoy_files)),
+            node=node,
+            otlp_endpoint=environ.optional("SPENDGATE_OTLP_ENDPOINT"),
+            retire_after_ms=retire_after_s * 1_000,
+        )
+
+
+def _node_settings(environ: Environ, data_dir: Path) -> NodeSettings:
+    data_host, data_port = environ.address("SPENDGATE_LISTEN", "127.0.0.1:10000")
+    admin_host, admin_port = environ.address("SPENDGATE_ADMIN_LISTEN", "127.0.0.1:10001")
+    otlp_host, otlp_port = "", 0
+    if environ.optional("SPENDGATE_OTLP_ENDPOINT"):
+        otlp_host, otlp_port = environ.address("SPENDGATE_OTLP_ENDPOINT")
+    return NodeSettings(
+        epoch="",
+        data_host=data_host,
+        data_port=data_port,
+        admin_host=admin_host,
+        admin_port=admin_port,
+        spool_dir=str(data_dir / "spool"),
+        log_dir=str(data_dir / "logs"),
+        otlp_host=otlp_host,
+        otlp_port=otlp_port,
+        tls_certificate=environ.optional("SPENDGATE_TLS_CERTIFICATE") or "",
+        tls_private_key=environ.optional("SPENDGATE_TLS_PRIVATE_KEY") or "",
+        provider_roots=environ.optional("SPENDGATE_PROVIDER_ROOTS") or "",
+    )

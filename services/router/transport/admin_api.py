@@ -1,0 +1,88 @@
+"""The admin API of the router."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc.aio
+from google.protobuf import timestamp_pb2
+from spendgate.router.v1 import router_service_pb2 as pb
+from spendgate.router.v1 import router_service_pb2_grpc
+from spendgate.type.v1 import configuration_pb2
+
+from services.router.transport.admin_messages import (
+    read_model,
+    read_provider,
+    write_change,
+    write_model,
+    write_provider,
+)
+from services.router.transport.paging import page
+from services.router.usecases.administer import Administrator
+from services.router.usecases.publish import Node, Publisher
+
+ROUTER_SERVICE = "spendgate.router.v1.RouterService"
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class RouterAdmin(router_service_pb2_grpc.RouterServiceServicer):
+    """Administers where calls may go. Who may call it is decided at Envoy's admin listener."""
+
+    def __init__(self, administrator: Administrator, publisher: Publisher) -> None:
+        self._administrator = administrator
+        self._publisher = publisher
+
+    async def ApplyConfiguration(
+        self, request: pb.ApplyConfigurationRequest, context: Context
+    ) -> configuration_pb2.ApplyConfigurationResponse:
+        """Makes providers and models as sent."""
+        del context
+        applied = self._administrator.apply(
+            [read_provider(f"providers[{at}]", one) for at, one in enumerate(request.providers)],
+            [read_model(f"models[{at}]", one) for at, one in enumerate(request.models)],
+            validate_only=request.validate_only,
+        )
+        return configuration_pb2.ApplyConfigurationResponse(
+            changes=[write_change(change) for change in applied.changes], warnings=applied.warnings
+        )
+
+    async def ListProviders(self, request: pb.ListProvidersRequest, context: Context) -> pb.ListProvidersResponse:
+        """Lists the providers by name."""
+        del context
+        providers = self._administrator.configuration.providers
+        chosen, token = page(providers, lambda one: one.name, request.page_size, request.page_token)
+        return pb.ListProvidersResponse(
+            providers=[write_provider(one, self._administrator.credential_problem(one)) for one in chosen],
+            next_page_token=token,
+        )
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
+        """Lists the models by name."""
+        del context
+        models = self._administrator.configuration.models
+        chosen, token = page(models, lambda one: one.name, request.page_size, request.page_token)
+        return pb.ListModelsResponse(models=[write_model(one) for one in chosen], next_page_token=token)
+
+    async def GetRouterStatus(self, request: pb.GetRouterStatusRequest, context: Context) -> pb.RouterStatus:
+        """What this process believes."""
+        del request, context
+        release, plan = self._publisher.release, self._publisher.plan
+        return pb.RouterStatus(
+            version=release.snapshot.version if release is not None else "",
+            plan_version=plan.version if plan is not None else "",
+            plan_version_taken=self._publisher.plan_version_taken,
+            nodes=[_node(node) for node in self._publisher.nodes],
+        )
+
+
+def _node(node: Node) -> pb.RouterStatus.Node:
+    connect_time = timestamp_pb2.Timestamp()
+    connect_time.FromMilliseconds(node.connect_time_ms)
+    return pb.RouterStatus.Node(
+        epoch=node.epoch,
+        version_sent=node.sent.snapshot.version if node.sent is not None else "",
+        version_acknowledged=node.acknowledged.snapshot.version if node.acknowledged is not None else "",
+        refusal=node.refusal,
+        connect_time=connect_time,
+    )

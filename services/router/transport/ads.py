@@ -1,0 +1,105 @@
+"""Configures Envoys over ADS: one stream for each, on which all kinds of resources travel in a safe order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+from spendgate_envoy.envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
+
+from services.router.transport.ads_session import Rendering, Session, render
+from services.router.transport.pulse import reading
+from services.router.usecases.publish import Publisher, Release
+
+_log = logging.getLogger("spendgate.router.ads")
+
+# The epoch names a file of the spool: nothing that could leave its folder.
+_EPOCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}-\d{13}")
+
+ADS_SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+
+BuildResources = Callable[[Release, str], Mapping[str, Mapping[str, Message]]]
+"""Makes the resources of a release for the Envoy of an epoch, by type URL and name."""
+
+IsWarming = Callable[[], Awaitable[bool]]
+"""Whether the Envoy has clusters that it acknowledged and cannot use yet."""
+
+_WARMING_POLL_S = 0.05
+
+
+class AggregatedDiscovery(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
+    """Sends each Envoy what the publisher releases, and tells the publisher what each holds."""
+
+    def __init__(self, publisher: Publisher, build_resources: BuildResources, is_warming: IsWarming) -> None:
+        self._publisher = publisher
+        self._build_resources = build_resources
+        self._is_warming = is_warming
+
+    async def StreamAggregatedResources(
+        self,
+        request_iterator: AsyncIterator[discovery_pb2.DiscoveryRequest],
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> AsyncIterator[discovery_pb2.DiscoveryResponse]:
+        """Serves one Envoy for as long as it is connected."""
+        first = await anext(aiter(request_iterator), None)
+        if first is None:
+            return
+        epoch = first.node.id
+        if not _EPOCH.fullmatch(epoch):
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the node id is not an epoch: <node>-<start in ms>")
+        session = Session()
+        node = self._publisher.connect_node(epoch)
+        _log.info("Envoy %s is connected", epoch)
+
+        def receive(request: discovery_pb2.DiscoveryRequest) -> None:
+            refusal = session.receive(request)
+            if refusal is not None:
+                self._publisher.refused(node, refusal)
+
+        receive(first)
+        rendering: Rendering | None = None
+        try:
+            async with reading(request_iterator, receive, self._publisher.subscribe) as pulse:
+                pulse.wake()
+                while await pulse.beat():
+                    rendering = self._render(epoch, rendering)
+                    if rendering is None:
+                        continue
+                    for response in session.due(rendering):
+                        yield response
+                    node.sent = rendering.release
+                    if not session.holds(rendering) or node.acknowledged is rendering.release:
+                        continue
+                    if await self._is_warming():
+                        asyncio.get_running_loop().call_later(_WARMING_POLL_S, pulse.wake)
+                    else:
+                        self._publisher.acknowledged(node, rendering.release)
+        finally:
+            self._publisher.disconnect_node(node)
+            _log.info("Envoy %s is gone", epoch)
+
+    async def DeltaAggregatedResources(
+        self,
+        request_iterator: AsyncIterator[discovery_pb2.DeltaDiscoveryRequest],
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> AsyncIterator[discovery_pb2.DeltaDiscoveryResponse]:
+        """Not offered: the bootstrap file asks for the state of the world."""
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "use StreamAggregatedResources")
+        yield discovery_pb2.DeltaDiscoveryResponse()
+
+    def _render(self, epoch: str, before: Rendering | None) -> Rendering | None:
+        """The newest release for this Envoy; the one before when it cannot be made into resources."""
+        release = self._publisher.release
+        if release is None or (before is not None and before.release.number == release.number):
+            return before
+        try:
+            return render(release, self._build_resources(release, epoch))
+        except Exception:  # noqa: BLE001  (Envoy keeps what it has; the log says why)
+            _log.exception("release %s cannot be made into resources", release.snapshot.version)
+            return before

@@ -1,0 +1,136 @@
+"""The state of one ADS stream, state-of-the-world variant: what an Envoy asked for, was sent and acknowledged.
+
+The rules are those of https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol: a request repeats the nonce of
+the response that it answers; with an `error_detail` it refuses that response, else it acknowledges it; one with an
+older nonce was overtaken and says nothing; one whose names differ from before asks for an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from google.protobuf import any_pb2
+from google.protobuf.message import Message
+from spendgate_envoy.envoy.service.discovery.v3 import discovery_pb2
+
+from services.router.usecases.publish import Release
+
+_PREFIX = "type.googleapis.com/"
+CLUSTER_TYPE = f"{_PREFIX}envoy.config.cluster.v3.Cluster"
+SECRET_TYPE = f"{_PREFIX}envoy.extensions.transport_sockets.tls.v3.Secret"
+LISTENER_TYPE = f"{_PREFIX}envoy.config.listener.v3.Listener"
+ROUTE_TYPE = f"{_PREFIX}envoy.config.route.v3.RouteConfiguration"
+
+# What refers to a thing is sent after the thing.
+PUSH_ORDER = (CLUSTER_TYPE, SECRET_TYPE, LISTENER_TYPE, ROUTE_TYPE)
+# Of these an Envoy asks for all there are; of the others for those that it has seen named.
+_WILDCARD_TYPES = frozenset({CLUSTER_TYPE, LISTENER_TYPE})
+
+Contents = Mapping[str, bytes]
+"""Serialized resources of one type, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """A release as one Envoy takes it: contents by type URL."""
+
+    release: Release
+    contents: Mapping[str, Contents]
+
+
+def render(release: Release, resources: Mapping[str, Mapping[str, Message]]) -> Rendering:
+    """Serializes resources so that equal ones are equal bytes."""
+    contents = {
+        type_url: {name: message.SerializeToString(deterministic=True) for name, message in by_name.items()}
+        for type_url, by_name in resources.items()
+    }
+    return Rendering(release, contents)
+
+
+@dataclass(slots=True)
+class _Subscription:
+    """One type of resources on one stream."""
+
+    type_url: str
+    names: frozenset[str] = frozenset()
+    nonce: str = ""
+    sent: Contents | None = None
+    acknowledged: Contents | None = None
+    answer_due: bool = True
+
+    @property
+    def wants_all(self) -> bool:
+        return self.type_url in _WILDCARD_TYPES and (not self.names or "*" in self.names)
+
+    def select(self, contents: Contents) -> Contents:
+        if self.wants_all:
+            return contents
+        return {name: contents[name] for name in sorted(self.names) if name in contents}
+
+
+@dataclass(slots=True)
+class Session:
+    """What one Envoy asked for, was sent and acknowledged."""
+
+    _subscriptions: dict[str, _Subscription] = field(default_factory=dict)
+    _nonces: int = 0
+
+    def receive(self, request: discovery_pb2.DiscoveryRequest) -> str | None:
+        """Takes a request in. Returns the reason when it refuses what was last sent."""
+        if request.type_url not in PUSH_ORDER:
+            return None
+        names = frozenset(request.resource_names)
+        subscription = self._subscriptions.get(request.type_url)
+        if subscription is None:
+            self._subscriptions[request.type_url] = _Subscription(request.type_url, names)
+            return None
+        if request.response_nonce != subscription.nonce:
+            return None
+        if names != subscription.names:
+            subscription.names = names
+            subscription.answer_due = True
+        if request.HasField("error_detail"):
+            kind = request.type_url.rpartition(".")[2]
+            return f"{kind}: {request.error_detail.message}"
+        subscription.acknowledged = subscription.sent
+        return None
+
+    def due(self, rendering: Rendering) -> Iterator[discovery_pb2.DiscoveryResponse]:
+        """The responses that are to be sent now, in order. What an Envoy has been sent before is not sent again."""
+        for type_url in PUSH_ORDER:
+            subscription = self._subscriptions.get(type_url)
+            if subscription is None:
+                continue
+            selected = subscription.select(rendering.contents.get(type_url, {}))
+            if not subscription.answer_due and selected == subscription.sent:
+                continue
+            subscription.answer_due = False
+            # An answer without the one secret that was asked for would say nothing.
+            if selected or subscription.wants_all:
+                yield self._respond(subscription, rendering.release.snapshot.version, selected)
+
+    def holds(self, rendering: Rendering) -> bool:
+        """Whether the Envoy has acknowledged everything of `rendering`, secrets that its clusters wait for included."""
+        return all(self._holds(type_url, rendering.contents.get(type_url, {})) for type_url in PUSH_ORDER)
+
+    def _holds(self, type_url: str, contents: Contents) -> bool:
+        subscription = self._subscriptions.get(type_url)
+        if subscription is None:
+            return not contents and type_url not in _WILDCARD_TYPES
+        if not contents and not subscription.wants_all:
+            return True
+        return subscription.acknowledged == contents
+
+    def _respond(
+        self, subscription: _Subscription, version: str, selected: Contents
+    ) -> discovery_pb2.DiscoveryResponse:
+        self._nonces += 1
+        subscription.nonce = str(self._nonces)
+        subscription.sent = selected
+        return discovery_pb2.DiscoveryResponse(
+            version_info=version,
+            type_url=subscription.type_url,
+            nonce=subscription.nonce,
+            resources=[any_pb2.Any(type_url=subscription.type_url, value=value) for value in selected.values()],
+        )

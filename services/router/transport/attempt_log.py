@@ -1,0 +1,59 @@
+"""Receives Envoy's log of attempts. It takes what comes and answers nothing, so it never holds an Envoy up."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import grpc.aio
+from google.protobuf import duration_pb2
+from spendgate_envoy.envoy.data.accesslog.v3 import accesslog_pb2
+from spendgate_envoy.envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
+
+from services.router.usecases.observe import Attempt, Observer
+
+ATTEMPT_LOG_SERVICE = "envoy.service.accesslog.v3.AccessLogService"
+
+# An attempt is logged when its connection is ready and when it ends; only the end says how it went.
+_ENDS = frozenset({accesslog_pb2.AccessLogType.NotSet, accesslog_pb2.AccessLogType.UpstreamEnd})
+
+
+class AttemptLog(als_pb2_grpc.AccessLogServiceServicer):
+    """Feeds attempts to the observer."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    async def StreamAccessLogs(
+        self,
+        request_iterator: AsyncIterator[als_pb2.StreamAccessLogsMessage],
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> als_pb2.StreamAccessLogsResponse:
+        """Reads until the Envoy leaves."""
+        async for message in request_iterator:
+            self._observer.observe(attempts_of(message))
+        return als_pb2.StreamAccessLogsResponse()
+
+
+def attempts_of(message: als_pb2.StreamAccessLogsMessage) -> Iterator[Attempt]:
+    """The attempts that ended, of those that the message tells of."""
+    for entry in message.http_logs.log_entry:
+        facts = entry.common_properties
+        if facts.access_log_type not in _ENDS or not facts.upstream_cluster:
+            continue
+        duration_ms = _milliseconds(facts.duration)
+        if not facts.HasField("duration"):
+            duration_ms = _milliseconds(facts.time_to_last_upstream_rx_byte)
+        yield Attempt(
+            cluster=facts.upstream_cluster,
+            status=entry.response.response_code.value,
+            end_time_ms=facts.start_time.ToMilliseconds() + duration_ms,
+            duration_ms=duration_ms,
+            first_byte_ms=_milliseconds(facts.time_to_first_upstream_rx_byte)
+            if facts.HasField("time_to_first_upstream_rx_byte")
+            else None,
+        )
+
+
+def _milliseconds(duration: duration_pb2.Duration) -> int:
+    return duration.ToMilliseconds()

@@ -1,0 +1,89 @@
+"""Streams the route plan to quota, which acknowledges each version that it has taken."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc.aio
+from spendgate.router.v1 import route_plan_service_pb2 as pb
+from spendgate.router.v1 import route_plan_service_pb2_grpc
+
+from services.router.domain.model import TargetGroup
+from services.router.domain.plan import PlannedTarget
+from services.router.transport.pulse import reading
+from services.router.usecases.publish import Publisher, VersionedPlan
+
+PLAN_SERVICE = "spendgate.router.v1.RoutePlanService"
+
+
+class RoutePlanStream(route_plan_service_pb2_grpc.RoutePlanServiceServicer):
+    """Tells every quota where calls may go."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+
+    async def WatchRoutePlan(
+        self,
+        request_iterator: AsyncIterator[pb.WatchRoutePlanRequest],
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> AsyncIterator[pb.WatchRoutePlanResponse]:
+        """Sends the plan at once, if there is one, and whenever it changes."""
+        watcher = self._publisher.connect_watcher()
+
+        def receive(request: pb.WatchRoutePlanRequest) -> None:
+            if request.version_taken:
+                self._publisher.plan_taken(watcher, request.version_taken)
+
+        sent: VersionedPlan | None = None
+        try:
+            async with reading(request_iterator, receive, self._publisher.subscribe) as pulse:
+                pulse.wake()
+                while await pulse.beat():
+                    plan = self._publisher.plan
+                    if plan is not None and plan != sent:
+                        sent = plan
+                        yield pb.WatchRoutePlanResponse(plan=plan_message(plan))
+        finally:
+            self._publisher.disconnect_watcher(watcher)
+
+
+def plan_message(versioned: VersionedPlan) -> pb.RoutePlan:
+    """The plan as it is sent."""
+    models = [
+        pb.ModelPlan(
+            model=model.model,
+            tiers=[
+                pb.Tier(from_basis_points=tier.from_basis_points, chain=[_place(group) for group in tier.chain])
+                for tier in model.tiers
+            ],
+            first_byte_timeout_ms=model.first_byte_timeout_ms,
+        )
+        for model in versioned.plan.models
+    ]
+    targets = [_target(target) for target in versioned.plan.targets]
+    return pb.RoutePlan(version=versioned.version, models=models, targets=targets)
+
+
+def _place(group: TargetGroup) -> pb.Place:
+    return pb.Place(candidates=[pb.Place.Candidate(target=one.target, weight=one.weight) for one in group.targets])
+
+
+def _target(target: PlannedTarget) -> pb.PlannedTarget:
+    return pb.PlannedTarget(
+        name=target.name,
+        upstream_model=target.upstream_model,
+        catalogue_provider=target.catalogue_provider,
+        max_output_tokens=target.max_output_tokens,
+        context_window_tokens=target.context_window_tokens,
+        faces=[
+            pb.PlannedTarget.Face(
+                dialect=face.dialect,
+                cluster=face.cluster,
+                host=face.host,
+                path=face.path,
+                output_cap_field=face.output_cap_field,
+            )
+            for face in target.faces
+        ],
+    )

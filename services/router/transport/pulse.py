@@ -1,0 +1,65 @@
+"""The shape of our long streams: requests come in at any time, and a writer wakes when something may be due."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+_log = logging.getLogger("spendgate.router.stream")
+
+T = TypeVar("T")
+
+
+class Pulse:
+    """Wakes the writer of a stream. Wakes that come while it is busy are one wake."""
+
+    def __init__(self) -> None:
+        self._woken = asyncio.Event()
+        self._open = True
+
+    def wake(self) -> None:
+        """Something may be due."""
+        self._woken.set()
+
+    def close(self) -> None:
+        """The peer has ended the stream."""
+        self._open = False
+        self._woken.set()
+
+    async def beat(self) -> bool:
+        """Waits for the next wake. False: the stream has ended."""
+        await self._woken.wait()
+        self._woken.clear()
+        return self._open
+
+
+@asynccontextmanager
+async def reading(
+    requests: AsyncIterator[T],
+    receive: Callable[[T], None],
+    subscribe: Callable[[Callable[[], None]], Callable[[], None]],
+) -> AsyncIterator[Pulse]:
+    """Feeds `requests` to `receive`; the pulse beats after each of them and whenever the subscription says so."""
+    pulse = Pulse()
+    unsubscribe = subscribe(pulse.wake)
+
+    async def read() -> None:
+        try:
+            async for request in requests:
+                receive(request)
+                pulse.wake()
+        except Exception:  # noqa: BLE001  (the stream ends, the log says why)
+            _log.exception("a stream is closed")
+        finally:
+            pulse.close()
+
+    reader = asyncio.create_task(read())
+    try:
+        yield pulse
+    finally:
+        unsubscribe()
+        reader.cancel()
+        await asyncio.gather(reader, return_exceptions=True)

@@ -1,0 +1,148 @@
+"""Administers providers and models: checks what is sent, says what changes, stores it and has it published."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from services.kernel.errors import InvalidInput
+from services.kernel.names import split_target
+from services.router.domain.backend import Backend, backends_of
+from services.router.domain.configuration import (
+    EMPTY,
+    Change,
+    Configuration,
+    changes_between,
+    check_configuration,
+)
+from services.router.domain.model import Model
+from services.router.domain.plan import compile_plan
+from services.router.domain.provider import Provider
+from services.router.domain.secret import CredentialProblem, SecretReference, SecretSource, SecretValue
+from services.router.ports import ConfigurationStore, Credentials
+from services.router.usecases.publish import Publisher
+
+_log = logging.getLogger("spendgate.router.administer")
+
+Readings = Mapping[SecretReference, SecretValue | CredentialProblem]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a configuration changed, or would change."""
+
+    changes: tuple[Change, ...]
+    warnings: tuple[str, ...]
+
+
+class Administrator:
+    """Holds the configuration in force."""
+
+    def __init__(self, store: ConfigurationStore, credentials: Credentials, publisher: Publisher) -> None:
+        self._store = store
+        self._credentials = credentials
+        self._publisher = publisher
+        self._configuration = EMPTY
+        # What the references gave when they were last read with success.
+        self._values: dict[SecretReference, SecretValue] = {}
+        self._problems: dict[SecretReference, CredentialProblem] = {}
+
+    @property
+    def configuration(self) -> Configuration:
+        """What is in force."""
+        return self._configuration
+
+    def credential_problem(self, provider: Provider) -> str:
+        """Why the provider's credential cannot be used, empty when it can."""
+        problem = self._problems.get(provider.api_key)
+        return problem.text if problem is not None else ""
+
+    def restore(self) -> None:
+        """Publishes what was stored before a restart.
+
+        Raises:
+            InvalidInput: what is stored is not a configuration that this release accepts.
+        """
+        self._configuration = self._store.load()
+        held = self._store.load_backends()
+        readings = self._read(
+            [provider.api_key for provider in self._configuration.providers] + [backend.api_key for backend in held]
+        )
+        self._take(readings)
+        usable = tuple(backend for backend in held if not isinstance(readings[backend.api_key], CredentialProblem))
+        self._publisher.hold(usable, self._secrets_of(usable))
+        self._publish()
+
+    def apply(self, providers: Sequence[Provider], models: Sequence[Model], *, validate_only: bool) -> Applied:
+        """Makes providers and models as given. Doing it twice changes nothing.
+
+        Raises:
+            InvalidInput: something is wrong with them; then nothing is changed.
+        """
+        after = check_configuration(providers, models)
+        readings = self._read(provider.api_key for provider in providers)
+        for at, provider in enumerate(providers):
+            reading = readings[provider.api_key]
+            if isinstance(reading, CredentialProblem) and reading.forbidden:
+                raise InvalidInput(f"providers[{at}].api_key.{provider.api_key.source}", reading.text)
+        changes = changes_between(self._configuration, after)
+        if not validate_only:
+            if changes:
+                self._store.save(after)
+            self._configuration = after
+            self._take(readings)
+            self._publish()
+        return Applied(changes, tuple(_warnings(after, readings)))
+
+    def reread_credentials(self) -> None:
+        """Publishes credentials that were rotated. One that cannot be read for the moment stays as it was."""
+        readings = self._read(provider.api_key for provider in self._configuration.providers)
+        fresh = {name: value for name, value in readings.items() if isinstance(value, SecretValue)}
+        changed = [reference for reference, value in fresh.items() if self._values.get(reference) != value]
+        self._note_problems(readings)
+        if changed:
+            _log.info("credentials changed: %s", ", ".join(sorted(str(reference) for reference in changed)))
+            self._values |= fresh
+            self._publish()
+
+    def _read(self, references: Iterable[SecretReference]) -> Readings:
+        return {reference: self._credentials.read(reference) for reference in dict.fromkeys(references)}
+
+    def _take(self, readings: Readings) -> None:
+        self._values = {name: value for name, value in readings.items() if isinstance(value, SecretValue)}
+        self._note_problems(readings)
+
+    def _note_problems(self, readings: Readings) -> None:
+        problems = {name: value for name, value in readings.items() if isinstance(value, CredentialProblem)}
+        for reference, problem in problems.items():
+            if self._problems.get(reference) != problem:
+                _log.warning("a credential cannot be used: %s", problem.text)
+        self._problems = problems
+
+    def _publish(self) -> None:
+        usable = [provider for provider in self._configuration.providers if provider.api_key in self._values]
+        backends = backends_of(usable)
+        plan = compile_plan(self._configuration.models, usable)
+        self._publisher.offer(backends, self._secrets_of(backends), plan)
+
+    def _secrets_of(self, backends: Iterable[Backend]) -> dict[str, SecretValue]:
+        return {
+            backend.cluster.secret_name: SecretValue(backend.header_value(self._values[backend.api_key].reveal()))
+            for backend in backends
+            if backend.api_key.source is not SecretSource.NONE
+        }
+
+
+def _warnings(configuration: Configuration, readings: Readings) -> Iterable[str]:
+    unusable = set()
+    for provider in configuration.providers:
+        problem = readings[provider.api_key]
+        if isinstance(problem, CredentialProblem):
+            unusable.add(provider.name)
+            yield f"provider {provider.name}: {problem.text}; no call goes to it until that is mended"
+    for model in configuration.models:
+        groups = [*model.targets, *(group for fallback in model.fallbacks for group in fallback.to)]
+        providers = {split_target("target", one.target)[0] for group in groups for one in group.targets}
+        if providers <= unusable:
+            yield f"model {model.name}: none of its targets can be used, so clients are told that it does not exist"

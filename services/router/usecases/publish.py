@@ -1,0 +1,253 @@
+"""Publishes configurations in the one order in which no request is lost.
+
+    1. Envoy gets the clusters, those that the plan before names included.
+    2. Once every connected Envoy has acknowledged them, quota gets the plan that names them.
+    3. Once quota has taken that plan, what no plan names retires: it stays for as long as a request can live.
+    4. Then Envoy is told to forget it.
+
+A refusal (NACK) stops the sequence at step 1: quota keeps the plan before, and the next version starts anew. The
+publisher runs on one thread and does no I/O but saving what Envoy holds, so that a restart does not forget step 3.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from services.kernel.clock import Clock
+from services.router.domain.backend import Backend
+from services.router.domain.plan import RoutePlan
+from services.router.domain.secret import SecretValue
+from services.router.domain.snapshot import Snapshot
+from services.router.ports import ConfigurationStore
+
+_log = logging.getLogger("spendgate.router.publish")
+_HASH_DIGITS = 12
+_MAX_REFUSAL_CHARS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One numbered version of everything that Envoy is to hold."""
+
+    number: int
+    """Rises by one with each release, from 1 at each start."""
+    snapshot: Snapshot
+    secrets: Mapping[str, SecretValue]
+    """Whole values of credential headers, by name of the secret: one for each that the snapshot refers to."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionedPlan:
+    """A plan as quota gets it."""
+
+    version: str
+    plan: RoutePlan
+
+
+@dataclass(slots=True)
+class Node:
+    """A connected Envoy."""
+
+    epoch: str
+    connect_time_ms: int
+    sent: Release | None = None
+    acknowledged: Release | None = None
+    refusal: str = ""
+
+
+@dataclass(slots=True)
+class Watcher:
+    """A connected quota."""
+
+    version_taken: str = ""
+
+
+@dataclass(slots=True)
+class _Proven:
+    """A backend that Envoy has taken and some plan has named, so that requests may be on it.
+
+    Only these outlive their configuration: keeping what an Envoy has refused would have it refuse again and again.
+    """
+
+    backend: Backend
+    remove_at_ms: int | None = None
+    """None: quota may name it."""
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A plan that waits for every Envoy to acknowledge a release."""
+
+    plan: VersionedPlan
+    needs_release: int
+
+
+@dataclass(slots=True)
+class Publisher:
+    """What was offered, what each Envoy holds, and what quota may name."""
+
+    clock: Clock
+    store: ConfigurationStore
+    retire_after_ms: int
+    release: Release | None = None
+    plan: VersionedPlan | None = None
+    """What quota is to use; None until the first Envoy has acknowledged."""
+    nodes: list[Node] = field(default_factory=list)
+    watchers: list[Watcher] = field(default_factory=list)
+    _desired: dict[str, Backend] = field(default_factory=dict)
+    _proven: dict[str, _Proven] = field(default_factory=dict)
+    _secrets: dict[str, SecretValue] = field(default_factory=dict)
+    _pending: _Pending | None = None
+    _plans_made: int = 0
+    _listeners: list[Callable[[], None]] = field(default_factory=list)
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Calls `listener` after each new release or plan, until the function is called that is returned."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def hold(self, backends: tuple[Backend, ...], secrets: Mapping[str, SecretValue]) -> None:
+        """Takes over what Envoy held before a restart: it retires unless the next offer asks for it."""
+        self._proven = {backend.cluster.name: _Proven(backend) for backend in backends}
+        self._secrets.update(secrets)
+
+    def offer(self, backends: tuple[Backend, ...], secrets: Mapping[str, SecretValue], plan: RoutePlan) -> None:
+        """Puts a configuration on its way. `secrets` holds each secret that `backends` refer to."""
+        self._desired = {backend.cluster.name: backend for backend in backends}
+        for name in self._desired.keys() & self._proven.keys():
+            self._proven[name].remove_at_ms = None
+        self._secrets |= secrets
+        number = self._make_release()
+        self._make_plan(plan, needs_release=number)
+        self._advance()
+
+    def tick(self) -> None:
+        """Forgets the clusters whose time is over. Called every second or so."""
+        self._start_retirement()
+        now_ms = self.clock.now_ms()
+        due = [
+            name
+            for name, proven in self._proven.items()
+            if proven.remove_at_ms is not None and proven.remove_at_ms <= now_ms
+        ]
+        if due:
+            for name in due:
+                del self._proven[name]
+            self._save_proven()
+            _log.info("removing clusters that nobody uses any more: %s", ", ".join(sorted(due)))
+            self._make_release()
+            self._advance()
+
+    def connect_node(self, epoch: str) -> Node:
+        """An Envoy has opened its stream."""
+        node = Node(epoch, self.clock.now_ms())
+        self.nodes.append(node)
+        return node
+
+    def disconnect_node(self, node: Node) -> None:
+        """Its stream has ended: nobody waits for it any more."""
+        self.nodes.remove(node)
+        self._advance()
+
+    def acknowledged(self, node: Node, release: Release) -> None:
+        """The Envoy holds everything of `release`."""
+        if node.acknowledged is not None and node.acknowledged.number >= release.number:
+            return
+        node.acknowledged = release
+        node.refusal = ""
+        self._advance()
+
+    def refused(self, node: Node, reason: str) -> None:
+        """The Envoy has refused some resource. It keeps what it had."""
+        node.refusal = reason[:_MAX_REFUSAL_CHARS]
+        _log.error("Envoy %s refused its configuration, the plan before stays: %s", node.epoch, node.refusal)
+
+    def connect_watcher(self) -> Watcher:
+        """A quota has opened its stream."""
+        watcher = Watcher()
+        self.watchers.append(watcher)
+        return watcher
+
+    def disconnect_watcher(self, watcher: Watcher) -> None:
+        """Its stream has ended. It stores its plan, so it may go on with it."""
+        self.watchers.remove(watcher)
+
+    def plan_taken(self, watcher: Watcher, version: str) -> None:
+        """Quota names nothing any more but what the plan of this version names."""
+        watcher.version_taken = version
+        self._start_retirement()
+
+    @property
+    def plan_version_taken(self) -> str:
+        """The version that every connected quota has taken, else empty."""
+        versions = {watcher.version_taken for watcher in self.watchers}
+        return versions.pop() if len(versions) == 1 else ""
+
+    def _make_release(self) -> int:
+        """Numbers what Envoy is to hold now, unless it is what it was. Returns the number of the release."""
+        backends = {name: proven.backend for name, proven in self._proven.items()} | self._desired
+        clusters = tuple(backends[name].cluster for name in sorted(backends))
+        secrets = {
+            cluster.secret_name: self._secrets[cluster.secret_name] for cluster in clusters if cluster.secret_name
+        }
+        before = self.release
+        if before is not None and before.snapshot.clusters == clusters and before.secrets == secrets:
+            return before.number
+        number = 1 if before is None else before.number + 1
+        # The hash leaves secrets out: a version is logged and shown.
+        self.release = Release(number, Snapshot(f"{number}-{_hash(clusters)}", clusters), secrets)
+        self._forget_secrets()
+        self._notify()
+        return number
+
+    def _forget_secrets(self) -> None:
+        """Keeps the secrets of what Envoy holds, and of what it goes back to if the next version is refused."""
+        backends = [*self._desired.values(), *(proven.backend for proven in self._proven.values())]
+        named = {backend.cluster.secret_name for backend in backends}
+        self._secrets = {name: value for name, value in self._secrets.items() if name in named}
+
+    def _make_plan(self, plan: RoutePlan, *, needs_release: int) -> None:
+        newest = self._pending.plan if self._pending is not None else self.plan
+        if newest is None or newest.plan != plan:
+            self._plans_made += 1
+            newest = VersionedPlan(f"{self._plans_made}-{_hash(plan)}", plan)
+        if newest != self.plan:
+            self._pending = _Pending(newest, needs_release)
+
+    def _advance(self) -> None:
+        """Gives quota the pending plan once every connected Envoy, at least one, holds what it names."""
+        pending = self._pending
+        if pending is None or not self.nodes:
+            return
+        for node in self.nodes:
+            if node.acknowledged is None or node.acknowledged.number < pending.needs_release:
+                return
+        for name in pending.plan.plan.clusters:
+            self._proven[name] = _Proven(self._desired[name])
+        # Saved first: a cluster that quota never came to name retires after a restart, which costs nothing.
+        self._save_proven()
+        self.plan, self._pending = pending.plan, None
+        _log.info("plan %s is in force", self.plan.version)
+        self._notify()
+
+    def _start_retirement(self) -> None:
+        if self.plan is None or self._pending is not None or self.plan_version_taken != self.plan.version:
+            return
+        for name, proven in self._proven.items():
+            if proven.remove_at_ms is None and name not in self._desired and name not in self.plan.plan.clusters:
+                proven.remove_at_ms = self.clock.now_ms() + self.retire_after_ms
+
+    def _save_proven(self) -> None:
+        self.store.save_backends(tuple(self._proven[name].backend for name in sorted(self._proven)))
+
+    def _notify(self) -> None:
+        for listener in tuple(self._listeners):
+            listener()
+
+
+def _hash(content: object) -> str:
+    """Of frozen dataclasses of text and numbers, whose representation says everything."""
+    return hashlib.sha256(repr(content).encode()).hexdigest()[:_HASH_DIGITS]

@@ -1,0 +1,147 @@
+"""Puts the router together. The only module that knows all its parts."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.resources
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import grpc.aio
+from google.protobuf.message import Message
+from spendgate.router.v1 import route_plan_service_pb2_grpc, router_service_pb2_grpc
+from spendgate_envoy.envoy.service.accesslog.v3 import als_pb2_grpc
+from spendgate_envoy.envoy.service.discovery.v3 import ads_pb2_grpc
+
+from services.chassis.database import migrate, open_engine
+from services.chassis.grpc_server import Registration, build_aio_server
+from services.chassis.settings import Environ
+from services.kernel.clock import Clock
+from services.router.adapters.credentials import EnvironmentAndFiles
+from services.router.adapters.envoy_admin import EnvoyAdmin
+from services.router.adapters.envoy_resources import build_resources
+from services.router.adapters.envoy_resources_scripts import Scripts
+from services.router.adapters.sql_configuration import SqlConfigurationStore
+from services.router.domain.snapshot import NodeSettings
+from services.router.settings import Settings
+from services.router.transport.admin_api import ROUTER_SERVICE, RouterAdmin
+from services.router.transport.ads import ADS_SERVICE, AggregatedDiscovery, BuildResources
+from services.router.transport.ads_session import CLUSTER_TYPE, LISTENER_TYPE, ROUTE_TYPE, SECRET_TYPE
+from services.router.transport.attempt_log import ATTEMPT_LOG_SERVICE, AttemptLog
+from services.router.transport.plan_stream import PLAN_SERVICE, RoutePlanStream
+from services.router.usecases.administer import Administrator
+from services.router.usecases.observe import Observer
+from services.router.usecases.publish import Publisher, Release
+
+_log = logging.getLogger("spendgate.router")
+
+SOCKET = "unix:router.sock"
+"""Relative to the folder of sockets, where the process works."""
+ENVOY_ADMIN = Path("envoy-admin.sock")
+"""Of the Envoy on this machine, in the same folder."""
+_TICK_S = 1.0
+_REREAD_S = 3.0
+_STOP_GRACE_S = 1.0
+
+
+class RouterService:
+    """The running router."""
+
+    def __init__(self, settings: Settings, environ: Environ, clock: Clock, address: str = SOCKET) -> None:
+        self._address = address
+        for folder in (settings.node.spool_dir, settings.node.log_dir):
+            Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        engine = open_engine(settings.data_dir / "db" / "router.sqlite")
+        migrate(engine, "services.router")
+        self._engine = engine
+        store = SqlConfigurationStore(engine)
+        self._publisher = Publisher(clock, store, settings.retire_after_ms)
+        credentials = EnvironmentAndFiles(environ, settings.data_dir)
+        self._administrator = Administrator(store, credentials, self._publisher)
+        self._build_resources = resource_builder(settings.node, settings.envoy_files)
+        self._server: grpc.aio.Server | None = None
+        self._loops: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Publishes the stored configuration and answers."""
+        self._administrator.restore()
+        self._server = await build_aio_server(self._address, self._registrations())
+        await self._server.start()
+        self._loops = [
+            asyncio.create_task(_every(_TICK_S, self._publisher.tick)),
+            asyncio.create_task(_every(_REREAD_S, self._administrator.reread_credentials)),
+        ]
+
+    async def stop(self) -> None:
+        """Ends the streams. Envoy and quota go on with what they have."""
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        if self._server is not None:
+            await self._server.stop(_STOP_GRACE_S)
+        self._engine.dispose()
+
+    def _registrations(self) -> list[Registration]:
+        admin = RouterAdmin(self._administrator, self._publisher)
+        discovery = AggregatedDiscovery(self._publisher, self._build_resources, EnvoyAdmin(ENVOY_ADMIN).is_warming)
+        plans = RoutePlanStream(self._publisher)
+        attempts = AttemptLog(Observer())
+        return [
+            Registration(
+                ROUTER_SERVICE,
+                lambda server: router_service_pb2_grpc.add_RouterServiceServicer_to_server(admin, server),
+            ),
+            Registration(
+                PLAN_SERVICE,
+                lambda server: route_plan_service_pb2_grpc.add_RoutePlanServiceServicer_to_server(plans, server),
+            ),
+            Registration(
+                ADS_SERVICE,
+                lambda server: ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(discovery, server),
+            ),
+            Registration(
+                ATTEMPT_LOG_SERVICE,
+                lambda server: als_pb2_grpc.add_AccessLogServiceServicer_to_server(attempts, server),
+            ),
+        ]
+
+
+def resource_builder(node: NodeSettings, envoy_files: Path) -> BuildResources:
+    """Makes Envoy's resources with the scripts in `envoy_files`, which are read now.
+
+    Raises:
+        OSError: a script is missing or unreadable.
+    """
+    scripts = Scripts.load(envoy_files / "lua")
+    descriptors = (importlib.resources.files("spendgate") / "descriptors.binpb").read_bytes()
+
+    def build(release: Release, epoch: str) -> Mapping[str, Mapping[str, Message]]:
+        values = {name: value.reveal() for name, value in release.secrets.items()}
+        made = build_resources(release.snapshot, replace(node, epoch=epoch), values, scripts, descriptors)
+        return {
+            CLUSTER_TYPE: made.clusters,
+            SECRET_TYPE: made.secrets,
+            LISTENER_TYPE: made.listeners,
+            ROUTE_TYPE: made.routes,
+        }
+
+    return build
+
+
+def default_envoy_files() -> Path:
+    """The folder of Envoy's files: in a wheel inside the package, in a checkout at its root."""
+    package = Path(str(importlib.resources.files("services")))
+    packaged = package / "envoy_files"
+    return packaged if packaged.is_dir() else package.parent / "envoy"
+
+
+async def _every(seconds: float, action: Callable[[], None]) -> None:
+    """Does `action` again and again. One failure is logged and does not end the loop."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            action()
+        except Exception:  # noqa: BLE001  (the next round may succeed)
+            _log.exception("a recurring task failed")

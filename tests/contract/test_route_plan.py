@@ -1,0 +1,162 @@
+"""The stream on which quota learns where calls may go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from spendgate.router.v1 import route_plan_service_pb2 as pb
+from spendgate.router.v1 import route_plan_service_pb2_grpc
+
+from services.router.domain.provider import Preset
+from tests.contract.router_server import EPOCH, QUIET_S, TIMEOUT_S, Running, serving, until
+from tests.unit.router.samples import Router, budget, fallback, lab, model, vendor
+
+
+class HandPlayedQuota:
+    """Watches the plan."""
+
+    def __init__(self, running: Running) -> None:
+        stub: Any = route_plan_service_pb2_grpc.RoutePlanServiceStub(running.channel)
+        self._call = stub.WatchRoutePlan()
+        self._reading: asyncio.Task[Any] | None = None
+
+    async def start(self) -> None:
+        await self._call.write(pb.WatchRoutePlanRequest())
+
+    async def plan(self) -> pb.RoutePlan:
+        reading = self._reading or asyncio.ensure_future(self._call.read())
+        self._reading = None
+        response: pb.WatchRoutePlanResponse = await asyncio.wait_for(reading, TIMEOUT_S)
+        return response.plan
+
+    async def hears_nothing(self) -> bool:
+        self._reading = self._reading or asyncio.ensure_future(self._call.read())
+        done, _ = await asyncio.wait([self._reading], timeout=QUIET_S)
+        return not done
+
+    async def take(self, plan: pb.RoutePlan) -> None:
+        await self._call.write(pb.WatchRoutePlanRequest(version_taken=plan.version))
+
+    def leave(self) -> None:
+        self._call.cancel()
+
+
+def run(folder: Path, scenario: Callable[[Running], Awaitable[None]], router: Router | None = None) -> None:
+    async def whole() -> None:
+        async with serving(folder, router) as running:
+            await scenario(running)
+
+    asyncio.run(whole())
+
+
+def envoy_acknowledges(running: Running) -> None:
+    publisher = running.router.publisher
+    node = publisher.nodes[0] if publisher.nodes else publisher.connect_node(EPOCH)
+    assert publisher.release is not None
+    publisher.acknowledged(node, publisher.release)
+
+
+def test_the_plan_says_all_that_quota_needs(tmp_path: Path) -> None:
+    async def scenario(running: Running) -> None:
+        route = model(
+            "claude",
+            "anthropic/claude-sonnet-4-5",
+            fallbacks=(fallback("anthropic/claude-haiku-4-5", when=budget(7_500)), fallback("lab/tiny")),
+        )
+        running.router.administrator.apply([vendor(Preset.ANTHROPIC), lab()], [route], validate_only=False)
+        envoy_acknowledges(running)
+        quota = HandPlayedQuota(running)
+        await quota.start()
+        plan = await quota.plan()
+        assert plan.version
+        [planned] = plan.models
+        assert (planned.model, planned.first_byte_timeout_ms) == ("claude", 120_000)
+        chains = {
+            tier.from_basis_points: [[(one.target, one.weight) for one in place.candidates] for place in tier.chain]
+            for tier in planned.tiers
+        }
+        assert chains == {
+            0: [[("anthropic/claude-sonnet-4-5", 1)], [("lab/tiny", 1)]],
+            7_500: [[("anthropic/claude-haiku-4-5", 1)], [("lab/tiny", 1)]],
+        }
+        assert [target.name for target in plan.targets] == [
+            "anthropic/claude-haiku-4-5",
+            "anthropic/claude-sonnet-4-5",
+            "lab/tiny",
+        ]
+        haiku, _, tiny = plan.targets
+        assert (haiku.upstream_model, haiku.catalogue_provider) == ("claude-haiku-4-5", "anthropic")
+        assert (haiku.max_output_tokens, haiku.context_window_tokens) == (64_000, 200_000)
+        assert [face.dialect for face in haiku.faces] == ["anthropic", "openai"]
+        assert tiny.faces[0] == pb.PlannedTarget.Face(
+            dialect="openai",
+            cluster="lab.openai",
+            host="127.0.0.1:8081",
+            path="/v1/chat/completions",
+            output_cap_field="max_tokens",
+        )
+
+    run(tmp_path, scenario, Router(ANTHROPIC_API_KEY="sk-ant"))
+
+
+def test_quota_hears_of_a_plan_only_when_it_changes(tmp_path: Path) -> None:
+    async def scenario(running: Running) -> None:
+        quota = HandPlayedQuota(running)
+        await quota.start()
+        assert await quota.hears_nothing()
+        administrator = running.router.administrator
+        administrator.apply([lab()], [model("m", "lab/x")], validate_only=False)
+        assert await quota.hears_nothing()
+        envoy_acknowledges(running)
+        first = await quota.plan()
+        administrator.apply([lab()], [model("m", "lab/x")], validate_only=False)
+        assert await quota.hears_nothing()
+        administrator.apply([lab()], [model("n", "lab/x")], validate_only=False)
+        second = await quota.plan()
+        assert [one.model for one in second.models] == ["n"]
+        assert first.version != second.version
+
+    run(tmp_path, scenario)
+
+
+def test_only_after_quota_took_the_new_plan_is_the_old_cluster_removed(tmp_path: Path) -> None:
+    async def scenario(running: Running) -> None:
+        router = running.router
+        router.administrator.apply([lab("old")], [model("m", "old/x")], validate_only=False)
+        envoy_acknowledges(running)
+        quota = HandPlayedQuota(running)
+        await quota.start()
+        await quota.take(await quota.plan())
+        router.administrator.apply([lab("new")], [model("m", "new/x")], validate_only=False)
+        envoy_acknowledges(running)
+        plan = await quota.plan()
+        router.publisher.tick()
+        router.clock.advance(1_000)
+        router.publisher.tick()
+        assert router.clusters == ["new.openai", "old.openai"]
+        await quota.take(plan)
+        await until(lambda: router.publisher.plan_version_taken == plan.version)
+        router.clock.advance(1_000)
+        router.publisher.tick()
+        assert router.clusters == ["new.openai"]
+
+    run(tmp_path, scenario)
+
+
+def test_a_quota_that_comes_back_gets_the_plan_again(tmp_path: Path) -> None:
+    async def scenario(running: Running) -> None:
+        running.router.administrator.apply([lab()], [model("m", "lab/x")], validate_only=False)
+        envoy_acknowledges(running)
+        versions = []
+        for _ in range(2):
+            quota = HandPlayedQuota(running)
+            await quota.start()
+            versions.append((await quota.plan()).version)
+            quota.leave()
+            await until(lambda: not running.router.publisher.watchers)
+        assert versions[0] == versions[1]
+
+    run(tmp_path, scenario)

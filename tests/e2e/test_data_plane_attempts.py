@@ -1,0 +1,237 @@
+"""Walking the chain: what ends an attempt, what the next one gets, and what is on record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from services.kernel.dialect import Dialect
+from tests.e2e.data_plane import PROVIDER_KEY, DataPlane, free_port
+from tests.e2e.data_plane_provider import Answer
+
+pytestmark = pytest.mark.e2e
+
+CHAT = {"model": "asked", "messages": [{"role": "user", "content": "hello"}]}
+PATH = "/v1/chat/completions"
+SLOW_AFTER_150_MS = {"x-envoy-upstream-rq-per-try-timeout-ms": "150"}
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[DataPlane]:
+    # Two hundred threads of this process keep the scripted quota waiting.
+    with DataPlane(check_timeout_ms=10_000) as plane:
+        for name in ("second", "third"):
+            plane.add_provider(name)
+        plane.add_dead_provider("dead", free_port())
+        plane.add_provider("gem", dialect=Dialect.GEMINI)
+        plane.publish()
+        plane.wait(lambda: "third.openai" in plane.envoy_admin("/clusters"), "Envoy knows the clusters")
+        yield plane
+
+
+@pytest.fixture
+def plane(started: DataPlane) -> DataPlane:
+    started.clear()
+    return started
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 529, 429, 401, 403, 404, 408, 409])
+def test_a_failing_target_is_followed_by_the_next_in_the_same_request(plane: DataPlane, status: int) -> None:
+    plane.quota.decide = lambda _: plane.allow("main", "second")
+    plane.provider("main").answer = lambda _: Answer(status=status)
+    response = plane.client.post(PATH, json=CHAT)
+    assert response.status_code == 200
+    assert response.headers["x-spendgate-attempts"] == "2"
+    assert response.headers["x-spendgate-model-served"] == "second/up"
+    assert "x-should-retry" not in response.headers
+    (seen,) = plane.provider("second").received
+    assert seen.json == CHAT | {"model": "second-model"}
+    assert seen.headers["authorization"] == f"Bearer {PROVIDER_KEY}-second"
+    assert seen.headers["host"] == "second.test"
+    (call,) = plane.calls()
+    assert (call["attempts"], call["target"], call["cluster"]) == (2, "second/up", "second.openai")
+    attempts = plane.calls(2, kind="attempt")
+    assert [(line["attempt"], line["cluster"]) for line in attempts] == [("1", "main.openai"), ("2", "second.openai")]
+    assert {line["id"] for line in attempts} == {call["id"]}
+    assert attempts[1]["status"] == 200
+
+
+def test_a_client_error_of_the_provider_is_the_clients_answer(plane: DataPlane) -> None:
+    plane.quota.decide = lambda _: plane.allow("main", "second")
+    plane.provider("main").answer = lambda _: Answer(status=400, body=b'{"error":{"message":"bad"}}')
+    response = plane.client.post(PATH, json=CHAT)
+    assert (response.status_code, response.text) == (400, '{"error":{"message":"bad"}}')
+    assert plane.provider("second").received == []
+
+
+def test_a_target_that_refuses_connections_is_followed_by_the_next(plane: DataPlane) -> None:
+    plane.quota.decide = lambda _: plane.allow("dead", "second")
+    assert plane.client.post(PATH, json=CHAT).status_code == 200
+    first, second = plane.calls(2, kind="attempt")
+    assert (first["cluster"], first["status"], first["flags"]) == ("dead.openai", 0, "UF")
+    assert first["failure"]
+    assert (second["attempt"], second["status"]) == ("2", 200)
+
+
+def test_a_target_that_breaks_off_before_its_answer_is_followed_by_the_next(plane: DataPlane) -> None:
+    plane.quota.decide = lambda _: plane.allow("main", "second")
+    plane.provider("main").hang_up = True
+    assert plane.client.post(PATH, json=CHAT).status_code == 200
+    assert len(plane.provider("second").received) == 1
+
+
+def test_a_target_with_a_slow_first_byte_is_followed_by_the_next(plane: DataPlane) -> None:
+    plane.quota.decide = lambda _: plane.allow("main", "second", headers=SLOW_AFTER_150_MS)
+    plane.provider("main").answer = lambda _: Answer(delay_s=3)
+    before = time.monotonic()
+    assert plane.client.post(PATH, json=CHAT).status_code == 200
+    assert time.monotonic() - before < 1
+    first, _ = plane.calls(2, kind="attempt")
+    assert (first["status"], first["flags"]) == (0, "UT")
+
+
+def test_the_timeout_of_the_first_byte_does_not_cut_an_answer_that_has_begun(plane: DataPlane) -> None:
+    plane.quota.decide = lambda _: plane.allow("main", "second", headers=SLOW_AFTER_150_MS)
+    plane.provider("main").answer = lambda _: Answer(
+        headers={"content-type": "text/event-stream"}, chunks=(b"data: 1\n\n", 0.4, b"data: [DONE]\n\n")
+    )
+    response = plane.client.post(PATH, json=CHAT)
+    assert response.text == "data: 1\n\ndata: [DONE]\n\n"
+    assert plane.provider("second").received == []
+
+
+def test_nothing_is_tried_twice_when_quota_sets_no_number_of_retries(plane: DataPlane) -> None:
+    allow = plane.allow("main", "second")
+    del allow.ok_response.headers[:]
+    allow.ok_response.headers.append(plane.allow("main", headers={"x-envoy-max-retries": "0"}).ok_response.headers[0])
+    plane.quota.decide = lambda _: allow
+    plane.provider("main").answer = lambda _: Answer(status=500)
+    assert plane.client.post(PATH, json=CHAT).status_code == 500
+    assert len(plane.provider("main").received) == 1
+
+
+def test_a_spent_chain_tells_the_client_not_to_retry(plane: DataPlane) -> None:
+    plane.quota.decide = lambda _: plane.allow("main", "second", "third")
+    for name in ("main", "second", "third"):
+        plane.provider(name).answer = lambda _: Answer(status=500, body=b'{"error":{"message":"broken"}}')
+    response = plane.client.post(PATH, json=CHAT)
+    assert (response.status_code, response.headers["x-should-retry"]) == (500, "false")
+    assert response.headers["x-spendgate-attempts"] == "3"
+
+
+def test_a_spent_chain_of_dead_targets_says_so_too(plane: DataPlane) -> None:
+    plane.quota.decide = lambda _: plane.allow("dead", "dead")
+    response = plane.client.post(PATH, json=CHAT)
+    assert (response.status_code, response.headers["x-should-retry"]) == (503, "false")
+    assert response.json()["error"]["code"] == "upstream_unavailable"
+
+
+def test_a_single_target_leaves_retrying_to_the_client(plane: DataPlane) -> None:
+    plane.quota.decide = lambda _: plane.allow("dead")
+    response = plane.client.post(PATH, json=CHAT)
+    assert response.status_code == 503
+    assert "x-should-retry" not in response.headers
+    (call,) = plane.calls()
+    assert (call["reservation"], call["status"], call["attempts"]) == ("rsv_1", 503, 1)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_provider_credential_is_not_shown_to_the_client(plane: DataPlane, status: int) -> None:
+    leaky = f'{{"error":{{"message":"Incorrect API key provided: {PROVIDER_KEY}"}}}}'.encode()
+    plane.provider("main").answer = lambda _: Answer(status=status, body=leaky, headers={"www-authenticate": "x"})
+    response = plane.client.post(PATH, json=CHAT)
+    assert response.status_code == 502
+    assert response.json()["error"]["code"] == "upstream_unavailable"
+    assert PROVIDER_KEY not in response.text + str(response.headers)
+
+
+def test_an_allow_without_a_chain_reaches_no_provider(plane: DataPlane) -> None:
+    plane.quota.decide = lambda _: plane.allow("main", priority_groups=None)
+    response = plane.client.post(PATH, json=CHAT)
+    assert response.status_code == 503
+    assert plane.provider("main").received == []
+
+
+@pytest.mark.parametrize("targets", [None, [], [{"name": "x"}]])
+def test_an_allow_without_a_usable_target_reaches_no_provider(plane: DataPlane, targets: Any) -> None:
+    allow = plane.allow("main")
+    allow.dynamic_metadata.update({"targets": targets})
+    if targets is None:
+        del allow.dynamic_metadata.fields["targets"]
+    plane.quota.decide = lambda _: allow
+    response = plane.client.post(PATH, json=CHAT)
+    assert response.status_code == 503
+    assert response.json()["error"]["code"] == "upstream_unavailable"
+    assert plane.provider("main").received == []
+
+
+def test_an_unknown_cluster_in_the_chain_is_a_503(plane: DataPlane) -> None:
+    plane.quota.decide = lambda _: plane.allow("main", targets=[{"cluster": "unheard-of"}])
+    response = plane.client.post(PATH, json=CHAT)
+    assert response.status_code == 503
+    assert response.json()["error"]["code"] == "upstream_unavailable"
+
+
+def test_the_second_target_gets_the_body_as_the_client_sent_it(plane: DataPlane) -> None:
+    plane.quota.decide = lambda _: plane.allow(
+        "main",
+        "second",
+        "third",
+        targets=[{"include_usage": True, "output_cap_field": "max_tokens", "output_cap": 5}, {"model": "asked"}, {}],
+    )
+    for name in ("main", "second"):
+        plane.provider(name).answer = lambda _: Answer(status=500)
+    sent = CHAT | {"stream": True}
+    assert plane.client.post(PATH, json=sent).status_code == 200
+    (first,), (second,), (third,) = (plane.provider(name).received for name in ("main", "second", "third"))
+    assert first.json == sent | {
+        "model": "main-model", "stream_options": {"include_usage": True}, "max_tokens": 5
+    }  # fmt: skip
+    assert second.json == sent
+    assert third.json == sent | {"model": "third-model"}
+
+
+def test_two_hundred_parallel_calls_are_served_although_the_primary_is_dead(plane: DataPlane) -> None:
+    plane.quota.decide = lambda _: plane.allow("dead", "second")
+    plane.provider("second").answer = lambda _: Answer(delay_s=0.2)
+    limits = httpx.Limits(max_connections=200)
+    address = f"http://127.0.0.1:{plane.node.data_port}{PATH}"
+    with httpx.Client(limits=limits, trust_env=False, timeout=20) as client, ThreadPoolExecutor(200) as pool:
+        statuses = list(pool.map(lambda _: client.post(address, json=CHAT).status_code, range(200)))
+    assert statuses == [200] * 200
+
+
+def test_attempts_are_reported_to_the_router(plane: DataPlane) -> None:
+    plane.quota.decide = lambda _: plane.allow("main", "second")
+    plane.provider("main").answer = lambda _: Answer(status=500)
+    response = plane.client.post(PATH, json=CHAT)
+    request_id = response.headers["x-request-id"]
+    plane.wait(lambda: len(plane.reported(request_id)) == 2, "two attempts are reported")
+    first, second = plane.reported(request_id)
+    assert first.common_properties.upstream_cluster == "main.openai"
+    assert (first.response.response_code.value, second.response.response_code.value) == (500, 200)
+    assert first.common_properties.duration.nanos > 0
+
+
+def test_a_provider_that_is_cut_off_mid_stream_leaves_an_aborted_answer_and_a_line(plane: DataPlane) -> None:
+    plane.provider("main").answer = lambda _: Answer(
+        headers={"content-type": "text/event-stream"}, chunks=(b"data: 1\n\n",), cut=True
+    )
+    with pytest.raises(httpx.RemoteProtocolError):
+        plane.client.post(PATH, json=CHAT)
+    (call,) = plane.calls()
+    assert (call["status"], call["details"].split("{")[0]) == (200, "upstream_reset_after_response_started")
+    assert call.get("usage_status") is None
+
+
+def test_geminis_own_bound_is_written_into_its_configuration(plane: DataPlane) -> None:
+    cap = {"output_cap_field": "generationConfig.maxOutputTokens", "output_cap": 7}
+    plane.quota.decide = lambda _: plane.allow("gem", targets=[cap])
+    plane.client.post("/v1beta/models/asked:generateContent", json={"contents": [], "generationConfig": {"topK": 1}})
+    (seen,) = plane.provider("gem").received
+    assert seen.json == {"contents": [], "generationConfig": {"maxOutputTokens": 7, "topK": 1}}

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from services.kernel.errors import InvalidInput
+from services.router.domain.configuration import (
+    EMPTY,
+    Action,
+    Change,
+    Configuration,
+    changes_between,
+    check_configuration,
+)
+from services.router.domain.model import Condition, Fallback, Measure, Model, TargetGroup, Term
+from tests.unit.router.samples import fallback, group, lab, model
+
+TINY = model("tiny", "lab/tiny")
+
+
+def condition_of(*terms: Term) -> Model:
+    return replace(TINY, fallbacks=(Fallback((group("lab/other"),), Condition(terms)),))
+
+
+@pytest.mark.parametrize(
+    ("route", "field"),
+    [
+        (replace(TINY, name=""), "models[0].name"),
+        (replace(TINY, name="a" * 300), "models[0].name"),
+        (replace(TINY, targets=()), "models[0].targets"),
+        (replace(TINY, targets=(TargetGroup(()),)), "models[0].targets[0].targets"),
+        (model("tiny", "lab"), "models[0].targets[0].targets[0].target"),
+        (model("tiny", "nobody/x"), "models[0].targets[0].targets[0].target"),
+        (replace(TINY, targets=(group("lab/a", ("lab/b", 0)),)), "models[0].targets[0].targets[1].weight"),
+        (replace(TINY, targets=(group(("lab/b", 1_001)),)), "models[0].targets[0].targets[0].weight"),
+        (model("tiny", *(f"lab/{at}" for at in range(17))), "models[0].targets"),
+        (replace(TINY, fallbacks=(Fallback(()),)), "models[0].fallbacks[0].to"),
+        (replace(TINY, fallbacks=(fallback("lab/y", "x/y"),)), "models[0].fallbacks[0].to[1].targets[0].target"),
+        (replace(TINY, fallbacks=(fallback("lab/tiny"),)), "models[0].fallbacks[0].to"),
+        (replace(TINY, first_byte_timeout_ms=-1), "models[0].first_byte_timeout_ms"),
+        (condition_of(Term(Measure.BUDGET_USED, 0)), "models[0].fallbacks[0].when.terms[0].budget_used_basis_points"),
+        (
+            condition_of(Term(Measure.BUDGET_USED, 10_001)),
+            "models[0].fallbacks[0].when.terms[0].budget_used_basis_points",
+        ),
+        (condition_of(Term(Measure.BUDGET_USED, 1, 60)), "models[0].fallbacks[0].when.terms[0].over_seconds"),
+        (
+            condition_of(Term(Measure.BUDGET_USED, 1), Term(Measure.ERROR_RATE, 1)),
+            "models[0].fallbacks[0].when.terms[1].over_seconds",
+        ),
+        (condition_of(Term(Measure.TTFT_P95, 0, 60)), "models[0].fallbacks[0].when.terms[0].ttft_p95_ms"),
+        (condition_of(Term(Measure.LATENCY_P95, 900_001, 60)), "models[0].fallbacks[0].when.terms[0].latency_p95_ms"),
+        (condition_of(*[Term(Measure.BUDGET_USED, 1)] * 17), "models[0].fallbacks[0].when.terms"),
+    ],
+)
+def test_what_is_wrong_with_a_model_is_named_by_its_path(route: Model, field: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        check_configuration([lab()], [route])
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("check", "field"),
+    [
+        (lambda: check_configuration([lab("a"), lab("b"), lab("a")], []), "providers[2].name"),
+        (lambda: check_configuration([lab()], [TINY, TINY]), "models[1].name"),
+        (lambda: check_configuration([lab(f"p{at}") for at in range(1_001)], []), "providers"),
+    ],
+)
+def test_names_are_unique_and_counts_bounded(check: Callable[[], Configuration], field: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        check()
+    assert caught.value.field == field
+
+
+def test_a_configuration_is_kept_in_the_order_of_names() -> None:
+    made = check_configuration([lab("z"), lab("b")], [model("y", "z/1"), model("a", "b/1")])
+    assert [one.name for one in made.providers] == ["b", "z"]
+    assert [one.name for one in made.models] == ["a", "y"]
+
+
+def test_changes_are_told_resource_by_resource() -> None:
+    before = check_configuration([lab("b"), lab("z")], [model("y", "z/1")])
+    after = check_configuration([lab("b", base_url="http://elsewhere/v1"), lab("c")], [model("y", "b/1")])
+    assert changes_between(before, after) == (
+        Change(Action.UPDATE, "provider", "b", "changed: base_url"),
+        Change(Action.CREATE, "provider", "c"),
+        Change(Action.DELETE, "provider", "z"),
+        Change(Action.UPDATE, "model", "y", "changed: targets"),
+    )
+    assert changes_between(after, after) == ()
+    assert [change.action for change in changes_between(EMPTY, after)] == [Action.CREATE] * 3

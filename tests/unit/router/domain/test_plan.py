@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import pytest
+
+from services.kernel.errors import InvalidInput
+from services.router.domain.model import Condition, Measure, Model, TargetGroup, Term
+from services.router.domain.plan import check_every_fallback_counts, compile_model, compile_plan
+from services.router.domain.provider import Preset
+from tests.unit.router.samples import budget, fallback, group, lab, model, vendor
+
+ALL = frozenset({"a", "b", "c"})
+SLOW = Condition((Term(Measure.ERROR_RATE, 2_000, 60), Term(Measure.LATENCY_P95, 8_000, 300)))
+
+
+def tiers(route: Model, usable: frozenset[str] = ALL) -> dict[int, list[str]]:
+    """Chains by threshold, equals joined by "|"."""
+    return {
+        tier.from_basis_points: ["|".join(one.target for one in place.targets) for place in tier.chain]
+        for tier in compile_model(route, usable).tiers
+    }
+
+
+def test_the_base_chain_is_the_targets_and_then_the_fallbacks_without_a_budget_condition() -> None:
+    route = model("m", "a/x", "b/x", fallbacks=(fallback("c/x"), fallback("c/y", when=SLOW)))
+    assert tiers(route) == {0: ["a/x", "b/x", "c/x", "c/y"]}
+
+
+def test_from_its_threshold_on_a_cheaper_fallback_leads_and_the_dear_targets_leave() -> None:
+    route = model("m", "a/large", fallbacks=(fallback("a/small", when=budget(7_500)), fallback("b/mini", when=SLOW)))
+    assert tiers(route) == {0: ["a/large", "b/mini"], 7_500: ["a/small", "b/mini"]}
+
+
+def test_of_several_thresholds_that_are_reached_the_highest_leads() -> None:
+    route = model(
+        "m",
+        "a/large",
+        fallbacks=(fallback("a/small", when=budget(5_000)), fallback("a/tiny", when=budget(9_000)), fallback("b/x")),
+    )
+    assert tiers(route) == {
+        0: ["a/large", "b/x"],
+        5_000: ["a/small", "a/tiny", "b/x"],
+        9_000: ["a/tiny", "a/small", "b/x"],
+    }
+
+
+def test_a_target_stands_once_in_a_chain_wherever_it_was_named() -> None:
+    route = Model(
+        "m",
+        (group("a/x", "b/x"), group("b/x", ("c/x", 3), "c/x")),
+        (fallback("a/x", "c/y"), fallback("c/y", "a/z", when=budget(1))),
+    )
+    assert tiers(route) == {0: ["a/x|b/x", "c/x", "c/y"], 1: ["c/y", "a/z", "a/x"]}
+    assert compile_model(route, ALL).tiers[0].chain[1] == TargetGroup(group(("c/x", 3)).targets)
+
+
+def test_targets_without_a_usable_provider_are_left_out() -> None:
+    route = model("m", "a/x", "b/x", fallbacks=(fallback("c/x", when=budget(100)), fallback("b/y")))
+    assert tiers(route, frozenset({"b"})) == {0: ["b/x", "b/y"], 100: ["b/y"]}
+    assert tiers(route, frozenset({"c"})) == {0: ["c/x"]}
+    assert tiers(route, frozenset()) == {}
+
+
+@pytest.mark.parametrize(
+    ("condition", "threshold"),
+    [
+        (Condition(), None),
+        (SLOW, None),
+        (Condition((Term(Measure.BUDGET_USED, 80), *SLOW.terms)), 80),
+        (Condition((Term(Measure.BUDGET_USED, 80), *SLOW.terms), all_terms=True), None),
+        (Condition((Term(Measure.BUDGET_USED, 80), Term(Measure.BUDGET_USED, 90))), 80),
+        (Condition((Term(Measure.BUDGET_USED, 80), Term(Measure.BUDGET_USED, 90)), all_terms=True), 90),
+    ],
+)
+def test_a_condition_holds_by_the_budget_alone_from_one_threshold_on_or_never(
+    condition: Condition, threshold: int | None
+) -> None:
+    assert condition.budget_threshold == threshold
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        model("m", "a/x", fallbacks=(fallback("a/x"),)),
+        model("m", "a/x", fallbacks=(fallback("a/x", when=budget(5_000)),)),
+        model("m", "a/x", fallbacks=(fallback("b/x"), fallback("b/x"))),
+        model("m", "a/x", fallbacks=(fallback("b/x", when=budget(1)), fallback("b/x", when=budget(2)))),
+    ],
+)
+def test_a_fallback_that_adds_nothing_is_an_error(route: Model) -> None:
+    with pytest.raises(InvalidInput, match="adds nothing"):
+        check_every_fallback_counts("models[0]", route)
+
+
+def test_a_fallback_to_a_later_target_counts_when_it_takes_the_dearer_ones_out() -> None:
+    check_every_fallback_counts("m", model("m", "a/x", "b/x", fallbacks=(fallback("b/x", when=budget(5_000)),)))
+
+
+def test_the_plan_names_exactly_the_targets_of_its_chains_and_how_to_reach_them() -> None:
+    anthropic = vendor(Preset.ANTHROPIC)
+    models = [model("z", "lab/tiny"), model("claude", "anthropic/claude-sonnet-4-5"), model("gone", "other/x")]
+    plan = compile_plan(models, [anthropic, lab()])
+    assert [one.model for one in plan.models] == ["claude", "z"]
+    assert [one.name for one in plan.targets] == ["anthropic/claude-sonnet-4-5", "lab/tiny"]
+    claude = plan.targets[0]
+    assert (claude.upstream_model, claude.catalogue_provider) == ("claude-sonnet-4-5", "anthropic")
+    assert (claude.max_output_tokens, claude.context_window_tokens) == (64_000, 200_000)
+    assert [(one.cluster, one.host, one.path) for one in claude.faces] == [
+        ("anthropic.anthropic", "api.anthropic.com", "/v1/messages"),
+        ("anthropic.openai", "api.anthropic.com", "/v1/chat/completions"),
+    ]
+    assert plan.clusters == {"anthropic.anthropic", "anthropic.openai", "lab.openai"}

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import pytest
+
+from services.kernel.dialect import Dialect
+from services.kernel.errors import InvalidInput
+from services.router.domain.backend import backends_of
+from services.router.domain.model_limits import ModelLimits, limits_of
+from services.router.domain.provider import Preset, Provider, catalogue_provider, check_provider, faces_of
+from services.router.domain.secret import SecretReference, SecretSource
+from tests.unit.router.samples import env, lab, vendor
+
+NO_KEY = SecretReference(SecretSource.NONE)
+
+
+def seen(provider: Provider) -> list[tuple[str, str, str]]:
+    """Dialect, address of the chat endpoint, and the header of the credential."""
+    return [
+        (
+            face.dialect.value,
+            f"{'https' if face.origin.tls else 'http'}://{face.origin.host_header}{face.path}",
+            f"{face.credential_header}: {face.credential_prefix}".strip(),
+        )
+        for face in faces_of(provider)
+    ]
+
+
+def test_presets_know_every_face_of_their_vendor() -> None:
+    assert seen(vendor(Preset.OPENAI)) == [
+        ("openai", "https://api.openai.com/v1/chat/completions", "authorization: Bearer"),
+    ]
+    assert seen(vendor(Preset.ANTHROPIC)) == [
+        ("anthropic", "https://api.anthropic.com/v1/messages", "x-api-key:"),
+        ("openai", "https://api.anthropic.com/v1/chat/completions", "authorization: Bearer"),
+    ]
+    google = "https://generativelanguage.googleapis.com/v1beta"
+    assert seen(vendor(Preset.GEMINI)) == [
+        ("gemini", f"{google}/models/{{model}}:{{verb}}", "x-goog-api-key:"),
+        ("openai", f"{google}/openai/chat/completions", "authorization: Bearer"),
+    ]
+
+
+def test_a_base_url_moves_all_faces_of_a_preset() -> None:
+    local = "http://127.0.0.1:9000"
+    assert [face[1] for face in seen(vendor(Preset.ANTHROPIC, local))] == [
+        f"{local}/v1/messages",
+        f"{local}/v1/chat/completions",
+    ]
+    assert [face[1] for face in seen(vendor(Preset.GEMINI, f"{local}/proxy/"))] == [
+        f"{local}/proxy/v1beta/models/{{model}}:{{verb}}",
+        f"{local}/proxy/v1beta/openai/chat/completions",
+    ]
+
+
+@pytest.mark.parametrize("base_url", ["http://127.0.0.1:9000", "http://127.0.0.1:9000/v1", "http://127.0.0.1:9000/v1/"])
+def test_the_openai_preset_takes_a_base_url_as_its_sdk_does_or_without_the_version(base_url: str) -> None:
+    assert seen(vendor(Preset.OPENAI, base_url))[0][1] == "http://127.0.0.1:9000/v1/chat/completions"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "base_url", "endpoint", "cap"),
+    [
+        (Dialect.OPENAI, "http://h:1/v1", "http://h:1/v1/chat/completions", "max_tokens"),
+        (Dialect.ANTHROPIC, "http://h:1", "http://h:1/v1/messages", "max_tokens"),
+        (Dialect.GEMINI, "http://h:1", "http://h:1/v1beta/models/{model}:{verb}", ""),
+    ],
+)
+def test_any_server_has_the_face_of_its_protocol(protocol: Dialect, base_url: str, endpoint: str, cap: str) -> None:
+    provider = Provider("lab", env(), protocol=protocol, base_url=base_url)
+    assert [(face[0], face[1]) for face in seen(provider)] == [(protocol.value, endpoint)]
+    assert faces_of(provider)[0].output_cap_field == cap
+
+
+def test_output_is_bounded_in_the_field_that_the_vendor_reads() -> None:
+    caps = {preset: [face.output_cap_field for face in faces_of(vendor(preset))] for preset in Preset}
+    assert caps == {
+        Preset.OPENAI: ["max_completion_tokens"],
+        Preset.ANTHROPIC: ["max_tokens", "max_tokens"],
+        Preset.GEMINI: ["", "max_tokens"],
+    }
+
+
+def test_the_catalogue_knows_vendors_but_not_any_server() -> None:
+    assert [catalogue_provider(vendor(preset)) for preset in Preset] == ["openai", "anthropic", "google"]
+    assert catalogue_provider(lab()) == ""
+
+
+@pytest.mark.parametrize(
+    ("provider", "field"),
+    [
+        (Provider("lab", env()), "p.preset"),
+        (Provider("lab", env(), preset=Preset.OPENAI, protocol=Dialect.OPENAI), "p.protocol"),
+        (Provider("lab", env(), protocol=Dialect.OPENAI), "p.base_url"),
+        (Provider("lab", env(), preset=Preset.OPENAI, base_url="http://169.254.0.1"), "p.base_url"),
+        (Provider("la/b", env(), preset=Preset.OPENAI), "p.name"),
+        (Provider("lab", env("SPENDGATE_X"), preset=Preset.OPENAI), "p.api_key.env"),
+    ],
+)
+def test_a_provider_that_cannot_be_reached_as_configured_is_refused(provider: Provider, field: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        check_provider("p", provider)
+    assert caught.value.field == field
+
+
+def test_each_face_is_a_cluster_with_its_own_secret() -> None:
+    backends = backends_of([vendor(Preset.ANTHROPIC, "http://127.0.0.1:9")])
+    assert [one.cluster.name for one in backends] == ["anthropic.anthropic", "anthropic.openai"]
+    assert [one.header_value("sk-1") for one in backends] == ["sk-1", "Bearer sk-1"]
+    assert len({one.cluster.secret_name for one in backends}) == 2
+
+
+def test_a_secret_belongs_to_one_origin_so_that_no_key_reaches_another_server() -> None:
+    before, after = (backends_of([lab(base_url=url)])[0].cluster for url in ("http://a:1/v1", "http://b:1/v1"))
+    assert before.name == after.name
+    assert before.secret_name != after.secret_name
+
+
+def test_a_provider_without_credential_has_no_secret() -> None:
+    provider = Provider("lab", NO_KEY, protocol=Dialect.OPENAI, base_url="http://h:1/v1")
+    assert backends_of([provider])[0].cluster.secret_name == ""
+
+
+@pytest.mark.parametrize(
+    ("model", "max_output"),
+    [
+        ("gpt-4o", 16_384),
+        ("gpt-4o-mini-2024-07-18", 16_384),
+        ("gpt-4.1-nano", 32_768),
+        ("gpt-5-mini", 128_000),
+        ("o3-mini", 100_000),
+        ("claude-sonnet-4-5-20250929", 64_000),
+        ("claude-haiku-4-5", 64_000),
+        ("claude-opus-4-1", 32_000),
+        ("claude-3-5-haiku-latest", 8_192),
+        ("gemini-2.5-flash", 65_536),
+        ("gemini-2.0-flash-lite", 8_192),
+        ("tiny", 8_192),
+    ],
+)
+def test_the_longest_known_beginning_of_a_name_gives_the_limits(model: str, max_output: int) -> None:
+    assert limits_of(model).max_output == max_output
+
+
+def test_the_context_window_of_an_unknown_model_is_unknown() -> None:
+    assert limits_of("tiny") == ModelLimits(8_192, 0)

@@ -1,0 +1,88 @@
+"""Providers, models and a store as the tests of the router use them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+
+from services.kernel.clock import ManualClock
+from services.kernel.dialect import Dialect
+from services.router.adapters.sql_configuration import METADATA, SqlConfigurationStore
+from services.router.domain.model import Condition, Fallback, Measure, Model, TargetGroup, Term, WeightedTarget
+from services.router.domain.provider import Preset, Provider
+from services.router.domain.secret import CredentialProblem, SecretReference, SecretSource, SecretValue
+from services.router.usecases.administer import Administrator
+from services.router.usecases.publish import Publisher
+
+
+def env(name: str = "LAB_KEY") -> SecretReference:
+    return SecretReference(SecretSource.ENV, name)
+
+
+def lab(name: str = "lab", base_url: str = "http://127.0.0.1:8081/v1", key: str = "LAB_KEY") -> Provider:
+    return Provider(name=name, api_key=env(key), protocol=Dialect.OPENAI, base_url=base_url)
+
+
+def vendor(preset: Preset, base_url: str = "") -> Provider:
+    return Provider(name=preset.value, api_key=env(f"{preset.upper()}_API_KEY"), preset=preset, base_url=base_url)
+
+
+def group(*targets: str | tuple[str, int]) -> TargetGroup:
+    return TargetGroup(tuple(WeightedTarget(one) if isinstance(one, str) else WeightedTarget(*one) for one in targets))
+
+
+def budget(basis_points: int) -> Condition:
+    return Condition((Term(Measure.BUDGET_USED, basis_points),))
+
+
+def fallback(*targets: str, when: Condition | None = None) -> Fallback:
+    return Fallback(tuple(group(target) for target in targets), when or Condition())
+
+
+def model(name: str, *targets: str, fallbacks: tuple[Fallback, ...] = ()) -> Model:
+    return Model(name, tuple(group(target) for target in targets), fallbacks)
+
+
+class Vault:
+    """Credentials that a test sets by hand."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self.values = dict(values)
+
+    def read(self, reference: SecretReference) -> SecretValue | CredentialProblem:
+        if reference.source is SecretSource.NONE:
+            return SecretValue("")
+        value = self.values.get(reference.name)
+        return SecretValue(value) if value is not None else CredentialProblem(f"{reference} is not set")
+
+
+def store() -> SqlConfigurationStore:
+    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+    METADATA.create_all(engine)
+    return SqlConfigurationStore(engine)
+
+
+class Router:
+    """The use cases over a real store, with a clock and credentials that are turned by hand."""
+
+    def __init__(
+        self, kept: SqlConfigurationStore | None = None, retire_after_ms: int = 1_000, **credentials: str
+    ) -> None:
+        self.clock = ManualClock()
+        self.store = kept or store()
+        self.vault = Vault({"LAB_KEY": "sk-lab", "OTHER_KEY": "sk-other"} | credentials)
+        self.publisher = Publisher(self.clock, self.store, retire_after_ms)
+        self.administrator = Administrator(self.store, self.vault, self.publisher)
+        self.administrator.restore()
+
+    @property
+    def clusters(self) -> list[str]:
+        release = self.publisher.release
+        assert release is not None
+        return [cluster.name for cluster in release.snapshot.clusters]
+
+    @property
+    def planned(self) -> frozenset[str]:
+        """Clusters that quota may name."""
+        return self.publisher.plan.plan.clusters if self.publisher.plan is not None else frozenset()
