@@ -1,0 +1,26 @@
+"""Teams, policies and keys in memory, for tests."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from services.quota.domain.directory import Directory
+
+
+class MemoryDirectory:
+    """`ports.DirectoryStore`."""
+
+    def __init__(self, directory: Directory | None = None) -> None:
+        self._directory = directory or Directory()
+        self._changing = threading.Lock()
+
+    def load(self) -> Directory:
+        """All that is stored."""
+        return self._directory
+
+    def replace(self, change: Callable[[Directory], Directory]) -> Directory:
+        """Stores what `change` makes of all that is stored, and returns it."""
+        with self._changing:
+            self._directory = change(self._directory)
+            return self._directory

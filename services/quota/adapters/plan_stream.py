@@ -1,0 +1,120 @@
+"""Takes the route plan from the router, and keeps the last one, so that calls go on while the router is away."""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Callable, Collection, Iterator
+
+import grpc
+from google.protobuf.message import DecodeError
+from spendgate.router.v1 import route_plan_service_pb2 as pb
+from spendgate.router.v1 import route_plan_service_pb2_grpc
+
+from services.kernel.dialect import Dialect
+from services.quota.adapters.stream_loop import Stream, StreamLoop
+from services.quota.domain.plan import Candidate, Face, ModelPlan, Place, PlannedTarget, PlanSnapshot, Tier
+from services.quota.ports import SnapshotStore
+
+_SNAPSHOT = "route_plan"
+
+_log = logging.getLogger("spendgate.quota")
+
+
+class PlanStream:
+    """Hands each plan on and acknowledges it once it is stored and in force.
+
+    `prepare` is given the targets of a plan before it comes into force, so that their prices are there first.
+    """
+
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        store: SnapshotStore,
+        *,
+        prepare: Callable[[Collection[PlannedTarget]], object],
+        swap_in: Callable[[PlanSnapshot], None],
+    ) -> None:
+        self._stub = route_plan_service_pb2_grpc.RoutePlanServiceStub(channel)
+        self._store = store
+        self._prepare = prepare
+        self._swap_in = swap_in
+        self._taken: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._loop = StreamLoop("route plan", self._open, self._take)
+
+    def load(self) -> PlanSnapshot | None:
+        """The plan that was in force before the last stop, None if there was none."""
+        body = self._store.load(_SNAPSHOT)
+        if body is None:
+            return None
+        try:
+            return read_plan(pb.RoutePlan.FromString(body))
+        except (DecodeError, ValueError):
+            _log.exception("the stored route plan cannot be read; waiting for the router to send another")
+            return None
+
+    def start(self) -> None:
+        """Begins to listen; returns at once."""
+        self._loop.start()
+
+    def stop(self) -> None:
+        """Stops listening. The plan in force stays."""
+        self._taken.put(None)
+        self._loop.stop()
+
+    def _open(self) -> Stream:
+        # Each stream has a queue of its own: what was taken on a broken stream is not acknowledged on the next.
+        self._taken.put(None)
+        self._taken = queue.SimpleQueue()
+        return self._stub.WatchRoutePlan(_acknowledgements(self._taken))
+
+    def _take(self, message: pb.WatchRoutePlanResponse) -> None:
+        plan = read_plan(message.plan)
+        self._prepare(plan.targets.values())
+        self._store.save(_SNAPSHOT, plan.version, message.plan.SerializeToString())
+        self._swap_in(plan)
+        self._taken.put(plan.version)
+
+
+def read_plan(message: pb.RoutePlan) -> PlanSnapshot:
+    """The plan as a value.
+
+    Raises:
+        ValueError: it names a dialect that we do not know.
+    """
+    return PlanSnapshot(
+        version=message.version,
+        models={model.model: _read_model(model) for model in message.models},
+        targets={target.name: _read_target(target) for target in message.targets},
+    )
+
+
+def _read_model(message: pb.ModelPlan) -> ModelPlan:
+    tiers = tuple(
+        Tier(tier.from_basis_points, tuple(_read_place(place) for place in tier.chain)) for tier in message.tiers
+    )
+    return ModelPlan(message.model, tiers, message.first_byte_timeout_ms)
+
+
+def _read_place(message: pb.Place) -> Place:
+    return Place(tuple(Candidate(each.target, max(1, each.weight)) for each in message.candidates))
+
+
+def _read_target(message: pb.PlannedTarget) -> PlannedTarget:
+    faces = tuple(
+        Face(Dialect(face.dialect), face.cluster, face.host, face.path, face.output_cap_field) for face in message.faces
+    )
+    return PlannedTarget(
+        name=message.name,
+        upstream_model=message.upstream_model,
+        max_output_tokens=message.max_output_tokens,
+        context_window_tokens=message.context_window_tokens,
+        faces=faces,
+        catalogue_provider=message.catalogue_provider,
+    )
+
+
+def _acknowledgements(taken: queue.SimpleQueue[str | None]) -> Iterator[pb.WatchRoutePlanRequest]:
+    yield pb.WatchRoutePlanRequest()
+    while (version := taken.get()) is not None:
+        yield pb.WatchRoutePlanRequest(version_taken=version)

@@ -1,0 +1,136 @@
+"""Takes prices from the ledger, and keeps the last ones, so that calls are priced while the ledger is away."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+import grpc
+from google.protobuf.message import DecodeError
+from spendgate.ledger.v1 import price_book_service_pb2 as pb
+from spendgate.ledger.v1 import price_book_service_pb2_grpc
+
+from services.kernel.money import NanoUsd, PicoUsdPerToken
+from services.kernel.price import Price, PriceTier
+from services.quota.adapters.stream_loop import Stream, StreamLoop
+from services.quota.domain.plan import PlannedTarget, PriceSnapshot
+from services.quota.ports import SnapshotStore
+
+_SNAPSHOT = "prices"
+
+_log = logging.getLogger("spendgate.quota")
+
+
+class PricedTarget(NamedTuple):
+    """What the ledger needs to find a price."""
+
+    target: str
+    catalogue_provider: str
+    upstream_model: str
+
+
+class PriceStream:
+    """Watches the prices of the targets that it was last given."""
+
+    def __init__(
+        self, channel: grpc.Channel, store: SnapshotStore, *, swap_in: Callable[[PriceSnapshot], None]
+    ) -> None:
+        self._stub = price_book_service_pb2_grpc.PriceBookServiceStub(channel)
+        self._store = store
+        self._swap_in = swap_in
+        self._changing = threading.Lock()
+        self._asked: frozenset[PricedTarget] = frozenset()
+        self._asked_before: frozenset[PricedTarget] = frozenset()
+        self._opened_for: frozenset[PricedTarget] = frozenset()
+        self._answered = threading.Event()
+        self._last = PriceSnapshot("")
+        self._loop = StreamLoop("prices", self._open, self._take)
+
+    def load(self) -> PriceSnapshot | None:
+        """The prices that were in force before the last stop, None if there were none."""
+        body = self._store.load(_SNAPSHOT)
+        if body is None:
+            return None
+        try:
+            self._last = read_prices(pb.WatchPricesResponse.FromString(body))
+        except DecodeError:
+            _log.exception("the stored prices cannot be read; waiting for the ledger to send others")
+            return None
+        return self._last
+
+    def start(self) -> None:
+        """Begins to listen; returns at once."""
+        self._loop.start()
+
+    def stop(self) -> None:
+        """Stops listening. The prices in force stay."""
+        self._loop.stop()
+
+    def watch(self, targets: Collection[PlannedTarget], *, timeout_s: float) -> bool:
+        """Asks for the prices of these targets, and waits until they are in force or the time is over.
+
+        Returns whether they are. Prices of the targets before stay in force with them: calls that are decided by the
+        plan before, which names those, must not find them unpriced.
+        """
+        asked = frozenset(
+            PricedTarget(target.name, target.catalogue_provider, target.upstream_model) for target in targets
+        )
+        with self._changing:
+            if asked != self._asked:
+                self._asked_before, self._asked = self._asked, asked
+                self._answered.clear()
+                self._loop.reopen()
+        return self._answered.wait(timeout_s)
+
+    def _open(self) -> Stream:
+        with self._changing:
+            self._opened_for = self._asked
+        targets = [
+            pb.WatchPricesRequest.PricedTarget(
+                target=asked.target,
+                catalogue_provider=asked.catalogue_provider,
+                upstream_model=asked.upstream_model,
+            )
+            for asked in sorted(self._opened_for)
+        ]
+        return self._stub.WatchPrices(pb.WatchPricesRequest(targets=targets))
+
+    def _take(self, message: pb.WatchPricesResponse) -> None:
+        prices = read_prices(message)
+        self._store.save(_SNAPSHOT, prices.version, message.SerializeToString())
+        with self._changing:
+            if self._opened_for != self._asked:
+                # Other targets are asked for meanwhile; the next stream answers for them.
+                return
+            leaving = {each.target for each in self._asked_before} - {each.target for each in self._asked}
+            kept = {name: price for name, price in self._last.prices.items() if name in leaving}
+            self._last = PriceSnapshot(prices.version, {**kept, **prices.prices})
+            self._swap_in(self._last)
+            self._answered.set()
+
+
+def read_prices(message: pb.WatchPricesResponse) -> PriceSnapshot:
+    """The prices as a value. One that makes no sense is left out: its target is then unpriced, which is not free."""
+    prices: dict[str, Price] = {}
+    for each in message.prices:
+        try:
+            prices[each.target] = Price(
+                tiers=tuple(_read_tier(tier) for tier in each.tiers), request_nano_usd=NanoUsd(each.request_nano_usd)
+            )
+        except ValueError as error:
+            _log.warning("the price of %s is left out: %s", each.target, error)
+    return PriceSnapshot(message.version, prices)
+
+
+def _read_tier(message: pb.PriceTier) -> PriceTier:
+    return PriceTier(
+        above_input_tokens=message.above_input_tokens,
+        input=PicoUsdPerToken(message.input),
+        cached_input=PicoUsdPerToken(message.cached_input),
+        cache_write_5m=PicoUsdPerToken(message.cache_write_5m),
+        cache_write_1h=PicoUsdPerToken(message.cache_write_1h),
+        output=PicoUsdPerToken(message.output),
+        reasoning=PicoUsdPerToken(message.reasoning),
+    )

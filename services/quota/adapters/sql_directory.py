@@ -1,0 +1,186 @@
+"""Teams, policies and keys in SQL. Read whole at start and at each change; nothing here is on the path of a call."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import orjson
+import sqlalchemy as sa
+
+from services.kernel.errors import Unavailable
+from services.kernel.window import WindowUnit
+from services.quota.domain.directory import Directory, Team
+from services.quota.domain.key import Attribution, VirtualKey
+from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy, Threshold
+
+T = TypeVar("T")
+Row = dict[str, Any]
+
+_metadata = sa.MetaData()
+_organizations = sa.Table("organizations", _metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("name"))
+_teams = sa.Table("teams", _metadata, sa.Column("name", primary_key=True), sa.Column("projects"), sa.Column("members"))
+_policies = sa.Table("policies", _metadata, sa.Column("name", primary_key=True), sa.Column("body"))
+_keys = sa.Table(
+    "virtual_keys",
+    _metadata,
+    sa.Column("name", primary_key=True),
+    *(sa.Column(name) for name in ("key_id", "team", "project", "environment", "user", "models")),
+    sa.Column("disabled", sa.Boolean),
+    *(sa.Column(name) for name in ("expire_at_ms", "create_at_ms", "hint")),
+    sa.Column("declared", sa.Boolean),
+    *(sa.Column(name) for name in ("digest", "old_digest", "old_until_ms")),
+)
+_snapshots = sa.Table(
+    "snapshots", _metadata, sa.Column("name", primary_key=True), sa.Column("version"), sa.Column("body")
+)
+
+
+class SqlDirectory:
+    """`ports.DirectoryStore` over an engine whose tables exist."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._changing = threading.Lock()
+
+    def load(self) -> Directory:
+        """All that is stored."""
+        with _transaction(self._engine) as connection:
+            return _load(connection)
+
+    def replace(self, change: Callable[[Directory], Directory]) -> Directory:
+        """Stores what `change` makes of all that is stored, in one transaction, and returns it."""
+        with self._changing, _transaction(self._engine) as connection:
+            before = _load(connection)
+            after = change(before)
+            # Only what differs is written: the path of every call waits for this transaction.
+            _sync(connection, _organizations, _organization_rows(before), _organization_rows(after))
+            _sync(connection, _teams, _by_name(before.teams, _team_row), _by_name(after.teams, _team_row))
+            _sync(connection, _policies, _by_name(before.policies, _policy_row), _by_name(after.policies, _policy_row))
+            _sync(connection, _keys, _by_name(before.keys, _key_row), _by_name(after.keys, _key_row))
+            return after
+
+
+class SqlSnapshots:
+    """`ports.SnapshotStore` over an engine whose tables exist."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def save(self, name: str, version: str, body: bytes) -> None:
+        """Replaces what is kept under `name`."""
+        with _transaction(self._engine) as connection:
+            connection.execute(sa.delete(_snapshots).where(_snapshots.c.name == name))
+            connection.execute(sa.insert(_snapshots), {"name": name, "version": version, "body": body})
+
+    def load(self, name: str) -> bytes | None:
+        """What is kept under `name`, None when nothing ever was."""
+        with _transaction(self._engine) as connection:
+            body: bytes | None = connection.scalar(sa.select(_snapshots.c.body).where(_snapshots.c.name == name))
+            return body
+
+
+@contextmanager
+def _transaction(engine: sa.Engine) -> Any:
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except sa.exc.OperationalError as error:
+        raise Unavailable(f"the directory cannot be read or written: {error.orig}") from error
+
+
+def _load(connection: sa.Connection) -> Directory:
+    def rows(table: sa.Table) -> list[Any]:
+        return list(connection.execute(sa.select(table).order_by(*table.primary_key.columns)))
+
+    return Directory(
+        organization=connection.execute(sa.select(_organizations.c.name)).scalar() or "",
+        teams=tuple(
+            Team(row.name, tuple(orjson.loads(row.projects)), tuple(orjson.loads(row.members))) for row in rows(_teams)
+        ),
+        policies=tuple(_read_policy(row.name, orjson.loads(row.body)) for row in rows(_policies)),
+        keys=tuple(_read_key(row) for row in rows(_keys)),
+    )
+
+
+def _sync(connection: sa.Connection, table: sa.Table, before: Mapping[Any, Row], after: Mapping[Any, Row]) -> None:
+    (primary,) = table.primary_key.columns
+    gone = [name for name, row in before.items() if after.get(name) != row]
+    fresh = [row for name, row in after.items() if before.get(name) != row]
+    if gone:
+        statement = sa.delete(table).where(primary == sa.bindparam("gone"))
+        connection.execute(statement, [{"gone": name} for name in gone])
+    if fresh:
+        connection.execute(sa.insert(table), fresh)
+
+
+def _by_name(things: Sequence[T], row_of: Callable[[T], Row]) -> dict[Any, Row]:
+    return {row["name"]: row for row in map(row_of, things)}
+
+
+def _organization_rows(directory: Directory) -> dict[Any, Row]:
+    return {1: {"id": 1, "name": directory.organization}} if directory.organization else {}
+
+
+def _team_row(team: Team) -> Row:
+    return {"name": team.name, "projects": _text(team.projects), "members": _text(team.members)}
+
+
+def _policy_row(policy: QuotaPolicy) -> Row:
+    return {"name": policy.name, "body": _text(policy)}
+
+
+def _key_row(key: VirtualKey) -> Row:
+    who = key.attribution
+    return {
+        "name": who.key,
+        "key_id": who.key_id,
+        "team": who.team,
+        "project": who.project,
+        "environment": who.environment,
+        "user": who.user,
+        "models": _text(key.models),
+        "disabled": key.disabled,
+        "expire_at_ms": key.expire_at_ms,
+        "create_at_ms": key.create_at_ms,
+        "hint": key.hint,
+        "declared": key.declared,
+        "digest": key.digest,
+        "old_digest": key.old_digest,
+        "old_until_ms": key.old_until_ms,
+    }
+
+
+def _read_key(row: Any) -> VirtualKey:
+    return VirtualKey(
+        attribution=Attribution(row.key_id, row.name, row.team, row.project, row.environment, row.user),
+        models=tuple(orjson.loads(row.models)),
+        disabled=row.disabled,
+        expire_at_ms=row.expire_at_ms,
+        create_at_ms=row.create_at_ms,
+        hint=row.hint,
+        declared=row.declared,
+        digest=row.digest,
+        old_digest=row.old_digest,
+        old_until_ms=row.old_until_ms,
+    )
+
+
+def _read_policy(name: str, body: Row) -> QuotaPolicy:
+    return QuotaPolicy(
+        name=name,
+        match=Match(**body["match"]),
+        limits=tuple(
+            Limit(LimitKind(limit["kind"]), limit["bound"], WindowUnit(limit["per"]), limit["timezone"])
+            for limit in body["limits"]
+        ),
+        each=Dimension(body["each"]) if body["each"] else None,
+        thresholds=tuple(Threshold(each["basis_points"], tuple(each["notify"])) for each in body["thresholds"]),
+        mode=Mode(body["mode"]),
+    )
+
+
+def _text(value: object) -> str:
+    return orjson.dumps(value).decode()

@@ -1,0 +1,1 @@
+"""What a key, a policy, an estimate, a reservation and a refusal are. Pure: no I/O, no clock, no randomness."""

@@ -1,0 +1,190 @@
+"""A configuration as it is sent, how it differs from the one in force, and what in it will not work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+
+from services.kernel.errors import InvalidInput
+from services.kernel.names import check_model, check_name, check_user
+from services.quota.domain.directory import Directory, Team, scope_of
+from services.quota.domain.key import VirtualKey, check_secret
+from services.quota.domain.policy import Mode, QuotaPolicy, check_policy
+
+MAX_KEY_MODELS = 1_000
+
+
+class Action(StrEnum):
+    """What happens to a resource."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference between the configuration in force and the one that was sent."""
+
+    action: Action
+    kind: str
+    """Kind of the resource, singular and lower case: "team", "policy", "virtual key"."""
+    name: str
+    detail: str = ""
+    """What differs, for a person. Never a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeySpec:
+    """A key as it is asked for."""
+
+    name: str
+    team: str = ""
+    project: str = ""
+    environment: str = ""
+    user: str = ""
+    models: tuple[str, ...] = ()
+    expire_at_ms: int | None = None
+    secret: str = ""
+    """Declared keys only. Empty leaves a known secret as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What quota is to hold. Keys that were made by `create_key` are left alone."""
+
+    organization: str
+    teams: tuple[Team, ...]
+    policies: tuple[QuotaPolicy, ...]
+    keys: tuple[KeySpec, ...]
+
+
+def check_configuration(configuration: Configuration) -> None:
+    """Passes a configuration that can be put into force.
+
+    Raises:
+        InvalidInput: something in it is wrong; `field` is its path, e.g. "policies[2].limits[0].per".
+    """
+    check_name("organization", configuration.organization)
+    for at, team in enumerate(configuration.teams):
+        _check_team(f"teams[{at}]", team)
+    for at, policy in enumerate(configuration.policies):
+        check_policy(f"policies[{at}]", policy)
+    for at, key in enumerate(configuration.keys):
+        check_key(f"keys[{at}]", key)
+    _check_unique("teams", (team.name for team in configuration.teams))
+    _check_unique("policies", (policy.name for policy in configuration.policies))
+    _check_unique("keys", (key.name for key in configuration.keys))
+
+
+def check_key(field: str, key: KeySpec) -> None:
+    """Passes a key that can be made.
+
+    Raises:
+        InvalidInput: something in it is wrong; `field` is the path of the key.
+    """
+    check_name(f"{field}.name", key.name)
+    for part, name in (("team", key.team), ("project", key.project), ("environment", key.environment)):
+        if name:
+            check_name(f"{field}.{part}", name)
+    if key.user:
+        check_user(f"{field}.user", key.user)
+    if len(key.models) > MAX_KEY_MODELS:
+        raise InvalidInput(f"{field}.models", f"at most {MAX_KEY_MODELS} models: leave it empty to allow all")
+    for at, model in enumerate(key.models):
+        check_model(f"{field}.models[{at}]", model)
+    if key.secret:
+        check_secret(f"{field}.secret", key.secret)
+
+
+def check_secrets(configuration: Configuration, keys: Iterable[VirtualKey]) -> None:
+    """Passes keys of which no two have the same secret.
+
+    Raises:
+        InvalidInput: two have; `field` is that of a key that declares it.
+    """
+    owners: dict[bytes, str] = {}
+    places = {spec.name: at for at, spec in enumerate(configuration.keys)}
+    for key in keys:
+        if key.digest is None:
+            continue
+        owner = owners.setdefault(key.digest, key.name)
+        if owner != key.name:
+            at = places.get(key.name, places.get(owner, 0))
+            raise InvalidInput(
+                f"keys[{at}].secret", f"keys {owner} and {key.name} have the same secret: give each its own"
+            )
+
+
+def differences(before: Directory, after: Directory) -> tuple[Change, ...]:
+    """What changes, by kind and name."""
+    changes: list[Change] = []
+    if before.organization != after.organization:
+        action = Action.UPDATE if before.organization else Action.CREATE
+        changes.append(Change(action, "organization", after.organization))
+    changes += _differences("team", {t.name: t for t in before.teams}, {t.name: t for t in after.teams})
+    changes += _differences("policy", {p.name: p for p in before.policies}, {p.name: p for p in after.policies})
+    changes += _differences("virtual key", {k.name: k for k in before.keys}, {k.name: k for k in after.keys})
+    return tuple(changes)
+
+
+def warnings_of(directory: Directory) -> tuple[str, ...]:
+    """What was accepted but will not work as it stands, each a sentence that says what to do."""
+    teams = {team.name for team in directory.teams}
+    warnings = [
+        f"Policy {policy.name} matches no virtual key: check its match, or make such a key."
+        for policy in directory.policies
+        if policy.mode is not Mode.DISABLED and not any(_concerns(policy, key) for key in directory.keys)
+    ]
+    for key in directory.keys:
+        if key.digest is None:
+            warnings.append(f"Virtual key {key.name} has no secret: give it one, or rotate it.")
+        team = key.attribution.team
+        if team and team not in teams:
+            warnings.append(f"Virtual key {key.name} belongs to team {team}, which is not listed: add it to teams.")
+    return tuple(warnings)
+
+
+def _concerns(policy: QuotaPolicy, key: VirtualKey) -> bool:
+    models = key.models or (policy.match.model or "any",)
+    return any(scope_of(policy, key.attribution, model) is not None for model in models)
+
+
+def _check_team(field: str, team: Team) -> None:
+    check_name(f"{field}.name", team.name)
+    for at, project in enumerate(team.projects):
+        check_name(f"{field}.projects[{at}]", project)
+    for at, member in enumerate(team.members):
+        check_user(f"{field}.members[{at}]", member)
+
+
+def _check_unique(field: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for at, name in enumerate(names):
+        if name in seen:
+            raise InvalidInput(f"{field}[{at}].name", f"{name!r} is there twice: names are unique")
+        seen.add(name)
+
+
+Resource = Team | QuotaPolicy | VirtualKey
+
+
+def _differences(kind: str, before: Mapping[str, Resource], after: Mapping[str, Resource]) -> list[Change]:
+    changes: list[Change] = []
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        if old is None:
+            changes.append(Change(Action.CREATE, kind, name))
+        elif new is None:
+            changes.append(Change(Action.DELETE, kind, name))
+        elif old != new:
+            changes.append(Change(Action.UPDATE, kind, name, _what_differs(old, new)))
+    return changes
+
+
+def _what_differs(old: Resource, new: Resource) -> str:
+    """Names of the fields that differ. Values are left out: some of them are digests."""
+    names = {"digest": "secret", "hint": "secret", "old_digest": "secret", "old_until_ms": "secret"}
+    differing = [each.name for each in fields(old) if getattr(old, each.name) != getattr(new, each.name)]
+    return ", ".join(dict.fromkeys(names.get(name, name) for name in differing))

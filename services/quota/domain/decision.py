@@ -1,0 +1,136 @@
+"""The one comparison of spend with limit, for every scope, limit kind and window.
+
+A scope is data here. There is no rule for keys and another for teams, so none can be forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.quota.domain.denial import Denial, Deny
+from services.quota.domain.directory import AppliedLimit
+from services.quota.domain.estimate import Amounts
+from services.quota.domain.policy import LimitKind
+from services.quota.domain.reservation import Level
+
+_WHOLE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One limit that has no room for a call."""
+
+    denial: Denial
+    limit: AppliedLimit
+    level: Level
+    requested: int
+    frees_up: bool
+    """Only calls in flight are in the way, and they can give room back when they end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What all limits say of one call."""
+
+    refusal: Refusal | None
+    """The refusal to tell, None when every enforced limit has room."""
+    shadowed: tuple[Refusal, ...]
+    """Refusals of limits that only watch."""
+
+
+def fits(settled: int, reserved: int, held: int, bound: int) -> bool:
+    """Whether a counter has room: the limit is inclusive."""
+    return settled + reserved + held <= bound
+
+
+def decide(limits: Sequence[AppliedLimit], levels: Sequence[Level], amounts: Amounts) -> Decision:
+    """Admits only if every enforced limit has room for the call. `levels` are those of `limits`, in the same order.
+
+    Of several refusals the one of the first `Denial` by precedence is told, of equal ones the one whose window ends
+    last: whatever else is in the way will have passed by then.
+    """
+    told: Refusal | None = None
+    shadowed: tuple[Refusal, ...] = ()
+    for limit, level in zip(limits, levels, strict=True):
+        held = amounts.of(limit.kind)
+        settled, reserved = level
+        if fits(settled, reserved, held, limit.bound):
+            continue
+        refusal = _refusal(limit, Level(settled, reserved), held)
+        if not limit.enforced:
+            shadowed += (refusal,)
+        elif told is None or _weight(refusal) < _weight(told):
+            told = refusal
+    return Decision(told, shadowed)
+
+
+def used_basis_points(limit: AppliedLimit, amount: int) -> int:
+    """Which part of a limit an amount is, rounded down. A limit of 0 is used up from the start."""
+    return amount * _WHOLE // limit.bound if limit.bound else _WHOLE
+
+
+def budget_used_basis_points(limits: Sequence[AppliedLimit], levels: Sequence[Level]) -> int:
+    """Settled part of the tightest enforced limit of a day or longer: it only grows within a window."""
+    return max(
+        (used_basis_points(limit, level[0]) for limit, level in zip(limits, levels, strict=True) if limit.steers),
+        default=0,
+    )
+
+
+def deny_of(refusal: Refusal, *, key: str, model: str, now_ms: int, contention_wait_ms: int) -> Deny:
+    """The refusal of a limit with all its figures.
+
+    `contention_wait_ms`: how long calls in flight need to give room back.
+    """
+    limit = refusal.limit
+    until_reset_ms = limit.window_end_ms - now_ms
+    retry_after_ms: int | None = None
+    if refusal.denial.transient:
+        retry_after_ms = min(contention_wait_ms, until_reset_ms) if refusal.frees_up else until_reset_ms
+    return Deny(
+        refusal.denial,
+        model=model,
+        key=key,
+        policy=limit.counter.policy,
+        scope=limit.counter.scope,
+        limit_kind=limit.kind,
+        limit=limit.bound,
+        used=refusal.level.settled,
+        reserved=refusal.level.reserved,
+        requested=refusal.requested,
+        window_start_ms=limit.counter.window_start_ms,
+        resets_at_ms=limit.window_end_ms,
+        retry_after_ms=retry_after_ms,
+    )
+
+
+def _refusal(limit: AppliedLimit, level: Level, held: int) -> Refusal:
+    """Names the reason for which `fits` said no.
+
+    | what holds                              | a budget               | a rate (in an hour or less)      |
+    |-----------------------------------------|------------------------|----------------------------------|
+    | the limit is 0                          | BUDGET_EXHAUSTED       | BUDGET_EXHAUSTED                 |
+    | settled has reached the limit           | BUDGET_EXHAUSTED       | RATE_LIMITED                     |
+    | the call alone is more than the limit   | REQUEST_EXCEEDS_...    | REQUEST_EXCEEDS_... (goes first) |
+    | it would not fit with nothing in flight | REQUEST_EXCEEDS_...    | RATE_LIMITED                     |
+    | it fits but for what is in flight       | RESERVATION_CONTENTION | RATE_LIMITED                     |
+    """
+    settled, bound = level.settled, limit.bound
+    fits_alone = fits(settled, 0, held, bound)
+    if bound == 0 or (settled >= bound and not limit.is_rate):
+        denial = Denial.BUDGET_EXHAUSTED
+    elif held > bound:
+        denial = Denial.REQUEST_EXCEEDS_REMAINING_BUDGET
+    elif limit.is_rate:
+        denial = Denial.RATE_LIMITED
+    elif fits_alone:
+        denial = Denial.RESERVATION_CONTENTION
+    else:
+        denial = Denial.REQUEST_EXCEEDS_REMAINING_BUDGET
+    # A call counts as one request however it ends: waiting for it gives nothing back.
+    return Refusal(denial, limit, level, held, frees_up=fits_alone and limit.kind is not LimitKind.REQUESTS)
+
+
+def _weight(refusal: Refusal) -> tuple[int, int]:
+    return refusal.denial.precedence, -refusal.limit.window_end_ms

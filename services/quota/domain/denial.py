@@ -1,0 +1,87 @@
+"""Refusals. A refusal to spend is a value that says everything that an answer needs, not an exception."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from services.quota.domain.policy import LimitKind
+
+
+class Denial(StrEnum):
+    """Why a call is refused, in order of precedence: when several reasons hold, the first one is told.
+
+    First whether we can decide at all, then who asks, then for what, then whether there is room. Of the last group
+    the lasting reasons come first: a client must not be told to try again shortly when another limit stays shut.
+    """
+
+    POLICY_UNAVAILABLE = "policy_unavailable"
+    """No decision is possible now: no plan yet, the store fails, or the disk is nearly full."""
+    MALFORMED = "malformed"
+    """The request cannot be understood."""
+    MISSING_KEY = "missing_key"
+    INVALID_KEY = "invalid_key"
+    DISABLED_KEY = "disabled_key"
+    EXPIRED_KEY = "expired_key"
+    MODEL_NOT_ALLOWED = "model_not_allowed"
+    """The key is not for this model."""
+    MODEL_NOT_FOUND = "model_not_found"
+    NO_FIT_TARGET = "no_fit_target"
+    """The model exists, but no target of it can carry this request in the client's dialect."""
+    UNPRICED_MODEL = "unpriced_model"
+    """A spend policy applies and no fit target has a price. Unknown is never zero."""
+    BUDGET_EXHAUSTED = "budget_exhausted"
+    """What is settled has reached the limit."""
+    REQUEST_EXCEEDS_REMAINING_BUDGET = "request_exceeds_remaining_budget"
+    """This call alone is more than what is settled leaves. A smaller one may pass."""
+    RATE_LIMITED = "rate_limited"
+    """A limit on requests or tokens per minute or hour is reached."""
+    RESERVATION_CONTENTION = "reservation_contention"
+    """There would be room if the calls in flight did not hold it. They give most of it back when they end."""
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same request can pass shortly with nobody changing anything."""
+        return self in _TRANSIENT
+
+    @property
+    def precedence(self) -> int:
+        """Position in the order above, 0 first."""
+        return _PRECEDENCE[self]
+
+
+# Whatever is missing is back within seconds: every part of the gateway is restarted at once.
+_UNAVAILABLE_RETRY_MS = 1_000
+_TRANSIENT = {Denial.POLICY_UNAVAILABLE, Denial.RATE_LIMITED, Denial.RESERVATION_CONTENTION}
+_PRECEDENCE = {denial: position for position, denial in enumerate(Denial)}
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """A refusal with its figures. Amounts are nano-USD for spend, else tokens or requests."""
+
+    denial: Denial
+    detail: str = ""
+    """What more there is to say, a clause without a full stop. Holds no secret."""
+    model: str = ""
+    key: str = ""
+    """Name of the key, once it is known."""
+    policy: str = ""
+    scope: str = ""
+    limit_kind: LimitKind | None = None
+    limit: int = 0
+    """The bound."""
+    used: int = 0
+    """Settled."""
+    reserved: int = 0
+    requested: int = 0
+    """What this call would have held."""
+    window_start_ms: int = 0
+    resets_at_ms: int = 0
+    retry_after_ms: int | None = None
+    """How long to wait before asking again is worth it; None when waiting does not help."""
+
+    @classmethod
+    def unavailable(cls, detail: str) -> Deny:
+        """No decision is possible now."""
+        return cls(Denial.POLICY_UNAVAILABLE, detail, retry_after_ms=_UNAVAILABLE_RETRY_MS)

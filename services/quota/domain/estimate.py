@@ -1,0 +1,164 @@
+"""What a call can take at most, and what it probably takes.
+
+The body itself never reaches us; its size does. No tokenizer makes more tokens than there are bytes of text, so bytes
+bound tokens. What is not text is bounded by rule:
+
+* an image by `_IMAGE_TOKENS`: OpenAI's patch budgets, Anthropic's full resolution and Gemini's highest media resolution
+  stay below it. The small GPT-4o models count an image dearly on purpose (2 833 + 8 x 5 667 tokens at most).
+* audio by the bytes of its base64: no codec in use stores speech at less than one byte per token.
+* files and references to stored input by the context window, as their size in tokens does not follow from their bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from services.kernel.price import Price, charge_at_most
+from services.quota.domain.plan import PlannedTarget
+from services.quota.domain.policy import MAX_COUNT, LimitKind
+
+_IMAGE_TOKENS = 10_000
+_DEAR_IMAGE_TOKENS = 48_169
+_DEAR_IMAGE_MODELS = ("gpt-4o-mini",)
+# Providers add instructions of their own to a request that has tools or a schema: 313 to 804 tokens at Anthropic.
+_INSTRUCTION_TOKENS = 1_000
+_INSTRUCTED = frozenset({"tools", "response_format"})
+_WHOLE_CONTEXT = frozenset({"files", "stored_input"})
+# For a target of which nobody knows better. It is written into the request, so that it holds.
+OUTPUT_CEILING_WHEN_UNKNOWN = 32_768
+_UNLEARNT_DIVISOR = 10
+# More than any limit. Larger amounts, from absurd requests, say nothing more and could overflow a counter.
+_NEVER_FITS = MAX_COUNT + 1
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFacts:
+    """What Envoy's scan says about a request."""
+
+    body_bytes: int
+    data_uri_bytes: int = 0
+    """Of the body: base64 data, not text."""
+    images: int = 0
+    choices: int = 1
+    max_output_tokens: int | None = None
+    """The client's bound for each choice. None: it gave none."""
+    features: frozenset[str] = field(default=frozenset())
+    """Names as in `services.kernel.envoy_contract.RequestKey.FEATURES`."""
+    stream: bool = False
+    include_usage: bool = False
+    """The client itself asked for the usage chunk of an OpenAI stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Tokens of a call."""
+
+    input: int
+    output: int
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """What a call takes of each kind of limit."""
+
+    spend_nano_usd: int
+    input_tokens: int
+    output_tokens: int
+    requests: int = 1
+
+    def of(self, kind: LimitKind) -> int:
+        """The amount that a limit of this kind counts."""
+        if kind is LimitKind.SPEND:
+            return self.spend_nano_usd
+        if kind is LimitKind.REQUESTS:
+            return self.requests
+        if kind is LimitKind.TOKENS:
+            return self.input_tokens + self.output_tokens
+        return self.input_tokens if kind is LimitKind.INPUT_TOKENS else self.output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFacts:
+    """What an estimate needs to know about a target."""
+
+    output_ceiling: int
+    """Most output tokens of one choice."""
+    context_window: int
+    """0 when unknown."""
+    image_tokens: int
+    price: Price | None
+    """None: unpriced. Its spend is then unknown and held as 0, which only limits that refuse nothing allow."""
+
+    @classmethod
+    def of(cls, target: PlannedTarget, price: Price | None) -> TargetFacts:
+        """Reads them off a planned target."""
+        dear = target.upstream_model.startswith(_DEAR_IMAGE_MODELS)
+        return cls(
+            output_ceiling=target.max_output_tokens or OUTPUT_CEILING_WHEN_UNKNOWN,
+            context_window=target.context_window_tokens,
+            image_tokens=_DEAR_IMAGE_TOKENS if dear else _IMAGE_TOKENS,
+            price=price,
+        )
+
+
+def bound(facts: RequestFacts, target: TargetFacts) -> Tokens:
+    """The most tokens that one attempt at this target can take."""
+    return Tokens(_input_bound(facts, target), output_cap(facts, target) * facts.choices)
+
+
+def output_cap(facts: RequestFacts, target: TargetFacts) -> int:
+    """The most output tokens of one choice: what the client allows itself, or the target's ceiling if that is less."""
+    if facts.max_output_tokens is None:
+        return target.output_ceiling
+    return min(facts.max_output_tokens, target.output_ceiling)
+
+
+def is_boundable(facts: RequestFacts, target: TargetFacts) -> bool:
+    """Whether the input has a bound at all: what is stored elsewhere has none but the context window."""
+    return target.context_window > 0 or not (facts.features & _WHOLE_CONTEXT)
+
+
+def held_by_chain(facts: RequestFacts, targets: tuple[TargetFacts, ...]) -> Amounts:
+    """What a chain can take at most: each of its attempts may end in a timeout after the provider did the work.
+
+    With as many retries as targets less one, "the dearest and the next dearest for each retry" is all of them.
+    """
+    spend = input_tokens = output_tokens = 0
+    one_hour = "cache_1h" in facts.features
+    for target in targets:
+        tokens = bound(facts, target)
+        input_tokens += tokens.input
+        output_tokens += tokens.output
+        if target.price is not None:
+            spend += charge_at_most(tokens.input, tokens.output, target.price, writes_cache_1h=one_hour)
+    return Amounts(min(spend, _NEVER_FITS), min(input_tokens, _NEVER_FITS), min(output_tokens, _NEVER_FITS))
+
+
+def expected_tokens(facts: RequestFacts, target: TargetFacts, learnt: Tokens | None) -> Tokens:
+    """What a call probably takes: what its key and model took before, else a tenth of the bound. Never above it."""
+    most = bound(facts, target)
+    if learnt is None:
+        return Tokens(-(-most.input // _UNLEARNT_DIVISOR), -(-most.output // _UNLEARNT_DIVISOR))
+    return Tokens(min(learnt.input, most.input), min(learnt.output, most.output))
+
+
+def learn(before: Tokens | None, usage: Tokens) -> Tokens:
+    """Moves what is expected an eighth of the way to what a call took; the first call is taken as it is."""
+    if before is None:
+        return usage
+    return Tokens(_towards(before.input, usage.input), _towards(before.output, usage.output))
+
+
+def _input_bound(facts: RequestFacts, target: TargetFacts) -> int:
+    window = target.context_window
+    if window and facts.features & _WHOLE_CONTEXT:
+        return window
+    text_bytes = facts.body_bytes if "audio" in facts.features else facts.body_bytes - facts.data_uri_bytes
+    tokens = max(text_bytes, 0) + facts.images * target.image_tokens
+    if facts.features & _INSTRUCTED:
+        tokens += _INSTRUCTION_TOKENS
+    return min(tokens, window) if window else tokens
+
+
+def _towards(before: int, now: int) -> int:
+    return (7 * before + now + 4) // 8

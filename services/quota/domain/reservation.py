@@ -1,0 +1,165 @@
+"""Reservations, the counters that they hold room in, and what ends them.
+
+A counter is one limit, in one window, for one scope. `settled` is what finished calls took, `reserved` what calls in
+flight hold. A reservation adds to `reserved` of all its counters at once and ends exactly once: settled, which moves
+its hold to `settled` at the actual amount, or released, which only takes it away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from services.quota.domain.key import Attribution
+from services.quota.domain.policy import LimitKind, Threshold, kind_of
+
+UNKNOWN_COST = -1
+
+
+class CounterKey(NamedTuple):
+    """Names a counter. The window's start is part of the name, so that no job ever has to reset anything."""
+
+    policy: str
+    limit_id: str
+    scope: str
+    window_start_ms: int
+
+
+class Level(NamedTuple):
+    """What a counter says. A counter that nobody used yet says nothing is settled and nothing reserved."""
+
+    settled: int
+    reserved: int
+
+
+class Hold(NamedTuple):
+    """The room that a reservation holds in one counter."""
+
+    counter: CounterKey
+    window_end_ms: int
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A call that was admitted and has not ended."""
+
+    id: str
+    """Sorts by time. Also the id of the ledger's entry."""
+    request_id: str
+    """Envoy's, so that a call of which only Envoy knows can be released."""
+    epoch: str
+    """The run of Envoy that carries the call."""
+    created_at_ms: int
+    attribution: Attribution
+    model: str
+    """As the client asked."""
+    chain: tuple[str, ...]
+    """ "provider/model" of each attempt that is allowed, in order."""
+    dialect: str
+    expected_input_tokens: int
+    """What is booked when nobody ever says what the call took."""
+    expected_output_tokens: int
+    holds: tuple[Hold, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What one call took."""
+
+    reservation: str
+    cost_nano_usd: int
+    """-1 when the price is unknown; what is held then counts."""
+    input_tokens: int
+    """Cached ones included."""
+    output_tokens: int
+    """Reasoning included."""
+    end_at_ms: int
+    reported: bool
+    """The tokens are the provider's own count: only such calls teach what to expect."""
+
+    def actual(self, kind: LimitKind, held: int) -> int:
+        """What a limit of this kind counts of the call."""
+        match kind:
+            case LimitKind.SPEND:
+                return held if self.cost_nano_usd == UNKNOWN_COST else self.cost_nano_usd
+            case LimitKind.TOKENS:
+                return self.input_tokens + self.output_tokens
+            case LimitKind.INPUT_TOKENS:
+                return self.input_tokens
+            case LimitKind.OUTPUT_TOKENS:
+                return self.output_tokens
+            case LimitKind.REQUESTS:
+                return 1
+
+
+@dataclass(slots=True)
+class Move:
+    """How settlements move one counter. Those of a batch are added up: each counter is written once."""
+
+    window_end_ms: int
+    settled: int = 0
+    reserved: int = 0
+
+
+def add_moves(moves: dict[CounterKey, Move], reservation: Reservation, settlement: Settlement) -> None:
+    """Adds how one settlement moves the counters of its reservation."""
+    for counter, window_end_ms, held in reservation.holds:
+        move = moves.setdefault(counter, Move(window_end_ms))
+        move.settled += settlement.actual(kind_of(counter.limit_id), held)
+        move.reserved -= held
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What to look for in a counter while it settles."""
+
+    bound: int
+    thresholds: tuple[Threshold, ...]
+    limit: str
+    """For people: "spend per month"."""
+
+
+Watching = Callable[[CounterKey], Watch | None]
+"""Tells what to look for in a counter; None: nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """A threshold that a counter passed, once."""
+
+    sequence: int
+    """Ascending, never reused."""
+    counter: CounterKey
+    limit: str
+    """ "spend per month" and the like."""
+    basis_points: int
+    notify: tuple[str, ...]
+    crossed_at_ms: int
+    settled: int
+    bound: int
+
+
+def newly_passed(settled: int, watch: Watch, highest_told: int) -> tuple[Threshold, ...]:
+    """Thresholds that `settled` has reached and that lie above the highest one told of this counter, in basis points.
+
+    It compares with what was told, not with what was settled a moment ago: a limit that is lowered below what is
+    already used is told at the next settlement, and a threshold added below what was told is not told late.
+    """
+    reached = settled * 10_000
+    return tuple(
+        threshold
+        for threshold in watch.thresholds
+        if threshold.basis_points > highest_told and watch.bound and reached >= watch.bound * threshold.basis_points
+    )
+
+
+def reservation_id(now_ms: int, entropy: bytes) -> str:
+    """An id that sorts by time: milliseconds, then at least 8 random bytes, in hex."""
+    return f"rsv_{now_ms:012x}{entropy.hex()}"
+
+
+def first_reservation_id(now_ms: int) -> str:
+    """Not larger than any id made at this moment or later."""
+    return f"rsv_{now_ms:012x}"

@@ -1,0 +1,228 @@
+"""Which targets a call gets: the tier that its budget has reached, and before a refusal each cheaper one.
+
+A tier is a chain of places, a place one target or several equals. Targets that cannot carry the call are left out
+before anything is weighed: those without a face in the client's dialect, those without a price where an enforced
+spend limit applies, and those whose input cannot be bounded where tokens are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from services.kernel.dialect import Dialect
+from services.kernel.price import Price
+from services.quota.domain.decision import Decision, budget_used_basis_points, decide
+from services.quota.domain.denial import Denial, Deny
+from services.quota.domain.directory import AppliedLimits
+from services.quota.domain.estimate import Amounts, RequestFacts, TargetFacts, held_by_chain, is_boundable, output_cap
+from services.quota.domain.key import VirtualKey
+from services.quota.domain.plan import Face, ModelPlan, PlannedTarget, PlanSnapshot, PriceSnapshot, Tier
+from services.quota.domain.reservation import Level
+
+Draw = Callable[[int], int]
+"""Draws one of that many whole numbers, from 0."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FitTarget:
+    """A target that can carry calls in one dialect. The same object serves every call of one plan."""
+
+    target: PlannedTarget
+    face: Face
+    facts: TargetFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt of a chain."""
+
+    fit: FitTarget
+    output_cap_tokens: int | None
+    """Output bound to write into the request: what was reserved is less than the client allows itself. None: leave
+    the request as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitPlace:
+    """The fit part of a place: at least one target."""
+
+    targets: tuple[FitTarget, ...]
+    weights: tuple[int, ...]
+    """Of the targets, in the same order."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitTier:
+    """The fit part of a tier."""
+
+    from_basis_points: int
+    places: tuple[FitPlace, ...]
+    """No target is in two of them."""
+    fixed: tuple[FitTarget, ...] | None
+    """The chain when there is nothing to draw."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The tiers of one model for one dialect. Tiers without a fit target are left out."""
+
+    tiers: tuple[FitTier, ...]
+    priced_tiers: tuple[FitTier, ...]
+    """Of targets with a price only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """Plan and prices together, compiled once for each model and dialect that is asked for."""
+
+    plan: PlanSnapshot
+    prices: PriceSnapshot
+    _compiled: dict[tuple[str, Dialect], Route] = field(default_factory=dict, compare=False, repr=False)
+
+    def find(self, model: str, dialect: Dialect) -> Route | None:
+        """The route of a model; None when the plan has no such model."""
+        route = self._compiled.get((model, dialect))
+        if route is None and (plan := self.plan.models.get(model)) is not None:
+            route = compile_route(plan, self.plan.targets, self.prices.prices, dialect)
+            self._compiled[model, dialect] = route
+        return route
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """A chain with what it holds and what the limits say of it."""
+
+    tier: FitTier
+    chain: tuple[FitTarget, ...]
+    held: Amounts
+    decision: Decision
+
+
+def compile_route(
+    plan: ModelPlan, targets: Mapping[str, PlannedTarget], prices: Mapping[str, Price], dialect: Dialect
+) -> Route:
+    """Finds the targets of a model that are fit for a dialect."""
+    fit: dict[str, FitTarget] = {}
+    for tier in plan.tiers:
+        for place in tier.chain:
+            for candidate in place.candidates:
+                target = targets.get(candidate.target)
+                face = next((face for face in target.faces if face.dialect is dialect), None) if target else None
+                if target is not None and face is not None:
+                    facts = TargetFacts.of(target, prices.get(target.name))
+                    fit[target.name] = FitTarget(target, face, facts)
+    priced = {name: target for name, target in fit.items() if target.facts.price is not None}
+    return Route(_fit_tiers(plan.tiers, fit), _fit_tiers(plan.tiers, priced))
+
+
+def find_route(routes: Routes, key: VirtualKey, model: str, dialect: Dialect) -> Route | Deny:
+    """The route of a model that the key may use; it has at least one tier."""
+    route = routes.find(model, dialect)
+    if not key.may_use(model):
+        return Deny(Denial.MODEL_NOT_ALLOWED, model=model, key=key.name)
+    if route is None:
+        return Deny(Denial.MODEL_NOT_FOUND, model=model, key=key.name)
+    if not route.tiers:
+        return Deny(Denial.NO_FIT_TARGET, f"no target of it speaks the {dialect} dialect", model=model, key=key.name)
+    return route
+
+
+def usable_tiers(
+    route: Route, limits: AppliedLimits, prices: PriceSnapshot, *, key: VirtualKey, model: str
+) -> Sequence[FitTier] | Deny:
+    """The tiers of a route that these limits can judge; at least one."""
+    if not limits.needs_price:
+        return route.tiers
+    if not prices.version:
+        return Deny.unavailable("no prices have arrived yet")
+    if not route.priced_tiers:
+        return Deny(Denial.UNPRICED_MODEL, "none of its targets has a price", model=model, key=key.name)
+    return route.priced_tiers
+
+
+def unboundable(key: VirtualKey, model: str) -> Deny:
+    """The refusal when `weigh` finds no target that can carry a call."""
+    detail = "it refers to files or stored input, and no target of the model has a known context window"
+    return Deny(Denial.NO_FIT_TARGET, detail, model=model, key=key.name)
+
+
+def tier_at(tiers: Sequence[FitTier], used_basis_points: int) -> int:
+    """Index of the tier with the highest threshold that is reached; the first when none is."""
+    reached = 0
+    for index, tier in enumerate(tiers):
+        if tier.from_basis_points <= used_basis_points:
+            reached = index
+    return reached
+
+
+def draw_chain(tier: FitTier, draw: Draw) -> tuple[FitTarget, ...]:
+    """Puts the equals of each place in an order: one drawn by weight leads, the others follow as listed."""
+    if tier.fixed is not None:
+        return tier.fixed
+    chain: list[FitTarget] = []
+    for place in tier.places:
+        leader = _leader(place, draw)
+        chain.append(leader)
+        chain.extend(target for target in place.targets if target is not leader)
+    return tuple(chain)
+
+
+def weigh(
+    tiers: Sequence[FitTier], limits: AppliedLimits, levels: Sequence[Level], facts: RequestFacts, draw: Draw
+) -> Weighed | None:
+    """The first tier from the reached one on that every limit has room for.
+
+    When none has, the last one with its refusal: the cheapest tier says best what would still pass. None when no
+    target can carry the call.
+    """
+    last: Weighed | None = None
+    for tier in tiers[tier_at(tiers, budget_used_basis_points(limits.limits, levels)) :]:
+        chain = draw_chain(tier, draw)
+        if limits.holds_tokens:
+            chain = tuple(target for target in chain if is_boundable(facts, target.facts))
+        if not chain:
+            continue
+        held = held_by_chain(facts, tuple(target.facts for target in chain))
+        last = Weighed(tier, chain, held, decide(limits.limits, levels, held))
+        if last.decision.refusal is None:
+            break
+    return last
+
+
+def attempts_of(chain: Sequence[FitTarget], facts: RequestFacts, *, holds_tokens: bool) -> tuple[Attempt, ...]:
+    """The attempts of a chain, each with the output bound that makes what was reserved hold."""
+    return tuple(Attempt(target, _cap(target, facts) if holds_tokens else None) for target in chain)
+
+
+def _leader(place: FitPlace, draw: Draw) -> FitTarget:
+    if len(place.targets) == 1:
+        return place.targets[0]
+    number = draw(sum(place.weights))
+    reached = accumulate(place.weights)
+    return next(target for target, above in zip(place.targets, reached, strict=True) if number < above)
+
+
+def _cap(target: FitTarget, facts: RequestFacts) -> int | None:
+    cap = output_cap(facts, target.facts)
+    return None if facts.max_output_tokens == cap else cap
+
+
+def _fit_tiers(tiers: Sequence[Tier], fit: Mapping[str, FitTarget]) -> tuple[FitTier, ...]:
+    found: list[FitTier] = []
+    for tier in tiers:
+        named: set[str] = set()
+        places: list[FitPlace] = []
+        for place in tier.chain:
+            weights = {
+                each.target: each.weight for each in place.candidates if each.target in fit and each.target not in named
+            }
+            named.update(weights)
+            if weights:
+                places.append(FitPlace(tuple(fit[name] for name in weights), tuple(weights.values())))
+        if places:
+            drawn = any(len(place.targets) > 1 for place in places)
+            fixed = None if drawn else tuple(place.targets[0] for place in places)
+            found.append(FitTier(tier.from_basis_points, tuple(places), fixed))
+    return tuple(found)

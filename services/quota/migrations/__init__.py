@@ -1,0 +1,1 @@
+"""The history of quota's tables."""

@@ -1,0 +1,137 @@
+"""What the use cases need from outside. Each port is small; fakes pass the same contract suite as real adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeVar
+
+from services.quota.domain.directory import Directory
+from services.quota.domain.estimate import Tokens
+from services.quota.domain.reservation import CounterKey, Crossing, Level, Reservation, Settlement, Watching
+
+T = TypeVar("T")
+
+Choose = Callable[[Sequence[Level]], tuple[Reservation | None, T]]
+"""Given the levels of the asked counters, in their order: what to reserve, if anything, and what to answer."""
+
+
+class Counter(NamedTuple):
+    """A counter and its level, as it is listed."""
+
+    key: CounterKey
+    window_end_ms: int
+    level: Level
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What came of a batch of settlements."""
+
+    settled: tuple[Reservation, ...]
+    """Were open and have ended now, in the order of the batch."""
+    already_ended: tuple[str, ...]
+    """Ids that had ended before, or of which nothing was ever known."""
+
+
+class CounterStore(Protocol):
+    """Counters and open reservations. Every method is atomic and may be called from any thread.
+
+    Raises:
+        services.kernel.errors.Unavailable: the store cannot be read or written now; nothing was changed.
+    """
+
+    def reserve(self, counters: Sequence[CounterKey], choose: Choose[T]) -> T:
+        """Reads the counters, lets `choose` decide, and reserves what it says, with nobody in between."""
+        ...
+
+    def settle(self, settlements: Sequence[Settlement], watching: Watching, now_ms: int) -> Settled:
+        """Ends reservations with what their calls took, and notes the thresholds that are newly passed.
+
+        Settling twice changes nothing, also within one batch.
+        """
+        ...
+
+    def release(self, reservation_ids: Collection[str] = (), request_ids: Collection[str] = ()) -> int:
+        """Ends reservations without a charge. Returns how many of them were open."""
+        ...
+
+    def forget(self, ended_before_ms: int) -> int:
+        """Drops counters of minutes and hours that ended before this moment and hold nothing. Returns how many."""
+        ...
+
+
+class CounterReader(Protocol):
+    """Looks at counters and open reservations without holding anybody up.
+
+    Raises:
+        services.kernel.errors.Unavailable: the store cannot be read now.
+    """
+
+    def levels(self, counters: Sequence[CounterKey]) -> list[Level]:
+        """The levels of these counters, in their order."""
+        ...
+
+    def counters_at(self, now_ms: int) -> list[Counter]:
+        """The counters whose windows contain this moment, by key."""
+        ...
+
+    def overdue(self, ended_epochs: Collection[str], created_before_ms: int, limit: int) -> list[Reservation]:
+        """At most `limit` open reservations of these epochs, or made before this moment, oldest first."""
+        ...
+
+    def crossings_after(self, sequence: int, limit: int) -> list[Crossing]:
+        """At most `limit` crossings with a higher sequence number, ascending."""
+        ...
+
+    def open_count(self) -> int:
+        """How many reservations have not ended."""
+        ...
+
+
+class Expectations(Protocol):
+    """What calls of a key for a model took lately. Bounded; may be called from any thread."""
+
+    def get(self, key_id: str, model: str) -> Tokens | None:
+        """What to expect; None when nothing is known."""
+        ...
+
+    def learn(self, taken: Sequence[tuple[str, str, Tokens]]) -> None:
+        """Learns from calls, each as key id, model and the tokens that it took."""
+        ...
+
+
+class DirectoryStore(Protocol):
+    """Keeps teams, keys and policies.
+
+    Raises:
+        services.kernel.errors.Unavailable: the store cannot be read or written now; nothing was changed.
+    """
+
+    def load(self) -> Directory:
+        """All that is stored."""
+        ...
+
+    def replace(self, change: Callable[[Directory], Directory]) -> Directory:
+        """Stores what `change` makes of all that is stored, in one transaction, and returns it."""
+        ...
+
+
+class SnapshotStore(Protocol):
+    """Keeps the last plan and prices as they were received, so that quota starts without router and ledger."""
+
+    def save(self, name: str, version: str, body: bytes) -> None:
+        """Replaces what is kept under `name`."""
+        ...
+
+    def load(self, name: str) -> bytes | None:
+        """What is kept under `name`, None when nothing ever was."""
+        ...
+
+
+class Headroom(Protocol):
+    """Tells whether the disk has room for the spool. Asks the system at most once a second."""
+
+    def is_low(self) -> bool:
+        """Whether so little is left that no call may start."""
+        ...

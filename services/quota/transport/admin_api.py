@@ -1,0 +1,152 @@
+"""`spendgate.quota.v1.QuotaService` over the use cases. Errors become status in the chassis."""
+
+from __future__ import annotations
+
+import grpc
+from spendgate.quota.v1 import quota_service_pb2 as pb
+from spendgate.quota.v1 import quota_service_pb2_grpc
+from spendgate.type.v1 import configuration_pb2
+
+from services.chassis.grpc_server import Registration
+from services.kernel.clock import Clock
+from services.kernel.errors import InvalidInput
+from services.quota.domain.key import SecretKind
+from services.quota.domain.lag import SettlementLag
+from services.quota.ports import CounterReader
+from services.quota.transport import admin_messages as messages
+from services.quota.transport.paging import page_of
+from services.quota.usecases.administer import Administer
+from services.quota.usecases.budgets import Budget, ListBudgets
+from services.quota.usecases.current import Current
+from services.quota.usecases.explain import Explain
+
+SERVICE = "spendgate.quota.v1.QuotaService"
+_ASSUMED_TOKENS = 1_000
+
+
+class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
+    """Administers who may spend how much."""
+
+    def __init__(
+        self,
+        *,
+        current: Current,
+        administer: Administer,
+        list_budgets: ListBudgets,
+        explain: Explain,
+        counters: CounterReader,
+        lag: SettlementLag,
+        clock: Clock,
+    ) -> None:
+        self._current = current
+        self._administer = administer
+        self._list_budgets = list_budgets
+        self._explain = explain
+        self._counters = counters
+        self._lag = lag
+        self._clock = clock
+
+    def registration(self) -> Registration:
+        """For a server."""
+        return Registration(
+            SERVICE, lambda server: quota_service_pb2_grpc.add_QuotaServiceServicer_to_server(self, server)
+        )
+
+    def ApplyConfiguration(
+        self, request: pb.ApplyConfigurationRequest, context: grpc.ServicerContext
+    ) -> configuration_pb2.ApplyConfigurationResponse:
+        """Makes teams, policies and declared keys as sent."""
+        configuration = messages.read_configuration(request)
+        return messages.write_applied(self._administer.apply(configuration, validate_only=request.validate_only))
+
+    def ListTeams(self, request: pb.ListTeamsRequest, context: grpc.ServicerContext) -> pb.ListTeamsResponse:
+        """Lists the teams by name."""
+        teams = sorted(self._current.belief.directory.directory.teams, key=lambda team: team.name)
+        page, token = page_of(teams, lambda team: team.name, page_size=request.page_size, page_token=request.page_token)
+        written = [pb.Team(name=team.name, projects=team.projects, members=team.members) for team in page]
+        return pb.ListTeamsResponse(teams=written, next_page_token=token)
+
+    def ListQuotaPolicies(
+        self, request: pb.ListQuotaPoliciesRequest, context: grpc.ServicerContext
+    ) -> pb.ListQuotaPoliciesResponse:
+        """Lists the policies by name."""
+        policies = sorted(self._current.belief.directory.directory.policies, key=lambda policy: policy.name)
+        page, token = page_of(
+            policies, lambda policy: policy.name, page_size=request.page_size, page_token=request.page_token
+        )
+        return pb.ListQuotaPoliciesResponse(
+            quota_policies=[messages.write_policy(policy) for policy in page], next_page_token=token
+        )
+
+    def CreateVirtualKey(
+        self, request: pb.CreateVirtualKeyRequest, context: grpc.ServicerContext
+    ) -> pb.VirtualKeySecret:
+        """Creates a key. Its secret is in this answer and nowhere else."""
+        try:
+            kind = SecretKind(request.kind or SecretKind.LIVE)
+        except ValueError as error:
+            raise InvalidInput("kind", f"{request.kind[:80]!r} is none of {', '.join(SecretKind)}") from error
+        minted = self._administer.create_key(messages.read_key_spec(request.key), kind)
+        return pb.VirtualKeySecret(key=messages.write_key(minted.key, self._clock.now_ms()), secret=minted.secret)
+
+    def ListVirtualKeys(
+        self, request: pb.ListVirtualKeysRequest, context: grpc.ServicerContext
+    ) -> pb.ListVirtualKeysResponse:
+        """Lists the keys by name. Never their secrets."""
+        keys = sorted(self._current.belief.directory.directory.keys, key=lambda key: key.name)
+        page, token = page_of(keys, lambda key: key.name, page_size=request.page_size, page_token=request.page_token)
+        now_ms = self._clock.now_ms()
+        return pb.ListVirtualKeysResponse(
+            virtual_keys=[messages.write_key(key, now_ms) for key in page], next_page_token=token
+        )
+
+    def RotateVirtualKey(
+        self, request: pb.RotateVirtualKeyRequest, context: grpc.ServicerContext
+    ) -> pb.VirtualKeySecret:
+        """Gives a key a new secret."""
+        minted = self._administer.rotate_key(request.name, grace_ms=request.grace_seconds * 1000)
+        return pb.VirtualKeySecret(key=messages.write_key(minted.key, self._clock.now_ms()), secret=minted.secret)
+
+    def SetVirtualKeyDisabled(
+        self, request: pb.SetVirtualKeyDisabledRequest, context: grpc.ServicerContext
+    ) -> pb.VirtualKey:
+        """Stops a key, or lets it work again."""
+        key = self._administer.set_key_disabled(request.name, disabled=request.disabled)
+        return messages.write_key(key, self._clock.now_ms())
+
+    def ListBudgets(self, request: pb.ListBudgetsRequest, context: grpc.ServicerContext) -> pb.ListBudgetsResponse:
+        """Lists the counters of the current windows."""
+        budgets = sorted(self._list_budgets(request.policy), key=_budget_order)
+        page, token = page_of(budgets, _budget_order, page_size=request.page_size, page_token=request.page_token)
+        return pb.ListBudgetsResponse(budgets=[messages.write_budget(budget) for budget in page], next_page_token=token)
+
+    def Explain(self, request: pb.ExplainRequest, context: grpc.ServicerContext) -> pb.ExplainResponse:
+        """Says what would happen to a call, and why."""
+        for field in ("input_tokens", "max_output_tokens"):
+            if getattr(request, field) < 0:
+                raise InvalidInput(field, "must not be negative")
+        explanation = self._explain(
+            request.key,
+            request.model,
+            input_tokens=request.input_tokens or _ASSUMED_TOKENS,
+            max_output_tokens=request.max_output_tokens or _ASSUMED_TOKENS,
+        )
+        return messages.write_explanation(explanation)
+
+    def GetQuotaStatus(self, request: pb.GetQuotaStatusRequest, context: grpc.ServicerContext) -> pb.QuotaStatus:
+        """What this process believes."""
+        belief = self._current.belief
+        return pb.QuotaStatus(
+            plan_version=belief.routes.plan.version,
+            price_version=belief.routes.prices.version,
+            virtual_keys=len(belief.directory.directory.keys),
+            policies=len(belief.directory.directory.policies),
+            open_reservations=self._counters.open_count(),
+            settlement_lag_p95_ms=self._lag.p95_ms,
+        )
+
+
+def _budget_order(budget: Budget) -> str:
+    # The unit and zone of a window are not shown, but its ends and its bound tell limits of one kind apart.
+    window = f"{budget.resets_at_ms:015d}\0{budget.window_start_ms:015d}\0{budget.limit:020d}"
+    return f"{budget.policy}\0{budget.limit_kind}\0{budget.scope}\0{window}"

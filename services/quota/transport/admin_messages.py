@@ -1,0 +1,245 @@
+"""Messages of the admin API, read into values of the domain and written from them.
+
+What is read is only given its type here; whether it makes sense is checked where it is used.
+"""
+
+from __future__ import annotations
+
+from google.protobuf import timestamp_pb2
+from google.type import money_pb2
+from spendgate.quota.v1 import quota_service_pb2 as pb
+from spendgate.type.v1 import attribution_pb2, configuration_pb2
+
+from services.kernel.errors import InvalidInput
+from services.kernel.money import NANO_PER_USD
+from services.kernel.window import WindowUnit
+from services.quota.domain.configuration import Action, Configuration, KeySpec
+from services.quota.domain.denial import Denial
+from services.quota.domain.directory import Team
+from services.quota.domain.key import Attribution, VirtualKey
+from services.quota.domain.policy import UTC, Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy, Threshold
+from services.quota.usecases.administer import Applied
+from services.quota.usecases.budgets import Budget
+from services.quota.usecases.explain import Explanation
+
+_KINDS = {
+    pb.LIMIT_KIND_SPEND: LimitKind.SPEND,
+    pb.LIMIT_KIND_TOKENS: LimitKind.TOKENS,
+    pb.LIMIT_KIND_INPUT_TOKENS: LimitKind.INPUT_TOKENS,
+    pb.LIMIT_KIND_OUTPUT_TOKENS: LimitKind.OUTPUT_TOKENS,
+    pb.LIMIT_KIND_REQUESTS: LimitKind.REQUESTS,
+}
+_UNITS = {
+    pb.WINDOW_UNIT_MINUTE: WindowUnit.MINUTE,
+    pb.WINDOW_UNIT_HOUR: WindowUnit.HOUR,
+    pb.WINDOW_UNIT_DAY: WindowUnit.DAY,
+    pb.WINDOW_UNIT_MONTH: WindowUnit.MONTH,
+}
+_MODES = {
+    pb.QuotaPolicy.MODE_UNSPECIFIED: Mode.ENFORCE,
+    pb.QuotaPolicy.MODE_ENFORCE: Mode.ENFORCE,
+    pb.QuotaPolicy.MODE_SHADOW: Mode.SHADOW,
+    pb.QuotaPolicy.MODE_DISABLED: Mode.DISABLED,
+}
+_KIND_NUMBERS = {kind: number for number, kind in _KINDS.items()}
+_UNIT_NUMBERS = {unit: number for number, unit in _UNITS.items()}
+_MODE_NUMBERS = {mode: number for number, mode in _MODES.items()}
+_ACTION_NUMBERS = {
+    Action.CREATE: configuration_pb2.Change.ACTION_CREATE,
+    Action.UPDATE: configuration_pb2.Change.ACTION_UPDATE,
+    Action.DELETE: configuration_pb2.Change.ACTION_DELETE,
+}
+
+
+def read_configuration(message: pb.ApplyConfigurationRequest) -> Configuration:
+    """The configuration that is to be applied.
+
+    Raises:
+        InvalidInput: a value is of no type that we know.
+    """
+    return Configuration(
+        organization=message.organization,
+        teams=tuple(Team(team.name, tuple(team.projects), tuple(team.members)) for team in message.teams),
+        policies=tuple(read_policy(f"policies[{at}]", policy) for at, policy in enumerate(message.policies)),
+        keys=tuple(read_key_spec(declared.key, declared.secret) for declared in message.keys),
+    )
+
+
+def read_key_spec(key: pb.VirtualKey, secret: str = "") -> KeySpec:
+    """A key as it is asked for. What the server decides is not read."""
+    who = key.attribution
+    return KeySpec(
+        name=key.name,
+        team=who.team,
+        project=who.project,
+        environment=who.environment,
+        user=who.user,
+        models=tuple(key.models),
+        expire_at_ms=key.expire_time.ToMilliseconds() if key.HasField("expire_time") else None,
+        secret=secret,
+    )
+
+
+def read_policy(field: str, message: pb.QuotaPolicy) -> QuotaPolicy:
+    """A policy. `field` is its path within the request.
+
+    Raises:
+        InvalidInput: a value is of no type that we know.
+    """
+    match = message.match
+    each = None
+    if message.each:
+        try:
+            each = Dimension(message.each)
+        except ValueError as error:
+            known = ", ".join(Dimension)
+            raise InvalidInput(f"{field}.each", f"{message.each[:80]!r} is none of {known}") from error
+    if message.mode not in _MODES:
+        raise InvalidInput(f"{field}.mode", f"{message.mode} is no mode")
+    return QuotaPolicy(
+        name=message.name,
+        match=Match(match.team, match.project, match.environment, match.user, match.key, match.model),
+        limits=tuple(_read_limit(f"{field}.limits[{at}]", limit) for at, limit in enumerate(message.limits)),
+        each=each,
+        thresholds=tuple(Threshold(each.basis_points, tuple(each.notify)) for each in message.thresholds),
+        mode=_MODES[message.mode],
+    )
+
+
+def write_policy(policy: QuotaPolicy) -> pb.QuotaPolicy:
+    """A policy as it is in force."""
+    match = policy.match
+    return pb.QuotaPolicy(
+        name=policy.name,
+        match=pb.Match(
+            team=match.team,
+            project=match.project,
+            environment=match.environment,
+            user=match.user,
+            key=match.key,
+            model=match.model,
+        ),
+        each=policy.each or "",
+        limits=[_write_limit(limit) for limit in policy.limits],
+        thresholds=[pb.Threshold(basis_points=each.basis_points, notify=each.notify) for each in policy.thresholds],
+        mode=_MODE_NUMBERS[policy.mode],
+    )
+
+
+def write_key(key: VirtualKey, now_ms: int) -> pb.VirtualKey:
+    """A key as it is at this moment. Never its secret."""
+    return pb.VirtualKey(
+        name=key.name,
+        key_id=key.key_id,
+        hint=key.hint,
+        attribution=write_attribution(key.attribution),
+        models=key.models,
+        state=_state(key, now_ms),
+        expire_time=None if key.expire_at_ms is None else timestamp(key.expire_at_ms),
+        create_time=timestamp(key.create_at_ms),
+    )
+
+
+def write_attribution(attribution: Attribution) -> attribution_pb2.Attribution:
+    """Who calls belong to."""
+    return attribution_pb2.Attribution(
+        key_id=attribution.key_id,
+        key=attribution.key,
+        team=attribution.team,
+        project=attribution.project,
+        environment=attribution.environment,
+        user=attribution.user,
+    )
+
+
+def write_applied(applied: Applied) -> configuration_pb2.ApplyConfigurationResponse:
+    """What applying changed."""
+    changes = [
+        configuration_pb2.Change(
+            action=_ACTION_NUMBERS[change.action], kind=change.kind, name=change.name, detail=change.detail
+        )
+        for change in applied.changes
+    ]
+    return configuration_pb2.ApplyConfigurationResponse(changes=changes, warnings=applied.warnings)
+
+
+def write_budget(budget: Budget) -> pb.Budget:
+    """One counter."""
+    return pb.Budget(
+        policy=budget.policy,
+        limit_kind=_KIND_NUMBERS[budget.limit_kind],
+        scope=budget.scope,
+        window_start=timestamp(budget.window_start_ms),
+        resets_at=timestamp(budget.resets_at_ms),
+        limit=budget.limit,
+        settled=budget.settled,
+        reserved=budget.reserved,
+        mode=_MODE_NUMBERS[budget.mode],
+    )
+
+
+def write_explanation(explanation: Explanation) -> pb.ExplainResponse:
+    """What would happen to a call."""
+    decision = pb.ExplainResponse.DECISION_ALLOW
+    if explanation.deny is not None:
+        decision = pb.ExplainResponse.DECISION_DENY
+    elif explanation.downgraded:
+        decision = pb.ExplainResponse.DECISION_DOWNGRADE
+    limits = [
+        pb.ExplainResponse.AppliedLimit(
+            policy=limit.policy,
+            limit_kind=_KIND_NUMBERS[limit.kind],
+            used_basis_points=limit.used_basis_points,
+            binding=limit.binding,
+        )
+        for limit in explanation.limits
+    ]
+    return pb.ExplainResponse(decision=decision, reason=explanation.reason, target=explanation.target, limits=limits)
+
+
+def timestamp(instant_ms: int) -> timestamp_pb2.Timestamp:
+    """An instant in milliseconds since 1970 UTC."""
+    return timestamp_pb2.Timestamp(seconds=instant_ms // 1000, nanos=instant_ms % 1000 * 1_000_000)
+
+
+def _read_limit(field: str, message: pb.Limit) -> Limit:
+    kind, per = _KINDS.get(message.kind), _UNITS.get(message.per)
+    if kind is None:
+        raise InvalidInput(f"{field}.kind", "say what is counted")
+    if per is None:
+        raise InvalidInput(f"{field}.per", "say how long it counts: minute, hour, day or month")
+    if kind is LimitKind.SPEND:
+        bound = _read_money(f"{field}.amount", message.amount)
+    elif message.HasField("amount"):
+        raise InvalidInput(f"{field}.amount", f"a limit of {kind} has a count, not an amount of money")
+    else:
+        bound = message.count
+    return Limit(kind, bound, per, message.timezone or UTC)
+
+
+def _read_money(field: str, money: money_pb2.Money) -> int:
+    """Nano-USD."""
+    if money.currency_code not in {"", "USD"}:
+        raise InvalidInput(field, f"{money.currency_code[:8]!r} is not supported: amounts are in USD")
+    if money.units < 0 or not 0 <= money.nanos < NANO_PER_USD:
+        raise InvalidInput(field, "must not be negative")
+    return int(money.units * NANO_PER_USD + money.nanos)
+
+
+def _write_limit(limit: Limit) -> pb.Limit:
+    message = pb.Limit(kind=_KIND_NUMBERS[limit.kind], per=_UNIT_NUMBERS[limit.per], timezone=limit.timezone)
+    if limit.kind is LimitKind.SPEND:
+        units, nanos = divmod(limit.bound, NANO_PER_USD)
+        message.amount.CopyFrom(money_pb2.Money(currency_code="USD", units=units, nanos=nanos))
+    else:
+        message.count = limit.bound
+    return message
+
+
+def _state(key: VirtualKey, now_ms: int) -> pb.VirtualKey.State.ValueType:
+    refusal = key.refusal_at(now_ms)
+    if refusal is Denial.DISABLED_KEY:
+        return pb.VirtualKey.STATE_DISABLED
+    if refusal is Denial.EXPIRED_KEY:
+        return pb.VirtualKey.STATE_EXPIRED
+    return pb.VirtualKey.STATE_ACTIVE if key.digest is not None else pb.VirtualKey.STATE_WITHOUT_SECRET

@@ -1,0 +1,216 @@
+"""Writes what Envoy is told: the bytes of `envoy.service.auth.v3.CheckResponse`.
+
+An ALLOW is mostly the same for every call of one key, model and chain. That part is serialised once and remembered;
+the few values that differ are appended as bytes (see `struct_wire`). This halves what an answer costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import quote
+
+from google.protobuf import struct_pb2
+from google.rpc import code_pb2, status_pb2
+from spendgate_envoy.envoy.config.core.v3 import base_pb2
+from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2
+from spendgate_envoy.envoy.type.v3 import http_status_pb2
+
+from services.kernel.dialect import Dialect
+from services.kernel.envoy_contract import CREDENTIAL_HEADERS, AdmissionKey, TargetKey
+from services.kernel.money import format_usd
+from services.quota.domain.denial import Deny
+from services.quota.domain.estimate import output_cap
+from services.quota.domain.key import Attribution
+from services.quota.domain.policy import LimitKind
+from services.quota.domain.tier import Attempt
+from services.quota.transport.check_request import Check
+from services.quota.transport.dialects.answer import HttpAnswer
+from services.quota.transport.dialects.sentences import format_time
+from services.quota.transport.struct_wire import length_delimited, number_entry, string_entry
+from services.quota.usecases.admit import Admitted, Tightest
+
+FirstByteTimeout = Callable[[str], int]
+"""How long an attempt for this model may take to its first byte, in milliseconds; 0: as long as the call may."""
+
+_MAX_REMEMBERED = 4_096
+_RETRIES_HEADER = "x-envoy-max-retries"
+_ATTEMPT_TIMEOUT_HEADER = "x-envoy-upstream-rq-per-try-timeout-ms"
+_DYNAMIC_METADATA = external_auth_pb2.CheckResponse.DYNAMIC_METADATA_FIELD_NUMBER
+# Overwriting, so that no header of the client's survives under the same name.
+_OVERWRITE = base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+
+
+class AllowWriter:
+    """Writes answers that let a call through. May be used from several threads."""
+
+    def __init__(self, first_byte_timeout_ms: FirstByteTimeout) -> None:
+        self._first_byte_timeout_ms = first_byte_timeout_ms
+        self._constant_parts: dict[Any, bytes] = {}
+
+    def write(self, admitted: Admitted, check: Check) -> bytes:
+        """The answer to one call."""
+        reservation, tightest = admitted.reservation, admitted.tightest
+        # Attempts hash by the identity of their targets, which are made anew with every plan: nothing stale is found.
+        key = (
+            reservation.attribution,
+            reservation.model,
+            admitted.chain,
+            admitted.downgraded,
+            admitted.strip_usage,
+            check.scan is not None and check.scan.facts.stream,
+            check.wants_events,
+            tightest and (tightest.policy, tightest.resets_at_ms),
+        )
+        constant = self._constant_parts.get(key)
+        if constant is None:
+            if len(self._constant_parts) >= _MAX_REMEMBERED:
+                self._constant_parts.clear()
+            constant = self._constant_parts[key] = self._constant_part(admitted, check)
+        return constant + length_delimited(_DYNAMIC_METADATA, _changing_entries(admitted, check))
+
+    def _constant_part(self, admitted: Admitted, check: Check) -> bytes:
+        model = admitted.reservation.model
+        headers = {_RETRIES_HEADER: str(len(admitted.chain) - 1)}
+        timeout_ms = self._first_byte_timeout_ms(model)
+        if timeout_ms:
+            headers[_ATTEMPT_TIMEOUT_HEADER] = str(timeout_ms)
+        metadata: dict[str, Any] = {
+            **_attribution(admitted.reservation.attribution),
+            AdmissionKey.MODEL: model,
+            AdmissionKey.DECISION: "downgrade" if admitted.downgraded else "allow",
+            AdmissionKey.CHAIN: ",".join(attempt.fit.target.name for attempt in admitted.chain),
+            AdmissionKey.STRIP_USAGE: admitted.strip_usage,
+            AdmissionKey.PRIORITY_GROUPS: [_priority_group(attempt) for attempt in admitted.chain],
+            AdmissionKey.TARGETS: [_target(attempt, admitted, check) for attempt in admitted.chain],
+        }
+        if admitted.tightest is not None:
+            metadata[AdmissionKey.POLICY] = admitted.tightest.policy
+            metadata[AdmissionKey.BUDGET_RESETS_AT] = format_time(admitted.tightest.resets_at_ms)
+        return _ok(headers, metadata).SerializeToString()
+
+
+def write_denial(answer: HttpAnswer, deny: Deny | None = None) -> bytes:
+    """An answer that Envoy gives the client itself. Also with status 200, when it is the list of models."""
+    metadata: dict[str, Any] = {}
+    if deny is not None:
+        metadata = _known(
+            {
+                AdmissionKey.DECISION: "deny",
+                AdmissionKey.KEY: deny.key,
+                AdmissionKey.MODEL: deny.model,
+                AdmissionKey.POLICY: deny.policy,
+            }
+        )
+    return external_auth_pb2.CheckResponse(
+        # What is not OK makes Envoy answer with `denied_response`; the code itself is not shown to anybody.
+        status=status_pb2.Status(code=code_pb2.PERMISSION_DENIED),
+        denied_response=external_auth_pb2.DeniedHttpResponse(
+            status=http_status_pb2.HttpStatus(code=http_status_pb2.StatusCode.ValueType(answer.status)),
+            headers=_headers(answer.headers),
+            body=answer.body,
+        ),
+        dynamic_metadata=_struct(metadata),
+    ).SerializeToString()
+
+
+def write_admin_allow() -> bytes:
+    """Lets an administrator through, without the token."""
+    return _ok({}, {}).SerializeToString()
+
+
+def _ok(headers: dict[str, str], metadata: dict[str, Any]) -> external_auth_pb2.CheckResponse:
+    return external_auth_pb2.CheckResponse(
+        status=status_pb2.Status(code=code_pb2.OK),
+        ok_response=external_auth_pb2.OkHttpResponse(
+            headers=_headers(headers.items()), headers_to_remove=CREDENTIAL_HEADERS
+        ),
+        dynamic_metadata=_struct(metadata),
+    )
+
+
+def _headers(headers: Iterable[tuple[str, str]]) -> list[base_pb2.HeaderValueOption]:
+    return [
+        base_pb2.HeaderValueOption(header=base_pb2.HeaderValue(key=name, value=value), append_action=_OVERWRITE)
+        for name, value in headers
+    ]
+
+
+def _struct(values: dict[str, Any]) -> struct_pb2.Struct:
+    struct = struct_pb2.Struct()
+    struct.update(values)
+    return struct
+
+
+def _attribution(attribution: Attribution) -> dict[str, Any]:
+    return _known(
+        {
+            AdmissionKey.KEY_ID: attribution.key_id,
+            AdmissionKey.KEY: attribution.key,
+            AdmissionKey.TEAM: attribution.team,
+            AdmissionKey.PROJECT: attribution.project,
+            AdmissionKey.ENVIRONMENT: attribution.environment,
+            AdmissionKey.USER: attribution.user,
+        }
+    )
+
+
+def _known(texts: dict[AdmissionKey, str]) -> dict[str, Any]:
+    return {key: text for key, text in texts.items() if text}
+
+
+def _priority_group(attempt: Attempt) -> dict[str, Any]:
+    # Envoy drops the whole list when a group has no name.
+    return {"name": attempt.fit.target.name, "clusters": [{"cluster_name": attempt.fit.face.cluster, "weight": 1}]}
+
+
+def _target(attempt: Attempt, admitted: Admitted, check: Check) -> dict[str, Any]:
+    target, face = attempt.fit.target, attempt.fit.face
+    facts: dict[str, Any] = {
+        TargetKey.NAME: target.name,
+        TargetKey.CLUSTER: face.cluster,
+        TargetKey.HOST: face.host,
+        TargetKey.PATH: face.path,
+    }
+    if face.dialect is Dialect.GEMINI:
+        facts[TargetKey.PATH] = _gemini_path(face.path, target.upstream_model, check)
+    else:
+        facts[TargetKey.MODEL] = target.upstream_model
+    if face.dialect is Dialect.OPENAI and admitted.strip_usage:
+        facts[TargetKey.INCLUDE_USAGE] = True
+    if face.output_cap_field and attempt.output_cap_tokens is not None:
+        facts[TargetKey.OUTPUT_CAP_FIELD] = face.output_cap_field
+        facts[TargetKey.OUTPUT_CAP] = attempt.output_cap_tokens
+    return facts
+
+
+def _gemini_path(template: str, model: str, check: Check) -> str:
+    """Of the client's query only `alt=sse` goes on: `key=` may hold a virtual key."""
+    streams = check.scan is not None and check.scan.facts.stream
+    verb = "streamGenerateContent" if streams else "generateContent"
+    path = template.replace("{model}", quote(model, safe="/")).replace("{verb}", verb)
+    return f"{path}?alt=sse" if streams and check.wants_events else path
+
+
+def _changing_entries(admitted: Admitted, check: Check) -> bytes:
+    reservation = admitted.reservation
+    entries = [
+        string_entry(AdmissionKey.RESERVATION, reservation.id),
+        number_entry(AdmissionKey.EXPECTED_INPUT_TOKENS, reservation.expected_input_tokens),
+        number_entry(AdmissionKey.EXPECTED_OUTPUT_TOKENS, reservation.expected_output_tokens),
+    ]
+    if check.scan is not None:
+        facts = check.scan.facts
+        held = max(output_cap(facts, attempt.fit.facts) for attempt in admitted.chain) * facts.choices
+        entries.append(number_entry(AdmissionKey.HELD_OUTPUT_TOKENS, held))
+    if admitted.tightest is not None:
+        entries.append(string_entry(AdmissionKey.BUDGET_REMAINING, _remaining(admitted.tightest)))
+    if check.tags:
+        entries.append(string_entry(AdmissionKey.TAGS, check.tags))
+    if check.run:
+        entries.append(string_entry(AdmissionKey.RUN, check.run))
+    return b"".join(entries)
+
+
+def _remaining(tightest: Tightest) -> str:
+    return format_usd(tightest.remaining) if tightest.kind is LimitKind.SPEND else str(tightest.remaining)

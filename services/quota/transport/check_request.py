@@ -1,0 +1,185 @@
+"""Reads what Envoy asks: the bytes of `envoy.service.auth.v3.CheckRequest`, into values that say what was found.
+
+Envoy has already removed what clients may not set and has scanned the body; the body itself never comes here.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+from google.protobuf import struct_pb2
+from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2
+
+from services.kernel.dialect import Dialect, dialect_of_path
+from services.kernel.envoy_contract import REQUEST_NAMESPACE, RUN_HEADER, TAGS_HEADER, RequestKey
+from services.quota.domain.estimate import RequestFacts
+
+PLANE_EXTENSION = "plane"
+"""Context extension of a Check: which listener asks."""
+ADMIN_PLANE = "admin"
+
+_MODELS_PATH = re.compile(r"/(?:v1|v1beta)/models(?:/(?P<model>.{1,256}))?")
+# Longer than any key that can be stored: not worth hashing.
+_LONGEST_CREDENTIAL = 512
+_MOST_TAGS = 8
+# Commas join pairs, and control characters could forge a line in somebody's log.
+_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}=[!-+\--~]{1,64}")
+_LONGEST_TAG = 64
+_RUN = re.compile(r"[!-~]{1,64}")
+# What a Struct's double holds exactly; nothing that Envoy counts comes near it.
+_LARGEST_COUNT = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What Envoy's scan of the body says; see `services.kernel.envoy_contract.RequestKey`."""
+
+    dialect: Dialect
+    model: str
+    facts: RequestFacts
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsQuestion:
+    """What models are there?"""
+
+    model: str | None
+    """Only this one; None: all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question of Envoy."""
+
+    admin: bool
+    """Asked for the admin listener, where the credential must be the admin token."""
+    dialect: Dialect
+    """In which to answer."""
+    method: str
+    path: str
+    """With the query."""
+    request_id: str
+    """Envoy's own id of the request, empty if Envoy sent none."""
+    credential: str = field(repr=False)
+    """What the client presented as its key, empty if nothing. Never logged and never part of an answer."""
+    traceparent: str
+    """The client's, or empty."""
+    tags: str
+    run: str
+    scan: Scan | None
+    """None: there was no body that could be read, or it named no model."""
+
+    @property
+    def models_question(self) -> ModelsQuestion | None:
+        """Whether the list of models is asked for, or one of them."""
+        match = _models_path(self.path) if self.method == "GET" else None
+        return None if match is None else ModelsQuestion(unquote(match["model"]) if match["model"] else None)
+
+    @property
+    def wants_events(self) -> bool:
+        """Whether a Gemini client asked for server-sent events (`alt=sse`) instead of a JSON array."""
+        return "alt=sse" in self.path.partition("?")[2].split("&")
+
+
+def read_check(message: bytes) -> Check:
+    """Reads one CheckRequest.
+
+    Raises:
+        google.protobuf.message.DecodeError: not a CheckRequest.
+    """
+    attributes = external_auth_pb2.CheckRequest.FromString(message).attributes
+    http = attributes.request.http
+    headers = http.headers
+    path = http.path
+    filters = attributes.metadata_context.filter_metadata
+    return Check(
+        admin=attributes.context_extensions.get(PLANE_EXTENSION) == ADMIN_PLANE,
+        dialect=_dialect(path, headers),
+        method=http.method,
+        path=path,
+        request_id=headers.get("x-request-id", "") or http.id,
+        credential=_credential(headers),
+        traceparent=headers.get("traceparent", ""),
+        tags=_tags(headers.get(TAGS_HEADER, "")),
+        run=_run(headers.get(RUN_HEADER, "")),
+        scan=_scan(filters[REQUEST_NAMESPACE]) if REQUEST_NAMESPACE in filters else None,
+    )
+
+
+def _dialect(path: str, headers: Mapping[str, str]) -> Dialect:
+    """All three SDKs list models at /v1/models; the headers that only one of them sends tell which it is."""
+    dialect = dialect_of_path(path)
+    if dialect is Dialect.OPENAI and _models_path(path):
+        if "anthropic-version" in headers:
+            return Dialect.ANTHROPIC
+        if "x-goog-api-key" in headers or "x-goog-api-client" in headers:
+            return Dialect.GEMINI
+    return dialect
+
+
+def _models_path(path: str) -> re.Match[str] | None:
+    return _MODELS_PATH.fullmatch(path.partition("?")[0])
+
+
+def _credential(headers: Mapping[str, str]) -> str:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        presented = token.strip()
+    else:
+        presented = headers.get("x-api-key") or headers.get("api-key") or headers.get("x-goog-api-key") or ""
+    # What is too long to be a key is looked up like any other wrong one, without hashing megabytes.
+    return presented[:_LONGEST_CREDENTIAL]
+
+
+def _tags(text: str) -> str:
+    """The pairs that are well formed. A tag is for reporting, so a bad one is not worth a refused call."""
+    pairs = (pair.strip() for pair in text.split(",")[:_MOST_TAGS]) if text else ()
+    return ",".join(pair for pair in pairs if len(pair) <= _LONGEST_TAG and _TAG.fullmatch(pair))
+
+
+def _run(text: str) -> str:
+    return text if _RUN.fullmatch(text) else ""
+
+
+def _scan(struct: struct_pb2.Struct) -> Scan | None:
+    fields = struct.fields
+    try:
+        dialect = Dialect(fields[RequestKey.DIALECT].string_value)
+    except ValueError:
+        return None
+    model = fields[RequestKey.MODEL].string_value
+    if not model:
+        return None
+    return Scan(
+        dialect=dialect,
+        model=model,
+        facts=RequestFacts(
+            body_bytes=_count(fields, RequestKey.BODY_BYTES) or 0,
+            data_uri_bytes=_count(fields, RequestKey.DATA_URI_BYTES) or 0,
+            images=_count(fields, RequestKey.IMAGES) or 0,
+            choices=max(1, _count(fields, RequestKey.CHOICES) or 1),
+            max_output_tokens=_count(fields, RequestKey.MAX_OUTPUT_TOKENS),
+            features=_features(fields),
+            stream=RequestKey.STREAM in fields and fields[RequestKey.STREAM].bool_value,
+            include_usage=RequestKey.INCLUDE_USAGE in fields and fields[RequestKey.INCLUDE_USAGE].bool_value,
+        ),
+    )
+
+
+def _features(fields: Mapping[str, struct_pb2.Value]) -> frozenset[str]:
+    if RequestKey.FEATURES not in fields:
+        return frozenset()
+    return frozenset(name for name in fields[RequestKey.FEATURES].string_value.split(",") if name)
+
+
+def _count(fields: Mapping[str, struct_pb2.Value], key: RequestKey) -> int | None:
+    """A whole number, None when absent. What is no count at all reads as the largest: it must not pass as small."""
+    if key not in fields:
+        return None
+    value = fields[key]
+    number = value.number_value if value.HasField("number_value") else math.inf
+    return math.ceil(number) if 0 <= number <= _LARGEST_COUNT else _LARGEST_COUNT

@@ -1,0 +1,136 @@
+"""What a refusal is in HTTP, whatever the dialect: status, type and code, what to say, and whether to try again.
+
+SDKs retry every 429 and 5xx unless a header tells them not to, so a refusal that waiting cannot lift says
+`x-should-retry: false`, and one that it can says for how long. A budget is never a 403.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.kernel.envoy_contract import BUDGET_REMAINING_HEADER, BUDGET_RESETS_HEADER, POLICY_HEADER
+from services.kernel.money import format_usd
+from services.quota.domain.denial import Denial, Deny
+from services.quota.domain.policy import LimitKind
+from services.quota.transport.dialects.answer import Json
+from services.quota.transport.dialects.sentences import format_time, sentence_of
+
+# A client that waits longer than this is better off telling its user.
+_LONGEST_RETRY_MS = 20_000
+_UNAVAILABLE_RETRY_MS = 1_000
+_TOKEN_KINDS = {LimitKind.TOKENS, LimitKind.INPUT_TOKENS, LimitKind.OUTPUT_TOKENS}
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """How the three dialects classify a refusal."""
+
+    status: int
+    openai_type: str
+    openai_code: str
+    anthropic_type: str
+    gemini_status: str
+
+
+_INVALID = "invalid_request_error"
+_KEY = Classification(401, _INVALID, "invalid_api_key", "authentication_error", "UNAUTHENTICATED")
+_NO_MODEL = Classification(404, _INVALID, "model_not_found", "not_found_error", "NOT_FOUND")
+_RATE = Classification(429, "requests", "rate_limit_exceeded", "rate_limit_error", "RESOURCE_EXHAUSTED")
+
+CLASSIFICATIONS = {
+    Denial.POLICY_UNAVAILABLE: Classification(503, "server_error", "policy_unavailable", "api_error", "UNAVAILABLE"),
+    Denial.MALFORMED: Classification(400, _INVALID, "malformed_request", _INVALID, "INVALID_ARGUMENT"),
+    Denial.MISSING_KEY: _KEY,
+    Denial.INVALID_KEY: _KEY,
+    Denial.DISABLED_KEY: _KEY,
+    Denial.EXPIRED_KEY: Classification(401, _INVALID, "expired_api_key", "authentication_error", "UNAUTHENTICATED"),
+    Denial.MODEL_NOT_ALLOWED: Classification(
+        403, _INVALID, "model_not_allowed", "permission_error", "PERMISSION_DENIED"
+    ),
+    Denial.MODEL_NOT_FOUND: _NO_MODEL,
+    Denial.UNPRICED_MODEL: _NO_MODEL,
+    Denial.NO_FIT_TARGET: Classification(400, _INVALID, "unsupported_parameter", _INVALID, "INVALID_ARGUMENT"),
+    Denial.BUDGET_EXHAUSTED: Classification(
+        429, "insufficient_quota", "insufficient_quota", "rate_limit_error", "RESOURCE_EXHAUSTED"
+    ),
+    Denial.REQUEST_EXCEEDS_REMAINING_BUDGET: Classification(
+        429, "insufficient_quota", "request_exceeds_remaining_budget", "rate_limit_error", "RESOURCE_EXHAUSTED"
+    ),
+    Denial.RATE_LIMITED: _RATE,
+    Denial.RESERVATION_CONTENTION: _RATE,
+}
+_ABOUT_MODEL = {Denial.MODEL_NOT_ALLOWED, Denial.MODEL_NOT_FOUND, Denial.UNPRICED_MODEL}
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """A refusal, ready to be put into an envelope."""
+
+    classification: Classification
+    openai_type: str
+    message: str
+    param: str | None
+    """The part of the request that is at fault, when one is."""
+    details: dict[str, Json]
+    """Machine-readable: amounts of money are decimal strings of US dollars, other amounts whole numbers."""
+    retry_after_ms: int | None
+    headers: tuple[tuple[str, str], ...]
+
+
+def word(deny: Deny, trace_id: str) -> Wording:
+    """Words a refusal. `trace_id` is empty when there is no trace."""
+    classification = CLASSIFICATIONS[deny.denial]
+    counts_tokens = classification is _RATE and deny.limit_kind in _TOKEN_KINDS
+    retry_after_ms = _retry_after_ms(deny)
+    return Wording(
+        classification=classification,
+        openai_type="tokens" if counts_tokens else classification.openai_type,
+        message=sentence_of(deny),
+        param="model" if deny.denial in _ABOUT_MODEL else None,
+        details=_details(deny, trace_id),
+        retry_after_ms=retry_after_ms,
+        headers=(*_retry_headers(classification.status, retry_after_ms), *_budget_headers(deny)),
+    )
+
+
+def _retry_after_ms(deny: Deny) -> int | None:
+    if deny.denial is Denial.POLICY_UNAVAILABLE:
+        return deny.retry_after_ms or _UNAVAILABLE_RETRY_MS
+    return deny.retry_after_ms if deny.denial.transient else None
+
+
+def _retry_headers(status: int, retry_after_ms: int | None) -> tuple[tuple[str, str], ...]:
+    """SDKs read milliseconds first; the plain header is for everybody else. Other 4xx are not retried anyway."""
+    headers: list[tuple[str, str]] = []
+    if retry_after_ms is not None:
+        headers += [("retry-after-ms", str(retry_after_ms)), ("retry-after", str(-(-retry_after_ms // 1000)))]
+    if status == 429 and (retry_after_ms is None or retry_after_ms > _LONGEST_RETRY_MS):
+        headers.append(("x-should-retry", "false"))
+    return tuple(headers)
+
+
+def _budget_headers(deny: Deny) -> tuple[tuple[str, str], ...]:
+    if not deny.policy or deny.limit_kind is None:
+        return ()
+    remaining = max(0, deny.limit - deny.used - deny.reserved)
+    return (
+        (POLICY_HEADER, deny.policy),
+        (BUDGET_REMAINING_HEADER, format_usd(remaining) if deny.limit_kind is LimitKind.SPEND else str(remaining)),
+        (BUDGET_RESETS_HEADER, format_time(deny.resets_at_ms)),
+    )
+
+
+def _details(deny: Deny, trace_id: str) -> dict[str, Json]:
+    details: dict[str, Json] = {"reason": deny.denial.value}
+    if deny.policy:
+        details |= {"policy": deny.policy, "scope": deny.scope}
+    if deny.limit_kind is not None:
+        money = deny.limit_kind is LimitKind.SPEND
+        amounts = {"limit": deny.limit, "used": deny.used, "reserved": deny.reserved, "requested": deny.requested}
+        details["limit_kind"] = deny.limit_kind.value
+        details |= {name: format_usd(amount) if money else amount for name, amount in amounts.items()}
+        details["window_start"] = format_time(deny.window_start_ms)
+        details["resets_at"] = format_time(deny.resets_at_ms)
+    if trace_id:
+        details["trace_id"] = trace_id
+    return details

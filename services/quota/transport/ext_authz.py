@@ -1,0 +1,154 @@
+"""Envoy's question, answered: may this request pass?
+
+Speaks `envoy.service.auth.v3.Authorization` with bytes on both sides, because most of an answer is serialised long
+before its question comes. A refusal is a complete HTTP answer in the dialect of the client.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+import grpc
+
+from services.chassis.grpc_server import Registration
+from services.kernel.dialect import Dialect
+from services.kernel.envoy_contract import EPOCH_HEADER
+from services.kernel.errors import SpendgateError
+from services.quota.domain.denial import Denial, Deny
+from services.quota.transport.admin_token import AdminToken
+from services.quota.transport.check_answer import AllowWriter, write_admin_allow, write_denial
+from services.quota.transport.check_request import Check, Scan, read_check
+from services.quota.transport.decision_span import DecisionSpans
+from services.quota.transport.dialects.answer import HttpAnswer
+from services.quota.transport.dialects.envelopes import envelope_of
+from services.quota.transport.dialects.wording import word
+from services.quota.transport.models_endpoint import ModelsEndpoint
+from services.quota.usecases.admit import AdmissionRequest, Admit, Admitted
+from services.quota.usecases.settle import Release
+
+SERVICE = "envoy.service.auth.v3.Authorization"
+_TRACEPARENT = "traceparent"
+_TRACEPARENT_FORM = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+# Plain text: on this listener clients speak gRPC, where Envoy puts the body into `grpc-message`.
+_NOT_AN_ADMINISTRATOR = HttpAnswer(
+    401,
+    (("content-type", "text/plain"), ("www-authenticate", "Bearer")),
+    "The admin token is missing or wrong. Send the contents of admin-token in the data directory as a bearer token.",
+)
+_NOT_READABLE = "its body must be a JSON object that names a model"
+
+_log = logging.getLogger("spendgate.quota")
+
+
+class ExtAuthz:
+    """Handles Checks, several at a time."""
+
+    def __init__(
+        self,
+        *,
+        admit: Admit,
+        release: Release,
+        models: ModelsEndpoint,
+        admin_token: AdminToken,
+        allow: AllowWriter,
+        spans: DecisionSpans,
+    ) -> None:
+        self._admit = admit
+        self._release = release
+        self._models = models
+        self._admin_token = admin_token
+        self._allow = allow
+        self._spans = spans
+        self._told_outage = ""
+
+    def registration(self) -> Registration:
+        """For a server: a handler without serialisers, since it takes and gives bytes."""
+        methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {"Check": grpc.unary_unary_rpc_method_handler(self.check)}
+        handler = grpc.method_handlers_generic_handler(SERVICE, methods)
+
+        def register(server: Any) -> None:
+            server.add_generic_rpc_handlers((handler,))
+
+        return Registration(SERVICE, register)
+
+    def check(self, message: bytes, context: grpc.ServicerContext) -> bytes:
+        """Answers one CheckRequest. An exception below means that nothing could be decided, so nothing passes."""
+        check: Check | None = None
+        try:
+            check = read_check(message)
+            return self._answer(check, context)
+        except Exception:  # noqa: BLE001  (whatever it was, Envoy gets an answer that says so)
+            _log.exception("a Check could not be decided")
+            return _refuse(check, Deny(Denial.POLICY_UNAVAILABLE), "")
+
+    def _answer(self, check: Check, context: grpc.ServicerContext) -> bytes:
+        metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
+        traceparent = metadata.get(_TRACEPARENT, "") or check.traceparent
+        if check.admin:
+            if self._admin_token.matches(check.credential):
+                return write_admin_allow()
+            return write_denial(_NOT_AN_ADMINISTRATOR)
+        if question := check.models_question:
+            listed = self._models.answer(check.credential, question.model, check.dialect, check.request_id)
+            return _refuse(check, listed, traceparent) if isinstance(listed, Deny) else write_denial(listed)
+        if check.scan is None:
+            return _refuse(check, Deny(Denial.MALFORMED, detail=_NOT_READABLE), traceparent)
+        outcome = self._decide(check, check.scan, metadata.get(EPOCH_HEADER, ""), traceparent)
+        if isinstance(outcome, Deny):
+            self._tell_outage(outcome)
+            return _refuse(check, outcome, traceparent)
+        return self._let_through(outcome, check, context)
+
+    def _decide(self, check: Check, scan: Scan, epoch: str, traceparent: str) -> Admitted | Deny:
+        request = AdmissionRequest(
+            credential=check.credential,
+            request_id=check.request_id,
+            epoch=epoch,
+            dialect=scan.dialect,
+            model=scan.model,
+            facts=scan.facts,
+        )
+        span = self._spans.start(traceparent)
+        outcome: Admitted | Deny | None = None
+        try:
+            outcome = self._admit(request)
+        finally:
+            self._spans.finish(span, scan.model, outcome)
+        return outcome
+
+    def _let_through(self, admitted: Admitted, check: Check, context: grpc.ServicerContext) -> bytes:
+        """Writes the answer, unless nobody waits for it any more: then the room goes back at once.
+
+        Should Envoy give up just after the question is asked here, the ledger finds its line in the spool and
+        releases the reservation by request id.
+        """
+        try:
+            if context.is_active():
+                return self._allow.write(admitted, check)
+        except Exception:
+            self._give_back(admitted)
+            raise
+        self._give_back(admitted)
+        return b""
+
+    def _tell_outage(self, deny: Deny) -> None:
+        """Logs why nothing can be decided: once for each reason, not for each of a thousand calls a second."""
+        if deny.denial is Denial.POLICY_UNAVAILABLE and deny.detail != self._told_outage:
+            self._told_outage = deny.detail
+            _log.warning("no call is let through: %s", deny.detail)
+
+    def _give_back(self, admitted: Admitted) -> None:
+        try:
+            self._release.by_id(admitted.reservation.id)
+        except SpendgateError as error:
+            _log.warning("reservation %s waits for the ledger to release it: %s", admitted.reservation.id, error)
+
+
+def _refuse(check: Check | None, deny: Deny, traceparent: str) -> bytes:
+    dialect = check.dialect if check else Dialect.OPENAI
+    request_id = check.request_id if check else ""
+    trace = _TRACEPARENT_FORM.fullmatch(traceparent)
+    trace_id = trace[1] if trace else ""
+    return write_denial(envelope_of(dialect).refuse(word(deny, trace_id), request_id), deny)

@@ -1,0 +1,27 @@
+"""`GET /v1/models` and its relatives: what a key may use. Costs nothing, reserves nothing, works at any budget."""
+
+from __future__ import annotations
+
+from services.kernel.dialect import Dialect
+from services.quota.domain.denial import Denial, Deny
+from services.quota.transport.dialects.answer import HttpAnswer
+from services.quota.transport.dialects.envelopes import envelope_of
+from services.quota.usecases.authenticate import ListModels
+
+
+class ModelsEndpoint:
+    """Answers in the dialect of the client. A model that the key may not use does not exist for it."""
+
+    def __init__(self, list_models: ListModels) -> None:
+        self._list_models = list_models
+
+    def answer(self, credential: str, model: str | None, dialect: Dialect, request_id: str) -> HttpAnswer | Deny:
+        """The list, or the one `model` that is asked for."""
+        names = self._list_models(credential)
+        if isinstance(names, Deny):
+            return names
+        if model is None:
+            return envelope_of(dialect).list_models(names, request_id)
+        if model not in names:
+            return Deny(Denial.MODEL_NOT_FOUND, model=model)
+        return envelope_of(dialect).show_model(model, request_id)

@@ -1,0 +1,98 @@
+"""`spendgate.quota.v1.ReservationService`: how the ledger ends reservations. Errors become status in the chassis."""
+
+from __future__ import annotations
+
+import grpc
+from spendgate.quota.v1 import reservation_service_pb2 as pb
+from spendgate.quota.v1 import reservation_service_pb2_grpc
+
+from services.chassis.grpc_server import Registration
+from services.quota.domain.reservation import Crossing, Reservation, Settlement
+from services.quota.transport.admin_messages import timestamp, write_attribution
+from services.quota.transport.paging import check_page_size
+from services.quota.usecases.settle import ListOverdue, Release, Settle
+
+SERVICE = "spendgate.quota.v1.ReservationService"
+
+
+class ReservationApi(reservation_service_pb2_grpc.ReservationServiceServicer):
+    """Ends reservations."""
+
+    def __init__(self, *, settle: Settle, release: Release, list_overdue: ListOverdue) -> None:
+        self._settle = settle
+        self._release = release
+        self._list_overdue = list_overdue
+
+    def registration(self) -> Registration:
+        """For a server."""
+        return Registration(
+            SERVICE,
+            lambda server: reservation_service_pb2_grpc.add_ReservationServiceServicer_to_server(self, server),
+        )
+
+    def SettleReservations(
+        self, request: pb.SettleReservationsRequest, context: grpc.ServicerContext
+    ) -> pb.SettleReservationsResponse:
+        """Ends reservations with what their calls took."""
+        result = self._settle([_read_settlement(each) for each in request.settlements], request.crossings_after)
+        return pb.SettleReservationsResponse(
+            settled=result.settled,
+            already_ended=result.already_ended,
+            crossings=[_write_crossing(crossing) for crossing in result.crossings],
+        )
+
+    def ReleaseReservations(
+        self, request: pb.ReleaseReservationsRequest, context: grpc.ServicerContext
+    ) -> pb.ReleaseReservationsResponse:
+        """Ends reservations without a charge."""
+        return pb.ReleaseReservationsResponse(released=self._release.by_request_ids(request.request_ids))
+
+    def ListOverdueReservations(
+        self, request: pb.ListOverdueReservationsRequest, context: grpc.ServicerContext
+    ) -> pb.ListOverdueReservationsResponse:
+        """Lists reservations of which no record can come any more."""
+        overdue = self._list_overdue(
+            request.ended_epochs, request.booked_through.ToMilliseconds(), check_page_size(request.page_size)
+        )
+        return pb.ListOverdueReservationsResponse(reservations=[_write_overdue(each) for each in overdue])
+
+
+def _read_settlement(message: pb.Settlement) -> Settlement:
+    return Settlement(
+        reservation=message.reservation,
+        cost_nano_usd=message.cost_nano_usd,
+        input_tokens=message.input_tokens,
+        output_tokens=message.output_tokens,
+        end_at_ms=message.end_time.ToMilliseconds(),
+        reported=message.reported,
+    )
+
+
+def _write_crossing(crossing: Crossing) -> pb.Crossing:
+    return pb.Crossing(
+        sequence=crossing.sequence,
+        policy=crossing.counter.policy,
+        limit=crossing.limit,
+        scope=crossing.counter.scope,
+        window_start=timestamp(crossing.counter.window_start_ms),
+        basis_points=crossing.basis_points,
+        notify=crossing.notify,
+        cross_time=timestamp(crossing.crossed_at_ms),
+        settled=crossing.settled,
+        bound=crossing.bound,
+    )
+
+
+def _write_overdue(reservation: Reservation) -> pb.OverdueReservation:
+    return pb.OverdueReservation(
+        reservation=reservation.id,
+        request_id=reservation.request_id,
+        attribution=write_attribution(reservation.attribution),
+        model_requested=reservation.model,
+        chain=reservation.chain,
+        expected_input_tokens=reservation.expected_input_tokens,
+        expected_output_tokens=reservation.expected_output_tokens,
+        create_time=timestamp(reservation.created_at_ms),
+        dialect=reservation.dialect,
+        epoch=reservation.epoch,
+    )

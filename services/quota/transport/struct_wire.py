@@ -1,0 +1,54 @@
+"""Entries of a `google.protobuf.Struct` as bytes.
+
+Parsers of protobuf merge a message field that occurs twice, so entries can be appended to a message that was
+serialised long before. That is how an answer to Envoy is made from a constant part and the few values that differ
+from call to call. Wire format: https://protobuf.dev/programming-guides/encoding/.
+"""
+
+from __future__ import annotations
+
+import struct
+
+_LENGTH_DELIMITED = 2
+# Tags of Struct.fields, of the key and value of its entries, and of the kinds of Value.
+_FIELDS = b"\x0a"
+_KEY = b"\x0a"
+_VALUE = b"\x12"
+_NUMBER = b"\x11"
+_STRING = b"\x1a"
+_DOUBLE = struct.Struct("<d")
+_ONE_BYTE = tuple(bytes((length,)) for length in range(128))
+
+
+def string_entry(key: str, text: str) -> bytes:
+    """One entry whose value is a string."""
+    encoded = text.encode()
+    return _entry(key, _STRING + varint(len(encoded)) + encoded)
+
+
+def number_entry(key: str, number: int) -> bytes:
+    """One entry whose value is a number. Exact up to 2^53, as every number of a Struct."""
+    return _entry(key, _NUMBER + _DOUBLE.pack(number))
+
+
+def length_delimited(field_number: int, payload: bytes) -> bytes:
+    """`payload` as the message or string field of this number."""
+    return varint(field_number << 3 | _LENGTH_DELIMITED) + varint(len(payload)) + payload
+
+
+def varint(number: int) -> bytes:
+    """A non-negative number, seven bits to the byte, the lowest first."""
+    if number < 128:
+        return _ONE_BYTE[number]
+    encoded = bytearray()
+    while number >= 128:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+def _entry(key: str, value: bytes) -> bytes:
+    encoded_key = key.encode()
+    entry = _KEY + varint(len(encoded_key)) + encoded_key + _VALUE + varint(len(value)) + value
+    return _FIELDS + varint(len(entry)) + entry

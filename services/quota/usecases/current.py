@@ -1,0 +1,46 @@
+"""What quota believes at this moment: directory, plan and prices. Each is immutable and is swapped whole."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from services.quota.domain.directory import Directory, DirectorySnapshot
+from services.quota.domain.plan import PlanSnapshot, PriceSnapshot
+from services.quota.domain.tier import Routes
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """One consistent picture. A decision looks at one of them from beginning to end."""
+
+    directory: DirectorySnapshot
+    routes: Routes
+
+
+class Current:
+    """Holds the picture in force. Reading takes no lock."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._swapping = threading.Lock()
+        self._belief = Belief(DirectorySnapshot.of(directory), Routes(PlanSnapshot(""), PriceSnapshot("")))
+
+    @property
+    def belief(self) -> Belief:
+        """The picture in force."""
+        return self._belief
+
+    def set_directory(self, directory: Directory) -> None:
+        """Takes other teams, keys and policies."""
+        with self._swapping:
+            self._belief = Belief(DirectorySnapshot.of(directory), self._belief.routes)
+
+    def set_plan(self, plan: PlanSnapshot) -> None:
+        """Takes another plan."""
+        with self._swapping:
+            self._belief = Belief(self._belief.directory, Routes(plan, self._belief.routes.prices))
+
+    def set_prices(self, prices: PriceSnapshot) -> None:
+        """Takes other prices."""
+        with self._swapping:
+            self._belief = Belief(self._belief.directory, Routes(self._belief.routes.plan, prices))

@@ -1,0 +1,146 @@
+"""What would happen to a call of a key for a model, and why. Reserves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from services.kernel.clock import Clock
+from services.kernel.dialect import Dialect
+from services.kernel.errors import NotFound
+from services.quota.domain.decision import deny_of, used_basis_points
+from services.quota.domain.denial import Deny
+from services.quota.domain.directory import AppliedLimit, AppliedLimits
+from services.quota.domain.estimate import RequestFacts
+from services.quota.domain.key import VirtualKey
+from services.quota.domain.lag import SettlementLag
+from services.quota.domain.policy import LimitKind
+from services.quota.domain.reservation import Level
+from services.quota.domain.tier import FitTier, Weighed, find_route, unboundable, usable_tiers, weigh
+from services.quota.ports import CounterReader
+from services.quota.usecases.current import Belief, Current
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedLimit:
+    """One limit that applies."""
+
+    policy: str
+    kind: LimitKind
+    used_basis_points: int
+    """Settled and reserved of the limit."""
+    binding: bool
+    """The one that refuses or downgrades, else the tightest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What would happen."""
+
+    deny: Deny | None
+    downgraded: bool
+    reason: str
+    """A sentence."""
+    target: str
+    """ "provider/model" of the first attempt, empty when refused."""
+    limits: tuple[ExplainedLimit, ...]
+    """Tightest first."""
+
+
+class Explain:
+    """Answers as `Admit` would, in the first dialect that reaches the model."""
+
+    def __init__(self, *, current: Current, reader: CounterReader, lag: SettlementLag, clock: Clock) -> None:
+        self._current = current
+        self._reader = reader
+        self._lag = lag
+        self._clock = clock
+
+    def __call__(
+        self, key: str, model: str, *, input_tokens: int = 1_000, max_output_tokens: int = 1_000
+    ) -> Explanation:
+        """Weighs an assumed call of the key of this name.
+
+        Raises:
+            NotFound: no such key.
+            Unavailable: the counters cannot be read.
+        """
+        belief = self._current.belief
+        found = belief.directory.keys_by_name.get(key)
+        if found is None:
+            raise NotFound(f"there is no virtual key {key!r}")
+        now_ms = self._clock.now_ms()
+        refusal = found.refusal_at(now_ms)
+        limits = belief.directory.limits_for(found.attribution, model, now_ms)
+        levels = self._reader.levels(limits.counters)
+        if not belief.routes.plan.version:
+            return _denied(Deny.unavailable("no route plan has arrived yet"), limits, levels)
+        if refusal is not None:
+            return _denied(Deny(refusal, model=model, key=key), limits, levels)
+        tiers = self._tiers(belief, found, limits, model)
+        if isinstance(tiers, Deny):
+            return _denied(tiers, limits, levels)
+        facts = RequestFacts(body_bytes=input_tokens, max_output_tokens=max_output_tokens)
+        weighed = weigh(tiers, limits, levels, facts, lambda _: 0)
+        if weighed is None:
+            return _denied(unboundable(found, model), limits, levels)
+        if weighed.decision.refusal is not None:
+            deny = deny_of(
+                weighed.decision.refusal,
+                key=key,
+                model=model,
+                now_ms=now_ms,
+                contention_wait_ms=self._lag.wait_ms,
+            )
+            return _denied(deny, limits, levels)
+        return _allowed(weighed, limits, levels)
+
+    def _tiers(self, belief: Belief, key: VirtualKey, limits: AppliedLimits, model: str) -> Sequence[FitTier] | Deny:
+        routes = [find_route(belief.routes, key, model, dialect) for dialect in Dialect]
+        route = next((route for route in routes if not isinstance(route, Deny)), routes[0])
+        if isinstance(route, Deny):
+            return route
+        return usable_tiers(route, limits, belief.routes.prices, key=key, model=model)
+
+
+def _denied(deny: Deny, limits: AppliedLimits, levels: Sequence[Level]) -> Explanation:
+    def binds(limit: AppliedLimit) -> bool:
+        return (limit.counter.policy, limit.kind, limit.window_end_ms) == (
+            deny.policy,
+            deny.limit_kind,
+            deny.resets_at_ms,
+        )
+
+    of_policy = f" by policy {deny.policy}" if deny.policy else ""
+    detail = f": {deny.detail}" if deny.detail else ""
+    reason = f"Refused{of_policy}, {deny.denial.replace('_', ' ')}{detail}."
+    return Explanation(deny, False, reason, "", _explained(limits, levels, binds))
+
+
+def _allowed(weighed: Weighed, limits: AppliedLimits, levels: Sequence[Level]) -> Explanation:
+    target = weighed.chain[0].target.name
+    percent = weighed.tier.from_basis_points / 100
+    downgraded = percent > 0
+    pairs = [pair for pair in zip(limits.limits, levels, strict=True) if pair[0].enforced]
+    if downgraded:
+        pairs = [pair for pair in pairs if pair[0].steers]
+        tightest = max(pairs, key=lambda pair: used_basis_points(pair[0], pair[1].settled), default=None)
+        reason = f"Goes to {target}, the tier from {percent:g} % of the budget on."
+    else:
+        tightest = max(pairs, key=lambda pair: used_basis_points(pair[0], sum(pair[1])), default=None)
+        reason = f"Goes to {target}: every limit has room." if pairs else f"Goes to {target}: no limit applies."
+
+    def binds(limit: AppliedLimit) -> bool:
+        return tightest is not None and limit is tightest[0]
+
+    return Explanation(None, downgraded, reason, target, _explained(limits, levels, binds))
+
+
+def _explained(
+    limits: AppliedLimits, levels: Sequence[Level], binds: Callable[[AppliedLimit], bool]
+) -> tuple[ExplainedLimit, ...]:
+    listed = [
+        ExplainedLimit(limit.counter.policy, limit.kind, used_basis_points(limit, sum(level)), binds(limit))
+        for limit, level in zip(limits.limits, levels, strict=True)
+    ]
+    return tuple(sorted(listed, key=lambda each: each.used_basis_points, reverse=True))

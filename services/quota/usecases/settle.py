@@ -1,0 +1,131 @@
+"""How reservations end, and which of them no record can end any more."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from services.kernel.clock import Clock
+from services.kernel.errors import InvalidInput
+from services.quota.domain.estimate import Tokens
+from services.quota.domain.lag import SettlementLag
+from services.quota.domain.reservation import UNKNOWN_COST, Crossing, Reservation, Settlement
+from services.quota.ports import CounterReader, CounterStore, Expectations
+from services.quota.usecases.current import Current
+
+MAX_BATCH = 1_000
+MAX_CROSSINGS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class SettleResult:
+    """What came of a batch."""
+
+    settled: tuple[str, ...]
+    already_ended: tuple[str, ...]
+    crossings: tuple[Crossing, ...]
+
+
+class Settle:
+    """Ends reservations with what their calls took."""
+
+    def __init__(
+        self,
+        *,
+        current: Current,
+        counters: CounterStore,
+        reader: CounterReader,
+        expectations: Expectations,
+        lag: SettlementLag,
+        clock: Clock,
+    ) -> None:
+        self._current = current
+        self._counters = counters
+        self._reader = reader
+        self._expectations = expectations
+        self._lag = lag
+        self._clock = clock
+
+    def __call__(self, settlements: Sequence[Settlement], crossings_after: int) -> SettleResult:
+        """Settles a batch and names the crossings after a sequence number.
+
+        Raises:
+            InvalidInput: more than 1000 settlements, or negative amounts.
+            Unavailable: the store cannot be written; nothing was settled.
+        """
+        check_batch(settlements)
+        now_ms = self._clock.now_ms()
+        done = self._counters.settle(settlements, self._current.belief.directory.watch, now_ms)
+        # Of one that is there twice the first counts, as in the store.
+        taken = {settlement.reservation: settlement for settlement in reversed(settlements)}
+        self._lag.record(now_ms - taken[reservation.id].end_at_ms for reservation in done.settled)
+        self._expectations.learn(
+            [
+                (
+                    reservation.attribution.key_id,
+                    reservation.model,
+                    Tokens(taken[reservation.id].input_tokens, taken[reservation.id].output_tokens),
+                )
+                for reservation in done.settled
+                if taken[reservation.id].reported
+            ]
+        )
+        return SettleResult(
+            settled=tuple(reservation.id for reservation in done.settled),
+            already_ended=done.already_ended,
+            crossings=tuple(self._reader.crossings_after(crossings_after, MAX_CROSSINGS)),
+        )
+
+
+class Release:
+    """Ends reservations without a charge."""
+
+    def __init__(self, counters: CounterStore) -> None:
+        self._counters = counters
+
+    def by_id(self, reservation: str) -> bool:
+        """For a Check that was cancelled. Returns whether it was open."""
+        return self._counters.release(reservation_ids=[reservation]) > 0
+
+    def by_request_ids(self, request_ids: Collection[str]) -> int:
+        """For requests that never left the gateway. Returns how many were open.
+
+        Raises:
+            InvalidInput: more than 1000 of them.
+        """
+        if len(request_ids) > MAX_BATCH:
+            raise InvalidInput("request_ids", f"at most {MAX_BATCH} at a time")
+        return self._counters.release(request_ids=request_ids)
+
+
+class ListOverdue:
+    """Lists reservations of which no record can come any more."""
+
+    def __init__(self, reader: CounterReader, *, max_stream_ms: int) -> None:
+        self._reader = reader
+        self._max_stream_ms = max_stream_ms
+
+    def __call__(
+        self, ended_epochs: Collection[str], booked_through_ms: int, page_size: int
+    ) -> tuple[Reservation, ...]:
+        """Oldest first: of runs of Envoy that are over and booked, or made longer ago than a call can live.
+
+        `booked_through_ms`: every line of the spool that was written before this moment is booked.
+        """
+        created_before_ms = booked_through_ms - self._max_stream_ms
+        return tuple(self._reader.overdue(ended_epochs, created_before_ms, page_size))
+
+
+def check_batch(settlements: Sequence[Settlement]) -> None:
+    """Passes a batch that can be settled.
+
+    Raises:
+        InvalidInput: it is too large, or an amount is negative.
+    """
+    if len(settlements) > MAX_BATCH:
+        raise InvalidInput("settlements", f"at most {MAX_BATCH} at a time")
+    for at, settlement in enumerate(settlements):
+        if settlement.cost_nano_usd < UNKNOWN_COST:
+            raise InvalidInput(f"settlements[{at}].cost_nano_usd", "must be 0 or more, or -1 when the price is unknown")
+        if min(settlement.input_tokens, settlement.output_tokens) < 0:
+            raise InvalidInput(f"settlements[{at}]", "token counts must not be negative")

@@ -1,0 +1,169 @@
+"""Puts quota together. The only module that knows all its parts."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+
+from services.chassis.database import migrate, open_engine
+from services.chassis.grpc_server import build_server, open_channel
+from services.chassis.telemetry import configure
+from services.kernel.clock import Clock
+from services.kernel.errors import SpendgateError
+from services.quota.adapters.disk import DiskHeadroom
+from services.quota.adapters.pepper_file import load_pepper
+from services.quota.adapters.plan_stream import PlanStream
+from services.quota.adapters.price_stream import PriceStream
+from services.quota.adapters.sql_directory import SqlDirectory, SqlSnapshots
+from services.quota.adapters.sqlite_counters import SqliteCounters
+from services.quota.adapters.sqlite_expectations import SqliteExpectations
+from services.quota.adapters.sqlite_file import SqliteFile
+from services.quota.domain.lag import SettlementLag
+from services.quota.settings import Settings
+from services.quota.transport.admin_api import QuotaApi
+from services.quota.transport.admin_token import AdminToken
+from services.quota.transport.check_answer import AllowWriter
+from services.quota.transport.decision_span import DecisionSpans
+from services.quota.transport.ext_authz import ExtAuthz
+from services.quota.transport.models_endpoint import ModelsEndpoint
+from services.quota.transport.reservation_api import ReservationApi
+from services.quota.usecases.administer import Administer
+from services.quota.usecases.admit import Admit
+from services.quota.usecases.authenticate import Authenticate, ListModels
+from services.quota.usecases.budgets import ListBudgets
+from services.quota.usecases.current import Current
+from services.quota.usecases.explain import Explain
+from services.quota.usecases.settle import ListOverdue, Release, Settle
+
+_log = logging.getLogger("spendgate.quota")
+
+# Measured: four threads answer Checks fastest, more of them only wait for each other.
+_CHECK_THREADS = 4
+_ADMIN_THREADS = 4
+_STOP_GRACE_S = 2.0
+# A ledger that does not answer must not keep a new plan out for longer. Its new targets are unpriced until then.
+_PRICES_WAIT_S = 2.0
+_FORGET_EVERY_S = 60.0
+_FORGET_AFTER_MS = 3_600_000
+
+
+class QuotaService:
+    """The running quota. It answers Checks as soon as its own store is open, whoever else is there."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._clock = clock
+        self._stopping = threading.Event()
+        self._telemetry = configure("spendgate-quota", settings.otlp_endpoint)
+        self._engine = open_engine(settings.database)
+        migrate(self._engine, "services.quota")
+        self._file = SqliteFile(settings.database)
+        self._counters = SqliteCounters(self._file)
+        self._channels = [open_channel(settings.router_address), open_channel(settings.ledger_address)]
+        directory = SqlDirectory(self._engine)
+        snapshots = SqlSnapshots(self._engine)
+        self._current = Current(directory.load())
+        self._prices = PriceStream(self._channels[1], snapshots, swap_in=self._current.set_prices)
+        self._plans = PlanStream(
+            self._channels[0],
+            snapshots,
+            prepare=lambda targets: self._prices.watch(targets, timeout_s=_PRICES_WAIT_S),
+            swap_in=self._current.set_plan,
+        )
+        self._forgetting = threading.Thread(target=self._forget, name="forget", daemon=True)
+        self._build_servers(settings, directory)
+
+    def start(self) -> None:
+        """Takes up what was in force before the last stop, answers, and listens for news."""
+        if prices := self._prices.load():
+            self._current.set_prices(prices)
+        if plan := self._plans.load():
+            self._current.set_plan(plan)
+            self._prices.watch(plan.targets.values(), timeout_s=0)
+        self._check_server.start()
+        self._admin_server.start()
+        self._prices.start()
+        self._plans.start()
+        self._forgetting.start()
+
+    def stop(self) -> None:
+        """Finishes the Checks in hand. What is reserved stays reserved: the ledger ends it."""
+        self._stopping.set()
+        for stopped in [self._check_server.stop(_STOP_GRACE_S), self._admin_server.stop(_STOP_GRACE_S)]:
+            stopped.wait()
+        self._plans.stop()
+        self._prices.stop()
+        for channel in self._channels:
+            channel.close()
+        self._forgetting.join()
+        self._file.close()
+        self._engine.dispose()
+        self._telemetry.shutdown()
+
+    def _build_servers(self, settings: Settings, directory: SqlDirectory) -> None:
+        clock, current, counters = self._clock, self._current, self._counters
+        pepper = load_pepper(settings.pepper, os.urandom)
+        lag = SettlementLag()
+        expectations = SqliteExpectations(self._file)
+        authenticate = Authenticate(current, clock, pepper)
+        release = Release(counters)
+        admit = Admit(
+            current=current,
+            authenticate=authenticate,
+            counters=counters,
+            expectations=expectations,
+            headroom=DiskHeadroom(settings.data_dir, clock),
+            lag=lag,
+            clock=clock,
+            entropy=os.urandom,
+            draw=secrets.randbelow,
+        )
+        checks = ExtAuthz(
+            admit=admit,
+            release=release,
+            models=ModelsEndpoint(ListModels(current, authenticate)),
+            admin_token=AdminToken(settings.admin_token),
+            allow=AllowWriter(self._first_byte_timeout_ms),
+            spans=DecisionSpans(self._telemetry),
+        )
+        quota_api = QuotaApi(
+            current=current,
+            administer=Administer(store=directory, current=current, clock=clock, entropy=os.urandom, pepper=pepper),
+            list_budgets=ListBudgets(current=current, reader=counters, clock=clock),
+            explain=Explain(current=current, reader=counters, lag=lag, clock=clock),
+            counters=counters,
+            lag=lag,
+            clock=clock,
+        )
+        reservation_api = ReservationApi(
+            settle=Settle(
+                current=current,
+                counters=counters,
+                reader=counters,
+                expectations=expectations,
+                lag=lag,
+                clock=clock,
+            ),
+            release=release,
+            list_overdue=ListOverdue(counters, max_stream_ms=settings.max_stream_ms),
+        )
+        self._check_server = build_server(
+            settings.check_address, [checks.registration()], workers=_CHECK_THREADS, reflect=False
+        )
+        self._admin_server = build_server(
+            settings.admin_address,
+            [quota_api.registration(), reservation_api.registration()],
+            workers=_ADMIN_THREADS,
+        )
+
+    def _first_byte_timeout_ms(self, model: str) -> int:
+        plan = self._current.belief.routes.plan.models.get(model)
+        return plan.first_byte_timeout_ms if plan else 0
+
+    def _forget(self) -> None:
+        while not self._stopping.wait(_FORGET_EVERY_S):
+            try:
+                self._counters.forget(self._clock.now_ms() - _FORGET_AFTER_MS)
+            except SpendgateError as error:
+                _log.warning("old counters stay for another minute: %s", error)

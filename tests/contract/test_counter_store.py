@@ -1,0 +1,277 @@
+"""One suite for every counter store: what the fake in memory does, the real one does too."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from services.chassis.database import migrate, open_engine
+from services.quota.adapters.memory_counters import MemoryCounters
+from services.quota.adapters.sqlite_counters import SqliteCounters
+from services.quota.adapters.sqlite_file import SqliteFile
+from services.quota.domain.key import Attribution
+from services.quota.domain.policy import Threshold
+from services.quota.domain.reservation import CounterKey, Hold, Level, Reservation, Settlement, Watch, reservation_id
+from services.quota.ports import Choose
+
+Store = MemoryCounters | SqliteCounters
+
+NOW_MS = 1_800_000_000_000
+DAY_MS = 86_400_000
+SPEND = CounterKey("team", "spend/day/UTC", "team=a", NOW_MS)
+TOKENS = CounterKey("team", "tokens/day/UTC", "team=a", NOW_MS)
+REQUESTS = CounterKey("all", "requests/minute", "organization", NOW_MS)
+ENDS_MS = {SPEND: NOW_MS + DAY_MS, TOKENS: NOW_MS + DAY_MS, REQUESTS: NOW_MS + 60_000}
+WHO = Attribution("key_1", "ci", "a", "p", "prod", "ada@example.com")
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "memory":
+        yield MemoryCounters()
+        return
+    engine = open_engine(tmp_path / "quota.sqlite")
+    migrate(engine, "services.quota")
+    engine.dispose()
+    file = SqliteFile(tmp_path / "quota.sqlite")
+    yield SqliteCounters(file)
+    file.close()
+
+
+def reservation(
+    number: int, holds: dict[CounterKey, int], *, request_id: str = "", epoch: str = "local-1", at_ms: int = NOW_MS
+) -> Reservation:
+    return Reservation(
+        id=reservation_id(at_ms, number.to_bytes(8, "big")),
+        request_id=request_id or f"request-{number}",
+        epoch=epoch,
+        created_at_ms=at_ms,
+        attribution=WHO,
+        model="tiny",
+        chain=("lab/tiny", "lab/small"),
+        dialect="openai",
+        expected_input_tokens=12,
+        expected_output_tokens=34,
+        holds=tuple(Hold(counter, ENDS_MS[counter], held) for counter, held in holds.items()),
+    )
+
+
+def always(made: Reservation) -> Choose[str]:
+    return lambda _: (made, made.id)
+
+
+def settlement(made: Reservation, cost: int, tokens: tuple[int, int] = (0, 0)) -> Settlement:
+    return Settlement(made.id, cost, *tokens, NOW_MS, reported=True)
+
+
+def nothing(_: CounterKey) -> None:
+    return None
+
+
+def watching(bound: int, *basis_points: int) -> Callable[[CounterKey], Watch]:
+    thresholds = tuple(Threshold(each, ("lead",)) for each in basis_points)
+    return lambda _: Watch(bound, thresholds, "spend per day")
+
+
+def test_counters_that_nobody_used_are_at_zero(store: Store) -> None:
+    seen: list[Sequence[Level]] = []
+    seen.append(store.reserve([SPEND, TOKENS], lambda levels: (None, levels)))
+
+    assert seen == [[(0, 0), (0, 0)]]
+    assert store.levels([SPEND]) == [(0, 0)]
+    assert store.counters_at(NOW_MS) == []
+
+
+def test_a_reservation_holds_room_in_all_of_its_counters(store: Store) -> None:
+    made = reservation(1, {SPEND: 70, TOKENS: 5, REQUESTS: 1})
+
+    assert store.reserve([SPEND], always(made)) == made.id
+    store.reserve([], always(reservation(2, {SPEND: 30})))
+
+    assert store.levels([REQUESTS, SPEND, TOKENS]) == [(0, 1), (0, 100), (0, 5)]
+    assert store.open_count() == 2
+
+
+def test_levels_come_in_the_order_that_was_asked_for(store: Store) -> None:
+    store.reserve([], always(reservation(1, {SPEND: 7, TOKENS: 5})))
+    seen: list[Sequence[Level]] = []
+
+    seen.append(store.reserve([TOKENS, REQUESTS, SPEND], lambda levels: (None, levels)))
+
+    assert seen == [[(0, 5), (0, 0), (0, 7)]]
+
+
+def test_more_counters_than_a_statement_takes_are_read_and_written(store: Store) -> None:
+    many = [CounterKey(f"policy-{number}", "tokens/day/UTC", "organization", NOW_MS) for number in range(900)]
+    holds = tuple(Hold(counter, NOW_MS + DAY_MS, number) for number, counter in enumerate(many))
+    made = replace(reservation(1, {}), holds=holds)
+    store.reserve(many, always(made))
+
+    assert [level.reserved for level in store.levels(many)] == list(range(900))
+    store.release(reservation_ids=[made.id])
+    assert set(store.levels(many)) == {(0, 0)}
+
+
+def test_settling_moves_what_was_held_to_what_was_taken(store: Store) -> None:
+    made = reservation(1, {SPEND: 70, TOKENS: 50, REQUESTS: 1})
+    store.reserve([], always(made))
+
+    done = store.settle([settlement(made, 40, (10, 20))], nothing, NOW_MS)
+
+    assert done.settled == (made,)
+    assert done.already_ended == ()
+    assert store.levels([SPEND, TOKENS, REQUESTS]) == [(40, 0), (30, 0), (1, 0)]
+    assert store.open_count() == 0
+
+
+def test_settling_twice_changes_nothing_not_even_within_one_batch(store: Store) -> None:
+    made = reservation(1, {SPEND: 70})
+    store.reserve([], always(made))
+
+    done = store.settle([settlement(made, 40), settlement(made, 60)], nothing, NOW_MS)
+    again = store.settle([settlement(made, 40)], nothing, NOW_MS)
+
+    assert (done.settled, done.already_ended) == ((made,), (made.id,))
+    assert (again.settled, again.already_ended) == ((), (made.id,))
+    assert store.levels([SPEND]) == [(40, 0)]
+
+
+def test_what_a_call_took_beyond_its_hold_is_booked_in_full(store: Store) -> None:
+    made = reservation(1, {SPEND: 70})
+    store.reserve([], always(made))
+    store.settle([settlement(made, 90)], nothing, NOW_MS)
+
+    assert store.levels([SPEND]) == [(90, 0)]
+
+
+def test_an_unknown_cost_counts_as_what_was_held(store: Store) -> None:
+    made = reservation(1, {SPEND: 70})
+    store.reserve([], always(made))
+    store.settle([settlement(made, -1)], nothing, NOW_MS)
+
+    assert store.levels([SPEND]) == [(70, 0)]
+
+
+def test_a_release_gives_back_and_can_no_longer_be_settled(store: Store) -> None:
+    by_id, by_request = reservation(1, {SPEND: 70}), reservation(2, {SPEND: 30}, request_id="abc")
+    store.reserve([], always(by_id))
+    store.reserve([], always(by_request))
+
+    assert store.release(reservation_ids=[by_id.id, "rsv_unknown"]) == 1
+    assert store.release(request_ids=["abc", "unknown"]) == 1
+    assert store.release(request_ids=["abc"]) == 0
+    assert store.settle([settlement(by_id, 40)], nothing, NOW_MS).already_ended == (by_id.id,)
+    assert store.levels([SPEND]) == [(0, 0)]
+
+
+def test_overdue_are_those_of_ended_epochs_and_the_very_old_oldest_first(store: Store) -> None:
+    old = reservation(1, {}, at_ms=NOW_MS - 5_000)
+    ended = reservation(2, {}, epoch="local-0", at_ms=NOW_MS + 1)
+    fresh = reservation(3, {}, at_ms=NOW_MS)
+    for each in (fresh, ended, old):
+        store.reserve([], always(each))
+
+    assert store.overdue(["local-0"], NOW_MS, 10) == [old, ended]
+    assert store.overdue(["local-0"], NOW_MS, 1) == [old]
+    assert store.overdue([], NOW_MS + 1, 10) == [old, fresh]
+    assert store.overdue([], 0, 10) == []
+    assert store.overdue([], -1, 10) == []
+
+
+def test_a_threshold_is_told_once_when_it_is_passed(store: Store) -> None:
+    made = [reservation(number, {SPEND: 50}) for number in range(4)]
+    for each in made:
+        store.reserve([], always(each))
+
+    for each, cost in zip(made, (79, 1, 10, 20), strict=True):
+        store.settle([settlement(each, cost)], watching(100, 8_000, 10_000), NOW_MS)
+
+    told = store.crossings_after(0, 10)
+    assert [(each.sequence, each.basis_points, each.settled) for each in told] == [(1, 8_000, 80), (2, 10_000, 110)]
+    assert (told[0].counter, told[0].limit, told[0].notify, told[0].bound) == (SPEND, "spend per day", ("lead",), 100)
+    assert store.crossings_after(1, 10) == told[1:]
+    assert store.crossings_after(0, 1) == told[:1]
+
+
+def test_a_limit_that_is_lowered_below_what_is_used_is_told_at_the_next_settlement(store: Store) -> None:
+    first, second = reservation(1, {SPEND: 50}), reservation(2, {SPEND: 50})
+    store.reserve([], always(first))
+    store.reserve([], always(second))
+    store.settle([settlement(first, 50)], watching(100, 8_000), NOW_MS)
+    assert store.crossings_after(0, 10) == []
+
+    store.settle([settlement(second, 1)], watching(60, 8_000), NOW_MS)
+
+    assert [each.basis_points for each in store.crossings_after(0, 10)] == [8_000]
+
+
+def test_a_threshold_added_below_one_that_was_told_is_not_told_late(store: Store) -> None:
+    first, second = reservation(1, {SPEND: 90}), reservation(2, {SPEND: 1})
+    store.reserve([], always(first))
+    store.reserve([], always(second))
+    store.settle([settlement(first, 90)], watching(100, 8_000), NOW_MS)
+    store.settle([settlement(second, 1)], watching(100, 5_000, 8_000), NOW_MS)
+
+    assert [each.basis_points for each in store.crossings_after(0, 10)] == [8_000]
+
+
+def test_the_counters_of_a_moment_are_those_whose_windows_contain_it(store: Store) -> None:
+    store.reserve([], always(reservation(1, {SPEND: 7, REQUESTS: 1})))
+
+    assert [each.key for each in store.counters_at(NOW_MS)] == [REQUESTS, SPEND]
+    assert [each.key for each in store.counters_at(NOW_MS + 60_000)] == [SPEND]
+    assert store.counters_at(NOW_MS - 1) == []
+
+
+def test_only_short_windows_that_ended_and_hold_nothing_are_forgotten(store: Store) -> None:
+    settled, held = reservation(1, {SPEND: 7, REQUESTS: 1}), reservation(2, {REQUESTS: 1})
+    store.reserve([], always(settled))
+    store.reserve([], always(held))
+    store.settle([settlement(settled, 7)], nothing, NOW_MS)
+    much_later = NOW_MS + 10 * DAY_MS
+
+    assert store.forget(much_later) == 0
+    store.release(reservation_ids=[held.id])
+    assert store.forget(NOW_MS) == 0
+    assert store.forget(much_later) == 1
+    assert store.levels([SPEND, REQUESTS]) == [(7, 0), (0, 0)]
+
+
+def test_a_choice_that_raises_changes_nothing_and_the_store_goes_on(store: Store) -> None:
+    def fail(_: Sequence[Level]) -> tuple[None, None]:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        store.reserve([SPEND], fail)
+
+    store.reserve([], always(reservation(1, {SPEND: 7})))
+    assert store.levels([SPEND]) == [(0, 7)]
+
+
+def test_nobody_gets_between_reading_and_reserving(store: Store) -> None:
+    bound, threads = 100, 8
+    passed: list[int] = []
+
+    def ask(first: int) -> None:
+        for number in range(first, first + 50):
+            made = reservation(number, {SPEND: 1})
+
+            def choose(levels: Sequence[Level], made: Reservation = made) -> tuple[Reservation | None, bool]:
+                fits = sum(levels[0]) + 1 <= bound
+                return (made if fits else None), fits
+
+            if store.reserve([SPEND], choose):
+                passed.append(number)
+
+    workers = [threading.Thread(target=ask, args=(first * 50,)) for first in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+    assert len(passed) == bound
+    assert store.levels([SPEND]) == [(0, bound)]

@@ -1,0 +1,95 @@
+"""Any interleaving of admissions and endings keeps a hard limit a fact."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, consumes, invariant, multiple, rule
+
+from services.quota.domain.denial import Deny
+from services.quota.domain.estimate import RequestFacts
+from services.quota.domain.policy import LimitKind, kind_of
+from services.quota.domain.reservation import Settlement
+from services.quota.usecases.admit import Admitted
+from tests.unit.quota.world import CENT, World, counting, spend
+
+BUDGET = 20 * CENT
+TOKENS = 25_000
+REQUESTS = 30
+
+
+class Budgets(RuleBasedStateMachine):
+    """Calls are admitted, settled at most at what they hold, settled again and released, in any order."""
+
+    open_calls: Bundle[Admitted] = Bundle("open_calls")
+    ended_calls: Bundle[Admitted] = Bundle("ended_calls")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(
+            (
+                spend("budget", 20),
+                counting("tokens", LimitKind.TOKENS, TOKENS),
+                counting("calls", LimitKind.REQUESTS, REQUESTS),
+            )
+        )
+        self.booked = 0
+        self.open = 0
+
+    @rule(
+        target=open_calls,
+        body=st.integers(0, 3_000),
+        output=st.integers(0, 3_000),
+        model=st.sampled_from(["dear", "tiered", "chained"]),
+    )
+    def ask(self, body: int, output: int, model: str) -> Admitted | MultipleResults[Admitted]:
+        outcome = self.world.ask(model, RequestFacts(body, max_output_tokens=output))
+        if isinstance(outcome, Deny):
+            assert outcome.used + outcome.reserved + outcome.requested > outcome.limit
+            return multiple()
+        self.open += 1
+        return outcome
+
+    @rule(target=ended_calls, call=consumes(open_calls), part=st.fractions(0, 1))
+    def settle(self, call: Admitted, part: float) -> Admitted:
+        held = {kind_of(hold.counter.limit_id): hold.held for hold in call.reservation.holds}
+        cost = int(held[LimitKind.SPEND] * part)
+        assert self.settled_now(call, cost, int(held[LimitKind.TOKENS] * part))
+        self.booked += cost
+        self.open -= 1
+        return call
+
+    @rule(target=ended_calls, call=consumes(open_calls))
+    def release(self, call: Admitted) -> Admitted:
+        assert self.world.release.by_id(call.reservation.id)
+        self.open -= 1
+        return call
+
+    @rule(call=ended_calls)
+    def end_again(self, call: Admitted) -> None:
+        assert not self.settled_now(call, BUDGET, TOKENS)
+        assert not self.world.release.by_id(call.reservation.id)
+
+    def settled_now(self, call: Admitted, cost: int, tokens: int) -> bool:
+        settlement = Settlement(call.reservation.id, cost, tokens, 0, self.world.clock.now_ms(), reported=True)
+        return self.world.settle_all([settlement], 0).settled == (call.reservation.id,)
+
+    @invariant()
+    def no_limit_is_exceeded(self) -> None:
+        for policy, bound in (("budget", BUDGET), ("tokens", TOKENS), ("calls", REQUESTS)):
+            settled, reserved = self.world.level(policy)
+            assert settled >= 0
+            assert reserved >= 0
+            assert settled + reserved <= bound
+
+    @invariant()
+    def what_is_settled_is_what_was_booked_and_nothing_is_held_for_nobody(self) -> None:
+        settled, reserved = self.world.level("budget")
+        assert settled == self.booked
+        assert self.world.counters.open_count() == self.open
+        if not self.open:
+            assert reserved == 0
+
+
+TestBudgets = Budgets.TestCase
+TestBudgets.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from services.kernel.clock import ManualClock
+from services.kernel.dialect import Dialect, dialect_of_path
+from services.kernel.errors import InvalidInput
+from services.kernel.names import check_model, check_name, check_user, split_target
+
+
+@pytest.mark.parametrize("name", ["a", "data-science", "Team_1.b", "9lives", "x" * 63])
+def test_plain_names_pass(name: str) -> None:
+    assert check_name("teams[0].name", name) == name
+
+
+@pytest.mark.parametrize("name", ["", "-a", ".a", "_a", "a b", "a/b", "a,b", "a=b", "x" * 64, "a\n", "\u00e9"])
+def test_other_names_are_refused_with_their_field(name: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        check_name("teams[0].name", name)
+
+    assert caught.value.field == "teams[0].name"
+
+
+@pytest.mark.parametrize("check", [check_model, check_user])
+@pytest.mark.parametrize("name", ["ada@example.com", "us.anthropic.claude-x:0", "@cf/meta/llama", "a", "x" * 256])
+def test_users_and_models_may_carry_more(check: Callable[[str, str], str], name: str) -> None:
+    assert check("field", name) == name
+
+
+@pytest.mark.parametrize("check", [check_model, check_user])
+@pytest.mark.parametrize("name", ["", "a b", "a,b", "a=b", "a\n", "/a", "a/", "x" * 257, "a\x00b"])
+def test_nothing_that_breaks_a_scope_or_a_line_names_a_user_or_model(
+    check: Callable[[str, str], str], name: str
+) -> None:
+    with pytest.raises(InvalidInput):
+        check("field", name)
+
+
+def test_a_target_is_split_at_its_first_slash() -> None:
+    assert split_target("to", "openrouter/meta/llama-3") == ("openrouter", "meta/llama-3")
+    with pytest.raises(InvalidInput, match="write provider/model"):
+        split_target("to", "gpt-4o")
+
+
+@pytest.mark.parametrize(
+    ("path", "dialect"),
+    [
+        ("/v1/chat/completions", Dialect.OPENAI),
+        ("/v1/models", Dialect.OPENAI),
+        ("/v1/models/gpt-4o?x=:", Dialect.OPENAI),
+        ("/", Dialect.OPENAI),
+        ("/v1/messages", Dialect.ANTHROPIC),
+        ("/v1/messages/count_tokens?beta=true", Dialect.ANTHROPIC),
+        ("/v1beta/models/gemini-2.5-pro:generateContent", Dialect.GEMINI),
+        ("/v1/models/gemini-2.5-pro:streamGenerateContent?alt=sse", Dialect.GEMINI),
+    ],
+)
+def test_a_path_tells_the_dialect_to_answer_in(path: str, dialect: Dialect) -> None:
+    assert dialect_of_path(path) is dialect
+
+
+def test_a_manual_clock_moves_only_when_it_is_told() -> None:
+    clock = ManualClock(5)
+    assert [clock.now_ms(), clock.now_ms()] == [5, 5]
+
+    clock.advance(10)
+    assert clock.now_ms() == 15

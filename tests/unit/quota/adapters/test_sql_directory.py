@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from services.chassis.database import migrate, open_engine
+from services.kernel.errors import Unavailable
+from services.kernel.window import WindowUnit
+from services.quota.adapters.sql_directory import SqlDirectory, SqlSnapshots
+from services.quota.domain.directory import Directory, Team
+from services.quota.domain.key import Attribution, VirtualKey
+from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy, Threshold
+
+EVERYTHING = Directory(
+    organization="acme",
+    teams=(Team("ds", ("forecasting", "pricing"), ("ada@example.com",)), Team("empty")),
+    policies=(
+        QuotaPolicy(
+            name="monthly",
+            match=Match("ds", "forecasting", "prod", "ada@example.com", "ci", "tiny"),
+            limits=(
+                Limit(LimitKind.SPEND, 9_000_000_000_000_000, WindowUnit.MONTH, "America/New_York"),
+                Limit(LimitKind.TOKENS, 2**53, WindowUnit.MINUTE),
+            ),
+            each=Dimension.USER,
+            thresholds=(Threshold(8_000, ("lead", "finance")),),
+            mode=Mode.SHADOW,
+        ),
+        QuotaPolicy("plain", Match(), (Limit(LimitKind.REQUESTS, 0, WindowUnit.DAY),)),
+    ),
+    keys=(
+        VirtualKey(
+            Attribution("key_1", "ci", "ds", "forecasting", "prod", "ada@example.com"),
+            models=("tiny", "huge"),
+            disabled=True,
+            expire_at_ms=5,
+            create_at_ms=4,
+            hint="spg_live_ab...9xyz",
+            declared=True,
+            digest=b"\x00\xff" * 16,
+            old_digest=b"\x01" * 32,
+            old_until_ms=6,
+        ),
+        VirtualKey(Attribution("key_2", "waiting")),
+    ),
+)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[sa.Engine]:
+    engine = open_engine(tmp_path / "quota.sqlite")
+    migrate(engine, "services.quota")
+    yield engine
+    engine.dispose()
+
+
+def test_a_new_directory_is_empty(engine: sa.Engine) -> None:
+    assert SqlDirectory(engine).load() == Directory()
+
+
+def test_what_is_stored_is_loaded_exactly(engine: sa.Engine) -> None:
+    assert SqlDirectory(engine).replace(lambda _: EVERYTHING) == EVERYTHING
+    assert SqlDirectory(engine).load() == EVERYTHING
+
+
+def test_a_change_sees_what_is_stored_and_removes_what_it_leaves_out(engine: sa.Engine) -> None:
+    directory = SqlDirectory(engine)
+    directory.replace(lambda _: EVERYTHING)
+    smaller = replace(
+        EVERYTHING,
+        organization="renamed",
+        teams=EVERYTHING.teams[:1],
+        policies=(replace(EVERYTHING.policies[1], mode=Mode.DISABLED),),
+        keys=(replace(EVERYTHING.keys[0], disabled=False),),
+    )
+    seen: list[Directory] = []
+
+    def change(before: Directory) -> Directory:
+        seen.append(before)
+        return smaller
+
+    directory.replace(change)
+
+    assert seen == [EVERYTHING]
+    assert directory.load() == smaller
+
+
+def test_a_change_that_raises_stores_nothing(engine: sa.Engine) -> None:
+    directory = SqlDirectory(engine)
+    directory.replace(lambda _: EVERYTHING)
+
+    def fail(_: Directory) -> Directory:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        directory.replace(fail)
+
+    assert directory.load() == EVERYTHING
+
+
+def test_two_keys_can_swap_their_secrets_in_one_change(engine: sa.Engine) -> None:
+    first, second = (VirtualKey(Attribution(f"key_{n}", n), digest=n.encode() * 32) for n in "ab")
+    directory = SqlDirectory(engine)
+    directory.replace(lambda _: Directory(keys=(first, second)))
+
+    swapped = Directory(keys=(replace(first, digest=second.digest), replace(second, digest=first.digest)))
+
+    assert directory.replace(lambda _: swapped) == swapped == directory.load()
+
+
+def test_a_database_that_fails_is_unavailable(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE teams"))
+
+    with pytest.raises(Unavailable):
+        SqlDirectory(engine).load()
+
+
+def test_the_last_snapshot_of_a_name_is_kept(engine: sa.Engine) -> None:
+    snapshots = SqlSnapshots(engine)
+    assert snapshots.load("plan") is None
+
+    snapshots.save("plan", "1", b"one\x00")
+    snapshots.save("plan", "2", b"two\xff")
+    snapshots.save("prices", "1", b"")
+
+    assert snapshots.load("plan") == b"two\xff"
+    assert snapshots.load("prices") == b""

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from services.kernel.window import WindowUnit
+from services.quota.domain.directory import Directory, DirectorySnapshot, apply_limits, fixed_scope, scope_of
+from services.quota.domain.key import Attribution, VirtualKey
+from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy, Threshold
+
+NOW_MS = 1_800_000_000_000
+ADA = Attribution("key_1", "ci", "data-science", "forecasting", "prod", "ada@example.com")
+DAILY = Limit(LimitKind.REQUESTS, 5, WindowUnit.DAY)
+
+
+def policy(match: Match, each: Dimension | None = None) -> QuotaPolicy:
+    return QuotaPolicy("p", match, (DAILY,), each)
+
+
+def test_an_empty_match_concerns_every_call_under_one_scope() -> None:
+    assert scope_of(policy(Match()), ADA, "tiny") == "organization"
+    assert scope_of(policy(Match()), Attribution("key_2", "bare"), "tiny") == "organization"
+
+
+def test_every_named_dimension_must_be_the_calls_own() -> None:
+    whole = Match("data-science", "forecasting", "prod", "ada@example.com", "ci", "tiny")
+
+    assert scope_of(policy(whole), ADA, "tiny") == (
+        "team=data-science,project=forecasting,environment=prod,user=ada@example.com,key=ci,model=tiny"
+    )
+    for dimension in Dimension:
+        assert scope_of(policy(replace(whole, **{dimension: "other"})), ADA, "tiny") is None
+
+
+def test_each_adds_the_calls_own_value_to_the_scope() -> None:
+    dev = replace(ADA, environment="dev")
+
+    assert (
+        scope_of(policy(Match(environment="dev"), Dimension.USER), dev, "m") == "environment=dev,user=ada@example.com"
+    )
+    assert scope_of(policy(Match(), Dimension.MODEL), ADA, "tiny") == "model=tiny"
+    assert scope_of(policy(Match(user="ada@example.com"), Dimension.USER), ADA, "m") == "user=ada@example.com"
+
+
+def test_each_does_not_concern_a_call_without_a_value() -> None:
+    assert scope_of(policy(Match(), Dimension.USER), replace(ADA, user=""), "tiny") is None
+
+
+def test_the_fixed_scope_is_that_of_any_call_that_matches() -> None:
+    for match in (Match(), Match(team="data-science", environment="prod")):
+        assert fixed_scope(policy(match)) == scope_of(policy(match), ADA, "tiny")
+
+
+def test_limits_are_remembered_until_the_first_of_their_windows_ends() -> None:
+    policies = (policy(Match()), QuotaPolicy("q", Match(), (replace(DAILY, per=WindowUnit.MINUTE),)))
+    snapshot = DirectorySnapshot.of(Directory(policies=policies))
+
+    first = snapshot.limits_for(ADA, "tiny", NOW_MS)
+
+    assert snapshot.limits_for(ADA, "tiny", first.until_ms - 1) is first
+    following = snapshot.limits_for(ADA, "tiny", first.until_ms)
+    assert following is not first
+    assert following.counters[0] == first.counters[0]
+    assert following.counters[1].window_start_ms == first.until_ms
+    # A clock that was set back finds the window that it is in.
+    assert snapshot.limits_for(ADA, "tiny", NOW_MS).counters == first.counters
+
+
+def test_a_disabled_policy_is_left_out_and_a_shadow_one_is_marked() -> None:
+    enforced, shadow, disabled = (replace(policy(Match()), name=mode, mode=mode) for mode in Mode)
+
+    limits = apply_limits((enforced, shadow, disabled), ADA, "tiny", NOW_MS).limits
+
+    assert [(limit.counter.policy, limit.enforced, limit.steers) for limit in limits] == [
+        ("enforce", True, True),
+        ("shadow", False, False),
+    ]
+
+
+def test_only_an_enforced_spend_limit_needs_a_price() -> None:
+    spending = QuotaPolicy("s", Match(), (Limit(LimitKind.SPEND, 5, WindowUnit.DAY),))
+
+    assert apply_limits((spending,), ADA, "tiny", NOW_MS).needs_price
+    assert not apply_limits((replace(spending, mode=Mode.SHADOW),), ADA, "tiny", NOW_MS).needs_price
+    assert not apply_limits((policy(Match()),), ADA, "tiny", NOW_MS).needs_price
+
+
+def test_a_key_is_found_by_its_present_and_its_former_secret() -> None:
+    key = VirtualKey(ADA, digest=b"new", old_digest=b"old")
+    snapshot = DirectorySnapshot.of(Directory(keys=(key, VirtualKey(Attribution("key_2", "without-secret")))))
+
+    assert snapshot.keys_by_digest == {b"new": key, b"old": key}
+    assert set(snapshot.keys_by_name) == {"ci", "without-secret"}
+
+
+def test_a_counter_is_watched_while_its_limit_is_in_force_and_somebody_is_to_be_told() -> None:
+    telling = replace(policy(Match()), thresholds=(Threshold(8_000),))
+    snapshot = DirectorySnapshot.of(Directory(policies=(telling,)))
+    (counter,) = snapshot.limits_for(ADA, "tiny", NOW_MS).counters
+
+    watch = snapshot.watch(counter)
+
+    assert watch is not None
+    assert (watch.bound, watch.limit) == (5, "requests per day")
+    assert snapshot.watch(counter._replace(policy="gone")) is None
+    assert snapshot.watch(counter._replace(limit_id="spend/day/UTC")) is None
+    assert DirectorySnapshot.of(Directory(policies=(policy(Match()),))).watch(counter) is None

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from services.kernel.money import NANO_PER_USD
+from services.quota.domain.denial import Denial, Deny
+from services.quota.domain.policy import LimitKind
+from services.quota.transport.dialects.sentences import format_time, sentence_of
+
+NOVEMBER_MS, DECEMBER_MS = 1_793_509_200_000, 1_796_101_200_000
+SPENT = Deny(
+    Denial.BUDGET_EXHAUSTED,
+    model="gpt-4o",
+    key="ds-prod",
+    policy="data-science-prod",
+    limit_kind=LimitKind.SPEND,
+    limit=2_000 * NANO_PER_USD,
+    used=2_000 * NANO_PER_USD,
+    window_start_ms=NOVEMBER_MS,
+    resets_at_ms=DECEMBER_MS,
+)
+MINUTE = replace(
+    SPENT,
+    denial=Denial.RATE_LIMITED,
+    limit_kind=LimitKind.REQUESTS,
+    limit=60,
+    used=60,
+    window_start_ms=DECEMBER_MS - 60_000,
+    retry_after_ms=1_500,
+)
+
+
+@pytest.mark.parametrize(
+    ("deny", "sentence"),
+    [
+        (
+            SPENT,
+            (
+                "Budget data-science-prod is exhausted: $2,000.000000000 of $2,000 spent this month; "
+                "it starts anew on 2026-12-01T05:00:00Z."
+            ),
+        ),
+        (
+            replace(
+                SPENT,
+                denial=Denial.REQUEST_EXCEEDS_REMAINING_BUDGET,
+                used=1_999_950_000_000,
+                requested=120_000_000,
+            ),
+            (
+                "This request may take $0.120000000, but budget data-science-prod has $0.050000000 left: "
+                "$1,999.950000000 of $2,000 spent this month; it starts anew on 2026-12-01T05:00:00Z. "
+                "Lower max_tokens or shorten the prompt."
+            ),
+        ),
+        (MINUTE, "Rate limit data-science-prod is reached: 60 of 60 requests used this minute. Try again in 1.5 s."),
+        (
+            replace(SPENT, denial=Denial.RESERVATION_CONTENTION, used=0, reserved=5, retry_after_ms=250),
+            (
+                "Budget data-science-prod has no room at this moment: $0.000000000 of $2,000 spent this month, "
+                "and calls in flight hold $0.000000005. Try again in 0.25 s."
+            ),
+        ),
+        (
+            replace(SPENT, limit_kind=LimitKind.INPUT_TOKENS, limit=40_000_000, used=40_000_001),
+            (
+                "Budget data-science-prod is exhausted: 40,000,001 of 40,000,000 input tokens used this month; "
+                "it starts anew on 2026-12-01T05:00:00Z."
+            ),
+        ),
+        (
+            Deny(Denial.NO_FIT_TARGET, model="tiny", detail="lab/tiny cannot read files"),
+            "No target of model tiny can carry this request: lab/tiny cannot read files.",
+        ),
+        (
+            Deny(Denial.MODEL_NOT_ALLOWED, model="{key}", key="ds-prod"),
+            "API key ds-prod may not use model {key}. GET /v1/models lists the models that it may use.",
+        ),
+    ],
+)
+def test_a_refusal_says_what_happened_and_what_can_be_done(deny: Deny, sentence: str) -> None:
+    assert sentence_of(deny) == sentence
+
+
+@pytest.mark.parametrize(
+    ("length_ms", "words"),
+    [
+        (60_000, "this minute"),
+        (3_600_000, "this hour"),
+        (23 * 3_600_000, "today"),
+        (25 * 3_600_000, "today"),
+        (28 * 86_400_000, "this month"),
+    ],
+)
+def test_a_window_is_called_by_its_length(length_ms: int, words: str) -> None:
+    assert words in sentence_of(replace(SPENT, window_start_ms=DECEMBER_MS - length_ms))
+
+
+@pytest.mark.parametrize("denial", Denial)
+def test_every_denial_has_a_whole_sentence(denial: Denial) -> None:
+    sentence = sentence_of(replace(SPENT, denial=denial))
+    assert sentence[0].isupper()
+    assert sentence.endswith(".")
+    assert "{" not in sentence
+
+
+def test_a_time_has_milliseconds_only_where_there_are_some() -> None:
+    assert format_time(DECEMBER_MS) == "2026-12-01T05:00:00Z"
+    assert format_time(DECEMBER_MS + 7) == "2026-12-01T05:00:00.007Z"

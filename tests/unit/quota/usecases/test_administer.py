@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import pytest
+
+from services.kernel.clock import ManualClock
+from services.kernel.errors import AlreadyExists, InvalidInput, NotFound
+from services.kernel.window import WindowUnit
+from services.quota.adapters.memory_directory import MemoryDirectory
+from services.quota.domain.configuration import Action, Configuration, KeySpec
+from services.quota.domain.directory import Directory, Team
+from services.quota.domain.key import Attribution, SecretKind, VirtualKey, checksum_holds, digest_of
+from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy
+from services.quota.usecases.administer import Administer
+from services.quota.usecases.authenticate import Authenticate
+from services.quota.usecases.current import Current
+from tests.unit.quota.world import PEPPER
+
+SECRET = "a-secret-of-sixteen-or-more"
+DAILY = QuotaPolicy("daily", Match(team="ds"), (Limit(LimitKind.REQUESTS, 5, WindowUnit.DAY),))
+DECLARED = KeySpec("ds-prod", team="ds", environment="prod", secret=SECRET)
+CONFIGURATION = Configuration("acme", (Team("ds", ("p",), ("ada@example.com",)),), (DAILY,), (DECLARED,))
+
+
+class Office:
+    """An administrator's desk over a directory in memory."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.store = MemoryDirectory()
+        self.current = Current(Directory())
+        self.administer = Administer(
+            store=self.store, current=self.current, clock=self.clock, entropy=os.urandom, pepper=PEPPER
+        )
+        self.authenticate = Authenticate(self.current, self.clock, PEPPER)
+
+    def apply(self, configuration: Configuration = CONFIGURATION) -> list[tuple[Action, str, str, str]]:
+        applied = self.administer.apply(configuration, validate_only=False)
+        return [(change.action, change.kind, change.name, change.detail) for change in applied.changes]
+
+    def opens(self, secret: str) -> str | None:
+        found = self.authenticate(secret)
+        return found.name if isinstance(found, VirtualKey) else None
+
+
+def test_applying_makes_everything_as_sent_and_it_is_in_force_at_once() -> None:
+    office = Office()
+
+    assert office.apply() == [
+        (Action.CREATE, "organization", "acme", ""),
+        (Action.CREATE, "team", "ds", ""),
+        (Action.CREATE, "policy", "daily", ""),
+        (Action.CREATE, "virtual key", "ds-prod", ""),
+    ]
+    assert office.opens(SECRET) == "ds-prod"
+    assert office.current.belief.directory.policies_by_name == {"daily": DAILY}
+    assert office.store.load() == office.current.belief.directory.directory
+
+
+def test_applying_twice_changes_nothing() -> None:
+    office = Office()
+    office.apply()
+    before = office.store.load()
+
+    assert office.apply() == []
+    assert office.store.load() == before
+
+
+def test_validating_only_says_what_would_change_and_changes_nothing() -> None:
+    office = Office()
+
+    applied = office.administer.apply(CONFIGURATION, validate_only=True)
+
+    assert len(applied.changes) == 4
+    assert office.store.load() == Directory()
+    assert office.opens(SECRET) is None
+
+
+def test_changes_name_the_fields_that_differ_and_no_values() -> None:
+    office = Office()
+    office.apply()
+    policy = replace(DAILY, limits=(replace(DAILY.limits[0], bound=6),))
+    key = replace(DECLARED, secret="another-secret-of-length", models=("tiny",))
+
+    changes = office.apply(Configuration("acme", (), (policy,), (key,)))
+
+    assert changes == [
+        (Action.DELETE, "team", "ds", ""),
+        (Action.UPDATE, "policy", "daily", "limits"),
+        (Action.UPDATE, "virtual key", "ds-prod", "models, secret"),
+    ]
+    assert office.opens(SECRET) is None
+    assert office.opens("another-secret-of-length") == "ds-prod"
+
+
+def test_a_declared_key_leaves_with_the_configuration_and_a_made_one_stays() -> None:
+    office = Office()
+    office.apply()
+    made = office.administer.create_key(KeySpec("made", team="ds"), SecretKind.LIVE)
+
+    assert office.apply(replace(CONFIGURATION, keys=())) == [(Action.DELETE, "virtual key", "ds-prod", "")]
+    assert office.opens(SECRET) is None
+    assert office.opens(made.secret) == "made"
+
+
+def test_an_empty_secret_leaves_a_known_one_as_it_is() -> None:
+    office = Office()
+    office.apply()
+    key_id = office.store.load().keys[0].key_id
+
+    assert office.apply(replace(CONFIGURATION, keys=(replace(DECLARED, secret=""),))) == []
+    assert office.opens(SECRET) == "ds-prod"
+    assert office.store.load().keys[0].key_id == key_id
+
+
+def test_a_key_that_was_stopped_stays_stopped_when_the_configuration_is_applied_again() -> None:
+    office = Office()
+    office.apply()
+    office.administer.set_key_disabled("ds-prod", disabled=True)
+
+    assert office.apply() == []
+    assert office.opens(SECRET) is None
+
+    office.administer.set_key_disabled("ds-prod", disabled=False)
+    assert office.opens(SECRET) == "ds-prod"
+
+
+@pytest.mark.parametrize(
+    ("configuration", "field"),
+    [
+        (replace(CONFIGURATION, organization=""), "organization"),
+        (replace(CONFIGURATION, teams=(Team("ds"), Team("ds"))), "teams[1].name"),
+        (replace(CONFIGURATION, teams=(Team("ds", ("a b",)),)), "teams[0].projects[0]"),
+        (replace(CONFIGURATION, teams=(Team("ds", (), ("a b",)),)), "teams[0].members[0]"),
+        (replace(CONFIGURATION, policies=(DAILY, DAILY)), "policies[1].name"),
+        (replace(CONFIGURATION, policies=(replace(DAILY, limits=()),)), "policies[0].limits"),
+        (replace(CONFIGURATION, keys=(DECLARED, DECLARED)), "keys[1].name"),
+        (replace(CONFIGURATION, keys=(replace(DECLARED, secret="short"),)), "keys[0].secret"),
+        (replace(CONFIGURATION, keys=(replace(DECLARED, user="a b"),)), "keys[0].user"),
+        (replace(CONFIGURATION, keys=(replace(DECLARED, environment="a,b"),)), "keys[0].environment"),
+        (replace(CONFIGURATION, keys=(replace(DECLARED, models=("a", "b c")),)), "keys[0].models[1]"),
+        (replace(CONFIGURATION, keys=(replace(DECLARED, models=("m",) * 1_001),)), "keys[0].models"),
+        (replace(CONFIGURATION, keys=(DECLARED, replace(DECLARED, name="twin"))), "keys[1].secret"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_where_it_is_wrong_and_nothing_changes(
+    configuration: Configuration, field: str
+) -> None:
+    office = Office()
+
+    with pytest.raises(InvalidInput) as caught:
+        office.apply(configuration)
+
+    assert caught.value.field == field
+    assert SECRET not in str(caught.value)
+    assert office.store.load() == Directory()
+
+
+def test_what_will_not_work_is_accepted_with_a_warning() -> None:
+    stray = replace(DAILY, name="stray", match=Match(team="nobody"))
+    key = KeySpec("silent", team="ghosts")
+
+    warnings = Office().administer.apply(Configuration("acme", (), (stray,), (key,)), validate_only=False).warnings
+
+    assert [warning.split(":")[0] for warning in warnings] == [
+        "Policy stray matches no virtual key",
+        "Virtual key silent has no secret",
+        "Virtual key silent belongs to team ghosts, which is not listed",
+    ]
+
+
+def test_a_policy_for_one_model_matches_a_key_for_all_models() -> None:
+    of_model = replace(DAILY, match=Match(model="tiny"))
+
+    assert Office().administer.apply(replace(CONFIGURATION, policies=(of_model,)), validate_only=True).warnings == ()
+
+
+def test_a_made_key_has_a_secret_of_ours_that_is_stored_nowhere() -> None:
+    office = Office()
+
+    made = office.administer.create_key(KeySpec("ci", team="ds", expire_at_ms=5), SecretKind.TEST)
+
+    assert made.secret.startswith("spg_test_")
+    assert checksum_holds(made.secret)
+    assert made.key.attribution == Attribution(made.key.key_id, "ci", "ds")
+    assert made.key.key_id.startswith("key_")
+    assert made.key.digest == digest_of(made.secret, PEPPER)
+    assert made.secret not in repr(office.store.load())
+    assert (made.key.create_at_ms, made.key.expire_at_ms) == (office.clock.now_ms(), 5)
+
+
+def test_a_name_is_given_once() -> None:
+    office = Office()
+    office.administer.create_key(KeySpec("ci"), SecretKind.LIVE)
+
+    with pytest.raises(AlreadyExists):
+        office.administer.create_key(KeySpec("ci"), SecretKind.LIVE)
+    with pytest.raises(InvalidInput):
+        office.administer.create_key(KeySpec("-"), SecretKind.LIVE)
+
+
+def test_a_rotated_key_opens_with_the_new_secret_and_for_its_grace_with_the_old() -> None:
+    office = Office()
+    old = office.administer.create_key(KeySpec("ci"), SecretKind.TEST)
+
+    new = office.administer.rotate_key("ci", grace_ms=60_000)
+
+    assert new.secret.startswith("spg_test_")
+    assert new.key.key_id == old.key.key_id
+    assert [office.opens(new.secret), office.opens(old.secret)] == ["ci", "ci"]
+    office.clock.advance(60_000)
+    assert [office.opens(new.secret), office.opens(old.secret)] == ["ci", None]
+
+
+def test_without_a_grace_the_old_secret_ends_at_once() -> None:
+    office = Office()
+    old = office.administer.create_key(KeySpec("ci"), SecretKind.LIVE)
+
+    office.administer.rotate_key("ci", grace_ms=0)
+
+    assert office.opens(old.secret) is None
+
+
+def test_of_two_rotations_only_the_last_secret_but_one_has_a_grace() -> None:
+    office = Office()
+    first = office.administer.create_key(KeySpec("ci"), SecretKind.LIVE)
+    second = office.administer.rotate_key("ci", grace_ms=60_000)
+    office.administer.rotate_key("ci", grace_ms=60_000)
+
+    assert [office.opens(first.secret), office.opens(second.secret)] == [None, "ci"]
+
+
+def test_unknown_keys_and_absurd_graces_are_refused() -> None:
+    office = Office()
+    office.administer.create_key(KeySpec("ci"), SecretKind.LIVE)
+
+    with pytest.raises(NotFound):
+        office.administer.rotate_key("nobody", grace_ms=0)
+    with pytest.raises(NotFound):
+        office.administer.set_key_disabled("nobody", disabled=True)
+    with pytest.raises(InvalidInput):
+        office.administer.rotate_key("ci", grace_ms=604_800_001)

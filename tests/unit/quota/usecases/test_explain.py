@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pytest
+
+from services.kernel.errors import NotFound
+from services.quota.domain.denial import Denial
+from services.quota.domain.policy import LimitKind
+from services.quota.usecases.explain import Explain, Explanation
+from tests.unit.quota.world import CENT, World, counting, spend
+
+
+def explain(world: World, model: str = "dear", key: str = "ds-prod") -> Explanation:
+    return Explain(current=world.current, reader=world.counters, lag=world.lag, clock=world.clock)(key, model)
+
+
+def test_a_call_with_room_is_allowed_and_reserves_nothing() -> None:
+    world = World((spend("roomy", 100), spend("tight", 2)))
+    world.settle(world.let(), CENT)
+
+    explanation = explain(world)
+
+    assert explanation.deny is None
+    assert not explanation.downgraded
+    assert explanation.target == "lab/dear"
+    assert [(limit.policy, limit.used_basis_points, limit.binding) for limit in explanation.limits] == [
+        ("tight", 5_000, True),
+        ("roomy", 100, False),
+    ]
+    assert world.counters.open_count() == 0
+
+
+def test_a_call_over_its_threshold_is_downgraded_and_the_limit_that_does_it_is_named() -> None:
+    world = World((spend("budget", 10), counting("calls", LimitKind.REQUESTS, 100)))
+    world.settle(world.let("tiered"), 8 * CENT)
+
+    explanation = explain(world, "tiered")
+
+    assert explanation.downgraded
+    assert explanation.target == "lab/cheap"
+    assert [limit.policy for limit in explanation.limits if limit.binding] == ["budget"]
+    assert "75 %" in explanation.reason
+
+
+def test_a_refusal_names_its_limit() -> None:
+    world = World((spend("budget", 1), spend("roomy", 100)))
+    world.settle(world.let(), CENT)
+
+    explanation = explain(world)
+
+    assert explanation.deny is not None
+    assert explanation.deny.denial is Denial.BUDGET_EXHAUSTED
+    assert explanation.target == ""
+    assert explanation.reason == "Refused by policy budget, budget exhausted."
+    assert [limit.policy for limit in explanation.limits if limit.binding] == ["budget"]
+
+
+def test_what_does_not_hang_on_limits_is_told_too() -> None:
+    world = World((spend("budget", 100),))
+
+    for model, denial in (("unpriced", Denial.UNPRICED_MODEL), ("no-such", Denial.MODEL_NOT_FOUND)):
+        explanation = explain(world, model)
+        assert explanation.deny is not None
+        assert explanation.deny.denial is denial
+
+    world.change_key(disabled=True)
+    stopped = explain(world)
+    assert stopped.deny is not None
+    assert stopped.deny.denial is Denial.DISABLED_KEY
+
+
+def test_a_model_that_only_another_dialect_reaches_is_explained_in_that_dialect() -> None:
+    assert explain(World(), "claude").target == "lab/claude"
+
+
+def test_an_unknown_key_cannot_be_explained() -> None:
+    with pytest.raises(NotFound):
+        explain(World(), key="nobody")

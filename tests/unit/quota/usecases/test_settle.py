@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from services.kernel.errors import InvalidInput
+from services.quota.domain.policy import Threshold
+from services.quota.domain.reservation import Settlement
+from tests.unit.quota.world import CENT, EPOCH, MAX_STREAM_MS, World, spend
+
+
+def test_a_batch_says_which_were_open_and_which_had_ended() -> None:
+    world = World((spend("budget", 10),))
+    admitted = world.let()
+
+    first = world.settle(admitted, CENT)
+    second = world.settle(admitted, CENT)
+
+    assert (first.settled, first.already_ended) == ((admitted.reservation.id,), ())
+    assert (second.settled, second.already_ended) == ((), (admitted.reservation.id,))
+    assert world.level("budget") == (CENT, 0)
+
+
+def test_passing_a_threshold_names_whom_to_tell() -> None:
+    policy = replace(spend("budget", 10), thresholds=(Threshold(8_000, ("lead", "finance")),))
+    world = World((policy,))
+
+    assert world.settle(world.let(), 7 * CENT).crossings == ()
+    (crossing,) = world.settle(world.let(), CENT).crossings
+
+    assert (crossing.counter.policy, crossing.limit, crossing.basis_points) == ("budget", "spend per month", 8_000)
+    assert crossing.notify == ("lead", "finance")
+    assert (crossing.settled, crossing.bound) == (8 * CENT, 10 * CENT)
+
+
+def test_the_thresholds_of_a_policy_that_is_gone_are_not_told() -> None:
+    policy = replace(spend("budget", 10), thresholds=(Threshold(8_000),))
+    world = World((policy,))
+    admitted = world.let()
+    world.policies = ()
+    world.change_key()
+
+    assert world.settle(admitted, 9 * CENT).crossings == ()
+
+
+def test_the_lag_is_measured_from_the_end_of_the_call() -> None:
+    world = World()
+    admitted = world.let()
+    ended_at_ms = world.clock.now_ms()
+    world.clock.advance(1_500)
+
+    world.settle_all([Settlement(admitted.reservation.id, 0, 1, 1, ended_at_ms, reported=True)], 0)
+
+    assert world.lag.p95_ms == 1_500
+
+
+def test_only_reported_usage_teaches_what_to_expect() -> None:
+    world = World()
+    admitted = world.let()
+
+    world.settle_all([Settlement(admitted.reservation.id, 0, 7, 7, world.clock.now_ms(), reported=False)], 0)
+
+    assert world.expectations.get("key_ada", "dear") is None
+
+
+@pytest.mark.parametrize(
+    ("settlement", "field"),
+    [
+        (Settlement("rsv", -2, 0, 0, 0, reported=True), "settlements[0].cost_nano_usd"),
+        (Settlement("rsv", 0, -1, 0, 0, reported=True), "settlements[0]"),
+        (Settlement("rsv", 0, 0, -1, 0, reported=True), "settlements[0]"),
+    ],
+)
+def test_negative_amounts_are_not_settled(settlement: Settlement, field: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        World().settle_all([settlement], 0)
+
+    assert caught.value.field == field
+
+
+def test_batches_have_a_limit() -> None:
+    world = World()
+    settlement = Settlement("rsv", 0, 0, 0, 0, reported=True)
+
+    assert len(world.settle_all([settlement] * 1_000, 0).already_ended) == 1_000
+    with pytest.raises(InvalidInput):
+        world.settle_all([settlement] * 1_001, 0)
+    with pytest.raises(InvalidInput):
+        world.release.by_request_ids(["request"] * 1_001)
+
+
+def test_a_request_that_never_left_gives_its_room_back() -> None:
+    world = World((spend("budget", 10),))
+    world.let(request_id="left")
+    world.let(request_id="never-left")
+
+    assert world.release.by_request_ids(["never-left", "unknown"]) == 1
+    assert world.level("budget") == (0, CENT)
+
+
+def test_no_clock_alone_makes_a_reservation_overdue() -> None:
+    world = World((spend("budget", 10),))
+    reservation = world.let().reservation
+    made_at_ms = world.clock.now_ms()
+    world.clock.advance(10 * MAX_STREAM_MS)
+
+    assert world.overdue([], made_at_ms + MAX_STREAM_MS, 100) == ()
+    assert world.overdue([], made_at_ms + MAX_STREAM_MS + 1, 100) == (reservation,)
+    assert world.overdue([EPOCH], 0, 100) == (reservation,)
+    assert world.level("budget") == (0, CENT)

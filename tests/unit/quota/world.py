@@ -1,0 +1,212 @@
+"""A small organisation with a plan and prices, over stores in memory or any others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from services.kernel.clock import ManualClock
+from services.kernel.dialect import Dialect
+from services.kernel.money import NANO_PER_USD, NanoUsd, PicoUsdPerToken
+from services.kernel.price import Price, PriceTier
+from services.kernel.window import WindowUnit
+from services.quota.adapters.memory_counters import MemoryCounters
+from services.quota.adapters.memory_expectations import MemoryExpectations
+from services.quota.adapters.sqlite_counters import SqliteCounters
+from services.quota.domain.denial import Deny
+from services.quota.domain.directory import Directory
+from services.quota.domain.estimate import RequestFacts
+from services.quota.domain.key import Attribution, VirtualKey, digest_of
+from services.quota.domain.lag import SettlementLag
+from services.quota.domain.plan import (
+    Candidate,
+    Face,
+    ModelPlan,
+    Place,
+    PlannedTarget,
+    PlanSnapshot,
+    PriceSnapshot,
+    Tier,
+)
+from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy
+from services.quota.domain.reservation import Settlement
+from services.quota.usecases.admit import AdmissionRequest, Admit, Admitted
+from services.quota.usecases.authenticate import Authenticate
+from services.quota.usecases.current import Current
+from services.quota.usecases.settle import ListOverdue, Release, Settle, SettleResult
+
+PEPPER = bytes(range(32))
+SECRET = "a-secret-from-elsewhere"
+EPOCH = "local-1795464000000"
+MAX_STREAM_MS = 900_000
+ADA = Attribution("key_ada", "ds-prod", "data-science", "forecasting", "prod", "ada@example.com")
+ADAS_KEY = VirtualKey(ADA, digest=digest_of(SECRET, PEPPER))
+# A call of these facts at `DEAR` holds 1 000 x $1 + 1 000 x $9 per million tokens: one cent exactly.
+CENT = NANO_PER_USD // 100
+CENT_FACTS = RequestFacts(body_bytes=1_000, max_output_tokens=1_000)
+
+
+def price(input_: int, output: int) -> Price:
+    """A price in pico-USD per token."""
+    input_price, output_price = PicoUsdPerToken(input_), PicoUsdPerToken(output)
+    return Price((PriceTier(0, input_price, input_price, input_price, input_price, output_price, output_price),))
+
+
+DEAR = price(1_000_000, 9_000_000)
+CHEAP = price(100_000, 900_000)
+
+
+def target(name: str, *dialects: Dialect, max_output_tokens: int = 4_096, window: int = 128_000) -> PlannedTarget:
+    """A target with a face for each dialect."""
+    faces = tuple(
+        Face(dialect, f"{name.partition('/')[0]}.{dialect}", "host", "/path", "max_tokens")
+        for dialect in dialects or (Dialect.OPENAI,)
+    )
+    return PlannedTarget(name, name.partition("/")[2], max_output_tokens, window, faces)
+
+
+def tier(from_basis_points: int, *chain: str | Sequence[tuple[str, int]]) -> Tier:
+    """A tier; a place of several equals is a list of targets with their weights."""
+    places = [
+        Place((Candidate(place),)) if isinstance(place, str) else Place(tuple(Candidate(*each) for each in place))
+        for place in chain
+    ]
+    return Tier(from_basis_points, tuple(places))
+
+
+def spend(name: str, usd_cents: int, per: WindowUnit = WindowUnit.MONTH, match: Match | None = None) -> QuotaPolicy:
+    """A policy with one spend limit."""
+    return QuotaPolicy(name, match or Match(), (Limit(LimitKind.SPEND, usd_cents * CENT, per),))
+
+
+def counting(name: str, kind: LimitKind, bound: int, per: WindowUnit = WindowUnit.DAY) -> QuotaPolicy:
+    """A policy with one limit that is not money."""
+    return QuotaPolicy(name, Match(), (Limit(kind, bound, per),))
+
+
+PLAN = PlanSnapshot(
+    "plan-1",
+    models={
+        "dear": ModelPlan("dear", (tier(0, "lab/dear"),)),
+        "tiered": ModelPlan("tiered", (tier(0, "lab/dear"), tier(7_500, "lab/cheap"))),
+        "chained": ModelPlan("chained", (tier(0, "lab/dear", "lab/cheap"),)),
+        "unpriced": ModelPlan("unpriced", (tier(0, "lab/unpriced"),)),
+        "claude": ModelPlan("claude", (tier(0, "lab/claude"),)),
+    },
+    targets={
+        each.name: each
+        for each in (
+            target("lab/dear"),
+            target("lab/cheap"),
+            target("lab/unpriced"),
+            target("lab/claude", Dialect.ANTHROPIC),
+        )
+    },
+)
+PRICES = PriceSnapshot("prices-1", {"lab/dear": DEAR, "lab/cheap": CHEAP, "lab/claude": DEAR})
+
+
+class Disk:
+    """`ports.Headroom` that is told."""
+
+    low = False
+
+    def is_low(self) -> bool:
+        return self.low
+
+
+def numbers() -> Iterator[int]:
+    number = 0
+    while True:
+        number += 1
+        yield number
+
+
+@dataclass
+class World:
+    """Everything that `Admit` and `Settle` need."""
+
+    policies: tuple[QuotaPolicy, ...] = ()
+    key: VirtualKey = ADAS_KEY
+    counters: MemoryCounters | SqliteCounters = field(default_factory=MemoryCounters)
+    expectations: MemoryExpectations = field(default_factory=MemoryExpectations)
+    clock: ManualClock = field(default_factory=ManualClock)
+    disk: Disk = field(default_factory=Disk)
+    lag: SettlementLag = field(default_factory=SettlementLag)
+
+    def __post_init__(self) -> None:
+        entropy = numbers()
+        self.current = Current(Directory("acme", (), self.policies, (self.key,)))
+        self.current.set_plan(PLAN)
+        self.current.set_prices(PRICES)
+        self.authenticate = Authenticate(self.current, self.clock, PEPPER)
+        self.admit = Admit(
+            current=self.current,
+            authenticate=self.authenticate,
+            counters=self.counters,
+            expectations=self.expectations,
+            headroom=self.disk,
+            lag=self.lag,
+            clock=self.clock,
+            entropy=lambda size: next(entropy).to_bytes(size, "big"),
+            draw=lambda _: 0,
+        )
+        self.settle_all = Settle(
+            current=self.current,
+            counters=self.counters,
+            reader=self.counters,
+            expectations=self.expectations,
+            lag=self.lag,
+            clock=self.clock,
+        )
+        self.release = Release(self.counters)
+        self.overdue = ListOverdue(self.counters, max_stream_ms=MAX_STREAM_MS)
+
+    def ask(
+        self,
+        model: str = "dear",
+        facts: RequestFacts = CENT_FACTS,
+        *,
+        credential: str = SECRET,
+        dialect: Dialect = Dialect.OPENAI,
+        request_id: str = "request",
+    ) -> Admitted | Deny:
+        """Asks for one call."""
+        return self.admit(AdmissionRequest(credential, request_id, EPOCH, dialect, model, facts))
+
+    def let(self, model: str = "dear", facts: RequestFacts = CENT_FACTS, *, request_id: str = "request") -> Admitted:
+        """Asks for one call that must be admitted."""
+        outcome = self.ask(model, facts, request_id=request_id)
+        assert isinstance(outcome, Admitted), outcome
+        return outcome
+
+    def refused(self, model: str = "dear", facts: RequestFacts = CENT_FACTS) -> Deny:
+        """Asks for one call that must be refused."""
+        outcome = self.ask(model, facts)
+        assert isinstance(outcome, Deny), outcome
+        return outcome
+
+    def settle(self, admitted: Admitted, cost: int, tokens: tuple[int, int] = (1_000, 1_000)) -> SettleResult:
+        """Settles one call."""
+        settlement = Settlement(admitted.reservation.id, cost, *tokens, self.clock.now_ms(), reported=True)
+        return self.settle_all([settlement], 0)
+
+    def level(self, policy: str) -> tuple[int, int]:
+        """Settled and reserved of the counters of a policy, added up."""
+        levels = [each.level for each in self.counters.counters_at(self.clock.now_ms()) if each.key.policy == policy]
+        return sum(level.settled for level in levels), sum(level.reserved for level in levels)
+
+    def change_key(self, **changes: object) -> None:
+        """Swaps the directory for one whose key differs."""
+        self.key = replace(self.key, **changes)  # type: ignore[arg-type]  # names and types as in VirtualKey
+        self.current.set_directory(Directory("acme", (), self.policies, (self.key,)))
+
+
+def free() -> Price:
+    """A price of nothing, which is not the same as no price."""
+    return price(0, 0)
+
+
+def per_request(nano_usd: int) -> Price:
+    """A price by request only."""
+    return replace(free(), request_nano_usd=NanoUsd(nano_usd))
