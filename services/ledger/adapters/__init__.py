@@ -1,0 +1,1 @@
+"""The ledger's side of files, tables, catalogues and other services."""

@@ -1,0 +1,123 @@
+"""The quota service over gRPC, as `ports.Quota`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+from spendgate.quota.v1 import reservation_service_pb2 as pb
+from spendgate.quota.v1 import reservation_service_pb2_grpc as pb_grpc
+
+from services.kernel.errors import Unavailable
+from services.kernel.usage import Usage
+from services.ledger.domain.call import Caller
+from services.ledger.domain.entry import OverdueReservation
+from services.ledger.domain.settlement import Crossing, Settlement
+
+_TIMEOUT_S = 10.0
+_UNKNOWN_COST = -1
+
+T = TypeVar("T")
+
+
+class QuotaClient:
+    """Settles, releases and lists what is overdue."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._stub = pb_grpc.ReservationServiceStub(channel)
+
+    def settle(self, settlements: Sequence[Settlement], crossings_after: int) -> tuple[set[str], list[Crossing]]:
+        """Ends reservations. Returns the ids that are ended now, and crossings with a higher sequence number.
+
+        Raises:
+            Unavailable: quota does not answer.
+        """
+        request = pb.SettleReservationsRequest(
+            settlements=[_settlement(each) for each in settlements], crossings_after=crossings_after
+        )
+        response = _asked(lambda: self._stub.SettleReservations(request, timeout=_TIMEOUT_S))
+        return {*response.settled, *response.already_ended}, [_crossing(each) for each in response.crossings]
+
+    def release(self, request_ids: Sequence[str]) -> None:
+        """Ends reservations of requests that never left the gateway.
+
+        Raises:
+            Unavailable: quota does not answer.
+        """
+        request = pb.ReleaseReservationsRequest(request_ids=request_ids)
+        _asked(lambda: self._stub.ReleaseReservations(request, timeout=_TIMEOUT_S))
+
+    def overdue(
+        self, ended_epochs: Sequence[str], booked_through_ms: int | None, limit: int
+    ) -> list[OverdueReservation]:
+        """Reservations of which no record can come any more.
+
+        Raises:
+            Unavailable: quota does not answer.
+        """
+        request = pb.ListOverdueReservationsRequest(
+            ended_epochs=ended_epochs,
+            booked_through=None if booked_through_ms is None else _timestamp(booked_through_ms),
+            page_size=limit,
+        )
+        response = _asked(lambda: self._stub.ListOverdueReservations(request, timeout=_TIMEOUT_S))
+        return [_overdue(each) for each in response.reservations]
+
+
+def _asked(call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except grpc.RpcError as error:
+        code = error.code().name if isinstance(error, grpc.Call) else "UNKNOWN"
+        raise Unavailable(f"quota does not answer: {code}") from error
+
+
+def _settlement(settlement: Settlement) -> pb.Settlement:
+    return pb.Settlement(
+        reservation=settlement.reservation,
+        cost_nano_usd=_UNKNOWN_COST if settlement.cost_nano_usd is None else settlement.cost_nano_usd,
+        input_tokens=settlement.input_tokens,
+        output_tokens=settlement.output_tokens,
+        end_time=_timestamp(settlement.end_ms),
+        reported=settlement.reported,
+    )
+
+
+def _crossing(crossing: pb.Crossing) -> Crossing:
+    return Crossing(
+        sequence=crossing.sequence,
+        policy=crossing.policy,
+        limit=crossing.limit,
+        scope=crossing.scope,
+        window_start_ms=crossing.window_start.ToMilliseconds(),
+        basis_points=crossing.basis_points,
+        notify=tuple(crossing.notify),
+        crossed_ms=crossing.cross_time.ToMilliseconds(),
+        settled=crossing.settled,
+        bound=crossing.bound,
+    )
+
+
+def _overdue(reservation: pb.OverdueReservation) -> OverdueReservation:
+    caller = reservation.attribution
+    return OverdueReservation(
+        reservation=reservation.reservation,
+        request_id=reservation.request_id,
+        caller=Caller(caller.key_id, caller.key, caller.team, caller.project, caller.environment, caller.user),
+        model_requested=reservation.model_requested,
+        chain=tuple(reservation.chain),
+        expected=Usage(
+            input_tokens=reservation.expected_input_tokens, output_tokens=reservation.expected_output_tokens
+        ),
+        created_ms=reservation.create_time.ToMilliseconds(),
+        dialect=reservation.dialect,
+        epoch=reservation.epoch,
+    )
+
+
+def _timestamp(time_ms: int) -> Timestamp:
+    timestamp = Timestamp()
+    timestamp.FromMilliseconds(time_ms)
+    return timestamp

@@ -1,0 +1,237 @@
+"""Reads Envoy's spool: `<data dir>/spool/<epoch>.jsonl`, one JSON object a line.
+
+A file keeps its identity (epoch and inode) through rotation, when it becomes `<epoch>.<n>.jsonl` and Envoy opens a new
+`<epoch>.jsonl`. Nothing is appended to a rotated file once its successor exists, nor to any file of an epoch when the
+same node has a later one. Only whole lines are read; what can never become one is set aside.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import httpx
+import orjson
+
+from services.kernel.clock import Clock
+from services.kernel.envoy_contract import SPOOL_SUFFIX
+from services.ledger.domain.call import SpooledAttempt, SpooledCall, UnreadableLineError, parse_line
+from services.ledger.domain.spooled import SpoolBatch, SpoolFile, UnreadableLine
+
+_log = logging.getLogger("spendgate.ledger.spool")
+
+LINE_BYTES_MAX = 1_000_000
+BATCH_LINES_MAX = 1_000
+_CHUNK_BYTES = 2 * LINE_BYTES_MAX
+_NAME = re.compile(r"(?P<epoch>(?P<node>.+)-(?P<start>\d{13}))(?:\.(?P<rotation>\d{1,9}))?" + re.escape(SPOOL_SUFFIX))
+_ADMIN_TIMEOUT_S = 2.0
+
+ReopenLogs = Callable[[], None]
+"""Makes Envoy open its log files anew, by name. Raises `httpx.HTTPError` when it cannot be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolLimits:
+    """How large files grow and how long they are kept."""
+
+    file_bytes: int = 256 * 1024 * 1024
+    """A live file that is larger is rotated."""
+    keep_ms: int = 7 * 24 * 3_600_000
+    """How long a booked and closed file stays."""
+    refused_bytes: int = 64 * 1024 * 1024
+    """A log of refused requests that is larger becomes the one old copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    path: Path
+    node: str
+    start: str
+    rotation: int | None
+    """None for the live file of an epoch."""
+    file: SpoolFile
+    size: int
+    modified_ms: int
+
+
+class SpoolFolder:
+    """The folder of spool files and the log of refused requests, as `ports.Spool`."""
+
+    def __init__(
+        self, folder: Path, refused_log: Path, limits: SpoolLimits, reopen_logs: ReopenLogs, clock: Clock
+    ) -> None:
+        self._folder = folder
+        self._refused_log = refused_log
+        self._limits = limits
+        self._reopen_logs = reopen_logs
+        self._clock = clock
+
+    def files(self) -> Sequence[SpoolFile]:
+        """All files: earlier epochs first, within one the rotated ones in order, then the live one."""
+        return [found.file for found in self._found()]
+
+    def read(self, file: SpoolFile, offset: int) -> SpoolBatch | None:
+        """The next whole lines from `offset` on, at most 1000; None when there is none yet.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        with self._open(file) as stream:
+            stream.seek(offset)
+            chunk = stream.read(_CHUNK_BYTES)
+            end = chunk.rfind(b"\n") + 1
+            if end:
+                return _parse(file, offset, chunk[:end])
+            if len(chunk) <= LINE_BYTES_MAX and not (chunk and file.is_closed):
+                return None
+            # No line that we take is so long, or the rest of it will never come: skip to where the next one begins.
+            size = len(chunk)
+            while more := stream.read(_CHUNK_BYTES):
+                newline = more.find(b"\n") + 1
+                size += newline or len(more)
+                if newline:
+                    return _set_aside(file, offset, size, "longer than 1 MB")
+        if not file.is_closed:
+            return None
+        return _set_aside(file, offset, size, "cut off at the end of the file")
+
+    def backlog_bytes(self, checkpoints: Mapping[tuple[str, int], int]) -> int:
+        """Bytes behind the checkpoints."""
+        return sum(max(found.size - checkpoints.get(found.file.identity, 0), 0) for found in self._found())
+
+    def tidy(self, booked: Mapping[tuple[str, int], int]) -> Sequence[SpoolFile]:
+        """Rotates files that are too large and deletes old ones that are closed and booked."""
+        found = self._found()
+        if self._rotate(found) | self._cap_refused():
+            try:
+                self._reopen_logs()
+            except httpx.HTTPError as error:
+                # A later round asks again, for the live file is still missing.
+                _log.warning("Envoy did not reopen its logs: %s", error)
+        return self._delete(found, booked)
+
+    def _open(self, file: SpoolFile) -> BinaryIO:
+        path = self._folder / file.name
+        stream = path.open("rb")
+        if os.fstat(stream.fileno()).st_ino != file.inode:
+            stream.close()
+            raise FileNotFoundError(f"{path} was replaced while it was read")
+        return stream
+
+    def _found(self) -> list[_Found]:
+        named = []
+        for path in self._folder.glob(f"*{SPOOL_SUFFIX}"):
+            match = _NAME.fullmatch(path.name)
+            if match is not None:
+                named.append((match, path, path.stat()))
+        latest: dict[str, str] = {}
+        live = {match["epoch"] for match, _, _ in named if match["rotation"] is None}
+        for match, _, _ in named:
+            latest[match["node"]] = max(match["start"], latest.get(match["node"], ""))
+        found = [
+            _Found(
+                path=path,
+                node=match["node"],
+                start=match["start"],
+                rotation=None if match["rotation"] is None else int(match["rotation"]),
+                file=SpoolFile(
+                    epoch=match["epoch"],
+                    inode=stat.st_ino,
+                    name=path.name,
+                    is_closed=match["start"] < latest[match["node"]]
+                    or (match["rotation"] is not None and match["epoch"] in live),
+                ),
+                size=stat.st_size,
+                modified_ms=stat.st_mtime_ns // 1_000_000,
+            )
+            for match, path, stat in named
+        ]
+        return sorted(found, key=lambda each: (each.start, each.node, each.rotation is None, each.rotation or 0))
+
+    def _rotate(self, found: list[_Found]) -> bool:
+        """Whether Envoy must open a file anew."""
+        must_reopen = False
+        rotations: dict[str, int] = {}
+        for each in found:
+            rotations[each.file.epoch] = max(rotations.get(each.file.epoch, 0), each.rotation or 0)
+        for each in found:
+            if each.file.is_closed:
+                continue
+            if each.rotation is not None:
+                must_reopen = True
+            elif each.size > self._limits.file_bytes:
+                epoch = each.file.epoch
+                each.path.rename(self._folder / f"{epoch}.{rotations[epoch] + 1}{SPOOL_SUFFIX}")
+                must_reopen = True
+        return must_reopen
+
+    def _cap_refused(self) -> bool:
+        log = self._refused_log
+        if not log.exists() or log.stat().st_size <= self._limits.refused_bytes:
+            return False
+        log.rename(log.with_name(f"{log.stem}.1{log.suffix}"))
+        return True
+
+    def _delete(self, found: list[_Found], booked: Mapping[tuple[str, int], int]) -> list[SpoolFile]:
+        deleted = []
+        for each in found:
+            is_booked = booked.get(each.file.identity, 0) >= each.size
+            is_old = each.modified_ms + self._limits.keep_ms < self._clock.now_ms()
+            if each.file.is_closed and is_booked and is_old:
+                each.path.unlink()
+                deleted.append(each.file)
+        return deleted
+
+
+def reopen_logs_at(socket: str) -> ReopenLogs:
+    """Asks the Envoy whose admin listens on this Unix socket."""
+
+    def reopen() -> None:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=socket), timeout=_ADMIN_TIMEOUT_S) as client:
+            client.post("http://envoy/reopen_logs").raise_for_status()
+
+    return reopen
+
+
+def _parse(file: SpoolFile, offset: int, lines: bytes) -> SpoolBatch:
+    calls: list[SpooledCall] = []
+    attempts: list[SpooledAttempt] = []
+    unreadable: list[UnreadableLine] = []
+    for line in lines.split(b"\n", BATCH_LINES_MAX)[:-1]:
+        size = len(line) + 1
+        if not line.isspace() and line:
+            try:
+                parsed = _parse_line(line)
+            except UnreadableLineError as error:
+                unreadable.append(UnreadableLine(offset, size, str(error)))
+            else:
+                if isinstance(parsed, SpooledCall):
+                    calls.append(parsed)
+                else:
+                    attempts.append(parsed)
+        offset += size
+    return SpoolBatch(file, offset, tuple(calls), tuple(attempts), tuple(unreadable))
+
+
+def _parse_line(line: bytes) -> SpooledCall | SpooledAttempt:
+    if len(line) > LINE_BYTES_MAX:
+        raise UnreadableLineError("longer than 1 MB")
+    try:
+        fields = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise UnreadableLineError(f"not JSON: {error.msg} at byte {error.pos}") from error
+    if not isinstance(fields, dict):
+        raise UnreadableLineError("not a JSON object")
+    # Metadata knows only floating numbers: 900 tokens are 900.0 there.
+    return parse_line(
+        {name: int(value) if type(value) is float and value.is_integer() else value for name, value in fields.items()}
+    )
+
+
+def _set_aside(file: SpoolFile, offset: int, size: int, reason: str) -> SpoolBatch:
+    return SpoolBatch(file, offset + size, (), (), (UnreadableLine(offset, size, reason),))

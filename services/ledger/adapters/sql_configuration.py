@@ -1,0 +1,93 @@
+"""Price overrides, alert channels and the targets of the route plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+
+from services.ledger.adapters.sql_database import Database
+from services.ledger.adapters.sql_tables import alert_channels, price_overrides, priced_targets
+from services.ledger.domain.configuration import Channel, Configuration, PricedTarget, flat_price
+
+_insert_target = sqlite.insert(priced_targets)
+_REMEMBER = _insert_target.on_conflict_do_update(
+    index_elements=[priced_targets.c.target],
+    set_={
+        "catalogue_provider": _insert_target.excluded.catalogue_provider,
+        "upstream_model": _insert_target.excluded.upstream_model,
+    },
+)
+
+
+class SqlConfiguration:
+    """What was configured, as `ports.ConfigurationStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def configuration(self) -> Configuration:
+        """What is in force."""
+        with self._database.read() as connection:
+            prices = {
+                row.target: flat_price(
+                    input_price=row.input,
+                    output=row.output,
+                    cached_input=row.cached_input,
+                    cache_write_5m=row.cache_write_5m,
+                    cache_write_1h=row.cache_write_1h,
+                    reasoning=row.reasoning,
+                    request_nano_usd=row.request_nano_usd,
+                )
+                for row in connection.execute(sa.select(price_overrides))
+            }
+            channels = {row["name"]: Channel(**row) for row in connection.execute(sa.select(alert_channels)).mappings()}
+        return Configuration(prices, channels)
+
+    def replace(self, configuration: Configuration) -> None:
+        """Puts another in force."""
+        prices = [
+            {
+                "target": target,
+                "input": price.tiers[0].input,
+                "cached_input": price.tiers[0].cached_input,
+                "cache_write_5m": price.tiers[0].cache_write_5m,
+                "cache_write_1h": price.tiers[0].cache_write_1h,
+                "output": price.tiers[0].output,
+                "reasoning": price.tiers[0].reasoning,
+                "request_nano_usd": price.request_nano_usd,
+            }
+            for target, price in configuration.prices.items()
+        ]
+        channels = [
+            {"name": each.name, "url": each.url, "webhook": each.webhook, "secret_env": each.secret_env}
+            for each in configuration.channels.values()
+        ]
+        with self._database.write() as connection:
+            connection.execute(sa.delete(price_overrides))
+            connection.execute(sa.delete(alert_channels))
+            if prices:
+                connection.execute(sa.insert(price_overrides), prices)
+            if channels:
+                connection.execute(sa.insert(alert_channels), channels)
+
+    def targets(self) -> dict[str, PricedTarget]:
+        """Targets that were ever asked for, by name."""
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(priced_targets)).mappings()
+            return {row["target"]: PricedTarget(**row) for row in rows}
+
+    def remember(self, targets: Sequence[PricedTarget]) -> None:
+        """Adds or replaces targets."""
+        rows = [
+            {
+                "target": each.target,
+                "catalogue_provider": each.catalogue_provider,
+                "upstream_model": each.upstream_model,
+            }
+            for each in targets
+        ]
+        if rows:
+            with self._database.write() as connection:
+                connection.execute(_REMEMBER, rows)

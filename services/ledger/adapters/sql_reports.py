@@ -1,0 +1,218 @@
+"""Reads what is booked: sums from the rollups, calls page by page along an index, alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from services.kernel.usage import Usage, UsageSource
+from services.ledger.adapters.sql_database import Database
+from services.ledger.adapters.sql_entries import attempts_by_request
+from services.ledger.adapters.sql_tables import alerts, entries, rollups, unanswered_attempts, unreadable_lines
+from services.ledger.domain.call import Caller
+from services.ledger.domain.entry import BookedCall, join_attempts
+from services.ledger.domain.rollup import HOUR_MS
+from services.ledger.domain.selection import Dimension, Filter, UsageQuery, UsageSums
+from services.ledger.domain.settlement import Alert, Crossing
+
+_DAY_MS = 24 * HOUR_MS
+_SUMS = [
+    sa.func.sum(rollups.c[name]).label(name)
+    for name in ("calls", "input_tokens", "cached_input_tokens", "output_tokens", "cost_nano_usd", "unpriced_calls")
+]
+
+
+class SqlReports:
+    """Answers questions, as `ports.Reports`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def usage(self, query: UsageQuery) -> list[UsageSums]:
+        """Sums from the rollups, by cost, highest first."""
+        groups = [_rollup_dimension(dimension).label(f"group_{at}") for at, dimension in enumerate(query.group_by)]
+        statement = sa.select(*groups, *_SUMS)
+        for dimension, value in query.filter:
+            statement = statement.where(_rollup_dimension(dimension) == value)
+        if query.start_ms is not None:
+            statement = statement.where(rollups.c.hour_ms >= query.start_ms - query.start_ms % HOUR_MS)
+        if query.end_ms is not None:
+            statement = statement.where(rollups.c.hour_ms < query.end_ms)
+        # A sum over no rows is a row of nothing: grouping by a constant leaves it out.
+        statement = statement.group_by(*groups) if groups else statement.group_by(sa.literal_column("'all'"))
+        order = [sa.desc("cost_nano_usd"), sa.desc("calls"), *groups]
+        with self._database.read() as connection:
+            return [_sums(query.group_by, row) for row in connection.execute(statement.order_by(*order))]
+
+    def calls(self, selection: Filter, before: tuple[int, int] | None, limit: int) -> list[BookedCall]:
+        """Calls newest first, from behind (time in ms, sequence) on."""
+        statement = _selected(selection).order_by(entries.c.time_ms.desc(), entries.c.sequence.desc()).limit(limit)
+        if before is not None:
+            statement = statement.where(sa.tuple_(entries.c.time_ms, entries.c.sequence) < before)
+        with self._database.read() as connection:
+            return _booked_calls(connection, connection.execute(statement).all())
+
+    def call(self, call_id: str) -> BookedCall | None:
+        """One call by its id or by Envoy's request id."""
+        with self._database.read() as connection:
+            for column in (entries.c.id, entries.c.request_id):
+                rows = connection.execute(sa.select(entries).where(column == call_id).limit(1)).all()
+                if rows:
+                    return _booked_calls(connection, rows)[0]
+        return None
+
+    def calls_after(self, selection: Filter, sequence: int, limit: int) -> tuple[int, list[BookedCall]]:
+        """Calls booked after `sequence`, in the order of booking, and the sequence number to go on from."""
+        with self._database.read() as connection:
+            newest = connection.scalar(sa.select(sa.func.max(entries.c.sequence))) or 0
+            if newest <= sequence:
+                return sequence, []
+            statement = _selected(selection).where(entries.c.sequence > sequence, entries.c.sequence <= newest)
+            rows = connection.execute(statement.order_by(entries.c.sequence).limit(limit)).all()
+            found = _booked_calls(connection, rows)
+        return (found[-1].sequence if len(found) == limit else newest), found
+
+    def newest_sequence(self) -> int:
+        """Sequence number of the last booked call, 0 for none."""
+        with self._database.read() as connection:
+            return connection.scalar(sa.select(sa.func.max(entries.c.sequence))) or 0
+
+    def alerts(self, before: int | None, limit: int) -> list[Alert]:
+        """Alerts newest first, with sequence numbers below `before`."""
+        statement = sa.select(alerts).order_by(alerts.c.sequence.desc()).limit(limit)
+        if before is not None:
+            statement = statement.where(alerts.c.sequence < before)
+        with self._database.read() as connection:
+            return [_alert(row) for row in connection.execute(statement)]
+
+    def count_booked(self) -> int:
+        """How many calls were ever booked."""
+        with self._database.read() as connection:
+            return int(connection.scalar(sa.select(sa.func.sum(rollups.c.calls))) or 0)
+
+    def count_unreadable(self) -> int:
+        """How many lines were set aside."""
+        with self._database.read() as connection:
+            return connection.scalar(sa.select(sa.func.count()).select_from(unreadable_lines)) or 0
+
+
+def _provider_of(column: sa.Column[Any]) -> sa.ColumnElement[str]:
+    # Of "openai/gpt-4o" what stands before the slash; of "" nothing.
+    return sa.func.substr(column, 1, sa.func.max(sa.func.instr(column, "/") - 1, 0))
+
+
+def _rollup_dimension(dimension: Dimension) -> sa.ColumnElement[Any]:
+    match dimension:
+        case Dimension.MODEL:
+            return rollups.c.model_requested
+        case Dimension.PROVIDER:
+            return _provider_of(rollups.c.model_served)
+        case Dimension.DAY:
+            return rollups.c.hour_ms - rollups.c.hour_ms % _DAY_MS
+        case Dimension.HOUR:
+            return rollups.c.hour_ms
+        case _:
+            return rollups.c[dimension.value]
+
+
+def _entry_dimension(dimension: Dimension) -> sa.ColumnElement[Any]:
+    match dimension:
+        case Dimension.MODEL:
+            return entries.c.model_requested
+        case Dimension.PROVIDER:
+            return _provider_of(entries.c.model_served)
+        case Dimension.STATUS:
+            status = entries.c.status
+            of_class = sa.func.substr(sa.cast(status, sa.Text), 1, 1).concat("xx")
+            return sa.case((status == 0, "none"), else_=of_class)
+        case _:
+            return entries.c[dimension.value]
+
+
+def _selected(selection: Filter) -> sa.Select[Any]:
+    statement = sa.select(entries)
+    for dimension, value in selection:
+        statement = statement.where(_entry_dimension(dimension) == value)
+    return statement
+
+
+def _sums(group_by: tuple[Dimension, ...], row: sa.Row[Any]) -> UsageSums:
+    values = tuple(_shown(dimension, row[at]) for at, dimension in enumerate(group_by))
+    return UsageSums(values, *(int(number) for number in row[len(group_by) :]))
+
+
+def _shown(dimension: Dimension, value: Any) -> str:
+    if dimension not in {Dimension.DAY, Dimension.HOUR}:
+        return str(value)
+    time = datetime.fromtimestamp(value / 1000, UTC)
+    return time.strftime("%Y-%m-%d" if dimension is Dimension.DAY else "%Y-%m-%dT%H:%M:%SZ")
+
+
+def _booked_calls(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[BookedCall]:
+    made = attempts_by_request(connection, [row.request_id for row in rows])
+    unanswered = _unanswered_costs(connection, [row.id for row in rows if row.attempts > 1])
+    return [
+        BookedCall(
+            sequence=row.sequence,
+            id=row.id,
+            request_id=row.request_id,
+            time_ms=row.time_ms,
+            caller=Caller(row.key_id, row.key, row.team, row.project, row.environment, row.user),
+            model_requested=row.model_requested,
+            model_served=row.model_served,
+            status=row.status,
+            usage_source=UsageSource(row.usage_source),
+            usage=Usage(
+                row.input_tokens,
+                row.output_tokens,
+                row.cached_input_tokens,
+                row.cache_write_5m_tokens,
+                row.cache_write_1h_tokens,
+                row.reasoning_tokens,
+            ),
+            cost_nano_usd=row.cost_nano_usd,
+            trace_id=row.trace_id,
+            latency_ms=row.duration_ms,
+            first_byte_ms=row.first_byte_ms,
+            decision=row.decision,
+            dialect=row.dialect,
+            stream=row.stream,
+            tags=row.tags,
+            attempts=join_attempts(
+                attempts=made.get(row.request_id, []),
+                made=row.attempts,
+                chain=row.chain.split(",") if row.chain else [],
+                cost_nano_usd=row.cost_nano_usd,
+                unanswered_costs=unanswered.get(row.id, {}),
+            ),
+        )
+        for row in rows
+    ]
+
+
+def _unanswered_costs(connection: sa.Connection, ids: list[str]) -> dict[str, dict[int, int | None]]:
+    costs: dict[str, dict[int, int | None]] = {}
+    if ids:
+        statement = sa.select(unanswered_attempts).where(unanswered_attempts.c.entry_id.in_(ids))
+        for row in connection.execute(statement):
+            costs.setdefault(row.entry_id, {})[row.attempt] = row.cost_nano_usd
+    return costs
+
+
+def _alert(row: sa.Row[Any]) -> Alert:
+    crossing = Crossing(
+        sequence=row.sequence,
+        policy=row.policy,
+        limit=row.limit,
+        scope=row.scope,
+        window_start_ms=row.window_start_ms,
+        basis_points=row.basis_points,
+        notify=tuple(row.notify),
+        crossed_ms=row.crossed_ms,
+        settled=row.settled,
+        bound=row.bound,
+    )
+    return Alert(crossing, row.delivered_ms)

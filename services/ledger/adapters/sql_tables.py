@@ -1,0 +1,208 @@
+"""The ledger's tables. `migrations` makes them; a test holds the two together.
+
+Times are milliseconds since 1970 UTC, money is nano-USD, prices are pico-USD per token. Absent text is empty, absent
+numbers are NULL only where NULL means "unknown".
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+
+def _text(name: str) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=False)
+
+
+def _number(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=False)
+
+
+entries = sa.Table(
+    "entries",
+    metadata,
+    # Ascending in the order of booking, never reused: what a tail follows.
+    sa.Column("sequence", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    _text("request_id"),
+    _text("epoch"),
+    _number("time_ms"),
+    _number("duration_ms"),
+    _number("first_byte_ms"),
+    _number("booked_ms"),
+    sa.Column("settled_ms", sa.BigInteger),
+    _number("status"),
+    _text("flags"),
+    _text("details"),
+    _text("key_id"),
+    _text("key"),
+    _text("team"),
+    _text("project"),
+    _text("environment"),
+    _text("user"),
+    _text("tags"),
+    _text("run"),
+    _text("model_requested"),
+    _text("model_served"),
+    _text("response_model"),
+    _text("chain"),
+    _number("attempts"),
+    _text("decision"),
+    _text("policy"),
+    _text("dialect"),
+    sa.Column("stream", sa.Boolean, nullable=False),
+    _text("features"),
+    _number("body_bytes"),
+    _number("bytes_sent"),
+    _text("prefix_1k"),
+    _text("prefix_4k"),
+    _text("prefix_16k"),
+    _text("prefix_64k"),
+    _text("trace_id"),
+    _text("span_id"),
+    _text("client_request_id"),
+    _text("sdk_retry"),
+    _text("usage_source"),
+    _number("input_tokens"),
+    _number("cached_input_tokens"),
+    _number("cache_write_5m_tokens"),
+    _number("cache_write_1h_tokens"),
+    _number("output_tokens"),
+    _number("reasoning_tokens"),
+    # NULL: a target that worked has no price.
+    sa.Column("cost_nano_usd", sa.BigInteger),
+    sa.Index("entries_by_time", "time_ms"),
+    sa.Index("entries_by_request", "request_id"),
+    sqlite_autoincrement=True,
+)
+# The outbox: what quota has not been told. Partial, so that it stays small.
+sa.Index("entries_unsettled", entries.c.sequence, sqlite_where=entries.c.settled_ms.is_(None))
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    sa.Column("request_id", sa.Text, primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True),
+    _number("time_ms"),
+    _number("status"),
+    _text("flags"),
+    _text("details"),
+    _number("duration_ms"),
+    _number("first_byte_ms"),
+    _text("cluster"),
+    _text("failure"),
+    sqlite_with_rowid=False,
+)
+
+unanswered_attempts = sa.Table(
+    "unanswered_attempts",
+    metadata,
+    sa.Column("entry_id", sa.Text, primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True),
+    _text("target"),
+    _number("input_tokens"),
+    _number("output_tokens"),
+    sa.Column("cost_nano_usd", sa.BigInteger),
+    sqlite_with_rowid=False,
+)
+
+rollups = sa.Table(
+    "rollups",
+    metadata,
+    sa.Column("hour_ms", sa.BigInteger, primary_key=True),
+    sa.Column("team", sa.Text, primary_key=True),
+    sa.Column("project", sa.Text, primary_key=True),
+    sa.Column("environment", sa.Text, primary_key=True),
+    sa.Column("user", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("model_requested", sa.Text, primary_key=True),
+    sa.Column("model_served", sa.Text, primary_key=True),
+    sa.Column("status", sa.Text, primary_key=True),
+    _number("calls"),
+    _number("input_tokens"),
+    _number("cached_input_tokens"),
+    _number("output_tokens"),
+    _number("cost_nano_usd"),
+    _number("unpriced_calls"),
+    sqlite_with_rowid=False,
+)
+
+checkpoints = sa.Table(
+    "checkpoints",
+    metadata,
+    sa.Column("epoch", sa.Text, primary_key=True),
+    sa.Column("inode", sa.BigInteger, primary_key=True),
+    _text("name"),
+    _number("offset"),
+)
+
+epochs = sa.Table(
+    "epochs",
+    metadata,
+    sa.Column("epoch", sa.Text, primary_key=True),
+    _number("ended_ms"),
+    # NULL: quota may still hold a reservation of it.
+    sa.Column("cleared_ms", sa.BigInteger),
+)
+
+unreadable_lines = sa.Table(
+    "unreadable_lines",
+    metadata,
+    sa.Column("epoch", sa.Text, primary_key=True),
+    sa.Column("inode", sa.BigInteger, primary_key=True),
+    sa.Column("offset", sa.BigInteger, primary_key=True),
+    _text("name"),
+    _number("size_bytes"),
+    _text("reason"),
+    _number("seen_ms"),
+)
+
+releases = sa.Table("releases", metadata, sa.Column("request_id", sa.Text, primary_key=True))
+
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    _text("policy"),
+    _text("limit"),
+    _text("scope"),
+    _number("window_start_ms"),
+    _number("basis_points"),
+    sa.Column("notify", sa.JSON, nullable=False),
+    _number("crossed_ms"),
+    _number("settled"),
+    _number("bound"),
+    sa.Column("delivered_ms", sa.BigInteger),
+    sa.UniqueConstraint("policy", "limit", "scope", "window_start_ms", "basis_points", name="alerts_once"),
+)
+
+price_overrides = sa.Table(
+    "price_overrides",
+    metadata,
+    sa.Column("target", sa.Text, primary_key=True),
+    _number("input"),
+    _number("cached_input"),
+    _number("cache_write_5m"),
+    _number("cache_write_1h"),
+    _number("output"),
+    _number("reasoning"),
+    _number("request_nano_usd"),
+)
+
+priced_targets = sa.Table(
+    "priced_targets",
+    metadata,
+    sa.Column("target", sa.Text, primary_key=True),
+    _text("catalogue_provider"),
+    _text("upstream_model"),
+)
+
+alert_channels = sa.Table(
+    "alert_channels",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    _text("url"),
+    _text("webhook"),
+    _text("secret_env"),
+)

@@ -1,0 +1,1 @@
+"""What a call, a charge and an entry are. Standard library and kernel only."""

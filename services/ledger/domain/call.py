@@ -1,0 +1,367 @@
+"""Lines of the spool, parsed: calls and the attempts that were made for them.
+
+Source of the format: `services.kernel.envoy_contract.SpoolKey`. Envoy writes numbers as JSON numbers or, where they
+come from an expression, as strings; what it does not know is null, "-" or absent. Numbers with a fraction of zero, as
+metadata has them, are integers by the time they come here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from services.kernel.envoy_contract import AdmissionKey, RequestKey, SpoolKey
+from services.kernel.usage import Usage
+
+# What the database holds and no honest counter reaches.
+_MAX_COUNT = 2**63 - 1
+_MOST_DIGITS = 20
+_LONGEST_TEXT = 4_096
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_COMPLETE = frozenset({"1", "COMPLETE"})
+
+_NEVER_SENT = frozenset({"UF", "UO", "UH", "NR", "NC", "UAEX", "RL"})
+"""Envoy's response flags of a request that no provider saw: no connection, no room, no host, no route."""
+_CUT = frozenset({"UT", "UC", "UR", "LR", "SI", "DT", "UMSDR", "UPE"})
+"""Flags of an exchange that ended early, by time or by reset, after the request had gone out."""
+
+
+class Outcome(StrEnum):
+    """How an attempt ended, as far as its cost goes."""
+
+    ANSWERED = "answered"
+    """The provider sent a status, whatever it was."""
+    UNANSWERED = "unanswered"
+    """The request went out and nothing came back: the provider may have done the work, and may bill it."""
+    NEVER_SENT = "never_sent"
+    """No provider saw the request."""
+
+
+class UnreadableLineError(ValueError):
+    """A line of the spool is not what Envoy writes. The text says which field is wrong, never its value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who a call belongs to, as the virtual key says. Empty where the key says nothing."""
+
+    key_id: str
+    key: str
+    team: str
+    project: str
+    environment: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpooledAttempt:
+    """One try at one target."""
+
+    request_id: str
+    attempt: int
+    """1 for the first."""
+    time_ms: int
+    status: int
+    """0 when none came."""
+    flags: str
+    details: str
+    duration_ms: int
+    first_byte_ms: int
+    cluster: str
+    failure: str
+    """Envoy's text for why the transport failed."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the attempt ended."""
+        flags = set(self.flags.split(","))
+        if flags & _NEVER_SENT or (self.failure and not flags & _CUT):
+            return Outcome.NEVER_SENT
+        return Outcome.ANSWERED if self.status else Outcome.UNANSWERED
+
+    @property
+    def failure_kind(self) -> str:
+        """Why it ended without an answer: "refused", "timeout" or "reset"; empty when it answered."""
+        match self.outcome:
+            case Outcome.ANSWERED:
+                return ""
+            case Outcome.NEVER_SENT:
+                return "refused"
+            case Outcome.UNANSWERED:
+                return "timeout" if "UT" in self.flags.split(",") or "timeout" in self.details else "reset"
+
+
+@dataclass(frozen=True, slots=True)
+class SpooledCall:
+    """One request of a client, over all its attempts."""
+
+    request_id: str
+    reservation: str
+    """Empty when the gateway ended the request before quota's answer reached it."""
+    time_ms: int
+    status: int
+    """What the client was sent, 0 when nothing."""
+    flags: str
+    details: str
+    duration_ms: int
+    first_byte_ms: int
+    attempts: int
+    bytes_sent: int
+    caller: Caller
+    model_requested: str
+    chain: tuple[str, ...]
+    """ "provider/model" of each attempt that was allowed, in order."""
+    decision: str
+    policy: str
+    expected: Usage
+    """What to book for an answer that nobody counted."""
+    held_output_tokens: int
+    """What was reserved for output; 0 when unknown. No estimate goes beyond it."""
+    usage: Usage | None
+    """The provider's own count, None when there is none."""
+    response_model: str
+    dialect: str
+    stream: bool
+    features: str
+    body_bytes: int
+    tags: str
+    run: str
+    prefixes: tuple[str, ...]
+    """Fingerprints of the first 1, 4, 16 and 64 KB of the conversation; empty where it is shorter."""
+    trace_id: str
+    span_id: str
+    client_request_id: str
+    sdk_retry: str
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the last attempt ended."""
+        flags = set(self.flags.split(","))
+        if not self.attempts or flags & _NEVER_SENT:
+            return Outcome.NEVER_SENT
+        began = self.details.startswith("upstream_reset_after_response_started")
+        if not self.status or (self.status >= 400 and flags & _CUT and not began):
+            # An error status with such a flag is Envoy's own, written because the provider sent none.
+            return Outcome.UNANSWERED
+        return Outcome.ANSWERED
+
+
+def _names(*keys: StrEnum | str) -> tuple[str, ...]:
+    """Plain strings: an enumeration's members are twice as slow as keys."""
+    return tuple(key.value if isinstance(key, StrEnum) else key for key in keys)
+
+
+_MOST_ATTEMPTS = 1_000
+_ATTEMPT_TEXTS = _names(SpoolKey.REQUEST_ID, SpoolKey.FLAGS, SpoolKey.DETAILS, SpoolKey.CLUSTER, SpoolKey.FAILURE)
+_ATTEMPT_COUNTS = _names(SpoolKey.ATTEMPT, SpoolKey.STATUS, SpoolKey.DURATION_MS, SpoolKey.FIRST_BYTE_MS)
+_CALLER_TEXTS = _names(
+    AdmissionKey.KEY_ID,
+    AdmissionKey.KEY,
+    AdmissionKey.TEAM,
+    AdmissionKey.PROJECT,
+    AdmissionKey.ENVIRONMENT,
+    AdmissionKey.USER,
+)
+_PREFIX_TEXTS = _names(RequestKey.PREFIX_1K, RequestKey.PREFIX_4K, RequestKey.PREFIX_16K, RequestKey.PREFIX_64K)
+_CALL_TEXTS = _names(
+    SpoolKey.REQUEST_ID,
+    AdmissionKey.RESERVATION,
+    SpoolKey.FLAGS,
+    SpoolKey.DETAILS,
+    AdmissionKey.MODEL,
+    "model_requested",
+    AdmissionKey.CHAIN,
+    AdmissionKey.DECISION,
+    AdmissionKey.POLICY,
+    SpoolKey.RESPONSE_MODEL,
+    RequestKey.DIALECT,
+    RequestKey.FEATURES,
+    AdmissionKey.TAGS,
+    AdmissionKey.RUN,
+    SpoolKey.TRACE_ID,
+    SpoolKey.SPAN_ID,
+    SpoolKey.CLIENT_REQUEST_ID,
+    SpoolKey.SDK_RETRY,
+)
+_CALL_COUNTS = _names(
+    SpoolKey.STATUS,
+    SpoolKey.DURATION_MS,
+    SpoolKey.FIRST_BYTE_MS,
+    SpoolKey.ATTEMPTS,
+    SpoolKey.BYTES_SENT,
+    RequestKey.BODY_BYTES,
+    AdmissionKey.EXPECTED_INPUT_TOKENS,
+    AdmissionKey.EXPECTED_OUTPUT_TOKENS,
+    AdmissionKey.HELD_OUTPUT_TOKENS,
+)
+_USAGE_COUNTS = _names(
+    SpoolKey.INPUT_TOKENS,
+    SpoolKey.OUTPUT_TOKENS,
+    SpoolKey.CACHED_TOKENS,
+    SpoolKey.CACHE_CREATION_TOKENS,
+    SpoolKey.REASONING_TOKENS,
+)
+
+
+def parse_line(fields: Mapping[str, object]) -> SpooledCall | SpooledAttempt:
+    """Parses the fields of one line.
+
+    Raises:
+        UnreadableLineError: a field is missing, of a wrong type or out of range.
+    """
+    kind = fields.get(SpoolKey.KIND)
+    if kind == "call":
+        return _parse_call(fields)
+    if kind == "attempt":
+        return _parse_attempt(fields)
+    raise UnreadableLineError(f"{SpoolKey.KIND} is neither call nor attempt")
+
+
+def _parse_attempt(fields: Mapping[str, object]) -> SpooledAttempt:
+    request_id, flags, details, cluster, failure = _texts(fields, _ATTEMPT_TEXTS)
+    attempt, status, duration_ms, first_byte_ms = _counts(fields, _ATTEMPT_COUNTS)
+    if not 1 <= attempt <= _MOST_ATTEMPTS:
+        raise UnreadableLineError(f"{SpoolKey.ATTEMPT} is not a number of an attempt")
+    return SpooledAttempt(
+        request_id=_required(request_id, SpoolKey.REQUEST_ID),
+        attempt=attempt,
+        time_ms=_time_ms(fields),
+        status=status,
+        flags=flags,
+        details=details,
+        duration_ms=duration_ms,
+        first_byte_ms=first_byte_ms,
+        cluster=cluster,
+        failure=failure,
+    )
+
+
+def _parse_call(fields: Mapping[str, object]) -> SpooledCall:
+    request_id, reservation, flags, details, *texts = _texts(fields, _CALL_TEXTS)
+    model, model_requested, chain, decision, policy, response_model, dialect, features, tags, run, *texts = texts
+    trace_id, span_id, client_request_id, sdk_retry = texts
+    status, duration_ms, first_byte_ms, attempts, bytes_sent, body_bytes, *counts = _counts(fields, _CALL_COUNTS)
+    expected_input, expected_output, held_output = counts
+    return SpooledCall(
+        request_id=_required(request_id, SpoolKey.REQUEST_ID),
+        reservation=reservation,
+        time_ms=_time_ms(fields),
+        status=status,
+        flags=flags,
+        details=details,
+        duration_ms=duration_ms,
+        first_byte_ms=first_byte_ms,
+        attempts=attempts,
+        bytes_sent=bytes_sent,
+        caller=Caller(*_texts(fields, _CALLER_TEXTS)),
+        model_requested=model or model_requested,
+        chain=tuple(chain.split(",")) if chain else (),
+        decision=decision,
+        policy=policy,
+        expected=Usage(input_tokens=expected_input, output_tokens=expected_output),
+        held_output_tokens=held_output,
+        usage=_reported_usage(fields, features),
+        response_model=response_model,
+        dialect=dialect,
+        stream=_flag(fields, RequestKey.STREAM),
+        features=features,
+        body_bytes=body_bytes,
+        tags=tags,
+        run=run,
+        prefixes=tuple(_texts(fields, _PREFIX_TEXTS)),
+        trace_id=trace_id,
+        span_id=span_id,
+        client_request_id=client_request_id,
+        sdk_retry=sdk_retry,
+    )
+
+
+def _reported_usage(fields: Mapping[str, object], features: str) -> Usage | None:
+    """The provider's count, when Envoy's meter read all of it.
+
+    The meter's input includes cached and cache-written tokens whatever the dialect. It does not tell for how long the
+    provider caches: for an hour if the request asks for that, since it costs more, else for five minutes.
+    """
+    status = fields.get(SpoolKey.USAGE_STATUS)
+    if str(status) not in _COMPLETE or not (
+        _is_known(fields.get(SpoolKey.INPUT_TOKENS)) or _is_known(fields.get(SpoolKey.OUTPUT_TOKENS))
+    ):
+        return None
+    input_tokens, output_tokens, cached, written, reasoning = _counts(fields, _USAGE_COUNTS)
+    for_an_hour = "cache_1h" in features.split(",")
+    return Usage(
+        input_tokens=_whole(input_tokens, cached + written),
+        output_tokens=_whole(output_tokens, reasoning),
+        cached_input_tokens=cached,
+        cache_write_5m_tokens=0 if for_an_hour else written,
+        cache_write_1h_tokens=written if for_an_hour else 0,
+        reasoning_tokens=reasoning,
+    )
+
+
+def _whole(count: int, part: int) -> int:
+    """A whole that is smaller than its part was counted without it."""
+    return count if count >= part else count + part
+
+
+def _is_known(value: object) -> bool:
+    return value not in (None, "-", "")
+
+
+def _counts(fields: Mapping[str, object], names: tuple[str, ...]) -> list[int]:
+    counts = []
+    for name in names:
+        value = fields.get(name)
+        if not _is_known(value):
+            number = 0
+        elif type(value) is int:
+            number = value
+        elif isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < _MOST_DIGITS:
+            number = int(value)
+        else:
+            raise UnreadableLineError(f"{name} is not a whole number")
+        if not 0 <= number <= _MAX_COUNT:
+            raise UnreadableLineError(f"{name} is out of range")
+        counts.append(number)
+    return counts
+
+
+def _texts(fields: Mapping[str, object], names: tuple[str, ...]) -> list[str]:
+    texts = []
+    for name in names:
+        value = fields.get(name)
+        if value is None or value == "-":
+            texts.append("")
+        elif isinstance(value, str) and len(value) <= _LONGEST_TEXT:
+            texts.append(value)
+        else:
+            raise UnreadableLineError(f"{name} is not a text of at most {_LONGEST_TEXT} characters")
+    return texts
+
+
+def _required(value: str, name: str) -> str:
+    if not value:
+        raise UnreadableLineError(f"{name} is missing")
+    return value
+
+
+def _flag(fields: Mapping[str, object], name: str) -> bool:
+    value = fields.get(name)
+    if value in (True, "true"):
+        return True
+    if value in (None, False, "false", "-", ""):
+        return False
+    raise UnreadableLineError(f"{name} is neither true nor false")
+
+
+def _time_ms(fields: Mapping[str, object]) -> int:
+    text = fields.get(SpoolKey.TIME.value)
+    if not isinstance(text, str):
+        raise UnreadableLineError(f"{SpoolKey.TIME} is missing")
+    try:
+        time = datetime.fromisoformat(text)
+        return round((time - _EPOCH).total_seconds() * 1000)
+    except (ValueError, TypeError) as error:
+        raise UnreadableLineError(f"{SpoolKey.TIME} is not a time with its zone") from error

@@ -1,0 +1,147 @@
+"""Entries: what is booked, one for each reservation that a request used up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.kernel.usage import Usage, UsageSource
+from services.ledger.domain.call import Caller, SpooledAttempt, SpooledCall
+from services.ledger.domain.charge import Charge
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One booked call. Its id is that of the reservation, so a line that is read twice is booked once."""
+
+    call: SpooledCall
+    charge: Charge
+    epoch: str
+    """The run of Envoy that carried the call."""
+    booked_ms: int
+
+    @property
+    def id(self) -> str:
+        """Id of the reservation."""
+        return self.call.reservation
+
+    @property
+    def end_ms(self) -> int:
+        """When the last byte was sent."""
+        return self.call.time_ms + self.call.duration_ms
+
+
+@dataclass(frozen=True, slots=True)
+class OverdueReservation:
+    """A reservation of which no record can come any more, as quota tells it."""
+
+    reservation: str
+    request_id: str
+    caller: Caller
+    model_requested: str
+    chain: tuple[str, ...]
+    expected: Usage
+    created_ms: int
+    dialect: str
+    epoch: str
+
+    def as_call(self, attempts_known: int) -> SpooledCall:
+        """The call that was never recorded: taken to have gone out and to have had no answer.
+
+        `attempts_known` is the number of the last attempt that is on record, 0 for none.
+        """
+        return SpooledCall(
+            request_id=self.request_id,
+            reservation=self.reservation,
+            time_ms=self.created_ms,
+            status=0,
+            flags="",
+            details="no_record",
+            duration_ms=0,
+            first_byte_ms=0,
+            attempts=max(attempts_known, 1),
+            bytes_sent=0,
+            caller=self.caller,
+            model_requested=self.model_requested,
+            chain=self.chain,
+            decision="",
+            policy="",
+            expected=self.expected,
+            held_output_tokens=0,
+            usage=None,
+            response_model="",
+            dialect=self.dialect,
+            stream=False,
+            features="",
+            body_bytes=0,
+            tags="",
+            run="",
+            prefixes=("", "", "", ""),
+            trace_id="",
+            span_id="",
+            client_request_id="",
+            sdk_retry="",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BookedCall:
+    """An entry as it is read back, with its attempts."""
+
+    sequence: int
+    """Order of booking, ascending."""
+    id: str
+    request_id: str
+    time_ms: int
+    caller: Caller
+    model_requested: str
+    model_served: str
+    status: int
+    usage_source: UsageSource
+    usage: Usage
+    cost_nano_usd: int | None
+    trace_id: str
+    latency_ms: int
+    first_byte_ms: int
+    decision: str
+    dialect: str
+    stream: bool
+    tags: str
+    attempts: tuple[BookedAttempt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BookedAttempt:
+    """An attempt as it is read back."""
+
+    target: str
+    status: int
+    latency_ms: int
+    cost_nano_usd: int | None
+    failure: str
+
+
+def join_attempts(
+    *,
+    attempts: list[SpooledAttempt],
+    made: int,
+    chain: list[str],
+    cost_nano_usd: int | None,
+    unanswered_costs: dict[int, int | None],
+) -> tuple[BookedAttempt, ...]:
+    """Gives each recorded attempt its target and its part of the call's cost.
+
+    The last of the `made` attempts carries what the unanswered ones before it do not; the others cost nothing.
+    """
+    known = [cost for cost in unanswered_costs.values() if cost is not None]
+    whole = cost_nano_usd is not None and len(known) == len(unanswered_costs)
+    of_last = cost_nano_usd - sum(known) if cost_nano_usd is not None and whole else None
+    return tuple(
+        BookedAttempt(
+            target=chain[attempt.attempt - 1] if attempt.attempt <= len(chain) else "",
+            status=attempt.status,
+            latency_ms=attempt.duration_ms,
+            cost_nano_usd=of_last if attempt.attempt == made else unanswered_costs.get(attempt.attempt, 0),
+            failure=attempt.failure_kind,
+        )
+        for attempt in sorted(attempts, key=lambda each: each.attempt)
+    )

@@ -1,0 +1,67 @@
+"""Files of the spool, and what is read from them at one go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.ledger.domain.call import SpooledAttempt, SpooledCall
+from services.ledger.domain.entry import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolFile:
+    """A file of the spool. It keeps its identity when it is renamed."""
+
+    epoch: str
+    """The run of Envoy that writes it, or wrote it."""
+    inode: int
+    name: str
+    """At the time of looking; for people."""
+    is_closed: bool
+    """Nothing will be appended: it was rotated away, or its Envoy is gone."""
+
+    @property
+    def identity(self) -> tuple[str, int]:
+        """Epoch and inode: the key of its checkpoint."""
+        return self.epoch, self.inode
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableLine:
+    """A line that was set aside. What it says is not kept: it may be anything."""
+
+    offset: int
+    size_bytes: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolBatch:
+    """Whole lines of one file."""
+
+    file: SpoolFile
+    end: int
+    """Offset in bytes behind the last of the lines: the next checkpoint."""
+    calls: tuple[SpooledCall, ...]
+    attempts: tuple[SpooledAttempt, ...]
+    unreadable: tuple[UnreadableLine, ...]
+
+    @property
+    def lines(self) -> int:
+        """How many lines."""
+        return len(self.calls) + len(self.attempts) + len(self.unreadable)
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """What one transaction writes: all of it or nothing."""
+
+    entries: tuple[Entry, ...] = ()
+    attempts: tuple[SpooledAttempt, ...] = ()
+    released: tuple[str, ...] = ()
+    """Envoy's ids of requests that hold no reservation that they know of."""
+    unreadable: tuple[UnreadableLine, ...] = ()
+    file: SpoolFile | None = None
+    """The file whose checkpoint moves; None when the entries come from no file."""
+    checkpoint: int = 0
+    now_ms: int = 0

@@ -1,0 +1,185 @@
+"""What the use cases need from outside. The adapters fulfil it; nothing here is fulfilled twice in production."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from services.kernel.price import Price
+from services.ledger.domain.call import SpooledAttempt
+from services.ledger.domain.configuration import Configuration, PricedTarget
+from services.ledger.domain.entry import BookedCall, Entry, OverdueReservation
+from services.ledger.domain.selection import Filter, UsageQuery, UsageSums
+from services.ledger.domain.settlement import Alert, Crossing, Settlement
+from services.ledger.domain.spooled import Booking, SpoolBatch, SpoolFile
+
+
+class Spool(Protocol):
+    """Envoy's files, read."""
+
+    def files(self) -> Sequence[SpoolFile]:
+        """All files in the order in which they are to be booked."""
+        ...
+
+    def read(self, file: SpoolFile, offset: int) -> SpoolBatch | None:
+        """The next whole lines from `offset` on; None when there is none yet."""
+        ...
+
+    def backlog_bytes(self, checkpoints: Mapping[tuple[str, int], int]) -> int:
+        """Bytes behind the checkpoints."""
+        ...
+
+    def tidy(self, booked: Mapping[tuple[str, int], int]) -> Sequence[SpoolFile]:
+        """Rotates files that are too large and deletes old ones that are closed and booked.
+
+        Returns the files that it deleted.
+        """
+        ...
+
+
+class EntryStore(Protocol):
+    """Entries, attempts, rollups and checkpoints: written together or not at all."""
+
+    def checkpoints(self) -> dict[tuple[str, int], int]:
+        """Offset behind the last booked line of each file, by `SpoolFile.identity`."""
+        ...
+
+    def attempts_of(self, request_ids: Sequence[str]) -> dict[str, list[SpooledAttempt]]:
+        """Recorded attempts by request id."""
+        ...
+
+    def book(self, booking: Booking) -> list[Entry]:
+        """Writes a booking in one transaction. Returns the entries that were not there before."""
+        ...
+
+    def forget(self, file: SpoolFile) -> None:
+        """Drops the checkpoint of a file that is to be deleted."""
+        ...
+
+
+class Outbox(Protocol):
+    """What quota must be told, and what it told."""
+
+    def unsettled(self, limit: int) -> list[Settlement]:
+        """Entries of which quota does not know, oldest first."""
+        ...
+
+    def mark_settled(self, reservations: Sequence[str], crossings: Sequence[Crossing], now_ms: int) -> None:
+        """Settles entries and stores the crossings that are new, in one transaction."""
+        ...
+
+    def last_crossing(self) -> int:
+        """Sequence number of the newest crossing, 0 for none."""
+        ...
+
+    def pending_releases(self, limit: int) -> list[str]:
+        """Request ids to release."""
+        ...
+
+    def mark_released(self, request_ids: Sequence[str]) -> None:
+        """Drops them."""
+        ...
+
+
+class Epochs(Protocol):
+    """Runs of Envoy that are over."""
+
+    def ended(self) -> set[str]:
+        """All that are known to be over and booked."""
+        ...
+
+    def uncleared(self) -> list[str]:
+        """Those of them of which quota may still hold a reservation."""
+        ...
+
+    def end(self, epoch: str, now_ms: int) -> None:
+        """Notes that one is over and booked."""
+        ...
+
+    def clear(self, epochs: Sequence[str], ended_before_ms: int, now_ms: int) -> None:
+        """Notes that quota holds nothing of those that ended before a moment."""
+        ...
+
+
+class Quota(Protocol):
+    """The quota service. Raises `Unavailable` when it does not answer."""
+
+    def settle(self, settlements: Sequence[Settlement], crossings_after: int) -> tuple[set[str], list[Crossing]]:
+        """Ends reservations. Returns the ids that are ended now, and crossings with a higher sequence number."""
+        ...
+
+    def release(self, request_ids: Sequence[str]) -> None:
+        """Ends reservations of requests that never left the gateway."""
+        ...
+
+    def overdue(
+        self, ended_epochs: Sequence[str], booked_through_ms: int | None, limit: int
+    ) -> list[OverdueReservation]:
+        """Reservations of which no record can come any more."""
+        ...
+
+
+class Catalogue(Protocol):
+    """Published prices."""
+
+    version: str
+
+    def price(self, provider: str, model: str, time_ms: int) -> Price | None:
+        """Price of a model at a time, None when it has none that we can charge exactly."""
+        ...
+
+
+class ConfigurationStore(Protocol):
+    """Price overrides, alert channels, and what the targets of the route plan are called in the catalogue."""
+
+    def configuration(self) -> Configuration:
+        """What is in force."""
+        ...
+
+    def replace(self, configuration: Configuration) -> None:
+        """Puts another in force."""
+        ...
+
+    def targets(self) -> dict[str, PricedTarget]:
+        """Targets that were ever asked for, by name."""
+        ...
+
+    def remember(self, targets: Sequence[PricedTarget]) -> None:
+        """Adds or replaces targets."""
+        ...
+
+
+class Reports(Protocol):
+    """Reads what is booked."""
+
+    def usage(self, query: UsageQuery) -> list[UsageSums]:
+        """Sums from the rollups, by cost, highest first."""
+        ...
+
+    def calls(self, selection: Filter, before: tuple[int, int] | None, limit: int) -> list[BookedCall]:
+        """Calls newest first, from behind (time in ms, sequence) on."""
+        ...
+
+    def call(self, call_id: str) -> BookedCall | None:
+        """One call by its id or by Envoy's request id."""
+        ...
+
+    def calls_after(self, selection: Filter, sequence: int, limit: int) -> tuple[int, list[BookedCall]]:
+        """Calls booked after `sequence`, in the order of booking, and the sequence number to go on from."""
+        ...
+
+    def newest_sequence(self) -> int:
+        """Sequence number of the last booked call, 0 for none."""
+        ...
+
+    def alerts(self, before: int | None, limit: int) -> list[Alert]:
+        """Alerts newest first, with sequence numbers below `before`."""
+        ...
+
+
+class CostSpans(Protocol):
+    """Traces of cost."""
+
+    def emit(self, entries: Sequence[Entry]) -> None:
+        """Writes one span for each entry that belongs to a trace. Never raises."""
+        ...

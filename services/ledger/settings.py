@@ -1,0 +1,49 @@
+"""What the ledger is started with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.chassis.settings import Environ
+
+_MEGABYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of the ledger process. Socket addresses are relative to `<data dir>/run`, where it works."""
+
+    data_dir: Path
+    otlp_endpoint: str | None
+    stream_s_max: int
+    """How long a request may live; as Envoy's `max_stream_duration`."""
+    spool_file_bytes: int
+    """A live spool file that is larger is rotated."""
+    spool_keep_s: int
+    """How long a booked and closed spool file is kept."""
+    refused_log_bytes: int
+    """A log of refused requests that is larger becomes the one old copy."""
+    address: str = "unix:ledger.sock"
+    quota_address: str = "unix:quota-admin.sock"
+    envoy_admin_socket: str = "envoy-admin.sock"
+
+    @classmethod
+    def from_environ(cls, environ: Environ) -> Settings:
+        """Reads the environment.
+
+        Raises:
+            SettingsError: a variable is missing or cannot be read.
+        """
+        return cls(
+            data_dir=environ.path("SPENDGATE_DATA_DIR"),
+            otlp_endpoint=environ.optional("SPENDGATE_OTLP_ENDPOINT"),
+            stream_s_max=environ.integer("SPENDGATE_MAX_STREAM_S", 900, low=1, high=86_400),
+            spool_file_bytes=environ.integer(
+                "SPENDGATE_SPOOL_FILE_BYTES", 256 * _MEGABYTE, low=4_096, high=1_000_000 * _MEGABYTE
+            ),
+            spool_keep_s=environ.integer("SPENDGATE_SPOOL_KEEP_S", 7 * 86_400, low=0, high=10 * 366 * 86_400),
+            refused_log_bytes=environ.integer(
+                "SPENDGATE_REFUSED_LOG_BYTES", 64 * _MEGABYTE, low=4_096, high=1_000_000 * _MEGABYTE
+            ),
+        )

@@ -1,0 +1,118 @@
+"""`spendgate.ledger.v1.LedgerService`: what calls cost, asked by people and the command line."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import grpc
+from spendgate.ledger.v1 import ledger_service_pb2 as pb
+from spendgate.ledger.v1 import ledger_service_pb2_grpc as pb_grpc
+from spendgate.type.v1 import configuration_pb2
+
+from services.kernel.errors import Unavailable
+from services.ledger.domain.selection import parse_filter
+from services.ledger.transport import messages
+from services.ledger.usecases.price_book import PriceBook
+from services.ledger.usecases.query import Query
+
+SERVICE = "spendgate.ledger.v1.LedgerService"
+TAILS_MAX = 8
+_TAIL_INTERVAL_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the process believes."""
+
+    booked_calls: int
+    unsettled_calls: int
+    booked_through_ms: int | None
+    unreadable_lines: int
+    spool_backlog_bytes: int
+
+
+class LedgerService(pb_grpc.LedgerServiceServicer):
+    """Parses requests, asks the use cases, answers.
+
+    A tail holds a thread of the server for as long as its client listens, so their number is bounded.
+    """
+
+    def __init__(
+        self, *, query: Query, prices: PriceBook, status: Callable[[], Status], stopping: threading.Event
+    ) -> None:
+        self._query = query
+        self._prices = prices
+        self._status = status
+        self._stopping = stopping
+        self._tails = threading.BoundedSemaphore(TAILS_MAX)
+
+    def ApplyConfiguration(
+        self, request: pb.ApplyConfigurationRequest, context: grpc.ServicerContext
+    ) -> configuration_pb2.ApplyConfigurationResponse:
+        """Makes price overrides and alert channels as sent."""
+        wanted = messages.configuration(request)
+        changes = self._prices.apply(wanted, validate_only=request.validate_only)
+        unsigned = [each.name for each in wanted.channels.values() if each.webhook and not each.secret_env]
+        return configuration_pb2.ApplyConfigurationResponse(
+            changes=messages.change_messages(changes),
+            warnings=[f"alerts to channel {name} are not signed: give it a secret" for name in unsigned],
+        )
+
+    def QueryUsage(self, request: pb.QueryUsageRequest, context: grpc.ServicerContext) -> pb.QueryUsageResponse:
+        """Sums by the asked dimensions."""
+        answer = self._query.usage(messages.usage_query(request))
+        return pb.QueryUsageResponse(
+            rows=[messages.usage_row(row) for row in answer.rows], total=messages.usage_row(answer.total)
+        )
+
+    def ListCalls(self, request: pb.ListCallsRequest, context: grpc.ServicerContext) -> pb.ListCallsResponse:
+        """One page of calls, newest first."""
+        calls, token = self._query.calls(parse_filter(request.filter), request.page_size, request.page_token)
+        return pb.ListCallsResponse(calls=[messages.call_message(call) for call in calls], next_page_token=token)
+
+    def GetCall(self, request: pb.GetCallRequest, context: grpc.ServicerContext) -> pb.Call:
+        """One call with its attempts."""
+        return messages.call_message(self._query.call(request.id))
+
+    def TailCalls(self, request: pb.TailCallsRequest, context: grpc.ServicerContext) -> Iterator[pb.Call]:
+        """Every call as it is booked, from now on."""
+        selection = parse_filter(request.filter)
+        if not self._tails.acquire(blocking=False):
+            raise Unavailable(f"{TAILS_MAX} tails are open already: close one of them")
+        try:
+            # Headers tell the client that from here on it misses nothing.
+            steps = self._query.follow(selection)
+            next(steps)
+            context.send_initial_metadata(())
+            while context.is_active() and not self._stopping.is_set():
+                found = next(steps)
+                yield from map(messages.call_message, found)
+                if not found:
+                    self._stopping.wait(_TAIL_INTERVAL_S)
+        finally:
+            self._tails.release()
+
+    def ListAlerts(self, request: pb.ListAlertsRequest, context: grpc.ServicerContext) -> pb.ListAlertsResponse:
+        """One page of alerts, newest first."""
+        alerts, token = self._query.alerts(request.page_size, request.page_token)
+        return pb.ListAlertsResponse(alerts=[messages.alert_message(alert) for alert in alerts], next_page_token=token)
+
+    def GetLedgerStatus(self, request: pb.GetLedgerStatusRequest, context: grpc.ServicerContext) -> pb.LedgerStatus:
+        """What this process believes."""
+        status = self._status()
+        through_ms = status.booked_through_ms
+        return pb.LedgerStatus(
+            price_version=self._prices.version,
+            booked_calls=status.booked_calls,
+            unsettled_calls=status.unsettled_calls,
+            booked_through=None if through_ms is None else messages.timestamp(through_ms),
+            unreadable_lines=status.unreadable_lines,
+            spool_backlog_bytes=status.spool_backlog_bytes,
+        )
+
+
+def register(servicer: LedgerService) -> Callable[[grpc.Server], None]:
+    """Adds the service to a server."""
+    return lambda server: pb_grpc.add_LedgerServiceServicer_to_server(servicer, server)

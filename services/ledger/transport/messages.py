@@ -1,0 +1,224 @@
+"""Turns what the use cases return into protobuf messages, and requests into what they take."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.type import money_pb2
+from spendgate.ledger.v1 import ledger_service_pb2 as pb
+from spendgate.ledger.v1 import price_book_service_pb2 as price_pb
+from spendgate.type.v1 import attribution_pb2, configuration_pb2
+
+from services.kernel.errors import InvalidInput
+from services.kernel.money import NANO_PER_USD
+from services.kernel.names import check_name, split_target
+from services.kernel.price import Price
+from services.ledger.domain.configuration import Action, Change, Channel, Configuration, flat_price
+from services.ledger.domain.entry import BookedAttempt, BookedCall
+from services.ledger.domain.rollup import HOUR_MS
+from services.ledger.domain.selection import UsageQuery, UsageSums, parse_filter, parse_group_by
+from services.ledger.domain.settlement import Alert
+from services.ledger.usecases.price_book import PriceRow
+
+_ACTIONS = {
+    Action.CREATE: configuration_pb2.Change.ACTION_CREATE,
+    Action.UPDATE: configuration_pb2.Change.ACTION_UPDATE,
+    Action.DELETE: configuration_pb2.Change.ACTION_DELETE,
+}
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
+
+
+def timestamp(time_ms: int) -> Timestamp:
+    """A moment."""
+    message = Timestamp()
+    message.FromMilliseconds(time_ms)
+    return message
+
+
+def money(nano_usd: int) -> money_pb2.Money:
+    """An amount of US dollars; units and nanos carry the same sign."""
+    sign = -1 if nano_usd < 0 else 1
+    units, nanos = divmod(abs(nano_usd), NANO_PER_USD)
+    return money_pb2.Money(currency_code="USD", units=sign * units, nanos=sign * nanos)
+
+
+def call_message(call: BookedCall) -> pb.Call:
+    """A call as booked."""
+    caller, usage = call.caller, call.usage
+    return pb.Call(
+        id=call.id,
+        time=timestamp(call.time_ms),
+        attribution=attribution_pb2.Attribution(
+            key_id=caller.key_id,
+            key=caller.key,
+            team=caller.team,
+            project=caller.project,
+            environment=caller.environment,
+            user=caller.user,
+        ),
+        model_requested=call.model_requested,
+        model_served=call.model_served,
+        status=call.status,
+        usage_source=call.usage_source.value,
+        input_tokens=usage.input_tokens,
+        cached_input_tokens=usage.cached_input_tokens,
+        output_tokens=usage.output_tokens,
+        cost=None if call.cost_nano_usd is None else money(call.cost_nano_usd),
+        trace_id=call.trace_id,
+        attempts=[_attempt_message(attempt) for attempt in call.attempts],
+        request_id=call.request_id,
+        latency_ms=call.latency_ms,
+        first_byte_ms=call.first_byte_ms,
+        decision=call.decision,
+        dialect=call.dialect,
+        stream=call.stream,
+        tags=dict(_tags(call.tags)),
+        cache_write_input_tokens=usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+    )
+
+
+def usage_row(sums: UsageSums) -> pb.UsageRow:
+    """Sums of one group."""
+    return pb.UsageRow(
+        values=sums.values,
+        calls=sums.calls,
+        input_tokens=sums.input_tokens,
+        cached_input_tokens=sums.cached_input_tokens,
+        output_tokens=sums.output_tokens,
+        cost=money(sums.cost_nano_usd),
+        unpriced_calls=sums.unpriced_calls,
+    )
+
+
+def usage_query(request: pb.QueryUsageRequest) -> UsageQuery:
+    """Which sums are asked for.
+
+    Raises:
+        InvalidInput: an unknown dimension or filter, or times in the wrong order.
+    """
+    start_ms = request.start_time.ToMilliseconds() if request.HasField("start_time") else None
+    end_ms = request.end_time.ToMilliseconds() if request.HasField("end_time") else None
+    if start_ms is not None:
+        start_ms -= start_ms % HOUR_MS
+        if end_ms is not None and end_ms < start_ms:
+            raise InvalidInput("end_time", "it lies before start_time")
+    return UsageQuery(parse_group_by(list(request.group_by)), parse_filter(request.filter), start_ms, end_ms)
+
+
+def alert_message(alert: Alert) -> pb.Alert:
+    """A threshold that was crossed."""
+    crossing = alert.crossing
+    return pb.Alert(
+        policy=crossing.policy,
+        limit=crossing.limit,
+        scope=crossing.scope,
+        basis_points=crossing.basis_points,
+        window_start=timestamp(crossing.window_start_ms),
+        cross_time=timestamp(crossing.crossed_ms),
+        recipients=crossing.notify,
+        deliver_time=None if alert.delivered_ms is None else timestamp(alert.delivered_ms),
+    )
+
+
+def change_messages(changes: Iterable[Change]) -> list[configuration_pb2.Change]:
+    """What a configuration changes."""
+    return [
+        configuration_pb2.Change(
+            action=_ACTIONS[change.action], kind=change.kind, name=change.name, detail=change.detail
+        )
+        for change in changes
+    ]
+
+
+def target_price(row: PriceRow) -> price_pb.TargetPrice:
+    """Price of one target."""
+    return price_pb.TargetPrice(
+        target=row.target,
+        tiers=[
+            price_pb.PriceTier(
+                above_input_tokens=tier.above_input_tokens,
+                input=tier.input,
+                cached_input=tier.cached_input,
+                cache_write_5m=tier.cache_write_5m,
+                cache_write_1h=tier.cache_write_1h,
+                output=tier.output,
+                reasoning=tier.reasoning,
+            )
+            for tier in row.price.tiers
+        ],
+        request_nano_usd=row.price.request_nano_usd,
+        source=row.source,
+    )
+
+
+def configuration(request: pb.ApplyConfigurationRequest) -> Configuration:
+    """The configuration that is sent.
+
+    Raises:
+        InvalidInput: a name, a price or a channel is not right, or comes twice.
+    """
+    prices: dict[str, Price] = {}
+    for at, override in enumerate(request.prices):
+        field = f"prices[{at}]"
+        split_target(f"{field}.target", override.target)
+        if override.target in prices:
+            raise InvalidInput(f"{field}.target", f"{override.target} comes twice")
+        prices[override.target] = _override(field, override.price)
+    channels: dict[str, Channel] = {}
+    for at, each in enumerate(request.channels):
+        field = f"channels[{at}]"
+        if check_name(f"{field}.name", each.name) in channels:
+            raise InvalidInput(f"{field}.name", f"{each.name} comes twice")
+        channels[each.name] = _channel(field, each)
+    return Configuration(prices, channels)
+
+
+def _override(field: str, price: price_pb.TargetPrice) -> Price:
+    if len(price.tiers) != 1 or price.tiers[0].above_input_tokens:
+        raise InvalidInput(f"{field}.price.tiers", "an override has exactly one tier, which starts at 0")
+    tier = price.tiers[0]
+    numbers = (tier.input, tier.cached_input, tier.cache_write_5m, tier.cache_write_1h, tier.output, tier.reasoning)
+    if min(*numbers, price.request_nano_usd) < 0:
+        raise InvalidInput(f"{field}.price", "a price is negative")
+    return flat_price(
+        input_price=tier.input,
+        output=tier.output,
+        cached_input=tier.cached_input if tier.HasField("cached_input") else None,
+        cache_write_5m=tier.cache_write_5m if tier.HasField("cache_write_5m") else None,
+        cache_write_1h=tier.cache_write_1h if tier.HasField("cache_write_1h") else None,
+        reasoning=tier.reasoning if tier.HasField("reasoning") else None,
+        request_nano_usd=price.request_nano_usd,
+    )
+
+
+def _channel(field: str, channel: pb.AlertChannel) -> Channel:
+    if bool(channel.url) == bool(channel.webhook):
+        raise InvalidInput(field, "give either url or webhook")
+    # The text of a URL may hold a secret, so an error never repeats it.
+    if channel.url and not _URL.fullmatch(channel.url):
+        raise InvalidInput(f"{field}.url", "it is not a URL: write scheme://...")
+    if channel.webhook and not re.fullmatch(r"https?://\S+", channel.webhook):
+        raise InvalidInput(f"{field}.webhook", "it is not an address: write https://host/path")
+    if channel.secret_env and not _VARIABLE.fullmatch(channel.secret_env):
+        raise InvalidInput(f"{field}.secret_env", "it is not the name of an environment variable")
+    return Channel(channel.name, channel.url, channel.webhook, channel.secret_env)
+
+
+def _attempt_message(attempt: BookedAttempt) -> pb.Attempt:
+    return pb.Attempt(
+        target=attempt.target,
+        status=attempt.status,
+        latency_ms=attempt.latency_ms,
+        cost=None if attempt.cost_nano_usd is None else money(attempt.cost_nano_usd),
+        failure=attempt.failure,
+    )
+
+
+def _tags(text: str) -> Iterable[tuple[str, str]]:
+    for pair in text.split(",") if text else ():
+        name, _, value = pair.partition("=")
+        yield name, value

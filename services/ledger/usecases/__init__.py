@@ -1,0 +1,1 @@
+"""What the ledger does: book, settle, price, answer questions."""

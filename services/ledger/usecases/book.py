@@ -1,0 +1,123 @@
+"""Books the spool: reads what Envoy wrote, charges it, commits it, and knows how far it has come.
+
+A batch becomes durable in one transaction with the offset behind it. If that fails, nothing of it happened and the same
+lines are read again; if the process dies after it, they are not. Either way each reservation is booked once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from services.kernel.clock import Clock
+from services.ledger.domain.call import SpooledAttempt, SpooledCall
+from services.ledger.domain.charge import PriceOf, charge_call
+from services.ledger.domain.entry import Entry
+from services.ledger.domain.spooled import Booking, SpoolBatch, SpoolFile
+from services.ledger.ports import CostSpans, EntryStore, Epochs, Spool
+
+WATERMARK_MARGIN_MS = 5_000
+"""How long a line may take from its call's end into the file; Envoy flushes every 200 ms."""
+
+
+class Book:
+    """Books one pass after the other, from one thread."""
+
+    def __init__(
+        self,
+        *,
+        spool: Spool,
+        store: EntryStore,
+        epochs: Epochs,
+        price_of: PriceOf,
+        spans: CostSpans,
+        clock: Clock,
+    ) -> None:
+        self._spool = spool
+        self._store = store
+        self._epochs = epochs
+        self._price_of = price_of
+        self._spans = spans
+        self._clock = clock
+        self._checkpoints = store.checkpoints()
+        self._ended = epochs.ended()
+        self._booked_through_ms: int | None = None
+
+    @property
+    def booked_through_ms(self) -> int | None:
+        """Every line that was written before this moment is booked. None until the first pass."""
+        return self._booked_through_ms
+
+    def backlog_bytes(self) -> int:
+        """Bytes of the spool that are not booked."""
+        return self._spool.backlog_bytes(dict(self._checkpoints))
+
+    def run_pass(self, stopping: Callable[[], bool] = lambda: False) -> int:
+        """Books everything that is there now. Returns how many lines that were."""
+        began_ms = self._clock.now_ms()
+        files = self._spool.files()
+        lines = 0
+        for file in files:
+            while not stopping() and (batch := self._spool.read(file, self._checkpoints.get(file.identity, 0))):
+                self._book(batch)
+                lines += batch.lines
+        if not stopping():
+            self._end_epochs(files)
+            self._booked_through_ms = began_ms - WATERMARK_MARGIN_MS
+        return lines
+
+    def tidy(self) -> None:
+        """Rotates and deletes files of the spool."""
+        for file in self._spool.tidy(dict(self._checkpoints)):
+            self._store.forget(file)
+            self._checkpoints.pop(file.identity, None)
+
+    def _book(self, batch: SpoolBatch) -> None:
+        now_ms = self._clock.now_ms()
+        attempts = self._attempts_for(batch.calls, batch.attempts)
+        booked = self._store.book(
+            Booking(
+                entries=tuple(
+                    Entry(
+                        call,
+                        charge_call(call, attempts.get(call.request_id, ()), self._price_of),
+                        batch.file.epoch,
+                        now_ms,
+                    )
+                    for call in batch.calls
+                    if call.reservation
+                ),
+                attempts=batch.attempts,
+                released=tuple(call.request_id for call in batch.calls if not call.reservation),
+                unreadable=batch.unreadable,
+                file=batch.file,
+                checkpoint=batch.end,
+                now_ms=now_ms,
+            )
+        )
+        self._checkpoints[batch.file.identity] = batch.end
+        self._spans.emit(booked)
+
+    def _attempts_for(
+        self, calls: Iterable[SpooledCall], fresh: Iterable[SpooledAttempt]
+    ) -> dict[str, list[SpooledAttempt]]:
+        """Attempts of the calls that made more than one: those of this batch, else from the table.
+
+        Only an attempt that another followed can cost apart from its call, and its line comes before the call's.
+        """
+        several = {call.request_id: call.attempts for call in calls if call.attempts > 1}
+        found: dict[str, list[SpooledAttempt]] = {}
+        for attempt in fresh if several else ():
+            if attempt.request_id in several:
+                found.setdefault(attempt.request_id, []).append(attempt)
+        missing = [each for each, made in several.items() if len(found.get(each, ())) < made]
+        for request_id, recorded in (self._store.attempts_of(missing) if missing else {}).items():
+            known = {attempt.attempt for attempt in found.setdefault(request_id, [])}
+            found[request_id] += [attempt for attempt in recorded if attempt.attempt not in known]
+        return found
+
+    def _end_epochs(self, files: Sequence[SpoolFile]) -> None:
+        """Notes the runs of Envoy whose files are all closed and were just read to their end."""
+        alive = {file.epoch for file in files if not file.is_closed}
+        for epoch in sorted({file.epoch for file in files} - alive - self._ended):
+            self._epochs.end(epoch, self._clock.now_ms())
+            self._ended.add(epoch)

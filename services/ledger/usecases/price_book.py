@@ -1,0 +1,105 @@
+"""The price book: one answer to "what does this target cost?", for estimates and for charges.
+
+An override wins. Else the catalogue is asked by the names that the route plan gives the target. A target with neither
+is unpriced, which is not free.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.kernel.clock import Clock
+from services.kernel.price import Price
+from services.ledger.domain.configuration import Change, Configuration, PricedTarget, changes
+from services.ledger.ports import Catalogue, ConfigurationStore
+
+MOST_TARGETS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRow:
+    """Price of one target."""
+
+    target: str
+    price: Price
+    source: str
+    """ "override" or "catalogue <version>"."""
+
+
+@dataclass(frozen=True, slots=True)
+class PriceList:
+    """Prices of the asked targets that have one."""
+
+    version: str
+    """Changes whenever a price does."""
+    rows: tuple[PriceRow, ...]
+
+
+class PriceBook:
+    """Holds what is configured and asks the catalogue for the rest. Safe to use from several threads."""
+
+    def __init__(self, store: ConfigurationStore, catalogue: Catalogue, clock: Clock) -> None:
+        self._store = store
+        self._catalogue = catalogue
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._configuration = store.configuration()
+        self._targets = store.targets()
+
+    def price_of(self, target: str, time_ms: int) -> Price | None:
+        """Price of a target for a call that began at `time_ms`, None when it has none."""
+        override = self._configuration.prices.get(target)
+        if override is not None:
+            return override
+        known = self._targets.get(target)
+        if known is None or not known.catalogue_provider:
+            return None
+        return self._catalogue.price(known.catalogue_provider, known.upstream_model, time_ms)
+
+    def apply(self, configuration: Configuration, *, validate_only: bool) -> list[Change]:
+        """Puts a configuration in force. Returns what that changes."""
+        with self._changed:
+            found = changes(self._configuration, configuration)
+            if found and not validate_only:
+                self._store.replace(configuration)
+                self._configuration = configuration
+                self._changed.notify_all()
+        return found
+
+    def remember(self, targets: Sequence[PricedTarget]) -> None:
+        """Learns what the targets of the route plan are called in the catalogue."""
+        with self._changed:
+            fresh = [target for target in targets if self._targets.get(target.target) != target]
+            self._store.remember(fresh)
+            self._targets = {**self._targets, **{target.target: target for target in fresh}}
+            if fresh:
+                self._changed.notify_all()
+
+    def wait_for_change(self, timeout_s: int) -> None:
+        """Returns when the configuration changed, or after a while: published prices change by the clock."""
+        with self._changed:
+            self._changed.wait(timeout_s)
+
+    def list_prices(self, targets: Sequence[str]) -> PriceList:
+        """Prices of these targets now."""
+        now_ms = self._clock.now_ms()
+        overrides = self._configuration.prices
+        rows = []
+        for target in targets:
+            price = self.price_of(target, now_ms)
+            if price is not None:
+                source = "override" if target in overrides else f"catalogue {self._catalogue.version}"
+                rows.append(PriceRow(target, price, source))
+        return PriceList(_fingerprint(rows), tuple(rows))
+
+    @property
+    def version(self) -> str:
+        """Version of all prices of all targets that are known."""
+        return self.list_prices(sorted({*self._targets, *self._configuration.prices})).version
+
+
+def _fingerprint(rows: list[PriceRow]) -> str:
+    return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]

@@ -1,0 +1,111 @@
+"""Tells quota what was booked, until quota knows it.
+
+Entries that are not settled are an outbox: they are sent at least once, and quota takes each once. Quota's answer names
+the thresholds that were crossed. A reservation of which no record can come any more is booked here as an estimate and
+settled like every other.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from services.kernel.clock import Clock
+from services.ledger.domain.charge import PriceOf, charge_call
+from services.ledger.domain.entry import Entry, OverdueReservation
+from services.ledger.domain.spooled import Booking
+from services.ledger.ports import EntryStore, Epochs, Outbox, Quota
+
+_log = logging.getLogger("spendgate.ledger.settle")
+
+BATCH = 500
+_OVERDUE_PAGE = 200
+OVERDUE_SLACK_MS = 30_000
+"""On top of the longest a stream may live: for a clock that was set, for a Check that took long."""
+EPOCH_GRACE_MS = 60_000
+"""How long an ended epoch is reported at least: a Check under way when Envoy died may reserve a little later."""
+
+
+class Settle:
+    """Settles, releases and expires, from one thread."""
+
+    def __init__(
+        self,
+        *,
+        outbox: Outbox,
+        store: EntryStore,
+        epochs: Epochs,
+        quota: Quota,
+        price_of: PriceOf,
+        booked_through_ms: Callable[[], int | None],
+        stream_ms_max: int,
+        clock: Clock,
+    ) -> None:
+        self._outbox = outbox
+        self._store = store
+        self._epochs = epochs
+        self._quota = quota
+        self._price_of = price_of
+        self._booked_through_ms = booked_through_ms
+        self._stream_ms_max = stream_ms_max
+        self._clock = clock
+
+    def settle(self) -> int:
+        """Settles what is booked. Returns how many entries that were.
+
+        Raises:
+            Unavailable: quota does not answer; what it was not told stays in the outbox.
+        """
+        count = 0
+        while batch := self._outbox.unsettled(BATCH):
+            ended, crossings = self._quota.settle(batch, self._outbox.last_crossing())
+            ids = [settlement.reservation for settlement in batch]
+            unknown = [each for each in ids if each not in ended]
+            if unknown:
+                # It would be sent for ever: what quota does not hold cannot be settled.
+                _log.warning("quota knows nothing of %d booked reservations, first %s", len(unknown), unknown[0])
+            self._outbox.mark_settled(ids, crossings, self._clock.now_ms())
+            count += len(ids)
+        return count
+
+    def release(self) -> int:
+        """Releases reservations of requests that never left the gateway. Returns how many were sent.
+
+        Raises:
+            Unavailable: quota does not answer.
+        """
+        count = 0
+        while request_ids := self._outbox.pending_releases(BATCH):
+            self._quota.release(request_ids)
+            self._outbox.mark_released(request_ids)
+            count += len(request_ids)
+        return count
+
+    def expire(self) -> int:
+        """Books reservations of which no record can come any more. Returns how many.
+
+        Raises:
+            Unavailable: quota does not answer.
+        """
+        booked_through_ms = self._booked_through_ms()
+        if booked_through_ms is None:
+            return 0
+        asked_ms = self._clock.now_ms()
+        epochs = self._epochs.uncleared()
+        overdue = self._quota.overdue(epochs, booked_through_ms - self._stream_ms_max - OVERDUE_SLACK_MS, _OVERDUE_PAGE)
+        if overdue:
+            self._book(overdue)
+        elif epochs:
+            self._epochs.clear(epochs, asked_ms - EPOCH_GRACE_MS, asked_ms)
+        return len(overdue)
+
+    def _book(self, overdue: list[OverdueReservation]) -> None:
+        now_ms = self._clock.now_ms()
+        recorded = self._store.attempts_of([each.request_id for each in overdue])
+        entries = []
+        for each in overdue:
+            attempts = recorded.get(each.request_id, [])
+            call = each.as_call(max((attempt.attempt for attempt in attempts), default=0))
+            entries.append(Entry(call, charge_call(call, attempts, self._price_of), each.epoch, now_ms))
+        booked = self._store.book(Booking(entries=tuple(entries), now_ms=now_ms))
+        _log.warning("%d reservations have no record; booked as expected", len(booked))

@@ -1,0 +1,180 @@
+"""What the use cases rely on in the store of entries."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from services.ledger.adapters.sql_database import Database
+from services.ledger.adapters.sql_entries import SqlEntries
+from services.ledger.adapters.sql_outbox import SqlEpochs, SqlOutbox
+from services.ledger.adapters.sql_reports import SqlReports
+from services.ledger.adapters.sql_tables import entries, rollups
+from services.ledger.domain.charge import charge_call
+from services.ledger.domain.entry import Entry
+from services.ledger.domain.settlement import Crossing
+from services.ledger.domain.spooled import Booking, SpoolFile, UnreadableLine
+from tests.unit.ledger.lines import EPOCH, NO_USAGE, attempt, call, open_database, price_of
+
+FILE = SpoolFile(EPOCH, 42, f"{EPOCH}.jsonl", is_closed=False)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return open_database(tmp_path)
+
+
+@pytest.fixture
+def store(database: Database) -> SqlEntries:
+    return SqlEntries(database)
+
+
+def entry(number: int = 1, **changed: Any) -> Entry:
+    parsed = call(number, **changed)
+    return Entry(parsed, charge_call(parsed, (), price_of), EPOCH, 1_795_464_001_000)
+
+
+def crossing(sequence: int, basis_points: int = 8_000) -> Crossing:
+    return Crossing(sequence, "p", "spend per month", "team=t", 1, basis_points, ("ops",), 2, 80, 100)
+
+
+def test_an_entry_is_inserted_once_and_the_answer_says_which_were_new(store: SqlEntries) -> None:
+    assert [each.id for each in store.book(Booking((entry(1), entry(2), entry(1))))] == [
+        "reservation-1",
+        "reservation-2",
+    ]
+    assert [each.id for each in store.book(Booking((entry(2), entry(3))))] == ["reservation-3"]
+
+
+def test_rollups_count_only_what_was_new(store: SqlEntries, database: Database) -> None:
+    for booking in (Booking((entry(1), entry(2))), Booking((entry(2), entry(3)))):
+        store.book(booking)
+
+    with database.read() as connection:
+        (row,) = connection.execute(sa.select(rollups)).all()
+    assert (row.calls, row.input_tokens, row.output_tokens, row.cost_nano_usd) == (3, 3_000, 300, 10_500_000)
+    assert (row.hour_ms, row.status, row.model_served) == (1_795_464_000_000, "2xx", "openai/gpt-4o")
+
+
+def test_an_unknown_cost_is_null_and_counted_apart(store: SqlEntries, database: Database) -> None:
+    store.book(Booking((entry(1, chain="lab/tiny"), entry(2, chain="lab/tiny"))))
+
+    with database.read() as connection:
+        (row,) = connection.execute(sa.select(rollups)).all()
+        costs = set(connection.scalars(sa.select(entries.c.cost_nano_usd)))
+    assert (row.cost_nano_usd, row.unpriced_calls, costs) == (0, 2, {None})
+
+
+def test_a_booking_is_all_or_nothing(store: SqlEntries, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError("disk full")
+
+    booking = Booking((entry(1),), (attempt(1),), ("request-9",), (UnreadableLine(0, 5, "bad"),), FILE, checkpoint=500)
+    with monkeypatch.context() as patch:
+        patch.setattr("services.ledger.adapters.sql_entries._checkpoint_row", broken)
+        with pytest.raises(OSError, match="disk full"):
+            store.book(booking)
+
+    assert store.checkpoints() == {}
+    assert store.attempts_of(["request-1"]) == {}
+    assert SqlOutbox(database).pending_releases(10) == []
+    assert SqlReports(database).count_booked() == SqlReports(database).count_unreadable() == 0
+
+    store.book(booking)
+    assert store.checkpoints() == {FILE.identity: 500}
+    assert SqlReports(database).count_booked() == SqlReports(database).count_unreadable() == 1
+
+
+def test_a_checkpoint_follows_its_file_through_a_rename(store: SqlEntries) -> None:
+    store.book(Booking(file=FILE, checkpoint=500))
+    store.book(Booking(file=SpoolFile(EPOCH, 42, f"{EPOCH}.1.jsonl", is_closed=True), checkpoint=900))
+
+    assert store.checkpoints() == {FILE.identity: 900}
+    store.forget(FILE)
+    assert store.checkpoints() == {}
+
+
+def test_attempts_are_kept_once_each(store: SqlEntries) -> None:
+    first, second = attempt(1, 1, status=500), attempt(1, 2)
+    store.book(Booking(attempts=(second,)))
+    store.book(Booking(attempts=(first, second)))
+
+    assert store.attempts_of(["request-1", "request-2"]) == {"request-1": [first, second]}
+
+
+def test_a_large_booking_is_as_good_as_a_small_one(store: SqlEntries) -> None:
+    booked = tuple(entry(number) for number in range(2_500))
+
+    assert len(store.book(Booking(booked))) == 2_500
+    assert store.book(Booking(booked)) == []
+
+
+def test_settled_entries_leave_the_outbox_in_order(store: SqlEntries, database: Database) -> None:
+    outbox = SqlOutbox(database)
+    store.book(Booking((entry(1), entry(2, **NO_USAGE, status=500), entry(3, chain="lab/tiny"))))
+
+    found = outbox.unsettled(10)
+    assert [(each.reservation, each.cost_nano_usd, each.reported) for each in found] == [
+        ("reservation-1", 3_500_000, True),
+        ("reservation-2", 0, False),
+        ("reservation-3", None, True),
+    ]
+    assert len(outbox.unsettled(2)) == 2
+
+    outbox.mark_settled(["reservation-1", "unknown"], [], 5)
+    assert [each.reservation for each in outbox.unsettled(10)] == ["reservation-2", "reservation-3"]
+    assert outbox.count_unsettled() == 2
+
+
+def test_an_alert_is_unique_by_its_sequence_and_by_what_was_crossed(database: Database) -> None:
+    outbox = SqlOutbox(database)
+    assert outbox.last_crossing() == 0
+
+    outbox.mark_settled([], [crossing(1), crossing(2, 9_000)], 5)
+    outbox.mark_settled([], [crossing(2, 9_000), crossing(3)], 5)
+
+    assert [alert.crossing for alert in SqlReports(database).alerts(None, 10)] == [crossing(2, 9_000), crossing(1)]
+    assert outbox.last_crossing() == 2
+
+
+def test_releases_wait_until_they_are_marked(store: SqlEntries, database: Database) -> None:
+    outbox = SqlOutbox(database)
+    store.book(Booking(released=("request-1", "request-2")))
+    store.book(Booking(released=("request-2",)))
+
+    assert sorted(outbox.pending_releases(10)) == ["request-1", "request-2"]
+    outbox.mark_released(["request-1"])
+    assert outbox.pending_releases(10) == ["request-2"]
+
+
+def test_an_epoch_is_reported_until_it_is_cleared(database: Database) -> None:
+    epochs = SqlEpochs(database)
+    epochs.end("a-1795464000000", 100)
+    epochs.end("a-1795464000000", 900)
+    epochs.end("b-1795464000000", 200)
+
+    epochs.clear(["a-1795464000000", "b-1795464000000"], ended_before_ms=150, now_ms=300)
+
+    assert epochs.uncleared() == ["b-1795464000000"]
+    assert epochs.ended() == {"a-1795464000000", "b-1795464000000"}
+
+
+def test_two_threads_that_book_the_same_insert_it_once(store: SqlEntries, database: Database) -> None:
+    booked = tuple(entry(number) for number in range(300))
+    inserted: list[int] = []
+
+    def work() -> None:
+        inserted.extend(len(store.book(Booking(booked[at : at + 10]))) for at in range(0, 300, 10))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sum(inserted) == 300
+    assert SqlReports(database).count_booked() == 300

@@ -1,0 +1,312 @@
+"""`LedgerService` and `PriceBookService` over a real gRPC server."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from spendgate.ledger.v1 import ledger_service_pb2 as pb
+from spendgate.ledger.v1 import ledger_service_pb2_grpc as pb_grpc
+from spendgate.ledger.v1 import price_book_service_pb2 as price_pb
+from spendgate.ledger.v1 import price_book_service_pb2_grpc as price_grpc
+from spendgate.type.v1 import configuration_pb2
+
+from services.chassis.grpc_server import Registration, build_server
+from services.kernel.clock import ManualClock
+from services.ledger.adapters.price_catalogue import GenaiPrices
+from services.ledger.adapters.sql_configuration import SqlConfiguration
+from services.ledger.adapters.sql_database import Database
+from services.ledger.adapters.sql_reports import SqlReports
+from services.ledger.transport import admin_api, price_stream
+from services.ledger.usecases.price_book import PriceBook
+from services.ledger.usecases.query import Query
+from tests.unit.ledger.lines import EPOCH, attempt_fields, book_of, call_fields, open_database, write_lines
+
+NOW_MS = 1_795_464_100_000
+
+
+@dataclass
+class Api:
+    ledger: pb_grpc.LedgerServiceStub
+    prices: price_grpc.PriceBookServiceStub
+    folder: Path
+    database: Database
+
+    def book(self, *lines: dict[str, Any]) -> None:
+        write_lines(self.folder / "spool" / f"{EPOCH}.jsonl", lines)
+        book_of(self.folder, self.database).run_pass()
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[Api]:
+    database, stopping = open_database(tmp_path), threading.Event()
+    prices = PriceBook(SqlConfiguration(database), GenaiPrices(), ManualClock(NOW_MS))
+    service = admin_api.LedgerService(
+        query=Query(SqlReports(database)),
+        prices=prices,
+        status=lambda: admin_api.Status(1, 2, None, 3, 4),
+        stopping=stopping,
+    )
+    stream = price_stream.PriceBookService(prices, stopping)
+    address = f"unix:{tmp_path}/ledger.sock"
+    server = build_server(
+        address,
+        [
+            Registration(admin_api.SERVICE, admin_api.register(service)),
+            Registration(price_stream.SERVICE, price_stream.register(stream)),
+        ],
+        workers=admin_api.TAILS_MAX + price_stream.WATCHES_MAX + 4,
+    )
+    server.start()
+    with grpc.insecure_channel(address) as channel:
+        yield Api(pb_grpc.LedgerServiceStub(channel), price_grpc.PriceBookServiceStub(channel), tmp_path, database)
+    stopping.set()
+    server.stop(0).wait()
+
+
+def refused(call: Any, request: Any) -> grpc.StatusCode:
+    with pytest.raises(grpc.RpcError) as caught:
+        call(request)
+    return caught.value.code()
+
+
+def nano_usd(money: Any) -> int:
+    return int(money.units * 10**9 + money.nanos)
+
+
+def test_usage_is_grouped_and_adds_up_to_the_nano_dollar(api: Api) -> None:
+    api.book(
+        *(call_fields(number, team="a", input_tokens=str(number * 7)) for number in range(1, 6)),
+        *(call_fields(number, team="b", user=None, status=500, flags="DC") for number in range(6, 9)),
+        call_fields(9, team=None, chain="lab/tiny", time="2026-11-22T23:59:59.999Z"),
+    )
+
+    answer = api.ledger.QueryUsage(pb.QueryUsageRequest(group_by=["team", "day", "provider", "status"]))
+
+    assert [list(row.values) for row in answer.rows] == [
+        ["b", "2026-11-23", "openai", "5xx"],
+        ["a", "2026-11-23", "openai", "2xx"],
+        ["", "2026-11-22", "lab", "2xx"],
+    ]
+    calls = api.ledger.ListCalls(pb.ListCallsRequest()).calls
+    assert nano_usd(answer.total.cost) == sum(nano_usd(call.cost) for call in calls) > 0
+    assert sum(nano_usd(row.cost) for row in answer.rows) == nano_usd(answer.total.cost)
+    assert answer.total.calls == sum(row.calls for row in answer.rows) == 9
+    assert answer.total.input_tokens == sum(call.input_tokens for call in calls)
+    assert answer.total.output_tokens == sum(call.output_tokens for call in calls)
+    assert answer.total.unpriced_calls == 1
+    assert not next(call for call in calls if call.id == "reservation-9").HasField("cost")
+
+
+def test_usage_is_cut_by_time_and_by_filter(api: Api) -> None:
+    api.book(
+        call_fields(1, time="2026-11-23T19:59:59.999Z"),
+        call_fields(2, time="2026-11-23T20:00:00.000Z", team="b"),
+        call_fields(3, time="2026-11-23T21:00:00.000Z"),
+    )
+
+    def calls(**asked: Any) -> int:
+        return int(api.ledger.QueryUsage(pb.QueryUsageRequest(**asked)).total.calls)
+
+    def at(text: str) -> Timestamp:
+        moment = Timestamp()
+        moment.FromJsonString(text)
+        return moment
+
+    assert calls() == 3
+    assert calls(start_time=at("2026-11-23T20:30:00Z")) == 2
+    assert calls(end_time=at("2026-11-23T21:00:00Z")) == 2
+    assert calls(start_time=at("2026-11-23T20:00:00Z"), end_time=at("2026-11-23T20:30:00Z")) == 1
+    assert calls(filter="team=b") == 1
+    assert calls(filter="team=b,provider=lab") == 0
+    assert calls(filter="model=gpt-4o, status=2xx ,model_served=openai/gpt-4o") == 3
+    hours = api.ledger.QueryUsage(pb.QueryUsageRequest(group_by=["hour"])).rows
+    assert sorted(row.values[0] for row in hours) == [
+        "2026-11-23T19:00:00Z",
+        "2026-11-23T20:00:00Z",
+        "2026-11-23T21:00:00Z",
+    ]
+
+
+def test_nothing_is_no_row_and_a_total_of_nothing(api: Api) -> None:
+    answer = api.ledger.QueryUsage(pb.QueryUsageRequest(group_by=["team"]))
+    alone = api.ledger.QueryUsage(pb.QueryUsageRequest())
+
+    assert (len(answer.rows), answer.total.calls) == (0, 0)
+    assert (len(alone.rows), alone.total.calls) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pb.QueryUsageRequest(group_by=["colour"]),
+        pb.QueryUsageRequest(group_by=["team", "team"]),
+        pb.QueryUsageRequest(filter="team"),
+        pb.QueryUsageRequest(filter="colour=red"),
+        pb.QueryUsageRequest(filter="day=2026-11-23"),
+        pb.QueryUsageRequest(filter=",".join(["team=a"] * 17)),
+        pb.QueryUsageRequest(start_time=Timestamp(seconds=7_200), end_time=Timestamp(seconds=1)),
+    ],
+)
+def test_a_wrong_question_is_refused_by_name(api: Api, request_: pb.QueryUsageRequest) -> None:
+    assert refused(api.ledger.QueryUsage, request_) is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_calls_are_paged_newest_first_without_gap_or_overlap(api: Api) -> None:
+    # Three calls share each millisecond, so a page ends between equals.
+    api.book(*(call_fields(number, time=f"2026-11-23T20:00:00.{number // 3:03d}Z") for number in range(20)))
+
+    seen, token = [], ""
+    while True:
+        page = api.ledger.ListCalls(pb.ListCallsRequest(page_size=7, page_token=token))
+        seen += [call.id for call in page.calls]
+        token = page.next_page_token
+        if not token:
+            break
+        api.book(call_fields(100 + len(seen), time="2026-11-23T20:00:01.000Z"))
+
+    assert seen == [f"reservation-{number}" for number in reversed(range(20))]
+
+
+def test_calls_are_filtered(api: Api) -> None:
+    api.book(
+        call_fields(1), call_fields(2, user="bob@example.com"), call_fields(3, status=0), call_fields(4, status=404)
+    )
+
+    def ids(selection: str) -> list[str]:
+        return [call.id for call in api.ledger.ListCalls(pb.ListCallsRequest(filter=selection)).calls]
+
+    assert ids("user=bob@example.com") == ["reservation-2"]
+    assert ids("status=none") == ["reservation-3"]
+    assert ids("status=4xx") == ["reservation-4"]
+    assert ids("provider=openai,key=ds-prod") == [f"reservation-{number}" for number in (4, 3, 2, 1)]
+    assert ids("provider=open") == []
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pb.ListCallsRequest(page_size=1_001),
+        pb.ListCallsRequest(page_size=-1),
+        pb.ListCallsRequest(page_token="x"),
+        pb.ListCallsRequest(page_token="1.2.3"),
+        pb.ListCallsRequest(page_token="9" * 40 + ".1"),
+    ],
+)
+def test_a_page_that_is_none_is_refused(api: Api, request_: pb.ListCallsRequest) -> None:
+    assert refused(api.ledger.ListCalls, request_) is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_one_call_is_found_by_its_id_and_by_envoys(api: Api) -> None:
+    api.book(attempt_fields(1, 2), attempt_fields(1, 1, status=500), call_fields(1, attempts=2, cached_tokens="400"))
+
+    call = api.ledger.GetCall(pb.GetCallRequest(id="reservation-1"))
+
+    assert call == api.ledger.GetCall(pb.GetCallRequest(id="request-1"))
+    assert [(attempt.target, attempt.status) for attempt in call.attempts] == [
+        ("openai/gpt-4o", 500),
+        ("lab/tiny", 200),
+    ]
+    assert (call.trace_id, call.latency_ms, call.first_byte_ms) == (f"{1:032x}", 850, 120)
+    assert (call.cached_input_tokens, dict(call.tags)) == (400, {"feature": "search"})
+    assert refused(api.ledger.GetCall, pb.GetCallRequest()) is grpc.StatusCode.NOT_FOUND
+
+
+def test_a_tail_sends_what_is_booked_from_now_on_and_only_what_is_asked_for(api: Api) -> None:
+    api.book(call_fields(1, team="b"))
+    tail = api.ledger.TailCalls(pb.TailCallsRequest(filter="team=b"))
+    tail.initial_metadata()
+
+    api.book(call_fields(2, team="a"), call_fields(3, team="b"))
+    api.book(call_fields(4, team="b"))
+
+    assert [next(tail).id, next(tail).id] == ["reservation-3", "reservation-4"]
+    tail.cancel()
+
+
+def test_tails_leave_room_for_questions(api: Api) -> None:
+    tails = [api.ledger.TailCalls(pb.TailCallsRequest()) for _ in range(admin_api.TAILS_MAX)]
+    for tail in tails:
+        tail.initial_metadata()
+
+    one_more = api.ledger.TailCalls(pb.TailCallsRequest())
+    assert refused(lambda _: next(one_more), None) is grpc.StatusCode.UNAVAILABLE
+    assert api.ledger.GetLedgerStatus(pb.GetLedgerStatusRequest()).booked_calls == 1
+    for tail in tails:
+        tail.cancel()
+
+
+def override(target: str, **prices: int) -> pb.PriceOverride:
+    return pb.PriceOverride(target=target, price=price_pb.TargetPrice(tiers=[price_pb.PriceTier(**prices)]))
+
+
+def test_a_configuration_is_applied_once_and_says_what_it_changed(api: Api) -> None:
+    request = pb.ApplyConfigurationRequest(
+        prices=[override("lab/tiny", input=2_500_000, output=10_000_000)],
+        channels=[pb.AlertChannel(name="ops", webhook="https://example.com/hook")],
+    )
+
+    first = api.ledger.ApplyConfiguration(request)
+
+    assert [(change.action, change.kind, change.name) for change in first.changes] == [
+        (configuration_pb2.Change.ACTION_CREATE, "price", "lab/tiny"),
+        (configuration_pb2.Change.ACTION_CREATE, "alert channel", "ops"),
+    ]
+    assert "ops" in first.warnings[0]
+    assert list(api.ledger.ApplyConfiguration(request).changes) == []
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pb.ApplyConfigurationRequest(prices=[override("tiny", input=1)]),
+        pb.ApplyConfigurationRequest(prices=[override("lab/tiny", input=-1)]),
+        pb.ApplyConfigurationRequest(prices=[override("lab/tiny", input=1, above_input_tokens=5)]),
+        pb.ApplyConfigurationRequest(prices=[pb.PriceOverride(target="lab/tiny")]),
+        pb.ApplyConfigurationRequest(prices=[override("lab/tiny", input=1)] * 2),
+        pb.ApplyConfigurationRequest(channels=[pb.AlertChannel(name="ops")]),
+        pb.ApplyConfigurationRequest(channels=[pb.AlertChannel(name="ops", url="x://y", webhook="https://z")]),
+        pb.ApplyConfigurationRequest(channels=[pb.AlertChannel(name="ops", webhook="ftp://z")]),
+        pb.ApplyConfigurationRequest(channels=[pb.AlertChannel(name="o p s", url="x://y")]),
+        pb.ApplyConfigurationRequest(channels=[pb.AlertChannel(name="ops", url="x://y", secret_env="a b")]),
+    ],
+)
+def test_a_wrong_configuration_is_refused(api: Api, request_: pb.ApplyConfigurationRequest) -> None:
+    assert refused(api.ledger.ApplyConfiguration, request_) is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_prices_are_streamed_at_once_and_again_when_one_changes(api: Api) -> None:
+    watched = price_pb.WatchPricesRequest.PricedTarget
+    stream = api.prices.WatchPrices(
+        price_pb.WatchPricesRequest(
+            targets=[
+                watched(target="openai/gpt-4o", catalogue_provider="openai", upstream_model="gpt-4o"),
+                watched(target="google/pro", catalogue_provider="google", upstream_model="gemini-2.5-pro"),
+                watched(target="lab/tiny", upstream_model="tiny"),
+            ]
+        )
+    )
+
+    first = next(stream)
+    assert [price.target for price in first.prices] == ["openai/gpt-4o", "google/pro"]
+    assert first.prices[0].source.startswith("catalogue 0.")
+    assert [(tier.above_input_tokens, tier.input, tier.output) for tier in first.prices[1].tiers] == [
+        (0, 1_250_000, 10_000_000),
+        (200_000, 2_500_000, 15_000_000),
+    ]
+
+    api.ledger.ApplyConfiguration(
+        pb.ApplyConfigurationRequest(prices=[override("lab/tiny", input=5, output=7, cached_input=0)])
+    )
+    second = next(stream)
+    assert second.version != first.version
+    (tier,) = second.prices[2].tiers
+    assert (tier.input, tier.cached_input, tier.cache_write_5m, tier.reasoning) == (5, 0, 5, 7)
+    assert second.prices[2].source == "override"
+    stream.cancel()
