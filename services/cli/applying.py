@@ -1,0 +1,96 @@
+"""Sends a configuration to the gateway: prices, then providers and models, then teams, policies and keys.
+
+In this order a policy on spend never meets a target whose price is still on its way. Everything is validated by all
+three services before anything is changed by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import grpc
+from spendgate.type.v1.configuration_pb2 import ApplyConfigurationResponse, Change
+
+from services.cli import translate
+from services.cli.configuration import Configuration
+from services.cli.gateway import Gateway, explain_rpc_error
+from services.cli.key_secrets import find_key_secrets
+from services.cli.problems import Refused
+
+ACTIONS: Mapping[int, str] = {
+    Change.ACTION_CREATE: "create",
+    Change.ACTION_UPDATE: "update",
+    Change.ACTION_DELETE: "delete",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was changed, or would be."""
+
+    changes: tuple[Change, ...]
+    warnings: tuple[str, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """The document of `spendgate apply --json`."""
+        return {
+            "changes": [
+                {
+                    "action": ACTIONS.get(change.action, "unknown"),
+                    "kind": change.kind,
+                    "name": change.name,
+                    "detail": change.detail,
+                }
+                for change in self.changes
+            ],
+            "warnings": list(self.warnings),
+        }
+
+
+def apply_configuration(
+    gateway: Gateway, configuration: Configuration, environ: Mapping[str, str], *, dry_run: bool = False
+) -> Applied:
+    """Makes the gateway hold what the file says; `environ` is where secrets of keys are looked up.
+
+    Raises:
+        Refused: a service does not take its part; then nothing is changed.
+    """
+    secrets = find_key_secrets(configuration, environ)
+    would_be = _send(gateway, configuration, secrets.by_key, validate_only=True)
+    answers = would_be if dry_run else _send(gateway, configuration, secrets.by_key, validate_only=False)
+    warnings = [*secrets.warnings, *(warning for answer in answers for warning in answer.warnings)]
+    changes = tuple(change for answer in answers for change in answer.changes)
+    return Applied(changes, tuple(dict.fromkeys(warnings)))
+
+
+def _send(
+    gateway: Gateway, configuration: Configuration, secrets: Mapping[str, str], *, validate_only: bool
+) -> list[ApplyConfigurationResponse]:
+    file = configuration.file
+    steps: list[tuple[str, Callable[[], ApplyConfigurationResponse]]] = [
+        (
+            "ledger",
+            lambda: gateway.ledger.ApplyConfiguration(translate.ledger_request(file, validate_only=validate_only)),
+        ),
+        (
+            "router",
+            lambda: gateway.router.ApplyConfiguration(translate.router_request(file, validate_only=validate_only)),
+        ),
+        (
+            "quota",
+            lambda: gateway.quota.ApplyConfiguration(
+                translate.quota_request(file, secrets, validate_only=validate_only)
+            ),
+        ),
+    ]
+    answers = []
+    for service, send in steps:
+        try:
+            answers.append(send())
+        except grpc.RpcError as error:
+            reason = explain_rpc_error(error, gateway.address.admin)
+            if isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+                reason = "\n".join(f"{configuration.source.file}: {service}: {line}" for line in reason.splitlines())
+            raise Refused(reason) from error
+    return answers

@@ -1,0 +1,102 @@
+"""`spendgate alerts`: thresholds that were crossed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from spendgate.ledger.v1 import ledger_service_pb2 as ledger
+
+from services.cli.paging import all_pages
+from services.cli.printing import print_json, print_table, print_text
+from services.cli.session import (
+    DEFAULT_ADMIN,
+    DEFAULT_DATA_DIR,
+    AdminOption,
+    CertificateOption,
+    DataDirOption,
+    JsonOption,
+    connect,
+)
+from services.cli.times import optional_rfc3339, readable_time, rfc3339
+
+_DEFAULT_LIMIT = 50
+_MAX_LIMIT = 100_000
+
+
+def build_alerts() -> typer.Typer:
+    """The group `alerts`."""
+    group = typer.Typer(help="Thresholds that budgets crossed, and who was told.", no_args_is_help=True)
+    group.command("list")(list_alerts)
+    # With a single command Typer would make the group that command: `alerts list` is what scripts call.
+    group.callback()(_group)
+    return group
+
+
+def _group() -> None:
+    """Thresholds that budgets crossed, and who was told."""
+
+
+def list_alerts(
+    context: typer.Context,
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=_MAX_LIMIT, help="How many at most.")] = _DEFAULT_LIMIT,
+    admin: AdminOption = DEFAULT_ADMIN,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    admin_ca: CertificateOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Lists alerts, newest first.
+
+    Example: spendgate alerts list --json
+    """
+    with connect(context, admin, data_dir, admin_ca) as gateway:
+        alerts = list(
+            all_pages(
+                lambda size, token: gateway.ledger.ListAlerts(
+                    ledger.ListAlertsRequest(page_size=size, page_token=token)
+                ),
+                lambda page: page.alerts,
+                limit,
+            )
+        )
+    if json:
+        print_json({"alerts": [_as_json(alert) for alert in alerts]})
+    elif not alerts:
+        print_text("No alerts yet: one is listed here when a budget crosses a threshold of its policy.")
+    else:
+        print_table(
+            ("CROSSED (UTC)", "POLICY", "LIMIT", "SCOPE", "THRESHOLD", "RECIPIENTS", "DELIVERED (UTC)"),
+            [
+                (
+                    readable_time(alert.cross_time),
+                    alert.policy,
+                    alert.limit,
+                    alert.scope,
+                    _percent(alert.basis_points),
+                    ", ".join(alert.recipients),
+                    readable_time(alert.deliver_time) or "not yet",
+                )
+                for alert in alerts
+            ],
+        )
+
+
+def _as_json(alert: ledger.Alert) -> dict[str, object]:
+    return {
+        "policy": alert.policy,
+        "limit": alert.limit,
+        "scope": alert.scope,
+        "threshold": _percent(alert.basis_points),
+        "window_start": rfc3339(alert.window_start),
+        "crossed_at": rfc3339(alert.cross_time),
+        "recipients": list(alert.recipients),
+        "delivered_at": optional_rfc3339(alert, "deliver_time"),
+    }
+
+
+def _percent(basis_points: int) -> str:
+    """As the configuration file writes it: "80%", "99.5%"."""
+    whole, hundredths = divmod(basis_points, 100)
+    fraction = f".{hundredths:02d}".rstrip("0") if hundredths else ""
+    return f"{whole}{fraction}%"

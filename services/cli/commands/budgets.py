@@ -1,0 +1,168 @@
+"""`spendgate budgets` and `explain`: how far along each limit is, and what it would do to a call."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from spendgate.quota.v1 import quota_service_pb2 as quota
+
+from services.cli.amounts import readable_usd
+from services.cli.paging import all_pages
+from services.cli.printing import print_json, print_table, print_text
+from services.cli.session import (
+    DEFAULT_ADMIN,
+    DEFAULT_DATA_DIR,
+    AdminOption,
+    CertificateOption,
+    DataDirOption,
+    JsonOption,
+    connect,
+)
+from services.cli.times import readable_time, rfc3339
+from services.cli.translate import LIMIT_KINDS
+from services.kernel.money import format_usd
+
+KIND_NAMES = {number: name for name, number in LIMIT_KINDS.items()}
+_MODES = {
+    quota.QuotaPolicy.MODE_UNSPECIFIED: "enforce",
+    quota.QuotaPolicy.MODE_ENFORCE: "enforce",
+    quota.QuotaPolicy.MODE_SHADOW: "shadow",
+    quota.QuotaPolicy.MODE_DISABLED: "disabled",
+}
+_DECISIONS = {
+    quota.ExplainResponse.DECISION_ALLOW: "allow",
+    quota.ExplainResponse.DECISION_DOWNGRADE: "downgrade",
+    quota.ExplainResponse.DECISION_DENY: "deny",
+}
+_FULL_BASIS_POINTS = 10_000
+
+
+def budgets(
+    context: typer.Context,
+    *,
+    policy: Annotated[str, typer.Option(help="Only of this policy.")] = "",
+    admin: AdminOption = DEFAULT_ADMIN,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    admin_ca: CertificateOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Shows each limit in its present window: used, held by calls in flight, and left.
+
+    Example: spendgate budgets --policy data-science-prod
+    """
+    with connect(context, admin, data_dir, admin_ca) as gateway:
+        found = list(
+            all_pages(
+                lambda size, token: gateway.quota.ListBudgets(
+                    quota.ListBudgetsRequest(policy=policy, page_size=size, page_token=token)
+                ),
+                lambda page: page.budgets,
+            )
+        )
+    if json:
+        print_json({"budgets": [budget_as_json(budget) for budget in found]})
+    elif not found:
+        print_text("No budgets yet: a limit shows up here once a policy with limits is applied.")
+    else:
+        columns = ("POLICY", "LIMIT", "SCOPE", "USED", "HELD", "LEFT", "OF", "%", "RESETS (UTC)", "MODE")
+        numeric = frozenset({"USED", "HELD", "LEFT", "OF", "%"})
+        print_table(columns, [_row(budget) for budget in found], numeric=numeric)
+
+
+def explain(
+    context: typer.Context,
+    *,
+    key: Annotated[str, typer.Option(help="Name of a key.")],
+    model: Annotated[str, typer.Option(help="Model as an application would ask for it.")],
+    input_tokens: Annotated[int, typer.Option(min=0, help="Size of the assumed call. 0: 1000.")] = 0,
+    max_output_tokens: Annotated[int, typer.Option(min=0, help="Bound of its answer. 0: 1000.")] = 0,
+    admin: AdminOption = DEFAULT_ADMIN,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    admin_ca: CertificateOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Says what would happen to a call now, and why. Reserves nothing.
+
+    Example: spendgate explain --key data-science-prod --model gpt-4o
+    """
+    request = quota.ExplainRequest(key=key, model=model, input_tokens=input_tokens, max_output_tokens=max_output_tokens)
+    with connect(context, admin, data_dir, admin_ca) as gateway:
+        answer = gateway.quota.Explain(request)
+    decision = _DECISIONS.get(answer.decision, "unknown")
+    if json:
+        print_json(
+            {
+                "decision": decision,
+                "reason": answer.reason,
+                "target": answer.target or None,
+                "policies": [_applied_as_json(applied) for applied in answer.limits],
+            }
+        )
+        return
+    print_text(f"{decision}{f' -> {answer.target}' if answer.target else ''}: {answer.reason}")
+    if answer.limits:
+        rows = [
+            (
+                applied.policy,
+                KIND_NAMES.get(applied.limit_kind, "?"),
+                _percent(applied.used_basis_points),
+                "decides" if applied.binding else "",
+            )
+            for applied in answer.limits
+        ]
+        print_table(("POLICY", "LIMIT", "USED", ""), rows, numeric=frozenset({"USED"}))
+
+
+def budget_as_json(budget: quota.Budget) -> dict[str, object]:
+    """As the contract has it: money as decimal strings under `_usd`, all else as integers."""
+    amounts = {
+        "limit": budget.limit,
+        "settled": budget.settled,
+        "reserved": budget.reserved,
+        "remaining": _remaining(budget),
+    }
+    is_money = budget.limit_kind == quota.LIMIT_KIND_SPEND
+    return {
+        "policy": budget.policy,
+        "limit_kind": KIND_NAMES.get(budget.limit_kind, "unknown"),
+        "scope": budget.scope,
+        "mode": _MODES.get(budget.mode, "unknown"),
+        "window_start": rfc3339(budget.window_start),
+        "resets_at": rfc3339(budget.resets_at),
+        **({f"{name}_usd": format_usd(nano_usd) for name, nano_usd in amounts.items()} if is_money else amounts),
+    }
+
+
+def _remaining(budget: quota.Budget) -> int:
+    """What is left; a policy that only counts can be past its limit, and then nothing is."""
+    return max(0, budget.limit - budget.settled - budget.reserved)
+
+
+def _row(budget: quota.Budget) -> tuple[str, ...]:
+    is_money = budget.limit_kind == quota.LIMIT_KIND_SPEND
+    amounts = (budget.settled, budget.reserved, _remaining(budget), budget.limit)
+    used = budget.settled + budget.reserved
+    basis_points = used * _FULL_BASIS_POINTS // budget.limit if budget.limit else _FULL_BASIS_POINTS
+    return (
+        budget.policy,
+        KIND_NAMES.get(budget.limit_kind, "?"),
+        budget.scope,
+        *(readable_usd(amount) if is_money else f"{amount:,}" for amount in amounts),
+        _percent(basis_points),
+        readable_time(budget.resets_at),
+        _MODES.get(budget.mode, "?"),
+    )
+
+
+def _applied_as_json(applied: quota.ExplainResponse.AppliedLimit) -> dict[str, object]:
+    return {
+        "policy": applied.policy,
+        "limit_kind": KIND_NAMES.get(applied.limit_kind, "unknown"),
+        "used_ratio": applied.used_basis_points / _FULL_BASIS_POINTS,
+        "binding": applied.binding,
+    }
+
+
+def _percent(basis_points: int) -> str:
+    return f"{basis_points // 100}.{basis_points % 100 // 10}%"

@@ -1,0 +1,205 @@
+"""`spendgate calls`: single calls, as the ledger booked them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from spendgate.ledger.v1 import ledger_service_pb2 as ledger
+
+from services.cli.amounts import nano_usd_of, readable_usd, usd_of
+from services.cli.gateway import Gateway
+from services.cli.paging import all_pages
+from services.cli.printing import print_json, print_json_line, print_table, print_text
+from services.cli.session import (
+    DEFAULT_ADMIN,
+    DEFAULT_DATA_DIR,
+    AdminOption,
+    CertificateOption,
+    DataDirOption,
+    JsonOption,
+    connect,
+)
+from services.cli.times import readable_time, rfc3339
+
+_DEFAULT_LIMIT = 20
+_MAX_LIMIT = 100_000
+
+WhereOption = Annotated[
+    str, typer.Option(metavar="FIELD=VALUE,...", help="Only calls with these values, e.g. team=ds,status=200.")
+]
+
+
+def build_calls() -> typer.Typer:
+    """The group `calls`."""
+    group = typer.Typer(help="Single calls: who, what, which attempts, at what cost.", no_args_is_help=True)
+    group.command("list")(list_calls)
+    group.command()(show)
+    group.command()(tail)
+    return group
+
+
+def list_calls(
+    context: typer.Context,
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=_MAX_LIMIT, help="How many at most.")] = _DEFAULT_LIMIT,
+    where: WhereOption = "",
+    admin: AdminOption = DEFAULT_ADMIN,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    admin_ca: CertificateOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Lists calls, newest first.
+
+    Example: spendgate calls list --limit 50 --where team=data-science
+    """
+    with connect(context, admin, data_dir, admin_ca) as gateway:
+        calls = fetch_calls(gateway, limit, where)
+    if json:
+        print_json({"calls": [call_as_json(call) for call in calls]})
+    elif not calls:
+        print_text("No calls yet: point an SDK's base_url at the gateway, and its api_key at a virtual key.")
+    else:
+        print_table(_COLUMNS, [_row(call) for call in calls], numeric=_NUMERIC)
+
+
+def show(
+    context: typer.Context,
+    call_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a call, or its x-request-id.")],
+    *,
+    admin: AdminOption = DEFAULT_ADMIN,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    admin_ca: CertificateOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Shows one call with its attempts.
+
+    Example: spendgate calls show 0199b1c2-...
+    """
+    with connect(context, admin, data_dir, admin_ca) as gateway:
+        call = gateway.ledger.GetCall(ledger.GetCallRequest(id=call_id))
+    document = call_as_json(call)
+    if json:
+        print_json(document)
+        return
+    document.pop("attempts")
+    print_table(("FIELD", "VALUE"), [(name, "" if value is None else value) for name, value in document.items()])
+    if call.attempts:
+        print_text("")
+        rows = [
+            (
+                number,
+                attempt.target,
+                attempt.status or attempt.failure,
+                f"{attempt.latency_ms} ms",
+                readable_usd(nano_usd_of(attempt.cost)) if attempt.HasField("cost") else "unknown",
+            )
+            for number, attempt in enumerate(call.attempts, start=1)
+        ]
+        print_table(("ATTEMPT", "TARGET", "STATUS", "LATENCY", "COST"), rows)
+
+
+def tail(
+    context: typer.Context,
+    *,
+    limit: Annotated[int, typer.Option(min=0, max=_MAX_LIMIT, help="Stop after so many. 0: go on.")] = 0,
+    where: WhereOption = "",
+    admin: AdminOption = DEFAULT_ADMIN,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    admin_ca: CertificateOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Shows calls as they are booked, until Ctrl-C or --limit.
+
+    With --json and --limit one document at the end, with --json alone one line for each call.
+
+    Example: spendgate calls tail --where environment=prod
+    """
+    seen: list[dict[str, object]] = []
+    with connect(context, admin, data_dir, admin_ca) as gateway:
+        for number, call in enumerate(gateway.ledger.TailCalls(ledger.TailCallsRequest(filter=where)), start=1):
+            if not json:
+                print_text("  ".join(_row(call)))
+            elif limit:
+                seen.append(call_as_json(call))
+            else:
+                print_json_line(call_as_json(call))
+            if number == limit:
+                break
+    if json and limit:
+        print_json({"calls": seen})
+
+
+def fetch_calls(gateway: Gateway, limit: int, where: str = "") -> list[ledger.Call]:
+    """The newest calls, at most `limit`."""
+    return list(
+        all_pages(
+            lambda size, token: gateway.ledger.ListCalls(
+                ledger.ListCallsRequest(page_size=size, page_token=token, filter=where)
+            ),
+            lambda page: page.calls,
+            limit,
+        )
+    )
+
+
+def call_as_json(call: ledger.Call) -> dict[str, object]:
+    """As the contract has it, and more. Costs that are unknown are null."""
+    return {
+        "id": call.id,
+        "time": rfc3339(call.time),
+        "key": call.attribution.key,
+        "key_id": call.attribution.key_id,
+        "team": call.attribution.team,
+        "project": call.attribution.project,
+        "environment": call.attribution.environment,
+        "user": call.attribution.user,
+        "model_requested": call.model_requested,
+        "model_served": call.model_served,
+        "status": call.status,
+        "decision": call.decision,
+        "usage_source": call.usage_source,
+        "input_tokens": call.input_tokens,
+        "cached_input_tokens": call.cached_input_tokens,
+        "cache_write_input_tokens": call.cache_write_input_tokens,
+        "output_tokens": call.output_tokens,
+        "reasoning_tokens": call.reasoning_tokens,
+        "cost_usd": usd_of(call.cost) if call.HasField("cost") else None,
+        "latency_ms": call.latency_ms,
+        "first_byte_ms": call.first_byte_ms,
+        "dialect": call.dialect,
+        "stream": call.stream,
+        "tags": dict(call.tags),
+        "request_id": call.request_id,
+        "trace_id": call.trace_id,
+        "attempts": [
+            {
+                "target": attempt.target,
+                "status": attempt.status,
+                "latency_ms": attempt.latency_ms,
+                "cost_usd": usd_of(attempt.cost) if attempt.HasField("cost") else None,
+                "failure": attempt.failure or None,
+            }
+            for attempt in call.attempts
+        ],
+    }
+
+
+_COLUMNS = ("TIME (UTC)", "KEY", "TEAM", "ENVIRONMENT", "MODEL", "SERVED BY", "STATUS", "IN", "OUT", "COST", "ID")
+_NUMERIC = frozenset({"STATUS", "IN", "OUT", "COST"})
+
+
+def _row(call: ledger.Call) -> tuple[str, ...]:
+    return (
+        readable_time(call.time),
+        call.attribution.key,
+        call.attribution.team,
+        call.attribution.environment,
+        call.model_requested,
+        call.model_served or "-",
+        str(call.status),
+        f"{call.input_tokens:,}",
+        f"{call.output_tokens:,}",
+        readable_usd(nano_usd_of(call.cost)) if call.HasField("cost") else "unknown",
+        call.id,
+    )

@@ -1,0 +1,74 @@
+"""`spendgate doctor`: what is wrong here, and what to do about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.cli.diagnosis import (
+    Finding,
+    Level,
+    examine_configuration,
+    examine_gateway,
+    examine_machine,
+    examine_port,
+)
+from services.cli.printing import print_json, print_table
+from services.cli.problems import CommandError
+from services.cli.session import (
+    DEFAULT_ADMIN,
+    DEFAULT_DATA_DIR,
+    AdminOption,
+    CertificateOption,
+    DataDirOption,
+    JsonOption,
+    connect,
+    session_of,
+)
+from services.cli.supervisor.settings import DEFAULT_LISTEN
+
+
+def doctor(
+    context: typer.Context,
+    *,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", metavar="FILE", help="Also look at this configuration.")
+    ] = None,
+    listen: Annotated[str, typer.Option("--listen", metavar="HOST:PORT", help="Data address.")] = DEFAULT_LISTEN,
+    admin: AdminOption = DEFAULT_ADMIN,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    admin_ca: CertificateOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Says what is wrong here, each with a remedy. Exit code 1 if something does not work.
+
+    Example: spendgate doctor -f spendgate.yaml
+    """
+    session = session_of(context)
+    findings = list(examine_machine(session.environ, data_dir, session.clock.now_ms()))
+    if file is not None:
+        findings.extend(examine_configuration(file, session.environ))
+    running = _examine_running(context, admin, data_dir, admin_ca)
+    is_ours = any(finding.level is not Level.FAIL for finding in running) and len(running) > 1
+    findings.append(examine_port("--listen", listen, lambda: is_ours))
+    findings.append(examine_port("--admin-listen", admin, lambda: is_ours))
+    findings.extend(running)
+    failed = any(finding.level is Level.FAIL for finding in findings)
+    if json:
+        print_json({"ok": not failed, "checks": [finding.as_json() for finding in findings]})
+    else:
+        rows = [(finding.level.value, finding.name, finding.text, finding.remedy) for finding in findings]
+        print_table(("", "WHAT", "FOUND", "WHAT TO DO"), rows)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _examine_running(context: typer.Context, admin: str, data_dir: Path, admin_ca: Path | None) -> list[Finding]:
+    """What the gateway says, or one finding that there is none."""
+    try:
+        with connect(context, admin, data_dir, admin_ca) as gateway:
+            return list(examine_gateway(gateway))
+    except CommandError as error:
+        return [Finding("gateway", Level.WARN, str(error), "fine if none is to run now")]

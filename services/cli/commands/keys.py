@@ -1,0 +1,206 @@
+"""`spendgate keys`: the credentials that applications hold."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from spendgate.quota.v1 import quota_service_pb2 as quota
+from spendgate.type.v1.attribution_pb2 import Attribution
+
+from services.cli.paging import all_pages
+from services.cli.printing import print_json, print_table, print_text, remark
+from services.cli.session import (
+    DEFAULT_ADMIN,
+    DEFAULT_DATA_DIR,
+    AdminOption,
+    CertificateOption,
+    DataDirOption,
+    JsonOption,
+    connect,
+    session_of,
+)
+from services.cli.times import optional_rfc3339, parse_until, readable_time
+
+STATES = {
+    quota.VirtualKey.STATE_ACTIVE: "active",
+    quota.VirtualKey.STATE_DISABLED: "disabled",
+    quota.VirtualKey.STATE_EXPIRED: "expired",
+    quota.VirtualKey.STATE_WITHOUT_SECRET: "without_secret",
+}
+_MAX_GRACE_S = 604_800
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the key.")]
+
+
+def build_keys() -> typer.Typer:
+    """The group `keys`."""
+    group = typer.Typer(help="Virtual keys: what applications hold in place of a provider's key.", no_args_is_help=True)
+    group.command()(create)
+    group.command("list")(list_keys)
+    group.command()(rotate)
+    group.command()(disable)
+    group.command()(enable)
+    return group
+
+
+def create(
+    context: typer.Context,
+    name: NameArgument,
+    *,
+    team: Annotated[str, typer.Option(help="Team that its calls belong to.")] = "",
+    project: Annotated[str, typer.Option(help="Project.")] = "",
+    environment: Annotated[str, typer.Option(help='Environment, such as "prod".')] = "",
+    user: Annotated[str, typer.Option(help="User, such as a mail address.")] = "",
+    model: Annotated[list[str] | None, typer.Option(help="A model that it may use; repeat. Default: all.")] = None,
+    expires: Annotated[str, typer.Option(metavar="WHEN", help="30d, or 2027-01-31T00:00:00Z. Default: never.")] = "",
+    test: Annotated[bool, typer.Option("--test", help="Marks the secret as one for tests: spg_test_...")] = False,
+    admin: AdminOption = DEFAULT_ADMIN,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    admin_ca: CertificateOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Makes a key and shows its secret, this once.
+
+    Example: spendgate keys create ci --team data-science --environment dev --expires 30d
+    """
+    attribution = Attribution(team=team, project=project, environment=environment, user=user)
+    key = quota.VirtualKey(name=name, attribution=attribution, models=model or [])
+    if expires:
+        key.expire_time.CopyFrom(parse_until("--expires", expires, session_of(context).clock))
+    request = quota.CreateVirtualKeyRequest(key=key, kind="test" if test else "live")
+    with connect(context, admin, data_dir, admin_ca) as gateway:
+        _show_secret(gateway.quota.CreateVirtualKey(request), json=json)
+
+
+def list_keys(
+    context: typer.Context,
+    *,
+    admin: AdminOption = DEFAULT_ADMIN,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    admin_ca: CertificateOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Lists the keys, never their secrets.
+
+    Example: spendgate keys list --json
+    """
+    with connect(context, admin, data_dir, admin_ca) as gateway:
+        keys = list(
+            all_pages(
+                lambda size, token: gateway.quota.ListVirtualKeys(
+                    quota.ListVirtualKeysRequest(page_size=size, page_token=token)
+                ),
+                lambda page: page.virtual_keys,
+            )
+        )
+    if json:
+        print_json({"keys": [_as_json(key) for key in keys]})
+    elif not keys:
+        print_text("No keys yet: declare them in the configuration, or `spendgate keys create NAME --team TEAM`.")
+    else:
+        print_table(
+            ("NAME", "TEAM", "PROJECT", "ENVIRONMENT", "USER", "STATE", "EXPIRES", "HINT"),
+            [
+                (
+                    key.name,
+                    key.attribution.team,
+                    key.attribution.project,
+                    key.attribution.environment,
+                    key.attribution.user,
+                    STATES.get(key.state, "?"),
+                    readable_time(key.expire_time) or "never",
+                    key.hint,
+                )
+                for key in keys
+            ],
+        )
+
+
+def rotate(
+    context: typer.Context,
+    name: NameArgument,
+    *,
+    grace: Annotated[
+        int, typer.Option(metavar="SECONDS", min=0, max=_MAX_GRACE_S, help="How long the old secret still works.")
+    ] = 0,
+    admin: AdminOption = DEFAULT_ADMIN,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    admin_ca: CertificateOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Gives a key a new secret and shows it, this once.
+
+    Example: spendgate keys rotate ci --grace 3600
+    """
+    request = quota.RotateVirtualKeyRequest(name=name, grace_seconds=grace)
+    with connect(context, admin, data_dir, admin_ca) as gateway:
+        _show_secret(gateway.quota.RotateVirtualKey(request), json=json)
+
+
+def disable(
+    context: typer.Context,
+    name: NameArgument,
+    *,
+    admin: AdminOption = DEFAULT_ADMIN,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    admin_ca: CertificateOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Stops a key until it is enabled again.
+
+    Example: spendgate keys disable ci
+    """
+    request = quota.SetVirtualKeyDisabledRequest(name=name, disabled=True)
+    with connect(context, admin, data_dir, admin_ca) as gateway:
+        _show_state(gateway.quota.SetVirtualKeyDisabled(request), json=json)
+
+
+def enable(
+    context: typer.Context,
+    name: NameArgument,
+    *,
+    admin: AdminOption = DEFAULT_ADMIN,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    admin_ca: CertificateOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Lets a disabled key work again.
+
+    Example: spendgate keys enable ci
+    """
+    request = quota.SetVirtualKeyDisabledRequest(name=name, disabled=False)
+    with connect(context, admin, data_dir, admin_ca) as gateway:
+        _show_state(gateway.quota.SetVirtualKeyDisabled(request), json=json)
+
+
+def _show_secret(made: quota.VirtualKeySecret, *, json: bool) -> None:
+    if json:
+        print_json({"name": made.key.name, "key_id": made.key.key_id, "secret": made.secret})
+        return
+    print_text(made.secret)
+    remark(f"This is the secret of key {made.key.name} ({made.key.key_id}). It is not shown again.")
+
+
+def _show_state(key: quota.VirtualKey, *, json: bool) -> None:
+    state = STATES.get(key.state, "?")
+    if json:
+        print_json({"name": key.name, "key_id": key.key_id, "state": state})
+    else:
+        print_text(f"key {key.name} is {state.replace('_', ' ')}")
+
+
+def _as_json(key: quota.VirtualKey) -> dict[str, object]:
+    return {
+        "name": key.name,
+        "key_id": key.key_id,
+        "hint": key.hint,
+        "team": key.attribution.team,
+        "project": key.attribution.project,
+        "environment": key.attribution.environment,
+        "user": key.attribution.user,
+        "models": list(key.models),
+        "state": STATES.get(key.state, "unknown"),
+        "expires_at": optional_rfc3339(key, "expire_time"),
+        "created_at": optional_rfc3339(key, "create_time"),
+    }

@@ -1,0 +1,193 @@
+"""`spendgate routes` and `status`: where calls may go, and what each service believes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import typer
+from spendgate.ledger.v1 import ledger_service_pb2 as ledger
+from spendgate.quota.v1 import quota_service_pb2 as quota
+from spendgate.router.v1 import router_service_pb2 as router
+
+from services.cli.paging import all_pages
+from services.cli.printing import print_json, print_table, print_text
+from services.cli.session import (
+    DEFAULT_ADMIN,
+    DEFAULT_DATA_DIR,
+    AdminOption,
+    CertificateOption,
+    DataDirOption,
+    JsonOption,
+    connect,
+)
+from services.cli.times import optional_rfc3339
+
+
+def routes(
+    context: typer.Context,
+    *,
+    admin: AdminOption = DEFAULT_ADMIN,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    admin_ca: CertificateOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Lists the models that applications may ask for, their targets and fallbacks, and the providers.
+
+    Example: spendgate routes
+    """
+    with connect(context, admin, data_dir, admin_ca) as gateway:
+        models = list(
+            all_pages(
+                lambda size, token: gateway.router.ListModels(
+                    router.ListModelsRequest(page_size=size, page_token=token)
+                ),
+                lambda page: page.models,
+            )
+        )
+        providers = list(
+            all_pages(
+                lambda size, token: gateway.router.ListProviders(
+                    router.ListProvidersRequest(page_size=size, page_token=token)
+                ),
+                lambda page: page.providers,
+            )
+        )
+    if json:
+        print_json({"routes": [_model(model) for model in models], "providers": [_provider(one) for one in providers]})
+    elif not models:
+        print_text("No models yet: declare providers and models in a configuration and apply it.")
+    else:
+        rows = [(model.name, _places(model.targets), "; ".join(map(_fallback, model.fallbacks))) for model in models]
+        print_table(("MODEL", "TARGETS", "FALLBACKS"), rows)
+        print_text("")
+        print_table(
+            ("PROVIDER", "SPEAKS", "ADDRESS", "CREDENTIAL"),
+            [
+                (one.name, one.preset or one.protocol, one.base_url or "-", one.credential_problem or "found")
+                for one in providers
+            ],
+        )
+
+
+def status(
+    context: typer.Context,
+    *,
+    admin: AdminOption = DEFAULT_ADMIN,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    admin_ca: CertificateOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Shows what quota, router and ledger believe.
+
+    Example: spendgate status --json
+    """
+    with connect(context, admin, data_dir, admin_ca) as gateway:
+        router_answer = gateway.router.GetRouterStatus(router.GetRouterStatusRequest())
+        facts = {
+            "quota": _quota_status(gateway.quota.GetQuotaStatus(quota.GetQuotaStatusRequest())),
+            "router": _router_status(router_answer),
+            "ledger": _ledger_status(gateway.ledger.GetLedgerStatus(ledger.GetLedgerStatusRequest())),
+        }
+    if json:
+        print_json(facts)
+        return
+    rows = [
+        (service, name.replace("_", " "), str(value))
+        for service, beliefs in facts.items()
+        for name, value in beliefs.items()
+        if name != "nodes"
+    ]
+    rows.extend(
+        ("envoy", node.epoch, node.refusal or f"has {node.version_acknowledged}") for node in router_answer.nodes
+    )
+    print_table(("SERVICE", "FACT", "VALUE"), rows)
+
+
+def _quota_status(answer: quota.QuotaStatus) -> dict[str, object]:
+    return {
+        "plan_version": answer.plan_version,
+        "price_version": answer.price_version,
+        "virtual_keys": answer.virtual_keys,
+        "policies": answer.policies,
+        "open_reservations": answer.open_reservations,
+        "settlement_lag_p95_ms": answer.settlement_lag_p95_ms,
+    }
+
+
+def _router_status(answer: router.RouterStatus) -> dict[str, object]:
+    return {
+        "version": answer.version,
+        "plan_version": answer.plan_version,
+        "plan_version_taken": answer.plan_version_taken,
+        "nodes": [
+            {
+                "epoch": node.epoch,
+                "version_sent": node.version_sent,
+                "version_acknowledged": node.version_acknowledged,
+                "refusal": node.refusal or None,
+                "connected_at": optional_rfc3339(node, "connect_time"),
+            }
+            for node in answer.nodes
+        ],
+    }
+
+
+def _ledger_status(answer: ledger.LedgerStatus) -> dict[str, object]:
+    return {
+        "price_version": answer.price_version,
+        "booked_calls": answer.booked_calls,
+        "unsettled_calls": answer.unsettled_calls,
+        "booked_through": optional_rfc3339(answer, "booked_through"),
+        "unreadable_lines": answer.unreadable_lines,
+        "spool_backlog_bytes": answer.spool_backlog_bytes,
+    }
+
+
+def _model(model: router.Model) -> dict[str, object]:
+    return {
+        "model": model.name,
+        "targets": _groups(model.targets),
+        "fallbacks": [
+            {"to": _groups(fallback.to), "when": _condition(fallback.when) or None} for fallback in model.fallbacks
+        ],
+        "first_byte_timeout_ms": model.first_byte_timeout_ms or None,
+    }
+
+
+def _provider(provider: router.Provider) -> dict[str, object]:
+    return {
+        "name": provider.name,
+        "preset": provider.preset or None,
+        "protocol": provider.protocol or None,
+        "base_url": provider.base_url or None,
+        "credential_problem": provider.credential_problem or None,
+    }
+
+
+def _groups(groups: Iterable[router.TargetGroup]) -> list[list[dict[str, object]]]:
+    return [[{"target": one.target, "weight": one.weight or 1} for one in group.targets] for group in groups]
+
+
+def _places(groups: Iterable[router.TargetGroup]) -> str:
+    return ", ".join(" | ".join(one.target for one in group.targets) for group in groups)
+
+
+def _fallback(fallback: router.Fallback) -> str:
+    condition = _condition(fallback.when)
+    return f"{_places(fallback.to)}{f' when {condition}' if condition else ' on failure'}"
+
+
+def _condition(condition: router.Condition) -> str:
+    return (" and " if condition.all else " or ").join(_term(term) for term in condition.terms)
+
+
+def _term(term: router.Condition.Term) -> str:
+    over = f" over {term.over_seconds} s"
+    kind = term.WhichOneof("term")
+    if kind == "budget_used_basis_points":
+        return f"budget used >= {term.budget_used_basis_points / 100:g}%"
+    if kind == "error_rate_basis_points":
+        return f"error rate > {term.error_rate_basis_points / 100:g}%{over}"
+    if kind == "latency_p95_ms":
+        return f"latency p95 > {term.latency_p95_ms} ms{over}"
+    return f"time to first byte p95 > {term.ttft_p95_ms} ms{over}"

@@ -1,0 +1,188 @@
+"""`spendgate up`: a whole gateway on this machine, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.chassis.settings import SettingsError, parse_address
+from services.cli.commands.configure import load_or_refuse
+from services.cli.configuration import Configuration
+from services.cli.printing import print_json_line, remark
+from services.cli.problems import Misuse, Refused
+from services.cli.session import DEFAULT_DATA_DIR, JsonOption, Session, session_of
+from services.cli.supervisor import (
+    DataDirectoryError,
+    ListenError,
+    StartError,
+    Supervisor,
+    SupervisorSettings,
+    parse_listen,
+)
+from services.cli.supervisor.settings import DEFAULT_ADMIN_LISTEN, DEFAULT_LISTEN, TlsFiles
+
+_MAX_DEFAULT_CONCURRENCY = 4
+_LISTENING = "Listening"
+
+
+def up(
+    context: typer.Context,
+    *,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", "-f", metavar="FILE", exists=True, dir_okay=False, help="Configuration to apply."),
+    ] = None,
+    data_dir: Annotated[
+        Path,
+        typer.Option(
+            "--data-dir", envvar="SPENDGATE_DATA_DIR", metavar="DIR", help="Where everything is kept; created private."
+        ),
+    ] = DEFAULT_DATA_DIR,
+    listen: Annotated[
+        str,
+        typer.Option("--listen", metavar="HOST:PORT", help="Where applications call.", rich_help_panel=_LISTENING),
+    ] = DEFAULT_LISTEN,
+    admin_listen: Annotated[
+        str,
+        typer.Option(
+            "--admin-listen", metavar="HOST:PORT", help="Where this command line calls.", rich_help_panel=_LISTENING
+        ),
+    ] = DEFAULT_ADMIN_LISTEN,
+    tls_certificate: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", exists=True, help="PEM certificate of both.", rich_help_panel=_LISTENING),
+    ] = None,
+    tls_private_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", exists=True, help="Its PEM key.", rich_help_panel=_LISTENING)
+    ] = None,
+    insecure: Annotated[
+        bool,
+        typer.Option(help="Allow plain text on addresses that other machines reach.", rich_help_panel=_LISTENING),
+    ] = False,
+    otlp: Annotated[
+        str | None,
+        typer.Option(
+            "--otlp", envvar="OTEL_EXPORTER_OTLP_ENDPOINT", metavar="HOST:PORT", help="Send traces to OTLP/gRPC here."
+        ),
+    ] = None,
+    envoy_concurrency: Annotated[
+        int, typer.Option(min=1, max=64, help="Worker threads of Envoy. Default: one a core, at most 4.", metavar="N")
+    ] = min(os.cpu_count() or 1, _MAX_DEFAULT_CONCURRENCY),
+    json: JsonOption = False,
+) -> None:
+    """Runs the gateway: Envoy and the three services, on an embedded store.
+
+    Prints one line `ready http://HOST:PORT` when the first request would succeed, and stops cleanly on SIGTERM or
+    Ctrl-C: calls in flight finish, and everything is booked. A second signal ends it at once.
+
+    Example: spendgate up -f spendgate.yaml
+    """
+    session = session_of(context)
+    configuration = load_or_refuse(file) if file is not None else None
+    settings = _settings(
+        data_dir=data_dir,
+        listen=listen,
+        admin_listen=admin_listen,
+        tls=_tls(tls_certificate, tls_private_key),
+        insecure=insecure,
+        otlp=otlp,
+        envoy_concurrency=envoy_concurrency,
+    )
+    try:
+        code = asyncio.run(_run(session, settings, configuration, json=json))
+    except (ListenError, DataDirectoryError, StartError) as error:
+        raise Refused(str(error)) from error
+    if code:
+        raise typer.Exit(code)
+
+
+def _settings(
+    *,
+    data_dir: Path,
+    listen: str,
+    admin_listen: str,
+    tls: TlsFiles | None,
+    insecure: bool,
+    otlp: str | None,
+    envoy_concurrency: int,
+) -> SupervisorSettings:
+    if listen == admin_listen and not listen.endswith(":0"):
+        raise Misuse("--listen and --admin-listen are the same address: choose another port for one of them")
+    try:
+        return SupervisorSettings(
+            data_dir=data_dir.absolute(),
+            listen=parse_listen("--listen", listen),
+            admin_listen=parse_listen("--admin-listen", admin_listen),
+            tls=tls,
+            insecure=insecure,
+            otlp_endpoint=_otlp_endpoint(otlp),
+            envoy_concurrency=envoy_concurrency,
+        )
+    except ListenError as error:
+        raise Misuse(str(error)) from error
+
+
+def _tls(certificate: Path | None, private_key: Path | None) -> TlsFiles | None:
+    if certificate is None and private_key is None:
+        return None
+    if certificate is None or private_key is None:
+        raise Misuse("--tls-certificate and --tls-private-key go together")
+    return TlsFiles(certificate.absolute(), private_key.absolute())
+
+
+def _otlp_endpoint(text: str | None) -> str | None:
+    """HOST:PORT of what OpenTelemetry writes as a URL."""
+    if not text:
+        return None
+    endpoint = text.removeprefix("http://").removesuffix("/")
+    try:
+        parse_address("--otlp", endpoint)
+    except SettingsError as error:
+        raise Misuse(str(error)) from error
+    return endpoint
+
+
+async def _run(
+    session: Session, settings: SupervisorSettings, configuration: Configuration | None, *, json: bool
+) -> int:
+    stopping = asyncio.Event()
+    supervisor = Supervisor(
+        settings, environ=session.environ, clock=session.clock, configuration=configuration, report=remark
+    )
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stopping.is_set():
+            remark("stopped at once: what is not booked yet is booked at the next start")
+            supervisor.kill()
+            os._exit(1)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    starting = asyncio.create_task(supervisor.start())
+    stop = asyncio.create_task(stopping.wait())
+    await asyncio.wait([starting, stop], return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait([starting])
+        return 0
+    await starting
+    _announce(supervisor, json=json)
+    await stop
+    await supervisor.stop()
+    remark("stopped")
+    return 0
+
+
+def _announce(supervisor: Supervisor, *, json: bool) -> None:
+    if json:
+        print_json_line({"ready": supervisor.url, "admin": supervisor.admin})
+    else:
+        print(f"ready {supervisor.url}", flush=True)
+    remark(f"admin {supervisor.admin}, its token is in {supervisor.settings.data_dir / 'admin-token'}")

@@ -1,0 +1,65 @@
+"""What the demo prints: a line for each day, and a paragraph for each thing that happens. Plain where no terminal is."""
+
+from __future__ import annotations
+
+import textwrap
+
+from rich.console import Console
+from rich.text import Text
+
+from services.kernel.money import format_usd
+
+_BAR_CELLS = 24
+_MARGIN = "        "
+_WIDTH = 110
+_FULL_BASIS_POINTS = 10_000
+
+
+class Stage:
+    """Prints to standard output, or to standard error when that belongs to a JSON document."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._console = Console(highlight=False, soft_wrap=True, stderr=as_json)
+
+    def title(self, text: str) -> None:
+        """A heading."""
+        self._console.print(Text(f"\n{text}", style="bold"))
+
+    def say(self, text: str) -> None:
+        """A paragraph."""
+        for line in textwrap.wrap(text, _WIDTH):
+            self._console.print(Text(line))
+
+    def literal(self, text: str) -> None:
+        """Something to copy, or a quotation: not wrapped."""
+        self._console.print(Text(f"  {text}", style="cyan"))
+
+    def day(self, day: int, used_basis_points: int, settled_nano_usd: int, note: str) -> None:
+        """How far the month is."""
+        filled = min(_BAR_CELLS, used_basis_points * _BAR_CELLS // _FULL_BASIS_POINTS)
+        line = Text(f"day {day:>2}  ")
+        line.append("█" * filled, style=_colour(used_basis_points))
+        line.append("░" * (_BAR_CELLS - filled), style="dim")
+        line.append(f"  {percent(used_basis_points):>6}  ${format_usd(settled_nano_usd)}  {note}")
+        self._console.print(line)
+
+    def event(self, headline: str, text: str) -> None:
+        """Something worth stopping for."""
+        self._console.print(Text(f"{_MARGIN}{headline}", style="bold yellow"))
+        for line in textwrap.wrap(text, _WIDTH):
+            self._console.print(Text(f"{_MARGIN}{line}"))
+
+    def verdict(self, text: str) -> None:
+        """Something that was checked and holds."""
+        self._console.print(Text.assemble(("  ok  ", "bold green"), text))
+
+
+def percent(basis_points: int) -> str:
+    """A share with two decimals, rounded down: 100 % is said only when nothing is left."""
+    return f"{basis_points // 100}.{basis_points % 100:02d} %"
+
+
+def _colour(used_basis_points: int) -> str:
+    if used_basis_points >= 8_000:
+        return "red"
+    return "yellow" if used_basis_points >= 7_500 else "green"

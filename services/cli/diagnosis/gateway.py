@@ -1,0 +1,77 @@
+"""What the running gateway says about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from spendgate.ledger.v1 import ledger_service_pb2 as ledger
+from spendgate.quota.v1 import quota_service_pb2 as quota
+from spendgate.router.v1 import router_service_pb2 as router
+
+from services.cli.diagnosis.findings import Finding, Level
+from services.cli.gateway import Gateway
+from services.cli.paging import all_pages
+
+_BACKLOG_BYTES = 10 * 1024 * 1024
+_SLOW_SETTLEMENT_MS = 5_000
+
+
+def examine_gateway(gateway: Gateway) -> Iterator[Finding]:
+    """Envoy, the plan, credentials, the ledger and quota."""
+    yield from _envoys(gateway.router.GetRouterStatus(router.GetRouterStatusRequest()))
+    yield from _credentials(gateway)
+    yield from _ledger(gateway.ledger.GetLedgerStatus(ledger.GetLedgerStatusRequest()))
+    yield _quota(gateway.quota.GetQuotaStatus(quota.GetQuotaStatusRequest()))
+
+
+def _envoys(status: router.RouterStatus) -> Iterator[Finding]:
+    if not status.nodes:
+        yield Finding("configuration of Envoy", Level.FAIL, "no Envoy is connected", "read logs/envoy.log")
+    for node in status.nodes:
+        name = f"configuration of Envoy {node.epoch}"
+        if node.refusal:
+            yield Finding(name, Level.FAIL, f"refused: {node.refusal}", "it goes on with the one before; report this")
+        elif node.version_acknowledged != status.version:
+            text = f"has {node.version_acknowledged or 'none'}, is to have {status.version}"
+            yield Finding(name, Level.WARN, text, "look again in a moment, then read logs/router.log")
+        else:
+            yield Finding(name, Level.OK, f"version {status.version} acknowledged")
+    if status.plan_version != status.plan_version_taken:
+        text = f"quota has plan {status.plan_version_taken or 'none'}, is to have {status.plan_version}"
+        yield Finding("plan", Level.WARN, text, "look again in a moment, then read logs/quota.log")
+    else:
+        yield Finding("plan", Level.OK, f"version {status.plan_version} is in force")
+
+
+def _credentials(gateway: Gateway) -> Iterator[Finding]:
+    providers = all_pages(
+        lambda size, token: gateway.router.ListProviders(router.ListProvidersRequest(page_size=size, page_token=token)),
+        lambda page: page.providers,
+    )
+    for provider in providers:
+        name = f"credential of {provider.name}"
+        if provider.credential_problem:
+            remedy = "set it where `spendgate up` runs and start again, or put it into the secrets folder"
+            yield Finding(name, Level.WARN, provider.credential_problem, remedy)
+        else:
+            yield Finding(name, Level.OK, "found")
+
+
+def _ledger(status: ledger.LedgerStatus) -> Iterator[Finding]:
+    name = "ledger"
+    if status.unreadable_lines:
+        text = f"{status.unreadable_lines} lines of the spool could not be read and were set aside"
+        yield Finding("spool", Level.WARN, text, "logs/ledger.log names their positions")
+    if status.spool_backlog_bytes > _BACKLOG_BYTES:
+        text = f"{status.spool_backlog_bytes // 1024} KiB of the spool are not booked yet"
+        yield Finding(name, Level.WARN, text, "look again in a moment, then read logs/ledger.log")
+    else:
+        yield Finding(name, Level.OK, f"{status.booked_calls} calls booked, {status.unsettled_calls} not settled yet")
+
+
+def _quota(status: quota.QuotaStatus) -> Finding:
+    text = f"{status.virtual_keys} keys, {status.policies} policies, {status.open_reservations} calls in flight"
+    if status.settlement_lag_p95_ms > _SLOW_SETTLEMENT_MS:
+        slow = f"{text}; calls settle slowly ({status.settlement_lag_p95_ms} ms)"
+        return Finding("quota", Level.WARN, slow, "the ledger lags: read logs/ledger.log")
+    return Finding("quota", Level.OK, text)

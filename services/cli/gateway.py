@@ -1,0 +1,204 @@
+"""The connection to a running gateway through its admin listener, and errors that say what to do."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+from spendgate.ledger.v1 import ledger_service_pb2_grpc
+from spendgate.quota.v1 import quota_service_pb2_grpc
+from spendgate.router.v1 import router_service_pb2_grpc
+
+from services.chassis.grpc_server import CHANNEL_OPTIONS, MAX_MESSAGE_BYTES
+from services.chassis.status import DETAILS_KEY
+from services.cli.problems import Misuse, Refused
+
+DEFAULT_ADMIN = "127.0.0.1:10001"
+DEFAULT_DATA_DIR = Path(".spendgate")
+TOKEN_FILE = "admin-token"  # noqa: S105  (the name of a file)
+TOKEN_VARIABLE = "SPENDGATE_TOKEN"  # noqa: S105  (the name of a variable)
+TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayAddress:
+    """Where the gateway is and how to be let in."""
+
+    admin: str
+    """HOST:PORT of the admin listener."""
+    token: str
+    certificate: bytes | None = None
+    """PEM of the authority that signed the admin listener's certificate; None: no TLS."""
+    sockets: Mapping[str, str] = field(default_factory=dict)
+    """gRPC addresses of "quota", "router" and "ledger" themselves, for who sits on the same machine in their folder."""
+
+
+def find_gateway(
+    admin: str, data_dir: Path, environ: Mapping[str, str], certificate: Path | None = None
+) -> GatewayAddress:
+    """The gateway at `admin`, with the token from SPENDGATE_TOKEN or else from the data directory.
+
+    Raises:
+        Misuse: there is no token.
+    """
+    token = environ.get(TOKEN_VARIABLE, "").strip() or _read_token(data_dir / TOKEN_FILE)
+    try:
+        pem = certificate.read_bytes() if certificate is not None else None
+    except OSError as error:
+        raise Misuse(f"{certificate} cannot be read: {error.strerror}") from error
+    return GatewayAddress(admin, token, pem)
+
+
+def _read_token(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misuse(
+            f"no admin token: {path} cannot be read. Name the gateway's data directory with --data-dir, "
+            f"or set {TOKEN_VARIABLE}"
+        ) from error
+
+
+class Gateway:
+    """Stubs of the three services. Connects with the first call. Use it as a context manager."""
+
+    def __init__(self, address: GatewayAddress) -> None:
+        self.address = address
+        addresses = {name: address.sockets.get(name, address.admin) for name in ("quota", "router", "ledger")}
+        self._channels = {target: _open(target, address) for target in set(addresses.values())}
+        metadata = _Authorization(address.token)
+        authorized: dict[str, Any] = {
+            name: grpc.intercept_channel(self._channels[target], metadata) for name, target in addresses.items()
+        }
+        self.quota = quota_service_pb2_grpc.QuotaServiceStub(authorized["quota"])
+        self.router = router_service_pb2_grpc.RouterServiceStub(authorized["router"])
+        self.ledger = ledger_service_pb2_grpc.LedgerServiceStub(authorized["ledger"])
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes what it opened."""
+        for channel in self._channels.values():
+            channel.close()
+
+
+def _open(target: str, address: GatewayAddress) -> grpc.Channel:
+    options = [*CHANNEL_OPTIONS, ("grpc.max_send_message_length", MAX_MESSAGE_BYTES)]
+    if address.certificate is None:
+        return grpc.insecure_channel(target, options=options)
+    return grpc.secure_channel(target, grpc.ssl_channel_credentials(address.certificate), options=options)
+
+
+class _Authorization(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):  # type: ignore[type-arg]
+    """Adds the admin token to each call, and a deadline to those that end by themselves."""
+
+    def __init__(self, token: str) -> None:
+        self._metadata = ("authorization", f"Bearer {token}")
+
+    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        """One answer."""
+        return continuation(self._authorized(client_call_details, client_call_details.timeout or TIMEOUT_S), request)
+
+    def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        """Many answers, for as long as they come."""
+        return continuation(self._authorized(client_call_details, client_call_details.timeout), request)
+
+    def _authorized(self, details: Any, timeout: float | None) -> _CallDetails:
+        return _CallDetails(
+            details.method,
+            timeout,
+            (*(details.metadata or ()), self._metadata),
+            details.credentials,
+            details.wait_for_ready,
+            details.compression,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _CallDetails(grpc.ClientCallDetails):
+    method: str
+    timeout: float | None
+    metadata: Any
+    credentials: Any
+    wait_for_ready: Any
+    compression: Any
+
+
+@contextlib.contextmanager
+def explained(address: GatewayAddress) -> Iterator[None]:
+    """Turns what gRPC raises into what a person can act on.
+
+    Raises:
+        Refused: always in place of `grpc.RpcError`.
+    """
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise Refused(explain_rpc_error(error, address.admin)) from error
+
+
+def explain_rpc_error(error: grpc.RpcError, admin: str) -> str:
+    """A sentence for each way in which a call fails."""
+    code, details = _code(error), _details(error)
+    if code is grpc.StatusCode.UNAVAILABLE and _is_unconnected(details):
+        return f"no gateway answers at {admin}: start one with `spendgate up`, or name it with --admin HOST:PORT"
+    if code is grpc.StatusCode.UNAUTHENTICATED or code is grpc.StatusCode.PERMISSION_DENIED:
+        return (
+            f"the gateway at {admin} does not take this admin token: name its data directory with --data-dir, "
+            f"or set {TOKEN_VARIABLE}"
+        )
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return f"the gateway at {admin} did not answer in time: `spendgate doctor` says what is wrong"
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return f"a service of the gateway at {admin} is not available ({details}): it restarts by itself, try again"
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return f"the gateway at {admin} does not know this call: it is of another release, or --admin is not its admin"
+    violations = [f"{item.field}: {item.description}" for item in _violations(error)]
+    return "\n".join(violations) or details or f"the gateway at {admin} failed with {code}"
+
+
+def _code(error: grpc.RpcError) -> grpc.StatusCode:
+    return error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
+
+
+def _details(error: grpc.RpcError) -> str:
+    return (error.details() or "") if isinstance(error, grpc.Call) else str(error)
+
+
+def _is_unconnected(details: str) -> bool:
+    """Whether nothing answered, as opposed to an Envoy that could not reach a service."""
+    marks = ("failed to connect", "connection refused", "name resolution", "dns", "handshake", "socket closed")
+    return any(mark in details.lower() for mark in marks)
+
+
+def _violations(error: grpc.RpcError) -> list[error_details_pb2.BadRequest.FieldViolation]:
+    trailers = error.trailing_metadata() if isinstance(error, grpc.Call) else None
+    for key, value in trailers or ():
+        if key == DETAILS_KEY and isinstance(value, bytes):
+            return _unpack(value)
+    return []
+
+
+def _unpack(value: bytes) -> list[error_details_pb2.BadRequest.FieldViolation]:
+    status = status_pb2.Status()
+    try:
+        status.ParseFromString(value)
+        violations = []
+        for detail in status.details:
+            bad_request = error_details_pb2.BadRequest()
+            if detail.Unpack(bad_request):
+                violations.extend(bad_request.field_violations)
+    except DecodeError:
+        return []
+    return violations

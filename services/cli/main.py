@@ -1,0 +1,65 @@
+"""The command `spendgate`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import typer
+
+from services.chassis.process import SystemClock
+from services.cli.commands import alerts, budgets, calls, configure, demo, doctor, keys, routes, up, usage
+from services.cli.printing import fail
+from services.cli.problems import CommandError
+from services.cli.session import Session
+
+
+def build_app() -> typer.Typer:
+    """All commands."""
+    app = typer.Typer(
+        name="spendgate",
+        help="LLM spend, enforced where the traffic is.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.command()(up.up)
+    app.command()(demo.demo)
+    app.command()(configure.init)
+    app.command()(doctor.doctor)
+    app.command()(configure.check)
+    app.command()(configure.apply)
+    app.add_typer(keys.build_keys(), name="keys")
+    app.command()(budgets.budgets)
+    app.command()(usage.usage)
+    app.add_typer(calls.build_calls(), name="calls")
+    app.command()(budgets.explain)
+    app.command()(routes.routes)
+    app.add_typer(alerts.build_alerts(), name="alerts")
+    app.command()(routes.status)
+    return app
+
+
+def run(arguments: Sequence[str], session: Session) -> NoReturn:
+    """Runs one command.
+
+    Raises:
+        SystemExit: always. 0 well, 1 refused or failed, 2 wrongly asked.
+    """
+    try:
+        build_app()(list(arguments), obj=session)
+    except CommandError as error:
+        fail(str(error), as_json="--json" in arguments)
+        sys.exit(error.exit_code)
+    sys.exit(0)
+
+
+def main() -> NoReturn:
+    """Runs what the shell asks for."""
+    run(sys.argv[1:], Session(environ=os.environ, clock=SystemClock()))  # noqa: TID251  (the one place that reads it)
+
+
+if __name__ == "__main__":
+    main()

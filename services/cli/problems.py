@@ -1,0 +1,24 @@
+"""How a command ends other than well. `main` turns these into texts and exit codes.
+
+CommandError
++-- Refused   exit 1: understood, but the gateway, the machine or a rule says no
++-- Misuse    exit 2: what the user wrote cannot be meant
+"""
+
+from __future__ import annotations
+
+
+class CommandError(Exception):
+    """The text says what is wrong, where, and what to do. It may have several lines."""
+
+    exit_code = 1
+
+
+class Refused(CommandError):  # noqa: N818  (reads as what it is)
+    """Understood, but it cannot be done."""
+
+
+class Misuse(CommandError):  # noqa: N818
+    """The command line or the configuration file is wrong."""
+
+    exit_code = 2

@@ -1,0 +1,61 @@
+"""The simulator as a process: one vendor of each kind, each on a port of its own, and the control API.
+
+    SPENDGATE_SIMULATOR_KEY=sk-... python -m services.cli.simulator
+
+All vendors take the same API key. One line of JSON on standard output tells the addresses:
+{"control": URL, "openai": URL, "anthropic": URL, "gemini": URL}. It ends on SIGTERM, or when standard input ends, so
+that it does not outlive whoever started it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+
+from services.chassis.process import SystemClock
+from services.chassis.settings import Environ
+from services.cli.simulator.control import Stage, control_app
+from services.cli.simulator.provider import SimulatedProvider, Vendor
+from services.cli.simulator.server import Listener
+
+
+def main() -> None:
+    """Serves until told to stop."""
+    api_key = Environ(os.environ).text("SPENDGATE_SIMULATOR_KEY")  # noqa: TID251  (the main of this process)
+    stages: dict[str, Stage] = {}
+    for vendor in Vendor:
+        provider = SimulatedProvider(vendor, api_key, SystemClock())
+        stages[vendor] = Stage(provider, Listener(provider.app))
+    control = Listener(control_app(stages))
+    listeners = [control, *(stage.listener for stage in stages.values())]
+    for listener in listeners:
+        listener.open()
+    addresses = {"control": control.url, **{name: stage.listener.url for name, stage in stages.items()}}
+    sys.stdout.write(json.dumps(addresses) + "\n")
+    sys.stdout.flush()
+    stopping = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    threading.Thread(target=_wait_for_end_of_input, args=(stopping,), daemon=True).start()
+    while not stopping.wait(timeout=1.0):
+        pass
+    for listener in listeners:
+        listener.close()
+
+
+def _wait_for_end_of_input(stopping: threading.Event) -> None:
+    while sys.stdin.read(1):
+        pass
+    stopping.set()
+
+
+if __name__ == "__main__":
+    main()

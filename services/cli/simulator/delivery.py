@@ -1,0 +1,95 @@
+"""How an answer travels: at its pace, and with the faults that meet it on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from services.cli.simulator.faults import Fault, FaultKind
+
+_SERVER = "spendgate-simulator"
+# Long enough for a reader to see two pieces as two.
+_SPLIT_GAP_S = 0.002
+
+
+class ConnectionCut(Exception):  # noqa: N818  (no error: the server breaks the connection when it sees it)
+    """Breaks the connection in the middle of an answer."""
+
+
+class Document(Response):
+    """A whole JSON value."""
+
+    media_type = "application/json"
+
+    def __init__(
+        self,
+        document: Any,
+        wait_s: float = 0.0,
+        fault: Fault | None = None,
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(orjson.dumps(document), status, {"server": _SERVER, **(headers or {})})
+        self._wait_s = wait_s
+        self._cut = fault is not None and fault.kind is FaultKind.CUT
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends it."""
+        if self._wait_s:
+            await asyncio.sleep(self._wait_s)
+        if not self._cut:
+            await super().__call__(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        body = bytes(self.body)
+        await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
+        raise ConnectionCut
+
+
+class Stream(Response):
+    """Events, one after the other."""
+
+    def __init__(
+        self, events: Iterator[bytes], media_type: str, wait_s: float, event_gap_s: float, fault: Fault | None
+    ) -> None:
+        super().__init__(None, 200, {"server": _SERVER, "cache-control": "no-cache"}, media_type)
+        del self.headers["content-length"]
+        self._events = events
+        self._wait_s = wait_s
+        self._event_gap_s = event_gap_s
+        self._fault = fault
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  (the ASGI interface)
+        """Sends them."""
+        if self._wait_s:
+            await asyncio.sleep(self._wait_s)
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        for index, event in enumerate(self._events):
+            await self._interfere(index)
+            for piece in self._pieces(event):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                # Lets the piece leave before the next one is written, as a real provider's would.
+                await asyncio.sleep(max(self._event_gap_s, _SPLIT_GAP_S if piece is not event else 0))
+        if self._fault is not None and self._fault.kind is FaultKind.LATE_END:
+            await asyncio.sleep(self._fault.delay_ms / 1000)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _interfere(self, index: int) -> None:
+        if self._fault is None or index != self._fault.after_events:
+            return
+        if self._fault.kind is FaultKind.STALL:
+            await asyncio.sleep(self._fault.delay_ms / 1000)
+        if self._fault.kind is FaultKind.CUT:
+            raise ConnectionCut
+
+    def _pieces(self, event: bytes) -> tuple[bytes, ...]:
+        if self._fault is None or self._fault.kind is not FaultKind.SPLIT:
+            return (event,)
+        middle = len(event) // 2
+        return event[:middle], event[middle:]

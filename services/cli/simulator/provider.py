@@ -1,0 +1,182 @@
+"""One simulated vendor: its endpoints, its own API key, its faults, and a record of every request that reached it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from services.cli.simulator.anthropic_wire import AnthropicWire
+from services.cli.simulator.conversation import BadRequestError
+from services.cli.simulator.delivery import Document, Stream
+from services.cli.simulator.faults import Fault, FaultKind, FaultScript, Latency
+from services.cli.simulator.gemini_wire import GeminiWire
+from services.cli.simulator.model import answer
+from services.cli.simulator.openai_wire import OpenAiWire
+from services.cli.simulator.prompt_cache import PromptCache
+from services.cli.simulator.wire import Answer, Wire
+from services.kernel.clock import Clock
+
+# As generous as the vendors: OpenAI and Anthropic take 32 MB.
+_MAX_BODY_BYTES = 32 * 1024 * 1024
+_GEMINI_METHODS = {"generateContent": False, "streamGenerateContent": True}
+
+
+class Vendor(StrEnum):
+    """Whose endpoints to serve."""
+
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+    GEMINI = "gemini"
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedRequest:
+    """A request as it reached the provider."""
+
+    number: int
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt of the gateway this is, by its own word; 1 if it does not say."""
+        return int(self.headers.get("x-envoy-attempt-count", "1"))
+
+    @property
+    def document(self) -> Any:
+        """The body as JSON."""
+        return orjson.loads(self.body)
+
+
+class SimulatedProvider:
+    """A vendor. `app` serves it; `faults`, `latency` and `requests` belong to whoever directs the play."""
+
+    def __init__(self, vendor: Vendor, api_key: str, clock: Clock, *, seed: int = 0) -> None:
+        self.vendor = vendor
+        self.api_key = api_key
+        self.faults = FaultScript()
+        self.latency = Latency()
+        self.requests: list[ReceivedRequest] = []
+        self._clock = clock
+        self._cache = PromptCache()
+        self._random = random.Random(seed)  # noqa: S311  (draws latencies)
+        self.app = Starlette(routes=_routes(vendor, self))
+
+    async def serve(self, request: Request, wire: Wire, model: str, authorized: Callable[[Request], bool]) -> Response:
+        """Answers one request in the dialect of `wire`."""
+        received = await self._record(request)
+        if not authorized(request):
+            return _failure(wire, 401, "Incorrect API key provided.")
+        if isinstance(wire, AnthropicWire) and "anthropic-version" not in request.headers:
+            return _failure(wire, 400, "anthropic-version: header is required")
+        try:
+            body = orjson.loads(received.body)
+            conversation = wire.conversation(model, body)
+        except (BadRequestError, orjson.JSONDecodeError, AttributeError, TypeError, KeyError) as error:
+            return _failure(wire, 400, str(error))
+        fault = self.faults.next_for(conversation.model)
+        if fault is not None and fault.kind is FaultKind.STATUS:
+            return _failure(wire, fault.status, f"simulated fault {fault.status}", fault.retry_after_s)
+        replies = (answer(conversation),) * conversation.choices
+        usage = self._cache.usage(conversation, replies)
+        finished = Answer(
+            number=received.number,
+            created_s=self._clock.now_ms() // 1000,
+            conversation=conversation,
+            replies=replies,
+            usage=None if fault is not None and fault.kind is FaultKind.NO_USAGE else usage,
+        )
+        return self._deliver(wire, finished, fault)
+
+    def _deliver(self, wire: Wire, finished: Answer, fault: Fault | None) -> Response:
+        wait_s = self.latency.first_byte_s(self._random)
+        if fault is not None and fault.kind is FaultKind.SLOW_FIRST_BYTE:
+            wait_s = fault.delay_ms / 1000
+        if finished.conversation.stream:
+            events = wire.events(finished)
+            return Stream(events, wire.stream_media_type, wait_s, self.latency.event_ms / 1000, fault)
+        return Document(wire.document(finished), wait_s, fault)
+
+    async def _record(self, request: Request) -> ReceivedRequest:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > _MAX_BODY_BYTES:
+                break
+        received = ReceivedRequest(
+            number=len(self.requests) + 1,
+            path=request.url.path,
+            query=dict(request.query_params),
+            headers=dict(request.headers),
+            body=bytes(body),
+        )
+        self.requests.append(received)
+        return received
+
+
+def _routes(vendor: Vendor, provider: SimulatedProvider) -> list[Route]:
+    if vendor is Vendor.OPENAI:
+        return [_route(provider, "/v1/chat/completions", OpenAiWire(), _bearer)]
+    if vendor is Vendor.ANTHROPIC:
+        return [
+            _route(provider, "/v1/messages", AnthropicWire(), _anthropic_key),
+            _route(provider, "/v1/chat/completions", OpenAiWire(caches=False), _bearer),
+        ]
+    compatible = OpenAiWire(lists_errors=True)
+    return [
+        _gemini_route(provider, "/v1beta/models/{call:path}"),
+        _gemini_route(provider, "/v1/models/{call:path}"),
+        _route(provider, "/v1beta/openai/chat/completions", compatible, _bearer),
+    ]
+
+
+Authorizes = Callable[[Request, str], bool]
+
+
+def _route(provider: SimulatedProvider, path: str, wire: Wire, authorizes: Authorizes) -> Route:
+    async def endpoint(request: Request) -> Response:
+        return await provider.serve(request, wire, "", lambda asked: authorizes(asked, provider.api_key))
+
+    return Route(path, endpoint, methods=["POST"])
+
+
+def _gemini_route(provider: SimulatedProvider, path: str) -> Route:
+    async def endpoint(request: Request) -> Response:
+        model, _, method = request.path_params["call"].rpartition(":")
+        streams = _GEMINI_METHODS.get(method)
+        wire = GeminiWire(stream=bool(streams), as_sse=request.query_params.get("alt") == "sse")
+        if streams is None:
+            return _failure(wire, 404, f"unknown method {method!r}")
+        return await provider.serve(request, wire, model, lambda asked: _google_key(asked, provider.api_key))
+
+    return Route(path, endpoint, methods=["POST"])
+
+
+def _bearer(request: Request, api_key: str) -> bool:
+    return request.headers.get("authorization") == f"Bearer {api_key}"
+
+
+def _anthropic_key(request: Request, api_key: str) -> bool:
+    # The SDK sends a bearer token since 2.12, the API's documentation still says x-api-key.
+    return request.headers.get("x-api-key") == api_key or _bearer(request, api_key)
+
+
+def _google_key(request: Request, api_key: str) -> bool:
+    return api_key in {request.headers.get("x-goog-api-key"), request.query_params.get("key")}
+
+
+def _failure(wire: Wire, status: int, message: str, retry_after_s: float | None = None) -> Response:
+    headers = {} if retry_after_s is None else {"retry-after": f"{retry_after_s:g}"}
+    return Document(wire.failure(status, message), status=status, headers=headers)

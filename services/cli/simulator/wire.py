@@ -1,0 +1,79 @@
+"""What the three dialects have in common: an answer, and the interface through which a provider renders it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from services.cli.simulator.conversation import Conversation
+from services.cli.simulator.model import Reply
+from services.kernel.usage import Usage
+
+SIMULATED = "simulated-by-spendgate"
+"""How every answer says that no model made it."""
+# Tokens in one event of a stream.
+_EVENT_TOKENS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished call, ready to be written in some dialect."""
+
+    number: int
+    """Of the request at this provider; ids are made of it."""
+    created_s: int
+    conversation: Conversation
+    replies: tuple[Reply, ...]
+    usage: Usage | None
+    """None: the provider does not say."""
+
+
+class Wire(Protocol):
+    """One endpoint's dialect."""
+
+    stream_media_type: str
+
+    def conversation(self, model: str, body: Mapping[str, Any]) -> Conversation:
+        """Reads a request; `model` is that of the path, if the dialect has it there.
+
+        Raises:
+            BadRequestError: the vendor would refuse it.
+        """
+        ...
+
+    def document(self, answer: Answer) -> Any:
+        """The answer as one JSON value."""
+        ...
+
+    def events(self, answer: Answer) -> Iterator[bytes]:
+        """The answer as the events of a stream, each complete with its framing."""
+        ...
+
+    def failure(self, status: int, message: str) -> Any:
+        """The vendor's error as a JSON value."""
+        ...
+
+
+def event_texts(reply: Reply) -> Iterator[str]:
+    """The visible text in the pieces in which a stream brings it."""
+    for start in range(0, len(reply.tokens), _EVENT_TOKENS):
+        yield "".join(reply.tokens[start : start + _EVENT_TOKENS])
+
+
+def sse(document: Any, event: str = "") -> bytes:
+    """One server-sent event."""
+    name = f"event: {event}\n" if event else ""
+    return f"{name}data: {json.dumps(document, ensure_ascii=False)}\n\n".encode()
+
+
+def text_of(content: object) -> str:
+    """The text of a message's content, in any dialect: a string, or parts some of which have text."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, Sequence):
+        return "\n".join(
+            part["text"] for part in content if isinstance(part, Mapping) and isinstance(part.get("text"), str)
+        )
+    return ""

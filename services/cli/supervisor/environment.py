@@ -1,0 +1,49 @@
+"""The environment of each process: secrets go only where they are needed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from services.cli.gateway import TOKEN_VARIABLE
+from services.cli.supervisor.envoy import FILES_VARIABLE, envoy_files
+from services.cli.supervisor.settings import SupervisorSettings
+
+_PASSED = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH")
+_PASSED_PREFIXES = ("LC_", "PYTHON", "OTEL_")
+# Where the command line finds a gateway; not for the gateway itself.
+_OWN = ("SPENDGATE_ADMIN", TOKEN_VARIABLE)
+
+
+def plain_environ(environ: Mapping[str, str], settings: SupervisorSettings) -> dict[str, str]:
+    """For quota, the ledger and Envoy: nothing in which somebody keeps a secret."""
+    passed = {name: value for name, value in environ.items() if name in _PASSED or name.startswith(_PASSED_PREFIXES)}
+    own = {name: value for name, value in environ.items() if name.startswith("SPENDGATE_") and name not in _OWN}
+    return {**passed, **own, **_settings(environ, settings)}
+
+
+def router_environ(environ: Mapping[str, str], settings: SupervisorSettings) -> dict[str, str]:
+    """For the router: everything, since a provider's key may be in any variable."""
+    everything = {name: value for name, value in environ.items() if name not in _OWN}
+    return {**everything, **_settings(environ, settings)}
+
+
+def service_command(name: str) -> tuple[str, ...]:
+    """How a service of ours is started. -P: nothing in the working directory can stand in for a module."""
+    return (sys.executable, "-P", "-m", f"services.{name}.main")
+
+
+def _settings(environ: Mapping[str, str], settings: SupervisorSettings) -> dict[str, str]:
+    variables = {
+        "SPENDGATE_DATA_DIR": str(settings.data_dir),
+        "SPENDGATE_LISTEN": settings.listen.bound,
+        "SPENDGATE_ADMIN_LISTEN": settings.admin_listen.bound,
+        "SPENDGATE_LOG_LEVEL": settings.log_level,
+        FILES_VARIABLE: environ.get(FILES_VARIABLE) or str(envoy_files()),
+    }
+    if settings.otlp_endpoint is not None:
+        variables["SPENDGATE_OTLP_ENDPOINT"] = settings.otlp_endpoint
+    if settings.tls is not None:
+        variables["SPENDGATE_TLS_CERTIFICATE"] = str(settings.tls.certificate)
+        variables["SPENDGATE_TLS_PRIVATE_KEY"] = str(settings.tls.private_key)
+    return variables

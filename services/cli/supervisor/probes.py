@@ -1,0 +1,67 @@
+"""Questions that the supervisor asks of what it started. Each answers "not yet" rather than raise."""
+
+from __future__ import annotations
+
+import grpc
+import grpc.aio
+import httpx
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from spendgate.ledger.v1.ledger_service_pb2 import GetLedgerStatusRequest, LedgerStatus
+from spendgate.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
+from spendgate.quota.v1.quota_service_pb2 import GetQuotaStatusRequest, QuotaStatus
+from spendgate.quota.v1.quota_service_pb2_grpc import QuotaServiceStub
+from spendgate.router.v1.router_service_pb2 import GetRouterStatusRequest, RouterStatus
+from spendgate.router.v1.router_service_pb2_grpc import RouterServiceStub
+
+from services.chassis.grpc_server import open_aio_channel
+
+_TIMEOUT_S = 2.0
+
+
+async def is_serving(socket: str) -> bool:
+    """Whether the gRPC server on this socket says that it serves."""
+    async with open_aio_channel(f"unix:{socket}") as channel:
+        try:
+            answer = await health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), timeout=_TIMEOUT_S
+            )
+        except grpc.aio.AioRpcError:
+            return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+async def router_status(socket: str) -> RouterStatus | None:
+    """What the router believes; None when it does not answer."""
+    async with open_aio_channel(f"unix:{socket}") as channel:
+        try:
+            return await RouterServiceStub(channel).GetRouterStatus(GetRouterStatusRequest(), timeout=_TIMEOUT_S)
+        except grpc.aio.AioRpcError:
+            return None
+
+
+async def quota_status(socket: str) -> QuotaStatus | None:
+    """What quota believes; None when it does not answer."""
+    async with open_aio_channel(f"unix:{socket}") as channel:
+        try:
+            return await QuotaServiceStub(channel).GetQuotaStatus(GetQuotaStatusRequest(), timeout=_TIMEOUT_S)
+        except grpc.aio.AioRpcError:
+            return None
+
+
+async def ledger_status(socket: str) -> LedgerStatus | None:
+    """How far the ledger is; None when it does not answer."""
+    async with open_aio_channel(f"unix:{socket}") as channel:
+        try:
+            return await LedgerServiceStub(channel).GetLedgerStatus(GetLedgerStatusRequest(), timeout=_TIMEOUT_S)
+        except grpc.aio.AioRpcError:
+            return None
+
+
+async def http_status(url: str) -> int | None:
+    """The status with which a GET without credentials is answered; None when nothing answers."""
+    # It is our own listener on this machine, found by address: its certificate names something else.
+    async with httpx.AsyncClient(verify=False, timeout=_TIMEOUT_S, trust_env=False) as client:  # noqa: S501
+        try:
+            return (await client.get(url)).status_code
+        except httpx.HTTPError:
+            return None

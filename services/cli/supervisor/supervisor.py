@@ -1,0 +1,268 @@
+"""Starts a whole gateway in order, keeps it running, and stops it with nothing lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from services.cli.applying import Applied, apply_configuration
+from services.cli.configuration import Configuration
+from services.cli.gateway import Gateway, GatewayAddress, find_gateway
+from services.cli.supervisor import probes
+from services.cli.supervisor.child import Child, ChildSpec, StartError
+from services.cli.supervisor.data_directory import DataDirectory
+from services.cli.supervisor.environment import plain_environ, router_environ, service_command
+from services.cli.supervisor.envoy import (
+    ADMIN_SOCKET,
+    FILES_VARIABLE,
+    EnvoyAdmin,
+    EpochSource,
+    envoy_command,
+    envoy_files,
+)
+from services.cli.supervisor.listening import check_exposure, reserve
+from services.cli.supervisor.log_file import rotate_if_full
+from services.cli.supervisor.settings import SupervisorSettings
+from services.kernel.clock import Clock
+from services.kernel.envoy_contract import REFUSED_LOG
+
+_SOCKETS = {"quota": "quota-admin.sock", "router": "router.sock", "ledger": "ledger.sock"}
+_POLL_S = 0.05
+_REFUSED_LOG_MAX_BYTES = 16 * 1024 * 1024
+_REFUSED_LOG_CHECK_S = 5.0
+
+
+class Supervisor:
+    """A gateway: Envoy and the three services on one data directory."""
+
+    def __init__(
+        self,
+        settings: SupervisorSettings,
+        *,
+        environ: Mapping[str, str],
+        clock: Clock,
+        configuration: Configuration | None = None,
+        report: Callable[[str], None] = lambda _line: None,
+    ) -> None:
+        """`report` is told what happens, a line at a time; `configuration` is applied at start."""
+        self.settings = settings
+        self.applied = Applied((), ())
+        self._environ = environ
+        self._clock = clock
+        self._configuration = configuration
+        self._report = report
+        self._children: dict[str, Child] = {}
+        self._resources = contextlib.AsyncExitStack()
+        self._directory: DataDirectory | None = None
+        self._envoy: EnvoyAdmin | None = None
+
+    @property
+    def url(self) -> str:
+        """Base address of the data plane, without a path."""
+        return f"{self._scheme}://{self.settings.listen.authority}"
+
+    @property
+    def admin(self) -> str:
+        """HOST:PORT of the admin plane."""
+        return self.settings.admin_listen.reachable
+
+    @property
+    def _scheme(self) -> str:
+        return "http" if self.settings.tls is None else "https"
+
+    def pid(self, name: str) -> int | None:
+        """Process id of "envoy", "quota", "router" or "ledger" while it runs."""
+        return self._children[name].pid
+
+    def restarts(self, name: str) -> int:
+        """How often a process was started again."""
+        return self._children[name].restarts
+
+    async def __aenter__(self) -> Self:
+        """Starts."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stops."""
+        await self.stop()
+
+    async def start(self) -> None:
+        """Returns when the first request would succeed.
+
+        Raises:
+            DataDirectoryError, ListenError: where it should run, it cannot.
+            StartError: a process did not come up.
+            Refused: a service does not take the configuration.
+        """
+        self._reserve_listeners()
+        self._directory = self._resources.enter_context(DataDirectory(self.settings.data_dir))
+        try:
+            await self._start(self._directory)
+        except BaseException:
+            self.kill()
+            await self._end_children(timeout_s=1.0)
+            await self._resources.aclose()
+            raise
+
+    async def stop(self) -> None:
+        """Finishes the calls in flight, books and settles them, then ends every process."""
+        if self._directory is None:
+            return
+        await self._drain()
+        await self._children["envoy"].stop(self.settings.stop_timeout_s)
+        await self._wait_booked(self._directory)
+        await self._end_children(self.settings.stop_timeout_s)
+        await self._resources.aclose()
+        self._directory = None
+
+    def kill(self) -> None:
+        """Ends every process at once. What was not booked yet is booked at the next start."""
+        for child in self._children.values():
+            child.kill()
+
+    def _reserve_listeners(self) -> None:
+        settings = self.settings
+        for listen in (settings.listen, settings.admin_listen):
+            check_exposure(listen, encrypted=settings.tls is not None, insecure=settings.insecure)
+        self.settings = replace(settings, listen=reserve(settings.listen), admin_listen=reserve(settings.admin_listen))
+
+    async def _start(self, directory: DataDirectory) -> None:
+        deadline = time.monotonic() + self.settings.start_timeout_s
+        epochs = EpochSource(self._clock, directory.path / "spool")
+        for name in _SOCKETS:
+            self._add(name, directory)
+        self._add_envoy(directory, epochs)
+        self._report("starting quota, router and ledger")
+        for name in _SOCKETS:
+            await self._children[name].start()
+        await self._wait_ready("router", directory, deadline)
+        self._report("starting Envoy")
+        await self._children["envoy"].start()
+        for name in ("quota", "ledger"):
+            await self._wait_ready(name, directory, deadline)
+        envoy = await self._resources.enter_async_context(EnvoyAdmin(directory.socket(ADMIN_SOCKET)))
+        await self._children["envoy"].wait_until(envoy.is_ready, _left(deadline))
+        await self._children["envoy"].wait_until(self._admin_answers, _left(deadline))
+        await self._apply(directory)
+        await self._wait_serving(directory, epochs, deadline)
+        watcher = asyncio.create_task(_cap_refused_log(directory.path / "logs" / REFUSED_LOG, envoy))
+        self._resources.callback(watcher.cancel)
+        self._envoy = envoy
+
+    def _add(self, name: str, directory: DataDirectory) -> None:
+        compose = router_environ if name == "router" else plain_environ
+        spec = ChildSpec(
+            name=name,
+            command=lambda: service_command(name),
+            environ=compose(self._environ, self.settings),
+            working_dir=directory.run,
+            log=directory.log(name),
+            # Their databases survive it, and nothing is left that could hold a socket or a file.
+            orphan_signal=signal.SIGKILL,
+        )
+        self._children[name] = Child(spec, self._report)
+
+    def _add_envoy(self, directory: DataDirectory, epochs: EpochSource) -> None:
+        files = Path(self._environ.get(FILES_VARIABLE) or envoy_files())
+        spec = ChildSpec(
+            name="envoy",
+            command=envoy_command(files, self.settings.envoy_concurrency, epochs),
+            environ=plain_environ(self._environ, self.settings),
+            working_dir=directory.run,
+            log=directory.log("envoy"),
+            # It ends at once on SIGTERM too, and writes out its spool.
+            orphan_signal=signal.SIGTERM,
+        )
+        self._children["envoy"] = Child(spec, self._report)
+
+    async def _wait_ready(self, name: str, directory: DataDirectory, deadline: float) -> None:
+        socket = directory.socket(_SOCKETS[name])
+        await self._children[name].wait_until(lambda: probes.is_serving(socket), _left(deadline))
+
+    async def _admin_answers(self) -> bool:
+        return await probes.http_status(f"{self._scheme}://{self.admin}/") is not None
+
+    async def _apply(self, directory: DataDirectory) -> None:
+        if self._configuration is None:
+            return
+        self._report(f"applying {self._configuration.source.file}")
+        address = find_gateway(self.admin, self.settings.data_dir, {})
+        if self.settings.tls is not None:
+            # Who signed the certificate, and for which name, is for clients to know: go round it.
+            address = replace(
+                address, sockets={name: f"unix:{directory.socket(socket)}" for name, socket in _SOCKETS.items()}
+            )
+        self.applied = await asyncio.to_thread(self._apply_over, address, self._configuration)
+        for warning in self.applied.warnings:
+            self._report(f"warning: {warning}")
+
+    def _apply_over(self, address: GatewayAddress, configuration: Configuration) -> Applied:
+        with Gateway(address) as gateway:
+            return apply_configuration(gateway, configuration, self._environ)
+
+    async def _wait_serving(self, directory: DataDirectory, epochs: EpochSource, deadline: float) -> None:
+        """Waits until Envoy holds the configuration, quota the plan, and a request is answered by both."""
+        url = f"{self._scheme}://{self.settings.listen.reachable}/v1/models"
+
+        async def serves() -> bool:
+            router = await probes.router_status(directory.socket(_SOCKETS["router"]))
+            quota = await probes.quota_status(directory.socket(_SOCKETS["quota"]))
+            if router is None or quota is None or not quota.price_version:
+                return False
+            acknowledged = any(
+                node.epoch == epochs.current and node.version_acknowledged == router.version for node in router.nodes
+            )
+            taken = bool(router.plan_version) and router.plan_version == router.plan_version_taken == quota.plan_version
+            return acknowledged and taken and await probes.http_status(url) == 401
+
+        await self._children["envoy"].wait_until(serves, _left(deadline))
+
+    async def _drain(self) -> None:
+        if self._envoy is None or self._children["envoy"].pid is None:
+            return
+        self._report("finishing the calls in flight")
+        left = await self._envoy.drain(self.settings.drain_timeout_s)
+        if left:
+            self._report(f"{left} calls were still running after {self.settings.drain_timeout_s:.0f} s: cut off")
+
+    async def _wait_booked(self, directory: DataDirectory) -> None:
+        deadline = time.monotonic() + self.settings.booking_timeout_s
+        while self._children["ledger"].pid is not None and time.monotonic() < deadline:
+            status = await probes.ledger_status(directory.socket(_SOCKETS["ledger"]))
+            if status is not None and status.spool_backlog_bytes == 0 and status.unsettled_calls == 0:
+                return
+            await asyncio.sleep(_POLL_S)
+        self._report("not everything is booked yet: the rest is booked at the next start")
+
+    async def _end_children(self, timeout_s: float) -> None:
+        """In the order in which nobody misses a peer: the ledger settles with quota to its last moment."""
+        for names in (("envoy",), ("ledger",), ("router", "quota")):
+            await asyncio.gather(*(self._children[name].stop(timeout_s) for name in names if name in self._children))
+
+
+def _left(deadline: float) -> float:
+    left_s = deadline - time.monotonic()
+    if left_s <= 0:
+        raise StartError("the gateway was not ready in time")
+    return left_s
+
+
+async def _cap_refused_log(path: Path, envoy: EnvoyAdmin) -> None:
+    """Keeps the log of refused requests at two files of bounded size; anybody can fill it."""
+    while True:
+        await asyncio.sleep(_REFUSED_LOG_CHECK_S)
+        if rotate_if_full(path, _REFUSED_LOG_MAX_BYTES):
+            with contextlib.suppress(httpx.HTTPError):
+                await envoy.reopen_logs()

@@ -1,0 +1,197 @@
+"""Turns the configuration file into what each service is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from spendgate.ledger.v1 import ledger_service_pb2 as ledger
+from spendgate.ledger.v1 import price_book_service_pb2 as prices
+from spendgate.quota.v1 import quota_service_pb2 as quota
+from spendgate.router.v1 import router_service_pb2 as router
+from spendgate.type.v1.attribution_pb2 import Attribution
+
+from services.cli.amounts import money_of
+from services.cli.configuration.entries import (
+    Chain,
+    ChannelEntry,
+    ConfigurationFile,
+    KeyEntry,
+    LimitEntry,
+    ModelEntry,
+    PolicyEntry,
+    PriceEntry,
+    ProviderEntry,
+    SecretReference,
+    Term,
+    When,
+)
+
+LIMIT_KINDS: Mapping[str, quota.LimitKind.ValueType] = {
+    "spend": quota.LIMIT_KIND_SPEND,
+    "tokens": quota.LIMIT_KIND_TOKENS,
+    "input_tokens": quota.LIMIT_KIND_INPUT_TOKENS,
+    "output_tokens": quota.LIMIT_KIND_OUTPUT_TOKENS,
+    "requests": quota.LIMIT_KIND_REQUESTS,
+}
+_WINDOWS: Mapping[str, quota.WindowUnit.ValueType] = {
+    "minute": quota.WINDOW_UNIT_MINUTE,
+    "hour": quota.WINDOW_UNIT_HOUR,
+    "day": quota.WINDOW_UNIT_DAY,
+    "month": quota.WINDOW_UNIT_MONTH,
+}
+_MODES: Mapping[str, quota.QuotaPolicy.Mode.ValueType] = {
+    "enforce": quota.QuotaPolicy.MODE_ENFORCE,
+    "shadow": quota.QuotaPolicy.MODE_SHADOW,
+    "disabled": quota.QuotaPolicy.MODE_DISABLED,
+}
+
+
+def ledger_request(file: ConfigurationFile, *, validate_only: bool) -> ledger.ApplyConfigurationRequest:
+    """Prices and channels."""
+    return ledger.ApplyConfigurationRequest(
+        prices=[ledger.PriceOverride(target=target, price=_price(entry)) for target, entry in file.prices.items()],
+        channels=[_channel(name, entry) for name, entry in file.channels.items()],
+        validate_only=validate_only,
+    )
+
+
+def router_request(file: ConfigurationFile, *, validate_only: bool) -> router.ApplyConfigurationRequest:
+    """Providers and models."""
+    return router.ApplyConfigurationRequest(
+        providers=[_provider(name, entry) for name, entry in file.providers.items()],
+        models=[_model(name, entry) for name, entry in file.models.items()],
+        validate_only=validate_only,
+    )
+
+
+def quota_request(
+    file: ConfigurationFile, secrets: Mapping[str, str], *, validate_only: bool
+) -> quota.ApplyConfigurationRequest:
+    """Teams, policies and keys; `secrets` by name of the key."""
+    return quota.ApplyConfigurationRequest(
+        organization=file.organization,
+        teams=[
+            quota.Team(name=name, projects=entry.projects, members=entry.members) for name, entry in file.teams.items()
+        ],
+        policies=[_policy(entry) for entry in file.policies],
+        keys=[quota.DeclaredKey(key=_key(entry), secret=secrets.get(entry.name, "")) for entry in file.keys],
+        validate_only=validate_only,
+    )
+
+
+def _price(entry: PriceEntry) -> prices.TargetPrice:
+    """What the file leaves out stays out: the ledger has the rule for it."""
+    tier = prices.PriceTier(
+        input=entry.input,
+        cached_input=entry.cached_input,
+        cache_write_5m=entry.cache_write_5m,
+        cache_write_1h=entry.cache_write_1h,
+        output=entry.output,
+        reasoning=entry.reasoning,
+    )
+    return prices.TargetPrice(tiers=[tier], request_nano_usd=entry.request)
+
+
+def _channel(name: str, entry: ChannelEntry) -> ledger.AlertChannel:
+    secret_env = entry.secret.env if entry.secret is not None else None
+    return ledger.AlertChannel(name=name, url=entry.url or "", webhook=entry.webhook or "", secret_env=secret_env or "")
+
+
+def _provider(name: str, entry: ProviderEntry) -> router.Provider:
+    return router.Provider(
+        name=name,
+        preset=entry.preset or "",
+        protocol=entry.protocol or "",
+        base_url=entry.base_url or "",
+        api_key=_secret_reference(entry.api_key),
+    )
+
+
+def _secret_reference(entry: SecretReference) -> router.SecretReference:
+    if entry.env is not None:
+        return router.SecretReference(env=entry.env)
+    if entry.file is not None:
+        return router.SecretReference(file=entry.file)
+    return router.SecretReference(none=True)
+
+
+def _model(name: str, entry: ModelEntry) -> router.Model:
+    return router.Model(
+        name=name,
+        targets=_chain(entry.targets),
+        fallbacks=[
+            router.Fallback(to=_chain(fallback.to), when=_condition(fallback.when)) for fallback in entry.fallbacks
+        ],
+        first_byte_timeout_ms=entry.first_byte_timeout or 0,
+    )
+
+
+def _chain(chain: Chain) -> list[router.TargetGroup]:
+    return [
+        router.TargetGroup(
+            targets=[
+                router.TargetGroup.WeightedTarget(target=weighted.target, weight=weighted.weight)
+                for weighted in group.targets
+            ]
+        )
+        for group in chain
+    ]
+
+
+def _condition(when: When | None) -> router.Condition | None:
+    if when is None:
+        return None
+    return router.Condition(all=when.all is not None, terms=[_term(term) for term in when.terms])
+
+
+def _term(term: Term) -> router.Condition.Term:
+    over_seconds = (term.over or 0) // 1_000
+    if term.budget_used is not None:
+        return router.Condition.Term(budget_used_basis_points=term.budget_used)
+    if term.error_rate is not None:
+        return router.Condition.Term(error_rate_basis_points=term.error_rate, over_seconds=over_seconds)
+    if term.latency_p95 is not None:
+        return router.Condition.Term(latency_p95_ms=term.latency_p95, over_seconds=over_seconds)
+    return router.Condition.Term(ttft_p95_ms=term.ttft_p95 or 0, over_seconds=over_seconds)
+
+
+def _policy(entry: PolicyEntry) -> quota.QuotaPolicy:
+    return quota.QuotaPolicy(
+        name=entry.name,
+        match=quota.Match(**{name: value for name, value in entry.match.model_dump().items() if value is not None}),
+        each=entry.each or "",
+        limits=[_limit(limit) for limit in entry.limits],
+        thresholds=[
+            quota.Threshold(basis_points=threshold.at, notify=threshold.notify)
+            for threshold in sorted(entry.thresholds, key=lambda threshold: threshold.at)
+        ],
+        mode=_MODES[entry.mode],
+    )
+
+
+def _limit(entry: LimitEntry) -> quota.Limit:
+    limit = quota.Limit(kind=LIMIT_KINDS[entry.kind], per=_WINDOWS[str(entry.per)], timezone=entry.timezone or "")
+    if entry.kind == "spend":
+        limit.amount.CopyFrom(money_of(entry.value))
+    else:
+        limit.count = entry.value
+    return limit
+
+
+def _key(entry: KeyEntry) -> quota.VirtualKey:
+    key = quota.VirtualKey(
+        name=entry.name,
+        attribution=Attribution(
+            team=entry.team or "",
+            project=entry.project or "",
+            environment=entry.environment or "",
+            user=entry.user or "",
+        ),
+        models=entry.models,
+    )
+    if entry.expires is not None:
+        moment = Timestamp()
+        moment.FromDatetime(entry.expires)
+        key.expire_time.CopyFrom(moment)
+    return key

@@ -1,0 +1,194 @@
+"""The router's services behind a real gRPC server on a Unix socket, and an Envoy that a test plays by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+from google.protobuf.message import Message
+from spendgate.router.v1 import route_plan_service_pb2_grpc, router_service_pb2_grpc
+from spendgate_envoy.envoy.config.cluster.v3 import cluster_pb2
+from spendgate_envoy.envoy.config.core.v3 import base_pb2
+from spendgate_envoy.envoy.config.listener.v3 import listener_pb2
+from spendgate_envoy.envoy.config.route.v3 import route_pb2
+from spendgate_envoy.envoy.extensions.transport_sockets.tls.v3 import secret_pb2
+from spendgate_envoy.envoy.service.accesslog.v3 import als_pb2_grpc
+from spendgate_envoy.envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
+
+from services.chassis.grpc_server import Registration, build_aio_server, open_aio_channel
+from services.router.transport.admin_api import ROUTER_SERVICE, RouterAdmin
+from services.router.transport.ads import ADS_SERVICE, AggregatedDiscovery
+from services.router.transport.ads_session import CLUSTER_TYPE, LISTENER_TYPE, PUSH_ORDER, ROUTE_TYPE, SECRET_TYPE
+from services.router.transport.attempt_log import ATTEMPT_LOG_SERVICE, AttemptLog
+from services.router.transport.plan_stream import PLAN_SERVICE, RoutePlanStream
+from services.router.usecases.observe import Observer
+from services.router.usecases.publish import Release
+from tests.unit.router.samples import Router
+
+EPOCH = "local-1795464000000"
+TIMEOUT_S = 5.0
+QUIET_S = 0.15
+
+
+@dataclass
+class Warming:
+    """What Envoy's admin would say."""
+
+    now: bool = False
+
+    async def is_warming(self) -> bool:
+        return self.now
+
+
+@dataclass(frozen=True)
+class Running:
+    """A router that answers, and a channel to it."""
+
+    router: Router
+    observer: Observer
+    channel: grpc.aio.Channel
+    warming: Warming
+
+
+@asynccontextmanager
+async def serving(folder: Path, router: Router | None = None) -> AsyncIterator[Running]:
+    """Serves a router on a socket in `folder`."""
+    router = router or Router()
+    observer = Observer()
+    administration = RouterAdmin(router.administrator, router.publisher)
+    warming = Warming()
+    discovery = AggregatedDiscovery(router.publisher, resources_of, warming.is_warming)
+    plans = RoutePlanStream(router.publisher)
+    attempts = AttemptLog(observer)
+    address = f"unix:{folder}/r.sock"
+    server = await build_aio_server(
+        address,
+        [
+            Registration(
+                ROUTER_SERVICE,
+                lambda it: router_service_pb2_grpc.add_RouterServiceServicer_to_server(administration, it),
+            ),
+            Registration(
+                PLAN_SERVICE, lambda it: route_plan_service_pb2_grpc.add_RoutePlanServiceServicer_to_server(plans, it)
+            ),
+            Registration(
+                ADS_SERVICE, lambda it: ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(discovery, it)
+            ),
+            Registration(
+                ATTEMPT_LOG_SERVICE, lambda it: als_pb2_grpc.add_AccessLogServiceServicer_to_server(attempts, it)
+            ),
+        ],
+    )
+    await server.start()
+    channel = open_aio_channel(address)
+    try:
+        yield Running(router, observer, channel, warming)
+    finally:
+        await channel.close()
+        await server.stop(None)
+
+
+def resources_of(release: Release, epoch: str) -> Mapping[str, Mapping[str, Message]]:
+    """As many resources as the protocol needs to be seen at work; the real ones have tests of their own."""
+    secrets = {
+        name: secret_pb2.Secret(
+            name=name,
+            generic_secret=secret_pb2.GenericSecret(secret=base_pb2.DataSource(inline_string=value.reveal())),
+        )
+        for name, value in release.secrets.items()
+    }
+    return {
+        CLUSTER_TYPE: {
+            one.name: cluster_pb2.Cluster(name=one.name, alt_stat_name=f"{one.hostname}:{one.port}")
+            for one in release.snapshot.clusters
+        },
+        SECRET_TYPE: secrets,
+        LISTENER_TYPE: {"data": listener_pb2.Listener(name="data", stat_prefix=epoch)},
+        ROUTE_TYPE: {"data": route_pb2.RouteConfiguration(name="data")},
+    }
+
+
+class HandPlayedEnvoy:
+    """Speaks ADS one message at a time."""
+
+    def __init__(self, channel: grpc.aio.Channel, epoch: str = EPOCH) -> None:
+        self._epoch = epoch
+        stub: Any = ads_pb2_grpc.AggregatedDiscoveryServiceStub(channel)
+        self._call = stub.StreamAggregatedResources()
+        self._reading: asyncio.Task[Any] | None = None
+        self.names: dict[str, list[str]] = {}
+        self.nonces: dict[str, str] = {}
+
+    async def ask(self, type_url: str, *names: str, nonce: str | None = None, refusal: str = "") -> None:
+        """Sends a request of a type; by default it answers the last response of that type."""
+        self.names[type_url] = list(names)
+        request = discovery_pb2.DiscoveryRequest(
+            node=base_pb2.Node(id=self._epoch),
+            type_url=type_url,
+            resource_names=names,
+            response_nonce=self.nonces.get(type_url, "") if nonce is None else nonce,
+        )
+        if refusal:
+            request.error_detail.message = refusal
+        await self._call.write(request)
+
+    async def next(self, type_url: str) -> discovery_pb2.DiscoveryResponse:
+        """The next response, which must be of this type."""
+        reading = self._reading or asyncio.ensure_future(self._call.read())
+        self._reading = None
+        response: discovery_pb2.DiscoveryResponse = await asyncio.wait_for(reading, TIMEOUT_S)
+        assert response.type_url == type_url
+        self.nonces[type_url] = response.nonce
+        return response
+
+    async def acknowledge(self, type_url: str) -> None:
+        """Accepts the last response of a type."""
+        await self.ask(type_url, *self.names[type_url])
+
+    async def refuse(self, type_url: str, reason: str) -> None:
+        """Refuses the last response of a type."""
+        await self.ask(type_url, *self.names[type_url], refusal=reason)
+
+    async def hears_nothing(self) -> bool:
+        """Whether no response comes for a while."""
+        self._reading = self._reading or asyncio.ensure_future(self._call.read())
+        done, _ = await asyncio.wait([self._reading], timeout=QUIET_S)
+        return not done
+
+    async def take_everything(self, *secrets: str) -> None:
+        """Asks for all kinds of resources, as an Envoy does at its start, and accepts them."""
+        for type_url in PUSH_ORDER:
+            wanted = {SECRET_TYPE: secrets, ROUTE_TYPE: ("data",)}.get(type_url, ())
+            if type_url == SECRET_TYPE and not secrets:
+                continue
+            await self.ask(type_url, *wanted)
+            await self.next(type_url)
+            await self.acknowledge(type_url)
+
+    async def leave(self) -> None:
+        """Drops the stream."""
+        self._call.cancel()
+        if self._reading is not None:
+            await asyncio.gather(self._reading, return_exceptions=True)
+
+
+def named(response: discovery_pb2.DiscoveryResponse, kind: type[Message]) -> dict[str, Any]:
+    """The resources of a response by name."""
+    found = {}
+    for resource in response.resources:
+        message: Any = kind()
+        assert resource.Unpack(message)
+        found[message.name] = message
+    return found
+
+
+async def until(condition: Any) -> None:
+    """Waits for something that another task is about to do."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while not condition():  # noqa: ASYNC110  (what is waited for has no event)
+            await asyncio.sleep(0.005)

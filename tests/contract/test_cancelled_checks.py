@@ -1,0 +1,239 @@
+"""A Check that nobody waits for any more gives back what it reserved; one that fails lets nothing through."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import NoOpTracer
+from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2 as auth_pb
+from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2_grpc
+
+from services.chassis.grpc_server import build_server
+from services.chassis.telemetry import Telemetry
+from services.kernel.clock import ManualClock
+from services.kernel.dialect import Dialect
+from services.kernel.window import WindowUnit
+from services.quota.adapters.memory_counters import MemoryCounters
+from services.quota.adapters.memory_expectations import MemoryExpectations
+from services.quota.domain.directory import Directory
+from services.quota.domain.key import Attribution, VirtualKey, digest_of
+from services.quota.domain.lag import SettlementLag
+from services.quota.domain.plan import Candidate, Face, ModelPlan, Place, PlannedTarget, PlanSnapshot, Tier
+from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy
+from services.quota.domain.reservation import CounterKey
+from services.quota.ports import Choose, T
+from services.quota.transport.admin_token import AdminToken
+from services.quota.transport.check_answer import AllowWriter
+from services.quota.transport.decision_span import DecisionSpans
+from services.quota.transport.ext_authz import ExtAuthz
+from services.quota.transport.models_endpoint import ModelsEndpoint
+from services.quota.usecases.admit import Admit
+from services.quota.usecases.authenticate import Authenticate, ListModels
+from services.quota.usecases.current import Current
+from services.quota.usecases.settle import Release
+from tests.contract.quota_process import MODEL, SECRET, TRACEPARENT, call
+
+PEPPER = bytes(32)
+PATIENCE_S = 5
+
+
+class HeldCounters(MemoryCounters):
+    """Reserves only when it is let to, or fails when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered = threading.Event()
+        self.let = threading.Event()
+        self.let.set()
+        self.released = threading.Event()
+        self.failure: Exception | None = None
+
+    def reserve(self, counters: Sequence[CounterKey], choose: Choose[T]) -> T:
+        self.entered.set()
+        assert self.let.wait(PATIENCE_S)
+        if self.failure is not None:
+            raise self.failure
+        return super().reserve(counters, choose)
+
+    def release(self, reservation_ids: Collection[str] = (), request_ids: Collection[str] = ()) -> int:
+        count = super().release(reservation_ids, request_ids)
+        if count:
+            self.released.set()
+        return count
+
+
+class Roomy:
+    def is_low(self) -> bool:
+        return False
+
+
+def current() -> Current:
+    key = VirtualKey(Attribution("key_1", "ds-prod", team="data-science"), digest=digest_of(SECRET, PEPPER))
+    limit = Limit(LimitKind.REQUESTS, 10, WindowUnit.DAY)
+    made = Current(Directory("acme", policies=(QuotaPolicy("day", Match(), (limit,)),), keys=(key,)))
+    face = Face(Dialect.OPENAI, "lab.openai", "lab.example", "/v1/chat/completions")
+    target = PlannedTarget("lab/tiny", "tiny", 100, 1_000, (face,))
+    plan = ModelPlan(MODEL, (Tier(0, (Place((Candidate("lab/tiny"),)),)),))
+    made.set_plan(PlanSnapshot("v1", {MODEL: plan}, {"lab/tiny": target}))
+    return made
+
+
+class Gate:
+    """An ext_authz server over counters that a test holds."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self.counters = HeldCounters()
+        self.folder = Path(tempfile.mkdtemp(prefix="q"))
+        clock, belief = ManualClock(), current()
+        authenticate = Authenticate(belief, clock, PEPPER)
+        admit = Admit(
+            current=belief,
+            authenticate=authenticate,
+            counters=self.counters,
+            expectations=MemoryExpectations(),
+            headroom=Roomy(),
+            lag=SettlementLag(),
+            clock=clock,
+            entropy=bytes,
+            draw=lambda _: 0,
+        )
+        checks = ExtAuthz(
+            admit=admit,
+            release=Release(self.counters),
+            models=ModelsEndpoint(ListModels(belief, authenticate)),
+            admin_token=AdminToken(self.folder / "admin-token"),
+            allow=AllowWriter(lambda _: 0),
+            spans=DecisionSpans(telemetry),
+        )
+        address = f"unix:{self.folder}/quota.sock"
+        self._server = build_server(address, [checks.registration()], workers=2, reflect=False)
+        self._server.start()
+        self._channel = grpc.insecure_channel(address)
+        self.check: Any = external_auth_pb2_grpc.AuthorizationStub(self._channel).Check
+
+    def close(self) -> None:
+        self.counters.let.set()
+        self._channel.close()
+        self._server.stop(None).wait()
+        shutil.rmtree(self.folder)
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    made = Gate(Telemetry(NoOpTracer(), enabled=False, provider=None))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def spans() -> InMemorySpanExporter:
+    return InMemorySpanExporter()
+
+
+@pytest.fixture
+def traced_gate(spans: InMemorySpanExporter) -> Iterator[Gate]:
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    made = Gate(Telemetry(provider.get_tracer("test"), enabled=True, provider=provider))
+    yield made
+    made.close()
+
+
+def test_a_check_that_was_cancelled_while_it_reserved_releases_itself(gate: Gate) -> None:
+    gate.counters.let.clear()
+    asked = gate.check.future(call())
+    assert gate.counters.entered.wait(PATIENCE_S)
+    asked.cancel()
+    # The server learns of a cancellation a moment after the client asked for it.
+    threading.Timer(0.2, gate.counters.let.set).start()
+    assert gate.counters.released.wait(PATIENCE_S)
+    assert gate.counters.open_count() == 0
+
+
+def test_a_check_that_ran_out_of_time_while_it_reserved_releases_itself(gate: Gate) -> None:
+    gate.counters.let.clear()
+    with pytest.raises(grpc.RpcError) as raised:
+        gate.check(call(), timeout=0.1)
+    error: Any = raised.value
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    threading.Timer(0.2, gate.counters.let.set).start()
+    assert gate.counters.released.wait(PATIENCE_S)
+    assert gate.counters.open_count() == 0
+
+
+def test_a_check_that_is_waited_for_keeps_its_reservation(gate: Gate) -> None:
+    gate.check(call())
+    assert gate.counters.open_count() == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/v1/chat/completions", lambda error: error["code"]),
+        ("/v1/messages", lambda error: error["details"]["error_code"]),
+        ("/v1beta/models/tiny:generateContent", lambda error: error["details"][0]["metadata"]["code"]),
+    ],
+)
+def test_what_goes_wrong_inside_lets_nothing_through_and_tells_no_secret(
+    gate: Gate, caplog: pytest.LogCaptureFixture, path: str, code: Any
+) -> None:
+    gate.counters.failure = RuntimeError("a fault of ours")
+    with caplog.at_level(logging.ERROR):
+        response: auth_pb.CheckResponse = gate.check(call(path=path))
+    assert response.denied_response.status.code == 503
+    assert code(json.loads(response.denied_response.body)["error"]) == "policy_unavailable"
+    assert "a fault of ours" in caplog.text
+    assert "a fault of ours" not in response.denied_response.body
+    assert SECRET not in caplog.text
+
+
+def test_a_decision_is_a_span_below_that_of_envoy(traced_gate: Gate, spans: InMemorySpanExporter) -> None:
+    answer = traced_gate.check(call(), metadata=(("traceparent", TRACEPARENT),))
+    (span,) = spans.get_finished_spans()
+    assert (span.name, f"{span.context.trace_id:032x}") == ("quota.reserve", TRACEPARENT.split("-")[1])
+    assert span.parent is not None
+    assert f"{span.parent.span_id:016x}" == TRACEPARENT.split("-")[2]
+    assert dict(span.attributes or {}) == {
+        "gen_ai.request.model": MODEL,
+        "spendgate.decision": "allow",
+        "spendgate.decision.reason": "within_limits",
+        "spendgate.policy.ids": ("day",),
+        "spendgate.policy.binding": "day",
+        "spendgate.reservation.id": answer.dynamic_metadata.fields["reservation"].string_value,
+        "spendgate.reservation.amount_usd": "0.000000000",
+        "spendgate.chain": ("lab/tiny",),
+        "spendgate.key.id": "key_1",
+        "spendgate.team": "data-science",
+        "spendgate.project": "",
+        "spendgate.environment": "",
+    }
+
+
+def test_a_refusal_is_a_span_that_names_its_reason(traced_gate: Gate, spans: InMemorySpanExporter) -> None:
+    for _ in range(11):
+        traced_gate.check(call(), metadata=(("traceparent", TRACEPARENT),))
+    refused = spans.get_finished_spans()[-1]
+    assert dict(refused.attributes or {}) == {
+        "gen_ai.request.model": MODEL,
+        "spendgate.decision": "deny",
+        "spendgate.decision.reason": "reservation_contention",
+        "spendgate.policy.binding": "day",
+    }
+
+
+def test_a_call_that_is_not_traced_makes_no_span(traced_gate: Gate, spans: InMemorySpanExporter) -> None:
+    traced_gate.check(call())
+    traced_gate.check(call(), metadata=(("traceparent", TRACEPARENT[:-1] + "0"),))
+    assert not spans.get_finished_spans()

@@ -1,0 +1,267 @@
+"""The documents that scripts build on: exactly one on standard output, of exactly this shape."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.type.money_pb2 import Money
+from spendgate.ledger.v1 import ledger_service_pb2 as ledger
+from spendgate.quota.v1 import quota_service_pb2 as quota
+from spendgate.router.v1 import router_service_pb2 as router
+from spendgate.type.v1.attribution_pb2 import Attribution
+
+from services.cli.main import run
+from services.cli.session import Session
+from services.kernel.clock import ManualClock
+from tests.contract.stand_in_services import TOKEN, StandIn, stand_in_services
+
+# 2027-01-15T08:00:00Z
+NOW_MS = 1_800_000_000_000
+WHO = Attribution(key_id="key_1", key="app", team="ds", project="p", environment="prod", user="ada@example.com")
+
+
+@pytest.fixture
+def services() -> Iterator[StandIn]:
+    with stand_in_services() as state:
+        yield state
+
+
+class Cli:
+    def __init__(self, services: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+        self._admin = services.address
+        self._capsys = capsys
+
+    def text(self, *arguments: str, token: str = TOKEN) -> tuple[int, str, str]:
+        session = Session({"SPENDGATE_TOKEN": token}, ManualClock(NOW_MS))
+        with pytest.raises(SystemExit) as ended:
+            run([*arguments, "--admin", self._admin], session)
+        out, err = self._capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, out, err
+
+    def json(self, *arguments: str) -> Any:
+        code, out, err = self.text(*arguments, "--json")
+        assert (code, err) == (0, "")
+        return json.loads(out)
+
+
+@pytest.fixture
+def cli(services: StandIn, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(services, capsys)
+
+
+def _time(seconds: int, nanos: int = 0) -> Timestamp:
+    return Timestamp(seconds=seconds, nanos=nanos)
+
+
+def _usd(units: int, nanos: int = 0) -> Money:
+    return Money(currency_code="USD", units=units, nanos=nanos)
+
+
+def test_budgets_are_dollars_in_nine_digits_or_plain_integers(services: StandIn, cli: Cli) -> None:
+    window = {"window_start": _time(1_798_761_600), "resets_at": _time(1_801_440_000)}
+    spend = quota.Budget(
+        policy="ds", limit_kind=quota.LIMIT_KIND_SPEND, scope="team=ds", limit=2_000_000_000_000,
+        settled=1_234_567_891, reserved=1, mode=quota.QuotaPolicy.MODE_ENFORCE, **window,
+    )  # fmt: skip
+    counted = quota.Budget(
+        policy="ds", limit_kind=quota.LIMIT_KIND_INPUT_TOKENS, scope="team=ds", limit=100,
+        settled=90, reserved=20, mode=quota.QuotaPolicy.MODE_SHADOW, **window,
+    )  # fmt: skip
+    services.answers["QuotaService.ListBudgets"] = [
+        quota.ListBudgetsResponse(budgets=[spend], next_page_token="more"),
+        quota.ListBudgetsResponse(budgets=[counted]),
+    ]
+    times = {"window_start": "2027-01-01T00:00:00Z", "resets_at": "2027-02-01T00:00:00Z"}
+    assert cli.json("budgets", "--policy", "ds") == {
+        "budgets": [
+            {
+                "policy": "ds", "limit_kind": "spend", "scope": "team=ds", "mode": "enforce", **times,
+                "limit_usd": "2000.000000000", "settled_usd": "1.234567891", "reserved_usd": "0.000000001",
+                "remaining_usd": "1998.765432108",
+            },
+            {
+                "policy": "ds", "limit_kind": "input_tokens", "scope": "team=ds", "mode": "shadow", **times,
+                "limit": 100, "settled": 90, "reserved": 20, "remaining": 0,
+            },
+        ]
+    }  # fmt: skip
+    assert [request.page_token for _, request in services.requests] == ["", "more"]
+    assert {request.policy for _, request in services.requests} == {"ds"}
+
+
+def test_usage_has_one_key_for_each_dimension_and_a_total(services: StandIn, cli: Cli) -> None:
+    sums = {"calls": 3, "input_tokens": 40, "output_tokens": 50, "cost": _usd(1, 5), "unpriced_calls": 1}
+    services.answers["LedgerService.QueryUsage"] = ledger.QueryUsageResponse(
+        rows=[ledger.UsageRow(values=["ds", "gpt"], **sums)], total=ledger.UsageRow(**sums)
+    )
+    expected = {
+        "calls": 3, "input_tokens": 40, "cached_input_tokens": 0, "output_tokens": 50, "cost_usd": "1.000000005",
+        "unpriced_calls": 1,
+    }  # fmt: skip
+    assert cli.json("usage", "--by", "team,model", "--since", "7d", "--where", "status=200") == {
+        "usage": [{"team": "ds", "model": "gpt", **expected}],
+        "total": expected,
+    }
+    ((_, request),) = services.requests
+    assert list(request.group_by) == ["team", "model"]
+    assert request.start_time.ToJsonString() == "2027-01-08T08:00:00Z"
+    assert not request.HasField("end_time")
+    assert request.filter == "status=200"
+
+
+CALL = ledger.Call(
+    id="rsv_1", time=_time(1_800_000_000, 123_000_000), attribution=WHO, model_requested="gpt",
+    model_served="openai/gpt-4o", status=200, usage_source="provider", input_tokens=10, cached_input_tokens=4,
+    output_tokens=5, cost=_usd(0, 75_000), trace_id="0" * 31 + "1", request_id="r-1", latency_ms=900,
+    first_byte_ms=300, decision="allow", dialect="openai", stream=True, tags={"feature": "chat"},
+    attempts=[
+        ledger.Attempt(target="azure/gpt-4o", status=0, latency_ms=20, failure="refused"),
+        ledger.Attempt(target="openai/gpt-4o", status=200, latency_ms=880, cost=_usd(0, 75_000)),
+    ],
+)  # fmt: skip
+CALL_JSON = {
+    "id": "rsv_1", "time": "2027-01-15T08:00:00.123Z", "key": "app", "key_id": "key_1", "team": "ds", "project": "p",
+    "environment": "prod", "user": "ada@example.com", "model_requested": "gpt", "model_served": "openai/gpt-4o",
+    "status": 200, "decision": "allow", "usage_source": "provider", "input_tokens": 10, "cached_input_tokens": 4,
+    "cache_write_input_tokens": 0, "output_tokens": 5, "reasoning_tokens": 0, "cost_usd": "0.000075000",
+    "latency_ms": 900, "first_byte_ms": 300, "dialect": "openai", "stream": True, "tags": {"feature": "chat"},
+    "request_id": "r-1", "trace_id": "00000000000000000000000000000001",
+    "attempts": [
+        {"target": "azure/gpt-4o", "status": 0, "latency_ms": 20, "cost_usd": None, "failure": "refused"},
+        {"target": "openai/gpt-4o", "status": 200, "latency_ms": 880, "cost_usd": "0.000075000", "failure": None},
+    ],
+}  # fmt: skip
+
+
+def test_calls_carry_who_what_and_every_attempt(services: StandIn, cli: Cli) -> None:
+    services.answers["LedgerService.ListCalls"] = ledger.ListCallsResponse(calls=[CALL])
+    services.answers["LedgerService.GetCall"] = CALL
+    services.answers["LedgerService.TailCalls"] = [[CALL, CALL, CALL]]
+    assert cli.json("calls", "list", "--limit", "5") == {"calls": [CALL_JSON]}
+    assert cli.json("calls", "show", "rsv_1") == CALL_JSON
+    assert cli.json("calls", "tail", "--limit", "2") == {"calls": [CALL_JSON, CALL_JSON]}
+
+
+def test_a_cost_that_is_unknown_is_null_and_not_zero(services: StandIn, cli: Cli) -> None:
+    services.answers["LedgerService.GetCall"] = ledger.Call(id="rsv_2", time=_time(1_800_000_000))
+    assert cli.json("calls", "show", "rsv_2")["cost_usd"] is None
+
+
+def test_a_limit_on_calls_holds_over_pages(services: StandIn, cli: Cli) -> None:
+    services.answers["LedgerService.ListCalls"] = [
+        ledger.ListCallsResponse(calls=[CALL] * 3, next_page_token="more"),
+        ledger.ListCallsResponse(calls=[CALL] * 3, next_page_token="even more"),
+    ]
+    assert len(cli.json("calls", "list", "--limit", "4")["calls"]) == 4
+    assert [request.page_size for _, request in services.requests] == [4, 1]
+
+
+@pytest.mark.parametrize(
+    ("decision", "word", "target"),
+    [
+        (quota.ExplainResponse.DECISION_ALLOW, "allow", "openai/gpt-4o"),
+        (quota.ExplainResponse.DECISION_DOWNGRADE, "downgrade", "openai/gpt-4o-mini"),
+        (quota.ExplainResponse.DECISION_DENY, "deny", None),
+    ],
+)
+def test_explain_names_the_decision_and_every_limit(
+    services: StandIn, cli: Cli, decision: quota.ExplainResponse.Decision.ValueType, word: str, target: str | None
+) -> None:
+    limit = quota.ExplainResponse.AppliedLimit(
+        policy="ds", limit_kind=quota.LIMIT_KIND_REQUESTS, used_basis_points=8050, binding=True
+    )
+    services.answers["QuotaService.Explain"] = quota.ExplainResponse(
+        decision=decision, reason="Because.", target=target or "", limits=[limit]
+    )
+    assert cli.json("explain", "--key", "app", "--model", "gpt") == {
+        "decision": word,
+        "reason": "Because.",
+        "target": target,
+        "policies": [{"policy": "ds", "limit_kind": "requests", "used_ratio": 0.805, "binding": True}],
+    }
+
+
+def test_a_secret_is_shown_with_name_and_id_and_nothing_else(services: StandIn, cli: Cli) -> None:
+    made = quota.VirtualKeySecret(key=quota.VirtualKey(name="ci", key_id="key_2"), secret="spg_live_x")
+    services.answers["QuotaService.CreateVirtualKey"] = made
+    services.answers["QuotaService.RotateVirtualKey"] = made
+    expected = {"name": "ci", "key_id": "key_2", "secret": "spg_live_x"}
+    options = ("--team", "ds", "--model", "gpt", "--model", "tiny", "--expires", "30d", "--test")
+    assert cli.json("keys", "create", "ci", *options) == expected
+    assert cli.json("keys", "rotate", "ci", "--grace", "60") == expected
+    (_, created), (_, rotated) = services.requests
+    assert (created.kind, created.key.attribution.team, list(created.key.models)) == ("test", "ds", ["gpt", "tiny"])
+    assert created.key.expire_time.ToJsonString() == "2027-02-14T08:00:00Z"
+    assert (rotated.name, rotated.grace_seconds) == ("ci", 60)
+
+
+def test_keys_are_listed_without_secrets(services: StandIn, cli: Cli) -> None:
+    key = quota.VirtualKey(
+        name="app", key_id="key_1", hint="spg_live_ab...9xyz", attribution=WHO, models=["gpt"],
+        state=quota.VirtualKey.STATE_WITHOUT_SECRET, create_time=_time(1_800_000_000),
+    )  # fmt: skip
+    services.answers["QuotaService.ListVirtualKeys"] = quota.ListVirtualKeysResponse(virtual_keys=[key])
+    assert cli.json("keys", "list") == {
+        "keys": [
+            {
+                "name": "app", "key_id": "key_1", "hint": "spg_live_ab...9xyz", "team": "ds", "project": "p",
+                "environment": "prod", "user": "ada@example.com", "models": ["gpt"], "state": "without_secret",
+                "expires_at": None, "created_at": "2027-01-15T08:00:00Z",
+            }
+        ]
+    }  # fmt: skip
+
+
+def test_disabling_a_key_tells_its_state(services: StandIn, cli: Cli) -> None:
+    services.answers["QuotaService.SetVirtualKeyDisabled"] = quota.VirtualKey(
+        name="app", key_id="key_1", state=quota.VirtualKey.STATE_DISABLED
+    )
+    assert cli.json("keys", "disable", "app") == {"name": "app", "key_id": "key_1", "state": "disabled"}
+    cli.json("keys", "enable", "app")
+    assert [request.disabled for _, request in services.requests] == [True, False]
+
+
+def test_alerts_name_threshold_window_and_recipients(services: StandIn, cli: Cli) -> None:
+    alert = ledger.Alert(
+        policy="ds", limit="spend per month", scope="team=ds", basis_points=8050, window_start=_time(1_798_761_600),
+        cross_time=_time(1_800_000_000), recipients=["finance"],
+    )  # fmt: skip
+    services.answers["LedgerService.ListAlerts"] = ledger.ListAlertsResponse(alerts=[alert])
+    assert cli.json("alerts", "list") == {
+        "alerts": [
+            {
+                "policy": "ds", "limit": "spend per month", "scope": "team=ds", "threshold": "80.5%",
+                "window_start": "2027-01-01T00:00:00Z", "crossed_at": "2027-01-15T08:00:00Z",
+                "recipients": ["finance"], "delivered_at": None,
+            }
+        ]
+    }  # fmt: skip
+
+
+def test_routes_show_chains_conditions_and_missing_credentials(services: StandIn, cli: Cli) -> None:
+    group = router.TargetGroup(targets=[router.TargetGroup.WeightedTarget(target="openai/gpt-4o", weight=2)])
+    when = router.Condition(terms=[router.Condition.Term(budget_used_basis_points=7500)])
+    model = router.Model(name="gpt", targets=[group], fallbacks=[router.Fallback(to=[group], when=when)])
+    provider = router.Provider(name="openai", preset="openai", credential_problem="environment variable K is not set")
+    services.answers["RouterService.ListModels"] = router.ListModelsResponse(models=[model])
+    services.answers["RouterService.ListProviders"] = router.ListProvidersResponse(providers=[provider])
+    chain = [[{"target": "openai/gpt-4o", "weight": 2}]]
+    assert cli.json("routes") == {
+        "routes": [
+            {
+                "model": "gpt", "targets": chain, "first_byte_timeout_ms": None,
+                "fallbacks": [{"to": chain, "when": "budget used >= 75%"}],
+            }
+        ],
+        "providers": [
+            {
+                "name": "openai", "preset": "openai", "protocol": None, "base_url": None,
+                "credential_problem": "environment variable K is not set",
+            }
+        ],
+    }  # fmt: skip

@@ -1,0 +1,78 @@
+"""Envoy's configuration, its Lua and our Python spell every shared name as `services.kernel.envoy_contract` does."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import Path
+
+import pytest
+
+from services.kernel import envoy_contract
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVOY = ROOT / "envoy"
+
+SPEAKERS = sorted(
+    [
+        *ENVOY.rglob("*.yaml"),
+        *ENVOY.rglob("*.lua"),
+        *(path for path in (ROOT / "services").rglob("*.py") if path.name != "envoy_contract.py"),
+    ]
+)
+CONTRACT = {
+    value
+    for name, value in vars(envoy_contract).items()
+    if name.isupper() and isinstance(value, str) and not name.startswith("_")
+}
+# Names of the same look that are no metadata: packages of our protos, and names of loggers.
+PROTO_PACKAGE = re.compile(r"spendgate\.(quota|router|ledger|type)\.v1")
+HEADER = re.compile(r"x-spendgate-[a-z0-9-]*[a-z0-9]")
+# Not what follows runtime_key: runtime keys are names that only Envoy itself reads.
+NAMESPACE = re.compile(r"""(?<!runtime_key=)["'](spendgate\.[a-z_.]+)["']""")
+
+
+def test_the_contract_is_not_empty() -> None:
+    assert "spendgate.request" in CONTRACT
+    assert "x-spendgate-model-served" in CONTRACT
+    assert len(SPEAKERS) > 20
+
+
+@pytest.mark.parametrize("path", SPEAKERS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_header_of_ours_is_in_the_contract(path: Path) -> None:
+    spoken = set(HEADER.findall(path.read_text()))
+
+    assert spoken - CONTRACT == set()
+
+
+@pytest.mark.parametrize(
+    "path",
+    # Not the spans: what they carry are attributes, which only readers of traces must know.
+    [
+        path
+        for path in SPEAKERS
+        if path.suffix != ".py" or (path.name.startswith("envoy_resources") and not path.stem.endswith("tracing"))
+    ],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_every_metadata_namespace_of_ours_is_in_the_contract(path: Path) -> None:
+    spoken = {name for name in NAMESPACE.findall(path.read_text()) if not PROTO_PACKAGE.match(name)}
+
+    assert spoken - CONTRACT == set()
+
+
+@pytest.mark.parametrize(
+    ("script", "keys"),
+    [
+        ("request_info.lua", set(envoy_contract.RequestKey)),
+        ("request_info.lua", set(envoy_contract.ScanKey)),
+        # The cluster of an attempt is for whoever reads the metadata: Envoy takes it from the priority groups.
+        ("target.lua", set(envoy_contract.TargetKey) - {envoy_contract.TargetKey.CLUSTER}),
+        ("target.lua", set(envoy_contract.AttemptKey)),
+    ],
+)
+def test_lua_knows_every_key_of_its_contract(script: str, keys: set[StrEnum]) -> None:
+    words = set(re.findall(r"\w+", (ENVOY / "lua" / script).read_text()))
+
+    assert keys
+    assert {key.value for key in keys} - words == set()

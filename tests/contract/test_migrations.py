@@ -1,0 +1,98 @@
+"""Each service's migrations lead from nothing to exactly the tables that its code reads and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+
+from services.chassis.database import migrate, open_engine
+from services.ledger.adapters import sql_tables as ledger_tables
+from services.quota.adapters import sql_directory as quota_tables
+from services.router.adapters import sql_configuration as router_tables
+
+ROOT = Path(__file__).resolve().parents[2]
+TABLES = {
+    "services.quota": quota_tables._metadata,
+    "services.router": router_tables.METADATA,
+    "services.ledger": ledger_tables.metadata,
+}
+
+
+@pytest.fixture(params=TABLES)
+def package(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[sa.Engine]:
+    engine = open_engine(tmp_path / "db" / "service.sqlite")
+    yield engine
+    engine.dispose()
+
+
+def schema(engine: sa.Engine) -> list[str]:
+    with engine.connect() as connection:
+        return sorted(connection.scalars(sa.text("select sql from sqlite_master where sql is not null")))
+
+
+def scripts(package: str) -> ScriptDirectory:
+    config = Config()
+    config.set_main_option("script_location", str(ROOT.joinpath(*package.split("."), "migrations")))
+    return ScriptDirectory.from_config(config)
+
+
+def test_migrating_from_nothing_makes_the_tables_and_columns_that_the_code_names(
+    package: str, engine: sa.Engine
+) -> None:
+    migrate(engine, package)
+
+    made = sa.inspect(engine)
+    named = {table.name: {column.name for column in table.columns} for table in TABLES[package].sorted_tables}
+    assert named
+    assert {table: {column["name"] for column in made.get_columns(table)} for table in named} == named
+
+
+@pytest.mark.parametrize("package", ["services.router", "services.ledger"])
+def test_where_the_code_declares_its_tables_in_full_they_are_made_so(package: str, engine: sa.Engine) -> None:
+    migrate(engine, package)
+
+    with engine.connect() as connection:
+        differences = compare_metadata(MigrationContext.configure(connection), TABLES[package])
+
+    assert differences == []
+
+
+def test_migrating_again_changes_nothing(package: str, engine: sa.Engine) -> None:
+    migrate(engine, package)
+    before = schema(engine)
+
+    migrate(engine, package)
+
+    assert schema(engine) == before
+
+
+def test_the_history_is_one_line_of_numbered_revisions(package: str) -> None:
+    revisions = list(scripts(package).walk_revisions())
+
+    assert len(scripts(package).get_heads()) == 1
+    assert [revision.revision for revision in reversed(revisions)] == [
+        f"{number:04d}" for number in range(1, len(revisions) + 1)
+    ]
+    assert all(Path(revision.path).name.startswith(f"{revision.revision}_") for revision in revisions)
+
+
+def test_a_database_of_a_later_release_is_refused(package: str, engine: sa.Engine) -> None:
+    migrate(engine, package)
+    with engine.begin() as connection:
+        connection.execute(sa.text("update alembic_version set version_num = '9999'"))
+
+    with pytest.raises(CommandError, match="9999"):
+        migrate(engine, package)

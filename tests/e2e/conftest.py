@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+
+import pytest
+
+from tests.e2e.environment import RUNNING, Providers, simulated_providers
+from tests.e2e.real_model import RealModel, run_real_model
+
+
+@pytest.fixture(scope="session")
+def vendors() -> Iterator[Providers]:
+    with simulated_providers() as providers:
+        yield providers
+
+
+@pytest.fixture
+def providers(vendors: Providers) -> Iterator[Providers]:
+    vendors.reset()
+    yield vendors
+    vendors.reset()
+
+
+@pytest.fixture(scope="session")
+def real_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealModel]:
+    with run_real_model(tmp_path_factory.mktemp("llama"), "key-of-the-real-model") as model:
+        yield model
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        report.sections.extend((f"gateway at {gateway.url}", gateway.logs()) for gateway in RUNNING)
+    return report

@@ -1,0 +1,73 @@
+"""A budget of $1.00 and 500 clients at once, each asking for a call of exactly one cent: the limit is a fact."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from tests.e2e.environment import Gateway, Providers, run_gateway
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+CLIENTS = 500
+# $100 per million output tokens: 100 tokens are one cent. Input is free, so a call costs exactly that.
+PRICE = {"input": 0, "output": 100}
+ASK: Any = [{"role": "user", "content": "Answer in 100 tokens."}]
+RUNS = int(os.environ.get("SPENDGATE_BUDGET_RUNS", "1"))
+
+
+@pytest.mark.parametrize("run", range(RUNS))
+@pytest.mark.parametrize("max_tokens", [100, 300], ids=["held-is-cost", "held-is-thrice-the-cost"])
+def test_a_dollar_buys_a_hundred_cents_and_nothing_more(
+    providers: Providers, tmp_path: Path, max_tokens: int, run: int
+) -> None:
+    configuration = {
+        "models": {"exact": {"targets": ["openai/exact"]}},
+        "prices": {"openai/exact": PRICE},
+        "policies": [{"name": "a-dollar", "limits": [{"spend": 1, "per": "month"}]}],
+        "keys": [{"name": "crowd"}],
+    }
+    with run_gateway(tmp_path, configuration, providers) as gateway:
+        outcomes = asyncio.run(_crowd(gateway, max_tokens))
+        gateway.settle()
+        budget = gateway.budget("a-dollar")
+        settled = Decimal(budget["settled_usd"])
+        served = outcomes.count("served")
+        assert settled <= 1
+        assert served >= 95
+        assert settled == served * Decimal("0.01") == Decimal(gateway.usage()["total"]["cost_usd"])
+        assert set(outcomes) <= {"served", "insufficient_quota", "request_exceeds_remaining_budget", "gave up"}
+        if settled == 1:
+            late = asyncio.run(_crowd(gateway, max_tokens, clients=20))
+            assert set(late) == {"insufficient_quota"}
+        assert gateway.budget("a-dollar")["settled_usd"] == budget["settled_usd"]
+
+
+async def _crowd(gateway: Gateway, max_tokens: int, clients: int = CLIENTS) -> list[str]:
+    """All at once, half of them streaming; the SDK itself honours `retry-after-ms`, at most 20 tries in all."""
+    async with openai.AsyncOpenAI(
+        api_key=gateway.secret("crowd"), base_url=f"{gateway.url}/v1", max_retries=19, timeout=120
+    ) as client:
+        return list(await asyncio.gather(*(_call(client, max_tokens, stream=at % 2 == 0) for at in range(clients))))
+
+
+async def _call(client: openai.AsyncOpenAI, max_tokens: int, *, stream: bool) -> str:
+    try:
+        if stream:
+            chunks = await client.chat.completions.create(
+                model="exact", messages=ASK, max_tokens=max_tokens, stream=True
+            )
+            finished = [chunk.choices[0].finish_reason async for chunk in chunks][-1]
+        else:
+            done = await client.chat.completions.create(model="exact", messages=ASK, max_tokens=max_tokens)
+            finished = done.choices[0].finish_reason
+    except openai.RateLimitError as refused:
+        return "gave up" if refused.code == "rate_limit_exceeded" else str(refused.code)
+    assert finished in {"stop", "length"}
+    return "served"

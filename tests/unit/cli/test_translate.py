@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from google.protobuf.json_format import MessageToDict
+
+from services.cli import translate
+from services.cli.configuration import ConfigurationFile, read_configuration
+
+TEXT = """\
+version: 1
+organization: acme
+providers:
+  lab: {protocol: openai, base_url: "http://127.0.0.1:8081/v1", api_key: none}
+  claude: {preset: anthropic, api_key: {file: claude-key}}
+models:
+  chat:
+    targets: [[lab/a, {claude/b: 3}], lab/c]
+    fallbacks:
+      - {to: [lab/d], when: {budget_used: 75.5%}}
+      - {to: [lab/e], when: {all: [{error_rate: 20%, over: 1m}, {ttft_p95: 800ms, over: 5m}]}}
+      - {to: [lab/f]}
+    first_byte_timeout: 30s
+prices:
+  lab/a: {input: 2.50, cached_input: 0, output: 10, request: 0.01}
+teams:
+  ds: {projects: [p], members: [ada@example.com]}
+channels:
+  finance: {webhook: "https://example.com/hook", secret: {env: HOOK}}
+policies:
+  - name: dev
+    match: {environment: dev}
+    each: user
+    limits: [{spend: 12.345, per: month, timezone: Europe/Berlin}, {requests: 5, per: minute}]
+    thresholds: [{at: 95%, notify: []}, {at: 80%, notify: [finance]}]
+    mode: shadow
+keys:
+  - {name: app, team: ds, user: ada@example.com, models: [chat], expires: 2027-01-01, secret: {env: APP}}
+"""
+
+
+def _file() -> ConfigurationFile:
+    return read_configuration("f.yaml", TEXT, folder=Path("/")).file
+
+
+def test_prices_and_channels_go_to_the_ledger() -> None:
+    sent = MessageToDict(translate.ledger_request(_file(), validate_only=True), preserving_proto_field_name=True)
+    # A price of zero is a price; what the file leaves out is for the ledger to fill in.
+    tier = {"input": "2500000", "cached_input": "0", "output": "10000000"}
+    assert sent == {
+        "prices": [{"target": "lab/a", "price": {"tiers": [tier], "request_nano_usd": "10000000"}}],
+        "channels": [{"name": "finance", "webhook": "https://example.com/hook", "secret_env": "HOOK"}],
+        "validate_only": True,
+    }
+
+
+def test_providers_and_models_go_to_the_router() -> None:
+    sent = MessageToDict(translate.router_request(_file(), validate_only=False), preserving_proto_field_name=True)
+    assert sent["providers"] == [
+        {"name": "lab", "protocol": "openai", "base_url": "http://127.0.0.1:8081/v1", "api_key": {"none": True}},
+        {"name": "claude", "preset": "anthropic", "api_key": {"file": "claude-key"}},
+    ]
+    (model,) = sent["models"]
+    assert model["targets"] == [
+        {"targets": [{"target": "lab/a", "weight": 1}, {"target": "claude/b", "weight": 3}]},
+        {"targets": [{"target": "lab/c", "weight": 1}]},
+    ]
+    assert [fallback.get("when") for fallback in model["fallbacks"]] == [
+        {"terms": [{"budget_used_basis_points": 7550}]},
+        {
+            "all": True,
+            "terms": [
+                {"error_rate_basis_points": 2000, "over_seconds": "60"},
+                {"ttft_p95_ms": "800", "over_seconds": "300"},
+            ],
+        },
+        None,
+    ]
+    assert model["first_byte_timeout_ms"] == "30000"
+
+
+def test_teams_policies_and_keys_go_to_quota() -> None:
+    request = translate.quota_request(_file(), {"app": "a-secret-of-16-or-more"}, validate_only=False)
+    sent = MessageToDict(request, preserving_proto_field_name=True)
+    assert sent["organization"] == "acme"
+    assert sent["teams"] == [{"name": "ds", "projects": ["p"], "members": ["ada@example.com"]}]
+    assert sent["policies"] == [
+        {
+            "name": "dev",
+            "match": {"environment": "dev"},
+            "each": "user",
+            "limits": [
+                {
+                    "kind": "LIMIT_KIND_SPEND",
+                    "amount": {"currency_code": "USD", "units": "12", "nanos": 345_000_000},
+                    "per": "WINDOW_UNIT_MONTH",
+                    "timezone": "Europe/Berlin",
+                },
+                {"kind": "LIMIT_KIND_REQUESTS", "count": "5", "per": "WINDOW_UNIT_MINUTE"},
+            ],
+            "thresholds": [{"basis_points": 8000, "notify": ["finance"]}, {"basis_points": 9500}],
+            "mode": "MODE_SHADOW",
+        }
+    ]
+    assert sent["keys"] == [
+        {
+            "key": {
+                "name": "app",
+                "attribution": {"team": "ds", "user": "ada@example.com"},
+                "models": ["chat"],
+                "expire_time": "2027-01-01T00:00:00Z",
+            },
+            "secret": "a-secret-of-16-or-more",
+        }
+    ]
