@@ -1,16 +1,53 @@
-# The verbs of this project. `make demo` and `make test` work on a fresh machine with Python >= 3.11 (with venv),
-# make and git.
-PYTHON ?= python3
+# The verbs of this project: demo, test, check, bench, proto, fmt. Each works from a clean clone on a machine that has
+# Python >= 3.11 (with venv), make and git; everything else comes from package registries into .venv.
+
 VENV   := .venv
 BIN    := $(VENV)/bin
-UV     := UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv
+UV_PIN := 0.13.9
+# The first Python of the PATH that is new enough. Another one: make PYTHON=/path/to/python3.12 .venv
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
+	  "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  && echo "$$python" && break; done)
+ROUNDS ?= 3
 
-.PHONY: demo test check bench proto fmt clean
+PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 8
+# Compiled modules are what make the command line and the services start fast.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test check bench proto fmt
+.DEFAULT_GOAL := test
+
+demo: $(VENV) | gen/spendgate
+	$(BIN)/spendgate demo
+
+# Tests that start the real Envoy run one after the other beside the rest: see tests/conftest.py.
+test: $(VENV) | gen/spendgate
+	$(PYTEST) --dist loadgroup tests
+
+check: $(VENV) | gen/spendgate
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	.ci/buf
+	$(PYTEST) tests/tidy tests/unit
+
+bench: $(VENV) | gen/spendgate
+	$(BIN)/python -m tests.bench --rounds $(ROUNDS)
+
+proto: $(VENV)
+	$(BIN)/python protos/build.py
+
+fmt: $(VENV)
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format .
 
 $(VENV): $(VENV)/.built
 
 $(VENV)/.built: pyproject.toml uv.lock protos/build.py protos/envoy_descriptors.py $(shell find protos/spendgate -name '*.proto')
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv==0.13.9'
-	$(UV) sync --locked --inexact --quiet
+	@.ci/environment $(VENV) $(UV_PIN) $(PYTHON)
 	@touch $@
+
+# An existing environment does not notice that its generated code was deleted.
+gen/spendgate: | $(VENV)
+	$(BIN)/python protos/build.py

@@ -1,0 +1,170 @@
+"""Runs the loads against the gateways and keeps what they cost."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+
+from tests.bench.driver import Load, Result
+from tests.bench.gateways import MODEL, OUTPUT_TOKENS, Gateway
+from tests.bench.processes import ROOT, cpu_s, pinned, resident_mib
+
+RATE_PER_S = 350.0
+CONNECTIONS = 32
+_WARMUP_S = 1.0
+_SETTLING_S = 1.5
+"""What the gateway still does after the last answer, booking above all, belongs to the requests."""
+_WORDS = 'The quarterly forecast says that revenue grows while costs stay flat, and \\"churn\\" falls by half.\n'
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One kind of request."""
+
+    name: str
+    prompt_bytes: int
+    stream: bool
+
+    @property
+    def body(self) -> str:
+        """A chat request with a prompt of about `prompt_bytes`: a system text, and a user's text for the rest."""
+        filler = (_WORDS * (self.prompt_bytes // len(_WORDS) + 1))[: self.prompt_bytes]
+        messages = [{"role": "system", "content": "You are terse."}, {"role": "user", "content": filler}]
+        request = {"model": MODEL, "messages": messages, "max_tokens": OUTPUT_TOKENS, "temperature": 0}
+        return json.dumps({**request, "stream": True} if self.stream else request)
+
+
+PEAK = "peak"
+"""Row of the closed loop among the measurements of CPU time."""
+CASES = (
+    Case("JSON, 2 KB prompt", 2_000, stream=False),
+    Case("JSON, 100 KB prompt", 100_000, stream=False),
+    Case("SSE of 100 chunks, 2 KB prompt", 2_000, stream=True),
+    Case("SSE of 100 chunks, 100 KB prompt", 100_000, stream=True),
+)
+
+
+@dataclass(slots=True)
+class Samples:
+    """Measurements by gateway and case, one value for each round. Microseconds, milliseconds, requests a second."""
+
+    cpu_us: dict[tuple[str, str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    """By gateway, case and process."""
+    p50_ms: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    p99_ms: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    peak_per_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    resident_mib: dict[tuple[str, str], float] = field(default_factory=dict)
+    late_p99_ms: list[float] = field(default_factory=list)
+
+    def cpu(self, gateway: str, case: str, role: str | None = None) -> float:
+        """Median CPU time of a request in one process, or in all processes of the gateway together, in us."""
+        rounds = [
+            values
+            for (name, kind, process), values in self.cpu_us.items()
+            if (name, kind) == (gateway, case) and role in {None, process}
+        ]
+        return median(map(sum, zip(*rounds, strict=True))) if rounds else 0.0
+
+    def roles(self, gateway: str) -> list[str]:
+        """The processes of a gateway, dearest first."""
+        roles = {role for name, _, role in self.cpu_us if name == gateway}
+        return sorted(roles, key=lambda role: -self.cpu(gateway, CASES[0].name, role))
+
+
+def run_round(gateways: Sequence[Gateway], samples: Samples, *, seconds: float, load_core: int | None) -> None:
+    """One round: every case on every gateway at a fixed rate, then the highest rate of each.
+
+    Raises:
+        RuntimeError: a request failed, so the figures would lie.
+    """
+    for case in CASES:
+        for gateway in gateways:
+            if not (gateway.is_part and case.stream):
+                _at_fixed_rate(gateway, case, samples, seconds, load_core)
+    for gateway in gateways:
+        if gateway.is_part:
+            continue
+        result = _measured(gateway, CASES[0], PEAK, samples, rate_per_s=0.0, seconds=seconds, load_core=load_core)
+        samples.peak_per_s[gateway.name].append(result.rate_per_s)
+
+
+def measure_memory(gateways: Sequence[Gateway], samples: Samples) -> None:
+    """Resident memory after all rounds."""
+    for gateway in gateways:
+        for role, pid in gateway.processes().items():
+            samples.resident_mib[gateway.name, role] = resident_mib(pid)
+
+
+def _at_fixed_rate(gateway: Gateway, case: Case, samples: Samples, seconds: float, load_core: int | None) -> None:
+    result = _measured(gateway, case, case.name, samples, rate_per_s=RATE_PER_S, seconds=seconds, load_core=load_core)
+    samples.p50_ms[gateway.name, case.name].append(result.p50_ms)
+    samples.p99_ms[gateway.name, case.name].append(result.p99_ms)
+    samples.late_p99_ms.append(result.late_p99_ms)
+
+
+def _measured(
+    gateway: Gateway,
+    case: Case,
+    row: str,
+    samples: Samples,
+    *,
+    rate_per_s: float,
+    seconds: float,
+    load_core: int | None,
+) -> Result:
+    """Drives the load, and notes under `row` what it cost each process of the gateway."""
+    processes = gateway.processes()
+    before = {role: cpu_s(pid) for role, pid in processes.items()}
+    result = _drive(gateway, case, rate_per_s=rate_per_s, seconds=seconds, load_core=load_core)
+    if processes:
+        time.sleep(_SETTLING_S)
+    for role, pid in processes.items():
+        samples.cpu_us[gateway.name, row, role].append((cpu_s(pid) - before[role]) * 1e6 / result.issued)
+    return result
+
+
+def _drive(gateway: Gateway, case: Case, *, rate_per_s: float, seconds: float, load_core: int | None) -> Result:
+    load = Load(
+        port=gateway.stream_port if case.stream else gateway.port,
+        body=case.body,
+        headers=gateway.headers,
+        rate_per_s=rate_per_s,
+        seconds=seconds,
+        warmup_s=_WARMUP_S,
+        connections=CONNECTIONS,
+    )
+    with pinned(load_core):
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.bench.driver"],
+            input=json.dumps(asdict(load)),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        raise RuntimeError(f"the driver failed on {gateway.name}:\n{done.stderr[-2000:]}")
+    result = Result(**json.loads(done.stdout))
+    if result.failed or set(result.statuses) != {"200"}:
+        raise RuntimeError(f"{gateway.name}, {case.name}: {result.failed} failed, statuses {result.statuses}")
+    return result
+
+
+def results_file(folder: Path, samples: Samples) -> Path:
+    """Writes every single value, for whoever wants to look behind the medians."""
+    file = folder / "samples.json"
+    plain = {
+        "cpu_us": {" / ".join(key): values for key, values in samples.cpu_us.items()},
+        "p50_ms": {" / ".join(key): values for key, values in samples.p50_ms.items()},
+        "p99_ms": {" / ".join(key): values for key, values in samples.p99_ms.items()},
+        "peak_per_s": samples.peak_per_s,
+    }
+    file.write_text(json.dumps(plain, indent=1))
+    return file

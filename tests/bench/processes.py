@@ -1,0 +1,109 @@
+"""Processes under measurement: where they run, what they cost, how large they are. Linux only: it reads /proc."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+_CLOCK_OF_SCHEDULER = 2
+_ROLES = ("quota", "router", "ledger")
+
+
+@contextmanager
+def pinned(core: int | None) -> Iterator[None]:
+    """What is started inside runs on this core only; None pins nothing."""
+    before = os.sched_getaffinity(0)
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def start(
+    arguments: Sequence[str | Path],
+    *,
+    core: int | None,
+    log: Path,
+    cwd: Path = ROOT,
+    environ: dict[str, str] | None = None,
+) -> subprocess.Popen[str]:
+    """Starts a process with its standard output as a pipe and its errors in `log`."""
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    with pinned(core), log.open("a") as errors:
+        return subprocess.Popen(
+            [str(argument) for argument in arguments],
+            cwd=cwd,
+            env=variables | (environ or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+
+
+def start_module(name: str, *, core: int | None, log: Path) -> tuple[subprocess.Popen[str], int]:
+    """Starts one of our modules that prints the port it listens on.
+
+    Raises:
+        RuntimeError: it ended without one; its log says why.
+    """
+    process = start([sys.executable, "-m", name], core=core, log=log)
+    line = process.stdout.readline() if process.stdout else ""
+    if not line.strip().isdecimal():
+        stop(process)
+        raise RuntimeError(f"{name} did not start, see {log}:\n{log.read_text()[-2000:]}")
+    return process, int(line)
+
+
+def stop(process: subprocess.Popen[str], timeout_s: float = 60.0) -> None:
+    """Asks it to end, and kills it if it does not."""
+    process.terminate()
+    try:
+        process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout:
+        process.stdout.close()
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds, user and system, that a process has used in all its threads, ended ones included."""
+    # The CPU clock of another process, as clock_getcpuclockid(3) composes its id: /proc/<pid>/stat counts in 10 ms.
+    return time.clock_gettime_ns((~pid << 3) | _CLOCK_OF_SCHEDULER) / 1e9
+
+
+def resident_mib(pid: int) -> float:
+    """Memory that a process occupies."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def family(pid: int) -> dict[str, int]:
+    """The processes of a running gateway by role: "envoy", "quota", "router", "ledger", and "supervisor" itself."""
+    roles = {"supervisor": pid}
+    for child in _children(pid):
+        command = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        role = next((role for role in _ROLES if f"services.{role}" in command or f"spendgate-{role}" in command), None)
+        if role is None and "bootstrap" in command:
+            role = "envoy"
+        if role is not None:
+            roles[role] = child
+    return roles
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += [int(child) for child in (task / "children").read_text().split()]
+    return found + [grandchild for child in found for grandchild in _children(child)]

@@ -1,0 +1,138 @@
+"""Turns samples into the tables of docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import median
+
+from tests.bench.measure import CASES, CONNECTIONS, PEAK, RATE_PER_S, Samples
+
+MARK = "<!-- measured: everything below this line is written by `make bench` -->"
+
+
+def write(file: Path, samples: Samples, *, rounds: int, seconds: float, today: str, pinned: bool) -> None:
+    """Replaces what stands below the mark of `file`; what is above it is written by hand."""
+    above = file.read_text().partition(MARK)[0].rstrip()
+    sections = [
+        _conditions(samples, rounds=rounds, seconds=seconds, today=today, pinned=pinned),
+        _cpu(samples),
+        _traces(samples),
+        _latency(samples),
+        _scan(samples),
+        _peak(samples),
+        _memory(samples),
+    ]
+    file.write_text("\n\n".join([above, MARK, *sections]) + "\n")
+
+
+def _conditions(samples: Samples, *, rounds: int, seconds: float, today: str, pinned: bool) -> str:
+    cores = "Envoy and Python on one core, driver and provider on the other" if pinned else "not pinned to cores"
+    late_ms = median(samples.late_p99_ms)
+    return "\n".join(
+        [
+            "## Conditions",
+            "",
+            f"* {today}, `make bench ROUNDS={rounds}`; {seconds:g} s for each row and round, medians over {rounds}.",
+            f"* {_processor()}, {_online()} cores, Linux {platform.release()}, Python {platform.python_version()}.",
+            f"* {cores}; Envoy with one worker.",
+            f"* The driver itself sent {late_ms:.2f} ms late at its 99th percentile (median of all runs).",
+        ]
+    )
+
+
+def _cpu(samples: Samples) -> str:
+    roles = samples.roles("everything")
+    head = ["request", "raw Envoy", "chain", "chain / raw", *(f"all: {role}" for role in roles), "all", "all / raw"]
+    rows = []
+    for case in CASES:
+        raw, chain, whole = (samples.cpu(name, case.name) for name in ("raw", "chain", "everything"))
+        each = [f"{samples.cpu('everything', case.name, role):.0f}" for role in roles]
+        rows.append(
+            [case.name, f"{raw:.0f}", f"{chain:.0f}", _ratio(chain, raw), *each, f"{whole:.0f}", _ratio(whole, raw)]
+        )
+    return _section(f"CPU time of a request, microseconds, at {RATE_PER_S:g} requests/s", head, rows)
+
+
+def _traces(samples: Samples) -> str:
+    rows = []
+    for role in samples.roles("everything"):
+        traced, untraced = (samples.cpu(name, CASES[0].name, role) for name in ("everything", "without traces"))
+        rows.append([role, f"{untraced:.0f}", f"{traced:.0f}", f"{traced - untraced:.0f}"])
+    head = ["process", "without traces", "with traces of every call", "traces"]
+    return _section(f"Cost of traces, {CASES[0].name}, microseconds of CPU time a request", head, rows)
+
+
+def _latency(samples: Samples) -> str:
+    names = ("raw", "chain", "without traces", "everything")
+    head = ["request", "provider alone", *(f"{name} adds" for name in names), "everything / raw"]
+    rows = []
+    for case in CASES:
+        direct = _quantiles(samples, "direct", case.name)
+        added = {
+            name: tuple(value - base for value, base in zip(_quantiles(samples, name, case.name), direct, strict=True))
+            for name in names
+        }
+        ratios = " / ".join(_ratio(whole, raw) for whole, raw in zip(added["everything"], added["raw"], strict=True))
+        rows.append([case.name, _pair(direct), *(_pair(added[name]) for name in names), ratios])
+    return _section(f"Latency at {RATE_PER_S:g} requests/s, open loop, p50 / p99 in milliseconds", head, rows)
+
+
+def _scan(samples: Samples) -> str:
+    rows = []
+    for case in CASES[:2]:
+        with_scan, raw = (samples.cpu(name, case.name) for name in ("scan", "raw"))
+        rows.append([case.name, f"{raw:.0f}", f"{with_scan:.0f}", f"{with_scan - raw:.0f}"])
+    head = ["request", "raw Envoy", "raw Envoy with the scan", "scan"]
+    return _section("Cost of the request scan, microseconds of Envoy", head, rows)
+
+
+def _peak(samples: Samples) -> str:
+    rows = []
+    for name, values in samples.peak_per_s.items():
+        cpu = ", ".join(f"{role} {samples.cpu(name, PEAK, role):.0f}" for role in samples.roles(name))
+        rows.append([name, f"{median(values):.0f}", _ratio(median(values), median(samples.peak_per_s["raw"])), cpu])
+    return _section(
+        f"Highest sustained rate, {CASES[0].name}, closed loop over {CONNECTIONS} connections",
+        ["what", "requests/s", "ratio to raw", "CPU time of a request at that rate, microseconds"],
+        rows,
+    )
+
+
+def _memory(samples: Samples) -> str:
+    rows = [[gateway, role, f"{size:.0f}"] for (gateway, role), size in samples.resident_mib.items()]
+    whole = sum(size for (gateway, _), size in samples.resident_mib.items() if gateway == "everything")
+    return _section(
+        "Resident memory after all rounds, MiB",
+        ["what", "process", "MiB"],
+        [*rows, ["everything", "sum", f"{whole:.0f}"]],
+    )
+
+
+def _section(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join([f"## {title}", "", *(f"| {' | '.join(cells)} |" for cells in lines)])
+
+
+def _quantiles(samples: Samples, gateway: str, case: str) -> tuple[float, float]:
+    return median(samples.p50_ms[gateway, case]), median(samples.p99_ms[gateway, case])
+
+
+def _pair(values: Sequence[float]) -> str:
+    return " / ".join(f"{value:.2f}" for value in values)
+
+
+def _ratio(value: float, base: float) -> str:
+    return f"{value / base:.2f}x" if base > 0 else "-"
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _online() -> int:
+    return Path("/proc/cpuinfo").read_text().count("processor\t:")

@@ -1,0 +1,154 @@
+"""What a user can meet is in the documentation, and what the documentation names exists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+import typer
+
+from services.cli.configuration import load_configuration
+from services.cli.main import build_app
+from services.quota.domain.denial import Denial
+from services.quota.transport.dialects.wording import CLASSIFICATIONS
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "deploy").rglob("*.md"),
+        *(ROOT / "envoy").glob("*.md"),
+    ]
+)
+_VARIABLE = re.compile(r'"(SPENDGATE_[A-Z_]*[A-Z]|OTEL_[A-Z_]+)"')
+_RPC = re.compile(r"^\s*rpc (\w+)\(", re.MULTILINE)
+_PATH = re.compile(r"`((?:services|protos|envoy|tests|docs|deploy)/[\w./*-]+)`")
+_ATTRIBUTE = re.compile(r'(?<!getLogger\()"((?:spendgate|gen_ai)\.[a-z_.]+)"')
+_SPANS = (
+    "services/quota/transport/decision_span.py",
+    "services/router/adapters/envoy_resources_tracing.py",
+    "services/ledger/adapters/otlp_spans.py",
+)
+_LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
+# Read by `python -m services.cli.simulator` alone, which its own docstring describes.
+_UNDOCUMENTED_VARIABLES = {"SPENDGATE_SIMULATOR_KEY"}
+
+
+@cache
+def document(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+def variables() -> set[str]:
+    """Every environment variable of ours that the code names."""
+    named = {name for path in (ROOT / "services").rglob("*.py") for name in _VARIABLE.findall(path.read_text())}
+    return named - _UNDOCUMENTED_VARIABLES
+
+
+def attributes() -> set[str]:
+    """Every attribute that our spans carry."""
+    return {name for path in _SPANS for name in _ATTRIBUTE.findall(document(path))}
+
+
+def rpcs() -> set[str]:
+    return {name for path in (ROOT / "protos").rglob("*.proto") for name in _RPC.findall(path.read_text())}
+
+
+def commands() -> Iterator[list[str]]:
+    """Every command of the command line as its words, groups resolved."""
+
+    def walk(command: object, words: list[str]) -> Iterator[list[str]]:
+        subcommands: dict[str, object] | None = getattr(command, "commands", None)
+        if subcommands is None:
+            yield words
+            return
+        for name, subcommand in subcommands.items():
+            yield from walk(subcommand, [*words, name])
+
+    yield from walk(typer.main.get_command(build_app()), [])
+
+
+def test_every_variable_is_in_the_settings() -> None:
+    assert len(variables()) > 10
+    assert {name for name in variables() if f"`{name}`" not in document("docs/settings.md")} == set()
+
+
+def test_every_variable_in_the_settings_exists() -> None:
+    documented = set(re.findall(r"`(SPENDGATE_[A-Z_]*[A-Z])`", document("docs/settings.md")))
+
+    assert documented - variables() == set()
+
+
+def test_every_rpc_is_in_the_settings() -> None:
+    assert {name for name in rpcs() if f"`{name}`" not in document("docs/settings.md")} == set()
+
+
+def test_every_attribute_of_our_spans_is_in_the_page_on_traces() -> None:
+    assert len(attributes()) > 20
+    assert {name for name in attributes() if f"`{name}`" not in document("docs/tracing.md")} == set()
+
+
+@pytest.mark.parametrize("denial", Denial)
+def test_every_denial_is_explained_with_what_the_three_dialects_make_of_it(denial: Denial) -> None:
+    row = next(
+        (line for line in document("docs/errors.md").splitlines() if line.startswith(f"| `{denial.value}` ")), ""
+    )
+
+    made = CLASSIFICATIONS[denial]
+    cells = [cell.strip().strip("`") for cell in row.split("|")]
+    assert cells[2:6] == [str(made.status), made.openai_code, made.anthropic_type, made.gemini_status]
+
+
+def test_denials_are_explained_in_the_order_of_their_precedence() -> None:
+    explained = re.findall(
+        r"^\| `(\w+)` \|", document("docs/errors.md").partition("## Answers of Envoy")[0], re.MULTILINE
+    )
+
+    assert explained == [denial.value for denial in Denial]
+
+
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
+def test_every_command_is_in_the_settings(words: list[str]) -> None:
+    rows = [line for line in document("docs/settings.md").splitlines() if line.startswith(f"| `spendgate {words[0]}")]
+
+    assert any(f"`spendgate {' '.join(words)}`" in row or f"`{words[-1]}`" in row for row in rows)
+
+
+def test_every_command_in_the_settings_exists() -> None:
+    documented = set(re.findall(r"^\| `spendgate ([a-z]+)", document("docs/settings.md"), re.MULTILINE))
+
+    assert documented - {words[0] for words in commands()} == set()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_that_a_document_names_exists(path: Path) -> None:
+    text = path.read_text("utf-8")
+
+    missing = {name for name in _PATH.findall(text) if not any(ROOT.glob(name.rstrip("/")))}
+    broken = {target for target in _LINK.findall(text) if not (path.parent / target).exists()}
+    assert missing | broken == set()
+
+
+def test_every_page_that_the_code_refers_to_exists() -> None:
+    sources = [
+        *(ROOT / "services").rglob("*.py"),
+        *(ROOT / "envoy").rglob("*.lua"),
+        *(ROOT / "protos").rglob("*.proto"),
+    ]
+    named = {page for path in sources for page in re.findall(r"(?:docs|envoy)/[\w/-]+\.md", path.read_text("utf-8"))}
+
+    assert {page for page in named if not (ROOT / page).is_file()} == set()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_whole_configuration_in_a_document_loads_as_it_stands(path: Path, tmp_path: Path) -> None:
+    blocks = re.findall(r"```yaml\n(version: 1\n.*?)```", path.read_text("utf-8"), re.DOTALL)
+
+    for number, block in enumerate(blocks):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(block, "utf-8")
+        load_configuration(file)

@@ -1,0 +1,68 @@
+"""Each house rule is seen to refuse what it is there to refuse, and to pass what it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import PurePath
+
+import pytest
+
+from tests.tidy import rules
+
+Rule = Callable[[PurePath, str], Iterator[str]]
+
+LONG_FUNCTION = "def long():\n" + "    pass\n" * rules.MAX_FUNCTION_LINES
+UNFINISHED = "# " + "TO" + "DO: later\n"
+
+REFUSED: list[tuple[Rule, str, str]] = [
+    (rules.is_short, "a.py", "x\n" * (rules.MAX_FILE_LINES + 1)),
+    (rules.has_short_functions, "a.py", LONG_FUNCTION),
+    (rules.has_short_functions, "a.py", LONG_FUNCTION.replace("def", "async def", 1)),
+    (rules.has_a_telling_name, "services/quota/utils.py", ""),
+    (rules.has_a_telling_name, "services/common/money.py", ""),
+    (rules.is_finished, "a.py", UNFINISHED),
+    (rules.has_clean_ends, "a.py", "x = 1"),
+    (rules.has_clean_ends, "a.py", "x = 1 \n"),
+    (rules.has_clean_ends, "a.py", "x = 1\n\n"),
+    (rules.names_no_machine, "a.py", 'x = "' + "/ro" + 'ot/x"\n'),
+    (rules.reads_no_clock, "a.py", "datetime.now(UTC)\n"),
+    (rules.reads_no_clock, "a.py", "import time\ntime.time()\n"),
+    (rules.reads_no_clock, "a.py", "from time import time\n"),
+    (rules.reads_no_environment, "a.py", "os.environ['HOME']\n"),
+    (rules.reads_no_environment, "a.py", "from os import environ\n"),
+    (rules.counts_in_integers, "a.py", "cost = 0.1\n"),
+    (rules.counts_in_integers, "a.py", "cost = held / 2\n"),
+    (rules.counts_in_integers, "a.py", "def cost() -> float: ...\n"),
+]
+
+PASSED: list[tuple[Rule, str, str]] = [
+    (rules.is_short, "a.py", "x\n" * rules.MAX_FILE_LINES),
+    (rules.has_short_functions, "a.py", LONG_FUNCTION.replace("    pass\n", "", 1)),
+    (rules.has_a_telling_name, "services/quota/domain/decision.py", ""),
+    (rules.is_finished, "a.py", "methodology = 'todos'\n"),
+    (rules.has_clean_ends, "a.py", "x = 1\n"),
+    (rules.has_clean_ends, "a.py", ""),
+    (rules.names_no_machine, "a.py", 'x = "https://example.com/work/x"\n'),
+    (rules.reads_no_clock, "a.py", "clock.now_ms()\ntime.monotonic()\ntime.sleep(1)\n"),
+    (rules.reads_no_environment, "a.py", "environ.text('HOME')\n"),
+    (rules.counts_in_integers, "a.py", "cost = held // 2 + 10\n"),
+]
+
+
+@pytest.mark.parametrize(("rule", "path", "text"), REFUSED)
+def test_a_rule_refuses_what_breaks_it(rule: Rule, path: str, text: str) -> None:
+    problems = list(rule(PurePath(path), text))
+
+    assert problems
+    assert all(path in problem for problem in problems)
+
+
+@pytest.mark.parametrize(("rule", "path", "text"), PASSED)
+def test_a_rule_passes_what_keeps_it(rule: Rule, path: str, text: str) -> None:
+    assert list(rule(PurePath(path), text)) == []
+
+
+def test_imports_are_found_in_every_spelling() -> None:
+    text = "import a.b\nfrom c import d\ndef f():\n    from e.f import g\n"
+
+    assert set(rules.imported_modules(text)) == {"a.b", "c", "c.d", "e.f", "e.f.g"}
