@@ -20,9 +20,8 @@ local find, sub, byte = string.find, string.sub, string.byte
 local function without_usage(payload, start, last)
   local after = find(payload, "[^ \t\r\n]", last + 1)
   if byte(payload, after) == 44 then return sub(payload, 1, start - 1) .. sub(payload, after + 1) end
-  local comma = start - 1
-  while comma > 0 and byte(payload, comma) ~= 44 do comma = comma - 1 end
-  return sub(payload, 1, comma - 1) .. sub(payload, last + 1)
+  local kept = sub(payload, 1, start - 1):gsub("%s*,%s*$", "")
+  return kept .. sub(payload, last + 1)
 end
 
 -- One whole event, delimiter included, as the client is to see it. Pure, for the tests.

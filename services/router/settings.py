@@ -59,6 +59,7 @@ def _node_settings(environ: Environ, data_dir: Path) -> NodeSettings:
         log_dir=str(data_dir / "logs"),
         otlp_host=otlp_host,
         otlp_port=otlp_port,
+        check_timeout_ms=environ.integer("SPENDGATE_CHECK_TIMEOUT_MS", 500, low=50, high=10_000),
         tls_certificate=environ.optional("SPENDGATE_TLS_CERTIFICATE") or "",
         tls_private_key=environ.optional("SPENDGATE_TLS_PRIVATE_KEY") or "",
         provider_roots=environ.optional("SPENDGATE_PROVIDER_ROOTS") or "",

@@ -11,12 +11,9 @@ from pathlib import Path
 
 import grpc.aio
 from google.protobuf.message import Message
-from spendgate.router.v1 import route_plan_service_pb2_grpc, router_service_pb2_grpc
-from spendgate_envoy.envoy.service.accesslog.v3 import als_pb2_grpc
-from spendgate_envoy.envoy.service.discovery.v3 import ads_pb2_grpc
 
 from services.chassis.database import migrate, open_engine
-from services.chassis.grpc_server import Registration, build_aio_server
+from services.chassis.grpc_server import build_aio_server
 from services.chassis.settings import Environ
 from services.kernel.clock import Clock
 from services.router.adapters.credentials import EnvironmentAndFiles
@@ -26,11 +23,11 @@ from services.router.adapters.envoy_resources_scripts import Scripts
 from services.router.adapters.sql_configuration import SqlConfigurationStore
 from services.router.domain.snapshot import NodeSettings
 from services.router.settings import Settings
-from services.router.transport.admin_api import ROUTER_SERVICE, RouterAdmin
-from services.router.transport.ads import ADS_SERVICE, AggregatedDiscovery, BuildResources
+from services.router.transport.admin_api import RouterAdmin
+from services.router.transport.ads import AggregatedDiscovery, BuildResources
 from services.router.transport.ads_session import CLUSTER_TYPE, LISTENER_TYPE, ROUTE_TYPE, SECRET_TYPE
-from services.router.transport.attempt_log import ATTEMPT_LOG_SERVICE, AttemptLog
-from services.router.transport.plan_stream import PLAN_SERVICE, RoutePlanStream
+from services.router.transport.attempt_log import AttemptLog
+from services.router.transport.plan_stream import RoutePlanStream
 from services.router.usecases.administer import Administrator
 from services.router.usecases.observe import Observer
 from services.router.usecases.publish import Publisher, Release
@@ -67,7 +64,13 @@ class RouterService:
     async def start(self) -> None:
         """Publishes the stored configuration and answers."""
         self._administrator.restore()
-        self._server = await build_aio_server(self._address, self._registrations())
+        services = (
+            RouterAdmin(self._administrator, self._publisher),
+            RoutePlanStream(self._publisher),
+            AggregatedDiscovery(self._publisher, self._build_resources, EnvoyAdmin(ENVOY_ADMIN).is_warming),
+            AttemptLog(Observer()),
+        )
+        self._server = await build_aio_server(self._address, [service.registration for service in services])
         await self._server.start()
         self._loops = [
             asyncio.create_task(_every(_TICK_S, self._publisher.tick)),
@@ -82,30 +85,6 @@ class RouterService:
         if self._server is not None:
             await self._server.stop(_STOP_GRACE_S)
         self._engine.dispose()
-
-    def _registrations(self) -> list[Registration]:
-        admin = RouterAdmin(self._administrator, self._publisher)
-        discovery = AggregatedDiscovery(self._publisher, self._build_resources, EnvoyAdmin(ENVOY_ADMIN).is_warming)
-        plans = RoutePlanStream(self._publisher)
-        attempts = AttemptLog(Observer())
-        return [
-            Registration(
-                ROUTER_SERVICE,
-                lambda server: router_service_pb2_grpc.add_RouterServiceServicer_to_server(admin, server),
-            ),
-            Registration(
-                PLAN_SERVICE,
-                lambda server: route_plan_service_pb2_grpc.add_RoutePlanServiceServicer_to_server(plans, server),
-            ),
-            Registration(
-                ADS_SERVICE,
-                lambda server: ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(discovery, server),
-            ),
-            Registration(
-                ATTEMPT_LOG_SERVICE,
-                lambda server: als_pb2_grpc.add_AccessLogServiceServicer_to_server(attempts, server),
-            ),
-        ]
 
 
 def resource_builder(node: NodeSettings, envoy_files: Path) -> BuildResources:

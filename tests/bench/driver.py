@@ -142,6 +142,12 @@ class Driver:
             self._closed_loop()
         return self._summed_up()
 
+    def close(self) -> None:
+        """Closes the connections."""
+        for connection in self._connections.values():
+            connection.socket.close()
+        self._epoll.close()
+
     def _open_loop(self, start_s: float) -> None:
         interval_s = 1 / self._load.rate_per_s
         sent, due_s = 0, start_s

@@ -11,21 +11,19 @@ from typing import Any
 
 import grpc.aio
 from google.protobuf.message import Message
-from spendgate.router.v1 import route_plan_service_pb2_grpc, router_service_pb2_grpc
 from spendgate_envoy.envoy.config.cluster.v3 import cluster_pb2
 from spendgate_envoy.envoy.config.core.v3 import base_pb2
 from spendgate_envoy.envoy.config.listener.v3 import listener_pb2
 from spendgate_envoy.envoy.config.route.v3 import route_pb2
 from spendgate_envoy.envoy.extensions.transport_sockets.tls.v3 import secret_pb2
-from spendgate_envoy.envoy.service.accesslog.v3 import als_pb2_grpc
 from spendgate_envoy.envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 
-from services.chassis.grpc_server import Registration, build_aio_server, open_aio_channel
-from services.router.transport.admin_api import ROUTER_SERVICE, RouterAdmin
-from services.router.transport.ads import ADS_SERVICE, AggregatedDiscovery
+from services.chassis.grpc_server import build_aio_server, open_aio_channel
+from services.router.transport.admin_api import RouterAdmin
+from services.router.transport.ads import AggregatedDiscovery
 from services.router.transport.ads_session import CLUSTER_TYPE, LISTENER_TYPE, PUSH_ORDER, ROUTE_TYPE, SECRET_TYPE
-from services.router.transport.attempt_log import ATTEMPT_LOG_SERVICE, AttemptLog
-from services.router.transport.plan_stream import PLAN_SERVICE, RoutePlanStream
+from services.router.transport.attempt_log import AttemptLog
+from services.router.transport.plan_stream import RoutePlanStream
 from services.router.usecases.observe import Observer
 from services.router.usecases.publish import Release
 from tests.unit.router.samples import Router
@@ -66,24 +64,8 @@ async def serving(folder: Path, router: Router | None = None) -> AsyncIterator[R
     plans = RoutePlanStream(router.publisher)
     attempts = AttemptLog(observer)
     address = f"unix:{folder}/r.sock"
-    server = await build_aio_server(
-        address,
-        [
-            Registration(
-                ROUTER_SERVICE,
-                lambda it: router_service_pb2_grpc.add_RouterServiceServicer_to_server(administration, it),
-            ),
-            Registration(
-                PLAN_SERVICE, lambda it: route_plan_service_pb2_grpc.add_RoutePlanServiceServicer_to_server(plans, it)
-            ),
-            Registration(
-                ADS_SERVICE, lambda it: ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(discovery, it)
-            ),
-            Registration(
-                ATTEMPT_LOG_SERVICE, lambda it: als_pb2_grpc.add_AccessLogServiceServicer_to_server(attempts, it)
-            ),
-        ],
-    )
+    services = (administration, discovery, plans, attempts)
+    server = await build_aio_server(address, [service.registration for service in services])
     await server.start()
     channel = open_aio_channel(address)
     try:

@@ -27,11 +27,8 @@ class StandIn:
     """By method: a message, several to be answered in turn or streamed, or an error to raise."""
     requests: list[tuple[str, Any]] = field(default_factory=list)
 
-    def take(self, method: str, request: Any, context: grpc.ServicerContext) -> Any:
+    def take(self, method: str, request: Any) -> Any:
         """Answers one call."""
-        metadata = dict(context.invocation_metadata())
-        if metadata.get("authorization") != f"Bearer {TOKEN}":
-            context.abort(grpc.StatusCode.UNAUTHENTICATED, "no such token")
         self.requests.append((method, request))
         answer = self.answers[method]
         if isinstance(answer, Exception):
@@ -51,12 +48,26 @@ def stand_in_services() -> Iterator[StandIn]:
         _registration("spendgate.router.v1.RouterService", router_service_pb2_grpc, "RouterService", state),
         _registration("spendgate.ledger.v1.LedgerService", ledger_service_pb2_grpc, "LedgerService", state),
     ]
-    server = build_server(address, registrations, workers=4, reflect=False)
+    server = build_server(address, registrations, workers=4, reflect=False, interceptors=[_TokenCheck()])
     server.start()
     try:
         yield state
     finally:
         server.stop(None).wait()
+
+
+class _TokenCheck(grpc.ServerInterceptor):
+    """As the admin listener: no call without the token."""
+
+    def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        """Lets a call pass or ends it."""
+        if dict(handler_call_details.invocation_metadata).get("authorization") == f"Bearer {TOKEN}":
+            return continuation(handler_call_details)
+
+        def refuse(_request: object, context: grpc.ServicerContext) -> None:
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "no such token")
+
+        return grpc.unary_unary_rpc_method_handler(refuse)
 
 
 def _registration(name: str, module: Any, service: str, state: StandIn) -> Registration:
@@ -71,10 +82,10 @@ def _registration(name: str, module: Any, service: str, state: StandIn) -> Regis
 
 
 def _answering(method: str, state: StandIn, *, streams: bool) -> Any:
-    def unary(_self: object, request: Any, context: grpc.ServicerContext) -> Any:
-        return state.take(method, request, context)
+    def unary(_self: object, request: Any, _context: object) -> Any:
+        return state.take(method, request)
 
-    def streaming(_self: object, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        yield from state.take(method, request, context)
+    def streaming(_self: object, request: Any, _context: object) -> Iterator[Any]:
+        yield from state.take(method, request)
 
     return streaming if streams else unary

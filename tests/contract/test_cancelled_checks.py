@@ -218,6 +218,7 @@ def test_a_decision_is_a_span_below_that_of_envoy(traced_gate: Gate, spans: InMe
         "spendgate.team": "data-science",
         "spendgate.project": "",
         "spendgate.environment": "",
+        "spendgate.user": "",
     }
 
 

@@ -297,7 +297,11 @@ def test_a_target_without_a_price_is_refused_under_a_spend_policy(quota: QuotaPr
     [
         ("/v1/models", {}, lambda body: [model["id"] for model in body["data"]]),
         ("/v1/models", {"anthropic-version": "2023-06-01"}, lambda body: [model["id"] for model in body["data"]]),
-        ("/v1/models", {"x-goog-api-client": "genai"}, lambda body: [m["name"].split("/")[1] for m in body["models"]]),
+        (
+            "/v1/models",
+            {"authorization": "", "x-goog-api-key": SECRET},
+            lambda body: [m["name"].split("/")[1] for m in body["models"]],
+        ),
         ("/v1beta/models?pageSize=9", {}, lambda body: [model["name"].split("/")[1] for model in body["models"]]),
     ],
 )

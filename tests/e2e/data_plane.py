@@ -84,7 +84,7 @@ class DataPlane:
         self.quota = ScriptedQuota(lambda _: self.allow("main"))
         self.router = ScriptedRouter()
         self.providers: dict[str, Provider] = {}
-        self.servers: list[grpc.aio.Server] = []
+        self.servers: dict[str, grpc.aio.Server] = {}
         self.specs: dict[str, ClusterSpec] = {}
         self.secrets: dict[str, str] = {}
         self.client = httpx.Client(
@@ -260,8 +260,11 @@ class DataPlane:
         path = self.folder / "run" / sock
         server.add_insecure_port(f"unix:{path}")
         await server.start()
-        self.servers.append(server)
+        self.servers[sock] = server
         return server
+
+    async def stop_serving(self, sock: str) -> None:
+        await self.servers[sock].stop(0)
 
     def _register_quota(self, server: grpc.aio.Server) -> None:
         external_auth_pb2_grpc.add_AuthorizationServicer_to_server(self.quota, server)
@@ -273,7 +276,7 @@ class DataPlane:
             self._router_services(server)
 
     async def _stop(self) -> None:
-        for server in self.servers:
+        for server in self.servers.values():
             await server.stop(0)
         for provider in self.providers.values():
             await provider.stop()

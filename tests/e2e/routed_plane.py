@@ -222,6 +222,8 @@ async def routed_plane(**settings: str) -> AsyncIterator[RoutedPlane]:
             "SPENDGATE_LISTEN": f"127.0.0.1:{port}",
             "SPENDGATE_ADMIN_LISTEN": f"127.0.0.1:{admin_port}",
             "SPENDGATE_RETIRE_AFTER_S": "1",
+            # The scripted quota shares its event loop with the load and the providers.
+            "SPENDGATE_CHECK_TIMEOUT_MS": "10000",
             **settings,
         },
     )

@@ -25,7 +25,7 @@ EACH_DIALECT = pytest.mark.parametrize("dialect", list(Dialect))
 
 @pytest.fixture(scope="module")
 def started() -> Iterator[DataPlane]:
-    with DataPlane(headers_timeout_ms=400, body_timeout_ms=600, max_body_bytes=1_000_000) as plane:
+    with DataPlane(headers_timeout_ms=400, body_timeout_ms=600, max_body_bytes=3_000_000) as plane:
         yield plane
 
 
@@ -140,7 +140,7 @@ def test_a_body_that_is_too_large_is_refused(plane: DataPlane, dialect: Dialect)
         f"POST {PATHS[dialect]} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
         "content-length: 30000000\r\n\r\n"
     )
-    answer = read_all(plane, head.encode() + b"x" * 2_000_000)
+    answer = read_all(plane, head.encode() + b"x" * 5_000_000)
     assert answer.status_code == 413
     kind = "request_too_large"
     expect(answer, dialect, 413, code="request_too_large", type=kind, status="INVALID_ARGUMENT")

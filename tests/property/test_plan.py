@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from services.router.domain.backend import name_clusters
 from services.router.domain.model import Condition, Fallback, Measure, Model, TargetGroup, Term, WeightedTarget
 from services.router.domain.plan import compile_model, compile_plan
 from services.router.usecases.publish import Node
@@ -61,7 +62,8 @@ def test_a_healthy_target_is_never_skipped(route: Model) -> None:
 
 @given(models, usable)
 def test_targets_and_chains_of_a_plan_name_each_other(route: Model, providers: frozenset[str]) -> None:
-    plan = compile_plan([route], [lab(name) for name in sorted(providers)])
+    labs = [lab(name) for name in sorted(providers)]
+    plan = compile_plan([route], labs, name_clusters(labs, {}))
     in_chains = {name for one in plan.models for tier in one.tiers for name in names(tier.chain)}
     assert in_chains == {target.name for target in plan.targets}
 

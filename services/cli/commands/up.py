@@ -14,12 +14,10 @@ from services.chassis.settings import SettingsError, parse_address
 from services.cli.commands.configure import load_or_refuse
 from services.cli.configuration import Configuration
 from services.cli.printing import print_json_line, remark
-from services.cli.problems import Misuse, Refused
+from services.cli.problems import Misuse
 from services.cli.session import DEFAULT_DATA_DIR, JsonOption, Session, session_of
 from services.cli.supervisor import (
-    DataDirectoryError,
     ListenError,
-    StartError,
     Supervisor,
     SupervisorSettings,
     parse_listen,
@@ -93,12 +91,7 @@ def up(
         otlp=otlp,
         envoy_concurrency=envoy_concurrency,
     )
-    try:
-        code = asyncio.run(_run(session, settings, configuration, json=json))
-    except (ListenError, DataDirectoryError, StartError) as error:
-        raise Refused(str(error)) from error
-    if code:
-        raise typer.Exit(code)
+    asyncio.run(_run(session, settings, configuration, json=json))
 
 
 def _settings(
@@ -149,7 +142,7 @@ def _otlp_endpoint(text: str | None) -> str | None:
 
 async def _run(
     session: Session, settings: SupervisorSettings, configuration: Configuration | None, *, json: bool
-) -> int:
+) -> None:
     stopping = asyncio.Event()
     supervisor = Supervisor(
         settings, environ=session.environ, clock=session.clock, configuration=configuration, report=remark
@@ -170,14 +163,13 @@ async def _run(
     await asyncio.wait([starting, stop], return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()
-        await asyncio.wait([starting])
-        return 0
+        await asyncio.gather(starting, return_exceptions=True)
+        return
     await starting
     _announce(supervisor, json=json)
     await stop
     await supervisor.stop()
     remark("stopped")
-    return 0
 
 
 def _announce(supervisor: Supervisor, *, json: bool) -> None:

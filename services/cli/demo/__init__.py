@@ -1,4 +1,4 @@
-"""`spendgate demo`: a month of a team's traffic in half a minute, through the real gateway, against simulated providers.
+"""`spendgate demo`: a month of a team's traffic in half a minute, through the real gateway.
 
 Everything between the application and the provider is real: Envoy, the three services, their databases. Only the
 providers are simulated, and the month is short and small. What the demo shows it also checks: it fails rather than

@@ -44,6 +44,8 @@ class SdkDenial:
 
     exception: str
     """Its class."""
+    kind: str
+    """Its `type`."""
     code: str
     requests: int
     """How many requests it sent, retries included."""
@@ -112,7 +114,7 @@ class Application:
             try:
                 client.chat.completions.create(model=task.model, messages=messages, max_tokens=task.max_tokens)
             except openai.APIStatusError as error:
-                return SdkDenial(f"openai.{type(error).__name__}", str(error.code), len(sent))
+                return SdkDenial(f"openai.{type(error).__name__}", str(error.type), str(error.code), len(sent))
         raise AssertionError("a call that no budget has room for was served")
 
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -50,16 +50,15 @@ def run_demo(*, environ: Mapping[str, str], clock: Clock, keep: bool, data_dir: 
     with contextlib.ExitStack() as stack:
         folder = data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spendgate-demo-")))
         try:
-            asyncio.run(_run(environ, clock, folder / "data", keep=keep, stage=Stage(as_json=as_json), as_json=as_json))
+            asyncio.run(_run(environ, clock, folder.absolute(), keep=keep, as_json=as_json))
         except BooksError as error:
             raise Refused(f"the demo failed: {error}") from error
     return 0
 
 
-async def _run(
-    environ: Mapping[str, str], clock: Clock, data_dir: Path, *, keep: bool, stage: Stage, as_json: bool
-) -> None:
+async def _run(environ: Mapping[str, str], clock: Clock, data_dir: Path, *, keep: bool, as_json: bool) -> None:
     started = time.monotonic()
+    stage = Stage(as_json=as_json)
     stage.title("Spendgate demo: a month of a team's traffic")
     stage.say(
         "Real: Envoy, quota, router, ledger, their databases, and every call. Simulated: the providers (no model "
@@ -69,14 +68,14 @@ async def _run(
     with _simulated_providers(environ) as (addresses, provider_key):
         keys = {environment: f"demo-{environment}-{secrets.token_hex(16)}" for environment in (PROD, DEV)}
         given = {"DEMO_PROVIDER_KEY": provider_key, "DEMO_PROD_KEY": keys[PROD], "DEMO_DEV_KEY": keys[DEV]}
-        configuration = _configuration(addresses, data_dir.parent)
+        configuration = _configuration(addresses, data_dir)
         async with _gateway({**environ, **given}, clock, data_dir, configuration, stage) as supervisor:
             stage.say(f"The gateway answers at {supervisor.url} after {time.monotonic() - started:.1f} s.")
             stage.title("The month of policy data-science-prod: $2.00, the cheaper model from 75 %, an alert at 80 %")
             address = find_gateway(supervisor.admin, data_dir, {})
             with Gateway(address) as gateway, contextlib.closing(Application(supervisor.url, keys)) as application:
                 books = Books(gateway, configuration.file)
-                play = Play(application, books, stage, _switch(addresses["control"]))
+                play = Play(application, books, stage, _outage_switch(addresses["control"]))
                 sums = await asyncio.to_thread(play.run)
                 _report(stage, play, books, sums, time.monotonic() - started)
             if as_json:
@@ -111,7 +110,7 @@ async def _gateway(
     environ: Mapping[str, str], clock: Clock, data_dir: Path, configuration: Configuration, stage: Stage
 ) -> AsyncIterator[Supervisor]:
     settings = SupervisorSettings(
-        data_dir=data_dir.absolute(),
+        data_dir=data_dir,
         listen=parse_listen("--listen", _FREE_PORT),
         admin_listen=parse_listen("--admin-listen", _FREE_PORT),
         envoy_concurrency=min(os.cpu_count() or 1, 2),
@@ -126,16 +125,15 @@ def _configuration(addresses: Mapping[str, str], folder: Path) -> Configuration:
     return read_configuration(_CONFIGURATION, string.Template(template).substitute(addresses), folder=folder)
 
 
-class _switch:  # noqa: N801  (called like the function that it stands for)
+def _outage_switch(control: str) -> Callable[[bool], None]:
     """Makes the simulated Anthropic fail every call, or well again."""
+    faults = f"{control}/anthropic/faults"
 
-    def __init__(self, control: str) -> None:
-        self._faults = f"{control}/anthropic/faults"
-
-    def __call__(self, down: bool) -> None:
-        """Switches."""
-        answer = httpx.post(self._faults, json=_OUTAGE) if down else httpx.delete(self._faults)
+    def switch(down: bool) -> None:
+        answer = httpx.post(faults, json=_OUTAGE) if down else httpx.delete(faults)
         answer.raise_for_status()
+
+    return switch
 
 
 def _report(stage: Stage, play: Play, books: Books, sums: Sums, took_s: float) -> None:

@@ -37,6 +37,8 @@ class Play:
     alerted_on: int = 0
     denied_on: int = 0
     """Days; 0: not yet."""
+    _events: list[tuple[str, str]] = field(default_factory=list)
+    """Of the day: told after its line."""
 
     def run(self) -> Sums:
         """Plays all days and adds up.
@@ -75,9 +77,12 @@ class Play:
         _must(budget.settled <= budget.limit, "the budget was exceeded")
         served = ", ".join(f"{calls} x {target.partition('/')[2]}" for target, calls in targets.most_common())
         notes = [served or "no production calls", *([f"{refused} refused"] if refused else [])]
-        self.stage.day(day, self._used_basis_points(), budget.settled, ", ".join(notes))
-        self._tell_outage(day, targets)
+        self._watch_outage(day, targets)
         self._watch_alerts(day)
+        self.stage.day(day, self._used_basis_points(), budget.settled, ", ".join(notes))
+        for headline, text in self._events:
+            self.stage.event(headline, text)
+        self._events.clear()
 
     def _call(self, task: Task) -> Served | Denied:
         outcome = self.application.call(task)
@@ -99,17 +104,17 @@ class Play:
         used = self._used_basis_points()
         _must(used >= SWITCH_BASIS_POINTS, f"the cheaper model leads at {percent(used)}")
         self.switched_on = day
-        self.stage.event(
+        self._note(
             f"75 % of the budget: claude-sonnet-4 is now served by {HAIKU}",
             "The application asked for claude-sonnet-4 as before, and its code did not change; a third of the cost.",
         )
 
-    def _tell_outage(self, day: int, targets: Counter[str]) -> None:
+    def _watch_outage(self, day: int, targets: Counter[str]) -> None:
         if day != OUTAGE_DAY:
             return
         _must(set(targets) == {OTHER_VENDOR}, f"during the outage {dict(targets)} served")
         _must(all(call.attempts == 2 for call in self.served[-1:]), "the outage left no second attempt")
-        self.stage.event(
+        self._note(
             f"Anthropic is down (simulated): {OTHER_VENDOR} serves in the same request",
             "The application saw no error. Both attempts are on record, one call is booked.",
         )
@@ -121,33 +126,40 @@ class Play:
             return
         _must(alerts[0].basis_points == ALERT_BASIS_POINTS, "another threshold than 80 % was crossed")
         self.alerted_on = day
-        self.stage.event("80 % of the budget: threshold crossed, once", f"For {', '.join(alerts[0].recipients)}.")
+        self._note("80 % of the budget: threshold crossed, once", f"For {', '.join(alerts[0].recipients)}.")
 
-    def _deny(self, day: int, task: Task, first: Denied) -> None:
+    def _deny(self, day: int, task: Task, denied: Denied) -> None:
         """The first refusal: the application asks for ever shorter answers, until nothing is left for any."""
         self.denied_on = day
-        self.stage.event("The budget has no room for this call", first.message)
+        self._note("The budget has no room for this call any more", denied.message)
         for length in _SHORTER_ANSWERS:
             short = replace(task, prompt=f"Answer in {length} tokens.", max_tokens=length)
-            while isinstance(outcome := self._call(short), Served):
+            outcome = self._call(short)
+            while isinstance(outcome, Served):
                 self.books.settle()
+                outcome = self._call(short)
+            denied = outcome
         self.books.settle()
         used = self._used_basis_points()
         _must(used >= _SPENT_BASIS_POINTS, f"refused at {percent(used)}")
-        self.stage.event(f"{percent(used)} of the budget: denied", outcome.message)
-        self._show_sdk_denial(replace(task, prompt="Answer in 1 tokens.", max_tokens=1))
+        self._note(f"{percent(used)}: spent, and the smallest call is denied", denied.message)
+        self._watch_sdk(replace(task, prompt="Answer in 1 tokens.", max_tokens=1))
 
-    def _show_sdk_denial(self, task: Task) -> None:
+    def _watch_sdk(self, task: Task) -> None:
         denial = self.application.call_with_sdk(task)
         if denial is None:
-            self.stage.event("The official `openai` package is not installed", "Its exception cannot be shown here.")
+            self._note("The official `openai` package is not installed", "Its exception cannot be shown here.")
             return
         _must(denial.exception == "openai.RateLimitError", f"the SDK raised {denial.exception}")
+        _must(denial.kind == "insufficient_quota", f"the SDK was told {denial.kind}")
         _must(denial.requests == 1, f"the SDK sent {denial.requests} requests for one denied call")
-        self.stage.event(
-            f"The unchanged SDK raises {denial.exception}, code {denial.code}",
-            "It would retry twice by itself; told not to, it sent one request.",
+        self._note(
+            f"The unchanged SDK raises {denial.exception}, type {denial.kind}, code {denial.code}",
+            "By itself it tries three times; it was told that this is no use, and sent one request.",
         )
+
+    def _note(self, headline: str, text: str) -> None:
+        self._events.append((headline, text))
 
     def _used_basis_points(self) -> int:
         budget = self.books.budget(POLICY)

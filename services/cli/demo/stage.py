@@ -1,4 +1,4 @@
-"""What the demo prints: a line for each day, and a paragraph for each thing that happens. Plain where no terminal is."""
+"""What the demo prints: a line for each day, a paragraph for each thing that happens. Plain where no terminal is."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.cli.problems import Refused
 from services.cli.supervisor.log_file import CappedLog
 
 _FIRST_DELAY_S = 0.1
@@ -27,7 +28,7 @@ _POLL_S = 0.05
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-class StartError(Exception):
+class StartError(Refused):
     """A process did not come up. The text holds the last lines of its log."""
 
 

@@ -13,6 +13,7 @@ from typing import Self
 
 from services.chassis.process import RUN_FOLDER
 from services.cli.gateway import TOKEN_FILE
+from services.cli.problems import Refused
 
 FOLDERS = (RUN_FOLDER, "db", "spool", "logs", "secrets")
 PEPPER_FILE = "pepper"
@@ -21,7 +22,7 @@ _PEPPER = re.compile(r"[0-9a-f]{64}")
 _TOKEN = re.compile(r"[!-~]{16,256}")
 
 
-class DataDirectoryError(Exception):
+class DataDirectoryError(Refused):
     """The directory cannot be used. The text says why and what to do."""
 
 

@@ -9,11 +9,12 @@ import socket
 from dataclasses import dataclass, replace
 
 from services.chassis.settings import SettingsError, parse_address
+from services.cli.problems import Refused
 
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (recognised, not bound)
 
 
-class ListenError(Exception):
+class ListenError(Refused):
     """An address cannot or may not be listened on. The text names it and says what to do."""
 
 

@@ -153,8 +153,10 @@ def _input_bound(facts: RequestFacts, target: TargetFacts) -> int:
     window = target.context_window
     if window and facts.features & _WHOLE_CONTEXT:
         return window
-    text_bytes = facts.body_bytes if "audio" in facts.features else facts.body_bytes - facts.data_uri_bytes
-    tokens = max(text_bytes, 0) + facts.images * target.image_tokens
+    # Base64 is left out only where images account for it: anywhere else a provider may read it as text.
+    is_image_data = facts.images > 0 and "audio" not in facts.features
+    text_bytes = max(0, facts.body_bytes - facts.data_uri_bytes) if is_image_data else facts.body_bytes
+    tokens = text_bytes + facts.images * target.image_tokens
     if facts.features & _INSTRUCTED:
         tokens += _INSTRUCTION_TOKENS
     return min(tokens, window) if window else tokens

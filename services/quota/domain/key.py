@@ -135,10 +135,9 @@ def check_secret(field: str, secret: str) -> str:
     Raises:
         InvalidInput: it cannot. The text does not repeat it.
     """
-    if secret.startswith(PREFIX):
-        if not checksum_holds(secret):
-            raise InvalidInput(field, "starts like a key of ours but is mistyped or cut: its checksum does not hold")
-    elif not _IMPORTED.fullmatch(secret):
+    if looks_minted(secret) and not checksum_holds(secret):
+        raise InvalidInput(field, "looks like a key of ours but is mistyped: its checksum does not hold")
+    if not _IMPORTED.fullmatch(secret):
         raise InvalidInput(field, "must be 16 to 256 visible ASCII characters without spaces")
     return secret
 

@@ -116,7 +116,7 @@ def _dialect(path: str, headers: Mapping[str, str]) -> Dialect:
     if dialect is Dialect.OPENAI and _models_path(path):
         if "anthropic-version" in headers:
             return Dialect.ANTHROPIC
-        if "x-goog-api-key" in headers or "x-goog-api-client" in headers:
+        if "x-goog-api-key" in headers:
             return Dialect.GEMINI
     return dialect
 

@@ -59,6 +59,7 @@ def _allowed(admitted: Admitted) -> dict[str, str | int | tuple[str, ...]]:
         "spendgate.team": attribution.team,
         "spendgate.project": attribution.project,
         "spendgate.environment": attribution.environment,
+        "spendgate.user": attribution.user,
     }
     if admitted.tightest is not None:
         attributes["spendgate.policy.binding"] = admitted.tightest.policy

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from services.router.domain.plan import cluster_name
+from services.router.domain.address import Origin
+from services.router.domain.plan import ClusterNames, cluster_name
 from services.router.domain.provider import Face, Provider, faces_of
 from services.router.domain.secret import SecretReference, SecretSource
 from services.router.domain.snapshot import ClusterSpec
+
+_DIGITS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +28,41 @@ class Backend:
         return self.credential_prefix + credential
 
 
-def backends_of(providers: Iterable[Provider]) -> tuple[Backend, ...]:
+def name_clusters(providers: Iterable[Provider], in_use: Mapping[str, Backend]) -> ClusterNames:
+    """Names the cluster of each face, by provider and dialect.
+
+    A provider that has moved gets a cluster of another name while requests may be on the one at its old address: they
+    carry the old host and path, and must not reach the new server.
+    """
+    names = {}
+    for provider in providers:
+        for face in faces_of(provider):
+            name = cluster_name(provider.name, face.dialect)
+            before = in_use.get(name)
+            if before is not None and _address(before.cluster) != (origin := face.origin):
+                digest = hashlib.sha256(f"{origin.tls} {origin.host_header}".encode()).hexdigest()
+                name = f"{name}~{digest[:_DIGITS]}"
+            names[provider.name, face.dialect] = name
+    return names
+
+
+def backends_of(providers: Iterable[Provider], names: ClusterNames) -> tuple[Backend, ...]:
     """One backend for each face of each provider, by name of the cluster."""
-    backends = [_backend(provider, face) for provider in providers for face in faces_of(provider)]
+    backends = [
+        _backend(provider, face, names[provider.name, face.dialect])
+        for provider in providers
+        for face in faces_of(provider)
+    ]
     return tuple(sorted(backends, key=lambda backend: backend.cluster.name))
 
 
-def _backend(provider: Provider, face: Face) -> Backend:
-    name = cluster_name(provider.name, face.dialect)
-    # The origin is part of the secret's name. Were it not, a provider that moves and changes its key at once would for
-    # a moment show the old key to the new server, since clusters are pushed before secrets.
+def _address(cluster: ClusterSpec) -> Origin:
+    return Origin(cluster.tls, cluster.hostname, cluster.port)
+
+
+def _backend(provider: Provider, face: Face, name: str) -> Backend:
+    # The origin is part of the secret's name, so that no key is ever shown to another server than its own: a cluster
+    # that Envoy refused may come again with another address, and clusters are pushed before secrets.
     secret = f"{name}@{face.origin.host_header}" if provider.api_key.source is not SecretSource.NONE else ""
     cluster = ClusterSpec(
         name=name,

@@ -10,7 +10,7 @@ At a budget tier the model's own targets leave the chain: they are what became t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from services.kernel.dialect import Dialect
@@ -19,6 +19,9 @@ from services.kernel.names import split_target
 from services.router.domain.model import Model, TargetGroup, WeightedTarget
 from services.router.domain.model_limits import limits_of
 from services.router.domain.provider import Provider, catalogue_provider, faces_of
+
+ClusterNames = Mapping[tuple[str, Dialect], str]
+"""Name of the cluster by provider and dialect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +82,17 @@ class RoutePlan:
 
 
 def cluster_name(provider: str, dialect: Dialect) -> str:
-    """Name of the cluster that reaches a provider in a dialect."""
+    """Usual name of the cluster that reaches a provider in a dialect."""
     return f"{provider}.{dialect}"
 
 
-def compile_plan(models: Iterable[Model], usable: Collection[Provider]) -> RoutePlan:
+def compile_plan(models: Iterable[Model], usable: Collection[Provider], clusters: ClusterNames) -> RoutePlan:
     """The plan of checked models over the providers whose credentials are at hand."""
     providers = {provider.name: provider for provider in usable}
     plans = [compile_model(model, frozenset(providers)) for model in sorted(models, key=lambda model: model.name)]
     planned = tuple(plan for plan in plans if plan.tiers)
     names = {one.target for plan in planned for tier in plan.tiers for group in tier.chain for one in group.targets}
-    return RoutePlan(planned, tuple(_planned_target(name, providers) for name in sorted(names)))
+    return RoutePlan(planned, tuple(_planned_target(name, providers, clusters) for name in sorted(names)))
 
 
 def compile_model(model: Model, usable_providers: frozenset[str]) -> ModelPlan:
@@ -163,14 +166,14 @@ def _distinct(chain: Iterable[TargetGroup], usable_providers: frozenset[str]) ->
     return tuple(places)
 
 
-def _planned_target(name: str, providers: dict[str, Provider]) -> PlannedTarget:
+def _planned_target(name: str, providers: Mapping[str, Provider], clusters: ClusterNames) -> PlannedTarget:
     provider_name, upstream_model = split_target("target", name)
     provider = providers[provider_name]
     limits = limits_of(upstream_model)
     faces = tuple(
         PlannedFace(
             dialect=face.dialect,
-            cluster=cluster_name(provider_name, face.dialect),
+            cluster=clusters[provider_name, face.dialect],
             host=face.origin.host_header,
             path=face.path,
             output_cap_field=face.output_cap_field,

@@ -18,7 +18,7 @@ class ClusterSpec:
     """
 
     name: str
-    """`<provider>.<dialect>`."""
+    """`<provider>.<dialect>`, followed by `~` and eight digits while the provider moves to another address."""
     dialect: Dialect
     hostname: str
     """Name or address to connect to."""

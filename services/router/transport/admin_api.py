@@ -10,6 +10,7 @@ from spendgate.router.v1 import router_service_pb2 as pb
 from spendgate.router.v1 import router_service_pb2_grpc
 from spendgate.type.v1 import configuration_pb2
 
+from services.chassis.grpc_server import Registration
 from services.router.transport.admin_messages import (
     read_model,
     read_provider,
@@ -32,6 +33,13 @@ class RouterAdmin(router_service_pb2_grpc.RouterServiceServicer):
     def __init__(self, administrator: Administrator, publisher: Publisher) -> None:
         self._administrator = administrator
         self._publisher = publisher
+
+    @property
+    def registration(self) -> Registration:
+        """Puts the service into a server."""
+        return Registration(
+            ROUTER_SERVICE, lambda server: router_service_pb2_grpc.add_RouterServiceServicer_to_server(self, server)
+        )
 
     async def ApplyConfiguration(
         self, request: pb.ApplyConfigurationRequest, context: Context

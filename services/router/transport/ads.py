@@ -13,6 +13,7 @@ import grpc.aio
 from google.protobuf.message import Message
 from spendgate_envoy.envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 
+from services.chassis.grpc_server import Registration
 from services.router.transport.ads_session import Rendering, Session, render
 from services.router.transport.pulse import reading
 from services.router.usecases.publish import Publisher, Release
@@ -40,6 +41,13 @@ class AggregatedDiscovery(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
         self._publisher = publisher
         self._build_resources = build_resources
         self._is_warming = is_warming
+
+    @property
+    def registration(self) -> Registration:
+        """Puts the service into a server."""
+        return Registration(
+            ADS_SERVICE, lambda server: ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(self, server)
+        )
 
     async def StreamAggregatedResources(
         self,

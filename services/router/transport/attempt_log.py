@@ -10,6 +10,7 @@ from google.protobuf import duration_pb2
 from spendgate_envoy.envoy.data.accesslog.v3 import accesslog_pb2
 from spendgate_envoy.envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
 
+from services.chassis.grpc_server import Registration
 from services.router.usecases.observe import Attempt, Observer
 
 ATTEMPT_LOG_SERVICE = "envoy.service.accesslog.v3.AccessLogService"
@@ -23,6 +24,13 @@ class AttemptLog(als_pb2_grpc.AccessLogServiceServicer):
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
+
+    @property
+    def registration(self) -> Registration:
+        """Puts the service into a server."""
+        return Registration(
+            ATTEMPT_LOG_SERVICE, lambda server: als_pb2_grpc.add_AccessLogServiceServicer_to_server(self, server)
+        )
 
     async def StreamAccessLogs(
         self,

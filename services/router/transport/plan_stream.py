@@ -9,6 +9,7 @@ import grpc.aio
 from spendgate.router.v1 import route_plan_service_pb2 as pb
 from spendgate.router.v1 import route_plan_service_pb2_grpc
 
+from services.chassis.grpc_server import Registration
 from services.router.domain.model import TargetGroup
 from services.router.domain.plan import PlannedTarget
 from services.router.transport.pulse import reading
@@ -22,6 +23,14 @@ class RoutePlanStream(route_plan_service_pb2_grpc.RoutePlanServiceServicer):
 
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
+
+    @property
+    def registration(self) -> Registration:
+        """Puts the service into a server."""
+        return Registration(
+            PLAN_SERVICE,
+            lambda server: route_plan_service_pb2_grpc.add_RoutePlanServiceServicer_to_server(self, server),
+        )
 
     async def WatchRoutePlan(
         self,

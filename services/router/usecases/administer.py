@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from services.kernel.errors import InvalidInput
 from services.kernel.names import split_target
-from services.router.domain.backend import Backend, backends_of
+from services.router.domain.backend import Backend, backends_of, name_clusters
 from services.router.domain.configuration import (
     EMPTY,
     Change,
@@ -122,8 +122,9 @@ class Administrator:
 
     def _publish(self) -> None:
         usable = [provider for provider in self._configuration.providers if provider.api_key in self._values]
-        backends = backends_of(usable)
-        plan = compile_plan(self._configuration.models, usable)
+        names = name_clusters(usable, self._publisher.in_use)
+        backends = backends_of(usable, names)
+        plan = compile_plan(self._configuration.models, usable, names)
         self._publisher.offer(backends, self._secrets_of(backends), plan)
 
     def _secrets_of(self, backends: Iterable[Backend]) -> dict[str, SecretValue]:

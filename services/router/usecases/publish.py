@@ -181,6 +181,11 @@ class Publisher:
         self._start_retirement()
 
     @property
+    def in_use(self) -> Mapping[str, Backend]:
+        """The backends on which requests may be, by name of the cluster."""
+        return {name: proven.backend for name, proven in self._proven.items()}
+
+    @property
     def plan_version_taken(self) -> str:
         """The version that every connected quota has taken, else empty."""
         versions = {watcher.version_taken for watcher in self.watchers}
@@ -188,7 +193,7 @@ class Publisher:
 
     def _make_release(self) -> int:
         """Numbers what Envoy is to hold now, unless it is what it was. Returns the number of the release."""
-        backends = {name: proven.backend for name, proven in self._proven.items()} | self._desired
+        backends = dict(self.in_use) | self._desired
         clusters = tuple(backends[name].cluster for name in sorted(backends))
         secrets = {
             cluster.secret_name: self._secrets[cluster.secret_name] for cluster in clusters if cluster.secret_name

@@ -53,6 +53,17 @@ def test_a_day_that_a_zone_skipped_is_a_window_of_nothing() -> None:
     assert thursday.end_ms == saturday.start_ms
 
 
+def test_an_hour_that_a_clock_repeats_across_midnight_belongs_to_the_new_day() -> None:
+    # At a minute past midnight the clock went back to 23:01 of the day before.
+    zone = "America/St_Johns"
+    midnight_ms = ms(zone, 2006, 10, 29)
+
+    window = window_at(WindowUnit.DAY, zone, midnight_ms + 30 * 60_000)
+
+    assert window == Window(midnight_ms, ms(zone, 2006, 10, 30))
+    assert window_at(WindowUnit.DAY, zone, midnight_ms - 1).end_ms == midnight_ms
+
+
 def test_minutes_and_hours_are_those_of_utc() -> None:
     assert window_at(WindowUnit.MINUTE, "Asia/Kolkata", 119_999) == Window(60_000, 120_000)
     assert window_at(WindowUnit.HOUR, "Asia/Kolkata", 3_600_000) == Window(3_600_000, 7_200_000)

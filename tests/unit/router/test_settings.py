@@ -34,6 +34,7 @@ def test_all_can_be_set() -> None:
         SPENDGATE_OTLP_ENDPOINT="127.0.0.1:4317",
         SPENDGATE_ENVOY_FILES="/elsewhere",
         SPENDGATE_RETIRE_AFTER_S="1",
+        SPENDGATE_CHECK_TIMEOUT_MS="50",
         SPENDGATE_TLS_CERTIFICATE="/c",
         SPENDGATE_TLS_PRIVATE_KEY="/k",
         SPENDGATE_PROVIDER_ROOTS="/r",
@@ -43,6 +44,7 @@ def test_all_can_be_set() -> None:
     assert (made.node.otlp_host, made.node.otlp_port) == ("127.0.0.1", 4317)
     assert (made.node.tls_certificate, made.node.tls_private_key, made.node.provider_roots) == ("/c", "/k", "/r")
     assert (made.envoy_files, made.retire_after_ms) == (Path("/elsewhere"), 1_000)
+    assert made.node.check_timeout_ms == 50
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,7 @@ def test_all_can_be_set() -> None:
         {"SPENDGATE_DATA_DIR": "relative"},
         {"SPENDGATE_LISTEN": "10000"},
         {"SPENDGATE_RETIRE_AFTER_S": "-1"},
+        {"SPENDGATE_CHECK_TIMEOUT_MS": "0"},
         {"SPENDGATE_OTLP_ENDPOINT": "nowhere"},
     ],
 )

@@ -35,9 +35,9 @@ def test_two_directories_have_different_secrets(tmp_path: Path) -> None:
 
 
 def test_only_one_gateway_at_a_time_may_have_it(tmp_path: Path) -> None:
-    with DataDirectory(tmp_path / "data"):
-        with pytest.raises(DataDirectoryError, match=rf"in use by another gateway \(process {os.getpid()}\)"):
-            DataDirectory(tmp_path / "data")
+    in_use = rf"in use by another gateway \(process {os.getpid()}\)"
+    with DataDirectory(tmp_path / "data"), pytest.raises(DataDirectoryError, match=in_use):
+        DataDirectory(tmp_path / "data")
     DataDirectory(tmp_path / "data").close()
 
 
@@ -67,7 +67,7 @@ def test_a_damaged_secret_is_refused_and_not_replaced(tmp_path: Path, name: str)
 def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "data"):
-        with pytest.raises(DataDirectoryError, match="cannot be used: (File exists|Not a directory)"):
+        with pytest.raises(DataDirectoryError, match=r"cannot be used: (File exists|Not a directory)"):
             DataDirectory(path)
 
 

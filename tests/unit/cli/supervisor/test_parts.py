@@ -75,9 +75,9 @@ def test_each_start_of_envoy_gets_the_next_epoch(tmp_path: Path) -> None:
 def test_a_free_port_is_chosen_and_a_taken_one_refused() -> None:
     chosen = reserve(parse_listen("--listen", "127.0.0.1:0"))
     assert chosen.port > 0
-    with socket.create_server(("127.0.0.1", chosen.port)):
-        with pytest.raises(ListenError, match=rf"--listen 127.0.0.1:{chosen.port}: the port is taken"):
-            reserve(chosen)
+    taken = rf"--listen 127.0.0.1:{chosen.port}: the port is taken"
+    with socket.create_server(("127.0.0.1", chosen.port)), pytest.raises(ListenError, match=taken):
+        reserve(chosen)
 
 
 def test_an_address_that_is_not_ours_is_refused() -> None:

@@ -75,6 +75,18 @@ def test_a_closed_file_is_unavailable_and_does_not_crash(path: Path) -> None:
         SqliteCounters(file).release(reservation_ids=["rsv"])
 
 
+def test_a_block_that_raises_leaves_nothing_behind(file: SqliteFile) -> None:
+    def fail_halfway() -> None:
+        with file.writing() as connection:
+            connection.execute("INSERT INTO reservations VALUES ('rsv', 'request', 'epoch', '{}')")
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        fail_halfway()
+
+    assert SqliteCounters(file).open_count() == 0
+
+
 def test_readers_do_not_wait_for_the_writer(file: SqliteFile) -> None:
     counters = SqliteCounters(file)
     with file.writing():

@@ -104,3 +104,6 @@ def test_a_counter_is_watched_while_its_limit_is_in_force_and_somebody_is_to_be_
     assert snapshot.watch(counter._replace(policy="gone")) is None
     assert snapshot.watch(counter._replace(limit_id="spend/day/UTC")) is None
     assert DirectorySnapshot.of(Directory(policies=(policy(Match()),))).watch(counter) is None
+
+    disabled = Directory(policies=(replace(telling, mode=Mode.DISABLED),))
+    assert DirectorySnapshot.of(disabled).watch(counter) is None

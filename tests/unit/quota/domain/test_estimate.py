@@ -34,7 +34,8 @@ UNKNOWN_WINDOW = replace(TARGET, context_window=0)
         (RequestFacts(2_000, features=frozenset({"files"})), 128_000),
         (RequestFacts(2_000, features=frozenset({"stored_input"})), 128_000),
         (RequestFacts(10_000_000), 128_000),
-        (RequestFacts(10, data_uri_bytes=20), 0),
+        (RequestFacts(10, data_uri_bytes=20, images=1), 10_000),
+        (RequestFacts(50_000, data_uri_bytes=48_000), 50_000),
     ],
 )
 def test_the_input_is_bounded_by_bytes_images_and_the_context_window(facts: RequestFacts, input_tokens: int) -> None:

@@ -62,7 +62,7 @@ def test_what_does_not_have_the_form_was_not_minted(secret: str) -> None:
     assert not checksum_holds(secret)
 
 
-@pytest.mark.parametrize("secret", [KNOWN, "sk-1234567890abcdef", "~" * 256, "!" * 16])
+@pytest.mark.parametrize("secret", [KNOWN, "sk-1234567890abcdef", "spg_live_chosen-by-hand", "~" * 256, "!" * 16])
 def test_secrets_of_ours_and_of_others_can_be_keys(secret: str) -> None:
     assert check_secret("keys[0].secret", secret) == secret
 

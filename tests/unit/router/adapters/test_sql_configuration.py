@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from services.chassis.database import migrate, open_engine
 from services.kernel.errors import InvalidInput
 from services.router.adapters.sql_configuration import METADATA, SqlConfigurationStore
-from services.router.domain.backend import backends_of
+from services.router.domain.backend import backends_of, name_clusters
 from services.router.domain.configuration import EMPTY, check_configuration
 from services.router.domain.model import Condition, Fallback, Measure, Model, Term
 from services.router.domain.provider import Preset
@@ -26,6 +26,7 @@ WHOLE = check_configuration(
         )
     ],
 )
+BACKENDS = backends_of(WHOLE.providers, name_clusters(WHOLE.providers, {}))
 
 
 @pytest.fixture
@@ -39,10 +40,10 @@ def test_what_was_saved_is_loaded_and_replaced_as_a_whole(engine: sa.Engine) -> 
     kept = SqlConfigurationStore(engine)
     assert (kept.load(), kept.load_backends()) == (EMPTY, ())
     kept.save(WHOLE)
-    kept.save_backends(backends_of(WHOLE.providers))
+    kept.save_backends(BACKENDS)
     again = SqlConfigurationStore(engine)
     assert again.load() == WHOLE
-    assert again.load_backends() == backends_of(WHOLE.providers)
+    assert again.load_backends() == BACKENDS
     again.save(EMPTY)
     again.save_backends(())
     assert (kept.load(), kept.load_backends()) == (EMPTY, ())

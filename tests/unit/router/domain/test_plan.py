@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from services.kernel.errors import InvalidInput
+from services.router.domain.backend import name_clusters
 from services.router.domain.model import Condition, Measure, Model, TargetGroup, Term
 from services.router.domain.plan import check_every_fallback_counts, compile_model, compile_plan
 from services.router.domain.provider import Preset
@@ -98,7 +99,8 @@ def test_a_fallback_to_a_later_target_counts_when_it_takes_the_dearer_ones_out()
 def test_the_plan_names_exactly_the_targets_of_its_chains_and_how_to_reach_them() -> None:
     anthropic = vendor(Preset.ANTHROPIC)
     models = [model("z", "lab/tiny"), model("claude", "anthropic/claude-sonnet-4-5"), model("gone", "other/x")]
-    plan = compile_plan(models, [anthropic, lab()])
+    providers = [anthropic, lab()]
+    plan = compile_plan(models, providers, name_clusters(providers, {}))
     assert [one.model for one in plan.models] == ["claude", "z"]
     assert [one.name for one in plan.targets] == ["anthropic/claude-sonnet-4-5", "lab/tiny"]
     claude = plan.targets[0]

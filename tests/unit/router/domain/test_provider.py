@@ -4,7 +4,7 @@ import pytest
 
 from services.kernel.dialect import Dialect
 from services.kernel.errors import InvalidInput
-from services.router.domain.backend import backends_of
+from services.router.domain.backend import Backend, backends_of, name_clusters
 from services.router.domain.model_limits import ModelLimits, limits_of
 from services.router.domain.provider import Preset, Provider, catalogue_provider, check_provider, faces_of
 from services.router.domain.secret import SecretReference, SecretSource
@@ -23,6 +23,10 @@ def seen(provider: Provider) -> list[tuple[str, str, str]]:
         )
         for face in faces_of(provider)
     ]
+
+
+def fresh(providers: list[Provider]) -> tuple[Backend, ...]:
+    return backends_of(providers, name_clusters(providers, {}))
 
 
 def test_presets_know_every_face_of_their_vendor() -> None:
@@ -103,21 +107,30 @@ def test_a_provider_that_cannot_be_reached_as_configured_is_refused(provider: Pr
 
 
 def test_each_face_is_a_cluster_with_its_own_secret() -> None:
-    backends = backends_of([vendor(Preset.ANTHROPIC, "http://127.0.0.1:9")])
+    backends = fresh([vendor(Preset.ANTHROPIC, "http://127.0.0.1:9")])
     assert [one.cluster.name for one in backends] == ["anthropic.anthropic", "anthropic.openai"]
     assert [one.header_value("sk-1") for one in backends] == ["sk-1", "Bearer sk-1"]
     assert len({one.cluster.secret_name for one in backends}) == 2
 
 
 def test_a_secret_belongs_to_one_origin_so_that_no_key_reaches_another_server() -> None:
-    before, after = (backends_of([lab(base_url=url)])[0].cluster for url in ("http://a:1/v1", "http://b:1/v1"))
+    before, after = (fresh([lab(base_url=url)])[0].cluster for url in ("http://a:1/v1", "http://b:1/v1"))
     assert before.name == after.name
     assert before.secret_name != after.secret_name
 
 
+def test_a_provider_that_moves_has_a_cluster_of_another_name_while_the_old_one_is_in_use() -> None:
+    here, there = lab(base_url="http://a:1/v1"), lab(base_url="http://b:1/v1")
+    in_use = {"lab.openai": fresh([here])[0]}
+    assert name_clusters([here], in_use) == {("lab", Dialect.OPENAI): "lab.openai"}
+    [moved] = name_clusters([there], in_use).values()
+    assert moved.startswith("lab.openai~")
+    assert name_clusters([there], in_use | {moved: fresh([there])[0]}) == {("lab", Dialect.OPENAI): moved}
+
+
 def test_a_provider_without_credential_has_no_secret() -> None:
     provider = Provider("lab", NO_KEY, protocol=Dialect.OPENAI, base_url="http://h:1/v1")
-    assert backends_of([provider])[0].cluster.secret_name == ""
+    assert fresh([provider])[0].cluster.secret_name == ""
 
 
 @pytest.mark.parametrize(

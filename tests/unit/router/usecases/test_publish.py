@@ -145,16 +145,26 @@ def test_what_envoy_refused_is_gone_with_its_configuration() -> None:
     assert router.clusters == ["old.openai"]
 
 
-def test_a_refused_change_of_a_cluster_is_undone_when_its_provider_is_removed() -> None:
+def test_a_provider_that_moves_keeps_its_old_cluster_for_the_requests_on_it() -> None:
     router, node = running()
-    moved = [lab("old", "http://127.0.0.1:1/v1")], [model("m", "old/x")]
-    apply(router, moved)
+    apply(router, ([lab("old", "http://127.0.0.1:1/v1")], [model("m", "old/x")]))
+    moved, usual = sorted(router.clusters, reverse=True)
+    assert (usual, moved[:11]) == ("old.openai", "old.openai~")
+    assert router.planned == {"old.openai"}
+    acknowledge(router, node)
+    assert router.planned == {moved}
+    take(router)
+    router.clock.advance(1_000)
+    router.publisher.tick()
+    assert router.clusters == [moved]
+
+
+def test_a_refused_move_leaves_nothing_behind() -> None:
+    router, node = running()
+    apply(router, ([lab("old", "http://127.0.0.1:1/v1")], [model("m", "old/x")]))
     router.publisher.refused(node, "Cluster: bad")
     apply(router, NEW)
-    assert router.publisher.release is not None
-    ports = {cluster.name: cluster.port for cluster in router.publisher.release.snapshot.clusters}
-    assert ports == {"old.openai": 8081, "new.openai": 8082}
-    assert router.publisher.release.secrets.keys() == router.publisher.release.snapshot.secret_names
+    assert router.clusters == ["new.openai", "old.openai"]
 
 
 def test_the_same_configuration_again_makes_no_new_version() -> None:

@@ -1,0 +1,46 @@
+"""Envoy's scripts in LuaJIT, as Envoy runs them: complete sources, put together by the same code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lupa.luajit21 import LuaRuntime, lua_type
+
+from services.router.adapters.envoy_resources_scripts import bundle
+
+FOLDER = Path(__file__).resolve().parents[3] / "envoy" / "lua"
+
+
+def load(script: str) -> Any:
+    """The globals of a script. Strings cross as UTF-8 text, with `surrogateescape` for other bytes."""
+    runtime = LuaRuntime(encoding="latin-1", unpack_returned_tuples=True)
+    runtime.execute(bundle(FOLDER, script))
+    return runtime.globals()
+
+
+def load_module(module: str) -> Any:
+    """The table that a module returns."""
+    runtime = LuaRuntime(encoding="latin-1", unpack_returned_tuples=True)
+    return runtime.execute(bundle(FOLDER, module))
+
+
+def wire(text: str) -> str:
+    """`text` as Lua sees it: one character for each byte of its UTF-8."""
+    return text.encode().decode("latin-1")
+
+
+def plain(value: Any) -> Any:
+    """A Lua value as Python's: tables become dicts, strings text again."""
+    if lua_type(value) == "table":
+        return {plain(key): plain(item) for key, item in value.items()}
+    return value.encode("latin-1").decode() if isinstance(value, str) else value
+
+
+def table(script: Any, values: dict[str, Any]) -> Any:
+    """A Lua table of `values`, None left out."""
+    made = script.load("return {}")()
+    for key, value in values.items():
+        if value is not None:
+            made[key] = value
+    return made

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from tests.unit.envoy.lua_scripts import load, plain, wire
+
+SCRIPT = load("request_info")
+GEMINI = "/v1beta/models/gemini-x:generateContent"
+DATA = base64.b64encode(b"x" * 300).decode()
+
+
+def inspect(body: dict[str, Any] | str, dialect: str = "openai", path: str = "/v1/chat/completions") -> dict[str, Any]:
+    text = body if isinstance(body, str) else json.dumps(body)
+    request, _ = SCRIPT.inspect_body(wire(text), dialect, path)
+    found: dict[str, Any] = plain(request)
+    return found
+
+
+def refused(body: dict[str, Any] | str, dialect: str = "openai", path: str = "/v1/chat/completions") -> str:
+    text = body if isinstance(body, str) else json.dumps(body)
+    passed, problem = SCRIPT.pcall(SCRIPT.inspect_body, wire(text), dialect, path)
+    assert not passed
+    # Anything but a table is a mistake in the script.
+    return f"{problem.parameter}: {problem.message}"
+
+
+def chat(**more: Any) -> dict[str, Any]:
+    return {"model": "m", "messages": [{"role": "user", "content": "hello"}]} | more
+
+
+def parts(*content: dict[str, Any], role: str = "user", key: str = "messages") -> dict[str, Any]:
+    return {"model": "m", key: [{"role": role, "content": list(content)}]}
+
+
+def test_a_plain_request_says_little() -> None:
+    body = chat()
+    assert inspect(body) == {
+        "dialect": "openai", "model": "m", "stream": False, "include_usage": False, "body_bytes": len(json.dumps(body))
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("body", "dialect", "bound"),
+    [
+        (chat(max_tokens=5), "openai", 5),
+        (chat(max_completion_tokens=6), "openai", 6),
+        (chat(max_tokens=9, max_completion_tokens=6), "openai", 9),
+        (chat(max_tokens=None, max_completion_tokens=6), "openai", 6),
+        (chat(max_tokens=7), "anthropic", 7),
+        ({"generationConfig": {"maxOutputTokens": 8}}, "gemini", 8),
+        ({"generation_config": {"max_output_tokens": 8}}, "gemini", 8),
+    ],
+)
+def test_the_bound_on_output_is_read_in_every_spelling(body: dict[str, Any], dialect: str, bound: int) -> None:
+    assert inspect(body, dialect, GEMINI)["max_output_tokens"] == bound
+
+
+def test_streams_and_their_usage_chunk() -> None:
+    assert inspect(chat(stream=True))["stream"] is True
+    assert inspect(chat(stream=True, stream_options={"include_usage": True}))["include_usage"] is True
+    assert inspect(chat(stream=True, stream_options=None))["include_usage"] is False
+    assert inspect({}, "gemini", GEMINI.replace("generate", "streamGenerate"))["stream"] is True
+
+
+def test_choices_count_from_two() -> None:
+    assert "choices" not in inspect(chat(n=1))
+    assert inspect(chat(n=3))["choices"] == 3
+    assert inspect({"generationConfig": {"candidateCount": 2}}, "gemini", GEMINI)["choices"] == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "model"),
+    [
+        (GEMINI, "gemini-x"),
+        ("/v1/models/gemini-x:streamGenerateContent", "gemini-x"),
+        ("/v1beta/models/lab/llama3:8b:generateContent", "lab/llama3:8b"),
+        ("/v1beta/models/lab%2Ft%c3%a9:generateContent", "lab/té"),
+    ],
+)
+def test_geminis_model_stands_in_the_path(path: str, model: str) -> None:
+    assert inspect({"contents": []}, "gemini", path)["model"] == model
+
+
+def test_a_model_with_escapes_is_read_as_written() -> None:
+    assert inspect('{"model":"meta\\/llama\\u002d3","messages":[]}')["model"] == "meta/llama-3"
+
+
+@pytest.mark.parametrize(
+    ("member", "parameter"),
+    [
+        ({"model": None}, "model"), ({"model": ""}, "model"), ({"model": 5}, "model"), ({"model": ["m"]}, "model"),
+        ({"model": "m" * 257}, "model"), ({"model": "a\nb"}, "model"), ({"stream": "true"}, "stream"),
+        ({"stream": 1}, "stream"), ({"max_tokens": "5"}, "max_tokens"), ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": -1}, "max_tokens"), ({"max_tokens": 1.5}, "max_tokens"), ({"max_tokens": True}, "max_tokens"),
+        ({"max_tokens": 10**16}, "max_tokens"), ({"max_completion_tokens": []}, "max_completion_tokens"),
+        ({"n": 0}, "n"), ({"n": "2"}, "n"), ({"stream_options": []}, "stream_options"),
+        ({"stream_options": {"include_usage": 1}}, "include_usage"),
+    ],
+)  # fmt: skip
+def test_a_wrong_type_is_refused_by_name(member: dict[str, Any], parameter: str) -> None:
+    assert refused(chat(**member)).startswith(f"{parameter}: ")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"generationConfig": {"maxOutputTokens": "5"}},
+        {"generationConfig": []},
+        {"generationConfig": {}, "generation_config": {}},
+        {"generationConfig": {"maxOutputTokens": 1, "max_output_tokens": 9}},
+        '{"generationConfig":{"maxOutputTokens":1,"maxOutputTokens":9}}',
+    ],
+)
+def test_geminis_configuration_must_be_clear(body: Any) -> None:
+    assert refused(body, "gemini", GEMINI)
+
+
+def test_a_missing_model_is_refused() -> None:
+    assert refused({"messages": []}).startswith("model: ")
+    assert refused({"contents": []}, "gemini", "/v1beta/models/:generateContent").startswith("model: ")
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{DATA}"}}
+CLAUDE_IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": DATA}}
+CLAUDE_TEXT = {"type": "document", "source": {"data": DATA, "type": "text", "media_type": "text/plain"}}
+GEMINI_IMAGE = {"parts": [{"inlineData": {"mimeType": "image/png", "data": DATA}}, {"text": "what is it?"}]}
+
+
+@pytest.mark.parametrize(
+    ("body", "dialect", "features", "images", "data_bytes"),
+    [
+        (chat(tools=[{"type": "function"}]), "openai", "tools", None, None),
+        (chat(tools=[], functions=None), "openai", None, None, None),
+        (chat(response_format={"type": "json_object"}), "openai", "response_format", None, None),
+        (chat(reasoning_effort="low"), "openai", "thinking", None, None),
+        (parts(IMAGE, IMAGE), "openai", "images", 2, 2 * (len(DATA) + 22)),
+        (parts({"type": "image_url", "image_url": {"url": "https://x/y.png"}}), "openai", "images", 1, None),
+        (parts({"type": "input_audio", "input_audio": {"data": DATA, "format": "wav"}}), "openai", "audio", None, 400),
+        (parts({"type": "file", "file": {"file_data": DATA}}), "openai", "files", None, 400),
+        (parts({"type": "file", "file": {"file_id": "f"}}), "openai", "files,stored_input", None, None),
+        (parts({"type": "text", "text": f"data:image/png;base64,{DATA}"}), "openai", None, None, None),
+        (chat(metadata={"type": "image_url", "image_url": {"url": "data:x"}}), "openai", None, None, None),
+        (parts(CLAUDE_IMAGE), "anthropic", "images", 1, 400),
+        (parts(CLAUDE_TEXT), "anthropic", "files", None, None),
+        (parts({"type": "image", "source": {"type": "file", "file_id": "f"}}), "anthropic", "images,stored_input", 1,
+         None),
+        (chat(thinking={"type": "enabled"}, tools=[{}]), "anthropic", "thinking,tools", None, None),
+        (parts({"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}), "anthropic", "cache_control",
+         None, None),
+        (parts({"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": "1h"}}), "anthropic",
+         "cache_1h,cache_control", None, None),
+        ({"contents": [GEMINI_IMAGE]}, "gemini", "images", 1, 400),
+        ({"contents": [{"parts": [{"inlineData": {"data": DATA, "mimeType": "text/csv"}}]}]}, "gemini", "files", None,
+         None),
+        ({"contents": [{"parts": [{"fileData": {"fileUri": "x"}}]}]}, "gemini", "files,stored_input", None, None),
+        ({"generationConfig": {"responseSchema": {}, "thinkingConfig": {}}}, "gemini", "response_format,thinking", None,
+         None),
+        ({"cachedContent": "c"}, "gemini", "stored_input", None, None),
+    ],
+)  # fmt: skip
+def test_features_images_and_data_are_found_where_they_count(
+    body: dict[str, Any], dialect: str, features: str | None, images: int | None, data_bytes: int | None
+) -> None:
+    found = inspect(body, dialect, GEMINI)
+    assert found.get("features") == features
+    assert found.get("images") == images
+    assert found.get("data_uri_bytes") == data_bytes
+
+
+def conversation(system: str, question: str) -> dict[str, Any]:
+    return {"model": "m", "messages": [{"role": "system", "content": system}, {"role": "user", "content": question}]}
+
+
+def test_equal_beginnings_have_equal_fingerprints() -> None:
+    one = inspect(conversation("s" * 5000, "one"))
+    other = inspect(conversation("s" * 5000, "another question"))
+    assert one["prefix_1k"] == other["prefix_1k"]
+    assert one["prefix_4k"] == other["prefix_4k"]
+    assert "prefix_16k" not in one
+    assert len(one["prefix_1k"]) == 16
+    assert int(one["prefix_1k"], 16) > 0
+
+
+@pytest.mark.parametrize("at", [0, 7, 8, 500, 950])
+def test_a_difference_anywhere_in_the_beginning_shows(at: int) -> None:
+    text = "s" * 5000
+    changed = text[:at] + "t" + text[at + 1 :]
+    assert inspect(conversation(text, "x"))["prefix_1k"] != inspect(conversation(changed, "x"))["prefix_1k"]
+
+
+def test_where_the_conversation_stands_in_the_body_does_not_matter() -> None:
+    body = conversation("s" * 2000, "x")
+    moved = {"temperature": 1, "messages": body["messages"], "model": "m"}
+    assert inspect(body)["prefix_1k"] == inspect(moved)["prefix_1k"]
+
+
+def test_anthropics_system_prompt_is_the_beginning_of_the_conversation() -> None:
+    one = inspect({"model": "m", "messages": [{"content": "a"}], "system": "s" * 2000}, "anthropic")
+    other = inspect({"system": "s" * 2000, "model": "m", "messages": [{"content": "b"}]}, "anthropic")
+    assert one["prefix_1k"] == other["prefix_1k"]
+
+
+def test_a_short_conversation_has_no_fingerprint() -> None:
+    assert not [key for key in inspect(chat()) if key.startswith("prefix")]

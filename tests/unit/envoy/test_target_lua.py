@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.envoy.lua_scripts import load, plain, table, wire
+
+INFO = load("request_info")
+TARGET = load("target")
+
+MESSAGES = [{"role": "user", "content": 'a "model": "m" \\ é'}]
+LAYOUTS = st.sampled_from([{"separators": (",", ":")}, {"indent": 2}])
+
+
+def rewrite(
+    body: dict[str, Any], *, force_usage: bool = False, layout: dict[str, Any] | None = None, **target: Any
+) -> dict[str, Any]:
+    dialect = "gemini" if "contents" in body else "openai"
+    text = wire(json.dumps(body, ensure_ascii=False, **(layout or {})))
+    _, spans = INFO.inspect_body(text, dialect, "/v1beta/models/m:generateContent")
+    spans = table(TARGET, dict(spans.items()))
+    rewritten: dict[str, Any] = json.loads(plain(TARGET.rewrite(text, table(TARGET, target), spans, force_usage)))
+    return rewritten
+
+
+@given(
+    st.permutations(["model", "messages", "stream", "max_tokens", "stream_options"]),
+    st.sampled_from([None, {}, {"include_usage": False}, {"include_obfuscation": False}, {"include_usage": True}]),
+    st.booleans(),
+    LAYOUTS,
+)
+def test_only_what_quota_changed_is_changed(
+    order: list[str], options: dict[str, Any] | None, capped: bool, layout: dict[str, Any]
+) -> None:
+    values = {"model": "m", "messages": MESSAGES, "stream": True, "max_tokens": 9, "stream_options": options}
+    body = {name: values[name] for name in order}
+    cap = {"output_cap": 5, "output_cap_field": "max_completion_tokens"} if capped else {}
+    sent = rewrite(body, force_usage=True, layout=layout, model='new "model"', **cap)
+    expected = body | {"model": 'new "model"', "stream_options": (options or {}) | {"include_usage": True}}
+    if capped:
+        del expected["max_tokens"]
+        expected["max_completion_tokens"] = 5
+    assert sent == expected
+
+
+@pytest.mark.parametrize(
+    ("given_caps", "field", "expected"),
+    [
+        ({}, "max_tokens", {"max_tokens": 5}),
+        ({"max_tokens": 9}, "max_tokens", {"max_tokens": 5}),
+        ({"max_tokens": None}, "max_tokens", {"max_tokens": 5}),
+        ({"max_tokens": 9}, "max_completion_tokens", {"max_completion_tokens": 5}),
+        ({"max_tokens": 9, "max_completion_tokens": 8}, "max_tokens", {"max_tokens": 5, "max_completion_tokens": 5}),
+    ],
+)
+def test_every_spelling_of_the_bound_is_bounded(
+    given_caps: dict[str, Any], field: str, expected: dict[str, int]
+) -> None:
+    body = {"model": "m", "messages": MESSAGES}
+    assert rewrite(body | given_caps, output_cap=5, output_cap_field=field) == body | expected
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (None, {"maxOutputTokens": 5}),
+        ({"generationConfig": None}, {"maxOutputTokens": 5}),
+        ({"generationConfig": {}}, {"maxOutputTokens": 5}),
+        ({"generationConfig": {"topK": 1}}, {"topK": 1, "maxOutputTokens": 5}),
+        ({"generationConfig": {"maxOutputTokens": 9, "topK": 1}}, {"topK": 1, "maxOutputTokens": 5}),
+    ],
+)
+def test_geminis_bound_stands_in_its_configuration(config: dict[str, Any] | None, expected: dict[str, int]) -> None:
+    body = {"contents": []} | (config or {})
+    sent = rewrite(body, output_cap=5, output_cap_field="generationConfig.maxOutputTokens")
+    assert sent == {"contents": [], "generationConfig": expected}
+
+
+def test_geminis_other_spelling_is_bounded_where_it_stands() -> None:
+    body = {"contents": [], "generation_config": {"max_output_tokens": 9}}
+    sent = rewrite(body, output_cap=5, output_cap_field="generationConfig.maxOutputTokens")
+    assert sent == {"contents": [], "generation_config": {"max_output_tokens": 5}}
+
+
+def test_large_bounds_are_written_as_integers() -> None:
+    body = {"model": "m", "messages": MESSAGES}
+    sent = rewrite(body, output_cap=10**15, output_cap_field="max_tokens")
+    assert sent["max_tokens"] == 10**15
