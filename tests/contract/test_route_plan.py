@@ -79,7 +79,11 @@ def test_the_plan_says_all_that_quota_needs(tmp_path: Path) -> None:
             for tier in planned.tiers
         }
         assert chains == {
-            0: [[("anthropic/claude-sonnet-4-5", 1)], [("lab/tiny", 1)]],
+            0: [
+                [("anthropic/claude-sonnet-4-5", 1)],
+                [("anthropic/claude-haiku-4-5", 1)],
+                [("lab/tiny", 1)],
+            ],
             7_500: [[("anthropic/claude-haiku-4-5", 1)], [("lab/tiny", 1)]],
         }
         assert [target.name for target in plan.targets] == [

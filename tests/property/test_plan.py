@@ -54,10 +54,10 @@ def test_tiers_begin_at_nothing_rise_and_differ(route: Model, providers: frozens
 
 @given(models)
 def test_a_healthy_target_is_never_skipped(route: Model) -> None:
-    """Whoever is named without a condition on the budget is in the base chain."""
+    """Whoever is named is in the base chain."""
     [base, *_] = compile_model(route, frozenset(PROVIDERS)).tiers
-    plain = [fallback.to for fallback in route.fallbacks if fallback.when.budget_threshold is None]
-    assert set(names(base.chain)) == {name for chain in [route.targets, *plain] for name in names(chain)}
+    chains = [route.targets, *(fallback.to for fallback in route.fallbacks)]
+    assert set(names(base.chain)) == {name for chain in chains for name in names(chain)}
 
 
 @given(models, usable)

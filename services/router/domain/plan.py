@@ -1,6 +1,6 @@
 """The route plan: where the calls of each model may go, tier by tier of the budget, compiled ahead of traffic.
 
-    targets: [a/large, b/large]            tier    0: a/large, b/large, c/other
+    targets: [a/large, b/large]            tier    0: a/large, b/large, a/small, c/other
     fallbacks:                             tier 7500: a/small, c/other
       - {to: a/small, budget_used: 75%}
       - {to: c/other}
@@ -138,10 +138,10 @@ def _names_of(model: Model) -> Iterable[str]:
 def _chain_at(model: Model, threshold: int) -> Iterable[TargetGroup]:
     """Places in order, repetitions included, when `threshold` basis points of the budget are settled."""
     if threshold == 0:
+        # Dearest quality first: a fallback that waits for its condition still follows when an attempt fails.
         yield from model.targets
         for fallback in model.fallbacks:
-            if fallback.when.budget_threshold is None:
-                yield from fallback.to
+            yield from fallback.to
         return
     leads = [(bound, fallback) for fallback in model.fallbacks if (bound := fallback.when.budget_threshold) is not None]
     reached = [(bound, fallback) for bound, fallback in leads if bound <= threshold]

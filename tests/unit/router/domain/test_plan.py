@@ -21,14 +21,14 @@ def tiers(route: Model, usable: frozenset[str] = ALL) -> dict[int, list[str]]:
     }
 
 
-def test_the_base_chain_is_the_targets_and_then_the_fallbacks_without_a_budget_condition() -> None:
-    route = model("m", "a/x", "b/x", fallbacks=(fallback("c/x"), fallback("c/y", when=SLOW)))
-    assert tiers(route) == {0: ["a/x", "b/x", "c/x", "c/y"]}
+def test_the_base_chain_is_the_targets_and_then_the_fallbacks_whatever_their_condition() -> None:
+    route = model("m", "a/x", "b/x", fallbacks=(fallback("c/x", when=budget(7_500)), fallback("c/y", when=SLOW)))
+    assert tiers(route)[0] == ["a/x", "b/x", "c/x", "c/y"]
 
 
 def test_from_its_threshold_on_a_cheaper_fallback_leads_and_the_dear_targets_leave() -> None:
     route = model("m", "a/large", fallbacks=(fallback("a/small", when=budget(7_500)), fallback("b/mini", when=SLOW)))
-    assert tiers(route) == {0: ["a/large", "b/mini"], 7_500: ["a/small", "b/mini"]}
+    assert tiers(route) == {0: ["a/large", "a/small", "b/mini"], 7_500: ["a/small", "b/mini"]}
 
 
 def test_of_several_thresholds_that_are_reached_the_highest_leads() -> None:
@@ -38,7 +38,7 @@ def test_of_several_thresholds_that_are_reached_the_highest_leads() -> None:
         fallbacks=(fallback("a/small", when=budget(5_000)), fallback("a/tiny", when=budget(9_000)), fallback("b/x")),
     )
     assert tiers(route) == {
-        0: ["a/large", "b/x"],
+        0: ["a/large", "a/small", "a/tiny", "b/x"],
         5_000: ["a/small", "a/tiny", "b/x"],
         9_000: ["a/tiny", "a/small", "b/x"],
     }
@@ -50,7 +50,7 @@ def test_a_target_stands_once_in_a_chain_wherever_it_was_named() -> None:
         (group("a/x", "b/x"), group("b/x", ("c/x", 3), "c/x")),
         (fallback("a/x", "c/y"), fallback("c/y", "a/z", when=budget(1))),
     )
-    assert tiers(route) == {0: ["a/x|b/x", "c/x", "c/y"], 1: ["c/y", "a/z", "a/x"]}
+    assert tiers(route) == {0: ["a/x|b/x", "c/x", "c/y", "a/z"], 1: ["c/y", "a/z", "a/x"]}
     assert compile_model(route, ALL).tiers[0].chain[1] == TargetGroup(group(("c/x", 3)).targets)
 
 
