@@ -100,7 +100,7 @@ def _open(target: str, address: GatewayAddress) -> grpc.Channel:
     return grpc.secure_channel(target, grpc.ssl_channel_credentials(address.certificate), options=options)
 
 
-class _Authorization(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):  # type: ignore[type-arg]
+class _Authorization(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
     """Adds the admin token to each call, and a deadline to those that end by themselves."""
 
     def __init__(self, token: str) -> None:
@@ -183,7 +183,7 @@ def _is_unconnected(details: str) -> bool:
 
 
 def _violations(error: grpc.RpcError) -> list[error_details_pb2.BadRequest.FieldViolation]:
-    trailers = error.trailing_metadata() if isinstance(error, grpc.Call) else None
+    trailers: Any = error.trailing_metadata() if isinstance(error, grpc.Call) else None
     for key, value in trailers or ():
         if key == DETAILS_KEY and isinstance(value, bytes):
             return _unpack(value)

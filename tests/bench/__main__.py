@@ -32,6 +32,7 @@ def main() -> None:
         for number in range(1, arguments.rounds + 1):
             _say(f"round {number} of {arguments.rounds}, {time.monotonic() - started_s:.0f} s so far")
             run_round(gateways, samples, seconds=arguments.seconds, load_core=load_core)
+            results_file(folder, samples)
         measure_memory(gateways, samples)
     report.write(
         arguments.output,
@@ -41,7 +42,6 @@ def main() -> None:
         today=time.strftime("%Y-%m-%d"),
         pinned=gateway_core is not None,
     )
-    results_file(folder, samples)
     print(arguments.output.read_text().partition(report.MARK)[2].strip())  # noqa: T201  (the result)
     _say(f"written to {arguments.output}")
 

@@ -58,6 +58,11 @@ class Result:
     late_p99_ms: float = 0.0
     """How late the driver itself sent, at the 99th percentile: its own limit."""
 
+    @property
+    def unanswered(self) -> int:
+        """Requests after the warm-up without an answer 200."""
+        return self.failed + sum(count for status, count in self.statuses.items() if status != "200")
+
 
 class Connection:
     """One keep-alive HTTP/1.1 connection with at most one request in flight."""

@@ -28,6 +28,7 @@ def started() -> Iterator[DataPlane]:
         for name in ("second", "third"):
             plane.add_provider(name)
         plane.add_dead_provider("dead", free_port())
+        plane.add_provider("open", secret_name="")
         plane.add_provider("gem", dialect=Dialect.GEMINI)
         plane.publish()
         plane.wait(lambda: "third.openai" in plane.envoy_admin("/clusters"), "Envoy knows the clusters")
@@ -103,6 +104,14 @@ def test_the_timeout_of_the_first_byte_does_not_cut_an_answer_that_has_begun(pla
     response = plane.client.post(PATH, json=CHAT)
     assert response.text == "data: 1\n\ndata: [DONE]\n\n"
     assert plane.provider("second").received == []
+
+
+def test_the_credential_of_one_provider_does_not_reach_the_next(plane: DataPlane) -> None:
+    plane.quota.decide = lambda _: plane.allow("main", "open")
+    plane.provider("main").answer = lambda _: Answer(status=500)
+    assert plane.client.post(PATH, json=CHAT).status_code == 200
+    (seen,) = plane.provider("open").received
+    assert PROVIDER_KEY not in str(seen)
 
 
 def test_nothing_is_tried_twice_when_quota_sets_no_number_of_retries(plane: DataPlane) -> None:

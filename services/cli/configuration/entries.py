@@ -25,6 +25,7 @@ from services.cli.configuration.scalars import (
     TokenPrice,
     UserName,
     VariableName,
+    WebhookUrl,
     read_weight,
 )
 from services.cli.configuration.source import Number
@@ -301,7 +302,7 @@ class ChannelEntry(Entry):
     """Where alerts go: an Apprise URL, or a signed webhook."""
 
     url: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9+.-]*://\S+$", max_length=2048)
-    webhook: HttpUrl | None = None
+    webhook: WebhookUrl | None = None
     secret: SecretReference | None = None
 
     @model_validator(mode="after")

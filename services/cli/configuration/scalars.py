@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
 
@@ -116,20 +116,32 @@ def read_variable(value: str) -> str:
 
 
 def read_http_url(value: str) -> str:
-    """An address that a server of ours may connect to."""
+    """The base address of a server that calls go to."""
     problem = "write an address like https://example.com/v1, without user, query or fragment"
+    if _parts(value, problem).query:
+        raise ValueError(problem)
+    return value
+
+
+def read_webhook(value: str) -> str:
+    """An address that alerts are posted to. Some services put what they need into the query."""
+    _parts(value, "write an address like https://example.com/hook, without user or fragment")
+    return value
+
+
+def _parts(value: str, problem: str) -> SplitResult:
     try:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise ValueError(problem) from error
-    if parts.scheme not in {"http", "https"} or not host or "@" in parts.netloc or parts.query or parts.fragment:
+    if parts.scheme not in {"http", "https"} or not host or "@" in parts.netloc or parts.fragment:
         raise ValueError(problem)
     if any(character <= " " for character in value):
         raise ValueError(problem)
     if _is_link_local(host):
         raise ValueError(f"{host} is a link-local address, where clouds keep their credentials: it is not allowed")
-    return value
+    return parts
 
 
 def _is_link_local(host: str) -> bool:
@@ -177,3 +189,4 @@ Target = Annotated[str, AfterValidator(read_target)]
 """provider/model."""
 VariableName = Annotated[str, AfterValidator(read_variable)]
 HttpUrl = Annotated[str, AfterValidator(read_http_url)]
+WebhookUrl = Annotated[str, AfterValidator(read_webhook)]

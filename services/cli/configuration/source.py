@@ -140,7 +140,7 @@ class _Reader:
             return dict(self._entries(node, path))
         if isinstance(node, SequenceNode):
             return tuple(self.read(item, (*path, index)) for index, item in enumerate(node.value))
-        return _scalar(node)
+        return _scalar(node) if isinstance(node, ScalarNode) else None
 
     def _entries(self, node: MappingNode, path: Path) -> Iterator[tuple[str, object]]:
         seen: dict[str, Position] = {}
@@ -160,7 +160,7 @@ class _Reader:
             yield key, self.read(value_node, (*path, key))
 
 
-def _scalar(node: Node) -> object:
+def _scalar(node: ScalarNode) -> object:
     text = str(node.value)
     if node.style is not None:
         return text

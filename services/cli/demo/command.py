@@ -149,9 +149,11 @@ def _report(stage: Stage, play: Play, books: Books, sums: Sums, took_s: float) -
         f"day {play.denied_on}: denied when nothing was left; {play.refused} later calls refused, none served"
     )
     stage.verdict("the budget was never exceeded, not by a nano-dollar")
-    stage.verdict(f"{sums.calls} calls add up to ${format_usd(sums.entries)} four ways: counters of quota, entries of")
-    stage.say("      the ledger, its running sums, and the tokens in the answers priced by hand.")
-    stage.say(f"      It took {took_s:.0f} s.")
+    stage.verdict(
+        f"{sums.calls} calls add up to ${format_usd(sums.entries)} four ways: the counters of quota, the entries of "
+        "the ledger, its running sums, and the tokens in the answers priced by hand"
+    )
+    stage.say(f"The demo took {took_s:.0f} s.")
 
 
 def _document(play: Play, sums: Sums) -> dict[str, object]:
@@ -171,7 +173,8 @@ def _say_what_next(stage: Stage, supervisor: Supervisor, *, keep: bool) -> None:
     for command in ("budgets", "usage --by environment,model_served", "calls list --limit 5", "alerts list"):
         stage.literal(f"spendgate {command} {options}")
     stage.literal(f"spendgate explain --key forecasting-prod --model claude-sonnet-4 {options}")
-    stage.say("It runs until Ctrl-C.")
+    stage.literal(f"spendgate keys create mine {options}")
+    stage.say(f"With that key, any OpenAI client can call {supervisor.url}/v1. The gateway runs until Ctrl-C.")
 
 
 async def _wait_for_signal() -> None:

@@ -51,7 +51,10 @@ class Stage:
 
     def verdict(self, text: str) -> None:
         """Something that was checked and holds."""
-        self._console.print(Text.assemble(("  ok  ", "bold green"), text))
+        first, *rest = textwrap.wrap(text, _WIDTH)
+        self._console.print(Text.assemble(("  ok  ", "bold green"), first))
+        for line in rest:
+            self._console.print(Text(f"      {line}"))
 
 
 def percent(basis_points: int) -> str:

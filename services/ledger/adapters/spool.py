@@ -227,10 +227,12 @@ def _parse_line(line: bytes) -> SpooledCall | SpooledAttempt:
         raise UnreadableLineError(f"not JSON: {error.msg} at byte {error.pos}") from error
     if not isinstance(fields, dict):
         raise UnreadableLineError("not a JSON object")
-    # Metadata knows only floating numbers: 900 tokens are 900.0 there.
-    return parse_line(
-        {name: int(value) if type(value) is float and value.is_integer() else value for name, value in fields.items()}
-    )
+    if b".0" in line:
+        # Metadata knows only floating numbers: 900 tokens may be 900.0 there.
+        fields = {
+            name: int(value) if type(value) is float and value.is_integer() else value for name, value in fields.items()
+        }
+    return parse_line(fields)
 
 
 def _set_aside(file: SpoolFile, offset: int, size: int, reason: str) -> SpoolBatch:

@@ -74,7 +74,7 @@ def python_reads(text: str) -> bool:
     return isinstance(value, dict) and len(set(pairs[-1])) == len(pairs[-1])
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(OBJECTS, st.data())
 def test_a_text_with_a_damaged_structure_passes_exactly_when_python_reads_it(
     value: dict[str, Any], data: st.DataObject

@@ -213,6 +213,28 @@ def test_a_mistake_in_a_provider_is_told(provider: str, problem: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("channel", "problem"),
+    [
+        ("{}", "write either `url` or `webhook`"),
+        ('{url: "json://h", webhook: "http://h"}', "write either `url` or `webhook`"),
+        ("{url: lead@example.com}", "write an address like slack://... or mailto://..."),
+        ('{url: "json://h", secret: {env: S}}', "`secret` signs a webhook: leave it out here"),
+        ('{webhook: "https://h/hook", secret: {file: s}}', "the secret of a webhook is written {env: NAME}"),
+        ('{webhook: "https://u:p@h/hook"}', "write an address like https://example.com/hook, without user or fragment"),
+    ],
+)
+def test_a_mistake_in_a_channel_is_told(channel: str, problem: str) -> None:
+    (told,) = _problems(HEAD.replace('{url: "mailto://lead@example.com"}', channel))
+    assert told.startswith("f.yaml:10:")
+    assert problem in told
+
+
+def test_a_webhook_may_carry_a_query() -> None:
+    text = HEAD.replace('{url: "mailto://lead@example.com"}', '{webhook: "https://h/hook?version=1"}')
+    assert _read(text).file.channels["lead"].webhook == "https://h/hook?version=1"
+
+
+@pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("", "f.yaml:1:1: the file is empty"),

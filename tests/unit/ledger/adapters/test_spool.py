@@ -46,7 +46,7 @@ def test_lines_are_read_with_the_offset_behind_them(tmp_path: Path) -> None:
 
 
 def test_metadatas_floating_numbers_are_counts(tmp_path: Path) -> None:
-    write_lines(live(tmp_path), [call_fields(expected_input_tokens=12.0, body_bytes=12.5e3)])
+    write_lines(live(tmp_path), [call_fields(expected_input_tokens=12.0, body_bytes=12_500.0)])
 
     (batch,) = read_all(spool_of(tmp_path, ManualClock()))
 
