@@ -20,6 +20,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 ROOT = Path(__file__).resolve().parent.parent
 # Envoy's wheel owns the import name `envoy`, so its messages move under a package of ours.
 ENVOY_PACKAGE = "spendgate_envoy"
+# Path in the tree -> path in a wheel.
+WHEEL_PLACES = {"gen/spendgate": "spendgate", "gen/spendgate_envoy": ENVOY_PACKAGE, "envoy": "services/envoy_files"}
 TYPING_PLUGINS = ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
 ENVOY_ROOTS = [
     "envoy/service/auth/v3/external_auth.proto",
@@ -55,9 +57,12 @@ ENVOY_ROOTS = [
 class CustomBuildHook(BuildHookInterface[Any]):
     """Called by Hatch before it collects the files of a wheel, an sdist or an editable install."""
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
-        """Generates `gen/` afresh."""
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Generates `gen/` afresh, and says where a wheel takes it from."""
         generate(Path(self.root))
+        # An editable install reads `gen/` and `envoy/` in place: a copy would grow stale and hide them.
+        if self.target_name == "wheel" and version != "editable":
+            build_data["force_include"].update(WHEEL_PLACES)
 
 
 def generate(root: Path) -> None:

@@ -113,7 +113,7 @@ class Play:
         if day != OUTAGE_DAY:
             return
         _must(set(targets) == {OTHER_VENDOR}, f"during the outage {dict(targets)} served")
-        _must(all(call.attempts == 2 for call in self.served[-1:]), "the outage left no second attempt")
+        _must(all(call.attempts > 1 for call in self.served[-1:]), "the outage left no second attempt")
         self._note(
             f"Anthropic is down (simulated): {OTHER_VENDOR} serves in the same request",
             "The application saw no error. Both attempts are on record, one call is booked.",

@@ -13,7 +13,7 @@ FOLDER = Path(__file__).resolve().parents[3] / "envoy" / "lua"
 
 
 def load(script: str) -> Any:
-    """The globals of a script. Strings cross as UTF-8 text, with `surrogateescape` for other bytes."""
+    """The globals of a script. Strings cross byte for byte: see `wire` and `plain`."""
     runtime = LuaRuntime(encoding="latin-1", unpack_returned_tuples=True)
     runtime.execute(bundle(FOLDER, script))
     return runtime.globals()
