@@ -60,7 +60,7 @@ def _traces(samples: Samples) -> str:
     rows = []
     for role in samples.roles("everything"):
         traced, untraced = (samples.cpu(name, CASES[0].name, role) for name in ("everything", "without traces"))
-        rows.append([role, f"{untraced:.0f}", f"{traced:.0f}", f"{traced - untraced:.0f}"])
+        rows.append([role, f"{untraced:.0f}", f"{traced:.0f}", f"{round(traced - untraced)}"])
     head = ["process", "without traces", "with traces of every call", "traces"]
     return _section(f"Cost of traces, {CASES[0].name}, microseconds of CPU time a request", head, rows)
 

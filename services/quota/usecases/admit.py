@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.kernel.clock import Clock
 from services.kernel.dialect import Dialect
@@ -38,7 +38,7 @@ _ID_ENTROPY_BYTES = 8
 class AdmissionRequest:
     """A call that asks to be let through."""
 
-    credential: str
+    credential: str = field(repr=False)
     """The bare secret, without "Bearer". Empty: none was sent."""
     request_id: str
     """Envoy's."""
