@@ -116,7 +116,7 @@ class Play:
         _must(all(call.attempts > 1 for call in self.served[-1:]), "the outage left no second attempt")
         self._note(
             f"Anthropic is down (simulated): {OTHER_VENDOR} serves in the same request",
-            "The application saw no error. Both attempts are on record, one call is booked.",
+            "The application saw no error. Every attempt is on record, one call is booked.",
         )
 
     def _watch_alerts(self, day: int) -> None:

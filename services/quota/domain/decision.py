@@ -78,18 +78,24 @@ def budget_used_basis_points(limits: Sequence[AppliedLimit], levels: Sequence[Le
     )
 
 
-def deny_of(refusal: Refusal, *, key: str, model: str, now_ms: int, contention_wait_ms: int) -> Deny:
+def deny_of(refusal: Refusal, *, expected: Amounts, key: str, model: str, now_ms: int, contention_wait_ms: int) -> Deny:
     """The refusal of a limit with all its figures.
 
-    `contention_wait_ms`: how long calls in flight need to give room back.
+    `expected`: what such a call usually takes. A limit whose rest does not cover even that is exhausted, although the
+    rest is not quite nothing. `contention_wait_ms`: how long calls in flight need to give room back.
     """
     limit = refusal.limit
+    denial = refusal.denial
+    if denial is Denial.REQUEST_EXCEEDS_REMAINING_BUDGET and not (
+        limit.is_rate or fits(refusal.level.settled, 0, expected.of(limit.kind), limit.bound)
+    ):
+        denial = Denial.BUDGET_EXHAUSTED
     until_reset_ms = limit.window_end_ms - now_ms
     retry_after_ms: int | None = None
-    if refusal.denial.transient:
+    if denial.transient:
         retry_after_ms = min(contention_wait_ms, until_reset_ms) if refusal.frees_up else until_reset_ms
     return Deny(
-        refusal.denial,
+        denial,
         model=model,
         key=key,
         policy=limit.counter.policy,

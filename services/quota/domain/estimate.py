@@ -142,6 +142,14 @@ def expected_tokens(facts: RequestFacts, target: TargetFacts, learnt: Tokens | N
     return Tokens(min(learnt.input, most.input), min(learnt.output, most.output))
 
 
+def expected_amounts(facts: RequestFacts, target: TargetFacts, learnt: Tokens | None) -> Amounts:
+    """The same as amounts of each kind of limit, for one attempt at this target."""
+    tokens = expected_tokens(facts, target, learnt)
+    one_hour = "cache_1h" in facts.features
+    spend = charge_at_most(tokens.input, tokens.output, target.price, writes_cache_1h=one_hour) if target.price else 0
+    return Amounts(spend, tokens.input, tokens.output)
+
+
 def learn(before: Tokens | None, usage: Tokens) -> Tokens:
     """Moves what is expected an eighth of the way to what a call took; the first call is taken as it is."""
     if before is None:

@@ -174,8 +174,9 @@ def weigh(
 ) -> Weighed | None:
     """The first tier from the reached one on that every limit has room for.
 
-    When none has, the last one with its refusal: the cheapest tier says best what would still pass. None when no
-    target can carry the call.
+    Where the whole chain has no room its head alone is tried: near the limit a call goes without a second target
+    rather than not at all. When no tier has room, the last one with its refusal: the cheapest says best what would
+    still pass. None when no target can carry the call.
     """
     last: Weighed | None = None
     for tier in tiers[tier_at(tiers, budget_used_basis_points(limits.limits, levels)) :]:
@@ -184,10 +185,11 @@ def weigh(
             chain = tuple(target for target in chain if is_boundable(facts, target.facts))
         if not chain:
             continue
-        held = held_by_chain(facts, tuple(target.facts for target in chain))
-        last = Weighed(tier, chain, held, decide(limits.limits, levels, held))
-        if last.decision.refusal is None:
-            break
+        for attempts in (chain, chain[:1]) if len(chain) > 1 else (chain,):
+            held = held_by_chain(facts, tuple(target.facts for target in attempts))
+            last = Weighed(tier, attempts, held, decide(limits.limits, levels, held))
+            if last.decision.refusal is None:
+                return last
     return last
 
 

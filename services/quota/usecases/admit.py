@@ -11,7 +11,7 @@ from services.kernel.errors import Unavailable
 from services.quota.domain.decision import Refusal, deny_of, used_basis_points
 from services.quota.domain.denial import Deny
 from services.quota.domain.directory import AppliedLimits
-from services.quota.domain.estimate import Amounts, RequestFacts, expected_tokens
+from services.quota.domain.estimate import Amounts, RequestFacts, expected_amounts, expected_tokens
 from services.quota.domain.key import Entropy, VirtualKey
 from services.quota.domain.lag import SettlementLag
 from services.quota.domain.policy import LimitKind
@@ -147,8 +147,10 @@ class Admit:
                 return None, unboundable(key, request.model)
             refusal = weighed.decision.refusal
             if refusal is not None:
+                learnt = self._expectations.get(key.key_id, request.model)
                 return None, deny_of(
                     refusal,
+                    expected=expected_amounts(facts, weighed.chain[0].facts, learnt),
                     key=key.name,
                     model=request.model,
                     now_ms=now_ms,

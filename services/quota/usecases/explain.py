@@ -87,6 +87,7 @@ class Explain:
         if weighed.decision.refusal is not None:
             deny = deny_of(
                 weighed.decision.refusal,
+                expected=weighed.held,
                 key=key,
                 model=model,
                 now_ms=now_ms,

@@ -60,7 +60,8 @@ def _budget_sentence(deny: Deny) -> str:
     wait = f"Try again in {(deny.retry_after_ms or 0) / 1000:g} s."
     match deny.denial:
         case Denial.BUDGET_EXHAUSTED:
-            return f"Budget {deny.policy} is exhausted: {used}; {anew}."
+            rest = ", and what is left does not cover a call like this" if deny.used < deny.limit else ""
+            return f"Budget {deny.policy} is exhausted: {used}{rest}; {anew}."
         case Denial.RATE_LIMITED:
             return f"Rate limit {deny.policy} is reached: {used}. {wait}"
         case Denial.RESERVATION_CONTENTION:

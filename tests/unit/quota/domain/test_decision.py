@@ -77,7 +77,7 @@ def test_a_refusal_carries_every_figure_of_its_limit() -> None:
     refusal = decide([BUDGET], [Level(91, 5)], asked(10)).refusal
     assert refusal is not None
 
-    deny = deny_of(refusal, key="ci", model="tiny", now_ms=NOW_MS, contention_wait_ms=250)
+    deny = deny_of(refusal, expected=asked(10), key="ci", model="tiny", now_ms=NOW_MS, contention_wait_ms=250)
 
     assert (deny.key, deny.model, deny.policy, deny.scope) == ("ci", "tiny", "budget", "team=a")
     assert (deny.limit_kind, deny.limit, deny.used, deny.reserved, deny.requested) == (LimitKind.TOKENS, 100, 91, 5, 10)
@@ -100,7 +100,7 @@ def test_the_wait_ends_when_room_can_be_back_at_the_latest_with_the_window(
     refusal = decide([limit], [level], asked(1)).refusal
     assert refusal is not None
 
-    deny = deny_of(refusal, key="ci", model="tiny", now_ms=NOW_MS, contention_wait_ms=wait_ms)
+    deny = deny_of(refusal, expected=asked(10), key="ci", model="tiny", now_ms=NOW_MS, contention_wait_ms=wait_ms)
 
     assert deny.denial.transient
     assert deny.retry_after_ms == retry_after_ms

@@ -80,12 +80,27 @@ def test_a_limit_that_is_settled_full_is_exhausted_and_nobody_should_wait() -> N
 
 def test_a_call_that_is_more_than_what_is_left_says_so_even_with_nothing_in_flight() -> None:
     world = World((spend("budget", 1),))
-    world.settle(world.let(), CENT // 2)
+    world.settle(world.let(), CENT // 2, tokens=(500, 100))
 
     deny = world.refused()
 
     assert deny.denial is Denial.REQUEST_EXCEEDS_REMAINING_BUDGET
     assert isinstance(world.ask(facts=RequestFacts(500, max_output_tokens=100)), Admitted)
+
+
+def test_a_rest_that_does_not_cover_what_such_a_call_usually_takes_is_exhausted() -> None:
+    world = World((spend("budget", 1),))
+    world.settle(world.let(), CENT // 2, tokens=(1_000, 1_000))
+
+    assert world.refused().denial is Denial.BUDGET_EXHAUSTED
+
+
+def test_near_the_limit_a_call_goes_without_a_second_target_rather_than_not_at_all() -> None:
+    world = World((spend("budget", 2),))
+    whole, head = world.let("chained"), world.let("chained", RequestFacts(850, max_output_tokens=850))
+
+    assert whole.reservation.chain[:1] == head.reservation.chain
+    assert len(whole.reservation.chain) > len(head.reservation.chain) == 1
 
 
 def test_raising_the_limit_lets_the_next_call_pass() -> None:
