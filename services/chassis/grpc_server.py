@@ -53,9 +53,12 @@ def build_server(
     *,
     workers: int,
     reflect: bool = True,
+    reflect_also: Sequence[str] = (),
     interceptors: Sequence[grpc.ServerInterceptor] = (),
 ) -> grpc.Server:
     """A threaded server bound to `address`, not yet started.
+
+    `reflect_also`: full names of services that reflection describes although another process serves them.
 
     Raises:
         RuntimeError: the address cannot be bound.
@@ -67,7 +70,7 @@ def build_server(
     )
     health_servicer = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    _register(server, registrations, reflect=reflect)
+    _register(server, registrations, reflect=reflect, also=reflect_also)
     for name in ("", *(registration.name for registration in registrations)):
         health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     _bind(server, address)
@@ -115,12 +118,12 @@ def open_aio_channel(address: str) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
 
 
-def _register(server: Any, registrations: Sequence[Registration], *, reflect: bool) -> None:
+def _register(server: Any, registrations: Sequence[Registration], *, reflect: bool, also: Sequence[str] = ()) -> None:
     for registration in registrations:
         registration.register(server)
     if reflect:
         names = [registration.name for registration in registrations]
-        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+        reflection.enable_server_reflection([*names, *also, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
 
 
 def _bind(server: Any, address: str) -> None:

@@ -1,23 +1,11 @@
-"""Amounts between the API's messages, the contract's JSON and people."""
+"""Amounts of the API as the JSON contract and as people read them."""
 
 from __future__ import annotations
 
 from google.type.money_pb2 import Money
 
-from services.kernel.money import NANO_PER_USD, format_usd
-
-
-def money_of(nano_usd: int) -> Money:
-    """US dollars as the API carries them."""
-    units, nanos = divmod(nano_usd, NANO_PER_USD)
-    if units < 0 and nanos:
-        units, nanos = units + 1, nanos - NANO_PER_USD
-    return Money(currency_code="USD", units=units, nanos=nanos)
-
-
-def nano_usd_of(money: Money) -> int:
-    """An amount of the API in nano-USD."""
-    return int(money.units) * NANO_PER_USD + int(money.nanos)
+from services.chassis.well_known import nano_usd_of
+from services.kernel.money import format_usd
 
 
 def usd_of(money: Money) -> str:

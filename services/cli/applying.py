@@ -15,7 +15,7 @@ from spendgate.type.v1.configuration_pb2 import ApplyConfigurationResponse, Chan
 from services.cli import translate
 from services.cli.configuration import Configuration
 from services.cli.gateway import Gateway, explain_rpc_error
-from services.cli.key_secrets import find_key_secrets
+from services.cli.key_secrets import KeySecrets, find_key_secrets
 from services.cli.problems import Refused
 
 ACTIONS: Mapping[int, str] = {
@@ -57,15 +57,15 @@ def apply_configuration(
         Refused: a service does not take its part; then nothing is changed.
     """
     secrets = find_key_secrets(configuration, environ)
-    would_be = _send(gateway, configuration, secrets.by_key, validate_only=True)
-    answers = would_be if dry_run else _send(gateway, configuration, secrets.by_key, validate_only=False)
-    warnings = [*secrets.warnings, *(warning for answer in answers for warning in answer.warnings)]
+    would_be = _send(gateway, configuration, secrets, validate_only=True)
+    answers = would_be if dry_run else _send(gateway, configuration, secrets, validate_only=False)
+    warnings = (warning for answer in answers for warning in answer.warnings)
     changes = tuple(change for answer in answers for change in answer.changes)
     return Applied(changes, tuple(dict.fromkeys(warnings)))
 
 
 def _send(
-    gateway: Gateway, configuration: Configuration, secrets: Mapping[str, str], *, validate_only: bool
+    gateway: Gateway, configuration: Configuration, secrets: KeySecrets, *, validate_only: bool
 ) -> list[ApplyConfigurationResponse]:
     file = configuration.file
     steps: list[tuple[str, Callable[[], ApplyConfigurationResponse]]] = [

@@ -1,7 +1,7 @@
 """Finds the secrets of declared keys: in the environment of this shell, or in files beside the configuration.
 
-A secret that is not there is a warning, never a failure: the key is declared without one, keeps what the gateway
-knows from before, and can get one later.
+A secret that is not there is no failure: the key is declared without one, keeps what the gateway knows from before,
+and can get one later. The gateway, which knows whether it has one, warns of it and says why.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.cli.configuration import Configuration
-from services.cli.configuration.entries import KeyEntry
+from services.cli.configuration.entries import SecretReference
 
 _SECRET = re.compile(r"[!-~]{16,256}")
 
@@ -21,32 +21,31 @@ class KeySecrets:
     """What was found."""
 
     by_key: Mapping[str, str]
-    warnings: tuple[str, ...]
+    problems: Mapping[str, str]
+    """Why there is none, by name of the key: a clause that names the variable or file."""
 
 
 def find_key_secrets(configuration: Configuration, environ: Mapping[str, str]) -> KeySecrets:
     """Resolves the `secret` of each key. No text ever repeats a secret."""
     found: dict[str, str] = {}
-    warnings: list[str] = []
+    problems: dict[str, str] = {}
     for key in configuration.file.keys:
-        if key.secret is None:
+        if key.secret is None or key.secret.none:
             continue
-        secret, problem = _find(configuration, key, environ)
+        secret, problem = _find(configuration, key.secret, environ)
         if secret is None:
-            warnings.append(f"key {key.name}: {problem}; it keeps the secret that the gateway knows, if any")
+            problems[key.name] = problem
         elif not _SECRET.fullmatch(secret):
-            warnings.append(f"key {key.name}: its secret is not 16 to 256 visible ASCII characters: left out")
+            problems[key.name] = "what stands there is not 16 to 256 visible ASCII characters"
         else:
             found[key.name] = secret
-    return KeySecrets(found, tuple(warnings))
+    return KeySecrets(found, problems)
 
 
-def _find(configuration: Configuration, key: KeyEntry, environ: Mapping[str, str]) -> tuple[str | None, str]:
-    if key.secret is None:
-        return None, "none is declared"
-    if key.secret.env is not None:
-        return environ.get(key.secret.env) or None, f"environment variable {key.secret.env} is not set"
-    path = configuration.folder / (key.secret.file or "")
+def _find(configuration: Configuration, secret: SecretReference, environ: Mapping[str, str]) -> tuple[str | None, str]:
+    if secret.env is not None:
+        return environ.get(secret.env) or None, f"environment variable {secret.env} is not set"
+    path = configuration.folder / (secret.file or "")
     try:
         return path.read_text(encoding="ascii").strip() or None, f"{path} is empty"
     except OSError as error:

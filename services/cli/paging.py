@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
-MAX_PAGE = 1000
+from services.chassis.paging import MAX_PAGE_SIZE
 
 Item = TypeVar("Item")
 Page = TypeVar("Page", bound="PageOf")
@@ -26,7 +26,7 @@ def all_pages(
     """The items of all pages, at most `limit`; `fetch` takes a page size and a page token."""
     token, left = "", limit
     while left is None or left > 0:
-        page = fetch(MAX_PAGE if left is None else min(left, MAX_PAGE), token)
+        page = fetch(MAX_PAGE_SIZE if left is None else min(left, MAX_PAGE_SIZE), token)
         for item in items(page):
             if left == 0:
                 return

@@ -11,7 +11,7 @@ from spendgate.quota.v1 import quota_service_pb2 as quota
 from spendgate.router.v1 import router_service_pb2 as router
 from spendgate.type.v1.attribution_pb2 import Attribution
 
-from services.cli.amounts import money_of
+from services.chassis.well_known import usd
 from services.cli.configuration.entries import (
     Chain,
     ChannelEntry,
@@ -26,6 +26,7 @@ from services.cli.configuration.entries import (
     Term,
     When,
 )
+from services.cli.key_secrets import KeySecrets
 
 LIMIT_KINDS: Mapping[str, quota.LimitKind.ValueType] = {
     "spend": quota.LIMIT_KIND_SPEND,
@@ -66,16 +67,23 @@ def router_request(file: ConfigurationFile, *, validate_only: bool) -> router.Ap
 
 
 def quota_request(
-    file: ConfigurationFile, secrets: Mapping[str, str], *, validate_only: bool
+    file: ConfigurationFile, secrets: KeySecrets, *, validate_only: bool
 ) -> quota.ApplyConfigurationRequest:
-    """Teams, policies and keys; `secrets` by name of the key."""
+    """Teams, policies and keys."""
     return quota.ApplyConfigurationRequest(
         organization=file.organization,
         teams=[
             quota.Team(name=name, projects=entry.projects, members=entry.members) for name, entry in file.teams.items()
         ],
         policies=[_policy(entry) for entry in file.policies],
-        keys=[quota.DeclaredKey(key=_key(entry), secret=secrets.get(entry.name, "")) for entry in file.keys],
+        keys=[
+            quota.DeclaredKey(
+                key=_key(entry),
+                secret=secrets.by_key.get(entry.name, ""),
+                secret_problem=secrets.problems.get(entry.name, ""),
+            )
+            for entry in file.keys
+        ],
         validate_only=validate_only,
     )
 
@@ -173,7 +181,7 @@ def _policy(entry: PolicyEntry) -> quota.QuotaPolicy:
 def _limit(entry: LimitEntry) -> quota.Limit:
     limit = quota.Limit(kind=LIMIT_KINDS[entry.kind], per=_WINDOWS[str(entry.per)], timezone=entry.timezone or "")
     if entry.kind == "spend":
-        limit.amount.CopyFrom(money_of(entry.value))
+        limit.amount.CopyFrom(usd(entry.value))
     else:
         limit.count = entry.value
     return limit

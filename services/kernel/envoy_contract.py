@@ -219,8 +219,23 @@ class SpoolKey(StrEnum):
     USER_AGENT = "user_agent"
 
 
+class Socket(StrEnum):
+    """Unix sockets in `<data dir>/run`, where every process works: an address is "unix:" and such a name."""
+
+    QUOTA = "quota.sock"
+    """Checks only."""
+    QUOTA_ADMIN = "quota-admin.sock"
+    ROUTER = "router.sock"
+    LEDGER = "ledger.sock"
+    ENVOY_ADMIN = "envoy-admin.sock"
+    """Envoy's own admin interface, HTTP."""
+
+
+MAX_STREAM_S = 900
+"""How long Envoy lets a request live, unless SPENDGATE_MAX_STREAM_S says otherwise to all three services: the ledger
+books what must be over by then, so nobody may believe in less than Envoy does."""
 SPOOL_SUFFIX = ".jsonl"
 """`<data dir>/spool/<epoch>.jsonl`. An epoch is `<node>-<start of that Envoy in ms, 13 digits>`: of two files of one
 node the one with the larger start is the later, and the earlier one's Envoy is gone."""
 REFUSED_LOG = "refused.jsonl"
-"""`<data dir>/logs/refused.jsonl`: requests without a reservation. Size-capped, booked by nobody."""
+"""`<data dir>/logs/refused.jsonl`: requests without a reservation. Booked by nobody; the ledger caps its size."""

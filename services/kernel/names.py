@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from services.kernel.errors import InvalidInput
 
@@ -54,6 +55,19 @@ def split_target(field: str, target: str) -> tuple[str, str]:
     if not slash:
         raise InvalidInput(field, f"{target[:80]!r} is not a target: write provider/model")
     return check_name(field, provider), check_model(field, model)
+
+
+def check_unique(field: str, names: Iterable[str]) -> None:
+    """Passes names of which no two are the same. `field` is the path of the list whose items they name.
+
+    Raises:
+        InvalidInput: two are.
+    """
+    first: dict[str, int] = {}
+    for at, name in enumerate(names):
+        if name in first:
+            raise InvalidInput(f"{field}[{at}].name", f"{name!r} is there already, at {field}[{first[name]}]")
+        first[name] = at
 
 
 def _check_free(field: str, name: str, what: str) -> str:

@@ -149,6 +149,10 @@ class ConfigurationStore(Protocol):
         ...
 
 
+CallPosition = tuple[int, int]
+"""Time in ms and sequence number of a call: no two calls have the same."""
+
+
 class Reports(Protocol):
     """Reads what is booked."""
 
@@ -156,8 +160,8 @@ class Reports(Protocol):
         """Sums from the rollups, by cost, highest first."""
         ...
 
-    def calls(self, selection: Filter, before: tuple[int, int] | None, limit: int) -> list[BookedCall]:
-        """Calls newest first, from behind (time in ms, sequence) on."""
+    def calls(self, selection: Filter, before: CallPosition | None, limit: int) -> list[BookedCall]:
+        """Calls newest first, from behind `before` on."""
         ...
 
     def call(self, call_id: str) -> BookedCall | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.chassis.settings import Environ
+from services.kernel.envoy_contract import MAX_STREAM_S, Socket
 
 _MEGABYTE = 1024 * 1024
 
@@ -24,9 +25,9 @@ class Settings:
     """How long a booked and closed spool file is kept."""
     refused_log_bytes: int
     """A log of refused requests that is larger becomes the one old copy."""
-    address: str = "unix:ledger.sock"
-    quota_address: str = "unix:quota-admin.sock"
-    envoy_admin_socket: str = "envoy-admin.sock"
+    address: str = f"unix:{Socket.LEDGER}"
+    quota_address: str = f"unix:{Socket.QUOTA_ADMIN}"
+    envoy_admin_socket: str = Socket.ENVOY_ADMIN
 
     @classmethod
     def from_environ(cls, environ: Environ) -> Settings:
@@ -38,7 +39,7 @@ class Settings:
         return cls(
             data_dir=environ.path("SPENDGATE_DATA_DIR"),
             otlp_endpoint=environ.optional("SPENDGATE_OTLP_ENDPOINT"),
-            stream_s_max=environ.integer("SPENDGATE_MAX_STREAM_S", 900, low=1, high=86_400),
+            stream_s_max=environ.integer("SPENDGATE_MAX_STREAM_S", MAX_STREAM_S, low=1, high=86_400),
             spool_file_bytes=environ.integer(
                 "SPENDGATE_SPOOL_FILE_BYTES", 256 * _MEGABYTE, low=4_096, high=1_000_000 * _MEGABYTE
             ),

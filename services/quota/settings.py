@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.chassis.settings import Environ
+from services.kernel.envoy_contract import MAX_STREAM_S, Socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +17,10 @@ class Settings:
     otlp_endpoint: str | None
     max_stream_ms: int
     """How long a request may live; as Envoy's `max_stream_duration`."""
-    check_address: str = "unix:quota.sock"
-    admin_address: str = "unix:quota-admin.sock"
-    router_address: str = "unix:router.sock"
-    ledger_address: str = "unix:ledger.sock"
+    check_address: str = f"unix:{Socket.QUOTA}"
+    admin_address: str = f"unix:{Socket.QUOTA_ADMIN}"
+    router_address: str = f"unix:{Socket.ROUTER}"
+    ledger_address: str = f"unix:{Socket.LEDGER}"
 
     @property
     def database(self) -> Path:
@@ -46,5 +47,5 @@ class Settings:
         return cls(
             data_dir=environ.path("SPENDGATE_DATA_DIR"),
             otlp_endpoint=environ.optional("SPENDGATE_OTLP_ENDPOINT"),
-            max_stream_ms=environ.integer("SPENDGATE_MAX_STREAM_S", 900, low=1, high=86_400) * 1_000,
+            max_stream_ms=environ.integer("SPENDGATE_MAX_STREAM_S", MAX_STREAM_S, low=1, high=86_400) * 1_000,
         )

@@ -22,7 +22,7 @@ from services.quota.adapters.sqlite_expectations import SqliteExpectations
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.lag import SettlementLag
 from services.quota.settings import Settings
-from services.quota.transport.admin_api import QuotaApi
+from services.quota.transport.admin_api import NEIGHBOURS, QuotaApi
 from services.quota.transport.admin_token import AdminToken
 from services.quota.transport.check_answer import AllowWriter
 from services.quota.transport.decision_span import DecisionSpans
@@ -155,6 +155,7 @@ class QuotaService:
             settings.admin_address,
             [quota_api.registration(), reservation_api.registration()],
             workers=_ADMIN_THREADS,
+            reflect_also=NEIGHBOURS,
         )
 
     def _first_byte_timeout_ms(self, model: str) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from services.chassis.installed import envoy_files
 from services.chassis.process import SystemClock, run_async
 from services.chassis.settings import Environ
 from services.router.settings import Settings
-from services.router.wiring import RouterService, default_envoy_files
+from services.router.wiring import RouterService
 
 
 def main() -> None:
@@ -14,7 +15,7 @@ def main() -> None:
 
 
 def _build(environ: Environ) -> RouterService:
-    settings = Settings.from_environ(environ, default_envoy_files())
+    settings = Settings.from_environ(environ, envoy_files())
     return RouterService(settings, environ, SystemClock())
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.chassis.settings import Environ
+from services.kernel.envoy_contract import MAX_STREAM_S
 from services.router.domain.snapshot import NodeSettings
 
 _MAX_SECONDS = 86_400
@@ -20,7 +21,6 @@ class Settings:
     """Folder of `bootstrap.yaml` and `lua/`."""
     node: NodeSettings
     """What every Envoy gets. Its epoch is empty: each Envoy brings its own."""
-    otlp_endpoint: str | None
     retire_after_ms: int
     """How long a cluster stays that no plan names any more: as long as a request can live."""
 
@@ -38,7 +38,6 @@ class Settings:
             data_dir=data_dir,
             envoy_files=environ.path("SPENDGATE_ENVOY_FILES", str(default_envoy_files)),
             node=node,
-            otlp_endpoint=environ.optional("SPENDGATE_OTLP_ENDPOINT"),
             retire_after_ms=retire_after_s * 1_000,
         )
 
@@ -59,6 +58,7 @@ def _node_settings(environ: Environ, data_dir: Path) -> NodeSettings:
         log_dir=str(data_dir / "logs"),
         otlp_host=otlp_host,
         otlp_port=otlp_port,
+        max_stream_seconds=environ.integer("SPENDGATE_MAX_STREAM_S", MAX_STREAM_S, low=1, high=_MAX_SECONDS),
         check_timeout_ms=environ.integer("SPENDGATE_CHECK_TIMEOUT_MS", 500, low=50, high=10_000),
         tls_certificate=environ.optional("SPENDGATE_TLS_CERTIFICATE") or "",
         tls_private_key=environ.optional("SPENDGATE_TLS_PRIVATE_KEY") or "",

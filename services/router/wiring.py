@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.resources
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -16,6 +15,8 @@ from services.chassis.database import migrate, open_engine
 from services.chassis.grpc_server import build_aio_server
 from services.chassis.settings import Environ
 from services.kernel.clock import Clock
+from services.kernel.envoy_contract import Socket
+from services.router.adapters.api_descriptors import load_descriptors
 from services.router.adapters.credentials import EnvironmentAndFiles
 from services.router.adapters.envoy_admin import EnvoyAdmin
 from services.router.adapters.envoy_resources import build_resources
@@ -34,10 +35,6 @@ from services.router.usecases.publish import Publisher, Release
 
 _log = logging.getLogger("spendgate.router")
 
-SOCKET = "unix:router.sock"
-"""Relative to the folder of sockets, where the process works."""
-ENVOY_ADMIN = Path("envoy-admin.sock")
-"""Of the Envoy on this machine, in the same folder."""
 _TICK_S = 1.0
 _REREAD_S = 3.0
 _STOP_GRACE_S = 1.0
@@ -46,7 +43,9 @@ _STOP_GRACE_S = 1.0
 class RouterService:
     """The running router."""
 
-    def __init__(self, settings: Settings, environ: Environ, clock: Clock, address: str = SOCKET) -> None:
+    def __init__(
+        self, settings: Settings, environ: Environ, clock: Clock, address: str = f"unix:{Socket.ROUTER}"
+    ) -> None:
         self._address = address
         for folder in (settings.node.spool_dir, settings.node.log_dir):
             Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -58,6 +57,7 @@ class RouterService:
         credentials = EnvironmentAndFiles(environ, settings.data_dir)
         self._administrator = Administrator(store, credentials, self._publisher)
         self._build_resources = resource_builder(settings.node, settings.envoy_files)
+        self._envoy = EnvoyAdmin(Path(Socket.ENVOY_ADMIN))
         self._server: grpc.aio.Server | None = None
         self._loops: list[asyncio.Task[None]] = []
 
@@ -67,7 +67,7 @@ class RouterService:
         services = (
             RouterAdmin(self._administrator, self._publisher),
             RoutePlanStream(self._publisher),
-            AggregatedDiscovery(self._publisher, self._build_resources, EnvoyAdmin(ENVOY_ADMIN).is_warming),
+            AggregatedDiscovery(self._publisher, self._build_resources, self._envoy.is_warming),
             AttemptLog(Observer()),
         )
         self._server = await build_aio_server(self._address, [service.registration for service in services])
@@ -94,7 +94,7 @@ def resource_builder(node: NodeSettings, envoy_files: Path) -> BuildResources:
         OSError: a script is missing or unreadable.
     """
     scripts = Scripts.load(envoy_files / "lua")
-    descriptors = (importlib.resources.files("spendgate") / "descriptors.binpb").read_bytes()
+    descriptors = load_descriptors()
 
     def build(release: Release, epoch: str) -> Mapping[str, Mapping[str, Message]]:
         values = {name: value.reveal() for name, value in release.secrets.items()}
@@ -107,13 +107,6 @@ def resource_builder(node: NodeSettings, envoy_files: Path) -> BuildResources:
         }
 
     return build
-
-
-def default_envoy_files() -> Path:
-    """The folder of Envoy's files: in a wheel inside the package, in a checkout at its root."""
-    package = Path(str(importlib.resources.files("services")))
-    packaged = package / "envoy_files"
-    return packaged if packaged.is_dir() else package.parent / "envoy"
 
 
 async def _every(seconds: float, action: Callable[[], None]) -> None:

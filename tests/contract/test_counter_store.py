@@ -227,6 +227,26 @@ def test_the_counters_of_a_moment_are_those_whose_windows_contain_it(store: Stor
     assert store.counters_at(NOW_MS - 1) == []
 
 
+def test_a_store_that_is_opened_again_knows_what_was_settled_and_what_is_held(tmp_path: Path) -> None:
+    engine = open_engine(tmp_path / "quota.sqlite")
+    migrate(engine, "services.quota")
+    engine.dispose()
+    file = SqliteFile(tmp_path / "quota.sqlite")
+    store = SqliteCounters(file)
+    settled, released, held = (reservation(number, {SPEND: 50, REQUESTS: 1}) for number in range(3))
+    for each in (settled, released, held):
+        store.reserve([], always(each))
+    store.settle([settlement(settled, 40)], nothing, NOW_MS)
+    store.release(reservation_ids=[released.id])
+    file.close()
+
+    file = SqliteFile(tmp_path / "quota.sqlite")
+    again = SqliteCounters(file)
+    assert again.levels([SPEND, REQUESTS]) == store.levels([SPEND, REQUESTS]) == [(40, 50), (1, 1)]
+    assert again.counters_at(NOW_MS) == store.counters_at(NOW_MS)
+    file.close()
+
+
 def test_only_short_windows_that_ended_and_hold_nothing_are_forgotten(store: Store) -> None:
     settled, held = reservation(1, {SPEND: 7, REQUESTS: 1}), reservation(2, {REQUESTS: 1})
     store.reserve([], always(settled))

@@ -58,6 +58,7 @@ disabled_key                     401    1        invalid_request_error invalid_a
 expired_key                      401    1        invalid_request_error expired_api_key                  authentication_error  UNAUTHENTICATED     AuthenticationError
 model_not_allowed                403    1        invalid_request_error model_not_allowed                permission_error      PERMISSION_DENIED   PermissionDeniedError
 model_not_found                  404    1        invalid_request_error model_not_found                  not_found_error       NOT_FOUND           NotFoundError
+upstream_unavailable             503    3        server_error          upstream_unavailable             api_error             UNAVAILABLE         InternalServerError
 no_fit_target                    400    1        invalid_request_error unsupported_parameter            invalid_request_error INVALID_ARGUMENT    BadRequestError
 unpriced_model                   404    1        invalid_request_error model_not_found                  not_found_error       NOT_FOUND           NotFoundError
 budget_exhausted                 429    1        insufficient_quota    insufficient_quota               rate_limit_error      RESOURCE_EXHAUSTED  RateLimitError

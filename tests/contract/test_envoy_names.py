@@ -76,3 +76,11 @@ def test_lua_knows_every_key_of_its_contract(script: str, keys: set[StrEnum]) ->
 
     assert keys
     assert {key.value for key in keys} - words == set()
+
+
+def test_envoy_and_python_mean_the_same_sockets() -> None:
+    piped = set(re.findall(r"pipe: \{path: ([^,}]+)", (ENVOY / "bootstrap.yaml").read_text()))
+    spelt = {path.name for path in SPEAKERS if path.suffix == ".py" and re.search(r'[a-z-]+\.sock"', path.read_text())}
+
+    assert piped == set(envoy_contract.Socket)
+    assert spelt == set()

@@ -18,6 +18,7 @@ from spendgate.ledger.v1 import price_book_service_pb2_grpc as price_grpc
 from spendgate.type.v1 import configuration_pb2
 
 from services.chassis.grpc_server import Registration, build_server
+from services.chassis.paging import write_token
 from services.kernel.clock import ManualClock
 from services.ledger.adapters.price_catalogue import GenaiPrices
 from services.ledger.adapters.sql_configuration import SqlConfiguration
@@ -192,11 +193,10 @@ def test_calls_are_filtered(api: Api) -> None:
 @pytest.mark.parametrize(
     "request_",
     [
-        pb.ListCallsRequest(page_size=1_001),
         pb.ListCallsRequest(page_size=-1),
-        pb.ListCallsRequest(page_token="x"),
-        pb.ListCallsRequest(page_token="1.2.3"),
-        pb.ListCallsRequest(page_token="9" * 40 + ".1"),
+        pb.ListCallsRequest(page_token="\N{SNOWMAN}"),
+        pb.ListCallsRequest(page_token=write_token("1.2.3")),
+        pb.ListCallsRequest(page_token=write_token("9" * 40 + ".1")),
     ],
 )
 def test_a_page_that_is_none_is_refused(api: Api, request_: pb.ListCallsRequest) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from spendgate.router.v1 import route_plan_service_pb2 as pb
 from spendgate.router.v1 import route_plan_service_pb2_grpc
 
+from services.quota.adapters.plan_stream import read_plan
 from services.router.domain.provider import Preset
 from tests.contract.router_server import EPOCH, QUIET_S, TIMEOUT_S, Running, serving, until
 from tests.unit.router.samples import Router, budget, fallback, lab, model, vendor
@@ -104,6 +105,23 @@ def test_the_plan_says_all_that_quota_needs(tmp_path: Path) -> None:
         )
 
     run(tmp_path, scenario, Router(ANTHROPIC_API_KEY="sk-ant"))
+
+
+def test_a_model_without_a_usable_target_is_in_the_plan_with_the_providers_that_lack_a_credential(
+    tmp_path: Path,
+) -> None:
+    async def scenario(running: Running) -> None:
+        route = model("claude", "anthropic/claude-sonnet-4-5")
+        running.router.administrator.apply([vendor(Preset.ANTHROPIC)], [route], validate_only=False)
+        envoy_acknowledges(running)
+        quota = HandPlayedQuota(running)
+        await quota.start()
+        plan = await quota.plan()
+        assert not plan.targets
+        [planned] = read_plan(plan).models.values()
+        assert (planned.model, planned.tiers, planned.providers_without_credential) == ("claude", (), ("anthropic",))
+
+    run(tmp_path, scenario)
 
 
 def test_quota_hears_of_a_plan_only_when_it_changes(tmp_path: Path) -> None:

@@ -63,14 +63,15 @@ def test_what_was_served_is_booked_and_settled_when_it_stops_under_load(tmp_path
     assert set(outcomes) <= {"reset"}
     assert outcomes["reset"] <= CALLERS
     entries, cost = _one_row(tmp_path, "ledger", "SELECT count(*), sum(cost_nano_usd) FROM entries")
-    settled, reserved = _one_row(tmp_path, "quota", "SELECT sum(settled), sum(reserved) FROM counters")
-    assert (entries, settled, reserved) == (served, cost, 0)
+    (settled,) = _one_row(tmp_path, "quota", "SELECT sum(settled) FROM counters")
+    (still_open,) = _one_row(tmp_path, "quota", "SELECT count(*) FROM reservations")
+    assert (entries, settled, still_open) == (served, cost, 0)
 
 
-def _one_row(folder: Path, service: str, query: str) -> tuple[int, int]:
+def _one_row(folder: Path, service: str, query: str) -> tuple[int, ...]:
     database = sqlite3.connect(folder / "data" / "db" / f"{service}.sqlite")
     try:
-        first, second = database.execute(query).fetchone()
+        row: tuple[int, ...] = database.execute(query).fetchone()
     finally:
         database.close()
-    return first, second
+    return row

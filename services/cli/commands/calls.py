@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 
-from services.cli.amounts import nano_usd_of, readable_usd, usd_of
+from services.chassis.well_known import nano_usd_of
+from services.cli.amounts import readable_usd, usd_of
 from services.cli.gateway import Gateway
 from services.cli.paging import all_pages
 from services.cli.printing import print_json, print_json_line, print_table, print_text

@@ -54,7 +54,8 @@ def check(context: typer.Context, *, file: FileOption, json: JsonOption = False)
             print_json({"problems": [_problem(problem) for problem in error.problems], "warnings": []})
             raise typer.Exit(Misuse.exit_code) from error
         raise Misuse(str(error)) from error
-    warnings = find_key_secrets(configuration, session_of(context).environ).warnings
+    secrets = find_key_secrets(configuration, session_of(context).environ)
+    warnings = tuple(f"key {name} has no secret here: {problem}" for name, problem in secrets.problems.items())
     if json:
         print_json({"problems": [], "warnings": list(warnings)})
         return

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 from spendgate.quota.v1 import quota_service_pb2 as quota
 
-from services.cli.amounts import nano_usd_of
+from services.chassis.well_known import nano_usd_of
 from services.cli.configuration import ConfigurationFile
 from services.cli.demo.application import Served
 from services.cli.gateway import Gateway
@@ -77,11 +77,6 @@ class Books:
     def alerts(self) -> list[ledger.Alert]:
         """The thresholds that were crossed."""
         return list(self._gateway.ledger.ListAlerts(ledger.ListAlertsRequest()).alerts)
-
-    def newest_call(self) -> ledger.Call:
-        """The call that was booked last."""
-        call: ledger.Call = self._gateway.ledger.ListCalls(ledger.ListCallsRequest(page_size=1)).calls[0]
-        return call
 
     def usage(self, *group_by: str) -> ledger.QueryUsageResponse:
         """Sums by these dimensions."""

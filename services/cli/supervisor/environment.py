@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
+from services.chassis.installed import envoy_files
 from services.cli.gateway import TOKEN_VARIABLE
-from services.cli.supervisor.envoy import FILES_VARIABLE, envoy_files
+from services.cli.supervisor.envoy import FILES_VARIABLE
 from services.cli.supervisor.settings import SupervisorSettings
 
 _PASSED = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH")

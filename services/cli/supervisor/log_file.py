@@ -8,17 +8,6 @@ MAX_BYTES = 16 * 1024 * 1024
 TAIL_BYTES = 8 * 1024
 
 
-def rotate_if_full(path: Path, max_bytes: int) -> bool:
-    """Moves a log that another process writes to `<name>.1`; says whether that process is to reopen it."""
-    try:
-        if path.stat().st_size <= max_bytes:
-            return False
-        path.replace(path.with_name(f"{path.name}.1"))
-    except OSError:
-        return False
-    return True
-
-
 class CappedLog:
     """Appends to a file; when it is full, the file moves to `<name>.1` and a new one begins.
 

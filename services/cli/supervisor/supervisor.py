@@ -12,8 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import httpx
-
+from services.chassis.installed import envoy_files
 from services.cli.applying import Applied, apply_configuration
 from services.cli.configuration import Configuration
 from services.cli.gateway import Gateway, GatewayAddress, find_gateway
@@ -22,23 +21,18 @@ from services.cli.supervisor.child import Child, ChildSpec, StartError
 from services.cli.supervisor.data_directory import DataDirectory
 from services.cli.supervisor.environment import plain_environ, router_environ, service_command
 from services.cli.supervisor.envoy import (
-    ADMIN_SOCKET,
     FILES_VARIABLE,
     EnvoyAdmin,
     EpochSource,
     envoy_command,
-    envoy_files,
 )
 from services.cli.supervisor.listening import check_exposure, reserve
-from services.cli.supervisor.log_file import rotate_if_full
 from services.cli.supervisor.settings import SupervisorSettings
 from services.kernel.clock import Clock
-from services.kernel.envoy_contract import REFUSED_LOG
+from services.kernel.envoy_contract import Socket
 
-_SOCKETS = {"quota": "quota-admin.sock", "router": "router.sock", "ledger": "ledger.sock"}
+_SOCKETS = {"quota": Socket.QUOTA_ADMIN, "router": Socket.ROUTER, "ledger": Socket.LEDGER}
 _POLL_S = 0.05
-_REFUSED_LOG_MAX_BYTES = 16 * 1024 * 1024
-_REFUSED_LOG_CHECK_S = 5.0
 
 
 class Supervisor:
@@ -152,13 +146,11 @@ class Supervisor:
         await self._children["envoy"].start()
         for name in ("quota", "ledger"):
             await self._wait_ready(name, directory, deadline)
-        envoy = await self._resources.enter_async_context(EnvoyAdmin(directory.socket(ADMIN_SOCKET)))
+        envoy = await self._resources.enter_async_context(EnvoyAdmin(directory.socket(Socket.ENVOY_ADMIN)))
         await self._children["envoy"].wait_until(envoy.is_ready, _left(deadline))
         await self._children["envoy"].wait_until(self._admin_answers, _left(deadline))
         await self._apply(directory)
         await self._wait_serving(directory, epochs, deadline)
-        watcher = asyncio.create_task(_cap_refused_log(directory.path / "logs" / REFUSED_LOG, envoy))
-        self._resources.callback(watcher.cancel)
         self._envoy = envoy
 
     def _add(self, name: str, directory: DataDirectory) -> None:
@@ -257,12 +249,3 @@ def _left(deadline: float) -> float:
     if left_s <= 0:
         raise StartError("the gateway was not ready in time")
     return left_s
-
-
-async def _cap_refused_log(path: Path, envoy: EnvoyAdmin) -> None:
-    """Keeps the log of refused requests at two files of bounded size; anybody can fill it."""
-    while True:
-        await asyncio.sleep(_REFUSED_LOG_CHECK_S)
-        if rotate_if_full(path, _REFUSED_LOG_MAX_BYTES):
-            with contextlib.suppress(httpx.HTTPError):
-                await envoy.reopen_logs()

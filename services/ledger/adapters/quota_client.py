@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import grpc
-from google.protobuf.timestamp_pb2 import Timestamp
 from spendgate.quota.v1 import reservation_service_pb2 as pb
 from spendgate.quota.v1 import reservation_service_pb2_grpc as pb_grpc
 
+from services.chassis.well_known import timestamp
 from services.kernel.errors import Unavailable
 from services.kernel.usage import Usage
 from services.ledger.domain.call import Caller
@@ -59,7 +59,7 @@ class QuotaClient:
         """
         request = pb.ListOverdueReservationsRequest(
             ended_epochs=ended_epochs,
-            booked_through=None if booked_through_ms is None else _timestamp(booked_through_ms),
+            booked_through=None if booked_through_ms is None else timestamp(booked_through_ms),
             page_size=limit,
         )
         response = _asked(lambda: self._stub.ListOverdueReservations(request, timeout=_TIMEOUT_S))
@@ -80,7 +80,7 @@ def _settlement(settlement: Settlement) -> pb.Settlement:
         cost_nano_usd=_UNKNOWN_COST if settlement.cost_nano_usd is None else settlement.cost_nano_usd,
         input_tokens=settlement.input_tokens,
         output_tokens=settlement.output_tokens,
-        end_time=_timestamp(settlement.end_ms),
+        end_time=timestamp(settlement.end_ms),
         reported=settlement.reported,
     )
 
@@ -115,9 +115,3 @@ def _overdue(reservation: pb.OverdueReservation) -> OverdueReservation:
         dialect=reservation.dialect,
         epoch=reservation.epoch,
     )
-
-
-def _timestamp(time_ms: int) -> Timestamp:
-    timestamp = Timestamp()
-    timestamp.FromMilliseconds(time_ms)
-    return timestamp

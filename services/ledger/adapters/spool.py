@@ -111,7 +111,7 @@ class SpoolFolder:
             try:
                 self._reopen_logs()
             except httpx.HTTPError as error:
-                # A later round asks again, for the live file is still missing.
+                # A later round asks again, as long as a live file is missing.
                 _log.warning("Envoy did not reopen its logs: %s", error)
         return self._delete(found, booked)
 
@@ -171,10 +171,14 @@ class SpoolFolder:
         return must_reopen
 
     def _cap_refused(self) -> bool:
+        """Whether Envoy must open the log of refused requests anew: it writes to the old copy until it has."""
         log = self._refused_log
-        if not log.exists() or log.stat().st_size <= self._limits.refused_bytes:
+        old_copy = log.with_name(f"{log.stem}.1{log.suffix}")
+        if not log.exists():
+            return old_copy.exists()
+        if log.stat().st_size <= self._limits.refused_bytes:
             return False
-        log.rename(log.with_name(f"{log.stem}.1{log.suffix}"))
+        log.replace(old_copy)
         return True
 
     def _delete(self, found: list[_Found], booked: Mapping[tuple[str, int], int]) -> list[SpoolFile]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
+from services.kernel.change import Change, changes_between, differing_fields
 from services.kernel.money import NanoUsd, PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
 
@@ -41,25 +41,6 @@ class Configuration:
     channels: Mapping[str, Channel] = field(default_factory=dict)
 
 
-class Action(StrEnum):
-    """What happens to a resource."""
-
-    CREATE = "create"
-    UPDATE = "update"
-    DELETE = "delete"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One difference between two configurations."""
-
-    action: Action
-    kind: str
-    name: str
-    detail: str
-    """Never a secret."""
-
-
 def flat_price(
     *,
     input_price: int,
@@ -87,29 +68,15 @@ def flat_price(
     return Price((tier,), NanoUsd(request_nano_usd))
 
 
-def changes(old: Configuration, new: Configuration) -> list[Change]:
-    """What becomes of each resource on the way from `old` to `new`, by kind and name."""
-    return [*_changes("price", old.prices, new.prices), *_changes("alert channel", old.channels, new.channels)]
-
-
-def _changes(kind: str, old: Mapping[str, Price | Channel], new: Mapping[str, Price | Channel]) -> list[Change]:
-    found = []
-    for name in sorted({*old, *new}):
-        if name not in old:
-            found.append(Change(Action.CREATE, kind, name, ""))
-        elif name not in new:
-            found.append(Change(Action.DELETE, kind, name, ""))
-        elif old[name] != new[name]:
-            found.append(Change(Action.UPDATE, kind, name, _detail(old[name], new[name])))
-    return found
-
-
-def _detail(old: Price | Channel, new: Price | Channel) -> str:
-    fields = (
-        ("url", "webhook", "secret_env")
-        if isinstance(new, Channel)
-        else ("input", "cached_input", "cache_write_5m", "cache_write_1h", "output", "reasoning")
+def differences(before: Configuration, after: Configuration) -> tuple[Change, ...]:
+    """What becomes of each resource, by kind and name."""
+    return (
+        *changes_between("price", before.prices, after.prices, _differing_prices),
+        *changes_between("alert channel", before.channels, after.channels, differing_fields),
     )
-    was, becomes = (each.tiers[0] if isinstance(each, Price) else each for each in (old, new))
-    differing = [name for name in fields if getattr(was, name) != getattr(becomes, name)]
-    return ", ".join(differing) or "request"
+
+
+def _differing_prices(before: Price, after: Price) -> tuple[str, ...]:
+    """Overrides have one tier."""
+    per_token = differing_fields(before.tiers[0], after.tiers[0])
+    return per_token if before.request_nano_usd == after.request_nano_usd else (*per_token, "request")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -11,6 +11,8 @@ from spendgate.ledger.v1 import ledger_service_pb2 as pb
 from spendgate.ledger.v1 import ledger_service_pb2_grpc as pb_grpc
 from spendgate.type.v1 import configuration_pb2
 
+from services.chassis.paging import bad_token, check_page_size, read_token, write_token
+from services.chassis.well_known import timestamp
 from services.kernel.errors import Unavailable
 from services.ledger.domain.selection import parse_filter
 from services.ledger.transport import messages
@@ -20,6 +22,8 @@ from services.ledger.usecases.query import Query
 SERVICE = "spendgate.ledger.v1.LedgerService"
 TAILS_MAX = 8
 _TAIL_INTERVAL_S = 0.2
+# A 64-bit number has 19 digits at most; none of ours comes near.
+_MOST_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +73,13 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
 
     def ListCalls(self, request: pb.ListCallsRequest, context: grpc.ServicerContext) -> pb.ListCallsResponse:
         """One page of calls, newest first."""
-        calls, token = self._query.calls(parse_filter(request.filter), request.page_size, request.page_token)
-        return pb.ListCallsResponse(calls=[messages.call_message(call) for call in calls], next_page_token=token)
+        before = _read_positions(request.page_token, count=2)
+        calls, following = self._query.calls(
+            parse_filter(request.filter), (before[0], before[1]) if before else None, check_page_size(request.page_size)
+        )
+        return pb.ListCallsResponse(
+            calls=[messages.call_message(call) for call in calls], next_page_token=_write_positions(following or ())
+        )
 
     def GetCall(self, request: pb.GetCallRequest, context: grpc.ServicerContext) -> pb.Call:
         """One call with its attempts."""
@@ -96,8 +105,12 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
 
     def ListAlerts(self, request: pb.ListAlertsRequest, context: grpc.ServicerContext) -> pb.ListAlertsResponse:
         """One page of alerts, newest first."""
-        alerts, token = self._query.alerts(request.page_size, request.page_token)
-        return pb.ListAlertsResponse(alerts=[messages.alert_message(alert) for alert in alerts], next_page_token=token)
+        before = _read_positions(request.page_token, count=1)
+        alerts, following = self._query.alerts(before[0] if before else None, check_page_size(request.page_size))
+        return pb.ListAlertsResponse(
+            alerts=[messages.alert_message(alert) for alert in alerts],
+            next_page_token=_write_positions(() if following is None else (following,)),
+        )
 
     def GetLedgerStatus(self, request: pb.GetLedgerStatusRequest, context: grpc.ServicerContext) -> pb.LedgerStatus:
         """What this process believes."""
@@ -107,7 +120,7 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
             price_version=self._prices.version,
             booked_calls=status.booked_calls,
             unsettled_calls=status.unsettled_calls,
-            booked_through=None if through_ms is None else messages.timestamp(through_ms),
+            booked_through=None if through_ms is None else timestamp(through_ms),
             unreadable_lines=status.unreadable_lines,
             spool_backlog_bytes=status.spool_backlog_bytes,
         )
@@ -116,3 +129,19 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
 def register(servicer: LedgerService) -> Callable[[grpc.Server], None]:
     """Adds the service to a server."""
     return lambda server: pb_grpc.add_LedgerServiceServicer_to_server(servicer, server)
+
+
+def _write_positions(position: Sequence[int]) -> str:
+    return write_token(".".join(map(str, position))) if position else ""
+
+
+def _read_positions(page_token: str, *, count: int) -> Sequence[int]:
+    """The `count` numbers of a position, none for the first page."""
+    if not page_token:
+        return ()
+    parts = read_token(page_token).split(".")
+    if len(parts) != count or not all(
+        part.isascii() and part.isdecimal() and len(part) <= _MOST_DIGITS for part in parts
+    ):
+        raise bad_token()
+    return [int(part) for part in parts]

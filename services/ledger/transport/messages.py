@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from google.protobuf.timestamp_pb2 import Timestamp
-from google.type import money_pb2
 from spendgate.ledger.v1 import ledger_service_pb2 as pb
 from spendgate.ledger.v1 import price_book_service_pb2 as price_pb
 from spendgate.type.v1 import attribution_pb2, configuration_pb2
 
+from services.chassis.well_known import timestamp, usd
+from services.kernel.change import Action, Change
 from services.kernel.errors import InvalidInput
-from services.kernel.money import NANO_PER_USD
 from services.kernel.names import check_name, split_target
 from services.kernel.price import Price
-from services.ledger.domain.configuration import Action, Change, Channel, Configuration, flat_price
+from services.ledger.domain.configuration import Channel, Configuration, flat_price
 from services.ledger.domain.entry import BookedAttempt, BookedCall
 from services.ledger.domain.rollup import HOUR_MS
 from services.ledger.domain.selection import UsageQuery, UsageSums, parse_filter, parse_group_by
@@ -29,20 +28,6 @@ _ACTIONS = {
 }
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
-
-
-def timestamp(time_ms: int) -> Timestamp:
-    """A moment."""
-    message = Timestamp()
-    message.FromMilliseconds(time_ms)
-    return message
-
-
-def money(nano_usd: int) -> money_pb2.Money:
-    """An amount of US dollars; units and nanos carry the same sign."""
-    sign = -1 if nano_usd < 0 else 1
-    units, nanos = divmod(abs(nano_usd), NANO_PER_USD)
-    return money_pb2.Money(currency_code="USD", units=sign * units, nanos=sign * nanos)
 
 
 def call_message(call: BookedCall) -> pb.Call:
@@ -66,7 +51,7 @@ def call_message(call: BookedCall) -> pb.Call:
         input_tokens=usage.input_tokens,
         cached_input_tokens=usage.cached_input_tokens,
         output_tokens=usage.output_tokens,
-        cost=None if call.cost_nano_usd is None else money(call.cost_nano_usd),
+        cost=None if call.cost_nano_usd is None else usd(call.cost_nano_usd),
         trace_id=call.trace_id,
         attempts=[_attempt_message(attempt) for attempt in call.attempts],
         request_id=call.request_id,
@@ -89,7 +74,7 @@ def usage_row(sums: UsageSums) -> pb.UsageRow:
         input_tokens=sums.input_tokens,
         cached_input_tokens=sums.cached_input_tokens,
         output_tokens=sums.output_tokens,
-        cost=money(sums.cost_nano_usd),
+        cost=usd(sums.cost_nano_usd),
         unpriced_calls=sums.unpriced_calls,
     )
 
@@ -213,7 +198,7 @@ def _attempt_message(attempt: BookedAttempt) -> pb.Attempt:
         target=attempt.target,
         status=attempt.status,
         latency_ms=attempt.latency_ms,
-        cost=None if attempt.cost_nano_usd is None else money(attempt.cost_nano_usd),
+        cost=None if attempt.cost_nano_usd is None else usd(attempt.cost_nano_usd),
         failure=attempt.failure,
     )
 

@@ -11,9 +11,10 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from services.kernel.change import Change
 from services.kernel.clock import Clock
 from services.kernel.price import Price
-from services.ledger.domain.configuration import Change, Configuration, PricedTarget, changes
+from services.ledger.domain.configuration import Configuration, PricedTarget, differences
 from services.ledger.ports import Catalogue, ConfigurationStore
 
 MOST_TARGETS = 10_000
@@ -59,10 +60,10 @@ class PriceBook:
             return None
         return self._catalogue.price(known.catalogue_provider, known.upstream_model, time_ms)
 
-    def apply(self, configuration: Configuration, *, validate_only: bool) -> list[Change]:
+    def apply(self, configuration: Configuration, *, validate_only: bool) -> tuple[Change, ...]:
         """Puts a configuration in force. Returns what that changes."""
         with self._changed:
-            found = changes(self._configuration, configuration)
+            found = differences(self._configuration, configuration)
             if found and not validate_only:
                 self._store.replace(configuration)
                 self._configuration = configuration

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Sequence
 
+from services.quota.adapters.counter_levels import CounterLevels
 from services.quota.domain.reservation import (
     CounterKey,
     Crossing,
@@ -18,29 +19,23 @@ from services.quota.domain.reservation import (
 )
 from services.quota.ports import Choose, Counter, Settled, T
 
-_NOTHING = Level(0, 0)
-_HALF_DAY_MS = 43_200_000
-
 
 class MemoryCounters:
     """`ports.CounterStore` and `ports.CounterReader`. What it holds is gone with the process."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._levels: dict[CounterKey, Level] = {}
-        self._ends_ms: dict[CounterKey, int] = {}
+        self._levels = CounterLevels()
         self._open: dict[str, Reservation] = {}
         self._crossings: list[Crossing] = []
 
     def reserve(self, counters: Sequence[CounterKey], choose: Choose[T]) -> T:
         """Reads the counters, lets `choose` decide, and reserves what it says, with nobody in between."""
         with self._lock:
-            reservation, answer = choose(self.levels(counters))
+            reservation, answer = choose(self._levels.of(counters))
             if reservation is not None:
                 self._open[reservation.id] = reservation
-                for hold in reservation.holds:
-                    self._ends_ms[hold.counter] = hold.window_end_ms
-                    self._move(hold.counter, settled=0, reserved=hold.held)
+                self._levels.hold(reservation.holds)
             return answer
 
     def settle(self, settlements: Sequence[Settlement], watching: Watching, now_ms: int) -> Settled:
@@ -57,7 +52,7 @@ class MemoryCounters:
                 settled.append(reservation)
                 add_moves(moves, reservation, settlement)
             for counter, move in moves.items():
-                self._move(counter, settled=move.settled, reserved=move.reserved)
+                self._levels.move([(counter, move.window_end_ms, move.settled, move.reserved)])
                 self._tell(counter, watching, now_ms)
         return Settled(tuple(settled), tuple(already_ended))
 
@@ -71,37 +66,23 @@ class MemoryCounters:
             ]
             for reservation in ending:
                 del self._open[reservation.id]
-                for hold in reservation.holds:
-                    self._move(hold.counter, settled=0, reserved=-hold.held)
+                self._levels.move((hold.counter, hold.window_end_ms, 0, -hold.held) for hold in reservation.holds)
             return len(ending)
 
     def forget(self, ended_before_ms: int) -> int:
         """Drops counters of minutes and hours that ended before this moment and hold nothing. Returns how many."""
         with self._lock:
-            gone = [
-                key
-                for key, level in self._levels.items()
-                if self._ends_ms[key] <= ended_before_ms
-                and self._ends_ms[key] - key.window_start_ms < _HALF_DAY_MS
-                and not level.reserved
-            ]
-            for key in gone:
-                del self._levels[key]
+            gone = self._levels.idle(ended_before_ms)
+            self._levels.drop(gone)
             return len(gone)
 
     def levels(self, counters: Sequence[CounterKey]) -> list[Level]:
         """The levels of these counters, in their order."""
-        with self._lock:
-            return [self._levels.get(counter, _NOTHING) for counter in counters]
+        return self._levels.of(counters)
 
     def counters_at(self, now_ms: int) -> list[Counter]:
         """The counters whose windows contain this moment, by key."""
-        with self._lock:
-            return sorted(
-                Counter(key, self._ends_ms[key], level)
-                for key, level in self._levels.items()
-                if key.window_start_ms <= now_ms < self._ends_ms[key]
-            )
+        return self._levels.at(now_ms)
 
     def overdue(self, ended_epochs: Collection[str], created_before_ms: int, limit: int) -> list[Reservation]:
         """At most `limit` open reservations of these epochs, or made before this moment, oldest first."""
@@ -123,15 +104,11 @@ class MemoryCounters:
         with self._lock:
             return len(self._open)
 
-    def _move(self, counter: CounterKey, *, settled: int, reserved: int) -> None:
-        level = self._levels.get(counter, _NOTHING)
-        self._levels[counter] = Level(level.settled + settled, level.reserved + reserved)
-
     def _tell(self, counter: CounterKey, watching: Watching, now_ms: int) -> None:
         watch = watching(counter)
         if watch is None:
             return
-        settled = self._levels[counter].settled
+        ((settled, _),) = self._levels.of([counter])
         highest = max((told.basis_points for told in self._crossings if told.counter == counter), default=0)
         for threshold in newly_passed(settled, watch, highest):
             sequence = len(self._crossings) + 1

@@ -93,7 +93,7 @@ def _read_model(message: pb.ModelPlan) -> ModelPlan:
     tiers = tuple(
         Tier(tier.from_basis_points, tuple(_read_place(place) for place in tier.chain)) for tier in message.tiers
     )
-    return ModelPlan(message.model, tiers, message.first_byte_timeout_ms)
+    return ModelPlan(message.model, tiers, message.first_byte_timeout_ms, tuple(message.providers_without_credential))
 
 
 def _read_place(message: pb.Place) -> Place:

@@ -1,18 +1,21 @@
 """Counters and reservations in SQLite: exact under any concurrency, and still there after kill -9.
 
-A reservation is one transaction: one SELECT for all counters, the decision, one INSERT and one upsert for each counter.
+This process is the only one that moves counters, so their levels are kept in memory and the file has what rebuilds
+them: the settled sums, and the open reservations with their holds. A reservation is then one INSERT, which is its own
+transaction, and a refusal writes nothing. Memory moves after the commit and before the next decision.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections.abc import Collection, Iterable, Sequence
-from functools import cache
 from typing import Any
 
 import orjson
 
+from services.quota.adapters.counter_levels import CounterLevels
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.key import Attribution
 from services.quota.domain.reservation import (
@@ -30,22 +33,10 @@ from services.quota.domain.reservation import (
 )
 from services.quota.ports import Choose, Counter, Settled, T
 
-_NOTHING = Level(0, 0)
-# SQLite takes at most 500 parts of a compound SELECT and 32 766 parameters.
-_MAX_PARTS = 400
-_DAY_MS = 86_400_000
-
-_SELECT_LEVEL = (
-    "SELECT {at}, settled, reserved FROM counters"
-    " WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms = ?"
+_SETTLE = (
+    "INSERT INTO counters (policy, limit_id, scope, window_start_ms, window_end_ms, settled)"
+    " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET settled = settled + excluded.settled RETURNING settled"
 )
-_MOVE = (
-    "INSERT INTO counters (policy, limit_id, scope, window_start_ms, window_end_ms, settled, reserved)"
-    " VALUES {rows}"
-    " ON CONFLICT DO UPDATE SET settled = settled + excluded.settled, reserved = reserved + excluded.reserved"
-)
-_ROW = "(?, ?, ?, ?, ?, ?, ?)"
-_MOVE_RETURNING = _MOVE.format(rows=_ROW) + " RETURNING settled"
 _RESERVE = "INSERT INTO reservations (id, request_id, epoch, record) VALUES (?, ?, ?, ?)"
 _END = "DELETE FROM reservations WHERE id = ? RETURNING id, request_id, epoch, record"
 _OF_REQUESTS = "SELECT id FROM reservations WHERE request_id IN (SELECT value FROM json_each(?))"
@@ -65,25 +56,32 @@ _CROSSINGS = (
     "SELECT sequence, policy, limit_id, scope, window_start_ms, limit_text, basis_points, notify, crossed_at_ms,"
     " settled, bound FROM crossings WHERE sequence > ? ORDER BY sequence LIMIT ?"
 )
-_COUNTERS_AT = (
-    "SELECT policy, limit_id, scope, window_start_ms, window_end_ms, settled, reserved FROM counters"
-    " WHERE window_start_ms <= ? AND window_end_ms > ?"
-)
-_FORGET = "DELETE FROM counters WHERE window_end_ms <= ? AND window_end_ms - window_start_ms < ? AND reserved = 0"
+_ALL_COUNTERS = "SELECT policy, limit_id, scope, window_start_ms, window_end_ms, settled FROM counters"
+_ALL_RESERVATIONS = "SELECT id, request_id, epoch, record FROM reservations"
+_FORGET = "DELETE FROM counters WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms = ?"
 
 
 class SqliteCounters:
-    """`ports.CounterStore` and `ports.CounterReader` over one file."""
+    """`ports.CounterStore` and `ports.CounterReader` over one file, which no other process writes."""
 
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
+        self._deciding = threading.Lock()
+        self._levels = CounterLevels()
+        with file.reading() as connection:
+            for row in connection.execute(_ALL_COUNTERS):
+                self._levels.move([(CounterKey(*row[:4]), row[4], row[5], 0)])
+            for row in connection.execute(_ALL_RESERVATIONS):
+                self._levels.hold(_read(row).holds)
 
     def reserve(self, counters: Sequence[CounterKey], choose: Choose[T]) -> T:
         """Reads the counters, lets `choose` decide, and reserves what it says, with nobody in between."""
-        with self._file.writing() as connection:
-            reservation, answer = choose(_levels(connection, counters))
+        with self._deciding:
+            reservation, answer = choose(self._levels.of(counters))
             if reservation is not None:
-                _insert(connection, reservation)
+                row = (reservation.id, reservation.request_id, reservation.epoch, _record(reservation))
+                self._file.write(_RESERVE, row)
+                self._levels.hold(reservation.holds)
         return answer
 
     def settle(self, settlements: Sequence[Settlement], watching: Watching, now_ms: int) -> Settled:
@@ -91,19 +89,22 @@ class SqliteCounters:
         settled: list[Reservation] = []
         already_ended: list[str] = []
         moves: dict[CounterKey, Move] = {}
-        with self._file.writing() as connection:
-            for settlement in settlements:
-                row = connection.execute(_END, (settlement.reservation,)).fetchone()
-                if row is None:
-                    already_ended.append(settlement.reservation)
-                    continue
-                reservation = _read(row)
-                settled.append(reservation)
-                add_moves(moves, reservation, settlement)
-            for counter, move in moves.items():
-                moved = (*counter, move.window_end_ms, move.settled, move.reserved)
-                (total,) = connection.execute(_MOVE_RETURNING, moved).fetchone()
-                _tell(connection, counter, total, watching, now_ms)
+        with self._deciding:
+            with self._file.writing() as connection:
+                for settlement in settlements:
+                    row = connection.execute(_END, (settlement.reservation,)).fetchone()
+                    if row is None:
+                        already_ended.append(settlement.reservation)
+                        continue
+                    reservation = _read(row)
+                    settled.append(reservation)
+                    add_moves(moves, reservation, settlement)
+                for counter, move in moves.items():
+                    (total,) = connection.execute(_SETTLE, (*counter, move.window_end_ms, move.settled)).fetchone()
+                    _tell(connection, counter, total, watching, now_ms)
+            self._levels.move(
+                (counter, move.window_end_ms, move.settled, move.reserved) for counter, move in moves.items()
+            )
         return Settled(tuple(settled), tuple(already_ended))
 
     def release(self, reservation_ids: Collection[str] = (), request_ids: Collection[str] = ()) -> int:
@@ -113,30 +114,34 @@ class SqliteCounters:
             with self._file.reading() as connection:
                 found = connection.execute(_OF_REQUESTS, (json.dumps(list(request_ids)),))
                 names += [name for (name,) in found]
-        released = 0
-        with self._file.writing() as connection:
-            for name in names:
-                for row in connection.execute(_END, (name,)).fetchall():
-                    released += 1
-                    _move_reserved(connection, _read(row).holds, -1)
-        return released
+        released: list[Reservation] = []
+        with self._deciding:
+            with self._file.writing() as connection:
+                for name in names:
+                    released += [_read(row) for row in connection.execute(_END, (name,)).fetchall()]
+            self._levels.move(
+                (counter, window_end_ms, 0, -held)
+                for reservation in released
+                for counter, window_end_ms, held in reservation.holds
+            )
+        return len(released)
 
     def forget(self, ended_before_ms: int) -> int:
         """Drops counters of minutes and hours that ended before this moment and hold nothing. Returns how many."""
-        # A day of the calendar can be an hour short; nothing but minutes and hours is shorter than half a day.
-        with self._file.writing() as connection:
-            return connection.execute(_FORGET, (ended_before_ms, _DAY_MS // 2)).rowcount
+        with self._deciding:
+            gone = self._levels.idle(ended_before_ms)
+            with self._file.writing() as connection:
+                connection.executemany(_FORGET, gone)
+            self._levels.drop(gone)
+        return len(gone)
 
     def levels(self, counters: Sequence[CounterKey]) -> list[Level]:
         """The levels of these counters, in their order."""
-        with self._file.reading() as connection:
-            return [Level(*level) for level in _levels(connection, counters)]
+        return self._levels.of(counters)
 
     def counters_at(self, now_ms: int) -> list[Counter]:
         """The counters whose windows contain this moment, by key."""
-        with self._file.reading() as connection:
-            rows = connection.execute(_COUNTERS_AT, (now_ms, now_ms)).fetchall()
-        return sorted(Counter(CounterKey(*row[:4]), row[4], Level(*row[5:])) for row in rows)
+        return self._levels.at(now_ms)
 
     def overdue(self, ended_epochs: Collection[str], created_before_ms: int, limit: int) -> list[Reservation]:
         """At most `limit` open reservations of these epochs, or made before this moment, oldest first."""
@@ -157,41 +162,6 @@ class SqliteCounters:
         with self._file.reading() as connection:
             (count,) = connection.execute("SELECT count(*) FROM reservations").fetchone()
         return int(count)
-
-
-def _levels(connection: sqlite3.Connection, counters: Sequence[CounterKey]) -> list[Level]:
-    levels = [_NOTHING] * len(counters)
-    for start in range(0, len(counters), _MAX_PARTS):
-        part = counters[start : start + _MAX_PARTS]
-        values = [value for counter in part for value in counter]
-        for at, settled, reserved in connection.execute(_select_levels(len(part)), values):
-            levels[start + at] = Level(settled, reserved)
-    return levels
-
-
-@cache
-def _select_levels(count: int) -> str:
-    return " UNION ALL ".join(_SELECT_LEVEL.format(at=at) for at in range(count))
-
-
-def _insert(connection: sqlite3.Connection, reservation: Reservation) -> None:
-    connection.execute(_RESERVE, (reservation.id, reservation.request_id, reservation.epoch, _record(reservation)))
-    _move_reserved(connection, reservation.holds, 1)
-
-
-def _move_reserved(connection: sqlite3.Connection, holds: Sequence[Hold], sign: int) -> None:
-    """Takes or gives back what is held. One statement for all: each costs a hand-over of the interpreter's lock."""
-    for start in range(0, len(holds), _MAX_PARTS):
-        part = holds[start : start + _MAX_PARTS]
-        values: list[str | int] = []
-        for counter, window_end_ms, held in part:
-            values += (*counter, window_end_ms, 0, sign * held)
-        connection.execute(_move_statement(len(part)), values)
-
-
-@cache
-def _move_statement(count: int) -> str:
-    return _MOVE.format(rows=", ".join([_ROW] * count))
 
 
 def _tell(connection: sqlite3.Connection, counter: CounterKey, settled: int, watching: Watching, now_ms: int) -> None:

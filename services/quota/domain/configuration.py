@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
-from enum import StrEnum
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
+from services.kernel.change import Action, Change, changes_between, differing_fields
 from services.kernel.errors import InvalidInput
-from services.kernel.names import check_model, check_name, check_user
+from services.kernel.names import check_model, check_name, check_unique, check_user
 from services.quota.domain.directory import Directory, Team, scope_of
 from services.quota.domain.key import VirtualKey, check_secret
 from services.quota.domain.policy import Mode, QuotaPolicy, check_policy
 
 MAX_KEY_MODELS = 1_000
-
-
-class Action(StrEnum):
-    """What happens to a resource."""
-
-    CREATE = "create"
-    UPDATE = "update"
-    DELETE = "delete"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One difference between the configuration in force and the one that was sent."""
-
-    action: Action
-    kind: str
-    """Kind of the resource, singular and lower case: "team", "policy", "virtual key"."""
-    name: str
-    detail: str = ""
-    """What differs, for a person. Never a secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +28,8 @@ class KeySpec:
     expire_at_ms: int | None = None
     secret: str = ""
     """Declared keys only. Empty leaves a known secret as it is."""
+    secret_problem: str = ""
+    """Why `secret` is empty although there should be one, a clause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +55,9 @@ def check_configuration(configuration: Configuration) -> None:
         check_policy(f"policies[{at}]", policy)
     for at, key in enumerate(configuration.keys):
         check_key(f"keys[{at}]", key)
-    _check_unique("teams", (team.name for team in configuration.teams))
-    _check_unique("policies", (policy.name for policy in configuration.policies))
-    _check_unique("keys", (key.name for key in configuration.keys))
+    check_unique("teams", (team.name for team in configuration.teams))
+    check_unique("policies", (policy.name for policy in configuration.policies))
+    check_unique("keys", (key.name for key in configuration.keys))
 
 
 def check_key(field: str, key: KeySpec) -> None:
@@ -119,18 +101,21 @@ def check_secrets(configuration: Configuration, keys: Iterable[VirtualKey]) -> N
 
 def differences(before: Directory, after: Directory) -> tuple[Change, ...]:
     """What changes, by kind and name."""
-    changes: list[Change] = []
+    organization: tuple[Change, ...] = ()
     if before.organization != after.organization:
         action = Action.UPDATE if before.organization else Action.CREATE
-        changes.append(Change(action, "organization", after.organization))
-    changes += _differences("team", {t.name: t for t in before.teams}, {t.name: t for t in after.teams})
-    changes += _differences("policy", {p.name: p for p in before.policies}, {p.name: p for p in after.policies})
-    changes += _differences("virtual key", {k.name: k for k in before.keys}, {k.name: k for k in after.keys})
-    return tuple(changes)
+        organization = (Change(action, "organization", after.organization),)
+    return (
+        *organization,
+        *_differences("team", before.teams, after.teams),
+        *_differences("policy", before.policies, after.policies),
+        *_differences("virtual key", before.keys, after.keys),
+    )
 
 
-def warnings_of(directory: Directory) -> tuple[str, ...]:
-    """What was accepted but will not work as it stands, each a sentence that says what to do."""
+def warnings_of(directory: Directory, sent: Configuration) -> tuple[str, ...]:
+    """What of `sent` was accepted but will not work as it stands, each a sentence that says what to do."""
+    problems = {spec.name: spec.secret_problem for spec in sent.keys if spec.secret_problem and not spec.secret}
     teams = {team.name for team in directory.teams}
     warnings = [
         f"Policy {policy.name} matches no virtual key: check its match, or make such a key."
@@ -138,8 +123,12 @@ def warnings_of(directory: Directory) -> tuple[str, ...]:
         if policy.mode is not Mode.DISABLED and not any(_concerns(policy, key) for key in directory.keys)
     ]
     for key in directory.keys:
+        problem = problems.get(key.name, "")
         if key.digest is None:
-            warnings.append(f"Virtual key {key.name} has no secret: give it one, or rotate it.")
+            why = f" ({problem})" if problem else ""
+            warnings.append(f"Virtual key {key.name} has no secret{why}: give it one, or rotate it.")
+        elif problem:
+            warnings.append(f"Virtual key {key.name} keeps the secret that it has: {problem}.")
         team = key.attribution.team
         if team and team not in teams:
             warnings.append(f"Virtual key {key.name} belongs to team {team}, which is not listed: add it to teams.")
@@ -159,32 +148,15 @@ def _check_team(field: str, team: Team) -> None:
         check_user(f"{field}.members[{at}]", member)
 
 
-def _check_unique(field: str, names: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for at, name in enumerate(names):
-        if name in seen:
-            raise InvalidInput(f"{field}[{at}].name", f"{name!r} is there twice: names are unique")
-        seen.add(name)
-
-
 Resource = Team | QuotaPolicy | VirtualKey
+# What a person calls these fields of a key.
+_SHOWN_AS = {"digest": "secret", "hint": "secret", "old_digest": "secret", "old_until_ms": "secret"}
 
 
-def _differences(kind: str, before: Mapping[str, Resource], after: Mapping[str, Resource]) -> list[Change]:
-    changes: list[Change] = []
-    for name in sorted(before.keys() | after.keys()):
-        old, new = before.get(name), after.get(name)
-        if old is None:
-            changes.append(Change(Action.CREATE, kind, name))
-        elif new is None:
-            changes.append(Change(Action.DELETE, kind, name))
-        elif old != new:
-            changes.append(Change(Action.UPDATE, kind, name, _what_differs(old, new)))
-    return changes
+def _differences(kind: str, before: Sequence[Resource], after: Sequence[Resource]) -> tuple[Change, ...]:
+    old, new = ({resource.name: resource for resource in resources} for resources in (before, after))
+    return changes_between(kind, old, new, _differing)
 
 
-def _what_differs(old: Resource, new: Resource) -> str:
-    """Names of the fields that differ. Values are left out: some of them are digests."""
-    names = {"digest": "secret", "hint": "secret", "old_digest": "secret", "old_until_ms": "secret"}
-    differing = [each.name for each in fields(old) if getattr(old, each.name) != getattr(new, each.name)]
-    return ", ".join(dict.fromkeys(names.get(name, name) for name in differing))
+def _differing(before: Resource, after: Resource) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_SHOWN_AS.get(name, name) for name in differing_fields(before, after)))

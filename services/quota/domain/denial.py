@@ -26,6 +26,8 @@ class Denial(StrEnum):
     MODEL_NOT_ALLOWED = "model_not_allowed"
     """The key is not for this model."""
     MODEL_NOT_FOUND = "model_not_found"
+    UPSTREAM_UNAVAILABLE = "upstream_unavailable"
+    """The model exists, but the gateway lacks the credentials of all of its providers."""
     NO_FIT_TARGET = "no_fit_target"
     """The model exists, but no target of it can carry this request in the client's dialect."""
     UNPRICED_MODEL = "unpriced_model"
@@ -41,7 +43,7 @@ class Denial(StrEnum):
 
     @property
     def transient(self) -> bool:
-        """Whether the same request can pass shortly with nobody changing anything."""
+        """Whether the same request can pass shortly, its client and its budget being as they are."""
         return self in _TRANSIENT
 
     @property
@@ -52,7 +54,14 @@ class Denial(StrEnum):
 
 # Whatever is missing is back within seconds: every part of the gateway is restarted at once.
 _UNAVAILABLE_RETRY_MS = 1_000
-_TRANSIENT = {Denial.POLICY_UNAVAILABLE, Denial.RATE_LIMITED, Denial.RESERVATION_CONTENTION}
+# Somebody has to put the credential there; then it is found within seconds.
+_NO_CREDENTIAL_RETRY_MS = 5_000
+_TRANSIENT = {
+    Denial.POLICY_UNAVAILABLE,
+    Denial.UPSTREAM_UNAVAILABLE,
+    Denial.RATE_LIMITED,
+    Denial.RESERVATION_CONTENTION,
+}
 _PRECEDENCE = {denial: position for position, denial in enumerate(Denial)}
 
 
@@ -85,3 +94,19 @@ class Deny:
     def unavailable(cls, detail: str) -> Deny:
         """No decision is possible now."""
         return cls(Denial.POLICY_UNAVAILABLE, detail, retry_after_ms=_UNAVAILABLE_RETRY_MS)
+
+    @classmethod
+    def without_credential(cls, providers: tuple[str, ...], *, model: str, key: str) -> Deny:
+        """No target of `model` is usable for want of the credentials of `providers`, its only ones."""
+        which = (
+            f"credential of provider {providers[0]} is"
+            if len(providers) == 1
+            else (f"credentials of providers {', '.join(providers)} are")
+        )
+        return cls(
+            Denial.UPSTREAM_UNAVAILABLE,
+            f"the {which} missing",
+            model=model,
+            key=key,
+            retry_after_ms=_NO_CREDENTIAL_RETRY_MS,
+        )

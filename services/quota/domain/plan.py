@@ -72,8 +72,10 @@ class ModelPlan:
 
     model: str
     tiers: tuple[Tier, ...]
-    """By rising `from_basis_points`; the first has 0."""
+    """By rising `from_basis_points`; the first has 0. None when no target is usable."""
     first_byte_timeout_ms: int = 0
+    providers_without_credential: tuple[str, ...] = ()
+    """Who leaves the model without a usable target, by name. Empty when there are tiers."""
 
 
 @dataclass(frozen=True, slots=True)

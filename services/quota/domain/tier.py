@@ -71,6 +71,8 @@ class Route:
     tiers: tuple[FitTier, ...]
     priced_tiers: tuple[FitTier, ...]
     """Of targets with a price only."""
+    providers_without_credential: tuple[str, ...]
+    """See `ModelPlan`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ def compile_route(
                     facts = TargetFacts.of(target, prices.get(target.name))
                     fit[target.name] = FitTarget(target, face, facts)
     priced = {name: target for name, target in fit.items() if target.facts.price is not None}
-    return Route(_fit_tiers(plan.tiers, fit), _fit_tiers(plan.tiers, priced))
+    return Route(_fit_tiers(plan.tiers, fit), _fit_tiers(plan.tiers, priced), plan.providers_without_credential)
 
 
 def find_route(routes: Routes, key: VirtualKey, model: str, dialect: Dialect) -> Route | Deny:
@@ -124,6 +126,8 @@ def find_route(routes: Routes, key: VirtualKey, model: str, dialect: Dialect) ->
         return Deny(Denial.MODEL_NOT_ALLOWED, model=model, key=key.name)
     if route is None:
         return Deny(Denial.MODEL_NOT_FOUND, model=model, key=key.name)
+    if route.providers_without_credential:
+        return Deny.without_credential(route.providers_without_credential, model=model, key=key.name)
     if not route.tiers:
         return Deny(Denial.NO_FIT_TARGET, f"no target of it speaks the {dialect} dialect", model=model, key=key.name)
     return route

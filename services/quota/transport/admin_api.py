@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import grpc
+from spendgate.ledger.v1 import ledger_service_pb2
 from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate.quota.v1 import quota_service_pb2_grpc
+from spendgate.router.v1 import router_service_pb2
 from spendgate.type.v1 import configuration_pb2
 
 from services.chassis.grpc_server import Registration
+from services.chassis.paging import page_of
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
 from services.quota.domain.key import SecretKind
 from services.quota.domain.lag import SettlementLag
 from services.quota.ports import CounterReader
 from services.quota.transport import admin_messages as messages
-from services.quota.transport.paging import page_of
 from services.quota.usecases.administer import Administer
 from services.quota.usecases.budgets import Budget, ListBudgets
 from services.quota.usecases.current import Current
 from services.quota.usecases.explain import Explain
 
 SERVICE = "spendgate.quota.v1.QuotaService"
+NEIGHBOURS = (
+    router_service_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name,
+    ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name,
+)
+"""Served elsewhere behind the same admin listener, which asks quota for reflection: it describes them too."""
 _ASSUMED_TOKENS = 1_000
 
 

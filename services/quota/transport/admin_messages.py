@@ -5,15 +5,18 @@ What is read is only given its type here; whether it makes sense is checked wher
 
 from __future__ import annotations
 
-from google.protobuf import timestamp_pb2
+from dataclasses import replace
+
 from google.type import money_pb2
 from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate.type.v1 import attribution_pb2, configuration_pb2
 
+from services.chassis.well_known import nano_usd_of, timestamp, usd
+from services.kernel.change import Action
 from services.kernel.errors import InvalidInput
 from services.kernel.money import NANO_PER_USD
 from services.kernel.window import WindowUnit
-from services.quota.domain.configuration import Action, Configuration, KeySpec
+from services.quota.domain.configuration import Configuration, KeySpec
 from services.quota.domain.denial import Denial
 from services.quota.domain.directory import Team
 from services.quota.domain.key import Attribution, VirtualKey
@@ -22,6 +25,7 @@ from services.quota.usecases.administer import Applied
 from services.quota.usecases.budgets import Budget
 from services.quota.usecases.explain import Explanation
 
+_MAX_PROBLEM_CHARS = 256
 _KINDS = {
     pb.LIMIT_KIND_SPEND: LimitKind.SPEND,
     pb.LIMIT_KIND_TOKENS: LimitKind.TOKENS,
@@ -61,11 +65,18 @@ def read_configuration(message: pb.ApplyConfigurationRequest) -> Configuration:
         organization=message.organization,
         teams=tuple(Team(team.name, tuple(team.projects), tuple(team.members)) for team in message.teams),
         policies=tuple(read_policy(f"policies[{at}]", policy) for at, policy in enumerate(message.policies)),
-        keys=tuple(read_key_spec(declared.key, declared.secret) for declared in message.keys),
+        keys=tuple(
+            replace(
+                read_key_spec(declared.key),
+                secret=declared.secret,
+                secret_problem=declared.secret_problem[:_MAX_PROBLEM_CHARS],
+            )
+            for declared in message.keys
+        ),
     )
 
 
-def read_key_spec(key: pb.VirtualKey, secret: str = "") -> KeySpec:
+def read_key_spec(key: pb.VirtualKey) -> KeySpec:
     """A key as it is asked for. What the server decides is not read."""
     who = key.attribution
     return KeySpec(
@@ -76,7 +87,6 @@ def read_key_spec(key: pb.VirtualKey, secret: str = "") -> KeySpec:
         user=who.user,
         models=tuple(key.models),
         expire_at_ms=key.expire_time.ToMilliseconds() if key.HasField("expire_time") else None,
-        secret=secret,
     )
 
 
@@ -197,11 +207,6 @@ def write_explanation(explanation: Explanation) -> pb.ExplainResponse:
     return pb.ExplainResponse(decision=decision, reason=explanation.reason, target=explanation.target, limits=limits)
 
 
-def timestamp(instant_ms: int) -> timestamp_pb2.Timestamp:
-    """An instant in milliseconds since 1970 UTC."""
-    return timestamp_pb2.Timestamp(seconds=instant_ms // 1000, nanos=instant_ms % 1000 * 1_000_000)
-
-
 def _read_limit(field: str, message: pb.Limit) -> Limit:
     kind, per = _KINDS.get(message.kind), _UNITS.get(message.per)
     if kind is None:
@@ -223,14 +228,13 @@ def _read_money(field: str, money: money_pb2.Money) -> int:
         raise InvalidInput(field, f"{money.currency_code[:8]!r} is not supported: amounts are in USD")
     if money.units < 0 or not 0 <= money.nanos < NANO_PER_USD:
         raise InvalidInput(field, "must not be negative")
-    return int(money.units * NANO_PER_USD + money.nanos)
+    return nano_usd_of(money)
 
 
 def _write_limit(limit: Limit) -> pb.Limit:
     message = pb.Limit(kind=_KIND_NUMBERS[limit.kind], per=_UNIT_NUMBERS[limit.per], timezone=limit.timezone)
     if limit.kind is LimitKind.SPEND:
-        units, nanos = divmod(limit.bound, NANO_PER_USD)
-        message.amount.CopyFrom(money_pb2.Money(currency_code="USD", units=units, nanos=nanos))
+        message.amount.CopyFrom(usd(limit.bound))
     else:
         message.count = limit.bound
     return message

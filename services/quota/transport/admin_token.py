@@ -24,6 +24,7 @@ class AdminToken:
         self._lock = threading.Lock()
         self._stamp: tuple[int, int, int] | None = None
         self._value = b""
+        self._readable = True
 
     def matches(self, presented: str) -> bool:
         """Whether `presented` is the token. Takes as long for a nearly right token as for a wrong one."""
@@ -38,7 +39,11 @@ class AdminToken:
                 if stamp != self._stamp:
                     self._value = self._path.read_bytes().strip()
                     self._stamp = stamp
+                self._readable = True
                 return self._value
         except OSError as error:
-            _log.warning("the admin token cannot be read: %s", error)
+            # Once for each outage: whoever reaches the admin plane can ask as often as they like.
+            if self._readable:
+                _log.warning("the admin token cannot be read, so nobody is an administrator: %s", error)
+            self._readable = False
             return b""

@@ -57,6 +57,8 @@ class Check:
 
     admin: bool
     """Asked for the admin listener, where the credential must be the admin token."""
+    speaks_grpc: bool
+    """The client speaks gRPC, as on the admin listener; else it is HTTP with JSON."""
     dialect: Dialect
     """In which to answer."""
     method: str
@@ -98,6 +100,7 @@ def read_check(message: bytes) -> Check:
     filters = attributes.metadata_context.filter_metadata
     return Check(
         admin=attributes.context_extensions.get(PLANE_EXTENSION) == ADMIN_PLANE,
+        speaks_grpc=headers.get("content-type", "").startswith("application/grpc"),
         dialect=_dialect(path, headers),
         method=http.method,
         path=path,

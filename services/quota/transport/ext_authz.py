@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 import grpc
+from google.rpc import code_pb2
 
 from services.chassis.grpc_server import Registration
 from services.kernel.dialect import Dialect
@@ -21,7 +22,7 @@ from services.quota.transport.admin_token import AdminToken
 from services.quota.transport.check_answer import AllowWriter, write_admin_allow, write_denial
 from services.quota.transport.check_request import Check, Scan, read_check
 from services.quota.transport.decision_span import DecisionSpans
-from services.quota.transport.dialects.answer import HttpAnswer
+from services.quota.transport.dialects.answer import HttpAnswer, json_answer
 from services.quota.transport.dialects.envelopes import envelope_of
 from services.quota.transport.dialects.wording import word
 from services.quota.transport.models_endpoint import ModelsEndpoint
@@ -31,11 +32,8 @@ from services.quota.usecases.settle import Release
 SERVICE = "envoy.service.auth.v3.Authorization"
 _TRACEPARENT = "traceparent"
 _TRACEPARENT_FORM = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
-# Plain text: on this listener clients speak gRPC, where Envoy puts the body into `grpc-message`.
-_NOT_AN_ADMINISTRATOR = HttpAnswer(
-    401,
-    (("content-type", "text/plain"), ("www-authenticate", "Bearer")),
-    "The admin token is missing or wrong. Send the contents of admin-token in the data directory as a bearer token.",
+_NOT_AN_ADMINISTRATOR = (
+    "The admin token is missing or wrong. Send the contents of admin-token in the data directory as a bearer token."
 )
 _NOT_READABLE = "its body must be a JSON object that names a model"
 
@@ -89,7 +87,7 @@ class ExtAuthz:
         if check.admin:
             if self._admin_token.matches(check.credential):
                 return write_admin_allow()
-            return write_denial(_NOT_AN_ADMINISTRATOR)
+            return write_denial(_not_an_administrator(check))
         if question := check.models_question:
             listed = self._models.answer(check.credential, question.model, check.dialect, check.request_id)
             return _refuse(check, listed, traceparent) if isinstance(listed, Deny) else write_denial(listed)
@@ -152,3 +150,12 @@ def _refuse(check: Check | None, deny: Deny, traceparent: str) -> bytes:
     trace = _TRACEPARENT_FORM.fullmatch(traceparent)
     trace_id = trace[1] if trace else ""
     return write_denial(envelope_of(dialect).refuse(word(deny, trace_id), request_id), deny)
+
+
+def _not_an_administrator(check: Check) -> HttpAnswer:
+    """For gRPC plain text, which Envoy puts into `grpc-message`; for REST the JSON of a `google.rpc.Status`."""
+    challenge = ("www-authenticate", "Bearer")
+    if check.speaks_grpc:
+        return HttpAnswer(401, (("content-type", "text/plain"), challenge), _NOT_AN_ADMINISTRATOR)
+    body = {"code": code_pb2.UNAUTHENTICATED, "message": _NOT_AN_ADMINISTRATOR, "details": []}
+    return json_answer(401, body, challenge)

@@ -7,9 +7,10 @@ from spendgate.quota.v1 import reservation_service_pb2 as pb
 from spendgate.quota.v1 import reservation_service_pb2_grpc
 
 from services.chassis.grpc_server import Registration
+from services.chassis.paging import check_page_size
+from services.chassis.well_known import timestamp
 from services.quota.domain.reservation import Crossing, Reservation, Settlement
-from services.quota.transport.admin_messages import timestamp, write_attribution
-from services.quota.transport.paging import check_page_size
+from services.quota.transport.admin_messages import write_attribution
 from services.quota.usecases.settle import ListOverdue, Release, Settle
 
 SERVICE = "spendgate.quota.v1.ReservationService"

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from services.kernel.change import Change
 from services.kernel.clock import Clock
 from services.kernel.errors import AlreadyExists, InvalidInput, NotFound
 from services.quota.domain.configuration import (
-    Change,
     Configuration,
     KeySpec,
     check_configuration,
@@ -82,7 +82,7 @@ class Administer:
             return after
 
         after = change(self._store.load()) if validate_only else self._replace(change)
-        return Applied(changes, warnings_of(after))
+        return Applied(changes, warnings_of(after, configuration))
 
     def create_key(self, spec: KeySpec, kind: SecretKind) -> MintedKey:
         """Makes a key with a new secret.

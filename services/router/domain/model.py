@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from services.kernel.envoy_contract import MAX_STREAM_S
 from services.kernel.errors import InvalidInput
 from services.kernel.names import check_model, split_target
 
 DEFAULT_FIRST_BYTE_TIMEOUT_MS = 120_000
-# A request lives at most fifteen minutes (`NodeSettings.max_stream_seconds`): a longer wait could never end.
-_MAX_TIMEOUT_MS = 900_000
+# Unless Envoy is told otherwise no request lives longer, so a longer wait would never end.
+_MAX_TIMEOUT_MS = MAX_STREAM_S * 1_000
 _MAX_WEIGHT = 1_000
 _MAX_BASIS_POINTS = 10_000
 _MAX_OVER_SECONDS = 3_600

@@ -39,8 +39,10 @@ class ModelPlan:
 
     model: str
     tiers: tuple[Tier, ...]
-    """By rising threshold; the first has threshold 0."""
+    """By rising threshold; the first has threshold 0. None when no target is usable."""
     first_byte_timeout_ms: int
+    providers_without_credential: tuple[str, ...] = ()
+    """Who leaves the model without a usable target, by name. Empty when there are tiers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class RoutePlan:
     """Where all calls may go."""
 
     models: tuple[ModelPlan, ...]
-    """By name. A model none of whose targets is usable is not among them."""
+    """By name."""
     targets: tuple[PlannedTarget, ...]
     """By name: exactly those that a chain names."""
 
@@ -89,28 +91,30 @@ def cluster_name(provider: str, dialect: Dialect) -> str:
 def compile_plan(models: Iterable[Model], usable: Collection[Provider], clusters: ClusterNames) -> RoutePlan:
     """The plan of checked models over the providers whose credentials are at hand."""
     providers = {provider.name: provider for provider in usable}
-    plans = [compile_model(model, frozenset(providers)) for model in sorted(models, key=lambda model: model.name)]
-    planned = tuple(plan for plan in plans if plan.tiers)
+    ordered = sorted(models, key=lambda model: model.name)
+    planned = tuple(compile_model(model, frozenset(providers)) for model in ordered)
     names = {one.target for plan in planned for tier in plan.tiers for group in tier.chain for one in group.targets}
     return RoutePlan(planned, tuple(_planned_target(name, providers, clusters) for name in sorted(names)))
 
 
 def compile_model(model: Model, usable_providers: frozenset[str]) -> ModelPlan:
-    """The tiers of one model. There are none when no target is usable."""
+    """The tiers of one model over these providers."""
     thresholds = sorted(
         {threshold for fallback in model.fallbacks if (threshold := fallback.when.budget_threshold) is not None}
     )
     tiers: list[Tier] = []
     for threshold in [0, *thresholds]:
+        # The base chain names every target: when it is empty, so are the others.
         chain = _distinct(_chain_at(model, threshold), usable_providers)
-        if not chain:
-            continue
-        if not tiers:
-            # When nothing of the base chain is usable, the first chain that is applies from the start.
-            tiers.append(Tier(0, chain))
-        elif chain != tiers[-1].chain:
+        if chain and (not tiers or chain != tiers[-1].chain):
             tiers.append(Tier(threshold, chain))
-    return ModelPlan(model.name, tuple(tiers), model.first_byte_timeout_ms)
+    without_credential = () if tiers else tuple(sorted(providers_of(model)))
+    return ModelPlan(model.name, tuple(tiers), model.first_byte_timeout_ms, without_credential)
+
+
+def providers_of(model: Model) -> frozenset[str]:
+    """Names of the providers of all targets of a checked model."""
+    return frozenset(split_target("target", name)[0] for name in _names_of(model))
 
 
 def check_every_fallback_counts(field: str, model: Model) -> None:
@@ -119,7 +123,7 @@ def check_every_fallback_counts(field: str, model: Model) -> None:
     Raises:
         InvalidInput: there is one.
     """
-    everything = frozenset(split_target(field, name)[0] for name in _names_of(model))
+    everything = providers_of(model)
     whole = compile_model(model, everything)
     for at in range(len(model.fallbacks)):
         others = model.fallbacks[:at] + model.fallbacks[at + 1 :]

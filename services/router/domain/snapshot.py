@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.kernel.dialect import Dialect
+from services.kernel.envoy_contract import MAX_STREAM_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class NodeSettings:
     """Path of a PEM file for the data and admin listeners. Empty: plain text."""
     tls_private_key: str = ""
     max_body_bytes: int = 16 * 1024 * 1024
-    max_stream_seconds: int = 900
+    max_stream_seconds: int = MAX_STREAM_S
     """A request lives at most this long: what quota and ledger rely on to give up on a reservation."""
     check_timeout_ms: int = 500
     headers_timeout_ms: int = 10_000

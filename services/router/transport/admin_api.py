@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import grpc.aio
-from google.protobuf import timestamp_pb2
 from spendgate.router.v1 import router_service_pb2 as pb
 from spendgate.router.v1 import router_service_pb2_grpc
 from spendgate.type.v1 import configuration_pb2
 
 from services.chassis.grpc_server import Registration
+from services.chassis.paging import page_of
+from services.chassis.well_known import timestamp
 from services.router.transport.admin_messages import (
     read_model,
     read_provider,
@@ -18,7 +19,6 @@ from services.router.transport.admin_messages import (
     write_model,
     write_provider,
 )
-from services.router.transport.paging import page
 from services.router.usecases.administer import Administrator
 from services.router.usecases.publish import Node, Publisher
 
@@ -59,7 +59,9 @@ class RouterAdmin(router_service_pb2_grpc.RouterServiceServicer):
         """Lists the providers by name."""
         del context
         providers = self._administrator.configuration.providers
-        chosen, token = page(providers, lambda one: one.name, request.page_size, request.page_token)
+        chosen, token = page_of(
+            providers, lambda one: one.name, page_size=request.page_size, page_token=request.page_token
+        )
         return pb.ListProvidersResponse(
             providers=[write_provider(one, self._administrator.credential_problem(one)) for one in chosen],
             next_page_token=token,
@@ -69,7 +71,9 @@ class RouterAdmin(router_service_pb2_grpc.RouterServiceServicer):
         """Lists the models by name."""
         del context
         models = self._administrator.configuration.models
-        chosen, token = page(models, lambda one: one.name, request.page_size, request.page_token)
+        chosen, token = page_of(
+            models, lambda one: one.name, page_size=request.page_size, page_token=request.page_token
+        )
         return pb.ListModelsResponse(models=[write_model(one) for one in chosen], next_page_token=token)
 
     async def GetRouterStatus(self, request: pb.GetRouterStatusRequest, context: Context) -> pb.RouterStatus:
@@ -85,12 +89,10 @@ class RouterAdmin(router_service_pb2_grpc.RouterServiceServicer):
 
 
 def _node(node: Node) -> pb.RouterStatus.Node:
-    connect_time = timestamp_pb2.Timestamp()
-    connect_time.FromMilliseconds(node.connect_time_ms)
     return pb.RouterStatus.Node(
         epoch=node.epoch,
         version_sent=node.sent.snapshot.version if node.sent is not None else "",
         version_acknowledged=node.acknowledged.snapshot.version if node.acknowledged is not None else "",
         refusal=node.refusal,
-        connect_time=connect_time,
+        connect_time=timestamp(node.connect_time_ms),
     )

@@ -9,9 +9,9 @@ from typing import TypeVar
 from spendgate.router.v1 import router_service_pb2 as pb
 from spendgate.type.v1 import configuration_pb2
 
+from services.kernel.change import Action, Change
 from services.kernel.dialect import Dialect
 from services.kernel.errors import InvalidInput
-from services.router.domain.configuration import Action, Change
 from services.router.domain.model import (
     DEFAULT_FIRST_BYTE_TIMEOUT_MS,
     Condition,

@@ -67,6 +67,7 @@ def plan_message(versioned: VersionedPlan) -> pb.RoutePlan:
                 for tier in model.tiers
             ],
             first_byte_timeout_ms=model.first_byte_timeout_ms,
+            providers_without_credential=model.providers_without_credential,
         )
         for model in versioned.plan.models
     ]

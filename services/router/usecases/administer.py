@@ -6,18 +6,17 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from services.kernel.change import Change
 from services.kernel.errors import InvalidInput
-from services.kernel.names import split_target
 from services.router.domain.backend import Backend, backends_of, name_clusters
 from services.router.domain.configuration import (
     EMPTY,
-    Change,
     Configuration,
-    changes_between,
     check_configuration,
+    differences,
 )
 from services.router.domain.model import Model
-from services.router.domain.plan import compile_plan
+from services.router.domain.plan import compile_plan, providers_of
 from services.router.domain.provider import Provider
 from services.router.domain.secret import CredentialProblem, SecretReference, SecretSource, SecretValue
 from services.router.ports import ConfigurationStore, Credentials
@@ -86,7 +85,7 @@ class Administrator:
             reading = readings[provider.api_key]
             if isinstance(reading, CredentialProblem) and reading.forbidden:
                 raise InvalidInput(f"providers[{at}].api_key.{provider.api_key.source}", reading.text)
-        changes = changes_between(self._configuration, after)
+        changes = differences(self._configuration, after)
         if not validate_only:
             if changes:
                 self._store.save(after)
@@ -143,7 +142,5 @@ def _warnings(configuration: Configuration, readings: Readings) -> Iterable[str]
             unusable.add(provider.name)
             yield f"provider {provider.name}: {problem.text}; no call goes to it until that is mended"
     for model in configuration.models:
-        groups = [*model.targets, *(group for fallback in model.fallbacks for group in fallback.to)]
-        providers = {split_target("target", one.target)[0] for group in groups for one in group.targets}
-        if providers <= unusable:
-            yield f"model {model.name}: none of its targets can be used, so clients are told that it does not exist"
+        if providers_of(model) <= unusable:
+            yield f"model {model.name}: none of its targets can be used, so its calls are answered with status 503"

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.cli.amounts import money_of, nano_usd_of, readable_usd, usd_of
+from services.chassis.well_known import nano_usd_of, usd
+from services.cli.amounts import readable_usd, usd_of
 from services.cli.problems import Misuse
 from services.cli.times import parse_since, parse_until, rfc3339
 from services.kernel.clock import ManualClock
@@ -15,14 +16,14 @@ CLOCK = ManualClock(1_800_000_000_000)
 
 @given(st.integers(-(2**62), 2**62))
 def test_an_amount_survives_the_api_whatever_its_sign(nano_usd: int) -> None:
-    money = money_of(nano_usd)
+    money = usd(nano_usd)
     assert nano_usd_of(money) == nano_usd
     assert money.units * money.nanos >= 0
 
 
 def test_amounts_are_written_with_nine_decimals() -> None:
-    assert usd_of(money_of(1_500_000_000)) == "1.500000000"
-    assert usd_of(money_of(-1)) == "-0.000000001"
+    assert usd_of(usd(1_500_000_000)) == "1.500000000"
+    assert usd_of(usd(-1)) == "-0.000000001"
 
 
 @pytest.mark.parametrize(

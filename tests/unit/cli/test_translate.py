@@ -6,6 +6,7 @@ from google.protobuf.json_format import MessageToDict
 
 from services.cli import translate
 from services.cli.configuration import ConfigurationFile, read_configuration
+from services.cli.key_secrets import KeySecrets
 
 TEXT = """\
 version: 1
@@ -80,7 +81,7 @@ def test_providers_and_models_go_to_the_router() -> None:
 
 
 def test_teams_policies_and_keys_go_to_quota() -> None:
-    request = translate.quota_request(_file(), {"app": "a-secret-of-16-or-more"}, validate_only=False)
+    request = translate.quota_request(_file(), KeySecrets({"app": "a-secret-of-16-or-more"}, {}), validate_only=False)
     sent = MessageToDict(request, preserving_proto_field_name=True)
     assert sent["organization"] == "acme"
     assert sent["teams"] == [{"name": "ds", "projects": ["p"], "members": ["ada@example.com"]}]

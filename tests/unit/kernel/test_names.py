@@ -7,7 +7,7 @@ import pytest
 from services.kernel.clock import ManualClock
 from services.kernel.dialect import Dialect, dialect_of_path
 from services.kernel.errors import InvalidInput
-from services.kernel.names import check_model, check_name, check_user, split_target
+from services.kernel.names import check_model, check_name, check_unique, check_user, split_target
 
 
 @pytest.mark.parametrize("name", ["a", "data-science", "Team_1.b", "9lives", "x" * 63])
@@ -67,3 +67,11 @@ def test_a_manual_clock_moves_only_when_it_is_told() -> None:
 
     clock.advance(10)
     assert clock.now_ms() == 15
+
+
+def test_a_name_that_comes_twice_is_refused_where_it_comes_again() -> None:
+    check_unique("teams", ["a", "b"])
+    with pytest.raises(InvalidInput, match=r"'a' is there already, at teams\[0\]") as caught:
+        check_unique("teams", ["a", "b", "a"])
+
+    assert caught.value.field == "teams[2].name"

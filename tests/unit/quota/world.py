@@ -92,6 +92,7 @@ PLAN = PlanSnapshot(
         "chained": ModelPlan("chained", (tier(0, "lab/dear", "lab/cheap"),)),
         "unpriced": ModelPlan("unpriced", (tier(0, "lab/unpriced"),)),
         "claude": ModelPlan("claude", (tier(0, "lab/claude"),)),
+        "keyless": ModelPlan("keyless", (), providers_without_credential=("anthropic",)),
     },
     targets={
         each.name: each

@@ -35,6 +35,7 @@ def test_all_can_be_set() -> None:
         SPENDGATE_ENVOY_FILES="/elsewhere",
         SPENDGATE_RETIRE_AFTER_S="1",
         SPENDGATE_CHECK_TIMEOUT_MS="50",
+        SPENDGATE_MAX_STREAM_S="60",
         SPENDGATE_TLS_CERTIFICATE="/c",
         SPENDGATE_TLS_PRIVATE_KEY="/k",
         SPENDGATE_PROVIDER_ROOTS="/r",
@@ -44,7 +45,7 @@ def test_all_can_be_set() -> None:
     assert (made.node.otlp_host, made.node.otlp_port) == ("127.0.0.1", 4317)
     assert (made.node.tls_certificate, made.node.tls_private_key, made.node.provider_roots) == ("/c", "/k", "/r")
     assert (made.envoy_files, made.retire_after_ms) == (Path("/elsewhere"), 1_000)
-    assert made.node.check_timeout_ms == 50
+    assert (made.node.check_timeout_ms, made.node.max_stream_seconds) == (50, 60)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,6 @@ _TABLES = (
         window_start_ms INTEGER NOT NULL,
         window_end_ms INTEGER NOT NULL,
         settled INTEGER NOT NULL,
-        reserved INTEGER NOT NULL,
         PRIMARY KEY (policy, limit_id, scope, window_start_ms)
     ) WITHOUT ROWID
     """,

@@ -19,6 +19,7 @@ _SENTENCES = {
     Denial.EXPIRED_KEY: "{key} has expired. Ask your platform team for a new one.",
     Denial.MODEL_NOT_ALLOWED: f"{{key}} may not use model {{model}}. {_LIST_MODELS}",
     Denial.MODEL_NOT_FOUND: f"Model {{model}} does not exist here. {_LIST_MODELS}",
+    Denial.UPSTREAM_UNAVAILABLE: "Model {model} has no usable target{detail}. Tell your platform team, or try later.",
     Denial.NO_FIT_TARGET: "No target of model {model} can carry this request{detail}.",
     Denial.UNPRICED_MODEL: (
         "Model {model} has no price, so a spending limit cannot be kept with it{detail}. "

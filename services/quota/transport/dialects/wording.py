@@ -48,6 +48,9 @@ CLASSIFICATIONS = {
         403, _INVALID, "model_not_allowed", "permission_error", "PERMISSION_DENIED"
     ),
     Denial.MODEL_NOT_FOUND: _NO_MODEL,
+    Denial.UPSTREAM_UNAVAILABLE: Classification(
+        503, "server_error", "upstream_unavailable", "api_error", "UNAVAILABLE"
+    ),
     Denial.UNPRICED_MODEL: _NO_MODEL,
     Denial.NO_FIT_TARGET: Classification(400, _INVALID, "unsupported_parameter", _INVALID, "INVALID_ARGUMENT"),
     Denial.BUDGET_EXHAUSTED: Classification(

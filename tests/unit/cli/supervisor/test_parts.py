@@ -8,7 +8,7 @@ import pytest
 from services.cli.supervisor.environment import plain_environ, router_environ
 from services.cli.supervisor.envoy import EpochSource, envoy_command
 from services.cli.supervisor.listening import Listen, ListenError, check_exposure, parse_listen, reserve
-from services.cli.supervisor.log_file import CappedLog, rotate_if_full
+from services.cli.supervisor.log_file import CappedLog
 from services.cli.supervisor.settings import SupervisorSettings, TlsFiles
 from services.kernel.clock import ManualClock
 
@@ -123,13 +123,3 @@ def test_a_log_that_cannot_grow_does_not_stop_what_is_logged() -> None:
     log.write(b"the disk is full\n")
     assert log.tail(1) == "the disk is full"
     log.close()
-
-
-def test_a_log_of_another_process_moves_aside_when_it_is_full(tmp_path: Path) -> None:
-    path = tmp_path / "refused.jsonl"
-    assert not rotate_if_full(path, 10)
-    path.write_text("x" * 10)
-    assert not rotate_if_full(path, 10)
-    path.write_text("x" * 11)
-    assert rotate_if_full(path, 10)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["refused.jsonl.1"]

@@ -177,6 +177,26 @@ def test_envoy_is_asked_again_until_it_has_opened_its_log_anew(tmp_path: Path) -
     assert len(asked) == 2
 
 
+def test_envoy_is_asked_again_while_it_writes_to_the_old_copy_of_the_refused(tmp_path: Path) -> None:
+    asked: list[bool] = []
+    log = tmp_path / "refused.jsonl"
+
+    def reopen() -> None:
+        asked.append(True)
+        if len(asked) == 1:
+            raise httpx.ConnectError("no such socket")
+        log.touch()
+
+    (tmp_path / "spool").mkdir()
+    spool = SpoolFolder(tmp_path / "spool", log, SpoolLimits(refused_bytes=10), reopen, ManualClock())
+    log.write_text("longer than ten bytes")
+
+    for _ in range(3):
+        spool.tidy({})
+
+    assert len(asked) == 2
+
+
 def test_a_file_is_deleted_only_when_it_is_closed_and_booked_and_old(tmp_path: Path) -> None:
     write_lines(live(tmp_path), [call_fields()])
     write_lines(live(tmp_path, LATER), [call_fields()])

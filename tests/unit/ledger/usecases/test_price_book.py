@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from services.kernel.change import Action
 from services.kernel.clock import ManualClock
 from services.kernel.price import Price
 from services.ledger.adapters.sql_configuration import SqlConfiguration
 from services.ledger.adapters.sql_database import Database
-from services.ledger.domain.configuration import Action, Channel, Configuration, PricedTarget, flat_price
+from services.ledger.domain.configuration import Channel, Configuration, PricedTarget, flat_price
 from services.ledger.usecases.price_book import PriceBook
 from tests.unit.ledger.lines import PRICE, open_database
 
@@ -74,8 +75,8 @@ def test_sending_a_configuration_twice_changes_nothing(database: Database) -> No
         (Action.CREATE, "price", "lab/tiny"),
         (Action.CREATE, "alert channel", "ops"),
     ]
-    assert book.apply(wanted, validate_only=False) == []
-    assert book_of(database).apply(wanted, validate_only=False) == []
+    assert book.apply(wanted, validate_only=False) == ()
+    assert book_of(database).apply(wanted, validate_only=False) == ()
 
 
 def test_a_dry_run_says_what_would_change_and_changes_nothing(database: Database) -> None:

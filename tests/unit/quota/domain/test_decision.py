@@ -120,6 +120,7 @@ def test_every_denial_has_a_place_of_its_own_in_the_precedence() -> None:
     assert [denial.precedence for denial in Denial] == list(range(len(Denial)))
     assert {denial for denial in Denial if denial.transient} == {
         Denial.POLICY_UNAVAILABLE,
+        Denial.UPSTREAM_UNAVAILABLE,
         Denial.RATE_LIMITED,
         Denial.RESERVATION_CONTENTION,
     }

@@ -45,3 +45,17 @@ def test_nobody_is_an_administrator_without_the_file(path: Path) -> None:
     assert token.matches(OLD)
     path.unlink()
     assert not token.matches(OLD)
+
+
+def test_a_file_that_is_gone_is_told_once_not_at_every_request(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    token = AdminToken(path)
+    path.unlink()
+    for _ in range(3):
+        assert not token.matches(OLD)
+    assert len(caplog.records) == 1
+
+    path.write_text(OLD, encoding="ascii")
+    assert token.matches(OLD)
+    path.unlink()
+    assert not token.matches(OLD)
+    assert len(caplog.records) == 2

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from services.kernel.change import Action
 from services.kernel.clock import ManualClock
 from services.kernel.errors import AlreadyExists, InvalidInput, NotFound
 from services.kernel.window import WindowUnit
 from services.quota.adapters.memory_directory import MemoryDirectory
-from services.quota.domain.configuration import Action, Configuration, KeySpec
+from services.quota.domain.configuration import Configuration, KeySpec
 from services.quota.domain.directory import Directory, Team
 from services.quota.domain.key import Attribution, SecretKind, VirtualKey, checksum_holds, digest_of
 from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy
@@ -169,6 +170,20 @@ def test_what_will_not_work_is_accepted_with_a_warning() -> None:
         "Virtual key silent has no secret",
         "Virtual key silent belongs to team ghosts, which is not listed",
     ]
+
+
+def test_why_a_secret_is_missing_is_told_once_and_by_who_knows_whether_it_matters() -> None:
+    office = Office()
+    unset = KeySpec("app", secret_problem="environment variable APP is not set")
+    configuration = Configuration("acme", (), (), (unset,))
+
+    assert office.administer.apply(configuration, validate_only=False).warnings == (
+        "Virtual key app has no secret (environment variable APP is not set): give it one, or rotate it.",
+    )
+    office.administer.rotate_key("app", grace_ms=0)
+    assert office.administer.apply(configuration, validate_only=False).warnings == (
+        "Virtual key app keeps the secret that it has: environment variable APP is not set.",
+    )
 
 
 def test_a_policy_for_one_model_matches_a_key_for_all_models() -> None:

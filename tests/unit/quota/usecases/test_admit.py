@@ -188,6 +188,14 @@ def test_an_unknown_model_is_refused_and_leaves_nothing_behind() -> None:
     assert world.current.belief.directory._applied == {}
 
 
+def test_a_model_whose_provider_lacks_its_credential_exists_and_says_what_is_missing() -> None:
+    deny = World((spend("budget", 100),)).refused("keyless")
+
+    assert (deny.denial, deny.denial.transient) == (Denial.UPSTREAM_UNAVAILABLE, True)
+    assert deny.detail == "the credential of provider anthropic is missing"
+    assert deny.retry_after_ms is not None
+
+
 def test_an_unpriced_model_is_refused_under_a_spend_policy_only() -> None:
     assert World((spend("budget", 100),)).refused("unpriced").denial is Denial.UNPRICED_MODEL
     assert World((counting("calls", LimitKind.REQUESTS, 5),)).let("unpriced")

@@ -9,7 +9,7 @@ def test_a_key_sees_the_models_of_the_plan_that_it_may_use() -> None:
     world = World((spend("empty", 0),))
     listing = ListModels(world.current, world.authenticate)
 
-    assert listing(SECRET) == ("chained", "claude", "dear", "tiered", "unpriced")
+    assert listing(SECRET) == ("chained", "claude", "dear", "keyless", "tiered", "unpriced")
 
     world.change_key(models=("dear", "not-in-the-plan"))
     assert listing(SECRET) == ("dear",)

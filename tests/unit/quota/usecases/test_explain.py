@@ -57,7 +57,11 @@ def test_a_refusal_names_its_limit() -> None:
 def test_what_does_not_hang_on_limits_is_told_too() -> None:
     world = World((spend("budget", 100),))
 
-    for model, denial in (("unpriced", Denial.UNPRICED_MODEL), ("no-such", Denial.MODEL_NOT_FOUND)):
+    for model, denial in (
+        ("unpriced", Denial.UNPRICED_MODEL),
+        ("no-such", Denial.MODEL_NOT_FOUND),
+        ("keyless", Denial.UPSTREAM_UNAVAILABLE),
+    ):
         explanation = explain(world, model)
         assert explanation.deny is not None
         assert explanation.deny.denial is denial

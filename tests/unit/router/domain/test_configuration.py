@@ -5,14 +5,13 @@ from dataclasses import replace
 
 import pytest
 
+from services.kernel.change import Action, Change
 from services.kernel.errors import InvalidInput
 from services.router.domain.configuration import (
     EMPTY,
-    Action,
-    Change,
     Configuration,
-    changes_between,
     check_configuration,
+    differences,
 )
 from services.router.domain.model import Condition, Fallback, Measure, Model, TargetGroup, Term
 from tests.unit.router.samples import fallback, group, lab, model
@@ -84,11 +83,11 @@ def test_a_configuration_is_kept_in_the_order_of_names() -> None:
 def test_changes_are_told_resource_by_resource() -> None:
     before = check_configuration([lab("b"), lab("z")], [model("y", "z/1")])
     after = check_configuration([lab("b", base_url="http://elsewhere/v1"), lab("c")], [model("y", "b/1")])
-    assert changes_between(before, after) == (
-        Change(Action.UPDATE, "provider", "b", "changed: base_url"),
+    assert differences(before, after) == (
+        Change(Action.UPDATE, "provider", "b", "base_url"),
         Change(Action.CREATE, "provider", "c"),
         Change(Action.DELETE, "provider", "z"),
-        Change(Action.UPDATE, "model", "y", "changed: targets"),
+        Change(Action.UPDATE, "model", "y", "targets"),
     )
-    assert changes_between(after, after) == ()
-    assert [change.action for change in changes_between(EMPTY, after)] == [Action.CREATE] * 3
+    assert differences(after, after) == ()
+    assert [change.action for change in differences(EMPTY, after)] == [Action.CREATE] * 3

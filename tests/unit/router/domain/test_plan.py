@@ -61,6 +61,13 @@ def test_targets_without_a_usable_provider_are_left_out() -> None:
     assert tiers(route, frozenset()) == {}
 
 
+def test_a_model_without_a_usable_target_stays_in_the_plan_and_says_who_is_missing() -> None:
+    route = model("m", "b/x", "a/x", fallbacks=(fallback("c/x"),))
+    gone, served = (compile_model(route, usable) for usable in (frozenset[str](), frozenset({"c"})))
+    assert (gone.tiers, gone.providers_without_credential) == ((), ("a", "b", "c"))
+    assert served.providers_without_credential == ()
+
+
 @pytest.mark.parametrize(
     ("condition", "threshold"),
     [
@@ -101,7 +108,7 @@ def test_the_plan_names_exactly_the_targets_of_its_chains_and_how_to_reach_them(
     models = [model("z", "lab/tiny"), model("claude", "anthropic/claude-sonnet-4-5"), model("gone", "other/x")]
     providers = [anthropic, lab()]
     plan = compile_plan(models, providers, name_clusters(providers, {}))
-    assert [one.model for one in plan.models] == ["claude", "z"]
+    assert [one.model for one in plan.models] == ["claude", "gone", "z"]
     assert [one.name for one in plan.targets] == ["anthropic/claude-sonnet-4-5", "lab/tiny"]
     claude = plan.targets[0]
     assert (claude.upstream_model, claude.catalogue_provider) == ("claude-sonnet-4-5", "anthropic")

@@ -43,7 +43,7 @@ def test_a_missing_credential_is_a_warning_and_its_targets_are_left_out() -> Non
     applied = router.administrator.apply(providers, models, validate_only=False)
     assert [warning.partition(";")[0] for warning in applied.warnings] == [
         "provider bad: environment variable ABSENT is not set",
-        "model gone: none of its targets can be used, so clients are told that it does not exist",
+        "model gone: none of its targets can be used, so its calls are answered with status 503",
     ]
     assert router.clusters == ["good.openai"]
     problems = {one.name: router.administrator.credential_problem(one) for one in providers}

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from services.chassis.paging import page_of
 from services.kernel.errors import InvalidInput
-from services.router.transport.paging import page
 
 NAMES = [f"n{at:04}" for at in range(2_500)]
 
@@ -12,7 +12,7 @@ def walk(names: list[str], page_size: int) -> list[list[str]]:
     pages: list[list[str]] = []
     token = ""
     while not pages or token:
-        chosen, token = page(names, str, page_size, token)
+        chosen, token = page_of(names, str, page_size=page_size, page_token=token)
         pages.append(list(chosen))
     return pages
 
@@ -27,13 +27,13 @@ def test_pages_cover_the_list_once(page_size: int, sizes: list[int]) -> None:
 
 
 def test_a_list_that_changes_between_pages_repeats_nothing() -> None:
-    first, token = page(["a", "b", "c"], str, 2, "")
-    second, _ = page(["a", "aa", "c", "d"], str, 2, token)
+    first, token = page_of(["a", "b", "c"], str, page_size=2, page_token="")
+    second, _ = page_of(["a", "aa", "c", "d"], str, page_size=2, page_token=token)
     assert [*first, *second] == ["a", "b", "c", "d"]
 
 
 def test_an_empty_list_is_one_empty_page() -> None:
-    assert page([], str, 0, "") == ([], "")
+    assert page_of([], str, page_size=0, page_token="") == ([], "")
 
 
 @pytest.mark.parametrize(
@@ -41,5 +41,5 @@ def test_an_empty_list_is_one_empty_page() -> None:
 )
 def test_what_is_no_page_is_refused(page_size: int, token: str, field: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        page(NAMES, str, page_size, token)
+        page_of(NAMES, str, page_size=page_size, page_token=token)
     assert caught.value.field == field

@@ -1,0 +1,67 @@
+"""Pages of a list, as Google's API guide has them (AIP-158): a token says where the next page begins.
+
+A token holds the position of the last item shown, so that items which come or go meanwhile shift nothing. Clients
+pass it on as it came and must not read it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from services.kernel.errors import InvalidInput
+
+DEFAULT_PAGE_SIZE = 100
+MAX_PAGE_SIZE = 1_000
+
+T = TypeVar("T")
+
+
+def page_of(
+    items: Sequence[T], position_of: Callable[[T], str], *, page_size: int, page_token: str
+) -> tuple[Sequence[T], str]:
+    """A page of `items`, which are sorted by `position_of`, and the token of the next page, empty on the last.
+
+    Raises:
+        InvalidInput: the size is negative, or the token is not one of ours.
+    """
+    size = check_page_size(page_size)
+    start = bisect_right(items, read_token(page_token), key=position_of) if page_token else 0
+    page = items[start : start + size]
+    return page, write_token(position_of(page[-1])) if start + size < len(items) else ""
+
+
+def check_page_size(page_size: int) -> int:
+    """The size to use: the default for 0, and never more than `MAX_PAGE_SIZE`, as the guide has it.
+
+    Raises:
+        InvalidInput: it is negative.
+    """
+    if page_size < 0:
+        raise InvalidInput("page_size", f"{page_size} is negative: write 1 to {MAX_PAGE_SIZE}, or 0 for the default")
+    return min(page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+
+
+def write_token(position: str) -> str:
+    """The token of the page that begins behind `position`."""
+    return base64.urlsafe_b64encode(position.encode()).decode()
+
+
+def read_token(page_token: str) -> str:
+    """The position behind which the page begins.
+
+    Raises:
+        InvalidInput: it is not one of ours.
+    """
+    try:
+        return base64.b64decode(page_token, altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError) as error:
+        raise bad_token() from error
+
+
+def bad_token() -> InvalidInput:
+    """The error for a token that was not made here."""
+    return InvalidInput("page_token", "it is not from an answer before: pass it on as it came, or leave it empty")

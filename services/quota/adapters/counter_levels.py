@@ -1,0 +1,73 @@
+"""What all counters say at this moment, in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+
+from services.quota.domain.reservation import CounterKey, Hold, Level
+from services.quota.ports import Counter
+
+_NOTHING = Level(0, 0)
+# A day of the calendar can be an hour short; nothing but minutes and hours is shorter than half a day.
+_HALF_DAY_MS = 43_200_000
+
+
+class CounterLevels:
+    """Levels of counters. Each method is atomic and may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._levels: dict[CounterKey, Level] = {}
+        self._ends_ms: dict[CounterKey, int] = {}
+
+    def of(self, counters: Sequence[CounterKey]) -> list[Level]:
+        """The levels of these counters, in their order."""
+        with self._lock:
+            levels = self._levels
+            return [levels.get(counter, _NOTHING) for counter in counters]
+
+    def at(self, now_ms: int) -> list[Counter]:
+        """The counters whose windows contain this moment, by key."""
+        with self._lock:
+            return sorted(
+                Counter(key, self._ends_ms[key], level)
+                for key, level in self._levels.items()
+                if key.window_start_ms <= now_ms < self._ends_ms[key]
+            )
+
+    def hold(self, holds: Iterable[Hold]) -> None:
+        """Takes the room that a reservation holds."""
+        with self._lock:
+            for counter, window_end_ms, held in holds:
+                self._move(counter, window_end_ms, 0, held)
+
+    def move(self, moves: Iterable[tuple[CounterKey, int, int, int]]) -> None:
+        """Moves counters, each given with the end of its window and what is added to settled and to reserved."""
+        with self._lock:
+            for counter, window_end_ms, settled, reserved in moves:
+                self._move(counter, window_end_ms, settled, reserved)
+
+    def idle(self, ended_before_ms: int) -> list[CounterKey]:
+        """Counters of minutes and hours that ended before this moment and hold nothing."""
+        with self._lock:
+            return [
+                key
+                for key, end_ms in self._ends_ms.items()
+                if end_ms <= ended_before_ms
+                and end_ms - key.window_start_ms < _HALF_DAY_MS
+                and not self._levels[key].reserved
+            ]
+
+    def drop(self, counters: Iterable[CounterKey]) -> None:
+        """Forgets counters."""
+        with self._lock:
+            for counter in counters:
+                del self._levels[counter], self._ends_ms[counter]
+
+    def _move(self, counter: CounterKey, window_end_ms: int, settled: int, reserved: int) -> None:
+        level = self._levels.get(counter)
+        if level is None:
+            level = _NOTHING
+            self._ends_ms[counter] = window_end_ms
+        self._levels[counter] = Level(level[0] + settled, level[1] + reserved)

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.kernel.change import Action, Change, changes_between, differing_fields
+
+
+@dataclass(frozen=True)
+class Team:
+    name: str
+    size: int = 1
+    town: str = "Bonn"
+
+
+def named(*teams: Team) -> dict[str, Team]:
+    return {team.name: team for team in teams}
+
+
+def test_each_resource_that_is_not_as_it_was_is_one_change_by_name() -> None:
+    before = named(Team("same"), Team("gone"), Team("grown"))
+    after = named(Team("new"), Team("same"), Team("grown", size=2, town="Kiel"))
+
+    assert changes_between("team", before, after, differing_fields) == (
+        Change(Action.DELETE, "team", "gone"),
+        Change(Action.UPDATE, "team", "grown", "size, town"),
+        Change(Action.CREATE, "team", "new"),
+    )
+    assert changes_between("team", after, after, differing_fields) == ()
