@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+import sqlalchemy as sa
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -10,3 +13,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("e2e"):
             item.add_marker(pytest.mark.xdist_group("e2e"))
+
+
+@pytest.fixture(scope="session")
+def _engines() -> Iterator[set[sa.Engine]]:
+    """Every database engine that was used and is still open."""
+    opened: set[sa.Engine] = set()
+
+    def note(connection: sa.Connection) -> None:
+        opened.add(connection.engine)
+
+    sa.event.listen(sa.Engine, "engine_connect", note)
+    yield opened
+    sa.event.remove(sa.Engine, "engine_connect", note)
+    for engine in opened:
+        engine.dispose()
+
+
+@pytest.fixture(autouse=True)
+def _close_databases(_engines: set[sa.Engine]) -> Iterator[None]:
+    """Closes what a test opened. Since Python 3.13 a database that is collected while open is a warning."""
+    before = set(_engines)
+    yield
+    for engine in _engines - before:
+        engine.dispose()
+        _engines.discard(engine)

@@ -77,9 +77,7 @@ def build_server(
     return server
 
 
-async def build_aio_server(
-    address: str, registrations: Sequence[Registration], *, reflect: bool = True
-) -> grpc.aio.Server:
+async def build_aio_server(address: str, registrations: Sequence[Registration]) -> grpc.aio.Server:
     """A server on the running event loop bound to `address`, not yet started.
 
     Raises:
@@ -88,7 +86,7 @@ async def build_aio_server(
     server = grpc.aio.server(interceptors=[AsyncErrorsToStatus()], options=_OPTIONS)
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    _register(server, registrations, reflect=reflect)
+    _register(server, registrations, reflect=True)
     for name in ("", *(registration.name for registration in registrations)):
         await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     _bind(server, address)

@@ -161,7 +161,10 @@ class TargetKey(StrEnum):
 
 
 class SpoolKey(StrEnum):
-    """Fields of a line of the spool. A value that Envoy does not know is null, "-" or absent."""
+    """Fields of a line of the spool. A value that Envoy does not know is null, "-" or absent.
+
+    What comes from metadata, or from the meter, is a string, numbers and booleans too.
+    """
 
     KIND = "kind"
     """"call" or "attempt". The attempts of a call are lines of their own, usually before it."""

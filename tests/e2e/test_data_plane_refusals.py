@@ -25,7 +25,9 @@ EACH_DIALECT = pytest.mark.parametrize("dialect", list(Dialect))
 
 @pytest.fixture(scope="module")
 def started() -> Iterator[DataPlane]:
-    with DataPlane(headers_timeout_ms=400, body_timeout_ms=600, max_body_bytes=3_000_000) as plane:
+    with DataPlane(
+        headers_timeout_ms=400, body_timeout_ms=600, check_timeout_ms=500, max_body_bytes=3_000_000
+    ) as plane:
         yield plane
 
 

@@ -27,6 +27,8 @@ from services.kernel.clock import Clock
 
 # As generous as the vendors: OpenAI and Anthropic take 32 MB.
 _MAX_BODY_BYTES = 32 * 1024 * 1024
+# Every run draws the same latencies.
+_SEED = 0
 _GEMINI_METHODS = {"generateContent": False, "streamGenerateContent": True}
 
 
@@ -63,7 +65,7 @@ class ReceivedRequest:
 class SimulatedProvider:
     """A vendor. `app` serves it; `faults`, `latency` and `requests` belong to whoever directs the play."""
 
-    def __init__(self, vendor: Vendor, api_key: str, clock: Clock, *, seed: int = 0) -> None:
+    def __init__(self, vendor: Vendor, api_key: str, clock: Clock) -> None:
         self.vendor = vendor
         self.api_key = api_key
         self.faults = FaultScript()
@@ -71,7 +73,7 @@ class SimulatedProvider:
         self.requests: list[ReceivedRequest] = []
         self._clock = clock
         self._cache = PromptCache()
-        self._random = random.Random(seed)  # noqa: S311  (draws latencies)
+        self._random = random.Random(_SEED)  # noqa: S311  (draws latencies)
         self.app = Starlette(routes=_routes(vendor, self))
 
     async def serve(self, request: Request, wire: Wire, model: str, authorized: Callable[[Request], bool]) -> Response:

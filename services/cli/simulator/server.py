@@ -16,11 +16,11 @@ _STOP_TIMEOUT_S = 10.0
 
 
 class Listener:
-    """An ASGI application on a port. The port is chosen once and kept through `close` and `open`."""
+    """An ASGI application on a port. A free port is chosen once and kept through `close` and `open`."""
 
-    def __init__(self, app: ASGIApp, port: int = 0) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self.port = port
+        self.port = 0
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
 

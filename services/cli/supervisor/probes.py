@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import grpc
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
 import grpc.aio
 import httpx
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -16,43 +18,41 @@ from spendgate.router.v1.router_service_pb2_grpc import RouterServiceStub
 from services.chassis.grpc_server import open_aio_channel
 
 _TIMEOUT_S = 2.0
+_HEALTH = health_pb2.HealthCheckRequest()
+
+T = TypeVar("T")
 
 
 async def is_serving(socket: str) -> bool:
     """Whether the gRPC server on this socket says that it serves."""
-    async with open_aio_channel(f"unix:{socket}") as channel:
-        try:
-            answer = await health_pb2_grpc.HealthStub(channel).Check(
-                health_pb2.HealthCheckRequest(), timeout=_TIMEOUT_S
-            )
-        except grpc.aio.AioRpcError:
-            return False
-    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+    answer = await _asked(
+        socket, lambda channel: health_pb2_grpc.HealthStub(channel).Check(_HEALTH, timeout=_TIMEOUT_S)
+    )
+    return answer is not None and answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
 async def router_status(socket: str) -> RouterStatus | None:
     """What the router believes; None when it does not answer."""
-    async with open_aio_channel(f"unix:{socket}") as channel:
-        try:
-            return await RouterServiceStub(channel).GetRouterStatus(GetRouterStatusRequest(), timeout=_TIMEOUT_S)
-        except grpc.aio.AioRpcError:
-            return None
+    request = GetRouterStatusRequest()
+    return await _asked(socket, lambda channel: RouterServiceStub(channel).GetRouterStatus(request, timeout=_TIMEOUT_S))
 
 
 async def quota_status(socket: str) -> QuotaStatus | None:
     """What quota believes; None when it does not answer."""
-    async with open_aio_channel(f"unix:{socket}") as channel:
-        try:
-            return await QuotaServiceStub(channel).GetQuotaStatus(GetQuotaStatusRequest(), timeout=_TIMEOUT_S)
-        except grpc.aio.AioRpcError:
-            return None
+    request = GetQuotaStatusRequest()
+    return await _asked(socket, lambda channel: QuotaServiceStub(channel).GetQuotaStatus(request, timeout=_TIMEOUT_S))
 
 
 async def ledger_status(socket: str) -> LedgerStatus | None:
     """How far the ledger is; None when it does not answer."""
+    request = GetLedgerStatusRequest()
+    return await _asked(socket, lambda channel: LedgerServiceStub(channel).GetLedgerStatus(request, timeout=_TIMEOUT_S))
+
+
+async def _asked(socket: str, ask: Callable[[grpc.aio.Channel], Awaitable[T]]) -> T | None:
     async with open_aio_channel(f"unix:{socket}") as channel:
         try:
-            return await LedgerServiceStub(channel).GetLedgerStatus(GetLedgerStatusRequest(), timeout=_TIMEOUT_S)
+            return await ask(channel)
         except grpc.aio.AioRpcError:
             return None
 

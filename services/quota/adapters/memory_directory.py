@@ -11,8 +11,8 @@ from services.quota.domain.directory import Directory
 class MemoryDirectory:
     """`ports.DirectoryStore`."""
 
-    def __init__(self, directory: Directory | None = None) -> None:
-        self._directory = directory or Directory()
+    def __init__(self) -> None:
+        self._directory = Directory()
         self._changing = threading.Lock()
 
     def load(self) -> Directory:

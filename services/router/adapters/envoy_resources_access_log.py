@@ -28,7 +28,13 @@ from services.kernel.envoy_contract import (
     ScanKey,
     SpoolKey,
 )
-from services.router.adapters.envoy_resources_wire import grpc_cluster, milliseconds, pack
+from services.router.adapters.envoy_resources_wire import (
+    grpc_cluster,
+    metadata_count,
+    metadata_text,
+    milliseconds,
+    pack,
+)
 from services.router.domain.snapshot import NodeSettings
 
 ATTEMPT_LOG = "attempt"
@@ -62,10 +68,11 @@ _CALL: dict[str, str] = {
     SpoolKey.METHOD: "%REQ(:METHOD)%",
     SpoolKey.TRACE_ID: "%TRACE_ID%",
     SpoolKey.SPAN_ID: "%SPAN_ID%",
-    SpoolKey.CLIENT_REQUEST_ID: f"%DYNAMIC_METADATA({SCAN_NAMESPACE}:{ScanKey.CLIENT_REQUEST_ID})%",
+    SpoolKey.CLIENT_REQUEST_ID: metadata_text(SCAN_NAMESPACE, ScanKey.CLIENT_REQUEST_ID),
     SpoolKey.SDK_RETRY: "%REQ(X-STAINLESS-RETRY-COUNT):8%",
-    SpoolKey.TARGET: f"%DYNAMIC_METADATA({ATTEMPT_NAMESPACE}:{AttemptKey.TARGET})%",
-    SpoolKey.MODEL_REQUESTED: f"%DYNAMIC_METADATA({REQUEST_NAMESPACE}:{RequestKey.MODEL})%",
+    SpoolKey.TARGET: metadata_text(ATTEMPT_NAMESPACE, AttemptKey.TARGET),
+    RequestKey.BODY_BYTES: metadata_count(REQUEST_NAMESPACE, RequestKey.BODY_BYTES),
+    SpoolKey.MODEL_REQUESTED: metadata_text(REQUEST_NAMESPACE, RequestKey.MODEL),
     SpoolKey.USAGE_STATUS: f"%CEL({_USAGE}.extraction_status)%",
     SpoolKey.INPUT_TOKENS: f"%CEL({_USAGE}.input_tokens)%",
     SpoolKey.OUTPUT_TOKENS: f"%CEL({_USAGE}.output_tokens)%",
@@ -75,11 +82,15 @@ _CALL: dict[str, str] = {
     SpoolKey.RESPONSE_MODEL: f"%CEL({_USAGE}.model)%",
 }
 _ADMISSION_STRUCTURED = {AdmissionKey.PRIORITY_GROUPS, AdmissionKey.TARGETS, AdmissionKey.STRIP_USAGE}
+_ADMISSION_COUNTS = {
+    AdmissionKey.EXPECTED_INPUT_TOKENS,
+    AdmissionKey.EXPECTED_OUTPUT_TOKENS,
+    AdmissionKey.HELD_OUTPUT_TOKENS,
+}
 _REQUEST_LOGGED = (
     RequestKey.DIALECT,
     RequestKey.STREAM,
     RequestKey.FEATURES,
-    RequestKey.BODY_BYTES,
     RequestKey.PREFIX_1K,
     RequestKey.PREFIX_4K,
     RequestKey.PREFIX_16K,
@@ -90,7 +101,7 @@ _REFUSED: dict[str, str] = {
     # Without the query, which is where Gemini's clients may put a key.
     SpoolKey.PATH: "%PATH(NQ):256%",
     SpoolKey.USER_AGENT: "%REQ(USER-AGENT):128%",
-    SpoolKey.CLIENT_REQUEST_ID: f"%DYNAMIC_METADATA({SCAN_NAMESPACE}:{ScanKey.CLIENT_REQUEST_ID})%",
+    SpoolKey.CLIENT_REQUEST_ID: metadata_text(SCAN_NAMESPACE, ScanKey.CLIENT_REQUEST_ID),
 }
 
 
@@ -103,9 +114,10 @@ def call_logs(node: NodeSettings) -> list[accesslog_pb2.AccessLog]:
     call = _COMMON | _CALL
     for admission_key in AdmissionKey:
         if admission_key not in _ADMISSION_STRUCTURED:
-            call[admission_key] = f"%DYNAMIC_METADATA({ADMISSION_NAMESPACE}:{admission_key})%"
+            operator = metadata_count if admission_key in _ADMISSION_COUNTS else metadata_text
+            call[admission_key] = operator(ADMISSION_NAMESPACE, admission_key)
     for request_key in _REQUEST_LOGGED:
-        call[request_key] = f"%DYNAMIC_METADATA({REQUEST_NAMESPACE}:{request_key})%"
+        call[request_key] = metadata_text(REQUEST_NAMESPACE, request_key)
     spooled = any_of(
         _metadata_present(ADMISSION_NAMESPACE, AdmissionKey.RESERVATION),
         _status_is_zero(),

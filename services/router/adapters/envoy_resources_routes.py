@@ -24,7 +24,14 @@ from services.kernel.envoy_contract import (
     AdmissionKey,
     AttemptKey,
 )
-from services.router.adapters.envoy_resources_wire import exact, header_option, milliseconds, pack, regex
+from services.router.adapters.envoy_resources_wire import (
+    exact,
+    header_option,
+    metadata_text,
+    milliseconds,
+    pack,
+    regex,
+)
 from services.router.domain.snapshot import NodeSettings
 
 DATA_ROUTES = "data"
@@ -143,10 +150,10 @@ def _chain() -> route_components_pb2.ClusterSpecifierPlugin:
 
 def _answer_headers(dialect: Dialect) -> list[base_pb2.HeaderValueOption]:
     def admitted(key: AdmissionKey) -> str:
-        return f"%DYNAMIC_METADATA({ADMISSION_NAMESPACE}:{key})%"
+        return metadata_text(ADMISSION_NAMESPACE, key)
 
     def attempted(key: AttemptKey) -> str:
-        return f"%DYNAMIC_METADATA({ATTEMPT_NAMESPACE}:{key})%"
+        return metadata_text(ATTEMPT_NAMESPACE, key)
 
     headers = {
         MODEL_REQUESTED_HEADER: admitted(AdmissionKey.MODEL),

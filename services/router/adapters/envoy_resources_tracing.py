@@ -19,7 +19,7 @@ from services.kernel.envoy_contract import (
     RequestKey,
 )
 from services.router.adapters.envoy_resources_clusters import OTLP_CLUSTER
-from services.router.adapters.envoy_resources_wire import grpc_cluster, pack
+from services.router.adapters.envoy_resources_wire import grpc_cluster, metadata_text, pack
 from services.router.domain.snapshot import NodeSettings
 
 _SERVICE_NAME = "spendgate-envoy"
@@ -52,7 +52,7 @@ def tracing(node: NodeSettings) -> hcm.HttpConnectionManager.Tracing | None:
 
 def _tags() -> list[custom_tag_pb2.CustomTag]:
     def text(name: str, namespace: str, key: str) -> custom_tag_pb2.CustomTag:
-        return custom_tag_pb2.CustomTag(tag=name, value=f"%DYNAMIC_METADATA({namespace}:{key})%")
+        return custom_tag_pb2.CustomTag(tag=name, value=metadata_text(namespace, key))
 
     def count(name: str, operator: str) -> custom_tag_pb2.CustomTag:
         return custom_tag_pb2.CustomTag(tag=name, value=operator, value_type=custom_tag_pb2.CustomTag.INT)

@@ -77,6 +77,24 @@ def remove_matching(pattern: string_pb2.StringMatcher) -> mutation_rules_pb2.Hea
     )
 
 
+def metadata_text(namespace: str, key: str) -> str:
+    """A format operator for a value of the dynamic metadata as it is; for a log, a span or a header.
+
+    An expression, although Envoy has an operator of its own: that one prints each value by way of JSON, and took a
+    third of all that Envoy did for a call.
+    """
+    return f"%CEL({_metadata_value(namespace, key)})%"
+
+
+def metadata_count(namespace: str, key: str) -> str:
+    """The same for a whole number: as the fraction that it is in metadata it would lose all but six digits."""
+    return f"%CEL(int({_metadata_value(namespace, key)}))%"
+
+
+def _metadata_value(namespace: str, key: str) -> str:
+    return f"metadata.filter_metadata['{namespace}'].{key}"
+
+
 def prefix(text: str) -> string_pb2.StringMatcher:
     """Strings that begin with `text`."""
     return string_pb2.StringMatcher(prefix=text)
