@@ -20,7 +20,7 @@ from services.ledger.domain.settlement import Crossing
 from services.ledger.domain.spooled import Booking, SpoolFile, UnreadableLine
 from tests.unit.ledger.lines import EPOCH, NO_USAGE, attempt, call, open_database, price_of
 
-FILE = SpoolFile(EPOCH, 42, f"{EPOCH}.jsonl", is_closed=False)
+FILE = SpoolFile(EPOCH, 42, f"{EPOCH}.jsonl", is_closed=False, size_bytes=900)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_booking_is_all_or_nothing(store: SqlEntries, database: Database, monk
 
 def test_a_checkpoint_follows_its_file_through_a_rename(store: SqlEntries) -> None:
     store.book(Booking(file=FILE, checkpoint=500))
-    store.book(Booking(file=SpoolFile(EPOCH, 42, f"{EPOCH}.1.jsonl", is_closed=True), checkpoint=900))
+    store.book(Booking(file=SpoolFile(EPOCH, 42, f"{EPOCH}.1.jsonl", is_closed=True, size_bytes=900), checkpoint=900))
 
     assert store.checkpoints() == {FILE.identity: 900}
     store.forget(FILE)

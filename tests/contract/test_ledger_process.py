@@ -45,14 +45,14 @@ def quota(tmp_path: Path) -> Iterator[ScriptedQuota]:
 def test_every_line_is_booked_exactly_once_although_the_process_is_killed_again_and_again(
     tmp_path: Path, quota: ScriptedQuota
 ) -> None:
-    count = 40_000
+    count = 50_000
     write_lines(
         live(tmp_path),
         [fields for number in range(count) for fields in (attempt_fields(number), call_fields(number))],
     )
     ledger = LedgerProcess(tmp_path)
     booked_at_kills: list[int] = []
-    for _ in range(4):
+    for _ in range(3):
         ledger.start()
         before = booked_at_kills[-1] if booked_at_kills else 0
         with ledger.channel():

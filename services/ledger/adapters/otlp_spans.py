@@ -3,22 +3,44 @@
 Names follow OpenTelemetry's GenAI conventions (semantic-conventions-genai, in development; the Python constants are
 deprecated as moved, so they stand here). No convention for cost is merged: `gen_ai.usage.cost.*` is the proposed one,
 a double, and `spendgate.cost_nano_usd` is exact.
+
+The spans are written straight as OTLP messages, one request for each booked batch. A span of the SDK costs five times
+as much, and what it adds (clocks, samplers, processors) is for spans that begin and end while the process runs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Sequence
+import queue
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 
-from opentelemetry.trace import SpanKind, Status, StatusCode
+import grpc
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.resource.v1 import resource_pb2
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from opentelemetry.sdk.resources import Resource
 
-from services.chassis.telemetry import Telemetry, in_context, parent_of
 from services.kernel.money import NANO_PER_USD
 from services.ledger.domain.entry import Entry
 
 _log = logging.getLogger("spendgate.ledger.spans")
 
 _NANO_PER_MILLI = 1_000_000
+# W3C's "sampled", and OTLP's "it is known that the parent is remote" and "it is" (trace.proto, SpanFlags).
+_FLAGS = 0x001 | 0x100 | 0x200
+_SCOPE = InstrumentationScope(name="spendgate")
+_EXPORT_TIMEOUT_S = 5.0
+_STOP_WAIT_S = 2.0
+# Batches that wait for a slow receiver: some seconds under load. What does not fit is dropped.
+_BATCHES_MAX = 32
+# Who calls, and for which model: mostly the same few.
+_KNOWN_TEXTS_MAX = 4_096
 # The convention's names of vendors whose preset is called otherwise.
 _PROVIDER_NAMES = {
     "gemini": "gcp.gemini",
@@ -32,40 +54,112 @@ _PROVIDER_NAMES = {
     "x-ai": "x_ai",
 }
 Attribute = str | int | float | bool
+Export = Callable[[ExportTraceServiceRequest], object]
+"""Sends spans to a receiver. Raises when it does not take them."""
+
+
+def export_over(channel: grpc.Channel) -> Export:
+    """Sends to the OTLP/gRPC receiver behind a channel; waits a while for it to come up."""
+    stub = TraceServiceStub(channel)  # type: ignore[no-untyped-call]  # generated without types
+    return lambda request: stub.Export(request, timeout=_EXPORT_TIMEOUT_S, wait_for_ready=True)
 
 
 class OtlpCostSpans:
-    """Writes the spans, as `ports.CostSpans`. Does nothing without a receiver."""
+    """Writes the spans in a thread of its own, as `ports.CostSpans`. Does nothing without a receiver."""
 
-    def __init__(self, telemetry: Telemetry) -> None:
-        self._telemetry = telemetry
+    def __init__(self, service: str, export: Export | None) -> None:
+        self._export = export
+        self._resource = resource_pb2.Resource(
+            attributes=[
+                KeyValue(key=name, value=AnyValue(string_value=str(value)))
+                for name, value in Resource.create({"service.name": service}).attributes.items()
+            ]
+        )
+        self._waiting: queue.Queue[Sequence[Entry] | None] = queue.Queue(_BATCHES_MAX)
+        self._complaint = ""
+        self._thread = threading.Thread(target=self._write, name="spans", daemon=True)
+
+    def start(self) -> None:
+        """Begins to write."""
+        if self._export is not None:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Returns when what waits is sent, or after a little while."""
+        if self._thread.is_alive():
+            with contextlib.suppress(queue.Full):
+                self._waiting.put(None, timeout=_STOP_WAIT_S)
+            self._thread.join(_STOP_WAIT_S)
 
     def emit(self, entries: Sequence[Entry]) -> None:
-        """Writes one span for each entry that belongs to a trace. Never raises."""
-        if not self._telemetry.enabled:
+        """Writes one span for each entry that belongs to a trace, soon. Never raises, never waits."""
+        if not entries or self._export is None:
             return
-        for entry in entries:
-            try:
-                self._emit(entry)
-            except Exception:  # noqa: BLE001  (a trace that fails must not hold up the books)
-                _log.exception("no span for call %s", entry.id)
+        try:
+            self._waiting.put_nowait(entries)
+        except queue.Full:
+            self._complain("the receiver of traces is too slow; spans are dropped")
 
-    def _emit(self, entry: Entry) -> None:
-        call = entry.call
-        parent = parent_of(call.trace_id, call.span_id)
-        if parent is None:
-            return
-        span = self._telemetry.tracer.start_span(
-            f"chat {call.model_requested}",
-            context=in_context(parent),
-            kind=SpanKind.CLIENT,
-            start_time=call.time_ms * _NANO_PER_MILLI,
-            attributes=attributes_of(entry),
-        )
-        if call.status >= 400 or not call.status:
-            span.set_attribute("error.type", str(call.status) if call.status else "client_left")
-            span.set_status(Status(StatusCode.ERROR))
-        span.end(end_time=entry.end_ms * _NANO_PER_MILLI)
+    def _write(self) -> None:
+        while (batch := self._waiting.get()) is not None:
+            if spans := list(_spans_of(batch)):
+                self._send(spans)
+
+    def _send(self, spans: list[Span]) -> None:
+        request = ExportTraceServiceRequest()
+        # In place: a message that is put into another is copied.
+        of_service = request.resource_spans.add(resource=self._resource)
+        of_service.scope_spans.add(scope=_SCOPE).spans.extend(spans)
+        try:
+            if self._export is not None:
+                self._export(request)
+            self._complaint = ""
+        except Exception as error:  # noqa: BLE001  (a trace that is lost must not end the thread)
+            code = error.code().name if isinstance(error, grpc.Call) else type(error).__name__
+            self._complain(f"the receiver of traces takes no spans: {code}; they are dropped")
+
+    def _complain(self, text: str) -> None:
+        """Once for as long as it lasts."""
+        if text != self._complaint:
+            _log.warning(text)
+        self._complaint = text
+
+
+def _spans_of(batch: Sequence[Entry]) -> Iterator[Span]:
+    for entry in batch:
+        try:
+            span = span_of(entry)
+        except Exception:  # noqa: BLE001  (a span that fails must not take the others along)
+            _log.exception("no span for call %s", entry.id)
+        else:
+            if span is not None:
+                yield span
+
+
+def span_of(entry: Entry) -> Span | None:
+    """The span of an entry, None when its call belongs to no trace."""
+    call = entry.call
+    trace_id, parent_id = _id(call.trace_id, 16), _id(call.span_id, 8)
+    if trace_id is None or parent_id is None:
+        return None
+    attributes = attributes_of(entry)
+    status = None
+    if call.status >= 400 or not call.status:
+        attributes["error.type"] = str(call.status) if call.status else "client_left"
+        status = Status(code=Status.STATUS_CODE_ERROR)
+    span = Span(
+        trace_id=trace_id,
+        span_id=secrets.token_bytes(8),
+        parent_span_id=parent_id,
+        flags=_FLAGS,
+        name=f"chat {call.model_requested}",
+        kind=Span.SPAN_KIND_CLIENT,
+        start_time_unix_nano=call.time_ms * _NANO_PER_MILLI,
+        end_time_unix_nano=entry.end_ms * _NANO_PER_MILLI,
+        status=status,
+    )
+    _write_attributes(span, attributes)
+    return span
 
 
 def attributes_of(entry: Entry) -> dict[str, Attribute]:
@@ -104,3 +198,38 @@ def attributes_of(entry: Entry) -> dict[str, Attribute]:
         attributes["gen_ai.usage.cost.currency"] = "USD"
         attributes["gen_ai.usage.cost.source"] = "local"
     return attributes
+
+
+def _write_attributes(span: Span, attributes: Mapping[str, Attribute]) -> None:
+    """Their order has no meaning."""
+    numbers = []
+    texts = []
+    for name, value in attributes.items():
+        if isinstance(value, str):
+            texts.append(_text_in_span(name, value))
+        else:
+            numbers.append((name, value))
+    # What is encoded apart may be joined: so says protobuf's encoding of repeated fields.
+    span.MergeFromString(b"".join(texts))
+    for name, number in numbers:
+        written = span.attributes.add(key=name).value
+        if isinstance(number, bool):
+            written.bool_value = number
+        elif isinstance(number, int):
+            written.int_value = number
+        else:
+            written.double_value = number
+
+
+@lru_cache(_KNOWN_TEXTS_MAX)
+def _text_in_span(name: str, value: str) -> bytes:
+    return Span(attributes=[KeyValue(key=name, value=AnyValue(string_value=value))]).SerializeToString()
+
+
+def _id(text: str, size_bytes: int) -> bytes | None:
+    """The bytes of a W3C id in hex, None when it is none."""
+    try:
+        value = bytes.fromhex(text)
+    except ValueError:
+        return None
+    return value if len(value) == size_bytes and any(value) else None

@@ -55,7 +55,6 @@ class _Found:
     rotation: int | None
     """None for the live file of an epoch."""
     file: SpoolFile
-    size: int
     modified_ms: int
 
 
@@ -102,7 +101,7 @@ class SpoolFolder:
 
     def backlog_bytes(self, checkpoints: Mapping[tuple[str, int], int]) -> int:
         """Bytes behind the checkpoints."""
-        return sum(max(found.size - checkpoints.get(found.file.identity, 0), 0) for found in self._found())
+        return sum(max(found.file.size_bytes - checkpoints.get(found.file.identity, 0), 0) for found in self._found())
 
     def tidy(self, booked: Mapping[tuple[str, int], int]) -> Sequence[SpoolFile]:
         """Rotates files that are too large and deletes old ones that are closed and booked."""
@@ -125,10 +124,11 @@ class SpoolFolder:
 
     def _found(self) -> list[_Found]:
         named = []
-        for path in self._folder.glob(f"*{SPOOL_SUFFIX}"):
-            match = _NAME.fullmatch(path.name)
+        # All names before the first size: a file whose successor is named has the size that it keeps.
+        for entry in list(os.scandir(self._folder)) if self._folder.is_dir() else ():
+            match = _NAME.fullmatch(entry.name)
             if match is not None:
-                named.append((match, path, path.stat()))
+                named.append((match, self._folder / entry.name, entry.stat()))
         latest: dict[str, str] = {}
         live = {match["epoch"] for match, _, _ in named if match["rotation"] is None}
         for match, _, _ in named:
@@ -145,8 +145,8 @@ class SpoolFolder:
                     name=path.name,
                     is_closed=match["start"] < latest[match["node"]]
                     or (match["rotation"] is not None and match["epoch"] in live),
+                    size_bytes=stat.st_size,
                 ),
-                size=stat.st_size,
                 modified_ms=stat.st_mtime_ns // 1_000_000,
             )
             for match, path, stat in named
@@ -164,7 +164,7 @@ class SpoolFolder:
                 continue
             if each.rotation is not None:
                 must_reopen = True
-            elif each.size > self._limits.file_bytes:
+            elif each.file.size_bytes > self._limits.file_bytes:
                 epoch = each.file.epoch
                 each.path.rename(self._folder / f"{epoch}.{rotations[epoch] + 1}{SPOOL_SUFFIX}")
                 must_reopen = True
@@ -184,7 +184,7 @@ class SpoolFolder:
     def _delete(self, found: list[_Found], booked: Mapping[tuple[str, int], int]) -> list[SpoolFile]:
         deleted = []
         for each in found:
-            is_booked = booked.get(each.file.identity, 0) >= each.size
+            is_booked = booked.get(each.file.identity, 0) >= each.file.size_bytes
             is_old = each.modified_ms + self._limits.keep_ms < self._clock.now_ms()
             if each.file.is_closed and is_booked and is_old:
                 each.path.unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
@@ -12,24 +13,14 @@ from services.ledger.adapters.sql_database import Database
 from services.ledger.adapters.sql_tables import alerts, entries, epochs, releases
 from services.ledger.domain.settlement import Crossing, Settlement
 
+# Text, since every batch needs them: these cost SQLAlchemy more than SQLite.
 _UNSETTLED = (
-    sa.select(
-        entries.c.id,
-        entries.c.cost_nano_usd,
-        entries.c.input_tokens,
-        entries.c.output_tokens,
-        (entries.c.time_ms + entries.c.duration_ms).label("end_ms"),
-        entries.c.usage_source,
-    )
-    .where(entries.c.settled_ms.is_(None))
-    .order_by(entries.c.sequence)
-    .limit(sa.bindparam("limit"))
+    "SELECT id, cost_nano_usd, input_tokens, output_tokens, time_ms + duration_ms, usage_source FROM entries"
+    " WHERE settled_ms IS NULL ORDER BY sequence LIMIT ?"
 )
-_SETTLE = (
-    sa.update(entries)
-    .where(entries.c.id == sa.bindparam("of"), entries.c.settled_ms.is_(None))
-    .values(settled_ms=sa.bindparam("at"))
-)
+_SETTLE = "UPDATE entries SET settled_ms = ? WHERE settled_ms IS NULL AND id IN (SELECT value FROM json_each(?))"
+_LAST_CROSSING = "SELECT max(sequence) FROM alerts"
+_PENDING_RELEASES = "SELECT request_id FROM releases LIMIT ?"
 _INSERT_ALERT = sqlite.insert(alerts).on_conflict_do_nothing()
 _RELEASED = sa.delete(releases).where(releases.c.request_id == sa.bindparam("of"))
 _END_EPOCH = sqlite.insert(epochs).on_conflict_do_nothing()
@@ -45,34 +36,29 @@ class SqlOutbox:
         """Entries of which quota does not know, oldest first."""
         with self._database.read() as connection:
             return [
-                Settlement(
-                    reservation=row.id,
-                    cost_nano_usd=row.cost_nano_usd,
-                    input_tokens=row.input_tokens,
-                    output_tokens=row.output_tokens,
-                    end_ms=row.end_ms,
-                    reported=row.usage_source == UsageSource.PROVIDER,
+                Settlement(reservation, cost, input_tokens, output_tokens, end_ms, source == UsageSource.PROVIDER)
+                for reservation, cost, input_tokens, output_tokens, end_ms, source in connection.exec_driver_sql(
+                    _UNSETTLED, (limit,)
                 )
-                for row in connection.execute(_UNSETTLED, {"limit": limit})
             ]
 
     def mark_settled(self, reservations: Sequence[str], crossings: Sequence[Crossing], now_ms: int) -> None:
         """Settles entries and stores the crossings that are new, in one transaction."""
         with self._database.write() as connection:
             if reservations:
-                connection.execute(_SETTLE, [{"of": each, "at": now_ms} for each in reservations])
+                connection.exec_driver_sql(_SETTLE, (now_ms, orjson.dumps(reservations).decode()))
             if crossings:
                 connection.execute(_INSERT_ALERT, [_alert_row(crossing) for crossing in crossings])
 
     def last_crossing(self) -> int:
         """Sequence number of the newest crossing, 0 for none."""
         with self._database.read() as connection:
-            return connection.scalar(sa.select(sa.func.max(alerts.c.sequence))) or 0
+            return connection.exec_driver_sql(_LAST_CROSSING).scalar() or 0
 
     def pending_releases(self, limit: int) -> list[str]:
         """Request ids to release."""
         with self._database.read() as connection:
-            return list(connection.scalars(sa.select(releases.c.request_id).limit(limit)))
+            return list(connection.exec_driver_sql(_PENDING_RELEASES, (limit,)).scalars())
 
     def mark_released(self, request_ids: Sequence[str]) -> None:
         """Drops them."""

@@ -3,6 +3,8 @@
 Source of the format: `services.kernel.envoy_contract.SpoolKey`. Envoy writes numbers as JSON numbers or, where they
 come from an expression, as strings; what it does not know is null, "-" or absent. Numbers with a fraction of zero, as
 metadata has them, are integers by the time they come here.
+
+Calls and attempts are named tuples: of frozen dataclasses as wide as these, the making alone takes 5 us.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any, NamedTuple
 
 from services.kernel.envoy_contract import AdmissionKey, RequestKey, SpoolKey
 from services.kernel.usage import Usage
@@ -55,8 +58,7 @@ class Caller:
     user: str
 
 
-@dataclass(frozen=True, slots=True)
-class SpooledAttempt:
+class SpooledAttempt(NamedTuple):
     """One try at one target."""
 
     request_id: str
@@ -93,8 +95,7 @@ class SpooledAttempt:
                 return "timeout" if "UT" in self.flags.split(",") or "timeout" in self.details else "reset"
 
 
-@dataclass(frozen=True, slots=True)
-class SpooledCall:
+class SpooledCall(NamedTuple):
     """One request of a client, over all its attempts."""
 
     request_id: str
@@ -311,34 +312,36 @@ def _is_known(value: object) -> bool:
 
 
 def _counts(fields: Mapping[str, object], names: tuple[str, ...]) -> list[int]:
-    counts = []
-    for name in names:
-        value = fields.get(name)
-        if not _is_known(value):
-            number = 0
-        elif type(value) is int:
-            number = value
-        elif isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < _MOST_DIGITS:
-            number = int(value)
-        else:
-            raise UnreadableLineError(f"{name} is not a whole number")
-        if not 0 <= number <= _MAX_COUNT:
-            raise UnreadableLineError(f"{name} is out of range")
-        counts.append(number)
+    counts = [
+        value if type(value) is int else _count_of(value, name)
+        for name, value in zip(names, map(fields.get, names), strict=True)
+    ]
+    if min(counts) < 0 or max(counts) > _MAX_COUNT:
+        name = next(name for name, count in zip(names, counts, strict=True) if not 0 <= count <= _MAX_COUNT)
+        raise UnreadableLineError(f"{name} is out of range")
     return counts
 
 
+def _count_of(value: object, name: str) -> int:
+    if not _is_known(value):
+        return 0
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < _MOST_DIGITS:
+        return int(value)
+    raise UnreadableLineError(f"{name} is not a whole number")
+
+
 def _texts(fields: Mapping[str, object], names: tuple[str, ...]) -> list[str]:
-    texts = []
-    for name in names:
-        value = fields.get(name)
-        if value is None or value == "-":
-            texts.append("")
-        elif isinstance(value, str) and len(value) <= _LONGEST_TEXT:
-            texts.append(value)
-        else:
+    values: list[Any] = ["" if value is None or value == "-" else value for value in map(fields.get, names)]
+    try:
+        # Nearly every line: all are texts, and together shorter than one of them may be.
+        if len("".join(values)) <= _LONGEST_TEXT:
+            return values
+    except TypeError:
+        pass
+    for name, value in zip(names, values, strict=True):
+        if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
             raise UnreadableLineError(f"{name} is not a text of at most {_LONGEST_TEXT} characters")
-    return texts
+    return values
 
 
 def _required(value: str, name: str) -> str:

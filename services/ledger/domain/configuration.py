@@ -76,6 +76,15 @@ def differences(before: Configuration, after: Configuration) -> tuple[Change, ..
     )
 
 
+def warnings_of(configuration: Configuration) -> tuple[str, ...]:
+    """What was accepted but is not as it should be, each a sentence that says what to do."""
+    return tuple(
+        f"alerts to channel {channel.name} are not signed: give it a secret"
+        for channel in configuration.channels.values()
+        if channel.webhook and not channel.secret_env
+    )
+
+
 def _differing_prices(before: Price, after: Price) -> tuple[str, ...]:
     """Overrides have one tier."""
     per_token = differing_fields(before.tiers[0], after.tiers[0])

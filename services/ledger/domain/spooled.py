@@ -19,6 +19,8 @@ class SpoolFile:
     """At the time of looking; for people."""
     is_closed: bool
     """Nothing will be appended: it was rotated away, or its Envoy is gone."""
+    size_bytes: int
+    """At the time of looking."""
 
     @property
     def identity(self) -> tuple[str, int]:

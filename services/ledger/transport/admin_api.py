@@ -14,6 +14,7 @@ from spendgate.type.v1 import configuration_pb2
 from services.chassis.paging import bad_token, check_page_size, read_token, write_token
 from services.chassis.well_known import timestamp
 from services.kernel.errors import Unavailable
+from services.ledger.domain.configuration import warnings_of
 from services.ledger.domain.selection import parse_filter
 from services.ledger.transport import messages
 from services.ledger.usecases.price_book import PriceBook
@@ -58,10 +59,9 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
         """Makes price overrides and alert channels as sent."""
         wanted = messages.configuration(request)
         changes = self._prices.apply(wanted, validate_only=request.validate_only)
-        unsigned = [each.name for each in wanted.channels.values() if each.webhook and not each.secret_env]
         return configuration_pb2.ApplyConfigurationResponse(
             changes=messages.change_messages(changes),
-            warnings=[f"alerts to channel {name} are not signed: give it a secret" for name in unsigned],
+            warnings=warnings_of(wanted),
         )
 
     def QueryUsage(self, request: pb.QueryUsageRequest, context: grpc.ServicerContext) -> pb.QueryUsageResponse:

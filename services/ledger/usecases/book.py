@@ -57,7 +57,7 @@ class Book:
         files = self._spool.files()
         lines = 0
         for file in files:
-            while not stopping() and (batch := self._spool.read(file, self._checkpoints.get(file.identity, 0))):
+            while not stopping() and (batch := self._next(file)):
                 self._book(batch)
                 lines += batch.lines
         if not stopping():
@@ -70,6 +70,11 @@ class Book:
         for file in self._spool.tidy(dict(self._checkpoints)):
             self._store.forget(file)
             self._checkpoints.pop(file.identity, None)
+
+    def _next(self, file: SpoolFile) -> SpoolBatch | None:
+        """What is not booked of a file, as far as it was there when the pass began."""
+        checkpoint = self._checkpoints.get(file.identity, 0)
+        return self._spool.read(file, checkpoint) if checkpoint < file.size_bytes else None
 
     def _book(self, batch: SpoolBatch) -> None:
         now_ms = self._clock.now_ms()

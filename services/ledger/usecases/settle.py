@@ -66,6 +66,8 @@ class Settle:
                 _log.warning("quota knows nothing of %d booked reservations, first %s", len(unknown), unknown[0])
             self._outbox.mark_settled(ids, crossings, self._clock.now_ms())
             count += len(ids)
+            if len(batch) < BATCH:
+                break
         return count
 
     def release(self) -> int:
@@ -79,6 +81,8 @@ class Settle:
             self._quota.release(request_ids)
             self._outbox.mark_released(request_ids)
             count += len(request_ids)
+            if len(request_ids) < BATCH:
+                break
         return count
 
     def expire(self) -> int:
