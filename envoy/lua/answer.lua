@@ -8,11 +8,11 @@
 local json = require("json")
 
 local ATTEMPT = "spendgate.attempt"
-local REQUEST = "spendgate.request"
 -- An event longer than this passes as it is: no usage chunk is as long.
 local EVENT_BYTES_MAX = 65536
 -- Enough to recognise the end of an event that is split.
 local DELIMITER_BYTES_MAX = 4
+local NULL_AT_END = ',"usage":null}\n\n'
 
 local find, sub, byte = string.find, string.sub, string.byte
 
@@ -49,7 +49,6 @@ end
 
 -- One whole event as the client is to see it now.
 local function pass(stream, event)
-  if stream.passing then return event end
   if find(event, "^data: ?%[DONE%]") then
     stream.closing = stream.closing .. event
     return ""
@@ -57,26 +56,65 @@ local function pass(stream, event)
   return stream.strip and strip_event(event) or event
 end
 
+-- The whole events of `text`, as the client is to see them. Most hold neither usage nor the end: they are found, and
+-- passed on, many at a time.
+local function pass_all(stream, text)
+  local sent, from = {}, 1
+  while true do
+    local at = find(text, "[DONE]", from, true)
+    local usage = stream.strip and find(text, '"usage"', from, true)
+    if usage and not (at and at < usage) then at = usage end
+    if not at then break end
+    -- The usual null, at the end of its event, needs no look at the rest: the brace before an empty line closes the
+    -- event's object.
+    if at == usage and sub(text, at - 1, at + 14) == NULL_AT_END then
+      sent[#sent + 1] = sub(text, from, at - 2)
+      from = at + 12
+    else
+      local before = sub(text, from, at)
+      local _, start = find(before, "^.*\n\r?\n")
+      start = from + (start or 0)
+      local _, last = find(text, "\n\r?\n", at)
+      sent[#sent + 1] = sub(text, from, start - 1)
+      sent[#sent + 1] = pass(stream, sub(text, start, last))
+      from = last + 1
+    end
+  end
+  if from == 1 then return text end
+  sent[#sent + 1] = sub(text, from)
+  return table.concat(sent)
+end
+
+-- How many bytes of `text`, from its start, are whole events.
+local function whole_bytes(text)
+  if sub(text, -2) == "\n\n" then return #text end
+  local _, last = find(text, "^.*\n\r?\n")
+  return last or 0
+end
+
 -- What to send for `bytes`, now that they arrived. Pure but for `stream`, for the tests.
 function feed(stream, bytes)
   local text = stream.held .. bytes
-  local sent, from = {}, 1
-  while true do
-    local _, delimiter = find(text, "\n\r?\n", from)
-    if not delimiter then break end
-    local event = sub(text, from, delimiter)
-    sent[#sent + 1] = pass(stream, event)
-    stream.passing = false
-    from = delimiter + 1
+  local sent = ""
+  if stream.passing then
+    local _, last = find(text, "\n\r?\n")
+    if last then
+      sent, text = sub(text, 1, last), sub(text, last + 1)
+      stream.passing = false
+    end
   end
-  local rest = #text - from + 1
-  if rest > EVENT_BYTES_MAX or (stream.passing and rest > DELIMITER_BYTES_MAX) then
+  if not stream.passing then
+    local whole = whole_bytes(text)
+    sent = sent .. pass_all(stream, sub(text, 1, whole))
+    text = sub(text, whole + 1)
+  end
+  if #text > EVENT_BYTES_MAX or (stream.passing and #text > DELIMITER_BYTES_MAX) then
     stream.passing = true
-    sent[#sent + 1] = sub(text, from, #text - DELIMITER_BYTES_MAX)
-    from = #text - DELIMITER_BYTES_MAX + 1
+    sent = sent .. sub(text, 1, #text - DELIMITER_BYTES_MAX)
+    text = sub(text, -DELIMITER_BYTES_MAX)
   end
-  stream.held = sub(text, from)
-  return table.concat(sent)
+  stream.held = text
+  return sent
 end
 
 -- What is left when no more bytes come: it was never a whole event, or the one that had to wait.
@@ -86,13 +124,12 @@ function finish(stream)
   return rest
 end
 
--- Whether the answer is an OpenAI stream, and whether usage is to be taken out of it.
+-- Whether the answer is a stream of an attempt, and whether usage is to be taken out of it. The routes of the other
+-- dialects leave this script out.
 local function wanted(handle)
-  local metadata = handle:streamInfo():dynamicMetadata()
-  local attempt, request = metadata:get(ATTEMPT), metadata:get(REQUEST)
-  if not (attempt and request and request.dialect == "openai") then return false end
-  local is_stream = find(handle:headers():get("content-type") or "", "^text/event%-stream") ~= nil
-  return is_stream, attempt.strip_usage == true
+  if not find(handle:headers():get("content-type") or "", "^text/event%-stream") then return false end
+  local attempt = handle:streamInfo():dynamicMetadata():get(ATTEMPT)
+  return attempt ~= nil, attempt and attempt.strip_usage == true
 end
 
 function envoy_on_response(handle)

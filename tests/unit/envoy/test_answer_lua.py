@@ -13,16 +13,18 @@ from tests.unit.envoy.lua_scripts import load, plain, wire
 ANSWER = load("answer")
 LONGEST_LOOKED_AT = 65_536
 
+CONTENTS = st.sampled_from(['é "usage":null}', "[DONE]", ""])
 DELTAS = st.fixed_dictionaries(
-    {"id": st.just("x"), "choices": st.just([{"index": 0, "delta": {"content": 'é "usage":null'}}])},
+    {"id": st.just("x"), "choices": CONTENTS.map(lambda text: [{"index": 0, "delta": {"content": text}}])},
     optional={"usage": st.none()},
 )
 USAGE = {"id": "x", "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}
 ENDS = st.sampled_from(["\n\n", "\r\n\r\n"])
+SEPARATORS = st.sampled_from([(",", ":"), (", ", ": ")])
 
 
-def event(payload: Any, end: str = "\n\n") -> str:
-    return f"data: {json.dumps(payload, ensure_ascii=False)}{end}"
+def event(payload: Any, end: str = "\n\n", separators: tuple[str, str] = (", ", ": ")) -> str:
+    return f"data: {json.dumps(payload, ensure_ascii=False, separators=separators)}{end}"
 
 
 def strip(stream: str, *cuts: int, take_usage_out: bool = True) -> str:
@@ -35,12 +37,12 @@ def strip(stream: str, *cuts: int, take_usage_out: bool = True) -> str:
     return text
 
 
-@given(st.lists(DELTAS, max_size=6), st.lists(st.integers(0, 10_000), max_size=12), ENDS, st.booleans())
+@given(st.lists(DELTAS, max_size=6), st.lists(st.integers(0, 10_000), max_size=12), ENDS, SEPARATORS, st.booleans())
 def test_the_client_sees_the_stream_as_if_nobody_had_asked_for_usage(
-    deltas: list[dict[str, Any]], cuts: list[int], end: str, first: bool
+    deltas: list[dict[str, Any]], cuts: list[int], end: str, separators: tuple[str, str], first: bool
 ) -> None:
     shuffled = [dict(sorted(delta.items(), reverse=first)) for delta in deltas]
-    stream = "".join(event(delta, end) for delta in shuffled) + event(USAGE, end) + f"data: [DONE]{end}"
+    stream = "".join(event(delta, end, separators) for delta in [*shuffled, USAGE]) + f"data: [DONE]{end}"
     clean = [{key: value for key, value in delta.items() if key != "usage"} for delta in shuffled]
     seen = strip(stream, *cuts)
     assert [json.loads(part[6:]) for part in seen.split(end)[:-2]] == clean
@@ -58,6 +60,7 @@ def test_the_client_sees_the_stream_as_if_nobody_had_asked_for_usage(
         "data: [DONE]\n\n",
         'data: {"choices":[],"usage":{broken}}\n\n',
         'data: not json "usage"\n\n',
+        'data: {"a":"[DONE]"}\n\ndata: {"b":{"usage":null}}\n\n',
         "data: unfinished",
         "",
     ],
