@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
@@ -22,6 +21,8 @@ from services.chassis.settings import Environ, SettingsError
 RUN_FOLDER = "run"
 """Folder of the sockets inside the data directory. Processes work there, so that socket addresses are relative and
 never reach the 108 bytes that the kernel allows."""
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _log = logging.getLogger("spendgate.process")
 
@@ -62,15 +63,13 @@ class AsyncService(Protocol):
 
 def run(name: str, build: Callable[[Environ], Service]) -> None:
     """Runs a service until SIGTERM or SIGINT, then exits the process."""
+    # Blocked before the first thread starts, so that every thread inherits it, and then waited for. A handler that sets
+    # an event would deadlock when it interrupts the wait for that event: the event's lock is not reentrant.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     service = _prepared(name, build)
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
     service.start()
     _log.info("%s started", name)
-    # A timeout keeps the main thread able to take signals on every platform.
-    while not stopping.wait(timeout=1.0):
-        pass
+    signal.sigwait(_STOP_SIGNALS)
     service.stop()
     _log.info("%s stopped", name)
 
@@ -82,7 +81,7 @@ def run_async(name: str, build: Callable[[Environ], AsyncService]) -> None:
     async def serve() -> None:
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _STOP_SIGNALS:
             loop.add_signal_handler(number, stopping.set)
         await service.start()
         _log.info("%s started", name)

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.e2e
 CHAT = {"model": "asked", "messages": [{"role": "user", "content": "hello"}]}
 PATH = "/v1/chat/completions"
 SLOW_AFTER_150_MS = {"x-envoy-upstream-rq-per-try-timeout-ms": "150"}
+SLOW_AFTER_1_S = {"x-envoy-upstream-rq-per-try-timeout-ms": "1000"}
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +98,10 @@ def test_a_target_with_a_slow_first_byte_is_followed_by_the_next(plane: DataPlan
 
 
 def test_the_timeout_of_the_first_byte_does_not_cut_an_answer_that_has_begun(plane: DataPlane) -> None:
-    plane.quota.decide = lambda _: plane.allow("main", "second", headers=SLOW_AFTER_150_MS)
+    # Long enough for the first byte to arrive in time on a busy machine; the pause within the answer is longer still.
+    plane.quota.decide = lambda _: plane.allow("main", "second", headers=SLOW_AFTER_1_S)
     plane.provider("main").answer = lambda _: Answer(
-        headers={"content-type": "text/event-stream"}, chunks=(b"data: 1\n\n", 0.4, b"data: [DONE]\n\n")
+        headers={"content-type": "text/event-stream"}, chunks=(b"data: 1\n\n", 1.5, b"data: [DONE]\n\n")
     )
     response = plane.client.post(PATH, json=CHAT)
     assert response.text == "data: 1\n\ndata: [DONE]\n\n"
