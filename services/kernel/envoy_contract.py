@@ -23,6 +23,8 @@ ATTEMPT_NAMESPACE = "spendgate.attempt"
 # --- headers ------------------------------------------------------------------------------------------------------
 EPOCH_HEADER = "x-spendgate-epoch"
 """gRPC metadata of each Check: the run of Envoy that asks, also its node id and the stem of its spool file."""
+ACTOR_HEADER = "x-spendgate-actor"
+"""From quota to the admin services: role, team and name of who asks, joined by colons. No client can set it."""
 RUN_HEADER = "x-spendgate-run"
 """From the client: names the run of an agent. For reporting and for narrowing limits, never for widening them."""
 TAGS_HEADER = "x-spendgate-tags"

@@ -7,6 +7,7 @@ import os
 import secrets
 import threading
 
+from services.chassis.audit import AuditLog
 from services.chassis.database import migrate, open_engine
 from services.chassis.grpc_server import build_server, open_channel
 from services.chassis.telemetry import configure
@@ -16,25 +17,31 @@ from services.quota.adapters.disk import DiskHeadroom
 from services.quota.adapters.pepper_file import load_pepper
 from services.quota.adapters.plan_stream import PlanStream
 from services.quota.adapters.price_stream import PriceStream
-from services.quota.adapters.sql_directory import SqlDirectory, SqlSnapshots
+from services.quota.adapters.sql_directory import AUDIT, SqlDirectory, SqlSnapshots
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_expectations import SqliteExpectations
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.lag import SettlementLag
 from services.quota.settings import Settings
-from services.quota.transport.admin_api import NEIGHBOURS, QuotaApi
-from services.quota.transport.admin_token import AdminToken
+from services.quota.transport.admin_api import QuotaApi
+from services.quota.transport.admin_gate import AdminGate
+from services.quota.transport.admin_methods import NEIGHBOURS
 from services.quota.transport.check_answer import AllowWriter
 from services.quota.transport.decision_span import DecisionSpans
 from services.quota.transport.ext_authz import ExtAuthz
 from services.quota.transport.models_endpoint import ModelsEndpoint
+from services.quota.transport.people_api import AdminApi, OverrideApi
 from services.quota.transport.reservation_api import ReservationApi
+from services.quota.transport.root_token import RootToken
+from services.quota.usecases.admin_tokens import AdminTokens
 from services.quota.usecases.administer import Administer
 from services.quota.usecases.admit import Admit
+from services.quota.usecases.amend import Amend
 from services.quota.usecases.authenticate import Authenticate, ListModels
-from services.quota.usecases.budgets import ListBudgets
+from services.quota.usecases.budgets import EffectiveLimits, ListBudgets
 from services.quota.usecases.current import Current
 from services.quota.usecases.explain import Explain
+from services.quota.usecases.overrides import Overrides
 from services.quota.usecases.settle import ListOverdue, Release, Settle
 
 _log = logging.getLogger("spendgate.quota")
@@ -119,23 +126,28 @@ class QuotaService:
             entropy=os.urandom,
             draw=secrets.randbelow,
         )
+        amend = Amend(store=directory, current=current, clock=clock)
+        tokens = AdminTokens(amend=amend, current=current, clock=clock, entropy=os.urandom, pepper=pepper)
         checks = ExtAuthz(
             admit=admit,
             release=release,
             models=ModelsEndpoint(ListModels(current, authenticate)),
-            admin_token=AdminToken(settings.admin_token),
+            admin=AdminGate(RootToken(settings.admin_token), tokens, clock),
             allow=AllowWriter(self._first_byte_timeout_ms),
             spans=DecisionSpans(self._telemetry),
         )
         quota_api = QuotaApi(
             current=current,
-            administer=Administer(store=directory, current=current, clock=clock, entropy=os.urandom, pepper=pepper),
+            administer=Administer(amend=amend, clock=clock, entropy=os.urandom, pepper=pepper),
             list_budgets=ListBudgets(current=current, reader=counters, clock=clock),
+            effective_limits=EffectiveLimits(current=current, reader=counters, clock=clock),
             explain=Explain(current=current, reader=counters, lag=lag, clock=clock),
             counters=counters,
             lag=lag,
             clock=clock,
         )
+        admin_api = AdminApi(tokens=tokens, audit=AuditLog(self._engine, AUDIT), clock=clock)
+        override_api = OverrideApi(Overrides(amend=amend, current=current, clock=clock, entropy=os.urandom))
         reservation_api = ReservationApi(
             settle=Settle(
                 current=current,
@@ -153,8 +165,9 @@ class QuotaService:
         )
         self._admin_server = build_server(
             settings.admin_address,
-            [quota_api.registration(), reservation_api.registration()],
+            [api.registration() for api in (quota_api, admin_api, override_api, reservation_api)],
             workers=_ADMIN_THREADS,
+            # Served elsewhere behind the same admin listener, which asks quota for reflection: it describes them too.
             reflect_also=NEIGHBOURS,
         )
 

@@ -63,7 +63,7 @@ def _usd(units: int, nanos: int = 0) -> Money:
 
 
 def test_budgets_are_dollars_in_nine_digits_or_plain_integers(services: StandIn, cli: Cli) -> None:
-    window = {"window_start": _time(1_798_761_600), "resets_at": _time(1_801_440_000)}
+    window: Any = {"window_start": _time(1_798_761_600), "resets_at": _time(1_801_440_000)}
     spend = quota.Budget(
         policy="ds", limit_kind=quota.LIMIT_KIND_SPEND, scope="team=ds", limit=2_000_000_000_000,
         settled=1_234_567_891, reserved=1, mode=quota.QuotaPolicy.MODE_ENFORCE, **window,

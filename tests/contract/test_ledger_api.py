@@ -17,6 +17,7 @@ from spendgate.ledger.v1 import price_book_service_pb2 as price_pb
 from spendgate.ledger.v1 import price_book_service_pb2_grpc as price_grpc
 from spendgate.type.v1 import configuration_pb2
 
+from services.chassis.audit import AuditLog
 from services.chassis.grpc_server import Registration, build_server
 from services.chassis.paging import write_token
 from services.kernel.clock import ManualClock
@@ -24,6 +25,7 @@ from services.ledger.adapters.price_catalogue import GenaiPrices
 from services.ledger.adapters.sql_configuration import SqlConfiguration
 from services.ledger.adapters.sql_database import Database
 from services.ledger.adapters.sql_reports import SqlReports
+from services.ledger.adapters.sql_tables import audit_entries
 from services.ledger.transport import admin_api, price_stream
 from services.ledger.usecases.price_book import PriceBook
 from services.ledger.usecases.query import Query
@@ -51,6 +53,7 @@ def api(tmp_path: Path) -> Iterator[Api]:
     service = admin_api.LedgerService(
         query=Query(SqlReports(database)),
         prices=prices,
+        audit=AuditLog(database._engine, audit_entries),
         status=lambda: admin_api.Status(1, 2, None, 3, 4),
         stopping=stopping,
     )

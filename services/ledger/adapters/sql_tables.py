@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from services.chassis.audit import audit_table
+
 metadata = sa.MetaData()
 
 
@@ -206,3 +208,5 @@ alert_channels = sa.Table(
     _text("webhook"),
     _text("secret_env"),
 )
+
+audit_entries = audit_table(metadata)

@@ -87,6 +87,8 @@ class Deny:
     """What this call would have held."""
     window_start_ms: int = 0
     resets_at_ms: int = 0
+    overridden_until_ms: int = 0
+    """When the override ends that sets `limit`; 0: it is the policy's own."""
     retry_after_ms: int | None = None
     """How long to wait before asking again is worth it; None when waiting does not help."""
 

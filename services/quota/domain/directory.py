@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from services.kernel.window import window_at
+from services.quota.domain.admin_token import AdminToken
 from services.quota.domain.key import Attribution, VirtualKey
+from services.quota.domain.override import Override, Place
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Mode, QuotaPolicy
 from services.quota.domain.reservation import CounterKey, Watch
 
@@ -34,6 +36,13 @@ class Directory:
     teams: tuple[Team, ...] = ()
     policies: tuple[QuotaPolicy, ...] = ()
     keys: tuple[VirtualKey, ...] = ()
+    overrides: tuple[Override, ...] = ()
+    tokens: tuple[AdminToken, ...] = ()
+
+
+def without_expired(directory: Directory, now_ms: int) -> Directory:
+    """The same without the overrides whose time is over."""
+    return replace(directory, overrides=tuple(each for each in directory.overrides if each.holds_at(now_ms)))
 
 
 class AppliedLimit(NamedTuple):
@@ -48,11 +57,13 @@ class AppliedLimit(NamedTuple):
     steers: bool
     """Its window is a day or longer and it is enforced, so that it has a say in which tier serves."""
     is_rate: bool
+    overridden_until_ms: int = 0
+    """When the override ends that sets the bound; 0: the bound is the policy's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppliedLimits:
-    """All limits that concern the calls of one key for one model, until the first of their windows ends."""
+    """All limits that concern the calls of one key for one model, until a window or an override ends."""
 
     limits: tuple[AppliedLimit, ...]
     counters: tuple[CounterKey, ...]
@@ -73,6 +84,8 @@ class DirectorySnapshot:
     keys_by_digest: Mapping[bytes, VirtualKey]
     keys_by_name: Mapping[str, VirtualKey]
     policies_by_name: Mapping[str, QuotaPolicy]
+    overrides_by_place: Mapping[Place, Override]
+    tokens_by_digest: Mapping[bytes, AdminToken]
     _applied: dict[tuple[str, str], AppliedLimits] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
@@ -88,6 +101,8 @@ class DirectorySnapshot:
             keys_by_digest=by_digest,
             keys_by_name={key.name: key for key in directory.keys},
             policies_by_name={policy.name: policy for policy in directory.policies},
+            overrides_by_place={override.place: override for override in directory.overrides},
+            tokens_by_digest={token.digest: token for token in directory.tokens},
         )
 
     def limits_for(self, attribution: Attribution, model: str, now_ms: int) -> AppliedLimits:
@@ -95,20 +110,23 @@ class DirectorySnapshot:
         remembered = self._applied.get((attribution.key_id, model))
         if remembered is not None and remembered.from_ms <= now_ms < remembered.until_ms:
             return remembered
-        found = apply_limits(self.directory.policies, attribution, model, now_ms)
+        own = apply_limits(self.directory.policies, attribution, model, now_ms)
+        found = with_overrides(own, self.overrides_by_place, now_ms)
         if len(self._applied) >= _MAX_REMEMBERED:
             self._applied.clear()
         self._applied[attribution.key_id, model] = found
         return found
 
-    def watch(self, counter: CounterKey) -> Watch | None:
+    def watch(self, counter: CounterKey, now_ms: int) -> Watch | None:
         """What to look for while this counter settles. None: its policy or limit is gone, or tells nobody."""
         policy = self.policies_by_name.get(counter.policy)
         if policy is None or not policy.thresholds or policy.mode is Mode.DISABLED:
             return None
         for limit in policy.limits:
             if limit.limit_id == counter.limit_id:
-                return Watch(limit.bound, policy.thresholds, f"{limit.kind} per {limit.per}")
+                override = override_of(self.overrides_by_place, counter, now_ms)
+                bound = limit.bound if override is None else override.bound
+                return Watch(bound, policy.thresholds, f"{limit.kind} per {limit.per}")
         return None
 
 
@@ -133,6 +151,27 @@ def apply_limits(policies: Iterable[QuotaPolicy], attribution: Attribution, mode
         needs_price=any(limit.kind is LimitKind.SPEND and limit.enforced for limit in found),
         holds_tokens=any(limit.kind is not LimitKind.REQUESTS for limit in found),
     )
+
+
+def with_overrides(limits: AppliedLimits, overrides: Mapping[Place, Override], now_ms: int) -> AppliedLimits:
+    """The same limits with the bounds that overrides set at this moment, until the first of these ends."""
+    found = [override_of(overrides, counter, now_ms) for counter in limits.counters]
+    return replace(
+        limits,
+        limits=tuple(
+            limit
+            if override is None
+            else limit._replace(bound=override.bound, overridden_until_ms=override.expire_at_ms)
+            for limit, override in zip(limits.limits, found, strict=True)
+        ),
+        until_ms=min([limits.until_ms, *(override.expire_at_ms for override in found if override is not None)]),
+    )
+
+
+def override_of(overrides: Mapping[Place, Override], counter: CounterKey, now_ms: int) -> Override | None:
+    """The override that sets the bound of a counter at this moment."""
+    override = overrides.get((counter.policy, counter.limit_id, counter.scope))
+    return override if override is not None and override.holds_at(now_ms) else None
 
 
 def scope_of(policy: QuotaPolicy, attribution: Attribution, model: str) -> str | None:

@@ -185,6 +185,9 @@ def write_budget(budget: Budget) -> pb.Budget:
         settled=budget.settled,
         reserved=budget.reserved,
         mode=_MODE_NUMBERS[budget.mode],
+        limit_id=budget.limit_id,
+        override=budget.override.name if budget.override else "",
+        override_expire_time=timestamp(budget.override.expire_at_ms) if budget.override else None,
     )
 
 
@@ -201,6 +204,8 @@ def write_explanation(explanation: Explanation) -> pb.ExplainResponse:
             limit_kind=_KIND_NUMBERS[limit.kind],
             used_basis_points=limit.used_basis_points,
             binding=limit.binding,
+            limit=limit.bound,
+            override_expire_time=timestamp(limit.overridden_until_ms) if limit.overridden_until_ms else None,
         )
         for limit in explanation.limits
     ]
@@ -214,7 +219,7 @@ def _read_limit(field: str, message: pb.Limit) -> Limit:
     if per is None:
         raise InvalidInput(f"{field}.per", "say how long it counts: minute, hour, day or month")
     if kind is LimitKind.SPEND:
-        bound = _read_money(f"{field}.amount", message.amount)
+        bound = read_money(f"{field}.amount", message.amount)
     elif message.HasField("amount"):
         raise InvalidInput(f"{field}.amount", f"a limit of {kind} has a count, not an amount of money")
     else:
@@ -222,7 +227,7 @@ def _read_limit(field: str, message: pb.Limit) -> Limit:
     return Limit(kind, bound, per, message.timezone or UTC)
 
 
-def _read_money(field: str, money: money_pb2.Money) -> int:
+def read_money(field: str, money: money_pb2.Money) -> int:
     """Nano-USD."""
     if money.currency_code not in {"", "USD"}:
         raise InvalidInput(field, f"{money.currency_code[:8]!r} is not supported: amounts are in USD")

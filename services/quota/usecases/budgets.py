@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from services.kernel.clock import Clock
 from services.kernel.errors import NotFound
 from services.kernel.window import window_at
-from services.quota.domain.directory import fixed_scope, scope_of
+from services.quota.domain.decision import part_of
+from services.quota.domain.directory import apply_limits, fixed_scope, override_of, scope_of
+from services.quota.domain.override import Override, Place
 from services.quota.domain.policy import Dimension, LimitKind, Mode, QuotaPolicy
 from services.quota.domain.reservation import CounterKey, Level
 from services.quota.ports import CounterReader
@@ -28,6 +30,9 @@ class Budget:
     settled: int
     reserved: int
     mode: Mode
+    limit_id: str
+    override: Override | None
+    """What sets `limit` for now; None: it is the policy's own."""
 
 
 class ListBudgets:
@@ -38,8 +43,10 @@ class ListBudgets:
         self._reader = reader
         self._clock = clock
 
-    def __call__(self, policy: str = "") -> tuple[Budget, ...]:
+    def __call__(self, policy: str = "", *, team: str = "") -> tuple[Budget, ...]:
         """By policy, limit and scope; disabled policies are left out. Limits that nobody used yet are at zero.
+
+        With `team` only those that count nothing but calls of this team.
 
         Raises:
             NotFound: no such policy.
@@ -54,12 +61,72 @@ class ListBudgets:
             budget
             for name, each in sorted(belief.directory.policies_by_name.items())
             if policy in {"", name} and each.mode is not Mode.DISABLED
-            for budget in _budgets(each, _scopes(each, belief), used, now_ms)
+            for budget in _budgets(each, _scopes(each, belief), used, belief.directory.overrides_by_place, now_ms)
+            if not team or f"team={team}" in budget.scope.split(",")
         )
 
 
+class EffectiveLimits:
+    """Lists what binds a key: limits of its own and of all that it is part of."""
+
+    def __init__(self, *, current: Current, reader: CounterReader, clock: Clock) -> None:
+        self._current = current
+        self._reader = reader
+        self._clock = clock
+
+    def __call__(self, key: str, model: str = "") -> tuple[Budget, ...]:
+        """Tightest first, for calls of this model, or of any that the key may use.
+
+        Raises:
+            NotFound: no such key.
+            Unavailable: the counters cannot be read.
+        """
+        belief = self._current.belief
+        found = belief.directory.keys_by_name.get(key)
+        if found is None:
+            raise NotFound(f"there is no virtual key {key!r}")
+        now_ms = self._clock.now_ms()
+        directory = belief.directory
+        named = {policy.match.model for policy in directory.directory.policies} | set(belief.routes.plan.models)
+        models = [model] if model else sorted(one for one in named | {""} if not one or found.may_use(one))
+        applied = {
+            limit.counter: limit
+            for one in models
+            for limit in apply_limits(directory.directory.policies, found.attribution, one, now_ms).limits
+        }
+        levels = self._reader.levels(list(applied))
+        budgets = [
+            Budget(
+                policy=counter.policy,
+                limit_kind=limit.kind,
+                scope=counter.scope,
+                window_start_ms=counter.window_start_ms,
+                resets_at_ms=limit.window_end_ms,
+                limit=limit.bound if override is None else override.bound,
+                settled=level.settled,
+                reserved=level.reserved,
+                mode=directory.policies_by_name[counter.policy].mode,
+                limit_id=counter.limit_id,
+                override=override,
+            )
+            for (counter, limit), level in zip(applied.items(), levels, strict=True)
+            for override in [override_of(directory.overrides_by_place, counter, now_ms)]
+        ]
+        return tuple(sorted(budgets, key=_looseness))
+
+
+def _looseness(budget: Budget) -> tuple[int, int, str, str]:
+    """Small for a tight limit: by the part that is used or held, of equals the lower bound first."""
+    used = part_of(budget.limit, budget.settled + budget.reserved)
+    return -used, budget.limit, budget.policy, budget.limit_id
+
+
 def _budgets(
-    policy: QuotaPolicy, known_scopes: set[str], used: dict[CounterKey, Level], now_ms: int
+    policy: QuotaPolicy,
+    known_scopes: set[str],
+    used: dict[CounterKey, Level],
+    overrides: Mapping[Place, Override],
+    now_ms: int,
 ) -> Iterator[Budget]:
     for limit in sorted(policy.limits, key=lambda limit: limit.limit_id):
         window = window_at(limit.per, limit.timezone, now_ms)
@@ -71,16 +138,19 @@ def _budgets(
         for scope in sorted(known_scopes | used_scopes):
             counter = CounterKey(policy.name, limit.limit_id, scope, window.start_ms)
             level = used.get(counter, Level(0, 0))
+            override = override_of(overrides, counter, now_ms)
             yield Budget(
                 policy=policy.name,
                 limit_kind=limit.kind,
                 scope=scope,
                 window_start_ms=window.start_ms,
                 resets_at_ms=window.end_ms,
-                limit=limit.bound,
+                limit=limit.bound if override is None else override.bound,
                 settled=level.settled,
                 reserved=level.reserved,
                 mode=policy.mode,
+                limit_id=limit.limit_id,
+                override=override,
             )
 
 

@@ -31,6 +31,10 @@ class ExplainedLimit:
     """Settled and reserved of the limit."""
     binding: bool
     """The one that refuses or downgrades, else the tightest."""
+    bound: int
+    """Nano-USD for spend, else tokens or requests."""
+    overridden_until_ms: int
+    """When the override ends that sets the bound; 0: it is the policy's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +145,14 @@ def _explained(
     limits: AppliedLimits, levels: Sequence[Level], binds: Callable[[AppliedLimit], bool]
 ) -> tuple[ExplainedLimit, ...]:
     listed = [
-        ExplainedLimit(limit.counter.policy, limit.kind, used_basis_points(limit, sum(level)), binds(limit))
+        ExplainedLimit(
+            limit.counter.policy,
+            limit.kind,
+            used_basis_points(limit, sum(level)),
+            binds(limit),
+            limit.bound,
+            limit.overridden_until_ms,
+        )
         for limit, level in zip(limits.limits, levels, strict=True)
     ]
     return tuple(sorted(listed, key=lambda each: each.used_basis_points, reverse=True))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.kernel.change import Action
+from services.kernel.change import OWNER, Action
 from services.kernel.clock import ManualClock
 from services.kernel.price import Price
 from services.ledger.adapters.sql_configuration import SqlConfiguration
@@ -57,7 +57,7 @@ def test_targets_are_known_after_a_restart_before_quota_has_asked_again(database
 
 def test_an_override_wins_and_survives_a_restart(database: Database) -> None:
     book_of(database).remember([TARGET])
-    book_of(database).apply(Configuration({"main/big": FREE}), validate_only=False)
+    book_of(database).apply(Configuration({"main/big": FREE}), validate_only=False, by=OWNER)
 
     book = book_of(database)
 
@@ -69,20 +69,20 @@ def test_sending_a_configuration_twice_changes_nothing(database: Database) -> No
     book = book_of(database)
     wanted = Configuration({"lab/tiny": FREE}, {"ops": Channel("ops", url="json://localhost")})
 
-    first = book.apply(wanted, validate_only=False)
+    first = book.apply(wanted, validate_only=False, by=OWNER)
 
     assert [(change.action, change.kind, change.name) for change in first] == [
         (Action.CREATE, "price", "lab/tiny"),
         (Action.CREATE, "alert channel", "ops"),
     ]
-    assert book.apply(wanted, validate_only=False) == ()
-    assert book_of(database).apply(wanted, validate_only=False) == ()
+    assert book.apply(wanted, validate_only=False, by=OWNER) == ()
+    assert book_of(database).apply(wanted, validate_only=False, by=OWNER) == ()
 
 
 def test_a_dry_run_says_what_would_change_and_changes_nothing(database: Database) -> None:
     book = book_of(database)
 
-    assert len(book.apply(Configuration({"lab/tiny": FREE}), validate_only=True)) == 1
+    assert len(book.apply(Configuration({"lab/tiny": FREE}), validate_only=True, by=OWNER)) == 1
 
     assert book.price_of("lab/tiny", 0) is None
 
@@ -92,12 +92,14 @@ def test_changes_name_what_differs_and_never_a_secret(database: Database) -> Non
     book.apply(
         Configuration({"lab/tiny": FREE, "lab/old": FREE}, {"ops": Channel("ops", url="json://user:hunter2@host")}),
         validate_only=False,
+        by=OWNER,
     )
 
     dearer = flat_price(input_price=1, output=2, request_nano_usd=3)
     found = book.apply(
         Configuration({"lab/tiny": dearer}, {"ops": Channel("ops", url="json://user:hunter3@host")}),
         validate_only=False,
+        by=OWNER,
     )
 
     assert [(change.action, change.name) for change in found] == [
@@ -114,10 +116,10 @@ def test_the_version_changes_exactly_when_a_price_does(database: Database) -> No
     book.remember([TARGET])
     before = book.list_prices(["main/big"]).version
 
-    book.apply(Configuration(channels={"ops": Channel("ops", url="json://localhost")}), validate_only=False)
+    book.apply(Configuration(channels={"ops": Channel("ops", url="json://localhost")}), validate_only=False, by=OWNER)
     assert book.list_prices(["main/big"]).version == before
 
-    book.apply(Configuration({"main/big": FREE}), validate_only=False)
+    book.apply(Configuration({"main/big": FREE}), validate_only=False, by=OWNER)
     assert book.list_prices(["main/big"]).version != before
 
 
