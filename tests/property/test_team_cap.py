@@ -7,13 +7,17 @@ from hypothesis import strategies as st
 
 from services.kernel.window import WindowUnit
 from services.quota.domain.directory import scope_of
-from services.quota.domain.grant import BY_LENGTH, team_cap
+from services.quota.domain.grant import length_ms, team_cap
 from services.quota.domain.key import Attribution
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy
 
 NAMES = st.sampled_from(["", "", "", "a", "b"])
 LIMITS = st.builds(
-    Limit, st.sampled_from([LimitKind.SPEND, LimitKind.TOKENS]), st.integers(0, 9), st.sampled_from(list(WindowUnit))
+    Limit,
+    st.sampled_from([LimitKind.SPEND, LimitKind.TOKENS]),
+    st.integers(0, 9),
+    st.sampled_from(list(WindowUnit)),
+    rolling_ms=st.sampled_from([3_600_000, 30 * 86_400_000]),
 )
 POLICIES = st.builds(
     QuotaPolicy,
@@ -47,7 +51,7 @@ def test_a_cap_is_the_tightest_limit_that_holds_the_whole_team_as_long(
         for parent in [*policies, policy]
         if parent.mode is Mode.ENFORCE and counts_all_of_a_together(parent)
         for other in parent.limits
-        if other.kind is limit.kind and BY_LENGTH.index(other.per) >= BY_LENGTH.index(limit.per)
+        if other.kind is limit.kind and other.per is not WindowUnit.RUN and length_ms(other) >= length_ms(limit)
     ]
     if policy.match.team == "a" and not counts_all_of_a_together(policy):
         assert cap == (min(above) if above else None)
@@ -65,5 +69,9 @@ def test_another_policy_can_only_lower_a_cap(
     assert before is None or (after is not None and after <= before)
 
 
-def test_every_window_has_its_place_among_the_others() -> None:
-    assert set(BY_LENGTH) == set(WindowUnit)
+def test_longer_windows_are_longer_and_a_run_can_outlast_all_but_a_lifetime() -> None:
+    lengths = [length_ms(Limit(LimitKind.SPEND, 1, unit)) for unit in WindowUnit if unit is not WindowUnit.ROLLING]
+
+    # They are listed from the shortest to the longest, a run last.
+    assert lengths == sorted(lengths)
+    assert length_ms(Limit(LimitKind.SPEND, 1, WindowUnit.ROLLING, rolling_ms=60_000)) == lengths[0]

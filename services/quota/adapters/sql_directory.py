@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from services.chassis.audit import append_entries, audit_table
 from services.kernel.errors import Unavailable
-from services.kernel.window import WindowUnit
+from services.kernel.window import Weekday, WindowUnit
 from services.quota.domain.access import Role
 from services.quota.domain.admin_token import AdminToken
 from services.quota.domain.directory import Directory, Team
@@ -200,13 +200,23 @@ def _read_policy(name: str, body: Row) -> QuotaPolicy:
     return QuotaPolicy(
         name=name,
         match=Match(**body["match"]),
-        limits=tuple(
-            Limit(LimitKind(limit["kind"]), limit["bound"], WindowUnit(limit["per"]), limit["timezone"])
-            for limit in body["limits"]
-        ),
+        limits=tuple(_read_limit(limit) for limit in body["limits"]),
         each=Dimension(body["each"]) if body["each"] else None,
         thresholds=tuple(Threshold(each["basis_points"], tuple(each["notify"])) for each in body["thresholds"]),
         mode=Mode(body["mode"]),
+    )
+
+
+def _read_limit(body: Row) -> Limit:
+    """Fields that an earlier release did not write are absent."""
+    return Limit(
+        kind=LimitKind(body["kind"]),
+        bound=body["bound"],
+        per=WindowUnit(body["per"]),
+        timezone=body["timezone"],
+        week_start=Weekday(body.get("week_start", Weekday.MONDAY)),
+        anchor_day=body.get("anchor_day", 1),
+        rolling_ms=body.get("rolling_ms", 0),
     )
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import NamedTuple
 
-from services.kernel.window import window_at
+from services.kernel.window import Window, WindowRule, WindowUnit
 from services.quota.domain.admin_token import AdminToken
 from services.quota.domain.key import Attribution, VirtualKey
 from services.quota.domain.override import Override, Place
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Mode, QuotaPolicy
-from services.quota.domain.reservation import CounterKey, Watch
+from services.quota.domain.reservation import CounterKey, Level, Watch
 
 # Pairs of a key and a model whose limits are remembered. Beyond it everything is forgotten and found again.
 _MAX_REMEMBERED = 50_000
@@ -57,6 +58,11 @@ class AppliedLimit(NamedTuple):
     steers: bool
     """Its window is a day or longer and it is enforced, so that it has a say in which tier serves."""
     is_rate: bool
+    counts_until_ms: int = 0
+    """When what it counts now stops to matter: not before its window ends."""
+    trailing: tuple[CounterKey, ...] = ()
+    """Counters that add to its own, in a window that rolls."""
+    window: WindowRule = WindowRule(WindowUnit.LIFETIME)
     overridden_until_ms: int = 0
     """When the override ends that sets the bound; 0: the bound is the policy's own."""
 
@@ -67,13 +73,24 @@ class AppliedLimits:
 
     limits: tuple[AppliedLimit, ...]
     counters: tuple[CounterKey, ...]
-    """Of the limits, in the same order."""
+    """Of the limits, in the same order, and then those that trail in windows that roll."""
     from_ms: int
     until_ms: int
     needs_price: bool
-    """An enforced spend limit is among them."""
+    """An enforced limit on money is among them."""
     holds_tokens: bool
-    """A limit other than on requests is among them, so that the output must be bounded."""
+    """A limit of which a larger call takes more is among them, so that the output must be bounded."""
+
+    def fold(self, levels: Sequence[Level]) -> Sequence[Level]:
+        """The level of each limit, from the levels of `counters`."""
+        count = len(self.limits)
+        if len(levels) == count:
+            return levels
+        folded, following = list(levels[:count]), iter(levels[count:])
+        for at, limit in enumerate(self.limits):
+            for settled, reserved in islice(following, len(limit.trailing)):
+                folded[at] = Level(folded[at].settled + settled, folded[at].reserved + reserved)
+        return folded
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +103,9 @@ class DirectorySnapshot:
     policies_by_name: Mapping[str, QuotaPolicy]
     overrides_by_place: Mapping[Place, Override]
     tokens_by_digest: Mapping[bytes, AdminToken]
-    _applied: dict[tuple[str, str], AppliedLimits] = field(default_factory=dict, compare=False, repr=False)
+    counts_runs: bool
+    """Some limit counts each run of its own."""
+    _applied: dict[tuple[str, str, str], AppliedLimits] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, directory: Directory) -> DirectorySnapshot:
@@ -103,18 +122,23 @@ class DirectorySnapshot:
             policies_by_name={policy.name: policy for policy in directory.policies},
             overrides_by_place={override.place: override for override in directory.overrides},
             tokens_by_digest={token.digest: token for token in directory.tokens},
+            counts_runs=any(limit.per is WindowUnit.RUN for policy in directory.policies for limit in policy.limits),
         )
 
-    def limits_for(self, attribution: Attribution, model: str, now_ms: int) -> AppliedLimits:
-        """The limits that concern a call, with their counters in the windows of this moment."""
-        remembered = self._applied.get((attribution.key_id, model))
+    def limits_for(self, attribution: Attribution, model: str, now_ms: int, run: str = "") -> AppliedLimits:
+        """The limits that concern a call, with their counters in the windows of this moment.
+
+        `run`: what the client names the run that the call belongs to, empty when it names none.
+        """
+        asked = (attribution.key_id, model, run if self.counts_runs else "")
+        remembered = self._applied.get(asked)
         if remembered is not None and remembered.from_ms <= now_ms < remembered.until_ms:
             return remembered
-        own = apply_limits(self.directory.policies, attribution, model, now_ms)
+        own = apply_limits(self.directory.policies, attribution, model, now_ms, run)
         found = with_overrides(own, self.overrides_by_place, now_ms)
         if len(self._applied) >= _MAX_REMEMBERED:
             self._applied.clear()
-        self._applied[attribution.key_id, model] = found
+        self._applied[asked] = found
         return found
 
     def watch(self, counter: CounterKey, now_ms: int) -> Watch | None:
@@ -126,12 +150,14 @@ class DirectorySnapshot:
             if limit.limit_id == counter.limit_id:
                 override = override_of(self.overrides_by_place, counter, now_ms)
                 bound = limit.bound if override is None else override.bound
-                return Watch(bound, policy.thresholds, f"{limit.kind} per {limit.per}")
+                return Watch(bound, policy.thresholds, limit.title, _trailing(limit, counter))
         return None
 
 
-def apply_limits(policies: Iterable[QuotaPolicy], attribution: Attribution, model: str, now_ms: int) -> AppliedLimits:
-    """Finds the limits of all policies that match a call."""
+def apply_limits(
+    policies: Iterable[QuotaPolicy], attribution: Attribution, model: str, now_ms: int, run: str = ""
+) -> AppliedLimits:
+    """Finds the limits of all policies that match a call. Those per run do not concern a call that names none."""
     found: list[AppliedLimit] = []
     from_ms, until_ms = 0, 2**63
     for policy in policies:
@@ -139,23 +165,27 @@ def apply_limits(policies: Iterable[QuotaPolicy], attribution: Attribution, mode
         if scope is None or policy.mode is Mode.DISABLED:
             continue
         for limit in policy.limits:
-            window = window_at(limit.per, limit.timezone, now_ms)
-            counter = CounterKey(policy.name, limit.limit_id, scope, window.start_ms)
-            found.append(_applied(policy, limit, counter, window.end_ms))
+            counted = scope
+            if limit.per is WindowUnit.RUN:
+                if not run:
+                    continue
+                counted = run_scope(scope, run)
+            window = limit.window.at(now_ms)
+            found.append(_applied(policy, limit, counted, window))
             from_ms, until_ms = max(from_ms, window.start_ms), min(until_ms, window.end_ms)
     return AppliedLimits(
         limits=tuple(found),
-        counters=tuple(limit.counter for limit in found),
+        counters=(*(limit.counter for limit in found), *(key for limit in found for key in limit.trailing)),
         from_ms=from_ms,
         until_ms=until_ms,
-        needs_price=any(limit.kind is LimitKind.SPEND and limit.enforced for limit in found),
-        holds_tokens=any(limit.kind is not LimitKind.REQUESTS for limit in found),
+        needs_price=any(limit.kind.is_money and limit.enforced for limit in found),
+        holds_tokens=any(limit.kind.is_of_size for limit in found),
     )
 
 
 def with_overrides(limits: AppliedLimits, overrides: Mapping[Place, Override], now_ms: int) -> AppliedLimits:
     """The same limits with the bounds that overrides set at this moment, until the first of these ends."""
-    found = [override_of(overrides, counter, now_ms) for counter in limits.counters]
+    found = [override_of(overrides, limit.counter, now_ms) for limit in limits.limits]
     return replace(
         limits,
         limits=tuple(
@@ -169,8 +199,8 @@ def with_overrides(limits: AppliedLimits, overrides: Mapping[Place, Override], n
 
 
 def override_of(overrides: Mapping[Place, Override], counter: CounterKey, now_ms: int) -> Override | None:
-    """The override that sets the bound of a counter at this moment."""
-    override = overrides.get((counter.policy, counter.limit_id, counter.scope))
+    """The override that sets the bound of a counter at this moment. One for a limit per run sets it for every run."""
+    override = overrides.get((counter.policy, counter.limit_id, policy_scope(counter.scope)))
     return override if override is not None and override.holds_at(now_ms) else None
 
 
@@ -192,20 +222,40 @@ def scope_of(policy: QuotaPolicy, attribution: Attribution, model: str) -> str |
     return ",".join(parts) or EVERYTHING
 
 
+def run_scope(scope: str, run: str) -> str:
+    """What a limit per run counts a call under, within the scope of its policy."""
+    return f"run={run}" if scope == EVERYTHING else f"{scope},run={run}"
+
+
+def policy_scope(scope: str) -> str:
+    """The scope of the policy, of a scope that may be that of a run within it."""
+    return EVERYTHING if scope.startswith("run=") else scope.partition(",run=")[0]
+
+
 def fixed_scope(policy: QuotaPolicy) -> str:
     """The one scope of a policy without `each`."""
     wanted = ((dimension, getattr(policy.match, dimension)) for dimension in Dimension)
     return ",".join(f"{dimension}={value}" for dimension, value in wanted if value) or EVERYTHING
 
 
-def _applied(policy: QuotaPolicy, limit: Limit, counter: CounterKey, window_end_ms: int) -> AppliedLimit:
+def _applied(policy: QuotaPolicy, limit: Limit, scope: str, window: Window) -> AppliedLimit:
     enforced = policy.mode is Mode.ENFORCE
+    counter = CounterKey(policy.name, limit.limit_id, scope, window.start_ms)
     return AppliedLimit(
         counter=counter,
         kind=limit.kind,
         bound=limit.bound,
-        window_end_ms=window_end_ms,
+        window_end_ms=window.end_ms,
         enforced=enforced,
-        steers=enforced and limit.per.is_day_or_longer,
+        steers=enforced and limit.steers,
         is_rate=limit.is_rate,
+        counts_until_ms=window.counts_until_ms,
+        trailing=_trailing(limit, counter),
+        window=limit.window,
     )
+
+
+def _trailing(limit: Limit, counter: CounterKey) -> tuple[CounterKey, ...]:
+    """The counters that count beside this one, in a window that rolls."""
+    starts_ms = limit.window.trailing_starts_ms(counter.window_start_ms)
+    return tuple(counter._replace(window_start_ms=start_ms) for start_ms in starts_ms)

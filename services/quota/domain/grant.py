@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from services.kernel.errors import InvalidInput
 from services.kernel.names import check_model, check_name, check_user
-from services.kernel.window import WindowUnit
+from services.kernel.window import FOREVER_MS, WindowUnit
 from services.quota.domain.directory import fixed_scope
 from services.quota.domain.override import Override
 from services.quota.domain.policy import (
@@ -27,8 +27,19 @@ from services.quota.domain.policy import (
 
 MAX_OVERRIDES = 1_000
 MAX_LIFE_MS = 31 * 86_400_000
-# A unit that is not here has no length to compare: where it is asked for there is no cap, and only the platform grants.
-BY_LENGTH = (WindowUnit.MINUTE, WindowUnit.HOUR, WindowUnit.DAY, WindowUnit.MONTH)
+_DAY_MS = 86_400_000
+# The longest that each can be. A run can go on for as long as it likes.
+_LONGEST_MS = {
+    WindowUnit.MINUTE: 60_000,
+    WindowUnit.HOUR: 3_600_000,
+    WindowUnit.DAY: _DAY_MS,
+    WindowUnit.WEEK: 7 * _DAY_MS,
+    WindowUnit.MONTH: 31 * _DAY_MS,
+    WindowUnit.QUARTER: 92 * _DAY_MS,
+    WindowUnit.YEAR: 366 * _DAY_MS,
+    WindowUnit.LIFETIME: FOREVER_MS,
+    WindowUnit.RUN: FOREVER_MS,
+}
 _CHECKS = {Dimension.USER: check_user, Dimension.MODEL: check_model}
 
 
@@ -74,7 +85,7 @@ def check_bound(kind: LimitKind, bound: int) -> None:
     Raises:
         InvalidInput: it cannot.
     """
-    if kind is LimitKind.SPEND:
+    if kind.is_money:
         if not 0 <= bound <= MAX_SPEND_NANO_USD:
             raise InvalidInput("override.amount", "must be 0 to 9000000 dollars")
     elif not 0 <= bound <= MAX_COUNT:
@@ -94,9 +105,14 @@ def team_cap(policies: Iterable[QuotaPolicy], team: str, policy: QuotaPolicy, li
         for parent in policies
         if parent.mode is Mode.ENFORCE and _counts_whole_team(parent, team)
         for other in parent.limits
-        if other.kind is limit.kind and _lasts_as_long(other.per, limit.per)
+        if other.kind is limit.kind and other.per is not WindowUnit.RUN and length_ms(other) >= length_ms(limit)
     ]
     return min(bounds, default=None)
+
+
+def length_ms(limit: Limit) -> int:
+    """How long what a limit counts can stand against it, to compare limits by."""
+    return limit.rolling_ms if limit.per is WindowUnit.ROLLING else _LONGEST_MS[limit.per]
 
 
 def kept_overrides(overrides: Iterable[Override], policies: Iterable[QuotaPolicy]) -> tuple[Override, ...]:
@@ -123,9 +139,3 @@ def _counts_whole_team(policy: QuotaPolicy, team: str) -> bool:
     if policy.each in {None, Dimension.TEAM} and policy.match == Match(team=team):
         return True
     return policy.each is Dimension.TEAM and policy.match == Match()
-
-
-def _lasts_as_long(unit: WindowUnit, as_long_as: WindowUnit) -> bool:
-    if unit not in BY_LENGTH or as_long_as not in BY_LENGTH:
-        return False
-    return BY_LENGTH.index(unit) >= BY_LENGTH.index(as_long_as)

@@ -21,7 +21,7 @@ from services.kernel.errors import InvalidInput
 from services.quota.domain.access import Role
 from services.quota.domain.admin_token import AdminToken
 from services.quota.domain.override import Override
-from services.quota.domain.policy import LimitKind, kind_of
+from services.quota.domain.policy import kind_of
 from services.quota.transport.admin_messages import read_money
 from services.quota.usecases.admin_tokens import AdminTokens
 from services.quota.usecases.overrides import Grant, Overrides
@@ -158,7 +158,7 @@ def _write_override(override: Override) -> override_service_pb2.Override:
         create_time=timestamp(override.create_at_ms),
         actor=override.actor,
     )
-    if kind_of(override.limit_id) is LimitKind.SPEND:
+    if kind_of(override.limit_id).is_money:
         message.amount.CopyFrom(usd(override.bound))
     else:
         message.count = override.bound

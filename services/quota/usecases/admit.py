@@ -47,6 +47,8 @@ class AdmissionRequest:
     dialect: Dialect
     model: str
     facts: RequestFacts
+    run: str = ""
+    """What the client names the run that the call belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ class Admit:
             return route
         # From here on the model is one of the plan's: what is remembered by model stays bounded.
         now_ms = self._clock.now_ms()
-        limits = belief.directory.limits_for(key.attribution, request.model, now_ms)
+        limits = belief.directory.limits_for(key.attribution, request.model, now_ms, request.run)
         tiers = usable_tiers(route, limits, belief.routes.prices, key=key, model=request.model)
         if isinstance(tiers, Deny):
             return tiers
@@ -141,7 +143,8 @@ class Admit:
     ) -> Admitted | Deny:
         facts = request.facts
 
-        def choose(levels: Sequence[Level]) -> tuple[Reservation | None, Admitted | Deny]:
+        def choose(read: Sequence[Level]) -> tuple[Reservation | None, Admitted | Deny]:
+            levels = limits.fold(read)
             weighed = weigh(tiers, limits, levels, facts, self._draw)
             if weighed is None:
                 return None, unboundable(key, request.model)
@@ -185,7 +188,9 @@ class Admit:
             expected_input_tokens=expected.input,
             expected_output_tokens=expected.output,
             holds=tuple(
-                Hold(limit.counter, limit.window_end_ms, weighed.held.of(limit.kind)) for limit in limits.limits
+                Hold(limit.counter, limit.counts_until_ms, weighed.held.of(limit.kind))
+                for limit in limits.limits
+                if limit.kind is not LimitKind.REQUEST_COST
             ),
         )
 
@@ -197,7 +202,7 @@ def find_tightest(limits: AppliedLimits, levels: Sequence[Level], held: Amounts)
     for limit, (settled, reserved) in zip(limits.limits, levels, strict=True):
         used = settled + reserved + held.of(limit.kind)
         closeness = (used_basis_points(limit, used), limit.window_end_ms)
-        if limit.enforced and closeness > closest:
+        if limit.enforced and limit.kind.has_window and closeness > closest:
             closest = closeness
             tightest = Tightest(
                 limit.counter.policy, limit.counter.scope, limit.kind, limit.bound - used, limit.window_end_ms

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.kernel.clock import Clock
 from services.kernel.errors import NotFound
-from services.kernel.window import window_at
+from services.kernel.window import WindowUnit
 from services.quota.domain.decision import part_of
-from services.quota.domain.directory import apply_limits, fixed_scope, override_of, scope_of
+from services.quota.domain.directory import (
+    AppliedLimit,
+    DirectorySnapshot,
+    apply_limits,
+    fixed_scope,
+    override_of,
+    policy_scope,
+    scope_of,
+)
 from services.quota.domain.override import Override, Place
 from services.quota.domain.policy import Dimension, LimitKind, Mode, QuotaPolicy
 from services.quota.domain.reservation import CounterKey, Level
-from services.quota.ports import CounterReader
+from services.quota.ports import Counter, CounterReader
 from services.quota.usecases.current import Belief, Current
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """One counter: a limit, in the present window, for one scope. Amounts are nano-USD, tokens or requests."""
+    """A limit, in the present window, for one scope. Amounts are nano-USD, tokens, requests or calls."""
 
     policy: str
     limit_kind: LimitKind
@@ -46,7 +54,8 @@ class ListBudgets:
     def __call__(self, policy: str = "", *, team: str = "") -> tuple[Budget, ...]:
         """By policy, limit and scope; disabled policies are left out. Limits that nobody used yet are at zero.
 
-        With `team` only those that count nothing but calls of this team.
+        A bound on the cost of one request is not among them: nothing adds up in it. With `team` only those are listed
+        that count nothing but calls of this team.
 
         Raises:
             NotFound: no such policy.
@@ -54,7 +63,7 @@ class ListBudgets:
         """
         belief = self._current.belief
         now_ms = self._clock.now_ms()
-        used = {counter.key: counter.level for counter in self._reader.counters_at(now_ms)}
+        used = _used(self._reader.counters_at(now_ms))
         if policy and policy not in belief.directory.policies_by_name:
             raise NotFound(f"there is no policy {policy!r}")
         return tuple(
@@ -62,7 +71,7 @@ class ListBudgets:
             for name, each in sorted(belief.directory.policies_by_name.items())
             if policy in {"", name} and each.mode is not Mode.DISABLED
             for budget in _budgets(each, _scopes(each, belief), used, belief.directory.overrides_by_place, now_ms)
-            if not team or f"team={team}" in budget.scope.split(",")
+            if not team or f"team={team}" in policy_scope(budget.scope).split(",")
         )
 
 
@@ -94,25 +103,32 @@ class EffectiveLimits:
             for one in models
             for limit in apply_limits(directory.directory.policies, found.attribution, one, now_ms).limits
         }
-        levels = self._reader.levels(list(applied))
+        parts = {counter: (counter, *limit.trailing) for counter, limit in applied.items()}
+        counters = [counter for each in parts.values() for counter in each]
+        levels = dict(zip(counters, self._reader.levels(counters), strict=True))
         budgets = [
-            Budget(
-                policy=counter.policy,
-                limit_kind=limit.kind,
-                scope=counter.scope,
-                window_start_ms=counter.window_start_ms,
-                resets_at_ms=limit.window_end_ms,
-                limit=limit.bound if override is None else override.bound,
-                settled=level.settled,
-                reserved=level.reserved,
-                mode=directory.policies_by_name[counter.policy].mode,
-                limit_id=counter.limit_id,
-                override=override,
-            )
-            for (counter, limit), level in zip(applied.items(), levels, strict=True)
-            for override in [override_of(directory.overrides_by_place, counter, now_ms)]
+            _budget(limit, [levels[part] for part in parts[counter]], directory, now_ms)
+            for counter, limit in applied.items()
         ]
         return tuple(sorted(budgets, key=_looseness))
+
+
+def _budget(limit: AppliedLimit, levels: Sequence[Level], directory: DirectorySnapshot, now_ms: int) -> Budget:
+    counter = limit.counter
+    override = override_of(directory.overrides_by_place, counter, now_ms)
+    return Budget(
+        policy=counter.policy,
+        limit_kind=limit.kind,
+        scope=counter.scope,
+        window_start_ms=(counter, *limit.trailing)[-1].window_start_ms,
+        resets_at_ms=limit.window_end_ms,
+        limit=limit.bound if override is None else override.bound,
+        settled=sum(level.settled for level in levels),
+        reserved=sum(level.reserved for level in levels),
+        mode=directory.policies_by_name[counter.policy].mode,
+        limit_id=counter.limit_id,
+        override=override,
+    )
 
 
 def _looseness(budget: Budget) -> tuple[int, int, str, str]:
@@ -121,33 +137,41 @@ def _looseness(budget: Budget) -> tuple[int, int, str, str]:
     return -used, budget.limit, budget.policy, budget.limit_id
 
 
+_Used = dict[tuple[str, str, int], dict[str, Level]]
+"""By policy, limit and start of the window: the level of each scope."""
+
+
+def _used(counters: Iterable[Counter]) -> _Used:
+    used: _Used = {}
+    for key, _, level in counters:
+        used.setdefault((key.policy, key.limit_id, key.window_start_ms), {})[key.scope] = level
+    return used
+
+
 def _budgets(
-    policy: QuotaPolicy,
-    known_scopes: set[str],
-    used: dict[CounterKey, Level],
-    overrides: Mapping[Place, Override],
-    now_ms: int,
+    policy: QuotaPolicy, known_scopes: set[str], used: _Used, overrides: Mapping[Place, Override], now_ms: int
 ) -> Iterator[Budget]:
     for limit in sorted(policy.limits, key=lambda limit: limit.limit_id):
-        window = window_at(limit.per, limit.timezone, now_ms)
-        used_scopes = {
-            key.scope
-            for key in used
-            if (key.policy, key.limit_id, key.window_start_ms) == (policy.name, limit.limit_id, window.start_ms)
-        }
-        for scope in sorted(known_scopes | used_scopes):
+        if limit.kind is LimitKind.REQUEST_COST:
+            continue
+        window = limit.window.at(now_ms)
+        starts_ms = (window.start_ms, *limit.window.trailing_starts_ms(now_ms))
+        parts = [used.get((policy.name, limit.limit_id, start_ms), {}) for start_ms in starts_ms]
+        # A run is known once it calls.
+        scopes = set() if limit.per is WindowUnit.RUN else known_scopes
+        for scope in sorted(scopes.union(*parts)):
+            levels = [part.get(scope, Level(0, 0)) for part in parts]
             counter = CounterKey(policy.name, limit.limit_id, scope, window.start_ms)
-            level = used.get(counter, Level(0, 0))
             override = override_of(overrides, counter, now_ms)
             yield Budget(
                 policy=policy.name,
                 limit_kind=limit.kind,
                 scope=scope,
-                window_start_ms=window.start_ms,
+                window_start_ms=starts_ms[-1],
                 resets_at_ms=window.end_ms,
                 limit=limit.bound if override is None else override.bound,
-                settled=level.settled,
-                reserved=level.reserved,
+                settled=sum(level.settled for level in levels),
+                reserved=sum(level.reserved for level in levels),
                 mode=policy.mode,
                 limit_id=limit.limit_id,
                 override=override,

@@ -20,7 +20,7 @@ from services.quota.domain.grant import (
 )
 from services.quota.domain.key import Entropy
 from services.quota.domain.override import Override
-from services.quota.domain.policy import Limit, LimitKind, QuotaPolicy
+from services.quota.domain.policy import Limit, QuotaPolicy
 from services.quota.usecases.amend import Amend
 from services.quota.usecases.current import Current
 
@@ -131,7 +131,7 @@ class Overrides:
 
 
 def _bound(limit: Limit, asked: Grant) -> int:
-    if limit.kind is LimitKind.SPEND:
+    if limit.kind.is_money:
         if asked.amount_nano_usd is None:
             raise InvalidInput("override.amount", f"{limit.limit_id} is a limit on money: say how much")
         return asked.amount_nano_usd
@@ -149,7 +149,7 @@ def _check_cap(directory: Directory, policy: QuotaPolicy, limit: Limit, bound: i
             "override it"
         )
     if bound > cap:
-        most = f"${format_usd(cap)}" if limit.kind is LimitKind.SPEND else f"{cap:,}"
+        most = f"${format_usd(cap)}" if limit.kind.is_money else f"{cap:,}"
         raise PermissionDenied(
             f"{what} can be overridden up to {most}, the cap of team {by.actor.team}: beyond it ask the "
             f"{Role.PLATFORM} role"

@@ -9,9 +9,10 @@ from services.kernel.change import OWNER, Actor, Authorship
 from services.kernel.errors import InvalidInput, NotFound, PermissionDenied
 from services.kernel.window import WindowUnit
 from services.quota.adapters.memory_directory import MemoryDirectory
-from services.quota.domain.denial import Denial
+from services.quota.domain.denial import Denial, Deny
 from services.quota.domain.grant import MAX_LIFE_MS
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, QuotaPolicy, Threshold
+from services.quota.usecases.admit import Admitted
 from services.quota.usecases.amend import Amend
 from services.quota.usecases.budgets import EffectiveLimits, ListBudgets
 from services.quota.usecases.explain import Explain
@@ -228,3 +229,33 @@ def test_the_limits_of_a_key_are_those_of_all_that_it_is_part_of_tightest_first(
     assert {"model=dear", "model=tiered", "model=claude"} <= models
     with pytest.raises(NotFound):
         limits_of("nobody")
+
+
+def test_an_override_of_a_limit_per_run_holds_for_every_run() -> None:
+    runs = QuotaPolicy("runs", Match(team=TEAM), (Limit(LimitKind.SPEND, 0, WindowUnit.RUN),))
+    desk = Desk((runs,))
+    assert isinstance(desk.ask(run="first"), Deny)
+
+    desk.overrides.grant(desk.asked("runs", 1), by=PLATFORM)
+
+    for run in ("first", "second,team=marketing"):
+        assert isinstance(desk.ask(run=run), Admitted)
+        assert isinstance(desk.ask(run=run), Deny)
+    budgets = ListBudgets(current=desk.current, reader=desk.counters, clock=desk.clock)
+    assert budgets(team="marketing") == ()
+    assert {budget.limit for budget in budgets(team=TEAM)} == {CENT}
+
+
+def test_an_override_of_a_window_that_rolls_holds_for_all_of_it() -> None:
+    hour = Limit(LimitKind.SPEND, CENT, WindowUnit.ROLLING, rolling_ms=3_600_000)
+    desk = Desk((QuotaPolicy("hour", Match(team=TEAM), (hour,)),))
+    desk.settle(desk.let(), CENT)
+    desk.clock.advance(1_800_000)
+    desk.refused()
+
+    override = desk.overrides.grant(desk.asked("hour", 2), by=PLATFORM)
+
+    desk.let()
+    desk.refused()
+    (found,) = EffectiveLimits(current=desk.current, reader=desk.counters, clock=desk.clock)("ds-prod", "dear")
+    assert (found.settled, found.reserved, found.limit, found.override) == (CENT, CENT, 2 * CENT, override)
