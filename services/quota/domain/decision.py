@@ -78,6 +78,14 @@ def budget_used_basis_points(limits: Sequence[AppliedLimit], levels: Sequence[Le
     )
 
 
+def is_degraded(limits: Sequence[AppliedLimit], levels: Sequence[Level]) -> bool:
+    """Whether a threshold is reached from which on calls go to a cheaper tier, whatever their model says."""
+    return any(
+        limit.degrades_at is not None and level[0] >= limit.degrades_at
+        for limit, level in zip(limits, levels, strict=True)
+    )
+
+
 def deny_of(refusal: Refusal, *, expected: Amounts, key: str, model: str, now_ms: int, contention_wait_ms: int) -> Deny:
     """The refusal of a limit with all its figures.
 

@@ -9,7 +9,15 @@ from typing import NamedTuple
 
 from services.kernel.window import Window, WindowRule, WindowUnit
 from services.quota.domain.key import Attribution, VirtualKey
-from services.quota.domain.policy import Dimension, Limit, LimitKind, Mode, QuotaPolicy
+from services.quota.domain.policy import (
+    MAX_BASIS_POINTS,
+    Dimension,
+    Limit,
+    LimitKind,
+    Mode,
+    QuotaPolicy,
+    ThresholdAction,
+)
 from services.quota.domain.reservation import CounterKey, Level, Watch
 
 # Pairs of a key and a model whose limits are remembered. Beyond it everything is forgotten and found again.
@@ -43,6 +51,7 @@ class AppliedLimit(NamedTuple):
     counter: CounterKey
     kind: LimitKind
     bound: int
+    """Up to which calls are admitted: a threshold that denies moves it below the limit."""
     window_end_ms: int
     enforced: bool
     """False: shadow, counts but refuses nothing."""
@@ -54,6 +63,8 @@ class AppliedLimit(NamedTuple):
     trailing: tuple[CounterKey, ...] = ()
     """Counters that add to its own, in a window that rolls."""
     window: WindowRule = WindowRule(WindowUnit.LIFETIME)
+    degrades_at: int | None = None
+    """From how much settled on calls go to a cheaper tier; None: its policy leaves that to the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +153,7 @@ def apply_limits(
     """Finds the limits of all policies that match a call. Those per run do not concern a call that names none."""
     found: list[AppliedLimit] = []
     from_ms, until_ms = 0, 2**63
-    for policy in policies:
-        scope = scope_of(policy, attribution, model)
-        if scope is None or policy.mode is Mode.DISABLED:
-            continue
+    for policy, scope in policies_for(policies, attribution, model):
         for limit in policy.limits:
             counted = scope
             if limit.per is WindowUnit.RUN:
@@ -163,6 +171,23 @@ def apply_limits(
         needs_price=any(limit.kind.is_money and limit.enforced for limit in found),
         holds_tokens=any(limit.kind.is_of_size for limit in found),
     )
+
+
+def policies_for(
+    policies: Iterable[QuotaPolicy], attribution: Attribution, model: str
+) -> list[tuple[QuotaPolicy, str]]:
+    """The policies that concern a call, each with the scope that it is counted under.
+
+    Default policies step back as soon as another one that is enforced concerns the call.
+    """
+    matching = [
+        (policy, scope)
+        for policy in policies
+        if policy.mode is not Mode.DISABLED and (scope := scope_of(policy, attribution, model)) is not None
+    ]
+    if any(policy.mode is Mode.ENFORCE and not policy.default for policy, _ in matching):
+        return [(policy, scope) for policy, scope in matching if not policy.default]
+    return matching
 
 
 def scope_of(policy: QuotaPolicy, attribution: Attribution, model: str) -> str | None:
@@ -197,10 +222,11 @@ def fixed_scope(policy: QuotaPolicy) -> str:
 def _applied(policy: QuotaPolicy, limit: Limit, scope: str, window: Window) -> AppliedLimit:
     enforced = policy.mode is Mode.ENFORCE
     counter = CounterKey(policy.name, limit.limit_id, scope, window.start_ms)
+    denies_from, degrades_from = policy.reached_at(ThresholdAction.DENY), policy.reached_at(ThresholdAction.DEGRADE)
     return AppliedLimit(
         counter=counter,
         kind=limit.kind,
-        bound=limit.bound,
+        bound=limit.bound if denies_from is None else part_of(limit.bound, denies_from),
         window_end_ms=window.end_ms,
         enforced=enforced,
         steers=enforced and limit.steers,
@@ -208,7 +234,13 @@ def _applied(policy: QuotaPolicy, limit: Limit, scope: str, window: Window) -> A
         counts_until_ms=window.counts_until_ms,
         trailing=_trailing(limit, counter),
         window=limit.window,
+        degrades_at=None if degrades_from is None or not enforced else part_of(limit.bound, degrades_from),
     )
+
+
+def part_of(bound: int, basis_points: int) -> int:
+    """That part of a limit, rounded down."""
+    return bound * basis_points // MAX_BASIS_POINTS
 
 
 def _trailing(limit: Limit, counter: CounterKey) -> tuple[CounterKey, ...]:
