@@ -54,6 +54,11 @@ _MODES: Mapping[str, quota.QuotaPolicy.Mode.ValueType] = {
     "shadow": quota.QuotaPolicy.MODE_SHADOW,
     "disabled": quota.QuotaPolicy.MODE_DISABLED,
 }
+_THRESHOLD_ACTIONS: Mapping[str, quota.Threshold.Action.ValueType] = {
+    "notify": quota.Threshold.ACTION_NOTIFY,
+    "degrade": quota.Threshold.ACTION_DEGRADE,
+    "deny": quota.Threshold.ACTION_DENY,
+}
 
 
 def ledger_request(file: ConfigurationFile, *, validate_only: bool) -> ledger.ApplyConfigurationRequest:
@@ -179,10 +184,15 @@ def _policy(entry: PolicyEntry) -> quota.QuotaPolicy:
         each=entry.each or "",
         limits=[_limit(limit) for limit in entry.limits],
         thresholds=[
-            quota.Threshold(basis_points=threshold.at, notify=threshold.notify)
+            quota.Threshold(
+                basis_points=threshold.at,
+                notify=threshold.notify,
+                action=_THRESHOLD_ACTIONS[threshold.action],
+            )
             for threshold in sorted(entry.thresholds, key=lambda threshold: threshold.at)
         ],
         mode=_MODES[entry.mode],
+        default=entry.default,
     )
 
 

@@ -313,10 +313,11 @@ class LimitEntry(Entry):
 
 
 class ThresholdEntry(Entry):
-    """At which part of a limit whom to tell."""
+    """At which part of a limit whom to tell, and what to do."""
 
     at: Share
     notify: tuple[Name, ...] = ()
+    action: Literal["notify", "degrade", "deny"] = "notify"
 
 
 class PolicyEntry(Entry):
@@ -328,6 +329,7 @@ class PolicyEntry(Entry):
     limits: Annotated[tuple[LimitEntry, ...], AfterValidator(_at_least_one)]
     thresholds: tuple[ThresholdEntry, ...] = ()
     mode: Literal["enforce", "shadow", "disabled"] = "enforce"
+    default: bool = False
 
 
 class ChannelEntry(Entry):

@@ -19,7 +19,16 @@ from services.quota.domain.admin_token import AdminToken
 from services.quota.domain.directory import Directory, Team
 from services.quota.domain.key import Attribution, VirtualKey
 from services.quota.domain.override import Override
-from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy, Threshold
+from services.quota.domain.policy import (
+    Dimension,
+    Limit,
+    LimitKind,
+    Match,
+    Mode,
+    QuotaPolicy,
+    Threshold,
+    ThresholdAction,
+)
 from services.quota.ports import RecordedChange
 
 T = TypeVar("T")
@@ -202,8 +211,14 @@ def _read_policy(name: str, body: Row) -> QuotaPolicy:
         match=Match(**body["match"]),
         limits=tuple(_read_limit(limit) for limit in body["limits"]),
         each=Dimension(body["each"]) if body["each"] else None,
-        thresholds=tuple(Threshold(each["basis_points"], tuple(each["notify"])) for each in body["thresholds"]),
+        thresholds=tuple(
+            Threshold(
+                each["basis_points"], tuple(each["notify"]), ThresholdAction(each.get("action", ThresholdAction.NOTIFY))
+            )
+            for each in body["thresholds"]
+        ),
         mode=Mode(body["mode"]),
+        default=body.get("default", False),
     )
 
 

@@ -67,10 +67,10 @@ def decide(limits: Sequence[AppliedLimit], levels: Sequence[Level], amounts: Amo
 
 def used_basis_points(limit: AppliedLimit, amount: int) -> int:
     """Which part of a limit an amount is."""
-    return part_of(limit.bound, amount)
+    return basis_points_of(limit.bound, amount)
 
 
-def part_of(bound: int, amount: int) -> int:
+def basis_points_of(bound: int, amount: int) -> int:
     """Which part of a bound an amount is, in basis points rounded down. A bound of 0 is used up from the start."""
     return amount * _WHOLE // bound if bound else _WHOLE
 
@@ -80,6 +80,14 @@ def budget_used_basis_points(limits: Sequence[AppliedLimit], levels: Sequence[Le
     return max(
         (used_basis_points(limit, level[0]) for limit, level in zip(limits, levels, strict=True) if limit.steers),
         default=0,
+    )
+
+
+def is_degraded(limits: Sequence[AppliedLimit], levels: Sequence[Level]) -> bool:
+    """Whether a threshold is reached from which on calls go to a cheaper tier, whatever their model says."""
+    return any(
+        limit.degrades_at is not None and level[0] >= limit.degrades_at
+        for limit, level in zip(limits, levels, strict=True)
     )
 
 

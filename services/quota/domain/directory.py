@@ -11,11 +11,20 @@ from services.kernel.window import Window, WindowRule, WindowUnit
 from services.quota.domain.admin_token import AdminToken
 from services.quota.domain.key import Attribution, VirtualKey
 from services.quota.domain.override import Override, Place
-from services.quota.domain.policy import Dimension, Limit, LimitKind, Mode, QuotaPolicy
+from services.quota.domain.policy import (
+    MAX_BASIS_POINTS,
+    Dimension,
+    Limit,
+    LimitKind,
+    Mode,
+    QuotaPolicy,
+    ThresholdAction,
+)
 from services.quota.domain.reservation import CounterKey, Level, Watch
 
 # Pairs of a key and a model whose limits are remembered. Beyond it everything is forgotten and found again.
 _MAX_REMEMBERED = 50_000
+NO_OVERRIDES: Mapping[Place, Override] = {}
 EVERYTHING = "organization"
 """Scope of a policy that matches every call and counts them together."""
 
@@ -52,6 +61,7 @@ class AppliedLimit(NamedTuple):
     counter: CounterKey
     kind: LimitKind
     bound: int
+    """Up to which calls are admitted: a threshold that denies moves it below the limit."""
     window_end_ms: int
     enforced: bool
     """False: shadow, counts but refuses nothing."""
@@ -63,6 +73,8 @@ class AppliedLimit(NamedTuple):
     trailing: tuple[CounterKey, ...] = ()
     """Counters that add to its own, in a window that rolls."""
     window: WindowRule = WindowRule(WindowUnit.LIFETIME)
+    degrades_at: int | None = None
+    """From how much settled on calls go to a cheaper tier; None: its policy leaves that to the model."""
     overridden_until_ms: int = 0
     """When the override ends that sets the bound; 0: the bound is the policy's own."""
 
@@ -134,12 +146,16 @@ class DirectorySnapshot:
         remembered = self._applied.get(asked)
         if remembered is not None and remembered.from_ms <= now_ms < remembered.until_ms:
             return remembered
-        own = apply_limits(self.directory.policies, attribution, model, now_ms, run)
-        found = with_overrides(own, self.overrides_by_place, now_ms)
+        found = self.apply(attribution, model, now_ms, run)
         if len(self._applied) >= _MAX_REMEMBERED:
             self._applied.clear()
         self._applied[asked] = found
         return found
+
+    def apply(self, attribution: Attribution, model: str, now_ms: int, run: str = "") -> AppliedLimits:
+        """The same, found anew."""
+        overrides = self.overrides_by_place
+        return apply_limits(self.directory.policies, attribution, model, now_ms, run, overrides=overrides)
 
     def watch(self, counter: CounterKey, now_ms: int) -> Watch | None:
         """What to look for while this counter settles. None: its policy or limit is gone, or tells nobody."""
@@ -148,22 +164,26 @@ class DirectorySnapshot:
             return None
         for limit in policy.limits:
             if limit.limit_id == counter.limit_id:
-                override = override_of(self.overrides_by_place, counter, now_ms)
+                place = (policy.name, limit.limit_id, policy_scope(counter.scope))
+                override = override_of(self.overrides_by_place, place, now_ms)
                 bound = limit.bound if override is None else override.bound
                 return Watch(bound, policy.thresholds, limit.title, _trailing(limit, counter))
         return None
 
 
 def apply_limits(
-    policies: Iterable[QuotaPolicy], attribution: Attribution, model: str, now_ms: int, run: str = ""
+    policies: Iterable[QuotaPolicy],
+    attribution: Attribution,
+    model: str,
+    now_ms: int,
+    run: str = "",
+    *,
+    overrides: Mapping[Place, Override] = NO_OVERRIDES,
 ) -> AppliedLimits:
     """Finds the limits of all policies that match a call. Those per run do not concern a call that names none."""
     found: list[AppliedLimit] = []
     from_ms, until_ms = 0, 2**63
-    for policy in policies:
-        scope = scope_of(policy, attribution, model)
-        if scope is None or policy.mode is Mode.DISABLED:
-            continue
+    for policy, scope in policies_for(policies, attribution, model):
         for limit in policy.limits:
             counted = scope
             if limit.per is WindowUnit.RUN:
@@ -171,8 +191,12 @@ def apply_limits(
                     continue
                 counted = run_scope(scope, run)
             window = limit.window.at(now_ms)
-            found.append(_applied(policy, limit, counted, window))
+            # One for a limit per run is for every run.
+            override = override_of(overrides, (policy.name, limit.limit_id, scope), now_ms)
+            found.append(_applied(policy, limit, counted, window, override))
             from_ms, until_ms = max(from_ms, window.start_ms), min(until_ms, window.end_ms)
+            if override is not None:
+                until_ms = min(until_ms, override.expire_at_ms)
     return AppliedLimits(
         limits=tuple(found),
         counters=(*(limit.counter for limit in found), *(key for limit in found for key in limit.trailing)),
@@ -183,25 +207,27 @@ def apply_limits(
     )
 
 
-def with_overrides(limits: AppliedLimits, overrides: Mapping[Place, Override], now_ms: int) -> AppliedLimits:
-    """The same limits with the bounds that overrides set at this moment, until the first of these ends."""
-    found = [override_of(overrides, limit.counter, now_ms) for limit in limits.limits]
-    return replace(
-        limits,
-        limits=tuple(
-            limit
-            if override is None
-            else limit._replace(bound=override.bound, overridden_until_ms=override.expire_at_ms)
-            for limit, override in zip(limits.limits, found, strict=True)
-        ),
-        until_ms=min([limits.until_ms, *(override.expire_at_ms for override in found if override is not None)]),
-    )
-
-
-def override_of(overrides: Mapping[Place, Override], counter: CounterKey, now_ms: int) -> Override | None:
-    """The override that sets the bound of a counter at this moment. One for a limit per run sets it for every run."""
-    override = overrides.get((counter.policy, counter.limit_id, policy_scope(counter.scope)))
+def override_of(overrides: Mapping[Place, Override], place: Place, now_ms: int) -> Override | None:
+    """The override in a place at this moment."""
+    override = overrides.get(place)
     return override if override is not None and override.holds_at(now_ms) else None
+
+
+def policies_for(
+    policies: Iterable[QuotaPolicy], attribution: Attribution, model: str
+) -> list[tuple[QuotaPolicy, str]]:
+    """The policies that concern a call, each with the scope that it is counted under.
+
+    Default policies step back as soon as another one that is enforced concerns the call.
+    """
+    matching = [
+        (policy, scope)
+        for policy in policies
+        if policy.mode is not Mode.DISABLED and (scope := scope_of(policy, attribution, model)) is not None
+    ]
+    if any(policy.mode is Mode.ENFORCE and not policy.default for policy, _ in matching):
+        return [(policy, scope) for policy, scope in matching if not policy.default]
+    return matching
 
 
 def scope_of(policy: QuotaPolicy, attribution: Attribution, model: str) -> str | None:
@@ -238,13 +264,15 @@ def fixed_scope(policy: QuotaPolicy) -> str:
     return ",".join(f"{dimension}={value}" for dimension, value in wanted if value) or EVERYTHING
 
 
-def _applied(policy: QuotaPolicy, limit: Limit, scope: str, window: Window) -> AppliedLimit:
+def _applied(policy: QuotaPolicy, limit: Limit, scope: str, window: Window, override: Override | None) -> AppliedLimit:
+    bound = limit.bound if override is None else override.bound
     enforced = policy.mode is Mode.ENFORCE
     counter = CounterKey(policy.name, limit.limit_id, scope, window.start_ms)
+    denies_from, degrades_from = policy.reached_at(ThresholdAction.DENY), policy.reached_at(ThresholdAction.DEGRADE)
     return AppliedLimit(
         counter=counter,
         kind=limit.kind,
-        bound=limit.bound,
+        bound=bound if denies_from is None else part_of(bound, denies_from),
         window_end_ms=window.end_ms,
         enforced=enforced,
         steers=enforced and limit.steers,
@@ -252,7 +280,14 @@ def _applied(policy: QuotaPolicy, limit: Limit, scope: str, window: Window) -> A
         counts_until_ms=window.counts_until_ms,
         trailing=_trailing(limit, counter),
         window=limit.window,
+        overridden_until_ms=0 if override is None else override.expire_at_ms,
+        degrades_at=None if degrades_from is None or not enforced else part_of(bound, degrades_from),
     )
+
+
+def part_of(bound: int, basis_points: int) -> int:
+    """That part of a limit, rounded down."""
+    return bound * basis_points // MAX_BASIS_POINTS
 
 
 def _trailing(limit: Limit, counter: CounterKey) -> tuple[CounterKey, ...]:

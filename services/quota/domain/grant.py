@@ -96,14 +96,15 @@ def team_cap(policies: Iterable[QuotaPolicy], team: str, policy: QuotaPolicy, li
     """Up to which bound an admin of `team` may override this limit of this policy. None: not at all.
 
     The policy must name the team and be narrower than it; the cap is the tightest enforced limit of the same kind, over
-    an equal or longer window, of the policies that count all calls of the team together.
+    an equal or longer window, of the policies that count all calls of the team together. Default policies are none of
+    them: they step back.
     """
     if policy.match.team != team or _counts_whole_team(policy, team):
         return None
     bounds = [
         other.bound
         for parent in policies
-        if parent.mode is Mode.ENFORCE and _counts_whole_team(parent, team)
+        if parent.mode is Mode.ENFORCE and not parent.default and _counts_whole_team(parent, team)
         for other in parent.limits
         if other.kind is limit.kind and other.per is not WindowUnit.RUN and length_ms(other) >= length_ms(limit)
     ]

@@ -143,14 +143,26 @@ class Limit:
         return self.kind.has_window and self.window.is_day_or_longer
 
 
+class ThresholdAction(StrEnum):
+    """What happens when a threshold is reached, besides that it is told."""
+
+    NOTIFY = "notify"
+    """Nothing."""
+    DEGRADE = "degrade"
+    """Calls go to the next cheaper tier of their model, whatever part of the budget that tier waits for."""
+    DENY = "deny"
+    """Calls are refused, as if the limit ended here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """At which part of a limit whom to tell."""
+    """At which part of a limit whom to tell, and what to do."""
 
     basis_points: int
     """8000 is 80 %."""
     notify: tuple[str, ...] = ()
     """Names of alert channels."""
+    action: ThresholdAction = ThresholdAction.NOTIFY
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +176,12 @@ class QuotaPolicy:
     """Counts each distinct value of this dimension separately. A call that has no value of it is not concerned."""
     thresholds: tuple[Threshold, ...] = ()
     mode: Mode = Mode.ENFORCE
+    default: bool = False
+    """Concerns only calls that no other policy which is enforced concerns."""
+
+    def reached_at(self, action: ThresholdAction) -> int | None:
+        """Basis points of the first threshold with this action; None when there is none."""
+        return next((each.basis_points for each in self.thresholds if each.action is action), None)
 
 
 def kind_of(limit_id: str) -> LimitKind:

@@ -13,7 +13,7 @@ from itertools import accumulate
 
 from services.kernel.dialect import Dialect
 from services.kernel.price import Price
-from services.quota.domain.decision import Decision, budget_used_basis_points, decide
+from services.quota.domain.decision import Decision, budget_used_basis_points, decide, is_degraded
 from services.quota.domain.denial import Denial, Deny
 from services.quota.domain.directory import AppliedLimits
 from services.quota.domain.estimate import Amounts, RequestFacts, TargetFacts, held_by_chain, is_boundable, output_cap
@@ -183,7 +183,10 @@ def weigh(
     still pass. None when no target can carry the call.
     """
     last: Weighed | None = None
-    for tier in tiers[tier_at(tiers, budget_used_basis_points(limits.limits, levels)) :]:
+    first = tier_at(tiers, budget_used_basis_points(limits.limits, levels))
+    if is_degraded(limits.limits, levels):
+        first = max(first, min(1, len(tiers) - 1))
+    for tier in tiers[first:]:
         chain = draw_chain(tier, draw)
         if limits.holds_tokens:
             chain = tuple(target for target in chain if is_boundable(facts, target.facts))

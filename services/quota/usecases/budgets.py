@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from services.kernel.clock import Clock
 from services.kernel.errors import NotFound
 from services.kernel.window import WindowUnit
-from services.quota.domain.decision import part_of
+from services.quota.domain.decision import basis_points_of
 from services.quota.domain.directory import (
     AppliedLimit,
     DirectorySnapshot,
-    apply_limits,
     fixed_scope,
     override_of,
     policy_scope,
@@ -20,7 +19,7 @@ from services.quota.domain.directory import (
 )
 from services.quota.domain.override import Override, Place
 from services.quota.domain.policy import Dimension, LimitKind, Mode, QuotaPolicy
-from services.quota.domain.reservation import CounterKey, Level
+from services.quota.domain.reservation import Level
 from services.quota.ports import Counter, CounterReader
 from services.quota.usecases.current import Belief, Current
 
@@ -99,9 +98,7 @@ class EffectiveLimits:
         named = {policy.match.model for policy in directory.directory.policies} | set(belief.routes.plan.models)
         models = [model] if model else sorted(one for one in named | {""} if not one or found.may_use(one))
         applied = {
-            limit.counter: limit
-            for one in models
-            for limit in apply_limits(directory.directory.policies, found.attribution, one, now_ms).limits
+            limit.counter: limit for one in models for limit in directory.apply(found.attribution, one, now_ms).limits
         }
         parts = {counter: (counter, *limit.trailing) for counter, limit in applied.items()}
         counters = [counter for each in parts.values() for counter in each]
@@ -115,25 +112,25 @@ class EffectiveLimits:
 
 def _budget(limit: AppliedLimit, levels: Sequence[Level], directory: DirectorySnapshot, now_ms: int) -> Budget:
     counter = limit.counter
-    override = override_of(directory.overrides_by_place, counter, now_ms)
+    place = (counter.policy, counter.limit_id, policy_scope(counter.scope))
     return Budget(
         policy=counter.policy,
         limit_kind=limit.kind,
         scope=counter.scope,
         window_start_ms=(counter, *limit.trailing)[-1].window_start_ms,
         resets_at_ms=limit.window_end_ms,
-        limit=limit.bound if override is None else override.bound,
+        limit=limit.bound,
         settled=sum(level.settled for level in levels),
         reserved=sum(level.reserved for level in levels),
         mode=directory.policies_by_name[counter.policy].mode,
         limit_id=counter.limit_id,
-        override=override,
+        override=override_of(directory.overrides_by_place, place, now_ms),
     )
 
 
 def _looseness(budget: Budget) -> tuple[int, int, str, str]:
     """Small for a tight limit: by the part that is used or held, of equals the lower bound first."""
-    used = part_of(budget.limit, budget.settled + budget.reserved)
+    used = basis_points_of(budget.limit, budget.settled + budget.reserved)
     return -used, budget.limit, budget.policy, budget.limit_id
 
 
@@ -161,8 +158,7 @@ def _budgets(
         scopes = set() if limit.per is WindowUnit.RUN else known_scopes
         for scope in sorted(scopes.union(*parts)):
             levels = [part.get(scope, Level(0, 0)) for part in parts]
-            counter = CounterKey(policy.name, limit.limit_id, scope, window.start_ms)
-            override = override_of(overrides, counter, now_ms)
+            override = override_of(overrides, (policy.name, limit.limit_id, policy_scope(scope)), now_ms)
             yield Budget(
                 policy=policy.name,
                 limit_kind=limit.kind,

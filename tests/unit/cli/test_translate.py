@@ -99,7 +99,10 @@ def test_teams_policies_and_keys_go_to_quota() -> None:
                 },
                 {"kind": "LIMIT_KIND_REQUESTS", "count": "5", "per": "WINDOW_UNIT_MINUTE"},
             ],
-            "thresholds": [{"basis_points": 8000, "notify": ["finance"]}, {"basis_points": 9500}],
+            "thresholds": [
+                {"basis_points": 8000, "notify": ["finance"], "action": "ACTION_NOTIFY"},
+                {"basis_points": 9500, "action": "ACTION_NOTIFY"},
+            ],
             "mode": "MODE_SHADOW",
         }
     ]
