@@ -10,7 +10,21 @@ from typing import NoReturn
 import typer
 
 from services.chassis.process import SystemClock
-from services.cli.commands import alerts, budgets, calls, configure, demo, doctor, keys, routes, up, usage
+from services.cli.commands import (
+    alerts,
+    audit,
+    budgets,
+    calls,
+    configure,
+    demo,
+    doctor,
+    keys,
+    overrides,
+    routes,
+    tokens,
+    up,
+    usage,
+)
 from services.cli.printing import fail
 from services.cli.problems import CommandError
 from services.cli.session import Session
@@ -33,11 +47,14 @@ def build_app() -> typer.Typer:
     app.command()(configure.apply)
     app.add_typer(keys.build_keys(), name="keys")
     app.command()(budgets.budgets)
+    app.add_typer(overrides.build_overrides(), name="overrides")
     app.command()(usage.usage)
     app.add_typer(calls.build_calls(), name="calls")
     app.command()(budgets.explain)
     app.command()(routes.routes)
     app.add_typer(alerts.build_alerts(), name="alerts")
+    app.add_typer(tokens.build_tokens(), name="tokens")
+    app.command()(audit.audit)
     app.command()(routes.status)
     return app
 

@@ -75,6 +75,7 @@ CertificateOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the audit log.")]
 FileOption = Annotated[
     Path, typer.Option("--file", "-f", metavar="FILE", exists=True, dir_okay=False, help="Configuration file.")
 ]
@@ -87,6 +88,7 @@ __all__ = [
     "DataDirOption",
     "FileOption",
     "JsonOption",
+    "ReasonOption",
     "Session",
     "connect",
     "session_of",

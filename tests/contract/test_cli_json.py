@@ -10,8 +10,11 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
+from spendgate.quota.v1 import admin_service_pb2 as administration
+from spendgate.quota.v1 import override_service_pb2 as overrides
 from spendgate.quota.v1 import quota_service_pb2 as quota
 from spendgate.router.v1 import router_service_pb2 as router
+from spendgate.type.v1 import audit_pb2
 from spendgate.type.v1.attribution_pb2 import Attribution
 
 from services.cli.main import run
@@ -66,11 +69,12 @@ def test_budgets_are_dollars_in_nine_digits_or_plain_integers(services: StandIn,
     window: Any = {"window_start": _time(1_798_761_600), "resets_at": _time(1_801_440_000)}
     spend = quota.Budget(
         policy="ds", limit_kind=quota.LIMIT_KIND_SPEND, scope="team=ds", limit=2_000_000_000_000,
-        settled=1_234_567_891, reserved=1, mode=quota.QuotaPolicy.MODE_ENFORCE, **window,
+        settled=1_234_567_891, reserved=1, mode=quota.QuotaPolicy.MODE_ENFORCE, limit_id="spend/month/UTC", **window,
     )  # fmt: skip
     counted = quota.Budget(
         policy="ds", limit_kind=quota.LIMIT_KIND_INPUT_TOKENS, scope="team=ds", limit=100,
-        settled=90, reserved=20, mode=quota.QuotaPolicy.MODE_SHADOW, **window,
+        settled=90, reserved=20, mode=quota.QuotaPolicy.MODE_SHADOW, limit_id="input_tokens/hour",
+        override="ovr_1", override_expire_time=_time(1_800_000_600), **window,
     )  # fmt: skip
     services.answers["QuotaService.ListBudgets"] = [
         quota.ListBudgetsResponse(budgets=[spend], next_page_token="more"),
@@ -82,11 +86,12 @@ def test_budgets_are_dollars_in_nine_digits_or_plain_integers(services: StandIn,
             {
                 "policy": "ds", "limit_kind": "spend", "scope": "team=ds", "mode": "enforce", **times,
                 "limit_usd": "2000.000000000", "settled_usd": "1.234567891", "reserved_usd": "0.000000001",
-                "remaining_usd": "1998.765432108",
+                "remaining_usd": "1998.765432108", "limit_id": "spend/month/UTC", "override": None,
             },
             {
                 "policy": "ds", "limit_kind": "input_tokens", "scope": "team=ds", "mode": "shadow", **times,
-                "limit": 100, "settled": 90, "reserved": 20, "remaining": 0,
+                "limit": 100, "settled": 90, "reserved": 20, "remaining": 0, "limit_id": "input_tokens/hour",
+                "override": {"name": "ovr_1", "until": "2027-01-15T08:10:00Z"},
             },
         ]
     }  # fmt: skip
@@ -173,7 +178,7 @@ def test_explain_names_the_decision_and_every_limit(
     services: StandIn, cli: Cli, decision: quota.ExplainResponse.Decision.ValueType, word: str, target: str | None
 ) -> None:
     limit = quota.ExplainResponse.AppliedLimit(
-        policy="ds", limit_kind=quota.LIMIT_KIND_REQUESTS, used_basis_points=8050, binding=True
+        policy="ds", limit_kind=quota.LIMIT_KIND_REQUESTS, used_basis_points=8050, binding=True, limit=60
     )
     services.answers["QuotaService.Explain"] = quota.ExplainResponse(
         decision=decision, reason="Because.", target=target or "", limits=[limit]
@@ -182,8 +187,13 @@ def test_explain_names_the_decision_and_every_limit(
         "decision": word,
         "reason": "Because.",
         "target": target,
-        "policies": [{"policy": "ds", "limit_kind": "requests", "used_ratio": 0.805, "binding": True}],
-    }
+        "policies": [
+            {
+                "policy": "ds", "limit_kind": "requests", "limit": 60, "used_ratio": 0.805, "override_until": None,
+                "binding": True,
+            }
+        ],
+    }  # fmt: skip
 
 
 def test_a_secret_is_shown_with_name_and_id_and_nothing_else(services: StandIn, cli: Cli) -> None:
@@ -265,3 +275,100 @@ def test_routes_show_chains_conditions_and_missing_credentials(services: StandIn
             }
         ],
     }  # fmt: skip
+
+
+TOKEN_MESSAGE = administration.AdminToken(
+    name="ada", role=administration.ROLE_TEAM_ADMIN, team="ds", hint="spa_ab...9xyz", expire_time=_time(1_800_086_400),
+    create_time=_time(1_800_000_000),
+)  # fmt: skip
+TOKEN_DOCUMENT = {
+    "name": "ada", "role": "team-admin", "team": "ds", "hint": "spa_ab...9xyz", "expires_at": "2027-01-16T08:00:00Z",
+    "created_at": "2027-01-15T08:00:00Z", "expired": False,
+}  # fmt: skip
+
+
+def test_admin_tokens_are_made_listed_and_revoked(services: StandIn, cli: Cli) -> None:
+    services.answers = {
+        "AdminService.CreateAdminToken": administration.AdminTokenSecret(token=TOKEN_MESSAGE, secret="spa_secret"),
+        "AdminService.ListAdminTokens": administration.ListAdminTokensResponse(admin_tokens=[TOKEN_MESSAGE]),
+        "AdminService.RevokeAdminToken": TOKEN_MESSAGE,
+    }
+    create = ("tokens", "create", "ada", "--role", "team-admin", "--team", "ds", "--expires", "1d", "--reason", "new")
+    assert cli.json(*create) == {**TOKEN_DOCUMENT, "secret": "spa_secret"}
+    assert cli.json("tokens", "list") == {"tokens": [TOKEN_DOCUMENT]}
+    assert cli.json("tokens", "revoke", "ada", "--reason", "gone") == TOKEN_DOCUMENT
+    (_, created), _, (_, revoked) = services.requests
+    assert (created.token.role, created.token.team, created.reason) == (administration.ROLE_TEAM_ADMIN, "ds", "new")
+    assert created.token.expire_time == _time(1_800_086_400)
+    assert (revoked.name, revoked.reason) == ("ada", "gone")
+
+
+def test_overrides_are_granted_listed_and_revoked(services: StandIn, cli: Cli) -> None:
+    granted = overrides.Override(
+        name="ovr_1", policy="ds", limit="spend/month/UTC", scope="team=ds", amount=_usd(30, 5), reason="launch",
+        actor="ada", expire_time=_time(1_800_086_400), create_time=_time(1_800_000_000),
+    )  # fmt: skip
+    document = {
+        "name": "ovr_1", "policy": "ds", "limit_id": "spend/month/UTC", "scope": "team=ds", "limit_usd": "30.000000005",
+        "reason": "launch", "actor": "ada", "until": "2027-01-16T08:00:00Z", "created_at": "2027-01-15T08:00:00Z",
+    }  # fmt: skip
+    services.answers = {
+        "OverrideService.GrantOverride": granted,
+        "OverrideService.ListOverrides": overrides.ListOverridesResponse(overrides=[granted]),
+        "OverrideService.RevokeOverride": granted,
+    }
+    grant = ("overrides", "grant", "ds", "--limit", "spend/month", "--until", "1d", "--reason", "launch")
+    assert cli.json(*grant, "--usd", "30.000000005") == document
+    assert cli.json("overrides", "list") == {"overrides": [document]}
+    assert cli.json("overrides", "revoke", "ovr_1", "--reason", "over") == document
+    (_, asked), _, (_, revoked) = services.requests
+    assert (asked.override.policy, asked.override.limit, asked.override.reason) == ("ds", "spend/month", "launch")
+    assert (asked.override.amount, asked.override.expire_time) == (_usd(30, 5), _time(1_800_086_400))
+    assert (revoked.name, revoked.reason) == ("ovr_1", "over")
+    for wrong in ((), ("--usd", "1", "--count", "1"), ("--usd", "much")):
+        assert cli.text(*grant, *wrong)[0] == 2
+
+
+def test_the_limits_of_a_key_have_the_shape_of_budgets(services: StandIn, cli: Cli) -> None:
+    window: Any = {"window_start": _time(1_798_761_600), "resets_at": _time(1_801_440_000)}
+    budget = quota.Budget(
+        policy="ds", limit_kind=quota.LIMIT_KIND_REQUESTS, limit_id="requests/month/UTC", scope="team=ds", limit=10,
+        settled=3, reserved=2, mode=quota.QuotaPolicy.MODE_ENFORCE, **window,
+    )  # fmt: skip
+    services.answers["QuotaService.GetEffectiveLimits"] = quota.GetEffectiveLimitsResponse(limits=[budget])
+    assert cli.json("keys", "limits", "app", "--model", "gpt") == {
+        "key": "app",
+        "limits": [
+            {
+                "policy": "ds", "limit_kind": "requests", "limit_id": "requests/month/UTC", "scope": "team=ds",
+                "mode": "enforce", "window_start": "2027-01-01T00:00:00Z", "resets_at": "2027-02-01T00:00:00Z",
+                "limit": 10, "settled": 3, "reserved": 2, "remaining": 5, "override": None,
+            }
+        ],
+    }  # fmt: skip
+
+
+def test_the_audit_logs_of_three_services_are_one_list_newest_first(services: StandIn, cli: Cli) -> None:
+    def entry(seconds: int, kind: str, **fields: str) -> audit_pb2.AuditEntry:
+        return audit_pb2.AuditEntry(
+            time=_time(seconds), actor="ada", role="platform", action="update", kind=kind, name="n", **fields
+        )
+
+    policy = entry(1_800_000_002, "policy", reason="why", before='{"a": 1}', after='{"a": 2}', request_id="req-1")
+    lists = {
+        "AdminService": [policy, entry(1_800_000_000, "team")],
+        "RouterService": [entry(1_800_000_003, "provider")],
+        "LedgerService": [entry(1_800_000_001, "price")],
+    }
+    services.answers = {
+        f"{service}.ListAuditEntries": audit_pb2.ListAuditEntriesResponse(audit_entries=entries)
+        for service, entries in lists.items()
+    }
+    listed = cli.json("audit", "--limit", "3", "--actor", "ada", "--since", "1d")["entries"]
+    assert [entry["kind"] for entry in listed] == ["provider", "policy", "price"]
+    assert listed[1] == {
+        "time": "2027-01-15T08:00:02Z", "actor": "ada", "role": "platform", "action": "update", "kind": "policy",
+        "name": "n", "reason": "why", "before": {"a": 1}, "after": {"a": 2}, "request_id": "req-1",
+    }  # fmt: skip
+    assert {request.actor for _, request in services.requests} == {"ada"}
+    assert {request.start_time.seconds for _, request in services.requests} == {1_799_913_600}

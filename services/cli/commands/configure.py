@@ -23,6 +23,7 @@ from services.cli.session import (
     DataDirOption,
     FileOption,
     JsonOption,
+    ReasonOption,
     connect,
     session_of,
 )
@@ -73,6 +74,7 @@ def apply(
     *,
     file: FileOption,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    reason: ReasonOption = "",
     admin: AdminOption = DEFAULT_ADMIN,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     admin_ca: CertificateOption = None,
@@ -86,7 +88,8 @@ def apply(
     """
     configuration = load_or_refuse(file)
     with connect(context, admin, data_dir, admin_ca) as gateway:
-        applied = apply_configuration(gateway, configuration, session_of(context).environ, dry_run=dry_run)
+        environ = session_of(context).environ
+        applied = apply_configuration(gateway, configuration, environ, dry_run=dry_run, reason=reason)
     if json:
         print_json({**applied.as_json(), "dry_run": dry_run})
         _remark_warnings(applied.warnings)

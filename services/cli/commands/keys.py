@@ -8,6 +8,7 @@ import typer
 from spendgate.quota.v1 import quota_service_pb2 as quota
 from spendgate.type.v1.attribution_pb2 import Attribution
 
+from services.cli.commands.key_limits import limits
 from services.cli.paging import all_pages
 from services.cli.printing import print_json, print_table, print_text, remark
 from services.cli.session import (
@@ -17,6 +18,7 @@ from services.cli.session import (
     CertificateOption,
     DataDirOption,
     JsonOption,
+    ReasonOption,
     connect,
     session_of,
 )
@@ -41,6 +43,7 @@ def build_keys() -> typer.Typer:
     group.command()(rotate)
     group.command()(disable)
     group.command()(enable)
+    group.command()(limits)
     return group
 
 
@@ -55,6 +58,7 @@ def create(
     model: Annotated[list[str] | None, typer.Option(help="A model that it may use; repeat. Default: all.")] = None,
     expires: Annotated[str, typer.Option(metavar="WHEN", help="30d, or 2027-01-31T00:00:00Z. Default: never.")] = "",
     test: Annotated[bool, typer.Option("--test", help="Marks the secret as one for tests: spg_test_...")] = False,
+    reason: ReasonOption = "",
     admin: AdminOption = DEFAULT_ADMIN,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     admin_ca: CertificateOption = None,
@@ -68,7 +72,7 @@ def create(
     key = quota.VirtualKey(name=name, attribution=attribution, models=model or [])
     if expires:
         key.expire_time.CopyFrom(parse_until("--expires", expires, session_of(context).clock))
-    request = quota.CreateVirtualKeyRequest(key=key, kind="test" if test else "live")
+    request = quota.CreateVirtualKeyRequest(key=key, kind="test" if test else "live", reason=reason)
     with connect(context, admin, data_dir, admin_ca) as gateway:
         _show_secret(gateway.quota.CreateVirtualKey(request), json=json)
 
@@ -124,6 +128,7 @@ def rotate(
     grace: Annotated[
         int, typer.Option(metavar="SECONDS", min=0, max=_MAX_GRACE_S, help="How long the old secret still works.")
     ] = 0,
+    reason: ReasonOption = "",
     admin: AdminOption = DEFAULT_ADMIN,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     admin_ca: CertificateOption = None,
@@ -133,7 +138,7 @@ def rotate(
 
     Example: spendgate keys rotate ci --grace 3600
     """
-    request = quota.RotateVirtualKeyRequest(name=name, grace_seconds=grace)
+    request = quota.RotateVirtualKeyRequest(name=name, grace_seconds=grace, reason=reason)
     with connect(context, admin, data_dir, admin_ca) as gateway:
         _show_secret(gateway.quota.RotateVirtualKey(request), json=json)
 
@@ -142,6 +147,7 @@ def disable(
     context: typer.Context,
     name: NameArgument,
     *,
+    reason: ReasonOption = "",
     admin: AdminOption = DEFAULT_ADMIN,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     admin_ca: CertificateOption = None,
@@ -151,7 +157,7 @@ def disable(
 
     Example: spendgate keys disable ci
     """
-    request = quota.SetVirtualKeyDisabledRequest(name=name, disabled=True)
+    request = quota.SetVirtualKeyDisabledRequest(name=name, disabled=True, reason=reason)
     with connect(context, admin, data_dir, admin_ca) as gateway:
         _show_state(gateway.quota.SetVirtualKeyDisabled(request), json=json)
 
@@ -160,6 +166,7 @@ def enable(
     context: typer.Context,
     name: NameArgument,
     *,
+    reason: ReasonOption = "",
     admin: AdminOption = DEFAULT_ADMIN,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
     admin_ca: CertificateOption = None,
@@ -169,7 +176,7 @@ def enable(
 
     Example: spendgate keys enable ci
     """
-    request = quota.SetVirtualKeyDisabledRequest(name=name, disabled=False)
+    request = quota.SetVirtualKeyDisabledRequest(name=name, disabled=False, reason=reason)
     with connect(context, admin, data_dir, admin_ca) as gateway:
         _show_state(gateway.quota.SetVirtualKeyDisabled(request), json=json)
 
