@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from spendgate.type.v1.audit_pb2 import ListAuditEntriesRequest
 
-from services.kernel.change import OWNER, Action
+from services.chassis.audit import AuditLog
+from services.kernel.change import OWNER, Action, Actor, Authorship
 from services.kernel.clock import ManualClock
 from services.kernel.price import Price
 from services.ledger.adapters.sql_configuration import SqlConfiguration
 from services.ledger.adapters.sql_database import Database
+from services.ledger.adapters.sql_tables import audit_entries
 from services.ledger.domain.configuration import Channel, Configuration, PricedTarget, flat_price
 from services.ledger.usecases.price_book import PriceBook
 from tests.unit.ledger.lines import PRICE, open_database
@@ -129,3 +133,31 @@ def test_what_an_override_leaves_out_costs_as_much_as_what_it_is_a_part_of() -> 
 
     (tier,) = flat_price(input_price=5, output=7, cached_input=0, reasoning=0).tiers
     assert (tier.cached_input, tier.reasoning) == (0, 0)
+
+
+def test_what_was_changed_is_in_the_audit_log_without_what_a_channel_keeps_secret(database: Database) -> None:
+    by = Authorship(Actor("root", "platform"), "prices rose", "req-1")
+    channels = {
+        "chat": Channel("chat", url="slack://token-a/token-b"),
+        "hook": Channel(
+            "hook", webhook="https://user:hunter2@hooks.example/T000/secret?key=hunter3", secret_env="SIGN"
+        ),
+    }
+    book_of(database).apply(Configuration({"lab/tiny": FREE}, channels), validate_only=False, by=by)
+    dearer = {"lab/tiny": flat_price(input_price=1, output=2)}
+    book_of(database).apply(Configuration(dearer, channels), validate_only=False, by=by)
+    book_of(database).apply(Configuration(), validate_only=True, by=by)
+
+    log = AuditLog(database._engine, audit_entries).page(ListAuditEntriesRequest()).audit_entries
+
+    assert [(entry.action, entry.kind, entry.name) for entry in log] == [
+        ("update", "price", "lab/tiny"),
+        ("create", "alert channel", "hook"),
+        ("create", "alert channel", "chat"),
+        ("create", "price", "lab/tiny"),
+    ]
+    assert {(entry.actor, entry.reason, entry.request_id) for entry in log} == {("root", "prices rose", "req-1")}
+    assert json.loads(log[0].before)["tiers"][0]["output"] == 0
+    assert json.loads(log[0].after)["tiers"][0]["output"] == 2
+    assert json.loads(log[1].after) == {"name": "hook", "url": "", "webhook": "hooks.example", "secret_env": "SIGN"}
+    assert json.loads(log[2].after) == {"name": "chat", "url": "slack", "webhook": "", "secret_env": ""}

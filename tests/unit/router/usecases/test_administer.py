@@ -1,8 +1,11 @@
 from __future__ import annotations
 
-import pytest
+import json
 
-from services.kernel.change import OWNER
+import pytest
+from spendgate.type.v1.audit_pb2 import ListAuditEntriesRequest
+
+from services.kernel.change import OWNER, Actor, Authorship
 from services.kernel.errors import InvalidInput
 from services.router.domain.configuration import EMPTY
 from services.router.domain.secret import CredentialProblem, SecretReference, SecretValue
@@ -92,3 +95,29 @@ def test_after_a_restart_the_stored_configuration_is_published() -> None:
     assert again.publisher.release is not None
     again.publisher.acknowledged(node, again.publisher.release)
     assert again.planned == {"lab.openai"}
+
+
+def test_what_was_changed_is_in_the_audit_log_and_credentials_are_only_named() -> None:
+    router = Router()
+    by = Authorship(Actor("root", "platform"), "a new lab", "req-1")
+    router.administrator.apply([lab()], [model("m", "lab/x")], validate_only=False, by=by)
+    router.administrator.apply([lab()], [model("m", "lab/x")], validate_only=False, by=by)
+    router.administrator.apply([lab()], [], validate_only=True, by=by)
+    router.administrator.apply([lab(key="OTHER_KEY")], [], validate_only=False, by=by)
+
+    log = router.audit.page(ListAuditEntriesRequest()).audit_entries
+
+    assert [(entry.action, entry.kind, entry.name) for entry in reversed(log)] == [
+        ("create", "provider", "lab"),
+        ("create", "model", "m"),
+        ("update", "provider", "lab"),
+        ("delete", "model", "m"),
+    ]
+    assert {(entry.actor, entry.reason, entry.request_id) for entry in log} == {("root", "a new lab", "req-1")}
+    changed = log[1]
+    assert (json.loads(changed.before)["api_key"]["name"], json.loads(changed.after)["api_key"]["name"]) == (
+        "LAB_KEY",
+        "OTHER_KEY",
+    )
+    assert (bool(log[0].before), log[0].after) == (True, "")
+    assert "sk-" not in "".join(entry.before + entry.after for entry in log)
