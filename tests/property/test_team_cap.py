@@ -22,7 +22,7 @@ LIMITS = st.builds(
 POLICIES = st.builds(
     QuotaPolicy,
     name=st.just("p"),
-    match=st.builds(Match, team=NAMES, environment=NAMES, user=NAMES),
+    match=st.builds(Match, team=st.sampled_from(["a", "a", "b", ""]), environment=NAMES, user=NAMES),
     limits=st.lists(LIMITS, min_size=1, max_size=3).map(tuple),
     each=st.sampled_from([None, None, Dimension.TEAM, Dimension.USER]),
     default=st.sampled_from([False, False, True]),
