@@ -20,6 +20,7 @@ from services.quota.adapters.sql_directory import SqlDirectory, SqlSnapshots
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_expectations import SqliteExpectations
 from services.quota.adapters.sqlite_file import SqliteFile
+from services.quota.adapters.sqlite_key_rates import SqliteKeyRates
 from services.quota.domain.lag import SettlementLag
 from services.quota.settings import Settings
 from services.quota.transport.admin_api import NEIGHBOURS, QuotaApi
@@ -63,7 +64,8 @@ class QuotaService:
         self._channels = [open_channel(settings.router_address), open_channel(settings.ledger_address)]
         directory = SqlDirectory(self._engine)
         snapshots = SqlSnapshots(self._engine)
-        self._current = Current(directory.load())
+        self._rates = SqliteKeyRates(self._file)
+        self._current = Current(directory.load(), self._rates.usual_nano_usd)
         self._prices = PriceStream(self._channels[1], snapshots, swap_in=self._current.set_prices)
         self._plans = PlanStream(
             self._channels[0],
@@ -142,6 +144,7 @@ class QuotaService:
                 counters=counters,
                 reader=counters,
                 expectations=expectations,
+                rates=self._rates,
                 lag=lag,
                 clock=clock,
             ),

@@ -136,7 +136,7 @@ def test_misuse_ends_with_two_and_nothing_on_standard_output(
     assert text in err
 
 
-FIELDS = "version, organization, providers, models, prices, teams, policies, channels, keys"
+FIELDS = "version, organization, providers, models, prices, teams, policies, default_policies, channels, keys"
 
 
 def test_a_wrong_file_is_misuse_and_tells_every_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,9 +108,16 @@ class MemoryCounters:
         watch = watching(counter)
         if watch is None:
             return
-        counted = (counter, *watch.trailing)
-        settled = sum(level.settled for level in self._levels.of(counted))
-        highest = max((told.basis_points for told in self._crossings if told.counter in counted), default=0)
+        settled = sum(level.settled for level in self._levels.of((counter, *watch.trailing)))
+        highest = max(
+            (
+                told.basis_points
+                for told in self._crossings
+                if told.counter[:3] == counter[:3]
+                and watch.told_since_ms <= told.counter.window_start_ms <= counter.window_start_ms
+            ),
+            default=0,
+        )
         for threshold in newly_passed(settled, watch, highest):
             sequence = len(self._crossings) + 1
             self._crossings.append(

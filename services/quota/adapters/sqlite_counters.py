@@ -43,7 +43,7 @@ _END = "DELETE FROM reservations WHERE id = ? RETURNING id, request_id, epoch, r
 _OF_REQUESTS = "SELECT id FROM reservations WHERE request_id IN (SELECT value FROM json_each(?))"
 _HIGHEST_TOLD = (
     "SELECT coalesce(max(basis_points), 0) FROM crossings"
-    " WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms = ?"
+    " WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms <= ? AND window_start_ms >= ?"
 )
 _SETTLED = "SELECT settled FROM counters WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms = ?"
 _TELL = (
@@ -174,7 +174,7 @@ def _tell(connection: sqlite3.Connection, counter: CounterKey, settled: int, wat
         settled += sum(amount for (amount,) in connection.execute(_SETTLED, trailing))
     if not newly_passed(settled, watch, 0):
         return
-    highest = max(connection.execute(_HIGHEST_TOLD, each).fetchone()[0] for each in (counter, *watch.trailing))
+    (highest,) = connection.execute(_HIGHEST_TOLD, (*counter, watch.told_since_ms)).fetchone()
     for threshold in newly_passed(settled, watch, highest):
         notify = json.dumps(threshold.notify)
         told = (*counter, threshold.basis_points, watch.limit, notify, now_ms, settled, watch.bound)

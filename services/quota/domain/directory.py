@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import NamedTuple
 
 from services.kernel.window import Window, WindowRule, WindowUnit
+from services.quota.domain.burn_rate import UsualRate, allowed_per_minute, nothing_usual
 from services.quota.domain.key import Attribution, VirtualKey
 from services.quota.domain.policy import (
     MAX_BASIS_POINTS,
@@ -18,10 +19,13 @@ from services.quota.domain.policy import (
     QuotaPolicy,
     ThresholdAction,
 )
+from services.quota.domain.policy_index import PolicyIndex
 from services.quota.domain.reservation import CounterKey, Level, Watch
 
 # Pairs of a key and a model whose limits are remembered. Beyond it everything is forgotten and found again.
 _MAX_REMEMBERED = 50_000
+# What was told of a window that rolls is not told again sooner, however short the window.
+_QUIET_MS = 3_600_000
 EVERYTHING = "organization"
 """Scope of a policy that matches every call and counts them together."""
 
@@ -103,10 +107,14 @@ class DirectorySnapshot:
     policies_by_name: Mapping[str, QuotaPolicy]
     counts_runs: bool
     """Some limit counts each run of its own."""
+    watches_rates: bool
+    """Some limit compares what a key spends with what it usually does."""
+    usual: UsualRate
+    policies: PolicyIndex
     _applied: dict[tuple[str, str, str], AppliedLimits] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
-    def of(cls, directory: Directory) -> DirectorySnapshot:
+    def of(cls, directory: Directory, usual: UsualRate = nothing_usual) -> DirectorySnapshot:
         """Indexes a directory."""
         by_digest: dict[bytes, VirtualKey] = {}
         for key in directory.keys:
@@ -119,6 +127,11 @@ class DirectorySnapshot:
             keys_by_name={key.name: key for key in directory.keys},
             policies_by_name={policy.name: policy for policy in directory.policies},
             counts_runs=any(limit.per is WindowUnit.RUN for policy in directory.policies for limit in policy.limits),
+            watches_rates=any(
+                limit.kind is LimitKind.BURN_RATE for policy in directory.policies for limit in policy.limits
+            ),
+            usual=usual,
+            policies=PolicyIndex(directory.policies),
         )
 
     def limits_for(self, attribution: Attribution, model: str, now_ms: int, run: str = "") -> AppliedLimits:
@@ -130,7 +143,14 @@ class DirectorySnapshot:
         remembered = self._applied.get(asked)
         if remembered is not None and remembered.from_ms <= now_ms < remembered.until_ms:
             return remembered
-        found = apply_limits(self.directory.policies, attribution, model, now_ms, run)
+        found = apply_limits(
+            self.policies.candidates(attribution, model),
+            attribution,
+            model,
+            now_ms,
+            run=run,
+            usual_nano_usd=self.usual(attribution.key_id) if self.watches_rates else 0,
+        )
         if len(self._applied) >= _MAX_REMEMBERED:
             self._applied.clear()
         self._applied[asked] = found
@@ -143,32 +163,48 @@ class DirectorySnapshot:
             return None
         for limit in policy.limits:
             if limit.limit_id == counter.limit_id:
-                return Watch(limit.bound, policy.thresholds, limit.title, _trailing(limit, counter))
+                asked = limit
+                if limit.kind is LimitKind.BURN_RATE:
+                    key = self.keys_by_name.get(_key_in(counter.scope))
+                    asked = with_allowance(limit, self.usual(key.key_id) if key else 0)
+                return _watch(policy, asked, counter)
         return None
 
 
 def apply_limits(
-    policies: Iterable[QuotaPolicy], attribution: Attribution, model: str, now_ms: int, run: str = ""
+    policies: Iterable[QuotaPolicy],
+    attribution: Attribution,
+    model: str,
+    now_ms: int,
+    *,
+    run: str = "",
+    usual_nano_usd: int = 0,
 ) -> AppliedLimits:
-    """Finds the limits of all policies that match a call. Those per run do not concern a call that names none."""
+    """Finds the limits of all policies that match a call. Those per run do not concern a call that names none.
+
+    `usual_nano_usd`: what the key of the call usually spends in a minute.
+    """
     found: list[AppliedLimit] = []
     from_ms, until_ms = 0, 2**63
     for policy, scope in policies_for(policies, attribution, model):
         for limit in policy.limits:
-            counted = scope
+            counted, asked = scope, limit
             if limit.per is WindowUnit.RUN:
                 if not run:
                     continue
-                counted = run_scope(scope, run)
-            window = limit.window.at(now_ms)
-            found.append(_applied(policy, limit, counted, window))
+                counted = part_scope(scope, WindowUnit.RUN, run)
+            elif limit.kind is LimitKind.BURN_RATE:
+                counted = part_scope(scope, Dimension.KEY, attribution.key)
+                asked = with_allowance(limit, usual_nano_usd)
+            window = asked.window.at(now_ms)
+            found.append(_applied(policy, asked, counted, window))
             from_ms, until_ms = max(from_ms, window.start_ms), min(until_ms, window.end_ms)
     return AppliedLimits(
         limits=tuple(found),
         counters=(*(limit.counter for limit in found), *(key for limit in found for key in limit.trailing)),
         from_ms=from_ms,
         until_ms=until_ms,
-        needs_price=any(limit.kind.is_money and limit.enforced for limit in found),
+        needs_price=any(limit.kind.needs_price and limit.enforced for limit in found),
         holds_tokens=any(limit.kind.is_of_size for limit in found),
     )
 
@@ -208,9 +244,17 @@ def scope_of(policy: QuotaPolicy, attribution: Attribution, model: str) -> str |
     return ",".join(parts) or EVERYTHING
 
 
-def run_scope(scope: str, run: str) -> str:
-    """What a limit per run counts a call under, within the scope of its policy."""
-    return f"run={run}" if scope == EVERYTHING else f"{scope},run={run}"
+def part_scope(scope: str, name: str, value: str) -> str:
+    """What a limit that counts each value apart counts a call under, within the scope of its policy."""
+    part = f"{name}={value}"
+    if scope == EVERYTHING:
+        return part
+    return scope if part in scope.split(",") else f"{scope},{part}"
+
+
+def with_allowance(limit: Limit, usual_nano_usd: int) -> Limit:
+    """A limit on the burn rate with the bound that it has for a key which usually spends that much in a minute."""
+    return replace(limit, bound=allowed_per_minute(usual_nano_usd, limit.bound, limit.factor_percent))
 
 
 def fixed_scope(policy: QuotaPolicy) -> str:
@@ -241,6 +285,18 @@ def _applied(policy: QuotaPolicy, limit: Limit, scope: str, window: Window) -> A
 def part_of(bound: int, basis_points: int) -> int:
     """That part of a limit, rounded down."""
     return bound * basis_points // MAX_BASIS_POINTS
+
+
+def _watch(policy: QuotaPolicy, limit: Limit, counter: CounterKey) -> Watch:
+    trailing = _trailing(limit, counter)
+    start_ms = counter.window_start_ms
+    told_since_ms = min(start_ms - _QUIET_MS, trailing[-1].window_start_ms) if trailing else start_ms
+    return Watch(limit.bound, policy.thresholds, limit.title, trailing, told_since_ms)
+
+
+def _key_in(scope: str) -> str:
+    prefix = f"{Dimension.KEY}="
+    return next((part.removeprefix(prefix) for part in scope.split(",") if part.startswith(prefix)), "")
 
 
 def _trailing(limit: Limit, counter: CounterKey) -> tuple[CounterKey, ...]:

@@ -82,7 +82,7 @@ class Settlement:
     def actual(self, kind: LimitKind, held: int) -> int:
         """What a limit of this kind counts of the call."""
         match kind:
-            case LimitKind.SPEND:
+            case LimitKind.SPEND | LimitKind.BURN_RATE:
                 return held if self.cost_nano_usd == UNKNOWN_COST else self.cost_nano_usd
             case LimitKind.TOKENS:
                 return self.input_tokens + self.output_tokens
@@ -122,7 +122,9 @@ class Watch:
     limit: str
     """For people: "spend per month"."""
     trailing: tuple[CounterKey, ...] = ()
-    """Counters that add to it, in a window that rolls: what was told of them was told of it."""
+    """Counters that add to it, in a window that rolls."""
+    told_since_ms: int = 0
+    """What was told of a window that began then or later was told of this one."""
 
 
 Watching = Callable[[CounterKey], Watch | None]

@@ -44,6 +44,7 @@ _KINDS = {
     pb.LIMIT_KIND_REQUESTS: LimitKind.REQUESTS,
     pb.LIMIT_KIND_CONCURRENCY: LimitKind.CONCURRENCY,
     pb.LIMIT_KIND_REQUEST_COST: LimitKind.REQUEST_COST,
+    pb.LIMIT_KIND_BURN_RATE: LimitKind.BURN_RATE,
 }
 _UNITS = {
     pb.WINDOW_UNIT_MINUTE: WindowUnit.MINUTE,
@@ -274,6 +275,7 @@ def _read_limit(field: str, message: pb.Limit) -> Limit:
         week_start=Weekday(message.week_start or Weekday.MONDAY),
         anchor_day=message.anchor_day or 1,
         rolling_ms=message.rolling_seconds * 1000,
+        factor_percent=message.factor_percent,
     )
 
 
@@ -294,6 +296,7 @@ def _write_limit(limit: Limit) -> pb.Limit:
         week_start=0 if limit.week_start is Weekday.MONDAY else limit.week_start,
         anchor_day=0 if limit.anchor_day == 1 else limit.anchor_day,
         rolling_seconds=limit.rolling_ms // 1000,
+        factor_percent=limit.factor_percent,
     )
     if limit.kind.is_money:
         message.amount.CopyFrom(usd(limit.bound))

@@ -11,6 +11,7 @@ from services.cli.key_secrets import KeySecrets
 TEXT = """\
 version: 1
 organization: acme
+default_policies: false
 providers:
   lab: {protocol: openai, base_url: "http://127.0.0.1:8081/v1", api_key: none}
   claude: {preset: anthropic, api_key: {file: claude-key}}
