@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from services.quota.domain.policy import (
     Mode,
     QuotaPolicy,
     ThresholdAction,
+    facts_of,
 )
 from services.quota.domain.policy_index import PolicyIndex
 from services.quota.domain.reservation import CounterKey, Level, Watch
@@ -26,6 +27,8 @@ from services.quota.domain.reservation import CounterKey, Level, Watch
 _MAX_REMEMBERED = 50_000
 # What was told of a window that rolls is not told again sooner, however short the window.
 _QUIET_MS = 3_600_000
+WindowAt = Callable[[WindowRule, int], Window]
+"""The window of a rule at a moment, in milliseconds since 1970."""
 EVERYTHING = "organization"
 """Scope of a policy that matches every call and counts them together."""
 
@@ -111,6 +114,8 @@ class DirectorySnapshot:
     """Some limit compares what a key spends with what it usually does."""
     usual: UsualRate
     policies: PolicyIndex
+    _windows: dict[WindowRule, Window] = field(default_factory=dict, compare=False, repr=False)
+    """The last one of each rule."""
     _applied: dict[tuple[str, str, str], AppliedLimits] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
@@ -149,12 +154,19 @@ class DirectorySnapshot:
             model,
             now_ms,
             run=run,
+            window_at=self._window_at,
             usual_nano_usd=self.usual(attribution.key_id) if self.watches_rates else 0,
         )
         if len(self._applied) >= _MAX_REMEMBERED:
             self._applied.clear()
         self._applied[asked] = found
         return found
+
+    def _window_at(self, rule: WindowRule, now_ms: int) -> Window:
+        window = self._windows.get(rule)
+        if window is None or not window.start_ms <= now_ms < window.end_ms:
+            window = self._windows[rule] = rule.at(now_ms)
+        return window
 
     def watch(self, counter: CounterKey) -> Watch | None:
         """What to look for while this counter settles. None: its policy or limit is gone, or tells nobody."""
@@ -179,6 +191,7 @@ def apply_limits(
     *,
     run: str = "",
     usual_nano_usd: int = 0,
+    window_at: WindowAt = WindowRule.at,
 ) -> AppliedLimits:
     """Finds the limits of all policies that match a call. Those per run do not concern a call that names none.
 
@@ -196,7 +209,7 @@ def apply_limits(
             elif limit.kind is LimitKind.BURN_RATE:
                 counted = part_scope(scope, Dimension.KEY, attribution.key)
                 asked = with_allowance(limit, usual_nano_usd)
-            window = asked.window.at(now_ms)
+            window = window_at(facts_of(asked).window, now_ms)
             found.append(_applied(policy, asked, counted, window))
             from_ms, until_ms = max(from_ms, window.start_ms), min(until_ms, window.end_ms)
     return AppliedLimits(
@@ -231,17 +244,16 @@ def scope_of(policy: QuotaPolicy, attribution: Attribution, model: str) -> str |
 
     A policy with `each` does not concern a call without a value of that dimension: there is nothing to count it under.
     """
-    parts: list[str] = []
-    for dimension in Dimension:
-        wanted: str = getattr(policy.match, dimension)
-        has = model if dimension is Dimension.MODEL else getattr(attribution, dimension)
-        if wanted and wanted != has:
+    named = policy.match.named
+    for dimension, wanted in named:
+        if wanted != (model if dimension is Dimension.MODEL else getattr(attribution, dimension)):
             return None
-        if dimension is policy.each and not has:
+    if policy.each is not None:
+        has: str = model if policy.each is Dimension.MODEL else getattr(attribution, policy.each)
+        if not has:
             return None
-        if wanted or dimension is policy.each:
-            parts.append(f"{dimension}={has}")
-    return ",".join(parts) or EVERYTHING
+        named = tuple(sorted((*(pair for pair in named if pair[0] is not policy.each), (policy.each, has)), key=_order))
+    return ",".join([f"{dimension}={value}" for dimension, value in named]) or EVERYTHING
 
 
 def part_scope(scope: str, name: str, value: str) -> str:
@@ -259,13 +271,20 @@ def with_allowance(limit: Limit, usual_nano_usd: int) -> Limit:
 
 def fixed_scope(policy: QuotaPolicy) -> str:
     """The one scope of a policy without `each`."""
-    wanted = ((dimension, getattr(policy.match, dimension)) for dimension in Dimension)
-    return ",".join(f"{dimension}={value}" for dimension, value in wanted if value) or EVERYTHING
+    return ",".join(f"{dimension}={value}" for dimension, value in policy.match.named) or EVERYTHING
+
+
+_ORDER = {dimension: place for place, dimension in enumerate(Dimension)}
+
+
+def _order(pair: tuple[Dimension, str]) -> int:
+    return _ORDER[pair[0]]
 
 
 def _applied(policy: QuotaPolicy, limit: Limit, scope: str, window: Window) -> AppliedLimit:
     enforced = policy.mode is Mode.ENFORCE
-    counter = CounterKey(policy.name, limit.limit_id, scope, window.start_ms)
+    facts = facts_of(limit)
+    counter = CounterKey(policy.name, facts.limit_id, scope, window.start_ms)
     denies_from, degrades_from = policy.reached_at(ThresholdAction.DENY), policy.reached_at(ThresholdAction.DEGRADE)
     return AppliedLimit(
         counter=counter,
@@ -273,11 +292,11 @@ def _applied(policy: QuotaPolicy, limit: Limit, scope: str, window: Window) -> A
         bound=limit.bound if denies_from is None else part_of(limit.bound, denies_from),
         window_end_ms=window.end_ms,
         enforced=enforced,
-        steers=enforced and limit.steers,
-        is_rate=limit.is_rate,
+        steers=enforced and facts.steers,
+        is_rate=facts.is_rate,
         counts_until_ms=window.counts_until_ms,
         trailing=_trailing(limit, counter),
-        window=limit.window,
+        window=facts.window,
         degrades_at=None if degrades_from is None or not enforced else part_of(limit.bound, degrades_from),
     )
 
@@ -301,5 +320,5 @@ def _key_in(scope: str) -> str:
 
 def _trailing(limit: Limit, counter: CounterKey) -> tuple[CounterKey, ...]:
     """The counters that count beside this one, in a window that rolls."""
-    starts_ms = limit.window.trailing_starts_ms(counter.window_start_ms)
+    starts_ms = facts_of(limit).window.trailing_starts_ms(counter.window_start_ms)
     return tuple(counter._replace(window_start_ms=start_ms) for start_ms in starts_ms)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
+from typing import NamedTuple
 
 from services.kernel.errors import InvalidInput
 from services.kernel.money import NANO_PER_USD
@@ -100,6 +102,17 @@ class Match:
     key: str = ""
     model: str = ""
 
+    @property
+    def named(self) -> tuple[tuple[Dimension, str], ...]:
+        """The values that it names, in the order in which scopes are written."""
+        return _named(self)
+
+
+@lru_cache(maxsize=65_536)
+def _named(match: Match) -> tuple[tuple[Dimension, str], ...]:
+    values = ((dimension, getattr(match, dimension)) for dimension in Dimension)
+    return tuple((dimension, value) for dimension, value in values if value)
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -155,6 +168,21 @@ class Limit:
     def steers(self) -> bool:
         """Whether it is long enough to have a say in which tier serves."""
         return self.kind.has_window and self.window.is_day_or_longer
+
+
+class LimitFacts(NamedTuple):
+    """What follows from a limit, worked out once: deciding asks for it with every call."""
+
+    limit_id: str
+    window: WindowRule
+    is_rate: bool
+    steers: bool
+
+
+@lru_cache(maxsize=65_536)
+def facts_of(limit: Limit) -> LimitFacts:
+    """What follows from a limit."""
+    return LimitFacts(limit.limit_id, limit.window, limit.is_rate, limit.steers)
 
 
 class ThresholdAction(StrEnum):
