@@ -48,12 +48,17 @@ def run(arguments: Sequence[str], session: Session) -> NoReturn:
     Raises:
         SystemExit: always. 0 well, 1 refused or failed, 2 wrongly asked.
     """
+    as_json = "--json" in arguments
     try:
-        build_app()(list(arguments), obj=session)
+        # What cannot be parsed Typer itself tells people, with the usage; programs get a document.
+        code = build_app()(list(arguments), obj=session, standalone_mode=not as_json)
     except CommandError as error:
-        fail(str(error), as_json="--json" in arguments)
+        fail(str(error), as_json=as_json)
         sys.exit(error.exit_code)
-    sys.exit(0)
+    except typer.TyperException as error:
+        fail(error.format_message(), as_json=True)
+        sys.exit(error.exit_code)
+    sys.exit(code or 0)
 
 
 def main() -> NoReturn:
