@@ -41,7 +41,7 @@ BODIES = {
     "empty": b"",
     "binary": bytes(range(256)),
     "duplicate key": b'{"model": "cheap", "model": "chat", "messages": []}',
-    "escaped key": b'{"mod\\u0065l": "chat", "messages": []}',
+    "escaped key": b'{"model": "chat", "mod\\u0065l": "gemini", "messages": []}',
     "model is a number": b'{"model": 5, "messages": []}',
     "model is a list": b'{"model": ["chat"], "messages": []}',
     "stream is a text": b'{"model": "chat", "stream": "yes", "messages": []}',
