@@ -64,7 +64,3 @@ def run(arguments: Sequence[str], session: Session) -> NoReturn:
 def main() -> NoReturn:
     """Runs what the shell asks for."""
     run(sys.argv[1:], Session(environ=os.environ, clock=SystemClock()))  # noqa: TID251  (the one place that reads it)
-
-
-if __name__ == "__main__":
-    main()
