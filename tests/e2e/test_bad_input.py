@@ -210,7 +210,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
         arguments = ["--data-dir", str(tmp_path / "data"), "--admin-listen", f"127.0.0.1:{free_port()}"]
         done = run_command("up", "--listen", address, *arguments)
     assert done.returncode == 1
-    assert address in done.stderr
+    assert done.stderr.startswith(f"error: --listen {address}: the port is taken"), done.stderr
 
 
 def test_a_data_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -220,4 +220,4 @@ def test_a_data_directory_that_cannot_be_written_is_named(tmp_path: Path) -> Non
     for directory in (in_the_way, in_the_way / "below", Path("/proc/nowhere")):
         done = run_command("up", "--data-dir", str(directory), *listen)
         assert done.returncode == 1, done.stderr
-        assert str(directory) in done.stderr
+        assert done.stderr.startswith(f"error: data directory {directory} cannot be used: "), done.stderr
