@@ -146,7 +146,6 @@ class TargetKey(StrEnum):
 
     NAME = "name"
     """string: "provider/model"."""
-    CLUSTER = "cluster"
     HOST = "host"
     PATH = "path"
     """string: complete, query included."""
