@@ -58,8 +58,7 @@ end
 -- its name's opening quote, then the position of the opening brace. Or nil and what is wrong, as a clause.
 --
 -- `watched` (optional) is a set of names; for each member with such a name that stands deeper than the top level,
--- visit(top, owner, name, object, first, last) is called, also for escaped spellings of no name: escaped names never
--- match. `top` is the name of the top-level member that it stands in, `owner` the name under which its object stands
+-- visit(top, owner, name, object, first, last) is called, however the name is spelt. `top` is the name of the top-level member that it stands in, `owner` the name under which its object stands
 -- (directly or as an element of an array), `object` a number that differs for each object. `first` and `last` are the
 -- content of a string value without its quotes, and nil for other values.
 function json.scan(text, watched, visit)
@@ -85,12 +84,15 @@ function json.scan(text, watched, visit)
       if code == QUOTE then
         local quote = string_end(text, at)
         if not quote then return nil, "it ends within a string" end
-        name = sub(text, at + 1, quote - 1)
+        local open = at
+        name = sub(text, open + 1, quote - 1)
         if depth == 1 then
           if find(name, "\\", 1, true) then return nil, "a top-level name is written with escapes" end
           if start[name] then return nil, "a top-level name appears twice" end
           start[name] = at
           top = name
+        elseif find(name, "\\", 1, true) then
+          name = json.string(text, open, quote) or name
         end
         at, code = skip_space(text, quote + 1)
         if code ~= COLON then return nil, "a colon is missing at byte " .. at end

@@ -186,6 +186,8 @@ def _record(reservation: Reservation) -> str:
         "expected": (reservation.expected_input_tokens, reservation.expected_output_tokens),
         "holds": [(*hold.counter, hold.window_end_ms, hold.held) for hold in reservation.holds],
     }
+    if reservation.output_cap_tokens:
+        record["output_cap"] = reservation.output_cap_tokens
     return orjson.dumps(record).decode()
 
 
@@ -205,4 +207,5 @@ def _read(row: Iterable[str]) -> Reservation:
         expected_input_tokens=expected_input,
         expected_output_tokens=expected_output,
         holds=tuple(Hold(CounterKey(*hold[:4]), hold[4], hold[5]) for hold in record["holds"]),
+        output_cap_tokens=record.get("output_cap", 0),
     )

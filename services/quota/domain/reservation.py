@@ -62,6 +62,8 @@ class Reservation:
     """What is booked when nobody ever says what the call took."""
     expected_output_tokens: int
     holds: tuple[Hold, ...]
+    output_cap_tokens: int = 0
+    """Output of all choices to which the limits cut the call; 0: they did not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,10 +70,12 @@ def _budget_sentence(deny: Deny) -> str:
             return f"Budget {deny.policy} has no room at this moment: {used}, and {held}. {wait}"
         case _:
             left = _amount(deny, max(0, deny.limit - deny.used))
+            affordable = deny.max_affordable_output_tokens
+            lower = f"Set max_tokens to at most {affordable:,}" if affordable else "Lower max_tokens"
             detail = f" {deny.detail[0].upper()}{deny.detail[1:]}." if deny.detail else ""
             return (
-                f"This request may take {_amount(deny, deny.requested)}, but budget {deny.policy} has {left} left: "
-                f"{used}; {anew}. Lower max_tokens or shorten the prompt.{detail}"
+                f"This request takes {_amount(deny, deny.requested)} or more, but budget {deny.policy} has {left} "
+                f"left: {used}; {anew}. {lower} or shorten the prompt.{detail}"
             )
 
 
