@@ -13,6 +13,7 @@ from spendgate.type.v1.attribution_pb2 import Attribution
 
 from services.chassis.well_known import usd
 from services.cli.configuration.entries import (
+    WEEKDAYS,
     Chain,
     ChannelEntry,
     ConfigurationFile,
@@ -34,12 +35,19 @@ LIMIT_KINDS: Mapping[str, quota.LimitKind.ValueType] = {
     "input_tokens": quota.LIMIT_KIND_INPUT_TOKENS,
     "output_tokens": quota.LIMIT_KIND_OUTPUT_TOKENS,
     "requests": quota.LIMIT_KIND_REQUESTS,
+    "concurrency": quota.LIMIT_KIND_CONCURRENCY,
+    "request_cost": quota.LIMIT_KIND_REQUEST_COST,
 }
 _WINDOWS: Mapping[str, quota.WindowUnit.ValueType] = {
     "minute": quota.WINDOW_UNIT_MINUTE,
     "hour": quota.WINDOW_UNIT_HOUR,
     "day": quota.WINDOW_UNIT_DAY,
+    "week": quota.WINDOW_UNIT_WEEK,
     "month": quota.WINDOW_UNIT_MONTH,
+    "quarter": quota.WINDOW_UNIT_QUARTER,
+    "year": quota.WINDOW_UNIT_YEAR,
+    "lifetime": quota.WINDOW_UNIT_LIFETIME,
+    "run": quota.WINDOW_UNIT_RUN,
 }
 _MODES: Mapping[str, quota.QuotaPolicy.Mode.ValueType] = {
     "enforce": quota.QuotaPolicy.MODE_ENFORCE,
@@ -179,8 +187,18 @@ def _policy(entry: PolicyEntry) -> quota.QuotaPolicy:
 
 
 def _limit(entry: LimitEntry) -> quota.Limit:
-    limit = quota.Limit(kind=LIMIT_KINDS[entry.kind], per=_WINDOWS[str(entry.per)], timezone=entry.timezone or "")
-    if entry.kind == "spend":
+    limit = quota.Limit(
+        kind=LIMIT_KINDS[entry.kind],
+        timezone=entry.timezone or "",
+        week_start=WEEKDAYS.index(entry.week_start) + 1 if entry.week_start else 0,
+        anchor_day=entry.anchor_day or 0,
+    )
+    if entry.rolling is not None:
+        limit.per = quota.WINDOW_UNIT_ROLLING
+        limit.rolling_seconds = entry.rolling // 1000
+    elif entry.per is not None:
+        limit.per = _WINDOWS[entry.per]
+    if entry.is_money:
         limit.amount.CopyFrom(usd(entry.value))
     else:
         limit.count = entry.value

@@ -1,34 +1,69 @@
-"""Windows: the periods after which a limit counts anew.
+"""Windows: the periods in which a limit counts.
 
 There is no reset job: the start of the window is part of a counter's key, so the first call of a new window finds a
-counter at zero. Minutes and hours are those of UTC; days and months are those of the limit's time zone, whose clock
-may jump. Every instant lies in exactly one window of each kind, whatever the clock does.
+counter at zero. Minutes and hours are those of UTC; days and what is made of days are those of the limit's time zone,
+whose clock may jump. Every instant lies in exactly one window of each kind, whatever the clock does.
 """
 
 from __future__ import annotations
 
+from calendar import monthrange
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _MINUTE_MS = 60_000
 _HOUR_MS = 3_600_000
+_DAY_MS = 86_400_000
+# How long a run is remembered after its last call.
+_RUN_MEMORY_MS = 30 * _DAY_MS
+_ROLLING_PARTS = 24
+ROLLING_STEP_MS = _MINUTE_MS
+"""A rolling window is a whole number of these, so that its parts are whole milliseconds."""
+MAX_ROLLING_MS = 366 * _DAY_MS
+FOREVER_MS = 253_402_300_799_000
+"""The last second that a four-digit year can write: the end of what has none."""
 
 
 class WindowUnit(StrEnum):
-    """Length of a window."""
+    """Kind of a window."""
 
     MINUTE = "minute"
     HOUR = "hour"
     DAY = "day"
+    WEEK = "week"
     MONTH = "month"
+    QUARTER = "quarter"
+    YEAR = "year"
+    LIFETIME = "lifetime"
+    """Never starts anew."""
+    ROLLING = "rolling"
+    """The last so many minutes, hours or days."""
+    RUN = "run"
+    """The calls that name the same run, in the header `x-spendgate-run`."""
 
     @property
-    def is_day_or_longer(self) -> bool:
-        """Whether the window is long enough to steer which model a call gets."""
-        return self in {WindowUnit.DAY, WindowUnit.MONTH}
+    def has_timezone(self) -> bool:
+        """Whether it begins at a midnight of some place."""
+        return self in _OF_DAYS
+
+
+_OF_DAYS = {WindowUnit.DAY, WindowUnit.WEEK, WindowUnit.MONTH, WindowUnit.QUARTER, WindowUnit.YEAR}
+_MONTHS = {WindowUnit.MONTH: 1, WindowUnit.QUARTER: 3, WindowUnit.YEAR: 12}
+
+
+class Weekday(IntEnum):
+    """Days of the week, numbered as in ISO 8601."""
+
+    MONDAY = 1
+    TUESDAY = 2
+    WEDNESDAY = 3
+    THURSDAY = 4
+    FRIDAY = 5
+    SATURDAY = 6
+    SUNDAY = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,29 +72,120 @@ class Window:
 
     start_ms: int
     end_ms: int
+    counts_until_ms: int
+    """When what is counted in it stops to matter: its end, but later where windows overlap."""
 
 
-def window_at(unit: WindowUnit, timezone: str, now_ms: int) -> Window:
-    """The window of this kind that contains the instant `now_ms`.
+@dataclass(frozen=True, slots=True)
+class WindowRule:
+    """How time is divided into windows."""
 
-    Raises:
-        ValueError: no such time zone.
-    """
-    if unit is WindowUnit.MINUTE:
-        start = now_ms - now_ms % _MINUTE_MS
-        return Window(start, start + _MINUTE_MS)
-    if unit is WindowUnit.HOUR:
-        start = now_ms - now_ms % _HOUR_MS
-        return Window(start, start + _HOUR_MS)
-    zone = load_timezone(timezone)
-    day = datetime.fromtimestamp(now_ms / 1000, zone).date()
-    first = day if unit is WindowUnit.DAY else day.replace(day=1)
-    # Where the clock jumps at midnight the local date can lag or lead by one: step until the period contains now.
-    while _midnight_ms(_next(unit, first), zone) <= now_ms:
-        first = _next(unit, first)
-    while _midnight_ms(first, zone) > now_ms:
-        first = _previous(unit, first)
-    return Window(_midnight_ms(first, zone), _midnight_ms(_next(unit, first), zone))
+    unit: WindowUnit
+    timezone: str = "UTC"
+    """IANA name. Matters to days and what is made of days."""
+    week_start: Weekday = Weekday.MONDAY
+    anchor_day: int = 1
+    """On which day months begin, 1 to 31; in a shorter month on its last day."""
+    rolling_ms: int = 0
+    """Length of a rolling window, a multiple of `ROLLING_STEP_MS`."""
+
+    @property
+    def name(self) -> str:
+        """Tells rules apart, e.g. "month-15/America-New_York"."""
+        if self.unit is WindowUnit.ROLLING:
+            return f"rolling-{self.rolling_ms // 1000}s"
+        name = str(self.unit)
+        if self.unit is WindowUnit.WEEK and self.week_start is not Weekday.MONDAY:
+            name += f"-{self.week_start.name.lower()}"
+        if self.unit is WindowUnit.MONTH and self.anchor_day != 1:
+            name += f"-{self.anchor_day}"
+        return f"{name}/{self.timezone.replace('/', '-')}" if self.unit.has_timezone else name
+
+    @property
+    def is_day_or_longer(self) -> bool:
+        """Whether it is long enough to steer which model a call gets."""
+        if self.unit is WindowUnit.ROLLING:
+            return self.rolling_ms >= _DAY_MS
+        return self.unit not in {WindowUnit.MINUTE, WindowUnit.HOUR}
+
+    @property
+    def is_hour_or_shorter(self) -> bool:
+        """Whether it passes soon enough for a client to wait for it."""
+        if self.unit is WindowUnit.ROLLING:
+            return self.rolling_ms <= _HOUR_MS
+        return self.unit in {WindowUnit.MINUTE, WindowUnit.HOUR}
+
+    def at(self, now_ms: int) -> Window:
+        """The window that contains the instant `now_ms`.
+
+        A rolling window is counted in parts, of which this is the present one; see `trailing_starts_ms`.
+
+        Raises:
+            ValueError: no such time zone.
+        """
+        match self.unit:
+            case WindowUnit.MINUTE:
+                return _slot(now_ms, _MINUTE_MS)
+            case WindowUnit.HOUR:
+                return _slot(now_ms, _HOUR_MS)
+            case WindowUnit.LIFETIME:
+                return Window(0, FOREVER_MS, FOREVER_MS)
+            case WindowUnit.RUN:
+                today = _slot(now_ms, _DAY_MS)
+                return Window(0, today.end_ms, today.end_ms + _RUN_MEMORY_MS)
+            case WindowUnit.ROLLING:
+                part = _slot(now_ms, self.rolling_ms // _ROLLING_PARTS)
+                return Window(part.start_ms, part.end_ms, part.end_ms + self.rolling_ms)
+            case _:
+                return self._of_days(now_ms)
+
+    def trailing_starts_ms(self, now_ms: int) -> tuple[int, ...]:
+        """The starts of the earlier parts that count beside the present one; none but for a rolling window.
+
+        Parts count whole, also the oldest of which only an end lies within the window: it never lets through more
+        than its length allows.
+        """
+        if self.unit is not WindowUnit.ROLLING:
+            return ()
+        length_ms = self.rolling_ms // _ROLLING_PARTS
+        start_ms = now_ms - now_ms % length_ms
+        return tuple(start_ms - part * length_ms for part in range(1, _ROLLING_PARTS + 1))
+
+    def _of_days(self, now_ms: int) -> Window:
+        zone = load_timezone(self.timezone)
+        first = self._first_day(datetime.fromtimestamp(now_ms / 1000, zone).date())
+        # Where the clock jumps at midnight the local date can lag or lead by one: step until the period contains now.
+        while _midnight_ms(self._next(first), zone) <= now_ms:
+            first = self._next(first)
+        while _midnight_ms(first, zone) > now_ms:
+            first = self._first_day(first - timedelta(days=1))
+        end_ms = _midnight_ms(self._next(first), zone)
+        return Window(_midnight_ms(first, zone), end_ms, end_ms)
+
+    def _first_day(self, day: date) -> date:
+        """The first day of the period that contains `day`."""
+        if self.unit is WindowUnit.DAY:
+            return day
+        if self.unit is WindowUnit.WEEK:
+            return day - timedelta(days=(day.isoweekday() - self.week_start) % 7)
+        length = _MONTHS[self.unit]
+        month = (day.year * 12 + day.month - 1) // length * length
+        first = self._in_month(month)
+        return first if first <= day else self._in_month(month - length)
+
+    def _next(self, first: date) -> date:
+        """The first day of the period after the one that begins on `first`."""
+        if self.unit is WindowUnit.DAY:
+            return first + timedelta(days=1)
+        if self.unit is WindowUnit.WEEK:
+            return first + timedelta(days=7)
+        return self._in_month(first.year * 12 + first.month - 1 + _MONTHS[self.unit])
+
+    def _in_month(self, month: int) -> date:
+        """The day on which a period of months begins in `month`, counted from year 0."""
+        year, index = divmod(month, 12)
+        anchor = self.anchor_day if self.unit is WindowUnit.MONTH else 1
+        return date(year, index + 1, min(anchor, monthrange(year, index + 1)[1]))
 
 
 @lru_cache(maxsize=1024)
@@ -75,15 +201,9 @@ def load_timezone(name: str) -> ZoneInfo:
         raise ValueError(f"{name!r} is not a time zone: write an IANA name like Europe/Berlin") from error
 
 
-def _next(unit: WindowUnit, first: date) -> date:
-    if unit is WindowUnit.DAY:
-        return first + timedelta(days=1)
-    return (first.replace(day=28) + timedelta(days=4)).replace(day=1)
-
-
-def _previous(unit: WindowUnit, first: date) -> date:
-    before = first - timedelta(days=1)
-    return before if unit is WindowUnit.DAY else before.replace(day=1)
+def _slot(now_ms: int, length_ms: int) -> Window:
+    start_ms = now_ms - now_ms % length_ms
+    return Window(start_ms, start_ms + length_ms, start_ms + length_ms)
 
 
 @lru_cache(maxsize=65_536)

@@ -57,7 +57,7 @@ class CounterStore(Protocol):
         ...
 
     def forget(self, ended_before_ms: int) -> int:
-        """Drops counters of minutes and hours that ended before this moment and hold nothing. Returns how many."""
+        """Drops counters that stopped to matter before this moment and hold nothing. Returns how many."""
         ...
 
 

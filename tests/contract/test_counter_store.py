@@ -56,7 +56,7 @@ def reservation(
         dialect="openai",
         expected_input_tokens=12,
         expected_output_tokens=34,
-        holds=tuple(Hold(counter, ENDS_MS[counter], held) for counter, held in holds.items()),
+        holds=tuple(Hold(counter, ENDS_MS.get(counter, NOW_MS + DAY_MS), held) for counter, held in holds.items()),
     )
 
 
@@ -247,18 +247,19 @@ def test_a_store_that_is_opened_again_knows_what_was_settled_and_what_is_held(tm
     file.close()
 
 
-def test_only_short_windows_that_ended_and_hold_nothing_are_forgotten(store: Store) -> None:
+def test_only_windows_that_ended_and_hold_nothing_are_forgotten(store: Store) -> None:
     settled, held = reservation(1, {SPEND: 7, REQUESTS: 1}), reservation(2, {REQUESTS: 1})
     store.reserve([], always(settled))
     store.reserve([], always(held))
     store.settle([settlement(settled, 7)], nothing, NOW_MS)
     much_later = NOW_MS + 10 * DAY_MS
 
-    assert store.forget(much_later) == 0
-    store.release(reservation_ids=[held.id])
     assert store.forget(NOW_MS) == 0
     assert store.forget(much_later) == 1
-    assert store.levels([SPEND, REQUESTS]) == [(7, 0), (0, 0)]
+    assert store.levels([SPEND, REQUESTS]) == [(0, 0), (1, 1)]
+    store.release(reservation_ids=[held.id])
+    assert store.forget(much_later) == 1
+    assert store.levels([REQUESTS]) == [(0, 0)]
 
 
 def test_a_choice_that_raises_changes_nothing_and_the_store_goes_on(store: Store) -> None:
@@ -295,3 +296,29 @@ def test_nobody_gets_between_reading_and_reserving(store: Store) -> None:
 
     assert len(passed) == bound
     assert store.levels([SPEND]) == [(0, bound)]
+
+
+def test_a_threshold_of_a_window_that_rolls_counts_all_its_parts_and_is_told_once(store: Store) -> None:
+    earlier = SPEND._replace(window_start_ms=SPEND.window_start_ms - 60_000)
+
+    def rolling(counter: CounterKey) -> Watch:
+        trailing = (earlier,) if counter == SPEND else ()
+        return Watch(100, (Threshold(8_000, ("finance",)),), "spend in 24 hours", trailing)
+
+    for number, (counter, cost) in enumerate([(earlier, 50), (SPEND, 29), (SPEND, 1), (SPEND, 5)]):
+        made = reservation(number, {counter: cost})
+        store.reserve([], always(made))
+        store.settle([settlement(made, cost)], rolling, NOW_MS)
+
+    assert [(told.settled, told.counter) for told in store.crossings_after(0, 9)] == [(80, SPEND)]
+
+
+def test_a_run_that_goes_on_is_remembered_longer(store: Store) -> None:
+    for number, end_ms in enumerate([NOW_MS + DAY_MS, NOW_MS + 5 * DAY_MS]):
+        made = replace(reservation(number, {}), holds=(Hold(SPEND, end_ms, 7),))
+        store.reserve([], always(made))
+        store.settle([settlement(made, 7)], nothing, NOW_MS)
+
+    assert store.forget(NOW_MS + 2 * DAY_MS) == 0
+    assert store.levels([SPEND]) == [(14, 0)]
+    assert store.forget(NOW_MS + 5 * DAY_MS) == 1

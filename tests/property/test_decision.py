@@ -98,7 +98,8 @@ def test_a_limit_of_zero_blocks_every_call_that_takes_something_in_every_scope(
 
     if asked.of(limit.kind) > 0:
         assert blocked is not None
-        assert blocked.denial is Denial.BUDGET_EXHAUSTED
+        of_one_call = limit.kind is LimitKind.REQUEST_COST
+        assert blocked.denial is (Denial.REQUEST_COST_LIMIT if of_one_call else Denial.BUDGET_EXHAUSTED)
 
 
 @given(limits(), levels, amounts)

@@ -6,7 +6,7 @@ here, and exact.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -30,12 +30,18 @@ from services.cli.configuration.scalars import (
 )
 from services.cli.configuration.source import Number
 
-LimitKindName = Literal["spend", "tokens", "input_tokens", "output_tokens", "requests"]
-WindowName = Literal["minute", "hour", "day", "month"]
+LimitKindName = Literal["spend", "tokens", "input_tokens", "output_tokens", "requests", "concurrency", "request_cost"]
+WindowName = Literal["minute", "hour", "day", "week", "month", "quarter", "year", "lifetime", "run"]
+WeekdayName = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 FieldName = Literal["team", "project", "environment", "user", "key", "model"]
 DialectName = Literal["openai", "anthropic", "gemini"]
 
-LIMIT_KINDS: tuple[LimitKindName, ...] = ("spend", "tokens", "input_tokens", "output_tokens", "requests")
+LIMIT_KINDS: tuple[LimitKindName, ...] = get_args(LimitKindName)
+WEEKDAYS: tuple[WeekdayName, ...] = get_args(WeekdayName)
+_WITHOUT_WINDOW = {"concurrency", "request_cost"}
+_OF_MONEY = {"spend", "request_cost"}
+_OF_DAYS = {"day", "week", "month", "quarter", "year"}
+_MINUTE_MS = 60_000
 
 
 class Entry(BaseModel):
@@ -251,23 +257,49 @@ class LimitEntry(Entry):
     output_tokens: Count | None = None
     requests: Count | None = None
     concurrency: Count | None = None
+    request_cost: Amount | None = None
     per: WindowName | None = None
+    rolling: DurationMs | None = None
     timezone: TimezoneName | None = None
+    week_start: WeekdayName | None = None
+    anchor_day: Count | None = None
     bound: Literal["hard", "soft"] = "hard"
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if self.concurrency is not None:
-            raise ValueError("limits of concurrency are not enforced yet: remove it, or limit `requests` per minute")
         if self.bound == "soft":
             raise ValueError("`bound: soft` is not available yet: every limit is hard, leave `bound` out")
         if sum(getattr(self, kind) is not None for kind in LIMIT_KINDS) != 1:
             raise ValueError(f"write exactly one of {', '.join(LIMIT_KINDS)}")
-        if self.per is None:
-            raise ValueError("`per` is missing: write `per: minute`, hour, day or month")
-        if self.timezone is not None and self.per in {"minute", "hour"}:
-            raise ValueError("minutes and hours are counted in UTC: `timezone` goes with `per: day` or `per: month`")
         return self
+
+    @model_validator(mode="after")
+    def _one_window(self) -> Self:
+        given = sum((self.per is not None, self.rolling is not None))
+        if self.kind in _WITHOUT_WINDOW:
+            if given:
+                raise ValueError(f"{self.kind} holds at every moment: leave `per` and `rolling` out")
+        elif given != 1:
+            known = ", ".join(get_args(WindowName))
+            raise ValueError(f"write one window: `per: month` (or another of {known}), or `rolling: 24h`")
+        return self
+
+    @model_validator(mode="after")
+    def _window_details(self) -> Self:
+        if self.timezone is not None and self.per not in _OF_DAYS:
+            raise ValueError("`timezone` goes with `per: day`, week, month, quarter or year; the rest counts in UTC")
+        if self.week_start is not None and self.per != "week":
+            raise ValueError("`week_start` goes with `per: week`")
+        if self.anchor_day is not None and (self.per != "month" or not 1 <= self.anchor_day <= 31):
+            raise ValueError("`anchor_day` goes with `per: month` and is 1 to 31")
+        if self.rolling is not None and self.rolling % _MINUTE_MS:
+            raise ValueError("write `rolling` in whole minutes, hours or days")
+        return self
+
+    @property
+    def is_money(self) -> bool:
+        """Whether the bound is nano-USD."""
+        return self.kind in _OF_MONEY
 
     @property
     def kind(self) -> LimitKindName:
@@ -276,7 +308,7 @@ class LimitEntry(Entry):
 
     @property
     def value(self) -> int:
-        """The bound: nano-USD for spend, else a count."""
+        """The bound: nano-USD for money, else a count."""
         return int(getattr(self, self.kind))
 
 

@@ -9,8 +9,6 @@ from services.quota.domain.reservation import CounterKey, Hold, Level
 from services.quota.ports import Counter
 
 _NOTHING = Level(0, 0)
-# A day of the calendar can be an hour short; nothing but minutes and hours is shorter than half a day.
-_HALF_DAY_MS = 43_200_000
 
 
 class CounterLevels:
@@ -49,14 +47,12 @@ class CounterLevels:
                 self._move(counter, window_end_ms, settled, reserved)
 
     def idle(self, ended_before_ms: int) -> list[CounterKey]:
-        """Counters of minutes and hours that ended before this moment and hold nothing."""
+        """Counters that stopped to matter before this moment and hold nothing."""
         with self._lock:
             return [
                 key
                 for key, end_ms in self._ends_ms.items()
-                if end_ms <= ended_before_ms
-                and end_ms - key.window_start_ms < _HALF_DAY_MS
-                and not self._levels[key].reserved
+                if end_ms <= ended_before_ms and not self._levels[key].reserved
             ]
 
     def drop(self, counters: Iterable[CounterKey]) -> None:
@@ -69,5 +65,7 @@ class CounterLevels:
         level = self._levels.get(counter)
         if level is None:
             level = _NOTHING
+            self._ends_ms[counter] = window_end_ms
+        elif window_end_ms > self._ends_ms[counter]:
             self._ends_ms[counter] = window_end_ms
         self._levels[counter] = Level(level[0] + settled, level[1] + reserved)

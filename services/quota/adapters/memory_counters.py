@@ -70,7 +70,7 @@ class MemoryCounters:
             return len(ending)
 
     def forget(self, ended_before_ms: int) -> int:
-        """Drops counters of minutes and hours that ended before this moment and hold nothing. Returns how many."""
+        """Drops counters that stopped to matter before this moment and hold nothing. Returns how many."""
         with self._lock:
             gone = self._levels.idle(ended_before_ms)
             self._levels.drop(gone)
@@ -108,8 +108,9 @@ class MemoryCounters:
         watch = watching(counter)
         if watch is None:
             return
-        ((settled, _),) = self._levels.of([counter])
-        highest = max((told.basis_points for told in self._crossings if told.counter == counter), default=0)
+        counted = (counter, *watch.trailing)
+        settled = sum(level.settled for level in self._levels.of(counted))
+        highest = max((told.basis_points for told in self._crossings if told.counter in counted), default=0)
         for threshold in newly_passed(settled, watch, highest):
             sequence = len(self._crossings) + 1
             self._crossings.append(

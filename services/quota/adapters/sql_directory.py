@@ -11,7 +11,7 @@ import orjson
 import sqlalchemy as sa
 
 from services.kernel.errors import Unavailable
-from services.kernel.window import WindowUnit
+from services.kernel.window import Weekday, WindowUnit
 from services.quota.domain.directory import Directory, Team
 from services.quota.domain.key import Attribution, VirtualKey
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy, Threshold
@@ -172,13 +172,23 @@ def _read_policy(name: str, body: Row) -> QuotaPolicy:
     return QuotaPolicy(
         name=name,
         match=Match(**body["match"]),
-        limits=tuple(
-            Limit(LimitKind(limit["kind"]), limit["bound"], WindowUnit(limit["per"]), limit["timezone"])
-            for limit in body["limits"]
-        ),
+        limits=tuple(_read_limit(limit) for limit in body["limits"]),
         each=Dimension(body["each"]) if body["each"] else None,
         thresholds=tuple(Threshold(each["basis_points"], tuple(each["notify"])) for each in body["thresholds"]),
         mode=Mode(body["mode"]),
+    )
+
+
+def _read_limit(body: Row) -> Limit:
+    """Fields that an earlier release did not write are absent."""
+    return Limit(
+        kind=LimitKind(body["kind"]),
+        bound=body["bound"],
+        per=WindowUnit(body["per"]),
+        timezone=body["timezone"],
+        week_start=Weekday(body.get("week_start", Weekday.MONDAY)),
+        anchor_day=body.get("anchor_day", 1),
+        rolling_ms=body.get("rolling_ms", 0),
     )
 
 

@@ -35,7 +35,8 @@ from services.quota.ports import Choose, Counter, Settled, T
 
 _SETTLE = (
     "INSERT INTO counters (policy, limit_id, scope, window_start_ms, window_end_ms, settled)"
-    " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET settled = settled + excluded.settled RETURNING settled"
+    " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET settled = settled + excluded.settled,"
+    " window_end_ms = max(window_end_ms, excluded.window_end_ms) RETURNING settled"
 )
 _RESERVE = "INSERT INTO reservations (id, request_id, epoch, record) VALUES (?, ?, ?, ?)"
 _END = "DELETE FROM reservations WHERE id = ? RETURNING id, request_id, epoch, record"
@@ -44,6 +45,7 @@ _HIGHEST_TOLD = (
     "SELECT coalesce(max(basis_points), 0) FROM crossings"
     " WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms = ?"
 )
+_SETTLED = "SELECT settled FROM counters WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms = ?"
 _TELL = (
     "INSERT INTO crossings (policy, limit_id, scope, window_start_ms, basis_points, limit_text, notify,"
     " crossed_at_ms, settled, bound) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -127,7 +129,7 @@ class SqliteCounters:
         return len(released)
 
     def forget(self, ended_before_ms: int) -> int:
-        """Drops counters of minutes and hours that ended before this moment and hold nothing. Returns how many."""
+        """Drops counters that stopped to matter before this moment and hold nothing. Returns how many."""
         with self._deciding:
             gone = self._levels.idle(ended_before_ms)
             with self._file.writing() as connection:
@@ -166,9 +168,13 @@ class SqliteCounters:
 
 def _tell(connection: sqlite3.Connection, counter: CounterKey, settled: int, watching: Watching, now_ms: int) -> None:
     watch = watching(counter)
-    if watch is None or not newly_passed(settled, watch, 0):
+    if watch is None:
         return
-    (highest,) = connection.execute(_HIGHEST_TOLD, counter).fetchone()
+    for trailing in watch.trailing:
+        settled += sum(amount for (amount,) in connection.execute(_SETTLED, trailing))
+    if not newly_passed(settled, watch, 0):
+        return
+    highest = max(connection.execute(_HIGHEST_TOLD, each).fetchone()[0] for each in (counter, *watch.trailing))
     for threshold in newly_passed(settled, watch, highest):
         notify = json.dumps(threshold.notify)
         told = (*counter, threshold.basis_points, watch.limit, notify, now_ms, settled, watch.bound)

@@ -105,6 +105,7 @@ def deny_of(refusal: Refusal, *, expected: Amounts, key: str, model: str, now_ms
         used=refusal.level.settled,
         reserved=refusal.level.reserved,
         requested=refusal.requested,
+        window=limit.window,
         window_start_ms=limit.counter.window_start_ms,
         resets_at_ms=limit.window_end_ms,
         retry_after_ms=retry_after_ms,
@@ -121,10 +122,14 @@ def _refusal(limit: AppliedLimit, level: Level, held: int) -> Refusal:
     | the call alone is more than the limit   | REQUEST_EXCEEDS_...    | REQUEST_EXCEEDS_... (goes first) |
     | it would not fit with nothing in flight | REQUEST_EXCEEDS_...    | RATE_LIMITED                     |
     | it fits but for what is in flight       | RESERVATION_CONTENTION | RATE_LIMITED                     |
+
+    The bound on what one call may cost has one reason only: REQUEST_COST_LIMIT.
     """
     settled, bound = level.settled, limit.bound
     fits_alone = fits(settled, 0, held, bound)
-    if bound == 0 or (settled >= bound and not limit.is_rate):
+    if limit.kind is LimitKind.REQUEST_COST:
+        denial = Denial.REQUEST_COST_LIMIT
+    elif bound == 0 or (settled >= bound and not limit.is_rate):
         denial = Denial.BUDGET_EXHAUSTED
     elif held > bound:
         denial = Denial.REQUEST_EXCEEDS_REMAINING_BUDGET

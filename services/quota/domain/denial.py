@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from services.kernel.window import WindowRule
 from services.quota.domain.policy import LimitKind
 
 
@@ -32,6 +33,8 @@ class Denial(StrEnum):
     """The model exists, but no target of it can carry this request in the client's dialect."""
     UNPRICED_MODEL = "unpriced_model"
     """A spend policy applies and no fit target has a price. Unknown is never zero."""
+    REQUEST_COST_LIMIT = "request_cost_limit"
+    """This call alone is more than any one call may cost."""
     BUDGET_EXHAUSTED = "budget_exhausted"
     """What is settled has reached the limit."""
     REQUEST_EXCEEDS_REMAINING_BUDGET = "request_exceeds_remaining_budget"
@@ -85,6 +88,7 @@ class Deny:
     reserved: int = 0
     requested: int = 0
     """The least that this call would have held: its output can be cut to what such calls usually take."""
+    window: WindowRule | None = None
     window_start_ms: int = 0
     resets_at_ms: int = 0
     retry_after_ms: int | None = None

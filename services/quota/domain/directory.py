@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
-from services.kernel.window import window_at
+from services.kernel.window import Window, WindowRule, WindowUnit
 from services.quota.domain.key import Attribution, VirtualKey
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Mode, QuotaPolicy
-from services.quota.domain.reservation import CounterKey, Watch
+from services.quota.domain.reservation import CounterKey, Level, Watch
 
 # Pairs of a key and a model whose limits are remembered. Beyond it everything is forgotten and found again.
 _MAX_REMEMBERED = 50_000
@@ -48,6 +49,11 @@ class AppliedLimit(NamedTuple):
     steers: bool
     """Its window is a day or longer and it is enforced, so that it has a say in which tier serves."""
     is_rate: bool
+    counts_until_ms: int = 0
+    """When what it counts now stops to matter: not before its window ends."""
+    trailing: tuple[CounterKey, ...] = ()
+    """Counters that add to its own, in a window that rolls."""
+    window: WindowRule = WindowRule(WindowUnit.LIFETIME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +62,24 @@ class AppliedLimits:
 
     limits: tuple[AppliedLimit, ...]
     counters: tuple[CounterKey, ...]
-    """Of the limits, in the same order."""
+    """Of the limits, in the same order, and then those that trail in windows that roll."""
     from_ms: int
     until_ms: int
     needs_price: bool
-    """An enforced spend limit is among them."""
+    """An enforced limit on money is among them."""
     holds_tokens: bool
-    """A limit other than on requests is among them, so that the output must be bounded."""
+    """A limit of which a larger call takes more is among them, so that the output must be bounded."""
+
+    def fold(self, levels: Sequence[Level]) -> Sequence[Level]:
+        """The level of each limit, from the levels of `counters`."""
+        count = len(self.limits)
+        if len(levels) == count:
+            return levels
+        folded, following = list(levels[:count]), iter(levels[count:])
+        for at, limit in enumerate(self.limits):
+            for settled, reserved in islice(following, len(limit.trailing)):
+                folded[at] = Level(folded[at].settled + settled, folded[at].reserved + reserved)
+        return folded
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +90,9 @@ class DirectorySnapshot:
     keys_by_digest: Mapping[bytes, VirtualKey]
     keys_by_name: Mapping[str, VirtualKey]
     policies_by_name: Mapping[str, QuotaPolicy]
-    _applied: dict[tuple[str, str], AppliedLimits] = field(default_factory=dict, compare=False, repr=False)
+    counts_runs: bool
+    """Some limit counts each run of its own."""
+    _applied: dict[tuple[str, str, str], AppliedLimits] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, directory: Directory) -> DirectorySnapshot:
@@ -88,17 +107,22 @@ class DirectorySnapshot:
             keys_by_digest=by_digest,
             keys_by_name={key.name: key for key in directory.keys},
             policies_by_name={policy.name: policy for policy in directory.policies},
+            counts_runs=any(limit.per is WindowUnit.RUN for policy in directory.policies for limit in policy.limits),
         )
 
-    def limits_for(self, attribution: Attribution, model: str, now_ms: int) -> AppliedLimits:
-        """The limits that concern a call, with their counters in the windows of this moment."""
-        remembered = self._applied.get((attribution.key_id, model))
+    def limits_for(self, attribution: Attribution, model: str, now_ms: int, run: str = "") -> AppliedLimits:
+        """The limits that concern a call, with their counters in the windows of this moment.
+
+        `run`: what the client names the run that the call belongs to, empty when it names none.
+        """
+        asked = (attribution.key_id, model, run if self.counts_runs else "")
+        remembered = self._applied.get(asked)
         if remembered is not None and remembered.from_ms <= now_ms < remembered.until_ms:
             return remembered
-        found = apply_limits(self.directory.policies, attribution, model, now_ms)
+        found = apply_limits(self.directory.policies, attribution, model, now_ms, run)
         if len(self._applied) >= _MAX_REMEMBERED:
             self._applied.clear()
-        self._applied[attribution.key_id, model] = found
+        self._applied[asked] = found
         return found
 
     def watch(self, counter: CounterKey) -> Watch | None:
@@ -108,12 +132,14 @@ class DirectorySnapshot:
             return None
         for limit in policy.limits:
             if limit.limit_id == counter.limit_id:
-                return Watch(limit.bound, policy.thresholds, f"{limit.kind} per {limit.per}")
+                return Watch(limit.bound, policy.thresholds, limit.title, _trailing(limit, counter))
         return None
 
 
-def apply_limits(policies: Iterable[QuotaPolicy], attribution: Attribution, model: str, now_ms: int) -> AppliedLimits:
-    """Finds the limits of all policies that match a call."""
+def apply_limits(
+    policies: Iterable[QuotaPolicy], attribution: Attribution, model: str, now_ms: int, run: str = ""
+) -> AppliedLimits:
+    """Finds the limits of all policies that match a call. Those per run do not concern a call that names none."""
     found: list[AppliedLimit] = []
     from_ms, until_ms = 0, 2**63
     for policy in policies:
@@ -121,17 +147,21 @@ def apply_limits(policies: Iterable[QuotaPolicy], attribution: Attribution, mode
         if scope is None or policy.mode is Mode.DISABLED:
             continue
         for limit in policy.limits:
-            window = window_at(limit.per, limit.timezone, now_ms)
-            counter = CounterKey(policy.name, limit.limit_id, scope, window.start_ms)
-            found.append(_applied(policy, limit, counter, window.end_ms))
+            counted = scope
+            if limit.per is WindowUnit.RUN:
+                if not run:
+                    continue
+                counted = run_scope(scope, run)
+            window = limit.window.at(now_ms)
+            found.append(_applied(policy, limit, counted, window))
             from_ms, until_ms = max(from_ms, window.start_ms), min(until_ms, window.end_ms)
     return AppliedLimits(
         limits=tuple(found),
-        counters=tuple(limit.counter for limit in found),
+        counters=(*(limit.counter for limit in found), *(key for limit in found for key in limit.trailing)),
         from_ms=from_ms,
         until_ms=until_ms,
-        needs_price=any(limit.kind is LimitKind.SPEND and limit.enforced for limit in found),
-        holds_tokens=any(limit.kind is not LimitKind.REQUESTS for limit in found),
+        needs_price=any(limit.kind.is_money and limit.enforced for limit in found),
+        holds_tokens=any(limit.kind.is_of_size for limit in found),
     )
 
 
@@ -153,20 +183,35 @@ def scope_of(policy: QuotaPolicy, attribution: Attribution, model: str) -> str |
     return ",".join(parts) or EVERYTHING
 
 
+def run_scope(scope: str, run: str) -> str:
+    """What a limit per run counts a call under, within the scope of its policy."""
+    return f"run={run}" if scope == EVERYTHING else f"{scope},run={run}"
+
+
 def fixed_scope(policy: QuotaPolicy) -> str:
     """The one scope of a policy without `each`."""
     wanted = ((dimension, getattr(policy.match, dimension)) for dimension in Dimension)
     return ",".join(f"{dimension}={value}" for dimension, value in wanted if value) or EVERYTHING
 
 
-def _applied(policy: QuotaPolicy, limit: Limit, counter: CounterKey, window_end_ms: int) -> AppliedLimit:
+def _applied(policy: QuotaPolicy, limit: Limit, scope: str, window: Window) -> AppliedLimit:
     enforced = policy.mode is Mode.ENFORCE
+    counter = CounterKey(policy.name, limit.limit_id, scope, window.start_ms)
     return AppliedLimit(
         counter=counter,
         kind=limit.kind,
         bound=limit.bound,
-        window_end_ms=window_end_ms,
+        window_end_ms=window.end_ms,
         enforced=enforced,
-        steers=enforced and limit.per.is_day_or_longer,
+        steers=enforced and limit.steers,
         is_rate=limit.is_rate,
+        counts_until_ms=window.counts_until_ms,
+        trailing=_trailing(limit, counter),
+        window=limit.window,
     )
+
+
+def _trailing(limit: Limit, counter: CounterKey) -> tuple[CounterKey, ...]:
+    """The counters that count beside this one, in a window that rolls."""
+    starts_ms = limit.window.trailing_starts_ms(counter.window_start_ms)
+    return tuple(counter._replace(window_start_ms=start_ms) for start_ms in starts_ms)

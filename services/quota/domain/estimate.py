@@ -72,9 +72,9 @@ class Amounts:
 
     def of(self, kind: LimitKind) -> int:
         """The amount that a limit of this kind counts."""
-        if kind is LimitKind.SPEND:
+        if kind.is_money:
             return self.spend_nano_usd
-        if kind is LimitKind.REQUESTS:
+        if kind is LimitKind.REQUESTS or kind is LimitKind.CONCURRENCY:
             return self.requests
         if kind is LimitKind.TOKENS:
             return self.input_tokens + self.output_tokens

@@ -8,7 +8,14 @@ from enum import StrEnum
 from services.kernel.errors import InvalidInput
 from services.kernel.money import NANO_PER_USD
 from services.kernel.names import check_model, check_name, check_user
-from services.kernel.window import WindowUnit, load_timezone
+from services.kernel.window import (
+    MAX_ROLLING_MS,
+    ROLLING_STEP_MS,
+    Weekday,
+    WindowRule,
+    WindowUnit,
+    load_timezone,
+)
 
 # Counters of larger stores compare in doubles, which are exact up to 2^53 nano-USD: about $9.0 million.
 MAX_SPEND_NANO_USD = 9_000_000 * NANO_PER_USD
@@ -16,6 +23,7 @@ MAX_COUNT = 2**53
 MAX_BASIS_POINTS = 10_000
 MAX_LIMITS = 16
 MAX_THRESHOLDS = 16
+_MAX_ANCHOR_DAY = 31
 UTC = "UTC"
 
 
@@ -29,6 +37,25 @@ class LimitKind(StrEnum):
     INPUT_TOKENS = "input_tokens"
     OUTPUT_TOKENS = "output_tokens"
     REQUESTS = "requests"
+    CONCURRENCY = "concurrency"
+    """Calls that have not ended."""
+    REQUEST_COST = "request_cost"
+    """Nano-USD that one call can take at most. Nothing adds up."""
+
+    @property
+    def is_money(self) -> bool:
+        """Whether amounts of it are nano-USD."""
+        return self in {LimitKind.SPEND, LimitKind.REQUEST_COST}
+
+    @property
+    def has_window(self) -> bool:
+        """Whether it adds up over a period of time."""
+        return self not in {LimitKind.CONCURRENCY, LimitKind.REQUEST_COST}
+
+    @property
+    def is_of_size(self) -> bool:
+        """Whether a larger call takes more of it, so that the size of a call must have a bound."""
+        return self not in {LimitKind.REQUESTS, LimitKind.CONCURRENCY}
 
 
 class Mode(StrEnum):
@@ -70,10 +97,21 @@ class Limit:
 
     kind: LimitKind
     bound: int
-    """Inclusive. Nano-USD for spend, else tokens or requests. 0 blocks."""
+    """Inclusive. Nano-USD for money, else tokens, requests or calls. 0 blocks."""
     per: WindowUnit
+    """LIFETIME for kinds without a window."""
     timezone: str = UTC
-    """IANA name. Matters to days and months only."""
+    """IANA name. Matters to days and what is made of days."""
+    week_start: Weekday = Weekday.MONDAY
+    anchor_day: int = 1
+    """On which day months begin."""
+    rolling_ms: int = 0
+    """Length of a rolling window."""
+
+    @property
+    def window(self) -> WindowRule:
+        """How its time is divided."""
+        return WindowRule(self.per, self.timezone, self.week_start, self.anchor_day, self.rolling_ms)
 
     @property
     def limit_id(self) -> str:
@@ -81,13 +119,28 @@ class Limit:
 
         It leaves out the bound: to raise a limit does not lose what is counted.
         """
-        zone = f"/{self.timezone.replace('/', '-')}" if self.per.is_day_or_longer else ""
-        return f"{self.kind}/{self.per}{zone}"
+        return f"{self.kind}/{self.window.name}" if self.kind.has_window else str(self.kind)
+
+    @property
+    def title(self) -> str:
+        """For people, e.g. "spend per month"."""
+        if not self.kind.has_window:
+            return self.kind.replace("_", " ")
+        if self.per is WindowUnit.ROLLING:
+            return f"{self.kind} in {self.rolling_ms // ROLLING_STEP_MS} minutes"
+        return f"{self.kind} in all" if self.per is WindowUnit.LIFETIME else f"{self.kind} per {self.per}"
 
     @property
     def is_rate(self) -> bool:
         """Whether clients should see it as a rate limit, which passes by itself, and not as a budget."""
-        return not self.per.is_day_or_longer and self.kind is not LimitKind.SPEND
+        if self.kind is LimitKind.CONCURRENCY:
+            return True
+        return self.window.is_hour_or_shorter and not self.kind.is_money
+
+    @property
+    def steers(self) -> bool:
+        """Whether it is long enough to have a say in which tier serves."""
+        return self.kind.has_window and self.window.is_day_or_longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +185,7 @@ def check_policy(field: str, policy: QuotaPolicy) -> QuotaPolicy:
     for at, limit in enumerate(policy.limits):
         _check_limit(f"{field}.limits[{at}]", limit)
         if limit.limit_id in seen:
-            raise InvalidInput(f"{field}.limits[{at}]", f"a second limit of {limit.kind} per {limit.per}: keep one")
+            raise InvalidInput(f"{field}.limits[{at}]", f"a second limit of {limit.title}: keep one")
         seen.add(limit.limit_id)
     _check_thresholds(f"{field}.thresholds", policy.thresholds)
     return policy
@@ -157,11 +210,27 @@ def _check_limit(field: str, limit: Limit) -> None:
         load_timezone(limit.timezone)
     except ValueError as error:
         raise InvalidInput(f"{field}.timezone", str(error)) from error
-    if limit.kind is LimitKind.SPEND:
+    _check_window(field, limit)
+    if limit.kind.is_money:
         if not 0 <= limit.bound <= MAX_SPEND_NANO_USD:
             raise InvalidInput(f"{field}.amount", "must be 0 to 9000000 dollars: split a larger budget by team")
     elif not 0 <= limit.bound <= MAX_COUNT:
         raise InvalidInput(f"{field}.count", f"must be 0 to {MAX_COUNT}")
+
+
+def _check_window(field: str, limit: Limit) -> None:
+    if not limit.kind.has_window and limit.per is not WindowUnit.LIFETIME:
+        raise InvalidInput(f"{field}.per", f"a limit of {limit.kind} has no window: leave it out")
+    if not 1 <= limit.anchor_day <= _MAX_ANCHOR_DAY:
+        raise InvalidInput(f"{field}.anchor_day", "must be a day of the month, 1 to 31")
+    if limit.anchor_day != 1 and limit.per is not WindowUnit.MONTH:
+        raise InvalidInput(f"{field}.anchor_day", "goes with a window of a month")
+    if limit.week_start is not Weekday.MONDAY and limit.per is not WindowUnit.WEEK:
+        raise InvalidInput(f"{field}.week_start", "goes with a window of a week")
+    if (limit.per is WindowUnit.ROLLING) != (limit.rolling_ms > 0):
+        raise InvalidInput(f"{field}.rolling", "a rolling window has a length, and no other has")
+    if limit.rolling_ms % ROLLING_STEP_MS or limit.rolling_ms > MAX_ROLLING_MS:
+        raise InvalidInput(f"{field}.rolling", "must be whole minutes, at most 366 days")
 
 
 def _check_thresholds(field: str, thresholds: tuple[Threshold, ...]) -> None:

@@ -94,6 +94,8 @@ class Settlement:
                 return self.output_tokens
             case LimitKind.REQUESTS:
                 return 1
+            case LimitKind.CONCURRENCY | LimitKind.REQUEST_COST:
+                return 0
 
 
 @dataclass(slots=True)
@@ -121,6 +123,8 @@ class Watch:
     thresholds: tuple[Threshold, ...]
     limit: str
     """For people: "spend per month"."""
+    trailing: tuple[CounterKey, ...] = ()
+    """Counters that add to it, in a window that rolls: what was told of them was told of it."""
 
 
 Watching = Callable[[CounterKey], Watch | None]

@@ -32,6 +32,9 @@ from services.quota.domain.output_cap import Wish, largest_fitting
 from services.quota.domain.plan import Face, ModelPlan, PlannedTarget, PlanSnapshot, PriceSnapshot, Tier
 from services.quota.domain.reservation import Level
 
+# Refusals of a call that is too large, whatever else is in flight.
+_WITH_LESS_OUTPUT = {Denial.REQUEST_EXCEEDS_REMAINING_BUDGET, Denial.REQUEST_COST_LIMIT}
+
 Draw = Callable[[int], int]
 """Draws one of that many whole numbers, from 0."""
 
@@ -226,7 +229,8 @@ def weigh(
             refused.append(weighed)
     if not refused:
         return None
-    return _weigh_cut(refused, limits, levels, wish()) if limits.holds_tokens else refused[-1]
+    cuttable = [each for each in refused if limits.holds_tokens and _is_cuttable(each)]
+    return _weigh_cut(cuttable, limits, levels, wish()) if cuttable else refused[-1]
 
 
 def refuse(
@@ -250,7 +254,7 @@ def refuse(
         now_ms=now_ms,
         contention_wait_ms=contention_wait_ms,
     )
-    if deny.denial is not Denial.REQUEST_EXCEEDS_REMAINING_BUDGET or not limits.holds_tokens:
+    if deny.denial not in _WITH_LESS_OUTPUT or not limits.holds_tokens:
         return deny
     return replace(deny, max_affordable_output_tokens=_affordable_output(weighed, limits, levels))
 
@@ -276,6 +280,12 @@ def _weigh(
 ) -> Weighed:
     held = held_by_chain(facts, tuple(target.facts for target in chain))
     return Weighed(tier, chain, facts, cut, held, decide(limits.limits, levels, held))
+
+
+def _is_cuttable(refused: Weighed) -> bool:
+    """What one call may cost at most is a rule for whoever writes the call, not room that runs out: it is told."""
+    refusal = refused.decision.refusal
+    return refusal is None or refusal.denial is not Denial.REQUEST_COST_LIMIT
 
 
 def _weigh_cut(refused: Sequence[Weighed], limits: AppliedLimits, levels: Sequence[Level], wish: Wish) -> Weighed:

@@ -15,7 +15,7 @@ from services.chassis.well_known import nano_usd_of, timestamp, usd
 from services.kernel.change import Action
 from services.kernel.errors import InvalidInput
 from services.kernel.money import NANO_PER_USD
-from services.kernel.window import WindowUnit
+from services.kernel.window import MAX_ROLLING_MS, Weekday, WindowUnit
 from services.quota.domain.configuration import Configuration, KeySpec
 from services.quota.domain.denial import Denial
 from services.quota.domain.directory import Team
@@ -32,12 +32,20 @@ _KINDS = {
     pb.LIMIT_KIND_INPUT_TOKENS: LimitKind.INPUT_TOKENS,
     pb.LIMIT_KIND_OUTPUT_TOKENS: LimitKind.OUTPUT_TOKENS,
     pb.LIMIT_KIND_REQUESTS: LimitKind.REQUESTS,
+    pb.LIMIT_KIND_CONCURRENCY: LimitKind.CONCURRENCY,
+    pb.LIMIT_KIND_REQUEST_COST: LimitKind.REQUEST_COST,
 }
 _UNITS = {
     pb.WINDOW_UNIT_MINUTE: WindowUnit.MINUTE,
     pb.WINDOW_UNIT_HOUR: WindowUnit.HOUR,
     pb.WINDOW_UNIT_DAY: WindowUnit.DAY,
+    pb.WINDOW_UNIT_WEEK: WindowUnit.WEEK,
     pb.WINDOW_UNIT_MONTH: WindowUnit.MONTH,
+    pb.WINDOW_UNIT_QUARTER: WindowUnit.QUARTER,
+    pb.WINDOW_UNIT_YEAR: WindowUnit.YEAR,
+    pb.WINDOW_UNIT_LIFETIME: WindowUnit.LIFETIME,
+    pb.WINDOW_UNIT_ROLLING: WindowUnit.ROLLING,
+    pb.WINDOW_UNIT_RUN: WindowUnit.RUN,
 }
 _MODES = {
     pb.QuotaPolicy.MODE_UNSPECIFIED: Mode.ENFORCE,
@@ -208,18 +216,33 @@ def write_explanation(explanation: Explanation) -> pb.ExplainResponse:
 
 
 def _read_limit(field: str, message: pb.Limit) -> Limit:
-    kind, per = _KINDS.get(message.kind), _UNITS.get(message.per)
+    kind = _KINDS.get(message.kind)
     if kind is None:
         raise InvalidInput(f"{field}.kind", "say what is counted")
+    per = _UNITS.get(message.per)
+    if not kind.has_window and not message.per:
+        per = WindowUnit.LIFETIME
     if per is None:
-        raise InvalidInput(f"{field}.per", "say how long it counts: minute, hour, day or month")
-    if kind is LimitKind.SPEND:
+        raise InvalidInput(f"{field}.per", f"say how long it counts: {', '.join(WindowUnit)}")
+    if not 0 <= message.week_start <= Weekday.SUNDAY:
+        raise InvalidInput(f"{field}.week_start", "must be 1 (Monday) to 7 (Sunday)")
+    if not 0 <= message.rolling_seconds <= MAX_ROLLING_MS // 1000:
+        raise InvalidInput(f"{field}.rolling_seconds", f"must be 0 to {MAX_ROLLING_MS // 1000}")
+    if kind.is_money:
         bound = _read_money(f"{field}.amount", message.amount)
     elif message.HasField("amount"):
         raise InvalidInput(f"{field}.amount", f"a limit of {kind} has a count, not an amount of money")
     else:
         bound = message.count
-    return Limit(kind, bound, per, message.timezone or UTC)
+    return Limit(
+        kind=kind,
+        bound=bound,
+        per=per,
+        timezone=message.timezone or UTC,
+        week_start=Weekday(message.week_start or Weekday.MONDAY),
+        anchor_day=message.anchor_day or 1,
+        rolling_ms=message.rolling_seconds * 1000,
+    )
 
 
 def _read_money(field: str, money: money_pb2.Money) -> int:
@@ -232,8 +255,15 @@ def _read_money(field: str, money: money_pb2.Money) -> int:
 
 
 def _write_limit(limit: Limit) -> pb.Limit:
-    message = pb.Limit(kind=_KIND_NUMBERS[limit.kind], per=_UNIT_NUMBERS[limit.per], timezone=limit.timezone)
-    if limit.kind is LimitKind.SPEND:
+    message = pb.Limit(
+        kind=_KIND_NUMBERS[limit.kind],
+        per=_UNIT_NUMBERS[limit.per],
+        timezone=limit.timezone,
+        week_start=0 if limit.week_start is Weekday.MONDAY else limit.week_start,
+        anchor_day=0 if limit.anchor_day == 1 else limit.anchor_day,
+        rolling_seconds=limit.rolling_ms // 1000,
+    )
+    if limit.kind.is_money:
         message.amount.CopyFrom(usd(limit.bound))
     else:
         message.count = limit.bound

@@ -107,6 +107,7 @@ class ExtAuthz:
             dialect=scan.dialect,
             model=scan.model,
             facts=scan.facts,
+            run=check.run,
         )
         span = self._spans.start(traceparent)
         outcome: Admitted | Deny | None = None

@@ -50,6 +50,8 @@ class AdmissionRequest:
     dialect: Dialect
     model: str
     facts: RequestFacts
+    run: str = ""
+    """What the client names the run that the call belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ class Admit:
             return route
         # From here on the model is one of the plan's: what is remembered by model stays bounded.
         now_ms = self._clock.now_ms()
-        limits = belief.directory.limits_for(key.attribution, request.model, now_ms)
+        limits = belief.directory.limits_for(key.attribution, request.model, now_ms, request.run)
         tiers = usable_tiers(route, limits, belief.routes.prices, key=key, model=request.model)
         if isinstance(tiers, Deny):
             return tiers
@@ -148,7 +150,8 @@ class Admit:
     ) -> Admitted | Deny:
         facts = request.facts
 
-        def choose(levels: Sequence[Level]) -> tuple[Reservation | None, Admitted | Deny]:
+        def choose(read: Sequence[Level]) -> tuple[Reservation | None, Admitted | Deny]:
+            levels = limits.fold(read)
             learnt = self._expectations.get(key.key_id, request.model)
 
             def wish() -> Wish:
@@ -159,7 +162,7 @@ class Admit:
                 return None, unboundable(key, request.model)
             refusal = weighed.decision.refusal
             if refusal is not None:
-                if refusal.frees_up:
+                if refusal.frees_up and refusal.limit.kind.is_of_size:
                     self._pressure.note(refusal.limit.counter, now_ms)
                 return None, refuse(
                     weighed,
@@ -209,7 +212,9 @@ class Admit:
             expected_output_tokens=expected.output,
             output_cap_tokens=(weighed.output_cap_tokens or 0) * request.facts.choices,
             holds=tuple(
-                Hold(limit.counter, limit.window_end_ms, weighed.held.of(limit.kind)) for limit in limits.limits
+                Hold(limit.counter, limit.counts_until_ms, weighed.held.of(limit.kind))
+                for limit in limits.limits
+                if limit.kind is not LimitKind.REQUEST_COST
             ),
         )
 
@@ -221,7 +226,7 @@ def find_tightest(limits: AppliedLimits, levels: Sequence[Level], held: Amounts)
     for limit, (settled, reserved) in zip(limits.limits, levels, strict=True):
         used = settled + reserved + held.of(limit.kind)
         closeness = (used_basis_points(limit, used), limit.window_end_ms)
-        if limit.enforced and closeness > closest:
+        if limit.enforced and limit.kind.has_window and closeness > closest:
             closest = closeness
             tightest = Tightest(
                 limit.counter.policy, limit.counter.scope, limit.kind, limit.bound - used, limit.window_end_ms

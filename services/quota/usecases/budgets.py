@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from services.kernel.clock import Clock
 from services.kernel.errors import NotFound
-from services.kernel.window import window_at
+from services.kernel.window import WindowUnit
 from services.quota.domain.directory import fixed_scope, scope_of
 from services.quota.domain.policy import Dimension, LimitKind, Mode, QuotaPolicy
-from services.quota.domain.reservation import CounterKey, Level
-from services.quota.ports import CounterReader
+from services.quota.domain.reservation import Level
+from services.quota.ports import Counter, CounterReader
 from services.quota.usecases.current import Belief, Current
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """One counter: a limit, in the present window, for one scope. Amounts are nano-USD, tokens or requests."""
+    """A limit, in the present window, for one scope. Amounts are nano-USD, tokens, requests or calls."""
 
     policy: str
     limit_kind: LimitKind
@@ -41,13 +41,15 @@ class ListBudgets:
     def __call__(self, policy: str = "") -> tuple[Budget, ...]:
         """By policy, limit and scope; disabled policies are left out. Limits that nobody used yet are at zero.
 
+        A bound on the cost of one request is not among them: nothing adds up in it.
+
         Raises:
             NotFound: no such policy.
             Unavailable: the counters cannot be read.
         """
         belief = self._current.belief
         now_ms = self._clock.now_ms()
-        used = {counter.key: counter.level for counter in self._reader.counters_at(now_ms)}
+        used = _used(self._reader.counters_at(now_ms))
         if policy and policy not in belief.directory.policies_by_name:
             raise NotFound(f"there is no policy {policy!r}")
         return tuple(
@@ -58,28 +60,37 @@ class ListBudgets:
         )
 
 
-def _budgets(
-    policy: QuotaPolicy, known_scopes: set[str], used: dict[CounterKey, Level], now_ms: int
-) -> Iterator[Budget]:
+_Used = dict[tuple[str, str, int], dict[str, Level]]
+"""By policy, limit and start of the window: the level of each scope."""
+
+
+def _used(counters: Iterable[Counter]) -> _Used:
+    used: _Used = {}
+    for key, _, level in counters:
+        used.setdefault((key.policy, key.limit_id, key.window_start_ms), {})[key.scope] = level
+    return used
+
+
+def _budgets(policy: QuotaPolicy, known_scopes: set[str], used: _Used, now_ms: int) -> Iterator[Budget]:
     for limit in sorted(policy.limits, key=lambda limit: limit.limit_id):
-        window = window_at(limit.per, limit.timezone, now_ms)
-        used_scopes = {
-            key.scope
-            for key in used
-            if (key.policy, key.limit_id, key.window_start_ms) == (policy.name, limit.limit_id, window.start_ms)
-        }
-        for scope in sorted(known_scopes | used_scopes):
-            counter = CounterKey(policy.name, limit.limit_id, scope, window.start_ms)
-            level = used.get(counter, Level(0, 0))
+        if limit.kind is LimitKind.REQUEST_COST:
+            continue
+        window = limit.window.at(now_ms)
+        starts_ms = (window.start_ms, *limit.window.trailing_starts_ms(now_ms))
+        parts = [used.get((policy.name, limit.limit_id, start_ms), {}) for start_ms in starts_ms]
+        # A run is known once it calls.
+        scopes = set() if limit.per is WindowUnit.RUN else known_scopes
+        for scope in sorted(scopes.union(*parts)):
+            levels = [part.get(scope, Level(0, 0)) for part in parts]
             yield Budget(
                 policy=policy.name,
                 limit_kind=limit.kind,
                 scope=scope,
-                window_start_ms=window.start_ms,
+                window_start_ms=starts_ms[-1],
                 resets_at_ms=window.end_ms,
                 limit=limit.bound,
-                settled=level.settled,
-                reserved=level.reserved,
+                settled=sum(level.settled for level in levels),
+                reserved=sum(level.reserved for level in levels),
                 mode=policy.mode,
             )
 

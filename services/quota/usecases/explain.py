@@ -85,7 +85,7 @@ class Explain:
         now_ms = self._clock.now_ms()
         refusal = found.refusal_at(now_ms)
         limits = belief.directory.limits_for(found.attribution, model, now_ms)
-        levels = self._reader.levels(limits.counters)
+        levels = limits.fold(self._reader.levels(limits.counters))
         if not belief.routes.plan.version:
             return _denied(Deny.unavailable("no route plan has arrived yet"), limits, levels)
         if refusal is not None:

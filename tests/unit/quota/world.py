@@ -174,13 +174,16 @@ class World:
         credential: str = SECRET,
         dialect: Dialect = Dialect.OPENAI,
         request_id: str = "request",
+        run: str = "",
     ) -> Admitted | Deny:
         """Asks for one call."""
-        return self.admit(AdmissionRequest(credential, request_id, EPOCH, dialect, model, facts))
+        return self.admit(AdmissionRequest(credential, request_id, EPOCH, dialect, model, facts, run))
 
-    def let(self, model: str = "dear", facts: RequestFacts = CENT_FACTS, *, request_id: str = "request") -> Admitted:
+    def let(
+        self, model: str = "dear", facts: RequestFacts = CENT_FACTS, *, request_id: str = "request", run: str = ""
+    ) -> Admitted:
         """Asks for one call that must be admitted."""
-        outcome = self.ask(model, facts, request_id=request_id)
+        outcome = self.ask(model, facts, request_id=request_id, run=run)
         assert isinstance(outcome, Admitted), outcome
         return outcome
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from services.kernel.money import format_usd
+from services.kernel.window import WindowUnit
 from services.quota.domain.denial import Denial, Deny
 from services.quota.domain.policy import LimitKind
 
@@ -31,9 +32,9 @@ _UNITS = {
     LimitKind.INPUT_TOKENS: "input tokens",
     LimitKind.OUTPUT_TOKENS: "output tokens",
     LimitKind.REQUESTS: "requests",
+    LimitKind.CONCURRENCY: "calls",
 }
-# The longest hour, day and month there are, with a clock that is put back.
-_PERIODS = ((60_000, "this minute"), (3_600_000, "this hour"), (26 * 3_600_000, "today"))
+_PERIODS = {WindowUnit.DAY: "today", WindowUnit.LIFETIME: "in all"}
 
 
 def sentence_of(deny: Deny) -> str:
@@ -57,9 +58,16 @@ def format_time(instant_ms: int) -> str:
 
 def _budget_sentence(deny: Deny) -> str:
     used = f"{_amount(deny, deny.used)} of {_bound(deny)} {_verb(deny)} {_period(deny)}"
-    anew = f"it starts anew on {format_time(deny.resets_at_ms)}"
+    anew = _anew(deny)
     wait = f"Try again in {(deny.retry_after_ms or 0) / 1000:g} s."
+    if deny.limit_kind is LimitKind.CONCURRENCY and deny.denial.transient:
+        return f"Limit {deny.policy} is reached: {deny.reserved:,} of {_bound(deny)} are in flight. {wait}"
     match deny.denial:
+        case Denial.REQUEST_COST_LIMIT:
+            return (
+                f"This request may cost {_amount(deny, deny.requested)}, and {deny.policy} lets no request cost more "
+                f"than {_bound(deny)}. {_lower(deny)} or shorten the prompt."
+            )
         case Denial.BUDGET_EXHAUSTED:
             rest = ", and what is left does not cover a call like this" if deny.used < deny.limit else ""
             return f"Budget {deny.policy} is exhausted: {used}{rest}; {anew}."
@@ -70,24 +78,27 @@ def _budget_sentence(deny: Deny) -> str:
             return f"Budget {deny.policy} has no room at this moment: {used}, and {held}. {wait}"
         case _:
             left = _amount(deny, max(0, deny.limit - deny.used))
-            affordable = deny.max_affordable_output_tokens
-            lower = f"Set max_tokens to at most {affordable:,}" if affordable else "Lower max_tokens"
             detail = f" {deny.detail[0].upper()}{deny.detail[1:]}." if deny.detail else ""
             return (
                 f"This request takes {_amount(deny, deny.requested)} or more, but budget {deny.policy} has {left} "
-                f"left: {used}; {anew}. {lower} or shorten the prompt.{detail}"
+                f"left: {used}; {anew}. {_lower(deny)} or shorten the prompt.{detail}"
             )
 
 
+def _lower(deny: Deny) -> str:
+    affordable = deny.max_affordable_output_tokens
+    return f"Set max_tokens to at most {affordable:,}" if affordable else "Lower max_tokens"
+
+
 def _amount(deny: Deny, amount: int) -> str:
-    if deny.limit_kind is LimitKind.SPEND:
+    if deny.limit_kind and deny.limit_kind.is_money:
         whole, _, fraction = format_usd(amount).partition(".")
         return f"${int(whole):,}.{fraction}"
     return f"{amount:,}"
 
 
 def _bound(deny: Deny) -> str:
-    if deny.limit_kind is LimitKind.SPEND:
+    if deny.limit_kind and deny.limit_kind.is_money:
         return _amount(deny, deny.limit).rstrip("0").rstrip(".")
     return f"{deny.limit:,} {_UNITS.get(deny.limit_kind, '') if deny.limit_kind else ''}".rstrip()
 
@@ -97,5 +108,29 @@ def _verb(deny: Deny) -> str:
 
 
 def _period(deny: Deny) -> str:
-    length_ms = deny.resets_at_ms - deny.window_start_ms
-    return next((words for longest_ms, words in _PERIODS if length_ms <= longest_ms), "this month")
+    """When what is used was used."""
+    if deny.window is None:
+        return "so far"
+    if deny.window.unit is WindowUnit.ROLLING:
+        return f"in the last {_length(deny.window.rolling_ms)}"
+    return _PERIODS.get(deny.window.unit, f"this {deny.window.unit}")
+
+
+def _anew(deny: Deny) -> str:
+    """When there will be room again."""
+    match deny.window.unit if deny.window else None:
+        case WindowUnit.LIFETIME:
+            return "it never starts anew"
+        case WindowUnit.RUN:
+            return "another run starts anew"
+        case WindowUnit.ROLLING:
+            return f"room comes back bit by bit, next on {format_time(deny.resets_at_ms)}"
+        case _:
+            return f"it starts anew on {format_time(deny.resets_at_ms)}"
+
+
+def _length(length_ms: int) -> str:
+    for unit_ms, unit in ((86_400_000, "days"), (3_600_000, "hours")):
+        if length_ms % unit_ms == 0 and length_ms > unit_ms:
+            return f"{length_ms // unit_ms} {unit}"
+    return f"{length_ms // 60_000} minutes"

@@ -53,6 +53,9 @@ CLASSIFICATIONS = {
     ),
     Denial.UNPRICED_MODEL: _NO_MODEL,
     Denial.NO_FIT_TARGET: Classification(400, _INVALID, "unsupported_parameter", _INVALID, "INVALID_ARGUMENT"),
+    Denial.REQUEST_COST_LIMIT: Classification(
+        400, _INVALID, "request_cost_limit_exceeded", _INVALID, "INVALID_ARGUMENT"
+    ),
     Denial.BUDGET_EXHAUSTED: Classification(
         429, "insufficient_quota", "insufficient_quota", "rate_limit_error", "RESOURCE_EXHAUSTED"
     ),
@@ -115,10 +118,12 @@ def _retry_headers(status: int, retry_after_ms: int | None) -> tuple[tuple[str, 
 def _budget_headers(deny: Deny) -> tuple[tuple[str, str], ...]:
     if not deny.policy or deny.limit_kind is None:
         return ()
+    if not deny.limit_kind.has_window:
+        return ((POLICY_HEADER, deny.policy),)
     remaining = max(0, deny.limit - deny.used - deny.reserved)
     return (
         (POLICY_HEADER, deny.policy),
-        (BUDGET_REMAINING_HEADER, format_usd(remaining) if deny.limit_kind is LimitKind.SPEND else str(remaining)),
+        (BUDGET_REMAINING_HEADER, format_usd(remaining) if deny.limit_kind.is_money else str(remaining)),
         (BUDGET_RESETS_HEADER, format_time(deny.resets_at_ms)),
     )
 
@@ -128,12 +133,13 @@ def _details(deny: Deny, trace_id: str) -> dict[str, Json]:
     if deny.policy:
         details |= {"policy": deny.policy, "scope": deny.scope}
     if deny.limit_kind is not None:
-        money = deny.limit_kind is LimitKind.SPEND
+        money = deny.limit_kind.is_money
         amounts = {"limit": deny.limit, "used": deny.used, "reserved": deny.reserved, "requested": deny.requested}
         details["limit_kind"] = deny.limit_kind.value
         details |= {name: format_usd(amount) if money else amount for name, amount in amounts.items()}
-        details["window_start"] = format_time(deny.window_start_ms)
-        details["resets_at"] = format_time(deny.resets_at_ms)
+        if deny.limit_kind.has_window:
+            details["window_start"] = format_time(deny.window_start_ms)
+            details["resets_at"] = format_time(deny.resets_at_ms)
     if deny.max_affordable_output_tokens:
         details["max_affordable_output_tokens"] = deny.max_affordable_output_tokens
     if trace_id:

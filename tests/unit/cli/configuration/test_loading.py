@@ -117,8 +117,17 @@ LIMIT = "policies: [{name: p, limits: [LIMIT]}]"
         ("prices: {openai/x: {input: -1, output: 1}}", "prices.openai/x.input: '-1' is not an amount"),
         ("prices: {openai/x: {input: 0.0000001, output: 1}}", "input: '0.0000001' is not an amount"),
         ("prices: {openai/x: {input: 1, output: 1, image: 1}}", "prices.openai/x: image cannot be billed yet"),
-        (LIMIT.replace("LIMIT", "{spend: 5}"), "limits[0]: `per` is missing: write `per: minute`, hour, day or month"),
-        (LIMIT.replace("LIMIT", "{spend: 5, per: week}"), "limits[0].per: write 'minute', 'hour', 'day' or 'month'"),
+        (
+            LIMIT.replace("LIMIT", "{spend: 5}"),
+            "limits[0]: write one window: `per: month` (or another of minute, hour,",
+        ),
+        (LIMIT.replace("LIMIT", "{spend: 5, per: day, rolling: 1h}"), "limits[0]: write one window: `per: month`"),
+        (LIMIT.replace("LIMIT", "{spend: 5, per: decade}"), "limits[0].per: write 'minute', 'hour', 'day', 'week',"),
+        (LIMIT.replace("LIMIT", "{spend: 5, rolling: 90s}"), "limits[0]: write `rolling` in whole minutes"),
+        (LIMIT.replace("LIMIT", "{spend: 5, per: day, week_start: monday}"), "limits[0]: `week_start` goes with"),
+        (LIMIT.replace("LIMIT", "{spend: 5, per: month, anchor_day: 32}"), "limits[0]: `anchor_day` goes with"),
+        (LIMIT.replace("LIMIT", "{spend: 5, per: year, anchor_day: 3}"), "limits[0]: `anchor_day` goes with"),
+        (LIMIT.replace("LIMIT", "{concurrency: 5, per: day}"), "limits[0]: concurrency holds at every moment: leave"),
         (LIMIT.replace("LIMIT", "{per: day}"), "limits[0]: write exactly one of spend, tokens,"),
         (LIMIT.replace("LIMIT", "{spend: 5, tokens: 5, per: day}"), "limits[0]: write exactly one of spend, tokens,"),
         (
@@ -130,7 +139,6 @@ LIMIT = "policies: [{name: p, limits: [LIMIT]}]"
         (LIMIT.replace("LIMIT", "{spend: 0.0000000001, per: day}"), "limits[0].spend: '0.0000000001' is not an amount"),
         (LIMIT.replace("LIMIT", "{requests: 1.5, per: day}"), "limits[0].requests: 1.5 is not a count"),
         (LIMIT.replace("LIMIT", "{requests: true, per: day}"), "limits[0].requests: write a whole number like 50_000"),
-        (LIMIT.replace("LIMIT", "{concurrency: 5}"), "limits[0]: limits of concurrency are not enforced yet"),
         (LIMIT.replace("LIMIT", "{spend: 5, per: day, bound: soft}"), "limits[0]: `bound: soft` is not available yet"),
         (
             LIMIT.replace("LIMIT", "{spend: 5, per: day, timezone: Mars/X}"),
@@ -138,7 +146,7 @@ LIMIT = "policies: [{name: p, limits: [LIMIT]}]"
         ),
         (
             LIMIT.replace("LIMIT", "{spend: 5, per: hour, timezone: UTC}"),
-            "limits[0]: minutes and hours are counted in UTC",
+            "limits[0]: `timezone` goes with `per: day`, week, month, quarter or year",
         ),
         ("policies: [{name: p, limits: []}]", "policies[0].limits: give at least one"),
         (

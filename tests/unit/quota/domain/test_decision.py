@@ -142,4 +142,6 @@ def grown(kind: LimitKind) -> dict[str, int]:
         LimitKind.INPUT_TOKENS: {"input_tokens": 3},
         LimitKind.OUTPUT_TOKENS: {"output_tokens": 4},
         LimitKind.REQUESTS: {"requests": 2},
+        LimitKind.CONCURRENCY: {"requests": 2},
+        LimitKind.REQUEST_COST: {"spend_nano_usd": 2},
     }[kind]

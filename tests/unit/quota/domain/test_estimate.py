@@ -107,6 +107,8 @@ def test_an_amount_is_there_for_every_kind_of_limit() -> None:
         LimitKind.INPUT_TOKENS: 20,
         LimitKind.OUTPUT_TOKENS: 300,
         LimitKind.REQUESTS: 1,
+        LimitKind.CONCURRENCY: 1,
+        LimitKind.REQUEST_COST: 1,
     }
 
 

@@ -36,11 +36,38 @@ def test_minutes_and_hours_are_the_same_in_every_zone() -> None:
 
 
 def test_only_short_windows_of_requests_and_tokens_are_rates() -> None:
-    rates = [(kind, per) for kind in LimitKind for per in WindowUnit if Limit(kind, 1, per).is_rate]
+    day_ms = 86_400_000
+    limits = [Limit(kind, 1, per, rolling_ms=day_ms) for kind in LimitKind if kind.has_window for per in WindowUnit]
+    rates = [limit for limit in limits if limit.is_rate]
 
-    assert {per for _, per in rates} == {WindowUnit.MINUTE, WindowUnit.HOUR}
-    assert LimitKind.SPEND not in {kind for kind, _ in rates}
+    assert {limit.per for limit in rates} == {WindowUnit.MINUTE, WindowUnit.HOUR}
+    assert LimitKind.SPEND not in {limit.kind for limit in rates}
     assert len(rates) == 8
+    assert Limit(LimitKind.REQUESTS, 1, WindowUnit.ROLLING, rolling_ms=60_000).is_rate
+
+
+def test_what_has_no_window_steers_nothing_and_calls_in_flight_are_a_rate() -> None:
+    concurrency, cost = (
+        Limit(kind, 1, WindowUnit.LIFETIME) for kind in (LimitKind.CONCURRENCY, LimitKind.REQUEST_COST)
+    )
+
+    assert (concurrency.steers, cost.steers) == (False, False)
+    assert (concurrency.is_rate, cost.is_rate) == (True, False)
+    assert (concurrency.limit_id, cost.limit_id) == ("concurrency", "request_cost")
+    assert Limit(LimitKind.SPEND, 1, WindowUnit.LIFETIME).steers
+
+
+@pytest.mark.parametrize(
+    ("limit", "title"),
+    [
+        (MONTHLY, "spend per month"),
+        (Limit(LimitKind.TOKENS, 1, WindowUnit.LIFETIME), "tokens in all"),
+        (Limit(LimitKind.REQUESTS, 1, WindowUnit.ROLLING, rolling_ms=3_600_000), "requests in 60 minutes"),
+        (Limit(LimitKind.REQUEST_COST, 1, WindowUnit.LIFETIME), "request cost"),
+    ],
+)
+def test_a_limit_has_a_title_for_people(limit: Limit, title: str) -> None:
+    assert limit.title == title
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from services.kernel.money import NANO_PER_USD
+from services.kernel.window import WindowRule, WindowUnit
 from services.quota.domain.denial import Denial, Deny
 from services.quota.domain.policy import LimitKind
 from services.quota.transport.dialects.sentences import format_time, sentence_of
@@ -18,6 +19,7 @@ SPENT = Deny(
     limit_kind=LimitKind.SPEND,
     limit=2_000 * NANO_PER_USD,
     used=2_000 * NANO_PER_USD,
+    window=WindowRule(WindowUnit.MONTH),
     window_start_ms=NOVEMBER_MS,
     resets_at_ms=DECEMBER_MS,
 )
@@ -27,6 +29,7 @@ MINUTE = replace(
     limit_kind=LimitKind.REQUESTS,
     limit=60,
     used=60,
+    window=WindowRule(WindowUnit.MINUTE),
     window_start_ms=DECEMBER_MS - 60_000,
     retry_after_ms=1_500,
 )
@@ -85,6 +88,31 @@ MINUTE = replace(
             ),
         ),
         (
+            replace(
+                MINUTE,
+                limit_kind=LimitKind.CONCURRENCY,
+                window=WindowRule(WindowUnit.LIFETIME),
+                limit=20,
+                used=0,
+                reserved=20,
+                retry_after_ms=250,
+            ),
+            "Limit data-science-prod is reached: 20 of 20 calls are in flight. Try again in 0.25 s.",
+        ),
+        (
+            replace(
+                SPENT,
+                denial=Denial.REQUEST_COST_LIMIT,
+                limit_kind=LimitKind.REQUEST_COST,
+                limit=NANO_PER_USD // 2,
+                requested=NANO_PER_USD,
+            ),
+            (
+                "This request may cost $1.000000000, and data-science-prod lets no request cost more than $0.5. "
+                "Lower max_tokens or shorten the prompt."
+            ),
+        ),
+        (
             Deny(Denial.NO_FIT_TARGET, model="tiny", detail="lab/tiny cannot read files"),
             "No target of model tiny can carry this request: lab/tiny cannot read files.",
         ),
@@ -99,17 +127,25 @@ def test_a_refusal_says_what_happened_and_what_can_be_done(deny: Deny, sentence:
 
 
 @pytest.mark.parametrize(
-    ("length_ms", "words"),
+    ("rule", "words"),
     [
-        (60_000, "this minute"),
-        (3_600_000, "this hour"),
-        (23 * 3_600_000, "today"),
-        (25 * 3_600_000, "today"),
-        (28 * 86_400_000, "this month"),
+        (WindowRule(WindowUnit.MINUTE), "spent this minute; it starts anew on 2026-12-01T05:00:00Z."),
+        (WindowRule(WindowUnit.DAY), "spent today;"),
+        (WindowRule(WindowUnit.QUARTER), "spent this quarter;"),
+        (WindowRule(WindowUnit.LIFETIME), "spent in all; it never starts anew."),
+        (WindowRule(WindowUnit.RUN), "spent this run; another run starts anew."),
+        (
+            WindowRule(WindowUnit.ROLLING, rolling_ms=36 * 3_600_000),
+            "spent in the last 36 hours; room comes back bit by bit, next on 2026-12-01T05:00:00Z.",
+        ),
+        (WindowRule(WindowUnit.ROLLING, rolling_ms=30 * 86_400_000), "spent in the last 30 days;"),
+        (WindowRule(WindowUnit.ROLLING, rolling_ms=90 * 60_000), "spent in the last 90 minutes;"),
+        (WindowRule(WindowUnit.ROLLING, rolling_ms=86_400_000), "spent in the last 24 hours;"),
+        (WindowRule(WindowUnit.ROLLING, rolling_ms=3_600_000), "spent in the last 60 minutes;"),
     ],
 )
-def test_a_window_is_called_by_its_length(length_ms: int, words: str) -> None:
-    assert words in sentence_of(replace(SPENT, window_start_ms=DECEMBER_MS - length_ms))
+def test_a_window_is_called_by_its_name(rule: WindowRule, words: str) -> None:
+    assert words in sentence_of(replace(SPENT, window=rule))
 
 
 @pytest.mark.parametrize("denial", Denial)

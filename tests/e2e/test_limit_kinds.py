@@ -1,0 +1,122 @@
+"""Every kind of limit and window that is not a plain sum over a period of the calendar, from a real SDK."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+
+from services.cli.simulator.faults import Latency
+from services.cli.simulator.provider import Vendor
+from tests.e2e.environment import Gateway, Providers, run_gateway
+
+pytestmark = [pytest.mark.e2e]
+
+ASK: Any = [{"role": "user", "content": "Answer in 100 tokens."}]
+# $100 per million output tokens: 100 tokens are one cent. Input is free.
+CONFIGURATION: dict[str, Any] = {
+    "models": {"exact": {"targets": ["openai/exact"]}},
+    "prices": {"openai/exact": {"input": 0, "output": 100}},
+    "policies": [
+        {"name": "two-at-once", "match": {"key": "parallel"}, "limits": [{"concurrency": 2}]},
+        {"name": "a-cent-each", "match": {"key": "capped"}, "limits": [{"request_cost": 0.01}]},
+        {"name": "rolling", "match": {"key": "rolling"}, "limits": [{"requests": 2, "rolling": "24h"}]},
+        {"name": "each-run", "match": {"key": "loop"}, "limits": [{"spend": 0.02, "per": "run"}]},
+        {
+            "name": "calendar",
+            "match": {"key": "calendar"},
+            "limits": [
+                {"requests": 2, "per": "week", "week_start": "sunday", "timezone": "Asia/Kolkata"},
+                {"requests": 3, "per": "month", "anchor_day": 31},
+                {"requests": 3, "per": "quarter"},
+                {"requests": 3, "per": "year"},
+                {"requests": 3, "per": "lifetime"},
+            ],
+        },
+    ],
+    "keys": [{"name": name} for name in ("parallel", "capped", "rolling", "loop", "calendar")],
+}
+
+
+@pytest.fixture(scope="module")
+def gateway(vendors: Providers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with run_gateway(tmp_path_factory.mktemp("limits"), CONFIGURATION, vendors) as running:
+        yield running
+
+
+def call(gateway: Gateway, key: str, *, max_tokens: int = 100, run: str = "") -> None:
+    headers = {"x-spendgate-run": run} if run else {}
+    gateway.openai(key).chat.completions.create(
+        model="exact", messages=ASK, max_tokens=max_tokens, extra_headers=headers
+    )
+
+
+def test_no_more_calls_than_allowed_are_in_flight(gateway: Gateway, providers: Providers) -> None:
+    providers.by_vendor[Vendor.OPENAI].latency = Latency(first_byte_p50_ms=1_500)
+    outcomes: list[str] = []
+
+    def ask() -> None:
+        try:
+            call(gateway, "parallel")
+            outcomes.append("served")
+        except openai.RateLimitError as refused:
+            outcomes.append("refused" if "2 of 2 calls are in flight" in str(refused) else str(refused))
+
+    threads = [threading.Thread(target=ask) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    providers.by_vendor[Vendor.OPENAI].latency = Latency()
+
+    assert sorted(outcomes) == ["refused"] * 3 + ["served"] * 2
+    gateway.settle()
+    call(gateway, "parallel")
+
+
+def test_a_call_that_may_cost_more_than_one_call_may_is_a_bad_request(gateway: Gateway) -> None:
+    call(gateway, "capped")
+
+    with pytest.raises(openai.BadRequestError) as refused:
+        call(gateway, "capped", max_tokens=101)
+    assert refused.value.code == "request_cost_limit_exceeded"
+    call(gateway, "capped")
+
+
+def test_a_rolling_window_counts_what_happened_within_its_length(gateway: Gateway) -> None:
+    call(gateway, "rolling")
+    call(gateway, "rolling")
+    gateway.settle()
+
+    with pytest.raises(openai.RateLimitError, match="2 of 2 requests used in the last 24 hours"):
+        call(gateway, "rolling")
+    assert gateway.budget("rolling")["settled"] == 2
+
+
+def test_a_run_is_stopped_at_its_own_limit_and_the_next_goes_on(gateway: Gateway) -> None:
+    call(gateway, "loop", run="first")
+    call(gateway, "loop", run="first")
+    gateway.settle()
+
+    with pytest.raises(openai.RateLimitError) as refused:
+        call(gateway, "loop", run="first")
+    assert refused.value.code == "insufficient_quota"
+    assert "each-run" in str(refused.value)
+    call(gateway, "loop", run="second")
+    call(gateway, "loop")
+    scopes = {budget["scope"] for budget in gateway.budgets() if budget["policy"] == "each-run"}
+    assert scopes == {"key=loop,run=first", "key=loop,run=second"}
+
+
+def test_all_periods_of_the_calendar_count_side_by_side(gateway: Gateway) -> None:
+    call(gateway, "calendar")
+    call(gateway, "calendar")
+    gateway.settle()
+
+    with pytest.raises(openai.RateLimitError, match="2 of 2 requests used this week"):
+        call(gateway, "calendar")
+    counted = [budget for budget in gateway.budgets() if budget["policy"] == "calendar"]
+    assert [budget["settled"] for budget in counted] == [2] * 5
