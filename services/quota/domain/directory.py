@@ -126,13 +126,16 @@ class DirectorySnapshot:
         return found
 
     def watch(self, counter: CounterKey) -> Watch | None:
-        """What to look for while this counter settles. None: its policy or limit is gone, or tells nobody."""
+        """What to look for while this counter settles. None: its policy or limit is gone, or has nothing to tell."""
         policy = self.policies_by_name.get(counter.policy)
-        if policy is None or not policy.thresholds or policy.mode is Mode.DISABLED:
+        if policy is None or policy.mode is Mode.DISABLED:
+            return None
+        enforced = policy.mode is Mode.ENFORCE
+        if not (enforced or policy.thresholds):
             return None
         for limit in policy.limits:
             if limit.limit_id == counter.limit_id:
-                return Watch(limit.bound, policy.thresholds, limit.title, _trailing(limit, counter))
+                return Watch(limit.bound, policy.thresholds, limit.title, _trailing(limit, counter), enforced)
         return None
 
 
