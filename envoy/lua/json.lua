@@ -65,6 +65,8 @@ function json.scan(text, watched, visit)
   local first, last, start = {}, {}, {}
   local is_object, owners, objects = {}, {}, {}
   local depth, serial = 0, 0
+  -- The first backslash that is not behind: names before it need no second look.
+  local escape = find(text, "\\", 1, true) or math.huge
   local name, top
   local at, code = skip_space(text, 1)
   local opening = at
@@ -91,8 +93,9 @@ function json.scan(text, watched, visit)
           if start[name] then return nil, "a top-level name appears twice" end
           start[name] = at
           top = name
-        elseif find(name, "\\", 1, true) then
-          name = json.string(text, open, quote) or name
+        elseif watched then
+          if escape < open then escape = find(text, "\\", open, true) or math.huge end
+          if escape < quote then name = json.string(text, open, quote) or name end
         end
         at, code = skip_space(text, quote + 1)
         if code ~= COLON then return nil, "a colon is missing at byte " .. at end
