@@ -151,7 +151,6 @@ class TargetKey(StrEnum):
 
     NAME = "name"
     """string: "provider/model"."""
-    CLUSTER = "cluster"
     HOST = "host"
     PATH = "path"
     """string: complete, query included."""

@@ -101,6 +101,18 @@ class Expectations(Protocol):
         ...
 
 
+class KeyRates(Protocol):
+    """What keys usually spend in a minute. Bounded; may be called from any thread."""
+
+    def usual_nano_usd(self, key_id: str) -> int:
+        """In a minute in which it spends at all; 0 when nothing is known."""
+        ...
+
+    def add(self, spent: Sequence[tuple[str, int, int]]) -> None:
+        """Adds calls, each as key id, cost in nano-USD and the moment of its end in milliseconds."""
+        ...
+
+
 class DirectoryStore(Protocol):
     """Keeps teams, keys and policies.
 

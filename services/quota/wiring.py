@@ -20,10 +20,11 @@ from services.quota.adapters.sql_directory import SqlDirectory, SqlSnapshots
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_expectations import SqliteExpectations
 from services.quota.adapters.sqlite_file import SqliteFile
+from services.quota.adapters.sqlite_key_rates import SqliteKeyRates
 from services.quota.domain.lag import SettlementLag
 from services.quota.domain.pressure import Pressure
 from services.quota.settings import Settings
-from services.quota.transport.admin_api import NEIGHBOURS, QuotaApi
+from services.quota.transport.admin_api import LEDGER_SERVICE, ROUTER_SERVICE, QuotaApi
 from services.quota.transport.admin_token import AdminToken
 from services.quota.transport.check_answer import AllowWriter
 from services.quota.transport.decision_span import DecisionSpans
@@ -61,13 +62,14 @@ class QuotaService:
         migrate(self._engine, "services.quota")
         self._file = SqliteFile(settings.database)
         self._counters = SqliteCounters(self._file)
-        self._channels = [open_channel(settings.router_address), open_channel(settings.ledger_address)]
+        self._router, self._ledger = open_channel(settings.router_address), open_channel(settings.ledger_address)
         directory = SqlDirectory(self._engine)
         snapshots = SqlSnapshots(self._engine)
-        self._current = Current(directory.load())
-        self._prices = PriceStream(self._channels[1], snapshots, swap_in=self._current.set_prices)
+        self._rates = SqliteKeyRates(self._file)
+        self._current = Current(directory.load(), self._rates.usual_nano_usd)
+        self._prices = PriceStream(self._ledger, snapshots, swap_in=self._current.set_prices)
         self._plans = PlanStream(
-            self._channels[0],
+            self._router,
             snapshots,
             prepare=lambda targets: self._prices.watch(targets, timeout_s=_PRICES_WAIT_S),
             swap_in=self._current.set_plan,
@@ -95,7 +97,7 @@ class QuotaService:
             stopped.wait()
         self._plans.stop()
         self._prices.stop()
-        for channel in self._channels:
+        for channel in (self._router, self._ledger):
             channel.close()
         self._forgetting.join()
         self._file.close()
@@ -146,6 +148,7 @@ class QuotaService:
                 counters=counters,
                 reader=counters,
                 expectations=expectations,
+                rates=self._rates,
                 lag=lag,
                 clock=clock,
             ),
@@ -159,7 +162,7 @@ class QuotaService:
             settings.admin_address,
             [quota_api.registration(), reservation_api.registration()],
             workers=_ADMIN_THREADS,
-            reflect_also=NEIGHBOURS,
+            neighbours={ROUTER_SERVICE: self._router, LEDGER_SERVICE: self._ledger},
         )
 
     def _first_byte_timeout_ms(self, model: str) -> int:

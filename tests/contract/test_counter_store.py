@@ -341,7 +341,7 @@ def test_a_threshold_of_a_window_that_rolls_counts_all_its_parts_and_is_told_onc
 
     def rolling(counter: CounterKey) -> Watch:
         trailing = (earlier,) if counter == SPEND else ()
-        return Watch(100, (Threshold(8_000, ("finance",)),), "spend in 24 hours", trailing)
+        return Watch(100, (Threshold(8_000, ("finance",)),), "spend in 24 hours", trailing, earlier.window_start_ms)
 
     for number, (counter, cost) in enumerate([(earlier, 50), (SPEND, 29), (SPEND, 1), (SPEND, 5)]):
         made = reservation(number, {counter: cost})

@@ -29,6 +29,13 @@ REQUEST_ID = "0f1e2d3c-0000-4000-8000-000000000001"
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 
 
+def _waits_ms(denial: Denial) -> int | None:
+    """Longer than an SDK should wait, or short."""
+    if denial is Denial.BURN_RATE:
+        return 60_000
+    return 10 if denial.transient else None
+
+
 def deny(denial: Denial) -> Deny:
     return Deny(
         denial,
@@ -43,7 +50,7 @@ def deny(denial: Denial) -> Deny:
         requested=7,
         window_start_ms=1_793_505_600_000,
         resets_at_ms=1_796_101_200_000,
-        retry_after_ms=10 if denial.transient else None,
+        retry_after_ms=_waits_ms(denial),
     )
 
 
@@ -64,6 +71,7 @@ unpriced_model                   404    1        invalid_request_error model_not
 request_cost_limit               400    1        invalid_request_error request_cost_limit_exceeded      invalid_request_error INVALID_ARGUMENT    BadRequestError
 budget_exhausted                 429    1        insufficient_quota    insufficient_quota               rate_limit_error      RESOURCE_EXHAUSTED  RateLimitError
 request_exceeds_remaining_budget 429    1        insufficient_quota    request_exceeds_remaining_budget rate_limit_error      RESOURCE_EXHAUSTED  RateLimitError
+burn_rate                        429    1        requests              rate_limit_exceeded              rate_limit_error      RESOURCE_EXHAUSTED  RateLimitError
 rate_limited                     429    3        requests              rate_limit_exceeded              rate_limit_error      RESOURCE_EXHAUSTED  RateLimitError
 reservation_contention           429    3        requests              rate_limit_exceeded              rate_limit_error      RESOURCE_EXHAUSTED  RateLimitError
 """  # noqa: E501  (a table is read by its columns)

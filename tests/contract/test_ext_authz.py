@@ -83,7 +83,6 @@ def test_an_allowed_call_carries_its_reservation_its_owner_and_its_chain(quota: 
         "targets": [
             {
                 "name": name,
-                "cluster": f"{provider}.openai",
                 "host": f"{provider}.example",
                 "path": "/v1/chat/completions",
                 "model": model,

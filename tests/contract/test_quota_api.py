@@ -93,7 +93,11 @@ def test_what_was_applied_is_listed_as_it_was_sent(quota: QuotaProcess) -> None:
             ),
             pb.Limit(kind=pb.LIMIT_KIND_REQUESTS, count=60, per=pb.WINDOW_UNIT_MINUTE, timezone="UTC"),
         ],
-        thresholds=[pb.Threshold(basis_points=8_000, notify=["team-lead", "finance"])],
+        thresholds=[
+            pb.Threshold(basis_points=8_000, notify=["team-lead", "finance"], action=pb.Threshold.ACTION_NOTIFY),
+            pb.Threshold(basis_points=9_000, action=pb.Threshold.ACTION_DENY),
+        ],
+        default=True,
         mode=pb.QuotaPolicy.MODE_SHADOW,
     )
     quota.quota.ApplyConfiguration(configuration(policy))

@@ -22,7 +22,12 @@ Decide = Callable[[external_auth_pb2.CheckRequest], external_auth_pb2.CheckRespo
 def allow(
     targets: list[dict[str, Any]], headers: Mapping[str, str], **admission: Any
 ) -> external_auth_pb2.CheckResponse:
-    """Quota's ALLOW for a chain. `admission` overrides and adds fields; None takes one away."""
+    """Quota's ALLOW for a chain. `admission` overrides and adds fields; None takes one away.
+
+    The `cluster` of a target goes into its priority group.
+    """
+    clusters = [target["cluster"] for target in targets]
+    targets = [{name: value for name, value in target.items() if name != "cluster"} for target in targets]
     fields: dict[str, Any] = {
         "reservation": "rsv_1",
         "key_id": "key_1",
@@ -38,8 +43,8 @@ def allow(
         "expected_input_tokens": 10,
         "expected_output_tokens": 20,
         "priority_groups": [
-            {"name": str(at), "clusters": [{"cluster_name": target["cluster"], "weight": 1}]}
-            for at, target in enumerate(targets)
+            {"name": str(at), "clusters": [{"cluster_name": cluster, "weight": 1}]}
+            for at, cluster in enumerate(clusters)
         ],
         "targets": targets,
     }

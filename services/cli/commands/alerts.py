@@ -9,15 +9,7 @@ from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 
 from services.cli.paging import all_pages
 from services.cli.printing import print_json, print_table, print_text
-from services.cli.session import (
-    DEFAULT_ADMIN,
-    DEFAULT_DATA_DIR,
-    AdminOption,
-    CertificateOption,
-    DataDirOption,
-    JsonOption,
-    connect,
-)
+from services.cli.session import GatewayCommand, JsonOption, connect
 from services.cli.times import optional_rfc3339, readable_time, rfc3339
 from services.kernel.money import format_usd
 
@@ -28,7 +20,7 @@ _MAX_LIMIT = 100_000
 def build_alerts() -> typer.Typer:
     """The group `alerts`."""
     group = typer.Typer(help="Thresholds that budgets crossed, and who was told.", no_args_is_help=True)
-    group.command("list")(list_alerts)
+    group.command("list", cls=GatewayCommand)(list_alerts)
     # With a single command Typer would make the group that command: `alerts list` is what scripts call.
     group.callback()(_group)
     return group
@@ -42,16 +34,13 @@ def list_alerts(
     context: typer.Context,
     *,
     limit: Annotated[int, typer.Option(min=1, max=_MAX_LIMIT, help="How many at most.")] = _DEFAULT_LIMIT,
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Lists alerts, newest first.
 
     Example: spendgate alerts list --json
     """
-    with connect(context, admin, data_dir, admin_ca) as gateway:
+    with connect(context) as gateway:
         alerts = list(
             all_pages(
                 lambda size, token: gateway.ledger.ListAlerts(

@@ -110,9 +110,13 @@ class MemoryCounters:
         watch = watching(counter)
         if watch is None:
             return
-        counted = (counter, *watch.trailing)
-        settled = sum(level.settled for level in self._levels.of(counted))
-        told = [crossing for crossing in self._crossings if crossing.counter in counted]
+        settled = sum(level.settled for level in self._levels.of((counter, *watch.trailing)))
+        told = [
+            crossing
+            for crossing in self._crossings
+            if crossing.counter[:3] == counter[:3]
+            and watch.told_since_ms <= crossing.counter.window_start_ms <= counter.window_start_ms
+        ]
         highest_told = max((crossing.basis_points for crossing in told), default=0)
         overrun_told = any(crossing.kind is CrossingKind.OVERRUN for crossing in told)
         for crossing in News(counter, settled, excess, highest_told, overrun_told).crossings(watch, now_ms):

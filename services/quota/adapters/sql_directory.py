@@ -14,7 +14,16 @@ from services.kernel.errors import Unavailable
 from services.kernel.window import Weekday, WindowUnit
 from services.quota.domain.directory import Directory, Team
 from services.quota.domain.key import Attribution, VirtualKey
-from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy, Threshold
+from services.quota.domain.policy import (
+    Dimension,
+    Limit,
+    LimitKind,
+    Match,
+    Mode,
+    QuotaPolicy,
+    Threshold,
+    ThresholdAction,
+)
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -174,8 +183,14 @@ def _read_policy(name: str, body: Row) -> QuotaPolicy:
         match=Match(**body["match"]),
         limits=tuple(_read_limit(limit) for limit in body["limits"]),
         each=Dimension(body["each"]) if body["each"] else None,
-        thresholds=tuple(Threshold(each["basis_points"], tuple(each["notify"])) for each in body["thresholds"]),
+        thresholds=tuple(
+            Threshold(
+                each["basis_points"], tuple(each["notify"]), ThresholdAction(each.get("action", ThresholdAction.NOTIFY))
+            )
+            for each in body["thresholds"]
+        ),
         mode=Mode(body["mode"]),
+        default=body.get("default", False),
     )
 
 
@@ -189,6 +204,7 @@ def _read_limit(body: Row) -> Limit:
         week_start=Weekday(body.get("week_start", Weekday.MONDAY)),
         anchor_day=body.get("anchor_day", 1),
         rolling_ms=body.get("rolling_ms", 0),
+        factor_percent=body.get("factor_percent", 0),
     )
 
 

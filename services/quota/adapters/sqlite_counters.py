@@ -44,8 +44,8 @@ _RESERVE = "INSERT INTO reservations (id, request_id, epoch, record) VALUES (?, 
 _END = "DELETE FROM reservations WHERE id = ? RETURNING id, request_id, epoch, record"
 _OF_REQUESTS = "SELECT id FROM reservations WHERE request_id IN (SELECT value FROM json_each(?))"
 _TOLD = (
-    "SELECT coalesce(max(basis_points), 0), coalesce(sum(kind = 'overrun'), 0) FROM crossings"
-    " WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms = ?"
+    "SELECT coalesce(max(basis_points), 0), coalesce(max(kind = 'overrun'), 0) FROM crossings"
+    " WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms <= ? AND window_start_ms >= ?"
 )
 _SETTLED = "SELECT settled FROM counters WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms = ?"
 _TELL = (
@@ -192,9 +192,8 @@ def _tell(
         settled += sum(amount for (amount,) in connection.execute(_SETTLED, trailing))
     if not excess and not newly_passed(settled, watch, 0):
         return
-    told = [connection.execute(_TOLD, each).fetchone() for each in (counter, *watch.trailing)]
-    highest_told, overrun_told = max(highest for highest, _ in told), any(overruns for _, overruns in told)
-    for crossing in News(counter, settled, excess, highest_told, overrun_told).crossings(watch, now_ms):
+    highest_told, overrun_told = connection.execute(_TOLD, (*counter, watch.told_since_ms)).fetchone()
+    for crossing in News(counter, settled, excess, highest_told, bool(overrun_told)).crossings(watch, now_ms):
         connection.execute(_TELL, _crossing_row(crossing))
 
 

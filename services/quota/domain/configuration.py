@@ -120,7 +120,9 @@ def warnings_of(directory: Directory, sent: Configuration) -> tuple[str, ...]:
     warnings = [
         f"Policy {policy.name} matches no virtual key: check its match, or make such a key."
         for policy in directory.policies
-        if policy.mode is not Mode.DISABLED and not any(_concerns(policy, key) for key in directory.keys)
+        if policy.mode is not Mode.DISABLED
+        and not policy.default
+        and not any(_concerns(policy, key) for key in directory.keys)
     ]
     for key in directory.keys:
         problem = problems.get(key.name, "")

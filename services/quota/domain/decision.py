@@ -78,6 +78,14 @@ def budget_used_basis_points(limits: Sequence[AppliedLimit], levels: Sequence[Le
     )
 
 
+def is_degraded(limits: Sequence[AppliedLimit], levels: Sequence[Level]) -> bool:
+    """Whether a threshold is reached from which on calls go to a cheaper tier, whatever their model says."""
+    return any(
+        limit.degrades_at is not None and level[0] >= limit.degrades_at
+        for limit, level in zip(limits, levels, strict=True)
+    )
+
+
 def deny_of(refusal: Refusal, *, expected: Amounts, key: str, model: str, now_ms: int, contention_wait_ms: int) -> Deny:
     """The refusal of a limit with all its figures.
 
@@ -93,6 +101,8 @@ def deny_of(refusal: Refusal, *, expected: Amounts, key: str, model: str, now_ms
     until_reset_ms = limit.window_end_ms - now_ms
     retry_after_ms: int | None = None
     if denial.transient:
+        if denial is Denial.BURN_RATE:
+            until_reset_ms = limit.window.rolling_ms
         retry_after_ms = min(contention_wait_ms, until_reset_ms) if refusal.frees_up else until_reset_ms
     return Deny(
         denial,
@@ -123,12 +133,14 @@ def _refusal(limit: AppliedLimit, level: Level, held: int) -> Refusal:
     | it would not fit with nothing in flight | REQUEST_EXCEEDS_...    | RATE_LIMITED                     |
     | it fits but for what is in flight       | RESERVATION_CONTENTION | RATE_LIMITED                     |
 
-    The bound on what one call may cost has one reason only: REQUEST_COST_LIMIT.
+    The bound on what one call may cost has one reason only, REQUEST_COST_LIMIT, and so has the one on the burn rate.
     """
     settled, bound = level.settled, limit.bound
     fits_alone = fits(settled, 0, held, bound)
     if limit.kind is LimitKind.REQUEST_COST:
         denial = Denial.REQUEST_COST_LIMIT
+    elif limit.kind is LimitKind.BURN_RATE:
+        denial = Denial.BURN_RATE
     elif bound == 0 or (settled >= bound and not limit.is_rate):
         denial = Denial.BUDGET_EXHAUSTED
     elif held > bound:

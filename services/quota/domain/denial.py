@@ -39,6 +39,8 @@ class Denial(StrEnum):
     """What is settled has reached the limit."""
     REQUEST_EXCEEDS_REMAINING_BUDGET = "request_exceeds_remaining_budget"
     """This call alone is more than what is settled leaves. A smaller one may pass."""
+    BURN_RATE = "burn_rate"
+    """The key spends far faster than it usually does."""
     RATE_LIMITED = "rate_limited"
     """A limit on requests or tokens per minute or hour is reached."""
     RESERVATION_CONTENTION = "reservation_contention"
@@ -62,6 +64,7 @@ _NO_CREDENTIAL_RETRY_MS = 5_000
 _TRANSIENT = {
     Denial.POLICY_UNAVAILABLE,
     Denial.UPSTREAM_UNAVAILABLE,
+    Denial.BURN_RATE,
     Denial.RATE_LIMITED,
     Denial.RESERVATION_CONTENTION,
 }

@@ -72,10 +72,12 @@ class Amounts:
 
     def of(self, kind: LimitKind) -> int:
         """The amount that a limit of this kind counts."""
-        if kind.is_money:
+        if kind is LimitKind.SPEND or kind is LimitKind.REQUEST_COST:
             return self.spend_nano_usd
         if kind is LimitKind.REQUESTS or kind is LimitKind.CONCURRENCY:
             return self.requests
+        if kind is LimitKind.BURN_RATE:
+            return 0
         if kind is LimitKind.TOKENS:
             return self.input_tokens + self.output_tokens
         return self.input_tokens if kind is LimitKind.INPUT_TOKENS else self.output_tokens

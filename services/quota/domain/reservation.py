@@ -85,7 +85,7 @@ class Settlement:
     def actual(self, kind: LimitKind, held: int) -> int:
         """What a limit of this kind counts of the call."""
         match kind:
-            case LimitKind.SPEND:
+            case LimitKind.SPEND | LimitKind.BURN_RATE:
                 return held if self.cost_nano_usd == UNKNOWN_COST else self.cost_nano_usd
             case LimitKind.TOKENS:
                 return self.input_tokens + self.output_tokens
@@ -114,10 +114,11 @@ def add_moves(moves: dict[CounterKey, Move], reservation: Reservation, settlemen
     """Adds how one settlement moves the counters of its reservation."""
     for counter, window_end_ms, held in reservation.holds:
         move = moves.setdefault(counter, Move(window_end_ms))
-        taken = settlement.actual(kind_of(counter.limit_id), held)
+        kind = kind_of(counter.limit_id)
+        taken = settlement.actual(kind, held)
         move.settled += taken
         move.reserved -= held
-        move.excess += max(0, taken - held)
+        move.excess += max(0, taken - held) if kind.is_of_size else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,9 @@ class Watch:
     limit: str
     """For people: "spend per month"."""
     trailing: tuple[CounterKey, ...] = ()
-    """Counters that add to it, in a window that rolls: what was told of them was told of it."""
+    """Counters that add to it, in a window that rolls."""
+    told_since_ms: int = 0
+    """What was told of a window that began then or later was told of this one."""
     enforced: bool = True
 
     @property

@@ -14,7 +14,14 @@ from itertools import accumulate
 
 from services.kernel.dialect import Dialect
 from services.kernel.price import Price
-from services.quota.domain.decision import Decision, Refusal, budget_used_basis_points, decide, deny_of
+from services.quota.domain.decision import (
+    Decision,
+    Refusal,
+    budget_used_basis_points,
+    decide,
+    deny_of,
+    is_degraded,
+)
 from services.quota.domain.denial import Denial, Deny
 from services.quota.domain.directory import AppliedLimits
 from services.quota.domain.estimate import (
@@ -216,7 +223,10 @@ def weigh(
     cheapest says best what would still pass. None when no target can carry the call.
     """
     refused: list[Weighed] = []
-    for tier in tiers[tier_at(tiers, budget_used_basis_points(limits.limits, levels)) :]:
+    first = tier_at(tiers, budget_used_basis_points(limits.limits, levels))
+    if is_degraded(limits.limits, levels):
+        first = max(first, min(1, len(tiers) - 1))
+    for tier in tiers[first:]:
         chain = draw_chain(tier, draw)
         if limits.holds_tokens:
             chain = tuple(target for target in chain if is_boundable(facts, target.facts))

@@ -23,11 +23,10 @@ from services.quota.usecases.current import Current
 from services.quota.usecases.explain import Explain
 
 SERVICE = "spendgate.quota.v1.QuotaService"
-NEIGHBOURS = (
-    router_service_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name,
-    ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name,
-)
-"""Served elsewhere behind the same admin listener, which asks quota for reflection: it describes them too."""
+ROUTER_SERVICE = router_service_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name
+"""Served elsewhere behind the same admin listener, which asks quota for reflection and health: it knows of both."""
+LEDGER_SERVICE = ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name
+"""Likewise."""
 _ASSUMED_TOKENS = 1_000
 
 

@@ -20,7 +20,17 @@ from services.quota.domain.configuration import Configuration, KeySpec
 from services.quota.domain.denial import Denial
 from services.quota.domain.directory import Team
 from services.quota.domain.key import Attribution, VirtualKey
-from services.quota.domain.policy import UTC, Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy, Threshold
+from services.quota.domain.policy import (
+    UTC,
+    Dimension,
+    Limit,
+    LimitKind,
+    Match,
+    Mode,
+    QuotaPolicy,
+    Threshold,
+    ThresholdAction,
+)
 from services.quota.usecases.administer import Applied
 from services.quota.usecases.budgets import Budget
 from services.quota.usecases.explain import Explanation
@@ -34,6 +44,7 @@ _KINDS = {
     pb.LIMIT_KIND_REQUESTS: LimitKind.REQUESTS,
     pb.LIMIT_KIND_CONCURRENCY: LimitKind.CONCURRENCY,
     pb.LIMIT_KIND_REQUEST_COST: LimitKind.REQUEST_COST,
+    pb.LIMIT_KIND_BURN_RATE: LimitKind.BURN_RATE,
 }
 _UNITS = {
     pb.WINDOW_UNIT_MINUTE: WindowUnit.MINUTE,
@@ -53,6 +64,13 @@ _MODES = {
     pb.QuotaPolicy.MODE_SHADOW: Mode.SHADOW,
     pb.QuotaPolicy.MODE_DISABLED: Mode.DISABLED,
 }
+_THRESHOLD_ACTIONS = {
+    pb.Threshold.ACTION_UNSPECIFIED: ThresholdAction.NOTIFY,
+    pb.Threshold.ACTION_NOTIFY: ThresholdAction.NOTIFY,
+    pb.Threshold.ACTION_DEGRADE: ThresholdAction.DEGRADE,
+    pb.Threshold.ACTION_DENY: ThresholdAction.DENY,
+}
+_THRESHOLD_ACTION_NUMBERS = {action: number for number, action in _THRESHOLD_ACTIONS.items()}
 _KIND_NUMBERS = {kind: number for number, kind in _KINDS.items()}
 _UNIT_NUMBERS = {unit: number for number, unit in _UNITS.items()}
 _MODE_NUMBERS = {mode: number for number, mode in _MODES.items()}
@@ -119,8 +137,11 @@ def read_policy(field: str, message: pb.QuotaPolicy) -> QuotaPolicy:
         match=Match(match.team, match.project, match.environment, match.user, match.key, match.model),
         limits=tuple(_read_limit(f"{field}.limits[{at}]", limit) for at, limit in enumerate(message.limits)),
         each=each,
-        thresholds=tuple(Threshold(each.basis_points, tuple(each.notify)) for each in message.thresholds),
+        thresholds=tuple(
+            _read_threshold(f"{field}.thresholds[{at}]", each) for at, each in enumerate(message.thresholds)
+        ),
         mode=_MODES[message.mode],
+        default=message.default,
     )
 
 
@@ -139,8 +160,14 @@ def write_policy(policy: QuotaPolicy) -> pb.QuotaPolicy:
         ),
         each=policy.each or "",
         limits=[_write_limit(limit) for limit in policy.limits],
-        thresholds=[pb.Threshold(basis_points=each.basis_points, notify=each.notify) for each in policy.thresholds],
+        thresholds=[
+            pb.Threshold(
+                basis_points=each.basis_points, notify=each.notify, action=_THRESHOLD_ACTION_NUMBERS[each.action]
+            )
+            for each in policy.thresholds
+        ],
         mode=_MODE_NUMBERS[policy.mode],
+        default=policy.default,
     )
 
 
@@ -215,6 +242,12 @@ def write_explanation(explanation: Explanation) -> pb.ExplainResponse:
     return pb.ExplainResponse(decision=decision, reason=explanation.reason, target=explanation.target, limits=limits)
 
 
+def _read_threshold(field: str, message: pb.Threshold) -> Threshold:
+    if message.action not in _THRESHOLD_ACTIONS:
+        raise InvalidInput(f"{field}.action", f"{message.action} is no action")
+    return Threshold(message.basis_points, tuple(message.notify), _THRESHOLD_ACTIONS[message.action])
+
+
 def _read_limit(field: str, message: pb.Limit) -> Limit:
     kind = _KINDS.get(message.kind)
     if kind is None:
@@ -242,6 +275,7 @@ def _read_limit(field: str, message: pb.Limit) -> Limit:
         week_start=Weekday(message.week_start or Weekday.MONDAY),
         anchor_day=message.anchor_day or 1,
         rolling_ms=message.rolling_seconds * 1000,
+        factor_percent=message.factor_percent,
     )
 
 
@@ -262,6 +296,7 @@ def _write_limit(limit: Limit) -> pb.Limit:
         week_start=0 if limit.week_start is Weekday.MONDAY else limit.week_start,
         anchor_day=0 if limit.anchor_day == 1 else limit.anchor_day,
         rolling_seconds=limit.rolling_ms // 1000,
+        factor_percent=limit.factor_percent,
     )
     if limit.kind.is_money:
         message.amount.CopyFrom(usd(limit.bound))

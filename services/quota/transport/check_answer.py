@@ -170,7 +170,6 @@ def _target(attempt: Attempt, admitted: Admitted, check: Check) -> dict[str, Any
     target, face = attempt.fit.target, attempt.fit.face
     facts: dict[str, Any] = {
         TargetKey.NAME: target.name,
-        TargetKey.CLUSTER: face.cluster,
         TargetKey.HOST: face.host,
         TargetKey.PATH: face.path,
     }

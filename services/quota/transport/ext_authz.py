@@ -82,8 +82,8 @@ class ExtAuthz:
             return _refuse(check, Deny(Denial.POLICY_UNAVAILABLE), "")
 
     def _answer(self, check: Check, context: grpc.ServicerContext) -> bytes:
-        metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
-        traceparent = metadata.get(_TRACEPARENT, "") or check.traceparent
+        epoch, traceparent = _read_metadata(context)
+        traceparent = traceparent or check.traceparent
         if check.admin:
             if self._admin_token.matches(check.credential):
                 return write_admin_allow()
@@ -93,7 +93,7 @@ class ExtAuthz:
             return _refuse(check, listed, traceparent) if isinstance(listed, Deny) else write_denial(listed)
         if check.scan is None:
             return _refuse(check, Deny(Denial.MALFORMED, detail=_NOT_READABLE), traceparent)
-        outcome = self._decide(check, check.scan, metadata.get(EPOCH_HEADER, ""), traceparent)
+        outcome = self._decide(check, check.scan, epoch, traceparent)
         if isinstance(outcome, Deny):
             self._tell_outage(outcome)
             return _refuse(check, outcome, traceparent)
@@ -143,6 +143,17 @@ class ExtAuthz:
             self._release.by_id(admitted.reservation.id)
         except SpendgateError as error:
             _log.warning("reservation %s waits for the ledger to release it: %s", admitted.reservation.id, error)
+
+
+def _read_metadata(context: grpc.ServicerContext) -> tuple[str, str]:
+    """The epoch and the traceparent of Envoy's span, each empty when Envoy sent none."""
+    epoch = traceparent = ""
+    for key, value in context.invocation_metadata():
+        if key == EPOCH_HEADER:
+            epoch = str(value)
+        elif key == _TRACEPARENT:
+            traceparent = str(value)
+    return epoch, traceparent
 
 
 def _refuse(check: Check | None, deny: Deny, traceparent: str) -> bytes:

@@ -10,7 +10,7 @@ from services.kernel.errors import InvalidInput
 from services.quota.domain.estimate import Lesson, Tokens
 from services.quota.domain.lag import SettlementLag
 from services.quota.domain.reservation import UNKNOWN_COST, Crossing, Reservation, Settlement
-from services.quota.ports import CounterReader, CounterStore, Expectations
+from services.quota.ports import CounterReader, CounterStore, Expectations, KeyRates
 from services.quota.usecases.current import Current
 
 MAX_BATCH = 1_000
@@ -36,6 +36,7 @@ class Settle:
         counters: CounterStore,
         reader: CounterReader,
         expectations: Expectations,
+        rates: KeyRates,
         lag: SettlementLag,
         clock: Clock,
     ) -> None:
@@ -43,6 +44,7 @@ class Settle:
         self._counters = counters
         self._reader = reader
         self._expectations = expectations
+        self._rates = rates
         self._lag = lag
         self._clock = clock
 
@@ -64,6 +66,13 @@ class Settle:
                 _lesson(reservation, taken[reservation.id])
                 for reservation in done.settled
                 if taken[reservation.id].reported
+            ]
+        )
+        self._rates.add(
+            [
+                (reservation.attribution.key_id, cost_nano_usd, taken[reservation.id].end_at_ms)
+                for reservation in done.settled
+                if (cost_nano_usd := taken[reservation.id].cost_nano_usd) > 0
             ]
         )
         return SettleResult(

@@ -11,6 +11,7 @@ from services.cli.key_secrets import KeySecrets
 TEXT = """\
 version: 1
 organization: acme
+default_policies: false
 providers:
   lab: {protocol: openai, base_url: "http://127.0.0.1:8081/v1", api_key: none}
   claude: {preset: anthropic, api_key: {file: claude-key}}
@@ -99,7 +100,10 @@ def test_teams_policies_and_keys_go_to_quota() -> None:
                 },
                 {"kind": "LIMIT_KIND_REQUESTS", "count": "5", "per": "WINDOW_UNIT_MINUTE"},
             ],
-            "thresholds": [{"basis_points": 8000, "notify": ["finance"]}, {"basis_points": 9500}],
+            "thresholds": [
+                {"basis_points": 8000, "notify": ["finance"], "action": "ACTION_NOTIFY"},
+                {"basis_points": 9500, "action": "ACTION_NOTIFY"},
+            ],
             "mode": "MODE_SHADOW",
         }
     ]

@@ -12,6 +12,7 @@ from services.kernel.price import Price, PriceTier
 from services.kernel.window import WindowUnit
 from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.adapters.memory_expectations import MemoryExpectations
+from services.quota.adapters.memory_key_rates import MemoryKeyRates
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.domain.denial import Deny
 from services.quota.domain.directory import Directory
@@ -132,6 +133,7 @@ class World:
     key: VirtualKey = ADAS_KEY
     counters: MemoryCounters | SqliteCounters = field(default_factory=MemoryCounters)
     expectations: MemoryExpectations = field(default_factory=MemoryExpectations)
+    rates: MemoryKeyRates = field(default_factory=MemoryKeyRates)
     clock: ManualClock = field(default_factory=ManualClock)
     disk: Disk = field(default_factory=Disk)
     lag: SettlementLag = field(default_factory=SettlementLag)
@@ -139,7 +141,7 @@ class World:
 
     def __post_init__(self) -> None:
         entropy = numbers()
-        self.current = Current(Directory("acme", (), self.policies, (self.key,)))
+        self.current = Current(Directory("acme", (), self.policies, (self.key,)), self.rates.usual_nano_usd)
         self.current.set_plan(PLAN)
         self.current.set_prices(PRICES)
         self.authenticate = Authenticate(self.current, self.clock, PEPPER)
@@ -160,6 +162,7 @@ class World:
             counters=self.counters,
             reader=self.counters,
             expectations=self.expectations,
+            rates=self.rates,
             lag=self.lag,
             clock=self.clock,
         )

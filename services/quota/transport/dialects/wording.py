@@ -62,6 +62,7 @@ CLASSIFICATIONS = {
     Denial.REQUEST_EXCEEDS_REMAINING_BUDGET: Classification(
         429, "insufficient_quota", "request_exceeds_remaining_budget", "rate_limit_error", "RESOURCE_EXHAUSTED"
     ),
+    Denial.BURN_RATE: _RATE,
     Denial.RATE_LIMITED: _RATE,
     Denial.RESERVATION_CONTENTION: _RATE,
 }

@@ -109,6 +109,7 @@ def test_an_amount_is_there_for_every_kind_of_limit() -> None:
         LimitKind.REQUESTS: 1,
         LimitKind.CONCURRENCY: 1,
         LimitKind.REQUEST_COST: 1,
+        LimitKind.BURN_RATE: 0,
     }
 
 
