@@ -61,6 +61,20 @@ def test_two_hundred_calls_without_a_bound_share_a_budget_of_eighty_eight(provid
     assert settled == LIMIT or "insufficient_quota" not in outcomes
 
 
+def test_twenty_calls_without_a_bound_on_ten_dollars_are_all_served_in_full(
+    providers: Providers, tmp_path: Path
+) -> None:
+    # Their ceilings together are more than $16, what they take is 20 cents.
+    providers.by_vendor[Vendor.OPENAI].latency = Latency(first_byte_p50_ms=200, first_byte_p95_ms=400)
+    with run_gateway(tmp_path, configured(Decimal(10)), providers) as gateway:
+        outcomes = asyncio.run(crowd(gateway, clients=20))
+        gateway.settle(calls=20)
+        settled = Decimal(gateway.budget("shared")["settled_usd"])
+
+    assert outcomes == ["served"] * 20
+    assert settled == 20 * CENT
+
+
 @pytest.mark.parametrize("max_tokens", [None, 100], ids=["bounded-by-us", "bounded-by-the-client"])
 def test_a_provider_that_bills_six_times_what_it_was_allowed_is_booked_in_full_and_told(
     providers: Providers, tmp_path: Path, max_tokens: int | None
