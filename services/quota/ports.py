@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
 from services.quota.domain.directory import Directory
-from services.quota.domain.estimate import Tokens
+from services.quota.domain.estimate import Lesson, Tokens
 from services.quota.domain.reservation import CounterKey, Crossing, Level, Reservation, Settlement, Watching
 
 T = TypeVar("T")
@@ -96,8 +96,8 @@ class Expectations(Protocol):
         """What to expect; None when nothing is known."""
         ...
 
-    def learn(self, taken: Sequence[tuple[str, str, Tokens]]) -> None:
-        """Learns from calls, each as key id, model and the tokens that it took."""
+    def learn(self, lessons: Sequence[Lesson]) -> None:
+        """Learns from calls."""
         ...
 
 

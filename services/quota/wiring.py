@@ -22,6 +22,7 @@ from services.quota.adapters.sqlite_expectations import SqliteExpectations
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.adapters.sqlite_key_rates import SqliteKeyRates
 from services.quota.domain.lag import SettlementLag
+from services.quota.domain.pressure import Pressure
 from services.quota.settings import Settings
 from services.quota.transport.admin_api import LEDGER_SERVICE, ROUTER_SERVICE, QuotaApi
 from services.quota.transport.admin_token import AdminToken
@@ -106,7 +107,7 @@ class QuotaService:
     def _build_servers(self, settings: Settings, directory: SqlDirectory) -> None:
         clock, current, counters = self._clock, self._current, self._counters
         pepper = load_pepper(settings.pepper, os.urandom)
-        lag = SettlementLag()
+        lag, pressure = SettlementLag(), Pressure()
         expectations = SqliteExpectations(self._file)
         authenticate = Authenticate(current, clock, pepper)
         release = Release(counters)
@@ -117,6 +118,7 @@ class QuotaService:
             expectations=expectations,
             headroom=DiskHeadroom(settings.data_dir, clock),
             lag=lag,
+            pressure=pressure,
             clock=clock,
             entropy=os.urandom,
             draw=secrets.randbelow,
@@ -133,7 +135,9 @@ class QuotaService:
             current=current,
             administer=Administer(store=directory, current=current, clock=clock, entropy=os.urandom, pepper=pepper),
             list_budgets=ListBudgets(current=current, reader=counters, clock=clock),
-            explain=Explain(current=current, reader=counters, lag=lag, clock=clock),
+            explain=Explain(
+                current=current, reader=counters, expectations=expectations, lag=lag, pressure=pressure, clock=clock
+            ),
             counters=counters,
             lag=lag,
             clock=clock,

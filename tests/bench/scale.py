@@ -47,6 +47,7 @@ from services.quota.domain.plan import (
     Tier,
 )
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, QuotaPolicy
+from services.quota.domain.pressure import Pressure
 from services.quota.transport.check_answer import AllowWriter
 from services.quota.transport.check_request import read_check
 from services.quota.transport.ext_authz import SERVICE
@@ -163,6 +164,7 @@ def _quota(keys: int, policies: int) -> Iterator[_Quota]:
             expectations=MemoryExpectations(),
             headroom=_Room(),
             lag=SettlementLag(),
+            pressure=Pressure(),
             clock=clock,
             entropy=os.urandom,
             draw=lambda _: 0,

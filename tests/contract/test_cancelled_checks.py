@@ -32,6 +32,7 @@ from services.quota.domain.key import Attribution, VirtualKey, digest_of
 from services.quota.domain.lag import SettlementLag
 from services.quota.domain.plan import Candidate, Face, ModelPlan, Place, PlannedTarget, PlanSnapshot, Tier
 from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy
+from services.quota.domain.pressure import Pressure
 from services.quota.domain.reservation import CounterKey
 from services.quota.ports import Choose, T
 from services.quota.transport.admin_token import AdminToken
@@ -105,6 +106,7 @@ class Gate:
             expectations=MemoryExpectations(),
             headroom=Roomy(),
             lag=SettlementLag(),
+            pressure=Pressure(),
             clock=clock,
             entropy=bytes,
             draw=lambda _: 0,

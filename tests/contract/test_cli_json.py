@@ -231,16 +231,21 @@ def test_alerts_name_threshold_window_and_recipients(services: StandIn, cli: Cli
         policy="ds", limit="spend per month", scope="team=ds", basis_points=8050, window_start=_time(1_798_761_600),
         cross_time=_time(1_800_000_000), recipients=["finance"],
     )  # fmt: skip
-    services.answers["LedgerService.ListAlerts"] = ledger.ListAlertsResponse(alerts=[alert])
+    overrun = ledger.Alert()
+    overrun.CopyFrom(alert)
+    overrun.basis_points, overrun.kind, overrun.excess = 0, ledger.ALERT_KIND_OVERRUN, 50_000_000
+    services.answers["LedgerService.ListAlerts"] = ledger.ListAlertsResponse(alerts=[alert, overrun])
+    shown = {
+        "policy": "ds", "limit": "spend per month", "scope": "team=ds",
+        "window_start": "2027-01-01T00:00:00Z", "crossed_at": "2027-01-15T08:00:00Z",
+        "recipients": ["finance"], "delivered_at": None,
+    }  # fmt: skip
     assert cli.json("alerts", "list") == {
         "alerts": [
-            {
-                "policy": "ds", "limit": "spend per month", "scope": "team=ds", "threshold": "80.5%",
-                "window_start": "2027-01-01T00:00:00Z", "crossed_at": "2027-01-15T08:00:00Z",
-                "recipients": ["finance"], "delivered_at": None,
-            }
+            shown | {"kind": "threshold", "threshold": "80.5%"},
+            shown | {"kind": "overrun", "threshold": None, "excess_usd": "0.050000000"},
         ]
-    }  # fmt: skip
+    }
 
 
 def test_routes_show_chains_conditions_and_missing_credentials(services: StandIn, cli: Cli) -> None:

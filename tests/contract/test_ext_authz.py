@@ -28,6 +28,7 @@ from tests.contract.quota_process import (
     planned_target,
     route_plan,
     spend_policy,
+    token_policy,
 )
 
 GEMINI_PATH = "/v1beta/models/tiny:generateContent"
@@ -169,6 +170,21 @@ def test_an_output_bound_is_written_where_the_client_set_none_or_a_larger_one(qu
     assert "output_cap" not in metadata_of(quota.check(call(max_output_tokens=4_096)))["targets"][0]
 
 
+def test_a_call_that_is_cut_says_so_in_every_attempt_and_to_the_client(quota: QuotaProcess) -> None:
+    quota.quota.ApplyConfiguration(configuration(token_policy("narrow", 1_000)))
+    metadata = metadata_of(quota.check(call(body_bytes=100, choices=2, max_output_tokens=None)))
+    # Two attempts, each with the input and two answers.
+    assert [target["output_cap"] for target in metadata["targets"]] == [200, 200]
+    assert (metadata["output_capped"], metadata["held_output_tokens"]) == ("200", 400)
+
+
+def test_a_call_that_would_fit_with_less_output_is_told_how_much(quota: QuotaProcess) -> None:
+    quota.quota.ApplyConfiguration(configuration(token_policy("too-narrow", 150)))
+    error = error_of(quota.check(call(body_bytes=100, max_output_tokens=None)))
+    assert error["details"]["max_affordable_output_tokens"] == 50
+    assert "Set max_tokens to at most 50 or shorten" in error["message"]
+
+
 @pytest.mark.parametrize(
     ("path", "stream", "upstream"),
     [
@@ -254,7 +270,7 @@ def test_a_budget_that_is_used_up_refuses_with_its_figures_and_serves_again_once
         "limit": "0.001000000",
         "used": "0.001000000",
         "reserved": "0.000000000",
-        "requested": "0.000400000",
+        "requested": "0.000202000",
         "window_start": "2026-11-01T00:00:00Z",
         "resets_at": "2026-12-01T00:00:00Z",
         "trace_id": TRACEPARENT.split("-")[1],

@@ -1,4 +1,4 @@
-"""`spendgate alerts`: thresholds that were crossed."""
+"""`spendgate alerts`: thresholds that were crossed, and limits that providers overran."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from services.cli.paging import all_pages
 from services.cli.printing import print_json, print_table, print_text
 from services.cli.session import GatewayCommand, JsonOption, connect
 from services.cli.times import optional_rfc3339, readable_time, rfc3339
+from services.kernel.money import format_usd
 
 _DEFAULT_LIMIT = 50
 _MAX_LIMIT = 100_000
@@ -52,17 +53,17 @@ def list_alerts(
     if json:
         print_json({"alerts": [_as_json(alert) for alert in alerts]})
     elif not alerts:
-        print_text("No alerts yet: one is listed here when a budget crosses a threshold of its policy.")
+        print_text("No alerts yet: one is listed here when a budget crosses a threshold of its policy, or is overrun.")
     else:
         print_table(
-            ("CROSSED (UTC)", "POLICY", "LIMIT", "SCOPE", "THRESHOLD", "RECIPIENTS", "DELIVERED (UTC)"),
+            ("CROSSED (UTC)", "POLICY", "LIMIT", "SCOPE", "WHAT", "RECIPIENTS", "DELIVERED (UTC)"),
             [
                 (
                     readable_time(alert.cross_time),
                     alert.policy,
                     alert.limit,
                     alert.scope,
-                    _percent(alert.basis_points),
+                    _what(alert),
                     ", ".join(alert.recipients),
                     readable_time(alert.deliver_time) or "not yet",
                 )
@@ -72,16 +73,32 @@ def list_alerts(
 
 
 def _as_json(alert: ledger.Alert) -> dict[str, object]:
+    overrun = alert.kind == ledger.ALERT_KIND_OVERRUN
+    excess: dict[str, object] = {}
+    if overrun:
+        excess = {"excess_usd": format_usd(alert.excess)} if _is_money(alert) else {"excess": alert.excess}
     return {
+        "kind": "overrun" if overrun else "threshold",
         "policy": alert.policy,
         "limit": alert.limit,
         "scope": alert.scope,
-        "threshold": _percent(alert.basis_points),
+        "threshold": None if overrun else _percent(alert.basis_points),
+        **excess,
         "window_start": rfc3339(alert.window_start),
         "crossed_at": rfc3339(alert.cross_time),
         "recipients": list(alert.recipients),
         "delivered_at": optional_rfc3339(alert, "deliver_time"),
     }
+
+
+def _what(alert: ledger.Alert) -> str:
+    if alert.kind != ledger.ALERT_KIND_OVERRUN:
+        return _percent(alert.basis_points)
+    return f"overrun by {f'${format_usd(alert.excess)}' if _is_money(alert) else alert.excess}"
+
+
+def _is_money(alert: ledger.Alert) -> bool:
+    return alert.limit.startswith("spend")
 
 
 def _percent(basis_points: int) -> str:

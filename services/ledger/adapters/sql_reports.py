@@ -16,7 +16,7 @@ from services.ledger.domain.call import Caller
 from services.ledger.domain.entry import BookedCall, join_attempts
 from services.ledger.domain.rollup import HOUR_MS
 from services.ledger.domain.selection import Dimension, Filter, UsageQuery, UsageSums
-from services.ledger.domain.settlement import Alert, Crossing
+from services.ledger.domain.settlement import Alert, Crossing, CrossingKind
 
 _DAY_MS = 24 * HOUR_MS
 _SUMS = [
@@ -214,5 +214,7 @@ def _alert(row: sa.Row[Any]) -> Alert:
         crossed_ms=row.crossed_ms,
         settled=row.settled,
         bound=row.bound,
+        kind=CrossingKind(row.kind),
+        excess=row.excess,
     )
     return Alert(crossing, row.delivered_ms)

@@ -174,6 +174,8 @@ alerts = sa.Table(
     _number("settled"),
     _number("bound"),
     sa.Column("delivered_ms", sa.BigInteger),
+    sa.Column("kind", sa.Text, nullable=False, server_default="threshold"),
+    sa.Column("excess", sa.BigInteger, nullable=False, server_default="0"),
     sa.UniqueConstraint("policy", "limit", "scope", "window_start_ms", "basis_points", name="alerts_once"),
 )
 

@@ -90,12 +90,14 @@ class Deny:
     """Settled."""
     reserved: int = 0
     requested: int = 0
-    """What this call would have held."""
+    """The least that this call would have held: its output can be cut to what such calls usually take."""
     window: WindowRule | None = None
     window_start_ms: int = 0
     resets_at_ms: int = 0
     retry_after_ms: int | None = None
     """How long to wait before asking again is worth it; None when waiting does not help."""
+    max_affordable_output_tokens: int = 0
+    """With a bound of so many output tokens the call would fit in what is settled. 0: with none, or that is no help."""
 
     @classmethod
     def unavailable(cls, detail: str) -> Deny:

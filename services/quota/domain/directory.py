@@ -169,9 +169,11 @@ class DirectorySnapshot:
         return window
 
     def watch(self, counter: CounterKey) -> Watch | None:
-        """What to look for while this counter settles. None: its policy or limit is gone, or tells nobody."""
+        """What to look for while this counter settles. None: its policy or limit is gone, or has nothing to tell."""
         policy = self.policies_by_name.get(counter.policy)
-        if policy is None or not policy.thresholds or policy.mode is Mode.DISABLED:
+        if policy is None or policy.mode is Mode.DISABLED:
+            return None
+        if policy.mode is Mode.SHADOW and not policy.thresholds:
             return None
         for limit in policy.limits:
             if limit.limit_id == counter.limit_id:
@@ -310,7 +312,8 @@ def _watch(policy: QuotaPolicy, limit: Limit, counter: CounterKey) -> Watch:
     trailing = _trailing(limit, counter)
     start_ms = counter.window_start_ms
     told_since_ms = min(start_ms - _QUIET_MS, trailing[-1].window_start_ms) if trailing else start_ms
-    return Watch(limit.bound, policy.thresholds, limit.title, trailing, told_since_ms)
+    enforced = policy.mode is Mode.ENFORCE
+    return Watch(limit.bound, policy.thresholds, limit.title, trailing, told_since_ms, enforced)
 
 
 def _key_in(scope: str) -> str:

@@ -20,7 +20,6 @@ from services.kernel.dialect import Dialect
 from services.kernel.envoy_contract import CREDENTIAL_HEADERS, AdmissionKey, TargetKey
 from services.kernel.money import format_usd
 from services.quota.domain.denial import Deny
-from services.quota.domain.estimate import output_cap
 from services.quota.domain.key import Attribution
 from services.quota.domain.policy import LimitKind
 from services.quota.domain.tier import Attempt
@@ -51,6 +50,9 @@ class AllowWriter:
     def write(self, admitted: Admitted, check: Check) -> bytes:
         """The answer to one call."""
         reservation, tightest = admitted.reservation, admitted.tightest
+        if admitted.output_cap_tokens is not None:
+            # Hardly two calls are cut alike: to remember their answers would push out those that come again.
+            return self._constant_part(admitted, check) + _changing_part(admitted, check)
         # Attempts hash by the identity of their targets, which are made anew with every plan: nothing stale is found.
         key = (
             reservation.attribution,
@@ -67,7 +69,7 @@ class AllowWriter:
             if len(self._constant_parts) >= _MAX_REMEMBERED:
                 self._constant_parts.clear()
             constant = self._constant_parts[key] = self._constant_part(admitted, check)
-        return constant + length_delimited(_DYNAMIC_METADATA, _changing_entries(admitted, check))
+        return constant + _changing_part(admitted, check)
 
     def _constant_part(self, admitted: Admitted, check: Check) -> bytes:
         model = admitted.reservation.model
@@ -191,7 +193,7 @@ def _gemini_path(template: str, model: str, check: Check) -> str:
     return f"{path}?alt=sse" if streams and check.wants_events else path
 
 
-def _changing_entries(admitted: Admitted, check: Check) -> bytes:
+def _changing_part(admitted: Admitted, check: Check) -> bytes:
     reservation = admitted.reservation
     entries = [
         string_entry(AdmissionKey.RESERVATION, reservation.id),
@@ -200,15 +202,17 @@ def _changing_entries(admitted: Admitted, check: Check) -> bytes:
     ]
     if check.scan is not None:
         facts = check.scan.facts
-        held = max(output_cap(facts, attempt.fit.facts) for attempt in admitted.chain) * facts.choices
+        held = max(attempt.output_bound(facts) for attempt in admitted.chain) * facts.choices
         entries.append(number_entry(AdmissionKey.HELD_OUTPUT_TOKENS, held))
+    if admitted.output_cap_tokens is not None:
+        entries.append(string_entry(AdmissionKey.OUTPUT_CAPPED, str(admitted.output_cap_tokens)))
     if admitted.tightest is not None:
         entries.append(string_entry(AdmissionKey.BUDGET_REMAINING, _remaining(admitted.tightest)))
     if check.tags:
         entries.append(string_entry(AdmissionKey.TAGS, check.tags))
     if check.run:
         entries.append(string_entry(AdmissionKey.RUN, check.run))
-    return b"".join(entries)
+    return length_delimited(_DYNAMIC_METADATA, b"".join(entries))
 
 
 def _remaining(tightest: Tightest) -> str:

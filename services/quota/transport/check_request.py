@@ -166,6 +166,7 @@ def _scan(struct: struct_pb2.Struct) -> Scan | None:
             images=_count(fields, RequestKey.IMAGES) or 0,
             choices=max(1, _count(fields, RequestKey.CHOICES) or 1),
             max_output_tokens=_count(fields, RequestKey.MAX_OUTPUT_TOKENS),
+            thinking_tokens=_count(fields, RequestKey.THINKING_TOKENS) or 0,
             features=_features(fields),
             stream=RequestKey.STREAM in fields and fields[RequestKey.STREAM].bool_value,
             include_usage=RequestKey.INCLUDE_USAGE in fields and fields[RequestKey.INCLUDE_USAGE].bool_value,

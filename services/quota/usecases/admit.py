@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from services.kernel.clock import Clock
 from services.kernel.dialect import Dialect
 from services.kernel.errors import Unavailable
-from services.quota.domain.decision import Refusal, deny_of, used_basis_points
+from services.quota.domain.decision import Refusal, used_basis_points
 from services.quota.domain.denial import Deny
 from services.quota.domain.directory import AppliedLimits
-from services.quota.domain.estimate import Amounts, RequestFacts, expected_amounts, expected_tokens
+from services.quota.domain.estimate import Amounts, RequestFacts, Tokens, expected_tokens
 from services.quota.domain.key import Entropy, VirtualKey
 from services.quota.domain.lag import SettlementLag
+from services.quota.domain.output_cap import Wish, wish_of
 from services.quota.domain.policy import LimitKind
+from services.quota.domain.pressure import Pressure
 from services.quota.domain.reservation import Hold, Level, Reservation, reservation_id
 from services.quota.domain.tier import (
     Attempt,
@@ -23,6 +25,7 @@ from services.quota.domain.tier import (
     Weighed,
     attempts_of,
     find_route,
+    refuse,
     unboundable,
     usable_tiers,
     weigh,
@@ -70,6 +73,8 @@ class Admitted:
     reservation: Reservation
     chain: tuple[Attempt, ...]
     """At least one attempt, in order."""
+    output_cap_tokens: int | None
+    """Output tokens of each choice to which the limits cut the call; None: they do not."""
     from_basis_points: int
     """Of the tier that serves."""
     tightest: Tightest | None
@@ -97,6 +102,7 @@ class Admit:
         expectations: Expectations,
         headroom: Headroom,
         lag: SettlementLag,
+        pressure: Pressure,
         clock: Clock,
         entropy: Entropy,
         draw: Draw,
@@ -107,6 +113,7 @@ class Admit:
         self._expectations = expectations
         self._headroom = headroom
         self._lag = lag
+        self._pressure = pressure
         self._clock = clock
         self._entropy = entropy
         self._draw = draw
@@ -145,24 +152,34 @@ class Admit:
 
         def choose(read: Sequence[Level]) -> tuple[Reservation | None, Admitted | Deny]:
             levels = limits.fold(read)
-            weighed = weigh(tiers, limits, levels, facts, self._draw)
+            learnt = self._expectations.get(key.key_id, request.model)
+
+            def wish() -> Wish:
+                return wish_of(facts, learnt, contended=self._pressure.is_on(limits.counters, now_ms))
+
+            weighed = weigh(tiers, limits, levels, facts, draw=self._draw, wish=wish)
             if weighed is None:
                 return None, unboundable(key, request.model)
             refusal = weighed.decision.refusal
             if refusal is not None:
-                learnt = self._expectations.get(key.key_id, request.model)
-                return None, deny_of(
+                if refusal.frees_up and refusal.limit.kind.is_of_size:
+                    self._pressure.note(refusal.limit.counter, now_ms)
+                return None, refuse(
+                    weighed,
                     refusal,
-                    expected=expected_amounts(facts, weighed.chain[0].facts, learnt),
+                    limits,
+                    levels,
+                    learnt=learnt,
                     key=key.name,
                     model=request.model,
                     now_ms=now_ms,
                     contention_wait_ms=self._lag.wait_ms,
                 )
-            reservation = self._draft(request, key, limits, weighed, now_ms)
+            reservation = self._draft(request, key, limits, weighed, learnt=learnt, now_ms=now_ms)
             return reservation, Admitted(
                 reservation=reservation,
-                chain=attempts_of(weighed.chain, facts, holds_tokens=limits.holds_tokens),
+                chain=attempts_of(weighed, facts, holds_tokens=limits.holds_tokens),
+                output_cap_tokens=weighed.output_cap_tokens,
                 from_basis_points=weighed.tier.from_basis_points,
                 tightest=find_tightest(limits, levels, weighed.held),
                 strip_usage=facts.stream and not facts.include_usage and request.dialect is Dialect.OPENAI,
@@ -172,10 +189,16 @@ class Admit:
         return self._counters.reserve(limits.counters, choose)
 
     def _draft(
-        self, request: AdmissionRequest, key: VirtualKey, limits: AppliedLimits, weighed: Weighed, now_ms: int
+        self,
+        request: AdmissionRequest,
+        key: VirtualKey,
+        limits: AppliedLimits,
+        weighed: Weighed,
+        *,
+        learnt: Tokens | None,
+        now_ms: int,
     ) -> Reservation:
-        learnt = self._expectations.get(key.key_id, request.model)
-        expected = expected_tokens(request.facts, weighed.chain[0].facts, learnt)
+        expected = expected_tokens(weighed.facts, weighed.chain[0].facts, learnt)
         return Reservation(
             id=reservation_id(now_ms, self._entropy(_ID_ENTROPY_BYTES)),
             request_id=request.request_id,
@@ -187,6 +210,7 @@ class Admit:
             dialect=request.dialect,
             expected_input_tokens=expected.input,
             expected_output_tokens=expected.output,
+            output_cap_tokens=(weighed.output_cap_tokens or 0) * request.facts.choices,
             holds=tuple(
                 Hold(limit.counter, limit.counts_until_ms, weighed.held.of(limit.kind))
                 for limit in limits.limits

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from services.kernel.clock import Clock
 from services.kernel.dialect import Dialect
 from services.kernel.errors import NotFound
-from services.quota.domain.decision import deny_of, used_basis_points
+from services.quota.domain.decision import used_basis_points
 from services.quota.domain.denial import Deny
 from services.quota.domain.directory import AppliedLimit, AppliedLimits
 from services.quota.domain.estimate import RequestFacts
 from services.quota.domain.key import VirtualKey
 from services.quota.domain.lag import SettlementLag
+from services.quota.domain.output_cap import wish_of
 from services.quota.domain.policy import LimitKind
+from services.quota.domain.pressure import Pressure
 from services.quota.domain.reservation import Level
-from services.quota.domain.tier import FitTier, Weighed, find_route, unboundable, usable_tiers, weigh
-from services.quota.ports import CounterReader
+from services.quota.domain.tier import FitTier, Weighed, find_route, refuse, unboundable, usable_tiers, weigh
+from services.quota.ports import CounterReader, Expectations
 from services.quota.usecases.current import Belief, Current
 
 
@@ -50,10 +52,21 @@ class Explanation:
 class Explain:
     """Answers as `Admit` would, in the first dialect that reaches the model."""
 
-    def __init__(self, *, current: Current, reader: CounterReader, lag: SettlementLag, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        current: Current,
+        reader: CounterReader,
+        expectations: Expectations,
+        lag: SettlementLag,
+        pressure: Pressure,
+        clock: Clock,
+    ) -> None:
         self._current = current
         self._reader = reader
+        self._expectations = expectations
         self._lag = lag
+        self._pressure = pressure
         self._clock = clock
 
     def __call__(
@@ -81,13 +94,18 @@ class Explain:
         if isinstance(tiers, Deny):
             return _denied(tiers, limits, levels)
         facts = RequestFacts(body_bytes=input_tokens, max_output_tokens=max_output_tokens)
-        weighed = weigh(tiers, limits, levels, facts, lambda _: 0)
+        learnt = self._expectations.get(found.key_id, model)
+        wish = wish_of(facts, learnt, contended=self._pressure.is_on(limits.counters, now_ms))
+        weighed = weigh(tiers, limits, levels, facts, draw=lambda _: 0, wish=lambda: wish)
         if weighed is None:
             return _denied(unboundable(found, model), limits, levels)
         if weighed.decision.refusal is not None:
-            deny = deny_of(
+            deny = refuse(
+                weighed,
                 weighed.decision.refusal,
-                expected=weighed.held,
+                limits,
+                levels,
+                learnt=learnt,
                 key=key,
                 model=model,
                 now_ms=now_ms,
@@ -123,13 +141,15 @@ def _allowed(weighed: Weighed, limits: AppliedLimits, levels: Sequence[Level]) -
     percent = weighed.tier.from_basis_points / 100
     downgraded = percent > 0
     pairs = [pair for pair in zip(limits.limits, levels, strict=True) if pair[0].enforced]
+    with_cap = f" with at most {weighed.output_cap_tokens} output tokens" if weighed.cut else ""
     if downgraded:
         pairs = [pair for pair in pairs if pair[0].steers]
         tightest = max(pairs, key=lambda pair: used_basis_points(pair[0], pair[1].settled), default=None)
-        reason = f"Goes to {target}, the tier from {percent:g} % of the budget on."
+        reason = f"Goes to {target}{with_cap}, the tier from {percent:g} % of the budget on."
     else:
         tightest = max(pairs, key=lambda pair: used_basis_points(pair[0], sum(pair[1])), default=None)
-        reason = f"Goes to {target}: every limit has room." if pairs else f"Goes to {target}: no limit applies."
+        why = ("no limit has room for more" if weighed.cut else "every limit has room") if pairs else "no limit applies"
+        reason = f"Goes to {target}{with_cap}: {why}."
 
     def binds(limit: AppliedLimit) -> bool:
         return tightest is not None and limit is tightest[0]

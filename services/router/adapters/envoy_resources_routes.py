@@ -20,6 +20,7 @@ from services.kernel.envoy_contract import (
     DOWNGRADED_HEADER,
     MODEL_REQUESTED_HEADER,
     MODEL_SERVED_HEADER,
+    OUTPUT_CAPPED_HEADER,
     POLICY_HEADER,
     AdmissionKey,
     AttemptKey,
@@ -163,6 +164,7 @@ def _answer_headers(dialect: Dialect) -> list[base_pb2.HeaderValueOption]:
         BUDGET_REMAINING_HEADER: admitted(AdmissionKey.BUDGET_REMAINING),
         BUDGET_RESETS_HEADER: admitted(AdmissionKey.BUDGET_RESETS_AT),
         DOWNGRADED_HEADER: attempted(AttemptKey.DOWNGRADED),
+        OUTPUT_CAPPED_HEADER: admitted(AdmissionKey.OUTPUT_CAPPED),
     }
     if dialect is Dialect.ANTHROPIC:
         headers["request-id"] = "%REQ(X-REQUEST-ID)%"

@@ -59,6 +59,73 @@ def test_the_bound_on_output_is_read_in_every_spelling(body: dict[str, Any], dia
     assert inspect(body, dialect, GEMINI)["max_output_tokens"] == bound
 
 
+@pytest.mark.parametrize(
+    ("body", "dialect", "budget"),
+    [
+        (chat(thinking={"type": "enabled", "budget_tokens": 2048}), "anthropic", 2048),
+        (chat(thinking={"type": "adaptive"}), "anthropic", None),
+        (chat(thinking=None), "anthropic", None),
+        ({"generationConfig": {"thinkingConfig": {"thinkingBudget": 512}}}, "gemini", 512),
+        ({"generation_config": {"thinking_config": {"thinking_budget": 512}}}, "gemini", 512),
+        ({"generationConfig": {"thinkingConfig": {"thinkingBudget": -1}}}, "gemini", None),
+        ({"generationConfig": {"thinkingConfig": {"thinkingBudget": 0}}}, "gemini", None),
+        ({"generationConfig": {"thinkingConfig": {"thinkingLevel": "low"}}}, "gemini", None),
+    ],
+)
+def test_a_budget_for_thinking_is_read_where_it_is_one(body: dict[str, Any], dialect: str, budget: int | None) -> None:
+    assert inspect(body, dialect, GEMINI).get("thinking_tokens") == budget
+
+
+@pytest.mark.parametrize(
+    ("body", "dialect", "parameter"),
+    [
+        (chat(thinking="on"), "anthropic", "thinking"),
+        (chat(thinking={"budget_tokens": "many"}), "anthropic", "budget_tokens"),
+        ({"generationConfig": {"thinkingConfig": {"thinkingBudget": -2}}}, "gemini", "thinkingBudget"),
+        ({"generationConfig": {"thinkingConfig": {"thinkingBudget": 1, "thinking_budget": 9}}}, "gemini",
+         "thinkingBudget"),
+    ],
+)  # fmt: skip
+def test_a_budget_for_thinking_must_be_clear(body: dict[str, Any], dialect: str, parameter: str) -> None:
+    assert refused(body, dialect, GEMINI).startswith(f"{parameter}: ")
+
+
+SCHEMA = {"type": "object", "properties": {"tools": {"type": "array", "items": {"type": "string"}}}}
+
+
+@pytest.mark.parametrize(
+    ("body", "dialect", "runs"),
+    [
+        (chat(tools=[{"type": "web_search_20250305", "name": "web_search"}]), "anthropic", True),
+        (chat(tools=[{"type": "web_fetch_20250910"}]), "anthropic", True),
+        (chat(tools=[{"type": "code_execution_20250825"}]), "anthropic", True),
+        ('{"model":"m","messages":[],"tools":[{"ty\\u0070e":"web\\u005fsearch_20250305"}]}', "anthropic", True),
+        (chat(mcp_servers=[{"type": "url", "url": "https://x"}]), "anthropic", True),
+        (chat(mcp_servers=[]), "anthropic", False),
+        (chat(tools=[{"name": "f", "input_schema": SCHEMA}, {"type": "custom"}]), "anthropic", False),
+        (chat(tools=[{"type": "bash_20250124"}, {"type": "memory_20250818"}]), "anthropic", False),
+        (chat(tools=[{"type": "text_editor_20250728"}, {"type": "computer_20250124"}]), "anthropic", False),
+        (chat(web_search_options={}), "openai", True),
+        (chat(web_search_options=None), "openai", False),
+        (chat(tools=[{"type": "web_search"}]), "openai", True),
+        (chat(tools=[{"type": "function", "function": {"parameters": SCHEMA}}]), "openai", False),
+        ({"tools": [{"googleSearch": {}}]}, "gemini", True),
+        ({"tools": [{"google_search": {}}]}, "gemini", True),
+        ({"tools": [{"url_context": {}}]}, "gemini", True),
+        ({"tools": [{"codeExecution": {}}]}, "gemini", True),
+        ({"tools": [{"functionDeclarations": [{"parameters": {"googleSearch": {}}}]}]}, "gemini", False),
+    ],
+)  # fmt: skip
+def test_tools_that_the_provider_runs_are_told_from_those_of_the_client(
+    body: dict[str, Any] | str, dialect: str, runs: bool
+) -> None:
+    assert ("server_tools" in inspect(body, dialect, GEMINI).get("features", "").split(",")) is runs
+
+
+def test_audio_of_an_earlier_answer_is_stored_input() -> None:
+    assert "stored_input" in inspect(chat(messages=[{"role": "assistant", "audio": {"id": "audio_1"}}]))["features"]
+
+
 def test_streams_and_their_usage_chunk() -> None:
     assert inspect(chat(stream=True))["stream"] is True
     assert inspect(chat(stream=True, stream_options={"include_usage": True}))["include_usage"] is True
@@ -169,6 +236,12 @@ def test_features_images_and_data_are_found_where_they_count(
     assert found.get("features") == features
     assert found.get("images") == images
     assert found.get("data_uri_bytes") == data_bytes
+
+
+def test_a_part_counts_however_its_names_are_spelt() -> None:
+    text = json.dumps(parts(IMAGE)).replace('"type"', '"t\\u0079pe"').replace('"image_url",', '"image\\u005furl",')
+    found = inspect(text)
+    assert (found["features"], found["images"]) == ("images", 1)
 
 
 def conversation(system: str, question: str) -> dict[str, Any]:

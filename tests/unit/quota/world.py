@@ -30,6 +30,7 @@ from services.quota.domain.plan import (
     Tier,
 )
 from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy
+from services.quota.domain.pressure import Pressure
 from services.quota.domain.reservation import Settlement
 from services.quota.usecases.admit import AdmissionRequest, Admit, Admitted
 from services.quota.usecases.authenticate import Authenticate
@@ -136,6 +137,7 @@ class World:
     clock: ManualClock = field(default_factory=ManualClock)
     disk: Disk = field(default_factory=Disk)
     lag: SettlementLag = field(default_factory=SettlementLag)
+    pressure: Pressure = field(default_factory=Pressure)
 
     def __post_init__(self) -> None:
         entropy = numbers()
@@ -150,6 +152,7 @@ class World:
             expectations=self.expectations,
             headroom=self.disk,
             lag=self.lag,
+            pressure=self.pressure,
             clock=self.clock,
             entropy=lambda size: next(entropy).to_bytes(size, "big"),
             draw=lambda _: 0,

@@ -71,7 +71,7 @@ def _cap_sentence(deny: Deny) -> str:
         case LimitKind.REQUEST_COST:
             return (
                 f"This request may cost {_amount(deny, deny.requested)}, and {deny.policy} lets no request cost more "
-                f"than {_bound(deny)}. Lower max_tokens or shorten the prompt."
+                f"than {_bound(deny)}. {_lower(deny)} or shorten the prompt."
             )
         case _:
             return ""
@@ -94,9 +94,14 @@ def _budget_sentence(deny: Deny) -> str:
             left = _amount(deny, max(0, deny.limit - deny.used))
             detail = f" {deny.detail[0].upper()}{deny.detail[1:]}." if deny.detail else ""
             return (
-                f"This request may take {_amount(deny, deny.requested)}, but budget {deny.policy} has {left} left: "
-                f"{used}; {anew}. Lower max_tokens or shorten the prompt.{detail}"
+                f"This request takes {_amount(deny, deny.requested)} or more, but budget {deny.policy} has {left} "
+                f"left: {used}; {anew}. {_lower(deny)} or shorten the prompt.{detail}"
             )
+
+
+def _lower(deny: Deny) -> str:
+    affordable = deny.max_affordable_output_tokens
+    return f"Set max_tokens to at most {affordable:,}" if affordable else "Lower max_tokens"
 
 
 def _wait(deny: Deny) -> str:

@@ -55,7 +55,8 @@ def test_a_limit_that_in_flight_calls_fill_is_contention_with_a_short_wait() -> 
     assert deny.denial.transient
     assert deny.retry_after_ms == 250
     assert (deny.policy, deny.scope, deny.limit_kind) == ("budget", "organization", LimitKind.SPEND)
-    assert (deny.limit, deny.used, deny.reserved, deny.requested) == (CENT, 0, CENT, CENT)
+    # The least of it: 1 000 tokens in and 64 out.
+    assert (deny.limit, deny.used, deny.reserved, deny.requested) == (CENT, 0, CENT, 1_576_000)
 
 
 def test_the_wait_for_contention_is_twice_the_p95_of_the_settlement_lag() -> None:
@@ -80,12 +81,13 @@ def test_a_limit_that_is_settled_full_is_exhausted_and_nobody_should_wait() -> N
 
 def test_a_call_that_is_more_than_what_is_left_says_so_even_with_nothing_in_flight() -> None:
     world = World((spend("budget", 1),))
-    world.settle(world.let(), CENT // 2, tokens=(500, 100))
+    world.settle(world.let(), CENT - 1_200_000, tokens=(100, 100))
 
     deny = world.refused()
 
     assert deny.denial is Denial.REQUEST_EXCEEDS_REMAINING_BUDGET
-    assert isinstance(world.ask(facts=RequestFacts(500, max_output_tokens=100)), Admitted)
+    assert deny.max_affordable_output_tokens == 22
+    assert isinstance(world.ask(facts=RequestFacts(1_000, max_output_tokens=22)), Admitted)
 
 
 def test_a_rest_that_does_not_cover_what_such_a_call_usually_takes_is_exhausted() -> None:
