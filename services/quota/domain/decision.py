@@ -119,6 +119,7 @@ def deny_of(refusal: Refusal, *, expected: Amounts, key: str, model: str, now_ms
         window_start_ms=limit.counter.window_start_ms,
         resets_at_ms=limit.window_end_ms,
         retry_after_ms=retry_after_ms,
+        decided_at_ms=now_ms,
     )
 
 

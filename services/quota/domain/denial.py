@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from services.kernel.window import WindowRule
 from services.quota.domain.policy import LimitKind
+from services.quota.domain.standing import Standing
 
 
 class Denial(StrEnum):
@@ -96,6 +97,9 @@ class Deny:
     resets_at_ms: int = 0
     retry_after_ms: int | None = None
     """How long to wait before asking again is worth it; None when waiting does not help."""
+    decided_at_ms: int = 0
+    standings: tuple[Standing, ...] = ()
+    """The tightest enforced limit of each kind, when limits were looked at."""
 
     @classmethod
     def unavailable(cls, detail: str) -> Deny:

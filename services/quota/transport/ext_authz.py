@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -15,7 +16,7 @@ from google.rpc import code_pb2
 
 from services.chassis.grpc_server import Registration
 from services.kernel.dialect import Dialect
-from services.kernel.envoy_contract import EPOCH_HEADER
+from services.kernel.envoy_contract import EPOCH_HEADER, TRACE_ID_HEADER
 from services.kernel.errors import SpendgateError
 from services.quota.domain.denial import Denial, Deny
 from services.quota.transport.admin_token import AdminToken
@@ -25,6 +26,7 @@ from services.quota.transport.decision_span import DecisionSpans
 from services.quota.transport.dialects.answer import HttpAnswer, json_answer
 from services.quota.transport.dialects.envelopes import envelope_of
 from services.quota.transport.dialects.wording import word
+from services.quota.transport.limit_headers import limit_headers
 from services.quota.transport.models_endpoint import ModelsEndpoint
 from services.quota.usecases.admit import AdmissionRequest, Admit, Admitted
 from services.quota.usecases.settle import Release
@@ -161,7 +163,10 @@ def _refuse(check: Check | None, deny: Deny, traceparent: str) -> bytes:
     request_id = check.request_id if check else ""
     trace = _TRACEPARENT_FORM.fullmatch(traceparent)
     trace_id = trace[1] if trace else ""
-    return write_denial(envelope_of(dialect).refuse(word(deny, trace_id), request_id), deny)
+    answer = envelope_of(dialect).refuse(word(deny, trace_id), request_id)
+    traced = ((TRACE_ID_HEADER, trace_id),) if trace_id else ()
+    limits = limit_headers(dialect, deny.standings, deny.decided_at_ms)
+    return write_denial(replace(answer, headers=(*answer.headers, *traced, *limits)), deny)
 
 
 def _not_an_administrator(check: Check) -> HttpAnswer:

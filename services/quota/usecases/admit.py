@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from services.kernel.clock import Clock
 from services.kernel.dialect import Dialect
@@ -11,11 +11,12 @@ from services.kernel.errors import Unavailable
 from services.quota.domain.decision import Refusal, deny_of, used_basis_points
 from services.quota.domain.denial import Deny
 from services.quota.domain.directory import AppliedLimits
-from services.quota.domain.estimate import Amounts, RequestFacts, expected_amounts, expected_tokens
+from services.quota.domain.estimate import RequestFacts, expected_amounts, expected_tokens
 from services.quota.domain.key import Entropy, VirtualKey
 from services.quota.domain.lag import SettlementLag
 from services.quota.domain.policy import LimitKind
 from services.quota.domain.reservation import Hold, Level, Reservation, reservation_id
+from services.quota.domain.standing import Standing, counted, remaining_of
 from services.quota.domain.tier import (
     Attempt,
     Draw,
@@ -52,18 +53,6 @@ class AdmissionRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Tightest:
-    """The enforced limit that is closest to its bound, this call included."""
-
-    policy: str
-    scope: str
-    kind: LimitKind
-    remaining: int
-    """What it leaves after this call. Nano-USD for spend, else tokens or requests."""
-    resets_at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
 class Admitted:
     """A call that may go, with room reserved for it."""
 
@@ -72,8 +61,8 @@ class Admitted:
     """At least one attempt, in order."""
     from_basis_points: int
     """Of the tier that serves."""
-    tightest: Tightest | None
-    """None when no enforced limit applies."""
+    standings: tuple[Standing, ...]
+    """The tightest enforced limit of each kind, this call included, the tightest of all first."""
     strip_usage: bool
     """The client did not ask for the usage chunk that we make the provider send."""
     shadowed: tuple[Refusal, ...]
@@ -83,6 +72,11 @@ class Admitted:
     def downgraded(self) -> bool:
         """Whether a cheaper tier serves because of the budget."""
         return self.from_basis_points > 0
+
+    @property
+    def tightest(self) -> Standing | None:
+        """The enforced limit that leaves least of itself; None when none applies."""
+        return self.standings[0] if self.standings else None
 
 
 class Admit:
@@ -151,7 +145,7 @@ class Admit:
             refusal = weighed.decision.refusal
             if refusal is not None:
                 learnt = self._expectations.get(key.key_id, request.model)
-                return None, deny_of(
+                denied = deny_of(
                     refusal,
                     expected=expected_amounts(facts, weighed.chain[0].facts, learnt),
                     key=key.name,
@@ -159,12 +153,13 @@ class Admit:
                     now_ms=now_ms,
                     contention_wait_ms=self._lag.wait_ms,
                 )
+                return None, replace(denied, standings=find_standings(limits, levels))
             reservation = self._draft(request, key, limits, weighed, now_ms)
             return reservation, Admitted(
                 reservation=reservation,
                 chain=attempts_of(weighed.chain, facts, holds_tokens=limits.holds_tokens),
                 from_basis_points=weighed.tier.from_basis_points,
-                tightest=find_tightest(limits, levels, weighed.held),
+                standings=find_standings(limits, levels, requests=weighed.held.requests),
                 strip_usage=facts.stream and not facts.include_usage and request.dialect is Dialect.OPENAI,
                 shadowed=weighed.decision.shadowed,
             )
@@ -195,16 +190,25 @@ class Admit:
         )
 
 
-def find_tightest(limits: AppliedLimits, levels: Sequence[Level], held: Amounts) -> Tightest | None:
-    """The enforced limit that is closest to its bound once this call is counted in; of equals the later to reset."""
-    tightest: Tightest | None = None
-    closest = (-1, 0)
+def find_standings(limits: AppliedLimits, levels: Sequence[Level], requests: int = 0) -> tuple[Standing, ...]:
+    """The tightest enforced limit of each kind that adds up, the tightest of all first; of equals the later to reset.
+
+    `requests`: how many the call itself is that `levels` do not know of yet.
+    """
+    found: dict[LimitKind, tuple[int, int, Standing]] = {}
     for limit, (settled, reserved) in zip(limits.limits, levels, strict=True):
-        used = settled + reserved + held.of(limit.kind)
-        closeness = (used_basis_points(limit, used), limit.window_end_ms)
-        if limit.enforced and limit.kind.has_window and closeness > closest:
-            closest = closeness
-            tightest = Tightest(
-                limit.counter.policy, limit.counter.scope, limit.kind, limit.bound - used, limit.window_end_ms
-            )
-    return tightest
+        kind = limit.kind
+        if not (limit.enforced and kind.has_window):
+            continue
+        held = reserved + requests if kind is LimitKind.REQUESTS else reserved
+        closeness = used_basis_points(limit, counted(kind, settled, held)), limit.window_end_ms
+        if kind not in found or closeness > found[kind][:2]:
+            remaining = remaining_of(kind, limit.bound, settled, held)
+            counter = limit.counter
+            standing = Standing(counter.policy, counter.scope, kind, limit.bound, remaining, limit.window_end_ms)
+            found[kind] = (*closeness, standing)
+    return tuple(standing for _, _, standing in sorted(found.values(), key=_closeness, reverse=True))
+
+
+def _closeness(ranked: tuple[int, int, Standing]) -> tuple[int, int]:
+    return ranked[:2]

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.kernel.envoy_contract import BUDGET_REMAINING_HEADER, BUDGET_RESETS_HEADER, POLICY_HEADER
+from services.kernel.envoy_contract import ATTEMPTS_HEADER, MODEL_REQUESTED_HEADER, POLICY_HEADER
 from services.kernel.money import format_usd
 from services.quota.domain.denial import Denial, Deny
 from services.quota.domain.policy import LimitKind
+from services.quota.domain.standing import Standing, remaining_of
 from services.quota.transport.dialects.answer import Json
 from services.quota.transport.dialects.sentences import format_time, sentence_of
+from services.quota.transport.limit_headers import budget_headers
 
 # A client that waits longer than this is better off telling its user.
 _LONGEST_RETRY_MS = 20_000
@@ -117,16 +119,14 @@ def _retry_headers(status: int, retry_after_ms: int | None) -> tuple[tuple[str, 
 
 
 def _budget_headers(deny: Deny) -> tuple[tuple[str, str], ...]:
-    if not deny.policy or deny.limit_kind is None:
+    if deny.limit_kind is None:
         return ()
+    asked = ((MODEL_REQUESTED_HEADER, deny.model), (ATTEMPTS_HEADER, "0"))
     if not deny.limit_kind.has_window:
-        return ((POLICY_HEADER, deny.policy),)
-    remaining = max(0, deny.limit - deny.used - deny.reserved)
-    return (
-        (POLICY_HEADER, deny.policy),
-        (BUDGET_REMAINING_HEADER, format_usd(remaining) if deny.limit_kind.is_money else str(remaining)),
-        (BUDGET_RESETS_HEADER, format_time(deny.resets_at_ms)),
-    )
+        return (*asked, (POLICY_HEADER, deny.policy))
+    remaining = remaining_of(deny.limit_kind, deny.limit, deny.used, deny.reserved)
+    refused_by = Standing(deny.policy, deny.scope, deny.limit_kind, deny.limit, remaining, deny.resets_at_ms)
+    return (*asked, *budget_headers(refused_by))
 
 
 def _details(deny: Deny, trace_id: str) -> dict[str, Json]:

@@ -280,13 +280,32 @@ def test_before_a_burst_is_refused_the_cheaper_tier_is_tried() -> None:
     assert world.refused("tiered").denial is Denial.RESERVATION_CONTENTION
 
 
-def test_the_tightest_limit_says_what_it_leaves_after_this_call() -> None:
-    world = World((spend("tight", 2), spend("roomy", 100)))
+def test_the_tightest_limit_of_each_kind_says_what_finished_calls_leave_of_it() -> None:
+    calls = counting("calls", LimitKind.REQUESTS, 100)
+    world = World((spend("tight", 2), spend("roomy", 100), calls))
+    world.settle(world.let(), CENT)
 
-    tightest = world.let().tightest
+    standings = world.let().standings
 
-    assert tightest is not None
-    assert (tightest.policy, tightest.remaining) == ("tight", CENT)
+    assert [(each.policy, each.remaining) for each in standings] == [("tight", CENT), ("calls", 98)]
+
+
+def test_what_is_told_to_remain_only_falls_whatever_calls_hold_and_give_back() -> None:
+    world = World(
+        (spend("money", 10), counting("tokens", LimitKind.TOKENS, 20_000), counting("calls", LimitKind.REQUESTS, 9))
+    )
+    told: list[dict[str, int]] = []
+    for facts in (CENT_FACTS, RequestFacts(5_000, max_output_tokens=10), RequestFacts(9, max_output_tokens=9)):
+        admitted = world.let(facts=facts)
+        told.append({each.policy: each.remaining for each in admitted.standings})
+        world.let(facts=facts)
+        world.settle(admitted, CENT // 9, tokens=(9, 9))
+    told.append({each.policy: each.remaining for each in world.refused(facts=RequestFacts(500_000)).standings})
+
+    for policy in ("money", "tokens", "calls"):
+        amounts = [each[policy] for each in told]
+        assert amounts == sorted(amounts, reverse=True)
+        assert amounts[-1] < amounts[0]
 
 
 def test_a_shadow_policy_counts_and_reports_but_refuses_nothing() -> None:
