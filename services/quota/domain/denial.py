@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from services.kernel.window import WindowRule
-from services.quota.domain.policy import LimitKind
+from services.quota.domain.policy import TOO_MANY_REQUESTS, LimitKind
 from services.quota.domain.standing import Standing
 
 
@@ -97,6 +97,8 @@ class Deny:
     resets_at_ms: int = 0
     retry_after_ms: int | None = None
     """How long to wait before asking again is worth it; None when waiting does not help."""
+    exhausted_status: int = TOO_MANY_REQUESTS
+    """HTTP status if nothing but the end of the window, or a smaller call, helps."""
     decided_at_ms: int = 0
     standings: tuple[Standing, ...] = ()
     """The tightest enforced limit of each kind, when limits were looked at."""

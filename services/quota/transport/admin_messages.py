@@ -21,6 +21,7 @@ from services.quota.domain.denial import Denial
 from services.quota.domain.directory import Team
 from services.quota.domain.key import Attribution, VirtualKey
 from services.quota.domain.policy import (
+    TOO_MANY_REQUESTS,
     UTC,
     Dimension,
     Limit,
@@ -142,6 +143,8 @@ def read_policy(field: str, message: pb.QuotaPolicy) -> QuotaPolicy:
         ),
         mode=_MODES[message.mode],
         default=message.default,
+        exhausted_status=message.exhausted_status or TOO_MANY_REQUESTS,
+        allows_unpriced=message.allows_unpriced,
     )
 
 
@@ -168,6 +171,8 @@ def write_policy(policy: QuotaPolicy) -> pb.QuotaPolicy:
         ],
         mode=_MODE_NUMBERS[policy.mode],
         default=policy.default,
+        exhausted_status=policy.exhausted_status,
+        allows_unpriced=policy.allows_unpriced,
     )
 
 

@@ -6,12 +6,12 @@ SDKs retry every 429 and 5xx unless a header tells them not to, so a refusal tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.kernel.envoy_contract import ATTEMPTS_HEADER, MODEL_REQUESTED_HEADER, POLICY_HEADER
 from services.kernel.money import format_usd
 from services.quota.domain.denial import Denial, Deny
-from services.quota.domain.policy import LimitKind
+from services.quota.domain.policy import PAYMENT_REQUIRED, LimitKind
 from services.quota.domain.standing import Standing, remaining_of
 from services.quota.transport.dialects.answer import Json
 from services.quota.transport.dialects.sentences import format_time, sentence_of
@@ -68,6 +68,7 @@ CLASSIFICATIONS = {
     Denial.RATE_LIMITED: _RATE,
     Denial.RESERVATION_CONTENTION: _RATE,
 }
+_LASTING = {Denial.BUDGET_EXHAUSTED, Denial.REQUEST_EXCEEDS_REMAINING_BUDGET}
 _ABOUT_MODEL = {Denial.MODEL_NOT_ALLOWED, Denial.MODEL_NOT_FOUND, Denial.UNPRICED_MODEL}
 
 
@@ -89,6 +90,8 @@ class Wording:
 def word(deny: Deny, trace_id: str) -> Wording:
     """Words a refusal. `trace_id` is empty when there is no trace."""
     classification = CLASSIFICATIONS[deny.denial]
+    if deny.denial in _LASTING and deny.exhausted_status == PAYMENT_REQUIRED:
+        classification = replace(classification, status=PAYMENT_REQUIRED, anthropic_type="billing_error")
     counts_tokens = classification is _RATE and deny.limit_kind in _TOKEN_KINDS
     retry_after_ms = _retry_after_ms(deny)
     return Wording(
@@ -109,11 +112,11 @@ def _retry_after_ms(deny: Deny) -> int | None:
 
 
 def _retry_headers(status: int, retry_after_ms: int | None) -> tuple[tuple[str, str], ...]:
-    """SDKs read milliseconds first; the plain header is for everybody else. Other 4xx are not retried anyway."""
+    """SDKs read milliseconds first; the plain header is for everybody else. Other 4xx are not retried by most."""
     headers: list[tuple[str, str]] = []
     if retry_after_ms is not None:
         headers += [("retry-after-ms", str(retry_after_ms)), ("retry-after", str(-(-retry_after_ms // 1000)))]
-    if status == 429 and (retry_after_ms is None or retry_after_ms > _LONGEST_RETRY_MS):
+    if status in {429, PAYMENT_REQUIRED} and (retry_after_ms is None or retry_after_ms > _LONGEST_RETRY_MS):
         headers.append(("x-should-retry", "false"))
     return tuple(headers)
 
