@@ -20,6 +20,10 @@ SCAN_NAMESPACE = "spendgate.scan"
 ATTEMPT_NAMESPACE = "spendgate.attempt"
 """Written by `envoy/lua/target.lua` for answer headers, spans and the log. Keys: `AttemptKey`."""
 
+# --- paths --------------------------------------------------------------------------------------------------------
+BUDGET_PATH = "/v1/budget"
+"""Where the holder of a key reads what it has left. Quota answers it at the Check, as it does the list of models."""
+
 # --- headers ------------------------------------------------------------------------------------------------------
 EPOCH_HEADER = "x-spendgate-epoch"
 """gRPC metadata of each Check: the run of Envoy that asks, also its node id and the stem of its spool file."""

@@ -25,6 +25,7 @@ from services.quota.domain.lag import SettlementLag
 from services.quota.settings import Settings
 from services.quota.transport.admin_api import LEDGER_SERVICE, ROUTER_SERVICE, QuotaApi
 from services.quota.transport.admin_token import AdminToken
+from services.quota.transport.budget_endpoint import BudgetEndpoint
 from services.quota.transport.check_answer import AllowWriter
 from services.quota.transport.decision_span import DecisionSpans
 from services.quota.transport.ext_authz import ExtAuthz
@@ -36,6 +37,7 @@ from services.quota.usecases.authenticate import Authenticate, ListModels
 from services.quota.usecases.budgets import ListBudgets
 from services.quota.usecases.current import Current
 from services.quota.usecases.explain import Explain
+from services.quota.usecases.own_budget import ReadOwnBudget
 from services.quota.usecases.settle import ListOverdue, Release, Settle
 
 _log = logging.getLogger("spendgate.quota")
@@ -125,6 +127,9 @@ class QuotaService:
             admit=admit,
             release=release,
             models=ModelsEndpoint(ListModels(current, authenticate)),
+            budget=BudgetEndpoint(
+                ReadOwnBudget(current=current, authenticate=authenticate, reader=counters, clock=clock)
+            ),
             admin_token=AdminToken(settings.admin_token),
             allow=AllowWriter(self._first_byte_timeout_ms),
             spans=DecisionSpans(self._telemetry),

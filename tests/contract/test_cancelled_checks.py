@@ -35,6 +35,7 @@ from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy
 from services.quota.domain.reservation import CounterKey
 from services.quota.ports import Choose, T
 from services.quota.transport.admin_token import AdminToken
+from services.quota.transport.budget_endpoint import BudgetEndpoint
 from services.quota.transport.check_answer import AllowWriter
 from services.quota.transport.decision_span import DecisionSpans
 from services.quota.transport.ext_authz import ExtAuthz
@@ -42,6 +43,7 @@ from services.quota.transport.models_endpoint import ModelsEndpoint
 from services.quota.usecases.admit import Admit
 from services.quota.usecases.authenticate import Authenticate, ListModels
 from services.quota.usecases.current import Current
+from services.quota.usecases.own_budget import ReadOwnBudget
 from services.quota.usecases.settle import Release
 from tests.contract.quota_process import MODEL, SECRET, TRACEPARENT, call
 
@@ -113,6 +115,9 @@ class Gate:
             admit=admit,
             release=Release(self.counters),
             models=ModelsEndpoint(ListModels(belief, authenticate)),
+            budget=BudgetEndpoint(
+                ReadOwnBudget(current=belief, authenticate=authenticate, reader=self.counters, clock=clock)
+            ),
             admin_token=AdminToken(self.folder / "admin-token"),
             allow=AllowWriter(lambda _: 0),
             spans=DecisionSpans(telemetry),

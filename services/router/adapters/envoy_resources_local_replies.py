@@ -158,7 +158,7 @@ _GEMINI_PATHS = ("/v1beta/.*", "/v1/models/[^?]*:.*")
 def _speaks(dialect: Dialect, paths: tuple[str, ...]) -> accesslog_pb2.AccessLogFilter:
     by_path = [_header(":path", pattern) for pattern in paths]
     if dialect is Dialect.ANTHROPIC:
-        by_path.append(all_of(_header(":path", "/v1/models([/?].*)?"), _header("anthropic-version", ".*")))
+        by_path.append(all_of(_header(":path", "/v1/(models|budget)([/?].*)?"), _header("anthropic-version", ".*")))
     unscanned = metadata_is(REQUEST_NAMESPACE, RequestKey.DIALECT, _NOT_ASKED, or_absent=True)
     return any_of(
         metadata_is(REQUEST_NAMESPACE, RequestKey.DIALECT, dialect),

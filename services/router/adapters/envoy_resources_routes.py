@@ -14,6 +14,7 @@ from services.kernel.envoy_contract import (
     ADMISSION_NAMESPACE,
     ATTEMPT_NAMESPACE,
     ATTEMPTS_HEADER,
+    BUDGET_PATH,
     CREDENTIAL_HEADERS,
     DOWNGRADED_HEADER,
     MODEL_SERVED_HEADER,
@@ -70,7 +71,8 @@ def data_routes(node: NodeSettings) -> route_pb2.RouteConfiguration:
         request_headers_to_remove=[*CREDENTIAL_HEADERS, "accept-encoding"],
         routes=[
             *(_endpoint(dialect, match, node) for dialect, match in _ENDPOINTS.items()),
-            _models(),
+            _answered_by_quota("models", route_components_pb2.RouteMatch(safe_regex=_MODELS)),
+            _answered_by_quota("budget", route_components_pb2.RouteMatch(path=BUDGET_PATH)),
             *(_refusal(f"{dialect}-method", match, 405) for dialect, match in _ENDPOINTS.items()),
             _refusal("nothing", route_components_pb2.RouteMatch(prefix="/"), 404),
         ],
@@ -112,15 +114,15 @@ def _endpoint(
     return route
 
 
-def _models() -> route_components_pb2.Route:
-    """`GET /v1/models`: quota answers itself. Should it ever let one pass, there is nowhere to go."""
+def _answered_by_quota(name: str, match: route_components_pb2.RouteMatch) -> route_components_pb2.Route:
+    """A GET that quota answers itself. Should it ever let one pass, there is nowhere to go."""
     route = route_components_pb2.Route(
-        name="models",
-        match=_with_method(route_components_pb2.RouteMatch(safe_regex=_MODELS), "GET"),
+        name=name,
+        match=_with_method(match, "GET"),
         direct_response=route_components_pb2.DirectResponseAction(status=503),
     )
-    for name in (ANSWER_FILTER, USAGE_FILTER):
-        route.typed_per_filter_config[name].CopyFrom(_disabled())
+    for filter_name in (ANSWER_FILTER, USAGE_FILTER):
+        route.typed_per_filter_config[filter_name].CopyFrom(_disabled())
     return route
 
 
