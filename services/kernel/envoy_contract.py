@@ -82,6 +82,8 @@ class RequestKey(StrEnum):
     PREFIX_4K = "prefix_4k"
     PREFIX_16K = "prefix_16k"
     PREFIX_64K = "prefix_64k"
+    BODY_PRINT = "body_print"
+    """string: 16 hex digits, a fingerprint of the body's beginning and end. Equal bodies have equal ones."""
 
 
 class ScanKey(StrEnum):
