@@ -38,6 +38,7 @@ from services.quota.usecases.budgets import ListBudgets
 from services.quota.usecases.current import Current
 from services.quota.usecases.explain import Explain
 from services.quota.usecases.own_budget import ReadOwnBudget
+from services.quota.usecases.policies import ListPolicies, PolicyMatches
 from services.quota.usecases.settle import ListOverdue, Release, Settle
 
 _log = logging.getLogger("spendgate.quota")
@@ -111,6 +112,7 @@ class QuotaService:
         lag = SettlementLag()
         expectations = SqliteExpectations(self._file)
         authenticate = Authenticate(current, clock, pepper)
+        matches = PolicyMatches()
         release = Release(counters)
         admit = Admit(
             current=current,
@@ -118,6 +120,7 @@ class QuotaService:
             counters=counters,
             expectations=expectations,
             headroom=DiskHeadroom(settings.data_dir, clock),
+            matches=matches,
             lag=lag,
             clock=clock,
             entropy=os.urandom,
@@ -137,6 +140,7 @@ class QuotaService:
         quota_api = QuotaApi(
             current=current,
             administer=Administer(store=directory, current=current, clock=clock, entropy=os.urandom, pepper=pepper),
+            list_policies=ListPolicies(current, matches),
             list_budgets=ListBudgets(current=current, reader=counters, clock=clock),
             explain=Explain(current=current, reader=counters, lag=lag, clock=clock),
             counters=counters,

@@ -44,6 +44,7 @@ from services.quota.usecases.admit import Admit
 from services.quota.usecases.authenticate import Authenticate, ListModels
 from services.quota.usecases.current import Current
 from services.quota.usecases.own_budget import ReadOwnBudget
+from services.quota.usecases.policies import PolicyMatches
 from services.quota.usecases.settle import Release
 from tests.contract.quota_process import MODEL, SECRET, TRACEPARENT, call
 
@@ -106,6 +107,7 @@ class Gate:
             counters=self.counters,
             expectations=MemoryExpectations(),
             headroom=Roomy(),
+            matches=PolicyMatches(),
             lag=SettlementLag(),
             clock=clock,
             entropy=bytes,

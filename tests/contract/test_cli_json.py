@@ -179,13 +179,39 @@ def test_explain_names_the_decision_and_every_limit(
         policy="ds", limit_kind=quota.LIMIT_KIND_REQUESTS, used_basis_points=8050, binding=True
     )
     services.answers["QuotaService.Explain"] = quota.ExplainResponse(
-        decision=decision, reason="Because.", target=target or "", limits=[limit]
+        decision=decision,
+        reason="Because.",
+        target=target or "",
+        limits=[limit],
+        others=[quota.ExplainResponse.OtherPolicy(policy="red", reason="it is for team red")],
     )
     assert cli.json("explain", "--key", "app", "--model", "gpt") == {
         "decision": word,
         "reason": "Because.",
         "target": target,
         "policies": [{"policy": "ds", "limit_kind": "requests", "used_ratio": 0.805, "binding": True}],
+        "others": [{"policy": "red", "reason": "it is for team red"}],
+    }
+
+
+def test_policies_tell_their_status_and_when_they_last_matched(services: StandIn, cli: Cli) -> None:
+    active = quota.PolicyStatus(
+        state=quota.PolicyStatus.STATE_ACTIVE, matched_calls=7, last_matched_time=_time(1_800_000_000)
+    )
+    unreachable = quota.PolicyStatus(state=quota.PolicyStatus.STATE_UNREACHABLE)
+    services.answers["QuotaService.ListQuotaPolicies"] = quota.ListQuotaPoliciesResponse(
+        quota_policies=[quota.QuotaPolicy(name="ds"), quota.QuotaPolicy(name="red")], statuses=[active, unreachable]
+    )
+    assert cli.json("policies") == {
+        "policies": [
+            {
+                "policy": "ds",
+                "status": "active",
+                "matched_calls": 7,
+                "last_matched_time": "2027-01-15T08:00:00Z",
+            },
+            {"policy": "red", "status": "unreachable", "matched_calls": 0, "last_matched_time": None},
+        ]
     }
 
 

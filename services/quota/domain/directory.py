@@ -88,6 +88,8 @@ class AppliedLimits:
     until_ms: int
     needs_price: bool
     """An enforced limit on money is among them, of a policy that does not allow what is unpriced."""
+    policies: tuple[str, ...]
+    """Names of those that the limits are of."""
     holds_tokens: bool
     """A limit of which a larger call takes more is among them, so that the output must be bounded."""
 
@@ -203,7 +205,8 @@ def apply_limits(
     found: list[AppliedLimit] = []
     needs_price = False
     from_ms, until_ms = 0, 2**63
-    for policy, scope in policies_for(policies, attribution, model):
+    matching = policies_for(policies, attribution, model)
+    for policy, scope in matching:
         for limit in policy.limits:
             counted, asked = scope, limit
             if limit.per is WindowUnit.RUN:
@@ -224,6 +227,7 @@ def apply_limits(
         from_ms=from_ms,
         until_ms=until_ms,
         needs_price=needs_price,
+        policies=tuple(policy.name for policy, _ in matching),
         holds_tokens=any(limit.kind.is_of_size for limit in found),
     )
 

@@ -32,9 +32,11 @@ from services.quota.domain.policy import (
     Threshold,
     ThresholdAction,
 )
+from services.quota.domain.reach import PolicyState
 from services.quota.usecases.administer import Applied
 from services.quota.usecases.budgets import Budget
 from services.quota.usecases.explain import Explanation
+from services.quota.usecases.policies import ListedPolicy
 
 _MAX_PROBLEM_CHARS = 256
 _KINDS = {
@@ -72,6 +74,12 @@ _THRESHOLD_ACTIONS = {
     pb.Threshold.ACTION_DENY: ThresholdAction.DENY,
 }
 _THRESHOLD_ACTION_NUMBERS = {action: number for number, action in _THRESHOLD_ACTIONS.items()}
+_POLICY_STATES = {
+    PolicyState.ACTIVE: pb.PolicyStatus.STATE_ACTIVE,
+    PolicyState.UNREACHABLE: pb.PolicyStatus.STATE_UNREACHABLE,
+    PolicyState.SHADOW: pb.PolicyStatus.STATE_SHADOW,
+    PolicyState.DISABLED: pb.PolicyStatus.STATE_DISABLED,
+}
 _KIND_NUMBERS = {kind: number for number, kind in _KINDS.items()}
 _UNIT_NUMBERS = {unit: number for number, unit in _UNITS.items()}
 _MODE_NUMBERS = {mode: number for number, mode in _MODES.items()}
@@ -176,6 +184,15 @@ def write_policy(policy: QuotaPolicy) -> pb.QuotaPolicy:
     )
 
 
+def write_policy_status(listed: ListedPolicy) -> pb.PolicyStatus:
+    """What a policy is worth as it stands."""
+    return pb.PolicyStatus(
+        state=_POLICY_STATES[listed.state],
+        matched_calls=listed.matched,
+        last_matched_time=None if listed.last_matched_ms is None else timestamp(listed.last_matched_ms),
+    )
+
+
 def write_key(key: VirtualKey, now_ms: int) -> pb.VirtualKey:
     """A key as it is at this moment. Never its secret."""
     return pb.VirtualKey(
@@ -244,7 +261,10 @@ def write_explanation(explanation: Explanation) -> pb.ExplainResponse:
         )
         for limit in explanation.limits
     ]
-    return pb.ExplainResponse(decision=decision, reason=explanation.reason, target=explanation.target, limits=limits)
+    others = [pb.ExplainResponse.OtherPolicy(policy=name, reason=reason) for name, reason in explanation.others]
+    return pb.ExplainResponse(
+        decision=decision, reason=explanation.reason, target=explanation.target, limits=limits, others=others
+    )
 
 
 def _read_threshold(field: str, message: pb.Threshold) -> Threshold:

@@ -31,6 +31,7 @@ from services.quota.domain.tier import (
 from services.quota.ports import CounterStore, Expectations, Headroom
 from services.quota.usecases.authenticate import Authenticate
 from services.quota.usecases.current import Belief, Current
+from services.quota.usecases.policies import PolicyMatches
 
 _ID_ENTROPY_BYTES = 8
 
@@ -90,6 +91,7 @@ class Admit:
         counters: CounterStore,
         expectations: Expectations,
         headroom: Headroom,
+        matches: PolicyMatches,
         lag: SettlementLag,
         clock: Clock,
         entropy: Entropy,
@@ -100,6 +102,7 @@ class Admit:
         self._counters = counters
         self._expectations = expectations
         self._headroom = headroom
+        self._matches = matches
         self._lag = lag
         self._clock = clock
         self._entropy = entropy
@@ -127,6 +130,7 @@ class Admit:
         # From here on the model is one of the plan's: what is remembered by model stays bounded.
         now_ms = self._clock.now_ms()
         limits = belief.directory.limits_for(key.attribution, request.model, now_ms, request.run)
+        self._matches.note(limits.policies, now_ms)
         tiers = usable_tiers(route, limits, belief.routes.prices, key=key, model=request.model)
         if isinstance(tiers, Deny):
             return tiers

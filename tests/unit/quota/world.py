@@ -34,6 +34,7 @@ from services.quota.domain.reservation import Settlement
 from services.quota.usecases.admit import AdmissionRequest, Admit, Admitted
 from services.quota.usecases.authenticate import Authenticate
 from services.quota.usecases.current import Current
+from services.quota.usecases.policies import PolicyMatches
 from services.quota.usecases.settle import ListOverdue, Release, Settle, SettleResult
 
 PEPPER = bytes(range(32))
@@ -149,6 +150,7 @@ class World:
             counters=self.counters,
             expectations=self.expectations,
             headroom=self.disk,
+            matches=PolicyMatches(),
             lag=self.lag,
             clock=self.clock,
             entropy=lambda size: next(entropy).to_bytes(size, "big"),
