@@ -12,6 +12,9 @@ local CLIENT_REQUEST_ID_BYTES_MAX = 128
 local INTEGER_DIGITS_MAX = 15
 local PREFIXES = { { "prefix_1k", 1024 }, { "prefix_4k", 4096 }, { "prefix_16k", 16384 }, { "prefix_64k", 65536 } }
 
+-- Of a longer body its beginning and its end say enough: conversations grow at their end.
+local PRINTED_HEAD_BYTES, PRINTED_TAIL_BYTES = 61440, 4096
+
 local byte, sub, match, find, gsub = string.byte, string.sub, string.match, string.find, string.gsub
 
 -- Raised by the checks below and caught in one place: a refusal with 400.
@@ -267,6 +270,16 @@ local function add_fingerprints(request, body, names)
   end
 end
 
+local function body_print(text)
+  local printed = text
+  if #text > PRINTED_HEAD_BYTES + PRINTED_TAIL_BYTES then
+    printed = sub(text, 1, PRINTED_HEAD_BYTES) .. sub(text, -PRINTED_TAIL_BYTES)
+  end
+  -- In whole words, and with the length, so that the filling makes no two bodies alike.
+  local whole = printed .. string.rep(" ", -#printed % 8) .. string.format("%16d", #text)
+  return fingerprint.of(whole, #whole)
+end
+
 local function join(features)
   local names = {}
   for name, used in pairs(features) do
@@ -288,6 +301,7 @@ function inspect_body(text, dialect, path)
   if parts.data_bytes > 0 then request.data_uri_bytes = parts.data_bytes end
   request.features = join(parts.features)
   add_fingerprints(request, body, conversation)
+  request.body_print = body_print(text)
   local spans = { bytes = #text, opening = body.opening }
   if dialect ~= "gemini" then
     spans.model_first, spans.model_last = body.first.model, body.last.model

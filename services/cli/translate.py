@@ -193,6 +193,8 @@ def _policy(entry: PolicyEntry) -> quota.QuotaPolicy:
         ],
         mode=_MODES[entry.mode],
         default=entry.default,
+        exhausted_status=entry.exhausted_status,
+        allows_unpriced=entry.unpriced == "allow",
     )
 
 

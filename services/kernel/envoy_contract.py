@@ -20,6 +20,10 @@ SCAN_NAMESPACE = "spendgate.scan"
 ATTEMPT_NAMESPACE = "spendgate.attempt"
 """Written by `envoy/lua/target.lua` for answer headers, spans and the log. Keys: `AttemptKey`."""
 
+# --- paths --------------------------------------------------------------------------------------------------------
+BUDGET_PATH = "/v1/budget"
+"""Where the holder of a key reads what it has left. Quota answers it at the Check, as it does the list of models."""
+
 # --- headers ------------------------------------------------------------------------------------------------------
 EPOCH_HEADER = "x-spendgate-epoch"
 """gRPC metadata of each Check: the run of Envoy that asks, also its node id and the stem of its spool file."""
@@ -35,6 +39,8 @@ BUDGET_REMAINING_HEADER = "x-spendgate-budget-remaining"
 BUDGET_RESETS_HEADER = "x-spendgate-budget-resets-at"
 DOWNGRADED_HEADER = "x-spendgate-downgraded"
 OUTPUT_CAPPED_HEADER = "x-spendgate-output-capped"
+TRACE_ID_HEADER = "x-trace-id"
+"""On every answer of a provider or of quota, when the call is traced: the id of its trace."""
 CLIENT_REQUEST_ID_HEADER = "x-spendgate-client-request-id"
 """Inside Envoy only: carries the client's own x-request-id from the early header mutation to `request_info.lua`."""
 CREDENTIAL_HEADERS = (
@@ -79,6 +85,8 @@ class RequestKey(StrEnum):
     PREFIX_4K = "prefix_4k"
     PREFIX_16K = "prefix_16k"
     PREFIX_64K = "prefix_64k"
+    BODY_PRINT = "body_print"
+    """string: 16 hex digits, a fingerprint of the body's beginning and end. Equal bodies have equal ones."""
 
 
 class ScanKey(StrEnum):
@@ -123,10 +131,6 @@ class AdmissionKey(StrEnum):
     """string: "allow" or "downgrade"."""
     POLICY = "policy"
     """string: name of the tightest policy, absent when none applies."""
-    BUDGET_REMAINING = "budget_remaining"
-    """string: what the tightest limit leaves after this reservation: "12.345000000" dollars, or a count."""
-    BUDGET_RESETS_AT = "budget_resets_at"
-    """string: RFC 3339."""
     CHAIN = "chain"
     """string: "provider/model" of each attempt in order, joined by commas."""
     EXPECTED_INPUT_TOKENS = "expected_input_tokens"
@@ -135,8 +139,6 @@ class AdmissionKey(StrEnum):
     """number."""
     HELD_OUTPUT_TOKENS = "held_output_tokens"
     """number: output tokens that were reserved; the ledger's estimates stay within them."""
-    OUTPUT_CAPPED = "output_capped"
-    """string: output tokens of each choice to which the limits cut the call, absent when they did not."""
     STRIP_USAGE = "strip_usage"
     """bool: the client did not ask for the usage chunk that we make the provider send."""
     PRIORITY_GROUPS = "priority_groups"

@@ -26,6 +26,7 @@ from services.quota.domain.pressure import Pressure
 from services.quota.settings import Settings
 from services.quota.transport.admin_api import LEDGER_SERVICE, ROUTER_SERVICE, QuotaApi
 from services.quota.transport.admin_token import AdminToken
+from services.quota.transport.budget_endpoint import BudgetEndpoint
 from services.quota.transport.check_answer import AllowWriter
 from services.quota.transport.decision_span import DecisionSpans
 from services.quota.transport.ext_authz import ExtAuthz
@@ -37,6 +38,8 @@ from services.quota.usecases.authenticate import Authenticate, ListModels
 from services.quota.usecases.budgets import ListBudgets
 from services.quota.usecases.current import Current
 from services.quota.usecases.explain import Explain
+from services.quota.usecases.own_budget import ReadOwnBudget
+from services.quota.usecases.policies import ListPolicies, PolicyMatches
 from services.quota.usecases.settle import ListOverdue, Release, Settle
 
 _log = logging.getLogger("spendgate.quota")
@@ -110,6 +113,7 @@ class QuotaService:
         lag, pressure = SettlementLag(), Pressure()
         expectations = SqliteExpectations(self._file)
         authenticate = Authenticate(current, clock, pepper)
+        matches = PolicyMatches()
         release = Release(counters)
         admit = Admit(
             current=current,
@@ -117,6 +121,7 @@ class QuotaService:
             counters=counters,
             expectations=expectations,
             headroom=DiskHeadroom(settings.data_dir, clock),
+            matches=matches,
             lag=lag,
             pressure=pressure,
             clock=clock,
@@ -127,6 +132,9 @@ class QuotaService:
             admit=admit,
             release=release,
             models=ModelsEndpoint(ListModels(current, authenticate)),
+            budget=BudgetEndpoint(
+                ReadOwnBudget(current=current, authenticate=authenticate, reader=counters, clock=clock)
+            ),
             admin_token=AdminToken(settings.admin_token),
             allow=AllowWriter(self._first_byte_timeout_ms),
             spans=DecisionSpans(self._telemetry),
@@ -134,6 +142,7 @@ class QuotaService:
         quota_api = QuotaApi(
             current=current,
             administer=Administer(store=directory, current=current, clock=clock, entropy=os.urandom, pepper=pepper),
+            list_policies=ListPolicies(current, matches),
             list_budgets=ListBudgets(current=current, reader=counters, clock=clock),
             explain=Explain(
                 current=current, reader=counters, expectations=expectations, lag=lag, pressure=pressure, clock=clock

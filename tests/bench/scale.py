@@ -54,6 +54,7 @@ from services.quota.transport.ext_authz import SERVICE
 from services.quota.usecases.admit import AdmissionRequest, Admit, Admitted
 from services.quota.usecases.authenticate import Authenticate
 from services.quota.usecases.current import Current
+from services.quota.usecases.policies import PolicyMatches
 
 SIZES = ((10, 10), (1_000_000, 10), (1_000, 10), (1_000, 10_000))
 """Keys and policies: the first and the second pair differ in keys, the third and the fourth in policies."""
@@ -163,6 +164,7 @@ def _quota(keys: int, policies: int) -> Iterator[_Quota]:
             counters=SqliteCounters(file),
             expectations=MemoryExpectations(),
             headroom=_Room(),
+            matches=PolicyMatches(),
             lag=SettlementLag(),
             pressure=Pressure(),
             clock=clock,

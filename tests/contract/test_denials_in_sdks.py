@@ -147,6 +147,41 @@ def test_the_gemini_sdk_raises_what_the_table_says(denial: Denial) -> None:
     assert requests == 1
 
 
+LASTING = (Denial.BUDGET_EXHAUSTED, Denial.REQUEST_EXCEEDS_REMAINING_BUDGET)
+
+
+@pytest.mark.parametrize("denial", LASTING)
+def test_a_policy_may_say_402_which_every_sdk_raises_once(denial: Denial) -> None:
+    wording = word(dataclasses.replace(deny(denial), exhausted_status=402), TRACE_ID)
+    code = CASES[denial]["openai_code"]
+
+    error, requests = raised_by(openai_dialect.refuse(wording, REQUEST_ID), ask_openai)
+    assert type(error) is openai.APIStatusError
+    assert (error.status_code, error.type, error.code, requests) == (402, "insufficient_quota", code, 1)
+
+    error, requests = raised_by(anthropic_dialect.refuse(wording, REQUEST_ID), ask_anthropic)
+    assert (type(error).__name__, error.status_code) == ("PaymentRequiredError", 402)
+    assert (error.type, error.error_code, requests) == ("billing_error", code, 1)
+
+    error, requests = raised_by(gemini_dialect.refuse(wording, REQUEST_ID), ask_gemini)
+    assert isinstance(error, gemini_errors.ClientError)
+    assert (error.code, error.status, requests) == (402, "RESOURCE_EXHAUSTED", 1)
+
+
+@pytest.mark.parametrize("denial", [denial for denial in Denial if denial not in LASTING])
+def test_a_refusal_that_is_not_for_good_keeps_its_status(denial: Denial) -> None:
+    wording = word(dataclasses.replace(deny(denial), exhausted_status=402), TRACE_ID)
+    assert wording.classification == word(deny(denial), TRACE_ID).classification
+
+
+@pytest.mark.parametrize(("retry_after_ms", "expected"), [(20_000, False), (20_001, True)])
+def test_only_a_wait_of_at_most_twenty_seconds_is_left_to_the_sdk(retry_after_ms: int, expected: bool) -> None:
+    headers = dict(word(dataclasses.replace(deny(Denial.RATE_LIMITED), retry_after_ms=retry_after_ms), "").headers)
+    assert (headers.get("x-should-retry") == "false") is expected
+    assert headers["retry-after-ms"] == str(retry_after_ms)
+    assert int(headers["retry-after"]) * 1_000 >= retry_after_ms
+
+
 def test_a_stream_that_is_refused_raises_before_it_begins() -> None:
     answer = openai_dialect.refuse(word(deny(Denial.BUDGET_EXHAUSTED), TRACE_ID), REQUEST_ID)
     error, requests = raised_by(answer, partial(ask_openai, stream=True))

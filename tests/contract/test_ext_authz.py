@@ -69,8 +69,6 @@ def test_an_allowed_call_carries_its_reservation_its_owner_and_its_chain(quota: 
         "model": MODEL,
         "decision": "allow",
         "policy": "carries",
-        "budget_remaining": "0.999200000",
-        "budget_resets_at": "2026-12-01T00:00:00Z",
         "chain": "lab/tiny,spare/small",
         "expected_input_tokens": 20,
         "expected_output_tokens": 10,
@@ -128,7 +126,7 @@ def test_answers_to_two_calls_differ_in_what_is_theirs_alone(quota: QuotaProcess
     quota.quota.ApplyConfiguration(configuration(spend_policy("differ", 1)))
     first, second = metadata_of(quota.check(call())), metadata_of(quota.check(call()))
     changed = {key for key in first if first[key] != second[key]}
-    assert changed == {"reservation", "budget_remaining"}
+    assert changed == {"reservation"}
 
 
 def test_a_key_that_moved_to_another_team_is_not_answered_from_memory(quota: QuotaProcess) -> None:
@@ -172,10 +170,13 @@ def test_an_output_bound_is_written_where_the_client_set_none_or_a_larger_one(qu
 
 def test_a_call_that_is_cut_says_so_in_every_attempt_and_to_the_client(quota: QuotaProcess) -> None:
     quota.quota.ApplyConfiguration(configuration(token_policy("narrow", 1_000)))
-    metadata = metadata_of(quota.check(call(body_bytes=100, choices=2, max_output_tokens=None)))
+    response = quota.check(call(body_bytes=100, choices=2, max_output_tokens=None))
+    metadata = metadata_of(response)
     # Two attempts, each with the input and two answers.
     assert [target["output_cap"] for target in metadata["targets"]] == [200, 200]
-    assert (metadata["output_capped"], metadata["held_output_tokens"]) == ("200", 400)
+    assert metadata["held_output_tokens"] == 400
+    told = {option.header.key: option.header.value for option in response.ok_response.response_headers_to_add}
+    assert told["x-spendgate-output-capped"] == "200"
 
 
 def test_a_call_that_would_fit_with_less_output_is_told_how_much(quota: QuotaProcess) -> None:
@@ -257,6 +258,7 @@ def test_a_budget_that_is_used_up_refuses_with_its_figures_and_serves_again_once
     headers = headers_of(response.denied_response)
     assert headers["x-should-retry"] == "false"
     assert "retry-after" not in headers
+    assert headers["x-trace-id"] == TRACEPARENT.split("-")[1]
     error = error_of(response)
     assert (error["type"], error["code"]) == ("insufficient_quota", "insufficient_quota")
     assert error["message"] == (

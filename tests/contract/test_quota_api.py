@@ -99,6 +99,8 @@ def test_what_was_applied_is_listed_as_it_was_sent(quota: QuotaProcess) -> None:
         ],
         default=True,
         mode=pb.QuotaPolicy.MODE_SHADOW,
+        exhausted_status=402,
+        allows_unpriced=True,
     )
     quota.quota.ApplyConfiguration(configuration(policy))
     listed = quota.quota.ListQuotaPolicies(pb.ListQuotaPoliciesRequest()).quota_policies

@@ -83,7 +83,9 @@ def situations(draw: st.DrawFn) -> Situation:
         enforced = draw(st.sampled_from([True, True, False]))
         limits.append(AppliedLimit(counter, kind, sum(level) + room, 1, enforced, steers=False, is_rate=False))
         levels.append(level)
-    applied = AppliedLimits(tuple(limits), tuple(limit.counter for limit in limits), 0, 1, True, True)
+    applied = AppliedLimits(
+        tuple(limits), tuple(limit.counter for limit in limits), 0, 1, needs_price=True, holds_tokens=True, policies=()
+    )
     wish = wish_of(facts, draw(learnts), contended=draw(st.booleans()))
     return Situation(tiers, applied, levels, facts, wish)
 

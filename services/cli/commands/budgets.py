@@ -83,6 +83,7 @@ def explain(
                 "reason": answer.reason,
                 "target": answer.target or None,
                 "policies": [_applied_as_json(applied) for applied in answer.limits],
+                "others": [{"policy": other.policy, "reason": other.reason} for other in answer.others],
             }
         )
         return

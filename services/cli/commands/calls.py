@@ -156,6 +156,9 @@ def call_as_json(call: ledger.Call) -> dict[str, object]:
         "tags": dict(call.tags),
         "request_id": call.request_id,
         "trace_id": call.trace_id,
+        "retry_of": call.retry_of or None,
+        "retry_count": call.retry_count,
+        "retries": call.retries,
         "attempts": [
             {
                 "target": attempt.target,

@@ -85,6 +85,8 @@ def _sums(row: ledger.UsageRow) -> dict[str, object]:
         "output_tokens": row.output_tokens,
         "cost_usd": usd_of(row.cost),
         "unpriced_calls": row.unpriced_calls,
+        "retries": row.retries,
+        "logical_calls": row.logical_calls,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from services.cli.configuration.entry import Entry, at_least_one
 from services.cli.configuration.scalars import (
@@ -18,6 +18,7 @@ from services.cli.configuration.scalars import (
     TimezoneName,
     UserName,
 )
+from services.cli.configuration.source import Number
 
 LimitKindName = Literal[
     "spend",
@@ -129,6 +130,12 @@ class ThresholdEntry(Entry):
     action: Literal["notify", "degrade", "deny"] = "notify"
 
 
+def _exhausted_status(value: object) -> object:
+    if isinstance(value, Number) and value.text in {"402", "429"}:
+        return int(value.text)
+    raise ValueError("write 429, or 402 for clients that retry every 429")
+
+
 class PolicyEntry(Entry):
     """Limits on the calls that match."""
 
@@ -139,3 +146,5 @@ class PolicyEntry(Entry):
     thresholds: tuple[ThresholdEntry, ...] = ()
     mode: Literal["enforce", "shadow", "disabled"] = "enforce"
     default: bool = False
+    exhausted_status: Annotated[Literal[402, 429], BeforeValidator(_exhausted_status)] = 429
+    unpriced: Literal["deny", "allow"] = "deny"

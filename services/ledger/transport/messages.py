@@ -67,6 +67,9 @@ def call_message(call: BookedCall) -> pb.Call:
         tags=dict(_tags(call.tags)),
         cache_write_input_tokens=usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
         reasoning_tokens=usage.reasoning_tokens,
+        retry_of=call.retry_of,
+        retry_count=call.retry_count,
+        retries=call.retries,
     )
 
 
@@ -80,6 +83,8 @@ def usage_row(sums: UsageSums) -> pb.UsageRow:
         output_tokens=sums.output_tokens,
         cost=usd(sums.cost_nano_usd),
         unpriced_calls=sums.unpriced_calls,
+        retries=sums.retries,
+        logical_calls=sums.calls - sums.retries,
     )
 
 

@@ -15,6 +15,7 @@ from services.kernel.window import Weekday, WindowUnit
 from services.quota.domain.directory import Directory, Team
 from services.quota.domain.key import Attribution, VirtualKey
 from services.quota.domain.policy import (
+    TOO_MANY_REQUESTS,
     Dimension,
     Limit,
     LimitKind,
@@ -191,6 +192,8 @@ def _read_policy(name: str, body: Row) -> QuotaPolicy:
         ),
         mode=Mode(body["mode"]),
         default=body.get("default", False),
+        exhausted_status=body.get("exhausted_status", TOO_MANY_REQUESTS),
+        allows_unpriced=body.get("allows_unpriced", False),
     )
 
 

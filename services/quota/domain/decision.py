@@ -55,7 +55,8 @@ def decide(limits: Sequence[AppliedLimit], levels: Sequence[Level], amounts: Amo
     for limit, level in zip(limits, levels, strict=True):
         held = amounts.of(limit.kind)
         settled, reserved = level
-        if fits(settled, reserved, held, limit.bound):
+        # What costs nothing is free, and no limit on spend is in its way: not even one that is overdrawn.
+        if (held == 0 and limit.kind.needs_price) or fits(settled, reserved, held, limit.bound):
             continue
         refusal = _refusal(limit, Level(settled, reserved), held)
         if not limit.enforced:
@@ -119,6 +120,8 @@ def deny_of(refusal: Refusal, *, expected: Amounts, key: str, model: str, now_ms
         window_start_ms=limit.counter.window_start_ms,
         resets_at_ms=limit.window_end_ms,
         retry_after_ms=retry_after_ms,
+        decided_at_ms=now_ms,
+        exhausted_status=limit.exhausted_status,
     )
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from services.kernel.window import WindowRule
-from services.quota.domain.policy import LimitKind
+from services.quota.domain.policy import TOO_MANY_REQUESTS, LimitKind
+from services.quota.domain.standing import Standing
 
 
 class Denial(StrEnum):
@@ -98,6 +99,11 @@ class Deny:
     """How long to wait before asking again is worth it; None when waiting does not help."""
     max_affordable_output_tokens: int = 0
     """With a bound of so many output tokens the call would fit in what is settled. 0: with none, or that is no help."""
+    exhausted_status: int = TOO_MANY_REQUESTS
+    """HTTP status if nothing but the end of the window, or a smaller call, helps."""
+    decided_at_ms: int = 0
+    standings: tuple[Standing, ...] = ()
+    """The tightest enforced limit of each kind, when limits were looked at."""
 
     @classmethod
     def unavailable(cls, detail: str) -> Deny:

@@ -12,6 +12,7 @@ from services.quota.domain.burn_rate import UsualRate, allowed_per_minute, nothi
 from services.quota.domain.key import Attribution, VirtualKey
 from services.quota.domain.policy import (
     MAX_BASIS_POINTS,
+    TOO_MANY_REQUESTS,
     Dimension,
     Limit,
     LimitKind,
@@ -72,6 +73,8 @@ class AppliedLimit(NamedTuple):
     window: WindowRule = WindowRule(WindowUnit.LIFETIME)
     degrades_at: int | None = None
     """From how much settled on calls go to a cheaper tier; None: its policy leaves that to the model."""
+    exhausted_status: int = TOO_MANY_REQUESTS
+    """See `QuotaPolicy`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,9 @@ class AppliedLimits:
     from_ms: int
     until_ms: int
     needs_price: bool
-    """An enforced limit on money is among them."""
+    """An enforced limit on money is among them, of a policy that does not allow what is unpriced."""
+    policies: tuple[str, ...]
+    """Names of those that the limits are of."""
     holds_tokens: bool
     """A limit of which a larger call takes more is among them, so that the output must be bounded."""
 
@@ -200,8 +205,10 @@ def apply_limits(
     `usual_nano_usd`: what the key of the call usually spends in a minute.
     """
     found: list[AppliedLimit] = []
+    needs_price = False
     from_ms, until_ms = 0, 2**63
-    for policy, scope in policies_for(policies, attribution, model):
+    matching = policies_for(policies, attribution, model)
+    for policy, scope in matching:
         for limit in policy.limits:
             counted, asked = scope, limit
             if limit.per is WindowUnit.RUN:
@@ -212,14 +219,17 @@ def apply_limits(
                 counted = part_scope(scope, Dimension.KEY, attribution.key)
                 asked = with_allowance(limit, usual_nano_usd)
             window = window_at(facts_of(asked).window, now_ms)
-            found.append(_applied(policy, asked, counted, window))
+            applied = _applied(policy, asked, counted, window)
+            found.append(applied)
+            needs_price |= applied.enforced and applied.kind.needs_price and not policy.allows_unpriced
             from_ms, until_ms = max(from_ms, window.start_ms), min(until_ms, window.end_ms)
     return AppliedLimits(
         limits=tuple(found),
         counters=(*(limit.counter for limit in found), *(key for limit in found for key in limit.trailing)),
         from_ms=from_ms,
         until_ms=until_ms,
-        needs_price=any(limit.kind.needs_price and limit.enforced for limit in found),
+        needs_price=needs_price,
+        policies=tuple(policy.name for policy, _ in matching),
         holds_tokens=any(limit.kind.is_of_size for limit in found),
     )
 
@@ -300,6 +310,7 @@ def _applied(policy: QuotaPolicy, limit: Limit, scope: str, window: Window) -> A
         trailing=_trailing(limit, counter),
         window=facts.window,
         degrades_at=None if degrades_from is None or not enforced else part_of(limit.bound, degrades_from),
+        exhausted_status=policy.exhausted_status,
     )
 
 

@@ -30,6 +30,8 @@ _MAX_ANCHOR_DAY = 31
 MIN_FACTOR_PERCENT = 200
 MAX_FACTOR_PERCENT = 100_000
 UTC = "UTC"
+TOO_MANY_REQUESTS = 429
+PAYMENT_REQUIRED = 402
 
 
 class LimitKind(StrEnum):
@@ -220,6 +222,10 @@ class QuotaPolicy:
     mode: Mode = Mode.ENFORCE
     default: bool = False
     """Concerns only calls that no other policy which is enforced concerns."""
+    exhausted_status: int = TOO_MANY_REQUESTS
+    """HTTP status of a refusal that lasts until the window ends. Some clients retry every 429, and none a 402."""
+    allows_unpriced: bool = False
+    """Lets calls through whose cost nobody can know; they count for nothing in limits on spend."""
 
     def reached_at(self, action: ThresholdAction) -> int | None:
         """Basis points of the first threshold with this action; None when there is none."""
@@ -248,6 +254,8 @@ def check_policy(field: str, policy: QuotaPolicy) -> QuotaPolicy:
             raise InvalidInput(f"{field}.limits[{at}]", f"a second limit of {limit.title}: keep one")
         seen.add(limit.limit_id)
     _check_thresholds(f"{field}.thresholds", policy.thresholds)
+    if policy.exhausted_status not in {TOO_MANY_REQUESTS, PAYMENT_REQUIRED}:
+        raise InvalidInput(f"{field}.exhausted_status", "must be 429 or 402")
     return policy
 
 

@@ -6,7 +6,7 @@ the few values that differ are appended as bytes (see `struct_wire`). This halve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -17,17 +17,22 @@ from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2
 from spendgate_envoy.envoy.type.v3 import http_status_pb2
 
 from services.kernel.dialect import Dialect
-from services.kernel.envoy_contract import CREDENTIAL_HEADERS, AdmissionKey, TargetKey
-from services.kernel.money import format_usd
+from services.kernel.envoy_contract import (
+    CREDENTIAL_HEADERS,
+    MODEL_REQUESTED_HEADER,
+    OUTPUT_CAPPED_HEADER,
+    AdmissionKey,
+    TargetKey,
+)
 from services.quota.domain.denial import Deny
 from services.quota.domain.key import Attribution
-from services.quota.domain.policy import LimitKind
 from services.quota.domain.tier import Attempt
 from services.quota.transport.check_request import Check
 from services.quota.transport.dialects.answer import HttpAnswer
-from services.quota.transport.dialects.sentences import format_time
+from services.quota.transport.header_wire import headers_to_client
+from services.quota.transport.limit_headers import budget_headers, limit_headers
 from services.quota.transport.struct_wire import length_delimited, number_entry, string_entry
-from services.quota.usecases.admit import Admitted, Tightest
+from services.quota.usecases.admit import Admitted
 
 FirstByteTimeout = Callable[[str], int]
 """How long an attempt for this model may take to its first byte, in milliseconds; 0: as long as the call may."""
@@ -62,14 +67,14 @@ class AllowWriter:
             admitted.strip_usage,
             check.scan is not None and check.scan.facts.stream,
             check.wants_events,
-            tightest and (tightest.policy, tightest.resets_at_ms),
+            tightest and tightest.policy,
         )
         constant = self._constant_parts.get(key)
         if constant is None:
             if len(self._constant_parts) >= _MAX_REMEMBERED:
                 self._constant_parts.clear()
             constant = self._constant_parts[key] = self._constant_part(admitted, check)
-        return constant + _changing_part(admitted, check)
+        return constant + _changing_part(admitted, check) + headers_to_client(_answer_headers(admitted))
 
     def _constant_part(self, admitted: Admitted, check: Check) -> bytes:
         model = admitted.reservation.model
@@ -88,7 +93,6 @@ class AllowWriter:
         }
         if admitted.tightest is not None:
             metadata[AdmissionKey.POLICY] = admitted.tightest.policy
-            metadata[AdmissionKey.BUDGET_RESETS_AT] = format_time(admitted.tightest.resets_at_ms)
         return _ok(headers, metadata).SerializeToString()
 
 
@@ -204,10 +208,6 @@ def _changing_part(admitted: Admitted, check: Check) -> bytes:
         facts = check.scan.facts
         held = max(attempt.output_bound(facts) for attempt in admitted.chain) * facts.choices
         entries.append(number_entry(AdmissionKey.HELD_OUTPUT_TOKENS, held))
-    if admitted.output_cap_tokens is not None:
-        entries.append(string_entry(AdmissionKey.OUTPUT_CAPPED, str(admitted.output_cap_tokens)))
-    if admitted.tightest is not None:
-        entries.append(string_entry(AdmissionKey.BUDGET_REMAINING, _remaining(admitted.tightest)))
     if check.tags:
         entries.append(string_entry(AdmissionKey.TAGS, check.tags))
     if check.run:
@@ -215,5 +215,12 @@ def _changing_part(admitted: Admitted, check: Check) -> bytes:
     return length_delimited(_DYNAMIC_METADATA, b"".join(entries))
 
 
-def _remaining(tightest: Tightest) -> str:
-    return format_usd(tightest.remaining) if tightest.kind is LimitKind.SPEND else str(tightest.remaining)
+def _answer_headers(admitted: Admitted) -> Iterator[tuple[str, str]]:
+    """What the client is told whatever becomes of the call. Envoy adds which target served, and after how many."""
+    reservation, standings = admitted.reservation, admitted.standings
+    yield MODEL_REQUESTED_HEADER, reservation.model
+    if admitted.output_cap_tokens is not None:
+        yield OUTPUT_CAPPED_HEADER, str(admitted.output_cap_tokens)
+    if standings:
+        yield from budget_headers(standings[0])
+        yield from limit_headers(Dialect(reservation.dialect), standings, reservation.created_at_ms)

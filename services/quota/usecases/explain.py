@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from services.kernel.clock import Clock
 from services.kernel.dialect import Dialect
 from services.kernel.errors import NotFound
 from services.quota.domain.decision import used_basis_points
 from services.quota.domain.denial import Deny
-from services.quota.domain.directory import AppliedLimit, AppliedLimits
+from services.quota.domain.directory import AppliedLimit, AppliedLimits, policies_for
 from services.quota.domain.estimate import RequestFacts
 from services.quota.domain.key import VirtualKey
 from services.quota.domain.lag import SettlementLag
 from services.quota.domain.output_cap import wish_of
 from services.quota.domain.policy import LimitKind
 from services.quota.domain.pressure import Pressure
+from services.quota.domain.reach import why_not
 from services.quota.domain.reservation import Level
 from services.quota.domain.tier import FitTier, Weighed, find_route, refuse, unboundable, usable_tiers, weigh
 from services.quota.ports import CounterReader, Expectations
 from services.quota.usecases.current import Belief, Current
+
+_MAX_OTHERS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,8 @@ class Explanation:
     """ "provider/model" of the first attempt, empty when refused."""
     limits: tuple[ExplainedLimit, ...]
     """Tightest first."""
+    others: tuple[tuple[str, str], ...] = ()
+    """Policies that do not concern the call, by name, each with the reason, a clause."""
 
 
 class Explain:
@@ -82,7 +88,11 @@ class Explain:
         found = belief.directory.keys_by_name.get(key)
         if found is None:
             raise NotFound(f"there is no virtual key {key!r}")
-        now_ms = self._clock.now_ms()
+        facts = RequestFacts(body_bytes=input_tokens, max_output_tokens=max_output_tokens)
+        return replace(self._weigh(belief, found, model, facts), others=_others(belief, found, model))
+
+    def _weigh(self, belief: Belief, found: VirtualKey, model: str, facts: RequestFacts) -> Explanation:
+        key, now_ms = found.name, self._clock.now_ms()
         refusal = found.refusal_at(now_ms)
         limits = belief.directory.limits_for(found.attribution, model, now_ms)
         levels = limits.fold(self._reader.levels(limits.counters))
@@ -93,7 +103,6 @@ class Explain:
         tiers = self._tiers(belief, found, limits, model)
         if isinstance(tiers, Deny):
             return _denied(tiers, limits, levels)
-        facts = RequestFacts(body_bytes=input_tokens, max_output_tokens=max_output_tokens)
         learnt = self._expectations.get(found.key_id, model)
         wish = wish_of(facts, learnt, contended=self._pressure.is_on(limits.counters, now_ms))
         weighed = weigh(tiers, limits, levels, facts, draw=lambda _: 0, wish=lambda: wish)
@@ -120,6 +129,20 @@ class Explain:
         if isinstance(route, Deny):
             return route
         return usable_tiers(route, limits, belief.routes.prices, key=key, model=model)
+
+
+def _others(belief: Belief, key: VirtualKey, model: str) -> tuple[tuple[str, str], ...]:
+    policies = belief.directory.directory.policies
+    concern = {policy.name for policy, _ in policies_for(policies, key.attribution, model)}
+    found = (
+        (
+            policy.name,
+            why_not(policy, key.attribution, model) or "it is a default, and another policy concerns the call",
+        )
+        for policy in policies
+        if policy.name not in concern
+    )
+    return tuple(islice(found, _MAX_OTHERS))
 
 
 def _denied(deny: Deny, limits: AppliedLimits, levels: Sequence[Level]) -> Explanation:

@@ -38,7 +38,9 @@ def parts(*content: dict[str, Any], role: str = "user", key: str = "messages") -
 
 def test_a_plain_request_says_little() -> None:
     body = chat()
-    assert inspect(body) == {
+    said = inspect(body)
+    assert said.pop("body_print")
+    assert said == {
         "dialect": "openai", "model": "m", "stream": False, "include_usage": False, "body_bytes": len(json.dumps(body))
     }  # fmt: skip
 
@@ -279,3 +281,17 @@ def test_anthropics_system_prompt_is_the_beginning_of_the_conversation() -> None
 
 def test_a_short_conversation_has_no_fingerprint() -> None:
     assert not [key for key in inspect(chat()) if key.startswith("prefix")]
+
+
+@pytest.mark.parametrize("length", [10, 4_000, 61_440, 65_535, 70_000])
+@pytest.mark.parametrize("at", [0, -1])
+def test_a_body_has_the_print_of_its_equals_and_of_no_other(length: int, at: int) -> None:
+    text = "s" * length
+    place = at % length
+    changed = text[:place] + "t" + text[place + 1 :]
+    printed = inspect(conversation("", text))["body_print"]
+
+    assert len(printed) == 16
+    assert inspect(conversation("", text))["body_print"] == printed
+    assert inspect(conversation("", changed))["body_print"] != printed
+    assert inspect(conversation("", f"{text} "))["body_print"] != printed

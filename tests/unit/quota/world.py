@@ -35,6 +35,7 @@ from services.quota.domain.reservation import Settlement
 from services.quota.usecases.admit import AdmissionRequest, Admit, Admitted
 from services.quota.usecases.authenticate import Authenticate
 from services.quota.usecases.current import Current
+from services.quota.usecases.policies import PolicyMatches
 from services.quota.usecases.settle import ListOverdue, Release, Settle, SettleResult
 
 PEPPER = bytes(range(32))
@@ -151,6 +152,7 @@ class World:
             counters=self.counters,
             expectations=self.expectations,
             headroom=self.disk,
+            matches=PolicyMatches(),
             lag=self.lag,
             pressure=self.pressure,
             clock=self.clock,

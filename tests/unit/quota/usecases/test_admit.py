@@ -12,7 +12,7 @@ from services.quota.domain.estimate import RequestFacts
 from services.quota.domain.plan import PlanSnapshot, PriceSnapshot
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy
 from services.quota.usecases.admit import Admitted
-from tests.unit.quota.world import CENT, CENT_FACTS, PLAN, PRICES, SECRET, World, counting, free, spend
+from tests.unit.quota.world import CENT, CENT_FACTS, PLAN, PRICES, SECRET, World, counting, spend
 
 
 def test_a_call_without_policies_is_admitted_and_reserved() -> None:
@@ -198,19 +198,6 @@ def test_a_model_whose_provider_lacks_its_credential_exists_and_says_what_is_mis
     assert deny.retry_after_ms is not None
 
 
-def test_an_unpriced_model_is_refused_under_a_spend_policy_only() -> None:
-    assert World((spend("budget", 100),)).refused("unpriced").denial is Denial.UNPRICED_MODEL
-    assert World((counting("calls", LimitKind.REQUESTS, 5),)).let("unpriced")
-    assert World((replace(spend("watch", 100), mode=Mode.SHADOW),)).let("unpriced")
-
-
-def test_a_free_model_is_priced_and_passes_a_spend_limit_with_room() -> None:
-    world = World((spend("budget", 1),))
-    world.current.set_prices(PriceSnapshot("free", {"lab/dear": free()}))
-
-    assert world.let().reservation.holds[0].held == 0
-
-
 def test_a_model_without_a_face_in_the_clients_dialect_has_no_fit_target() -> None:
     world = World()
 
@@ -280,15 +267,6 @@ def test_before_a_burst_is_refused_the_cheaper_tier_is_tried() -> None:
     assert not first.downgraded
     assert second.downgraded
     assert world.refused("tiered").denial is Denial.RESERVATION_CONTENTION
-
-
-def test_the_tightest_limit_says_what_it_leaves_after_this_call() -> None:
-    world = World((spend("tight", 2), spend("roomy", 100)))
-
-    tightest = world.let().tightest
-
-    assert tightest is not None
-    assert (tightest.policy, tightest.remaining) == ("tight", CENT)
 
 
 def test_a_shadow_policy_counts_and_reports_but_refuses_nothing() -> None:
