@@ -12,21 +12,20 @@ from spendgate.router.v1 import router_service_pb2 as router
 from spendgate.type.v1.attribution_pb2 import Attribution
 
 from services.chassis.well_known import usd
+from services.cli.configuration.default_policies import policies_of
 from services.cli.configuration.entries import (
-    WEEKDAYS,
     Chain,
     ChannelEntry,
     ConfigurationFile,
     KeyEntry,
-    LimitEntry,
     ModelEntry,
-    PolicyEntry,
     PriceEntry,
     ProviderEntry,
     SecretReference,
     Term,
     When,
 )
+from services.cli.configuration.policy_entries import WEEKDAYS, LimitEntry, PolicyEntry
 from services.cli.key_secrets import KeySecrets
 
 LIMIT_KINDS: Mapping[str, quota.LimitKind.ValueType] = {
@@ -37,6 +36,7 @@ LIMIT_KINDS: Mapping[str, quota.LimitKind.ValueType] = {
     "requests": quota.LIMIT_KIND_REQUESTS,
     "concurrency": quota.LIMIT_KIND_CONCURRENCY,
     "request_cost": quota.LIMIT_KIND_REQUEST_COST,
+    "burn_rate": quota.LIMIT_KIND_BURN_RATE,
 }
 _WINDOWS: Mapping[str, quota.WindowUnit.ValueType] = {
     "minute": quota.WINDOW_UNIT_MINUTE,
@@ -88,7 +88,7 @@ def quota_request(
         teams=[
             quota.Team(name=name, projects=entry.projects, members=entry.members) for name, entry in file.teams.items()
         ],
-        policies=[_policy(entry) for entry in file.policies],
+        policies=[_policy(entry) for entry in policies_of(file)],
         keys=[
             quota.DeclaredKey(
                 key=_key(entry),
@@ -193,6 +193,8 @@ def _policy(entry: PolicyEntry) -> quota.QuotaPolicy:
         ],
         mode=_MODES[entry.mode],
         default=entry.default,
+        exhausted_status=entry.exhausted_status,
+        allows_unpriced=entry.unpriced == "allow",
     )
 
 
@@ -202,6 +204,7 @@ def _limit(entry: LimitEntry) -> quota.Limit:
         timezone=entry.timezone or "",
         week_start=WEEKDAYS.index(entry.week_start) + 1 if entry.week_start else 0,
         anchor_day=entry.anchor_day or 0,
+        factor_percent=entry.burn_rate or 0,
     )
     if entry.rolling is not None:
         limit.per = quota.WINDOW_UNIT_ROLLING

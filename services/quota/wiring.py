@@ -21,11 +21,14 @@ from services.quota.adapters.sql_directory import AUDIT, SqlDirectory, SqlSnapsh
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_expectations import SqliteExpectations
 from services.quota.adapters.sqlite_file import SqliteFile
+from services.quota.adapters.sqlite_key_rates import SqliteKeyRates
 from services.quota.domain.lag import SettlementLag
+from services.quota.domain.pressure import Pressure
 from services.quota.settings import Settings
 from services.quota.transport.admin_api import QuotaApi
 from services.quota.transport.admin_gate import AdminGate
-from services.quota.transport.admin_methods import NEIGHBOURS
+from services.quota.transport.admin_methods import LEDGER_SERVICE, ROUTER_SERVICE
+from services.quota.transport.budget_endpoint import BudgetEndpoint
 from services.quota.transport.check_answer import AllowWriter
 from services.quota.transport.decision_span import DecisionSpans
 from services.quota.transport.ext_authz import ExtAuthz
@@ -42,6 +45,8 @@ from services.quota.usecases.budgets import EffectiveLimits, ListBudgets
 from services.quota.usecases.current import Current
 from services.quota.usecases.explain import Explain
 from services.quota.usecases.overrides import Overrides
+from services.quota.usecases.own_budget import ReadOwnBudget
+from services.quota.usecases.policies import ListPolicies, PolicyMatches
 from services.quota.usecases.settle import ListOverdue, Release, Settle
 
 _log = logging.getLogger("spendgate.quota")
@@ -67,13 +72,14 @@ class QuotaService:
         migrate(self._engine, "services.quota")
         self._file = SqliteFile(settings.database)
         self._counters = SqliteCounters(self._file)
-        self._channels = [open_channel(settings.router_address), open_channel(settings.ledger_address)]
+        self._router, self._ledger = open_channel(settings.router_address), open_channel(settings.ledger_address)
         directory = SqlDirectory(self._engine)
         snapshots = SqlSnapshots(self._engine)
-        self._current = Current(directory.load())
-        self._prices = PriceStream(self._channels[1], snapshots, swap_in=self._current.set_prices)
+        self._rates = SqliteKeyRates(self._file)
+        self._current = Current(directory.load(), self._rates.usual_nano_usd)
+        self._prices = PriceStream(self._ledger, snapshots, swap_in=self._current.set_prices)
         self._plans = PlanStream(
-            self._channels[0],
+            self._router,
             snapshots,
             prepare=lambda targets: self._prices.watch(targets, timeout_s=_PRICES_WAIT_S),
             swap_in=self._current.set_plan,
@@ -101,7 +107,7 @@ class QuotaService:
             stopped.wait()
         self._plans.stop()
         self._prices.stop()
-        for channel in self._channels:
+        for channel in (self._router, self._ledger):
             channel.close()
         self._forgetting.join()
         self._file.close()
@@ -111,7 +117,7 @@ class QuotaService:
     def _build_servers(self, settings: Settings, directory: SqlDirectory) -> None:
         clock, current, counters = self._clock, self._current, self._counters
         pepper = load_pepper(settings.pepper, os.urandom)
-        lag = SettlementLag()
+        lag, pressure, matches = SettlementLag(), Pressure(), PolicyMatches()
         expectations = SqliteExpectations(self._file)
         authenticate = Authenticate(current, clock, pepper)
         release = Release(counters)
@@ -121,7 +127,9 @@ class QuotaService:
             counters=counters,
             expectations=expectations,
             headroom=DiskHeadroom(settings.data_dir, clock),
+            matches=matches,
             lag=lag,
+            pressure=pressure,
             clock=clock,
             entropy=os.urandom,
             draw=secrets.randbelow,
@@ -132,6 +140,9 @@ class QuotaService:
             admit=admit,
             release=release,
             models=ModelsEndpoint(ListModels(current, authenticate)),
+            budget=BudgetEndpoint(
+                ReadOwnBudget(current=current, authenticate=authenticate, reader=counters, clock=clock)
+            ),
             admin=AdminGate(RootToken(settings.admin_token), tokens, clock),
             allow=AllowWriter(self._first_byte_timeout_ms),
             spans=DecisionSpans(self._telemetry),
@@ -139,9 +150,12 @@ class QuotaService:
         quota_api = QuotaApi(
             current=current,
             administer=Administer(amend=amend, clock=clock, entropy=os.urandom, pepper=pepper),
+            list_policies=ListPolicies(current, matches),
             list_budgets=ListBudgets(current=current, reader=counters, clock=clock),
             effective_limits=EffectiveLimits(current=current, reader=counters, clock=clock),
-            explain=Explain(current=current, reader=counters, lag=lag, clock=clock),
+            explain=Explain(
+                current=current, reader=counters, expectations=expectations, lag=lag, pressure=pressure, clock=clock
+            ),
             counters=counters,
             lag=lag,
             clock=clock,
@@ -154,6 +168,7 @@ class QuotaService:
                 counters=counters,
                 reader=counters,
                 expectations=expectations,
+                rates=self._rates,
                 lag=lag,
                 clock=clock,
             ),
@@ -167,8 +182,7 @@ class QuotaService:
             settings.admin_address,
             [api.registration() for api in (quota_api, admin_api, override_api, reservation_api)],
             workers=_ADMIN_THREADS,
-            # Served elsewhere behind the same admin listener, which asks quota for reflection: it describes them too.
-            reflect_also=NEIGHBOURS,
+            neighbours={ROUTER_SERVICE: self._router, LEDGER_SERVICE: self._ledger},
         )
 
     def _first_byte_timeout_ms(self, model: str) -> int:

@@ -10,11 +10,8 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
-from spendgate.quota.v1 import admin_service_pb2 as administration
-from spendgate.quota.v1 import override_service_pb2 as overrides
 from spendgate.quota.v1 import quota_service_pb2 as quota
 from spendgate.router.v1 import router_service_pb2 as router
-from spendgate.type.v1 import audit_pb2
 from spendgate.type.v1.attribution_pb2 import Attribution
 
 from services.cli.main import run
@@ -101,12 +98,13 @@ def test_budgets_are_dollars_in_nine_digits_or_plain_integers(services: StandIn,
 
 def test_usage_has_one_key_for_each_dimension_and_a_total(services: StandIn, cli: Cli) -> None:
     sums = {"calls": 3, "input_tokens": 40, "output_tokens": 50, "cost": _usd(1, 5), "unpriced_calls": 1}
+    sums |= {"retries": 1, "logical_calls": 2}
     services.answers["LedgerService.QueryUsage"] = ledger.QueryUsageResponse(
         rows=[ledger.UsageRow(values=["ds", "gpt"], **sums)], total=ledger.UsageRow(**sums)
     )
     expected = {
         "calls": 3, "input_tokens": 40, "cached_input_tokens": 0, "output_tokens": 50, "cost_usd": "1.000000005",
-        "unpriced_calls": 1,
+        "unpriced_calls": 1, "retries": 1, "logical_calls": 2,
     }  # fmt: skip
     assert cli.json("usage", "--by", "team,model", "--since", "7d", "--where", "status=200") == {
         "usage": [{"team": "ds", "model": "gpt", **expected}],
@@ -124,6 +122,7 @@ CALL = ledger.Call(
     model_served="openai/gpt-4o", status=200, usage_source="provider", input_tokens=10, cached_input_tokens=4,
     output_tokens=5, cost=_usd(0, 75_000), trace_id="0" * 31 + "1", request_id="r-1", latency_ms=900,
     first_byte_ms=300, decision="allow", dialect="openai", stream=True, tags={"feature": "chat"},
+    retry_of="rsv_0", retry_count=2,
     attempts=[
         ledger.Attempt(target="azure/gpt-4o", status=0, latency_ms=20, failure="refused"),
         ledger.Attempt(target="openai/gpt-4o", status=200, latency_ms=880, cost=_usd(0, 75_000)),
@@ -136,6 +135,7 @@ CALL_JSON = {
     "cache_write_input_tokens": 0, "output_tokens": 5, "reasoning_tokens": 0, "cost_usd": "0.000075000",
     "latency_ms": 900, "first_byte_ms": 300, "dialect": "openai", "stream": True, "tags": {"feature": "chat"},
     "request_id": "r-1", "trace_id": "00000000000000000000000000000001",
+    "retry_of": "rsv_0", "retry_count": 2, "retries": 0,
     "attempts": [
         {"target": "azure/gpt-4o", "status": 0, "latency_ms": 20, "cost_usd": None, "failure": "refused"},
         {"target": "openai/gpt-4o", "status": 200, "latency_ms": 880, "cost_usd": "0.000075000", "failure": None},
@@ -181,7 +181,11 @@ def test_explain_names_the_decision_and_every_limit(
         policy="ds", limit_kind=quota.LIMIT_KIND_REQUESTS, used_basis_points=8050, binding=True, limit=60
     )
     services.answers["QuotaService.Explain"] = quota.ExplainResponse(
-        decision=decision, reason="Because.", target=target or "", limits=[limit]
+        decision=decision,
+        reason="Because.",
+        target=target or "",
+        limits=[limit],
+        others=[quota.ExplainResponse.OtherPolicy(policy="red", reason="it is for team red")],
     )
     assert cli.json("explain", "--key", "app", "--model", "gpt") == {
         "decision": word,
@@ -193,7 +197,29 @@ def test_explain_names_the_decision_and_every_limit(
                 "binding": True,
             }
         ],
+        "others": [{"policy": "red", "reason": "it is for team red"}],
     }  # fmt: skip
+
+
+def test_policies_tell_their_status_and_when_they_last_matched(services: StandIn, cli: Cli) -> None:
+    active = quota.PolicyStatus(
+        state=quota.PolicyStatus.STATE_ACTIVE, matched_calls=7, last_matched_time=_time(1_800_000_000)
+    )
+    unreachable = quota.PolicyStatus(state=quota.PolicyStatus.STATE_UNREACHABLE)
+    services.answers["QuotaService.ListQuotaPolicies"] = quota.ListQuotaPoliciesResponse(
+        quota_policies=[quota.QuotaPolicy(name="ds"), quota.QuotaPolicy(name="red")], statuses=[active, unreachable]
+    )
+    assert cli.json("policies") == {
+        "policies": [
+            {
+                "policy": "ds",
+                "status": "active",
+                "matched_calls": 7,
+                "last_matched_time": "2027-01-15T08:00:00Z",
+            },
+            {"policy": "red", "status": "unreachable", "matched_calls": 0, "last_matched_time": None},
+        ]
+    }
 
 
 def test_a_secret_is_shown_with_name_and_id_and_nothing_else(services: StandIn, cli: Cli) -> None:
@@ -241,16 +267,21 @@ def test_alerts_name_threshold_window_and_recipients(services: StandIn, cli: Cli
         policy="ds", limit="spend per month", scope="team=ds", basis_points=8050, window_start=_time(1_798_761_600),
         cross_time=_time(1_800_000_000), recipients=["finance"],
     )  # fmt: skip
-    services.answers["LedgerService.ListAlerts"] = ledger.ListAlertsResponse(alerts=[alert])
+    overrun = ledger.Alert()
+    overrun.CopyFrom(alert)
+    overrun.basis_points, overrun.kind, overrun.excess = 0, ledger.ALERT_KIND_OVERRUN, 50_000_000
+    services.answers["LedgerService.ListAlerts"] = ledger.ListAlertsResponse(alerts=[alert, overrun])
+    shown = {
+        "policy": "ds", "limit": "spend per month", "scope": "team=ds",
+        "window_start": "2027-01-01T00:00:00Z", "crossed_at": "2027-01-15T08:00:00Z",
+        "recipients": ["finance"], "delivered_at": None,
+    }  # fmt: skip
     assert cli.json("alerts", "list") == {
         "alerts": [
-            {
-                "policy": "ds", "limit": "spend per month", "scope": "team=ds", "threshold": "80.5%",
-                "window_start": "2027-01-01T00:00:00Z", "crossed_at": "2027-01-15T08:00:00Z",
-                "recipients": ["finance"], "delivered_at": None,
-            }
+            shown | {"kind": "threshold", "threshold": "80.5%"},
+            shown | {"kind": "overrun", "threshold": None, "excess_usd": "0.050000000"},
         ]
-    }  # fmt: skip
+    }
 
 
 def test_routes_show_chains_conditions_and_missing_credentials(services: StandIn, cli: Cli) -> None:
@@ -275,100 +306,3 @@ def test_routes_show_chains_conditions_and_missing_credentials(services: StandIn
             }
         ],
     }  # fmt: skip
-
-
-TOKEN_MESSAGE = administration.AdminToken(
-    name="ada", role=administration.ROLE_TEAM_ADMIN, team="ds", hint="spa_ab...9xyz", expire_time=_time(1_800_086_400),
-    create_time=_time(1_800_000_000),
-)  # fmt: skip
-TOKEN_DOCUMENT = {
-    "name": "ada", "role": "team-admin", "team": "ds", "hint": "spa_ab...9xyz", "expires_at": "2027-01-16T08:00:00Z",
-    "created_at": "2027-01-15T08:00:00Z", "expired": False,
-}  # fmt: skip
-
-
-def test_admin_tokens_are_made_listed_and_revoked(services: StandIn, cli: Cli) -> None:
-    services.answers = {
-        "AdminService.CreateAdminToken": administration.AdminTokenSecret(token=TOKEN_MESSAGE, secret="spa_secret"),
-        "AdminService.ListAdminTokens": administration.ListAdminTokensResponse(admin_tokens=[TOKEN_MESSAGE]),
-        "AdminService.RevokeAdminToken": TOKEN_MESSAGE,
-    }
-    create = ("tokens", "create", "ada", "--role", "team-admin", "--team", "ds", "--expires", "1d", "--reason", "new")
-    assert cli.json(*create) == {**TOKEN_DOCUMENT, "secret": "spa_secret"}
-    assert cli.json("tokens", "list") == {"tokens": [TOKEN_DOCUMENT]}
-    assert cli.json("tokens", "revoke", "ada", "--reason", "gone") == TOKEN_DOCUMENT
-    (_, created), _, (_, revoked) = services.requests
-    assert (created.token.role, created.token.team, created.reason) == (administration.ROLE_TEAM_ADMIN, "ds", "new")
-    assert created.token.expire_time == _time(1_800_086_400)
-    assert (revoked.name, revoked.reason) == ("ada", "gone")
-
-
-def test_overrides_are_granted_listed_and_revoked(services: StandIn, cli: Cli) -> None:
-    granted = overrides.Override(
-        name="ovr_1", policy="ds", limit="spend/month/UTC", scope="team=ds", amount=_usd(30, 5), reason="launch",
-        actor="ada", expire_time=_time(1_800_086_400), create_time=_time(1_800_000_000),
-    )  # fmt: skip
-    document = {
-        "name": "ovr_1", "policy": "ds", "limit_id": "spend/month/UTC", "scope": "team=ds", "limit_usd": "30.000000005",
-        "reason": "launch", "actor": "ada", "until": "2027-01-16T08:00:00Z", "created_at": "2027-01-15T08:00:00Z",
-    }  # fmt: skip
-    services.answers = {
-        "OverrideService.GrantOverride": granted,
-        "OverrideService.ListOverrides": overrides.ListOverridesResponse(overrides=[granted]),
-        "OverrideService.RevokeOverride": granted,
-    }
-    grant = ("overrides", "grant", "ds", "--limit", "spend/month", "--until", "1d", "--reason", "launch")
-    assert cli.json(*grant, "--usd", "30.000000005") == document
-    assert cli.json("overrides", "list") == {"overrides": [document]}
-    assert cli.json("overrides", "revoke", "ovr_1", "--reason", "over") == document
-    (_, asked), _, (_, revoked) = services.requests
-    assert (asked.override.policy, asked.override.limit, asked.override.reason) == ("ds", "spend/month", "launch")
-    assert (asked.override.amount, asked.override.expire_time) == (_usd(30, 5), _time(1_800_086_400))
-    assert (revoked.name, revoked.reason) == ("ovr_1", "over")
-    for wrong in ((), ("--usd", "1", "--count", "1"), ("--usd", "much")):
-        assert cli.text(*grant, *wrong)[0] == 2
-
-
-def test_the_limits_of_a_key_have_the_shape_of_budgets(services: StandIn, cli: Cli) -> None:
-    window: Any = {"window_start": _time(1_798_761_600), "resets_at": _time(1_801_440_000)}
-    budget = quota.Budget(
-        policy="ds", limit_kind=quota.LIMIT_KIND_REQUESTS, limit_id="requests/month/UTC", scope="team=ds", limit=10,
-        settled=3, reserved=2, mode=quota.QuotaPolicy.MODE_ENFORCE, **window,
-    )  # fmt: skip
-    services.answers["QuotaService.GetEffectiveLimits"] = quota.GetEffectiveLimitsResponse(limits=[budget])
-    assert cli.json("keys", "limits", "app", "--model", "gpt") == {
-        "key": "app",
-        "limits": [
-            {
-                "policy": "ds", "limit_kind": "requests", "limit_id": "requests/month/UTC", "scope": "team=ds",
-                "mode": "enforce", "window_start": "2027-01-01T00:00:00Z", "resets_at": "2027-02-01T00:00:00Z",
-                "limit": 10, "settled": 3, "reserved": 2, "remaining": 5, "override": None,
-            }
-        ],
-    }  # fmt: skip
-
-
-def test_the_audit_logs_of_three_services_are_one_list_newest_first(services: StandIn, cli: Cli) -> None:
-    def entry(seconds: int, kind: str, **fields: str) -> audit_pb2.AuditEntry:
-        return audit_pb2.AuditEntry(
-            time=_time(seconds), actor="ada", role="platform", action="update", kind=kind, name="n", **fields
-        )
-
-    policy = entry(1_800_000_002, "policy", reason="why", before='{"a": 1}', after='{"a": 2}', request_id="req-1")
-    lists = {
-        "AdminService": [policy, entry(1_800_000_000, "team")],
-        "RouterService": [entry(1_800_000_003, "provider")],
-        "LedgerService": [entry(1_800_000_001, "price")],
-    }
-    services.answers = {
-        f"{service}.ListAuditEntries": audit_pb2.ListAuditEntriesResponse(audit_entries=entries)
-        for service, entries in lists.items()
-    }
-    listed = cli.json("audit", "--limit", "3", "--actor", "ada", "--since", "1d")["entries"]
-    assert [entry["kind"] for entry in listed] == ["provider", "policy", "price"]
-    assert listed[1] == {
-        "time": "2027-01-15T08:00:02Z", "actor": "ada", "role": "platform", "action": "update", "kind": "policy",
-        "name": "n", "reason": "why", "before": {"a": 1}, "after": {"a": 2}, "request_id": "req-1",
-    }  # fmt: skip
-    assert {request.actor for _, request in services.requests} == {"ada"}
-    assert {request.start_time.seconds for _, request in services.requests} == {1_799_913_600}

@@ -11,16 +11,7 @@ from spendgate.type.v1 import audit_pb2
 
 from services.cli.paging import all_pages
 from services.cli.printing import print_json, print_table, print_text
-from services.cli.session import (
-    DEFAULT_ADMIN,
-    DEFAULT_DATA_DIR,
-    AdminOption,
-    CertificateOption,
-    DataDirOption,
-    JsonOption,
-    connect,
-    session_of,
-)
+from services.cli.session import JsonOption, connect, session_of
 from services.cli.times import parse_since, readable_time, rfc3339
 
 _DEFAULT_LIMIT = 50
@@ -35,9 +26,6 @@ def audit(
     since: Annotated[str, typer.Option(metavar="WHEN", help="7d, or 2027-01-31T00:00:00Z. Default: all.")] = "",
     actor: Annotated[str, typer.Option(help="Only changes by this admin token.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=_MAX_LIMIT, help="How many at most.")] = _DEFAULT_LIMIT,
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Lists changes, newest first. --json has each resource before and after.
@@ -59,7 +47,7 @@ def audit(
             )
         )
 
-    with connect(context, admin, data_dir, admin_ca) as gateway:
+    with connect(context) as gateway:
         services = (gateway.administration, gateway.router, gateway.ledger)
         entries = [entry for service in services for entry in newest(service.ListAuditEntries)]
     # Each list is newest first already, and sorting leaves entries of one moment as they are.

@@ -15,18 +15,7 @@ from services.cli.configuration.source import ConfigurationError, Problem, forma
 from services.cli.key_secrets import find_key_secrets
 from services.cli.printing import print_json, print_table, print_text, remark
 from services.cli.problems import Misuse, Refused
-from services.cli.session import (
-    DEFAULT_ADMIN,
-    DEFAULT_DATA_DIR,
-    AdminOption,
-    CertificateOption,
-    DataDirOption,
-    FileOption,
-    JsonOption,
-    ReasonOption,
-    connect,
-    session_of,
-)
+from services.cli.session import FileOption, JsonOption, ReasonOption, connect, session_of
 
 DEFAULT_FILE = Path("spendgate.yaml")
 
@@ -75,9 +64,6 @@ def apply(
     file: FileOption,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
     reason: ReasonOption = "",
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Makes the running gateway hold what a configuration file says.
@@ -87,7 +73,7 @@ def apply(
     Example: spendgate apply -f spendgate.yaml --dry-run
     """
     configuration = load_or_refuse(file)
-    with connect(context, admin, data_dir, admin_ca) as gateway:
+    with connect(context) as gateway:
         environ = session_of(context).environ
         applied = apply_configuration(gateway, configuration, environ, dry_run=dry_run, reason=reason)
     if json:

@@ -9,15 +9,7 @@ from spendgate.quota.v1 import quota_service_pb2 as quota
 
 from services.cli.commands.budgets import budget_as_json, print_budgets
 from services.cli.printing import print_json, print_text
-from services.cli.session import (
-    DEFAULT_ADMIN,
-    DEFAULT_DATA_DIR,
-    AdminOption,
-    CertificateOption,
-    DataDirOption,
-    JsonOption,
-    connect,
-)
+from services.cli.session import JsonOption, connect
 
 
 def limits(
@@ -25,9 +17,6 @@ def limits(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the key.")],
     *,
     model: Annotated[str, typer.Option(help="Only calls for this model. Default: all that it may use.")] = "",
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Shows all limits that bind a key, those of its team and organisation included, tightest first.
@@ -35,7 +24,7 @@ def limits(
     Example: spendgate keys limits ci --model gpt-4o
     """
     request = quota.GetEffectiveLimitsRequest(key=name, model=model)
-    with connect(context, admin, data_dir, admin_ca) as gateway:
+    with connect(context) as gateway:
         found = gateway.quota.GetEffectiveLimits(request).limits
     if json:
         print_json({"key": name, "limits": [budget_as_json(budget) for budget in found]})

@@ -13,17 +13,7 @@ from services.cli.amounts import readable_usd, usd_of
 from services.cli.paging import all_pages
 from services.cli.printing import print_json, print_table, print_text
 from services.cli.problems import Misuse
-from services.cli.session import (
-    DEFAULT_ADMIN,
-    DEFAULT_DATA_DIR,
-    AdminOption,
-    CertificateOption,
-    DataDirOption,
-    JsonOption,
-    ReasonOption,
-    connect,
-    session_of,
-)
+from services.cli.session import GatewayCommand, JsonOption, ReasonOption, connect, session_of
 from services.cli.times import parse_until, readable_time, rfc3339
 from services.kernel.money import parse_usd
 
@@ -31,9 +21,9 @@ from services.kernel.money import parse_usd
 def build_overrides() -> typer.Typer:
     """The group `overrides`."""
     group = typer.Typer(help="Limits that are different for a while, and end by themselves.", no_args_is_help=True)
-    group.command()(grant)
-    group.command("list")(list_overrides)
-    group.command()(revoke)
+    group.command(cls=GatewayCommand)(grant)
+    group.command("list", cls=GatewayCommand)(list_overrides)
+    group.command(cls=GatewayCommand)(revoke)
     return group
 
 
@@ -49,9 +39,6 @@ def grant(
         str, typer.Option(metavar="LIMIT", help="Which one, such as spend/month. Default: the policy's only one.")
     ] = "",
     scope: Annotated[str, typer.Option(help="Which counter of a policy with `each`, as `budgets` shows it.")] = "",
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Puts another bound in the place of a limit's own, at once, until a moment.
@@ -66,7 +53,7 @@ def grant(
     if amount:
         asked.amount.CopyFrom(_read_amount(amount))
     asked.expire_time.CopyFrom(parse_until("--until", until, session_of(context).clock))
-    with connect(context, admin, data_dir, admin_ca) as gateway:
+    with connect(context) as gateway:
         made = gateway.overrides.GrantOverride(overrides.GrantOverrideRequest(override=asked))
     if json:
         print_json(_as_json(made))
@@ -80,16 +67,13 @@ def grant(
 def list_overrides(
     context: typer.Context,
     *,
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Lists the overrides in force.
 
     Example: spendgate overrides list
     """
-    with connect(context, admin, data_dir, admin_ca) as gateway:
+    with connect(context) as gateway:
         found = list(
             all_pages(
                 lambda size, token: gateway.overrides.ListOverrides(
@@ -127,9 +111,6 @@ def revoke(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the override, as `list` shows it.")],
     *,
     reason: ReasonOption = "",
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Ends an override before its time.
@@ -137,7 +118,7 @@ def revoke(
     Example: spendgate overrides revoke ovr_019ab6f3 --reason "launch is over"
     """
     request = overrides.RevokeOverrideRequest(name=name, reason=reason)
-    with connect(context, admin, data_dir, admin_ca) as gateway:
+    with connect(context) as gateway:
         gone = gateway.overrides.RevokeOverride(request)
     if json:
         print_json(_as_json(gone))

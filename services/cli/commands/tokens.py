@@ -10,17 +10,7 @@ from spendgate.quota.v1 import admin_service_pb2 as administration
 from services.cli.paging import all_pages
 from services.cli.printing import print_json, print_table, print_text, remark
 from services.cli.problems import Misuse
-from services.cli.session import (
-    DEFAULT_ADMIN,
-    DEFAULT_DATA_DIR,
-    AdminOption,
-    CertificateOption,
-    DataDirOption,
-    JsonOption,
-    ReasonOption,
-    connect,
-    session_of,
-)
+from services.cli.session import GatewayCommand, JsonOption, ReasonOption, connect, session_of
 from services.cli.times import parse_until, readable_time, rfc3339
 
 ROLES = {
@@ -36,9 +26,9 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the t
 def build_tokens() -> typer.Typer:
     """The group `tokens`."""
     group = typer.Typer(help="Admin tokens: who may administer the gateway, and how far.", no_args_is_help=True)
-    group.command()(create)
-    group.command("list")(list_tokens)
-    group.command()(revoke)
+    group.command(cls=GatewayCommand)(create)
+    group.command("list", cls=GatewayCommand)(list_tokens)
+    group.command(cls=GatewayCommand)(revoke)
     return group
 
 
@@ -50,9 +40,6 @@ def create(
     team: Annotated[str, typer.Option(help="The one team of a team-admin.")] = "",
     expires: Annotated[str, typer.Option(metavar="WHEN", help="30d, or 2027-01-31T00:00:00Z.")] = "30d",
     reason: ReasonOption = "",
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Makes an admin token and shows its secret, this once.
@@ -66,7 +53,7 @@ def create(
     token = administration.AdminToken(name=name, role=ROLES[role], team=team)
     token.expire_time.CopyFrom(parse_until("--expires", expires, session_of(context).clock))
     request = administration.CreateAdminTokenRequest(token=token, reason=reason)
-    with connect(context, admin, data_dir, admin_ca) as gateway:
+    with connect(context) as gateway:
         made = gateway.administration.CreateAdminToken(request)
     if json:
         print_json({**_as_json(made.token), "secret": made.secret})
@@ -78,16 +65,13 @@ def create(
 def list_tokens(
     context: typer.Context,
     *,
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Lists the admin tokens, never their secrets.
 
     Example: spendgate tokens list
     """
-    with connect(context, admin, data_dir, admin_ca) as gateway:
+    with connect(context) as gateway:
         tokens = list(
             all_pages(
                 lambda size, token: gateway.administration.ListAdminTokens(
@@ -122,9 +106,6 @@ def revoke(
     name: NameArgument,
     *,
     reason: ReasonOption = "",
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Ends an admin token at once.
@@ -132,7 +113,7 @@ def revoke(
     Example: spendgate tokens revoke ada --reason "left the team"
     """
     request = administration.RevokeAdminTokenRequest(name=name, reason=reason)
-    with connect(context, admin, data_dir, admin_ca) as gateway:
+    with connect(context) as gateway:
         gone = gateway.administration.RevokeAdminToken(request)
     if json:
         print_json(_as_json(gone))

@@ -56,6 +56,8 @@ def find_limit(policy: QuotaPolicy, text: str) -> Limit:
         raise InvalidInput(
             "override.limit", f"{text[:80]!r} names no single limit of policy {policy.name}: write one of {known}"
         )
+    if found[0].kind is LimitKind.BURN_RATE:
+        raise InvalidInput("override.limit", "a burn rate follows what each key usually spends: change the policy")
     return found[0]
 
 

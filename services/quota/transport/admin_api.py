@@ -21,6 +21,7 @@ from services.quota.usecases.administer import Administer
 from services.quota.usecases.budgets import Budget, EffectiveLimits, ListBudgets
 from services.quota.usecases.current import Current
 from services.quota.usecases.explain import Explain
+from services.quota.usecases.policies import ListPolicies
 
 SERVICE = "spendgate.quota.v1.QuotaService"
 _ASSUMED_TOKENS = 1_000
@@ -34,6 +35,7 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
         *,
         current: Current,
         administer: Administer,
+        list_policies: ListPolicies,
         list_budgets: ListBudgets,
         effective_limits: EffectiveLimits,
         explain: Explain,
@@ -43,6 +45,7 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
     ) -> None:
         self._current = current
         self._administer = administer
+        self._list_policies = list_policies
         self._list_budgets = list_budgets
         self._effective_limits = effective_limits
         self._explain = explain
@@ -78,15 +81,16 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
     ) -> pb.ListQuotaPoliciesResponse:
         """Lists the policies by name."""
         actor = actor_of(context)
-        known = self._current.belief.directory.directory.policies
-        policies = sorted(
-            (policy for policy in known if actor.may_touch(policy.match.team)), key=lambda policy: policy.name
-        )
         page, token = page_of(
-            policies, lambda policy: policy.name, page_size=request.page_size, page_token=request.page_token
+            [policy for policy in self._list_policies() if actor.may_touch(policy.match.team)],
+            lambda policy: policy.name,
+            page_size=request.page_size,
+            page_token=request.page_token,
         )
         return pb.ListQuotaPoliciesResponse(
-            quota_policies=[messages.write_policy(policy) for policy in page], next_page_token=token
+            quota_policies=[messages.write_policy(policy) for policy in page],
+            statuses=[messages.write_policy_status(each) for each in self._list_policies.described(page)],
+            next_page_token=token,
         )
 
     def CreateVirtualKey(

@@ -21,6 +21,7 @@ from services.quota.domain.denial import Denial
 from services.quota.domain.directory import Team
 from services.quota.domain.key import Attribution, VirtualKey
 from services.quota.domain.policy import (
+    TOO_MANY_REQUESTS,
     UTC,
     Dimension,
     Limit,
@@ -31,9 +32,11 @@ from services.quota.domain.policy import (
     Threshold,
     ThresholdAction,
 )
+from services.quota.domain.reach import PolicyState
 from services.quota.usecases.administer import Applied
 from services.quota.usecases.budgets import Budget
 from services.quota.usecases.explain import Explanation
+from services.quota.usecases.policies import ListedPolicy
 
 _MAX_PROBLEM_CHARS = 256
 _KINDS = {
@@ -44,6 +47,7 @@ _KINDS = {
     pb.LIMIT_KIND_REQUESTS: LimitKind.REQUESTS,
     pb.LIMIT_KIND_CONCURRENCY: LimitKind.CONCURRENCY,
     pb.LIMIT_KIND_REQUEST_COST: LimitKind.REQUEST_COST,
+    pb.LIMIT_KIND_BURN_RATE: LimitKind.BURN_RATE,
 }
 _UNITS = {
     pb.WINDOW_UNIT_MINUTE: WindowUnit.MINUTE,
@@ -70,6 +74,12 @@ _THRESHOLD_ACTIONS = {
     pb.Threshold.ACTION_DENY: ThresholdAction.DENY,
 }
 _THRESHOLD_ACTION_NUMBERS = {action: number for number, action in _THRESHOLD_ACTIONS.items()}
+_POLICY_STATES = {
+    PolicyState.ACTIVE: pb.PolicyStatus.STATE_ACTIVE,
+    PolicyState.UNREACHABLE: pb.PolicyStatus.STATE_UNREACHABLE,
+    PolicyState.SHADOW: pb.PolicyStatus.STATE_SHADOW,
+    PolicyState.DISABLED: pb.PolicyStatus.STATE_DISABLED,
+}
 _KIND_NUMBERS = {kind: number for number, kind in _KINDS.items()}
 _UNIT_NUMBERS = {unit: number for number, unit in _UNITS.items()}
 _MODE_NUMBERS = {mode: number for number, mode in _MODES.items()}
@@ -141,6 +151,8 @@ def read_policy(field: str, message: pb.QuotaPolicy) -> QuotaPolicy:
         ),
         mode=_MODES[message.mode],
         default=message.default,
+        exhausted_status=message.exhausted_status or TOO_MANY_REQUESTS,
+        allows_unpriced=message.allows_unpriced,
     )
 
 
@@ -167,6 +179,17 @@ def write_policy(policy: QuotaPolicy) -> pb.QuotaPolicy:
         ],
         mode=_MODE_NUMBERS[policy.mode],
         default=policy.default,
+        exhausted_status=policy.exhausted_status,
+        allows_unpriced=policy.allows_unpriced,
+    )
+
+
+def write_policy_status(listed: ListedPolicy) -> pb.PolicyStatus:
+    """What a policy is worth as it stands."""
+    return pb.PolicyStatus(
+        state=_POLICY_STATES[listed.state],
+        matched_calls=listed.matched,
+        last_matched_time=None if listed.last_matched_ms is None else timestamp(listed.last_matched_ms),
     )
 
 
@@ -243,7 +266,10 @@ def write_explanation(explanation: Explanation) -> pb.ExplainResponse:
         )
         for limit in explanation.limits
     ]
-    return pb.ExplainResponse(decision=decision, reason=explanation.reason, target=explanation.target, limits=limits)
+    others = [pb.ExplainResponse.OtherPolicy(policy=name, reason=reason) for name, reason in explanation.others]
+    return pb.ExplainResponse(
+        decision=decision, reason=explanation.reason, target=explanation.target, limits=limits, others=others
+    )
 
 
 def _read_threshold(field: str, message: pb.Threshold) -> Threshold:
@@ -279,6 +305,7 @@ def _read_limit(field: str, message: pb.Limit) -> Limit:
         week_start=Weekday(message.week_start or Weekday.MONDAY),
         anchor_day=message.anchor_day or 1,
         rolling_ms=message.rolling_seconds * 1000,
+        factor_percent=message.factor_percent,
     )
 
 
@@ -299,6 +326,7 @@ def _write_limit(limit: Limit) -> pb.Limit:
         week_start=0 if limit.week_start is Weekday.MONDAY else limit.week_start,
         anchor_day=0 if limit.anchor_day == 1 else limit.anchor_day,
         rolling_seconds=limit.rolling_ms // 1000,
+        factor_percent=limit.factor_percent,
     )
     if limit.kind.is_money:
         message.amount.CopyFrom(usd(limit.bound))

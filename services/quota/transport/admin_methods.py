@@ -20,10 +20,10 @@ ADMIN_SERVICES: Sequence[ServiceDescriptor] = (
     ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"],
 )
 """What Envoy's admin listener routes, whoever serves it."""
-NEIGHBOURS = tuple(
-    service.full_name for service in ADMIN_SERVICES if service.file.package != quota_service_pb2.DESCRIPTOR.package
-)
-"""Those that quota does not serve itself."""
+ROUTER_SERVICE = router_service_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name
+"""Served elsewhere behind the same admin listener, which asks quota for reflection and health: it knows of both."""
+LEDGER_SERVICE = ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name
+"""Likewise."""
 _PATTERNS = ("get", "put", "post", "delete", "patch")
 _VARIABLE = re.compile(r"\\\{\w+\\\}")
 

@@ -53,8 +53,8 @@ class ListBudgets:
     def __call__(self, policy: str = "", *, team: str = "") -> tuple[Budget, ...]:
         """By policy, limit and scope; disabled policies are left out. Limits that nobody used yet are at zero.
 
-        A bound on the cost of one request is not among them: nothing adds up in it. With `team` only those are listed
-        that count nothing but calls of this team.
+        Bounds on the cost of one request and on the burn rate are not among them: they are no budgets. With `team` only
+        those are listed that count nothing but calls of this team.
 
         Raises:
             NotFound: no such policy.
@@ -134,6 +134,7 @@ def _looseness(budget: Budget) -> tuple[int, int, str, str]:
     return -used, budget.limit, budget.policy, budget.limit_id
 
 
+_NO_BUDGETS = {LimitKind.REQUEST_COST, LimitKind.BURN_RATE}
 _Used = dict[tuple[str, str, int], dict[str, Level]]
 """By policy, limit and start of the window: the level of each scope."""
 
@@ -149,7 +150,7 @@ def _budgets(
     policy: QuotaPolicy, known_scopes: set[str], used: _Used, overrides: Mapping[Place, Override], now_ms: int
 ) -> Iterator[Budget]:
     for limit in sorted(policy.limits, key=lambda limit: limit.limit_id):
-        if limit.kind is LimitKind.REQUEST_COST:
+        if limit.kind in _NO_BUDGETS:
             continue
         window = limit.window.at(now_ms)
         starts_ms = (window.start_ms, *limit.window.trailing_starts_ms(now_ms))

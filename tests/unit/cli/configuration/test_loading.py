@@ -96,6 +96,10 @@ LIMIT = "policies: [{name: p, limits: [LIMIT]}]"
         ("keys: [{name: a}, {name: a}]", "11:20: keys[1].name: there are two keys named a"),
         ("keys: [{name: -a}]", "11:9: keys[0].name: '-a' is not a name"),
         ("keys: [{name: 7}]", "11:9: keys[0].name: write text: put 7 in quotes"),
+        (
+            "policies: [{name: p, limits: [{requests: 1, per: day}], exhausted_status: 403}]",
+            "11:57: policies[0].exhausted_status: write 429, or 402 for clients that retry every 429",
+        ),
         ("keys: {name: a}", "11:1: keys: write a list, like [a, b]"),
         ("keys: [a]", "11:8: keys[0]: write a mapping, like {field: value}"),
         ("keys: [{name: a, team: dss}]", "11:18: keys[0].team: there is no team 'dss': did you mean ds?"),

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
-from services.kernel.change import OWNER, Action
+from services.kernel.change import OWNER, Action, AuditEntry
 from services.kernel.clock import ManualClock
 from services.kernel.errors import AlreadyExists, InvalidInput, NotFound
 from services.kernel.window import WindowUnit
@@ -14,6 +15,7 @@ from services.quota.domain.configuration import Configuration, KeySpec
 from services.quota.domain.directory import Directory, Team
 from services.quota.domain.key import Attribution, SecretKind, VirtualKey, checksum_holds, digest_of
 from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy
+from services.quota.ports import RecordedChange
 from services.quota.usecases.administer import Administer
 from services.quota.usecases.amend import Amend
 from services.quota.usecases.authenticate import Authenticate
@@ -26,12 +28,28 @@ DECLARED = KeySpec("ds-prod", team="ds", environment="prod", secret=SECRET)
 CONFIGURATION = Configuration("acme", (Team("ds", ("p",), ("ada@example.com",)),), (DAILY,), (DECLARED,))
 
 
+class WatchedDirectory(MemoryDirectory):
+    """Calls `meanwhile` when a change is made and not yet stored."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def replace(self, change: RecordedChange) -> Directory:
+        def watched(before: Directory) -> tuple[Directory, Sequence[AuditEntry]]:
+            changed = change(before)
+            self.meanwhile()
+            return changed
+
+        return super().replace(watched)
+
+
 class Office:
     """An administrator's desk over a directory in memory."""
 
     def __init__(self) -> None:
         self.clock = ManualClock()
-        self.store = MemoryDirectory()
+        self.store = WatchedDirectory()
         self.current = Current(Directory())
         self.amend = Amend(store=self.store, current=self.current, clock=self.clock)
         self.administer = Administer(amend=self.amend, clock=self.clock, entropy=os.urandom, pepper=PEPPER)
@@ -58,6 +76,19 @@ def test_applying_makes_everything_as_sent_and_it_is_in_force_at_once() -> None:
     assert office.opens(SECRET) == "ds-prod"
     assert office.current.belief.directory.policies_by_name == {"daily": DAILY}
     assert office.store.load() == office.current.belief.directory.directory
+
+
+def test_what_was_in_force_stays_in_force_until_a_change_is_stored() -> None:
+    office, opened = Office(), list[str | None]()
+    office.apply()
+    office.store.meanwhile = lambda: opened.append(office.opens(SECRET))
+
+    office.apply(replace(CONFIGURATION, policies=()))
+    office.administer.create_key(KeySpec("another"), SecretKind.LIVE, by=OWNER)
+    office.administer.set_key_disabled("ds-prod", disabled=True, by=OWNER)
+
+    assert opened == ["ds-prod"] * 3
+    assert office.opens(SECRET) is None
 
 
 def test_applying_twice_changes_nothing() -> None:

@@ -78,7 +78,14 @@ def test_budgets_and_explanations_show_the_bound_in_force_and_until_when(desk: D
 
     (budget,) = ListBudgets(current=desk.current, reader=desk.counters, clock=desk.clock)("prod")
     assert (budget.limit, budget.override) == (2 * CENT, override)
-    explained = Explain(current=desk.current, reader=desk.counters, lag=desk.lag, clock=desk.clock)("ds-prod", "dear")
+    explained = Explain(
+        current=desk.current,
+        reader=desk.counters,
+        expectations=desk.expectations,
+        lag=desk.lag,
+        pressure=desk.pressure,
+        clock=desk.clock,
+    )("ds-prod", "dear")
     bounds = {limit.policy: (limit.bound, limit.overridden_until_ms) for limit in explained.limits}
     assert bounds == {"team": (10 * CENT, 0), "prod": (2 * CENT, override.expire_at_ms)}
 

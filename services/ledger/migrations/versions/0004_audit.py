@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0004"
+down_revision = "0003"
 
 _TEXTS = ("actor", "role", "action", "kind", "name", "reason", "before", "after", "request_id")
 
