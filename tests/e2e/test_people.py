@@ -163,7 +163,9 @@ def test_a_team_admin_sees_its_team_alone(gateway: Gateway, lead: Person) -> Non
     (theirs,) = [call for call in gateway.calls() if call["team"] == "marketing"]
 
     assert {key["team"] for key in lead.json("keys", "list")["keys"]} == {"ds"}
-    assert {budget["policy"] for budget in lead.json("budgets")["budgets"]} == {"ds", "ds-dev"}
+    budgets = lead.json("budgets")["budgets"]
+    assert {"ds", "ds-dev"} <= {budget["policy"] for budget in budgets}
+    assert all("team=ds" in budget["scope"].split(",") for budget in budgets)
     assert {call["team"] for call in lead.json("calls", "list")["calls"]} == {"ds"}
     assert {row["team"] for row in lead.json("usage", "--by", "team")["usage"]} == {"ds"}
     assert "is of another team" in lead.refused("calls", "show", theirs["id"])
