@@ -189,7 +189,7 @@ def test_explain_names_the_decision_and_every_limit(
         "decision": word,
         "reason": "Because.",
         "target": target,
-        "policies": [{"policy": "ds", "limit_kind": "requests", "used_ratio": 0.805, "binding": True}],
+        "policies": [{"policy": "ds", "limit_kind": "requests", "used_ratio": 0.805, "binding": True, "bound": "hard"}],
         "others": [{"policy": "red", "reason": "it is for team red"}],
     }
 

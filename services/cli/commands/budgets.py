@@ -148,6 +148,7 @@ def _applied_as_json(applied: quota.ExplainResponse.AppliedLimit) -> dict[str, o
         "limit_kind": KIND_NAMES.get(applied.limit_kind, "unknown"),
         "used_ratio": applied.used_basis_points / _FULL_BASIS_POINTS,
         "binding": applied.binding,
+        "bound": "soft" if applied.soft else "hard",
     }
 
 

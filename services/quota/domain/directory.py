@@ -73,6 +73,8 @@ class AppliedLimit(NamedTuple):
     window: WindowRule = WindowRule(WindowUnit.LIFETIME)
     degrades_at: int | None = None
     """From how much settled on calls go to a cheaper tier; None: its policy leaves that to the model."""
+    soft: bool = False
+    """Calls hold what they usually take."""
     exhausted_status: int = TOO_MANY_REQUESTS
     """See `QuotaPolicy`."""
 
@@ -91,7 +93,8 @@ class AppliedLimits:
     policies: tuple[str, ...]
     """Names of those that the limits are of."""
     holds_tokens: bool
-    """A limit of which a larger call takes more is among them, so that the output must be bounded."""
+    """A hard limit of which a larger call takes more is among them, so that the output must be bounded."""
+    has_soft: bool = False
 
     def fold(self, levels: Sequence[Level]) -> Sequence[Level]:
         """The level of each limit, from the levels of `counters`."""
@@ -230,7 +233,8 @@ def apply_limits(
         until_ms=until_ms,
         needs_price=needs_price,
         policies=tuple(policy.name for policy, _ in matching),
-        holds_tokens=any(limit.kind.is_of_size for limit in found),
+        holds_tokens=any(limit.kind.is_of_size and not limit.soft for limit in found),
+        has_soft=any(limit.soft for limit in found),
     )
 
 
@@ -309,6 +313,7 @@ def _applied(policy: QuotaPolicy, limit: Limit, scope: str, window: Window) -> A
         counts_until_ms=window.counts_until_ms,
         trailing=_trailing(limit, counter),
         window=facts.window,
+        soft=limit.soft,
         degrades_at=None if degrades_from is None or not enforced else part_of(limit.bound, degrades_from),
         exhausted_status=policy.exhausted_status,
     )

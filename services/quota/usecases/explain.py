@@ -37,6 +37,8 @@ class ExplainedLimit:
     """Settled and reserved of the limit."""
     binding: bool
     """The one that refuses or downgrades, else the tightest."""
+    soft: bool
+    """It can be exceeded by what the calls in flight take beyond what is usual."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class Explain:
             return _denied(tiers, limits, levels)
         learnt = self._expectations.get(found.key_id, model)
         wish = wish_of(facts, learnt, contended=self._pressure.is_on(limits.counters, now_ms))
-        weighed = weigh(tiers, limits, levels, facts, draw=lambda _: 0, wish=lambda: wish)
+        weighed = weigh(tiers, limits, levels, facts, draw=lambda _: 0, wish=lambda: wish, learnt=learnt)
         if weighed is None:
             return _denied(unboundable(found, model), limits, levels)
         if weighed.decision.refusal is not None:
@@ -184,7 +186,7 @@ def _explained(
     limits: AppliedLimits, levels: Sequence[Level], binds: Callable[[AppliedLimit], bool]
 ) -> tuple[ExplainedLimit, ...]:
     listed = [
-        ExplainedLimit(limit.counter.policy, limit.kind, used_basis_points(limit, sum(level)), binds(limit))
+        ExplainedLimit(limit.counter.policy, limit.kind, used_basis_points(limit, sum(level)), binds(limit), limit.soft)
         for limit, level in zip(limits.limits, levels, strict=True)
     ]
     return tuple(sorted(listed, key=lambda each: each.used_basis_points, reverse=True))
