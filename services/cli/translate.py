@@ -205,6 +205,7 @@ def _limit(entry: LimitEntry) -> quota.Limit:
         week_start=WEEKDAYS.index(entry.week_start) + 1 if entry.week_start else 0,
         anchor_day=entry.anchor_day or 0,
         factor_percent=entry.burn_rate or 0,
+        bound=quota.Limit.BOUND_SOFT if entry.bound == "soft" else quota.Limit.BOUND_UNSPECIFIED,
     )
     if entry.rolling is not None:
         limit.per = quota.WINDOW_UNIT_ROLLING

@@ -194,7 +194,7 @@ def test_explain_names_the_decision_and_every_limit(
         "policies": [
             {
                 "policy": "ds", "limit_kind": "requests", "limit": 60, "used_ratio": 0.805, "override_until": None,
-                "binding": True,
+                "binding": True, "bound": "hard",
             }
         ],
         "others": [{"policy": "red", "reason": "it is for team red"}],

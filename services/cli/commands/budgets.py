@@ -165,6 +165,7 @@ def _applied_as_json(applied: quota.ExplainResponse.AppliedLimit) -> dict[str, o
         "used_ratio": applied.used_basis_points / _FULL_BASIS_POINTS,
         "override_until": optional_rfc3339(applied, "override_expire_time"),
         "binding": applied.binding,
+        "bound": "soft" if applied.soft else "hard",
     }
 
 

@@ -37,6 +37,7 @@ FieldName = Literal["team", "project", "environment", "user", "key", "model"]
 LIMIT_KINDS: tuple[LimitKindName, ...] = get_args(LimitKindName)
 WEEKDAYS: tuple[WeekdayName, ...] = get_args(WeekdayName)
 _WITHOUT_WINDOW = {"concurrency", "request_cost", "burn_rate"}
+_OF_SIZE = ("spend", "tokens", "input_tokens", "output_tokens")
 _OF_MONEY = {"spend", "request_cost", "burn_rate"}
 _OF_DAYS = {"day", "week", "month", "quarter", "year"}
 _MINUTE_MS = 60_000
@@ -75,10 +76,10 @@ class LimitEntry(Entry):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if self.bound == "soft":
-            raise ValueError("`bound: soft` is not available yet: every limit is hard, leave `bound` out")
         if sum(getattr(self, kind) is not None for kind in LIMIT_KINDS) != 1:
             raise ValueError(f"write exactly one of {', '.join(LIMIT_KINDS)}")
+        if self.bound == "soft" and self.kind not in _OF_SIZE:
+            raise ValueError(f"a limit of {self.kind} is exact: `bound: soft` goes with {', '.join(_OF_SIZE)}")
         if (self.burn_rate is None) != (self.floor is None):
             raise ValueError("write a burn rate with the least that is usual: {burn_rate: 10x, floor: 0.50}")
         return self

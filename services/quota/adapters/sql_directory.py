@@ -235,6 +235,7 @@ def _read_limit(body: Row) -> Limit:
         week_start=Weekday(body.get("week_start", Weekday.MONDAY)),
         anchor_day=body.get("anchor_day", 1),
         rolling_ms=body.get("rolling_ms", 0),
+        soft=body.get("soft", False),
         factor_percent=body.get("factor_percent", 0),
     )
 

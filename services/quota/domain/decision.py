@@ -53,7 +53,7 @@ def decide(limits: Sequence[AppliedLimit], levels: Sequence[Level], amounts: Amo
     told: Refusal | None = None
     shadowed: tuple[Refusal, ...] = ()
     for limit, level in zip(limits, levels, strict=True):
-        held = amounts.of(limit.kind)
+        held = amounts.held_in(limit.kind, soft=limit.soft)
         settled, reserved = level
         # What costs nothing is free, and no limit on spend is in its way: not even one that is overdrawn.
         if (held == 0 and limit.kind.needs_price) or fits(settled, reserved, held, limit.bound):

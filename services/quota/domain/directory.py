@@ -83,6 +83,8 @@ class AppliedLimit(NamedTuple):
     window: WindowRule = WindowRule(WindowUnit.LIFETIME)
     degrades_at: int | None = None
     """From how much settled on calls go to a cheaper tier; None: its policy leaves that to the model."""
+    soft: bool = False
+    """Calls hold what they usually take."""
     exhausted_status: int = TOO_MANY_REQUESTS
     """See `QuotaPolicy`."""
     overridden_until_ms: int = 0
@@ -103,7 +105,8 @@ class AppliedLimits:
     policies: tuple[str, ...]
     """Names of those that the limits are of."""
     holds_tokens: bool
-    """A limit of which a larger call takes more is among them, so that the output must be bounded."""
+    """A hard limit of which a larger call takes more is among them, so that the output must be bounded."""
+    has_soft: bool = False
 
     def fold(self, levels: Sequence[Level]) -> Sequence[Level]:
         """The level of each limit, from the levels of `counters`."""
@@ -257,7 +260,8 @@ def apply_limits(
         until_ms=until_ms,
         needs_price=needs_price,
         policies=tuple(policy.name for policy, _ in matching),
-        holds_tokens=any(limit.kind.is_of_size for limit in found),
+        holds_tokens=any(limit.kind.is_of_size and not limit.soft for limit in found),
+        has_soft=any(limit.soft for limit in found),
     )
 
 
@@ -353,6 +357,7 @@ def _applied(policy: QuotaPolicy, limit: Limit, scope: str, window: Window, over
         trailing=_trailing(limit, counter),
         window=facts.window,
         overridden_until_ms=0 if override is None else override.expire_at_ms,
+        soft=limit.soft,
         degrades_at=None if degrades_from is None or not enforced else part_of(limit.bound, degrades_from),
         exhausted_status=policy.exhausted_status,
     )

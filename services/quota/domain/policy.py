@@ -26,6 +26,7 @@ MAX_COUNT = 2**53
 MAX_BASIS_POINTS = 10_000
 MAX_LIMITS = 16
 MAX_THRESHOLDS = 16
+SOFT_MARK = "/soft"
 _MAX_ANCHOR_DAY = 31
 MIN_FACTOR_PERCENT = 200
 MAX_FACTOR_PERCENT = 100_000
@@ -132,6 +133,8 @@ class Limit:
     """On which day months begin."""
     rolling_ms: int = 0
     """Length of a rolling window."""
+    soft: bool = False
+    """Calls hold what they usually take, not the most that they can: it can be exceeded by what is in flight."""
     factor_percent: int = 0
     """Of a burn rate: how many hundredths of what is usual are allowed. `bound` is then the least that is usual."""
 
@@ -148,7 +151,9 @@ class Limit:
 
         It leaves out the bound: to raise a limit does not lose what is counted.
         """
-        return f"{self.kind}/{self.window.name}" if self.kind.has_window else str(self.kind)
+        if not self.kind.has_window:
+            return str(self.kind)
+        return f"{self.kind}/{self.window.name}{SOFT_MARK if self.soft else ''}"
 
     @property
     def title(self) -> str:
@@ -232,6 +237,11 @@ class QuotaPolicy:
         return next((each.basis_points for each in self.thresholds if each.action is action), None)
 
 
+def is_soft(limit_id: str) -> bool:
+    """Whether a `Limit.limit_id` is that of a soft limit."""
+    return limit_id.endswith(SOFT_MARK)
+
+
 def kind_of(limit_id: str) -> LimitKind:
     """The kind that a `Limit.limit_id` begins with."""
     return LimitKind(limit_id.partition("/")[0])
@@ -279,6 +289,8 @@ def _check_limit(field: str, limit: Limit) -> None:
     except ValueError as error:
         raise InvalidInput(f"{field}.timezone", str(error)) from error
     _check_window(field, limit)
+    if limit.soft and not (limit.kind.is_of_size and limit.kind.has_window):
+        raise InvalidInput(f"{field}.bound", f"a limit of {limit.kind} is exact: leave `bound: soft` out")
     if limit.kind.is_money:
         if not 0 <= limit.bound <= MAX_SPEND_NANO_USD:
             raise InvalidInput(f"{field}.amount", "must be 0 to 9000000 dollars: split a larger budget by team")

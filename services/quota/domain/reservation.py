@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from services.quota.domain.key import Attribution
-from services.quota.domain.policy import LimitKind, Threshold, kind_of
+from services.quota.domain.policy import LimitKind, Threshold, is_soft, kind_of
 
 UNKNOWN_COST = -1
 
@@ -118,7 +118,8 @@ def add_moves(moves: dict[CounterKey, Move], reservation: Reservation, settlemen
         taken = settlement.actual(kind, held)
         move.settled += taken
         move.reserved -= held
-        move.excess += max(0, taken - held) if kind.is_of_size else 0
+        if kind.is_of_size and not is_soft(counter.limit_id):
+            move.excess += max(0, taken - held)
 
 
 @dataclass(frozen=True, slots=True)

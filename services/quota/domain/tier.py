@@ -33,6 +33,7 @@ from services.quota.domain.estimate import (
     held_by_chain,
     is_boundable,
     output_cap,
+    usual_amounts,
 )
 from services.quota.domain.key import VirtualKey
 from services.quota.domain.output_cap import Wish, largest_fitting
@@ -214,6 +215,7 @@ def weigh(
     *,
     draw: Draw,
     wish: Callable[[], Wish],
+    learnt: Tokens | None = None,
 ) -> Weighed | None:
     """The first tier from the reached one on that every limit has room for.
 
@@ -233,7 +235,8 @@ def weigh(
         if not chain:
             continue
         for attempts in (chain, chain[:1]) if len(chain) > 1 else (chain,):
-            weighed = _weigh(tier, attempts, facts, limits, levels)
+            usual = usual_amounts(facts, attempts[0].facts, learnt) if limits.has_soft else None
+            weighed = _weigh(tier, attempts, facts, limits, levels, usual=usual)
             if weighed.decision.refusal is None:
                 return weighed
             refused.append(weighed)
@@ -286,16 +289,22 @@ def _weigh(
     limits: AppliedLimits,
     levels: Sequence[Level],
     *,
+    usual: Amounts | None,
     cut: bool = False,
 ) -> Weighed:
     held = held_by_chain(facts, tuple(target.facts for target in chain))
+    if usual is not None:
+        held = replace(held, usual=usual)
     return Weighed(tier, chain, facts, cut, held, decide(limits.limits, levels, held))
 
 
 def _is_cuttable(refused: Weighed) -> bool:
-    """What one call may cost at most is a rule for whoever writes the call, not room that runs out: it is told."""
+    """What one call may cost at most is a rule for whoever writes the call, not room that runs out: it is told.
+
+    Of a soft limit a call holds what it usually takes, whatever it is bounded to.
+    """
     refusal = refused.decision.refusal
-    return refusal is None or refusal.denial is not Denial.REQUEST_COST_LIMIT
+    return refusal is None or not (refusal.denial is Denial.REQUEST_COST_LIMIT or refusal.limit.soft)
 
 
 def _weigh_cut(refused: Sequence[Weighed], limits: AppliedLimits, levels: Sequence[Level], wish: Wish) -> Weighed:
@@ -312,7 +321,7 @@ def _weigh_cut(refused: Sequence[Weighed], limits: AppliedLimits, levels: Sequen
 
 def _with_cap(whole: Weighed, cap: int, limits: AppliedLimits, levels: Sequence[Level]) -> Weighed:
     facts = replace(whole.facts, max_output_tokens=cap)
-    return _weigh(whole.tier, whole.chain, facts, limits, levels, cut=True)
+    return _weigh(whole.tier, whole.chain, facts, limits, levels, usual=whole.held.usual, cut=True)
 
 
 def _fits(whole: Weighed, limits: AppliedLimits, levels: Sequence[Level], cap: int) -> bool:

@@ -263,6 +263,7 @@ def write_explanation(explanation: Explanation) -> pb.ExplainResponse:
             binding=limit.binding,
             limit=limit.bound,
             override_expire_time=timestamp(limit.overridden_until_ms) if limit.overridden_until_ms else None,
+            soft=limit.soft,
         )
         for limit in explanation.limits
     ]
@@ -305,8 +306,15 @@ def _read_limit(field: str, message: pb.Limit) -> Limit:
         week_start=Weekday(message.week_start or Weekday.MONDAY),
         anchor_day=message.anchor_day or 1,
         rolling_ms=message.rolling_seconds * 1000,
+        soft=_read_soft(field, message),
         factor_percent=message.factor_percent,
     )
+
+
+def _read_soft(field: str, message: pb.Limit) -> bool:
+    if message.bound not in pb.Limit.Bound.values():
+        raise InvalidInput(f"{field}.bound", f"{message.bound} is no bound")
+    return message.bound == pb.Limit.BOUND_SOFT
 
 
 def read_money(field: str, money: money_pb2.Money) -> int:
@@ -327,6 +335,7 @@ def _write_limit(limit: Limit) -> pb.Limit:
         anchor_day=0 if limit.anchor_day == 1 else limit.anchor_day,
         rolling_seconds=limit.rolling_ms // 1000,
         factor_percent=limit.factor_percent,
+        bound=pb.Limit.BOUND_SOFT if limit.soft else pb.Limit.BOUND_UNSPECIFIED,
     )
     if limit.kind.is_money:
         message.amount.CopyFrom(usd(limit.bound))

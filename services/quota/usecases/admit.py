@@ -155,7 +155,7 @@ class Admit:
             def wish() -> Wish:
                 return wish_of(facts, learnt, contended=self._pressure.is_on(limits.counters, now_ms))
 
-            weighed = weigh(tiers, limits, levels, facts, draw=self._draw, wish=wish)
+            weighed = weigh(tiers, limits, levels, facts, draw=self._draw, wish=wish, learnt=learnt)
             if weighed is None:
                 return None, unboundable(key, request.model)
             refusal = weighed.decision.refusal
@@ -211,7 +211,7 @@ class Admit:
             expected_output_tokens=expected.output,
             output_cap_tokens=(weighed.output_cap_tokens or 0) * request.facts.choices,
             holds=tuple(
-                Hold(limit.counter, limit.counts_until_ms, weighed.held.of(limit.kind))
+                Hold(limit.counter, limit.counts_until_ms, weighed.held.held_in(limit.kind, soft=limit.soft))
                 for limit in limits.limits
                 if limit.kind is not LimitKind.REQUEST_COST
             ),

@@ -37,6 +37,8 @@ class ExplainedLimit:
     """Settled and reserved of the limit."""
     binding: bool
     """The one that refuses or downgrades, else the tightest."""
+    soft: bool
+    """It can be exceeded by what the calls in flight take beyond what is usual."""
     bound: int
     """Nano-USD for spend, else tokens or requests."""
     overridden_until_ms: int
@@ -109,7 +111,7 @@ class Explain:
             return _denied(tiers, limits, levels)
         learnt = self._expectations.get(found.key_id, model)
         wish = wish_of(facts, learnt, contended=self._pressure.is_on(limits.counters, now_ms))
-        weighed = weigh(tiers, limits, levels, facts, draw=lambda _: 0, wish=lambda: wish)
+        weighed = weigh(tiers, limits, levels, facts, draw=lambda _: 0, wish=lambda: wish, learnt=learnt)
         if weighed is None:
             return _denied(unboundable(found, model), limits, levels)
         if weighed.decision.refusal is not None:
@@ -193,6 +195,7 @@ def _explained(
             limit.kind,
             used_basis_points(limit, sum(level)),
             binds(limit),
+            limit.soft,
             limit.bound,
             limit.overridden_until_ms,
         )

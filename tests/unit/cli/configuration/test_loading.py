@@ -143,7 +143,7 @@ LIMIT = "policies: [{name: p, limits: [LIMIT]}]"
         (LIMIT.replace("LIMIT", "{spend: 0.0000000001, per: day}"), "limits[0].spend: '0.0000000001' is not an amount"),
         (LIMIT.replace("LIMIT", "{requests: 1.5, per: day}"), "limits[0].requests: 1.5 is not a count"),
         (LIMIT.replace("LIMIT", "{requests: true, per: day}"), "limits[0].requests: write a whole number like 50_000"),
-        (LIMIT.replace("LIMIT", "{spend: 5, per: day, bound: soft}"), "limits[0]: `bound: soft` is not available yet"),
+        (LIMIT.replace("LIMIT", "{requests: 5, per: day, bound: soft}"), "limits[0]: a limit of requests is exact"),
         (
             LIMIT.replace("LIMIT", "{spend: 5, per: day, timezone: Mars/X}"),
             "limits[0].timezone: 'Mars/X' is not a time zone",

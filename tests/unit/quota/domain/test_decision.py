@@ -133,7 +133,7 @@ def test_the_same_comparison_judges_every_kind() -> None:
         limit = BUDGET._replace(kind=kind, bound=amount)
         assert decide([limit], [Level(0, 0)], amounts).refusal is None
         assert decide([limit], [Level(0, 1)], amounts).refusal is not None
-        assert decide([limit], [Level(0, 0)], replace(amounts, **grown(kind))).refusal is not None
+        assert decide([limit], [Level(0, 0)], replace(amounts, **grown(kind))).refusal is not None  # type: ignore[arg-type]  # counts only
 
 
 def grown(kind: LimitKind) -> dict[str, int]:
