@@ -25,6 +25,7 @@ from services.quota.settings import Settings
 from services.quota.transport.admin_api import NEIGHBOURS, QuotaApi
 from services.quota.transport.admin_token import AdminToken
 from services.quota.transport.check_answer import AllowWriter
+from services.quota.transport.counter_api import CounterApi
 from services.quota.transport.decision_span import DecisionSpans
 from services.quota.transport.ext_authz import ExtAuthz
 from services.quota.transport.models_endpoint import ModelsEndpoint
@@ -35,6 +36,7 @@ from services.quota.usecases.authenticate import Authenticate, ListModels
 from services.quota.usecases.budgets import ListBudgets
 from services.quota.usecases.current import Current
 from services.quota.usecases.explain import Explain
+from services.quota.usecases.reconcile import Reconcile
 from services.quota.usecases.settle import ListOverdue, Release, Settle
 
 _log = logging.getLogger("spendgate.quota")
@@ -127,11 +129,13 @@ class QuotaService:
             allow=AllowWriter(self._first_byte_timeout_ms),
             spans=DecisionSpans(self._telemetry),
         )
+        reconcile = Reconcile(current=current, counters=counters, reader=counters, clock=clock)
         quota_api = QuotaApi(
             current=current,
             administer=Administer(store=directory, current=current, clock=clock, entropy=os.urandom, pepper=pepper),
             list_budgets=ListBudgets(current=current, reader=counters, clock=clock),
             explain=Explain(current=current, reader=counters, lag=lag, clock=clock),
+            reconcile=reconcile,
             counters=counters,
             lag=lag,
             clock=clock,
@@ -153,7 +157,7 @@ class QuotaService:
         )
         self._admin_server = build_server(
             settings.admin_address,
-            [quota_api.registration(), reservation_api.registration()],
+            [quota_api.registration(), reservation_api.registration(), CounterApi(reconcile).registration()],
             workers=_ADMIN_THREADS,
             reflect_also=NEIGHBOURS,
         )

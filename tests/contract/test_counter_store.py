@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from services.chassis.database import migrate, open_engine
+from services.kernel.names import reservation_id
 from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.key import Attribution
 from services.quota.domain.policy import Threshold
-from services.quota.domain.reservation import CounterKey, Hold, Level, Reservation, Settlement, Watch, reservation_id
+from services.quota.domain.reservation import CounterKey, Hold, Level, Reservation, Settlement, Watch
 from services.quota.ports import Choose
 
 Store = MemoryCounters | SqliteCounters

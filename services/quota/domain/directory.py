@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
+from services.kernel.names import run_scope, scope_name
 from services.kernel.window import Window, WindowRule, WindowUnit
 from services.quota.domain.key import Attribution, VirtualKey
 from services.quota.domain.policy import (
@@ -22,8 +23,6 @@ from services.quota.domain.reservation import CounterKey, Level, Watch
 
 # Pairs of a key and a model whose limits are remembered. Beyond it everything is forgotten and found again.
 _MAX_REMEMBERED = 50_000
-EVERYTHING = "organization"
-"""Scope of a policy that matches every call and counts them together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +194,7 @@ def scope_of(policy: QuotaPolicy, attribution: Attribution, model: str) -> str |
 
     A policy with `each` does not concern a call without a value of that dimension: there is nothing to count it under.
     """
-    parts: list[str] = []
+    parts: list[tuple[str, str]] = []
     for dimension in Dimension:
         wanted: str = getattr(policy.match, dimension)
         has = model if dimension is Dimension.MODEL else getattr(attribution, dimension)
@@ -204,19 +203,14 @@ def scope_of(policy: QuotaPolicy, attribution: Attribution, model: str) -> str |
         if dimension is policy.each and not has:
             return None
         if wanted or dimension is policy.each:
-            parts.append(f"{dimension}={has}")
-    return ",".join(parts) or EVERYTHING
-
-
-def run_scope(scope: str, run: str) -> str:
-    """What a limit per run counts a call under, within the scope of its policy."""
-    return f"run={run}" if scope == EVERYTHING else f"{scope},run={run}"
+            parts.append((dimension, has))
+    return scope_name(parts)
 
 
 def fixed_scope(policy: QuotaPolicy) -> str:
     """The one scope of a policy without `each`."""
     wanted = ((dimension, getattr(policy.match, dimension)) for dimension in Dimension)
-    return ",".join(f"{dimension}={value}" for dimension, value in wanted if value) or EVERYTHING
+    return scope_name((dimension, value) for dimension, value in wanted if value)
 
 
 def _applied(policy: QuotaPolicy, limit: Limit, scope: str, window: Window) -> AppliedLimit:

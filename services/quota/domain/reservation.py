@@ -7,12 +7,15 @@ its hold to `settled` at the actual amount, or released, which only takes it awa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from services.kernel.errors import InvalidInput
+from services.kernel.names import run_of
+from services.kernel.window import WindowUnit
 from services.quota.domain.key import Attribution
-from services.quota.domain.policy import LimitKind, Threshold, kind_of
+from services.quota.domain.policy import MAX_COUNT, LimitKind, Threshold, kind_of
 
 UNKNOWN_COST = -1
 
@@ -62,6 +65,14 @@ class Reservation:
     """What is booked when nobody ever says what the call took."""
     expected_output_tokens: int
     holds: tuple[Hold, ...]
+
+    @property
+    def run(self) -> str:
+        """The client's run that a limit counts the call under, empty when none does."""
+        for counter, _, _ in self.holds:
+            if counter.limit_id.endswith(f"/{WindowUnit.RUN}"):
+                return run_of(counter.scope)
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +156,17 @@ class Crossing:
     bound: int
 
 
+def check_sums(sums: Iterable[tuple[CounterKey, int, int]]) -> None:
+    """Passes sums, each given with its counter and the end of its window, that a store can hold exactly.
+
+    Raises:
+        InvalidInput: one is negative or above 2^53.
+    """
+    for at, (counter, _, settled) in enumerate(sums):
+        if not 0 <= settled <= MAX_COUNT:
+            raise InvalidInput(f"sums[{at}]", f"{settled} of policy {counter.policy} is not within 0 to {MAX_COUNT}")
+
+
 def newly_passed(settled: int, watch: Watch, highest_told: int) -> tuple[Threshold, ...]:
     """Thresholds that `settled` has reached and that lie above the highest one told of this counter, in basis points.
 
@@ -157,13 +179,3 @@ def newly_passed(settled: int, watch: Watch, highest_told: int) -> tuple[Thresho
         for threshold in watch.thresholds
         if threshold.basis_points > highest_told and watch.bound and reached >= watch.bound * threshold.basis_points
     )
-
-
-def reservation_id(now_ms: int, entropy: bytes) -> str:
-    """An id that sorts by time: milliseconds, then at least 8 random bytes, in hex."""
-    return f"rsv_{now_ms:012x}{entropy.hex()}"
-
-
-def first_reservation_id(now_ms: int) -> str:
-    """Not larger than any id made at this moment or later."""
-    return f"rsv_{now_ms:012x}"

@@ -10,17 +10,19 @@ from spendgate.router.v1 import router_service_pb2
 from spendgate.type.v1 import configuration_pb2
 
 from services.chassis.grpc_server import Registration
-from services.chassis.paging import page_of
+from services.chassis.paging import bad_token, check_page_size, page_of, read_token, write_token
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
 from services.quota.domain.key import SecretKind
 from services.quota.domain.lag import SettlementLag
 from services.quota.ports import CounterReader
 from services.quota.transport import admin_messages as messages
+from services.quota.transport.counter_api import write_adjusted
 from services.quota.usecases.administer import Administer
 from services.quota.usecases.budgets import Budget, ListBudgets
 from services.quota.usecases.current import Current
 from services.quota.usecases.explain import Explain
+from services.quota.usecases.reconcile import Reconcile
 
 SERVICE = "spendgate.quota.v1.QuotaService"
 NEIGHBOURS = (
@@ -29,6 +31,8 @@ NEIGHBOURS = (
 )
 """Served elsewhere behind the same admin listener, which asks quota for reflection: it describes them too."""
 _ASSUMED_TOKENS = 1_000
+# SQLite takes integers of 64 bits.
+_MOST_DIGITS = 18
 
 
 class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
@@ -41,6 +45,7 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
         administer: Administer,
         list_budgets: ListBudgets,
         explain: Explain,
+        reconcile: Reconcile,
         counters: CounterReader,
         lag: SettlementLag,
         clock: Clock,
@@ -49,6 +54,7 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
         self._administer = administer
         self._list_budgets = list_budgets
         self._explain = explain
+        self._reconcile = reconcile
         self._counters = counters
         self._lag = lag
         self._clock = clock
@@ -127,6 +133,17 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
         page, token = page_of(budgets, _budget_order, page_size=request.page_size, page_token=request.page_token)
         return pb.ListBudgetsResponse(budgets=[messages.write_budget(budget) for budget in page], next_page_token=token)
 
+    def ListAdjustments(
+        self, request: pb.ListAdjustmentsRequest, context: grpc.ServicerContext
+    ) -> pb.ListAdjustmentsResponse:
+        """Lists how counters were moved to what the ledger says."""
+        size = check_page_size(request.page_size)
+        found = self._reconcile.adjustments(_read_sequence(request.page_token), size + 1)
+        return pb.ListAdjustmentsResponse(
+            adjustments=[write_adjusted(each) for each in found[:size]],
+            next_page_token=write_token(str(found[size - 1].sequence)) if len(found) > size else "",
+        )
+
     def Explain(self, request: pb.ExplainRequest, context: grpc.ServicerContext) -> pb.ExplainResponse:
         """Says what would happen to a call, and why."""
         for field in ("input_tokens", "max_output_tokens"):
@@ -151,6 +168,16 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
             open_reservations=self._counters.open_count(),
             settlement_lag_p95_ms=self._lag.p95_ms,
         )
+
+
+def _read_sequence(page_token: str) -> int | None:
+    """The sequence number below which the page begins, None for the first page."""
+    if not page_token:
+        return None
+    text = read_token(page_token)
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS):
+        raise bad_token()
+    return int(text)
 
 
 def _budget_order(budget: Budget) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from services.kernel.clock import Clock
 from services.kernel.dialect import Dialect
 from services.kernel.errors import Unavailable
+from services.kernel.names import reservation_id
 from services.quota.domain.decision import Refusal, deny_of, used_basis_points
 from services.quota.domain.denial import Deny
 from services.quota.domain.directory import AppliedLimits
@@ -15,7 +16,7 @@ from services.quota.domain.estimate import Amounts, RequestFacts, expected_amoun
 from services.quota.domain.key import Entropy, VirtualKey
 from services.quota.domain.lag import SettlementLag
 from services.quota.domain.policy import LimitKind
-from services.quota.domain.reservation import Hold, Level, Reservation, reservation_id
+from services.quota.domain.reservation import Hold, Level, Reservation
 from services.quota.domain.tier import (
     Attempt,
     Draw,
