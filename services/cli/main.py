@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 
 from services.chassis.process import SystemClock
-from services.cli.commands import alerts, budgets, calls, configure, demo, doctor, keys, routes, up, usage
+from services.cli.commands import adjustments, alerts, budgets, calls, configure, demo, doctor, keys, routes, up, usage
 from services.cli.printing import fail
 from services.cli.problems import CommandError
 from services.cli.session import Session
@@ -33,6 +33,7 @@ def build_app() -> typer.Typer:
     app.command()(configure.apply)
     app.add_typer(keys.build_keys(), name="keys")
     app.command()(budgets.budgets)
+    app.command()(adjustments.adjustments)
     app.command()(usage.usage)
     app.add_typer(calls.build_calls(), name="calls")
     app.command()(budgets.explain)
