@@ -30,6 +30,7 @@ from services.quota.transport.admin_gate import AdminGate
 from services.quota.transport.admin_methods import LEDGER_SERVICE, ROUTER_SERVICE
 from services.quota.transport.budget_endpoint import BudgetEndpoint
 from services.quota.transport.check_answer import AllowWriter
+from services.quota.transport.counter_api import CounterApi
 from services.quota.transport.decision_span import DecisionSpans
 from services.quota.transport.ext_authz import ExtAuthz
 from services.quota.transport.models_endpoint import ModelsEndpoint
@@ -47,6 +48,7 @@ from services.quota.usecases.explain import Explain
 from services.quota.usecases.overrides import Overrides
 from services.quota.usecases.own_budget import ReadOwnBudget
 from services.quota.usecases.policies import ListPolicies, PolicyMatches
+from services.quota.usecases.reconcile import Reconcile
 from services.quota.usecases.settle import ListOverdue, Release, Settle
 
 _log = logging.getLogger("spendgate.quota")
@@ -147,6 +149,7 @@ class QuotaService:
             allow=AllowWriter(self._first_byte_timeout_ms),
             spans=DecisionSpans(self._telemetry),
         )
+        reconcile = Reconcile(current=current, counters=counters, reader=counters, clock=clock)
         quota_api = QuotaApi(
             current=current,
             administer=Administer(amend=amend, clock=clock, entropy=os.urandom, pepper=pepper),
@@ -156,6 +159,7 @@ class QuotaService:
             explain=Explain(
                 current=current, reader=counters, expectations=expectations, lag=lag, pressure=pressure, clock=clock
             ),
+            reconcile=reconcile,
             counters=counters,
             lag=lag,
             clock=clock,
@@ -180,7 +184,10 @@ class QuotaService:
         )
         self._admin_server = build_server(
             settings.admin_address,
-            [api.registration() for api in (quota_api, admin_api, override_api, reservation_api)],
+            [
+                api.registration()
+                for api in (quota_api, admin_api, override_api, reservation_api, CounterApi(reconcile))
+            ],
             workers=_ADMIN_THREADS,
             neighbours={ROUTER_SERVICE: self._router, LEDGER_SERVICE: self._ledger},
         )

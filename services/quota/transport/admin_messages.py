@@ -230,6 +230,11 @@ def write_applied(applied: Applied) -> configuration_pb2.ApplyConfigurationRespo
     return configuration_pb2.ApplyConfigurationResponse(changes=changes, warnings=applied.warnings)
 
 
+def write_kind(kind: LimitKind) -> pb.LimitKind.ValueType:
+    """What a limit counts."""
+    return _KIND_NUMBERS[kind]
+
+
 def write_budget(budget: Budget) -> pb.Budget:
     """One counter."""
     return pb.Budget(
