@@ -106,6 +106,7 @@ class BookedCall:
     dialect: str
     stream: bool
     tags: str
+    run: str
     attempts: tuple[BookedAttempt, ...]
 
 

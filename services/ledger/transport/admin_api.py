@@ -72,10 +72,10 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
         )
 
     def ListCalls(self, request: pb.ListCallsRequest, context: grpc.ServicerContext) -> pb.ListCallsResponse:
-        """One page of calls, newest first."""
-        before = _read_positions(request.page_token, count=2)
+        """One page of calls."""
+        after = _read_positions(request.page_token, count=2)
         calls, following = self._query.calls(
-            parse_filter(request.filter), (before[0], before[1]) if before else None, check_page_size(request.page_size)
+            messages.call_query(request), (after[0], after[1]) if after else None, check_page_size(request.page_size)
         )
         return pb.ListCallsResponse(
             calls=[messages.call_message(call) for call in calls], next_page_token=_write_positions(following or ())

@@ -17,7 +17,7 @@ from services.kernel.price import Price
 from services.ledger.domain.configuration import Channel, Configuration, flat_price
 from services.ledger.domain.entry import BookedAttempt, BookedCall
 from services.ledger.domain.rollup import HOUR_MS
-from services.ledger.domain.selection import UsageQuery, UsageSums, parse_filter, parse_group_by
+from services.ledger.domain.selection import CallQuery, UsageQuery, UsageSums, parse_filter, parse_group_by
 from services.ledger.domain.settlement import Alert
 from services.ledger.usecases.price_book import PriceRow
 
@@ -63,7 +63,22 @@ def call_message(call: BookedCall) -> pb.Call:
         tags=dict(_tags(call.tags)),
         cache_write_input_tokens=usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
         reasoning_tokens=usage.reasoning_tokens,
+        run=call.run,
+        cache_write_1h_input_tokens=usage.cache_write_1h_tokens,
     )
+
+
+def call_query(request: pb.ListCallsRequest) -> CallQuery:
+    """Which calls are asked for.
+
+    Raises:
+        InvalidInput: an unknown filter, or times in the wrong order.
+    """
+    start_ms = request.start_time.ToMilliseconds() if request.HasField("start_time") else None
+    end_ms = request.end_time.ToMilliseconds() if request.HasField("end_time") else None
+    if start_ms is not None and end_ms is not None and end_ms < start_ms:
+        raise InvalidInput("end_time", "it lies before start_time")
+    return CallQuery(parse_filter(request.filter), start_ms, end_ms, request.oldest_first)
 
 
 def usage_row(sums: UsageSums) -> pb.UsageRow:
