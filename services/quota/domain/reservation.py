@@ -7,6 +7,7 @@ its hold to `settled` at the actual amount, or released, which only takes it awa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from services.quota.domain.key import Attribution
 from services.quota.domain.policy import LimitKind, Threshold, kind_of
 
 UNKNOWN_COST = -1
+_ID = re.compile(r"rsv_([0-9a-f]{12})")
 
 
 class CounterKey(NamedTuple):
@@ -162,6 +164,12 @@ def newly_passed(settled: int, watch: Watch, highest_told: int) -> tuple[Thresho
 def reservation_id(now_ms: int, entropy: bytes) -> str:
     """An id that sorts by time: milliseconds, then at least 8 random bytes, in hex."""
     return f"rsv_{now_ms:012x}{entropy.hex()}"
+
+
+def reserved_at_ms(reservation: str) -> int | None:
+    """The moment that an id of ours begins with; None when it is not one of ours."""
+    found = _ID.match(reservation)
+    return int(found[1], 16) if found else None
 
 
 def first_reservation_id(now_ms: int) -> str:

@@ -90,6 +90,7 @@ PLAN = PlanSnapshot(
         "dear": ModelPlan("dear", (tier(0, "lab/dear"),)),
         "tiered": ModelPlan("tiered", (tier(0, "lab/dear"), tier(7_500, "lab/cheap"))),
         "chained": ModelPlan("chained", (tier(0, "lab/dear", "lab/cheap"),)),
+        "half-priced": ModelPlan("half-priced", (tier(0, "lab/dear"), tier(7_500, "lab/unpriced"))),
         "unpriced": ModelPlan("unpriced", (tier(0, "lab/unpriced"),)),
         "claude": ModelPlan("claude", (tier(0, "lab/claude"),)),
         "keyless": ModelPlan("keyless", (), providers_without_credential=("anthropic",)),

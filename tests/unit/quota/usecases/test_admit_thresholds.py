@@ -39,9 +39,7 @@ def test_a_model_without_a_cheaper_tier_stays_as_it_is() -> None:
 
 
 def test_a_shadow_policy_degrades_nothing() -> None:
-    policy = replace(
-        spend("budget", 10), thresholds=(Threshold(1, action=ThresholdAction.DEGRADE),), mode=Mode.SHADOW
-    )
+    policy = replace(spend("budget", 10), thresholds=(Threshold(1, action=ThresholdAction.DEGRADE),), mode=Mode.SHADOW)
     world = World((policy,))
     world.settle(world.let("tiered"), CENT)
 
