@@ -141,8 +141,9 @@ class ErrorsToStatus(grpc.ServerInterceptor):
         handler = continuation(handler_call_details)
         if handler is None:
             return None
-        if handler.unary_unary:
-            inner = handler.unary_unary
+        inner = handler.unary_unary or handler.stream_unary
+        if inner:
+            wrap = grpc.unary_unary_rpc_method_handler if handler.unary_unary else grpc.stream_unary_rpc_method_handler
 
             def unary(request: Any, context: grpc.ServicerContext) -> Any:
                 try:
@@ -153,7 +154,7 @@ class ErrorsToStatus(grpc.ServerInterceptor):
                     _log.exception(_FAILED)
                     context.abort(grpc.StatusCode.INTERNAL, _INTERNAL)
 
-            return grpc.unary_unary_rpc_method_handler(unary, handler.request_deserializer, handler.response_serializer)
+            return wrap(unary, handler.request_deserializer, handler.response_serializer)
         if handler.unary_stream:
             stream = handler.unary_stream
 

@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 
 from services.chassis.process import SystemClock
-from services.cli.commands import alerts, budgets, calls, configure, demo, doctor, keys, routes, up, usage
+from services.cli.commands import alerts, budgets, calls, configure, demo, doctor, keys, routes, simulate, up, usage
 from services.cli.printing import fail
 from services.cli.problems import CommandError
 from services.cli.session import Session
@@ -36,6 +36,7 @@ def build_app() -> typer.Typer:
     app.command()(usage.usage)
     app.add_typer(calls.build_calls(), name="calls")
     app.command()(budgets.explain)
+    app.command()(simulate.simulate)
     app.command()(routes.routes)
     app.add_typer(alerts.build_alerts(), name="alerts")
     app.command()(routes.status)

@@ -29,6 +29,7 @@ from services.quota.transport.decision_span import DecisionSpans
 from services.quota.transport.ext_authz import ExtAuthz
 from services.quota.transport.models_endpoint import ModelsEndpoint
 from services.quota.transport.reservation_api import ReservationApi
+from services.quota.transport.simulation_api import SIMULATIONS_MAX, SimulationApi
 from services.quota.usecases.administer import Administer
 from services.quota.usecases.admit import Admit
 from services.quota.usecases.authenticate import Authenticate, ListModels
@@ -36,6 +37,7 @@ from services.quota.usecases.budgets import ListBudgets
 from services.quota.usecases.current import Current
 from services.quota.usecases.explain import Explain
 from services.quota.usecases.settle import ListOverdue, Release, Settle
+from services.quota.usecases.simulate import Propose
 
 _log = logging.getLogger("spendgate.quota")
 
@@ -153,8 +155,8 @@ class QuotaService:
         )
         self._admin_server = build_server(
             settings.admin_address,
-            [quota_api.registration(), reservation_api.registration()],
-            workers=_ADMIN_THREADS,
+            [quota_api.registration(), reservation_api.registration(), SimulationApi(Propose(current)).registration()],
+            workers=_ADMIN_THREADS + SIMULATIONS_MAX,
             reflect_also=NEIGHBOURS,
         )
 

@@ -70,7 +70,7 @@ _THRESHOLD_ACTIONS = {
     pb.Threshold.ACTION_DENY: ThresholdAction.DENY,
 }
 _THRESHOLD_ACTION_NUMBERS = {action: number for number, action in _THRESHOLD_ACTIONS.items()}
-_KIND_NUMBERS = {kind: number for number, kind in _KINDS.items()}
+KIND_NUMBERS = {kind: number for number, kind in _KINDS.items()}
 _UNIT_NUMBERS = {unit: number for number, unit in _UNITS.items()}
 _MODE_NUMBERS = {mode: number for number, mode in _MODES.items()}
 _ACTION_NUMBERS = {
@@ -211,7 +211,7 @@ def write_budget(budget: Budget) -> pb.Budget:
     """One counter."""
     return pb.Budget(
         policy=budget.policy,
-        limit_kind=_KIND_NUMBERS[budget.limit_kind],
+        limit_kind=KIND_NUMBERS[budget.limit_kind],
         scope=budget.scope,
         window_start=timestamp(budget.window_start_ms),
         resets_at=timestamp(budget.resets_at_ms),
@@ -232,7 +232,7 @@ def write_explanation(explanation: Explanation) -> pb.ExplainResponse:
     limits = [
         pb.ExplainResponse.AppliedLimit(
             policy=limit.policy,
-            limit_kind=_KIND_NUMBERS[limit.kind],
+            limit_kind=KIND_NUMBERS[limit.kind],
             used_basis_points=limit.used_basis_points,
             binding=limit.binding,
         )
@@ -288,7 +288,7 @@ def _read_money(field: str, money: money_pb2.Money) -> int:
 
 def _write_limit(limit: Limit) -> pb.Limit:
     message = pb.Limit(
-        kind=_KIND_NUMBERS[limit.kind],
+        kind=KIND_NUMBERS[limit.kind],
         per=_UNIT_NUMBERS[limit.per],
         timezone=limit.timezone,
         week_start=0 if limit.week_start is Weekday.MONDAY else limit.week_start,
