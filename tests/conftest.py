@@ -7,6 +7,11 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
+from services.cli.__main__ import keep_grpc_out_of_forks
+
+# Before any test module imports gRPC: tests fork as the supervisor does.
+keep_grpc_out_of_forks()
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sends all tests that start a gateway to one worker: each wants the machine's cores for itself."""

@@ -58,14 +58,15 @@ end
 -- its name's opening quote, then the position of the opening brace. Or nil and what is wrong, as a clause.
 --
 -- `watched` (optional) is a set of names; for each member with such a name that stands deeper than the top level,
--- visit(top, owner, name, object, first, last) is called, also for escaped spellings of no name: escaped names never
--- match. `top` is the name of the top-level member that it stands in, `owner` the name under which its object stands
+-- visit(top, owner, name, object, first, last) is called, however the name is spelt. `top` is the name of the top-level member that it stands in, `owner` the name under which its object stands
 -- (directly or as an element of an array), `object` a number that differs for each object. `first` and `last` are the
 -- content of a string value without its quotes, and nil for other values.
 function json.scan(text, watched, visit)
   local first, last, start = {}, {}, {}
   local is_object, owners, objects = {}, {}, {}
   local depth, serial = 0, 0
+  -- The first backslash that is not behind: names before it need no second look.
+  local escape = find(text, "\\", 1, true) or math.huge
   local name, top
   local at, code = skip_space(text, 1)
   local opening = at
@@ -85,12 +86,16 @@ function json.scan(text, watched, visit)
       if code == QUOTE then
         local quote = string_end(text, at)
         if not quote then return nil, "it ends within a string" end
-        name = sub(text, at + 1, quote - 1)
+        local open = at
+        name = sub(text, open + 1, quote - 1)
         if depth == 1 then
           if find(name, "\\", 1, true) then return nil, "a top-level name is written with escapes" end
           if start[name] then return nil, "a top-level name appears twice" end
           start[name] = at
           top = name
+        elseif watched then
+          if escape < open then escape = find(text, "\\", open, true) or math.huge end
+          if escape < quote then name = json.string(text, open, quote) or name end
         end
         at, code = skip_space(text, quote + 1)
         if code ~= COLON then return nil, "a colon is missing at byte " .. at end

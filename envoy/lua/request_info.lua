@@ -12,7 +12,10 @@ local CLIENT_REQUEST_ID_BYTES_MAX = 128
 local INTEGER_DIGITS_MAX = 15
 local PREFIXES = { { "prefix_1k", 1024 }, { "prefix_4k", 4096 }, { "prefix_16k", 16384 }, { "prefix_64k", 65536 } }
 
-local byte, sub, match, find = string.byte, string.sub, string.match, string.find
+-- Of a longer body its beginning and its end say enough: conversations grow at their end.
+local PRINTED_HEAD_BYTES, PRINTED_TAIL_BYTES = 61440, 4096
+
+local byte, sub, match, find, gsub = string.byte, string.sub, string.match, string.find, string.gsub
 
 -- Raised by the checks below and caught in one place: a refusal with 400.
 local function refuse(message, parameter)
@@ -54,6 +57,14 @@ local function read_count(object, name)
   return tonumber(digits)
 end
 
+-- A budget for thinking. 0 turns thinking off and -1 leaves it to the model: neither is a budget.
+local function read_budget(object, name)
+  if not object or not present(object, name) then return nil end
+  local word = sub(object.text, object.first[name], object.last[name])
+  if word == "0" or word == "-1" then return nil end
+  return read_count(object, name)
+end
+
 local function read_object(object, name)
   if not present(object, name) then return nil end
   if byte(object.text, object.first[name]) ~= 123 then refuse("'" .. name .. "' must be an object.", name) end
@@ -81,6 +92,7 @@ end
 local WATCHED = {
   type = true, url = true, data = true, file_data = true, cache_control = true, ttl = true, file_id = true,
   inlineData = true, inline_data = true, fileData = true, file_data_uri = true, mimeType = true, mime_type = true,
+  id = true,
 }
 local CONVERSATION = { messages = true, system = true, contents = true, systemInstruction = true,
   system_instruction = true, tools = true }
@@ -88,11 +100,32 @@ local PART_FEATURES = {
   image_url = "images", image = "images", input_audio = "audio", file = "files", document = "files",
 }
 
+-- What makes an entry of Gemini's tools one that the provider runs itself.
+local SERVER_TOOLS = {}
+for _, name in ipairs({
+  "googleSearch", "google_search", "googleSearchRetrieval", "google_search_retrieval", "googleMaps", "google_maps",
+  "urlContext", "url_context", "codeExecution", "code_execution", "fileSearch", "file_search",
+}) do
+  SERVER_TOOLS[name], WATCHED[name] = true, true
+end
+-- Types of the other dialects' tools that the client runs, without their date; any other type the provider runs. The
+-- types of JSON schemas are here for parameters that are called "tools" themselves.
+local CLIENT_TOOLS = {
+  ["function"] = true, custom = true, bash = true, text_editor = true, computer = true, memory = true,
+  object = true, array = true, string = true, number = true, integer = true, boolean = true, null = true,
+}
+
 local function new_parts(text)
   local parts = { images = 0, data_bytes = 0, features = {} }
   local features = parts.features
   -- A block names its encoding beside its data, in either order; what came first waits here, by object.
   local encodings, pending = {}, {}
+
+  -- A string value as the provider reads it.
+  local function word(first, last)
+    local raw = sub(text, first, last)
+    return find(raw, "\\", 1, true) and json.string(text, first - 1, last + 1) or raw
+  end
 
   local function count_media(kind)
     if find(kind, "^image/") then
@@ -121,9 +154,11 @@ local function new_parts(text)
       if name == "fileData" or name == "file_data" then
         features.files = true
         features.stored_input = true
+      elseif owner == "tools" and SERVER_TOOLS[name] then
+        features.server_tools = true
       end
     elseif name == "type" then
-      local kind = sub(text, first, last)
+      local kind = word(first, last)
       if owner == "source" then
         encodings[object] = kind
         if kind == "file" then features.stored_input = true end
@@ -132,6 +167,8 @@ local function new_parts(text)
         local feature = PART_FEATURES[kind]
         features[feature] = true
         if feature == "images" then parts.images = parts.images + 1 end
+      elseif top == "tools" and owner == "tools" and not CLIENT_TOOLS[gsub(kind, "_%d+$", "")] then
+        features.server_tools = true
       end
     elseif name == "url" then
       if owner == "image_url" and sub(text, first, first + 4) == "data:" then
@@ -146,12 +183,12 @@ local function new_parts(text)
       end
     elseif name == "file_data" then
       if owner == "file" then parts.data_bytes = parts.data_bytes + last - first + 1 end
-    elseif name == "file_id" then
+    elseif name == "file_id" or (name == "id" and owner == "audio") then
       features.stored_input = true
     elseif name == "ttl" then
-      if owner == "cache_control" and sub(text, first, last) == "1h" then features.cache_1h = true end
+      if owner == "cache_control" and word(first, last) == "1h" then features.cache_1h = true end
     elseif (name == "mimeType" or name == "mime_type") and (owner == "inlineData" or owner == "inline_data") then
-      local kind = sub(text, first, last)
+      local kind = word(first, last)
       encodings[object] = kind
       count_media(kind)
       settle(object)
@@ -172,6 +209,7 @@ local function inspect_openai(body, request, features)
   features.response_format = present(body, "response_format")
   features.thinking = present(body, "reasoning_effort")
   if present(body, "audio") then features.audio = true end
+  if present(body, "web_search_options") then features.server_tools = true end
   return { "messages" }
 end
 
@@ -182,6 +220,8 @@ local function inspect_anthropic(body, request, features)
   features.tools = filled(body, "tools")
   features.response_format = present(body, "output_config") or present(body, "output_format")
   features.thinking = present(body, "thinking")
+  request.thinking_tokens = read_budget(read_object(body, "thinking"), "budget_tokens")
+  if filled(body, "mcp_servers") then features.server_tools = true end
   if present(body, "cache_control") then features.cache_control = true end
   return { "system", "messages" }
 end
@@ -204,7 +244,9 @@ local function inspect_gemini(body, request, features, path)
     features.response_format = present(generation, either(generation, "responseSchema", "response_schema"))
       or present(generation, either(generation, "responseMimeType", "response_mime_type"))
       or present(generation, either(generation, "responseJsonSchema", "response_json_schema"))
-    features.thinking = present(generation, either(generation, "thinkingConfig", "thinking_config"))
+    local thinking = read_object(generation, either(generation, "thinkingConfig", "thinking_config"))
+    features.thinking = thinking ~= nil
+    request.thinking_tokens = thinking and read_budget(thinking, either(thinking, "thinkingBudget", "thinking_budget"))
   end
   features.tools = filled(body, "tools")
   if present(body, either(body, "cachedContent", "cached_content")) then features.stored_input = true end
@@ -228,6 +270,16 @@ local function add_fingerprints(request, body, names)
   end
 end
 
+local function body_print(text)
+  local printed = text
+  if #text > PRINTED_HEAD_BYTES + PRINTED_TAIL_BYTES then
+    printed = sub(text, 1, PRINTED_HEAD_BYTES) .. sub(text, -PRINTED_TAIL_BYTES)
+  end
+  -- In whole words, and with the length, so that the filling makes no two bodies alike.
+  local whole = printed .. string.rep(" ", -#printed % 8) .. string.format("%16d", #text)
+  return fingerprint.of(whole, #whole)
+end
+
 local function join(features)
   local names = {}
   for name, used in pairs(features) do
@@ -249,6 +301,7 @@ function inspect_body(text, dialect, path)
   if parts.data_bytes > 0 then request.data_uri_bytes = parts.data_bytes end
   request.features = join(parts.features)
   add_fingerprints(request, body, conversation)
+  request.body_print = body_print(text)
   local spans = { bytes = #text, opening = body.opening }
   if dialect ~= "gemini" then
     spans.model_first, spans.model_last = body.first.model, body.last.model

@@ -45,6 +45,12 @@ function with_usage(options)
   return apply(options, { inserting(opening, "include_usage", "true") })
 end
 
+-- The bound for a spelling that says something already: a smaller one stays.
+local function lowered(text, first, last, cap)
+  local own = tonumber(sub(text, first, last))
+  return own and own < tonumber(cap) and sub(text, first, last) or cap
+end
+
 -- Edits that bound the output of an OpenAI or Anthropic body. Every spelling that is there gets the bound, since a
 -- provider may heed any of them; `field` is there afterwards.
 local function cap_members(edits, text, field, cap)
@@ -57,7 +63,8 @@ local function cap_members(edits, text, field, cap)
   for _, name in ipairs(OUTPUT_CAPS) do
     if first[name] then
       local kept = named and name or field
-      edits[#edits + 1] = replacing(start[name], last[name], json.quote(kept) .. ":" .. cap)
+      local bound = lowered(text, first[name], last[name], cap)
+      edits[#edits + 1] = replacing(start[name], last[name], json.quote(kept) .. ":" .. bound)
       named = true
     end
   end

@@ -7,7 +7,7 @@ our fault: it is logged with its trace and answered as INTERNAL without a detail
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from services.chassis.neighbour_health import NeighbourHealth
 from services.chassis.status import DETAILS_KEY, status_of
 from services.kernel.errors import SpendgateError
 
@@ -53,12 +54,13 @@ def build_server(
     *,
     workers: int,
     reflect: bool = True,
-    reflect_also: Sequence[str] = (),
+    neighbours: Mapping[str, grpc.Channel] | None = None,
     interceptors: Sequence[grpc.ServerInterceptor] = (),
 ) -> grpc.Server:
     """A threaded server bound to `address`, not yet started.
 
-    `reflect_also`: full names of services that reflection describes although another process serves them.
+    `neighbours`: who serves other services, by their full names. Reflection describes those too, and health passes
+    questions about them on.
 
     Raises:
         RuntimeError: the address cannot be bound.
@@ -68,9 +70,9 @@ def build_server(
         interceptors=[*interceptors, ErrorsToStatus()],
         options=_OPTIONS,
     )
-    health_servicer = health.HealthServicer()
+    health_servicer = NeighbourHealth(neighbours or {})
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    _register(server, registrations, reflect=reflect, also=reflect_also)
+    _register(server, registrations, reflect=reflect, also=tuple(neighbours or ()))
     for name in ("", *(registration.name for registration in registrations)):
         health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     _bind(server, address)

@@ -10,10 +10,23 @@ from typing import NoReturn
 import typer
 
 from services.chassis.process import SystemClock
-from services.cli.commands import alerts, budgets, calls, configure, demo, doctor, keys, routes, simulate, up, usage
+from services.cli.commands import (
+    alerts,
+    budgets,
+    calls,
+    configure,
+    demo,
+    doctor,
+    keys,
+    policies,
+    routes,
+    simulate,
+    up,
+    usage,
+)
 from services.cli.printing import fail
 from services.cli.problems import CommandError
-from services.cli.session import Session
+from services.cli.session import GatewayCommand, Session
 
 
 def build_app() -> typer.Typer:
@@ -28,18 +41,19 @@ def build_app() -> typer.Typer:
     app.command()(up.up)
     app.command()(demo.demo)
     app.command()(configure.init)
-    app.command()(doctor.doctor)
+    app.command(cls=GatewayCommand)(doctor.doctor)
     app.command()(configure.check)
-    app.command()(configure.apply)
+    app.command(cls=GatewayCommand)(configure.apply)
     app.add_typer(keys.build_keys(), name="keys")
-    app.command()(budgets.budgets)
-    app.command()(usage.usage)
+    app.command(cls=GatewayCommand)(budgets.budgets)
+    app.command(cls=GatewayCommand)(policies.policies)
+    app.command(cls=GatewayCommand)(usage.usage)
     app.add_typer(calls.build_calls(), name="calls")
-    app.command()(budgets.explain)
-    app.command()(simulate.simulate)
-    app.command()(routes.routes)
+    app.command(cls=GatewayCommand)(budgets.explain)
+    app.command(cls=GatewayCommand)(simulate.simulate)
+    app.command(cls=GatewayCommand)(routes.routes)
     app.add_typer(alerts.build_alerts(), name="alerts")
-    app.command()(routes.status)
+    app.command(cls=GatewayCommand)(routes.status)
     return app
 
 
@@ -49,18 +63,19 @@ def run(arguments: Sequence[str], session: Session) -> NoReturn:
     Raises:
         SystemExit: always. 0 well, 1 refused or failed, 2 wrongly asked.
     """
+    as_json = "--json" in arguments
     try:
-        build_app()(list(arguments), obj=session)
+        # What cannot be parsed Typer itself tells people, with the usage; programs get a document.
+        code = build_app()(list(arguments), obj=session, standalone_mode=not as_json)
     except CommandError as error:
-        fail(str(error), as_json="--json" in arguments)
+        fail(str(error), as_json=as_json)
         sys.exit(error.exit_code)
-    sys.exit(0)
+    except typer.TyperException as error:
+        fail(error.format_message(), as_json=True)
+        sys.exit(error.exit_code)
+    sys.exit(code or 0)
 
 
 def main() -> NoReturn:
     """Runs what the shell asks for."""
     run(sys.argv[1:], Session(environ=os.environ, clock=SystemClock()))  # noqa: TID251  (the one place that reads it)
-
-
-if __name__ == "__main__":
-    main()

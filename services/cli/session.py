@@ -6,9 +6,11 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.main
+from typer.core import TyperCommand
 
 from services.cli.gateway import DEFAULT_ADMIN, DEFAULT_DATA_DIR, Gateway, explained, find_gateway
 from services.kernel.clock import Clock
@@ -30,64 +32,103 @@ def session_of(context: typer.Context) -> Session:
     return session
 
 
-@contextlib.contextmanager
-def connect(context: typer.Context, admin: str, data_dir: Path, certificate: Path | None = None) -> Iterator[Gateway]:
-    """The running gateway; what it answers badly is told as a sentence.
+@dataclass(frozen=True, slots=True)
+class GatewayOptions:
+    """Where the command line says that the gateway is."""
 
-    Raises:
-        CommandError: there is no token, no gateway, or it refuses.
-    """
-    address = find_gateway(admin, data_dir, session_of(context).environ, certificate)
-    with explained(address), Gateway(address) as gateway:
-        yield gateway
+    admin: str
+    data_dir: Path
+    certificate: Path | None
 
 
 _GATEWAY = "The gateway"
 
-AdminOption = Annotated[
-    str,
-    typer.Option(
-        "--admin",
-        envvar="SPENDGATE_ADMIN",
-        metavar="HOST:PORT",
-        help="Admin address of the running gateway.",
-        rich_help_panel=_GATEWAY,
-    ),
-]
-DataDirOption = Annotated[
-    Path,
-    typer.Option(
-        "--data-dir",
-        envvar="SPENDGATE_DATA_DIR",
-        metavar="DIR",
-        help="Data directory of the gateway, where the admin token is (or set SPENDGATE_TOKEN).",
-        rich_help_panel=_GATEWAY,
-    ),
-]
-CertificateOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--admin-ca",
-        envvar="SPENDGATE_ADMIN_CA",
-        metavar="FILE",
-        help="PEM file of the authority that signed the admin address's certificate. Default: no TLS.",
-        rich_help_panel=_GATEWAY,
-    ),
-]
+
+def _read_options(
+    *,
+    admin: Annotated[
+        str,
+        typer.Option(
+            "--admin",
+            envvar="SPENDGATE_ADMIN",
+            metavar="HOST:PORT",
+            help="Admin address of the running gateway.",
+            rich_help_panel=_GATEWAY,
+        ),
+    ] = DEFAULT_ADMIN,
+    data_dir: Annotated[
+        Path,
+        typer.Option(
+            "--data-dir",
+            envvar="SPENDGATE_DATA_DIR",
+            metavar="DIR",
+            help="Data directory of the gateway, where the admin token is (or set SPENDGATE_TOKEN).",
+            rich_help_panel=_GATEWAY,
+        ),
+    ] = DEFAULT_DATA_DIR,
+    admin_ca: Annotated[
+        Path | None,
+        typer.Option(
+            "--admin-ca",
+            envvar="SPENDGATE_ADMIN_CA",
+            metavar="FILE",
+            help="PEM file of the authority that signed the admin address's certificate. Default: no TLS.",
+            rich_help_panel=_GATEWAY,
+        ),
+    ] = None,
+) -> GatewayOptions:
+    return GatewayOptions(admin, data_dir, admin_ca)
+
+
+class GatewayCommand(TyperCommand):
+    """A command that speaks to the running gateway. It also takes the options of `_read_options`."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        reader = typer.Typer(add_completion=False)
+        reader.command()(_read_options)
+        self._reader = typer.main.get_command(reader)
+        self.params.extend(self._reader.params)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Keeps the gateway's options for `connect`, and runs the command with its own."""
+        values = {option.name: ctx.params.pop(option.name) for option in self._reader.params}
+        ctx.meta[_GATEWAY] = ctx.invoke(self._reader.callback, **values)
+        return super().invoke(ctx)
+
+
+def gateway_options(context: typer.Context) -> GatewayOptions:
+    """Those of a `GatewayCommand`."""
+    options: GatewayOptions = context.meta[_GATEWAY]
+    return options
+
+
+@contextlib.contextmanager
+def connect(context: typer.Context) -> Iterator[Gateway]:
+    """The gateway of a `GatewayCommand`; what it answers badly is told as a sentence.
+
+    Raises:
+        CommandError: there is no token, no gateway, or it refuses.
+    """
+    options = gateway_options(context)
+    address = find_gateway(options.admin, options.data_dir, session_of(context).environ, options.certificate)
+    with explained(address), Gateway(address) as gateway:
+        yield gateway
+
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 FileOption = Annotated[
     Path, typer.Option("--file", "-f", metavar="FILE", exists=True, dir_okay=False, help="Configuration file.")
 ]
 
 __all__ = [
-    "DEFAULT_ADMIN",
     "DEFAULT_DATA_DIR",
-    "AdminOption",
-    "CertificateOption",
-    "DataDirOption",
     "FileOption",
+    "GatewayCommand",
+    "GatewayOptions",
     "JsonOption",
     "Session",
     "connect",
+    "gateway_options",
     "session_of",
 ]

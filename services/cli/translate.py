@@ -12,21 +12,20 @@ from spendgate.router.v1 import router_service_pb2 as router
 from spendgate.type.v1.attribution_pb2 import Attribution
 
 from services.chassis.well_known import usd
+from services.cli.configuration.default_policies import policies_of
 from services.cli.configuration.entries import (
-    WEEKDAYS,
     Chain,
     ChannelEntry,
     ConfigurationFile,
     KeyEntry,
-    LimitEntry,
     ModelEntry,
-    PolicyEntry,
     PriceEntry,
     ProviderEntry,
     SecretReference,
     Term,
     When,
 )
+from services.cli.configuration.policy_entries import WEEKDAYS, LimitEntry, PolicyEntry
 from services.cli.key_secrets import KeySecrets
 
 LIMIT_KINDS: Mapping[str, quota.LimitKind.ValueType] = {
@@ -37,6 +36,7 @@ LIMIT_KINDS: Mapping[str, quota.LimitKind.ValueType] = {
     "requests": quota.LIMIT_KIND_REQUESTS,
     "concurrency": quota.LIMIT_KIND_CONCURRENCY,
     "request_cost": quota.LIMIT_KIND_REQUEST_COST,
+    "burn_rate": quota.LIMIT_KIND_BURN_RATE,
 }
 _WINDOWS: Mapping[str, quota.WindowUnit.ValueType] = {
     "minute": quota.WINDOW_UNIT_MINUTE,
@@ -103,7 +103,7 @@ def quota_request(
 
 def quota_policies(file: ConfigurationFile) -> list[quota.QuotaPolicy]:
     """Policies."""
-    return [_policy(entry) for entry in file.policies]
+    return [_policy(entry) for entry in policies_of(file)]
 
 
 def _price(entry: PriceEntry) -> prices.TargetPrice:
@@ -198,6 +198,8 @@ def _policy(entry: PolicyEntry) -> quota.QuotaPolicy:
         ],
         mode=_MODES[entry.mode],
         default=entry.default,
+        exhausted_status=entry.exhausted_status,
+        allows_unpriced=entry.unpriced == "allow",
     )
 
 
@@ -207,6 +209,8 @@ def _limit(entry: LimitEntry) -> quota.Limit:
         timezone=entry.timezone or "",
         week_start=WEEKDAYS.index(entry.week_start) + 1 if entry.week_start else 0,
         anchor_day=entry.anchor_day or 0,
+        factor_percent=entry.burn_rate or 0,
+        bound=quota.Limit.BOUND_SOFT if entry.bound == "soft" else quota.Limit.BOUND_UNSPECIFIED,
     )
     if entry.rolling is not None:
         limit.per = quota.WINDOW_UNIT_ROLLING

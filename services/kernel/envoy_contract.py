@@ -20,6 +20,10 @@ SCAN_NAMESPACE = "spendgate.scan"
 ATTEMPT_NAMESPACE = "spendgate.attempt"
 """Written by `envoy/lua/target.lua` for answer headers, spans and the log. Keys: `AttemptKey`."""
 
+# --- paths --------------------------------------------------------------------------------------------------------
+BUDGET_PATH = "/v1/budget"
+"""Where the holder of a key reads what it has left. Quota answers it at the Check, as it does the list of models."""
+
 # --- headers ------------------------------------------------------------------------------------------------------
 EPOCH_HEADER = "x-spendgate-epoch"
 """gRPC metadata of each Check: the run of Envoy that asks, also its node id and the stem of its spool file."""
@@ -34,6 +38,9 @@ POLICY_HEADER = "x-spendgate-policy"
 BUDGET_REMAINING_HEADER = "x-spendgate-budget-remaining"
 BUDGET_RESETS_HEADER = "x-spendgate-budget-resets-at"
 DOWNGRADED_HEADER = "x-spendgate-downgraded"
+OUTPUT_CAPPED_HEADER = "x-spendgate-output-capped"
+TRACE_ID_HEADER = "x-trace-id"
+"""On every answer of a provider or of quota, when the call is traced: the id of its trace."""
 CLIENT_REQUEST_ID_HEADER = "x-spendgate-client-request-id"
 """Inside Envoy only: carries the client's own x-request-id from the early header mutation to `request_info.lua`."""
 CREDENTIAL_HEADERS = (
@@ -60,6 +67,8 @@ class RequestKey(StrEnum):
     """bool: the client itself asked for the usage chunk of an OpenAI stream."""
     MAX_OUTPUT_TOKENS = "max_output_tokens"
     """number: the client's bound, whatever its spelling; the larger one if it gave two."""
+    THINKING_TOKENS = "thinking_tokens"
+    """number: the budget for thinking within that bound, when the request sets one."""
     CHOICES = "choices"
     """number: `n` or `candidateCount`, when above 1."""
     BODY_BYTES = "body_bytes"
@@ -70,12 +79,14 @@ class RequestKey(StrEnum):
     """number: bytes of the body that are base64 data (images, audio, files), not text."""
     FEATURES = "features"
     """string: names joined by commas, sorted, of `tools`, `images`, `audio`, `files`, `response_format`, `thinking`,
-    `cache_control`, `cache_1h`, `stored_input`."""
+    `cache_control`, `cache_1h`, `stored_input`, `server_tools`."""
     PREFIX_1K = "prefix_1k"
     """string: 16 hex digits, a fingerprint of the first 1 024 bytes of the conversation, when it has as many."""
     PREFIX_4K = "prefix_4k"
     PREFIX_16K = "prefix_16k"
     PREFIX_64K = "prefix_64k"
+    BODY_PRINT = "body_print"
+    """string: 16 hex digits, a fingerprint of the body's beginning and end. Equal bodies have equal ones."""
 
 
 class ScanKey(StrEnum):
@@ -120,10 +131,6 @@ class AdmissionKey(StrEnum):
     """string: "allow" or "downgrade"."""
     POLICY = "policy"
     """string: name of the tightest policy, absent when none applies."""
-    BUDGET_REMAINING = "budget_remaining"
-    """string: what the tightest limit leaves after this reservation: "12.345000000" dollars, or a count."""
-    BUDGET_RESETS_AT = "budget_resets_at"
-    """string: RFC 3339."""
     CHAIN = "chain"
     """string: "provider/model" of each attempt in order, joined by commas."""
     EXPECTED_INPUT_TOKENS = "expected_input_tokens"
@@ -146,7 +153,6 @@ class TargetKey(StrEnum):
 
     NAME = "name"
     """string: "provider/model"."""
-    CLUSTER = "cluster"
     HOST = "host"
     PATH = "path"
     """string: complete, query included."""
@@ -155,7 +161,7 @@ class TargetKey(StrEnum):
     INCLUDE_USAGE = "include_usage"
     """bool: force `stream_options.include_usage`."""
     OUTPUT_CAP_FIELD = "output_cap_field"
-    """string: top-level field of the body that gets `output_cap`, replacing any spelling of it that is there."""
+    """string: field of the body that gets `output_cap`; "outer.inner" where it stands one level deeper."""
     OUTPUT_CAP = "output_cap"
     """number."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
 from services.quota.domain.directory import Directory
-from services.quota.domain.estimate import Tokens
+from services.quota.domain.estimate import Lesson, Tokens
 from services.quota.domain.reservation import CounterKey, Crossing, Level, Reservation, Settlement, Watching
 
 T = TypeVar("T")
@@ -96,8 +96,20 @@ class Expectations(Protocol):
         """What to expect; None when nothing is known."""
         ...
 
-    def learn(self, taken: Sequence[tuple[str, str, Tokens]]) -> None:
-        """Learns from calls, each as key id, model and the tokens that it took."""
+    def learn(self, lessons: Sequence[Lesson]) -> None:
+        """Learns from calls."""
+        ...
+
+
+class KeyRates(Protocol):
+    """What keys usually spend in a minute. Bounded; may be called from any thread."""
+
+    def usual_nano_usd(self, key_id: str) -> int:
+        """In a minute in which it spends at all; 0 when nothing is known."""
+        ...
+
+    def add(self, spent: Sequence[tuple[str, int, int]]) -> None:
+        """Adds calls, each as key id, cost in nano-USD and the moment of its end in milliseconds."""
         ...
 
 

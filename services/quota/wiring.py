@@ -20,10 +20,13 @@ from services.quota.adapters.sql_directory import SqlDirectory, SqlSnapshots
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_expectations import SqliteExpectations
 from services.quota.adapters.sqlite_file import SqliteFile
+from services.quota.adapters.sqlite_key_rates import SqliteKeyRates
 from services.quota.domain.lag import SettlementLag
+from services.quota.domain.pressure import Pressure
 from services.quota.settings import Settings
-from services.quota.transport.admin_api import NEIGHBOURS, QuotaApi
+from services.quota.transport.admin_api import LEDGER_SERVICE, ROUTER_SERVICE, QuotaApi
 from services.quota.transport.admin_token import AdminToken
+from services.quota.transport.budget_endpoint import BudgetEndpoint
 from services.quota.transport.check_answer import AllowWriter
 from services.quota.transport.decision_span import DecisionSpans
 from services.quota.transport.ext_authz import ExtAuthz
@@ -36,6 +39,8 @@ from services.quota.usecases.authenticate import Authenticate, ListModels
 from services.quota.usecases.budgets import ListBudgets
 from services.quota.usecases.current import Current
 from services.quota.usecases.explain import Explain
+from services.quota.usecases.own_budget import ReadOwnBudget
+from services.quota.usecases.policies import ListPolicies, PolicyMatches
 from services.quota.usecases.settle import ListOverdue, Release, Settle
 from services.quota.usecases.simulate import Propose
 
@@ -62,13 +67,14 @@ class QuotaService:
         migrate(self._engine, "services.quota")
         self._file = SqliteFile(settings.database)
         self._counters = SqliteCounters(self._file)
-        self._channels = [open_channel(settings.router_address), open_channel(settings.ledger_address)]
+        self._router, self._ledger = open_channel(settings.router_address), open_channel(settings.ledger_address)
         directory = SqlDirectory(self._engine)
         snapshots = SqlSnapshots(self._engine)
-        self._current = Current(directory.load())
-        self._prices = PriceStream(self._channels[1], snapshots, swap_in=self._current.set_prices)
+        self._rates = SqliteKeyRates(self._file)
+        self._current = Current(directory.load(), self._rates.usual_nano_usd)
+        self._prices = PriceStream(self._ledger, snapshots, swap_in=self._current.set_prices)
         self._plans = PlanStream(
-            self._channels[0],
+            self._router,
             snapshots,
             prepare=lambda targets: self._prices.watch(targets, timeout_s=_PRICES_WAIT_S),
             swap_in=self._current.set_plan,
@@ -96,7 +102,7 @@ class QuotaService:
             stopped.wait()
         self._plans.stop()
         self._prices.stop()
-        for channel in self._channels:
+        for channel in (self._router, self._ledger):
             channel.close()
         self._forgetting.join()
         self._file.close()
@@ -106,9 +112,10 @@ class QuotaService:
     def _build_servers(self, settings: Settings, directory: SqlDirectory) -> None:
         clock, current, counters = self._clock, self._current, self._counters
         pepper = load_pepper(settings.pepper, os.urandom)
-        lag = SettlementLag()
+        lag, pressure = SettlementLag(), Pressure()
         expectations = SqliteExpectations(self._file)
         authenticate = Authenticate(current, clock, pepper)
+        matches = PolicyMatches()
         release = Release(counters)
         admit = Admit(
             current=current,
@@ -116,7 +123,9 @@ class QuotaService:
             counters=counters,
             expectations=expectations,
             headroom=DiskHeadroom(settings.data_dir, clock),
+            matches=matches,
             lag=lag,
+            pressure=pressure,
             clock=clock,
             entropy=os.urandom,
             draw=secrets.randbelow,
@@ -125,6 +134,9 @@ class QuotaService:
             admit=admit,
             release=release,
             models=ModelsEndpoint(ListModels(current, authenticate)),
+            budget=BudgetEndpoint(
+                ReadOwnBudget(current=current, authenticate=authenticate, reader=counters, clock=clock)
+            ),
             admin_token=AdminToken(settings.admin_token),
             allow=AllowWriter(self._first_byte_timeout_ms),
             spans=DecisionSpans(self._telemetry),
@@ -132,8 +144,11 @@ class QuotaService:
         quota_api = QuotaApi(
             current=current,
             administer=Administer(store=directory, current=current, clock=clock, entropy=os.urandom, pepper=pepper),
+            list_policies=ListPolicies(current, matches),
             list_budgets=ListBudgets(current=current, reader=counters, clock=clock),
-            explain=Explain(current=current, reader=counters, lag=lag, clock=clock),
+            explain=Explain(
+                current=current, reader=counters, expectations=expectations, lag=lag, pressure=pressure, clock=clock
+            ),
             counters=counters,
             lag=lag,
             clock=clock,
@@ -144,6 +159,7 @@ class QuotaService:
                 counters=counters,
                 reader=counters,
                 expectations=expectations,
+                rates=self._rates,
                 lag=lag,
                 clock=clock,
             ),
@@ -157,7 +173,7 @@ class QuotaService:
             settings.admin_address,
             [quota_api.registration(), reservation_api.registration(), SimulationApi(Propose(current)).registration()],
             workers=_ADMIN_THREADS + SIMULATIONS_MAX,
-            reflect_also=NEIGHBOURS,
+            neighbours={ROUTER_SERVICE: self._router, LEDGER_SERVICE: self._ledger},
         )
 
     def _first_byte_timeout_ms(self, model: str) -> int:

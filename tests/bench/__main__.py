@@ -10,7 +10,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.bench import report
+from tests.bench import report, scale
 from tests.bench.gateways import Bench
 from tests.bench.measure import Samples, measure_memory, results_file, run_round
 from tests.bench.processes import ROOT
@@ -34,9 +34,11 @@ def main() -> None:
             run_round(gateways, samples, seconds=arguments.seconds, load_core=load_core)
             results_file(folder, samples)
         measure_memory(gateways, samples)
+    _say("many keys and many policies")
     report.write(
         arguments.output,
         samples,
+        scale.measure(arguments.rounds),
         rounds=arguments.rounds,
         seconds=arguments.seconds,
         today=time.strftime("%Y-%m-%d"),

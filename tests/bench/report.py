@@ -8,11 +8,14 @@ from pathlib import Path
 from statistics import median
 
 from tests.bench.measure import CASES, CONNECTIONS, PEAK, RATE_PER_S, Samples
+from tests.bench.scale import Scale
 
 MARK = "<!-- measured: everything below this line is written by `make bench` -->"
 
 
-def write(file: Path, samples: Samples, *, rounds: int, seconds: float, today: str, pinned: bool) -> None:
+def write(
+    file: Path, samples: Samples, scales: Sequence[Scale], *, rounds: int, seconds: float, today: str, pinned: bool
+) -> None:
     """Replaces what stands below the mark of `file`; what is above it is written by hand."""
     above = file.read_text().partition(MARK)[0].rstrip()
     sections = [
@@ -23,6 +26,7 @@ def write(file: Path, samples: Samples, *, rounds: int, seconds: float, today: s
         _scan(samples),
         _peak(samples),
         _memory(samples),
+        _scale(scales),
     ]
     file.write_text("\n\n".join([above, MARK, *sections]) + "\n")
 
@@ -109,6 +113,17 @@ def _memory(samples: Samples) -> str:
         ["what", "process", "MiB"],
         [*rows, ["everything", "sum", f"{whole:.0f}"]],
     )
+
+
+def _scale(scales: Sequence[Scale]) -> str:
+    rows = []
+    for few, many in zip(scales[::2], scales[1::2], strict=True):
+        rows += [
+            [f"{few.keys:,}", f"{few.policies:,}", f"{few.check_us:.0f}", "1.00x"],
+            [f"{many.keys:,}", f"{many.policies:,}", f"{many.check_us:.0f}", _ratio(many.check_us, few.check_us)],
+        ]
+    head = ["keys", "policies", "CPU time of a Check in quota, microseconds", "ratio"]
+    return _section("Many keys, many policies", head, rows)
 
 
 def _section(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -204,6 +204,11 @@ def spend_policy(name: str, dollars: int, nanos: int = 0) -> pb.QuotaPolicy:
     return pb.QuotaPolicy(name=name, match=pb.Match(team="data-science"), limits=[limit])
 
 
+def token_policy(name: str, count: int) -> pb.QuotaPolicy:
+    limit = pb.Limit(kind=pb.LIMIT_KIND_TOKENS, count=count, per=pb.WINDOW_UNIT_DAY, timezone="UTC")
+    return pb.QuotaPolicy(name=name, match=pb.Match(team="data-science"), limits=[limit])
+
+
 def configuration(*policies: pb.QuotaPolicy, keys: list[pb.DeclaredKey] | None = None) -> pb.ApplyConfigurationRequest:
     return pb.ApplyConfigurationRequest(
         organization="acme",

@@ -32,9 +32,11 @@ from services.quota.domain.key import Attribution, VirtualKey, digest_of
 from services.quota.domain.lag import SettlementLag
 from services.quota.domain.plan import Candidate, Face, ModelPlan, Place, PlannedTarget, PlanSnapshot, Tier
 from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy
+from services.quota.domain.pressure import Pressure
 from services.quota.domain.reservation import CounterKey
 from services.quota.ports import Choose, T
 from services.quota.transport.admin_token import AdminToken
+from services.quota.transport.budget_endpoint import BudgetEndpoint
 from services.quota.transport.check_answer import AllowWriter
 from services.quota.transport.decision_span import DecisionSpans
 from services.quota.transport.ext_authz import ExtAuthz
@@ -42,6 +44,8 @@ from services.quota.transport.models_endpoint import ModelsEndpoint
 from services.quota.usecases.admit import Admit
 from services.quota.usecases.authenticate import Authenticate, ListModels
 from services.quota.usecases.current import Current
+from services.quota.usecases.own_budget import ReadOwnBudget
+from services.quota.usecases.policies import PolicyMatches
 from services.quota.usecases.settle import Release
 from tests.contract.quota_process import MODEL, SECRET, TRACEPARENT, call
 
@@ -104,7 +108,9 @@ class Gate:
             counters=self.counters,
             expectations=MemoryExpectations(),
             headroom=Roomy(),
+            matches=PolicyMatches(),
             lag=SettlementLag(),
+            pressure=Pressure(),
             clock=clock,
             entropy=bytes,
             draw=lambda _: 0,
@@ -113,6 +119,9 @@ class Gate:
             admit=admit,
             release=Release(self.counters),
             models=ModelsEndpoint(ListModels(belief, authenticate)),
+            budget=BudgetEndpoint(
+                ReadOwnBudget(current=belief, authenticate=authenticate, reader=self.counters, clock=clock)
+            ),
             admin_token=AdminToken(self.folder / "admin-token"),
             allow=AllowWriter(lambda _: 0),
             spans=DecisionSpans(telemetry),

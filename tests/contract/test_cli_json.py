@@ -96,12 +96,13 @@ def test_budgets_are_dollars_in_nine_digits_or_plain_integers(services: StandIn,
 
 def test_usage_has_one_key_for_each_dimension_and_a_total(services: StandIn, cli: Cli) -> None:
     sums = {"calls": 3, "input_tokens": 40, "output_tokens": 50, "cost": _usd(1, 5), "unpriced_calls": 1}
+    sums |= {"retries": 1, "logical_calls": 2}
     services.answers["LedgerService.QueryUsage"] = ledger.QueryUsageResponse(
         rows=[ledger.UsageRow(values=["ds", "gpt"], **sums)], total=ledger.UsageRow(**sums)
     )
     expected = {
         "calls": 3, "input_tokens": 40, "cached_input_tokens": 0, "output_tokens": 50, "cost_usd": "1.000000005",
-        "unpriced_calls": 1,
+        "unpriced_calls": 1, "retries": 1, "logical_calls": 2,
     }  # fmt: skip
     assert cli.json("usage", "--by", "team,model", "--since", "7d", "--where", "status=200") == {
         "usage": [{"team": "ds", "model": "gpt", **expected}],
@@ -119,6 +120,7 @@ CALL = ledger.Call(
     model_served="openai/gpt-4o", status=200, usage_source="provider", input_tokens=10, cached_input_tokens=4,
     output_tokens=5, cost=_usd(0, 75_000), trace_id="0" * 31 + "1", request_id="r-1", latency_ms=900,
     first_byte_ms=300, decision="allow", dialect="openai", stream=True, tags={"feature": "chat"},
+    retry_of="rsv_0", retry_count=2,
     attempts=[
         ledger.Attempt(target="azure/gpt-4o", status=0, latency_ms=20, failure="refused"),
         ledger.Attempt(target="openai/gpt-4o", status=200, latency_ms=880, cost=_usd(0, 75_000)),
@@ -131,6 +133,7 @@ CALL_JSON = {
     "cache_write_input_tokens": 0, "output_tokens": 5, "reasoning_tokens": 0, "cost_usd": "0.000075000",
     "latency_ms": 900, "first_byte_ms": 300, "dialect": "openai", "stream": True, "tags": {"feature": "chat"},
     "request_id": "r-1", "trace_id": "00000000000000000000000000000001",
+    "retry_of": "rsv_0", "retry_count": 2, "retries": 0,
     "attempts": [
         {"target": "azure/gpt-4o", "status": 0, "latency_ms": 20, "cost_usd": None, "failure": "refused"},
         {"target": "openai/gpt-4o", "status": 200, "latency_ms": 880, "cost_usd": "0.000075000", "failure": None},
@@ -176,13 +179,39 @@ def test_explain_names_the_decision_and_every_limit(
         policy="ds", limit_kind=quota.LIMIT_KIND_REQUESTS, used_basis_points=8050, binding=True
     )
     services.answers["QuotaService.Explain"] = quota.ExplainResponse(
-        decision=decision, reason="Because.", target=target or "", limits=[limit]
+        decision=decision,
+        reason="Because.",
+        target=target or "",
+        limits=[limit],
+        others=[quota.ExplainResponse.OtherPolicy(policy="red", reason="it is for team red")],
     )
     assert cli.json("explain", "--key", "app", "--model", "gpt") == {
         "decision": word,
         "reason": "Because.",
         "target": target,
-        "policies": [{"policy": "ds", "limit_kind": "requests", "used_ratio": 0.805, "binding": True}],
+        "policies": [{"policy": "ds", "limit_kind": "requests", "used_ratio": 0.805, "binding": True, "bound": "hard"}],
+        "others": [{"policy": "red", "reason": "it is for team red"}],
+    }
+
+
+def test_policies_tell_their_status_and_when_they_last_matched(services: StandIn, cli: Cli) -> None:
+    active = quota.PolicyStatus(
+        state=quota.PolicyStatus.STATE_ACTIVE, matched_calls=7, last_matched_time=_time(1_800_000_000)
+    )
+    unreachable = quota.PolicyStatus(state=quota.PolicyStatus.STATE_UNREACHABLE)
+    services.answers["QuotaService.ListQuotaPolicies"] = quota.ListQuotaPoliciesResponse(
+        quota_policies=[quota.QuotaPolicy(name="ds"), quota.QuotaPolicy(name="red")], statuses=[active, unreachable]
+    )
+    assert cli.json("policies") == {
+        "policies": [
+            {
+                "policy": "ds",
+                "status": "active",
+                "matched_calls": 7,
+                "last_matched_time": "2027-01-15T08:00:00Z",
+            },
+            {"policy": "red", "status": "unreachable", "matched_calls": 0, "last_matched_time": None},
+        ]
     }
 
 
@@ -231,16 +260,21 @@ def test_alerts_name_threshold_window_and_recipients(services: StandIn, cli: Cli
         policy="ds", limit="spend per month", scope="team=ds", basis_points=8050, window_start=_time(1_798_761_600),
         cross_time=_time(1_800_000_000), recipients=["finance"],
     )  # fmt: skip
-    services.answers["LedgerService.ListAlerts"] = ledger.ListAlertsResponse(alerts=[alert])
+    overrun = ledger.Alert()
+    overrun.CopyFrom(alert)
+    overrun.basis_points, overrun.kind, overrun.excess = 0, ledger.ALERT_KIND_OVERRUN, 50_000_000
+    services.answers["LedgerService.ListAlerts"] = ledger.ListAlertsResponse(alerts=[alert, overrun])
+    shown = {
+        "policy": "ds", "limit": "spend per month", "scope": "team=ds",
+        "window_start": "2027-01-01T00:00:00Z", "crossed_at": "2027-01-15T08:00:00Z",
+        "recipients": ["finance"], "delivered_at": None,
+    }  # fmt: skip
     assert cli.json("alerts", "list") == {
         "alerts": [
-            {
-                "policy": "ds", "limit": "spend per month", "scope": "team=ds", "threshold": "80.5%",
-                "window_start": "2027-01-01T00:00:00Z", "crossed_at": "2027-01-15T08:00:00Z",
-                "recipients": ["finance"], "delivered_at": None,
-            }
+            shown | {"kind": "threshold", "threshold": "80.5%"},
+            shown | {"kind": "overrun", "threshold": None, "excess_usd": "0.050000000"},
         ]
-    }  # fmt: skip
+    }
 
 
 def test_routes_show_chains_conditions_and_missing_credentials(services: StandIn, cli: Cli) -> None:

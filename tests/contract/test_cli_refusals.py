@@ -121,6 +121,9 @@ def test_what_a_client_wrote_cannot_steer_the_terminal(services: StandIn, capsys
         (("usage", "--since", "yesterday"), "--since 'yesterday': write a span like 7d or 12h"),
         (("keys", "create", "ci", "--expires", "soon"), "--expires 'soon': write a span like 7d or 12h"),
         (("budget",), "No such command 'budget'"),
+        (("budgets", "--polcy", "p"), "No such option: --polcy"),
+        (("explain", "--key", "ci"), "Missing option '--model'"),
+        (("keys", "create"), "Missing argument 'NAME'"),
         (("calls", "list", "--limit", "0"), "should be greater than or equal to 1"),
         (("check", "-f", "absent.yaml"), "'absent.yaml' does not exist"),
         (("up", "--listen", "nowhere"), "--listen='nowhere': write HOST:PORT"),
@@ -128,15 +131,20 @@ def test_what_a_client_wrote_cannot_steer_the_terminal(services: StandIn, capsys
         (("up", "--otlp", "localhost"), "--otlp='localhost': write HOST:PORT"),
     ],
 )
-def test_misuse_ends_with_two_and_nothing_on_standard_output(
+def test_misuse_ends_with_two_and_is_a_document_for_programs_only(
     capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], text: str
 ) -> None:
     code, out, err = _run(capsys, *arguments)
     assert (code, out) == (2, "")
     assert text in err
+    code, out, err = _run(capsys, *arguments, "--json")
+    assert code == 2
+    assert list(document := json.loads(out)) == ["error"]
+    assert text in document["error"]
+    assert text in err
 
 
-FIELDS = "version, organization, providers, models, prices, teams, policies, channels, keys"
+FIELDS = "version, organization, providers, models, prices, teams, policies, default_policies, channels, keys"
 
 
 def test_a_wrong_file_is_misuse_and_tells_every_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

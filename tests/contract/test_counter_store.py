@@ -15,7 +15,16 @@ from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.key import Attribution
 from services.quota.domain.policy import Threshold
-from services.quota.domain.reservation import CounterKey, Hold, Level, Reservation, Settlement, Watch, reservation_id
+from services.quota.domain.reservation import (
+    CounterKey,
+    CrossingKind,
+    Hold,
+    Level,
+    Reservation,
+    Settlement,
+    Watch,
+    reservation_id,
+)
 from services.quota.ports import Choose
 
 Store = MemoryCounters | SqliteCounters
@@ -183,7 +192,7 @@ def test_overdue_are_those_of_ended_epochs_and_the_very_old_oldest_first(store: 
 
 
 def test_a_threshold_is_told_once_when_it_is_passed(store: Store) -> None:
-    made = [reservation(number, {SPEND: 50}) for number in range(4)]
+    made = [reservation(number, {SPEND: 80}) for number in range(4)]
     for each in made:
         store.reserve([], always(each))
 
@@ -195,6 +204,35 @@ def test_a_threshold_is_told_once_when_it_is_passed(store: Store) -> None:
     assert (told[0].counter, told[0].limit, told[0].notify, told[0].bound) == (SPEND, "spend per day", ("lead",), 100)
     assert store.crossings_after(1, 10) == told[1:]
     assert store.crossings_after(0, 1) == told[:1]
+
+
+def test_the_first_overrun_of_a_window_is_told_besides_the_thresholds(store: Store) -> None:
+    for number, (held, cost) in enumerate([(40, 40), (10, 50), (1, 30)]):
+        made = reservation(number, {SPEND: held})
+        store.reserve([], always(made))
+        store.settle([settlement(made, cost)], watching(100, 8_000, 10_000), NOW_MS)
+
+    told = store.crossings_after(0, 10)
+    assert [(each.kind, each.basis_points, each.settled, each.excess) for each in told] == [
+        (CrossingKind.THRESHOLD, 8_000, 90, 0),
+        (CrossingKind.OVERRUN, 0, 90, 40),
+        (CrossingKind.THRESHOLD, 10_000, 120, 0),
+    ]
+    assert (told[1].counter, told[1].notify) == (SPEND, ("lead",))
+
+
+def test_an_overrun_of_a_window_that_rolls_is_told_once_for_all_its_parts(store: Store) -> None:
+    earlier = SPEND._replace(window_start_ms=SPEND.window_start_ms - 60_000)
+
+    def rolling(counter: CounterKey) -> Watch:
+        return Watch(1_000, (), "spend in 24 hours", (earlier,) if counter == SPEND else ())
+
+    for number, counter in enumerate([earlier, SPEND]):
+        made = reservation(number, {counter: 1})
+        store.reserve([], always(made))
+        store.settle([settlement(made, 3)], rolling, NOW_MS)
+
+    assert [(told.counter, told.excess) for told in store.crossings_after(0, 9)] == [(earlier, 2)]
 
 
 def test_a_limit_that_is_lowered_below_what_is_used_is_told_at_the_next_settlement(store: Store) -> None:
@@ -303,7 +341,7 @@ def test_a_threshold_of_a_window_that_rolls_counts_all_its_parts_and_is_told_onc
 
     def rolling(counter: CounterKey) -> Watch:
         trailing = (earlier,) if counter == SPEND else ()
-        return Watch(100, (Threshold(8_000, ("finance",)),), "spend in 24 hours", trailing)
+        return Watch(100, (Threshold(8_000, ("finance",)),), "spend in 24 hours", trailing, earlier.window_start_ms)
 
     for number, (counter, cost) in enumerate([(earlier, 50), (SPEND, 29), (SPEND, 1), (SPEND, 5)]):
         made = reservation(number, {counter: cost})

@@ -29,6 +29,13 @@ REQUEST_ID = "0f1e2d3c-0000-4000-8000-000000000001"
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 
 
+def _waits_ms(denial: Denial) -> int | None:
+    """Longer than an SDK should wait, or short."""
+    if denial is Denial.BURN_RATE:
+        return 60_000
+    return 10 if denial.transient else None
+
+
 def deny(denial: Denial) -> Deny:
     return Deny(
         denial,
@@ -43,7 +50,7 @@ def deny(denial: Denial) -> Deny:
         requested=7,
         window_start_ms=1_793_505_600_000,
         resets_at_ms=1_796_101_200_000,
-        retry_after_ms=10 if denial.transient else None,
+        retry_after_ms=_waits_ms(denial),
     )
 
 
@@ -64,6 +71,7 @@ unpriced_model                   404    1        invalid_request_error model_not
 request_cost_limit               400    1        invalid_request_error request_cost_limit_exceeded      invalid_request_error INVALID_ARGUMENT    BadRequestError
 budget_exhausted                 429    1        insufficient_quota    insufficient_quota               rate_limit_error      RESOURCE_EXHAUSTED  RateLimitError
 request_exceeds_remaining_budget 429    1        insufficient_quota    request_exceeds_remaining_budget rate_limit_error      RESOURCE_EXHAUSTED  RateLimitError
+burn_rate                        429    1        requests              rate_limit_exceeded              rate_limit_error      RESOURCE_EXHAUSTED  RateLimitError
 rate_limited                     429    3        requests              rate_limit_exceeded              rate_limit_error      RESOURCE_EXHAUSTED  RateLimitError
 reservation_contention           429    3        requests              rate_limit_exceeded              rate_limit_error      RESOURCE_EXHAUSTED  RateLimitError
 """  # noqa: E501  (a table is read by its columns)
@@ -137,6 +145,41 @@ def test_the_gemini_sdk_raises_what_the_table_says(denial: Denial) -> None:
     assert error.details["error"]["details"][0]["reason"] == denial.upper()
     # This SDK does not retry of itself.
     assert requests == 1
+
+
+LASTING = (Denial.BUDGET_EXHAUSTED, Denial.REQUEST_EXCEEDS_REMAINING_BUDGET)
+
+
+@pytest.mark.parametrize("denial", LASTING)
+def test_a_policy_may_say_402_which_every_sdk_raises_once(denial: Denial) -> None:
+    wording = word(dataclasses.replace(deny(denial), exhausted_status=402), TRACE_ID)
+    code = CASES[denial]["openai_code"]
+
+    error, requests = raised_by(openai_dialect.refuse(wording, REQUEST_ID), ask_openai)
+    assert type(error) is openai.APIStatusError
+    assert (error.status_code, error.type, error.code, requests) == (402, "insufficient_quota", code, 1)
+
+    error, requests = raised_by(anthropic_dialect.refuse(wording, REQUEST_ID), ask_anthropic)
+    assert (type(error).__name__, error.status_code) == ("PaymentRequiredError", 402)
+    assert (error.type, error.error_code, requests) == ("billing_error", code, 1)
+
+    error, requests = raised_by(gemini_dialect.refuse(wording, REQUEST_ID), ask_gemini)
+    assert isinstance(error, gemini_errors.ClientError)
+    assert (error.code, error.status, requests) == (402, "RESOURCE_EXHAUSTED", 1)
+
+
+@pytest.mark.parametrize("denial", [denial for denial in Denial if denial not in LASTING])
+def test_a_refusal_that_is_not_for_good_keeps_its_status(denial: Denial) -> None:
+    wording = word(dataclasses.replace(deny(denial), exhausted_status=402), TRACE_ID)
+    assert wording.classification == word(deny(denial), TRACE_ID).classification
+
+
+@pytest.mark.parametrize(("retry_after_ms", "expected"), [(20_000, False), (20_001, True)])
+def test_only_a_wait_of_at_most_twenty_seconds_is_left_to_the_sdk(retry_after_ms: int, expected: bool) -> None:
+    headers = dict(word(dataclasses.replace(deny(Denial.RATE_LIMITED), retry_after_ms=retry_after_ms), "").headers)
+    assert (headers.get("x-should-retry") == "false") is expected
+    assert headers["retry-after-ms"] == str(retry_after_ms)
+    assert int(headers["retry-after"]) * 1_000 >= retry_after_ms
 
 
 def test_a_stream_that_is_refused_raises_before_it_begins() -> None:

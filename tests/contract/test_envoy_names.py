@@ -67,8 +67,7 @@ def test_every_metadata_namespace_of_ours_is_in_the_contract(path: Path) -> None
     [
         ("request_info.lua", set(envoy_contract.RequestKey)),
         ("request_info.lua", set(envoy_contract.ScanKey)),
-        # The cluster of an attempt is for whoever reads the metadata: Envoy takes it from the priority groups.
-        ("target.lua", set(envoy_contract.TargetKey) - {envoy_contract.TargetKey.CLUSTER}),
+        ("target.lua", set(envoy_contract.TargetKey)),
         ("target.lua", set(envoy_contract.AttemptKey)),
     ],
 )

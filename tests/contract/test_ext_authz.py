@@ -28,6 +28,7 @@ from tests.contract.quota_process import (
     planned_target,
     route_plan,
     spend_policy,
+    token_policy,
 )
 
 GEMINI_PATH = "/v1beta/models/tiny:generateContent"
@@ -68,8 +69,6 @@ def test_an_allowed_call_carries_its_reservation_its_owner_and_its_chain(quota: 
         "model": MODEL,
         "decision": "allow",
         "policy": "carries",
-        "budget_remaining": "0.999200000",
-        "budget_resets_at": "2026-12-01T00:00:00Z",
         "chain": "lab/tiny,spare/small",
         "expected_input_tokens": 20,
         "expected_output_tokens": 10,
@@ -82,7 +81,6 @@ def test_an_allowed_call_carries_its_reservation_its_owner_and_its_chain(quota: 
         "targets": [
             {
                 "name": name,
-                "cluster": f"{provider}.openai",
                 "host": f"{provider}.example",
                 "path": "/v1/chat/completions",
                 "model": model,
@@ -128,7 +126,7 @@ def test_answers_to_two_calls_differ_in_what_is_theirs_alone(quota: QuotaProcess
     quota.quota.ApplyConfiguration(configuration(spend_policy("differ", 1)))
     first, second = metadata_of(quota.check(call())), metadata_of(quota.check(call()))
     changed = {key for key in first if first[key] != second[key]}
-    assert changed == {"reservation", "budget_remaining"}
+    assert changed == {"reservation"}
 
 
 def test_a_key_that_moved_to_another_team_is_not_answered_from_memory(quota: QuotaProcess) -> None:
@@ -168,6 +166,24 @@ def test_an_output_bound_is_written_where_the_client_set_none_or_a_larger_one(qu
         first = metadata_of(quota.check(call(max_output_tokens=unbounded)))["targets"][0]
         assert (first["output_cap_field"], first["output_cap"]) == ("max_tokens", 4_096)
     assert "output_cap" not in metadata_of(quota.check(call(max_output_tokens=4_096)))["targets"][0]
+
+
+def test_a_call_that_is_cut_says_so_in_every_attempt_and_to_the_client(quota: QuotaProcess) -> None:
+    quota.quota.ApplyConfiguration(configuration(token_policy("narrow", 1_000)))
+    response = quota.check(call(body_bytes=100, choices=2, max_output_tokens=None))
+    metadata = metadata_of(response)
+    # Two attempts, each with the input and two answers.
+    assert [target["output_cap"] for target in metadata["targets"]] == [200, 200]
+    assert metadata["held_output_tokens"] == 400
+    told = {option.header.key: option.header.value for option in response.ok_response.response_headers_to_add}
+    assert told["x-spendgate-output-capped"] == "200"
+
+
+def test_a_call_that_would_fit_with_less_output_is_told_how_much(quota: QuotaProcess) -> None:
+    quota.quota.ApplyConfiguration(configuration(token_policy("too-narrow", 150)))
+    error = error_of(quota.check(call(body_bytes=100, max_output_tokens=None)))
+    assert error["details"]["max_affordable_output_tokens"] == 50
+    assert "Set max_tokens to at most 50 or shorten" in error["message"]
 
 
 @pytest.mark.parametrize(
@@ -242,6 +258,7 @@ def test_a_budget_that_is_used_up_refuses_with_its_figures_and_serves_again_once
     headers = headers_of(response.denied_response)
     assert headers["x-should-retry"] == "false"
     assert "retry-after" not in headers
+    assert headers["x-trace-id"] == TRACEPARENT.split("-")[1]
     error = error_of(response)
     assert (error["type"], error["code"]) == ("insufficient_quota", "insufficient_quota")
     assert error["message"] == (
@@ -255,7 +272,7 @@ def test_a_budget_that_is_used_up_refuses_with_its_figures_and_serves_again_once
         "limit": "0.001000000",
         "used": "0.001000000",
         "reserved": "0.000000000",
-        "requested": "0.000400000",
+        "requested": "0.000202000",
         "window_start": "2026-11-01T00:00:00Z",
         "resets_at": "2026-12-01T00:00:00Z",
         "trace_id": TRACEPARENT.split("-")[1],

@@ -117,8 +117,13 @@ def test_a_crossing_becomes_one_alert_also_when_the_ledger_starts_anew(tmp_path:
             cross_time=crossed,
             settled=80,
             bound=100,
+            kind=kind,
+            excess=excess,
         )
-        for sequence, basis_points in ((3, 5_000), (7, 8_000))
+        for sequence, basis_points, kind, excess in (
+            (3, 5_000, quota_pb.CROSSING_KIND_UNSPECIFIED, 0),
+            (7, 0, quota_pb.CROSSING_KIND_OVERRUN, 20),
+        )
     ]
     for number in (1, 2):
         write_lines(live(tmp_path), [call_fields(number)])
@@ -127,10 +132,11 @@ def test_a_crossing_becomes_one_alert_also_when_the_ledger_starts_anew(tmp_path:
             eventually(lambda: ledger.status().unsettled_calls == 0)
             listed = pb_grpc.LedgerServiceStub(channel).ListAlerts(pb.ListAlertsRequest())
 
-            assert [(alert.basis_points, list(alert.recipients)) for alert in listed.alerts] == [
-                (8_000, ["ds-lead"]),
-                (5_000, ["ds-lead"]),
+            assert [(alert.basis_points, alert.kind, alert.excess) for alert in listed.alerts] == [
+                (0, pb.ALERT_KIND_OVERRUN, 20),
+                (5_000, pb.ALERT_KIND_THRESHOLD, 0),
             ]
+            assert list(listed.alerts[0].recipients) == ["ds-lead"]
             assert not listed.alerts[0].HasField("deliver_time")
             assert listed.alerts[0].window_start == start
     assert quota.crossings_after == [0, 7]

@@ -99,6 +99,8 @@ def test_what_was_applied_is_listed_as_it_was_sent(quota: QuotaProcess) -> None:
         ],
         default=True,
         mode=pb.QuotaPolicy.MODE_SHADOW,
+        exhausted_status=402,
+        allows_unpriced=True,
     )
     quota.quota.ApplyConfiguration(configuration(policy))
     listed = quota.quota.ListQuotaPolicies(pb.ListQuotaPoliciesRequest()).quota_policies
@@ -243,11 +245,14 @@ def test_a_crossed_threshold_is_told_with_its_figures(quota: QuotaProcess) -> No
     policy.thresholds.add(basis_points=8_000, notify=["finance"])
     quota.quota.ApplyConfiguration(configuration(policy))
     asked = reservation_pb.SettleReservationsRequest(settlements=[settlement(quota, reserve(quota), 800 * MILLION)])
-    (crossing,) = quota.reservations.SettleReservations(asked).crossings
+    crossing, overrun = quota.reservations.SettleReservations(asked).crossings
     assert (crossing.policy, crossing.limit, crossing.basis_points) == ("crossed", "spend per month", 8_000)
     assert (crossing.settled, crossing.bound) == (800 * MILLION, 1_000 * MILLION)
     assert list(crossing.notify) == ["finance"]
-    known = reservation_pb.SettleReservationsRequest(crossings_after=crossing.sequence)
+    assert crossing.kind == reservation_pb.CROSSING_KIND_THRESHOLD
+    assert (overrun.kind, overrun.basis_points) == (reservation_pb.CROSSING_KIND_OVERRUN, 0)
+    assert (overrun.excess, list(overrun.notify)) == (800 * MILLION - 400_000, ["finance"])
+    known = reservation_pb.SettleReservationsRequest(crossings_after=overrun.sequence)
     assert not quota.reservations.SettleReservations(known).crossings
 
 

@@ -20,9 +20,17 @@ Decide = Callable[[external_auth_pb2.CheckRequest], external_auth_pb2.CheckRespo
 
 
 def allow(
-    targets: list[dict[str, Any]], headers: Mapping[str, str], **admission: Any
+    targets: list[dict[str, Any]],
+    headers: Mapping[str, str],
+    answer_headers: Mapping[str, str] | None = None,
+    **admission: Any,
 ) -> external_auth_pb2.CheckResponse:
-    """Quota's ALLOW for a chain. `admission` overrides and adds fields; None takes one away."""
+    """Quota's ALLOW for a chain. `admission` overrides and adds fields; None takes one away.
+
+    The `cluster` of a target goes into its priority group.
+    """
+    clusters = [target["cluster"] for target in targets]
+    targets = [{name: value for name, value in target.items() if name != "cluster"} for target in targets]
     fields: dict[str, Any] = {
         "reservation": "rsv_1",
         "key_id": "key_1",
@@ -32,14 +40,12 @@ def allow(
         "model": "asked",
         "decision": "allow",
         "policy": "blue-prod",
-        "budget_remaining": "12.345000000",
-        "budget_resets_at": "2026-12-01T00:00:00Z",
         "chain": ",".join(target["name"] for target in targets),
         "expected_input_tokens": 10,
         "expected_output_tokens": 20,
         "priority_groups": [
-            {"name": str(at), "clusters": [{"cluster_name": target["cluster"], "weight": 1}]}
-            for at, target in enumerate(targets)
+            {"name": str(at), "clusters": [{"cluster_name": cluster, "weight": 1}]}
+            for at, cluster in enumerate(clusters)
         ],
         "targets": targets,
     }
@@ -50,6 +56,7 @@ def allow(
         ok_response=external_auth_pb2.OkHttpResponse(
             headers=[_header(name, value) for name, value in headers.items()],
             headers_to_remove=["authorization", "x-api-key", "api-key", "x-goog-api-key"],
+            response_headers_to_add=[_header(name, value) for name, value in (answer_headers or {}).items()],
         ),
         dynamic_metadata=metadata,
     )

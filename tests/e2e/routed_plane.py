@@ -86,7 +86,6 @@ class PlanFollowingQuota(external_auth_pb2_grpc.AuthorizationServicer):
                 "targets": [
                     {
                         "name": name,
-                        "cluster": face.cluster,
                         "host": face.host,
                         "path": face.path,
                         "model": known[name].upstream_model,

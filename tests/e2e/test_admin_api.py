@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +27,7 @@ CONFIGURATION = {
     "policies": [{"name": "ds", "match": {"team": "ds"}, "limits": [{"spend": 7, "per": "month"}]}],
     "keys": [{"name": "app", "team": "ds"}],
 }
+ADMIN_SERVICES = tuple(f"spendgate.{name.lower()}.v1.{name}Service" for name in ("Quota", "Router", "Ledger"))
 INTERNAL = (
     "/spendgate.quota.v1.ReservationService/SettleReservations",
     "/spendgate.quota.v1.ReservationService/ReleaseReservations",
@@ -75,16 +78,31 @@ def test_the_three_services_answer_over_grpc(channel: grpc.Channel, token: str) 
     assert status.unreadable_lines == 0
 
 
-def test_health_and_reflection_answer_over_the_admin_listener(channel: grpc.Channel, token: str) -> None:
+def test_reflection_describes_all_services_over_the_admin_listener(channel: grpc.Channel, token: str) -> None:
     metadata = (("authorization", token),)
-    health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), metadata=metadata)
-    assert health.status == health_pb2.HealthCheckResponse.SERVING
     names = {service.name for service in _reflect(channel, metadata, list_services="").list_services_response.service}
-    admin = {f"spendgate.{name.lower()}.v1.{name}Service" for name in ("Quota", "Router", "Ledger")}
-    assert admin <= names
-    for name in admin:
+    assert set(ADMIN_SERVICES) <= names
+    for name in ADMIN_SERVICES:
         described = _reflect(channel, metadata, file_containing_symbol=name)
         assert described.file_descriptor_response.file_descriptor_proto
+
+
+@pytest.mark.parametrize("name", ["", *ADMIN_SERVICES])
+def test_health_of_each_service_is_told_over_the_admin_listener(channel: grpc.Channel, token: str, name: str) -> None:
+    assert _health(channel, token, name) == health_pb2.HealthCheckResponse.SERVING
+
+
+@pytest.mark.parametrize("name", ["router", "ledger"])
+def test_a_service_that_hangs_is_not_serving(gateway: Gateway, channel: grpc.Channel, token: str, name: str) -> None:
+    service = f"spendgate.{name}.v1.{name.capitalize()}Service"
+    process = gateway.pids()[name]
+    os.kill(process, signal.SIGSTOP)
+    try:
+        assert _health(channel, token, service) == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert _health(channel, token, "") == health_pb2.HealthCheckResponse.SERVING
+    finally:
+        os.kill(process, signal.SIGCONT)
+    assert _health(channel, token, service) == health_pb2.HealthCheckResponse.SERVING
 
 
 def test_without_the_token_there_is_neither_grpc_nor_rest(gateway: Gateway, channel: grpc.Channel, token: str) -> None:
@@ -96,6 +114,8 @@ def test_without_the_token_there_is_neither_grpc_nor_rest(gateway: Gateway, chan
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
         with pytest.raises(grpc.RpcError):
             _reflect(channel, metadata, list_services="")
+        with pytest.raises(grpc.RpcError):
+            health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), metadata=metadata)
     for path in REST:
         answer = httpx.get(f"http://{gateway.admin}/v1/{path}")
         assert answer.status_code == 401, path
@@ -136,6 +156,12 @@ def test_a_key_is_made_stopped_and_refused_over_rest(gateway: Gateway, token: st
 def test_the_data_plane_serves_no_administration(gateway: Gateway, token: str) -> None:
     for path in REST:
         assert httpx.get(f"{gateway.url}/v1/{path}", headers={"authorization": token}).status_code == 404
+
+
+def _health(channel: grpc.Channel, token: str, service: str) -> health_pb2.HealthCheckResponse.ServingStatus.ValueType:
+    request = health_pb2.HealthCheckRequest(service=service)
+    answer = health_pb2_grpc.HealthStub(channel).Check(request, metadata=(("authorization", token),), timeout=10)
+    return answer.status
 
 
 def _reflect(channel: grpc.Channel, metadata: Any, **request: str) -> Any:

@@ -33,13 +33,18 @@ CONFIGURATION: dict[str, Any] = {
 
 
 class Load:
-    """Four clients that call without a pause, one of two with a stream; keeps every status."""
+    """Four clients that call without a pause, one of two with a stream; keeps every status.
+
+    One more asks for a model, which is free and soon answered: it is the likeliest to meet a gap of milliseconds.
+    """
 
     def __init__(self, gateway: Gateway) -> None:
         self.statuses: list[int | str] = []
+        self.listings: list[int | str] = []
         self._stopping = threading.Event()
         self._gateway = gateway
         self._threads = [threading.Thread(target=self._run, args=(at % 2 == 0,)) for at in range(4)]
+        self._threads.append(threading.Thread(target=self._list_models))
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -58,9 +63,20 @@ class Load:
             assert time.monotonic() < deadline, self.statuses[-5:]
             time.sleep(0.05)
 
-    def _run(self, stream: bool) -> None:
+    def _list_models(self) -> None:
+        with self._client() as client:
+            while not self._stopping.is_set():
+                try:
+                    self.listings.append(client.get("/v1/models/tiny").status_code)
+                except httpx.HTTPError as error:
+                    self.listings.append(repr(error))
+
+    def _client(self) -> httpx.Client:
         headers = {"authorization": f"Bearer {self._gateway.secret('busy')}"}
-        with httpx.Client(base_url=self._gateway.url, headers=headers, timeout=30) as client:
+        return httpx.Client(base_url=self._gateway.url, headers=headers, timeout=30)
+
+    def _run(self, stream: bool) -> None:
+        with self._client() as client:
             while not self._stopping.is_set():
                 try:
                     answer = client.post(CHAT, json=_body("tiny", stream=stream))
@@ -129,7 +145,7 @@ def test_every_change_is_in_force_within_a_second_and_no_call_is_lost(
         _within_a_second(lambda: _status(gateway, "leaver", "tiny") == 200, "the enabled key")
 
         load.wait_for(20)
-    assert set(load.statuses) == {200}
+    assert set(load.statuses) == set(load.listings) == {200}
     gateway.settle()
     total = gateway.usage()["total"]
     assert total["calls"] >= len(load.statuses)

@@ -41,7 +41,7 @@ BODIES = {
     "empty": b"",
     "binary": bytes(range(256)),
     "duplicate key": b'{"model": "cheap", "model": "chat", "messages": []}',
-    "escaped key": b'{"mod\\u0065l": "chat", "messages": []}',
+    "escaped key": b'{"model": "chat", "mod\\u0065l": "gemini", "messages": []}',
     "model is a number": b'{"model": 5, "messages": []}',
     "model is a list": b'{"model": ["chat"], "messages": []}',
     "stream is a text": b'{"model": "chat", "stream": "yes", "messages": []}',
@@ -79,8 +79,10 @@ def test_a_body_that_cannot_be_meant_is_a_400_in_every_dialect(
 def test_a_compressed_body_is_refused_because_nobody_could_look_into_it(http: httpx.Client) -> None:
     packed = gzip.compress(json.dumps(GOOD).encode())
     answer = http.post(CHAT, content=packed, headers={**JSON, "content-encoding": "gzip"})
-    assert answer.status_code in {400, 415}
+    assert answer.status_code == 400
     assert answer.json()["error"]["type"] == "invalid_request_error"
+    # It is no JSON either, but to say so would send the client looking in the wrong place.
+    assert answer.json()["error"]["message"] == "Compressed bodies are not supported."
 
 
 def test_a_body_of_thirty_megabytes_is_a_413_in_the_clients_dialect(http: httpx.Client) -> None:
@@ -96,9 +98,9 @@ def test_a_body_of_thirty_megabytes_is_a_413_in_the_clients_dialect(http: httpx.
 @pytest.mark.parametrize("model", ["unknown", "unpriced", "x" * 300, 'a"b', "../../etc/passwd"])
 def test_a_model_that_cannot_be_served_is_named_in_a_404(http: httpx.Client, model: str) -> None:
     answer = http.post(CHAT, json={**GOOD, "model": model})
-    assert answer.status_code in ({400, 404} if len(model) > 256 else {404}), answer.text
-    if answer.status_code == 404:
-        assert (answer.json()["error"]["code"], answer.json()["error"]["param"]) == ("model_not_found", "model")
+    assert answer.status_code == (400 if len(model) > 256 else 404), answer.text
+    code = "invalid_request" if len(model) > 256 else "model_not_found"
+    assert (answer.json()["error"]["code"], answer.json()["error"]["param"]) == (code, "model")
 
 
 def test_an_unknown_endpoint_is_a_404_in_the_envelope_that_sdks_read(http: httpx.Client) -> None:
@@ -208,7 +210,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
         arguments = ["--data-dir", str(tmp_path / "data"), "--admin-listen", f"127.0.0.1:{free_port()}"]
         done = run_command("up", "--listen", address, *arguments)
     assert done.returncode == 1
-    assert address in done.stderr
+    assert done.stderr.startswith(f"error: --listen {address}: the port is taken"), done.stderr
 
 
 def test_a_data_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -218,4 +220,4 @@ def test_a_data_directory_that_cannot_be_written_is_named(tmp_path: Path) -> Non
     for directory in (in_the_way, in_the_way / "below", Path("/proc/nowhere")):
         done = run_command("up", "--data-dir", str(directory), *listen)
         assert done.returncode == 1, done.stderr
-        assert str(directory) in done.stderr
+        assert done.stderr.startswith(f"error: data directory {directory} cannot be used: "), done.stderr

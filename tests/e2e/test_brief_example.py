@@ -91,7 +91,7 @@ def _served(gateway: Gateway, environment: str, tokens: int) -> str:
 
 
 def _serve_until_refused(gateway: Gateway) -> None:
-    while True:
+    while _used(gateway) <= 2_000:
         _served(gateway, "prod", tokens=6_000)
 
 

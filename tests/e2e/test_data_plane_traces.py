@@ -110,3 +110,17 @@ def test_no_key_is_in_any_span(receiver_and_plane: tuple[Receiver, DataPlane]) -
     assert VIRTUAL_KEY not in str(receiver.spans)
     assert PROVIDER_KEY not in str(receiver.spans)
     assert VIRTUAL_KEY not in plane.spool_text() + plane.refused_text() + plane.envoy_log()
+
+
+def test_an_answer_names_its_trace_and_every_answer_its_request(receiver_and_plane: tuple[Receiver, DataPlane]) -> None:
+    _, plane = receiver_and_plane
+    plane.quota.decide = lambda _: plane.allow("main")
+    plane.provider("main").answer = lambda _: Answer(body=json.dumps(COMPLETION).encode())
+    parent = {"traceparent": f"00-{TRACE_ID}-{PARENT_ID}-01"}
+    answered = plane.client.post("/v1/chat/completions", json=CHAT, headers=parent)
+    nowhere = plane.client.get("/nowhere", headers=parent)
+    unreadable = plane.client.post("/v1/chat/completions", content=b"{", headers=parent)
+    assert (answered.status_code, nowhere.status_code, unreadable.status_code) == (200, 404, 400)
+    assert answered.headers["x-trace-id"] == TRACE_ID
+    for response in (answered, nowhere, unreadable):
+        assert response.headers["request-id"] == response.headers["x-request-id"]

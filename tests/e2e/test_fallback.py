@@ -60,7 +60,7 @@ def _calm(providers: Providers) -> None:
 def test_the_second_target_serves_in_the_same_request(
     gateway: Gateway, providers: Providers, failure: str, stream: bool
 ) -> None:
-    before = gateway.settle()
+    before = _settled_and_calls(gateway)
     fault = FAILURES[failure]
     if fault is None:
         providers.listeners[Vendor.OPENAI].close()
@@ -75,11 +75,19 @@ def test_the_second_target_serves_in_the_same_request(
     assert raw.headers["x-spendgate-model-served"] == "anthropic/second"
     assert raw.headers["x-spendgate-attempts"] == "2"
     assert len(providers.requests(Vendor.ANTHROPIC)) == 1
-    _assert_one_call_of_two_attempts(gateway, failure, Decimal(before[0]["settled_usd"]))
+    _assert_one_call_of_two_attempts(gateway, failure, *before)
 
 
-def _assert_one_call_of_two_attempts(gateway: Gateway, failure: str, settled_before: Decimal) -> None:
+def _settled_and_calls(gateway: Gateway) -> tuple[Decimal, int]:
     (budget,) = gateway.settle()
+    return Decimal(budget["settled_usd"]), int(gateway.usage()["total"]["calls"])
+
+
+def _assert_one_call_of_two_attempts(
+    gateway: Gateway, failure: str, settled_before: Decimal, calls_before: int
+) -> None:
+    settled, calls = _settled_and_calls(gateway)
+    assert calls == calls_before + 1
     newest = gateway.calls(limit=1)[0]
     first, second = newest["attempts"]
     assert (first["target"], second["target"]) == ("openai/first", "anthropic/second")
@@ -89,7 +97,7 @@ def _assert_one_call_of_two_attempts(gateway: Gateway, failure: str, settled_bef
     assert (Decimal(first["cost_usd"]) > 0) == (failure == "hangs")
     cost = Decimal(newest["cost_usd"])
     assert cost == Decimal(first["cost_usd"]) + Decimal(second["cost_usd"])
-    assert Decimal(budget["settled_usd"]) - settled_before == cost
+    assert settled - settled_before == cost
 
 
 def test_the_body_that_the_second_target_gets_is_the_clients_own(gateway: Gateway, providers: Providers) -> None:

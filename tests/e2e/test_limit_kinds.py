@@ -24,6 +24,7 @@ CONFIGURATION: dict[str, Any] = {
         {"name": "two-at-once", "match": {"key": "parallel"}, "limits": [{"concurrency": 2}]},
         {"name": "a-cent-each", "match": {"key": "capped"}, "limits": [{"request_cost": 0.01}]},
         {"name": "rolling", "match": {"key": "rolling"}, "limits": [{"requests": 2, "rolling": "24h"}]},
+        {"name": "soft", "match": {"key": "soft"}, "limits": [{"spend": 0.04, "per": "month", "bound": "soft"}]},
         {"name": "each-run", "match": {"key": "loop"}, "limits": [{"spend": 0.02, "per": "run"}]},
         {
             "name": "calendar",
@@ -37,7 +38,7 @@ CONFIGURATION: dict[str, Any] = {
             ],
         },
     ],
-    "keys": [{"name": name} for name in ("parallel", "capped", "rolling", "loop", "calendar")],
+    "keys": [{"name": name} for name in ("parallel", "capped", "rolling", "loop", "calendar", "soft")],
 }
 
 
@@ -120,3 +121,19 @@ def test_all_periods_of_the_calendar_count_side_by_side(gateway: Gateway) -> Non
         call(gateway, "calendar")
     counted = [budget for budget in gateway.budgets() if budget["policy"] == "calendar"]
     assert [budget["settled"] for budget in counted] == [2] * 5
+
+
+def test_a_soft_limit_lets_calls_in_flight_beyond_it_and_says_that_it_is_soft(gateway: Gateway) -> None:
+    call(gateway, "soft")
+    gateway.settle()
+
+    # Without a bound it can take more than there is, and usually takes a cent.
+    answer = gateway.openai("soft").chat.completions.with_raw_response.create(model="exact", messages=ASK)
+    assert "x-spendgate-output-capped" not in answer.headers
+    gateway.settle()
+    call(gateway, "soft", max_tokens=300)
+    gateway.settle()
+    with pytest.raises(openai.RateLimitError):
+        call(gateway, "soft", max_tokens=300)
+    explained = gateway.json("explain", "--key", "soft", "--model", "exact")
+    assert [each["bound"] for each in explained["policies"]] == ["soft"]

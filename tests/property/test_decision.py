@@ -39,7 +39,8 @@ readings = st.lists(st.tuples(limits(), levels), max_size=6)
 
 
 def has_room(limit: AppliedLimit, level: Level, asked: Amounts) -> bool:
-    return level.settled + level.reserved + asked.of(limit.kind) <= limit.bound
+    is_free = asked.of(limit.kind) == 0 and limit.kind.needs_price
+    return is_free or level.settled + level.reserved + asked.of(limit.kind) <= limit.bound
 
 
 @given(readings, amounts)

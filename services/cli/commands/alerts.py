@@ -1,4 +1,4 @@
-"""`spendgate alerts`: thresholds that were crossed."""
+"""`spendgate alerts`: thresholds that were crossed, and limits that providers overran."""
 
 from __future__ import annotations
 
@@ -9,16 +9,9 @@ from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 
 from services.cli.paging import all_pages
 from services.cli.printing import print_json, print_table, print_text
-from services.cli.session import (
-    DEFAULT_ADMIN,
-    DEFAULT_DATA_DIR,
-    AdminOption,
-    CertificateOption,
-    DataDirOption,
-    JsonOption,
-    connect,
-)
+from services.cli.session import GatewayCommand, JsonOption, connect
 from services.cli.times import optional_rfc3339, readable_time, rfc3339
+from services.kernel.money import format_usd
 
 _DEFAULT_LIMIT = 50
 _MAX_LIMIT = 100_000
@@ -27,7 +20,7 @@ _MAX_LIMIT = 100_000
 def build_alerts() -> typer.Typer:
     """The group `alerts`."""
     group = typer.Typer(help="Thresholds that budgets crossed, and who was told.", no_args_is_help=True)
-    group.command("list")(list_alerts)
+    group.command("list", cls=GatewayCommand)(list_alerts)
     # With a single command Typer would make the group that command: `alerts list` is what scripts call.
     group.callback()(_group)
     return group
@@ -41,16 +34,13 @@ def list_alerts(
     context: typer.Context,
     *,
     limit: Annotated[int, typer.Option(min=1, max=_MAX_LIMIT, help="How many at most.")] = _DEFAULT_LIMIT,
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Lists alerts, newest first.
 
     Example: spendgate alerts list --json
     """
-    with connect(context, admin, data_dir, admin_ca) as gateway:
+    with connect(context) as gateway:
         alerts = list(
             all_pages(
                 lambda size, token: gateway.ledger.ListAlerts(
@@ -63,17 +53,17 @@ def list_alerts(
     if json:
         print_json({"alerts": [_as_json(alert) for alert in alerts]})
     elif not alerts:
-        print_text("No alerts yet: one is listed here when a budget crosses a threshold of its policy.")
+        print_text("No alerts yet: one is listed here when a budget crosses a threshold of its policy, or is overrun.")
     else:
         print_table(
-            ("CROSSED (UTC)", "POLICY", "LIMIT", "SCOPE", "THRESHOLD", "RECIPIENTS", "DELIVERED (UTC)"),
+            ("CROSSED (UTC)", "POLICY", "LIMIT", "SCOPE", "WHAT", "RECIPIENTS", "DELIVERED (UTC)"),
             [
                 (
                     readable_time(alert.cross_time),
                     alert.policy,
                     alert.limit,
                     alert.scope,
-                    _percent(alert.basis_points),
+                    _what(alert),
                     ", ".join(alert.recipients),
                     readable_time(alert.deliver_time) or "not yet",
                 )
@@ -83,16 +73,32 @@ def list_alerts(
 
 
 def _as_json(alert: ledger.Alert) -> dict[str, object]:
+    overrun = alert.kind == ledger.ALERT_KIND_OVERRUN
+    excess: dict[str, object] = {}
+    if overrun:
+        excess = {"excess_usd": format_usd(alert.excess)} if _is_money(alert) else {"excess": alert.excess}
     return {
+        "kind": "overrun" if overrun else "threshold",
         "policy": alert.policy,
         "limit": alert.limit,
         "scope": alert.scope,
-        "threshold": _percent(alert.basis_points),
+        "threshold": None if overrun else _percent(alert.basis_points),
+        **excess,
         "window_start": rfc3339(alert.window_start),
         "crossed_at": rfc3339(alert.cross_time),
         "recipients": list(alert.recipients),
         "delivered_at": optional_rfc3339(alert, "deliver_time"),
     }
+
+
+def _what(alert: ledger.Alert) -> str:
+    if alert.kind != ledger.ALERT_KIND_OVERRUN:
+        return _percent(alert.basis_points)
+    return f"overrun by {f'${format_usd(alert.excess)}' if _is_money(alert) else alert.excess}"
+
+
+def _is_money(alert: ledger.Alert) -> bool:
+    return alert.limit.startswith("spend")
 
 
 def _percent(basis_points: int) -> str:

@@ -10,15 +10,7 @@ from spendgate.quota.v1 import quota_service_pb2 as quota
 from services.cli.amounts import readable_usd
 from services.cli.paging import all_pages
 from services.cli.printing import print_json, print_table, print_text
-from services.cli.session import (
-    DEFAULT_ADMIN,
-    DEFAULT_DATA_DIR,
-    AdminOption,
-    CertificateOption,
-    DataDirOption,
-    JsonOption,
-    connect,
-)
+from services.cli.session import JsonOption, connect
 from services.cli.times import readable_time, rfc3339
 from services.cli.translate import LIMIT_KINDS
 from services.kernel.money import format_usd
@@ -42,16 +34,13 @@ def budgets(
     context: typer.Context,
     *,
     policy: Annotated[str, typer.Option(help="Only of this policy.")] = "",
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Shows each limit in its present window: used, held by calls in flight, and left.
 
     Example: spendgate budgets --policy data-science-prod
     """
-    with connect(context, admin, data_dir, admin_ca) as gateway:
+    with connect(context) as gateway:
         found = list(
             all_pages(
                 lambda size, token: gateway.quota.ListBudgets(
@@ -77,9 +66,6 @@ def explain(
     model: Annotated[str, typer.Option(help="Model as an application would ask for it.")],
     input_tokens: Annotated[int, typer.Option(min=0, help="Size of the assumed call. 0: 1000.")] = 0,
     max_output_tokens: Annotated[int, typer.Option(min=0, help="Bound of its answer. 0: 1000.")] = 0,
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Says what would happen to a call now, and why. Reserves nothing.
@@ -87,7 +73,7 @@ def explain(
     Example: spendgate explain --key data-science-prod --model gpt-4o
     """
     request = quota.ExplainRequest(key=key, model=model, input_tokens=input_tokens, max_output_tokens=max_output_tokens)
-    with connect(context, admin, data_dir, admin_ca) as gateway:
+    with connect(context) as gateway:
         answer = gateway.quota.Explain(request)
     decision = _DECISIONS.get(answer.decision, "unknown")
     if json:
@@ -97,6 +83,7 @@ def explain(
                 "reason": answer.reason,
                 "target": answer.target or None,
                 "policies": [_applied_as_json(applied) for applied in answer.limits],
+                "others": [{"policy": other.policy, "reason": other.reason} for other in answer.others],
             }
         )
         return
@@ -161,6 +148,7 @@ def _applied_as_json(applied: quota.ExplainResponse.AppliedLimit) -> dict[str, o
         "limit_kind": KIND_NAMES.get(applied.limit_kind, "unknown"),
         "used_ratio": applied.used_basis_points / _FULL_BASIS_POINTS,
         "binding": applied.binding,
+        "bound": "soft" if applied.soft else "hard",
     }
 
 

@@ -12,15 +12,7 @@ from services.cli.amounts import readable_usd, usd_of
 from services.cli.gateway import Gateway
 from services.cli.paging import all_pages
 from services.cli.printing import print_json, print_json_line, print_table, print_text
-from services.cli.session import (
-    DEFAULT_ADMIN,
-    DEFAULT_DATA_DIR,
-    AdminOption,
-    CertificateOption,
-    DataDirOption,
-    JsonOption,
-    connect,
-)
+from services.cli.session import GatewayCommand, JsonOption, connect
 from services.cli.times import readable_time, rfc3339
 
 _DEFAULT_LIMIT = 20
@@ -34,9 +26,9 @@ WhereOption = Annotated[
 def build_calls() -> typer.Typer:
     """The group `calls`."""
     group = typer.Typer(help="Single calls: who, what, which attempts, at what cost.", no_args_is_help=True)
-    group.command("list")(list_calls)
-    group.command()(show)
-    group.command()(tail)
+    group.command("list", cls=GatewayCommand)(list_calls)
+    group.command(cls=GatewayCommand)(show)
+    group.command(cls=GatewayCommand)(tail)
     return group
 
 
@@ -45,16 +37,13 @@ def list_calls(
     *,
     limit: Annotated[int, typer.Option(min=1, max=_MAX_LIMIT, help="How many at most.")] = _DEFAULT_LIMIT,
     where: WhereOption = "",
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Lists calls, newest first.
 
     Example: spendgate calls list --limit 50 --where team=data-science
     """
-    with connect(context, admin, data_dir, admin_ca) as gateway:
+    with connect(context) as gateway:
         calls = fetch_calls(gateway, limit, where)
     if json:
         print_json({"calls": [call_as_json(call) for call in calls]})
@@ -68,16 +57,13 @@ def show(
     context: typer.Context,
     call_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a call, or its x-request-id.")],
     *,
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Shows one call with its attempts.
 
     Example: spendgate calls show 0199b1c2-...
     """
-    with connect(context, admin, data_dir, admin_ca) as gateway:
+    with connect(context) as gateway:
         call = gateway.ledger.GetCall(ledger.GetCallRequest(id=call_id))
     document = call_as_json(call)
     if json:
@@ -105,9 +91,6 @@ def tail(
     *,
     limit: Annotated[int, typer.Option(min=0, max=_MAX_LIMIT, help="Stop after so many. 0: go on.")] = 0,
     where: WhereOption = "",
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Shows calls as they are booked, until Ctrl-C or --limit.
@@ -117,7 +100,7 @@ def tail(
     Example: spendgate calls tail --where environment=prod
     """
     seen: list[dict[str, object]] = []
-    with connect(context, admin, data_dir, admin_ca) as gateway:
+    with connect(context) as gateway:
         for number, call in enumerate(gateway.ledger.TailCalls(ledger.TailCallsRequest(filter=where)), start=1):
             if not json:
                 print_text("  ".join(_row(call)))
@@ -173,6 +156,9 @@ def call_as_json(call: ledger.Call) -> dict[str, object]:
         "tags": dict(call.tags),
         "request_id": call.request_id,
         "trace_id": call.trace_id,
+        "retry_of": call.retry_of or None,
+        "retry_count": call.retry_count,
+        "retries": call.retries,
         "attempts": [
             {
                 "target": attempt.target,

@@ -15,17 +15,7 @@ from services.cli.configuration.source import ConfigurationError, Problem, forma
 from services.cli.key_secrets import find_key_secrets
 from services.cli.printing import print_json, print_table, print_text, remark
 from services.cli.problems import Misuse, Refused
-from services.cli.session import (
-    DEFAULT_ADMIN,
-    DEFAULT_DATA_DIR,
-    AdminOption,
-    CertificateOption,
-    DataDirOption,
-    FileOption,
-    JsonOption,
-    connect,
-    session_of,
-)
+from services.cli.session import FileOption, JsonOption, connect, session_of
 
 DEFAULT_FILE = Path("spendgate.yaml")
 
@@ -73,9 +63,6 @@ def apply(
     *,
     file: FileOption,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Makes the running gateway hold what a configuration file says.
@@ -85,7 +72,7 @@ def apply(
     Example: spendgate apply -f spendgate.yaml --dry-run
     """
     configuration = load_or_refuse(file)
-    with connect(context, admin, data_dir, admin_ca) as gateway:
+    with connect(context) as gateway:
         applied = apply_configuration(gateway, configuration, session_of(context).environ, dry_run=dry_run)
     if json:
         print_json({**applied.as_json(), "dry_run": dry_run})

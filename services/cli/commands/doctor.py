@@ -17,16 +17,7 @@ from services.cli.diagnosis import (
 )
 from services.cli.printing import print_json, print_table
 from services.cli.problems import CommandError
-from services.cli.session import (
-    DEFAULT_ADMIN,
-    DEFAULT_DATA_DIR,
-    AdminOption,
-    CertificateOption,
-    DataDirOption,
-    JsonOption,
-    connect,
-    session_of,
-)
+from services.cli.session import JsonOption, connect, gateway_options, session_of
 from services.cli.supervisor.settings import DEFAULT_LISTEN
 
 
@@ -37,23 +28,20 @@ def doctor(
         Path | None, typer.Option("--file", "-f", metavar="FILE", help="Also look at this configuration.")
     ] = None,
     listen: Annotated[str, typer.Option("--listen", metavar="HOST:PORT", help="Data address.")] = DEFAULT_LISTEN,
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Says what is wrong here, each with a remedy. Exit code 1 if something does not work.
 
     Example: spendgate doctor -f spendgate.yaml
     """
-    session = session_of(context)
-    findings = list(examine_machine(session.environ, data_dir, session.clock.now_ms()))
+    session, gateway = session_of(context), gateway_options(context)
+    findings = list(examine_machine(session.environ, gateway.data_dir, session.clock.now_ms()))
     if file is not None:
         findings.extend(examine_configuration(file, session.environ))
-    running = _examine_running(context, admin, data_dir, admin_ca)
+    running = _examine_running(context)
     is_ours = any(finding.level is not Level.FAIL for finding in running) and len(running) > 1
     findings.append(examine_port("--listen", listen, lambda: is_ours))
-    findings.append(examine_port("--admin-listen", admin, lambda: is_ours))
+    findings.append(examine_port("--admin-listen", gateway.admin, lambda: is_ours))
     findings.extend(running)
     failed = any(finding.level is Level.FAIL for finding in findings)
     if json:
@@ -65,10 +53,10 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _examine_running(context: typer.Context, admin: str, data_dir: Path, admin_ca: Path | None) -> list[Finding]:
+def _examine_running(context: typer.Context) -> list[Finding]:
     """What the gateway says, or one finding that there is none."""
     try:
-        with connect(context, admin, data_dir, admin_ca) as gateway:
+        with connect(context) as gateway:
             return list(examine_gateway(gateway))
     except CommandError as error:
         return [Finding("gateway", Level.WARN, str(error), "fine if none is to run now")]

@@ -10,16 +10,7 @@ from spendgate.type.v1.attribution_pb2 import Attribution
 
 from services.cli.paging import all_pages
 from services.cli.printing import print_json, print_table, print_text, remark
-from services.cli.session import (
-    DEFAULT_ADMIN,
-    DEFAULT_DATA_DIR,
-    AdminOption,
-    CertificateOption,
-    DataDirOption,
-    JsonOption,
-    connect,
-    session_of,
-)
+from services.cli.session import GatewayCommand, JsonOption, connect, session_of
 from services.cli.times import optional_rfc3339, parse_until, readable_time
 
 STATES = {
@@ -36,11 +27,11 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the k
 def build_keys() -> typer.Typer:
     """The group `keys`."""
     group = typer.Typer(help="Virtual keys: what applications hold in place of a provider's key.", no_args_is_help=True)
-    group.command()(create)
-    group.command("list")(list_keys)
-    group.command()(rotate)
-    group.command()(disable)
-    group.command()(enable)
+    group.command(cls=GatewayCommand)(create)
+    group.command("list", cls=GatewayCommand)(list_keys)
+    group.command(cls=GatewayCommand)(rotate)
+    group.command(cls=GatewayCommand)(disable)
+    group.command(cls=GatewayCommand)(enable)
     return group
 
 
@@ -55,9 +46,6 @@ def create(
     model: Annotated[list[str] | None, typer.Option(help="A model that it may use; repeat. Default: all.")] = None,
     expires: Annotated[str, typer.Option(metavar="WHEN", help="30d, or 2027-01-31T00:00:00Z. Default: never.")] = "",
     test: Annotated[bool, typer.Option("--test", help="Marks the secret as one for tests: spg_test_...")] = False,
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Makes a key and shows its secret, this once.
@@ -69,23 +57,20 @@ def create(
     if expires:
         key.expire_time.CopyFrom(parse_until("--expires", expires, session_of(context).clock))
     request = quota.CreateVirtualKeyRequest(key=key, kind="test" if test else "live")
-    with connect(context, admin, data_dir, admin_ca) as gateway:
+    with connect(context) as gateway:
         _show_secret(gateway.quota.CreateVirtualKey(request), json=json)
 
 
 def list_keys(
     context: typer.Context,
     *,
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Lists the keys, never their secrets.
 
     Example: spendgate keys list --json
     """
-    with connect(context, admin, data_dir, admin_ca) as gateway:
+    with connect(context) as gateway:
         keys = list(
             all_pages(
                 lambda size, token: gateway.quota.ListVirtualKeys(
@@ -124,9 +109,6 @@ def rotate(
     grace: Annotated[
         int, typer.Option(metavar="SECONDS", min=0, max=_MAX_GRACE_S, help="How long the old secret still works.")
     ] = 0,
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Gives a key a new secret and shows it, this once.
@@ -134,7 +116,7 @@ def rotate(
     Example: spendgate keys rotate ci --grace 3600
     """
     request = quota.RotateVirtualKeyRequest(name=name, grace_seconds=grace)
-    with connect(context, admin, data_dir, admin_ca) as gateway:
+    with connect(context) as gateway:
         _show_secret(gateway.quota.RotateVirtualKey(request), json=json)
 
 
@@ -142,36 +124,26 @@ def disable(
     context: typer.Context,
     name: NameArgument,
     *,
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Stops a key until it is enabled again.
 
     Example: spendgate keys disable ci
     """
-    request = quota.SetVirtualKeyDisabledRequest(name=name, disabled=True)
-    with connect(context, admin, data_dir, admin_ca) as gateway:
-        _show_state(gateway.quota.SetVirtualKeyDisabled(request), json=json)
+    _set_disabled(context, name, disabled=True, json=json)
 
 
 def enable(
     context: typer.Context,
     name: NameArgument,
     *,
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Lets a disabled key work again.
 
     Example: spendgate keys enable ci
     """
-    request = quota.SetVirtualKeyDisabledRequest(name=name, disabled=False)
-    with connect(context, admin, data_dir, admin_ca) as gateway:
-        _show_state(gateway.quota.SetVirtualKeyDisabled(request), json=json)
+    _set_disabled(context, name, disabled=False, json=json)
 
 
 def _show_secret(made: quota.VirtualKeySecret, *, json: bool) -> None:
@@ -182,7 +154,9 @@ def _show_secret(made: quota.VirtualKeySecret, *, json: bool) -> None:
     remark(f"This is the secret of key {made.key.name} ({made.key.key_id}). It is not shown again.")
 
 
-def _show_state(key: quota.VirtualKey, *, json: bool) -> None:
+def _set_disabled(context: typer.Context, name: str, *, disabled: bool, json: bool) -> None:
+    with connect(context) as gateway:
+        key = gateway.quota.SetVirtualKeyDisabled(quota.SetVirtualKeyDisabledRequest(name=name, disabled=disabled))
     state = STATES.get(key.state, "?")
     if json:
         print_json({"name": key.name, "key_id": key.key_id, "state": state})

@@ -11,31 +11,20 @@ from spendgate.router.v1 import router_service_pb2 as router
 
 from services.cli.paging import all_pages
 from services.cli.printing import print_json, print_table, print_text
-from services.cli.session import (
-    DEFAULT_ADMIN,
-    DEFAULT_DATA_DIR,
-    AdminOption,
-    CertificateOption,
-    DataDirOption,
-    JsonOption,
-    connect,
-)
+from services.cli.session import JsonOption, connect
 from services.cli.times import optional_rfc3339
 
 
 def routes(
     context: typer.Context,
     *,
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Lists the models that applications may ask for, their targets and fallbacks, and the providers.
 
     Example: spendgate routes
     """
-    with connect(context, admin, data_dir, admin_ca) as gateway:
+    with connect(context) as gateway:
         models = list(
             all_pages(
                 lambda size, token: gateway.router.ListModels(
@@ -72,16 +61,13 @@ def routes(
 def status(
     context: typer.Context,
     *,
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Shows what quota, router and ledger believe.
 
     Example: spendgate status --json
     """
-    with connect(context, admin, data_dir, admin_ca) as gateway:
+    with connect(context) as gateway:
         router_answer = gateway.router.GetRouterStatus(router.GetRouterStatusRequest())
         facts = {
             "quota": _quota_status(gateway.quota.GetQuotaStatus(quota.GetQuotaStatusRequest())),

@@ -23,17 +23,7 @@ from services.cli.configuration import Configuration
 from services.cli.gateway import Gateway
 from services.cli.printing import print_json, print_table, print_text
 from services.cli.problems import Misuse
-from services.cli.session import (
-    DEFAULT_ADMIN,
-    DEFAULT_DATA_DIR,
-    AdminOption,
-    CertificateOption,
-    DataDirOption,
-    FileOption,
-    JsonOption,
-    connect,
-    session_of,
-)
+from services.cli.session import FileOption, JsonOption, connect, session_of
 from services.cli.times import optional_rfc3339, parse_since, readable_time, rfc3339
 from services.cli.translate import quota_policies
 from services.kernel.money import format_usd
@@ -54,9 +44,6 @@ def simulate(
     file: FileOption,
     since: Annotated[str, typer.Option(metavar="WHEN", help="7d, 12h, or 2027-01-31T00:00:00Z.")] = "30d",
     until: Annotated[str, typer.Option(metavar="WHEN", help="Likewise. Default: now.")] = "",
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Replays past calls through the policies of a file: who would have been degraded or denied, and what it saves.
@@ -72,7 +59,7 @@ def simulate(
     asked.end_time.CopyFrom(parse_since("--until", until, clock) if until else timestamp(clock.now_ms()))
     if asked.end_time.ToMilliseconds() < asked.start_time.ToMilliseconds():
         raise Misuse("--until lies before --since")
-    with connect(context, admin, data_dir, admin_ca) as gateway, _progress(gateway, asked) as advance:
+    with connect(context) as gateway, _progress(gateway, asked) as advance:
         report = replay(gateway, configuration, asked, advance)
     if json:
         print_json(report_as_json(report, asked.start_time, asked.end_time))

@@ -11,16 +11,7 @@ from services.chassis.well_known import nano_usd_of
 from services.cli.amounts import readable_usd, usd_of
 from services.cli.printing import print_json, print_table, print_text
 from services.cli.problems import Misuse
-from services.cli.session import (
-    DEFAULT_ADMIN,
-    DEFAULT_DATA_DIR,
-    AdminOption,
-    CertificateOption,
-    DataDirOption,
-    JsonOption,
-    connect,
-    session_of,
-)
+from services.cli.session import JsonOption, connect, session_of
 from services.cli.times import parse_since
 
 DIMENSIONS = (
@@ -45,9 +36,6 @@ def usage(
     since: Annotated[str, typer.Option(metavar="WHEN", help="7d, 12h, or 2027-01-31T00:00:00Z.")] = "30d",
     until: Annotated[str, typer.Option(metavar="WHEN", help="Likewise. Default: now.")] = "",
     where: Annotated[str, typer.Option(metavar="FIELD=VALUE,...", help="Only calls with these values.")] = "",
-    admin: AdminOption = DEFAULT_ADMIN,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-    admin_ca: CertificateOption = None,
     json: JsonOption = False,
 ) -> None:
     """Sums calls, tokens and cost.
@@ -60,7 +48,7 @@ def usage(
     request.start_time.CopyFrom(parse_since("--since", since, clock))
     if until:
         request.end_time.CopyFrom(parse_since("--until", until, clock))
-    with connect(context, admin, data_dir, admin_ca) as gateway:
+    with connect(context) as gateway:
         answer = gateway.ledger.QueryUsage(request)
     if json:
         rows = [dict(zip(dimensions, row.values, strict=True)) | _sums(row) for row in answer.rows]
@@ -97,6 +85,8 @@ def _sums(row: ledger.UsageRow) -> dict[str, object]:
         "output_tokens": row.output_tokens,
         "cost_usd": usd_of(row.cost),
         "unpriced_calls": row.unpriced_calls,
+        "retries": row.retries,
+        "logical_calls": row.logical_calls,
     }
 
 

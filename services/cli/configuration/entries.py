@@ -6,22 +6,21 @@ here, and exact.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from services.cli.configuration.entry import Entry, at_least_one
+from services.cli.configuration.policy_entries import PolicyEntry
 from services.cli.configuration.scalars import (
     Amount,
-    Count,
     DurationMs,
     HttpUrl,
     ModelName,
     Moment,
     Name,
     Part,
-    Share,
     Target,
-    TimezoneName,
     TokenPrice,
     UserName,
     VariableName,
@@ -30,30 +29,7 @@ from services.cli.configuration.scalars import (
 )
 from services.cli.configuration.source import Number
 
-LimitKindName = Literal["spend", "tokens", "input_tokens", "output_tokens", "requests", "concurrency", "request_cost"]
-WindowName = Literal["minute", "hour", "day", "week", "month", "quarter", "year", "lifetime", "run"]
-WeekdayName = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-FieldName = Literal["team", "project", "environment", "user", "key", "model"]
 DialectName = Literal["openai", "anthropic", "gemini"]
-
-LIMIT_KINDS: tuple[LimitKindName, ...] = get_args(LimitKindName)
-WEEKDAYS: tuple[WeekdayName, ...] = get_args(WeekdayName)
-_WITHOUT_WINDOW = {"concurrency", "request_cost"}
-_OF_MONEY = {"spend", "request_cost"}
-_OF_DAYS = {"day", "week", "month", "quarter", "year"}
-_MINUTE_MS = 60_000
-
-
-class Entry(BaseModel):
-    """Base of all entries: no unknown fields, no conversions."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-def _at_least_one(values: tuple[object, ...]) -> tuple[object, ...]:
-    if not values:
-        raise ValueError("give at least one")
-    return values
 
 
 def _none_allowed(value: object) -> object:
@@ -132,11 +108,11 @@ class WeightedTarget(Entry):
 class TargetGroup(Entry):
     """A place in a chain."""
 
-    targets: Annotated[tuple[WeightedTarget, ...], AfterValidator(_at_least_one)]
+    targets: Annotated[tuple[WeightedTarget, ...], AfterValidator(at_least_one)]
 
 
 Group = Annotated[TargetGroup, BeforeValidator(_group)]
-Chain = Annotated[tuple[Group, ...], AfterValidator(_at_least_one)]
+Chain = Annotated[tuple[Group, ...], AfterValidator(at_least_one)]
 
 
 class Term(Entry):
@@ -173,8 +149,8 @@ class Term(Entry):
 class When(Term):
     """A term, or several of them of which `any` or `all` must hold."""
 
-    any: Annotated[tuple[Term, ...], AfterValidator(_at_least_one)] | None = None
-    all: Annotated[tuple[Term, ...], AfterValidator(_at_least_one)] | None = None
+    any: Annotated[tuple[Term, ...], AfterValidator(at_least_one)] | None = None
+    all: Annotated[tuple[Term, ...], AfterValidator(at_least_one)] | None = None
 
     def _empty(self) -> Self:
         if self.any is None and self.all is None:
@@ -237,101 +213,6 @@ class TeamEntry(Entry):
     members: tuple[UserName, ...] = ()
 
 
-class MatchEntry(Entry):
-    """Which calls a policy is about; what is absent matches any."""
-
-    team: Name | None = None
-    project: Name | None = None
-    environment: Name | None = None
-    user: UserName | None = None
-    key: Name | None = None
-    model: ModelName | None = None
-
-
-class LimitEntry(Entry):
-    """One bound: exactly one kind, and the window in which it counts."""
-
-    spend: Amount | None = None
-    tokens: Count | None = None
-    input_tokens: Count | None = None
-    output_tokens: Count | None = None
-    requests: Count | None = None
-    concurrency: Count | None = None
-    request_cost: Amount | None = None
-    per: WindowName | None = None
-    rolling: DurationMs | None = None
-    timezone: TimezoneName | None = None
-    week_start: WeekdayName | None = None
-    anchor_day: Count | None = None
-    bound: Literal["hard", "soft"] = "hard"
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        if self.bound == "soft":
-            raise ValueError("`bound: soft` is not available yet: every limit is hard, leave `bound` out")
-        if sum(getattr(self, kind) is not None for kind in LIMIT_KINDS) != 1:
-            raise ValueError(f"write exactly one of {', '.join(LIMIT_KINDS)}")
-        return self
-
-    @model_validator(mode="after")
-    def _one_window(self) -> Self:
-        given = sum((self.per is not None, self.rolling is not None))
-        if self.kind in _WITHOUT_WINDOW:
-            if given:
-                raise ValueError(f"{self.kind} holds at every moment: leave `per` and `rolling` out")
-        elif given != 1:
-            known = ", ".join(get_args(WindowName))
-            raise ValueError(f"write one window: `per: month` (or another of {known}), or `rolling: 24h`")
-        return self
-
-    @model_validator(mode="after")
-    def _window_details(self) -> Self:
-        if self.timezone is not None and self.per not in _OF_DAYS:
-            raise ValueError("`timezone` goes with `per: day`, week, month, quarter or year; the rest counts in UTC")
-        if self.week_start is not None and self.per != "week":
-            raise ValueError("`week_start` goes with `per: week`")
-        if self.anchor_day is not None and (self.per != "month" or not 1 <= self.anchor_day <= 31):
-            raise ValueError("`anchor_day` goes with `per: month` and is 1 to 31")
-        if self.rolling is not None and self.rolling % _MINUTE_MS:
-            raise ValueError("write `rolling` in whole minutes, hours or days")
-        return self
-
-    @property
-    def is_money(self) -> bool:
-        """Whether the bound is nano-USD."""
-        return self.kind in _OF_MONEY
-
-    @property
-    def kind(self) -> LimitKindName:
-        """The one kind that is given."""
-        return next(kind for kind in LIMIT_KINDS if getattr(self, kind) is not None)
-
-    @property
-    def value(self) -> int:
-        """The bound: nano-USD for money, else a count."""
-        return int(getattr(self, self.kind))
-
-
-class ThresholdEntry(Entry):
-    """At which part of a limit whom to tell, and what to do."""
-
-    at: Share
-    notify: tuple[Name, ...] = ()
-    action: Literal["notify", "degrade", "deny"] = "notify"
-
-
-class PolicyEntry(Entry):
-    """Limits on the calls that match."""
-
-    name: Name
-    match: MatchEntry = MatchEntry()
-    each: FieldName | None = None
-    limits: Annotated[tuple[LimitEntry, ...], AfterValidator(_at_least_one)]
-    thresholds: tuple[ThresholdEntry, ...] = ()
-    mode: Literal["enforce", "shadow", "disabled"] = "enforce"
-    default: bool = False
-
-
 class ChannelEntry(Entry):
     """Where alerts go: an Apprise URL, or a signed webhook."""
 
@@ -374,10 +255,11 @@ class ConfigurationFile(Entry):
 
     version: Annotated[Literal[1], BeforeValidator(_version_one)]
     organization: Name
-    providers: dict[Name, ProviderEntry] = {}
-    models: dict[ModelName, ModelEntry] = {}
-    prices: dict[Target, PriceEntry] = {}
-    teams: dict[Name, TeamEntry] = {}
+    providers: dict[Name, ProviderEntry] = Field(default_factory=dict)
+    models: dict[ModelName, ModelEntry] = Field(default_factory=dict)
+    prices: dict[Target, PriceEntry] = Field(default_factory=dict)
+    teams: dict[Name, TeamEntry] = Field(default_factory=dict)
     policies: tuple[PolicyEntry, ...] = ()
-    channels: dict[Name, ChannelEntry] = {}
+    default_policies: bool = True
+    channels: dict[Name, ChannelEntry] = Field(default_factory=dict)
     keys: tuple[KeyEntry, ...] = ()

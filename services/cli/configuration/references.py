@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
-from services.cli.configuration.entries import Chain, ConfigurationFile, PolicyEntry
+from services.cli.configuration.entries import Chain, ConfigurationFile
+from services.cli.configuration.policy_entries import PolicyEntry
 from services.cli.configuration.source import Path
 from services.kernel.names import split_target
 

@@ -24,6 +24,7 @@ MAX_COUNT = 2**63 - 1
 MAX_WEIGHT = 1_000
 
 _SHARE = re.compile(r"(\d{1,4})(?:\.(\d{1,2}))?%")
+_FACTOR = re.compile(r"(\d{1,4})(?:\.(\d{1,2}))?x")
 _DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)")
 _DURATION_UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -72,6 +73,15 @@ def read_part(value: object) -> int:
     if basis_points > 10_000:
         raise ValueError("write at most 100%")
     return basis_points
+
+
+def read_factor(value: object) -> int:
+    """A multiple like 10x or 2.5x, as hundredths."""
+    match = _FACTOR.fullmatch(value) if isinstance(value, str) else None
+    percent = int(match[1]) * 100 + int((match[2] or "").ljust(2, "0")) if match else 0
+    if not 200 <= percent <= 100_000:
+        raise ValueError("write a multiple from 2x to 1000x, like 10x or 2.5x")
+    return percent
 
 
 def read_duration(value: object) -> int:
@@ -179,6 +189,8 @@ Share = Annotated[int, BeforeValidator(read_share)]
 """Basis points, up to 100 000."""
 Part = Annotated[int, BeforeValidator(read_part)]
 """Basis points, up to 10 000."""
+Factor = Annotated[int, BeforeValidator(read_factor)]
+"""Hundredths."""
 DurationMs = Annotated[int, BeforeValidator(read_duration)]
 Moment = Annotated[datetime, BeforeValidator(read_time)]
 TimezoneName = Annotated[str, AfterValidator(read_timezone)]

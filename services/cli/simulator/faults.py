@@ -24,6 +24,8 @@ class FaultKind(StrEnum):
     """A stream ends `delay_ms` after its last event, as when its last packet is lost."""
     NO_USAGE = "no_usage"
     """The answer does not say what it took."""
+    OVERBILL = "overbill"
+    """The answer says that it took `factor` times the output tokens that the request allows."""
     SPLIT = "split"
     """Each event of a stream arrives in two pieces."""
 
@@ -41,6 +43,7 @@ class Fault:
     retry_after_s: float | None = None
     delay_ms: int = 0
     after_events: int = 2
+    factor: int = 1
 
 
 def fault_from(document: Mapping[str, Any]) -> Fault:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -93,6 +93,9 @@ class SimulatedProvider:
             return _failure(wire, fault.status, f"simulated fault {fault.status}", fault.retry_after_s)
         replies = (answer(conversation),) * conversation.choices
         usage = self._cache.usage(conversation, replies)
+        if fault is not None and fault.kind is FaultKind.OVERBILL:
+            allowed = (conversation.max_output_tokens or 0) * conversation.choices
+            usage = replace(usage, output_tokens=fault.factor * max(allowed, usage.output_tokens))
         finished = Answer(
             number=received.number,
             created_s=self._clock.now_ms() // 1000,

@@ -14,7 +14,7 @@ from services.kernel.errors import Unavailable
 from services.kernel.usage import Usage
 from services.ledger.domain.call import Caller
 from services.ledger.domain.entry import OverdueReservation
-from services.ledger.domain.settlement import Crossing, Settlement
+from services.ledger.domain.settlement import Crossing, CrossingKind, Settlement
 
 _TIMEOUT_S = 10.0
 _UNKNOWN_COST = -1
@@ -97,6 +97,8 @@ def _crossing(crossing: pb.Crossing) -> Crossing:
         crossed_ms=crossing.cross_time.ToMilliseconds(),
         settled=crossing.settled,
         bound=crossing.bound,
+        kind=CrossingKind.OVERRUN if crossing.kind == pb.CROSSING_KIND_OVERRUN else CrossingKind.THRESHOLD,
+        excess=crossing.excess,
     )
 
 

@@ -66,6 +66,7 @@ _ENTRY_VALUES = {
     "span_id": "call.span_id",
     "client_request_id": "call.client_request_id",
     "sdk_retry": "call.sdk_retry",
+    "body_print": "call.body_print",
     "usage_source": "charge.source.value",
     "input_tokens": "charge.usage.input_tokens",
     "cached_input_tokens": "charge.usage.cached_input_tokens",
@@ -78,7 +79,9 @@ _ENTRY_VALUES = {
 """Columns whose value is an attribute of the entry."""
 _values_of = attrgetter(*_ENTRY_VALUES.values())
 _PREFIXES = ("prefix_1k", "prefix_4k", "prefix_16k", "prefix_64k")
-_SUMS = ("calls", "input_tokens", "cached_input_tokens", "output_tokens", "cost_nano_usd", "unpriced_calls")
+_SUMS = ("calls", "input_tokens", "cached_input_tokens", "output_tokens", "cost_nano_usd", "unpriced_calls", "retries")
+# How long after a call an SDK may still repeat it.
+_RETRIED_WITHIN_MS = 600_000
 
 
 def _insert_into(table: sa.Table, columns: Iterable[str], otherwise: str = "") -> str:
@@ -96,6 +99,16 @@ _ADD_ROLLUP = _insert_into(
     [*RollupKey._fields, *_SUMS],
     "ON CONFLICT DO UPDATE SET " + ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS),
 )
+# The latest call of the key with the same body that gave the SDK a reason to send it again, or what that one repeats.
+_FOLD = """
+UPDATE entries SET retry_of = found.id FROM (
+    SELECT CASE retry_of WHEN '' THEN id ELSE retry_of END AS id FROM entries
+    WHERE body_print = :body_print AND time_ms BETWEEN :time_ms - :within_ms AND :time_ms
+        AND status NOT BETWEEN 200 AND 399
+        AND key_id = :key_id AND id != :id AND CAST(sdk_retry AS INTEGER) < :retry_count
+    ORDER BY time_ms DESC, sequence DESC LIMIT 1
+) AS found WHERE entries.id = :id RETURNING id
+"""
 _MOVE_CHECKPOINT = _insert_into(
     checkpoints,
     ["epoch", "inode", "name", "offset"],
@@ -131,7 +144,7 @@ class SqlEntries:
             _run(connection, _INSERT_ENTRY, map(_entry_row, fresh))
             _run(connection, _INSERT_UNANSWERED, _unanswered_rows(fresh))
             _run(connection, _INSERT_ATTEMPT, booking.attempts)
-            _run(connection, _ADD_ROLLUP, _rollup_rows(fresh))
+            _run(connection, _ADD_ROLLUP, _rollup_rows(fresh, _fold_retries(connection, fresh)))
             _run(connection, _INSERT_RELEASE, ({"request_id": each} for each in booking.released))
             if booking.file is not None:
                 _run(connection, _INSERT_UNREADABLE, _unreadable_rows(booking, booking.file))
@@ -192,8 +205,26 @@ def _unanswered_rows(fresh: Iterable[Entry]) -> Iterable[dict[str, Any]]:
             }
 
 
-def _rollup_rows(fresh: Iterable[Entry]) -> Iterable[tuple[Any, ...]]:
-    for key, sums in roll_up(fresh).items():
+def _fold_retries(connection: sa.Connection, fresh: Iterable[Entry]) -> set[str]:
+    """Notes which entries repeat an earlier one, in the order in which they were sent. Returns their ids."""
+    repeated = [entry for entry in fresh if entry.call.retry_count and entry.call.body_print]
+    folded: set[str] = set()
+    for entry in sorted(repeated, key=lambda entry: entry.call.time_ms):
+        call = entry.call
+        values = {
+            "id": entry.id,
+            "key_id": call.caller.key_id,
+            "body_print": call.body_print,
+            "time_ms": call.time_ms,
+            "retry_count": call.retry_count,
+            "within_ms": _RETRIED_WITHIN_MS,
+        }
+        folded.update(connection.execute(sa.text(_FOLD), values).scalars())
+    return folded
+
+
+def _rollup_rows(fresh: Iterable[Entry], retries: set[str]) -> Iterable[tuple[Any, ...]]:
+    for key, sums in roll_up(fresh, retries).items():
         yield (*key, *(getattr(sums, name) for name in _SUMS))
 
 

@@ -116,4 +116,6 @@ def _alert_row(crossing: Crossing) -> dict[str, object]:
         "crossed_ms": crossing.crossed_ms,
         "settled": crossing.settled,
         "bound": crossing.bound,
+        "kind": crossing.kind,
+        "excess": crossing.excess,
     }

@@ -12,16 +12,24 @@ from services.kernel.usage import Usage, UsageSource
 from services.ledger.adapters.sql_database import Database
 from services.ledger.adapters.sql_entries import attempts_by_request
 from services.ledger.adapters.sql_tables import alerts, entries, rollups, unanswered_attempts, unreadable_lines
-from services.ledger.domain.call import Caller
+from services.ledger.domain.call import Caller, times_sent_before
 from services.ledger.domain.entry import BookedCall, join_attempts
 from services.ledger.domain.rollup import HOUR_MS
 from services.ledger.domain.selection import CallQuery, Dimension, Filter, UsageQuery, UsageSums
-from services.ledger.domain.settlement import Alert, Crossing
+from services.ledger.domain.settlement import Alert, Crossing, CrossingKind
 
 _DAY_MS = 24 * HOUR_MS
 _SUMS = [
     sa.func.sum(rollups.c[name]).label(name)
-    for name in ("calls", "input_tokens", "cached_input_tokens", "output_tokens", "cost_nano_usd", "unpriced_calls")
+    for name in (
+        "calls",
+        "input_tokens",
+        "cached_input_tokens",
+        "output_tokens",
+        "cost_nano_usd",
+        "unpriced_calls",
+        "retries",
+    )
 ]
 
 
@@ -161,6 +169,7 @@ def _shown(dimension: Dimension, value: Any) -> str:
 def _booked_calls(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> list[BookedCall]:
     made = attempts_by_request(connection, [row.request_id for row in rows])
     unanswered = _unanswered_costs(connection, [row.id for row in rows if row.attempts > 1])
+    retries = _count_retries(connection, [row.id for row in rows])
     return [
         BookedCall(
             sequence=row.sequence,
@@ -189,6 +198,9 @@ def _booked_calls(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> lis
             stream=row.stream,
             tags=row.tags,
             run=row.run,
+            retry_of=row.retry_of,
+            retry_count=times_sent_before(row.sdk_retry),
+            retries=retries.get(row.id, 0),
             attempts=join_attempts(
                 attempts=made.get(row.request_id, []),
                 made=row.attempts,
@@ -210,6 +222,13 @@ def _unanswered_costs(connection: sa.Connection, ids: list[str]) -> dict[str, di
     return costs
 
 
+def _count_retries(connection: sa.Connection, ids: list[str]) -> dict[str, int]:
+    """How many calls repeat each of these."""
+    repeats = entries.c.retry_of.in_(ids) & (entries.c.retry_of != "")
+    counted = sa.select(entries.c.retry_of, sa.func.count()).where(repeats).group_by(entries.c.retry_of)
+    return {row[0]: row[1] for row in connection.execute(counted)}
+
+
 def _alert(row: sa.Row[Any]) -> Alert:
     crossing = Crossing(
         sequence=row.sequence,
@@ -222,5 +241,7 @@ def _alert(row: sa.Row[Any]) -> Alert:
         crossed_ms=row.crossed_ms,
         settled=row.settled,
         bound=row.bound,
+        kind=CrossingKind(row.kind),
+        excess=row.excess,
     )
     return Alert(crossing, row.delivered_ms)

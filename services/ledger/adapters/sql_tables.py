@@ -6,6 +6,8 @@ numbers are NULL only where NULL means "unknown".
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 metadata = sa.MetaData()
@@ -13,6 +15,11 @@ metadata = sa.MetaData()
 
 def _text(name: str) -> sa.Column[str]:
     return sa.Column(name, sa.Text, nullable=False)
+
+
+def _defaulted(name: str, kind: type[sa.types.TypeEngine[Any]], value: str) -> sa.Column[Any]:
+    """A column that a later release added: what the one before writes has its default."""
+    return sa.Column(name, kind, nullable=False, server_default=value)
 
 
 def _number(name: str) -> sa.Column[int]:
@@ -63,6 +70,9 @@ entries = sa.Table(
     _text("span_id"),
     _text("client_request_id"),
     _text("sdk_retry"),
+    _defaulted("body_print", sa.Text, ""),
+    # Id of the entry that this one repeats, the first of them.
+    _defaulted("retry_of", sa.Text, ""),
     _text("usage_source"),
     _number("input_tokens"),
     _number("cached_input_tokens"),
@@ -78,6 +88,15 @@ entries = sa.Table(
 )
 # The outbox: what quota has not been told. Partial, so that it stays small.
 sa.Index("entries_unsettled", entries.c.sequence, sqlite_where=entries.c.settled_ms.is_(None))
+
+# What an SDK may repeat: it got no answer, or one that says so. Both are partial, so that they stay small.
+sa.Index(
+    "entries_repeatable",
+    entries.c.body_print,
+    entries.c.time_ms,
+    sqlite_where=sa.not_(entries.c.status.between(200, 399)),
+)
+sa.Index("entries_retries", entries.c.retry_of, sqlite_where=entries.c.retry_of != "")
 
 attempts = sa.Table(
     "attempts",
@@ -125,6 +144,7 @@ rollups = sa.Table(
     _number("output_tokens"),
     _number("cost_nano_usd"),
     _number("unpriced_calls"),
+    _defaulted("retries", sa.BigInteger, "0"),
     sqlite_with_rowid=False,
 )
 
@@ -174,6 +194,8 @@ alerts = sa.Table(
     _number("settled"),
     _number("bound"),
     sa.Column("delivered_ms", sa.BigInteger),
+    sa.Column("kind", sa.Text, nullable=False, server_default="threshold"),
+    sa.Column("excess", sa.BigInteger, nullable=False, server_default="0"),
     sa.UniqueConstraint("policy", "limit", "scope", "window_start_ms", "basis_points", name="alerts_once"),
 )
 

@@ -21,6 +21,7 @@ from services.kernel.usage import Usage
 # What the database holds and no honest counter reaches.
 _MAX_COUNT = 2**63 - 1
 _MOST_DIGITS = 20
+_MOST_RETRY_DIGITS = 4
 _LONGEST_TEXT = 4_096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COMPLETE = frozenset({"1", "COMPLETE"})
@@ -135,6 +136,14 @@ class SpooledCall(NamedTuple):
     span_id: str
     client_request_id: str
     sdk_retry: str
+    """What the client's SDK says of itself: how often it had sent this request before."""
+    body_print: str
+    """Fingerprint of the body, empty when the spool has none."""
+
+    @property
+    def retry_count(self) -> int:
+        """The same as a number."""
+        return times_sent_before(self.sdk_retry)
 
     @property
     def outcome(self) -> Outcome:
@@ -147,6 +156,12 @@ class SpooledCall(NamedTuple):
             # An error status with such a flag is Envoy's own, written because the provider sent none.
             return Outcome.UNANSWERED
         return Outcome.ANSWERED
+
+
+def times_sent_before(sdk_retry: str) -> int:
+    """The number that an SDK sent; 0 when it is none."""
+    is_number = sdk_retry.isascii() and sdk_retry.isdecimal() and len(sdk_retry) <= _MOST_RETRY_DIGITS
+    return int(sdk_retry) if is_number else 0
 
 
 def _names(*keys: StrEnum) -> tuple[str, ...]:
@@ -185,6 +200,7 @@ _CALL_TEXTS = _names(
     SpoolKey.SPAN_ID,
     SpoolKey.CLIENT_REQUEST_ID,
     SpoolKey.SDK_RETRY,
+    RequestKey.BODY_PRINT,
 )
 _CALL_COUNTS = _names(
     SpoolKey.STATUS,
@@ -242,7 +258,7 @@ def _parse_attempt(fields: Mapping[str, object]) -> SpooledAttempt:
 def _parse_call(fields: Mapping[str, object]) -> SpooledCall:
     request_id, reservation, flags, details, *texts = _texts(fields, _CALL_TEXTS)
     model, model_requested, chain, decision, policy, response_model, dialect, features, tags, run, *texts = texts
-    trace_id, span_id, client_request_id, sdk_retry = texts
+    trace_id, span_id, client_request_id, sdk_retry, body_print = texts
     status, duration_ms, first_byte_ms, attempts, bytes_sent, body_bytes, *counts = _counts(fields, _CALL_COUNTS)
     expected_input, expected_output, held_output = counts
     return SpooledCall(
@@ -276,6 +292,7 @@ def _parse_call(fields: Mapping[str, object]) -> SpooledCall:
         span_id=span_id,
         client_request_id=client_request_id,
         sdk_retry=sdk_retry,
+        body_print=body_print,
     )
 
 

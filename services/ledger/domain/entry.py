@@ -80,6 +80,7 @@ class OverdueReservation:
             span_id="",
             client_request_id="",
             sdk_retry="",
+            body_print="",
         )
 
 
@@ -107,6 +108,12 @@ class BookedCall:
     stream: bool
     tags: str
     run: str
+    retry_of: str
+    """Id of the first call of the same logical request; empty when this is the first."""
+    retry_count: int
+    """How often the client's SDK had sent the request before, as it says itself."""
+    retries: int
+    """How many later calls repeat this one."""
     attempts: tuple[BookedAttempt, ...]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -38,6 +38,8 @@ class Sums:
     cost_nano_usd: int = 0
     """Of the calls whose price is known."""
     unpriced_calls: int = 0
+    retries: int = 0
+    """Calls that repeat an earlier one: the rest are logical requests."""
 
 
 def status_class(status: int) -> str:
@@ -62,8 +64,8 @@ def rollup_key(entry: Entry) -> RollupKey:
     )
 
 
-def roll_up(entries: Iterable[Entry]) -> dict[RollupKey, Sums]:
-    """Sums of `entries`."""
+def roll_up(entries: Iterable[Entry], retries: Collection[str] = ()) -> dict[RollupKey, Sums]:
+    """Sums of `entries`, of which those with an id in `retries` repeat an earlier call."""
     rolled: dict[RollupKey, Sums] = {}
     for entry in entries:
         sums = rolled.setdefault(rollup_key(entry), Sums())
@@ -74,4 +76,5 @@ def roll_up(entries: Iterable[Entry]) -> dict[RollupKey, Sums]:
         sums.output_tokens += usage.output_tokens
         sums.cost_nano_usd += cost or 0
         sums.unpriced_calls += cost is None
+        sums.retries += entry.id in retries
     return rolled

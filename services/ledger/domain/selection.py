@@ -70,6 +70,8 @@ class UsageSums:
     output_tokens: int
     cost_nano_usd: int
     unpriced_calls: int
+    retries: int
+    """Of the calls: those by which an SDK repeated an earlier one."""
 
 
 def parse_group_by(names: list[str]) -> tuple[Dimension, ...]:

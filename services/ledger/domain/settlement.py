@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +20,18 @@ class Settlement:
     """Whether the tokens are the provider's own count."""
 
 
+class CrossingKind(StrEnum):
+    """What happened to a counter."""
+
+    THRESHOLD = "threshold"
+    """It passed a threshold: once per policy, limit, scope, window and threshold."""
+    OVERRUN = "overrun"
+    """A call took more than it held, since a provider billed more than it was allowed: once per window."""
+
+
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """A threshold that a counter passed: once per policy, limit, scope, window and threshold."""
+    """What quota says that somebody is to be told of a counter."""
 
     sequence: int
     """Quota's own, ascending."""
@@ -30,13 +40,16 @@ class Crossing:
     scope: str
     window_start_ms: int
     basis_points: int
-    """8000 is 80 %."""
+    """8000 is 80 %. 0 for an overrun."""
     notify: tuple[str, ...]
     crossed_ms: int
     settled: int
     """Nano-USD, tokens or requests."""
     bound: int
     """In the same unit."""
+    kind: CrossingKind = CrossingKind.THRESHOLD
+    excess: int = 0
+    """By how much an overrun was above what was held, in the same unit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,17 @@ from services.ledger.domain.configuration import Channel, Configuration, flat_pr
 from services.ledger.domain.entry import BookedAttempt, BookedCall
 from services.ledger.domain.rollup import HOUR_MS
 from services.ledger.domain.selection import CallQuery, UsageQuery, UsageSums, parse_filter, parse_group_by
-from services.ledger.domain.settlement import Alert
+from services.ledger.domain.settlement import Alert, CrossingKind
 from services.ledger.usecases.price_book import PriceRow
 
 _ACTIONS = {
     Action.CREATE: configuration_pb2.Change.ACTION_CREATE,
     Action.UPDATE: configuration_pb2.Change.ACTION_UPDATE,
     Action.DELETE: configuration_pb2.Change.ACTION_DELETE,
+}
+_ALERT_KINDS = {
+    CrossingKind.THRESHOLD: pb.ALERT_KIND_THRESHOLD,
+    CrossingKind.OVERRUN: pb.ALERT_KIND_OVERRUN,
 }
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
@@ -63,6 +67,9 @@ def call_message(call: BookedCall) -> pb.Call:
         tags=dict(_tags(call.tags)),
         cache_write_input_tokens=usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
         reasoning_tokens=usage.reasoning_tokens,
+        retry_of=call.retry_of,
+        retry_count=call.retry_count,
+        retries=call.retries,
         run=call.run,
         cache_write_1h_input_tokens=usage.cache_write_1h_tokens,
     )
@@ -91,6 +98,8 @@ def usage_row(sums: UsageSums) -> pb.UsageRow:
         output_tokens=sums.output_tokens,
         cost=usd(sums.cost_nano_usd),
         unpriced_calls=sums.unpriced_calls,
+        retries=sums.retries,
+        logical_calls=sums.calls - sums.retries,
     )
 
 
@@ -121,6 +130,8 @@ def alert_message(alert: Alert) -> pb.Alert:
         cross_time=timestamp(crossing.crossed_ms),
         recipients=crossing.notify,
         deliver_time=None if alert.delivered_ms is None else timestamp(alert.delivered_ms),
+        kind=_ALERT_KINDS[crossing.kind],
+        excess=crossing.excess,
     )
 
 

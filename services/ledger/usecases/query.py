@@ -39,6 +39,7 @@ class Query:
             output_tokens=sum(row.output_tokens for row in rows),
             cost_nano_usd=sum(row.cost_nano_usd for row in rows),
             unpriced_calls=sum(row.unpriced_calls for row in rows),
+            retries=sum(row.retries for row in rows),
         )
         return UsageAnswer(rows, total)
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from services.quota.adapters.counter_levels import CounterLevels
 from services.quota.domain.reservation import (
     CounterKey,
     Crossing,
+    CrossingKind,
     Level,
     Move,
+    News,
     Reservation,
     Settlement,
     Watching,
     add_moves,
-    newly_passed,
 )
 from services.quota.ports import Choose, Counter, Settled, T
 
@@ -53,7 +55,7 @@ class MemoryCounters:
                 add_moves(moves, reservation, settlement)
             for counter, move in moves.items():
                 self._levels.move([(counter, move.window_end_ms, move.settled, move.reserved)])
-                self._tell(counter, watching, now_ms)
+                self._tell(counter, move.excess, watching, now_ms)
         return Settled(tuple(settled), tuple(already_ended))
 
     def release(self, reservation_ids: Collection[str] = (), request_ids: Collection[str] = ()) -> int:
@@ -104,24 +106,18 @@ class MemoryCounters:
         with self._lock:
             return len(self._open)
 
-    def _tell(self, counter: CounterKey, watching: Watching, now_ms: int) -> None:
+    def _tell(self, counter: CounterKey, excess: int, watching: Watching, now_ms: int) -> None:
         watch = watching(counter)
         if watch is None:
             return
-        counted = (counter, *watch.trailing)
-        settled = sum(level.settled for level in self._levels.of(counted))
-        highest = max((told.basis_points for told in self._crossings if told.counter in counted), default=0)
-        for threshold in newly_passed(settled, watch, highest):
-            sequence = len(self._crossings) + 1
-            self._crossings.append(
-                Crossing(
-                    sequence,
-                    counter,
-                    watch.limit,
-                    threshold.basis_points,
-                    threshold.notify,
-                    now_ms,
-                    settled,
-                    watch.bound,
-                )
-            )
+        settled = sum(level.settled for level in self._levels.of((counter, *watch.trailing)))
+        told = [
+            crossing
+            for crossing in self._crossings
+            if crossing.counter[:3] == counter[:3]
+            and watch.told_since_ms <= crossing.counter.window_start_ms <= counter.window_start_ms
+        ]
+        highest_told = max((crossing.basis_points for crossing in told), default=0)
+        overrun_told = any(crossing.kind is CrossingKind.OVERRUN for crossing in told)
+        for crossing in News(counter, settled, excess, highest_told, overrun_told).crossings(watch, now_ms):
+            self._crossings.append(replace(crossing, sequence=len(self._crossings) + 1))

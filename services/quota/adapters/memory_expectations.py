@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.quota.domain.estimate import Tokens, learn
+from services.quota.domain.estimate import Lesson, Tokens, learn
 
 
 class MemoryExpectations:
@@ -17,7 +17,8 @@ class MemoryExpectations:
         """What to expect; None when nothing is known."""
         return self._known.get((key_id, model))
 
-    def learn(self, taken: Sequence[tuple[str, str, Tokens]]) -> None:
+    def learn(self, lessons: Sequence[Lesson]) -> None:
         """Learns from calls."""
-        for key_id, model, tokens in taken:
-            self._known[key_id, model] = learn(self._known.get((key_id, model)), tokens)
+        for lesson in lessons:
+            pair = (lesson.key_id, lesson.model)
+            self._known[pair] = learn(self._known.get(pair), lesson)

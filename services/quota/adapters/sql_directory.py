@@ -15,6 +15,7 @@ from services.kernel.window import Weekday, WindowUnit
 from services.quota.domain.directory import Directory, Team
 from services.quota.domain.key import Attribution, VirtualKey
 from services.quota.domain.policy import (
+    TOO_MANY_REQUESTS,
     Dimension,
     Limit,
     LimitKind,
@@ -191,6 +192,8 @@ def _read_policy(name: str, body: Row) -> QuotaPolicy:
         ),
         mode=Mode(body["mode"]),
         default=body.get("default", False),
+        exhausted_status=body.get("exhausted_status", TOO_MANY_REQUESTS),
+        allows_unpriced=body.get("allows_unpriced", False),
     )
 
 
@@ -204,6 +207,8 @@ def _read_limit(body: Row) -> Limit:
         week_start=Weekday(body.get("week_start", Weekday.MONDAY)),
         anchor_day=body.get("anchor_day", 1),
         rolling_ms=body.get("rolling_ms", 0),
+        soft=body.get("soft", False),
+        factor_percent=body.get("factor_percent", 0),
     )
 
 

@@ -21,9 +21,11 @@ from services.quota.domain.key import Attribution
 from services.quota.domain.reservation import (
     CounterKey,
     Crossing,
+    CrossingKind,
     Hold,
     Level,
     Move,
+    News,
     Reservation,
     Settlement,
     Watching,
@@ -41,14 +43,14 @@ _SETTLE = (
 _RESERVE = "INSERT INTO reservations (id, request_id, epoch, record) VALUES (?, ?, ?, ?)"
 _END = "DELETE FROM reservations WHERE id = ? RETURNING id, request_id, epoch, record"
 _OF_REQUESTS = "SELECT id FROM reservations WHERE request_id IN (SELECT value FROM json_each(?))"
-_HIGHEST_TOLD = (
-    "SELECT coalesce(max(basis_points), 0) FROM crossings"
-    " WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms = ?"
+_TOLD = (
+    "SELECT coalesce(max(basis_points), 0), coalesce(max(kind = 'overrun'), 0) FROM crossings"
+    " WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms <= ? AND window_start_ms >= ?"
 )
 _SETTLED = "SELECT settled FROM counters WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms = ?"
 _TELL = (
     "INSERT INTO crossings (policy, limit_id, scope, window_start_ms, basis_points, limit_text, notify,"
-    " crossed_at_ms, settled, bound) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " crossed_at_ms, settled, bound, kind, excess) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _OVERDUE = (
     "SELECT id, request_id, epoch, record FROM reservations"
@@ -56,7 +58,7 @@ _OVERDUE = (
 )
 _CROSSINGS = (
     "SELECT sequence, policy, limit_id, scope, window_start_ms, limit_text, basis_points, notify, crossed_at_ms,"
-    " settled, bound FROM crossings WHERE sequence > ? ORDER BY sequence LIMIT ?"
+    " settled, bound, kind, excess FROM crossings WHERE sequence > ? ORDER BY sequence LIMIT ?"
 )
 _ALL_COUNTERS = "SELECT policy, limit_id, scope, window_start_ms, window_end_ms, settled FROM counters"
 _ALL_RESERVATIONS = "SELECT id, request_id, epoch, record FROM reservations"
@@ -103,7 +105,7 @@ class SqliteCounters:
                     add_moves(moves, reservation, settlement)
                 for counter, move in moves.items():
                     (total,) = connection.execute(_SETTLE, (*counter, move.window_end_ms, move.settled)).fetchone()
-                    _tell(connection, counter, total, watching, now_ms)
+                    _tell(connection, counter, (total, move.excess), watching, now_ms)
             self._levels.move(
                 (counter, move.window_end_ms, move.settled, move.reserved) for counter, move in moves.items()
             )
@@ -156,7 +158,19 @@ class SqliteCounters:
         with self._file.reading() as connection:
             rows = connection.execute(_CROSSINGS, (sequence, limit)).fetchall()
         return [
-            Crossing(row[0], CounterKey(*row[1:5]), row[5], row[6], tuple(json.loads(row[7])), *row[8:]) for row in rows
+            Crossing(
+                row[0],
+                CounterKey(*row[1:5]),
+                row[5],
+                row[6],
+                tuple(json.loads(row[7])),
+                row[8],
+                row[9],
+                row[10],
+                CrossingKind(row[11]),
+                row[12],
+            )
+            for row in rows
         ]
 
     def open_count(self) -> int:
@@ -166,19 +180,35 @@ class SqliteCounters:
         return int(count)
 
 
-def _tell(connection: sqlite3.Connection, counter: CounterKey, settled: int, watching: Watching, now_ms: int) -> None:
+def _tell(
+    connection: sqlite3.Connection, counter: CounterKey, moved: tuple[int, int], watching: Watching, now_ms: int
+) -> None:
+    """`moved`: what is settled now, and what calls of the batch took above what they held."""
+    settled, excess = moved
     watch = watching(counter)
     if watch is None:
         return
     for trailing in watch.trailing:
         settled += sum(amount for (amount,) in connection.execute(_SETTLED, trailing))
-    if not newly_passed(settled, watch, 0):
+    if not excess and not newly_passed(settled, watch, 0):
         return
-    highest = max(connection.execute(_HIGHEST_TOLD, each).fetchone()[0] for each in (counter, *watch.trailing))
-    for threshold in newly_passed(settled, watch, highest):
-        notify = json.dumps(threshold.notify)
-        told = (*counter, threshold.basis_points, watch.limit, notify, now_ms, settled, watch.bound)
-        connection.execute(_TELL, told)
+    highest_told, overrun_told = connection.execute(_TOLD, (*counter, watch.told_since_ms)).fetchone()
+    for crossing in News(counter, settled, excess, highest_told, bool(overrun_told)).crossings(watch, now_ms):
+        connection.execute(_TELL, _crossing_row(crossing))
+
+
+def _crossing_row(crossing: Crossing) -> tuple[str | int, ...]:
+    return (
+        *crossing.counter,
+        crossing.basis_points,
+        crossing.limit,
+        json.dumps(crossing.notify),
+        crossing.crossed_at_ms,
+        crossing.settled,
+        crossing.bound,
+        crossing.kind,
+        crossing.excess,
+    )
 
 
 def _record(reservation: Reservation) -> str:
@@ -192,6 +222,8 @@ def _record(reservation: Reservation) -> str:
         "expected": (reservation.expected_input_tokens, reservation.expected_output_tokens),
         "holds": [(*hold.counter, hold.window_end_ms, hold.held) for hold in reservation.holds],
     }
+    if reservation.output_cap_tokens:
+        record["output_cap"] = reservation.output_cap_tokens
     return orjson.dumps(record).decode()
 
 
@@ -211,4 +243,5 @@ def _read(row: Iterable[str]) -> Reservation:
         expected_input_tokens=expected_input,
         expected_output_tokens=expected_output,
         holds=tuple(Hold(CounterKey(*hold[:4]), hold[4], hold[5]) for hold in record["holds"]),
+        output_cap_tokens=record.get("output_cap", 0),
     )

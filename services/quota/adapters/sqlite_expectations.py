@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 
 from services.quota.adapters.sqlite_file import SqliteFile
-from services.quota.domain.estimate import Tokens, learn
+from services.quota.domain.estimate import Lesson, Tokens, learn
 
 # Pairs of a key and a model. Beyond it the pair that was learnt first makes room.
 _MOST = 50_000
@@ -32,15 +32,15 @@ class SqliteExpectations:
         """What to expect; None when nothing is known."""
         return self._known.get((key_id, model))
 
-    def learn(self, taken: Sequence[tuple[str, str, Tokens]]) -> None:
-        """Learns from calls, each as key id, model and the tokens that it took."""
-        if not taken:
+    def learn(self, lessons: Sequence[Lesson]) -> None:
+        """Learns from calls."""
+        if not lessons:
             return
         with self._learning:
             changed: dict[tuple[str, str], Tokens] = {}
-            for key_id, model, tokens in taken:
-                pair = (key_id, model)
-                self._known[pair] = changed[pair] = learn(self._known.get(pair), tokens)
+            for lesson in lessons:
+                pair = (lesson.key_id, lesson.model)
+                self._known[pair] = changed[pair] = learn(self._known.get(pair), lesson)
             dropped = list(self._known)[: max(0, len(self._known) - _MOST)]
             for pair in dropped:
                 del self._known[pair]

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from services.kernel.change import Action, Change, changes_between, differing_fields
 from services.kernel.errors import InvalidInput
 from services.kernel.names import check_model, check_name, check_unique, check_user
-from services.quota.domain.directory import Directory, Team, scope_of
+from services.quota.domain.directory import Directory, Team
 from services.quota.domain.key import VirtualKey, check_secret
 from services.quota.domain.policy import Mode, QuotaPolicy, check_policy
+from services.quota.domain.reach import concerns, without_bite
 
 MAX_KEY_MODELS = 1_000
 
@@ -120,8 +121,11 @@ def warnings_of(directory: Directory, sent: Configuration) -> tuple[str, ...]:
     warnings = [
         f"Policy {policy.name} matches no virtual key: check its match, or make such a key."
         for policy in directory.policies
-        if policy.mode is not Mode.DISABLED and not any(_concerns(policy, key) for key in directory.keys)
+        if policy.mode is not Mode.DISABLED
+        and not policy.default
+        and not any(concerns(policy, key) for key in directory.keys)
     ]
+    warnings.extend(without_bite(directory.policies))
     for key in directory.keys:
         problem = problems.get(key.name, "")
         if key.digest is None:
@@ -133,11 +137,6 @@ def warnings_of(directory: Directory, sent: Configuration) -> tuple[str, ...]:
         if team and team not in teams:
             warnings.append(f"Virtual key {key.name} belongs to team {team}, which is not listed: add it to teams.")
     return tuple(warnings)
-
-
-def _concerns(policy: QuotaPolicy, key: VirtualKey) -> bool:
-    models = key.models or (policy.match.model or "any",)
-    return any(scope_of(policy, key.attribution, model) is not None for model in models)
 
 
 def _check_team(field: str, team: Team) -> None:

@@ -53,9 +53,10 @@ def decide(limits: Sequence[AppliedLimit], levels: Sequence[Level], amounts: Amo
     told: Refusal | None = None
     shadowed: tuple[Refusal, ...] = ()
     for limit, level in zip(limits, levels, strict=True):
-        held = amounts.of(limit.kind)
+        held = amounts.held_in(limit.kind, soft=limit.soft)
         settled, reserved = level
-        if fits(settled, reserved, held, limit.bound):
+        # What costs nothing is free, and no limit on spend is in its way: not even one that is overdrawn.
+        if (held == 0 and limit.kind.needs_price) or fits(settled, reserved, held, limit.bound):
             continue
         refusal = _refusal(limit, Level(settled, reserved), held)
         if not limit.enforced:
@@ -101,6 +102,8 @@ def deny_of(refusal: Refusal, *, expected: Amounts, key: str, model: str, now_ms
     until_reset_ms = limit.window_end_ms - now_ms
     retry_after_ms: int | None = None
     if denial.transient:
+        if denial is Denial.BURN_RATE:
+            until_reset_ms = limit.window.rolling_ms
         retry_after_ms = min(contention_wait_ms, until_reset_ms) if refusal.frees_up else until_reset_ms
     return Deny(
         denial,
@@ -117,6 +120,8 @@ def deny_of(refusal: Refusal, *, expected: Amounts, key: str, model: str, now_ms
         window_start_ms=limit.counter.window_start_ms,
         resets_at_ms=limit.window_end_ms,
         retry_after_ms=retry_after_ms,
+        decided_at_ms=now_ms,
+        exhausted_status=limit.exhausted_status,
     )
 
 
@@ -131,12 +136,14 @@ def _refusal(limit: AppliedLimit, level: Level, held: int) -> Refusal:
     | it would not fit with nothing in flight | REQUEST_EXCEEDS_...    | RATE_LIMITED                     |
     | it fits but for what is in flight       | RESERVATION_CONTENTION | RATE_LIMITED                     |
 
-    The bound on what one call may cost has one reason only: REQUEST_COST_LIMIT.
+    The bound on what one call may cost has one reason only, REQUEST_COST_LIMIT, and so has the one on the burn rate.
     """
     settled, bound = level.settled, limit.bound
     fits_alone = fits(settled, 0, held, bound)
     if limit.kind is LimitKind.REQUEST_COST:
         denial = Denial.REQUEST_COST_LIMIT
+    elif limit.kind is LimitKind.BURN_RATE:
+        denial = Denial.BURN_RATE
     elif bound == 0 or (settled >= bound and not limit.is_rate):
         denial = Denial.BUDGET_EXHAUSTED
     elif held > bound:

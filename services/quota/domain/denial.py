@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from services.kernel.window import WindowRule
-from services.quota.domain.policy import LimitKind
+from services.quota.domain.policy import TOO_MANY_REQUESTS, LimitKind
+from services.quota.domain.standing import Standing
 
 
 class Denial(StrEnum):
@@ -39,6 +40,8 @@ class Denial(StrEnum):
     """What is settled has reached the limit."""
     REQUEST_EXCEEDS_REMAINING_BUDGET = "request_exceeds_remaining_budget"
     """This call alone is more than what is settled leaves. A smaller one may pass."""
+    BURN_RATE = "burn_rate"
+    """The key spends far faster than it usually does."""
     RATE_LIMITED = "rate_limited"
     """A limit on requests or tokens per minute or hour is reached."""
     RESERVATION_CONTENTION = "reservation_contention"
@@ -62,6 +65,7 @@ _NO_CREDENTIAL_RETRY_MS = 5_000
 _TRANSIENT = {
     Denial.POLICY_UNAVAILABLE,
     Denial.UPSTREAM_UNAVAILABLE,
+    Denial.BURN_RATE,
     Denial.RATE_LIMITED,
     Denial.RESERVATION_CONTENTION,
 }
@@ -87,12 +91,19 @@ class Deny:
     """Settled."""
     reserved: int = 0
     requested: int = 0
-    """What this call would have held."""
+    """The least that this call would have held: its output can be cut to what such calls usually take."""
     window: WindowRule | None = None
     window_start_ms: int = 0
     resets_at_ms: int = 0
     retry_after_ms: int | None = None
     """How long to wait before asking again is worth it; None when waiting does not help."""
+    max_affordable_output_tokens: int = 0
+    """With a bound of so many output tokens the call would fit in what is settled. 0: with none, or that is no help."""
+    exhausted_status: int = TOO_MANY_REQUESTS
+    """HTTP status if nothing but the end of the window, or a smaller call, helps."""
+    decided_at_ms: int = 0
+    standings: tuple[Standing, ...] = ()
+    """The tightest enforced limit of each kind, when limits were looked at."""
 
     @classmethod
     def unavailable(cls, detail: str) -> Deny:

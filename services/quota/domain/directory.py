@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import NamedTuple
 
 from services.kernel.window import Window, WindowRule, WindowUnit
+from services.quota.domain.burn_rate import UsualRate, allowed_per_minute, nothing_usual
 from services.quota.domain.key import Attribution, VirtualKey
 from services.quota.domain.policy import (
     MAX_BASIS_POINTS,
+    TOO_MANY_REQUESTS,
     Dimension,
     Limit,
     LimitKind,
     Mode,
     QuotaPolicy,
     ThresholdAction,
+    facts_of,
 )
+from services.quota.domain.policy_index import PolicyIndex
 from services.quota.domain.reservation import CounterKey, Level, Watch
 
 # Pairs of a key and a model whose limits are remembered. Beyond it everything is forgotten and found again.
 _MAX_REMEMBERED = 50_000
+# What was told of a window that rolls is not told again sooner, however short the window.
+_QUIET_MS = 3_600_000
+WindowAt = Callable[[WindowRule, int], Window]
+"""The window of a rule at a moment, in milliseconds since 1970."""
 EVERYTHING = "organization"
 """Scope of a policy that matches every call and counts them together."""
 
@@ -65,6 +73,10 @@ class AppliedLimit(NamedTuple):
     window: WindowRule = WindowRule(WindowUnit.LIFETIME)
     degrades_at: int | None = None
     """From how much settled on calls go to a cheaper tier; None: its policy leaves that to the model."""
+    soft: bool = False
+    """Calls hold what they usually take."""
+    exhausted_status: int = TOO_MANY_REQUESTS
+    """See `QuotaPolicy`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +89,12 @@ class AppliedLimits:
     from_ms: int
     until_ms: int
     needs_price: bool
-    """An enforced limit on money is among them."""
+    """An enforced limit on money is among them, of a policy that does not allow what is unpriced."""
+    policies: tuple[str, ...]
+    """Names of those that the limits are of."""
     holds_tokens: bool
-    """A limit of which a larger call takes more is among them, so that the output must be bounded."""
+    """A hard limit of which a larger call takes more is among them, so that the output must be bounded."""
+    has_soft: bool = False
 
     def fold(self, levels: Sequence[Level]) -> Sequence[Level]:
         """The level of each limit, from the levels of `counters`."""
@@ -103,10 +118,16 @@ class DirectorySnapshot:
     policies_by_name: Mapping[str, QuotaPolicy]
     counts_runs: bool
     """Some limit counts each run of its own."""
+    watches_rates: bool
+    """Some limit compares what a key spends with what it usually does."""
+    usual: UsualRate
+    policies: PolicyIndex
+    _windows: dict[WindowRule, Window] = field(default_factory=dict, compare=False, repr=False)
+    """The last one of each rule."""
     _applied: dict[tuple[str, str, str], AppliedLimits] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
-    def of(cls, directory: Directory) -> DirectorySnapshot:
+    def of(cls, directory: Directory, usual: UsualRate = nothing_usual) -> DirectorySnapshot:
         """Indexes a directory."""
         by_digest: dict[bytes, VirtualKey] = {}
         for key in directory.keys:
@@ -119,6 +140,11 @@ class DirectorySnapshot:
             keys_by_name={key.name: key for key in directory.keys},
             policies_by_name={policy.name: policy for policy in directory.policies},
             counts_runs=any(limit.per is WindowUnit.RUN for policy in directory.policies for limit in policy.limits),
+            watches_rates=any(
+                limit.kind is LimitKind.BURN_RATE for policy in directory.policies for limit in policy.limits
+            ),
+            usual=usual,
+            policies=PolicyIndex(directory.policies),
         )
 
     def limits_for(self, attribution: Attribution, model: str, now_ms: int, run: str = "") -> AppliedLimits:
@@ -130,46 +156,85 @@ class DirectorySnapshot:
         remembered = self._applied.get(asked)
         if remembered is not None and remembered.from_ms <= now_ms < remembered.until_ms:
             return remembered
-        found = apply_limits(self.directory.policies, attribution, model, now_ms, run)
+        found = apply_limits(
+            self.policies.candidates(attribution, model),
+            attribution,
+            model,
+            now_ms,
+            run=run,
+            window_at=self._window_at,
+            usual_nano_usd=self.usual(attribution.key_id) if self.watches_rates else 0,
+        )
         if len(self._applied) >= _MAX_REMEMBERED:
             self._applied.clear()
         self._applied[asked] = found
         return found
 
+    def _window_at(self, rule: WindowRule, now_ms: int) -> Window:
+        window = self._windows.get(rule)
+        if window is None or not window.start_ms <= now_ms < window.end_ms:
+            window = self._windows[rule] = rule.at(now_ms)
+        return window
+
     def watch(self, counter: CounterKey) -> Watch | None:
-        """What to look for while this counter settles. None: its policy or limit is gone, or tells nobody."""
+        """What to look for while this counter settles. None: its policy or limit is gone, or has nothing to tell."""
         policy = self.policies_by_name.get(counter.policy)
-        if policy is None or not policy.thresholds or policy.mode is Mode.DISABLED:
+        if policy is None or policy.mode is Mode.DISABLED:
+            return None
+        if policy.mode is Mode.SHADOW and not policy.thresholds:
             return None
         for limit in policy.limits:
             if limit.limit_id == counter.limit_id:
-                return Watch(limit.bound, policy.thresholds, limit.title, _trailing(limit, counter))
+                asked = limit
+                if limit.kind is LimitKind.BURN_RATE:
+                    key = self.keys_by_name.get(_key_in(counter.scope))
+                    asked = with_allowance(limit, self.usual(key.key_id) if key else 0)
+                return _watch(policy, asked, counter)
         return None
 
 
 def apply_limits(
-    policies: Iterable[QuotaPolicy], attribution: Attribution, model: str, now_ms: int, run: str = ""
+    policies: Iterable[QuotaPolicy],
+    attribution: Attribution,
+    model: str,
+    now_ms: int,
+    *,
+    run: str = "",
+    usual_nano_usd: int = 0,
+    window_at: WindowAt = WindowRule.at,
 ) -> AppliedLimits:
-    """Finds the limits of all policies that match a call. Those per run do not concern a call that names none."""
+    """Finds the limits of all policies that match a call. Those per run do not concern a call that names none.
+
+    `usual_nano_usd`: what the key of the call usually spends in a minute.
+    """
     found: list[AppliedLimit] = []
+    needs_price = False
     from_ms, until_ms = 0, 2**63
-    for policy, scope in policies_for(policies, attribution, model):
+    matching = policies_for(policies, attribution, model)
+    for policy, scope in matching:
         for limit in policy.limits:
-            counted = scope
+            counted, asked = scope, limit
             if limit.per is WindowUnit.RUN:
                 if not run:
                     continue
-                counted = run_scope(scope, run)
-            window = limit.window.at(now_ms)
-            found.append(_applied(policy, limit, counted, window))
+                counted = part_scope(scope, WindowUnit.RUN, run)
+            elif limit.kind is LimitKind.BURN_RATE:
+                counted = part_scope(scope, Dimension.KEY, attribution.key)
+                asked = with_allowance(limit, usual_nano_usd)
+            window = window_at(facts_of(asked).window, now_ms)
+            applied = _applied(policy, asked, counted, window)
+            found.append(applied)
+            needs_price |= applied.enforced and applied.kind.needs_price and not policy.allows_unpriced
             from_ms, until_ms = max(from_ms, window.start_ms), min(until_ms, window.end_ms)
     return AppliedLimits(
         limits=tuple(found),
         counters=(*(limit.counter for limit in found), *(key for limit in found for key in limit.trailing)),
         from_ms=from_ms,
         until_ms=until_ms,
-        needs_price=any(limit.kind.is_money and limit.enforced for limit in found),
-        holds_tokens=any(limit.kind.is_of_size for limit in found),
+        needs_price=needs_price,
+        policies=tuple(policy.name for policy, _ in matching),
+        holds_tokens=any(limit.kind.is_of_size and not limit.soft for limit in found),
+        has_soft=any(limit.soft for limit in found),
     )
 
 
@@ -195,33 +260,47 @@ def scope_of(policy: QuotaPolicy, attribution: Attribution, model: str) -> str |
 
     A policy with `each` does not concern a call without a value of that dimension: there is nothing to count it under.
     """
-    parts: list[str] = []
-    for dimension in Dimension:
-        wanted: str = getattr(policy.match, dimension)
-        has = model if dimension is Dimension.MODEL else getattr(attribution, dimension)
-        if wanted and wanted != has:
+    named = policy.match.named
+    for dimension, wanted in named:
+        if wanted != (model if dimension is Dimension.MODEL else getattr(attribution, dimension)):
             return None
-        if dimension is policy.each and not has:
+    if policy.each is not None:
+        has: str = model if policy.each is Dimension.MODEL else getattr(attribution, policy.each)
+        if not has:
             return None
-        if wanted or dimension is policy.each:
-            parts.append(f"{dimension}={has}")
-    return ",".join(parts) or EVERYTHING
+        named = tuple(sorted((*(pair for pair in named if pair[0] is not policy.each), (policy.each, has)), key=_order))
+    return ",".join([f"{dimension}={value}" for dimension, value in named]) or EVERYTHING
 
 
-def run_scope(scope: str, run: str) -> str:
-    """What a limit per run counts a call under, within the scope of its policy."""
-    return f"run={run}" if scope == EVERYTHING else f"{scope},run={run}"
+def part_scope(scope: str, name: str, value: str) -> str:
+    """What a limit that counts each value apart counts a call under, within the scope of its policy."""
+    part = f"{name}={value}"
+    if scope == EVERYTHING:
+        return part
+    return scope if part in scope.split(",") else f"{scope},{part}"
+
+
+def with_allowance(limit: Limit, usual_nano_usd: int) -> Limit:
+    """A limit on the burn rate with the bound that it has for a key which usually spends that much in a minute."""
+    return replace(limit, bound=allowed_per_minute(usual_nano_usd, limit.bound, limit.factor_percent))
 
 
 def fixed_scope(policy: QuotaPolicy) -> str:
     """The one scope of a policy without `each`."""
-    wanted = ((dimension, getattr(policy.match, dimension)) for dimension in Dimension)
-    return ",".join(f"{dimension}={value}" for dimension, value in wanted if value) or EVERYTHING
+    return ",".join(f"{dimension}={value}" for dimension, value in policy.match.named) or EVERYTHING
+
+
+_ORDER = {dimension: place for place, dimension in enumerate(Dimension)}
+
+
+def _order(pair: tuple[Dimension, str]) -> int:
+    return _ORDER[pair[0]]
 
 
 def _applied(policy: QuotaPolicy, limit: Limit, scope: str, window: Window) -> AppliedLimit:
     enforced = policy.mode is Mode.ENFORCE
-    counter = CounterKey(policy.name, limit.limit_id, scope, window.start_ms)
+    facts = facts_of(limit)
+    counter = CounterKey(policy.name, facts.limit_id, scope, window.start_ms)
     denies_from, degrades_from = policy.reached_at(ThresholdAction.DENY), policy.reached_at(ThresholdAction.DEGRADE)
     return AppliedLimit(
         counter=counter,
@@ -229,12 +308,14 @@ def _applied(policy: QuotaPolicy, limit: Limit, scope: str, window: Window) -> A
         bound=limit.bound if denies_from is None else part_of(limit.bound, denies_from),
         window_end_ms=window.end_ms,
         enforced=enforced,
-        steers=enforced and limit.steers,
-        is_rate=limit.is_rate,
+        steers=enforced and facts.steers,
+        is_rate=facts.is_rate,
         counts_until_ms=window.counts_until_ms,
         trailing=_trailing(limit, counter),
-        window=limit.window,
+        window=facts.window,
+        soft=limit.soft,
         degrades_at=None if degrades_from is None or not enforced else part_of(limit.bound, degrades_from),
+        exhausted_status=policy.exhausted_status,
     )
 
 
@@ -243,7 +324,20 @@ def part_of(bound: int, basis_points: int) -> int:
     return bound * basis_points // MAX_BASIS_POINTS
 
 
+def _watch(policy: QuotaPolicy, limit: Limit, counter: CounterKey) -> Watch:
+    trailing = _trailing(limit, counter)
+    start_ms = counter.window_start_ms
+    told_since_ms = min(start_ms - _QUIET_MS, trailing[-1].window_start_ms) if trailing else start_ms
+    enforced = policy.mode is Mode.ENFORCE
+    return Watch(limit.bound, policy.thresholds, limit.title, trailing, told_since_ms, enforced)
+
+
+def _key_in(scope: str) -> str:
+    prefix = f"{Dimension.KEY}="
+    return next((part.removeprefix(prefix) for part in scope.split(",") if part.startswith(prefix)), "")
+
+
 def _trailing(limit: Limit, counter: CounterKey) -> tuple[CounterKey, ...]:
     """The counters that count beside this one, in a window that rolls."""
-    starts_ms = limit.window.trailing_starts_ms(counter.window_start_ms)
+    starts_ms = facts_of(limit).window.trailing_starts_ms(counter.window_start_ms)
     return tuple(counter._replace(window_start_ms=start_ms) for start_ms in starts_ms)

@@ -6,12 +6,14 @@ bound tokens. What is not text is bounded by rule:
 * an image by `_IMAGE_TOKENS`: OpenAI's patch budgets, Anthropic's full resolution and Gemini's highest media resolution
   stay below it. The small GPT-4o models count an image dearly on purpose (2 833 + 8 x 5 667 tokens at most).
 * audio by the bytes of its base64: no codec in use stores speech at less than one byte per token.
-* files and references to stored input by the context window, as their size in tokens does not follow from their bytes.
+* files, references to stored input and what tools of the provider fetch by the context window, as none of it follows
+  from the bytes of the request.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from services.kernel.price import Price, charge_at_most
 from services.quota.domain.plan import PlannedTarget
@@ -23,10 +25,13 @@ _DEAR_IMAGE_MODELS = ("gpt-4o-mini",)
 # Providers add instructions of their own to a request that has tools or a schema: 313 to 804 tokens at Anthropic.
 _INSTRUCTION_TOKENS = 1_000
 _INSTRUCTED = frozenset({"tools", "response_format"})
-_WHOLE_CONTEXT = frozenset({"files", "stored_input"})
+_WHOLE_CONTEXT = frozenset({"files", "stored_input", "server_tools"})
 # For a target of which nobody knows better. It is written into the request, so that it holds.
 OUTPUT_CEILING_WHEN_UNKNOWN = 32_768
 _UNLEARNT_DIVISOR = 10
+# The mean of answers whose lengths are log-normal lies above their median: with a quarter more, half of the calls still
+# hold less than twice what they take.
+_SOFT_GUARD_PERCENT = 125
 # More than any limit. Larger amounts, from absurd requests, say nothing more and could overflow a counter.
 _NEVER_FITS = MAX_COUNT + 1
 
@@ -42,6 +47,8 @@ class RequestFacts:
     choices: int = 1
     max_output_tokens: int | None = None
     """The client's bound for each choice. None: it gave none."""
+    thinking_tokens: int = 0
+    """Of the output of each choice: the budget for thinking that the request sets. 0: it sets none."""
     features: frozenset[str] = field(default=frozenset())
     """Names as in `services.kernel.envoy_contract.RequestKey.FEATURES`."""
     stream: bool = False
@@ -65,13 +72,22 @@ class Amounts:
     input_tokens: int
     output_tokens: int
     requests: int = 1
+    usual: Amounts | None = None
+    """What soft limits hold of the call instead, where one applies."""
+
+    def held_in(self, kind: LimitKind, *, soft: bool) -> int:
+        """The amount that a call holds in a limit of this kind. Never more than the most that it can take."""
+        most = self.of(kind)
+        return min(most, self.usual.of(kind)) if soft and self.usual is not None else most
 
     def of(self, kind: LimitKind) -> int:
         """The amount that a limit of this kind counts."""
-        if kind.is_money:
+        if kind is LimitKind.SPEND or kind is LimitKind.REQUEST_COST:
             return self.spend_nano_usd
         if kind is LimitKind.REQUESTS or kind is LimitKind.CONCURRENCY:
             return self.requests
+        if kind is LimitKind.BURN_RATE:
+            return 0
         if kind is LimitKind.TOKENS:
             return self.input_tokens + self.output_tokens
         return self.input_tokens if kind is LimitKind.INPUT_TOKENS else self.output_tokens
@@ -114,7 +130,7 @@ def output_cap(facts: RequestFacts, target: TargetFacts) -> int:
 
 
 def is_boundable(facts: RequestFacts, target: TargetFacts) -> bool:
-    """Whether the input has a bound at all: what is stored elsewhere has none but the context window."""
+    """Whether the input has a bound at all: what is not in the body has none but the context window."""
     return target.context_window > 0 or not (facts.features & _WHOLE_CONTEXT)
 
 
@@ -134,6 +150,15 @@ def held_by_chain(facts: RequestFacts, targets: tuple[TargetFacts, ...]) -> Amou
     return Amounts(min(spend, _NEVER_FITS), min(input_tokens, _NEVER_FITS), min(output_tokens, _NEVER_FITS))
 
 
+def usual_amounts(facts: RequestFacts, target: TargetFacts, learnt: Tokens | None) -> Amounts:
+    """What soft limits hold of a call: what it probably takes and a guard, for one attempt at this target."""
+    tokens = expected_tokens(facts, target, learnt)
+    input_tokens, output_tokens = (-(-each * _SOFT_GUARD_PERCENT // 100) for each in (tokens.input, tokens.output))
+    one_hour = "cache_1h" in facts.features
+    spend = charge_at_most(input_tokens, output_tokens, target.price, writes_cache_1h=one_hour) if target.price else 0
+    return Amounts(spend, input_tokens, output_tokens)
+
+
 def expected_tokens(facts: RequestFacts, target: TargetFacts, learnt: Tokens | None) -> Tokens:
     """What a call probably takes: what its key and model took before, else a tenth of the bound. Never above it."""
     most = bound(facts, target)
@@ -150,11 +175,26 @@ def expected_amounts(facts: RequestFacts, target: TargetFacts, learnt: Tokens | 
     return Amounts(spend, tokens.input, tokens.output)
 
 
-def learn(before: Tokens | None, usage: Tokens) -> Tokens:
-    """Moves what is expected an eighth of the way to what a call took; the first call is taken as it is."""
+class Lesson(NamedTuple):
+    """What one call of a key for a model took."""
+
+    key_id: str
+    model: str
+    usage: Tokens
+    cut: bool = False
+    """It used up the output to which the gateway had cut it: left alone it might have taken more."""
+
+
+def learn(before: Tokens | None, lesson: Lesson) -> Tokens:
+    """Moves what is expected an eighth of the way to what a call took; the first call is taken as it is.
+
+    A call that was cut can only raise what is expected, else cutting calls would teach to cut them further.
+    """
+    usage = lesson.usage
     if before is None:
         return usage
-    return Tokens(_towards(before.input, usage.input), _towards(before.output, usage.output))
+    output = max(before.output, usage.output) if lesson.cut else usage.output
+    return Tokens(_towards(before.input, usage.input), _towards(before.output, output))
 
 
 def _input_bound(facts: RequestFacts, target: TargetFacts) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
+from typing import NamedTuple
 
 from services.kernel.errors import InvalidInput
 from services.kernel.money import NANO_PER_USD
@@ -16,6 +18,7 @@ from services.kernel.window import (
     WindowUnit,
     load_timezone,
 )
+from services.quota.domain.burn_rate import MINUTE_MS
 
 # Counters of larger stores compare in doubles, which are exact up to 2^53 nano-USD: about $9.0 million.
 MAX_SPEND_NANO_USD = 9_000_000 * NANO_PER_USD
@@ -23,8 +26,13 @@ MAX_COUNT = 2**53
 MAX_BASIS_POINTS = 10_000
 MAX_LIMITS = 16
 MAX_THRESHOLDS = 16
+SOFT_MARK = "/soft"
 _MAX_ANCHOR_DAY = 31
+MIN_FACTOR_PERCENT = 200
+MAX_FACTOR_PERCENT = 100_000
 UTC = "UTC"
+TOO_MANY_REQUESTS = 429
+PAYMENT_REQUIRED = 402
 
 
 class LimitKind(StrEnum):
@@ -41,21 +49,28 @@ class LimitKind(StrEnum):
     """Calls that have not ended."""
     REQUEST_COST = "request_cost"
     """Nano-USD that one call can take at most. Nothing adds up."""
+    BURN_RATE = "burn_rate"
+    """Nano-USD that a key spends in a minute, against what it usually does. Calls in flight hold nothing of it."""
 
     @property
     def is_money(self) -> bool:
         """Whether amounts of it are nano-USD."""
+        return self in {LimitKind.SPEND, LimitKind.REQUEST_COST, LimitKind.BURN_RATE}
+
+    @property
+    def needs_price(self) -> bool:
+        """Whether a call without a price cannot be judged."""
         return self in {LimitKind.SPEND, LimitKind.REQUEST_COST}
 
     @property
     def has_window(self) -> bool:
-        """Whether it adds up over a period of time."""
-        return self not in {LimitKind.CONCURRENCY, LimitKind.REQUEST_COST}
+        """Whether it adds up over a period of time that a policy chooses."""
+        return self not in {LimitKind.CONCURRENCY, LimitKind.REQUEST_COST, LimitKind.BURN_RATE}
 
     @property
     def is_of_size(self) -> bool:
-        """Whether a larger call takes more of it, so that the size of a call must have a bound."""
-        return self not in {LimitKind.REQUESTS, LimitKind.CONCURRENCY}
+        """Whether a larger call holds more of it, so that the size of a call must have a bound."""
+        return self not in {LimitKind.REQUESTS, LimitKind.CONCURRENCY, LimitKind.BURN_RATE}
 
 
 class Mode(StrEnum):
@@ -90,6 +105,17 @@ class Match:
     key: str = ""
     model: str = ""
 
+    @property
+    def named(self) -> tuple[tuple[Dimension, str], ...]:
+        """The values that it names, in the order in which scopes are written."""
+        return _named(self)
+
+
+@lru_cache(maxsize=65_536)
+def _named(match: Match) -> tuple[tuple[Dimension, str], ...]:
+    values = ((dimension, getattr(match, dimension)) for dimension in Dimension)
+    return tuple((dimension, value) for dimension, value in values if value)
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -107,10 +133,16 @@ class Limit:
     """On which day months begin."""
     rolling_ms: int = 0
     """Length of a rolling window."""
+    soft: bool = False
+    """Calls hold what they usually take, not the most that they can: it can be exceeded by what is in flight."""
+    factor_percent: int = 0
+    """Of a burn rate: how many hundredths of what is usual are allowed. `bound` is then the least that is usual."""
 
     @property
     def window(self) -> WindowRule:
         """How its time is divided."""
+        if self.kind is LimitKind.BURN_RATE:
+            return WindowRule(WindowUnit.ROLLING, rolling_ms=MINUTE_MS)
         return WindowRule(self.per, self.timezone, self.week_start, self.anchor_day, self.rolling_ms)
 
     @property
@@ -119,7 +151,9 @@ class Limit:
 
         It leaves out the bound: to raise a limit does not lose what is counted.
         """
-        return f"{self.kind}/{self.window.name}" if self.kind.has_window else str(self.kind)
+        if not self.kind.has_window:
+            return str(self.kind)
+        return f"{self.kind}/{self.window.name}{SOFT_MARK if self.soft else ''}"
 
     @property
     def title(self) -> str:
@@ -133,7 +167,7 @@ class Limit:
     @property
     def is_rate(self) -> bool:
         """Whether clients should see it as a rate limit, which passes by itself, and not as a budget."""
-        if self.kind is LimitKind.CONCURRENCY:
+        if self.kind in {LimitKind.CONCURRENCY, LimitKind.BURN_RATE}:
             return True
         return self.window.is_hour_or_shorter and not self.kind.is_money
 
@@ -141,6 +175,21 @@ class Limit:
     def steers(self) -> bool:
         """Whether it is long enough to have a say in which tier serves."""
         return self.kind.has_window and self.window.is_day_or_longer
+
+
+class LimitFacts(NamedTuple):
+    """What follows from a limit, worked out once: deciding asks for it with every call."""
+
+    limit_id: str
+    window: WindowRule
+    is_rate: bool
+    steers: bool
+
+
+@lru_cache(maxsize=65_536)
+def facts_of(limit: Limit) -> LimitFacts:
+    """What follows from a limit."""
+    return LimitFacts(limit.limit_id, limit.window, limit.is_rate, limit.steers)
 
 
 class ThresholdAction(StrEnum):
@@ -178,10 +227,19 @@ class QuotaPolicy:
     mode: Mode = Mode.ENFORCE
     default: bool = False
     """Concerns only calls that no other policy which is enforced concerns."""
+    exhausted_status: int = TOO_MANY_REQUESTS
+    """HTTP status of a refusal that lasts until the window ends. Some clients retry every 429, and none a 402."""
+    allows_unpriced: bool = False
+    """Lets calls through whose cost nobody can know; they count for nothing in limits on spend."""
 
     def reached_at(self, action: ThresholdAction) -> int | None:
         """Basis points of the first threshold with this action; None when there is none."""
         return next((each.basis_points for each in self.thresholds if each.action is action), None)
+
+
+def is_soft(limit_id: str) -> bool:
+    """Whether a `Limit.limit_id` is that of a soft limit."""
+    return limit_id.endswith(SOFT_MARK)
 
 
 def kind_of(limit_id: str) -> LimitKind:
@@ -206,6 +264,8 @@ def check_policy(field: str, policy: QuotaPolicy) -> QuotaPolicy:
             raise InvalidInput(f"{field}.limits[{at}]", f"a second limit of {limit.title}: keep one")
         seen.add(limit.limit_id)
     _check_thresholds(f"{field}.thresholds", policy.thresholds)
+    if policy.exhausted_status not in {TOO_MANY_REQUESTS, PAYMENT_REQUIRED}:
+        raise InvalidInput(f"{field}.exhausted_status", "must be 429 or 402")
     return policy
 
 
@@ -229,6 +289,8 @@ def _check_limit(field: str, limit: Limit) -> None:
     except ValueError as error:
         raise InvalidInput(f"{field}.timezone", str(error)) from error
     _check_window(field, limit)
+    if limit.soft and not (limit.kind.is_of_size and limit.kind.has_window):
+        raise InvalidInput(f"{field}.bound", f"a limit of {limit.kind} is exact: leave `bound: soft` out")
     if limit.kind.is_money:
         if not 0 <= limit.bound <= MAX_SPEND_NANO_USD:
             raise InvalidInput(f"{field}.amount", "must be 0 to 9000000 dollars: split a larger budget by team")
@@ -239,6 +301,12 @@ def _check_limit(field: str, limit: Limit) -> None:
 def _check_window(field: str, limit: Limit) -> None:
     if not limit.kind.has_window and limit.per is not WindowUnit.LIFETIME:
         raise InvalidInput(f"{field}.per", f"a limit of {limit.kind} has no window: leave it out")
+    if (limit.kind is LimitKind.BURN_RATE) != (limit.factor_percent > 0):
+        raise InvalidInput(f"{field}.factor_percent", "a burn rate is a multiple of what is usual; no other is")
+    if limit.kind is LimitKind.BURN_RATE and limit.bound == 0:
+        raise InvalidInput(f"{field}.amount", "must be above 0: the least that is taken for usual in a minute")
+    if limit.factor_percent and not MIN_FACTOR_PERCENT <= limit.factor_percent <= MAX_FACTOR_PERCENT:
+        raise InvalidInput(f"{field}.factor_percent", "must be 2 to 1000 times what is usual")
     if not 1 <= limit.anchor_day <= _MAX_ANCHOR_DAY:
         raise InvalidInput(f"{field}.anchor_day", "must be a day of the month, 1 to 31")
     if limit.anchor_day != 1 and limit.per is not WindowUnit.MONTH:

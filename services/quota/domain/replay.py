@@ -16,6 +16,7 @@ from services.kernel.dialect import Dialect
 from services.kernel.errors import FailedPrecondition
 from services.kernel.price import charge
 from services.kernel.usage import Usage
+from services.quota.domain.burn_rate import KeyRate, add_spend
 from services.quota.domain.decision import (
     budget_used_basis_points,
     decide,
@@ -33,7 +34,7 @@ from services.quota.domain.reservation import UNKNOWN_COST, Level, Settlement, r
 from services.quota.domain.tier import FitTarget, FitTier, Routes, draw_chain, tier_at
 
 MOST_IN_FLIGHT = 100_000
-MOST_CALLERS = 20_000
+MOST_KEYS = 50_000
 
 
 class PastCall(NamedTuple):
@@ -82,6 +83,7 @@ class _InFlight(NamedTuple):
 
     end_at_ms: int
     number: int
+    key_id: str
     limits: AppliedLimits
     way: _Way
 
@@ -90,7 +92,8 @@ class Replay:
     """Takes calls in the order in which they began, admits each when it was admitted and settles it when it ended."""
 
     def __init__(self, policies: Sequence[QuotaPolicy], routes: Routes) -> None:
-        self._limits = ReplayLimits(policies)
+        self._limits = ReplayLimits(policies, self._usual_nano_usd)
+        self._rates: dict[str, KeyRate] = {}
         self._routes = routes
         self._counters = ReplayCounters()
         self._report = ReplayReport.of(policies)
@@ -110,8 +113,8 @@ class Replay:
         self._admit_until(call.began_at_ms)
         if len(self._waiting) + len(self._in_flight) > MOST_IN_FLIGHT:
             raise FailedPrecondition(f"more than {MOST_IN_FLIGHT:,} calls are in flight at once: simulate fewer")
-        if len(self._report.callers) > MOST_CALLERS:
-            raise FailedPrecondition(f"more than {MOST_CALLERS:,} keys are affected: simulate a shorter time")
+        if max(len(self._rates), len(self._report.callers)) > MOST_KEYS:
+            raise FailedPrecondition(f"the calls are those of more than {MOST_KEYS:,} keys: simulate a shorter time")
 
     def finish(self) -> ReplayReport:
         """Ends the replay."""
@@ -134,6 +137,12 @@ class Replay:
             "", cost, way.amounts.input_tokens, way.amounts.output_tokens, ended.end_at_ms, reported=True
         )
         self._counters.settle(ended.limits, way.amounts, settlement)
+        if cost > 0:
+            self._rates[ended.key_id] = add_spend(self._rates.get(ended.key_id), cost, ended.end_at_ms)
+
+    def _usual_nano_usd(self, key_id: str) -> int:
+        rate = self._rates.get(key_id)
+        return rate.usual_nano_usd if rate else 0
 
     def _judge(self, call: PastCall, number: int, now_ms: int) -> None:
         limits = self._limits.find(call.attribution, call.model, call.run, now_ms)
@@ -143,7 +152,7 @@ class Replay:
             refusal = decide(limits.limits, levels, way.amounts).refusal
             if refusal is None:
                 self._counters.hold(limits, way.amounts, now_ms)
-                heappush(self._in_flight, _InFlight(call.end_at_ms, number, limits, way))
+                heappush(self._in_flight, _InFlight(call.end_at_ms, number, call.attribution.key_id, limits, way))
                 self._note_admitted(call, way, refused_by[0] if refused_by else _steering(limits, levels), now_ms)
                 self._note_peaks(limits, levels, way.amounts)
                 return

@@ -40,7 +40,7 @@ class ReplayCounters:
             if limit.kind is LimitKind.REQUEST_COST:
                 continue
             settled, reserved = self._levels.get(limit.counter, _NOTHING)
-            self._levels[limit.counter] = Level(settled, reserved + held.of(limit.kind))
+            self._levels[limit.counter] = Level(settled, reserved + held.held_in(limit.kind, soft=limit.soft))
             self._until_ms[limit.counter] = limit.counts_until_ms
 
     def settle(self, limits: AppliedLimits, held: Amounts, settlement: Settlement) -> None:
@@ -48,7 +48,7 @@ class ReplayCounters:
         for limit in limits.limits:
             if limit.kind is LimitKind.REQUEST_COST:
                 continue
-            amount = held.of(limit.kind)
+            amount = held.held_in(limit.kind, soft=limit.soft)
             settled, reserved = self._levels[limit.counter]
             self._levels[limit.counter] = Level(settled + settlement.actual(limit.kind, amount), reserved - amount)
 

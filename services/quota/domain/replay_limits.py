@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import TypeVar
 
 from services.kernel.window import WindowUnit
+from services.quota.domain.burn_rate import UsualRate
 from services.quota.domain.directory import AppliedLimits, apply_limits, policies_for
 from services.quota.domain.key import Attribution
-from services.quota.domain.policy import QuotaPolicy
+from services.quota.domain.policy import LimitKind, QuotaPolicy, facts_of
 
 _MOST_REMEMBERED = 50_000
-_NO_LIMITS = AppliedLimits((), (), 0, 2**63, needs_price=False, holds_tokens=False)
 
 Key = TypeVar("Key")
 Found = TypeVar("Found")
@@ -27,8 +27,9 @@ _Single = tuple[QuotaPolicy, str]
 class ReplayLimits:
     """The limits of these policies, as `directory.apply_limits` finds them."""
 
-    def __init__(self, policies: Sequence[QuotaPolicy]) -> None:
+    def __init__(self, policies: Sequence[QuotaPolicy], usual: UsualRate) -> None:
         self._policies = policies
+        self._usual = usual
         self._concerned: dict[tuple[Attribution, str], list[_Single]] = {}
         self._single: dict[tuple[str, str, str, str], AppliedLimits] = {}
         self._whole: dict[tuple[Attribution, str, str], AppliedLimits] = {}
@@ -60,10 +61,12 @@ class ReplayLimits:
     ) -> AppliedLimits:
         policy, scope = single
         (limit,) = policy.limits
-        asked = (policy.name, limit.limit_id, scope, run if limit.per is WindowUnit.RUN else "")
+        part = run if limit.per is WindowUnit.RUN else attribution.key if limit.kind is LimitKind.BURN_RATE else ""
+        asked = (policy.name, facts_of(limit).limit_id, scope, part)
         found = self._single.get(asked)
         if found is None or not found.from_ms <= now_ms < found.until_ms:
-            found = apply_limits((policy,), attribution, model, now_ms, run)
+            usual = self._usual(attribution.key_id) if limit.kind is LimitKind.BURN_RATE else 0
+            found = apply_limits((policy,), attribution, model, now_ms, run=run, usual_nano_usd=usual)
             _remember(self._single, asked, found)
         return found
 
@@ -71,18 +74,18 @@ class ReplayLimits:
 def _together(singles: Sequence[AppliedLimits]) -> AppliedLimits:
     """What `apply_limits` says of all of them: a limit per run is none for a call without a run."""
     found = [single for single in singles if single.limits]
-    if not found:
-        return _NO_LIMITS
     return AppliedLimits(
         limits=tuple(single.limits[0] for single in found),
         counters=(
             *(single.counters[0] for single in found),
             *(key for single in found for key in single.counters[1:]),
         ),
-        from_ms=max(single.from_ms for single in found),
-        until_ms=min(single.until_ms for single in found),
+        from_ms=max((single.from_ms for single in found), default=0),
+        until_ms=min((single.until_ms for single in found), default=2**63),
         needs_price=any(single.needs_price for single in found),
+        policies=tuple(dict.fromkeys(name for single in singles for name in single.policies)),
         holds_tokens=any(single.holds_tokens for single in found),
+        has_soft=any(single.has_soft for single in found),
     )
 
 

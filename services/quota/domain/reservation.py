@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import NamedTuple
 
 from services.quota.domain.key import Attribution
-from services.quota.domain.policy import LimitKind, Threshold, kind_of
+from services.quota.domain.policy import LimitKind, Threshold, is_soft, kind_of
 
 UNKNOWN_COST = -1
 _ID = re.compile(r"rsv_([0-9a-f]{12})")
@@ -64,6 +65,8 @@ class Reservation:
     """What is booked when nobody ever says what the call took."""
     expected_output_tokens: int
     holds: tuple[Hold, ...]
+    output_cap_tokens: int = 0
+    """Output of all choices to which the limits cut the call; 0: they did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ class Settlement:
     def actual(self, kind: LimitKind, held: int) -> int:
         """What a limit of this kind counts of the call."""
         match kind:
-            case LimitKind.SPEND:
+            case LimitKind.SPEND | LimitKind.BURN_RATE:
                 return held if self.cost_nano_usd == UNKNOWN_COST else self.cost_nano_usd
             case LimitKind.TOKENS:
                 return self.input_tokens + self.output_tokens
@@ -105,14 +108,20 @@ class Move:
     window_end_ms: int
     settled: int = 0
     reserved: int = 0
+    excess: int = 0
+    """What calls took above what they held."""
 
 
 def add_moves(moves: dict[CounterKey, Move], reservation: Reservation, settlement: Settlement) -> None:
     """Adds how one settlement moves the counters of its reservation."""
     for counter, window_end_ms, held in reservation.holds:
         move = moves.setdefault(counter, Move(window_end_ms))
-        move.settled += settlement.actual(kind_of(counter.limit_id), held)
+        kind = kind_of(counter.limit_id)
+        taken = settlement.actual(kind, held)
+        move.settled += taken
         move.reserved -= held
+        if kind.is_of_size and not is_soft(counter.limit_id):
+            move.excess += max(0, taken - held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +133,33 @@ class Watch:
     limit: str
     """For people: "spend per month"."""
     trailing: tuple[CounterKey, ...] = ()
-    """Counters that add to it, in a window that rolls: what was told of them was told of it."""
+    """Counters that add to it, in a window that rolls."""
+    told_since_ms: int = 0
+    """What was told of a window that began then or later was told of this one."""
+    enforced: bool = True
+
+    @property
+    def everybody(self) -> tuple[str, ...]:
+        """Names of all alert channels of the thresholds."""
+        return tuple(dict.fromkeys(name for threshold in self.thresholds for name in threshold.notify))
 
 
 Watching = Callable[[CounterKey], Watch | None]
 """Tells what to look for in a counter; None: nothing."""
 
 
+class CrossingKind(StrEnum):
+    """What happened to a counter."""
+
+    THRESHOLD = "threshold"
+    """It passed a threshold."""
+    OVERRUN = "overrun"
+    """A call took more than it held in an enforced limit: a provider billed more than it was allowed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """A threshold that a counter passed, once."""
+    """What somebody is to be told of a counter. A threshold is passed once, and the first overrun is told."""
 
     sequence: int
     """Ascending, never reused."""
@@ -141,10 +167,14 @@ class Crossing:
     limit: str
     """ "spend per month" and the like."""
     basis_points: int
+    """Of the threshold; 0 for an overrun."""
     notify: tuple[str, ...]
     crossed_at_ms: int
     settled: int
     bound: int
+    kind: CrossingKind = CrossingKind.THRESHOLD
+    excess: int = 0
+    """By how much an overrun was above what was held, in the unit of the limit."""
 
 
 def newly_passed(settled: int, watch: Watch, highest_told: int) -> tuple[Threshold, ...]:
@@ -159,6 +189,46 @@ def newly_passed(settled: int, watch: Watch, highest_told: int) -> tuple[Thresho
         for threshold in watch.thresholds
         if threshold.basis_points > highest_told and watch.bound and reached >= watch.bound * threshold.basis_points
     )
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a batch of settlements did to a counter, and what of it was told before."""
+
+    counter: CounterKey
+    settled: int
+    excess: int
+    """What calls took above what they held."""
+    highest_told: int
+    """Basis points of the highest threshold that was told."""
+    overrun_told: bool
+
+    def crossings(self, watch: Watch, now_ms: int) -> tuple[Crossing, ...]:
+        """What is to be told, with sequence numbers yet to be given."""
+        overrun = Crossing(
+            sequence=0,
+            counter=self.counter,
+            limit=watch.limit,
+            basis_points=0,
+            notify=watch.everybody,
+            crossed_at_ms=now_ms,
+            settled=self.settled,
+            bound=watch.bound,
+            kind=CrossingKind.OVERRUN,
+            excess=self.excess,
+        )
+        passed = tuple(
+            replace(
+                overrun,
+                basis_points=threshold.basis_points,
+                notify=threshold.notify,
+                kind=CrossingKind.THRESHOLD,
+                excess=0,
+            )
+            for threshold in newly_passed(self.settled, watch, self.highest_told)
+        )
+        overran = self.excess > 0 and watch.enforced and not self.overrun_told
+        return (*passed, overrun) if overran else passed
 
 
 def reservation_id(now_ms: int, entropy: bytes) -> str:

@@ -21,13 +21,13 @@ from services.quota.usecases.administer import Administer
 from services.quota.usecases.budgets import Budget, ListBudgets
 from services.quota.usecases.current import Current
 from services.quota.usecases.explain import Explain
+from services.quota.usecases.policies import ListPolicies
 
 SERVICE = "spendgate.quota.v1.QuotaService"
-NEIGHBOURS = (
-    router_service_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name,
-    ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name,
-)
-"""Served elsewhere behind the same admin listener, which asks quota for reflection: it describes them too."""
+ROUTER_SERVICE = router_service_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name
+"""Served elsewhere behind the same admin listener, which asks quota for reflection and health: it knows of both."""
+LEDGER_SERVICE = ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name
+"""Likewise."""
 _ASSUMED_TOKENS = 1_000
 
 
@@ -39,6 +39,7 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
         *,
         current: Current,
         administer: Administer,
+        list_policies: ListPolicies,
         list_budgets: ListBudgets,
         explain: Explain,
         counters: CounterReader,
@@ -47,6 +48,7 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
     ) -> None:
         self._current = current
         self._administer = administer
+        self._list_policies = list_policies
         self._list_budgets = list_budgets
         self._explain = explain
         self._counters = counters
@@ -77,12 +79,16 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
         self, request: pb.ListQuotaPoliciesRequest, context: grpc.ServicerContext
     ) -> pb.ListQuotaPoliciesResponse:
         """Lists the policies by name."""
-        policies = sorted(self._current.belief.directory.directory.policies, key=lambda policy: policy.name)
         page, token = page_of(
-            policies, lambda policy: policy.name, page_size=request.page_size, page_token=request.page_token
+            self._list_policies(),
+            lambda policy: policy.name,
+            page_size=request.page_size,
+            page_token=request.page_token,
         )
         return pb.ListQuotaPoliciesResponse(
-            quota_policies=[messages.write_policy(policy) for policy in page], next_page_token=token
+            quota_policies=[messages.write_policy(policy) for policy in page],
+            statuses=[messages.write_policy_status(each) for each in self._list_policies.described(page)],
+            next_page_token=token,
         )
 
     def CreateVirtualKey(

@@ -21,6 +21,7 @@ from services.quota.domain.denial import Denial
 from services.quota.domain.directory import Team
 from services.quota.domain.key import Attribution, VirtualKey
 from services.quota.domain.policy import (
+    TOO_MANY_REQUESTS,
     UTC,
     Dimension,
     Limit,
@@ -31,9 +32,11 @@ from services.quota.domain.policy import (
     Threshold,
     ThresholdAction,
 )
+from services.quota.domain.reach import PolicyState
 from services.quota.usecases.administer import Applied
 from services.quota.usecases.budgets import Budget
 from services.quota.usecases.explain import Explanation
+from services.quota.usecases.policies import ListedPolicy
 
 _MAX_PROBLEM_CHARS = 256
 _KINDS = {
@@ -44,6 +47,7 @@ _KINDS = {
     pb.LIMIT_KIND_REQUESTS: LimitKind.REQUESTS,
     pb.LIMIT_KIND_CONCURRENCY: LimitKind.CONCURRENCY,
     pb.LIMIT_KIND_REQUEST_COST: LimitKind.REQUEST_COST,
+    pb.LIMIT_KIND_BURN_RATE: LimitKind.BURN_RATE,
 }
 _UNITS = {
     pb.WINDOW_UNIT_MINUTE: WindowUnit.MINUTE,
@@ -71,6 +75,12 @@ _THRESHOLD_ACTIONS = {
 }
 _THRESHOLD_ACTION_NUMBERS = {action: number for number, action in _THRESHOLD_ACTIONS.items()}
 KIND_NUMBERS = {kind: number for number, kind in _KINDS.items()}
+_POLICY_STATES = {
+    PolicyState.ACTIVE: pb.PolicyStatus.STATE_ACTIVE,
+    PolicyState.UNREACHABLE: pb.PolicyStatus.STATE_UNREACHABLE,
+    PolicyState.SHADOW: pb.PolicyStatus.STATE_SHADOW,
+    PolicyState.DISABLED: pb.PolicyStatus.STATE_DISABLED,
+}
 _UNIT_NUMBERS = {unit: number for number, unit in _UNITS.items()}
 _MODE_NUMBERS = {mode: number for number, mode in _MODES.items()}
 _ACTION_NUMBERS = {
@@ -141,6 +151,8 @@ def read_policy(field: str, message: pb.QuotaPolicy) -> QuotaPolicy:
         ),
         mode=_MODES[message.mode],
         default=message.default,
+        exhausted_status=message.exhausted_status or TOO_MANY_REQUESTS,
+        allows_unpriced=message.allows_unpriced,
     )
 
 
@@ -167,6 +179,17 @@ def write_policy(policy: QuotaPolicy) -> pb.QuotaPolicy:
         ],
         mode=_MODE_NUMBERS[policy.mode],
         default=policy.default,
+        exhausted_status=policy.exhausted_status,
+        allows_unpriced=policy.allows_unpriced,
+    )
+
+
+def write_policy_status(listed: ListedPolicy) -> pb.PolicyStatus:
+    """What a policy is worth as it stands."""
+    return pb.PolicyStatus(
+        state=_POLICY_STATES[listed.state],
+        matched_calls=listed.matched,
+        last_matched_time=None if listed.last_matched_ms is None else timestamp(listed.last_matched_ms),
     )
 
 
@@ -235,10 +258,14 @@ def write_explanation(explanation: Explanation) -> pb.ExplainResponse:
             limit_kind=KIND_NUMBERS[limit.kind],
             used_basis_points=limit.used_basis_points,
             binding=limit.binding,
+            soft=limit.soft,
         )
         for limit in explanation.limits
     ]
-    return pb.ExplainResponse(decision=decision, reason=explanation.reason, target=explanation.target, limits=limits)
+    others = [pb.ExplainResponse.OtherPolicy(policy=name, reason=reason) for name, reason in explanation.others]
+    return pb.ExplainResponse(
+        decision=decision, reason=explanation.reason, target=explanation.target, limits=limits, others=others
+    )
 
 
 def _read_threshold(field: str, message: pb.Threshold) -> Threshold:
@@ -274,7 +301,15 @@ def _read_limit(field: str, message: pb.Limit) -> Limit:
         week_start=Weekday(message.week_start or Weekday.MONDAY),
         anchor_day=message.anchor_day or 1,
         rolling_ms=message.rolling_seconds * 1000,
+        soft=_read_soft(field, message),
+        factor_percent=message.factor_percent,
     )
+
+
+def _read_soft(field: str, message: pb.Limit) -> bool:
+    if message.bound not in pb.Limit.Bound.values():
+        raise InvalidInput(f"{field}.bound", f"{message.bound} is no bound")
+    return message.bound == pb.Limit.BOUND_SOFT
 
 
 def _read_money(field: str, money: money_pb2.Money) -> int:
@@ -294,6 +329,8 @@ def _write_limit(limit: Limit) -> pb.Limit:
         week_start=0 if limit.week_start is Weekday.MONDAY else limit.week_start,
         anchor_day=0 if limit.anchor_day == 1 else limit.anchor_day,
         rolling_seconds=limit.rolling_ms // 1000,
+        factor_percent=limit.factor_percent,
+        bound=pb.Limit.BOUND_SOFT if limit.soft else pb.Limit.BOUND_UNSPECIFIED,
     )
     if limit.kind.is_money:
         message.amount.CopyFrom(usd(limit.bound))

@@ -1,12 +1,14 @@
 """Writes what Envoy is told: the bytes of `envoy.service.auth.v3.CheckResponse`.
 
-An ALLOW is mostly the same for every call of one key, model and chain. That part is serialised once and remembered;
-the few values that differ are appended as bytes (see `struct_wire`). This halves what an answer costs.
+An ALLOW is mostly the same for every call of one model and chain. That part is serialised once and remembered, for all
+keys; whose call it is and the few values that differ are appended as bytes (see `struct_wire`). This halves what an
+answer costs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -17,18 +19,22 @@ from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2
 from spendgate_envoy.envoy.type.v3 import http_status_pb2
 
 from services.kernel.dialect import Dialect
-from services.kernel.envoy_contract import CREDENTIAL_HEADERS, AdmissionKey, TargetKey
-from services.kernel.money import format_usd
+from services.kernel.envoy_contract import (
+    CREDENTIAL_HEADERS,
+    MODEL_REQUESTED_HEADER,
+    OUTPUT_CAPPED_HEADER,
+    AdmissionKey,
+    TargetKey,
+)
 from services.quota.domain.denial import Deny
-from services.quota.domain.estimate import output_cap
 from services.quota.domain.key import Attribution
-from services.quota.domain.policy import LimitKind
 from services.quota.domain.tier import Attempt
 from services.quota.transport.check_request import Check
 from services.quota.transport.dialects.answer import HttpAnswer
-from services.quota.transport.dialects.sentences import format_time
+from services.quota.transport.header_wire import headers_to_client
+from services.quota.transport.limit_headers import budget_headers, limit_headers
 from services.quota.transport.struct_wire import length_delimited, number_entry, string_entry
-from services.quota.usecases.admit import Admitted, Tightest
+from services.quota.usecases.admit import Admitted
 
 FirstByteTimeout = Callable[[str], int]
 """How long an attempt for this model may take to its first byte, in milliseconds; 0: as long as the call may."""
@@ -46,37 +52,41 @@ class AllowWriter:
 
     def __init__(self, first_byte_timeout_ms: FirstByteTimeout) -> None:
         self._first_byte_timeout_ms = first_byte_timeout_ms
-        self._constant_parts: dict[Any, bytes] = {}
+        self._route_parts: dict[Any, bytes] = {}
 
     def write(self, admitted: Admitted, check: Check) -> bytes:
         """The answer to one call."""
-        reservation, tightest = admitted.reservation, admitted.tightest
+        if admitted.output_cap_tokens is not None:
+            # Hardly two calls are cut alike: to remember their routes would push out those that come again.
+            route = self._route_part(admitted, check)
+        else:
+            route = self._remembered_route_part(admitted, check)
+        return route + _call_part(admitted, check) + headers_to_client(_answer_headers(admitted))
+
+    def _remembered_route_part(self, admitted: Admitted, check: Check) -> bytes:
         # Attempts hash by the identity of their targets, which are made anew with every plan: nothing stale is found.
         key = (
-            reservation.attribution,
-            reservation.model,
+            admitted.reservation.model,
             admitted.chain,
             admitted.downgraded,
             admitted.strip_usage,
             check.scan is not None and check.scan.facts.stream,
             check.wants_events,
-            tightest and (tightest.policy, tightest.resets_at_ms),
         )
-        constant = self._constant_parts.get(key)
-        if constant is None:
-            if len(self._constant_parts) >= _MAX_REMEMBERED:
-                self._constant_parts.clear()
-            constant = self._constant_parts[key] = self._constant_part(admitted, check)
-        return constant + length_delimited(_DYNAMIC_METADATA, _changing_entries(admitted, check))
+        route = self._route_parts.get(key)
+        if route is None:
+            if len(self._route_parts) >= _MAX_REMEMBERED:
+                self._route_parts.clear()
+            route = self._route_parts[key] = self._route_part(admitted, check)
+        return route
 
-    def _constant_part(self, admitted: Admitted, check: Check) -> bytes:
+    def _route_part(self, admitted: Admitted, check: Check) -> bytes:
         model = admitted.reservation.model
         headers = {_RETRIES_HEADER: str(len(admitted.chain) - 1)}
         timeout_ms = self._first_byte_timeout_ms(model)
         if timeout_ms:
             headers[_ATTEMPT_TIMEOUT_HEADER] = str(timeout_ms)
         metadata: dict[str, Any] = {
-            **_attribution(admitted.reservation.attribution),
             AdmissionKey.MODEL: model,
             AdmissionKey.DECISION: "downgrade" if admitted.downgraded else "allow",
             AdmissionKey.CHAIN: ",".join(attempt.fit.target.name for attempt in admitted.chain),
@@ -84,9 +94,6 @@ class AllowWriter:
             AdmissionKey.PRIORITY_GROUPS: [_priority_group(attempt) for attempt in admitted.chain],
             AdmissionKey.TARGETS: [_target(attempt, admitted, check) for attempt in admitted.chain],
         }
-        if admitted.tightest is not None:
-            metadata[AdmissionKey.POLICY] = admitted.tightest.policy
-            metadata[AdmissionKey.BUDGET_RESETS_AT] = format_time(admitted.tightest.resets_at_ms)
         return _ok(headers, metadata).SerializeToString()
 
 
@@ -142,17 +149,17 @@ def _struct(values: dict[str, Any]) -> struct_pb2.Struct:
     return struct
 
 
-def _attribution(attribution: Attribution) -> dict[str, Any]:
-    return _known(
-        {
-            AdmissionKey.KEY_ID: attribution.key_id,
-            AdmissionKey.KEY: attribution.key,
-            AdmissionKey.TEAM: attribution.team,
-            AdmissionKey.PROJECT: attribution.project,
-            AdmissionKey.ENVIRONMENT: attribution.environment,
-            AdmissionKey.USER: attribution.user,
-        }
-    )
+@lru_cache(maxsize=_MAX_REMEMBERED)
+def _attribution_part(attribution: Attribution) -> bytes:
+    texts = {
+        AdmissionKey.KEY_ID: attribution.key_id,
+        AdmissionKey.KEY: attribution.key,
+        AdmissionKey.TEAM: attribution.team,
+        AdmissionKey.PROJECT: attribution.project,
+        AdmissionKey.ENVIRONMENT: attribution.environment,
+        AdmissionKey.USER: attribution.user,
+    }
+    return b"".join([string_entry(key, text) for key, text in texts.items() if text])
 
 
 def _known(texts: dict[AdmissionKey, str]) -> dict[str, Any]:
@@ -168,7 +175,6 @@ def _target(attempt: Attempt, admitted: Admitted, check: Check) -> dict[str, Any
     target, face = attempt.fit.target, attempt.fit.face
     facts: dict[str, Any] = {
         TargetKey.NAME: target.name,
-        TargetKey.CLUSTER: face.cluster,
         TargetKey.HOST: face.host,
         TargetKey.PATH: face.path,
     }
@@ -192,25 +198,33 @@ def _gemini_path(template: str, model: str, check: Check) -> str:
     return f"{path}?alt=sse" if streams and check.wants_events else path
 
 
-def _changing_entries(admitted: Admitted, check: Check) -> bytes:
+def _call_part(admitted: Admitted, check: Check) -> bytes:
     reservation = admitted.reservation
     entries = [
+        _attribution_part(reservation.attribution),
         string_entry(AdmissionKey.RESERVATION, reservation.id),
         number_entry(AdmissionKey.EXPECTED_INPUT_TOKENS, reservation.expected_input_tokens),
         number_entry(AdmissionKey.EXPECTED_OUTPUT_TOKENS, reservation.expected_output_tokens),
     ]
     if check.scan is not None:
         facts = check.scan.facts
-        held = max(output_cap(facts, attempt.fit.facts) for attempt in admitted.chain) * facts.choices
+        held = max(attempt.output_bound(facts) for attempt in admitted.chain) * facts.choices
         entries.append(number_entry(AdmissionKey.HELD_OUTPUT_TOKENS, held))
     if admitted.tightest is not None:
-        entries.append(string_entry(AdmissionKey.BUDGET_REMAINING, _remaining(admitted.tightest)))
+        entries.append(string_entry(AdmissionKey.POLICY, admitted.tightest.policy))
     if check.tags:
         entries.append(string_entry(AdmissionKey.TAGS, check.tags))
     if check.run:
         entries.append(string_entry(AdmissionKey.RUN, check.run))
-    return b"".join(entries)
+    return length_delimited(_DYNAMIC_METADATA, b"".join(entries))
 
 
-def _remaining(tightest: Tightest) -> str:
-    return format_usd(tightest.remaining) if tightest.kind is LimitKind.SPEND else str(tightest.remaining)
+def _answer_headers(admitted: Admitted) -> Iterator[tuple[str, str]]:
+    """What the client is told whatever becomes of the call. Envoy adds which target served, and after how many."""
+    reservation, standings = admitted.reservation, admitted.standings
+    yield MODEL_REQUESTED_HEADER, reservation.model
+    if admitted.output_cap_tokens is not None:
+        yield OUTPUT_CAPPED_HEADER, str(admitted.output_cap_tokens)
+    if standings:
+        yield from budget_headers(standings[0])
+        yield from limit_headers(Dialect(reservation.dialect), standings, reservation.created_at_ms)

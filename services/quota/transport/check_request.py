@@ -15,7 +15,7 @@ from google.protobuf import struct_pb2
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2
 
 from services.kernel.dialect import Dialect, dialect_of_path
-from services.kernel.envoy_contract import REQUEST_NAMESPACE, RUN_HEADER, TAGS_HEADER, RequestKey
+from services.kernel.envoy_contract import BUDGET_PATH, REQUEST_NAMESPACE, RUN_HEADER, TAGS_HEADER, RequestKey
 from services.quota.domain.estimate import RequestFacts
 
 PLANE_EXTENSION = "plane"
@@ -82,6 +82,11 @@ class Check:
         return None if match is None else ModelsQuestion(unquote(match["model"]) if match["model"] else None)
 
     @property
+    def asks_for_budget(self) -> bool:
+        """Whether the holder of a key asks what is left."""
+        return self.method == "GET" and _without_query(self.path) == BUDGET_PATH
+
+    @property
     def wants_events(self) -> bool:
         """Whether a Gemini client asked for server-sent events (`alt=sse`) instead of a JSON array."""
         return "alt=sse" in self.path.partition("?")[2].split("&")
@@ -114,9 +119,9 @@ def read_check(message: bytes) -> Check:
 
 
 def _dialect(path: str, headers: Mapping[str, str]) -> Dialect:
-    """All three SDKs list models at /v1/models; the headers that only one of them sends tell which it is."""
+    """Some paths are those of no one dialect; there the headers that only one SDK sends tell which it is."""
     dialect = dialect_of_path(path)
-    if dialect is Dialect.OPENAI and _models_path(path):
+    if dialect is Dialect.OPENAI and (_models_path(path) or _without_query(path) == BUDGET_PATH):
         if "anthropic-version" in headers:
             return Dialect.ANTHROPIC
         if "x-goog-api-key" in headers:
@@ -125,7 +130,11 @@ def _dialect(path: str, headers: Mapping[str, str]) -> Dialect:
 
 
 def _models_path(path: str) -> re.Match[str] | None:
-    return _MODELS_PATH.fullmatch(path.partition("?")[0])
+    return _MODELS_PATH.fullmatch(_without_query(path))
+
+
+def _without_query(path: str) -> str:
+    return path.partition("?")[0]
 
 
 def _credential(headers: Mapping[str, str]) -> str:
@@ -166,6 +175,7 @@ def _scan(struct: struct_pb2.Struct) -> Scan | None:
             images=_count(fields, RequestKey.IMAGES) or 0,
             choices=max(1, _count(fields, RequestKey.CHOICES) or 1),
             max_output_tokens=_count(fields, RequestKey.MAX_OUTPUT_TOKENS),
+            thinking_tokens=_count(fields, RequestKey.THINKING_TOKENS) or 0,
             features=_features(fields),
             stream=RequestKey.STREAM in fields and fields[RequestKey.STREAM].bool_value,
             include_usage=RequestKey.INCLUDE_USAGE in fields and fields[RequestKey.INCLUDE_USAGE].bool_value,

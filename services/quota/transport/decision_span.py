@@ -63,6 +63,8 @@ def _allowed(admitted: Admitted) -> dict[str, str | int | tuple[str, ...]]:
     }
     if admitted.tightest is not None:
         attributes["spendgate.policy.binding"] = admitted.tightest.policy
+    if admitted.output_cap_tokens is not None:
+        attributes["spendgate.output_cap_tokens"] = admitted.output_cap_tokens
     if admitted.shadowed:
         attributes["spendgate.policy.shadowed"] = tuple(
             dict.fromkeys(refusal.limit.counter.policy for refusal in admitted.shadowed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -15,16 +16,18 @@ from google.rpc import code_pb2
 
 from services.chassis.grpc_server import Registration
 from services.kernel.dialect import Dialect
-from services.kernel.envoy_contract import EPOCH_HEADER
+from services.kernel.envoy_contract import EPOCH_HEADER, TRACE_ID_HEADER
 from services.kernel.errors import SpendgateError
 from services.quota.domain.denial import Denial, Deny
 from services.quota.transport.admin_token import AdminToken
+from services.quota.transport.budget_endpoint import BudgetEndpoint
 from services.quota.transport.check_answer import AllowWriter, write_admin_allow, write_denial
 from services.quota.transport.check_request import Check, Scan, read_check
 from services.quota.transport.decision_span import DecisionSpans
 from services.quota.transport.dialects.answer import HttpAnswer, json_answer
 from services.quota.transport.dialects.envelopes import envelope_of
 from services.quota.transport.dialects.wording import word
+from services.quota.transport.limit_headers import limit_headers
 from services.quota.transport.models_endpoint import ModelsEndpoint
 from services.quota.usecases.admit import AdmissionRequest, Admit, Admitted
 from services.quota.usecases.settle import Release
@@ -49,6 +52,7 @@ class ExtAuthz:
         admit: Admit,
         release: Release,
         models: ModelsEndpoint,
+        budget: BudgetEndpoint,
         admin_token: AdminToken,
         allow: AllowWriter,
         spans: DecisionSpans,
@@ -56,6 +60,7 @@ class ExtAuthz:
         self._admit = admit
         self._release = release
         self._models = models
+        self._budget = budget
         self._admin_token = admin_token
         self._allow = allow
         self._spans = spans
@@ -82,22 +87,29 @@ class ExtAuthz:
             return _refuse(check, Deny(Denial.POLICY_UNAVAILABLE), "")
 
     def _answer(self, check: Check, context: grpc.ServicerContext) -> bytes:
-        metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
-        traceparent = metadata.get(_TRACEPARENT, "") or check.traceparent
+        epoch, traceparent = _read_metadata(context)
+        traceparent = traceparent or check.traceparent
         if check.admin:
             if self._admin_token.matches(check.credential):
                 return write_admin_allow()
             return write_denial(_not_an_administrator(check))
-        if question := check.models_question:
-            listed = self._models.answer(check.credential, question.model, check.dialect, check.request_id)
-            return _refuse(check, listed, traceparent) if isinstance(listed, Deny) else write_denial(listed)
+        if told := self._told(check):
+            return _refuse(check, told, traceparent) if isinstance(told, Deny) else write_denial(told)
         if check.scan is None:
             return _refuse(check, Deny(Denial.MALFORMED, detail=_NOT_READABLE), traceparent)
-        outcome = self._decide(check, check.scan, metadata.get(EPOCH_HEADER, ""), traceparent)
+        outcome = self._decide(check, check.scan, epoch, traceparent)
         if isinstance(outcome, Deny):
             self._tell_outage(outcome)
             return _refuse(check, outcome, traceparent)
         return self._let_through(outcome, check, context)
+
+    def _told(self, check: Check) -> HttpAnswer | Deny | None:
+        """The answer to a question that costs nothing; None: it is a call."""
+        if question := check.models_question:
+            return self._models.answer(check.credential, question.model, check.dialect, check.request_id)
+        if check.asks_for_budget:
+            return self._budget.answer(check.credential, check.run, check.request_id)
+        return None
 
     def _decide(self, check: Check, scan: Scan, epoch: str, traceparent: str) -> Admitted | Deny:
         request = AdmissionRequest(
@@ -145,12 +157,26 @@ class ExtAuthz:
             _log.warning("reservation %s waits for the ledger to release it: %s", admitted.reservation.id, error)
 
 
+def _read_metadata(context: grpc.ServicerContext) -> tuple[str, str]:
+    """The epoch and the traceparent of Envoy's span, each empty when Envoy sent none."""
+    epoch = traceparent = ""
+    for key, value in context.invocation_metadata():
+        if key == EPOCH_HEADER:
+            epoch = str(value)
+        elif key == _TRACEPARENT:
+            traceparent = str(value)
+    return epoch, traceparent
+
+
 def _refuse(check: Check | None, deny: Deny, traceparent: str) -> bytes:
     dialect = check.dialect if check else Dialect.OPENAI
     request_id = check.request_id if check else ""
     trace = _TRACEPARENT_FORM.fullmatch(traceparent)
     trace_id = trace[1] if trace else ""
-    return write_denial(envelope_of(dialect).refuse(word(deny, trace_id), request_id), deny)
+    answer = envelope_of(dialect).refuse(word(deny, trace_id), request_id)
+    traced = ((TRACE_ID_HEADER, trace_id),) if trace_id else ()
+    limits = limit_headers(dialect, deny.standings, deny.decided_at_ms)
+    return write_denial(replace(answer, headers=(*answer.headers, *traced, *limits)), deny)
 
 
 def _not_an_administrator(check: Check) -> HttpAnswer:

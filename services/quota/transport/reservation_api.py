@@ -9,10 +9,14 @@ from spendgate.quota.v1 import reservation_service_pb2_grpc
 from services.chassis.grpc_server import Registration
 from services.chassis.paging import check_page_size
 from services.chassis.well_known import timestamp
-from services.quota.domain.reservation import Crossing, Reservation, Settlement
+from services.quota.domain.reservation import Crossing, CrossingKind, Reservation, Settlement
 from services.quota.transport.admin_messages import write_attribution
 from services.quota.usecases.settle import ListOverdue, Release, Settle
 
+_KINDS = {
+    CrossingKind.THRESHOLD: pb.CROSSING_KIND_THRESHOLD,
+    CrossingKind.OVERRUN: pb.CROSSING_KIND_OVERRUN,
+}
 SERVICE = "spendgate.quota.v1.ReservationService"
 
 
@@ -81,6 +85,8 @@ def _write_crossing(crossing: Crossing) -> pb.Crossing:
         cross_time=timestamp(crossing.crossed_at_ms),
         settled=crossing.settled,
         bound=crossing.bound,
+        kind=_KINDS[crossing.kind],
+        excess=crossing.excess,
     )
 
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from services.kernel.clock import Clock
 from services.kernel.dialect import Dialect
 from services.kernel.errors import Unavailable
-from services.quota.domain.decision import Refusal, deny_of, used_basis_points
+from services.quota.domain.decision import Refusal, used_basis_points
 from services.quota.domain.denial import Deny
 from services.quota.domain.directory import AppliedLimits
-from services.quota.domain.estimate import Amounts, RequestFacts, expected_amounts, expected_tokens
+from services.quota.domain.estimate import RequestFacts, Tokens, expected_tokens
 from services.quota.domain.key import Entropy, VirtualKey
 from services.quota.domain.lag import SettlementLag
+from services.quota.domain.output_cap import Wish, wish_of
 from services.quota.domain.policy import LimitKind
+from services.quota.domain.pressure import Pressure
 from services.quota.domain.reservation import Hold, Level, Reservation, reservation_id
+from services.quota.domain.standing import Standing, counted, remaining_of
 from services.quota.domain.tier import (
     Attempt,
     Draw,
@@ -23,6 +26,7 @@ from services.quota.domain.tier import (
     Weighed,
     attempts_of,
     find_route,
+    refuse,
     unboundable,
     usable_tiers,
     weigh,
@@ -30,6 +34,7 @@ from services.quota.domain.tier import (
 from services.quota.ports import CounterStore, Expectations, Headroom
 from services.quota.usecases.authenticate import Authenticate
 from services.quota.usecases.current import Belief, Current
+from services.quota.usecases.policies import PolicyMatches
 
 _ID_ENTROPY_BYTES = 8
 
@@ -52,28 +57,18 @@ class AdmissionRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Tightest:
-    """The enforced limit that is closest to its bound, this call included."""
-
-    policy: str
-    scope: str
-    kind: LimitKind
-    remaining: int
-    """What it leaves after this call. Nano-USD for spend, else tokens or requests."""
-    resets_at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
 class Admitted:
     """A call that may go, with room reserved for it."""
 
     reservation: Reservation
     chain: tuple[Attempt, ...]
     """At least one attempt, in order."""
+    output_cap_tokens: int | None
+    """Output tokens of each choice to which the limits cut the call; None: they do not."""
     from_basis_points: int
     """Of the tier that serves."""
-    tightest: Tightest | None
-    """None when no enforced limit applies."""
+    standings: tuple[Standing, ...]
+    """The tightest enforced limit of each kind, this call included, the tightest of all first."""
     strip_usage: bool
     """The client did not ask for the usage chunk that we make the provider send."""
     shadowed: tuple[Refusal, ...]
@@ -83,6 +78,11 @@ class Admitted:
     def downgraded(self) -> bool:
         """Whether a cheaper tier serves because of the budget."""
         return self.from_basis_points > 0
+
+    @property
+    def tightest(self) -> Standing | None:
+        """The enforced limit that leaves least of itself; None when none applies."""
+        return self.standings[0] if self.standings else None
 
 
 class Admit:
@@ -96,7 +96,9 @@ class Admit:
         counters: CounterStore,
         expectations: Expectations,
         headroom: Headroom,
+        matches: PolicyMatches,
         lag: SettlementLag,
+        pressure: Pressure,
         clock: Clock,
         entropy: Entropy,
         draw: Draw,
@@ -106,7 +108,9 @@ class Admit:
         self._counters = counters
         self._expectations = expectations
         self._headroom = headroom
+        self._matches = matches
         self._lag = lag
+        self._pressure = pressure
         self._clock = clock
         self._entropy = entropy
         self._draw = draw
@@ -133,6 +137,7 @@ class Admit:
         # From here on the model is one of the plan's: what is remembered by model stays bounded.
         now_ms = self._clock.now_ms()
         limits = belief.directory.limits_for(key.attribution, request.model, now_ms, request.run)
+        self._matches.note(limits.policies, now_ms)
         tiers = usable_tiers(route, limits, belief.routes.prices, key=key, model=request.model)
         if isinstance(tiers, Deny):
             return tiers
@@ -145,26 +150,37 @@ class Admit:
 
         def choose(read: Sequence[Level]) -> tuple[Reservation | None, Admitted | Deny]:
             levels = limits.fold(read)
-            weighed = weigh(tiers, limits, levels, facts, self._draw)
+            learnt = self._expectations.get(key.key_id, request.model)
+
+            def wish() -> Wish:
+                return wish_of(facts, learnt, contended=self._pressure.is_on(limits.counters, now_ms))
+
+            weighed = weigh(tiers, limits, levels, facts, draw=self._draw, wish=wish, learnt=learnt)
             if weighed is None:
                 return None, unboundable(key, request.model)
             refusal = weighed.decision.refusal
             if refusal is not None:
-                learnt = self._expectations.get(key.key_id, request.model)
-                return None, deny_of(
+                if refusal.frees_up and refusal.limit.kind.is_of_size:
+                    self._pressure.note(refusal.limit.counter, now_ms)
+                denied = refuse(
+                    weighed,
                     refusal,
-                    expected=expected_amounts(facts, weighed.chain[0].facts, learnt),
+                    limits,
+                    levels,
+                    learnt=learnt,
                     key=key.name,
                     model=request.model,
                     now_ms=now_ms,
                     contention_wait_ms=self._lag.wait_ms,
                 )
-            reservation = self._draft(request, key, limits, weighed, now_ms)
+                return None, replace(denied, standings=find_standings(limits, levels))
+            reservation = self._draft(request, key, limits, weighed, learnt=learnt, now_ms=now_ms)
             return reservation, Admitted(
                 reservation=reservation,
-                chain=attempts_of(weighed.chain, facts, holds_tokens=limits.holds_tokens),
+                chain=attempts_of(weighed, facts, holds_tokens=limits.holds_tokens),
+                output_cap_tokens=weighed.output_cap_tokens,
                 from_basis_points=weighed.tier.from_basis_points,
-                tightest=find_tightest(limits, levels, weighed.held),
+                standings=find_standings(limits, levels, requests=weighed.held.requests),
                 strip_usage=facts.stream and not facts.include_usage and request.dialect is Dialect.OPENAI,
                 shadowed=weighed.decision.shadowed,
             )
@@ -172,10 +188,16 @@ class Admit:
         return self._counters.reserve(limits.counters, choose)
 
     def _draft(
-        self, request: AdmissionRequest, key: VirtualKey, limits: AppliedLimits, weighed: Weighed, now_ms: int
+        self,
+        request: AdmissionRequest,
+        key: VirtualKey,
+        limits: AppliedLimits,
+        weighed: Weighed,
+        *,
+        learnt: Tokens | None,
+        now_ms: int,
     ) -> Reservation:
-        learnt = self._expectations.get(key.key_id, request.model)
-        expected = expected_tokens(request.facts, weighed.chain[0].facts, learnt)
+        expected = expected_tokens(weighed.facts, weighed.chain[0].facts, learnt)
         return Reservation(
             id=reservation_id(now_ms, self._entropy(_ID_ENTROPY_BYTES)),
             request_id=request.request_id,
@@ -187,24 +209,34 @@ class Admit:
             dialect=request.dialect,
             expected_input_tokens=expected.input,
             expected_output_tokens=expected.output,
+            output_cap_tokens=(weighed.output_cap_tokens or 0) * request.facts.choices,
             holds=tuple(
-                Hold(limit.counter, limit.counts_until_ms, weighed.held.of(limit.kind))
+                Hold(limit.counter, limit.counts_until_ms, weighed.held.held_in(limit.kind, soft=limit.soft))
                 for limit in limits.limits
                 if limit.kind is not LimitKind.REQUEST_COST
             ),
         )
 
 
-def find_tightest(limits: AppliedLimits, levels: Sequence[Level], held: Amounts) -> Tightest | None:
-    """The enforced limit that is closest to its bound once this call is counted in; of equals the later to reset."""
-    tightest: Tightest | None = None
-    closest = (-1, 0)
+def find_standings(limits: AppliedLimits, levels: Sequence[Level], requests: int = 0) -> tuple[Standing, ...]:
+    """The tightest enforced limit of each kind that adds up, the tightest of all first; of equals the later to reset.
+
+    `requests`: how many the call itself is that `levels` do not know of yet.
+    """
+    found: dict[LimitKind, tuple[int, int, Standing]] = {}
     for limit, (settled, reserved) in zip(limits.limits, levels, strict=True):
-        used = settled + reserved + held.of(limit.kind)
-        closeness = (used_basis_points(limit, used), limit.window_end_ms)
-        if limit.enforced and limit.kind.has_window and closeness > closest:
-            closest = closeness
-            tightest = Tightest(
-                limit.counter.policy, limit.counter.scope, limit.kind, limit.bound - used, limit.window_end_ms
-            )
-    return tightest
+        kind = limit.kind
+        if not (limit.enforced and kind.has_window):
+            continue
+        held = reserved + requests if kind is LimitKind.REQUESTS else reserved
+        closeness = used_basis_points(limit, counted(kind, settled, held)), limit.window_end_ms
+        if kind not in found or closeness > found[kind][:2]:
+            remaining = remaining_of(kind, limit.bound, settled, held)
+            counter = limit.counter
+            standing = Standing(counter.policy, counter.scope, kind, limit.bound, remaining, limit.window_end_ms)
+            found[kind] = (*closeness, standing)
+    return tuple(standing for _, _, standing in sorted(found.values(), key=_closeness, reverse=True))
+
+
+def _closeness(ranked: tuple[int, int, Standing]) -> tuple[int, int]:
+    return ranked[:2]

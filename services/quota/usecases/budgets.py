@@ -41,7 +41,7 @@ class ListBudgets:
     def __call__(self, policy: str = "") -> tuple[Budget, ...]:
         """By policy, limit and scope; disabled policies are left out. Limits that nobody used yet are at zero.
 
-        A bound on the cost of one request is not among them: nothing adds up in it.
+        Bounds on the cost of one request and on the burn rate are not among them: they are no budgets.
 
         Raises:
             NotFound: no such policy.
@@ -60,6 +60,7 @@ class ListBudgets:
         )
 
 
+_NO_BUDGETS = {LimitKind.REQUEST_COST, LimitKind.BURN_RATE}
 _Used = dict[tuple[str, str, int], dict[str, Level]]
 """By policy, limit and start of the window: the level of each scope."""
 
@@ -73,7 +74,7 @@ def _used(counters: Iterable[Counter]) -> _Used:
 
 def _budgets(policy: QuotaPolicy, known_scopes: set[str], used: _Used, now_ms: int) -> Iterator[Budget]:
     for limit in sorted(policy.limits, key=lambda limit: limit.limit_id):
-        if limit.kind is LimitKind.REQUEST_COST:
+        if limit.kind in _NO_BUDGETS:
             continue
         window = limit.window.at(now_ms)
         starts_ms = (window.start_ms, *limit.window.trailing_starts_ms(now_ms))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
+from services.quota.domain.burn_rate import UsualRate, nothing_usual
 from services.quota.domain.directory import Directory, DirectorySnapshot
 from services.quota.domain.plan import PlanSnapshot, PriceSnapshot
 from services.quota.domain.tier import Routes
@@ -21,9 +22,10 @@ class Belief:
 class Current:
     """Holds the picture in force. Reading takes no lock."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, usual: UsualRate = nothing_usual) -> None:
         self._swapping = threading.Lock()
-        self._belief = Belief(DirectorySnapshot.of(directory), Routes(PlanSnapshot(""), PriceSnapshot("")))
+        self._usual = usual
+        self._belief = Belief(DirectorySnapshot.of(directory, usual), Routes(PlanSnapshot(""), PriceSnapshot("")))
 
     @property
     def belief(self) -> Belief:
@@ -33,7 +35,7 @@ class Current:
     def set_directory(self, directory: Directory) -> None:
         """Takes other teams, keys and policies."""
         with self._swapping:
-            self._belief = Belief(DirectorySnapshot.of(directory), self._belief.routes)
+            self._belief = Belief(DirectorySnapshot.of(directory, self._usual), self._belief.routes)
 
     def set_plan(self, plan: PlanSnapshot) -> None:
         """Takes another plan."""

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from services.kernel.clock import Clock
 from services.kernel.dialect import Dialect
 from services.kernel.errors import NotFound
-from services.quota.domain.decision import deny_of, used_basis_points
+from services.quota.domain.decision import used_basis_points
 from services.quota.domain.denial import Deny
-from services.quota.domain.directory import AppliedLimit, AppliedLimits
+from services.quota.domain.directory import AppliedLimit, AppliedLimits, policies_for
 from services.quota.domain.estimate import RequestFacts
 from services.quota.domain.key import VirtualKey
 from services.quota.domain.lag import SettlementLag
+from services.quota.domain.output_cap import wish_of
 from services.quota.domain.policy import LimitKind
+from services.quota.domain.pressure import Pressure
+from services.quota.domain.reach import why_not
 from services.quota.domain.reservation import Level
-from services.quota.domain.tier import FitTier, Weighed, find_route, unboundable, usable_tiers, weigh
-from services.quota.ports import CounterReader
+from services.quota.domain.tier import FitTier, Weighed, find_route, refuse, unboundable, usable_tiers, weigh
+from services.quota.ports import CounterReader, Expectations
 from services.quota.usecases.current import Belief, Current
+
+_MAX_OTHERS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,8 @@ class ExplainedLimit:
     """Settled and reserved of the limit."""
     binding: bool
     """The one that refuses or downgrades, else the tightest."""
+    soft: bool
+    """It can be exceeded by what the calls in flight take beyond what is usual."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +53,28 @@ class Explanation:
     """ "provider/model" of the first attempt, empty when refused."""
     limits: tuple[ExplainedLimit, ...]
     """Tightest first."""
+    others: tuple[tuple[str, str], ...] = ()
+    """Policies that do not concern the call, by name, each with the reason, a clause."""
 
 
 class Explain:
     """Answers as `Admit` would, in the first dialect that reaches the model."""
 
-    def __init__(self, *, current: Current, reader: CounterReader, lag: SettlementLag, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        current: Current,
+        reader: CounterReader,
+        expectations: Expectations,
+        lag: SettlementLag,
+        pressure: Pressure,
+        clock: Clock,
+    ) -> None:
         self._current = current
         self._reader = reader
+        self._expectations = expectations
         self._lag = lag
+        self._pressure = pressure
         self._clock = clock
 
     def __call__(
@@ -69,7 +90,11 @@ class Explain:
         found = belief.directory.keys_by_name.get(key)
         if found is None:
             raise NotFound(f"there is no virtual key {key!r}")
-        now_ms = self._clock.now_ms()
+        facts = RequestFacts(body_bytes=input_tokens, max_output_tokens=max_output_tokens)
+        return replace(self._weigh(belief, found, model, facts), others=_others(belief, found, model))
+
+    def _weigh(self, belief: Belief, found: VirtualKey, model: str, facts: RequestFacts) -> Explanation:
+        key, now_ms = found.name, self._clock.now_ms()
         refusal = found.refusal_at(now_ms)
         limits = belief.directory.limits_for(found.attribution, model, now_ms)
         levels = limits.fold(self._reader.levels(limits.counters))
@@ -80,14 +105,18 @@ class Explain:
         tiers = self._tiers(belief, found, limits, model)
         if isinstance(tiers, Deny):
             return _denied(tiers, limits, levels)
-        facts = RequestFacts(body_bytes=input_tokens, max_output_tokens=max_output_tokens)
-        weighed = weigh(tiers, limits, levels, facts, lambda _: 0)
+        learnt = self._expectations.get(found.key_id, model)
+        wish = wish_of(facts, learnt, contended=self._pressure.is_on(limits.counters, now_ms))
+        weighed = weigh(tiers, limits, levels, facts, draw=lambda _: 0, wish=lambda: wish, learnt=learnt)
         if weighed is None:
             return _denied(unboundable(found, model), limits, levels)
         if weighed.decision.refusal is not None:
-            deny = deny_of(
+            deny = refuse(
+                weighed,
                 weighed.decision.refusal,
-                expected=weighed.held,
+                limits,
+                levels,
+                learnt=learnt,
                 key=key,
                 model=model,
                 now_ms=now_ms,
@@ -102,6 +131,20 @@ class Explain:
         if isinstance(route, Deny):
             return route
         return usable_tiers(route, limits, belief.routes.prices, key=key, model=model)
+
+
+def _others(belief: Belief, key: VirtualKey, model: str) -> tuple[tuple[str, str], ...]:
+    policies = belief.directory.directory.policies
+    concern = {policy.name for policy, _ in policies_for(policies, key.attribution, model)}
+    found = (
+        (
+            policy.name,
+            why_not(policy, key.attribution, model) or "it is a default, and another policy concerns the call",
+        )
+        for policy in policies
+        if policy.name not in concern
+    )
+    return tuple(islice(found, _MAX_OTHERS))
 
 
 def _denied(deny: Deny, limits: AppliedLimits, levels: Sequence[Level]) -> Explanation:
@@ -123,13 +166,15 @@ def _allowed(weighed: Weighed, limits: AppliedLimits, levels: Sequence[Level]) -
     percent = weighed.tier.from_basis_points / 100
     downgraded = percent > 0
     pairs = [pair for pair in zip(limits.limits, levels, strict=True) if pair[0].enforced]
+    with_cap = f" with at most {weighed.output_cap_tokens} output tokens" if weighed.cut else ""
     if downgraded:
         pairs = [pair for pair in pairs if pair[0].steers]
         tightest = max(pairs, key=lambda pair: used_basis_points(pair[0], pair[1].settled), default=None)
-        reason = f"Goes to {target}, the tier from {percent:g} % of the budget on."
+        reason = f"Goes to {target}{with_cap}, the tier from {percent:g} % of the budget on."
     else:
         tightest = max(pairs, key=lambda pair: used_basis_points(pair[0], sum(pair[1])), default=None)
-        reason = f"Goes to {target}: every limit has room." if pairs else f"Goes to {target}: no limit applies."
+        why = ("no limit has room for more" if weighed.cut else "every limit has room") if pairs else "no limit applies"
+        reason = f"Goes to {target}{with_cap}: {why}."
 
     def binds(limit: AppliedLimit) -> bool:
         return tightest is not None and limit is tightest[0]
@@ -141,7 +186,7 @@ def _explained(
     limits: AppliedLimits, levels: Sequence[Level], binds: Callable[[AppliedLimit], bool]
 ) -> tuple[ExplainedLimit, ...]:
     listed = [
-        ExplainedLimit(limit.counter.policy, limit.kind, used_basis_points(limit, sum(level)), binds(limit))
+        ExplainedLimit(limit.counter.policy, limit.kind, used_basis_points(limit, sum(level)), binds(limit), limit.soft)
         for limit, level in zip(limits.limits, levels, strict=True)
     ]
     return tuple(sorted(listed, key=lambda each: each.used_basis_points, reverse=True))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
-from services.quota.domain.estimate import Tokens
+from services.quota.domain.estimate import Lesson, Tokens
 from services.quota.domain.lag import SettlementLag
 from services.quota.domain.reservation import UNKNOWN_COST, Crossing, Reservation, Settlement
-from services.quota.ports import CounterReader, CounterStore, Expectations
+from services.quota.ports import CounterReader, CounterStore, Expectations, KeyRates
 from services.quota.usecases.current import Current
 
 MAX_BATCH = 1_000
@@ -36,6 +36,7 @@ class Settle:
         counters: CounterStore,
         reader: CounterReader,
         expectations: Expectations,
+        rates: KeyRates,
         lag: SettlementLag,
         clock: Clock,
     ) -> None:
@@ -43,6 +44,7 @@ class Settle:
         self._counters = counters
         self._reader = reader
         self._expectations = expectations
+        self._rates = rates
         self._lag = lag
         self._clock = clock
 
@@ -61,13 +63,16 @@ class Settle:
         self._lag.record(now_ms - taken[reservation.id].end_at_ms for reservation in done.settled)
         self._expectations.learn(
             [
-                (
-                    reservation.attribution.key_id,
-                    reservation.model,
-                    Tokens(taken[reservation.id].input_tokens, taken[reservation.id].output_tokens),
-                )
+                _lesson(reservation, taken[reservation.id])
                 for reservation in done.settled
                 if taken[reservation.id].reported
+            ]
+        )
+        self._rates.add(
+            [
+                (reservation.attribution.key_id, cost_nano_usd, taken[reservation.id].end_at_ms)
+                for reservation in done.settled
+                if (cost_nano_usd := taken[reservation.id].cost_nano_usd) > 0
             ]
         )
         return SettleResult(
@@ -114,6 +119,16 @@ class ListOverdue:
         """
         created_before_ms = booked_through_ms - self._max_stream_ms
         return tuple(self._reader.overdue(ended_epochs, created_before_ms, page_size))
+
+
+def _lesson(reservation: Reservation, settlement: Settlement) -> Lesson:
+    cap = reservation.output_cap_tokens
+    return Lesson(
+        reservation.attribution.key_id,
+        reservation.model,
+        Tokens(settlement.input_tokens, settlement.output_tokens),
+        cut=0 < cap <= settlement.output_tokens,
+    )
 
 
 def check_batch(settlements: Sequence[Settlement]) -> None:

@@ -95,6 +95,7 @@ _REQUEST_LOGGED = (
     RequestKey.PREFIX_4K,
     RequestKey.PREFIX_16K,
     RequestKey.PREFIX_64K,
+    RequestKey.BODY_PRINT,
 )
 _REFUSED: dict[str, str] = {
     SpoolKey.METHOD: "%REQ(:METHOD)%",

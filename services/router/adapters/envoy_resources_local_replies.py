@@ -20,12 +20,16 @@ from spendgate_envoy.envoy.extensions.filters.network.http_connection_manager.v3
 from services.kernel.dialect import Dialect
 from services.kernel.envoy_contract import REQUEST_NAMESPACE, RequestKey
 from services.router.adapters.envoy_resources_access_log import CHECK_BROKE, all_of, any_of, cel, metadata_is
+from services.router.adapters.envoy_resources_routes import REQUEST_ID
 from services.router.adapters.envoy_resources_wire import header_option, matching
 
 # Complete answers of quota and of our scripts pass as they are.
 _COMPLETE = "response.code_details in ['ext_authz_denied', 'lua_response']"
 # A client that retries after a chain would do the chain's work a second time.
-_CHAIN_SPENT = {"x-should-retry": "%CEL(upstream.request_attempt_count > 1 ? 'false' : '')%"}
+_CHAIN_SPENT = {
+    "x-should-retry": "%CEL(upstream.request_attempt_count > 1 ? 'false' : '')%",
+    "retry-after": "%CEL(upstream.request_attempt_count > 1 ? '' : '1')%",
+}
 _NOT_ASKED = "-"
 
 
@@ -50,7 +54,8 @@ class _Case:
 
 def local_replies() -> hcm.LocalReplyConfig:
     """The mappers of the data listener; the first that matches decides."""
-    mappers = [hcm.ResponseMapper(filter=cel(_COMPLETE))]
+    identified = [header_option(name, value) for name, value in REQUEST_ID.items()]
+    mappers = [hcm.ResponseMapper(filter=cel(_COMPLETE), headers_to_add=identified)]
     for case in _cases():
         mappers.append(
             _mapper(case, Dialect.ANTHROPIC, all_of(case.when, _speaks(Dialect.ANTHROPIC, _ANTHROPIC_PATHS)))
@@ -126,9 +131,7 @@ def _unavailable(
 
 
 def _mapper(case: _Case, dialect: Dialect, when: accesslog_pb2.AccessLogFilter) -> hcm.ResponseMapper:
-    headers = [header_option(name, value) for name, value in case.headers.items()]
-    if dialect is Dialect.ANTHROPIC:
-        headers.append(header_option("request-id", "%REQ(X-REQUEST-ID)%"))
+    headers = [header_option(name, value) for name, value in (case.headers | REQUEST_ID).items()]
     body = struct_pb2.Struct()
     body.update(_envelope(case, dialect))
     return hcm.ResponseMapper(
@@ -155,7 +158,7 @@ _GEMINI_PATHS = ("/v1beta/.*", "/v1/models/[^?]*:.*")
 def _speaks(dialect: Dialect, paths: tuple[str, ...]) -> accesslog_pb2.AccessLogFilter:
     by_path = [_header(":path", pattern) for pattern in paths]
     if dialect is Dialect.ANTHROPIC:
-        by_path.append(all_of(_header(":path", "/v1/models([/?].*)?"), _header("anthropic-version", ".*")))
+        by_path.append(all_of(_header(":path", "/v1/(models|budget)([/?].*)?"), _header("anthropic-version", ".*")))
     unscanned = metadata_is(REQUEST_NAMESPACE, RequestKey.DIALECT, _NOT_ASKED, or_absent=True)
     return any_of(
         metadata_is(REQUEST_NAMESPACE, RequestKey.DIALECT, dialect),

@@ -14,14 +14,11 @@ from services.kernel.envoy_contract import (
     ADMISSION_NAMESPACE,
     ATTEMPT_NAMESPACE,
     ATTEMPTS_HEADER,
-    BUDGET_REMAINING_HEADER,
-    BUDGET_RESETS_HEADER,
+    BUDGET_PATH,
     CREDENTIAL_HEADERS,
     DOWNGRADED_HEADER,
-    MODEL_REQUESTED_HEADER,
     MODEL_SERVED_HEADER,
-    POLICY_HEADER,
-    AdmissionKey,
+    TRACE_ID_HEADER,
     AttemptKey,
 )
 from services.router.adapters.envoy_resources_wire import (
@@ -59,6 +56,8 @@ _ENDPOINTS = {
         safe_regex=regex("/v1(beta)?/models/.+:(generateContent|streamGenerateContent)")
     ),
 }
+REQUEST_ID = {"request-id": "%REQ(X-REQUEST-ID)%"}
+"""On every answer, since Anthropic's SDK reads it. Envoy itself adds `x-request-id`."""
 _MODELS = regex("/v1/models(/.+)?")
 
 
@@ -72,7 +71,8 @@ def data_routes(node: NodeSettings) -> route_pb2.RouteConfiguration:
         request_headers_to_remove=[*CREDENTIAL_HEADERS, "accept-encoding"],
         routes=[
             *(_endpoint(dialect, match, node) for dialect, match in _ENDPOINTS.items()),
-            _models(),
+            _answered_by_quota("models", route_components_pb2.RouteMatch(safe_regex=_MODELS)),
+            _answered_by_quota("budget", route_components_pb2.RouteMatch(path=BUDGET_PATH)),
             *(_refusal(f"{dialect}-method", match, 405) for dialect, match in _ENDPOINTS.items()),
             _refusal("nothing", route_components_pb2.RouteMatch(prefix="/"), 404),
         ],
@@ -102,7 +102,7 @@ def _endpoint(
         ),
         # The whole body waits for quota, and for the next attempt. The listener's own bound is for answers.
         request_body_buffer_limit=wrappers_pb2.UInt64Value(value=node.max_body_bytes),
-        response_headers_to_add=_answer_headers(dialect),
+        response_headers_to_add=_answer_headers(),
     )
     meter = ai_protocol_manager_pb2.AiProtocolManagerPerRoute(
         response=ai_protocol_manager_pb2.ResponsePerRoute(llm_protocol=_PROTOCOLS[dialect])
@@ -114,15 +114,15 @@ def _endpoint(
     return route
 
 
-def _models() -> route_components_pb2.Route:
-    """`GET /v1/models`: quota answers itself. Should it ever let one pass, there is nowhere to go."""
+def _answered_by_quota(name: str, match: route_components_pb2.RouteMatch) -> route_components_pb2.Route:
+    """A GET that quota answers itself. Should it ever let one pass, there is nowhere to go."""
     route = route_components_pb2.Route(
-        name="models",
-        match=_with_method(route_components_pb2.RouteMatch(safe_regex=_MODELS), "GET"),
+        name=name,
+        match=_with_method(match, "GET"),
         direct_response=route_components_pb2.DirectResponseAction(status=503),
     )
-    for name in (ANSWER_FILTER, USAGE_FILTER):
-        route.typed_per_filter_config[name].CopyFrom(_disabled())
+    for filter_name in (ANSWER_FILTER, USAGE_FILTER):
+        route.typed_per_filter_config[filter_name].CopyFrom(_disabled())
     return route
 
 
@@ -148,24 +148,16 @@ def _chain() -> route_components_pb2.ClusterSpecifierPlugin:
     )
 
 
-def _answer_headers(dialect: Dialect) -> list[base_pb2.HeaderValueOption]:
-    def admitted(key: AdmissionKey) -> str:
-        return metadata_text(ADMISSION_NAMESPACE, key)
-
-    def attempted(key: AttemptKey) -> str:
-        return metadata_text(ATTEMPT_NAMESPACE, key)
-
+def _answer_headers() -> list[base_pb2.HeaderValueOption]:
+    """What only Envoy knows of an answer. Quota's answer brings the rest: what was asked for, and what is left."""
     headers = {
-        MODEL_REQUESTED_HEADER: admitted(AdmissionKey.MODEL),
-        MODEL_SERVED_HEADER: attempted(AttemptKey.TARGET),
+        MODEL_SERVED_HEADER: metadata_text(ATTEMPT_NAMESPACE, AttemptKey.TARGET),
         ATTEMPTS_HEADER: "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
-        POLICY_HEADER: admitted(AdmissionKey.POLICY),
-        BUDGET_REMAINING_HEADER: admitted(AdmissionKey.BUDGET_REMAINING),
-        BUDGET_RESETS_HEADER: admitted(AdmissionKey.BUDGET_RESETS_AT),
-        DOWNGRADED_HEADER: attempted(AttemptKey.DOWNGRADED),
+        DOWNGRADED_HEADER: metadata_text(ATTEMPT_NAMESPACE, AttemptKey.DOWNGRADED),
+        # Envoy knows no span where it replies itself.
+        TRACE_ID_HEADER: "%TRACE_ID%",
+        **REQUEST_ID,
     }
-    if dialect is Dialect.ANTHROPIC:
-        headers["request-id"] = "%REQ(X-REQUEST-ID)%"
     return [header_option(name, value) for name, value in headers.items()]
 
 

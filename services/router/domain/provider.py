@@ -32,7 +32,7 @@ class Face:
     credential_prefix: str
     """What stands before the credential in its header: "Bearer " or nothing."""
     output_cap_field: str
-    """Top-level field that bounds the output; empty: the dialect has none at the top."""
+    """Field that bounds the output; "outer.inner" where it stands one level deeper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ class _Shape:
 
 
 _GEMINI_PATH = "/v1beta/models/{model}:{verb}"
+_GEMINI_CAP = "generationConfig.maxOutputTokens"
 _VENDOR_BASE = {
     Preset.OPENAI: "https://api.openai.com/v1",
     Preset.ANTHROPIC: "https://api.anthropic.com",
@@ -69,7 +70,7 @@ _SHAPES = {
         _Shape(Dialect.OPENAI, "/v1/chat/completions", "max_tokens"),
     ),
     Preset.GEMINI: (
-        _Shape(Dialect.GEMINI, _GEMINI_PATH, ""),
+        _Shape(Dialect.GEMINI, _GEMINI_PATH, _GEMINI_CAP),
         _Shape(Dialect.OPENAI, "/v1beta/openai/chat/completions", "max_tokens"),
     ),
 }
@@ -77,7 +78,7 @@ _SHAPES = {
 _ANY_SERVER = {
     Dialect.OPENAI: _Shape(Dialect.OPENAI, "/chat/completions", "max_tokens"),
     Dialect.ANTHROPIC: _Shape(Dialect.ANTHROPIC, "/v1/messages", "max_tokens"),
-    Dialect.GEMINI: _Shape(Dialect.GEMINI, _GEMINI_PATH, ""),
+    Dialect.GEMINI: _Shape(Dialect.GEMINI, _GEMINI_PATH, _GEMINI_CAP),
 }
 _CREDENTIAL = {
     Dialect.OPENAI: ("authorization", "Bearer "),

@@ -70,6 +70,25 @@ def test_health_answers_for_the_server_and_for_each_service(channel: grpc.Channe
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
+def test_health_of_a_neighbour_is_what_it_says_itself_while_it_answers(channel: grpc.Channel) -> None:
+    nobody = open_channel("unix:nobody.sock")
+    front = build_server("unix:front.sock", [], workers=2, neighbours={_SERVICE: channel, "absent": nobody})
+    front.start()
+    with open_channel("unix:front.sock") as asked:
+        stub = health_pb2_grpc.HealthStub(asked)
+        statuses = [
+            stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=5).status for name in (_SERVICE, "absent")
+        ]
+        assert statuses == [health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]
+        with pytest.raises(grpc.RpcError) as caught:
+            next(iter(stub.Watch(health_pb2.HealthCheckRequest(service=_SERVICE), timeout=5)))
+        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        own = next(iter(stub.Watch(health_pb2.HealthCheckRequest(), timeout=5)))
+        assert own.status == health_pb2.HealthCheckResponse.SERVING
+    front.stop(grace=None).wait()
+    nobody.close()
+
+
 def test_an_error_of_ours_becomes_its_status_with_details(channel: grpc.Channel) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         rpc.RouterServiceStub(channel).ApplyConfiguration(pb.ApplyConfigurationRequest(), timeout=5)

@@ -11,6 +11,7 @@ from services.cli.key_secrets import KeySecrets
 TEXT = """\
 version: 1
 organization: acme
+default_policies: false
 providers:
   lab: {protocol: openai, base_url: "http://127.0.0.1:8081/v1", api_key: none}
   claude: {preset: anthropic, api_key: {file: claude-key}}
@@ -35,6 +36,8 @@ policies:
     limits: [{spend: 12.345, per: month, timezone: Europe/Berlin}, {requests: 5, per: minute}]
     thresholds: [{at: 95%, notify: []}, {at: 80%, notify: [finance]}]
     mode: shadow
+    exhausted_status: 402
+    unpriced: allow
 keys:
   - {name: app, team: ds, user: ada@example.com, models: [chat], expires: 2027-01-01, secret: {env: APP}}
 """
@@ -104,6 +107,8 @@ def test_teams_policies_and_keys_go_to_quota() -> None:
                 {"basis_points": 9500, "action": "ACTION_NOTIFY"},
             ],
             "mode": "MODE_SHADOW",
+            "exhausted_status": 402,
+            "allows_unpriced": True,
         }
     ]
     assert sent["keys"] == [

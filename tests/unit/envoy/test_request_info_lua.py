@@ -38,7 +38,9 @@ def parts(*content: dict[str, Any], role: str = "user", key: str = "messages") -
 
 def test_a_plain_request_says_little() -> None:
     body = chat()
-    assert inspect(body) == {
+    said = inspect(body)
+    assert said.pop("body_print")
+    assert said == {
         "dialect": "openai", "model": "m", "stream": False, "include_usage": False, "body_bytes": len(json.dumps(body))
     }  # fmt: skip
 
@@ -57,6 +59,73 @@ def test_a_plain_request_says_little() -> None:
 )
 def test_the_bound_on_output_is_read_in_every_spelling(body: dict[str, Any], dialect: str, bound: int) -> None:
     assert inspect(body, dialect, GEMINI)["max_output_tokens"] == bound
+
+
+@pytest.mark.parametrize(
+    ("body", "dialect", "budget"),
+    [
+        (chat(thinking={"type": "enabled", "budget_tokens": 2048}), "anthropic", 2048),
+        (chat(thinking={"type": "adaptive"}), "anthropic", None),
+        (chat(thinking=None), "anthropic", None),
+        ({"generationConfig": {"thinkingConfig": {"thinkingBudget": 512}}}, "gemini", 512),
+        ({"generation_config": {"thinking_config": {"thinking_budget": 512}}}, "gemini", 512),
+        ({"generationConfig": {"thinkingConfig": {"thinkingBudget": -1}}}, "gemini", None),
+        ({"generationConfig": {"thinkingConfig": {"thinkingBudget": 0}}}, "gemini", None),
+        ({"generationConfig": {"thinkingConfig": {"thinkingLevel": "low"}}}, "gemini", None),
+    ],
+)
+def test_a_budget_for_thinking_is_read_where_it_is_one(body: dict[str, Any], dialect: str, budget: int | None) -> None:
+    assert inspect(body, dialect, GEMINI).get("thinking_tokens") == budget
+
+
+@pytest.mark.parametrize(
+    ("body", "dialect", "parameter"),
+    [
+        (chat(thinking="on"), "anthropic", "thinking"),
+        (chat(thinking={"budget_tokens": "many"}), "anthropic", "budget_tokens"),
+        ({"generationConfig": {"thinkingConfig": {"thinkingBudget": -2}}}, "gemini", "thinkingBudget"),
+        ({"generationConfig": {"thinkingConfig": {"thinkingBudget": 1, "thinking_budget": 9}}}, "gemini",
+         "thinkingBudget"),
+    ],
+)  # fmt: skip
+def test_a_budget_for_thinking_must_be_clear(body: dict[str, Any], dialect: str, parameter: str) -> None:
+    assert refused(body, dialect, GEMINI).startswith(f"{parameter}: ")
+
+
+SCHEMA = {"type": "object", "properties": {"tools": {"type": "array", "items": {"type": "string"}}}}
+
+
+@pytest.mark.parametrize(
+    ("body", "dialect", "runs"),
+    [
+        (chat(tools=[{"type": "web_search_20250305", "name": "web_search"}]), "anthropic", True),
+        (chat(tools=[{"type": "web_fetch_20250910"}]), "anthropic", True),
+        (chat(tools=[{"type": "code_execution_20250825"}]), "anthropic", True),
+        ('{"model":"m","messages":[],"tools":[{"ty\\u0070e":"web\\u005fsearch_20250305"}]}', "anthropic", True),
+        (chat(mcp_servers=[{"type": "url", "url": "https://x"}]), "anthropic", True),
+        (chat(mcp_servers=[]), "anthropic", False),
+        (chat(tools=[{"name": "f", "input_schema": SCHEMA}, {"type": "custom"}]), "anthropic", False),
+        (chat(tools=[{"type": "bash_20250124"}, {"type": "memory_20250818"}]), "anthropic", False),
+        (chat(tools=[{"type": "text_editor_20250728"}, {"type": "computer_20250124"}]), "anthropic", False),
+        (chat(web_search_options={}), "openai", True),
+        (chat(web_search_options=None), "openai", False),
+        (chat(tools=[{"type": "web_search"}]), "openai", True),
+        (chat(tools=[{"type": "function", "function": {"parameters": SCHEMA}}]), "openai", False),
+        ({"tools": [{"googleSearch": {}}]}, "gemini", True),
+        ({"tools": [{"google_search": {}}]}, "gemini", True),
+        ({"tools": [{"url_context": {}}]}, "gemini", True),
+        ({"tools": [{"codeExecution": {}}]}, "gemini", True),
+        ({"tools": [{"functionDeclarations": [{"parameters": {"googleSearch": {}}}]}]}, "gemini", False),
+    ],
+)  # fmt: skip
+def test_tools_that_the_provider_runs_are_told_from_those_of_the_client(
+    body: dict[str, Any] | str, dialect: str, runs: bool
+) -> None:
+    assert ("server_tools" in inspect(body, dialect, GEMINI).get("features", "").split(",")) is runs
+
+
+def test_audio_of_an_earlier_answer_is_stored_input() -> None:
+    assert "stored_input" in inspect(chat(messages=[{"role": "assistant", "audio": {"id": "audio_1"}}]))["features"]
 
 
 def test_streams_and_their_usage_chunk() -> None:
@@ -171,6 +240,12 @@ def test_features_images_and_data_are_found_where_they_count(
     assert found.get("data_uri_bytes") == data_bytes
 
 
+def test_a_part_counts_however_its_names_are_spelt() -> None:
+    text = json.dumps(parts(IMAGE)).replace('"type"', '"t\\u0079pe"').replace('"image_url",', '"image\\u005furl",')
+    found = inspect(text)
+    assert (found["features"], found["images"]) == ("images", 1)
+
+
 def conversation(system: str, question: str) -> dict[str, Any]:
     return {"model": "m", "messages": [{"role": "system", "content": system}, {"role": "user", "content": question}]}
 
@@ -206,3 +281,17 @@ def test_anthropics_system_prompt_is_the_beginning_of_the_conversation() -> None
 
 def test_a_short_conversation_has_no_fingerprint() -> None:
     assert not [key for key in inspect(chat()) if key.startswith("prefix")]
+
+
+@pytest.mark.parametrize("length", [10, 4_000, 61_440, 65_535, 70_000])
+@pytest.mark.parametrize("at", [0, -1])
+def test_a_body_has_the_print_of_its_equals_and_of_no_other(length: int, at: int) -> None:
+    text = "s" * length
+    place = at % length
+    changed = text[:place] + "t" + text[place + 1 :]
+    printed = inspect(conversation("", text))["body_print"]
+
+    assert len(printed) == 16
+    assert inspect(conversation("", text))["body_print"] == printed
+    assert inspect(conversation("", changed))["body_print"] != printed
+    assert inspect(conversation("", f"{text} "))["body_print"] != printed

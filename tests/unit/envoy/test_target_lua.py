@@ -55,6 +55,7 @@ def test_only_what_quota_changed_is_changed(
         ({"max_tokens": None}, "max_tokens", {"max_tokens": 5}),
         ({"max_tokens": 9}, "max_completion_tokens", {"max_completion_tokens": 5}),
         ({"max_tokens": 9, "max_completion_tokens": 8}, "max_tokens", {"max_tokens": 5, "max_completion_tokens": 5}),
+        ({"max_tokens": 9, "max_completion_tokens": 3}, "max_tokens", {"max_tokens": 5, "max_completion_tokens": 3}),
     ],
 )
 def test_every_spelling_of_the_bound_is_bounded(

@@ -73,6 +73,7 @@ def call_fields(number: int = 1, **changed: Any) -> dict[str, Any]:
         "features": None,
         "body_bytes": 4_000,
         "prefix_1k": "0123456789abcdef",
+        "body_print": f"{number:016x}",
     }
     return {**fields, **changed}
 

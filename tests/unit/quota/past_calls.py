@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from services.kernel.dialect import Dialect
 from services.kernel.usage import Usage
+from services.quota.domain.plan import ModelPlan
 from services.quota.domain.policy import QuotaPolicy
 from services.quota.domain.replay import PastCall, Replay
 from services.quota.domain.replay_report import ReplayReport
 from services.quota.domain.reservation import reservation_id
 from services.quota.domain.tier import Routes
-from tests.unit.quota.world import ADA, CENT, PLAN, PRICES
+from tests.unit.quota.world import ADA, CENT, PLAN, PRICES, tier
 
 # 2026-11-23T20:00:00Z
 START_MS = 1_795_464_000_000
 SECOND_MS = 1_000
 HALF_A_DOLLAR = Usage(50_000, 50_000)
+_HALF_PRICED = ModelPlan("half-priced", (tier(0, "lab/dear"), tier(7_500, "lab/unpriced")))
+_PLAN = replace(PLAN, models={**PLAN.models, "half-priced": _HALF_PRICED})
 
 
 def past(at_ms: int, **changes: Any) -> PastCall:
@@ -44,7 +48,7 @@ def one_after_the_other(count: int, **changes: Any) -> list[PastCall]:
 
 def replay(calls: list[PastCall], *policies: QuotaPolicy) -> ReplayReport:
     """What these policies would have made of the calls."""
-    replayed = Replay(policies, Routes(PLAN, PRICES))
+    replayed = Replay(policies, Routes(_PLAN, PRICES))
     for call in calls:
         replayed.add(call)
     return replayed.finish()

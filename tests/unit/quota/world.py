@@ -12,6 +12,7 @@ from services.kernel.price import Price, PriceTier
 from services.kernel.window import WindowUnit
 from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.adapters.memory_expectations import MemoryExpectations
+from services.quota.adapters.memory_key_rates import MemoryKeyRates
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.domain.denial import Deny
 from services.quota.domain.directory import Directory
@@ -29,10 +30,12 @@ from services.quota.domain.plan import (
     Tier,
 )
 from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy
+from services.quota.domain.pressure import Pressure
 from services.quota.domain.reservation import Settlement
 from services.quota.usecases.admit import AdmissionRequest, Admit, Admitted
 from services.quota.usecases.authenticate import Authenticate
 from services.quota.usecases.current import Current
+from services.quota.usecases.policies import PolicyMatches
 from services.quota.usecases.settle import ListOverdue, Release, Settle, SettleResult
 
 PEPPER = bytes(range(32))
@@ -90,7 +93,6 @@ PLAN = PlanSnapshot(
         "dear": ModelPlan("dear", (tier(0, "lab/dear"),)),
         "tiered": ModelPlan("tiered", (tier(0, "lab/dear"), tier(7_500, "lab/cheap"))),
         "chained": ModelPlan("chained", (tier(0, "lab/dear", "lab/cheap"),)),
-        "half-priced": ModelPlan("half-priced", (tier(0, "lab/dear"), tier(7_500, "lab/unpriced"))),
         "unpriced": ModelPlan("unpriced", (tier(0, "lab/unpriced"),)),
         "claude": ModelPlan("claude", (tier(0, "lab/claude"),)),
         "keyless": ModelPlan("keyless", (), providers_without_credential=("anthropic",)),
@@ -132,13 +134,15 @@ class World:
     key: VirtualKey = ADAS_KEY
     counters: MemoryCounters | SqliteCounters = field(default_factory=MemoryCounters)
     expectations: MemoryExpectations = field(default_factory=MemoryExpectations)
+    rates: MemoryKeyRates = field(default_factory=MemoryKeyRates)
     clock: ManualClock = field(default_factory=ManualClock)
     disk: Disk = field(default_factory=Disk)
     lag: SettlementLag = field(default_factory=SettlementLag)
+    pressure: Pressure = field(default_factory=Pressure)
 
     def __post_init__(self) -> None:
         entropy = numbers()
-        self.current = Current(Directory("acme", (), self.policies, (self.key,)))
+        self.current = Current(Directory("acme", (), self.policies, (self.key,)), self.rates.usual_nano_usd)
         self.current.set_plan(PLAN)
         self.current.set_prices(PRICES)
         self.authenticate = Authenticate(self.current, self.clock, PEPPER)
@@ -148,7 +152,9 @@ class World:
             counters=self.counters,
             expectations=self.expectations,
             headroom=self.disk,
+            matches=PolicyMatches(),
             lag=self.lag,
+            pressure=self.pressure,
             clock=self.clock,
             entropy=lambda size: next(entropy).to_bytes(size, "big"),
             draw=lambda _: 0,
@@ -158,6 +164,7 @@ class World:
             counters=self.counters,
             reader=self.counters,
             expectations=self.expectations,
+            rates=self.rates,
             lag=self.lag,
             clock=self.clock,
         )

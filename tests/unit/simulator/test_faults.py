@@ -49,6 +49,12 @@ def test_a_fault_for_one_model_leaves_the_others_alone(openai_stage: Any) -> Non
             openai_stage.openai().chat.completions.create(model="gpt-4o-mini", messages=HELLO)
 
 
+def test_a_vendor_that_bills_more_than_it_was_allowed(openai_stage: Any) -> None:
+    openai_stage.fault(Fault(FaultKind.OVERBILL, factor=6))
+    assert _ask(openai_stage, max_tokens=50).usage.completion_tokens == 300
+    assert _ask(openai_stage, max_tokens=50).usage.completion_tokens == 40
+
+
 def test_a_slow_first_byte(openai_stage: Any) -> None:
     openai_stage.fault(Fault(FaultKind.SLOW_FIRST_BYTE, delay_ms=300))
     started = time.monotonic()

@@ -41,7 +41,7 @@ def sentence_of(deny: Deny) -> str:
     """The text of a refusal."""
     template = _SENTENCES.get(deny.denial)
     if template is None:
-        return _budget_sentence(deny)
+        return _cap_sentence(deny) or _budget_sentence(deny)
     return template.format(
         key=f"API key {deny.key}" if deny.key else "The API key",
         model=deny.model,
@@ -56,18 +56,32 @@ def format_time(instant_ms: int) -> str:
     return instant.isoformat(timespec=spec).replace("+00:00", "Z")
 
 
+def _cap_sentence(deny: Deny) -> str:
+    """The text where nothing adds up over a period that a policy chose; empty where it does."""
+    wait = _wait(deny)
+    match deny.limit_kind:
+        case LimitKind.CONCURRENCY if deny.denial.transient:
+            return f"Limit {deny.policy} is reached: {deny.reserved:,} of {_bound(deny)} are in flight. {wait}"
+        case LimitKind.BURN_RATE:
+            return (
+                f"API key {deny.key} spends far faster than it usually does: {_amount(deny, deny.used)} in the last "
+                f"minute, and {deny.policy} allows {_amount(deny, deny.limit)}. Look for a loop; if the spending is "
+                f"meant, ask your platform team for a higher burn rate. {wait}"
+            )
+        case LimitKind.REQUEST_COST:
+            return (
+                f"This request may cost {_amount(deny, deny.requested)}, and {deny.policy} lets no request cost more "
+                f"than {_bound(deny)}. {_lower(deny)} or shorten the prompt."
+            )
+        case _:
+            return ""
+
+
 def _budget_sentence(deny: Deny) -> str:
     used = f"{_amount(deny, deny.used)} of {_bound(deny)} {_verb(deny)} {_period(deny)}"
     anew = _anew(deny)
-    wait = f"Try again in {(deny.retry_after_ms or 0) / 1000:g} s."
-    if deny.limit_kind is LimitKind.CONCURRENCY and deny.denial.transient:
-        return f"Limit {deny.policy} is reached: {deny.reserved:,} of {_bound(deny)} are in flight. {wait}"
+    wait = _wait(deny)
     match deny.denial:
-        case Denial.REQUEST_COST_LIMIT:
-            return (
-                f"This request may cost {_amount(deny, deny.requested)}, and {deny.policy} lets no request cost more "
-                f"than {_bound(deny)}. Lower max_tokens or shorten the prompt."
-            )
         case Denial.BUDGET_EXHAUSTED:
             rest = ", and what is left does not cover a call like this" if deny.used < deny.limit else ""
             return f"Budget {deny.policy} is exhausted: {used}{rest}; {anew}."
@@ -80,9 +94,18 @@ def _budget_sentence(deny: Deny) -> str:
             left = _amount(deny, max(0, deny.limit - deny.used))
             detail = f" {deny.detail[0].upper()}{deny.detail[1:]}." if deny.detail else ""
             return (
-                f"This request may take {_amount(deny, deny.requested)}, but budget {deny.policy} has {left} left: "
-                f"{used}; {anew}. Lower max_tokens or shorten the prompt.{detail}"
+                f"This request takes {_amount(deny, deny.requested)} or more, but budget {deny.policy} has {left} "
+                f"left: {used}; {anew}. {_lower(deny)} or shorten the prompt.{detail}"
             )
+
+
+def _lower(deny: Deny) -> str:
+    affordable = deny.max_affordable_output_tokens
+    return f"Set max_tokens to at most {affordable:,}" if affordable else "Lower max_tokens"
+
+
+def _wait(deny: Deny) -> str:
+    return f"Try again in {(deny.retry_after_ms or 0) / 1000:g} s."
 
 
 def _amount(deny: Deny, amount: int) -> str:

@@ -6,14 +6,16 @@ SDKs retry every 429 and 5xx unless a header tells them not to, so a refusal tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from services.kernel.envoy_contract import BUDGET_REMAINING_HEADER, BUDGET_RESETS_HEADER, POLICY_HEADER
+from services.kernel.envoy_contract import ATTEMPTS_HEADER, MODEL_REQUESTED_HEADER, POLICY_HEADER
 from services.kernel.money import format_usd
 from services.quota.domain.denial import Denial, Deny
-from services.quota.domain.policy import LimitKind
+from services.quota.domain.policy import PAYMENT_REQUIRED, LimitKind
+from services.quota.domain.standing import Standing, remaining_of
 from services.quota.transport.dialects.answer import Json
 from services.quota.transport.dialects.sentences import format_time, sentence_of
+from services.quota.transport.limit_headers import budget_headers
 
 # A client that waits longer than this is better off telling its user.
 _LONGEST_RETRY_MS = 20_000
@@ -62,9 +64,11 @@ CLASSIFICATIONS = {
     Denial.REQUEST_EXCEEDS_REMAINING_BUDGET: Classification(
         429, "insufficient_quota", "request_exceeds_remaining_budget", "rate_limit_error", "RESOURCE_EXHAUSTED"
     ),
+    Denial.BURN_RATE: _RATE,
     Denial.RATE_LIMITED: _RATE,
     Denial.RESERVATION_CONTENTION: _RATE,
 }
+_LASTING = {Denial.BUDGET_EXHAUSTED, Denial.REQUEST_EXCEEDS_REMAINING_BUDGET}
 _ABOUT_MODEL = {Denial.MODEL_NOT_ALLOWED, Denial.MODEL_NOT_FOUND, Denial.UNPRICED_MODEL}
 
 
@@ -86,6 +90,8 @@ class Wording:
 def word(deny: Deny, trace_id: str) -> Wording:
     """Words a refusal. `trace_id` is empty when there is no trace."""
     classification = CLASSIFICATIONS[deny.denial]
+    if deny.denial in _LASTING and deny.exhausted_status == PAYMENT_REQUIRED:
+        classification = replace(classification, status=PAYMENT_REQUIRED, anthropic_type="billing_error")
     counts_tokens = classification is _RATE and deny.limit_kind in _TOKEN_KINDS
     retry_after_ms = _retry_after_ms(deny)
     return Wording(
@@ -106,26 +112,24 @@ def _retry_after_ms(deny: Deny) -> int | None:
 
 
 def _retry_headers(status: int, retry_after_ms: int | None) -> tuple[tuple[str, str], ...]:
-    """SDKs read milliseconds first; the plain header is for everybody else. Other 4xx are not retried anyway."""
+    """SDKs read milliseconds first; the plain header is for everybody else. Other 4xx are not retried by most."""
     headers: list[tuple[str, str]] = []
     if retry_after_ms is not None:
         headers += [("retry-after-ms", str(retry_after_ms)), ("retry-after", str(-(-retry_after_ms // 1000)))]
-    if status == 429 and (retry_after_ms is None or retry_after_ms > _LONGEST_RETRY_MS):
+    if status in {429, PAYMENT_REQUIRED} and (retry_after_ms is None or retry_after_ms > _LONGEST_RETRY_MS):
         headers.append(("x-should-retry", "false"))
     return tuple(headers)
 
 
 def _budget_headers(deny: Deny) -> tuple[tuple[str, str], ...]:
-    if not deny.policy or deny.limit_kind is None:
+    if deny.limit_kind is None:
         return ()
+    asked = ((MODEL_REQUESTED_HEADER, deny.model), (ATTEMPTS_HEADER, "0"))
     if not deny.limit_kind.has_window:
-        return ((POLICY_HEADER, deny.policy),)
-    remaining = max(0, deny.limit - deny.used - deny.reserved)
-    return (
-        (POLICY_HEADER, deny.policy),
-        (BUDGET_REMAINING_HEADER, format_usd(remaining) if deny.limit_kind.is_money else str(remaining)),
-        (BUDGET_RESETS_HEADER, format_time(deny.resets_at_ms)),
-    )
+        return (*asked, (POLICY_HEADER, deny.policy))
+    remaining = remaining_of(deny.limit_kind, deny.limit, deny.used, deny.reserved)
+    refused_by = Standing(deny.policy, deny.scope, deny.limit_kind, deny.limit, remaining, deny.resets_at_ms)
+    return (*asked, *budget_headers(refused_by))
 
 
 def _details(deny: Deny, trace_id: str) -> dict[str, Json]:
@@ -140,6 +144,8 @@ def _details(deny: Deny, trace_id: str) -> dict[str, Json]:
         if deny.limit_kind.has_window:
             details["window_start"] = format_time(deny.window_start_ms)
             details["resets_at"] = format_time(deny.resets_at_ms)
+    if deny.max_affordable_output_tokens:
+        details["max_affordable_output_tokens"] = deny.max_affordable_output_tokens
     if trace_id:
         details["trace_id"] = trace_id
     return details

@@ -96,6 +96,10 @@ LIMIT = "policies: [{name: p, limits: [LIMIT]}]"
         ("keys: [{name: a}, {name: a}]", "11:20: keys[1].name: there are two keys named a"),
         ("keys: [{name: -a}]", "11:9: keys[0].name: '-a' is not a name"),
         ("keys: [{name: 7}]", "11:9: keys[0].name: write text: put 7 in quotes"),
+        (
+            "policies: [{name: p, limits: [{requests: 1, per: day}], exhausted_status: 403}]",
+            "11:57: policies[0].exhausted_status: write 429, or 402 for clients that retry every 429",
+        ),
         ("keys: {name: a}", "11:1: keys: write a list, like [a, b]"),
         ("keys: [a]", "11:8: keys[0]: write a mapping, like {field: value}"),
         ("keys: [{name: a, team: dss}]", "11:18: keys[0].team: there is no team 'dss': did you mean ds?"),
@@ -139,7 +143,7 @@ LIMIT = "policies: [{name: p, limits: [LIMIT]}]"
         (LIMIT.replace("LIMIT", "{spend: 0.0000000001, per: day}"), "limits[0].spend: '0.0000000001' is not an amount"),
         (LIMIT.replace("LIMIT", "{requests: 1.5, per: day}"), "limits[0].requests: 1.5 is not a count"),
         (LIMIT.replace("LIMIT", "{requests: true, per: day}"), "limits[0].requests: write a whole number like 50_000"),
-        (LIMIT.replace("LIMIT", "{spend: 5, per: day, bound: soft}"), "limits[0]: `bound: soft` is not available yet"),
+        (LIMIT.replace("LIMIT", "{requests: 5, per: day, bound: soft}"), "limits[0]: a limit of requests is exact"),
         (
             LIMIT.replace("LIMIT", "{spend: 5, per: day, timezone: Mars/X}"),
             "limits[0].timezone: 'Mars/X' is not a time zone",

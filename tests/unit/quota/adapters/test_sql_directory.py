@@ -29,6 +29,8 @@ EVERYTHING = Directory(
             each=Dimension.USER,
             thresholds=(Threshold(8_000, ("lead", "finance")),),
             mode=Mode.SHADOW,
+            exhausted_status=402,
+            allows_unpriced=True,
         ),
         QuotaPolicy("plain", Match(), (Limit(LimitKind.REQUESTS, 0, WindowUnit.DAY),)),
     ),
@@ -130,3 +132,17 @@ def test_the_last_snapshot_of_a_name_is_kept(engine: sa.Engine) -> None:
 
     assert snapshots.load("plan") == b"two\xff"
     assert snapshots.load("prices") == b""
+
+
+def test_a_policy_that_an_earlier_release_stored_is_read_with_its_defaults(engine: sa.Engine) -> None:
+    store = SqlDirectory(engine)
+    store.replace(lambda _: EVERYTHING)
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                "UPDATE policies SET body = json_remove(body, '$.exhausted_status', '$.allows_unpriced')"
+                " WHERE name = 'plain'"
+            )
+        )
+
+    assert store.load() == EVERYTHING

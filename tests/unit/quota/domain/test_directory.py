@@ -103,7 +103,10 @@ def test_a_counter_is_watched_while_its_limit_is_in_force_and_somebody_is_to_be_
     assert (watch.bound, watch.limit) == (5, "requests per day")
     assert snapshot.watch(counter._replace(policy="gone")) is None
     assert snapshot.watch(counter._replace(limit_id="spend/day/UTC")) is None
-    assert DirectorySnapshot.of(Directory(policies=(policy(Match()),))).watch(counter) is None
+
+    for mode, enforced in ((Mode.ENFORCE, True), (Mode.SHADOW, None)):
+        quiet = DirectorySnapshot.of(Directory(policies=(replace(policy(Match()), mode=mode),)))
+        assert getattr(quiet.watch(counter), "enforced", None) is enforced
 
     disabled = Directory(policies=(replace(telling, mode=Mode.DISABLED),))
     assert DirectorySnapshot.of(disabled).watch(counter) is None

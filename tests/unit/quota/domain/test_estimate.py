@@ -8,6 +8,7 @@ from services.kernel.money import PicoUsdPerToken
 from services.quota.domain.estimate import (
     OUTPUT_CEILING_WHEN_UNKNOWN,
     Amounts,
+    Lesson,
     RequestFacts,
     TargetFacts,
     Tokens,
@@ -33,6 +34,7 @@ UNKNOWN_WINDOW = replace(TARGET, context_window=0)
         (RequestFacts(50_000, data_uri_bytes=48_000, features=frozenset({"audio"})), 50_000),
         (RequestFacts(2_000, features=frozenset({"files"})), 128_000),
         (RequestFacts(2_000, features=frozenset({"stored_input"})), 128_000),
+        (RequestFacts(2_000, features=frozenset({"tools", "server_tools"})), 128_000),
         (RequestFacts(10_000_000), 128_000),
         (RequestFacts(10, data_uri_bytes=20, images=1), 10_000),
         (RequestFacts(50_000, data_uri_bytes=48_000), 50_000),
@@ -107,6 +109,7 @@ def test_an_amount_is_there_for_every_kind_of_limit() -> None:
         LimitKind.REQUESTS: 1,
         LimitKind.CONCURRENCY: 1,
         LimitKind.REQUEST_COST: 1,
+        LimitKind.BURN_RATE: 0,
     }
 
 
@@ -118,12 +121,24 @@ def test_what_is_expected_never_exceeds_the_bound() -> None:
     assert expected_tokens(facts, TARGET, Tokens(9_999, 9_999)) == Tokens(1_001, 55)
 
 
+def took(input_tokens: int, output_tokens: int, *, cut: bool = False) -> Lesson:
+    return Lesson("key", "model", Tokens(input_tokens, output_tokens), cut)
+
+
 def test_learning_follows_what_calls_take_and_settles_on_it() -> None:
-    learnt = learn(None, Tokens(800, 80))
+    learnt = learn(None, took(800, 80))
     assert learnt == Tokens(800, 80)
-    assert learn(learnt, Tokens(0, 0)) == Tokens(700, 70)
+    assert learn(learnt, took(0, 0)) == Tokens(700, 70)
 
     for _ in range(100):
-        learnt = learn(learnt, Tokens(100, 10))
+        learnt = learn(learnt, took(100, 10))
     assert abs(learnt.input - 100) <= 4
     assert abs(learnt.output - 10) <= 4
+
+
+def test_a_call_that_was_cut_can_only_raise_what_is_expected() -> None:
+    learnt = Tokens(800, 80)
+
+    assert learn(learnt, took(0, 40, cut=True)) == Tokens(700, 80)
+    assert learn(learnt, took(800, 160, cut=True)) == Tokens(800, 90)
+    assert learn(None, took(800, 40, cut=True)) == Tokens(800, 40)

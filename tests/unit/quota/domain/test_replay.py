@@ -253,6 +253,19 @@ def test_a_cheaper_target_without_a_price_saves_nothing_that_anybody_knows() -> 
     assert report.saved_nano_usd == 0
 
 
+def test_a_breaker_stops_a_key_that_spends_far_faster_than_the_floor_allows() -> None:
+    # A dollar in a minute. Calls in flight hold nothing of it, so the third still passes and the fourth does not.
+    limit = Limit(LimitKind.BURN_RATE, DOLLAR // 2, WindowUnit.LIFETIME, factor_percent=200)
+    policy = QuotaPolicy("loops", Match(), (limit,), each=Dimension.KEY)
+    other = replace(ADA, key_id="key_bob", key="bobs")
+    calls = [past(0), past(2_000), past(4_000), past(6_000), past(8_000, attribution=other), past(300_000)]
+
+    report = replay(calls, policy)
+
+    assert outcome(report) == (5, 0, 1)
+    assert list(report.callers) == [("data-science", "ds-prod")]
+
+
 def test_counters_of_windows_that_are_over_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replay_counters, "MOST_COUNTERS", 10)
     monkeypatch.setattr(replay_counters, "_FEW_COUNTERS", 4)
@@ -280,9 +293,9 @@ def test_more_calls_in_flight_than_a_simulation_may_hold_end_it_with_a_reason(mo
         replay([past(number) for number in range(4)])
 
 
-def test_more_affected_keys_than_a_report_may_name_end_it_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replays, "MOST_CALLERS", 1)
-    calls = [past(number, attribution=replace(ADA, key=f"key-{number}")) for number in range(2)]
+def test_more_keys_than_a_simulation_may_know_end_it_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replays, "MOST_KEYS", 1)
+    calls = [past(2_000 * number, attribution=replace(ADA, key_id=f"key_{number}")) for number in range(3)]
 
-    with pytest.raises(FailedPrecondition, match="more than 1 keys are affected"):
-        replay(calls, counting("nothing", LimitKind.REQUESTS, 0))
+    with pytest.raises(FailedPrecondition, match="those of more than 1 keys"):
+        replay(calls)

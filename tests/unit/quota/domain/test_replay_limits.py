@@ -26,6 +26,8 @@ POLICIES = (
             Limit(LimitKind.SPEND, CENT, WindowUnit.RUN),
             Limit(LimitKind.TOKENS, 5, WindowUnit.ROLLING, rolling_ms=24 * HOUR_MS),
             Limit(LimitKind.CONCURRENCY, 5, WindowUnit.LIFETIME),
+            Limit(LimitKind.SPEND, CENT, WindowUnit.HOUR, soft=True),
+            Limit(LimitKind.BURN_RATE, CENT, WindowUnit.LIFETIME, factor_percent=300),
         ),
         each=Dimension.USER,
     ),
@@ -52,7 +54,9 @@ CALLERS = (ADA, replace(ADA, team="research"), replace(ADA, user="", key="bare")
 def test_they_are_those_of_living_calls(
     policies: list[QuotaPolicy], calls: list[tuple[Attribution, str, str, int]]
 ) -> None:
-    limits, now_ms = ReplayLimits(policies), START_MS
+    limits, now_ms = ReplayLimits(policies, lambda _: CENT), START_MS
     for who, model, run, pause_ms in calls:
         now_ms += pause_ms
-        assert limits.find(who, model, run, now_ms) == apply_limits(policies, who, model, now_ms, run)
+        assert limits.find(who, model, run, now_ms) == apply_limits(
+            policies, who, model, now_ms, run=run, usual_nano_usd=CENT
+        )

@@ -61,5 +61,6 @@ def test_a_settlement_counts_for_each_kind_of_limit_what_it_took() -> None:
         LimitKind.REQUESTS: 1,
         LimitKind.CONCURRENCY: 0,
         LimitKind.REQUEST_COST: 0,
+        LimitKind.BURN_RATE: 7,
     }
     assert Settlement("rsv", -1, 0, 0, 0, reported=False).actual(LimitKind.SPEND, 99) == 99

@@ -32,6 +32,7 @@ def test_a_scan_is_read_whole() -> None:
         stream=True,
         include_usage=True,
         max_output_tokens=100,
+        thinking_tokens=40,
         choices=3,
         body_bytes=2_048,
         images=2,
@@ -42,6 +43,7 @@ def test_a_scan_is_read_whole() -> None:
     facts = read.facts
     assert (read.dialect, read.model) == (Dialect.OPENAI, "tiny")
     assert (facts.stream, facts.include_usage, facts.max_output_tokens, facts.choices) == (True, True, 100, 3)
+    assert facts.thinking_tokens == 40
     assert (facts.body_bytes, facts.images, facts.data_uri_bytes) == (2_048, 2, 1_000)
     assert facts.features == {"images", "tools"}
 

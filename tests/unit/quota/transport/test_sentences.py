@@ -53,9 +53,23 @@ MINUTE = replace(
                 requested=120_000_000,
             ),
             (
-                "This request may take $0.120000000, but budget data-science-prod has $0.050000000 left: "
+                "This request takes $0.120000000 or more, but budget data-science-prod has $0.050000000 left: "
                 "$1,999.950000000 of $2,000 spent this month; it starts anew on 2026-12-01T05:00:00Z. "
                 "Lower max_tokens or shorten the prompt."
+            ),
+        ),
+        (
+            replace(
+                SPENT,
+                denial=Denial.REQUEST_EXCEEDS_REMAINING_BUDGET,
+                used=1_999_950_000_000,
+                requested=120_000_000,
+                max_affordable_output_tokens=1_022,
+            ),
+            (
+                "This request takes $0.120000000 or more, but budget data-science-prod has $0.050000000 left: "
+                "$1,999.950000000 of $2,000 spent this month; it starts anew on 2026-12-01T05:00:00Z. "
+                "Set max_tokens to at most 1,022 or shorten the prompt."
             ),
         ),
         (MINUTE, "Rate limit data-science-prod is reached: 60 of 60 requests used this minute. Try again in 1.5 s."),

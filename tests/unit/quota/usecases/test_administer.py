@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -25,12 +26,28 @@ DECLARED = KeySpec("ds-prod", team="ds", environment="prod", secret=SECRET)
 CONFIGURATION = Configuration("acme", (Team("ds", ("p",), ("ada@example.com",)),), (DAILY,), (DECLARED,))
 
 
+class WatchedDirectory(MemoryDirectory):
+    """Calls `meanwhile` when a change is made and not yet stored."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def replace(self, change: Callable[[Directory], Directory]) -> Directory:
+        def watched(before: Directory) -> Directory:
+            after = change(before)
+            self.meanwhile()
+            return after
+
+        return super().replace(watched)
+
+
 class Office:
     """An administrator's desk over a directory in memory."""
 
     def __init__(self) -> None:
         self.clock = ManualClock()
-        self.store = MemoryDirectory()
+        self.store = WatchedDirectory()
         self.current = Current(Directory())
         self.administer = Administer(
             store=self.store, current=self.current, clock=self.clock, entropy=os.urandom, pepper=PEPPER
@@ -58,6 +75,19 @@ def test_applying_makes_everything_as_sent_and_it_is_in_force_at_once() -> None:
     assert office.opens(SECRET) == "ds-prod"
     assert office.current.belief.directory.policies_by_name == {"daily": DAILY}
     assert office.store.load() == office.current.belief.directory.directory
+
+
+def test_what_was_in_force_stays_in_force_until_a_change_is_stored() -> None:
+    office, opened = Office(), list[str | None]()
+    office.apply()
+    office.store.meanwhile = lambda: opened.append(office.opens(SECRET))
+
+    office.apply(replace(CONFIGURATION, policies=()))
+    office.administer.create_key(KeySpec("another"), SecretKind.LIVE)
+    office.administer.set_key_disabled("ds-prod", disabled=True)
+
+    assert opened == ["ds-prod"] * 3
+    assert office.opens(SECRET) is None
 
 
 def test_applying_twice_changes_nothing() -> None:

@@ -12,7 +12,7 @@ from services.quota.domain.estimate import RequestFacts
 from services.quota.domain.plan import PlanSnapshot, PriceSnapshot
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy
 from services.quota.usecases.admit import Admitted
-from tests.unit.quota.world import CENT, CENT_FACTS, PLAN, PRICES, SECRET, World, counting, free, spend
+from tests.unit.quota.world import CENT, CENT_FACTS, PLAN, PRICES, SECRET, World, counting, spend
 
 
 def test_a_call_without_policies_is_admitted_and_reserved() -> None:
@@ -55,7 +55,8 @@ def test_a_limit_that_in_flight_calls_fill_is_contention_with_a_short_wait() -> 
     assert deny.denial.transient
     assert deny.retry_after_ms == 250
     assert (deny.policy, deny.scope, deny.limit_kind) == ("budget", "organization", LimitKind.SPEND)
-    assert (deny.limit, deny.used, deny.reserved, deny.requested) == (CENT, 0, CENT, CENT)
+    # The least of it: 1 000 tokens in and 64 out.
+    assert (deny.limit, deny.used, deny.reserved, deny.requested) == (CENT, 0, CENT, 1_576_000)
 
 
 def test_the_wait_for_contention_is_twice_the_p95_of_the_settlement_lag() -> None:
@@ -80,12 +81,13 @@ def test_a_limit_that_is_settled_full_is_exhausted_and_nobody_should_wait() -> N
 
 def test_a_call_that_is_more_than_what_is_left_says_so_even_with_nothing_in_flight() -> None:
     world = World((spend("budget", 1),))
-    world.settle(world.let(), CENT // 2, tokens=(500, 100))
+    world.settle(world.let(), CENT - 1_200_000, tokens=(100, 100))
 
     deny = world.refused()
 
     assert deny.denial is Denial.REQUEST_EXCEEDS_REMAINING_BUDGET
-    assert isinstance(world.ask(facts=RequestFacts(500, max_output_tokens=100)), Admitted)
+    assert deny.max_affordable_output_tokens == 22
+    assert isinstance(world.ask(facts=RequestFacts(1_000, max_output_tokens=22)), Admitted)
 
 
 def test_a_rest_that_does_not_cover_what_such_a_call_usually_takes_is_exhausted() -> None:
@@ -196,19 +198,6 @@ def test_a_model_whose_provider_lacks_its_credential_exists_and_says_what_is_mis
     assert deny.retry_after_ms is not None
 
 
-def test_an_unpriced_model_is_refused_under_a_spend_policy_only() -> None:
-    assert World((spend("budget", 100),)).refused("unpriced").denial is Denial.UNPRICED_MODEL
-    assert World((counting("calls", LimitKind.REQUESTS, 5),)).let("unpriced")
-    assert World((replace(spend("watch", 100), mode=Mode.SHADOW),)).let("unpriced")
-
-
-def test_a_free_model_is_priced_and_passes_a_spend_limit_with_room() -> None:
-    world = World((spend("budget", 1),))
-    world.current.set_prices(PriceSnapshot("free", {"lab/dear": free()}))
-
-    assert world.let().reservation.holds[0].held == 0
-
-
 def test_a_model_without_a_face_in_the_clients_dialect_has_no_fit_target() -> None:
     world = World()
 
@@ -278,15 +267,6 @@ def test_before_a_burst_is_refused_the_cheaper_tier_is_tried() -> None:
     assert not first.downgraded
     assert second.downgraded
     assert world.refused("tiered").denial is Denial.RESERVATION_CONTENTION
-
-
-def test_the_tightest_limit_says_what_it_leaves_after_this_call() -> None:
-    world = World((spend("tight", 2), spend("roomy", 100)))
-
-    tightest = world.let().tightest
-
-    assert tightest is not None
-    assert (tightest.policy, tightest.remaining) == ("tight", CENT)
 
 
 def test_a_shadow_policy_counts_and_reports_but_refuses_nothing() -> None:
@@ -368,7 +348,7 @@ def test_a_reservation_says_whose_it_is_and_how_it_can_end() -> None:
 
 
 def test_a_limit_of_zero_blocks_whatever_it_counts() -> None:
-    for kind in set(LimitKind) - {LimitKind.REQUEST_COST}:
+    for kind in set(LimitKind) - {LimitKind.REQUEST_COST, LimitKind.BURN_RATE}:
         for per in set(WindowUnit) - {WindowUnit.RUN}:
             world = World((QuotaPolicy("none", Match(), (Limit(kind, 0, per, rolling_ms=60_000),)),))
             assert world.refused().denial is Denial.BUDGET_EXHAUSTED, (kind, per)

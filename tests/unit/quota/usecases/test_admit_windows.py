@@ -46,6 +46,7 @@ def test_no_call_may_cost_more_than_one_call_may() -> None:
 
     refused = world.ask(facts=replace(CENT_FACTS, body_bytes=1_001))
     assert isinstance(refused, Deny)
+    assert refused.max_affordable_output_tokens == 999
     assert (refused.denial, refused.limit) == (Denial.REQUEST_COST_LIMIT, CENT)
     assert refused.requested > CENT
     assert refused.retry_after_ms is None

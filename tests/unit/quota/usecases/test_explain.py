@@ -10,7 +10,15 @@ from tests.unit.quota.world import CENT, World, counting, spend
 
 
 def explain(world: World, model: str = "dear", key: str = "ds-prod") -> Explanation:
-    return Explain(current=world.current, reader=world.counters, lag=world.lag, clock=world.clock)(key, model)
+    ask = Explain(
+        current=world.current,
+        reader=world.counters,
+        expectations=world.expectations,
+        lag=world.lag,
+        pressure=world.pressure,
+        clock=world.clock,
+    )
+    return ask(key, model)
 
 
 def test_a_call_with_room_is_allowed_and_reserves_nothing() -> None:

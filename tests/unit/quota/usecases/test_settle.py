@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from services.kernel.errors import InvalidInput
-from services.quota.domain.policy import Threshold
-from services.quota.domain.reservation import Settlement
+from services.quota.domain.policy import Mode, Threshold
+from services.quota.domain.reservation import CrossingKind, Settlement
 from tests.unit.quota.world import CENT, EPOCH, MAX_STREAM_MS, World, spend
 
 
@@ -26,7 +26,8 @@ def test_passing_a_threshold_names_whom_to_tell() -> None:
     policy = replace(spend("budget", 10), thresholds=(Threshold(8_000, ("lead", "finance")),))
     world = World((policy,))
 
-    assert world.settle(world.let(), 7 * CENT).crossings == ()
+    for _ in range(7):
+        assert world.settle(world.let(), CENT).crossings == ()
     (crossing,) = world.settle(world.let(), CENT).crossings
 
     assert (crossing.counter.policy, crossing.limit, crossing.basis_points) == ("budget", "spend per month", 8_000)
@@ -42,6 +43,31 @@ def test_the_thresholds_of_a_policy_that_is_gone_are_not_told() -> None:
     world.change_key()
 
     assert world.settle(admitted, 9 * CENT).crossings == ()
+
+
+def test_a_call_that_took_more_than_it_held_is_told_once_to_everybody_with_its_excess() -> None:
+    thresholds = (Threshold(8_000, ("lead",)), Threshold(9_000, ("finance", "lead")))
+    world = World((replace(spend("budget", 100), thresholds=thresholds), spend("untold", 100)))
+
+    told = world.settle(world.let(), 6 * CENT).crossings
+    again = world.settle(world.let(), 9 * CENT).crossings
+
+    assert [(each.counter.policy, each.kind, each.excess) for each in told] == [
+        ("budget", CrossingKind.OVERRUN, 5 * CENT),
+        ("untold", CrossingKind.OVERRUN, 5 * CENT),
+    ]
+    assert [(each.basis_points, each.settled, each.notify) for each in told] == [
+        (0, 6 * CENT, ("lead", "finance")),
+        (0, 6 * CENT, ()),
+    ]
+    assert again == told
+    assert world.level("budget") == (15 * CENT, 0)
+
+
+def test_what_is_above_what_a_shadow_limit_held_is_nothing_to_tell() -> None:
+    world = World((replace(spend("watch", 100), mode=Mode.SHADOW),))
+
+    assert world.settle(world.let(), 6 * CENT).crossings == ()
 
 
 def test_the_lag_is_measured_from_the_end_of_the_call() -> None:

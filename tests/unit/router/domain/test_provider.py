@@ -10,6 +10,7 @@ from services.router.domain.provider import Preset, Provider, catalogue_provider
 from services.router.domain.secret import SecretReference, SecretSource
 from tests.unit.router.samples import env, lab, vendor
 
+GEMINI_CAP = "generationConfig.maxOutputTokens"
 NO_KEY = SecretReference(SecretSource.NONE)
 
 
@@ -66,7 +67,7 @@ def test_the_openai_preset_takes_a_base_url_as_its_sdk_does_or_without_the_versi
     [
         (Dialect.OPENAI, "http://h:1/v1", "http://h:1/v1/chat/completions", "max_tokens"),
         (Dialect.ANTHROPIC, "http://h:1", "http://h:1/v1/messages", "max_tokens"),
-        (Dialect.GEMINI, "http://h:1", "http://h:1/v1beta/models/{model}:{verb}", ""),
+        (Dialect.GEMINI, "http://h:1", "http://h:1/v1beta/models/{model}:{verb}", GEMINI_CAP),
     ],
 )
 def test_any_server_has_the_face_of_its_protocol(protocol: Dialect, base_url: str, endpoint: str, cap: str) -> None:
@@ -80,7 +81,7 @@ def test_output_is_bounded_in_the_field_that_the_vendor_reads() -> None:
     assert caps == {
         Preset.OPENAI: ["max_completion_tokens"],
         Preset.ANTHROPIC: ["max_tokens", "max_tokens"],
-        Preset.GEMINI: ["", "max_tokens"],
+        Preset.GEMINI: [GEMINI_CAP, "max_tokens"],
     }
 
 

@@ -1,0 +1,151 @@
+"""The shape of policies in the configuration file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import AfterValidator, BeforeValidator, model_validator
+
+from services.cli.configuration.entry import Entry, at_least_one
+from services.cli.configuration.scalars import (
+    Amount,
+    Count,
+    DurationMs,
+    Factor,
+    ModelName,
+    Name,
+    Share,
+    TimezoneName,
+    UserName,
+)
+from services.cli.configuration.source import Number
+
+LimitKindName = Literal[
+    "spend",
+    "tokens",
+    "input_tokens",
+    "output_tokens",
+    "requests",
+    "concurrency",
+    "request_cost",
+    "burn_rate",
+]
+WindowName = Literal["minute", "hour", "day", "week", "month", "quarter", "year", "lifetime", "run"]
+WeekdayName = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+FieldName = Literal["team", "project", "environment", "user", "key", "model"]
+
+LIMIT_KINDS: tuple[LimitKindName, ...] = get_args(LimitKindName)
+WEEKDAYS: tuple[WeekdayName, ...] = get_args(WeekdayName)
+_WITHOUT_WINDOW = {"concurrency", "request_cost", "burn_rate"}
+_OF_SIZE = ("spend", "tokens", "input_tokens", "output_tokens")
+_OF_MONEY = {"spend", "request_cost", "burn_rate"}
+_OF_DAYS = {"day", "week", "month", "quarter", "year"}
+_MINUTE_MS = 60_000
+
+
+class MatchEntry(Entry):
+    """Which calls a policy is about; what is absent matches any."""
+
+    team: Name | None = None
+    project: Name | None = None
+    environment: Name | None = None
+    user: UserName | None = None
+    key: Name | None = None
+    model: ModelName | None = None
+
+
+class LimitEntry(Entry):
+    """One bound: exactly one kind, and the window in which it counts."""
+
+    spend: Amount | None = None
+    tokens: Count | None = None
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    requests: Count | None = None
+    concurrency: Count | None = None
+    request_cost: Amount | None = None
+    burn_rate: Factor | None = None
+    floor: Amount | None = None
+    """Of a burn rate, nano-USD per minute."""
+    per: WindowName | None = None
+    rolling: DurationMs | None = None
+    timezone: TimezoneName | None = None
+    week_start: WeekdayName | None = None
+    anchor_day: Count | None = None
+    bound: Literal["hard", "soft"] = "hard"
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if sum(getattr(self, kind) is not None for kind in LIMIT_KINDS) != 1:
+            raise ValueError(f"write exactly one of {', '.join(LIMIT_KINDS)}")
+        if self.bound == "soft" and self.kind not in _OF_SIZE:
+            raise ValueError(f"a limit of {self.kind} is exact: `bound: soft` goes with {', '.join(_OF_SIZE)}")
+        if (self.burn_rate is None) != (self.floor is None):
+            raise ValueError("write a burn rate with the least that is usual: {burn_rate: 10x, floor: 0.50}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_window(self) -> Self:
+        given = sum((self.per is not None, self.rolling is not None))
+        if self.kind in _WITHOUT_WINDOW:
+            if given:
+                raise ValueError(f"{self.kind} holds at every moment: leave `per` and `rolling` out")
+        elif given != 1:
+            known = ", ".join(get_args(WindowName))
+            raise ValueError(f"write one window: `per: month` (or another of {known}), or `rolling: 24h`")
+        return self
+
+    @model_validator(mode="after")
+    def _window_details(self) -> Self:
+        if self.timezone is not None and self.per not in _OF_DAYS:
+            raise ValueError("`timezone` goes with `per: day`, week, month, quarter or year; the rest counts in UTC")
+        if self.week_start is not None and self.per != "week":
+            raise ValueError("`week_start` goes with `per: week`")
+        if self.anchor_day is not None and (self.per != "month" or not 1 <= self.anchor_day <= 31):
+            raise ValueError("`anchor_day` goes with `per: month` and is 1 to 31")
+        if self.rolling is not None and self.rolling % _MINUTE_MS:
+            raise ValueError("write `rolling` in whole minutes, hours or days")
+        return self
+
+    @property
+    def is_money(self) -> bool:
+        """Whether the bound is nano-USD."""
+        return self.kind in _OF_MONEY
+
+    @property
+    def kind(self) -> LimitKindName:
+        """The one kind that is given."""
+        return next(kind for kind in LIMIT_KINDS if getattr(self, kind) is not None)
+
+    @property
+    def value(self) -> int:
+        """The bound: nano-USD for money, else a count."""
+        return self.floor if self.floor is not None else int(getattr(self, self.kind))
+
+
+class ThresholdEntry(Entry):
+    """At which part of a limit whom to tell, and what to do."""
+
+    at: Share
+    notify: tuple[Name, ...] = ()
+    action: Literal["notify", "degrade", "deny"] = "notify"
+
+
+def _exhausted_status(value: object) -> object:
+    if isinstance(value, Number) and value.text in {"402", "429"}:
+        return int(value.text)
+    raise ValueError("write 429, or 402 for clients that retry every 429")
+
+
+class PolicyEntry(Entry):
+    """Limits on the calls that match."""
+
+    name: Name
+    match: MatchEntry = MatchEntry()
+    each: FieldName | None = None
+    limits: Annotated[tuple[LimitEntry, ...], AfterValidator(at_least_one)]
+    thresholds: tuple[ThresholdEntry, ...] = ()
+    mode: Literal["enforce", "shadow", "disabled"] = "enforce"
+    default: bool = False
+    exhausted_status: Annotated[Literal[402, 429], BeforeValidator(_exhausted_status)] = 429
+    unpriced: Literal["deny", "allow"] = "deny"

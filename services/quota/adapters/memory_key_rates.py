@@ -1,0 +1,24 @@
+"""What keys usually spend in a minute, in memory, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.quota.domain.burn_rate import KeyRate, add_spend
+
+
+class MemoryKeyRates:
+    """`ports.KeyRates`."""
+
+    def __init__(self) -> None:
+        self._rates: dict[str, KeyRate] = {}
+
+    def usual_nano_usd(self, key_id: str) -> int:
+        """In a minute in which it spends at all; 0 when nothing is known."""
+        rate = self._rates.get(key_id)
+        return rate.usual_nano_usd if rate else 0
+
+    def add(self, spent: Sequence[tuple[str, int, int]]) -> None:
+        """Adds calls."""
+        for key_id, nano_usd, at_ms in spent:
+            self._rates[key_id] = add_spend(self._rates.get(key_id), nano_usd, at_ms)

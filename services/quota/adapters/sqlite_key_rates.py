@@ -1,0 +1,54 @@
+"""What keys usually spend in a minute, in memory for the path of every call and in SQLite for the next start.
+
+Only what is usual is stored, when a minute is over: the minute that is being added up may be lost with the process.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from services.quota.adapters.sqlite_file import SqliteFile
+from services.quota.domain.burn_rate import KeyRate, add_spend
+
+# Beyond it the key that was added first makes room.
+_MOST = 50_000
+_SAVE = (
+    "INSERT INTO key_rates (key_id, usual_nano_usd) VALUES (?, ?)"
+    " ON CONFLICT DO UPDATE SET usual_nano_usd = excluded.usual_nano_usd"
+)
+_LOAD = "SELECT key_id, usual_nano_usd FROM key_rates LIMIT ?"
+_DROP = "DELETE FROM key_rates WHERE key_id = ?"
+
+
+class SqliteKeyRates:
+    """`ports.KeyRates`."""
+
+    def __init__(self, file: SqliteFile) -> None:
+        self._file = file
+        self._adding = threading.Lock()
+        with file.reading() as connection:
+            rows = connection.execute(_LOAD, (_MOST,)).fetchall()
+        self._rates = {key_id: KeyRate(0, 0, usual) for key_id, usual in rows}
+
+    def usual_nano_usd(self, key_id: str) -> int:
+        """In a minute in which it spends at all; 0 when nothing is known."""
+        rate = self._rates.get(key_id)
+        return rate.usual_nano_usd if rate else 0
+
+    def add(self, spent: Sequence[tuple[str, int, int]]) -> None:
+        """Adds calls, each as key id, cost in nano-USD and the moment of its end in milliseconds."""
+        with self._adding:
+            learnt: dict[str, int] = {}
+            for key_id, nano_usd, at_ms in spent:
+                before = self._rates.get(key_id)
+                rate = self._rates[key_id] = add_spend(before, nano_usd, at_ms)
+                if before is not None and rate.usual_nano_usd != before.usual_nano_usd:
+                    learnt[key_id] = rate.usual_nano_usd
+            dropped = list(self._rates)[: max(0, len(self._rates) - _MOST)]
+            for key_id in dropped:
+                del self._rates[key_id]
+            if learnt or dropped:
+                with self._file.writing() as connection:
+                    connection.executemany(_SAVE, list(learnt.items()))
+                    connection.executemany(_DROP, [(key_id,) for key_id in dropped])

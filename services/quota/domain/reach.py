@@ -1,0 +1,81 @@
+"""Whether a policy can do anything: which calls it concerns, why not others, and whether it can bite."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from enum import StrEnum
+from itertools import combinations
+
+from services.quota.domain.directory import scope_of
+from services.quota.domain.key import Attribution, VirtualKey
+from services.quota.domain.policy import Dimension, Match, Mode, QuotaPolicy
+
+_Fixed = frozenset[tuple[Dimension, str]]
+
+
+class PolicyState(StrEnum):
+    """What a policy is worth as it stands."""
+
+    ACTIVE = "active"
+    UNREACHABLE = "unreachable"
+    """No key and model that there is can match it."""
+    SHADOW = "shadow"
+    DISABLED = "disabled"
+
+
+def state_of(policy: QuotaPolicy, keys: Iterable[VirtualKey], models: Collection[str]) -> PolicyState:
+    """The state of a policy among these keys, and the models that can be asked for."""
+    if policy.mode is Mode.DISABLED:
+        return PolicyState.DISABLED
+    has_model = not policy.match.model or policy.match.model in models
+    if not (has_model and any(concerns(policy, key) for key in keys)):
+        return PolicyState.UNREACHABLE
+    return PolicyState.SHADOW if policy.mode is Mode.SHADOW else PolicyState.ACTIVE
+
+
+def concerns(policy: QuotaPolicy, key: VirtualKey) -> bool:
+    """Whether some call of this key matches a policy."""
+    models = key.models or (policy.match.model or "any",)
+    return any(scope_of(policy, key.attribution, model) is not None for model in models)
+
+
+def why_not(policy: QuotaPolicy, attribution: Attribution, model: str) -> str:
+    """Why a policy does not match a call, a clause; empty when it does."""
+    for dimension in Dimension:
+        wanted: str = getattr(policy.match, dimension)
+        has = model if dimension is Dimension.MODEL else getattr(attribution, dimension)
+        if wanted and wanted != has:
+            return (
+                f"it is for {dimension} {wanted}, and the call has {f'{dimension} {has}' if has else f'no {dimension}'}"
+            )
+        if dimension is policy.each and not has:
+            return f"it counts each {dimension}, and the call has none"
+    return "it is disabled" if policy.mode is Mode.DISABLED else ""
+
+
+def without_bite(policies: Iterable[QuotaPolicy]) -> Iterator[str]:
+    """Limits that another limit always reaches first, each as a sentence that says what to do."""
+    enforced = [policy for policy in policies if policy.mode is Mode.ENFORCE and not policy.default]
+    # Of the policies that count the same calls together, the lowest bound of each limit.
+    lowest: dict[tuple[_Fixed, str], tuple[int, str]] = {}
+    for policy in enforced:
+        if policy.each is None:
+            for limit in policy.limits:
+                place = _fixed(policy.match), limit.limit_id
+                lowest[place] = min(lowest.get(place, (limit.bound, policy.name)), (limit.bound, policy.name))
+    for policy in enforced:
+        fixed = _fixed(policy.match)
+        wider = [frozenset(some) for size in range(len(fixed)) for some in combinations(sorted(fixed), size)]
+        # One counter for each value is narrower than the same calls counted together.
+        wider += [fixed] if policy.each is not None else []
+        for limit in policy.limits:
+            found = [lowest[place, limit.limit_id] for place in wider if (place, limit.limit_id) in lowest]
+            if found and min(found)[0] <= limit.bound:
+                yield (
+                    f"Policy {policy.name} cannot bite with its limit of {limit.title}: policy {min(found)[1]} counts "
+                    "the same calls and more, and its limit is not higher. Lower the one or raise the other."
+                )
+
+
+def _fixed(match: Match) -> _Fixed:
+    return frozenset((dimension, getattr(match, dimension)) for dimension in Dimension if getattr(match, dimension))

@@ -1,0 +1,25 @@
+"""A provider that bills more than it was allowed is told of like a threshold.
+
+Revision ID: 0003
+Revises: 0002
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Adds columns that the previous release neither reads nor writes."""
+    op.execute("ALTER TABLE crossings ADD COLUMN kind TEXT NOT NULL DEFAULT 'threshold'")
+    op.execute("ALTER TABLE crossings ADD COLUMN excess BIGINT NOT NULL DEFAULT 0")
+
+
+def downgrade() -> None:
+    """Contracting is a step of its own, once no release writes the columns."""
+    raise NotImplementedError

@@ -1,0 +1,55 @@
+"""`GET /v1/budget`: the holder of a key reads what it has left. The same JSON in every dialect."""
+
+from __future__ import annotations
+
+from services.kernel.money import format_usd
+from services.quota.domain.denial import Deny
+from services.quota.transport.dialects.answer import HttpAnswer, Json, json_answer, request_id_headers
+from services.quota.transport.dialects.sentences import format_time
+from services.quota.usecases.own_budget import OwnLimit, ReadOwnBudget
+
+# What is left changes with every call.
+_NOT_KEPT = ("cache-control", "no-store")
+
+
+class BudgetEndpoint:
+    """Answers with the limits of the key that asks, tightest first."""
+
+    def __init__(self, read: ReadOwnBudget) -> None:
+        self._read = read
+
+    def answer(self, credential: str, run: str, request_id: str) -> HttpAnswer | Deny:
+        """The list; amounts as on the command line: dollars are decimal strings under names that end in `_usd`."""
+        limits = self._read(credential, run)
+        if isinstance(limits, Deny):
+            return limits
+        body: dict[str, Json] = {"budgets": [_budget(own) for own in limits]}
+        return json_answer(200, body, _NOT_KEPT, *request_id_headers(request_id))
+
+
+def _budget(own: OwnLimit) -> Json:
+    limit, (settled, reserved) = own.limit, own.level
+    amounts = {
+        "limit": limit.bound,
+        "used": settled,
+        "reserved": reserved,
+        "remaining": max(0, limit.bound - settled - reserved),
+    }
+    money = limit.kind.is_money
+    window: dict[str, Json] = {}
+    if limit.kind.has_window:
+        window = {
+            "window": limit.window.unit.value,
+            "window_start": format_time(limit.counter.window_start_ms),
+            "resets_at": format_time(limit.window_end_ms),
+        }
+    return {
+        "policy": limit.counter.policy,
+        "limit_kind": limit.kind.value,
+        "scope": limit.counter.scope,
+        **window,
+        **{
+            f"{name}_usd" if money else name: format_usd(amount) if money else amount
+            for name, amount in amounts.items()
+        },
+    }

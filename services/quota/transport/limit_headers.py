@@ -1,0 +1,78 @@
+"""What a client reads of its limits in the headers of every answer: in its vendor's names, and in ours.
+
+Of the provider's own limits nothing is told: they are those of an account that many share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+
+from services.kernel.dialect import Dialect
+from services.kernel.envoy_contract import BUDGET_REMAINING_HEADER, BUDGET_RESETS_HEADER, POLICY_HEADER
+from services.kernel.money import format_usd
+from services.quota.domain.policy import LimitKind
+from services.quota.domain.standing import Standing
+from services.quota.transport.dialects.sentences import format_time
+
+Headers = Iterator[tuple[str, str]]
+
+_TOKEN_KINDS = frozenset({LimitKind.TOKENS, LimitKind.INPUT_TOKENS, LimitKind.OUTPUT_TOKENS})
+_REQUESTS = frozenset({LimitKind.REQUESTS})
+# The first standing of these kinds is told under this name. "tokens" is whichever limit on tokens is tightest.
+_OPENAI = ((_REQUESTS, "requests"), (_TOKEN_KINDS, "tokens"))
+_ANTHROPIC = (
+    *_OPENAI,
+    (frozenset({LimitKind.INPUT_TOKENS}), "input-tokens"),
+    (frozenset({LimitKind.OUTPUT_TOKENS}), "output-tokens"),
+)
+_REMEMBERED_RESETS = 1_024
+
+
+def limit_headers(dialect: Dialect, standings: Sequence[Standing], now_ms: int) -> Headers:
+    """The rate limits in the names of the dialect's vendor. Gemini's has none."""
+    if dialect is Dialect.OPENAI:
+        for standing, name in _named(_OPENAI, standings):
+            yield f"x-ratelimit-limit-{name}", str(standing.bound)
+            yield f"x-ratelimit-remaining-{name}", str(standing.remaining)
+            yield f"x-ratelimit-reset-{name}", format_duration(standing.resets_at_ms - now_ms)
+    elif dialect is Dialect.ANTHROPIC:
+        for standing, name in _named(_ANTHROPIC, standings):
+            yield f"anthropic-ratelimit-{name}-limit", str(standing.bound)
+            yield f"anthropic-ratelimit-{name}-remaining", str(standing.remaining)
+            yield f"anthropic-ratelimit-{name}-reset", _reset_text(standing.resets_at_ms)
+
+
+def budget_headers(standing: Standing) -> Headers:
+    """One limit in our own names."""
+    money = standing.kind.is_money
+    yield POLICY_HEADER, standing.policy
+    yield BUDGET_REMAINING_HEADER, format_usd(standing.remaining) if money else str(standing.remaining)
+    yield BUDGET_RESETS_HEADER, _reset_text(standing.resets_at_ms)
+
+
+def format_duration(length_ms: int) -> str:
+    """As OpenAI writes it: "1s", "6m0s", "26h0m1s". Whole seconds, rounded up."""
+    seconds = -(-length_ms // 1000)
+    if seconds < 60:
+        return f"{seconds}s"
+    minutes, seconds = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes}m{seconds}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes}m{seconds}s"
+
+
+def _named(
+    names: Iterable[tuple[frozenset[LimitKind], str]], standings: Sequence[Standing]
+) -> Iterator[tuple[Standing, str]]:
+    for kinds, name in names:
+        for standing in standings:
+            if standing.kind in kinds:
+                yield standing, name
+                break
+
+
+@lru_cache(maxsize=_REMEMBERED_RESETS)
+def _reset_text(instant_ms: int) -> str:
+    return format_time(instant_ms)

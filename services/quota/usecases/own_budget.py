@@ -1,0 +1,76 @@
+"""What the holder of a key has left, told to nobody but that holder. Costs nothing and works at any budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.kernel.clock import Clock
+from services.kernel.errors import Unavailable
+from services.quota.domain.decision import used_basis_points
+from services.quota.domain.denial import Deny
+from services.quota.domain.directory import AppliedLimit
+from services.quota.domain.key import VirtualKey
+from services.quota.domain.policy import Dimension, LimitKind
+from services.quota.domain.reservation import CounterKey, Level
+from services.quota.ports import CounterReader
+from services.quota.usecases.authenticate import Authenticate
+from services.quota.usecases.current import Belief, Current
+
+_ANY_MODEL = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLimit:
+    """A limit that binds the key, and how far along it is."""
+
+    limit: AppliedLimit
+    level: Level
+
+
+class ReadOwnBudget:
+    """Lists the limits that bind a key, whichever model it asks for."""
+
+    def __init__(self, *, current: Current, authenticate: Authenticate, reader: CounterReader, clock: Clock) -> None:
+        self._current = current
+        self._authenticate = authenticate
+        self._reader = reader
+        self._clock = clock
+
+    def __call__(self, credential: str, run: str = "") -> tuple[OwnLimit, ...] | Deny:
+        """The enforced limits of the key that `credential` opens, tightest first.
+
+        `run`: the limits per run are those of this one. A bound on the cost of one call is not among them: nothing
+        adds up in it.
+        """
+        belief = self._current.belief
+        key = self._authenticate.within(belief.directory, credential)
+        if isinstance(key, Deny):
+            return key
+        try:
+            found = self._found(belief, key, run)
+        except Unavailable as error:
+            return Deny.unavailable(str(error))
+        return tuple(sorted(found.values(), key=_tightness, reverse=True))
+
+    def _found(self, belief: Belief, key: VirtualKey, run: str) -> dict[CounterKey, OwnLimit]:
+        now_ms = self._clock.now_ms()
+        found: dict[CounterKey, OwnLimit] = {}
+        for model in _models(belief, key):
+            applied = belief.directory.limits_for(key.attribution, model, now_ms, run)
+            levels = applied.fold(self._reader.levels(applied.counters))
+            for limit, level in zip(applied.limits, levels, strict=True):
+                if limit.enforced and limit.kind is not LimitKind.REQUEST_COST:
+                    found[limit.counter] = OwnLimit(limit, Level(*level))
+        return found
+
+
+def _models(belief: Belief, key: VirtualKey) -> list[str]:
+    """The models whose limits may differ: one stands for all where no policy looks at the model."""
+    policies = belief.directory.directory.policies
+    if not any(policy.match.model or policy.each is Dimension.MODEL for policy in policies):
+        return [_ANY_MODEL]
+    return [model for model in belief.routes.plan.models if key.may_use(model)]
+
+
+def _tightness(own: OwnLimit) -> tuple[int, int]:
+    return used_basis_points(own.limit, sum(own.level)), own.limit.window_end_ms

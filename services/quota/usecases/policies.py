@@ -1,0 +1,63 @@
+"""Which policies there are, what each is worth, and how often calls matched it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from services.quota.domain.policy import QuotaPolicy
+from services.quota.domain.reach import PolicyState, state_of
+from services.quota.usecases.current import Current
+
+
+class PolicyMatches:
+    """Counts the calls that each policy matched since this process started. May be used from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[str, int] = {}
+        self._last_ms: dict[str, int] = {}
+
+    def note(self, policies: Iterable[str], now_ms: int) -> None:
+        """Counts one call."""
+        with self._lock:
+            for name in policies:
+                self._counts[name] = self._counts.get(name, 0) + 1
+                self._last_ms[name] = now_ms
+
+    def of(self, policy: str) -> tuple[int, int | None]:
+        """How many calls it matched, and when the last one; None: no call yet."""
+        with self._lock:
+            return self._counts.get(policy, 0), self._last_ms.get(policy)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPolicy:
+    """A policy and what became of it."""
+
+    policy: QuotaPolicy
+    state: PolicyState
+    matched: int
+    """Calls since this process started, refused ones included."""
+    last_matched_ms: int | None
+
+
+class ListPolicies:
+    """Lists policies with their states."""
+
+    def __init__(self, current: Current, matches: PolicyMatches) -> None:
+        self._current = current
+        self._matches = matches
+
+    def __call__(self) -> list[QuotaPolicy]:
+        """All of them, by name."""
+        return sorted(self._current.belief.directory.directory.policies, key=lambda policy: policy.name)
+
+    def described(self, policies: Iterable[QuotaPolicy]) -> list[ListedPolicy]:
+        """These of them with their states, in the same order."""
+        belief = self._current.belief
+        keys, models = belief.directory.directory.keys, belief.routes.plan.models
+        return [
+            ListedPolicy(policy, state_of(policy, keys, models), *self._matches.of(policy.name)) for policy in policies
+        ]

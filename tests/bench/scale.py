@@ -1,0 +1,224 @@
+"""What a Check costs quota as keys and policies grow, asked over gRPC by another process.
+
+Keys call in random order, so with many of them nothing that is remembered by key helps. Three limits apply to each
+call whatever the size: one of the organization, one of the key's team, and one of the key itself.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+
+import grpc
+from google.protobuf import struct_pb2
+from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2 as auth_pb
+
+from services.chassis.database import migrate, open_engine
+from services.chassis.grpc_server import Registration, build_server, open_channel
+from services.chassis.process import SystemClock
+from services.kernel.dialect import Dialect
+from services.kernel.envoy_contract import REQUEST_NAMESPACE
+from services.kernel.money import NANO_PER_USD, PicoUsdPerToken
+from services.kernel.price import Price, PriceTier
+from services.kernel.window import WindowUnit
+from services.quota.adapters.memory_expectations import MemoryExpectations
+from services.quota.adapters.sqlite_counters import SqliteCounters
+from services.quota.adapters.sqlite_file import SqliteFile
+from services.quota.domain.directory import Directory
+from services.quota.domain.key import Attribution, VirtualKey, digest_of
+from services.quota.domain.lag import SettlementLag
+from services.quota.domain.plan import (
+    Candidate,
+    Face,
+    ModelPlan,
+    Place,
+    PlannedTarget,
+    PlanSnapshot,
+    PriceSnapshot,
+    Tier,
+)
+from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, QuotaPolicy
+from services.quota.domain.pressure import Pressure
+from services.quota.transport.check_answer import AllowWriter
+from services.quota.transport.check_request import read_check
+from services.quota.transport.ext_authz import SERVICE
+from services.quota.usecases.admit import AdmissionRequest, Admit, Admitted
+from services.quota.usecases.authenticate import Authenticate
+from services.quota.usecases.current import Current
+from services.quota.usecases.policies import PolicyMatches
+
+SIZES = ((10, 10), (1_000_000, 10), (1_000, 10), (1_000, 10_000))
+"""Keys and policies: the first and the second pair differ in keys, the third and the fourth in policies."""
+CHECKS = 4_000
+"""In each round."""
+_PEPPER = bytes(32)
+# Only so many of the keys call; the others are there to be looked through.
+_CALLERS = 50_000
+_MODEL = "gpt-4o"
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """One size, measured."""
+
+    keys: int
+    policies: int
+    check_us: float
+    """CPU time of a Check in quota's process, median of the rounds."""
+
+
+class _Room:
+    """A disk with room."""
+
+    def is_low(self) -> bool:
+        return False
+
+
+def measure(rounds: int) -> list[Scale]:
+    """Measures all sizes, the rounds of a pair interleaved so that a busy machine slows both alike."""
+    found: list[Scale] = []
+    for few, many in (SIZES[:2], SIZES[2:]):
+        with _quota(*few) as small, _quota(*many) as large:
+            for each in (small, large):
+                each.run(CHECKS // 4)
+            times = [(small.run(CHECKS), large.run(CHECKS)) for _ in range(rounds)]
+        found += [Scale(*size, median(pair[at] for pair in times)) for at, size in enumerate((few, many))]
+    return found
+
+
+class _Quota:
+    """A server of Checks in this process, which does nothing else while it is asked."""
+
+    def __init__(self, admit: Admit, keys: int, folder: Path) -> None:
+        self._admit = admit
+        self._allow = AllowWriter(lambda _: 0)
+        self._random = random.Random(1)
+        self._callers = min(keys, _CALLERS)
+        self._address = f"unix:{folder}/check.sock"
+        handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+            "Check": grpc.unary_unary_rpc_method_handler(self._check)
+        }
+        handler = grpc.method_handlers_generic_handler(SERVICE, handlers)
+        registration = Registration(SERVICE, lambda server: server.add_generic_rpc_handlers((handler,)))
+        self._server = build_server(self._address, [registration], workers=4, reflect=False)
+        self._server.start()
+
+    def run(self, checks: int) -> float:
+        """Microseconds of CPU time of a Check."""
+        asked = [_check(self._random.randrange(self._callers)) for _ in range(checks)]
+        with ProcessPoolExecutor(1, get_context("spawn")) as client:
+            client.submit(os.getpid).result()
+            before = time.process_time()
+            client.submit(_ask, self._address, asked).result()
+            return (time.process_time() - before) / checks * 1e6
+
+    def close(self) -> None:
+        """Stops answering."""
+        self._server.stop(None).wait()
+
+    def _check(self, message: bytes, context: grpc.ServicerContext) -> bytes:
+        check = read_check(message)
+        assert check.scan is not None
+        assert context.is_active()
+        scan = check.scan
+        outcome = self._admit(
+            AdmissionRequest(check.credential, check.request_id, "e-1", scan.dialect, scan.model, scan.facts)
+        )
+        assert isinstance(outcome, Admitted), outcome
+        return self._allow.write(outcome, check)
+
+
+def _ask(address: str, messages: list[bytes]) -> None:
+    """Asks all of them, eight at a time. Runs in a process of its own."""
+    with open_channel(address) as channel, ThreadPoolExecutor(8) as threads:
+        check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{SERVICE}/Check")
+        for _ in threads.map(check, messages):
+            pass
+
+
+@contextmanager
+def _quota(keys: int, policies: int) -> Iterator[_Quota]:
+    """A quota over a file of its own, with so many keys and policies."""
+    with tempfile.TemporaryDirectory(prefix="spendgate-scale-") as folder:
+        path = Path(folder) / "quota.sqlite"
+        engine = open_engine(path)
+        migrate(engine, "services.quota")
+        engine.dispose()
+        file = SqliteFile(path)
+        clock = SystemClock()
+        current = Current(_directory(keys, policies))
+        current.set_plan(_plan())
+        current.set_prices(PriceSnapshot("1", {"openai/gpt-4o": _price()}))
+        admit = Admit(
+            current=current,
+            authenticate=Authenticate(current, clock, _PEPPER),
+            counters=SqliteCounters(file),
+            expectations=MemoryExpectations(),
+            headroom=_Room(),
+            matches=PolicyMatches(),
+            lag=SettlementLag(),
+            pressure=Pressure(),
+            clock=clock,
+            entropy=os.urandom,
+            draw=lambda _: 0,
+        )
+        quota = _Quota(admit, keys, Path(folder))
+        yield quota
+        quota.close()
+        file.close()
+
+
+def _directory(keys: int, policies: int) -> Directory:
+    teams = policies - 2
+    budget = (Limit(LimitKind.SPEND, 1_000_000 * NANO_PER_USD, WindowUnit.MONTH, "America/New_York"),)
+    return Directory(
+        "acme",
+        policies=(
+            QuotaPolicy("all", Match(), budget),
+            QuotaPolicy("each-key", Match(), (Limit(LimitKind.TOKENS, 10**15, WindowUnit.DAY),), each=Dimension.KEY),
+            *(QuotaPolicy(f"team-{team}", Match(team=f"team-{team}"), budget) for team in range(teams)),
+        ),
+        keys=tuple(
+            VirtualKey(
+                Attribution(f"key_{number}", f"key-{number}", f"team-{number % teams}", "", "prod"),
+                digest=digest_of(_secret(number), _PEPPER) if number < _CALLERS else number.to_bytes(32, "big"),
+            )
+            for number in range(keys)
+        ),
+    )
+
+
+def _secret(number: int) -> str:
+    return f"imported-secret-{number:012}"
+
+
+def _check(number: int) -> bytes:
+    request = auth_pb.CheckRequest()
+    http = request.attributes.request.http
+    http.method, http.path = "POST", "/v1/chat/completions"
+    http.headers.update({"x-request-id": f"request-{number}", "authorization": f"Bearer {_secret(number)}"})
+    scan = struct_pb2.Struct()
+    scan.update({"dialect": "openai", "model": _MODEL, "body_bytes": 2_000, "max_output_tokens": 500})
+    request.attributes.metadata_context.filter_metadata[REQUEST_NAMESPACE].CopyFrom(scan)
+    return request.SerializeToString()
+
+
+def _plan() -> PlanSnapshot:
+    face = Face(Dialect.OPENAI, "openai.openai", "api.openai.com", "/v1/chat/completions", "max_tokens")
+    target = PlannedTarget("openai/gpt-4o", _MODEL, 16_384, 128_000, (face,))
+    model = ModelPlan(_MODEL, (Tier(0, (Place((Candidate(target.name),)),)),))
+    return PlanSnapshot("1", {_MODEL: model}, {target.name: target})
+
+
+def _price() -> Price:
+    input_, output = PicoUsdPerToken(2_500_000), PicoUsdPerToken(10_000_000)
+    return Price((PriceTier(0, input_, input_, input_, input_, output, output),))

@@ -1,0 +1,77 @@
+"""A price of zero is free; no price is unknown. A model that is not there is told before anything is dispatched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+
+from services.cli.simulator.provider import Vendor
+from tests.e2e.environment import Gateway, Providers, run_gateway
+
+pytestmark = pytest.mark.e2e
+
+ASK: Any = [{"role": "user", "content": "Answer in 10 tokens."}]
+CONFIGURATION = {
+    "models": {
+        "dear": {"targets": ["openai/dear"]},
+        "gratis": {"targets": ["openai/gratis"]},
+        "unpriced": {"targets": ["openai/nobody-knows-its-price"]},
+    },
+    "prices": {"openai/dear": {"input": 100, "output": 100}, "openai/gratis": {"input": 0, "output": 0}},
+    "policies": [
+        {"name": "nothing-left", "match": {"environment": "prod"}, "limits": [{"spend": 0, "per": "month"}]},
+        {
+            "name": "lenient",
+            "match": {"environment": "dev"},
+            "limits": [{"spend": 1, "per": "month"}],
+            "unpriced": "allow",
+        },
+    ],
+    "keys": [{"name": "strict", "environment": "prod"}, {"name": "lenient", "environment": "dev"}],
+}
+
+
+@pytest.fixture(scope="module")
+def gateway(vendors: Providers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with run_gateway(tmp_path_factory.mktemp("unpriced"), CONFIGURATION, vendors) as running:
+        yield running
+
+
+def _ask(gateway: Gateway, key: str, model: str) -> None:
+    gateway.openai(key).chat.completions.create(model=model, messages=ASK, max_tokens=20)
+
+
+def _booked(gateway: Gateway, key: str, model: str) -> dict[str, Any]:
+    before = len(gateway.calls())
+    _ask(gateway, key, model)
+    # Such a call reserves nothing that could be waited for.
+    gateway.settle(calls=before + 1)
+    return gateway.calls()[0]
+
+
+@pytest.mark.parametrize(("model", "reason"), [("typo", "model_not_found"), ("unpriced", "unpriced_model")])
+def test_at12_a_model_without_a_price_or_that_is_not_there_is_a_404_and_nothing_is_dispatched(
+    gateway: Gateway, providers: Providers, model: str, reason: str
+) -> None:
+    with pytest.raises(openai.NotFoundError) as refused:
+        _ask(gateway, "strict", model)
+    error: Any = refused.value
+    assert (error.code, error.param, error.body["details"]["reason"]) == ("model_not_found", "model", reason)
+    assert not any(providers.requests(vendor) for vendor in Vendor)
+
+
+def test_at31_a_price_of_zero_passes_where_no_money_is_left(gateway: Gateway) -> None:
+    with pytest.raises(openai.RateLimitError):
+        _ask(gateway, "strict", "dear")
+    booked = _booked(gateway, "strict", "gratis")
+    assert booked["cost_usd"] == "0.000000000"
+
+
+def test_at12_what_a_policy_lets_through_without_a_price_costs_nobody_knows_what(gateway: Gateway) -> None:
+    booked = _booked(gateway, "lenient", "unpriced")
+    assert booked["cost_usd"] is None
+    assert gateway.usage("model")["total"]["unpriced_calls"] == 1
+    assert gateway.budget("lenient")["settled_usd"] == "0.000000000"

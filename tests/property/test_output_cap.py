@@ -1,0 +1,151 @@
+"""Whatever the limits say, a cap is the largest that fits of what a call wishes for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.kernel.dialect import Dialect
+from services.quota.domain.decision import decide
+from services.quota.domain.directory import AppliedLimit, AppliedLimits
+from services.quota.domain.estimate import RequestFacts, TargetFacts, Tokens, held_by_chain, output_cap
+from services.quota.domain.output_cap import Wish, wish_of
+from services.quota.domain.plan import Face
+from services.quota.domain.policy import LimitKind
+from services.quota.domain.reservation import CounterKey, Level
+from services.quota.domain.tier import FitPlace, FitTarget, FitTier, Weighed, attempts_of, weigh
+from tests.unit.quota.world import price, target
+
+FACE = Face(Dialect.OPENAI, "lab.openai", "host", "/path", "max_tokens")
+TOKENS = st.integers(0, 400)
+KINDS = st.sampled_from([LimitKind.SPEND, LimitKind.TOKENS, LimitKind.OUTPUT_TOKENS, LimitKind.INPUT_TOKENS])
+
+fit_targets = st.builds(
+    lambda ceiling, input_price, output_price: FitTarget(
+        target("lab/x"), FACE, TargetFacts(ceiling, 128_000, 10_000, price(input_price, output_price))
+    ),
+    st.integers(1, 400),
+    st.integers(0, 1_000_000),
+    st.integers(0, 1_000_000),
+)
+calls = st.builds(
+    RequestFacts,
+    body_bytes=TOKENS,
+    choices=st.integers(1, 3),
+    max_output_tokens=st.none() | TOKENS,
+    thinking_tokens=st.sampled_from([0, 0, 50]),
+)
+learnts = st.none() | st.builds(Tokens, TOKENS, TOKENS)
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A call near its limits."""
+
+    tiers: list[FitTier]
+    limits: AppliedLimits
+    levels: list[Level]
+    facts: RequestFacts
+    wish: Wish
+
+    @property
+    def candidates(self) -> list[tuple[FitTarget, ...]]:
+        """The chains that may serve, in order."""
+        return [part for tier in self.tiers if tier.fixed for part in (tier.fixed, tier.fixed[:1])]
+
+    def weighed(self) -> Weighed:
+        weighed = weigh(self.tiers, self.limits, self.levels, self.facts, draw=lambda _: 0, wish=lambda: self.wish)
+        assert weighed is not None
+        return weighed
+
+    def fits(self, chain: tuple[FitTarget, ...], facts: RequestFacts) -> bool:
+        held = held_by_chain(facts, tuple(each.facts for each in chain))
+        return decide(self.limits.limits, self.levels, held).refusal is None
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> Situation:
+    chains = draw(st.lists(st.lists(fit_targets, min_size=1, max_size=3), min_size=1, max_size=2))
+    # No budget reaches the second tier.
+    tiers = [
+        FitTier(at * 10**12, tuple(FitPlace((each,), (1,)) for each in chain), tuple(chain))
+        for at, chain in enumerate(chains)
+    ]
+    facts = draw(calls)
+    whole = held_by_chain(facts, (draw(st.sampled_from(chains[-1])).facts,))
+    limits, levels = [], []
+    for at, kind in enumerate(draw(st.lists(KINDS, min_size=1, max_size=3))):
+        level = Level(draw(TOKENS), draw(TOKENS))
+        room = whole.of(kind) * draw(st.integers(0, 110)) // 100
+        counter = CounterKey(f"p{at}", f"{kind}/x", "organization", 0)
+        enforced = draw(st.sampled_from([True, True, False]))
+        limits.append(AppliedLimit(counter, kind, sum(level) + room, 1, enforced, steers=False, is_rate=False))
+        levels.append(level)
+    applied = AppliedLimits(
+        tuple(limits), tuple(limit.counter for limit in limits), 0, 1, needs_price=True, holds_tokens=True, policies=()
+    )
+    wish = wish_of(facts, draw(learnts), contended=draw(st.booleans()))
+    return Situation(tiers, applied, levels, facts, wish)
+
+
+@given(situations())
+@settings(max_examples=400)
+def test_a_cap_fits_and_one_token_more_does_not_or_is_not_wanted(call: Situation) -> None:
+    weighed = call.weighed()
+    cap, ceiling = weighed.output_cap_tokens, max(output_cap(call.facts, each.facts) for each in weighed.chain)
+    if cap is None or weighed.decision.refusal is not None:
+        return
+    assert call.fits(weighed.chain, replace(call.facts, max_output_tokens=cap))
+    one_more = call.fits(weighed.chain, replace(call.facts, max_output_tokens=cap + 1))
+    assert not one_more or cap == min(call.wish.most, ceiling)
+    assert min(call.wish.least, ceiling) <= cap < ceiling
+
+
+@given(situations())
+@settings(max_examples=400)
+def test_what_fits_at_its_ceilings_is_never_cut_and_what_is_refused_has_no_room_for_the_least(call: Situation) -> None:
+    weighed = call.weighed()
+    whole = [chain for chain in call.candidates if call.fits(chain, call.facts)]
+    least = replace(call.facts, max_output_tokens=call.wish.least)
+
+    assert (weighed.decision.refusal is None and not weighed.cut) == bool(whole)
+    assert not whole or weighed.chain == whole[0]
+    if weighed.decision.refusal is not None:
+        assert not any(call.fits(chain, least) for chain in call.candidates)
+
+
+@given(situations())
+def test_what_the_attempts_may_take_together_is_what_is_held(call: Situation) -> None:
+    weighed, asked = call.weighed(), call.facts.max_output_tokens
+    allowed = 0
+    for attempt in attempts_of(weighed, call.facts, holds_tokens=True):
+        cap = asked if attempt.output_cap_tokens is None else attempt.output_cap_tokens
+        assert cap is not None
+        assert asked is None or cap <= asked
+        allowed += cap * call.facts.choices
+    assert allowed == weighed.held.output_tokens
+
+
+@given(situations(), st.integers(0, 200_000))
+def test_with_more_room_a_chain_never_gets_less(call: Situation, room: int) -> None:
+    one = replace(call, tiers=[FitTier(0, call.tiers[0].places[:1], call.candidates[0][:1])])
+    wider = tuple(limit._replace(bound=limit.bound + room) for limit in call.limits.limits)
+    before, after = one.weighed(), replace(one, limits=replace(call.limits, limits=wider)).weighed()
+
+    if before.decision.refusal is None:
+        assert after.decision.refusal is None
+        assert after.held.output_tokens >= before.held.output_tokens
+
+
+@given(calls, learnts)
+def test_a_wish_stays_within_what_the_client_asks_for_and_above_its_thinking_budget(
+    facts: RequestFacts, learnt: Tokens | None
+) -> None:
+    alone, sharing = (wish_of(facts, learnt, contended=contended) for contended in (False, True))
+    own = facts.max_output_tokens
+
+    assert alone.least == sharing.least <= sharing.most <= alone.most
+    assert own is None or alone.most <= own
+    assert alone.least > facts.thinking_tokens or alone.least == own

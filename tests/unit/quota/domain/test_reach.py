@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from services.kernel.window import WindowUnit
+from services.quota.domain.policy import Dimension, Match, Mode, QuotaPolicy
+from services.quota.domain.reach import PolicyState, state_of, why_not, without_bite
+from tests.unit.quota.world import ADA, ADAS_KEY, spend
+
+MODELS = {"dear", "cheap"}
+
+
+@pytest.mark.parametrize(
+    ("match", "mode", "state"),
+    [
+        (Match(), Mode.ENFORCE, PolicyState.ACTIVE),
+        (Match(team="data-science", model="dear"), Mode.ENFORCE, PolicyState.ACTIVE),
+        (Match(), Mode.SHADOW, PolicyState.SHADOW),
+        (Match(), Mode.DISABLED, PolicyState.DISABLED),
+        (Match(team="no-such"), Mode.ENFORCE, PolicyState.UNREACHABLE),
+        (Match(team="no-such"), Mode.SHADOW, PolicyState.UNREACHABLE),
+        (Match(model="no-such"), Mode.ENFORCE, PolicyState.UNREACHABLE),
+    ],
+)
+def test_a_policy_is_worth_what_calls_can_reach_of_it(match: Match, mode: Mode, state: PolicyState) -> None:
+    assert state_of(replace(spend("p", 1, match=match), mode=mode), [ADAS_KEY], MODELS) is state
+
+
+def test_a_key_that_may_not_use_a_model_does_not_reach_its_policy() -> None:
+    of_dear = spend("p", 1, match=Match(model="dear"))
+    assert state_of(of_dear, [replace(ADAS_KEY, models=("cheap",))], MODELS) is PolicyState.UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("policy", "reason"),
+    [
+        (spend("p", 1), ""),
+        (spend("p", 1, match=Match(team="red")), "it is for team red, and the call has team data-science"),
+        (spend("p", 1, match=Match(model="cheap")), "it is for model cheap, and the call has model dear"),
+        (replace(spend("p", 1), mode=Mode.DISABLED), "it is disabled"),
+    ],
+)
+def test_why_a_policy_does_not_match_is_said_of_the_first_thing_that_differs(policy: QuotaPolicy, reason: str) -> None:
+    assert why_not(policy, ADA, "dear") == reason
+
+
+def test_a_call_without_what_a_policy_looks_at_is_told_so() -> None:
+    nobody = replace(ADA, user="")
+    assert (
+        why_not(replace(spend("p", 1), each=Dimension.USER), nobody, "dear")
+        == "it counts each user, and the call has none"
+    )
+    assert (
+        why_not(spend("p", 1, match=Match(user="bob")), nobody, "dear")
+        == "it is for user bob, and the call has no user"
+    )
+
+
+TEAM, PROD = Match(team="a"), Match(team="a", environment="prod")
+
+
+@pytest.mark.parametrize(
+    "narrow",
+    [
+        spend("narrow", 10, match=PROD),
+        spend("narrow", 11, match=PROD),
+        replace(spend("narrow", 10, match=TEAM), each=Dimension.USER),
+    ],
+)
+def test_a_limit_that_a_wider_one_always_reaches_first_cannot_bite(narrow: QuotaPolicy) -> None:
+    (warning,) = without_bite([spend("wide", 10, match=TEAM), narrow])
+    assert warning.startswith("Policy narrow cannot bite with its limit of spend per month: policy wide counts")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        spend("other", 9, match=PROD),
+        spend("other", 10, match=Match(team="b", environment="prod")),
+        spend("other", 10, WindowUnit.DAY, match=PROD),
+        replace(spend("other", 10, match=PROD), mode=Mode.SHADOW),
+        replace(spend("other", 9, match=TEAM), each=Dimension.USER),
+    ],
+)
+def test_a_limit_that_can_be_reached_by_itself_is_not_complained_about(other: QuotaPolicy) -> None:
+    assert list(without_bite([spend("wide", 10, match=TEAM), other])) == []

@@ -1,0 +1,83 @@
+"""A key that suddenly spends far more than it usually does is told of, slowed down and stopped, and let in again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from services.kernel.window import WindowUnit
+from services.quota.domain.denial import Denial, Deny
+from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy, Threshold, ThresholdAction
+from services.quota.usecases.admit import Admitted
+from tests.unit.quota.world import CENT, World
+
+POLICY = QuotaPolicy(
+    "loops",
+    Match(),
+    (Limit(LimitKind.BURN_RATE, CENT, WindowUnit.LIFETIME, factor_percent=1_000),),
+    thresholds=(Threshold(3_000, ("finance",)), Threshold(6_000, action=ThresholdAction.DEGRADE)),
+)
+
+
+def call(world: World, cost: int = CENT) -> Admitted | Deny:
+    outcome = world.ask("tiered")
+    if isinstance(outcome, Admitted):
+        world.settle(outcome, cost)
+    return outcome
+
+
+def test_a_loop_is_told_then_degraded_then_denied() -> None:
+    world = World((POLICY,))
+
+    outcomes = [call(world) for _ in range(12)]
+
+    admitted = [outcome for outcome in outcomes if isinstance(outcome, Admitted)]
+    assert [outcome.downgraded for outcome in admitted] == [False] * 6 + [True] * 5
+    told = world.counters.crossings_after(0, 9)
+    assert [(each.basis_points, each.notify, each.counter.scope) for each in told] == [
+        (3_000, ("finance",), "key=ds-prod"),
+        (6_000, (), "key=ds-prod"),
+    ]
+    refused = outcomes[-1]
+    assert isinstance(refused, Deny)
+    assert (refused.denial, refused.used, refused.limit) == (Denial.BURN_RATE, 11 * CENT, 10 * CENT)
+    assert refused.retry_after_ms == 60_000
+
+
+def test_it_is_let_in_again_when_the_minute_is_over_and_not_told_again_at_once() -> None:
+    world = World((POLICY,))
+    while isinstance(call(world), Admitted):
+        pass
+    world.clock.advance(63_000)
+
+    again = [call(world) for _ in range(12)]
+
+    assert isinstance(again[0], Admitted)
+    assert isinstance(again[-1], Deny)
+    assert len(world.counters.crossings_after(0, 9)) == 2
+
+
+def test_a_key_that_always_spends_that_much_is_not_bothered() -> None:
+    world = World((POLICY,))
+    for _ in range(60):
+        for _ in range(4):
+            assert isinstance(call(world), Admitted)
+        world.clock.advance(61_000)
+    habit = world.rates.usual_nano_usd(world.key.key_id)
+
+    assert habit > 3 * CENT
+    assert all(isinstance(call(world), Admitted) for _ in range(25))
+
+
+def test_calls_in_flight_hold_nothing_of_it() -> None:
+    world = World((POLICY,))
+
+    assert all(isinstance(world.ask("tiered"), Admitted) for _ in range(50))
+    assert world.level("loops") == (0, 0)
+
+
+def test_it_stands_beside_the_budgets_of_other_policies() -> None:
+    wide = replace(POLICY, name="wide", match=Match(key="ds-prod"))
+    world = World((POLICY, wide))
+    call(world)
+
+    assert {counter.key.scope for counter in world.counters.counters_at(world.clock.now_ms())} == {"key=ds-prod"}
