@@ -11,6 +11,7 @@ from services.kernel.errors import (
     FailedPrecondition,
     InvalidInput,
     NotFound,
+    PermissionDenied,
     SpendgateError,
     Unavailable,
 )
@@ -20,6 +21,7 @@ DETAILS_KEY = "grpc-status-details-bin"
 
 _CODES: dict[type[SpendgateError], tuple[grpc.StatusCode, int]] = {
     InvalidInput: (grpc.StatusCode.INVALID_ARGUMENT, code_pb2.INVALID_ARGUMENT),
+    PermissionDenied: (grpc.StatusCode.PERMISSION_DENIED, code_pb2.PERMISSION_DENIED),
     NotFound: (grpc.StatusCode.NOT_FOUND, code_pb2.NOT_FOUND),
     AlreadyExists: (grpc.StatusCode.ALREADY_EXISTS, code_pb2.ALREADY_EXISTS),
     FailedPrecondition: (grpc.StatusCode.FAILED_PRECONDITION, code_pb2.FAILED_PRECONDITION),

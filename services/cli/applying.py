@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 from spendgate.type.v1.configuration_pb2 import ApplyConfigurationResponse, Change
@@ -49,45 +50,46 @@ class Applied:
 
 
 def apply_configuration(
-    gateway: Gateway, configuration: Configuration, environ: Mapping[str, str], *, dry_run: bool = False
+    gateway: Gateway,
+    configuration: Configuration,
+    environ: Mapping[str, str],
+    *,
+    dry_run: bool = False,
+    reason: str = "",
 ) -> Applied:
     """Makes the gateway hold what the file says; `environ` is where secrets of keys are looked up.
+
+    `reason` goes into the audit logs.
 
     Raises:
         Refused: a service does not take its part; then nothing is changed.
     """
     secrets = find_key_secrets(configuration, environ)
-    would_be = _send(gateway, configuration, secrets, validate_only=True)
-    answers = would_be if dry_run else _send(gateway, configuration, secrets, validate_only=False)
+    would_be = _send(gateway, configuration, secrets, reason, validate_only=True)
+    answers = would_be if dry_run else _send(gateway, configuration, secrets, reason, validate_only=False)
     warnings = (warning for answer in answers for warning in answer.warnings)
     changes = tuple(change for answer in answers for change in answer.changes)
     return Applied(changes, tuple(dict.fromkeys(warnings)))
 
 
 def _send(
-    gateway: Gateway, configuration: Configuration, secrets: KeySecrets, *, validate_only: bool
+    gateway: Gateway, configuration: Configuration, secrets: KeySecrets, reason: str, *, validate_only: bool
 ) -> list[ApplyConfigurationResponse]:
     file = configuration.file
-    steps: list[tuple[str, Callable[[], ApplyConfigurationResponse]]] = [
-        (
-            "ledger",
-            lambda: gateway.ledger.ApplyConfiguration(translate.ledger_request(file, validate_only=validate_only)),
-        ),
-        (
-            "router",
-            lambda: gateway.router.ApplyConfiguration(translate.router_request(file, validate_only=validate_only)),
-        ),
+    steps: list[tuple[str, Callable[[Any], ApplyConfigurationResponse], Any]] = [
+        ("ledger", gateway.ledger.ApplyConfiguration, translate.ledger_request(file, validate_only=validate_only)),
+        ("router", gateway.router.ApplyConfiguration, translate.router_request(file, validate_only=validate_only)),
         (
             "quota",
-            lambda: gateway.quota.ApplyConfiguration(
-                translate.quota_request(file, secrets, validate_only=validate_only)
-            ),
+            gateway.quota.ApplyConfiguration,
+            translate.quota_request(file, secrets, validate_only=validate_only),
         ),
     ]
     answers = []
-    for service, send in steps:
+    for service, send, request in steps:
+        request.reason = reason
         try:
-            answers.append(send())
+            answers.append(send(request))
         except grpc.RpcError as error:
             reason = explain_rpc_error(error, gateway.address.admin)
             if isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.INVALID_ARGUMENT:

@@ -13,7 +13,12 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 from spendgate.ledger.v1 import ledger_service_pb2_grpc
-from spendgate.quota.v1 import quota_service_pb2_grpc, simulation_service_pb2_grpc
+from spendgate.quota.v1 import (
+    admin_service_pb2_grpc,
+    override_service_pb2_grpc,
+    quota_service_pb2_grpc,
+    simulation_service_pb2_grpc,
+)
 from spendgate.router.v1 import router_service_pb2_grpc
 
 from services.chassis.grpc_server import CHANNEL_OPTIONS, MAX_MESSAGE_BYTES
@@ -25,6 +30,8 @@ DEFAULT_DATA_DIR = Path(".spendgate")
 TOKEN_FILE = "admin-token"  # noqa: S105  (the name of a file)
 TOKEN_VARIABLE = "SPENDGATE_TOKEN"  # noqa: S105  (the name of a variable)
 TIMEOUT_S = 20.0
+# Of the gateway's own sentence on a token that was right until its time was over.
+_IS_EXPIRED = " expired on "
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,7 @@ def _read_token(path: Path) -> str:
 
 
 class Gateway:
-    """Stubs of the three services. Connects with the first call. Use it as a context manager."""
+    """Stubs of the services. Connects with the first call. Use it as a context manager."""
 
     def __init__(self, address: GatewayAddress) -> None:
         self.address = address
@@ -78,6 +85,8 @@ class Gateway:
             name: grpc.intercept_channel(self._channels[target], metadata) for name, target in addresses.items()
         }
         self.quota = quota_service_pb2_grpc.QuotaServiceStub(authorized["quota"])
+        self.administration = admin_service_pb2_grpc.AdminServiceStub(authorized["quota"])
+        self.overrides = override_service_pb2_grpc.OverrideServiceStub(authorized["quota"])
         self.simulation = simulation_service_pb2_grpc.SimulationServiceStub(authorized["quota"])
         self.router = router_service_pb2_grpc.RouterServiceStub(authorized["router"])
         self.ledger = ledger_service_pb2_grpc.LedgerServiceStub(authorized["ledger"])
@@ -160,11 +169,12 @@ def explain_rpc_error(error: grpc.RpcError, admin: str) -> str:
     code, details = _code(error), _details(error)
     if code is grpc.StatusCode.UNAVAILABLE and _is_unconnected(details):
         return f"no gateway answers at {admin}: start one with `spendgate up`, or name it with --admin HOST:PORT"
-    if code is grpc.StatusCode.UNAUTHENTICATED or code is grpc.StatusCode.PERMISSION_DENIED:
-        return (
+    if code is grpc.StatusCode.UNAUTHENTICATED:
+        unknown = (
             f"the gateway at {admin} does not take this admin token: name its data directory with --data-dir, "
             f"or set {TOKEN_VARIABLE}"
         )
+        return details if _IS_EXPIRED in details else unknown
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return f"the gateway at {admin} did not answer in time: `spendgate doctor` says what is wrong"
     if code is grpc.StatusCode.UNAVAILABLE:

@@ -12,15 +12,18 @@ import typer
 from services.chassis.process import SystemClock
 from services.cli.commands import (
     alerts,
+    audit,
     budgets,
     calls,
     configure,
     demo,
     doctor,
     keys,
+    overrides,
     policies,
     routes,
     simulate,
+    tokens,
     up,
     usage,
 )
@@ -47,12 +50,15 @@ def build_app() -> typer.Typer:
     app.add_typer(keys.build_keys(), name="keys")
     app.command(cls=GatewayCommand)(budgets.budgets)
     app.command(cls=GatewayCommand)(policies.policies)
+    app.add_typer(overrides.build_overrides(), name="overrides")
     app.command(cls=GatewayCommand)(usage.usage)
     app.add_typer(calls.build_calls(), name="calls")
     app.command(cls=GatewayCommand)(budgets.explain)
     app.command(cls=GatewayCommand)(simulate.simulate)
     app.command(cls=GatewayCommand)(routes.routes)
     app.add_typer(alerts.build_alerts(), name="alerts")
+    app.add_typer(tokens.build_tokens(), name="tokens")
+    app.command(cls=GatewayCommand)(audit.audit)
     app.command(cls=GatewayCommand)(routes.status)
     return app
 

@@ -117,6 +117,7 @@ def connect(context: typer.Context) -> Iterator[Gateway]:
 
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the audit log.")]
 FileOption = Annotated[
     Path, typer.Option("--file", "-f", metavar="FILE", exists=True, dir_okay=False, help="Configuration file.")
 ]
@@ -127,6 +128,7 @@ __all__ = [
     "GatewayCommand",
     "GatewayOptions",
     "JsonOption",
+    "ReasonOption",
     "Session",
     "connect",
     "gateway_options",

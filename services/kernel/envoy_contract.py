@@ -27,6 +27,8 @@ BUDGET_PATH = "/v1/budget"
 # --- headers ------------------------------------------------------------------------------------------------------
 EPOCH_HEADER = "x-spendgate-epoch"
 """gRPC metadata of each Check: the run of Envoy that asks, also its node id and the stem of its spool file."""
+ACTOR_HEADER = "x-spendgate-actor"
+"""From quota to the admin services: role, team and name of who asks, joined by colons. No client can set it."""
 RUN_HEADER = "x-spendgate-run"
 """From the client: names the run of an agent. For reporting and for narrowing limits, never for widening them."""
 TAGS_HEADER = "x-spendgate-tags"
@@ -43,14 +45,7 @@ TRACE_ID_HEADER = "x-trace-id"
 """On every answer of a provider or of quota, when the call is traced: the id of its trace."""
 CLIENT_REQUEST_ID_HEADER = "x-spendgate-client-request-id"
 """Inside Envoy only: carries the client's own x-request-id from the early header mutation to `request_info.lua`."""
-CREDENTIAL_HEADERS = (
-    "authorization",
-    "x-api-key",
-    "api-key",
-    "x-goog-api-key",
-    "cookie",
-    "proxy-authorization",
-)
+CREDENTIAL_HEADERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "proxy-authorization")
 """Where clients put keys. Removed natively before any script or provider sees the request."""
 
 

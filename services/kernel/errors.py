@@ -2,6 +2,7 @@
 
     SpendgateError
     +-- InvalidInput        the request itself is wrong; asking again changes nothing
+    +-- PermissionDenied    not for who asks; the text says for whom it is
     +-- NotFound            it names something that does not exist
     +-- AlreadyExists       it creates something that exists
     +-- FailedPrecondition  right in itself, but not in the present state
@@ -27,6 +28,10 @@ class InvalidInput(SpendgateError):  # noqa: N818  (reads as what it is)
         super().__init__(f"{field}: {problem}" if field else problem)
         self.field = field
         self.problem = problem
+
+
+class PermissionDenied(SpendgateError):  # noqa: N818
+    """Not for who asks. The text says for whom it is."""
 
 
 class NotFound(SpendgateError):  # noqa: N818

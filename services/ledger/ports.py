@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from services.kernel.change import AuditEntry
 from services.kernel.price import Price
 from services.ledger.domain.call import SpooledAttempt
 from services.ledger.domain.configuration import Configuration, PricedTarget
@@ -136,8 +137,8 @@ class ConfigurationStore(Protocol):
         """What is in force."""
         ...
 
-    def replace(self, configuration: Configuration) -> None:
-        """Puts another in force."""
+    def replace(self, configuration: Configuration, entries: Sequence[AuditEntry]) -> None:
+        """Puts another in force and adds the audit entries that tell of it, in one transaction."""
         ...
 
     def targets(self) -> dict[str, PricedTarget]:

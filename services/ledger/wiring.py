@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import grpc
 
+from services.chassis.audit import AuditLog
 from services.chassis.database import migrate, open_engine
 from services.chassis.grpc_server import Registration, build_server, open_channel
 from services.chassis.process import SystemClock
@@ -24,6 +25,7 @@ from services.ledger.adapters.sql_database import Database
 from services.ledger.adapters.sql_entries import SqlEntries
 from services.ledger.adapters.sql_outbox import SqlEpochs, SqlOutbox
 from services.ledger.adapters.sql_reports import SqlReports
+from services.ledger.adapters.sql_tables import audit_entries
 from services.ledger.settings import Settings
 from services.ledger.transport import admin_api, price_stream
 from services.ledger.usecases.book import Book
@@ -182,7 +184,11 @@ def build(environ: Environ) -> Ledger:
     )
 
     ledger_service = admin_api.LedgerService(
-        query=Query(reports), prices=prices, status=lambda: _status(reports, outbox, book), stopping=stopping
+        query=Query(reports),
+        prices=prices,
+        audit=AuditLog(engine, audit_entries),
+        status=lambda: _status(reports, outbox, book),
+        stopping=stopping,
     )
     price_service = price_stream.PriceBookService(prices, stopping)
     server = build_server(

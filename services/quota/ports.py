@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
+from services.kernel.change import AuditEntry
 from services.quota.domain.directory import Directory
 from services.quota.domain.estimate import Lesson, Tokens
 from services.quota.domain.reservation import CounterKey, Crossing, Level, Reservation, Settlement, Watching
@@ -14,6 +15,9 @@ T = TypeVar("T")
 
 Choose = Callable[[Sequence[Level]], tuple[Reservation | None, T]]
 """Given the levels of the asked counters, in their order: what to reserve, if anything, and what to answer."""
+
+RecordedChange = Callable[[Directory], tuple[Directory, Sequence[AuditEntry]]]
+"""Given all that is stored: what is to be stored in its place, and the audit entries that tell of the difference."""
 
 
 class Counter(NamedTuple):
@@ -114,7 +118,7 @@ class KeyRates(Protocol):
 
 
 class DirectoryStore(Protocol):
-    """Keeps teams, keys and policies.
+    """Keeps teams, keys, policies, overrides and admin tokens, and what was ever changed of them.
 
     Raises:
         services.kernel.errors.Unavailable: the store cannot be read or written now; nothing was changed.
@@ -124,8 +128,11 @@ class DirectoryStore(Protocol):
         """All that is stored."""
         ...
 
-    def replace(self, change: Callable[[Directory], Directory]) -> Directory:
-        """Stores what `change` makes of all that is stored, in one transaction, and returns it."""
+    def replace(self, change: RecordedChange) -> Directory:
+        """Stores what `change` makes of all that is stored, with its audit entries, in one transaction.
+
+        Returns what is stored then.
+        """
         ...
 
 

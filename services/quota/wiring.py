@@ -7,6 +7,7 @@ import os
 import secrets
 import threading
 
+from services.chassis.audit import AuditLog
 from services.chassis.database import migrate, open_engine
 from services.chassis.grpc_server import build_server, open_channel
 from services.chassis.telemetry import configure
@@ -16,7 +17,7 @@ from services.quota.adapters.disk import DiskHeadroom
 from services.quota.adapters.pepper_file import load_pepper
 from services.quota.adapters.plan_stream import PlanStream
 from services.quota.adapters.price_stream import PriceStream
-from services.quota.adapters.sql_directory import SqlDirectory, SqlSnapshots
+from services.quota.adapters.sql_directory import AUDIT, SqlDirectory, SqlSnapshots
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_expectations import SqliteExpectations
 from services.quota.adapters.sqlite_file import SqliteFile
@@ -24,21 +25,27 @@ from services.quota.adapters.sqlite_key_rates import SqliteKeyRates
 from services.quota.domain.lag import SettlementLag
 from services.quota.domain.pressure import Pressure
 from services.quota.settings import Settings
-from services.quota.transport.admin_api import LEDGER_SERVICE, ROUTER_SERVICE, QuotaApi
-from services.quota.transport.admin_token import AdminToken
+from services.quota.transport.admin_api import QuotaApi
+from services.quota.transport.admin_gate import AdminGate
+from services.quota.transport.admin_methods import LEDGER_SERVICE, ROUTER_SERVICE
 from services.quota.transport.budget_endpoint import BudgetEndpoint
 from services.quota.transport.check_answer import AllowWriter
 from services.quota.transport.decision_span import DecisionSpans
 from services.quota.transport.ext_authz import ExtAuthz
 from services.quota.transport.models_endpoint import ModelsEndpoint
+from services.quota.transport.people_api import AdminApi, OverrideApi
 from services.quota.transport.reservation_api import ReservationApi
+from services.quota.transport.root_token import RootToken
 from services.quota.transport.simulation_api import SIMULATIONS_MAX, SimulationApi
+from services.quota.usecases.admin_tokens import AdminTokens
 from services.quota.usecases.administer import Administer
 from services.quota.usecases.admit import Admit
+from services.quota.usecases.amend import Amend
 from services.quota.usecases.authenticate import Authenticate, ListModels
-from services.quota.usecases.budgets import ListBudgets
+from services.quota.usecases.budgets import EffectiveLimits, ListBudgets
 from services.quota.usecases.current import Current
 from services.quota.usecases.explain import Explain
+from services.quota.usecases.overrides import Overrides
 from services.quota.usecases.own_budget import ReadOwnBudget
 from services.quota.usecases.policies import ListPolicies, PolicyMatches
 from services.quota.usecases.settle import ListOverdue, Release, Settle
@@ -80,6 +87,7 @@ class QuotaService:
             swap_in=self._current.set_plan,
         )
         self._forgetting = threading.Thread(target=self._forget, name="forget", daemon=True)
+        self._simulations = SimulationApi(Propose(self._current))
         self._build_servers(settings, directory)
 
     def start(self) -> None:
@@ -112,10 +120,9 @@ class QuotaService:
     def _build_servers(self, settings: Settings, directory: SqlDirectory) -> None:
         clock, current, counters = self._clock, self._current, self._counters
         pepper = load_pepper(settings.pepper, os.urandom)
-        lag, pressure = SettlementLag(), Pressure()
+        lag, pressure, matches = SettlementLag(), Pressure(), PolicyMatches()
         expectations = SqliteExpectations(self._file)
         authenticate = Authenticate(current, clock, pepper)
-        matches = PolicyMatches()
         release = Release(counters)
         admit = Admit(
             current=current,
@@ -130,6 +137,8 @@ class QuotaService:
             entropy=os.urandom,
             draw=secrets.randbelow,
         )
+        amend = Amend(store=directory, current=current, clock=clock)
+        tokens = AdminTokens(amend=amend, current=current, clock=clock, entropy=os.urandom, pepper=pepper)
         checks = ExtAuthz(
             admit=admit,
             release=release,
@@ -137,15 +146,16 @@ class QuotaService:
             budget=BudgetEndpoint(
                 ReadOwnBudget(current=current, authenticate=authenticate, reader=counters, clock=clock)
             ),
-            admin_token=AdminToken(settings.admin_token),
+            admin=AdminGate(RootToken(settings.admin_token), tokens, clock),
             allow=AllowWriter(self._first_byte_timeout_ms),
             spans=DecisionSpans(self._telemetry),
         )
         quota_api = QuotaApi(
             current=current,
-            administer=Administer(store=directory, current=current, clock=clock, entropy=os.urandom, pepper=pepper),
+            administer=Administer(amend=amend, clock=clock, entropy=os.urandom, pepper=pepper),
             list_policies=ListPolicies(current, matches),
             list_budgets=ListBudgets(current=current, reader=counters, clock=clock),
+            effective_limits=EffectiveLimits(current=current, reader=counters, clock=clock),
             explain=Explain(
                 current=current, reader=counters, expectations=expectations, lag=lag, pressure=pressure, clock=clock
             ),
@@ -153,6 +163,8 @@ class QuotaService:
             lag=lag,
             clock=clock,
         )
+        admin_api = AdminApi(tokens=tokens, audit=AuditLog(self._engine, AUDIT), clock=clock)
+        override_api = OverrideApi(Overrides(amend=amend, current=current, clock=clock, entropy=os.urandom))
         reservation_api = ReservationApi(
             settle=Settle(
                 current=current,
@@ -171,7 +183,7 @@ class QuotaService:
         )
         self._admin_server = build_server(
             settings.admin_address,
-            [quota_api.registration(), reservation_api.registration(), SimulationApi(Propose(current)).registration()],
+            [api.registration() for api in (quota_api, admin_api, override_api, reservation_api, self._simulations)],
             workers=_ADMIN_THREADS + SIMULATIONS_MAX,
             neighbours={ROUTER_SERVICE: self._router, LEDGER_SERVICE: self._ledger},
         )

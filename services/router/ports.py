@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
+from services.kernel.change import AuditEntry
 from services.router.domain.backend import Backend
 from services.router.domain.configuration import Configuration
 from services.router.domain.secret import CredentialProblem, SecretReference, SecretValue
@@ -20,8 +22,8 @@ class ConfigurationStore(Protocol):
         """
         ...
 
-    def save(self, configuration: Configuration) -> None:
-        """Replaces the configuration, in one transaction."""
+    def save(self, configuration: Configuration, entries: Sequence[AuditEntry]) -> None:
+        """Replaces the configuration and adds the audit entries that tell of it, in one transaction."""
         ...
 
     def load_backends(self) -> tuple[Backend, ...]:

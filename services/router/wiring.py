@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc.aio
 from google.protobuf.message import Message
 
+from services.chassis.audit import AuditLog
 from services.chassis.database import migrate, open_engine
 from services.chassis.grpc_server import build_aio_server
 from services.chassis.settings import Environ
@@ -21,7 +22,7 @@ from services.router.adapters.credentials import EnvironmentAndFiles
 from services.router.adapters.envoy_admin import EnvoyAdmin
 from services.router.adapters.envoy_resources import build_resources
 from services.router.adapters.envoy_resources_scripts import Scripts
-from services.router.adapters.sql_configuration import SqlConfigurationStore
+from services.router.adapters.sql_configuration import AUDIT, SqlConfigurationStore
 from services.router.domain.snapshot import NodeSettings
 from services.router.settings import Settings
 from services.router.transport.admin_api import RouterAdmin
@@ -52,7 +53,7 @@ class RouterService:
         store = SqlConfigurationStore(engine)
         self._publisher = Publisher(clock, store, settings.retire_after_ms)
         credentials = EnvironmentAndFiles(environ, settings.data_dir)
-        self._administrator = Administrator(store, credentials, self._publisher)
+        self._administrator = Administrator(store, credentials, self._publisher, clock)
         self._build_resources = resource_builder(settings.node, settings.envoy_files)
         self._envoy = EnvoyAdmin(Path(Socket.ENVOY_ADMIN))
         self._server: grpc.aio.Server | None = None
@@ -62,7 +63,7 @@ class RouterService:
         """Publishes the stored configuration and answers."""
         self._administrator.restore()
         services = (
-            RouterAdmin(self._administrator, self._publisher),
+            RouterAdmin(self._administrator, self._publisher, AuditLog(self._engine, AUDIT)),
             RoutePlanStream(self._publisher),
             AggregatedDiscovery(self._publisher, self._build_resources, self._envoy.is_warming),
             AttemptLog(Observer()),

@@ -58,7 +58,7 @@ async def serving(folder: Path, router: Router | None = None) -> AsyncIterator[R
     """Serves a router on a socket in `folder`."""
     router = router or Router()
     observer = Observer()
-    administration = RouterAdmin(router.administrator, router.publisher)
+    administration = RouterAdmin(router.administrator, router.publisher, router.audit)
     warming = Warming()
     discovery = AggregatedDiscovery(router.publisher, resources_of, warming.is_warming)
     plans = RoutePlanStream(router.publisher)

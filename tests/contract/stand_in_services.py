@@ -1,4 +1,4 @@
-"""The three admin services with prepared answers, behind one address, for tests of what clients make of them."""
+"""The admin services with prepared answers, behind one address, for tests of what clients make of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from typing import Any
 
 import grpc
 from spendgate.ledger.v1 import ledger_service_pb2_grpc
-from spendgate.quota.v1 import quota_service_pb2_grpc, simulation_service_pb2_grpc
+from spendgate.quota.v1 import (
+    admin_service_pb2_grpc,
+    override_service_pb2_grpc,
+    quota_service_pb2_grpc,
+    simulation_service_pb2_grpc,
+)
 from spendgate.router.v1 import router_service_pb2_grpc
 
 from services.chassis.grpc_server import Registration, build_server
@@ -45,6 +50,8 @@ def stand_in_services() -> Iterator[StandIn]:
     state = StandIn(address)
     registrations = [
         _registration("spendgate.quota.v1.QuotaService", quota_service_pb2_grpc, "QuotaService", state),
+        _registration("spendgate.quota.v1.AdminService", admin_service_pb2_grpc, "AdminService", state),
+        _registration("spendgate.quota.v1.OverrideService", override_service_pb2_grpc, "OverrideService", state),
         _registration("spendgate.quota.v1.SimulationService", simulation_service_pb2_grpc, "SimulationService", state),
         _registration("spendgate.router.v1.RouterService", router_service_pb2_grpc, "RouterService", state),
         _registration("spendgate.ledger.v1.LedgerService", ledger_service_pb2_grpc, "LedgerService", state),

@@ -12,6 +12,7 @@ from spendgate_envoy.envoy.config.cluster.v3.cluster_pb2 import Cluster
 from spendgate_envoy.envoy.config.listener.v3.listener_pb2 import Listener
 from spendgate_envoy.envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 
+from services.kernel.change import OWNER
 from services.router.transport.ads_session import CLUSTER_TYPE, LISTENER_TYPE, ROUTE_TYPE, SECRET_TYPE
 from tests.contract.router_server import HandPlayedEnvoy, Running, named, serving, until
 from tests.unit.router.samples import lab, model
@@ -34,6 +35,7 @@ def apply(running: Running, *providers: str, key: str = "LAB_KEY") -> None:
         [lab(name, key=key) for name in providers],
         [model(name, f"{name}/x") for name in providers],
         validate_only=False,
+        by=OWNER,
     )
 
 
@@ -127,7 +129,7 @@ def test_a_refusal_is_shown_keeps_the_plan_and_is_not_sent_again(tmp_path: Path)
         await until(lambda: node.refusal == "Cluster: two.openai: no such thing")
         assert await envoy.hears_nothing()
         assert running.router.planned == {"one.openai"}
-        running.router.administrator.apply([lab("one")], [model("other", "one/x")], validate_only=False)
+        running.router.administrator.apply([lab("one")], [model("other", "one/x")], validate_only=False, by=OWNER)
         assert named(await envoy.next(CLUSTER_TYPE), Cluster).keys() == {"one.openai"}
         await envoy.acknowledge(CLUSTER_TYPE)
         await until(lambda: node.refusal == "")

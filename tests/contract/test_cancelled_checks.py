@@ -26,6 +26,7 @@ from services.kernel.clock import ManualClock
 from services.kernel.dialect import Dialect
 from services.kernel.window import WindowUnit
 from services.quota.adapters.memory_counters import MemoryCounters
+from services.quota.adapters.memory_directory import MemoryDirectory
 from services.quota.adapters.memory_expectations import MemoryExpectations
 from services.quota.domain.directory import Directory
 from services.quota.domain.key import Attribution, VirtualKey, digest_of
@@ -35,13 +36,16 @@ from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy
 from services.quota.domain.pressure import Pressure
 from services.quota.domain.reservation import CounterKey
 from services.quota.ports import Choose, T
-from services.quota.transport.admin_token import AdminToken
+from services.quota.transport.admin_gate import AdminGate
 from services.quota.transport.budget_endpoint import BudgetEndpoint
 from services.quota.transport.check_answer import AllowWriter
 from services.quota.transport.decision_span import DecisionSpans
 from services.quota.transport.ext_authz import ExtAuthz
 from services.quota.transport.models_endpoint import ModelsEndpoint
+from services.quota.transport.root_token import RootToken
+from services.quota.usecases.admin_tokens import AdminTokens
 from services.quota.usecases.admit import Admit
+from services.quota.usecases.amend import Amend
 from services.quota.usecases.authenticate import Authenticate, ListModels
 from services.quota.usecases.current import Current
 from services.quota.usecases.own_budget import ReadOwnBudget
@@ -115,6 +119,8 @@ class Gate:
             entropy=bytes,
             draw=lambda _: 0,
         )
+        amend = Amend(store=MemoryDirectory(), current=belief, clock=clock)
+        tokens = AdminTokens(amend=amend, current=belief, clock=clock, entropy=bytes, pepper=PEPPER)
         checks = ExtAuthz(
             admit=admit,
             release=Release(self.counters),
@@ -122,7 +128,7 @@ class Gate:
             budget=BudgetEndpoint(
                 ReadOwnBudget(current=belief, authenticate=authenticate, reader=self.counters, clock=clock)
             ),
-            admin_token=AdminToken(self.folder / "admin-token"),
+            admin=AdminGate(RootToken(self.folder / "admin-token"), tokens, clock),
             allow=AllowWriter(lambda _: 0),
             spans=DecisionSpans(telemetry),
         )

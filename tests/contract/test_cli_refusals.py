@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from services.cli.main import build_app, run
 from services.cli.session import Session
 from services.kernel.clock import ManualClock
-from services.kernel.errors import AlreadyExists, InvalidInput, NotFound
+from services.kernel.errors import AlreadyExists, InvalidInput, NotFound, PermissionDenied
 from tests.contract.stand_in_services import TOKEN, StandIn, stand_in_services
 
 
@@ -82,6 +82,14 @@ def test_a_wrong_token_is_told_without_repeating_it(services: StandIn, capsys: p
     assert (code, out) == (1, "")
     assert "does not take this admin token" in err
     assert "some-other-token" not in err
+
+
+def test_a_role_that_is_too_small_is_told_in_the_gateways_words(
+    services: StandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    services.answers["QuotaService.ListBudgets"] = PermissionDenied("admin token bob has role finance: this is for ...")
+    code, _, err = _run(capsys, "budgets", "--admin", services.address)
+    assert (code, err) == (1, "error: admin token bob has role finance: this is for ...\n")
 
 
 def test_without_a_gateway_it_says_how_to_start_one(capsys: pytest.CaptureFixture[str]) -> None:

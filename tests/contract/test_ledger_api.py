@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,16 @@ from spendgate.ledger.v1 import price_book_service_pb2 as price_pb
 from spendgate.ledger.v1 import price_book_service_pb2_grpc as price_grpc
 from spendgate.type.v1 import configuration_pb2
 
+from services.chassis.audit import AuditLog
 from services.chassis.grpc_server import Registration, build_server
 from services.chassis.paging import write_token
 from services.kernel.clock import ManualClock
+from services.kernel.envoy_contract import ACTOR_HEADER
 from services.ledger.adapters.price_catalogue import GenaiPrices
 from services.ledger.adapters.sql_configuration import SqlConfiguration
 from services.ledger.adapters.sql_database import Database
 from services.ledger.adapters.sql_reports import SqlReports
+from services.ledger.adapters.sql_tables import audit_entries
 from services.ledger.transport import admin_api, price_stream
 from services.ledger.usecases.price_book import PriceBook
 from services.ledger.usecases.query import Query
@@ -51,6 +54,7 @@ def api(tmp_path: Path) -> Iterator[Api]:
     service = admin_api.LedgerService(
         query=Query(SqlReports(database)),
         prices=prices,
+        audit=AuditLog(database._engine, audit_entries),
         status=lambda: admin_api.Status(1, 2, None, 3, 4),
         stopping=stopping,
     )
@@ -329,3 +333,30 @@ def test_prices_are_streamed_at_once_and_again_when_one_changes(api: Api) -> Non
     assert (tier.input, tier.cached_input, tier.cache_write_5m, tier.reasoning) == (5, 0, 5, 7)
     assert second.prices[2].source == "override"
     stream.cancel()
+
+
+OF_TEAM_A = ((ACTOR_HEADER, "team-admin:a:lead"),)
+
+
+def test_a_team_admin_is_shown_the_calls_of_its_team_alone(api: Api) -> None:
+    api.book(*(call_fields(number, team="a") for number in (1, 2)), call_fields(3, team="b"), call_fields(4, team=None))
+
+    usage = api.ledger.QueryUsage(pb.QueryUsageRequest(group_by=["team"]), metadata=OF_TEAM_A)
+    assert [(list(row.values), row.calls) for row in usage.rows] == [(["a"], 2)]
+    assert usage.total.calls == 2
+    calls = api.ledger.ListCalls(pb.ListCallsRequest(), metadata=OF_TEAM_A).calls
+    assert {call.attribution.team for call in calls} == {"a"}
+    assert api.ledger.GetCall(pb.GetCallRequest(id=calls[0].id), metadata=OF_TEAM_A) == calls[0]
+
+    others = [call.id for call in api.ledger.ListCalls(pb.ListCallsRequest()).calls if call.attribution.team != "a"]
+    denied: list[Callable[[], Any]] = [
+        lambda: api.ledger.GetCall(pb.GetCallRequest(id=others[0]), metadata=OF_TEAM_A),
+        lambda: api.ledger.GetCall(pb.GetCallRequest(id=others[1]), metadata=OF_TEAM_A),
+        lambda: api.ledger.QueryUsage(pb.QueryUsageRequest(filter="team=b"), metadata=OF_TEAM_A),
+        lambda: api.ledger.ListCalls(pb.ListCallsRequest(filter="team=b"), metadata=OF_TEAM_A),
+        lambda: next(iter(api.ledger.TailCalls(pb.TailCallsRequest(filter="team=b"), metadata=OF_TEAM_A))),
+    ]
+    for ask in denied:
+        with pytest.raises(grpc.RpcError) as caught:
+            ask()
+        assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED

@@ -10,6 +10,7 @@ from typing import Any
 from spendgate.router.v1 import route_plan_service_pb2 as pb
 from spendgate.router.v1 import route_plan_service_pb2_grpc
 
+from services.kernel.change import OWNER
 from services.quota.adapters.plan_stream import read_plan
 from services.router.domain.provider import Preset
 from tests.contract.router_server import EPOCH, QUIET_S, TIMEOUT_S, Running, serving, until
@@ -67,7 +68,7 @@ def test_the_plan_says_all_that_quota_needs(tmp_path: Path) -> None:
             "anthropic/claude-sonnet-4-5",
             fallbacks=(fallback("anthropic/claude-haiku-4-5", when=budget(7_500)), fallback("lab/tiny")),
         )
-        running.router.administrator.apply([vendor(Preset.ANTHROPIC), lab()], [route], validate_only=False)
+        running.router.administrator.apply([vendor(Preset.ANTHROPIC), lab()], [route], validate_only=False, by=OWNER)
         envoy_acknowledges(running)
         quota = HandPlayedQuota(running)
         await quota.start()
@@ -112,7 +113,7 @@ def test_a_model_without_a_usable_target_is_in_the_plan_with_the_providers_that_
 ) -> None:
     async def scenario(running: Running) -> None:
         route = model("claude", "anthropic/claude-sonnet-4-5")
-        running.router.administrator.apply([vendor(Preset.ANTHROPIC)], [route], validate_only=False)
+        running.router.administrator.apply([vendor(Preset.ANTHROPIC)], [route], validate_only=False, by=OWNER)
         envoy_acknowledges(running)
         quota = HandPlayedQuota(running)
         await quota.start()
@@ -130,13 +131,13 @@ def test_quota_hears_of_a_plan_only_when_it_changes(tmp_path: Path) -> None:
         await quota.start()
         assert await quota.hears_nothing()
         administrator = running.router.administrator
-        administrator.apply([lab()], [model("m", "lab/x")], validate_only=False)
+        administrator.apply([lab()], [model("m", "lab/x")], validate_only=False, by=OWNER)
         assert await quota.hears_nothing()
         envoy_acknowledges(running)
         first = await quota.plan()
-        administrator.apply([lab()], [model("m", "lab/x")], validate_only=False)
+        administrator.apply([lab()], [model("m", "lab/x")], validate_only=False, by=OWNER)
         assert await quota.hears_nothing()
-        administrator.apply([lab()], [model("n", "lab/x")], validate_only=False)
+        administrator.apply([lab()], [model("n", "lab/x")], validate_only=False, by=OWNER)
         second = await quota.plan()
         assert [one.model for one in second.models] == ["n"]
         assert first.version != second.version
@@ -147,12 +148,12 @@ def test_quota_hears_of_a_plan_only_when_it_changes(tmp_path: Path) -> None:
 def test_only_after_quota_took_the_new_plan_is_the_old_cluster_removed(tmp_path: Path) -> None:
     async def scenario(running: Running) -> None:
         router = running.router
-        router.administrator.apply([lab("old")], [model("m", "old/x")], validate_only=False)
+        router.administrator.apply([lab("old")], [model("m", "old/x")], validate_only=False, by=OWNER)
         envoy_acknowledges(running)
         quota = HandPlayedQuota(running)
         await quota.start()
         await quota.take(await quota.plan())
-        router.administrator.apply([lab("new")], [model("m", "new/x")], validate_only=False)
+        router.administrator.apply([lab("new")], [model("m", "new/x")], validate_only=False, by=OWNER)
         envoy_acknowledges(running)
         plan = await quota.plan()
         router.publisher.tick()
@@ -170,7 +171,7 @@ def test_only_after_quota_took_the_new_plan_is_the_old_cluster_removed(tmp_path:
 
 def test_a_quota_that_comes_back_gets_the_plan_again(tmp_path: Path) -> None:
     async def scenario(running: Running) -> None:
-        running.router.administrator.apply([lab()], [model("m", "lab/x")], validate_only=False)
+        running.router.administrator.apply([lab()], [model("m", "lab/x")], validate_only=False, by=OWNER)
         envoy_acknowledges(running)
         versions = []
         for _ in range(2):

@@ -39,9 +39,9 @@ INTERNAL = (
     "/envoy.service.auth.v3.Authorization/Check",
 )
 REST = (
-    *("teams", "quotaPolicies", "virtualKeys", "budgets", "quota/status"),
-    *("providers", "modelRoutes", "router/status"),
-    *("usage:query?group_by=team", "calls", "alerts", "ledger/status"),
+    *("teams", "quotaPolicies", "virtualKeys", "budgets", "quota/status", "adminTokens", "auditEntries", "overrides"),
+    *("providers", "modelRoutes", "router/status", "router/auditEntries"),
+    *("usage:query?group_by=team", "calls", "alerts", "ledger/status", "ledger/auditEntries"),
 )
 
 

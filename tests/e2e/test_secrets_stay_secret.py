@@ -41,10 +41,14 @@ def test_no_key_is_found_anywhere(providers: Providers, tmp_path: Path) -> None:
         run_gateway(tmp_path, CONFIGURATION, providers, arguments=("--otlp", receiver.address)) as gateway,
     ):
         created = gateway.json("keys", "create", "issued")
+        rotated = gateway.json("keys", "rotate", "issued", "--grace", "600")
+        token = gateway.json("tokens", "create", "cfo", "--role", "finance")
         secrets = [
             *gateway.key_secrets.values(),
             *(provider.api_key for provider in providers.by_vendor.values()),
             created["secret"],
+            rotated["secret"],
+            token["secret"],
             MISPLACED,
         ]
         _traffic(gateway, providers, created["secret"])
@@ -89,7 +93,17 @@ def _traffic(gateway: Gateway, providers: Providers, issued: str) -> None:
 
 def _texts(gateway: Gateway, receiver: OtlpReceiver) -> Iterator[tuple[str, bytes]]:
     """What can be asked of the running gateway."""
-    commands = (["budgets"], ["usage"], ["calls", "list"], ["keys", "list"], ["routes"], ["alerts", "list"], ["doctor"])
+    commands = (
+        ["budgets"],
+        ["usage"],
+        ["calls", "list"],
+        ["keys", "list"],
+        ["tokens", "list"],
+        ["audit"],
+        ["routes"],
+        ["alerts", "list"],
+        ["doctor"],
+    )
     for command in commands:
         done = gateway.run(*command, "--json")
         yield f"spendgate {' '.join(command)}", (done.stdout + done.stderr).encode()

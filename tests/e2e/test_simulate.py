@@ -74,7 +74,8 @@ def test_a_tighter_file_says_whom_it_would_have_stopped_and_what_it_saves(gatewa
     assert Decimal(found["simulated_cost_usd"]) == 6 * CENT + 4 * CENT / 10 + 2 * CENT
     assert Decimal(found["saved_usd"]) == 4 * CENT * 9 / 10 + 3 * CENT
     times = [each["time"] for each in reversed(gateway.calls()) if each["key"] == "steady"]
-    steady, bursty = found["policies"]
+    by_policy = {each["policy"]: each for each in found["policies"]}
+    steady, bursty = by_policy["steady"], by_policy["bursty"]
     assert (steady["degraded"], steady["denied"], steady["first_denied_at"]) == (4, 0, None)
     assert (bursty["degraded"], bursty["denied"], bursty["peak_used_ratio"]) == (0, 3, 1.0)
     assert times[6] <= steady["first_degraded_at"] < times[7]

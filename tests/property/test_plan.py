@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from services.kernel.change import OWNER
 from services.router.domain.backend import name_clusters
 from services.router.domain.model import Condition, Fallback, Measure, Model, TargetGroup, Term, WeightedTarget
 from services.router.domain.plan import compile_model, compile_plan
@@ -92,6 +93,7 @@ class Publication(RuleBasedStateMachine):
             [lab(name, url) for name in sorted(chosen)],
             [model(name, f"{name}/x") for name in sorted(chosen)],
             validate_only=False,
+            by=OWNER,
         )
 
     @rule()

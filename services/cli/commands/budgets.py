@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ from services.cli.amounts import readable_usd
 from services.cli.paging import all_pages
 from services.cli.printing import print_json, print_table, print_text
 from services.cli.session import JsonOption, connect
-from services.cli.times import readable_time, rfc3339
+from services.cli.times import optional_rfc3339, readable_time, rfc3339
 from services.cli.translate import LIMIT_KINDS
 from services.kernel.money import format_usd
 
@@ -28,6 +29,7 @@ _DECISIONS = {
     quota.ExplainResponse.DECISION_DENY: "deny",
 }
 _FULL_BASIS_POINTS = 10_000
+_MONEY = {quota.LIMIT_KIND_SPEND, quota.LIMIT_KIND_REQUEST_COST}
 
 
 def budgets(
@@ -54,9 +56,7 @@ def budgets(
     elif not found:
         print_text("No budgets yet: a limit shows up here once a policy with limits is applied.")
     else:
-        columns = ("POLICY", "LIMIT", "SCOPE", "USED", "HELD", "LEFT", "OF", "%", "RESETS (UTC)", "MODE")
-        numeric = frozenset({"USED", "HELD", "LEFT", "OF", "%"})
-        print_table(columns, [_row(budget) for budget in found], numeric=numeric)
+        print_budgets(found)
 
 
 def explain(
@@ -94,11 +94,20 @@ def explain(
                 applied.policy,
                 KIND_NAMES.get(applied.limit_kind, "?"),
                 _percent(applied.used_basis_points),
+                readable_usd(applied.limit) if applied.limit_kind in _MONEY else f"{applied.limit:,}",
+                readable_time(applied.override_expire_time),
                 "decides" if applied.binding else "",
             )
             for applied in answer.limits
         ]
-        print_table(("POLICY", "LIMIT", "USED", ""), rows, numeric=frozenset({"USED"}))
+        print_table(("POLICY", "LIMIT", "USED", "OF", "OVERRIDE UNTIL", ""), rows, numeric=frozenset({"USED", "OF"}))
+
+
+def print_budgets(found: Sequence[quota.Budget]) -> None:
+    """Limits as a table, in the order given."""
+    columns = ("POLICY", "LIMIT", "SCOPE", "USED", "HELD", "LEFT", "OF", "%", "RESETS (UTC)", "MODE", "OVERRIDE UNTIL")
+    numeric = frozenset({"USED", "HELD", "LEFT", "OF", "%"})
+    print_table(columns, [_row(budget) for budget in found], numeric=numeric)
 
 
 def budget_as_json(budget: quota.Budget) -> dict[str, object]:
@@ -109,15 +118,19 @@ def budget_as_json(budget: quota.Budget) -> dict[str, object]:
         "reserved": budget.reserved,
         "remaining": _remaining(budget),
     }
-    is_money = budget.limit_kind == quota.LIMIT_KIND_SPEND
+    is_money = budget.limit_kind in _MONEY
     return {
         "policy": budget.policy,
         "limit_kind": KIND_NAMES.get(budget.limit_kind, "unknown"),
+        "limit_id": budget.limit_id,
         "scope": budget.scope,
         "mode": _MODES.get(budget.mode, "unknown"),
         "window_start": rfc3339(budget.window_start),
         "resets_at": rfc3339(budget.resets_at),
         **({f"{name}_usd": format_usd(nano_usd) for name, nano_usd in amounts.items()} if is_money else amounts),
+        "override": {"name": budget.override, "until": rfc3339(budget.override_expire_time)}
+        if budget.override
+        else None,
     }
 
 
@@ -127,7 +140,7 @@ def _remaining(budget: quota.Budget) -> int:
 
 
 def _row(budget: quota.Budget) -> tuple[str, ...]:
-    is_money = budget.limit_kind == quota.LIMIT_KIND_SPEND
+    is_money = budget.limit_kind in _MONEY
     amounts = (budget.settled, budget.reserved, _remaining(budget), budget.limit)
     used = budget.settled + budget.reserved
     basis_points = used * _FULL_BASIS_POINTS // budget.limit if budget.limit else _FULL_BASIS_POINTS
@@ -139,14 +152,18 @@ def _row(budget: quota.Budget) -> tuple[str, ...]:
         _percent(basis_points),
         readable_time(budget.resets_at),
         _MODES.get(budget.mode, "?"),
+        readable_time(budget.override_expire_time),
     )
 
 
 def _applied_as_json(applied: quota.ExplainResponse.AppliedLimit) -> dict[str, object]:
+    is_money = applied.limit_kind in _MONEY
     return {
         "policy": applied.policy,
         "limit_kind": KIND_NAMES.get(applied.limit_kind, "unknown"),
+        **({"limit_usd": format_usd(applied.limit)} if is_money else {"limit": applied.limit}),
         "used_ratio": applied.used_basis_points / _FULL_BASIS_POINTS,
+        "override_until": optional_rfc3339(applied, "override_expire_time"),
         "binding": applied.binding,
         "bound": "soft" if applied.soft else "hard",
     }

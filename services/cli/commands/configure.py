@@ -15,7 +15,7 @@ from services.cli.configuration.source import ConfigurationError, Problem, forma
 from services.cli.key_secrets import find_key_secrets
 from services.cli.printing import print_json, print_table, print_text, remark
 from services.cli.problems import Misuse, Refused
-from services.cli.session import FileOption, JsonOption, connect, session_of
+from services.cli.session import FileOption, JsonOption, ReasonOption, connect, session_of
 
 DEFAULT_FILE = Path("spendgate.yaml")
 
@@ -63,6 +63,7 @@ def apply(
     *,
     file: FileOption,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    reason: ReasonOption = "",
     json: JsonOption = False,
 ) -> None:
     """Makes the running gateway hold what a configuration file says.
@@ -73,7 +74,8 @@ def apply(
     """
     configuration = load_or_refuse(file)
     with connect(context) as gateway:
-        applied = apply_configuration(gateway, configuration, session_of(context).environ, dry_run=dry_run)
+        environ = session_of(context).environ
+        applied = apply_configuration(gateway, configuration, environ, dry_run=dry_run, reason=reason)
     if json:
         print_json({**applied.as_json(), "dry_run": dry_run})
         _remark_warnings(applied.warnings)

@@ -8,9 +8,10 @@ import typer
 from spendgate.quota.v1 import quota_service_pb2 as quota
 from spendgate.type.v1.attribution_pb2 import Attribution
 
+from services.cli.commands.key_limits import limits
 from services.cli.paging import all_pages
 from services.cli.printing import print_json, print_table, print_text, remark
-from services.cli.session import GatewayCommand, JsonOption, connect, session_of
+from services.cli.session import GatewayCommand, JsonOption, ReasonOption, connect, session_of
 from services.cli.times import optional_rfc3339, parse_until, readable_time
 
 STATES = {
@@ -32,6 +33,7 @@ def build_keys() -> typer.Typer:
     group.command(cls=GatewayCommand)(rotate)
     group.command(cls=GatewayCommand)(disable)
     group.command(cls=GatewayCommand)(enable)
+    group.command(cls=GatewayCommand)(limits)
     return group
 
 
@@ -46,6 +48,7 @@ def create(
     model: Annotated[list[str] | None, typer.Option(help="A model that it may use; repeat. Default: all.")] = None,
     expires: Annotated[str, typer.Option(metavar="WHEN", help="30d, or 2027-01-31T00:00:00Z. Default: never.")] = "",
     test: Annotated[bool, typer.Option("--test", help="Marks the secret as one for tests: spg_test_...")] = False,
+    reason: ReasonOption = "",
     json: JsonOption = False,
 ) -> None:
     """Makes a key and shows its secret, this once.
@@ -56,7 +59,7 @@ def create(
     key = quota.VirtualKey(name=name, attribution=attribution, models=model or [])
     if expires:
         key.expire_time.CopyFrom(parse_until("--expires", expires, session_of(context).clock))
-    request = quota.CreateVirtualKeyRequest(key=key, kind="test" if test else "live")
+    request = quota.CreateVirtualKeyRequest(key=key, kind="test" if test else "live", reason=reason)
     with connect(context) as gateway:
         _show_secret(gateway.quota.CreateVirtualKey(request), json=json)
 
@@ -109,13 +112,14 @@ def rotate(
     grace: Annotated[
         int, typer.Option(metavar="SECONDS", min=0, max=_MAX_GRACE_S, help="How long the old secret still works.")
     ] = 0,
+    reason: ReasonOption = "",
     json: JsonOption = False,
 ) -> None:
     """Gives a key a new secret and shows it, this once.
 
     Example: spendgate keys rotate ci --grace 3600
     """
-    request = quota.RotateVirtualKeyRequest(name=name, grace_seconds=grace)
+    request = quota.RotateVirtualKeyRequest(name=name, grace_seconds=grace, reason=reason)
     with connect(context) as gateway:
         _show_secret(gateway.quota.RotateVirtualKey(request), json=json)
 
@@ -124,26 +128,28 @@ def disable(
     context: typer.Context,
     name: NameArgument,
     *,
+    reason: ReasonOption = "",
     json: JsonOption = False,
 ) -> None:
     """Stops a key until it is enabled again.
 
     Example: spendgate keys disable ci
     """
-    _set_disabled(context, name, disabled=True, json=json)
+    _set_disabled(context, name, disabled=True, reason=reason, json=json)
 
 
 def enable(
     context: typer.Context,
     name: NameArgument,
     *,
+    reason: ReasonOption = "",
     json: JsonOption = False,
 ) -> None:
     """Lets a disabled key work again.
 
     Example: spendgate keys enable ci
     """
-    _set_disabled(context, name, disabled=False, json=json)
+    _set_disabled(context, name, disabled=False, reason=reason, json=json)
 
 
 def _show_secret(made: quota.VirtualKeySecret, *, json: bool) -> None:
@@ -154,9 +160,10 @@ def _show_secret(made: quota.VirtualKeySecret, *, json: bool) -> None:
     remark(f"This is the secret of key {made.key.name} ({made.key.key_id}). It is not shown again.")
 
 
-def _set_disabled(context: typer.Context, name: str, *, disabled: bool, json: bool) -> None:
+def _set_disabled(context: typer.Context, name: str, *, disabled: bool, reason: str, json: bool) -> None:
+    request = quota.SetVirtualKeyDisabledRequest(name=name, disabled=disabled, reason=reason)
     with connect(context) as gateway:
-        key = gateway.quota.SetVirtualKeyDisabled(quota.SetVirtualKeyDisabledRequest(name=name, disabled=disabled))
+        key = gateway.quota.SetVirtualKeyDisabled(request)
     state = STATES.get(key.state, "?")
     if json:
         print_json({"name": key.name, "key_id": key.key_id, "state": state})

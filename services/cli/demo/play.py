@@ -133,7 +133,8 @@ class Play:
         self.denied_on = day
         self._note("The budget has no room for this call any more", denied.message)
         for length in _SHORTER_ANSWERS:
-            short = replace(task, prompt=f"Answer in {length} tokens.", max_tokens=length)
+            # Not streamed, as the SDK's call below: a body that asks for a stream is larger, and may just not fit.
+            short = replace(task, prompt=f"Answer in {length} tokens.", max_tokens=length, stream=False)
             outcome = self._call(short)
             while isinstance(outcome, Served):
                 self.books.settle()

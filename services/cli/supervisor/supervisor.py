@@ -202,7 +202,7 @@ class Supervisor:
 
     def _apply_over(self, address: GatewayAddress, configuration: Configuration) -> Applied:
         with Gateway(address) as gateway:
-            return apply_configuration(gateway, configuration, self._environ)
+            return apply_configuration(gateway, configuration, self._environ, reason="spendgate up")
 
     async def _wait_serving(self, directory: DataDirectory, epochs: EpochSource, deadline: float) -> None:
         """Waits until Envoy holds the configuration, quota the plan, and a request is answered by both."""

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
+from services.chassis.audit import append_entries
+from services.kernel.change import AuditEntry
 from services.ledger.adapters.sql_database import Database
-from services.ledger.adapters.sql_tables import alert_channels, price_overrides, priced_targets
+from services.ledger.adapters.sql_tables import alert_channels, audit_entries, price_overrides, priced_targets
 from services.ledger.domain.configuration import Channel, Configuration, PricedTarget, flat_price
 
 _insert_target = sqlite.insert(priced_targets)
@@ -45,8 +47,8 @@ class SqlConfiguration:
             channels = {row["name"]: Channel(**row) for row in connection.execute(sa.select(alert_channels)).mappings()}
         return Configuration(prices, channels)
 
-    def replace(self, configuration: Configuration) -> None:
-        """Puts another in force."""
+    def replace(self, configuration: Configuration, entries: Sequence[AuditEntry]) -> None:
+        """Puts another in force and adds the audit entries that tell of it, in one transaction."""
         prices = [
             {
                 "target": target,
@@ -71,6 +73,7 @@ class SqlConfiguration:
                 connection.execute(sa.insert(price_overrides), prices)
             if channels:
                 connection.execute(sa.insert(alert_channels), channels)
+            append_entries(connection, audit_entries, entries)
 
     def targets(self) -> dict[str, PricedTarget]:
         """Targets that were ever asked for, by name."""

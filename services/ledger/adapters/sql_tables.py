@@ -10,6 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from services.chassis.audit import audit_table
+
 metadata = sa.MetaData()
 
 
@@ -228,3 +230,5 @@ alert_channels = sa.Table(
     _text("webhook"),
     _text("secret_env"),
 )
+
+audit_entries = audit_table(metadata)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from urllib.parse import urlsplit
 
-from services.kernel.change import Change, changes_between, differing_fields
+from services.kernel.change import Change, Describe, changes_between, differing_fields
 from services.kernel.money import NanoUsd, PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
 
@@ -76,6 +78,19 @@ def differences(before: Configuration, after: Configuration) -> tuple[Change, ..
     )
 
 
+def describe(configuration: Configuration) -> Describe:
+    """What an audit entry says of a resource of this configuration."""
+
+    def describe_one(kind: str, name: str) -> str:
+        if kind == "price":
+            price = configuration.prices.get(name)
+            return json.dumps(asdict(price), sort_keys=True) if price is not None else ""
+        channel = configuration.channels.get(name)
+        return json.dumps(_without_secrets(channel), sort_keys=True) if channel is not None else ""
+
+    return describe_one
+
+
 def warnings_of(configuration: Configuration) -> tuple[str, ...]:
     """What was accepted but is not as it should be, each a sentence that says what to do."""
     return tuple(
@@ -83,6 +98,16 @@ def warnings_of(configuration: Configuration) -> tuple[str, ...]:
         for channel in configuration.channels.values()
         if channel.webhook and not channel.secret_env
     )
+
+
+def _without_secrets(channel: Channel) -> dict[str, str]:
+    """Both addresses can hold a secret: what is left is the kind of service, and the host of a webhook."""
+    return {
+        "name": channel.name,
+        "url": urlsplit(channel.url).scheme,
+        "webhook": urlsplit(channel.webhook).hostname or "",
+        "secret_env": channel.secret_env,
+    }
 
 
 def _differing_prices(before: Price, after: Price) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from services.kernel.errors import InvalidInput
+from services.kernel.change import Actor
+from services.kernel.errors import InvalidInput, PermissionDenied
 
 _MOST_PAIRS = 16
 
@@ -98,6 +99,22 @@ def parse_filter(text: str) -> Filter:
     if len(pairs) > _MOST_PAIRS:
         raise InvalidInput("filter", f"more than {_MOST_PAIRS} pairs")
     return tuple(_pair(pair) for pair in pairs)
+
+
+def confine(selection: Filter, actor: Actor) -> Filter:
+    """The same, of the actor's team alone if it is confined to one.
+
+    Raises:
+        PermissionDenied: another team is asked for.
+    """
+    if not actor.team:
+        return selection
+    for dimension, value in selection:
+        if dimension is Dimension.TEAM and value != actor.team:
+            raise PermissionDenied(
+                f"admin token {actor.name} is for team {actor.team}: for others the platform and finance roles may ask"
+            )
+    return (*selection, (Dimension.TEAM, actor.team))
 
 
 def _pair(text: str) -> tuple[Dimension, str]:

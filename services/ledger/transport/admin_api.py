@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import grpc
 from spendgate.ledger.v1 import ledger_service_pb2 as pb
 from spendgate.ledger.v1 import ledger_service_pb2_grpc as pb_grpc
-from spendgate.type.v1 import configuration_pb2
+from spendgate.type.v1 import audit_pb2, configuration_pb2
 
+from services.chassis.audit import AuditLog
+from services.chassis.authorship import actor_of, authorship_of
 from services.chassis.paging import bad_token, check_page_size, read_token, write_token
 from services.chassis.well_known import timestamp
-from services.kernel.errors import Unavailable
+from services.kernel.errors import PermissionDenied, Unavailable
 from services.ledger.domain.configuration import warnings_of
-from services.ledger.domain.selection import parse_filter
+from services.ledger.domain.selection import confine, parse_filter
 from services.ledger.transport import messages
 from services.ledger.usecases.price_book import PriceBook
 from services.ledger.usecases.query import Query
@@ -45,10 +47,17 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
     """
 
     def __init__(
-        self, *, query: Query, prices: PriceBook, status: Callable[[], Status], stopping: threading.Event
+        self,
+        *,
+        query: Query,
+        prices: PriceBook,
+        audit: AuditLog,
+        status: Callable[[], Status],
+        stopping: threading.Event,
     ) -> None:
         self._query = query
         self._prices = prices
+        self._audit = audit
         self._status = status
         self._stopping = stopping
         self._tails = threading.BoundedSemaphore(TAILS_MAX)
@@ -58,7 +67,8 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
     ) -> configuration_pb2.ApplyConfigurationResponse:
         """Makes price overrides and alert channels as sent."""
         wanted = messages.configuration(request)
-        changes = self._prices.apply(wanted, validate_only=request.validate_only)
+        by = authorship_of(context, request.reason)
+        changes = self._prices.apply(wanted, validate_only=request.validate_only, by=by)
         return configuration_pb2.ApplyConfigurationResponse(
             changes=messages.change_messages(changes),
             warnings=warnings_of(wanted),
@@ -66,7 +76,8 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
 
     def QueryUsage(self, request: pb.QueryUsageRequest, context: grpc.ServicerContext) -> pb.QueryUsageResponse:
         """Sums by the asked dimensions."""
-        answer = self._query.usage(messages.usage_query(request))
+        query = messages.usage_query(request)
+        answer = self._query.usage(replace(query, filter=confine(query.filter, actor_of(context))))
         return pb.QueryUsageResponse(
             rows=[messages.usage_row(row) for row in answer.rows], total=messages.usage_row(answer.total)
         )
@@ -75,7 +86,9 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
         """One page of calls."""
         after = _read_positions(request.page_token, count=2)
         calls, following = self._query.calls(
-            messages.call_query(request), (after[0], after[1]) if after else None, check_page_size(request.page_size)
+            messages.call_query(request, actor_of(context)),
+            (after[0], after[1]) if after else None,
+            check_page_size(request.page_size),
         )
         return pb.ListCallsResponse(
             calls=[messages.call_message(call) for call in calls], next_page_token=_write_positions(following or ())
@@ -83,11 +96,14 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
 
     def GetCall(self, request: pb.GetCallRequest, context: grpc.ServicerContext) -> pb.Call:
         """One call with its attempts."""
-        return messages.call_message(self._query.call(request.id))
+        call = self._query.call(request.id)
+        if not actor_of(context).may_touch(call.caller.team):
+            raise PermissionDenied(f"call {request.id[:80]} is of another team: the platform and finance roles may")
+        return messages.call_message(call)
 
     def TailCalls(self, request: pb.TailCallsRequest, context: grpc.ServicerContext) -> Iterator[pb.Call]:
         """Every call as it is booked, from now on."""
-        selection = parse_filter(request.filter)
+        selection = confine(parse_filter(request.filter), actor_of(context))
         if not self._tails.acquire(blocking=False):
             raise Unavailable(f"{TAILS_MAX} tails are open already: close one of them")
         try:
@@ -111,6 +127,12 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
             alerts=[messages.alert_message(alert) for alert in alerts],
             next_page_token=_write_positions(() if following is None else (following,)),
         )
+
+    def ListAuditEntries(
+        self, request: audit_pb2.ListAuditEntriesRequest, context: grpc.ServicerContext
+    ) -> audit_pb2.ListAuditEntriesResponse:
+        """Lists what was changed, newest first."""
+        return self._audit.page(request)
 
     def GetLedgerStatus(self, request: pb.GetLedgerStatusRequest, context: grpc.ServicerContext) -> pb.LedgerStatus:
         """What this process believes."""

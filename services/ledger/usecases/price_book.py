@@ -11,10 +11,10 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.kernel.change import Change
+from services.kernel.change import Authorship, Change, audit_entries
 from services.kernel.clock import Clock
 from services.kernel.price import Price
-from services.ledger.domain.configuration import Configuration, PricedTarget, differences
+from services.ledger.domain.configuration import Configuration, PricedTarget, describe, differences
 from services.ledger.ports import Catalogue, ConfigurationStore
 
 MOST_TARGETS = 10_000
@@ -60,12 +60,14 @@ class PriceBook:
             return None
         return self._catalogue.price(known.catalogue_provider, known.upstream_model, time_ms)
 
-    def apply(self, configuration: Configuration, *, validate_only: bool) -> tuple[Change, ...]:
+    def apply(self, configuration: Configuration, *, validate_only: bool, by: Authorship) -> tuple[Change, ...]:
         """Puts a configuration in force. Returns what that changes."""
         with self._changed:
             found = differences(self._configuration, configuration)
             if found and not validate_only:
-                self._store.replace(configuration)
+                before, now_ms = self._configuration, self._clock.now_ms()
+                entries = audit_entries(found, describe(before), describe(configuration), by=by, time_ms=now_ms)
+                self._store.replace(configuration, entries)
                 self._configuration = configuration
                 self._changed.notify_all()
         return found

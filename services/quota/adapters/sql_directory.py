@@ -1,19 +1,24 @@
-"""Teams, policies and keys in SQL. Read whole at start and at each change; nothing here is on the path of a call."""
+"""The directory and its audit log in SQL. Read at start and at each change; nothing here is on the path of a call."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 import orjson
 import sqlalchemy as sa
 
+from services.chassis.audit import append_entries, audit_table
 from services.kernel.errors import Unavailable
 from services.kernel.window import Weekday, WindowUnit
+from services.quota.domain.access import Role
+from services.quota.domain.admin_token import AdminToken
 from services.quota.domain.directory import Directory, Team
 from services.quota.domain.key import Attribution, VirtualKey
+from services.quota.domain.override import Override
 from services.quota.domain.policy import (
     TOO_MANY_REQUESTS,
     Dimension,
@@ -25,6 +30,7 @@ from services.quota.domain.policy import (
     Threshold,
     ThresholdAction,
 )
+from services.quota.ports import RecordedChange
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -43,6 +49,20 @@ _keys = sa.Table(
     sa.Column("declared", sa.Boolean),
     *(sa.Column(name) for name in ("digest", "old_digest", "old_until_ms")),
 )
+_overrides = sa.Table(
+    "overrides",
+    _metadata,
+    sa.Column("name", primary_key=True),
+    *(sa.Column(name) for name in ("policy", "limit_id", "scope", "bound")),
+    *(sa.Column(name) for name in ("create_at_ms", "expire_at_ms", "reason", "actor", "role")),
+)
+_tokens = sa.Table(
+    "admin_tokens",
+    _metadata,
+    sa.Column("name", primary_key=True),
+    *(sa.Column(name) for name in ("role", "team", "digest", "hint", "create_at_ms", "expire_at_ms")),
+)
+AUDIT = audit_table(_metadata)
 _snapshots = sa.Table(
     "snapshots", _metadata, sa.Column("name", primary_key=True), sa.Column("version"), sa.Column("body")
 )
@@ -60,16 +80,19 @@ class SqlDirectory:
         with _transaction(self._engine) as connection:
             return _load(connection)
 
-    def replace(self, change: Callable[[Directory], Directory]) -> Directory:
-        """Stores what `change` makes of all that is stored, in one transaction, and returns it."""
+    def replace(self, change: RecordedChange) -> Directory:
+        """Stores what `change` makes of all that is stored, with its audit entries, in one transaction."""
         with self._changing, _transaction(self._engine) as connection:
             before = _load(connection)
-            after = change(before)
+            after, entries = change(before)
             # Only what differs is written: the path of every call waits for this transaction.
             _sync(connection, _organizations, _organization_rows(before), _organization_rows(after))
             _sync(connection, _teams, _by_name(before.teams, _team_row), _by_name(after.teams, _team_row))
             _sync(connection, _policies, _by_name(before.policies, _policy_row), _by_name(after.policies, _policy_row))
             _sync(connection, _keys, _by_name(before.keys, _key_row), _by_name(after.keys, _key_row))
+            _sync(connection, _overrides, _by_name(before.overrides, asdict), _by_name(after.overrides, asdict))
+            _sync(connection, _tokens, _by_name(before.tokens, asdict), _by_name(after.tokens, asdict))
+            append_entries(connection, AUDIT, entries)
             return after
 
 
@@ -105,6 +128,9 @@ def _load(connection: sa.Connection) -> Directory:
     def rows(table: sa.Table) -> list[Any]:
         return list(connection.execute(sa.select(table).order_by(*table.primary_key.columns)))
 
+    def mappings(table: sa.Table) -> list[Any]:
+        return list(connection.execute(sa.select(table).order_by(*table.primary_key.columns)).mappings())
+
     return Directory(
         organization=connection.execute(sa.select(_organizations.c.name)).scalar() or "",
         teams=tuple(
@@ -112,6 +138,8 @@ def _load(connection: sa.Connection) -> Directory:
         ),
         policies=tuple(_read_policy(row.name, orjson.loads(row.body)) for row in rows(_policies)),
         keys=tuple(_read_key(row) for row in rows(_keys)),
+        overrides=tuple(Override(**row) for row in mappings(_overrides)),
+        tokens=tuple(AdminToken(**{**row, "role": Role(row["role"])}) for row in mappings(_tokens)),
     )
 
 

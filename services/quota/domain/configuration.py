@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from services.kernel.change import Action, Change, changes_between, differing_fields
+from services.kernel.change import Action, Change, Describe, changes_between, differing_fields
 from services.kernel.errors import InvalidInput
 from services.kernel.names import check_model, check_name, check_unique, check_user
+from services.quota.domain.admin_token import AdminToken
 from services.quota.domain.directory import Directory, Team
 from services.quota.domain.key import VirtualKey, check_secret
+from services.quota.domain.override import Override
 from services.quota.domain.policy import Mode, QuotaPolicy, check_policy
 from services.quota.domain.reach import concerns, without_bite
 
@@ -108,10 +111,30 @@ def differences(before: Directory, after: Directory) -> tuple[Change, ...]:
         organization = (Change(action, "organization", after.organization),)
     return (
         *organization,
-        *_differences("team", before.teams, after.teams),
-        *_differences("policy", before.policies, after.policies),
-        *_differences("virtual key", before.keys, after.keys),
+        *(
+            change
+            for (kind, old), new in zip(_by_kind(before).items(), _by_kind(after).values(), strict=True)
+            for change in _differences(kind, old, new)
+        ),
     )
+
+
+def describe(directory: Directory) -> Describe:
+    """What an audit entry says of a resource of this directory: all but what secrets are recognised by."""
+    resources: dict[tuple[str, str], Resource] = {
+        (kind, resource.name): resource for kind, some in _by_kind(directory).items() for resource in some
+    }
+
+    def describe_one(kind: str, name: str) -> str:
+        if kind == "organization":
+            return json.dumps({"name": directory.organization}) if directory.organization else ""
+        resource = resources.get((kind, name))
+        if resource is None:
+            return ""
+        shown = {name: value for name, value in asdict(resource).items() if name not in _NEVER_SHOWN}
+        return json.dumps(shown, sort_keys=True)
+
+    return describe_one
 
 
 def warnings_of(directory: Directory, sent: Configuration) -> tuple[str, ...]:
@@ -147,9 +170,20 @@ def _check_team(field: str, team: Team) -> None:
         check_user(f"{field}.members[{at}]", member)
 
 
-Resource = Team | QuotaPolicy | VirtualKey
+Resource = Team | QuotaPolicy | VirtualKey | Override | AdminToken
+_NEVER_SHOWN = {"digest", "old_digest"}
 # What a person calls these fields of a key.
 _SHOWN_AS = {"digest": "secret", "hint": "secret", "old_digest": "secret", "old_until_ms": "secret"}
+
+
+def _by_kind(directory: Directory) -> dict[str, Sequence[Resource]]:
+    return {
+        "team": directory.teams,
+        "policy": directory.policies,
+        "virtual key": directory.keys,
+        "override": directory.overrides,
+        "admin token": directory.tokens,
+    }
 
 
 def _differences(kind: str, before: Sequence[Resource], after: Sequence[Resource]) -> tuple[Change, ...]:

@@ -67,8 +67,13 @@ def decide(limits: Sequence[AppliedLimit], levels: Sequence[Level], amounts: Amo
 
 
 def used_basis_points(limit: AppliedLimit, amount: int) -> int:
-    """Which part of a limit an amount is, rounded down. A limit of 0 is used up from the start."""
-    return amount * _WHOLE // limit.bound if limit.bound else _WHOLE
+    """Which part of a limit an amount is."""
+    return basis_points_of(limit.bound, amount)
+
+
+def basis_points_of(bound: int, amount: int) -> int:
+    """Which part of a bound an amount is, in basis points rounded down. A bound of 0 is used up from the start."""
+    return amount * _WHOLE // bound if bound else _WHOLE
 
 
 def budget_used_basis_points(limits: Sequence[AppliedLimit], levels: Sequence[Level]) -> int:
@@ -119,6 +124,7 @@ def deny_of(refusal: Refusal, *, expected: Amounts, key: str, model: str, now_ms
         window=limit.window,
         window_start_ms=limit.counter.window_start_ms,
         resets_at_ms=limit.window_end_ms,
+        overridden_until_ms=limit.overridden_until_ms,
         retry_after_ms=retry_after_ms,
         decided_at_ms=now_ms,
         exhausted_status=limit.exhausted_status,

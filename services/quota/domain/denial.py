@@ -95,6 +95,8 @@ class Deny:
     window: WindowRule | None = None
     window_start_ms: int = 0
     resets_at_ms: int = 0
+    overridden_until_ms: int = 0
+    """When the override ends that sets `limit`; 0: it is the policy's own."""
     retry_after_ms: int | None = None
     """How long to wait before asking again is worth it; None when waiting does not help."""
     max_affordable_output_tokens: int = 0

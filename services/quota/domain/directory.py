@@ -8,8 +8,10 @@ from itertools import islice
 from typing import NamedTuple
 
 from services.kernel.window import Window, WindowRule, WindowUnit
+from services.quota.domain.admin_token import AdminToken
 from services.quota.domain.burn_rate import UsualRate, allowed_per_minute, nothing_usual
 from services.quota.domain.key import Attribution, VirtualKey
+from services.quota.domain.override import Override, Place
 from services.quota.domain.policy import (
     MAX_BASIS_POINTS,
     TOO_MANY_REQUESTS,
@@ -26,6 +28,7 @@ from services.quota.domain.reservation import CounterKey, Level, Watch
 
 # Pairs of a key and a model whose limits are remembered. Beyond it everything is forgotten and found again.
 _MAX_REMEMBERED = 50_000
+NO_OVERRIDES: Mapping[Place, Override] = {}
 # What was told of a window that rolls is not told again sooner, however short the window.
 _QUIET_MS = 3_600_000
 WindowAt = Callable[[WindowRule, int], Window]
@@ -51,6 +54,13 @@ class Directory:
     teams: tuple[Team, ...] = ()
     policies: tuple[QuotaPolicy, ...] = ()
     keys: tuple[VirtualKey, ...] = ()
+    overrides: tuple[Override, ...] = ()
+    tokens: tuple[AdminToken, ...] = ()
+
+
+def without_expired(directory: Directory, now_ms: int) -> Directory:
+    """The same without the overrides whose time is over."""
+    return replace(directory, overrides=tuple(each for each in directory.overrides if each.holds_at(now_ms)))
 
 
 class AppliedLimit(NamedTuple):
@@ -77,11 +87,13 @@ class AppliedLimit(NamedTuple):
     """Calls hold what they usually take."""
     exhausted_status: int = TOO_MANY_REQUESTS
     """See `QuotaPolicy`."""
+    overridden_until_ms: int = 0
+    """When the override ends that sets the bound; 0: the bound is the policy's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppliedLimits:
-    """All limits that concern the calls of one key for one model, until the first of their windows ends."""
+    """All limits that concern the calls of one key for one model, until a window or an override ends."""
 
     limits: tuple[AppliedLimit, ...]
     counters: tuple[CounterKey, ...]
@@ -116,6 +128,8 @@ class DirectorySnapshot:
     keys_by_digest: Mapping[bytes, VirtualKey]
     keys_by_name: Mapping[str, VirtualKey]
     policies_by_name: Mapping[str, QuotaPolicy]
+    overrides_by_place: Mapping[Place, Override]
+    tokens_by_digest: Mapping[bytes, AdminToken]
     counts_runs: bool
     """Some limit counts each run of its own."""
     watches_rates: bool
@@ -139,6 +153,8 @@ class DirectorySnapshot:
             keys_by_digest=by_digest,
             keys_by_name={key.name: key for key in directory.keys},
             policies_by_name={policy.name: policy for policy in directory.policies},
+            overrides_by_place={override.place: override for override in directory.overrides},
+            tokens_by_digest={token.digest: token for token in directory.tokens},
             counts_runs=any(limit.per is WindowUnit.RUN for policy in directory.policies for limit in policy.limits),
             watches_rates=any(
                 limit.kind is LimitKind.BURN_RATE for policy in directory.policies for limit in policy.limits
@@ -156,7 +172,15 @@ class DirectorySnapshot:
         remembered = self._applied.get(asked)
         if remembered is not None and remembered.from_ms <= now_ms < remembered.until_ms:
             return remembered
-        found = apply_limits(
+        found = self.apply(attribution, model, now_ms, run)
+        if len(self._applied) >= _MAX_REMEMBERED:
+            self._applied.clear()
+        self._applied[asked] = found
+        return found
+
+    def apply(self, attribution: Attribution, model: str, now_ms: int, run: str = "") -> AppliedLimits:
+        """The same, found anew."""
+        return apply_limits(
             self.policies.candidates(attribution, model),
             attribution,
             model,
@@ -164,11 +188,8 @@ class DirectorySnapshot:
             run=run,
             window_at=self._window_at,
             usual_nano_usd=self.usual(attribution.key_id) if self.watches_rates else 0,
+            overrides=self.overrides_by_place,
         )
-        if len(self._applied) >= _MAX_REMEMBERED:
-            self._applied.clear()
-        self._applied[asked] = found
-        return found
 
     def _window_at(self, rule: WindowRule, now_ms: int) -> Window:
         window = self._windows.get(rule)
@@ -176,7 +197,7 @@ class DirectorySnapshot:
             window = self._windows[rule] = rule.at(now_ms)
         return window
 
-    def watch(self, counter: CounterKey) -> Watch | None:
+    def watch(self, counter: CounterKey, now_ms: int) -> Watch | None:
         """What to look for while this counter settles. None: its policy or limit is gone, or has nothing to tell."""
         policy = self.policies_by_name.get(counter.policy)
         if policy is None or policy.mode is Mode.DISABLED:
@@ -185,7 +206,8 @@ class DirectorySnapshot:
             return None
         for limit in policy.limits:
             if limit.limit_id == counter.limit_id:
-                asked = limit
+                place = (policy.name, limit.limit_id, policy_scope(counter.scope))
+                asked = with_bound_of(override_of(self.overrides_by_place, place, now_ms), limit)
                 if limit.kind is LimitKind.BURN_RATE:
                     key = self.keys_by_name.get(_key_in(counter.scope))
                     asked = with_allowance(limit, self.usual(key.key_id) if key else 0)
@@ -202,6 +224,7 @@ def apply_limits(
     run: str = "",
     usual_nano_usd: int = 0,
     window_at: WindowAt = WindowRule.at,
+    overrides: Mapping[Place, Override] = NO_OVERRIDES,
 ) -> AppliedLimits:
     """Finds the limits of all policies that match a call. Those per run do not concern a call that names none.
 
@@ -213,7 +236,9 @@ def apply_limits(
     matching = policies_for(policies, attribution, model)
     for policy, scope in matching:
         for limit in policy.limits:
-            counted, asked = scope, limit
+            # One for a limit per run is for every run.
+            override = override_of(overrides, (policy.name, limit.limit_id, scope), now_ms)
+            counted, asked = scope, with_bound_of(override, limit)
             if limit.per is WindowUnit.RUN:
                 if not run:
                     continue
@@ -222,10 +247,12 @@ def apply_limits(
                 counted = part_scope(scope, Dimension.KEY, attribution.key)
                 asked = with_allowance(limit, usual_nano_usd)
             window = window_at(facts_of(asked).window, now_ms)
-            applied = _applied(policy, asked, counted, window)
+            applied = _applied(policy, asked, counted, window, override)
             found.append(applied)
             needs_price |= applied.enforced and applied.kind.needs_price and not policy.allows_unpriced
             from_ms, until_ms = max(from_ms, window.start_ms), min(until_ms, window.end_ms)
+            if override is not None:
+                until_ms = min(until_ms, override.expire_at_ms)
     return AppliedLimits(
         limits=tuple(found),
         counters=(*(limit.counter for limit in found), *(key for limit in found for key in limit.trailing)),
@@ -236,6 +263,12 @@ def apply_limits(
         holds_tokens=any(limit.kind.is_of_size and not limit.soft for limit in found),
         has_soft=any(limit.soft for limit in found),
     )
+
+
+def override_of(overrides: Mapping[Place, Override], place: Place, now_ms: int) -> Override | None:
+    """The override in a place at this moment."""
+    override = overrides.get(place)
+    return override if override is not None and override.holds_at(now_ms) else None
 
 
 def policies_for(
@@ -280,9 +313,19 @@ def part_scope(scope: str, name: str, value: str) -> str:
     return scope if part in scope.split(",") else f"{scope},{part}"
 
 
+def with_bound_of(override: Override | None, limit: Limit) -> Limit:
+    """A limit with the bound that an override sets."""
+    return limit if override is None else replace(limit, bound=override.bound)
+
+
 def with_allowance(limit: Limit, usual_nano_usd: int) -> Limit:
     """A limit on the burn rate with the bound that it has for a key which usually spends that much in a minute."""
     return replace(limit, bound=allowed_per_minute(usual_nano_usd, limit.bound, limit.factor_percent))
+
+
+def policy_scope(scope: str) -> str:
+    """The scope of the policy, of a scope that may be that of a run within it."""
+    return EVERYTHING if scope.startswith("run=") else scope.partition(",run=")[0]
 
 
 def fixed_scope(policy: QuotaPolicy) -> str:
@@ -297,7 +340,7 @@ def _order(pair: tuple[Dimension, str]) -> int:
     return _ORDER[pair[0]]
 
 
-def _applied(policy: QuotaPolicy, limit: Limit, scope: str, window: Window) -> AppliedLimit:
+def _applied(policy: QuotaPolicy, limit: Limit, scope: str, window: Window, override: Override | None) -> AppliedLimit:
     enforced = policy.mode is Mode.ENFORCE
     facts = facts_of(limit)
     counter = CounterKey(policy.name, facts.limit_id, scope, window.start_ms)
@@ -313,6 +356,7 @@ def _applied(policy: QuotaPolicy, limit: Limit, scope: str, window: Window) -> A
         counts_until_ms=window.counts_until_ms,
         trailing=_trailing(limit, counter),
         window=facts.window,
+        overridden_until_ms=0 if override is None else override.expire_at_ms,
         soft=limit.soft,
         degrades_at=None if degrades_from is None or not enforced else part_of(limit.bound, degrades_from),
         exhausted_status=policy.exhausted_status,

@@ -101,11 +101,16 @@ class VirtualKey:
 
 
 def mint_secret(kind: SecretKind, entropy: Entropy) -> str:
-    """Makes a secret."""
+    """Makes the secret of a key."""
+    return mint(f"{PREFIX}{kind}_", entropy)
+
+
+def mint(prefix: str, entropy: Entropy) -> str:
+    """Makes a secret that begins with `prefix` and ends with a checksum."""
     letters: list[str] = []
     while len(letters) < _RANDOM_LENGTH:
         letters += [_ALPHABET[byte % 62] for byte in entropy(_RANDOM_LENGTH) if byte < _UNBIASED]
-    body = f"{PREFIX}{kind}_{''.join(letters[:_RANDOM_LENGTH])}"
+    body = f"{prefix}{''.join(letters[:_RANDOM_LENGTH])}"
     return body + _checksum(body)
 
 

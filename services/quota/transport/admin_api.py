@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import grpc
-from spendgate.ledger.v1 import ledger_service_pb2
 from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate.quota.v1 import quota_service_pb2_grpc
-from spendgate.router.v1 import router_service_pb2
 from spendgate.type.v1 import configuration_pb2
 
+from services.chassis.authorship import actor_of, authorship_of
 from services.chassis.grpc_server import Registration
 from services.chassis.paging import page_of
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
+from services.quota.domain.access import check_team
 from services.quota.domain.key import SecretKind
 from services.quota.domain.lag import SettlementLag
 from services.quota.ports import CounterReader
 from services.quota.transport import admin_messages as messages
 from services.quota.usecases.administer import Administer
-from services.quota.usecases.budgets import Budget, ListBudgets
+from services.quota.usecases.budgets import Budget, EffectiveLimits, ListBudgets
 from services.quota.usecases.current import Current
 from services.quota.usecases.explain import Explain
 from services.quota.usecases.policies import ListPolicies
 
 SERVICE = "spendgate.quota.v1.QuotaService"
-ROUTER_SERVICE = router_service_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name
-"""Served elsewhere behind the same admin listener, which asks quota for reflection and health: it knows of both."""
-LEDGER_SERVICE = ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name
-"""Likewise."""
 _ASSUMED_TOKENS = 1_000
 
 
@@ -41,6 +37,7 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
         administer: Administer,
         list_policies: ListPolicies,
         list_budgets: ListBudgets,
+        effective_limits: EffectiveLimits,
         explain: Explain,
         counters: CounterReader,
         lag: SettlementLag,
@@ -50,6 +47,7 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
         self._administer = administer
         self._list_policies = list_policies
         self._list_budgets = list_budgets
+        self._effective_limits = effective_limits
         self._explain = explain
         self._counters = counters
         self._lag = lag
@@ -66,11 +64,14 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
     ) -> configuration_pb2.ApplyConfigurationResponse:
         """Makes teams, policies and declared keys as sent."""
         configuration = messages.read_configuration(request)
-        return messages.write_applied(self._administer.apply(configuration, validate_only=request.validate_only))
+        by = authorship_of(context, request.reason)
+        return messages.write_applied(self._administer.apply(configuration, validate_only=request.validate_only, by=by))
 
     def ListTeams(self, request: pb.ListTeamsRequest, context: grpc.ServicerContext) -> pb.ListTeamsResponse:
         """Lists the teams by name."""
-        teams = sorted(self._current.belief.directory.directory.teams, key=lambda team: team.name)
+        actor = actor_of(context)
+        known = (team for team in self._current.belief.directory.directory.teams if actor.may_touch(team.name))
+        teams = sorted(known, key=lambda team: team.name)
         page, token = page_of(teams, lambda team: team.name, page_size=request.page_size, page_token=request.page_token)
         written = [pb.Team(name=team.name, projects=team.projects, members=team.members) for team in page]
         return pb.ListTeamsResponse(teams=written, next_page_token=token)
@@ -79,8 +80,9 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
         self, request: pb.ListQuotaPoliciesRequest, context: grpc.ServicerContext
     ) -> pb.ListQuotaPoliciesResponse:
         """Lists the policies by name."""
+        actor = actor_of(context)
         page, token = page_of(
-            self._list_policies(),
+            [policy for policy in self._list_policies() if actor.may_touch(policy.match.team)],
             lambda policy: policy.name,
             page_size=request.page_size,
             page_token=request.page_token,
@@ -99,14 +101,17 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
             kind = SecretKind(request.kind or SecretKind.LIVE)
         except ValueError as error:
             raise InvalidInput("kind", f"{request.kind[:80]!r} is none of {', '.join(SecretKind)}") from error
-        minted = self._administer.create_key(messages.read_key_spec(request.key), kind)
+        by = authorship_of(context, request.reason)
+        minted = self._administer.create_key(messages.read_key_spec(request.key), kind, by=by)
         return pb.VirtualKeySecret(key=messages.write_key(minted.key, self._clock.now_ms()), secret=minted.secret)
 
     def ListVirtualKeys(
         self, request: pb.ListVirtualKeysRequest, context: grpc.ServicerContext
     ) -> pb.ListVirtualKeysResponse:
         """Lists the keys by name. Never their secrets."""
-        keys = sorted(self._current.belief.directory.directory.keys, key=lambda key: key.name)
+        actor = actor_of(context)
+        known = self._current.belief.directory.directory.keys
+        keys = sorted((key for key in known if actor.may_touch(key.attribution.team)), key=lambda key: key.name)
         page, token = page_of(keys, lambda key: key.name, page_size=request.page_size, page_token=request.page_token)
         now_ms = self._clock.now_ms()
         return pb.ListVirtualKeysResponse(
@@ -117,19 +122,21 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
         self, request: pb.RotateVirtualKeyRequest, context: grpc.ServicerContext
     ) -> pb.VirtualKeySecret:
         """Gives a key a new secret."""
-        minted = self._administer.rotate_key(request.name, grace_ms=request.grace_seconds * 1000)
+        by = authorship_of(context, request.reason)
+        minted = self._administer.rotate_key(request.name, grace_ms=request.grace_seconds * 1000, by=by)
         return pb.VirtualKeySecret(key=messages.write_key(minted.key, self._clock.now_ms()), secret=minted.secret)
 
     def SetVirtualKeyDisabled(
         self, request: pb.SetVirtualKeyDisabledRequest, context: grpc.ServicerContext
     ) -> pb.VirtualKey:
         """Stops a key, or lets it work again."""
-        key = self._administer.set_key_disabled(request.name, disabled=request.disabled)
+        by = authorship_of(context, request.reason)
+        key = self._administer.set_key_disabled(request.name, disabled=request.disabled, by=by)
         return messages.write_key(key, self._clock.now_ms())
 
     def ListBudgets(self, request: pb.ListBudgetsRequest, context: grpc.ServicerContext) -> pb.ListBudgetsResponse:
         """Lists the counters of the current windows."""
-        budgets = sorted(self._list_budgets(request.policy), key=_budget_order)
+        budgets = sorted(self._list_budgets(request.policy, team=actor_of(context).team), key=_budget_order)
         page, token = page_of(budgets, _budget_order, page_size=request.page_size, page_token=request.page_token)
         return pb.ListBudgetsResponse(budgets=[messages.write_budget(budget) for budget in page], next_page_token=token)
 
@@ -138,6 +145,7 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
         for field in ("input_tokens", "max_output_tokens"):
             if getattr(request, field) < 0:
                 raise InvalidInput(field, "must not be negative")
+        self._check_key(request.key, context)
         explanation = self._explain(
             request.key,
             request.model,
@@ -145,6 +153,14 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
             max_output_tokens=request.max_output_tokens or _ASSUMED_TOKENS,
         )
         return messages.write_explanation(explanation)
+
+    def GetEffectiveLimits(
+        self, request: pb.GetEffectiveLimitsRequest, context: grpc.ServicerContext
+    ) -> pb.GetEffectiveLimitsResponse:
+        """All limits that bind a key, tightest first."""
+        self._check_key(request.key, context)
+        limits = self._effective_limits(request.key, request.model)
+        return pb.GetEffectiveLimitsResponse(limits=[messages.write_budget(budget) for budget in limits])
 
     def GetQuotaStatus(self, request: pb.GetQuotaStatusRequest, context: grpc.ServicerContext) -> pb.QuotaStatus:
         """What this process believes."""
@@ -157,6 +173,11 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
             open_reservations=self._counters.open_count(),
             settlement_lag_p95_ms=self._lag.p95_ms,
         )
+
+    def _check_key(self, name: str, context: grpc.ServicerContext) -> None:
+        key = self._current.belief.directory.keys_by_name.get(name)
+        if key is not None:
+            check_team(actor_of(context), key.attribution.team, f"virtual key {name}")
 
 
 def _budget_order(budget: Budget) -> str:

@@ -242,6 +242,9 @@ def write_budget(budget: Budget) -> pb.Budget:
         settled=budget.settled,
         reserved=budget.reserved,
         mode=_MODE_NUMBERS[budget.mode],
+        limit_id=budget.limit_id,
+        override=budget.override.name if budget.override else "",
+        override_expire_time=timestamp(budget.override.expire_at_ms) if budget.override else None,
     )
 
 
@@ -258,6 +261,8 @@ def write_explanation(explanation: Explanation) -> pb.ExplainResponse:
             limit_kind=KIND_NUMBERS[limit.kind],
             used_basis_points=limit.used_basis_points,
             binding=limit.binding,
+            limit=limit.bound,
+            override_expire_time=timestamp(limit.overridden_until_ms) if limit.overridden_until_ms else None,
             soft=limit.soft,
         )
         for limit in explanation.limits
@@ -288,7 +293,7 @@ def _read_limit(field: str, message: pb.Limit) -> Limit:
     if not 0 <= message.rolling_seconds <= MAX_ROLLING_MS // 1000:
         raise InvalidInput(f"{field}.rolling_seconds", f"must be 0 to {MAX_ROLLING_MS // 1000}")
     if kind.is_money:
-        bound = _read_money(f"{field}.amount", message.amount)
+        bound = read_money(f"{field}.amount", message.amount)
     elif message.HasField("amount"):
         raise InvalidInput(f"{field}.amount", f"a limit of {kind} has a count, not an amount of money")
     else:
@@ -312,7 +317,7 @@ def _read_soft(field: str, message: pb.Limit) -> bool:
     return message.bound == pb.Limit.BOUND_SOFT
 
 
-def _read_money(field: str, money: money_pb2.Money) -> int:
+def read_money(field: str, money: money_pb2.Money) -> int:
     """Nano-USD."""
     if money.currency_code not in {"", "USD"}:
         raise InvalidInput(field, f"{money.currency_code[:8]!r} is not supported: amounts are in USD")

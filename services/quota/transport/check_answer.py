@@ -18,8 +18,11 @@ from spendgate_envoy.envoy.config.core.v3 import base_pb2
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2
 from spendgate_envoy.envoy.type.v3 import http_status_pb2
 
+from services.chassis.authorship import write_actor
+from services.kernel.change import Actor
 from services.kernel.dialect import Dialect
 from services.kernel.envoy_contract import (
+    ACTOR_HEADER,
     CREDENTIAL_HEADERS,
     MODEL_REQUESTED_HEADER,
     OUTPUT_CAPPED_HEADER,
@@ -121,9 +124,9 @@ def write_denial(answer: HttpAnswer, deny: Deny | None = None) -> bytes:
     ).SerializeToString()
 
 
-def write_admin_allow() -> bytes:
-    """Lets an administrator through, without the token."""
-    return _ok({}, {}).SerializeToString()
+def write_admin_allow(actor: Actor) -> bytes:
+    """Lets an administrator through, without the token, and tells the service who it is."""
+    return _ok({ACTOR_HEADER: write_actor(actor)}, {}).SerializeToString()
 
 
 def _ok(headers: dict[str, str], metadata: dict[str, Any]) -> external_auth_pb2.CheckResponse:

@@ -12,19 +12,18 @@ from dataclasses import replace
 from typing import Any
 
 import grpc
-from google.rpc import code_pb2
 
 from services.chassis.grpc_server import Registration
 from services.kernel.dialect import Dialect
 from services.kernel.envoy_contract import EPOCH_HEADER, TRACE_ID_HEADER
 from services.kernel.errors import SpendgateError
 from services.quota.domain.denial import Denial, Deny
-from services.quota.transport.admin_token import AdminToken
+from services.quota.transport.admin_gate import AdminGate
 from services.quota.transport.budget_endpoint import BudgetEndpoint
-from services.quota.transport.check_answer import AllowWriter, write_admin_allow, write_denial
+from services.quota.transport.check_answer import AllowWriter, write_denial
 from services.quota.transport.check_request import Check, Scan, read_check
 from services.quota.transport.decision_span import DecisionSpans
-from services.quota.transport.dialects.answer import HttpAnswer, json_answer
+from services.quota.transport.dialects.answer import HttpAnswer
 from services.quota.transport.dialects.envelopes import envelope_of
 from services.quota.transport.dialects.wording import word
 from services.quota.transport.limit_headers import limit_headers
@@ -35,9 +34,6 @@ from services.quota.usecases.settle import Release
 SERVICE = "envoy.service.auth.v3.Authorization"
 _TRACEPARENT = "traceparent"
 _TRACEPARENT_FORM = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
-_NOT_AN_ADMINISTRATOR = (
-    "The admin token is missing or wrong. Send the contents of admin-token in the data directory as a bearer token."
-)
 _NOT_READABLE = "its body must be a JSON object that names a model"
 
 _log = logging.getLogger("spendgate.quota")
@@ -53,7 +49,7 @@ class ExtAuthz:
         release: Release,
         models: ModelsEndpoint,
         budget: BudgetEndpoint,
-        admin_token: AdminToken,
+        admin: AdminGate,
         allow: AllowWriter,
         spans: DecisionSpans,
     ) -> None:
@@ -61,7 +57,7 @@ class ExtAuthz:
         self._release = release
         self._models = models
         self._budget = budget
-        self._admin_token = admin_token
+        self._admin = admin
         self._allow = allow
         self._spans = spans
         self._told_outage = ""
@@ -90,9 +86,7 @@ class ExtAuthz:
         epoch, traceparent = _read_metadata(context)
         traceparent = traceparent or check.traceparent
         if check.admin:
-            if self._admin_token.matches(check.credential):
-                return write_admin_allow()
-            return write_denial(_not_an_administrator(check))
+            return self._admin.answer(check)
         if told := self._told(check):
             return _refuse(check, told, traceparent) if isinstance(told, Deny) else write_denial(told)
         if check.scan is None:
@@ -177,12 +171,3 @@ def _refuse(check: Check | None, deny: Deny, traceparent: str) -> bytes:
     traced = ((TRACE_ID_HEADER, trace_id),) if trace_id else ()
     limits = limit_headers(dialect, deny.standings, deny.decided_at_ms)
     return write_denial(replace(answer, headers=(*answer.headers, *traced, *limits)), deny)
-
-
-def _not_an_administrator(check: Check) -> HttpAnswer:
-    """For gRPC plain text, which Envoy puts into `grpc-message`; for REST the JSON of a `google.rpc.Status`."""
-    challenge = ("www-authenticate", "Bearer")
-    if check.speaks_grpc:
-        return HttpAnswer(401, (("content-type", "text/plain"), challenge), _NOT_AN_ADMINISTRATOR)
-    body = {"code": code_pb2.UNAUTHENTICATED, "message": _NOT_AN_ADMINISTRATOR, "details": []}
-    return json_answer(401, body, challenge)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from services.kernel.change import Change
+from services.kernel.change import Action, Authorship, Change
 from services.kernel.clock import Clock
 from services.kernel.errors import AlreadyExists, InvalidInput, NotFound
+from services.quota.domain.access import check_team
 from services.quota.domain.configuration import (
     Configuration,
     KeySpec,
@@ -19,6 +19,7 @@ from services.quota.domain.configuration import (
     warnings_of,
 )
 from services.quota.domain.directory import Directory
+from services.quota.domain.grant import kept_overrides
 from services.quota.domain.key import (
     PREFIX,
     Attribution,
@@ -29,8 +30,7 @@ from services.quota.domain.key import (
     hint_of,
     mint_secret,
 )
-from services.quota.ports import DirectoryStore
-from services.quota.usecases.current import Current
+from services.quota.usecases.amend import Amend
 
 MAX_GRACE_MS = 604_800_000
 _ID_ENTROPY_BYTES = 6
@@ -54,44 +54,38 @@ class MintedKey:
 
 
 class Administer:
-    """Changes the directory: first in the store, then in what decisions look at."""
+    """Changes teams, policies and keys. A team admin changes keys of its team alone."""
 
-    def __init__(
-        self, *, store: DirectoryStore, current: Current, clock: Clock, entropy: Entropy, pepper: bytes
-    ) -> None:
-        self._store = store
-        self._current = current
+    def __init__(self, *, amend: Amend, clock: Clock, entropy: Entropy, pepper: bytes) -> None:
+        self._amend = amend
         self._clock = clock
         self._entropy = entropy
         self._pepper = pepper
-        self._changing = threading.Lock()
 
-    def apply(self, configuration: Configuration, *, validate_only: bool) -> Applied:
+    def apply(self, configuration: Configuration, *, validate_only: bool, by: Authorship) -> Applied:
         """Makes teams, policies and declared keys as sent, in one transaction. Sending it twice changes nothing.
 
         Raises:
             InvalidInput: something in it is wrong; `field` is its path, e.g. "policies[2].limits[0].per".
         """
         check_configuration(configuration)
-        changes: tuple[Change, ...] = ()
 
         def change(before: Directory) -> Directory:
-            nonlocal changes
-            after = self._configured(before, configuration)
-            changes = differences(before, after)
-            return after
+            return self._configured(before, configuration)
 
-        after = change(self._store.load()) if validate_only else self._replace(change)
-        return Applied(changes, warnings_of(after, configuration))
+        before, after = self._amend.preview(change) if validate_only else self._amend(change, by=by)
+        return Applied(differences(before, after), warnings_of(after, configuration))
 
-    def create_key(self, spec: KeySpec, kind: SecretKind) -> MintedKey:
+    def create_key(self, spec: KeySpec, kind: SecretKind, *, by: Authorship) -> MintedKey:
         """Makes a key with a new secret.
 
         Raises:
             AlreadyExists: there is a key of this name.
             InvalidInput: something in it is wrong.
+            PermissionDenied: it is to belong to another team than the actor's.
         """
         check_key("key", spec)
+        check_team(by.actor, spec.team, f"virtual key {spec.name}")
         secret = mint_secret(kind, self._entropy)
         made = self._with_secret(self._key_from(spec, self._new_key(spec.name)), secret)
 
@@ -100,14 +94,15 @@ class Administer:
                 raise AlreadyExists(f"there is a virtual key {spec.name!r} already: rotate it, or choose another name")
             return replace(before, keys=(*before.keys, made))
 
-        self._replace(change)
+        self._amend(change, by=by)
         return MintedKey(made, secret)
 
-    def rotate_key(self, name: str, *, grace_ms: int) -> MintedKey:
+    def rotate_key(self, name: str, *, grace_ms: int, by: Authorship) -> MintedKey:
         """Gives a key a new secret, a first one if it has none. The old one ends after `grace_ms`.
 
         Raises:
             NotFound: no such key.
+            PermissionDenied: it belongs to another team than the actor's.
             InvalidInput: `grace_ms` is not 0 to 604800000.
         """
         if not 0 <= grace_ms <= MAX_GRACE_MS:
@@ -126,31 +121,28 @@ class Administer:
                 old_until_ms=until_ms if graced else 0,
             )
 
-        return MintedKey(self._change_key(name, rotate), secret)
+        return MintedKey(self._change_key(name, rotate, by, "rotate"), secret)
 
-    def set_key_disabled(self, name: str, *, disabled: bool) -> VirtualKey:
+    def set_key_disabled(self, name: str, *, disabled: bool, by: Authorship) -> VirtualKey:
         """Stops a key, or lets it work again.
 
         Raises:
             NotFound: no such key.
+            PermissionDenied: it belongs to another team than the actor's.
         """
-        return self._change_key(name, lambda key: replace(key, disabled=disabled))
+        verb = "disable" if disabled else "enable"
+        return self._change_key(name, lambda key: replace(key, disabled=disabled), by, verb)
 
-    def _change_key(self, name: str, edit: Callable[[VirtualKey], VirtualKey]) -> VirtualKey:
+    def _change_key(self, name: str, edit: Callable[[VirtualKey], VirtualKey], by: Authorship, verb: str) -> VirtualKey:
         def change(before: Directory) -> Directory:
-            if all(key.name != name for key in before.keys):
+            found = next((key for key in before.keys if key.name == name), None)
+            if found is None:
                 raise NotFound(f"there is no virtual key {name!r}")
+            check_team(by.actor, found.attribution.team, f"virtual key {name}")
             return replace(before, keys=tuple(edit(key) if key.name == name else key for key in before.keys))
 
-        after = self._replace(change)
+        _, after = self._amend(change, by=by, verbs={Action.UPDATE: verb})
         return next(key for key in after.keys if key.name == name)
-
-    def _replace(self, change: Callable[[Directory], Directory]) -> Directory:
-        # The lock keeps the order of what is believed the same as that of what is stored.
-        with self._changing:
-            after = self._store.replace(change)
-            self._current.set_directory(after)
-            return after
 
     def _configured(self, before: Directory, configuration: Configuration) -> Directory:
         known = {key.name: key for key in before.keys}
@@ -167,6 +159,8 @@ class Administer:
             teams=tuple(sorted(configuration.teams, key=lambda team: team.name)),
             policies=tuple(sorted(configuration.policies, key=lambda policy: policy.name)),
             keys=keys,
+            overrides=kept_overrides(before.overrides, configuration.policies),
+            tokens=before.tokens,
         )
 
     def _new_key(self, name: str) -> VirtualKey:

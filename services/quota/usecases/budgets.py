@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.kernel.clock import Clock
 from services.kernel.errors import NotFound
 from services.kernel.window import WindowUnit
-from services.quota.domain.directory import fixed_scope, scope_of
+from services.quota.domain.decision import basis_points_of
+from services.quota.domain.directory import (
+    AppliedLimit,
+    DirectorySnapshot,
+    fixed_scope,
+    override_of,
+    policy_scope,
+    scope_of,
+)
+from services.quota.domain.override import Override, Place
 from services.quota.domain.policy import Dimension, LimitKind, Mode, QuotaPolicy
 from services.quota.domain.reservation import Level
 from services.quota.ports import Counter, CounterReader
@@ -28,6 +37,9 @@ class Budget:
     settled: int
     reserved: int
     mode: Mode
+    limit_id: str
+    override: Override | None
+    """What sets `limit` for now; None: it is the policy's own."""
 
 
 class ListBudgets:
@@ -38,10 +50,11 @@ class ListBudgets:
         self._reader = reader
         self._clock = clock
 
-    def __call__(self, policy: str = "") -> tuple[Budget, ...]:
+    def __call__(self, policy: str = "", *, team: str = "") -> tuple[Budget, ...]:
         """By policy, limit and scope; disabled policies are left out. Limits that nobody used yet are at zero.
 
-        Bounds on the cost of one request and on the burn rate are not among them: they are no budgets.
+        Bounds on the cost of one request and on the burn rate are not among them: they are no budgets. With `team` only
+        those are listed that count nothing but calls of this team.
 
         Raises:
             NotFound: no such policy.
@@ -56,8 +69,69 @@ class ListBudgets:
             budget
             for name, each in sorted(belief.directory.policies_by_name.items())
             if policy in {"", name} and each.mode is not Mode.DISABLED
-            for budget in _budgets(each, _scopes(each, belief), used, now_ms)
+            for budget in _budgets(each, _scopes(each, belief), used, belief.directory.overrides_by_place, now_ms)
+            if not team or f"team={team}" in policy_scope(budget.scope).split(",")
         )
+
+
+class EffectiveLimits:
+    """Lists what binds a key: limits of its own and of all that it is part of."""
+
+    def __init__(self, *, current: Current, reader: CounterReader, clock: Clock) -> None:
+        self._current = current
+        self._reader = reader
+        self._clock = clock
+
+    def __call__(self, key: str, model: str = "") -> tuple[Budget, ...]:
+        """Tightest first, for calls of this model, or of any that the key may use.
+
+        Raises:
+            NotFound: no such key.
+            Unavailable: the counters cannot be read.
+        """
+        belief = self._current.belief
+        found = belief.directory.keys_by_name.get(key)
+        if found is None:
+            raise NotFound(f"there is no virtual key {key!r}")
+        now_ms = self._clock.now_ms()
+        directory = belief.directory
+        named = {policy.match.model for policy in directory.directory.policies} | set(belief.routes.plan.models)
+        models = [model] if model else sorted(one for one in named | {""} if not one or found.may_use(one))
+        applied = {
+            limit.counter: limit for one in models for limit in directory.apply(found.attribution, one, now_ms).limits
+        }
+        parts = {counter: (counter, *limit.trailing) for counter, limit in applied.items()}
+        counters = [counter for each in parts.values() for counter in each]
+        levels = dict(zip(counters, self._reader.levels(counters), strict=True))
+        budgets = [
+            _budget(limit, [levels[part] for part in parts[counter]], directory, now_ms)
+            for counter, limit in applied.items()
+        ]
+        return tuple(sorted(budgets, key=_looseness))
+
+
+def _budget(limit: AppliedLimit, levels: Sequence[Level], directory: DirectorySnapshot, now_ms: int) -> Budget:
+    counter = limit.counter
+    place = (counter.policy, counter.limit_id, policy_scope(counter.scope))
+    return Budget(
+        policy=counter.policy,
+        limit_kind=limit.kind,
+        scope=counter.scope,
+        window_start_ms=(counter, *limit.trailing)[-1].window_start_ms,
+        resets_at_ms=limit.window_end_ms,
+        limit=limit.bound,
+        settled=sum(level.settled for level in levels),
+        reserved=sum(level.reserved for level in levels),
+        mode=directory.policies_by_name[counter.policy].mode,
+        limit_id=counter.limit_id,
+        override=override_of(directory.overrides_by_place, place, now_ms),
+    )
+
+
+def _looseness(budget: Budget) -> tuple[int, int, str, str]:
+    """Small for a tight limit: by the part that is used or held, of equals the lower bound first."""
+    used = basis_points_of(budget.limit, budget.settled + budget.reserved)
+    return -used, budget.limit, budget.policy, budget.limit_id
 
 
 _NO_BUDGETS = {LimitKind.REQUEST_COST, LimitKind.BURN_RATE}
@@ -72,7 +146,9 @@ def _used(counters: Iterable[Counter]) -> _Used:
     return used
 
 
-def _budgets(policy: QuotaPolicy, known_scopes: set[str], used: _Used, now_ms: int) -> Iterator[Budget]:
+def _budgets(
+    policy: QuotaPolicy, known_scopes: set[str], used: _Used, overrides: Mapping[Place, Override], now_ms: int
+) -> Iterator[Budget]:
     for limit in sorted(policy.limits, key=lambda limit: limit.limit_id):
         if limit.kind in _NO_BUDGETS:
             continue
@@ -83,16 +159,19 @@ def _budgets(policy: QuotaPolicy, known_scopes: set[str], used: _Used, now_ms: i
         scopes = set() if limit.per is WindowUnit.RUN else known_scopes
         for scope in sorted(scopes.union(*parts)):
             levels = [part.get(scope, Level(0, 0)) for part in parts]
+            override = override_of(overrides, (policy.name, limit.limit_id, policy_scope(scope)), now_ms)
             yield Budget(
                 policy=policy.name,
                 limit_kind=limit.kind,
                 scope=scope,
                 window_start_ms=starts_ms[-1],
                 resets_at_ms=window.end_ms,
-                limit=limit.bound,
+                limit=limit.bound if override is None else override.bound,
                 settled=sum(level.settled for level in levels),
                 reserved=sum(level.reserved for level in levels),
                 mode=policy.mode,
+                limit_id=limit.limit_id,
+                override=override,
             )
 
 

@@ -39,6 +39,10 @@ class ExplainedLimit:
     """The one that refuses or downgrades, else the tightest."""
     soft: bool
     """It can be exceeded by what the calls in flight take beyond what is usual."""
+    bound: int
+    """Nano-USD for spend, else tokens or requests."""
+    overridden_until_ms: int
+    """When the override ends that sets the bound; 0: it is the policy's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +190,15 @@ def _explained(
     limits: AppliedLimits, levels: Sequence[Level], binds: Callable[[AppliedLimit], bool]
 ) -> tuple[ExplainedLimit, ...]:
     listed = [
-        ExplainedLimit(limit.counter.policy, limit.kind, used_basis_points(limit, sum(level)), binds(limit), limit.soft)
+        ExplainedLimit(
+            limit.counter.policy,
+            limit.kind,
+            used_basis_points(limit, sum(level)),
+            binds(limit),
+            limit.soft,
+            limit.bound,
+            limit.overridden_until_ms,
+        )
         for limit, level in zip(limits.limits, levels, strict=True)
     ]
     return tuple(sorted(listed, key=lambda each: each.used_basis_points, reverse=True))

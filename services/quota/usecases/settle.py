@@ -57,7 +57,8 @@ class Settle:
         """
         check_batch(settlements)
         now_ms = self._clock.now_ms()
-        done = self._counters.settle(settlements, self._current.belief.directory.watch, now_ms)
+        directory = self._current.belief.directory
+        done = self._counters.settle(settlements, lambda counter: directory.watch(counter, now_ms), now_ms)
         # Of one that is there twice the first counts, as in the store.
         taken = {settlement.reservation: settlement for settlement in reversed(settlements)}
         self._lag.record(now_ms - taken[reservation.id].end_at_ms for reservation in done.settled)

@@ -22,6 +22,8 @@ PLANE = {"plane": "admin"}
 """Context extensions of the Check: tells quota to ask for the admin token instead of a virtual key."""
 _SERVICES = {
     "spendgate.quota.v1.QuotaService": "quota_admin",
+    "spendgate.quota.v1.AdminService": "quota_admin",
+    "spendgate.quota.v1.OverrideService": "quota_admin",
     "spendgate.quota.v1.SimulationService": "quota_admin",
     "spendgate.router.v1.RouterService": "router",
     "spendgate.ledger.v1.LedgerService": "ledger",

@@ -76,7 +76,6 @@ def data_listener(node: NodeSettings, scripts: Scripts) -> listener_pb2.Listener
     manager.http_filters.extend(_filters(node, scripts))
     manager.access_log.extend(call_logs(node))
     manager.local_reply_config.CopyFrom(local_replies())
-    manager.early_header_mutation_extensions.append(_strip_spoofed())
     trace = tracing(node)
     if trace is not None:
         manager.tracing.CopyFrom(trace)
@@ -91,6 +90,7 @@ def connection_manager(node: NodeSettings, name: str, routes: str) -> hcm.HttpCo
         use_remote_address=wrappers_pb2.BoolValue(value=True),
         skip_xff_append=True,
         server_header_transformation=hcm.HttpConnectionManager.PASS_THROUGH,
+        early_header_mutation_extensions=[_strip_spoofed()],
         normalize_path=wrappers_pb2.BoolValue(value=True),
         generate_request_id=wrappers_pb2.BoolValue(value=True),
         always_set_request_id_in_response=True,

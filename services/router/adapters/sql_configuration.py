@@ -5,12 +5,14 @@ A document names where a secret is kept, never the secret.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter, ValidationError
 
+from services.chassis.audit import append_entries, audit_table
+from services.kernel.change import AuditEntry
 from services.kernel.errors import InvalidInput
 from services.router.domain.backend import Backend
 from services.router.domain.configuration import Configuration, check_configuration
@@ -35,6 +37,8 @@ _PROVIDERS = _documents("providers")
 _MODELS = _documents("models")
 _BACKENDS = _documents("backends")
 
+AUDIT = audit_table(METADATA)
+
 _PROVIDER = TypeAdapter(Provider)
 _MODEL = TypeAdapter(Model)
 _BACKEND = TypeAdapter(Backend)
@@ -57,13 +61,14 @@ class SqlConfigurationStore:
             models = [_parse(_MODEL, row) for row in _rows(connection, _MODELS)]
         return check_configuration(providers, models)
 
-    def save(self, configuration: Configuration) -> None:
-        """Replaces the configuration, in one transaction."""
+    def save(self, configuration: Configuration, entries: Sequence[AuditEntry]) -> None:
+        """Replaces the configuration and adds the audit entries that tell of it, in one transaction."""
         providers = {one.name: _PROVIDER.dump_json(one).decode() for one in configuration.providers}
         models = {one.name: _MODEL.dump_json(one).decode() for one in configuration.models}
         with self._engine.begin() as connection:
             _replace(connection, _PROVIDERS, providers)
             _replace(connection, _MODELS, models)
+            append_entries(connection, AUDIT, entries)
 
     def load_backends(self) -> tuple[Backend, ...]:
         """The backends on which requests may be, as they were last saved."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from services.kernel.change import Change, changes_between, differing_fields
+from services.kernel.change import Change, Describe, changes_between, differing_fields
 from services.kernel.errors import InvalidInput
 from services.kernel.names import check_unique
 from services.router.domain.model import Model, check_model_route
@@ -52,6 +53,18 @@ def differences(before: Configuration, after: Configuration) -> tuple[Change, ..
         *_differences("provider", before.providers, after.providers),
         *_differences("model", before.models, after.models),
     )
+
+
+def describe(configuration: Configuration) -> Describe:
+    """What an audit entry says of a resource of this configuration. Credentials are only named in it."""
+    providers = {provider.name: provider for provider in configuration.providers}
+    models = {model.name: model for model in configuration.models}
+
+    def describe_one(kind: str, name: str) -> str:
+        found = providers.get(name) if kind == "provider" else models.get(name)
+        return json.dumps(asdict(found), sort_keys=True) if found is not None else ""
+
+    return describe_one
 
 
 def _differences(

@@ -7,8 +7,10 @@ from typing import Any
 import grpc.aio
 from spendgate.router.v1 import router_service_pb2 as pb
 from spendgate.router.v1 import router_service_pb2_grpc
-from spendgate.type.v1 import configuration_pb2
+from spendgate.type.v1 import audit_pb2, configuration_pb2
 
+from services.chassis.audit import AuditLog
+from services.chassis.authorship import authorship_of
 from services.chassis.grpc_server import Registration
 from services.chassis.paging import page_of
 from services.chassis.well_known import timestamp
@@ -30,9 +32,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class RouterAdmin(router_service_pb2_grpc.RouterServiceServicer):
     """Administers where calls may go. Who may call it is decided at Envoy's admin listener."""
 
-    def __init__(self, administrator: Administrator, publisher: Publisher) -> None:
+    def __init__(self, administrator: Administrator, publisher: Publisher, audit: AuditLog) -> None:
         self._administrator = administrator
         self._publisher = publisher
+        self._audit = audit
 
     @property
     def registration(self) -> Registration:
@@ -45,11 +48,11 @@ class RouterAdmin(router_service_pb2_grpc.RouterServiceServicer):
         self, request: pb.ApplyConfigurationRequest, context: Context
     ) -> configuration_pb2.ApplyConfigurationResponse:
         """Makes providers and models as sent."""
-        del context
         applied = self._administrator.apply(
             [read_provider(f"providers[{at}]", one) for at, one in enumerate(request.providers)],
             [read_model(f"models[{at}]", one) for at, one in enumerate(request.models)],
             validate_only=request.validate_only,
+            by=authorship_of(context, request.reason),
         )
         return configuration_pb2.ApplyConfigurationResponse(
             changes=[write_change(change) for change in applied.changes], warnings=applied.warnings
@@ -75,6 +78,13 @@ class RouterAdmin(router_service_pb2_grpc.RouterServiceServicer):
             models, lambda one: one.name, page_size=request.page_size, page_token=request.page_token
         )
         return pb.ListModelsResponse(models=[write_model(one) for one in chosen], next_page_token=token)
+
+    async def ListAuditEntries(
+        self, request: audit_pb2.ListAuditEntriesRequest, context: Context
+    ) -> audit_pb2.ListAuditEntriesResponse:
+        """Lists what was changed, newest first."""
+        del context
+        return self._audit.page(request)
 
     async def GetRouterStatus(self, request: pb.GetRouterStatusRequest, context: Context) -> pb.RouterStatus:
         """What this process believes."""

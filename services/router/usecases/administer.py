@@ -6,13 +6,15 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from services.kernel.change import Change
+from services.kernel.change import Authorship, Change, audit_entries
+from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
 from services.router.domain.backend import Backend, backends_of, name_clusters
 from services.router.domain.configuration import (
     EMPTY,
     Configuration,
     check_configuration,
+    describe,
     differences,
 )
 from services.router.domain.model import Model
@@ -38,8 +40,9 @@ class Applied:
 class Administrator:
     """Holds the configuration in force."""
 
-    def __init__(self, store: ConfigurationStore, credentials: Credentials, publisher: Publisher) -> None:
+    def __init__(self, store: ConfigurationStore, credentials: Credentials, publisher: Publisher, clock: Clock) -> None:
         self._store = store
+        self._clock = clock
         self._credentials = credentials
         self._publisher = publisher
         self._configuration = EMPTY
@@ -73,7 +76,9 @@ class Administrator:
         self._publisher.hold(usable, self._secrets_of(usable))
         self._publish()
 
-    def apply(self, providers: Sequence[Provider], models: Sequence[Model], *, validate_only: bool) -> Applied:
+    def apply(
+        self, providers: Sequence[Provider], models: Sequence[Model], *, validate_only: bool, by: Authorship
+    ) -> Applied:
         """Makes providers and models as given. Doing it twice changes nothing.
 
         Raises:
@@ -88,7 +93,9 @@ class Administrator:
         changes = differences(self._configuration, after)
         if not validate_only:
             if changes:
-                self._store.save(after)
+                before, now_ms = self._configuration, self._clock.now_ms()
+                entries = audit_entries(changes, describe(before), describe(after), by=by, time_ms=now_ms)
+                self._store.save(after, entries)
             self._configuration = after
             self._take(readings)
             self._publish()

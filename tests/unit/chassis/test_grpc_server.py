@@ -36,6 +36,9 @@ class Refusing(rpc.RouterServiceServicer):
     def ListProviders(self, request: Any, context: Any) -> NoReturn:
         raise NotImplementedError
 
+    def ListAuditEntries(self, request: Any, context: Any) -> NoReturn:
+        raise NotImplementedError
+
     def GetRouterStatus(self, request: Any, context: Any) -> NoReturn:
         raise NotImplementedError
 

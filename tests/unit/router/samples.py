@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import sqlalchemy as sa
 
+from services.chassis.audit import AuditLog
 from services.kernel.clock import ManualClock
 from services.kernel.dialect import Dialect
-from services.router.adapters.sql_configuration import METADATA, SqlConfigurationStore
+from services.router.adapters.sql_configuration import AUDIT, METADATA, SqlConfigurationStore
 from services.router.domain.model import Condition, Fallback, Measure, Model, TargetGroup, Term, WeightedTarget
 from services.router.domain.provider import Preset, Provider
 from services.router.domain.secret import CredentialProblem, SecretReference, SecretSource, SecretValue
@@ -73,8 +74,12 @@ class Router:
         self.store = kept or store()
         self.vault = Vault({"LAB_KEY": "sk-lab", "OTHER_KEY": "sk-other"} | credentials)
         self.publisher = Publisher(self.clock, self.store, retire_after_ms)
-        self.administrator = Administrator(self.store, self.vault, self.publisher)
+        self.administrator = Administrator(self.store, self.vault, self.publisher, self.clock)
         self.administrator.restore()
+
+    @property
+    def audit(self) -> AuditLog:
+        return AuditLog(self.store._engine, AUDIT)
 
     @property
     def clusters(self) -> list[str]:

@@ -41,7 +41,7 @@ def sentence_of(deny: Deny) -> str:
     """The text of a refusal."""
     template = _SENTENCES.get(deny.denial)
     if template is None:
-        return _cap_sentence(deny) or _budget_sentence(deny)
+        return (_cap_sentence(deny) or _budget_sentence(deny)) + _override(deny)
     return template.format(
         key=f"API key {deny.key}" if deny.key else "The API key",
         model=deny.model,
@@ -119,6 +119,12 @@ def _bound(deny: Deny) -> str:
     if deny.limit_kind and deny.limit_kind.is_money:
         return _amount(deny, deny.limit).rstrip("0").rstrip(".")
     return f"{deny.limit:,} {_UNITS.get(deny.limit_kind, '') if deny.limit_kind else ''}".rstrip()
+
+
+def _override(deny: Deny) -> str:
+    """Where the bound comes from, when it is not the policy's own."""
+    until_ms = deny.overridden_until_ms
+    return f" The limit is an override until {format_time(until_ms)}." if until_ms else ""
 
 
 def _verb(deny: Deny) -> str:

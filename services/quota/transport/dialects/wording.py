@@ -144,6 +144,8 @@ def _details(deny: Deny, trace_id: str) -> dict[str, Json]:
         if deny.limit_kind.has_window:
             details["window_start"] = format_time(deny.window_start_ms)
             details["resets_at"] = format_time(deny.resets_at_ms)
+    if deny.overridden_until_ms:
+        details["override_until"] = format_time(deny.overridden_until_ms)
     if deny.max_affordable_output_tokens:
         details["max_affordable_output_tokens"] = deny.max_affordable_output_tokens
     if trace_id:

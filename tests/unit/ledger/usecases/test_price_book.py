@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from spendgate.type.v1.audit_pb2 import ListAuditEntriesRequest
 
-from services.kernel.change import Action
+from services.chassis.audit import AuditLog
+from services.kernel.change import OWNER, Action, Actor, Authorship
 from services.kernel.clock import ManualClock
 from services.kernel.price import Price
 from services.ledger.adapters.sql_configuration import SqlConfiguration
 from services.ledger.adapters.sql_database import Database
+from services.ledger.adapters.sql_tables import audit_entries
 from services.ledger.domain.configuration import Channel, Configuration, PricedTarget, flat_price
 from services.ledger.usecases.price_book import PriceBook
 from tests.unit.ledger.lines import PRICE, open_database
@@ -57,7 +61,7 @@ def test_targets_are_known_after_a_restart_before_quota_has_asked_again(database
 
 def test_an_override_wins_and_survives_a_restart(database: Database) -> None:
     book_of(database).remember([TARGET])
-    book_of(database).apply(Configuration({"main/big": FREE}), validate_only=False)
+    book_of(database).apply(Configuration({"main/big": FREE}), validate_only=False, by=OWNER)
 
     book = book_of(database)
 
@@ -69,20 +73,20 @@ def test_sending_a_configuration_twice_changes_nothing(database: Database) -> No
     book = book_of(database)
     wanted = Configuration({"lab/tiny": FREE}, {"ops": Channel("ops", url="json://localhost")})
 
-    first = book.apply(wanted, validate_only=False)
+    first = book.apply(wanted, validate_only=False, by=OWNER)
 
     assert [(change.action, change.kind, change.name) for change in first] == [
         (Action.CREATE, "price", "lab/tiny"),
         (Action.CREATE, "alert channel", "ops"),
     ]
-    assert book.apply(wanted, validate_only=False) == ()
-    assert book_of(database).apply(wanted, validate_only=False) == ()
+    assert book.apply(wanted, validate_only=False, by=OWNER) == ()
+    assert book_of(database).apply(wanted, validate_only=False, by=OWNER) == ()
 
 
 def test_a_dry_run_says_what_would_change_and_changes_nothing(database: Database) -> None:
     book = book_of(database)
 
-    assert len(book.apply(Configuration({"lab/tiny": FREE}), validate_only=True)) == 1
+    assert len(book.apply(Configuration({"lab/tiny": FREE}), validate_only=True, by=OWNER)) == 1
 
     assert book.price_of("lab/tiny", 0) is None
 
@@ -92,12 +96,14 @@ def test_changes_name_what_differs_and_never_a_secret(database: Database) -> Non
     book.apply(
         Configuration({"lab/tiny": FREE, "lab/old": FREE}, {"ops": Channel("ops", url="json://user:hunter2@host")}),
         validate_only=False,
+        by=OWNER,
     )
 
     dearer = flat_price(input_price=1, output=2, request_nano_usd=3)
     found = book.apply(
         Configuration({"lab/tiny": dearer}, {"ops": Channel("ops", url="json://user:hunter3@host")}),
         validate_only=False,
+        by=OWNER,
     )
 
     assert [(change.action, change.name) for change in found] == [
@@ -114,10 +120,10 @@ def test_the_version_changes_exactly_when_a_price_does(database: Database) -> No
     book.remember([TARGET])
     before = book.list_prices(["main/big"]).version
 
-    book.apply(Configuration(channels={"ops": Channel("ops", url="json://localhost")}), validate_only=False)
+    book.apply(Configuration(channels={"ops": Channel("ops", url="json://localhost")}), validate_only=False, by=OWNER)
     assert book.list_prices(["main/big"]).version == before
 
-    book.apply(Configuration({"main/big": FREE}), validate_only=False)
+    book.apply(Configuration({"main/big": FREE}), validate_only=False, by=OWNER)
     assert book.list_prices(["main/big"]).version != before
 
 
@@ -127,3 +133,31 @@ def test_what_an_override_leaves_out_costs_as_much_as_what_it_is_a_part_of() -> 
 
     (tier,) = flat_price(input_price=5, output=7, cached_input=0, reasoning=0).tiers
     assert (tier.cached_input, tier.reasoning) == (0, 0)
+
+
+def test_what_was_changed_is_in_the_audit_log_without_what_a_channel_keeps_secret(database: Database) -> None:
+    by = Authorship(Actor("root", "platform"), "prices rose", "req-1")
+    channels = {
+        "chat": Channel("chat", url="slack://token-a/token-b"),
+        "hook": Channel(
+            "hook", webhook="https://user:hunter2@hooks.example/T000/secret?key=hunter3", secret_env="SIGN"
+        ),
+    }
+    book_of(database).apply(Configuration({"lab/tiny": FREE}, channels), validate_only=False, by=by)
+    dearer = {"lab/tiny": flat_price(input_price=1, output=2)}
+    book_of(database).apply(Configuration(dearer, channels), validate_only=False, by=by)
+    book_of(database).apply(Configuration(), validate_only=True, by=by)
+
+    log = AuditLog(database._engine, audit_entries).page(ListAuditEntriesRequest()).audit_entries
+
+    assert [(entry.action, entry.kind, entry.name) for entry in log] == [
+        ("update", "price", "lab/tiny"),
+        ("create", "alert channel", "hook"),
+        ("create", "alert channel", "chat"),
+        ("create", "price", "lab/tiny"),
+    ]
+    assert {(entry.actor, entry.reason, entry.request_id) for entry in log} == {("root", "prices rose", "req-1")}
+    assert json.loads(log[0].before)["tiers"][0]["output"] == 0
+    assert json.loads(log[0].after)["tiers"][0]["output"] == 2
+    assert json.loads(log[1].after) == {"name": "hook", "url": "", "webhook": "hooks.example", "secret_env": "SIGN"}
+    assert json.loads(log[2].after) == {"name": "chat", "url": "slack", "webhook": "", "secret_env": ""}

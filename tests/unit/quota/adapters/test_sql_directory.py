@@ -6,13 +6,19 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from spendgate.type.v1.audit_pb2 import ListAuditEntriesRequest
 
+from services.chassis.audit import AuditLog
 from services.chassis.database import migrate, open_engine
+from services.kernel.change import Actor, AuditEntry, Authorship
 from services.kernel.errors import Unavailable
 from services.kernel.window import WindowUnit
-from services.quota.adapters.sql_directory import SqlDirectory, SqlSnapshots
+from services.quota.adapters.sql_directory import AUDIT, SqlDirectory, SqlSnapshots
+from services.quota.domain.access import Role
+from services.quota.domain.admin_token import AdminToken
 from services.quota.domain.directory import Directory, Team
 from services.quota.domain.key import Attribution, VirtualKey
+from services.quota.domain.override import Override
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy, Threshold
 
 EVERYTHING = Directory(
@@ -49,7 +55,12 @@ EVERYTHING = Directory(
         ),
         VirtualKey(Attribution("key_2", "waiting")),
     ),
+    overrides=(
+        Override("ovr_1", "monthly", "tokens/minute", "team=ds", 2**53, 1, 2, "a launch", "lead", Role.TEAM_ADMIN),
+    ),
+    tokens=(AdminToken("lead", Role.TEAM_ADMIN, "ds", b"\x02" * 32, "spa_ab...9xyz", 1, 2),),
 )
+ENTRY = AuditEntry(7, Authorship(Actor("lead", "team-admin", "ds"), "why", "req-1"), "create", "policy", "p", "", "{}")
 
 
 @pytest.fixture
@@ -65,13 +76,23 @@ def test_a_new_directory_is_empty(engine: sa.Engine) -> None:
 
 
 def test_what_is_stored_is_loaded_exactly(engine: sa.Engine) -> None:
-    assert SqlDirectory(engine).replace(lambda _: EVERYTHING) == EVERYTHING
+    assert SqlDirectory(engine).replace(lambda _: (EVERYTHING, (ENTRY,))) == EVERYTHING
     assert SqlDirectory(engine).load() == EVERYTHING
+
+
+def test_what_was_changed_is_kept_with_it(engine: sa.Engine) -> None:
+    SqlDirectory(engine).replace(lambda _: (EVERYTHING, (ENTRY,)))
+
+    (kept,) = AuditLog(engine, AUDIT).page(ListAuditEntriesRequest()).audit_entries
+
+    assert (kept.actor, kept.role, kept.reason, kept.request_id) == ("lead", "team-admin", "why", "req-1")
+    assert (kept.action, kept.kind, kept.name, kept.before, kept.after) == ("create", "policy", "p", "", "{}")
+    assert kept.time.ToMilliseconds() == 7
 
 
 def test_a_change_sees_what_is_stored_and_removes_what_it_leaves_out(engine: sa.Engine) -> None:
     directory = SqlDirectory(engine)
-    directory.replace(lambda _: EVERYTHING)
+    directory.replace(lambda _: (EVERYTHING, ()))
     smaller = replace(
         EVERYTHING,
         organization="renamed",
@@ -81,9 +102,9 @@ def test_a_change_sees_what_is_stored_and_removes_what_it_leaves_out(engine: sa.
     )
     seen: list[Directory] = []
 
-    def change(before: Directory) -> Directory:
+    def change(before: Directory) -> tuple[Directory, tuple[AuditEntry, ...]]:
         seen.append(before)
-        return smaller
+        return smaller, ()
 
     directory.replace(change)
 
@@ -93,9 +114,9 @@ def test_a_change_sees_what_is_stored_and_removes_what_it_leaves_out(engine: sa.
 
 def test_a_change_that_raises_stores_nothing(engine: sa.Engine) -> None:
     directory = SqlDirectory(engine)
-    directory.replace(lambda _: EVERYTHING)
+    directory.replace(lambda _: (EVERYTHING, ()))
 
-    def fail(_: Directory) -> Directory:
+    def fail(_: Directory) -> tuple[Directory, tuple[AuditEntry, ...]]:
         raise LookupError
 
     with pytest.raises(LookupError):
@@ -107,11 +128,11 @@ def test_a_change_that_raises_stores_nothing(engine: sa.Engine) -> None:
 def test_two_keys_can_swap_their_secrets_in_one_change(engine: sa.Engine) -> None:
     first, second = (VirtualKey(Attribution(f"key_{n}", n), digest=n.encode() * 32) for n in "ab")
     directory = SqlDirectory(engine)
-    directory.replace(lambda _: Directory(keys=(first, second)))
+    directory.replace(lambda _: (Directory(keys=(first, second)), ()))
 
     swapped = Directory(keys=(replace(first, digest=second.digest), replace(second, digest=first.digest)))
 
-    assert directory.replace(lambda _: swapped) == swapped == directory.load()
+    assert directory.replace(lambda _: (swapped, ())) == swapped == directory.load()
 
 
 def test_a_database_that_fails_is_unavailable(engine: sa.Engine) -> None:
@@ -136,7 +157,7 @@ def test_the_last_snapshot_of_a_name_is_kept(engine: sa.Engine) -> None:
 
 def test_a_policy_that_an_earlier_release_stored_is_read_with_its_defaults(engine: sa.Engine) -> None:
     store = SqlDirectory(engine)
-    store.replace(lambda _: EVERYTHING)
+    store.replace(lambda _: (EVERYTHING, ()))
     with engine.begin() as connection:
         connection.execute(
             sa.text(

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
-from services.kernel.change import Action
+from services.kernel.change import OWNER, Action, AuditEntry
 from services.kernel.clock import ManualClock
 from services.kernel.errors import AlreadyExists, InvalidInput, NotFound
 from services.kernel.window import WindowUnit
@@ -15,7 +15,9 @@ from services.quota.domain.configuration import Configuration, KeySpec
 from services.quota.domain.directory import Directory, Team
 from services.quota.domain.key import Attribution, SecretKind, VirtualKey, checksum_holds, digest_of
 from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy
+from services.quota.ports import RecordedChange
 from services.quota.usecases.administer import Administer
+from services.quota.usecases.amend import Amend
 from services.quota.usecases.authenticate import Authenticate
 from services.quota.usecases.current import Current
 from tests.unit.quota.world import PEPPER
@@ -33,11 +35,11 @@ class WatchedDirectory(MemoryDirectory):
         super().__init__()
         self.meanwhile: Callable[[], None] = lambda: None
 
-    def replace(self, change: Callable[[Directory], Directory]) -> Directory:
-        def watched(before: Directory) -> Directory:
-            after = change(before)
+    def replace(self, change: RecordedChange) -> Directory:
+        def watched(before: Directory) -> tuple[Directory, Sequence[AuditEntry]]:
+            changed = change(before)
             self.meanwhile()
-            return after
+            return changed
 
         return super().replace(watched)
 
@@ -49,13 +51,12 @@ class Office:
         self.clock = ManualClock()
         self.store = WatchedDirectory()
         self.current = Current(Directory())
-        self.administer = Administer(
-            store=self.store, current=self.current, clock=self.clock, entropy=os.urandom, pepper=PEPPER
-        )
+        self.amend = Amend(store=self.store, current=self.current, clock=self.clock)
+        self.administer = Administer(amend=self.amend, clock=self.clock, entropy=os.urandom, pepper=PEPPER)
         self.authenticate = Authenticate(self.current, self.clock, PEPPER)
 
     def apply(self, configuration: Configuration = CONFIGURATION) -> list[tuple[Action, str, str, str]]:
-        applied = self.administer.apply(configuration, validate_only=False)
+        applied = self.administer.apply(configuration, validate_only=False, by=OWNER)
         return [(change.action, change.kind, change.name, change.detail) for change in applied.changes]
 
     def opens(self, secret: str) -> str | None:
@@ -83,8 +84,8 @@ def test_what_was_in_force_stays_in_force_until_a_change_is_stored() -> None:
     office.store.meanwhile = lambda: opened.append(office.opens(SECRET))
 
     office.apply(replace(CONFIGURATION, policies=()))
-    office.administer.create_key(KeySpec("another"), SecretKind.LIVE)
-    office.administer.set_key_disabled("ds-prod", disabled=True)
+    office.administer.create_key(KeySpec("another"), SecretKind.LIVE, by=OWNER)
+    office.administer.set_key_disabled("ds-prod", disabled=True, by=OWNER)
 
     assert opened == ["ds-prod"] * 3
     assert office.opens(SECRET) is None
@@ -102,7 +103,7 @@ def test_applying_twice_changes_nothing() -> None:
 def test_validating_only_says_what_would_change_and_changes_nothing() -> None:
     office = Office()
 
-    applied = office.administer.apply(CONFIGURATION, validate_only=True)
+    applied = office.administer.apply(CONFIGURATION, validate_only=True, by=OWNER)
 
     assert len(applied.changes) == 4
     assert office.store.load() == Directory()
@@ -129,7 +130,7 @@ def test_changes_name_the_fields_that_differ_and_no_values() -> None:
 def test_a_declared_key_leaves_with_the_configuration_and_a_made_one_stays() -> None:
     office = Office()
     office.apply()
-    made = office.administer.create_key(KeySpec("made", team="ds"), SecretKind.LIVE)
+    made = office.administer.create_key(KeySpec("made", team="ds"), SecretKind.LIVE, by=OWNER)
 
     assert office.apply(replace(CONFIGURATION, keys=())) == [(Action.DELETE, "virtual key", "ds-prod", "")]
     assert office.opens(SECRET) is None
@@ -149,12 +150,12 @@ def test_an_empty_secret_leaves_a_known_one_as_it_is() -> None:
 def test_a_key_that_was_stopped_stays_stopped_when_the_configuration_is_applied_again() -> None:
     office = Office()
     office.apply()
-    office.administer.set_key_disabled("ds-prod", disabled=True)
+    office.administer.set_key_disabled("ds-prod", disabled=True, by=OWNER)
 
     assert office.apply() == []
     assert office.opens(SECRET) is None
 
-    office.administer.set_key_disabled("ds-prod", disabled=False)
+    office.administer.set_key_disabled("ds-prod", disabled=False, by=OWNER)
     assert office.opens(SECRET) == "ds-prod"
 
 
@@ -193,7 +194,9 @@ def test_what_will_not_work_is_accepted_with_a_warning() -> None:
     stray = replace(DAILY, name="stray", match=Match(team="nobody"))
     key = KeySpec("silent", team="ghosts")
 
-    warnings = Office().administer.apply(Configuration("acme", (), (stray,), (key,)), validate_only=False).warnings
+    warnings = (
+        Office().administer.apply(Configuration("acme", (), (stray,), (key,)), validate_only=False, by=OWNER).warnings
+    )
 
     assert [warning.split(":")[0] for warning in warnings] == [
         "Policy stray matches no virtual key",
@@ -207,11 +210,11 @@ def test_why_a_secret_is_missing_is_told_once_and_by_who_knows_whether_it_matter
     unset = KeySpec("app", secret_problem="environment variable APP is not set")
     configuration = Configuration("acme", (), (), (unset,))
 
-    assert office.administer.apply(configuration, validate_only=False).warnings == (
+    assert office.administer.apply(configuration, validate_only=False, by=OWNER).warnings == (
         "Virtual key app has no secret (environment variable APP is not set): give it one, or rotate it.",
     )
-    office.administer.rotate_key("app", grace_ms=0)
-    assert office.administer.apply(configuration, validate_only=False).warnings == (
+    office.administer.rotate_key("app", grace_ms=0, by=OWNER)
+    assert office.administer.apply(configuration, validate_only=False, by=OWNER).warnings == (
         "Virtual key app keeps the secret that it has: environment variable APP is not set.",
     )
 
@@ -219,13 +222,16 @@ def test_why_a_secret_is_missing_is_told_once_and_by_who_knows_whether_it_matter
 def test_a_policy_for_one_model_matches_a_key_for_all_models() -> None:
     of_model = replace(DAILY, match=Match(model="tiny"))
 
-    assert Office().administer.apply(replace(CONFIGURATION, policies=(of_model,)), validate_only=True).warnings == ()
+    assert (
+        Office().administer.apply(replace(CONFIGURATION, policies=(of_model,)), validate_only=True, by=OWNER).warnings
+        == ()
+    )
 
 
 def test_a_made_key_has_a_secret_of_ours_that_is_stored_nowhere() -> None:
     office = Office()
 
-    made = office.administer.create_key(KeySpec("ci", team="ds", expire_at_ms=5), SecretKind.TEST)
+    made = office.administer.create_key(KeySpec("ci", team="ds", expire_at_ms=5), SecretKind.TEST, by=OWNER)
 
     assert made.secret.startswith("spg_test_")
     assert checksum_holds(made.secret)
@@ -238,19 +244,19 @@ def test_a_made_key_has_a_secret_of_ours_that_is_stored_nowhere() -> None:
 
 def test_a_name_is_given_once() -> None:
     office = Office()
-    office.administer.create_key(KeySpec("ci"), SecretKind.LIVE)
+    office.administer.create_key(KeySpec("ci"), SecretKind.LIVE, by=OWNER)
 
     with pytest.raises(AlreadyExists):
-        office.administer.create_key(KeySpec("ci"), SecretKind.LIVE)
+        office.administer.create_key(KeySpec("ci"), SecretKind.LIVE, by=OWNER)
     with pytest.raises(InvalidInput):
-        office.administer.create_key(KeySpec("-"), SecretKind.LIVE)
+        office.administer.create_key(KeySpec("-"), SecretKind.LIVE, by=OWNER)
 
 
 def test_a_rotated_key_opens_with_the_new_secret_and_for_its_grace_with_the_old() -> None:
     office = Office()
-    old = office.administer.create_key(KeySpec("ci"), SecretKind.TEST)
+    old = office.administer.create_key(KeySpec("ci"), SecretKind.TEST, by=OWNER)
 
-    new = office.administer.rotate_key("ci", grace_ms=60_000)
+    new = office.administer.rotate_key("ci", grace_ms=60_000, by=OWNER)
 
     assert new.secret.startswith("spg_test_")
     assert new.key.key_id == old.key.key_id
@@ -261,29 +267,29 @@ def test_a_rotated_key_opens_with_the_new_secret_and_for_its_grace_with_the_old(
 
 def test_without_a_grace_the_old_secret_ends_at_once() -> None:
     office = Office()
-    old = office.administer.create_key(KeySpec("ci"), SecretKind.LIVE)
+    old = office.administer.create_key(KeySpec("ci"), SecretKind.LIVE, by=OWNER)
 
-    office.administer.rotate_key("ci", grace_ms=0)
+    office.administer.rotate_key("ci", grace_ms=0, by=OWNER)
 
     assert office.opens(old.secret) is None
 
 
 def test_of_two_rotations_only_the_last_secret_but_one_has_a_grace() -> None:
     office = Office()
-    first = office.administer.create_key(KeySpec("ci"), SecretKind.LIVE)
-    second = office.administer.rotate_key("ci", grace_ms=60_000)
-    office.administer.rotate_key("ci", grace_ms=60_000)
+    first = office.administer.create_key(KeySpec("ci"), SecretKind.LIVE, by=OWNER)
+    second = office.administer.rotate_key("ci", grace_ms=60_000, by=OWNER)
+    office.administer.rotate_key("ci", grace_ms=60_000, by=OWNER)
 
     assert [office.opens(first.secret), office.opens(second.secret)] == [None, "ci"]
 
 
 def test_unknown_keys_and_absurd_graces_are_refused() -> None:
     office = Office()
-    office.administer.create_key(KeySpec("ci"), SecretKind.LIVE)
+    office.administer.create_key(KeySpec("ci"), SecretKind.LIVE, by=OWNER)
 
     with pytest.raises(NotFound):
-        office.administer.rotate_key("nobody", grace_ms=0)
+        office.administer.rotate_key("nobody", grace_ms=0, by=OWNER)
     with pytest.raises(NotFound):
-        office.administer.set_key_disabled("nobody", disabled=True)
+        office.administer.set_key_disabled("nobody", disabled=True, by=OWNER)
     with pytest.raises(InvalidInput):
-        office.administer.rotate_key("ci", grace_ms=604_800_001)
+        office.administer.rotate_key("ci", grace_ms=604_800_001, by=OWNER)

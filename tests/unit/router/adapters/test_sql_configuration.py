@@ -39,12 +39,12 @@ def engine(tmp_path: Path) -> sa.Engine:
 def test_what_was_saved_is_loaded_and_replaced_as_a_whole(engine: sa.Engine) -> None:
     kept = SqlConfigurationStore(engine)
     assert (kept.load(), kept.load_backends()) == (EMPTY, ())
-    kept.save(WHOLE)
+    kept.save(WHOLE, ())
     kept.save_backends(BACKENDS)
     again = SqlConfigurationStore(engine)
     assert again.load() == WHOLE
     assert again.load_backends() == BACKENDS
-    again.save(EMPTY)
+    again.save(EMPTY, ())
     again.save_backends(())
     assert (kept.load(), kept.load_backends()) == (EMPTY, ())
 
@@ -65,7 +65,7 @@ def test_a_damaged_document_is_an_error_that_names_it(engine: sa.Engine) -> None
 
 
 def test_a_document_that_names_a_forbidden_address_is_refused_again_when_read(engine: sa.Engine) -> None:
-    SqlConfigurationStore(engine).save(WHOLE)
+    SqlConfigurationStore(engine).save(WHOLE, ())
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE providers SET document = replace(document, '127.0.0.1', '169.254.169.254')"))
     with pytest.raises(InvalidInput, match="link-local"):

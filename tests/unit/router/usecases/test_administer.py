@@ -1,7 +1,11 @@
 from __future__ import annotations
 
-import pytest
+import json
 
+import pytest
+from spendgate.type.v1.audit_pb2 import ListAuditEntriesRequest
+
+from services.kernel.change import OWNER, Actor, Authorship
 from services.kernel.errors import InvalidInput
 from services.router.domain.configuration import EMPTY
 from services.router.domain.secret import CredentialProblem, SecretReference, SecretValue
@@ -12,15 +16,15 @@ EPOCH = "local-1795464000000"
 
 def test_applying_twice_changes_nothing() -> None:
     router = Router()
-    first = router.administrator.apply([lab()], [model("m", "lab/x")], validate_only=False)
-    second = router.administrator.apply([lab()], [model("m", "lab/x")], validate_only=False)
+    first = router.administrator.apply([lab()], [model("m", "lab/x")], validate_only=False, by=OWNER)
+    second = router.administrator.apply([lab()], [model("m", "lab/x")], validate_only=False, by=OWNER)
     assert [(change.kind, change.name) for change in first.changes] == [("provider", "lab"), ("model", "m")]
     assert second.changes == ()
 
 
 def test_a_dry_run_says_what_would_change_and_changes_nothing() -> None:
     router = Router()
-    applied = router.administrator.apply([lab()], [model("m", "lab/x")], validate_only=True)
+    applied = router.administrator.apply([lab()], [model("m", "lab/x")], validate_only=True, by=OWNER)
     assert len(applied.changes) == 2
     assert router.administrator.configuration == EMPTY
     assert router.store.load() == EMPTY
@@ -29,10 +33,10 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing() -> None:
 
 def test_what_is_refused_leaves_everything_as_it_was() -> None:
     router = Router()
-    router.administrator.apply([lab()], [model("m", "lab/x")], validate_only=False)
+    router.administrator.apply([lab()], [model("m", "lab/x")], validate_only=False, by=OWNER)
     before = router.administrator.configuration
     with pytest.raises(InvalidInput):
-        router.administrator.apply([lab()], [model("m", "nobody/x")], validate_only=False)
+        router.administrator.apply([lab()], [model("m", "nobody/x")], validate_only=False, by=OWNER)
     assert router.administrator.configuration == before == router.store.load()
 
 
@@ -40,7 +44,7 @@ def test_a_missing_credential_is_a_warning_and_its_targets_are_left_out() -> Non
     router = Router()
     providers = [lab("good"), lab("bad", key="ABSENT")]
     models = [model("m", "bad/x", "good/x"), model("gone", "bad/x")]
-    applied = router.administrator.apply(providers, models, validate_only=False)
+    applied = router.administrator.apply(providers, models, validate_only=False, by=OWNER)
     assert [warning.partition(";")[0] for warning in applied.warnings] == [
         "provider bad: environment variable ABSENT is not set",
         "model gone: none of its targets can be used, so its calls are answered with status 503",
@@ -52,7 +56,7 @@ def test_a_missing_credential_is_a_warning_and_its_targets_are_left_out() -> Non
 
 def test_a_credential_that_turns_up_later_is_taken_up() -> None:
     router = Router()
-    router.administrator.apply([lab(key="LATE")], [model("m", "lab/x")], validate_only=False)
+    router.administrator.apply([lab(key="LATE")], [model("m", "lab/x")], validate_only=False, by=OWNER)
     assert router.clusters == []
     router.vault.values["LATE"] = "sk-late"
     router.administrator.reread_credentials()
@@ -62,7 +66,7 @@ def test_a_credential_that_turns_up_later_is_taken_up() -> None:
 
 def test_a_credential_that_is_being_replaced_stays_in_force_and_the_problem_is_shown() -> None:
     router = Router()
-    router.administrator.apply([lab()], [model("m", "lab/x")], validate_only=False)
+    router.administrator.apply([lab()], [model("m", "lab/x")], validate_only=False, by=OWNER)
     release = router.publisher.release
     del router.vault.values["LAB_KEY"]
     router.administrator.reread_credentials()
@@ -78,16 +82,42 @@ def test_a_reference_that_leads_astray_is_refused_with_its_field() -> None:
 
     router.vault.read = astray  # type: ignore[method-assign]
     with pytest.raises(InvalidInput) as caught:
-        router.administrator.apply([lab()], [], validate_only=False)
+        router.administrator.apply([lab()], [], validate_only=False, by=OWNER)
     assert caught.value.field == "providers[0].api_key.env"
 
 
 def test_after_a_restart_the_stored_configuration_is_published() -> None:
     router = Router()
-    router.administrator.apply([lab()], [model("m", "lab/x")], validate_only=False)
+    router.administrator.apply([lab()], [model("m", "lab/x")], validate_only=False, by=OWNER)
     again = Router(router.store)
     assert again.administrator.configuration == router.administrator.configuration
     node = again.publisher.connect_node(EPOCH)
     assert again.publisher.release is not None
     again.publisher.acknowledged(node, again.publisher.release)
     assert again.planned == {"lab.openai"}
+
+
+def test_what_was_changed_is_in_the_audit_log_and_credentials_are_only_named() -> None:
+    router = Router()
+    by = Authorship(Actor("root", "platform"), "a new lab", "req-1")
+    router.administrator.apply([lab()], [model("m", "lab/x")], validate_only=False, by=by)
+    router.administrator.apply([lab()], [model("m", "lab/x")], validate_only=False, by=by)
+    router.administrator.apply([lab()], [], validate_only=True, by=by)
+    router.administrator.apply([lab(key="OTHER_KEY")], [], validate_only=False, by=by)
+
+    log = router.audit.page(ListAuditEntriesRequest()).audit_entries
+
+    assert [(entry.action, entry.kind, entry.name) for entry in reversed(log)] == [
+        ("create", "provider", "lab"),
+        ("create", "model", "m"),
+        ("update", "provider", "lab"),
+        ("delete", "model", "m"),
+    ]
+    assert {(entry.actor, entry.reason, entry.request_id) for entry in log} == {("root", "a new lab", "req-1")}
+    changed = log[1]
+    assert (json.loads(changed.before)["api_key"]["name"], json.loads(changed.after)["api_key"]["name"]) == (
+        "LAB_KEY",
+        "OTHER_KEY",
+    )
+    assert (bool(log[0].before), log[0].after) == (True, "")
+    assert "sk-" not in "".join(entry.before + entry.after for entry in log)

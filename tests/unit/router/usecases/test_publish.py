@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from services.kernel.change import OWNER
 from services.router.domain.secret import SecretReference, SecretSource
 from services.router.usecases.publish import Node
 from tests.unit.router.samples import Router, lab, model
@@ -10,7 +11,7 @@ EPOCH = "local-1795464000000"
 
 
 def apply(router: Router, configuration: tuple[list, list]) -> None:  # type: ignore[type-arg]
-    router.administrator.apply(*configuration, validate_only=False)
+    router.administrator.apply(*configuration, validate_only=False, by=OWNER)
 
 
 def acknowledge(router: Router, node: Node) -> None:

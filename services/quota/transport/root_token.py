@@ -1,4 +1,4 @@
-"""The token of the admin plane: who holds it may change everything that the admin APIs can change."""
+"""The token in the data directory: who holds it is `root`, and may change everything that the admin APIs can change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _log = logging.getLogger("spendgate.quota")
 _SHORTEST = 32
 
 
-class AdminToken:
+class RootToken:
     """The value of the token file, read again whenever the file changes.
 
     Without a readable token nobody is an administrator.

@@ -1,0 +1,152 @@
+"""`spendgate overrides`: bounds that hold in the place of a limit's own for a while."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from google.type.money_pb2 import Money
+from spendgate.quota.v1 import override_service_pb2 as overrides
+
+from services.chassis.well_known import nano_usd_of, usd
+from services.cli.amounts import readable_usd, usd_of
+from services.cli.paging import all_pages
+from services.cli.printing import print_json, print_table, print_text
+from services.cli.problems import Misuse
+from services.cli.session import GatewayCommand, JsonOption, ReasonOption, connect, session_of
+from services.cli.times import parse_until, readable_time, rfc3339
+from services.kernel.money import parse_usd
+
+
+def build_overrides() -> typer.Typer:
+    """The group `overrides`."""
+    group = typer.Typer(help="Limits that are different for a while, and end by themselves.", no_args_is_help=True)
+    group.command(cls=GatewayCommand)(grant)
+    group.command("list", cls=GatewayCommand)(list_overrides)
+    group.command(cls=GatewayCommand)(revoke)
+    return group
+
+
+def grant(
+    context: typer.Context,
+    policy: Annotated[str, typer.Argument(metavar="POLICY", help="Name of the policy.")],
+    *,
+    until: Annotated[str, typer.Option(metavar="WHEN", help="2d, or 2027-01-31T00:00:00Z; at most 31 days ahead.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why. Others see it.")],
+    amount: Annotated[str, typer.Option("--usd", metavar="DOLLARS", help="The bound of a limit on money.")] = "",
+    count: Annotated[int | None, typer.Option(min=0, help="The bound of any other limit.")] = None,
+    limit: Annotated[
+        str, typer.Option(metavar="LIMIT", help="Which one, such as spend/month. Default: the policy's only one.")
+    ] = "",
+    scope: Annotated[str, typer.Option(help="Which counter of a policy with `each`, as `budgets` shows it.")] = "",
+    json: JsonOption = False,
+) -> None:
+    """Puts another bound in the place of a limit's own, at once, until a moment.
+
+    A team admin may go up to the limit of its whole team.
+
+    Example: spendgate overrides grant ds-prod --limit spend/month --usd 3000 --until 2d --reason "launch week"
+    """
+    if bool(amount) == (count is not None):
+        raise Misuse("write either --usd DOLLARS or --count N")
+    asked = overrides.Override(policy=policy, limit=limit, scope=scope, count=count or 0, reason=reason)
+    if amount:
+        asked.amount.CopyFrom(_read_amount(amount))
+    asked.expire_time.CopyFrom(parse_until("--until", until, session_of(context).clock))
+    with connect(context) as gateway:
+        made = gateway.overrides.GrantOverride(overrides.GrantOverrideRequest(override=asked))
+    if json:
+        print_json(_as_json(made))
+    else:
+        print_text(
+            f"{made.limit} of policy {made.policy} is {_readable_bound(made)} until {readable_time(made.expire_time)} "
+            f"UTC: {made.name}"
+        )
+
+
+def list_overrides(
+    context: typer.Context,
+    *,
+    json: JsonOption = False,
+) -> None:
+    """Lists the overrides in force.
+
+    Example: spendgate overrides list
+    """
+    with connect(context) as gateway:
+        found = list(
+            all_pages(
+                lambda size, token: gateway.overrides.ListOverrides(
+                    overrides.ListOverridesRequest(page_size=size, page_token=token)
+                ),
+                lambda page: page.overrides,
+            )
+        )
+    if json:
+        print_json({"overrides": [_as_json(each) for each in found]})
+    elif not found:
+        print_text("No override is in force: `spendgate overrides grant POLICY` makes one.")
+    else:
+        print_table(
+            ("NAME", "POLICY", "LIMIT", "SCOPE", "BOUND", "UNTIL (UTC)", "BY", "REASON"),
+            [
+                (
+                    each.name,
+                    each.policy,
+                    each.limit,
+                    each.scope,
+                    _readable_bound(each),
+                    readable_time(each.expire_time),
+                    each.actor,
+                    each.reason,
+                )
+                for each in found
+            ],
+            numeric=frozenset({"BOUND"}),
+        )
+
+
+def revoke(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the override, as `list` shows it.")],
+    *,
+    reason: ReasonOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Ends an override before its time.
+
+    Example: spendgate overrides revoke ovr_019ab6f3 --reason "launch is over"
+    """
+    request = overrides.RevokeOverrideRequest(name=name, reason=reason)
+    with connect(context) as gateway:
+        gone = gateway.overrides.RevokeOverride(request)
+    if json:
+        print_json(_as_json(gone))
+    else:
+        print_text(f"{gone.limit} of policy {gone.policy} has its own bound again")
+
+
+def _read_amount(text: str) -> Money:
+    try:
+        return usd(parse_usd(text))
+    except ValueError as error:
+        raise Misuse(f"--usd {text!r}: {error}") from error
+
+
+def _readable_bound(override: overrides.Override) -> str:
+    return readable_usd(nano_usd_of(override.amount)) if override.HasField("amount") else f"{override.count:,}"
+
+
+def _as_json(override: overrides.Override) -> dict[str, object]:
+    bound = {"limit_usd": usd_of(override.amount)} if override.HasField("amount") else {"limit": override.count}
+    return {
+        "name": override.name,
+        "policy": override.policy,
+        "limit_id": override.limit,
+        "scope": override.scope,
+        **bound,
+        "until": rfc3339(override.expire_time),
+        "created_at": rfc3339(override.create_time),
+        "actor": override.actor,
+        "reason": override.reason,
+    }

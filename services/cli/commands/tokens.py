@@ -1,0 +1,133 @@
+"""`spendgate tokens`: who may administer the gateway."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from spendgate.quota.v1 import admin_service_pb2 as administration
+
+from services.cli.paging import all_pages
+from services.cli.printing import print_json, print_table, print_text, remark
+from services.cli.problems import Misuse
+from services.cli.session import GatewayCommand, JsonOption, ReasonOption, connect, session_of
+from services.cli.times import parse_until, readable_time, rfc3339
+
+ROLES = {
+    "platform": administration.ROLE_PLATFORM,
+    "team-admin": administration.ROLE_TEAM_ADMIN,
+    "finance": administration.ROLE_FINANCE,
+}
+_NAMES = {number: name for name, number in ROLES.items()}
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the token.")]
+
+
+def build_tokens() -> typer.Typer:
+    """The group `tokens`."""
+    group = typer.Typer(help="Admin tokens: who may administer the gateway, and how far.", no_args_is_help=True)
+    group.command(cls=GatewayCommand)(create)
+    group.command("list", cls=GatewayCommand)(list_tokens)
+    group.command(cls=GatewayCommand)(revoke)
+    return group
+
+
+def create(
+    context: typer.Context,
+    name: NameArgument,
+    *,
+    role: Annotated[str, typer.Option(help="platform, team-admin or finance.")],
+    team: Annotated[str, typer.Option(help="The one team of a team-admin.")] = "",
+    expires: Annotated[str, typer.Option(metavar="WHEN", help="30d, or 2027-01-31T00:00:00Z.")] = "30d",
+    reason: ReasonOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Makes an admin token and shows its secret, this once.
+
+    Its holder sets SPENDGATE_TOKEN to it.
+
+    Example: spendgate tokens create ada --role team-admin --team data-science --expires 30d
+    """
+    if role not in ROLES:
+        raise Misuse(f"--role {role!r}: write one of {', '.join(ROLES)}")
+    token = administration.AdminToken(name=name, role=ROLES[role], team=team)
+    token.expire_time.CopyFrom(parse_until("--expires", expires, session_of(context).clock))
+    request = administration.CreateAdminTokenRequest(token=token, reason=reason)
+    with connect(context) as gateway:
+        made = gateway.administration.CreateAdminToken(request)
+    if json:
+        print_json({**_as_json(made.token), "secret": made.secret})
+        return
+    print_text(made.secret)
+    remark(f"This is the secret of admin token {name}. It is not shown again.")
+
+
+def list_tokens(
+    context: typer.Context,
+    *,
+    json: JsonOption = False,
+) -> None:
+    """Lists the admin tokens, never their secrets.
+
+    Example: spendgate tokens list
+    """
+    with connect(context) as gateway:
+        tokens = list(
+            all_pages(
+                lambda size, token: gateway.administration.ListAdminTokens(
+                    administration.ListAdminTokensRequest(page_size=size, page_token=token)
+                ),
+                lambda page: page.admin_tokens,
+            )
+        )
+    if json:
+        print_json({"tokens": [_as_json(token) for token in tokens]})
+    elif not tokens:
+        print_text("No admin tokens yet but the one in the data directory: `spendgate tokens create NAME --role ROLE`.")
+    else:
+        print_table(
+            ("NAME", "ROLE", "TEAM", "EXPIRES (UTC)", "STATE", "HINT"),
+            [
+                (
+                    token.name,
+                    _NAMES.get(token.role, "?"),
+                    token.team,
+                    readable_time(token.expire_time),
+                    "expired" if token.expired else "active",
+                    token.hint,
+                )
+                for token in tokens
+            ],
+        )
+
+
+def revoke(
+    context: typer.Context,
+    name: NameArgument,
+    *,
+    reason: ReasonOption = "",
+    json: JsonOption = False,
+) -> None:
+    """Ends an admin token at once.
+
+    Example: spendgate tokens revoke ada --reason "left the team"
+    """
+    request = administration.RevokeAdminTokenRequest(name=name, reason=reason)
+    with connect(context) as gateway:
+        gone = gateway.administration.RevokeAdminToken(request)
+    if json:
+        print_json(_as_json(gone))
+    else:
+        print_text(f"admin token {name} is revoked")
+
+
+def _as_json(token: administration.AdminToken) -> dict[str, object]:
+    return {
+        "name": token.name,
+        "role": _NAMES.get(token.role, "unknown"),
+        "team": token.team,
+        "expires_at": rfc3339(token.expire_time),
+        "created_at": rfc3339(token.create_time),
+        "expired": token.expired,
+        "hint": token.hint,
+    }

@@ -1,0 +1,55 @@
+"""Which RPC a request on the admin plane is for. It may come as gRPC, or as REST that Envoy translates only later."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from google.api import annotations_pb2
+from google.protobuf.descriptor import ServiceDescriptor
+from spendgate.ledger.v1 import ledger_service_pb2
+from spendgate.quota.v1 import admin_service_pb2, override_service_pb2, quota_service_pb2, simulation_service_pb2
+from spendgate.router.v1 import router_service_pb2
+
+ADMIN_SERVICES: Sequence[ServiceDescriptor] = (
+    quota_service_pb2.DESCRIPTOR.services_by_name["QuotaService"],
+    admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"],
+    override_service_pb2.DESCRIPTOR.services_by_name["OverrideService"],
+    simulation_service_pb2.DESCRIPTOR.services_by_name["SimulationService"],
+    router_service_pb2.DESCRIPTOR.services_by_name["RouterService"],
+    ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"],
+)
+"""What Envoy's admin listener routes, whoever serves it."""
+ROUTER_SERVICE = router_service_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name
+"""Served elsewhere behind the same admin listener, which asks quota for reflection and health: it knows of both."""
+LEDGER_SERVICE = ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name
+"""Likewise."""
+_PATTERNS = ("get", "put", "post", "delete", "patch")
+_VARIABLE = re.compile(r"\\\{\w+\\\}")
+
+
+def method_of(http_method: str, path: str) -> str:
+    """The RPC as gRPC names it, e.g. "/spendgate.quota.v1.QuotaService/ListTeams".
+
+    A path that is no REST call of ours comes back as it is: it is that name already, or nothing that we know.
+    """
+    plain = path.partition("?")[0]
+    for verb, template, method in _TEMPLATES:
+        if verb == http_method and template.fullmatch(plain):
+            return method
+    return plain
+
+
+def _templates() -> Iterator[tuple[str, re.Pattern[str], str]]:
+    for service in ADMIN_SERVICES:
+        for method in service.methods:
+            rule: Any = method.GetOptions().Extensions[annotations_pb2.http]
+            for verb in _PATTERNS:
+                if template := getattr(rule, verb):
+                    # A variable is one segment, and a verb behind a colon is no part of it.
+                    pattern = _VARIABLE.sub("[^/:]+", re.escape(template))
+                    yield verb.upper(), re.compile(pattern), f"/{service.full_name}/{method.name}"
+
+
+_TEMPLATES = tuple(_templates())

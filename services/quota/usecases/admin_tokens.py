@@ -1,0 +1,80 @@
+"""Admin tokens: made, found by their secret, revoked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from services.kernel.change import Action, Authorship
+from services.kernel.clock import Clock
+from services.kernel.errors import AlreadyExists, FailedPrecondition, NotFound
+from services.quota.domain.access import Role
+from services.quota.domain.admin_token import MAX_TOKENS, AdminToken, check_token, mint_token_secret, token_hint
+from services.quota.domain.directory import Directory
+from services.quota.domain.key import Entropy, digest_of
+from services.quota.usecases.amend import Amend
+from services.quota.usecases.current import Current
+
+
+@dataclass(frozen=True, slots=True)
+class MintedToken:
+    """A token with its secret, which is here and nowhere else."""
+
+    token: AdminToken
+    secret: str
+
+
+class AdminTokens:
+    """All but the one in the data directory."""
+
+    def __init__(self, *, amend: Amend, current: Current, clock: Clock, entropy: Entropy, pepper: bytes) -> None:
+        self._amend = amend
+        self._current = current
+        self._clock = clock
+        self._entropy = entropy
+        self._pepper = pepper
+
+    def find(self, secret: str) -> AdminToken | None:
+        """The token of this secret, also when its time is over; None when there is none."""
+        return self._current.belief.directory.tokens_by_digest.get(digest_of(secret, self._pepper))
+
+    def list(self) -> tuple[AdminToken, ...]:
+        """All by name, also those whose time is over."""
+        return self._current.belief.directory.directory.tokens
+
+    def create(self, name: str, role: Role, team: str, expire_at_ms: int, *, by: Authorship) -> MintedToken:
+        """Makes a token with a new secret.
+
+        Raises:
+            AlreadyExists: there is one of this name.
+            FailedPrecondition: there are too many.
+            InvalidInput: something in it is wrong.
+        """
+        now_ms = self._clock.now_ms()
+        check_token(name, role, team, expire_at_ms, now_ms)
+        secret = mint_token_secret(self._entropy)
+        made = AdminToken(name, role, team, digest_of(secret, self._pepper), token_hint(secret), now_ms, expire_at_ms)
+
+        def change(before: Directory) -> Directory:
+            if any(token.name == name for token in before.tokens):
+                raise AlreadyExists(f"there is an admin token {name!r} already: revoke it, or choose another name")
+            if len(before.tokens) >= MAX_TOKENS:
+                raise FailedPrecondition(f"there are {MAX_TOKENS} admin tokens already: revoke those that nobody needs")
+            return replace(before, tokens=tuple(sorted((*before.tokens, made), key=lambda token: token.name)))
+
+        self._amend(change, by=by)
+        return MintedToken(made, secret)
+
+    def revoke(self, name: str, *, by: Authorship) -> AdminToken:
+        """Removes a token and returns what it was. It stops working at once.
+
+        Raises:
+            NotFound: no such token.
+        """
+
+        def change(before: Directory) -> Directory:
+            if all(token.name != name for token in before.tokens):
+                raise NotFound(f"there is no admin token {name!r}")
+            return replace(before, tokens=tuple(token for token in before.tokens if token.name != name))
+
+        before, _ = self._amend(change, by=by, verbs={Action.DELETE: "revoke"})
+        return next(token for token in before.tokens if token.name == name)

@@ -1,0 +1,163 @@
+"""Overrides: granted, listed, revoked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from services.kernel.change import Action, Authorship
+from services.kernel.clock import Clock
+from services.kernel.errors import FailedPrecondition, InvalidInput, NotFound, PermissionDenied
+from services.kernel.money import format_usd
+from services.quota.domain.access import Role, check_team
+from services.quota.domain.directory import Directory
+from services.quota.domain.grant import (
+    MAX_LIFE_MS,
+    MAX_OVERRIDES,
+    check_bound,
+    find_limit,
+    find_scope,
+    team_cap,
+)
+from services.quota.domain.key import Entropy
+from services.quota.domain.override import Override
+from services.quota.domain.policy import Limit, QuotaPolicy
+from services.quota.usecases.amend import Amend
+from services.quota.usecases.current import Current
+
+_NAME_ENTROPY_BYTES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """An override as it is asked for."""
+
+    policy: str
+    limit: str
+    """See `services.quota.domain.grant.find_limit`."""
+    scope: str
+    amount_nano_usd: int | None
+    """Given for a limit on spend, and for no other."""
+    count: int
+    expire_at_ms: int
+
+
+class Overrides:
+    """Changes bounds for a while. A team admin does so for policies of its team, within the team's cap."""
+
+    def __init__(self, *, amend: Amend, current: Current, clock: Clock, entropy: Entropy) -> None:
+        self._amend = amend
+        self._current = current
+        self._clock = clock
+        self._entropy = entropy
+
+    def list(self, team: str = "") -> tuple[Override, ...]:
+        """Those in force by name; with `team` only those of policies that name it."""
+        directory = self._current.belief.directory
+        now_ms = self._clock.now_ms()
+        return tuple(
+            each
+            for each in sorted(directory.directory.overrides, key=lambda each: each.name)
+            if each.holds_at(now_ms) and team in {"", directory.policies_by_name[each.policy].match.team}
+        )
+
+    def grant(self, asked: Grant, *, by: Authorship) -> Override:
+        """Puts a bound in the place of a limit's own, at once and until its end.
+
+        Raises:
+            FailedPrecondition: too many are in force.
+            InvalidInput: something in it is wrong.
+            NotFound: no such policy.
+            PermissionDenied: the actor may not go so far.
+        """
+        now_ms = self._clock.now_ms()
+        if not by.reason:
+            raise InvalidInput("override.reason", "say why: it is what others see of it")
+        if not now_ms < asked.expire_at_ms <= now_ms + MAX_LIFE_MS:
+            raise InvalidInput("override.expire_time", "must be in the future, at most 31 days ahead")
+
+        def change(before: Directory) -> Directory:
+            made = self._checked(before, asked, by, now_ms)
+            _check_replaceable(by, before.overrides, made)
+            others = tuple(each for each in before.overrides if each.place != made.place)
+            if len(others) >= MAX_OVERRIDES:
+                raise FailedPrecondition(f"{MAX_OVERRIDES} overrides are in force: change the policies instead")
+            return replace(before, overrides=(*others, made))
+
+        _, after = self._amend(change, by=by, verbs={Action.CREATE: "grant"})
+        return after.overrides[-1]
+
+    def revoke(self, name: str, *, by: Authorship) -> Override:
+        """Ends an override and returns what it was.
+
+        Raises:
+            NotFound: none of this name is in force.
+            PermissionDenied: it is not the actor's to revoke.
+        """
+
+        def change(before: Directory) -> Directory:
+            found = next((each for each in before.overrides if each.name == name), None)
+            if found is None:
+                raise NotFound(f"no override {name!r} is in force")
+            policy = next(policy for policy in before.policies if policy.name == found.policy)
+            check_team(by.actor, policy.match.team, f"policy {policy.name}")
+            _check_replaceable(by, (found,), found)
+            return replace(before, overrides=tuple(each for each in before.overrides if each.name != name))
+
+        before, _ = self._amend(change, by=by, verbs={Action.DELETE: "revoke"})
+        return next(each for each in before.overrides if each.name == name)
+
+    def _checked(self, directory: Directory, asked: Grant, by: Authorship, now_ms: int) -> Override:
+        policy = next((policy for policy in directory.policies if policy.name == asked.policy), None)
+        if policy is None:
+            raise NotFound(f"there is no policy {asked.policy!r}")
+        check_team(by.actor, policy.match.team, f"policy {policy.name}")
+        limit = find_limit(policy, asked.limit)
+        bound = _bound(limit, asked)
+        check_bound(limit.kind, bound)
+        if by.actor.team:
+            _check_cap(directory, policy, limit, bound, by)
+        return Override(
+            name=f"ovr_{now_ms:012x}{self._entropy(_NAME_ENTROPY_BYTES).hex()}",
+            policy=policy.name,
+            limit_id=limit.limit_id,
+            scope=find_scope(policy, asked.scope),
+            bound=bound,
+            create_at_ms=now_ms,
+            expire_at_ms=asked.expire_at_ms,
+            reason=by.reason,
+            actor=by.actor.name,
+            role=by.actor.role,
+        )
+
+
+def _bound(limit: Limit, asked: Grant) -> int:
+    if limit.kind.is_money:
+        if asked.amount_nano_usd is None:
+            raise InvalidInput("override.amount", f"{limit.limit_id} is a limit on money: say how much")
+        return asked.amount_nano_usd
+    if asked.amount_nano_usd is not None:
+        raise InvalidInput("override.amount", f"{limit.limit_id} has a count, not an amount of money")
+    return asked.count
+
+
+def _check_cap(directory: Directory, policy: QuotaPolicy, limit: Limit, bound: int, by: Authorship) -> None:
+    cap = team_cap(directory.policies, by.actor.team, policy, limit)
+    what = f"{limit.limit_id} of policy {policy.name}"
+    if cap is None:
+        raise PermissionDenied(
+            f"no limit of the whole team {by.actor.team} stands above {what}, so only the {Role.PLATFORM} role may "
+            "override it"
+        )
+    if bound > cap:
+        most = f"${format_usd(cap)}" if limit.kind.is_money else f"{cap:,}"
+        raise PermissionDenied(
+            f"{what} can be overridden up to {most}, the cap of team {by.actor.team}: beyond it ask the "
+            f"{Role.PLATFORM} role"
+        )
+
+
+def _check_replaceable(by: Authorship, in_force: tuple[Override, ...], asked: Override) -> None:
+    """What the platform granted may be lower than the limit itself: no team admin may put its own in the place."""
+    stands = next((each for each in in_force if each.place == asked.place), None)
+    if stands is not None and by.actor.team and stands.role != by.actor.role:
+        raise PermissionDenied(f"override {stands.name} was granted by {stands.actor}: ask the {Role.PLATFORM} role")
