@@ -13,7 +13,12 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 from spendgate.ledger.v1 import ledger_service_pb2_grpc
-from spendgate.quota.v1 import admin_service_pb2_grpc, override_service_pb2_grpc, quota_service_pb2_grpc
+from spendgate.quota.v1 import (
+    admin_service_pb2_grpc,
+    override_service_pb2_grpc,
+    quota_service_pb2_grpc,
+    simulation_service_pb2_grpc,
+)
 from spendgate.router.v1 import router_service_pb2_grpc
 
 from services.chassis.grpc_server import CHANNEL_OPTIONS, MAX_MESSAGE_BYTES
@@ -82,6 +87,7 @@ class Gateway:
         self.quota = quota_service_pb2_grpc.QuotaServiceStub(authorized["quota"])
         self.administration = admin_service_pb2_grpc.AdminServiceStub(authorized["quota"])
         self.overrides = override_service_pb2_grpc.OverrideServiceStub(authorized["quota"])
+        self.simulation = simulation_service_pb2_grpc.SimulationServiceStub(authorized["quota"])
         self.router = router_service_pb2_grpc.RouterServiceStub(authorized["router"])
         self.ledger = ledger_service_pb2_grpc.LedgerServiceStub(authorized["ledger"])
 
@@ -104,7 +110,9 @@ def _open(target: str, address: GatewayAddress) -> grpc.Channel:
     return grpc.secure_channel(target, grpc.ssl_channel_credentials(address.certificate), options=options)
 
 
-class _Authorization(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+class _Authorization(
+    grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, grpc.StreamUnaryClientInterceptor
+):
     """Adds the admin token to each call, and a deadline to those that end by themselves."""
 
     def __init__(self, token: str) -> None:
@@ -117,6 +125,10 @@ class _Authorization(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInt
     def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         """Many answers, for as long as they come."""
         return continuation(self._authorized(client_call_details, client_call_details.timeout), request)
+
+    def intercept_stream_unary(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
+        """One answer, when all is said."""
+        return continuation(self._authorized(client_call_details, client_call_details.timeout), request_iterator)
 
     def _authorized(self, details: Any, timeout: float | None) -> _CallDetails:
         return _CallDetails(

@@ -23,6 +23,7 @@ from services.cli.commands import (
     overrides,
     policies,
     routes,
+    simulate,
     tokens,
     up,
     usage,
@@ -55,6 +56,7 @@ def build_app() -> typer.Typer:
     app.command(cls=GatewayCommand)(usage.usage)
     app.add_typer(calls.build_calls(), name="calls")
     app.command(cls=GatewayCommand)(budgets.explain)
+    app.command(cls=GatewayCommand)(simulate.simulate)
     app.command(cls=GatewayCommand)(routes.routes)
     app.add_typer(alerts.build_alerts(), name="alerts")
     app.add_typer(tokens.build_tokens(), name="tokens")

@@ -88,7 +88,7 @@ def quota_request(
         teams=[
             quota.Team(name=name, projects=entry.projects, members=entry.members) for name, entry in file.teams.items()
         ],
-        policies=[_policy(entry) for entry in policies_of(file)],
+        policies=quota_policies(file),
         keys=[
             quota.DeclaredKey(
                 key=_key(entry),
@@ -99,6 +99,11 @@ def quota_request(
         ],
         validate_only=validate_only,
     )
+
+
+def quota_policies(file: ConfigurationFile) -> list[quota.QuotaPolicy]:
+    """Policies."""
+    return [_policy(entry) for entry in policies_of(file)]
 
 
 def _price(entry: PriceEntry) -> prices.TargetPrice:

@@ -13,7 +13,7 @@ from services.ledger.domain.call import SpooledAttempt
 from services.ledger.domain.configuration import Configuration, PricedTarget
 from services.ledger.domain.counting import Adjustment, CounterList, Span, Sum, Taken
 from services.ledger.domain.entry import BookedCall, Entry, OverdueReservation
-from services.ledger.domain.selection import Filter, UsageQuery, UsageSums
+from services.ledger.domain.selection import CallQuery, Filter, UsageQuery, UsageSums
 from services.ledger.domain.settlement import Alert, Crossing, Settlement
 from services.ledger.domain.spooled import Booking, SpoolBatch, SpoolFile
 
@@ -213,8 +213,8 @@ class Reports(Protocol):
         """Sums from the rollups, by cost, highest first."""
         ...
 
-    def calls(self, selection: Filter, before: CallPosition | None, limit: int) -> list[BookedCall]:
-        """Calls newest first, from behind `before` on."""
+    def calls(self, query: CallQuery, after: CallPosition | None, limit: int) -> list[BookedCall]:
+        """Calls in the order of the query, from behind `after` on."""
         ...
 
     def call(self, call_id: str) -> BookedCall | None:

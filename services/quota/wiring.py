@@ -37,6 +37,7 @@ from services.quota.transport.models_endpoint import ModelsEndpoint
 from services.quota.transport.people_api import AdminApi, OverrideApi
 from services.quota.transport.reservation_api import ReservationApi
 from services.quota.transport.root_token import RootToken
+from services.quota.transport.simulation_api import SIMULATIONS_MAX, SimulationApi
 from services.quota.usecases.admin_tokens import AdminTokens
 from services.quota.usecases.administer import Administer
 from services.quota.usecases.admit import Admit
@@ -50,6 +51,7 @@ from services.quota.usecases.own_budget import ReadOwnBudget
 from services.quota.usecases.policies import ListPolicies, PolicyMatches
 from services.quota.usecases.reconcile import Reconcile
 from services.quota.usecases.settle import ListOverdue, Release, Settle
+from services.quota.usecases.simulate import Propose
 
 _log = logging.getLogger("spendgate.quota")
 
@@ -87,6 +89,7 @@ class QuotaService:
             swap_in=self._current.set_plan,
         )
         self._forgetting = threading.Thread(target=self._forget, name="forget", daemon=True)
+        self._simulations = SimulationApi(Propose(self._current))
         self._build_servers(settings, directory)
 
     def start(self) -> None:
@@ -166,30 +169,31 @@ class QuotaService:
         )
         admin_api = AdminApi(tokens=tokens, audit=AuditLog(self._engine, AUDIT), clock=clock)
         override_api = OverrideApi(Overrides(amend=amend, current=current, clock=clock, entropy=os.urandom))
-        reservation_api = ReservationApi(
-            settle=Settle(
-                current=current,
-                counters=counters,
-                reader=counters,
-                expectations=expectations,
-                rates=self._rates,
-                lag=lag,
-                clock=clock,
-            ),
-            release=release,
-            list_overdue=ListOverdue(counters, max_stream_ms=settings.max_stream_ms),
+        settle = self._settle(expectations, lag)
+        overdue = ListOverdue(counters, max_stream_ms=settings.max_stream_ms)
+        ledger_apis = (
+            ReservationApi(settle=settle, release=release, list_overdue=overdue),
+            CounterApi(reconcile),
         )
         self._check_server = build_server(
             settings.check_address, [checks.registration()], workers=_CHECK_THREADS, reflect=False
         )
         self._admin_server = build_server(
             settings.admin_address,
-            [
-                api.registration()
-                for api in (quota_api, admin_api, override_api, reservation_api, CounterApi(reconcile))
-            ],
-            workers=_ADMIN_THREADS,
+            [api.registration() for api in (quota_api, admin_api, override_api, self._simulations, *ledger_apis)],
+            workers=_ADMIN_THREADS + SIMULATIONS_MAX,
             neighbours={ROUTER_SERVICE: self._router, LEDGER_SERVICE: self._ledger},
+        )
+
+    def _settle(self, expectations: SqliteExpectations, lag: SettlementLag) -> Settle:
+        return Settle(
+            current=self._current,
+            counters=self._counters,
+            reader=self._counters,
+            expectations=expectations,
+            rates=self._rates,
+            lag=lag,
+            clock=self._clock,
         )
 
     def _first_byte_timeout_ms(self, model: str) -> int:

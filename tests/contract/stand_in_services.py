@@ -10,7 +10,12 @@ from typing import Any
 
 import grpc
 from spendgate.ledger.v1 import ledger_service_pb2_grpc
-from spendgate.quota.v1 import admin_service_pb2_grpc, override_service_pb2_grpc, quota_service_pb2_grpc
+from spendgate.quota.v1 import (
+    admin_service_pb2_grpc,
+    override_service_pb2_grpc,
+    quota_service_pb2_grpc,
+    simulation_service_pb2_grpc,
+)
 from spendgate.router.v1 import router_service_pb2_grpc
 
 from services.chassis.grpc_server import Registration, build_server
@@ -47,6 +52,7 @@ def stand_in_services() -> Iterator[StandIn]:
         _registration("spendgate.quota.v1.QuotaService", quota_service_pb2_grpc, "QuotaService", state),
         _registration("spendgate.quota.v1.AdminService", admin_service_pb2_grpc, "AdminService", state),
         _registration("spendgate.quota.v1.OverrideService", override_service_pb2_grpc, "OverrideService", state),
+        _registration("spendgate.quota.v1.SimulationService", simulation_service_pb2_grpc, "SimulationService", state),
         _registration("spendgate.router.v1.RouterService", router_service_pb2_grpc, "RouterService", state),
         _registration("spendgate.ledger.v1.LedgerService", ledger_service_pb2_grpc, "LedgerService", state),
     ]
@@ -75,7 +81,9 @@ class _TokenCheck(grpc.ServerInterceptor):
 def _registration(name: str, module: Any, service: str, state: StandIn) -> Registration:
     servicer_type = getattr(module, f"{service}Servicer")
     answered = {
-        method: _answering(f"{service}.{method}", state, streams=method == "TailCalls")
+        method: _collecting(f"{service}.{method}", state)
+        if method == "SimulatePolicies"
+        else _answering(f"{service}.{method}", state, streams=method == "TailCalls")
         for method in dir(servicer_type)
         if method[0].isupper()
     }
@@ -91,3 +99,10 @@ def _answering(method: str, state: StandIn, *, streams: bool) -> Any:
         yield from state.take(method, request)
 
     return streaming if streams else unary
+
+
+def _collecting(method: str, state: StandIn) -> Any:
+    def collecting(_self: object, requests: Iterator[Any], _context: object) -> Any:
+        return state.take(method, list(requests))
+
+    return collecting

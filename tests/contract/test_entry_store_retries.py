@@ -12,7 +12,7 @@ from services.ledger.adapters.sql_entries import SqlEntries
 from services.ledger.adapters.sql_reports import SqlReports
 from services.ledger.domain.charge import charge_call
 from services.ledger.domain.entry import Entry
-from services.ledger.domain.selection import UsageQuery
+from services.ledger.domain.selection import CallQuery, UsageQuery
 from services.ledger.domain.spooled import Booking
 from tests.unit.ledger.lines import EPOCH, call, open_database, price_of
 
@@ -41,7 +41,7 @@ def repeated(database: Database, *bookings: tuple[Entry, ...]) -> dict[str, str]
     store = SqlEntries(database)
     for each in bookings:
         store.book(Booking(each))
-    calls = SqlReports(database).calls((), None, 100)
+    calls = SqlReports(database).calls(CallQuery(), None, 100)
     return {call.id.rpartition("-")[2]: call.retry_of.rpartition("-")[2] for call in calls}
 
 
@@ -51,7 +51,7 @@ def test_all_that_an_sdk_sends_for_one_request_names_the_first_call(database: Da
     found = repeated(database, sent) if batches == 1 else repeated(database, *((each,) for each in sent))
 
     assert found == {"1": "", "2": "1", "3": "1"}
-    booked = {call.id: call for call in SqlReports(database).calls((), None, 100)}
+    booked = {call.id: call for call in SqlReports(database).calls(CallQuery(), None, 100)}
     assert booked["reservation-1"].retries == 2
     assert booked["reservation-3"].retry_count == 2
     (sums,) = SqlReports(database).usage(UsageQuery((), (), None, None))

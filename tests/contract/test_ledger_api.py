@@ -180,6 +180,25 @@ def test_calls_are_paged_newest_first_without_gap_or_overlap(api: Api) -> None:
     assert seen == [f"reservation-{number}" for number in reversed(range(20))]
 
 
+def test_calls_of_a_time_are_paged_oldest_first_without_gap_or_overlap(api: Api) -> None:
+    times = ["19:59:59.999", "20:00:00.000", "20:00:00.000", "20:00:00.001", "20:30:00.000", "21:00:00.000"]
+    lines = [call_fields(number, time=f"2026-11-23T{time}Z", run=f"run-{number}") for number, time in enumerate(times)]
+    api.book(*reversed(lines))
+    asked = pb.ListCallsRequest(page_size=2, oldest_first=True)
+    asked.start_time.FromJsonString("2026-11-23T20:00:00Z")
+    asked.end_time.FromJsonString("2026-11-23T21:00:00Z")
+
+    seen: list[list[str]] = []
+    while not seen or asked.page_token:
+        page = api.ledger.ListCalls(asked)
+        seen.append([call.run for call in page.calls])
+        asked.page_token = page.next_page_token
+
+    assert seen == [["run-2", "run-1"], ["run-3", "run-4"]]
+    asked.end_time.FromJsonString("2026-11-23T19:00:00Z")
+    assert refused(api.ledger.ListCalls, asked) == grpc.StatusCode.INVALID_ARGUMENT
+
+
 def test_calls_are_filtered(api: Api) -> None:
     api.book(
         call_fields(1), call_fields(2, user="bob@example.com"), call_fields(3, status=0), call_fields(4, status=404)

@@ -21,6 +21,7 @@ from services.ledger.adapters.sql_outbox import SqlEpochs, SqlOutbox
 from services.ledger.adapters.sql_reports import SqlReports
 from services.ledger.adapters.sql_tables import attempts
 from services.ledger.domain.entry import BookedCall
+from services.ledger.domain.selection import CallQuery
 from services.ledger.usecases.book import Book
 from tests.e2e.data_plane import DataPlane, free_port
 from tests.e2e.data_plane_provider import Answer
@@ -64,7 +65,7 @@ def booked(plane: DataPlane, folder: Path) -> BookedCall:
     database = open_database(folder)
     book: Book = book_of(plane.folder, database)
     book.run_pass()
-    (call,) = SqlReports(database).calls((), None, 10)
+    (call,) = SqlReports(database).calls(CallQuery(), None, 10)
     assert SqlReports(database).count_unreadable() == 0
     return call
 

@@ -15,7 +15,7 @@ from services.ledger.adapters.sql_tables import alerts, entries, rollups, unansw
 from services.ledger.domain.call import Caller, times_sent_before
 from services.ledger.domain.entry import BookedCall, join_attempts
 from services.ledger.domain.rollup import HOUR_MS
-from services.ledger.domain.selection import Dimension, Filter, UsageQuery, UsageSums
+from services.ledger.domain.selection import CallQuery, Dimension, Filter, UsageQuery, UsageSums
 from services.ledger.domain.settlement import Alert, Crossing, CrossingKind
 
 _DAY_MS = 24 * HOUR_MS
@@ -55,11 +55,18 @@ class SqlReports:
         with self._database.read() as connection:
             return [_sums(query.group_by, row) for row in connection.execute(statement.order_by(*order))]
 
-    def calls(self, selection: Filter, before: tuple[int, int] | None, limit: int) -> list[BookedCall]:
-        """Calls newest first, from behind (time in ms, sequence) on."""
-        statement = _selected(selection).order_by(entries.c.time_ms.desc(), entries.c.sequence.desc()).limit(limit)
-        if before is not None:
-            statement = statement.where(sa.tuple_(entries.c.time_ms, entries.c.sequence) < before)
+    def calls(self, query: CallQuery, after: tuple[int, int] | None, limit: int) -> list[BookedCall]:
+        """Calls in the order of the query, from behind (time in ms, sequence) on."""
+        order = (entries.c.time_ms, entries.c.sequence)
+        statement = _selected(query.filter).limit(limit)
+        statement = statement.order_by(*(order if query.oldest_first else (column.desc() for column in order)))
+        if query.start_ms is not None:
+            statement = statement.where(entries.c.time_ms >= query.start_ms)
+        if query.end_ms is not None:
+            statement = statement.where(entries.c.time_ms < query.end_ms)
+        if after is not None:
+            position = sa.tuple_(*order)
+            statement = statement.where(position > after if query.oldest_first else position < after)
         with self._database.read() as connection:
             return _booked_calls(connection, connection.execute(statement).all())
 
@@ -190,6 +197,7 @@ def _booked_calls(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> lis
             dialect=row.dialect,
             stream=row.stream,
             tags=row.tags,
+            run=row.run,
             retry_of=row.retry_of,
             retry_count=times_sent_before(row.sdk_retry),
             retries=retries.get(row.id, 0),

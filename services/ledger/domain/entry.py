@@ -116,6 +116,7 @@ class BookedCall:
     dialect: str
     stream: bool
     tags: str
+    run: str
     retry_of: str
     """Id of the first call of the same logical request; empty when this is the first."""
     retry_count: int

@@ -50,6 +50,17 @@ class UsageQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class CallQuery:
+    """Which calls, in which order."""
+
+    filter: Filter = ()
+    start_ms: int | None = None
+    end_ms: int | None = None
+    """Exclusive."""
+    oldest_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class UsageSums:
     """Sums of one group."""
 

@@ -86,11 +86,11 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
         )
 
     def ListCalls(self, request: pb.ListCallsRequest, context: grpc.ServicerContext) -> pb.ListCallsResponse:
-        """One page of calls, newest first."""
-        before = _read_positions(request.page_token, count=2)
+        """One page of calls."""
+        after = _read_positions(request.page_token, count=2)
         calls, following = self._query.calls(
-            confine(parse_filter(request.filter), actor_of(context)),
-            (before[0], before[1]) if before else None,
+            messages.call_query(request, actor_of(context)),
+            (after[0], after[1]) if after else None,
             check_page_size(request.page_size),
         )
         return pb.ListCallsResponse(

@@ -10,14 +10,14 @@ from spendgate.ledger.v1 import price_book_service_pb2 as price_pb
 from spendgate.type.v1 import attribution_pb2, configuration_pb2
 
 from services.chassis.well_known import timestamp, usd
-from services.kernel.change import Action, Change
+from services.kernel.change import Action, Actor, Change
 from services.kernel.errors import InvalidInput
 from services.kernel.names import check_name, split_target
 from services.kernel.price import Price
 from services.ledger.domain.configuration import Channel, Configuration, flat_price
 from services.ledger.domain.entry import BookedAttempt, BookedCall
 from services.ledger.domain.rollup import HOUR_MS
-from services.ledger.domain.selection import UsageQuery, UsageSums, parse_filter, parse_group_by
+from services.ledger.domain.selection import CallQuery, UsageQuery, UsageSums, confine, parse_filter, parse_group_by
 from services.ledger.domain.settlement import Alert, CrossingKind
 from services.ledger.usecases.price_book import PriceRow
 
@@ -70,7 +70,23 @@ def call_message(call: BookedCall) -> pb.Call:
         retry_of=call.retry_of,
         retry_count=call.retry_count,
         retries=call.retries,
+        run=call.run,
+        cache_write_1h_input_tokens=usage.cache_write_1h_tokens,
     )
+
+
+def call_query(request: pb.ListCallsRequest, actor: Actor) -> CallQuery:
+    """Which calls are asked for, as far as the actor may see them.
+
+    Raises:
+        InvalidInput: an unknown filter, or times in the wrong order.
+        PermissionDenied: another team than the actor's is asked for.
+    """
+    start_ms = request.start_time.ToMilliseconds() if request.HasField("start_time") else None
+    end_ms = request.end_time.ToMilliseconds() if request.HasField("end_time") else None
+    if start_ms is not None and end_ms is not None and end_ms < start_ms:
+        raise InvalidInput("end_time", "it lies before start_time")
+    return CallQuery(confine(parse_filter(request.filter), actor), start_ms, end_ms, request.oldest_first)
 
 
 def usage_row(sums: UsageSums) -> pb.UsageRow:

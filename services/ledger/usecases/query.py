@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from services.kernel.errors import NotFound
 from services.ledger.domain.entry import BookedCall
-from services.ledger.domain.selection import Filter, UsageQuery, UsageSums
+from services.ledger.domain.selection import CallQuery, Filter, UsageQuery, UsageSums
 from services.ledger.domain.settlement import Alert
 from services.ledger.ports import CallPosition, Reports
 
@@ -44,10 +44,10 @@ class Query:
         return UsageAnswer(rows, total)
 
     def calls(
-        self, selection: Filter, before: CallPosition | None, limit: int
+        self, query: CallQuery, after: CallPosition | None, limit: int
     ) -> tuple[list[BookedCall], CallPosition | None]:
-        """At most `limit` calls, newest first, from behind `before` on, and where the next page begins, if any."""
-        found = self._reports.calls(selection, before, limit + 1)
+        """At most `limit` calls from behind `after` on, and where the next page begins, if any."""
+        found = self._reports.calls(query, after, limit + 1)
         page = found[:limit]
         return page, (page[-1].time_ms, page[-1].sequence) if len(found) > limit else None
 

@@ -41,6 +41,7 @@ class Access(Enum):
 _QUOTA = "/spendgate.quota.v1.QuotaService"
 _ADMIN = "/spendgate.quota.v1.AdminService"
 _OVERRIDE = "/spendgate.quota.v1.OverrideService"
+_SIMULATION = "/spendgate.quota.v1.SimulationService"
 _ROUTER = "/spendgate.router.v1.RouterService"
 _LEDGER = "/spendgate.ledger.v1.LedgerService"
 
@@ -64,6 +65,8 @@ ACCESS = {
     f"{_OVERRIDE}/GrantOverride": Access.TEAM_WRITE,
     f"{_OVERRIDE}/ListOverrides": Access.TEAM_READ,
     f"{_OVERRIDE}/RevokeOverride": Access.TEAM_WRITE,
+    # The calls are those that its asker may see: they come from the ledger by way of it.
+    f"{_SIMULATION}/SimulatePolicies": Access.TEAM_READ,
     f"{_ROUTER}/ApplyConfiguration": Access.PLATFORM,
     f"{_ROUTER}/ListProviders": Access.READ,
     f"{_ROUTER}/ListModels": Access.READ,

@@ -24,6 +24,7 @@ _SERVICES = {
     "spendgate.quota.v1.QuotaService": "quota_admin",
     "spendgate.quota.v1.AdminService": "quota_admin",
     "spendgate.quota.v1.OverrideService": "quota_admin",
+    "spendgate.quota.v1.SimulationService": "quota_admin",
     "spendgate.router.v1.RouterService": "router",
     "spendgate.ledger.v1.LedgerService": "ledger",
 }
@@ -37,6 +38,8 @@ _TOOLS = {
 def admin_listener(node: NodeSettings, descriptors: bytes) -> listener_pb2.Listener:
     """The listener for administration. `descriptors` is the FileDescriptorSet of our services."""
     manager = connection_manager(node, "admin", ADMIN_ROUTES)
+    # A simulation sends calls for as long as it lasts. Who has no admin token is refused by the head alone.
+    manager.request_timeout.CopyFrom(milliseconds(node.max_stream_seconds * 1000))
     transcoder = transcoder_pb2.GrpcJsonTranscoder(
         proto_descriptor_bin=descriptors,
         services=list(_SERVICES),

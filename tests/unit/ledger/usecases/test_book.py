@@ -12,6 +12,7 @@ from services.ledger.adapters.sql_outbox import SqlEpochs, SqlOutbox
 from services.ledger.adapters.sql_reports import SqlReports
 from services.ledger.adapters.sql_tables import unreadable_lines
 from services.ledger.domain.entry import BookedCall
+from services.ledger.domain.selection import CallQuery
 from services.ledger.usecases.book import WATERMARK_MARGIN_MS
 from tests.unit.ledger.lines import EPOCH, attempt_fields, book_of, call_fields, line, open_database, write_lines
 
@@ -28,7 +29,7 @@ def live(folder: Path, epoch: str = EPOCH) -> Path:
 
 
 def booked(database: Database) -> list[BookedCall]:
-    return SqlReports(database).calls((), None, 1_000)
+    return SqlReports(database).calls(CallQuery(), None, 1_000)
 
 
 def test_a_call_is_booked_once_however_often_its_file_is_read(tmp_path: Path, database: Database) -> None:

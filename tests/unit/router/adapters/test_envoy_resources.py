@@ -176,3 +176,11 @@ def test_a_script_is_one_source_that_compiles_and_loads_no_file(script: str) -> 
     runtime.execute("package.path, package.cpath = '', ''")
     runtime.execute(getattr(SCRIPTS, script))
     assert runtime.globals()["envoy_on_response" if script == "answer" else "envoy_on_request"]
+
+
+def test_an_administrator_may_send_for_as_long_as_a_stream_lasts_and_a_client_must_finish_its_body() -> None:
+    node = replace(NODE, body_timeout_ms=120_000, max_stream_seconds=900)
+    listeners = build(node=node).listeners
+
+    assert manager(listeners["data"]).request_timeout.ToSeconds() == 120
+    assert manager(listeners["admin"]).request_timeout.ToSeconds() == 900

@@ -1,0 +1,232 @@
+"""`spendgate simulate`: what other policies would have made of the calls of a time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Annotated
+
+import grpc
+import typer
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from spendgate.ledger.v1 import ledger_service_pb2 as ledger
+from spendgate.quota.v1 import simulation_service_pb2 as simulation
+
+from services.chassis.paging import MAX_PAGE_SIZE
+from services.chassis.well_known import nano_usd_of, timestamp
+from services.cli.amounts import readable_usd, usd_of
+from services.cli.commands.budgets import KIND_NAMES
+from services.cli.commands.configure import load_or_refuse
+from services.cli.configuration import Configuration
+from services.cli.gateway import Gateway
+from services.cli.printing import print_json, print_table, print_text
+from services.cli.problems import Misuse
+from services.cli.session import FileOption, JsonOption, connect, session_of
+from services.cli.times import optional_rfc3339, parse_since, readable_time, rfc3339
+from services.cli.translate import quota_policies
+from services.kernel.money import format_usd
+
+NOTES = (
+    "Judged by what calls did cost: a live gateway holds more while a call runs, so it may refuse or degrade earlier.",
+    "Counters begin at zero at the start: begin where a window of the policies begins.",
+    "Cheaper targets are those of the present models, at present prices.",
+)
+_WHOLE = 10_000
+
+Report = simulation.SimulatePoliciesResponse
+
+
+def simulate(
+    context: typer.Context,
+    *,
+    file: FileOption,
+    since: Annotated[str, typer.Option(metavar="WHEN", help="7d, 12h, or 2027-01-31T00:00:00Z.")] = "30d",
+    until: Annotated[str, typer.Option(metavar="WHEN", help="Likewise. Default: now.")] = "",
+    json: JsonOption = False,
+) -> None:
+    """Replays past calls through the policies of a file: who would have been degraded or denied, and what it saves.
+
+    Changes nothing. Of the file only the policies count.
+
+    Example: spendgate simulate -f proposed.yaml --since 30d
+    """
+    configuration = load_or_refuse(file)
+    clock = session_of(context).clock
+    asked = ledger.ListCallsRequest(page_size=MAX_PAGE_SIZE, oldest_first=True)
+    asked.start_time.CopyFrom(parse_since("--since", since, clock))
+    asked.end_time.CopyFrom(parse_since("--until", until, clock) if until else timestamp(clock.now_ms()))
+    if asked.end_time.ToMilliseconds() < asked.start_time.ToMilliseconds():
+        raise Misuse("--until lies before --since")
+    with connect(context) as gateway, _progress(gateway, asked) as advance:
+        report = replay(gateway, configuration, asked, advance)
+    if json:
+        print_json(report_as_json(report, asked.start_time, asked.end_time))
+    else:
+        _print_report(report, asked)
+
+
+def replay(
+    gateway: Gateway, configuration: Configuration, asked: ledger.ListCallsRequest, advance: Callable[[int], None]
+) -> Report:
+    """Sends the calls that are asked for through the policies of a configuration. `advance` is told how many went.
+
+    Raises:
+        grpc.RpcError: the ledger or quota refuses.
+    """
+    failures: list[grpc.RpcError] = []
+
+    def parts() -> Iterator[simulation.SimulatePoliciesRequest]:
+        proposal = simulation.Proposal(policies=quota_policies(configuration.file))
+        yield simulation.SimulatePoliciesRequest(proposal=proposal)
+        try:
+            while True:
+                page = gateway.ledger.ListCalls(asked)
+                calls = simulation.PastCalls(calls=map(_past_call, page.calls))
+                yield simulation.SimulatePoliciesRequest(calls=calls)
+                advance(len(page.calls))
+                if not page.next_page_token:
+                    return
+                asked.page_token = page.next_page_token
+        except grpc.RpcError as error:
+            # Of an iterator that raises, gRPC tells only that it did.
+            failures.append(error)
+
+    report: Report = gateway.simulation.SimulatePolicies(parts())
+    if failures:
+        raise failures[0]
+    return report
+
+
+def report_as_json(report: Report, since: Timestamp, until: Timestamp) -> dict[str, object]:
+    """As the contract has it. A limit that never refused or degraded has null for when it first did."""
+    return {
+        "since": rfc3339(since),
+        "until": rfc3339(until),
+        "calls": report.calls,
+        "allowed": report.allowed,
+        "degraded": report.degraded,
+        "denied": report.denied,
+        "unpriced": report.unpriced,
+        "real_cost_usd": usd_of(report.real_cost),
+        "simulated_cost_usd": usd_of(report.simulated_cost),
+        "saved_usd": format_usd(_saved(report)),
+        "policies": [
+            {
+                "policy": limit.policy,
+                "limit_kind": KIND_NAMES.get(limit.limit_kind, "unknown"),
+                "window": limit.window or None,
+                "denied": limit.denied,
+                "degraded": limit.degraded,
+                "first_denied_at": optional_rfc3339(limit, "first_denied_time"),
+                "first_degraded_at": optional_rfc3339(limit, "first_degraded_time"),
+                "saved_usd": usd_of(limit.saved),
+                "peak_used_ratio": limit.peak_used_basis_points / _WHOLE,
+            }
+            for limit in report.limits
+        ],
+        "keys": [
+            {
+                "team": caller.team,
+                "key": caller.key,
+                "denied": caller.denied,
+                "degraded": caller.degraded,
+                "first_at": rfc3339(caller.first_time),
+                "saved_usd": usd_of(caller.saved),
+            }
+            for caller in report.callers
+        ],
+        "notes": list(NOTES),
+    }
+
+
+@contextlib.contextmanager
+def _progress(gateway: Gateway, asked: ledger.ListCallsRequest) -> Iterator[Callable[[int], None]]:
+    """Shows on a terminal how far a replay is; elsewhere nothing. Yields what is to be told of each step."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    usage = gateway.ledger.QueryUsage(ledger.QueryUsageRequest(start_time=asked.start_time, end_time=asked.end_time))
+    columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("replaying", total=usage.total.calls)
+        yield lambda calls: progress.advance(task, calls)
+
+
+def _past_call(call: ledger.Call) -> simulation.PastCall:
+    return simulation.PastCall(
+        id=call.id,
+        time=call.time,
+        latency_ms=call.latency_ms,
+        attribution=call.attribution,
+        model_requested=call.model_requested,
+        model_served=call.model_served,
+        dialect=call.dialect,
+        run=call.run,
+        input_tokens=call.input_tokens,
+        cached_input_tokens=call.cached_input_tokens,
+        cache_write_input_tokens=call.cache_write_input_tokens,
+        cache_write_1h_input_tokens=call.cache_write_1h_input_tokens,
+        output_tokens=call.output_tokens,
+        reasoning_tokens=call.reasoning_tokens,
+        cost=call.cost if call.HasField("cost") else None,
+    )
+
+
+def _saved(report: Report) -> int:
+    return nano_usd_of(report.real_cost) - nano_usd_of(report.simulated_cost)
+
+
+def _print_report(report: Report, asked: ledger.ListCallsRequest) -> None:
+    time = f"{readable_time(asked.start_time)} to {readable_time(asked.end_time)} UTC"
+    if not report.calls:
+        print_text(f"No calls from {time}: there is nothing to replay.")
+        return
+    print_text(
+        f"{report.calls:,} calls from {time}: {report.allowed:,} allowed, {report.degraded:,} degraded, "
+        f"{report.denied:,} denied"
+    )
+    costs = (nano_usd_of(report.real_cost), nano_usd_of(report.simulated_cost), _saved(report))
+    print_text("They cost {}, would have cost {}, saved {}.".format(*map(readable_usd, costs)))
+    if report.unpriced:
+        print_text(f"{report.unpriced:,} of them keep the cost on record: another is not known.")
+    print_text("")
+    print_table(_LIMIT_COLUMNS, [_limit_row(limit) for limit in report.limits], numeric=_NUMERIC)
+    if report.callers:
+        print_text("")
+        print_table(_CALLER_COLUMNS, [_caller_row(caller) for caller in report.callers], numeric=_NUMERIC)
+    print_text("")
+    for note in NOTES:
+        print_text(note)
+
+
+_LIMIT_COLUMNS = ("POLICY", "LIMIT", "WINDOW", "PEAK", "DEGRADED", "FIRST (UTC)", "DENIED", "FIRST (UTC)", "SAVED")
+_CALLER_COLUMNS = ("TEAM", "KEY", "DEGRADED", "DENIED", "FIRST (UTC)", "SAVED")
+_NUMERIC = frozenset({"PEAK", "DEGRADED", "DENIED", "SAVED"})
+
+
+def _limit_row(limit: simulation.LimitOutcome) -> tuple[str, ...]:
+    return (
+        limit.policy,
+        KIND_NAMES.get(limit.limit_kind, "?"),
+        limit.window,
+        f"{limit.peak_used_basis_points / 100:g} %",
+        f"{limit.degraded:,}",
+        readable_time(limit.first_degraded_time),
+        f"{limit.denied:,}",
+        readable_time(limit.first_denied_time),
+        readable_usd(nano_usd_of(limit.saved)),
+    )
+
+
+def _caller_row(caller: simulation.CallerOutcome) -> tuple[str, ...]:
+    return (
+        caller.team,
+        caller.key,
+        f"{caller.degraded:,}",
+        f"{caller.denied:,}",
+        readable_time(caller.first_time),
+        readable_usd(nano_usd_of(caller.saved)),
+    )

@@ -1,0 +1,106 @@
+"""Messages of a simulation, read into values of the domain and written from them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from spendgate.quota.v1 import simulation_service_pb2 as pb
+
+from services.chassis.well_known import nano_usd_of, timestamp, usd
+from services.kernel.dialect import Dialect
+from services.kernel.errors import InvalidInput
+from services.kernel.usage import Usage
+from services.quota.domain.key import Attribution
+from services.quota.domain.replay import PastCall
+from services.quota.domain.replay_report import CallerTally, LimitTally, ReplayReport
+from services.quota.transport.admin_messages import KIND_NUMBERS
+
+_DIALECTS = {str(dialect): dialect for dialect in Dialect}
+
+
+class Outcome(NamedTuple):
+    """How a replay ended, as its process tells it."""
+
+    report: bytes
+    """A serialized `SimulatePoliciesResponse`, when there is no problem."""
+    problem: str = ""
+    field: str = ""
+    """Of the request, when the problem lies there."""
+
+
+def read_past_call(field: str, message: pb.PastCall) -> PastCall:
+    """A call that is over. `field` is its path within the request.
+
+    Raises:
+        InvalidInput: a number in it cannot be.
+    """
+    began_at_ms, cost = message.time.ToMilliseconds(), message.cost
+    if min(began_at_ms, message.latency_ms, cost.units, cost.nanos) < 0:
+        raise InvalidInput(field, "its time, latency and cost must not be negative")
+    for_an_hour = message.cache_write_1h_input_tokens
+    try:
+        usage = Usage(
+            message.input_tokens,
+            message.output_tokens,
+            message.cached_input_tokens,
+            message.cache_write_input_tokens - for_an_hour,
+            for_an_hour,
+            message.reasoning_tokens,
+        )
+    except ValueError as error:
+        raise InvalidInput(field, str(error)) from error
+    who = message.attribution
+    return PastCall(
+        id=message.id,
+        began_at_ms=began_at_ms,
+        end_at_ms=began_at_ms + message.latency_ms,
+        attribution=Attribution(who.key_id, who.key, who.team, who.project, who.environment, who.user),
+        model=message.model_requested,
+        served=message.model_served,
+        dialect=_DIALECTS.get(message.dialect),
+        run=message.run,
+        usage=usage,
+        cost_nano_usd=nano_usd_of(cost) if message.HasField("cost") else None,
+    )
+
+
+def write_report(report: ReplayReport) -> pb.SimulatePoliciesResponse:
+    """What would have become of the calls."""
+    callers = sorted(report.callers.values(), key=lambda each: (-each.saved_nano_usd, each.team, each.key))
+    return pb.SimulatePoliciesResponse(
+        calls=report.calls,
+        allowed=report.allowed,
+        degraded=report.degraded,
+        denied=report.denied,
+        unpriced=report.unpriced,
+        real_cost=usd(report.real_nano_usd),
+        simulated_cost=usd(report.simulated_nano_usd),
+        limits=[_write_limit(tally) for tally in report.limits.values()],
+        callers=[_write_caller(tally) for tally in callers],
+    )
+
+
+def _write_limit(tally: LimitTally) -> pb.LimitOutcome:
+    denied_ms, degraded_ms = tally.first_denied_at_ms, tally.first_degraded_at_ms
+    return pb.LimitOutcome(
+        policy=tally.policy,
+        limit_kind=KIND_NUMBERS[tally.kind],
+        window=tally.window,
+        denied=tally.denied,
+        degraded=tally.degraded,
+        first_denied_time=None if denied_ms is None else timestamp(denied_ms),
+        first_degraded_time=None if degraded_ms is None else timestamp(degraded_ms),
+        saved=usd(tally.saved_nano_usd),
+        peak_used_basis_points=tally.peak_basis_points,
+    )
+
+
+def _write_caller(tally: CallerTally) -> pb.CallerOutcome:
+    return pb.CallerOutcome(
+        team=tally.team,
+        key=tally.key,
+        denied=tally.denied,
+        degraded=tally.degraded,
+        first_time=timestamp(tally.first_at_ms),
+        saved=usd(tally.saved_nano_usd),
+    )
