@@ -308,6 +308,9 @@ def test_alerts_name_threshold_window_and_recipients(services: StandIn, cli: Cli
     shown = {
         "policy": "ds", "limit": "spend per month", "scope": "team=ds",
         "window_start": "2027-01-01T00:00:00Z", "crossed_at": "2027-01-15T08:00:00Z",
+        "call": "",
+        "trace_id": "",
+        "run": "",
         "recipients": ["finance"], "delivered_at": None,
     }  # fmt: skip
     assert cli.json("alerts", "list") == {

@@ -360,3 +360,12 @@ def test_a_run_that_goes_on_is_remembered_longer(store: Store) -> None:
     assert store.forget(NOW_MS + 2 * DAY_MS) == 0
     assert store.levels([SPEND]) == [(14, 0)]
     assert store.forget(NOW_MS + 5 * DAY_MS) == 1
+
+
+def test_what_is_told_names_a_call_that_brought_it_about(store: Store) -> None:
+    first, second = reservation(1, {SPEND: 50}), reservation(2, {SPEND: 50})
+    for made in (first, second):
+        store.reserve([], always(made))
+        store.settle([settlement(made, 50)], watching(100, 8_000), NOW_MS)
+
+    assert [told.reservation for told in store.crossings_after(0, 9)] == [second.id]

@@ -64,7 +64,7 @@ def loop(gateway: Gateway, key: str, *, run: str = "", seconds: float = 60) -> t
 
 def test_a_loop_is_slowed_down_and_stopped_within_a_minute(gateway: Gateway) -> None:
     before = time.monotonic()
-    served, stopped = loop(gateway, "loop")
+    served, stopped = loop(gateway, "loop", run="circles")
 
     assert time.monotonic() - before < 60
     assert isinstance(stopped, openai.RateLimitError)
@@ -75,6 +75,11 @@ def test_a_loop_is_slowed_down_and_stopped_within_a_minute(gateway: Gateway) -> 
     gateway.settle()
     told = [alert for alert in gateway.json("alerts", "list")["alerts"] if alert["policy"] == "default-prod"]
     assert {alert["threshold"] for alert in told} == {"50%", "80%"}
+    # Whoever is told finds the loop: the run that the agent named, one of its calls, and the trace of that.
+    calls = {each["id"]: each for each in gateway.calls()}
+    for alert in told:
+        assert alert["run"] == "circles"
+        assert alert["trace_id"] == calls[alert["call"]]["trace_id"]
     # Others of the team, and other teams, go on.
     for key in ("calm", "lab"):
         gateway.openai(key).chat.completions.create(

@@ -86,6 +86,9 @@ def _as_json(alert: ledger.Alert) -> dict[str, object]:
         **excess,
         "window_start": rfc3339(alert.window_start),
         "crossed_at": rfc3339(alert.cross_time),
+        "call": alert.call,
+        "trace_id": alert.trace_id,
+        "run": alert.run,
         "recipients": list(alert.recipients),
         "delivered_at": optional_rfc3339(alert, "deliver_time"),
     }

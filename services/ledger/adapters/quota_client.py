@@ -105,6 +105,7 @@ def read_crossing(crossing: pb.Crossing) -> Crossing:
         bound=crossing.bound,
         kind=CrossingKind.OVERRUN if crossing.kind == pb.CROSSING_KIND_OVERRUN else CrossingKind.THRESHOLD,
         excess=crossing.excess,
+        call=crossing.reservation,
     )
 
 

@@ -135,4 +135,5 @@ def _alert_row(crossing: Crossing) -> dict[str, object]:
         "bound": crossing.bound,
         "kind": crossing.kind,
         "excess": crossing.excess,
+        "call": crossing.call,
     }

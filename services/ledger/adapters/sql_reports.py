@@ -97,7 +97,13 @@ class SqlReports:
 
     def alerts(self, before: int | None, limit: int) -> list[Alert]:
         """Alerts newest first, with sequence numbers below `before`."""
-        statement = sa.select(alerts).order_by(alerts.c.sequence.desc()).limit(limit)
+        called = sa.outerjoin(alerts, entries, entries.c.id == alerts.c.call)
+        statement = (
+            sa.select(alerts, entries.c.trace_id, entries.c.run)
+            .select_from(called)
+            .order_by(alerts.c.sequence.desc())
+            .limit(limit)
+        )
         if before is not None:
             statement = statement.where(alerts.c.sequence < before)
         with self._database.read() as connection:
@@ -243,5 +249,6 @@ def _alert(row: sa.Row[Any]) -> Alert:
         bound=row.bound,
         kind=CrossingKind(row.kind),
         excess=row.excess,
+        call=row.call,
     )
-    return Alert(crossing, row.delivered_ms)
+    return Alert(crossing, row.delivered_ms, row.trace_id or "", row.run or "")

@@ -226,6 +226,7 @@ alerts = sa.Table(
     sa.Column("delivered_ms", sa.BigInteger),
     sa.Column("kind", sa.Text, nullable=False, server_default="threshold"),
     sa.Column("excess", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("call", sa.Text, nullable=False, server_default=""),
     sa.UniqueConstraint("policy", "limit", "scope", "window_start_ms", "basis_points", name="alerts_once"),
 )
 

@@ -50,6 +50,8 @@ class Crossing:
     kind: CrossingKind = CrossingKind.THRESHOLD
     excess: int = 0
     """By how much an overrun was above what was held, in the same unit."""
+    call: str = ""
+    """Id of the entry that brought it about, or of one of several that did. Empty: none did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +60,7 @@ class Alert:
 
     crossing: Crossing
     delivered_ms: int | None
+    trace_id: str = ""
+    """Of the call that brought it about."""
+    run: str = ""
+    """What the client named the run of that call."""

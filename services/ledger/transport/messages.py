@@ -133,6 +133,9 @@ def alert_message(alert: Alert) -> pb.Alert:
         deliver_time=None if alert.delivered_ms is None else timestamp(alert.delivered_ms),
         kind=_ALERT_KINDS[crossing.kind],
         excess=crossing.excess,
+        call=crossing.call,
+        trace_id=alert.trace_id,
+        run=alert.run,
     )
 
 

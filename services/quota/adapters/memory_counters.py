@@ -58,7 +58,7 @@ class MemoryCounters:
                 add_moves(moves, reservation, settlement)
             for counter, move in moves.items():
                 self._levels.move([(counter, move.window_end_ms, move.settled, move.reserved)])
-                self._tell(counter, move.excess, watching, now_ms)
+                self._tell(counter, (move.excess, move.last), watching, now_ms)
         return Settled(tuple(settled), tuple(already_ended))
 
     def release(self, reservation_ids: Collection[str] = (), request_ids: Collection[str] = ()) -> int:
@@ -94,7 +94,7 @@ class MemoryCounters:
                 sequence = self._adjusted[-1].sequence + 1 if self._adjusted else 1
                 self._adjusted = [*self._adjusted, Adjusted(sequence, adjustment, now_ms)][-MAX_KEPT:]
                 self._levels.move([(counter, window_end_ms, after - before, 0)])
-                self._tell(counter, 0, watching, now_ms)
+                self._tell(counter, (0, ""), watching, now_ms)
         return moved
 
     def is_ready(self) -> bool:
@@ -141,7 +141,7 @@ class MemoryCounters:
         with self._lock:
             return len(self._open)
 
-    def _tell(self, counter: CounterKey, excess: int, watching: Watching, now_ms: int) -> None:
+    def _tell(self, counter: CounterKey, moved: tuple[int, str], watching: Watching, now_ms: int) -> None:
         watch = watching(counter)
         if watch is None:
             return
@@ -154,5 +154,5 @@ class MemoryCounters:
         ]
         highest_told = max((crossing.basis_points for crossing in told), default=0)
         overrun_told = any(crossing.kind is CrossingKind.OVERRUN for crossing in told)
-        for crossing in News(counter, settled, excess, highest_told, overrun_told).crossings(watch, now_ms):
+        for crossing in News(counter, settled, *moved, highest_told, overrun_told).crossings(watch, now_ms):
             self._crossings.append(replace(crossing, sequence=len(self._crossings) + 1))

@@ -56,7 +56,7 @@ _TOLD = (
 _SETTLED = "SELECT settled FROM counters WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms = ?"
 _TELL = (
     "INSERT INTO crossings (policy, limit_id, scope, window_start_ms, basis_points, limit_text, notify,"
-    " crossed_at_ms, settled, bound, kind, excess) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " crossed_at_ms, settled, bound, kind, excess, reservation) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _OVERDUE = (
     "SELECT id, request_id, epoch, record FROM reservations"
@@ -64,7 +64,7 @@ _OVERDUE = (
 )
 _CROSSINGS = (
     "SELECT sequence, policy, limit_id, scope, window_start_ms, limit_text, basis_points, notify, crossed_at_ms,"
-    " settled, bound, kind, excess FROM crossings WHERE sequence > ? ORDER BY sequence LIMIT ?"
+    " settled, bound, kind, excess, reservation FROM crossings WHERE sequence > ? ORDER BY sequence LIMIT ?"
 )
 _ALL_COUNTERS = "SELECT policy, limit_id, scope, window_start_ms, window_end_ms, settled FROM counters"
 _ALL_RESERVATIONS = "SELECT id, request_id, epoch, record FROM reservations"
@@ -121,7 +121,7 @@ class SqliteCounters:
                     add_moves(moves, reservation, settlement)
                 for counter, move in moves.items():
                     (total,) = connection.execute(_SETTLE, (*counter, move.window_end_ms, move.settled)).fetchone()
-                    _tell(connection, counter, (total, move.excess), watching, now_ms)
+                    _tell(connection, counter, (total, move.excess, move.last), watching, now_ms)
             self._levels.move(
                 (counter, move.window_end_ms, move.settled, move.reserved) for counter, move in moves.items()
             )
@@ -168,7 +168,7 @@ class SqliteCounters:
                 for counter, window_end_ms, before, after, reason in due.values():
                     connection.execute(_SET, (*counter, window_end_ms, after))
                     connection.execute(_KEEP_ADJUSTMENT, (*counter, window_end_ms, before, after, reason, now_ms))
-                    _tell(connection, counter, (after, 0), watching, now_ms)
+                    _tell(connection, counter, (after, 0, ""), watching, now_ms)
                 connection.execute(_DROP_ADJUSTMENTS, (MAX_KEPT,))
             self._levels.move((each.counter, each.window_end_ms, each.after - each.before, 0) for each in due.values())
         return len(due)
@@ -215,6 +215,7 @@ class SqliteCounters:
                 row[10],
                 CrossingKind(row[11]),
                 row[12],
+                row[13],
             )
             for row in rows
         ]
@@ -236,10 +237,10 @@ class SqliteCounters:
 
 
 def _tell(
-    connection: sqlite3.Connection, counter: CounterKey, moved: tuple[int, int], watching: Watching, now_ms: int
+    connection: sqlite3.Connection, counter: CounterKey, moved: tuple[int, int, str], watching: Watching, now_ms: int
 ) -> None:
-    """`moved`: what is settled now, and what calls of the batch took above what they held."""
-    settled, excess = moved
+    """`moved`: what is settled now, what calls of the batch took above what they held, and the last of them."""
+    settled, excess, last = moved
     watch = watching(counter)
     if watch is None:
         return
@@ -248,7 +249,7 @@ def _tell(
     if not excess and not newly_passed(settled, watch, 0):
         return
     highest_told, overrun_told = connection.execute(_TOLD, (*counter, watch.told_since_ms)).fetchone()
-    for crossing in News(counter, settled, excess, highest_told, bool(overrun_told)).crossings(watch, now_ms):
+    for crossing in News(counter, settled, excess, last, highest_told, bool(overrun_told)).crossings(watch, now_ms):
         connection.execute(_TELL, _crossing_row(crossing))
 
 
@@ -263,6 +264,7 @@ def _crossing_row(crossing: Crossing) -> tuple[str | int, ...]:
         crossing.bound,
         crossing.kind,
         crossing.excess,
+        crossing.reservation,
     )
 
 

@@ -119,6 +119,8 @@ class Move:
     reserved: int = 0
     excess: int = 0
     """What calls took above what they held."""
+    last: str = ""
+    """The last call of them, by the id of its reservation."""
 
 
 def add_moves(moves: dict[CounterKey, Move], reservation: Reservation, settlement: Settlement) -> None:
@@ -128,6 +130,7 @@ def add_moves(moves: dict[CounterKey, Move], reservation: Reservation, settlemen
         kind = kind_of(counter.limit_id)
         taken = settlement.actual(kind, held)
         move.settled += taken
+        move.last = reservation.id
         move.reserved -= held
         if kind.is_of_size and not is_soft(counter.limit_id):
             move.excess += max(0, taken - held)
@@ -184,6 +187,8 @@ class Crossing:
     kind: CrossingKind = CrossingKind.THRESHOLD
     excess: int = 0
     """By how much an overrun was above what was held, in the unit of the limit."""
+    reservation: str = ""
+    """Id of the call that brought it about, or of one of several that did. Empty: no call did."""
 
 
 def check_sums(sums: Iterable[tuple[CounterKey, int, int]]) -> None:
@@ -219,6 +224,8 @@ class News:
     settled: int
     excess: int
     """What calls took above what they held."""
+    last: str
+    """The last call of the batch; empty when it was none."""
     highest_told: int
     """Basis points of the highest threshold that was told."""
     overrun_told: bool
@@ -236,6 +243,7 @@ class News:
             bound=watch.bound,
             kind=CrossingKind.OVERRUN,
             excess=self.excess,
+            reservation=self.last,
         )
         passed = tuple(
             replace(

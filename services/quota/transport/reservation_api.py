@@ -88,6 +88,7 @@ def write_crossing(crossing: Crossing) -> pb.Crossing:
         bound=crossing.bound,
         kind=_KINDS[crossing.kind],
         excess=crossing.excess,
+        reservation=crossing.reservation,
     )
 
 

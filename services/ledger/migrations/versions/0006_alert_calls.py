@@ -1,0 +1,24 @@
+"""An alert names the call that brought it about.
+
+Revision ID: 0006
+Revises: 0005
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Adds a column that the previous release neither reads nor writes."""
+    op.execute("ALTER TABLE alerts ADD COLUMN call TEXT NOT NULL DEFAULT ''")
+
+
+def downgrade() -> None:
+    """Takes it away."""
+    op.execute("ALTER TABLE alerts DROP COLUMN call")
