@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
+from tests.redis_process import RedisProcess
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sends all tests that start a gateway to one worker: each wants the machine's cores for itself."""
@@ -28,6 +30,13 @@ def _engines() -> Iterator[set[sa.Engine]]:
     sa.event.remove(sa.Engine, "engine_connect", note)
     for engine in opened:
         engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def redis_process() -> Iterator[RedisProcess]:
+    """A Redis that tests share: each has its own keys, and none stops it."""
+    with RedisProcess() as process:
+        yield process
 
 
 @pytest.fixture(autouse=True)

@@ -6,11 +6,16 @@ import threading
 from collections.abc import Iterable, Sequence
 
 from services.quota.domain.reservation import CounterKey, Hold, Level
-from services.quota.ports import Counter
+from services.quota.ports import Counter, Sum
 
 _NOTHING = Level(0, 0)
 # A day of the calendar can be an hour short; nothing but minutes and hours is shorter than half a day.
 _HALF_DAY_MS = 43_200_000
+
+
+def is_short(counter: CounterKey, window_end_ms: int) -> bool:
+    """Whether the counter is one of a minute or an hour: they are many, and nobody asks for them afterwards."""
+    return window_end_ms - counter.window_start_ms < _HALF_DAY_MS
 
 
 class CounterLevels:
@@ -39,7 +44,7 @@ class CounterLevels:
     def hold(self, holds: Iterable[Hold]) -> None:
         """Takes the room that a reservation holds."""
         with self._lock:
-            for counter, window_end_ms, held in holds:
+            for counter, window_end_ms, held, _ in holds:
                 self._move(counter, window_end_ms, 0, held)
 
     def move(self, moves: Iterable[tuple[CounterKey, int, int, int]]) -> None:
@@ -48,15 +53,20 @@ class CounterLevels:
             for counter, window_end_ms, settled, reserved in moves:
                 self._move(counter, window_end_ms, settled, reserved)
 
+    def settle_at(self, sums: Iterable[Sum]) -> None:
+        """Sets what is settled."""
+        with self._lock:
+            for counter, window_end_ms, settled in sums:
+                before = self._levels.get(counter, _NOTHING)
+                self._move(counter, window_end_ms, settled - before.settled, 0)
+
     def idle(self, ended_before_ms: int) -> list[CounterKey]:
         """Counters of minutes and hours that ended before this moment and hold nothing."""
         with self._lock:
             return [
                 key
                 for key, end_ms in self._ends_ms.items()
-                if end_ms <= ended_before_ms
-                and end_ms - key.window_start_ms < _HALF_DAY_MS
-                and not self._levels[key].reserved
+                if end_ms <= ended_before_ms and is_short(key, end_ms) and not self._levels[key].reserved
             ]
 
     def drop(self, counters: Iterable[CounterKey]) -> None:

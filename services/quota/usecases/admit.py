@@ -185,7 +185,13 @@ class Admit:
             expected_input_tokens=expected.input,
             expected_output_tokens=expected.output,
             holds=tuple(
-                Hold(limit.counter, limit.window_end_ms, weighed.held.of(limit.kind)) for limit in limits.limits
+                Hold(
+                    limit.counter,
+                    limit.window_end_ms,
+                    weighed.held.of(limit.kind),
+                    ceiling=limit.bound if limit.enforced else None,
+                )
+                for limit in limits.limits
             ),
         )
 

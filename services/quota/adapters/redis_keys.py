@@ -1,0 +1,77 @@
+"""How counters and reservations are filed in Redis.
+
+All keys of one gateway carry one hash tag, so that a cluster keeps them in one slot and a script may touch all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+
+import orjson
+
+from services.quota.domain.reservation import CounterKey
+
+
+@dataclass(frozen=True, slots=True)
+class RedisKeys:
+    """The keys of one gateway."""
+
+    counters: str
+    """Hash. Of each counter `s` and its name: settled, `r`: reserved, `b`: settled when it was restored."""
+    windows: str
+    """Sorted set: names of counters by the end of their window."""
+    short_windows: str
+    """The same, of minutes and hours only."""
+    reservations: str
+    """Hash: id to record."""
+    index: str
+    """Sorted set of one score: open reservations by id, by request and by run of Envoy. See `by_id`."""
+    told: str
+    """Hash: name of a counter to the highest threshold told, in basis points."""
+    crossings: str
+    """Sorted set: the last crossings by sequence number."""
+    sequence: str
+    """The last sequence number."""
+    ready: str
+    """Hash: `generation` of the counters, `from_ms` when they can be believed, `run_id` of the server they are of."""
+
+    @classmethod
+    def tagged(cls, tag: str) -> RedisKeys:
+        """The keys with this hash tag."""
+        return cls(*(f"spendgate:{{{tag}}}:{field.name}" for field in fields(cls)))
+
+
+def name_of(counter: CounterKey) -> str:
+    """The name of a counter."""
+    return orjson.dumps(list(counter)).decode()
+
+
+def counter_of(name: str) -> CounterKey:
+    """The counter of a name."""
+    return CounterKey(*orjson.loads(name))
+
+
+def fields_of(counters: Iterable[CounterKey]) -> list[str]:
+    """The fields of `RedisKeys.counters` that hold settled and reserved of each counter, in turn."""
+    return [kind + name for name in map(name_of, counters) for kind in ("s", "r")]
+
+
+def by_id(reservation: str) -> str:
+    """Member of the index."""
+    return f"i\x1f{reservation}"
+
+
+def by_request(request_id: str, reservation: str = "") -> str:
+    """Member of the index, or the beginning of those of a request."""
+    return f"q\x1f{request_id}\x1f{reservation}"
+
+
+def by_epoch(epoch: str, reservation: str = "") -> str:
+    """Member of the index, or the beginning of those of a run of Envoy."""
+    return f"e\x1f{epoch}\x1f{reservation}"
+
+
+def id_in(member: str) -> str:
+    """The reservation's id in a member of the index."""
+    return member.rpartition("\x1f")[2]
