@@ -139,6 +139,10 @@ class DirectoryStore(Protocol):
         """All that is stored."""
         ...
 
+    def newer(self) -> Directory | None:
+        """All that is stored, if it is not what this store returned last here or by `replace`; else None."""
+        ...
+
     def replace(self, change: Callable[[Directory], Directory]) -> Directory:
         """Stores what `change` makes of all that is stored, in one transaction, and returns it."""
         ...

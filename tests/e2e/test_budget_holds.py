@@ -13,6 +13,7 @@ import openai
 import pytest
 
 from tests.e2e.environment import Gateway, Providers, run_gateway
+from tests.redis_process import RedisProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -26,8 +27,9 @@ RUNS = int(os.environ.get("SPENDGATE_BUDGET_RUNS", "1"))
 
 @pytest.mark.parametrize("run", range(RUNS))
 @pytest.mark.parametrize("max_tokens", [100, 300], ids=["held-is-cost", "held-is-thrice-the-cost"])
+@pytest.mark.parametrize("quotas", [1, 4], ids=["one-quota", "four-quotas"])
 def test_a_dollar_buys_a_hundred_cents_and_nothing_more(
-    providers: Providers, tmp_path: Path, max_tokens: int, run: int
+    *, providers: Providers, redis_process: RedisProcess, tmp_path: Path, quotas: int, max_tokens: int, run: int
 ) -> None:
     configuration = {
         "models": {"exact": {"targets": ["openai/exact"]}},
@@ -35,7 +37,9 @@ def test_a_dollar_buys_a_hundred_cents_and_nothing_more(
         "policies": [{"name": "a-dollar", "limits": [{"spend": 1, "per": "month"}]}],
         "keys": [{"name": "crowd"}],
     }
-    with run_gateway(tmp_path, configuration, providers) as gateway:
+    environment = {"SPENDGATE_COUNTERS": redis_process.url} if quotas > 1 else {}
+    arguments = ("--quota-replicas", str(quotas))
+    with run_gateway(tmp_path, configuration, providers, environment=environment, arguments=arguments) as gateway:
         wire = Wire()
         outcomes = asyncio.run(_crowd(gateway, max_tokens, wire))
         gateway.settle()

@@ -5,12 +5,18 @@ All keys of one gateway carry one hash tag, so that a cluster keeps them in one 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 import orjson
 
 from services.quota.domain.reservation import CounterKey
+
+
+def tag_of(pepper: bytes) -> str:
+    """The hash tag of the gateway with this pepper, which all its quotas have and no other gateway."""
+    return hashlib.blake2b(pepper, digest_size=8, person=b"counters").hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

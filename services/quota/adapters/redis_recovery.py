@@ -20,6 +20,7 @@ from services.quota.adapters.counter_levels import is_short
 from services.quota.adapters.own_reservations import OwnReservations
 from services.quota.adapters.redis_keys import RedisKeys, by_id, name_of
 from services.quota.adapters.redis_link import RedisLink
+from services.quota.adapters.repeating import Repeating
 from services.quota.domain.reservation import Reservation
 from services.quota.ports import SnapshotStore, Sum
 
@@ -62,18 +63,16 @@ class RedisRecovery:
         self._told_loss = False
         self._rounds = 0
         self._following = threading.Lock()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="redis", daemon=True)
+        self._looking = Repeating("the look at Redis", _EVERY_S, self.look)
 
     def start(self) -> None:
         """Looks once, and then goes on looking in the background."""
         self.look()
-        self._thread.start()
+        self._looking.start()
 
     def stop(self) -> None:
         """Ends the thread."""
-        self._stopping.set()
-        self._thread.join()
+        self._looking.stop()
 
     def is_ready(self) -> bool:
         """Whether the counters can be believed now."""
@@ -96,14 +95,6 @@ class RedisRecovery:
                     self._follow()
             except SpendgateError as error:
                 _log.debug("Redis will be looked at again: %s", error)
-
-    def _run(self) -> None:
-        while not self._stopping.wait(_EVERY_S):
-            try:
-                self.look()
-            except Exception:  # noqa: BLE001  (whatever it was, it is logged)
-                # The thread must not end: without it a Redis that was lost is never found again.
-                _log.exception("Redis could not be looked at")
 
     def _verify(self, client: redis.Redis, about: dict[str, Any]) -> None:
         """Refuses a Redis that drops counters when it is full, and counters of an earlier run of it."""

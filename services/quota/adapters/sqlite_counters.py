@@ -64,6 +64,12 @@ _ALL_RESERVATIONS = "SELECT id, request_id, epoch, record FROM reservations"
 _FORGET = "DELETE FROM counters WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms = ?"
 
 
+def counts_anything(file: SqliteFile) -> bool:
+    """Whether counters were ever kept in this file."""
+    with file.reading() as connection:
+        return connection.execute("SELECT 1 FROM counters UNION SELECT 1 FROM reservations").fetchone() is not None
+
+
 class SqliteCounters:
     """`ports.CounterStore` and `ports.CounterReader` over one file, which no other process writes."""
 
