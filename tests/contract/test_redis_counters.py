@@ -323,28 +323,45 @@ def test_what_redis_was_asked_to_hold_before_it_hung_is_released_when_it_is_back
 
 
 def test_a_redis_that_drops_keys_when_it_is_full_is_not_used(
-    own_redis: RedisProcess, opened: Callable[..., RedisCounters], caplog: pytest.LogCaptureFixture
+    own_redis: RedisProcess, opened: Callable[..., RedisCounters]
 ) -> None:
+    notes = MemorySnapshots()
+    opened(own_redis, "a", notes).close()
     own_redis.client.config_set("maxmemory", "100mb")
     own_redis.client.config_set("maxmemory-policy", "allkeys-lru")
-    store = opened(own_redis, "a")
 
+    with pytest.raises(SettingsError, match="noeviction"):
+        opened(own_redis, "b")
+    store = opened(own_redis, "a", notes)
     with pytest.raises(Unavailable, match="noeviction"):
         store.reserve([SPEND], always(bounded(1, BOUND)))
     own_redis.client.config_set("maxmemory-policy", "noeviction")
     eventually(lambda: store.reserve([SPEND], always(bounded(1, BOUND))) != "")
 
 
+def test_a_quota_that_knew_counters_starts_without_their_redis_and_waits_for_it(
+    own_redis: RedisProcess, opened: Callable[..., RedisCounters]
+) -> None:
+    notes = MemorySnapshots()
+    opened(own_redis, "a", notes).close()
+    own_redis.kill()
+
+    with pytest.raises(SettingsError, match="cannot be used"):
+        opened(own_redis, "b")
+    store = opened(own_redis, "a", notes)
+    own_redis.start()
+    eventually(lambda: not store.is_ready())
+
+
 def test_the_password_is_in_no_message(own_redis: RedisProcess, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     wrong = own_redis.url.replace(PASSWORD, f"{PASSWORD}-wrong")
+    nowhere = own_redis.url.replace(f":{own_redis.port}", ":1")
     said: list[str] = []
-    for url in (wrong, own_redis.url.replace(f":{own_redis.port}", ":1")):
-        with contextlib.closing(RedisCounters(url, "a", MemorySnapshots(), fresh=True)) as store:
-            with pytest.raises(Unavailable) as refused:
-                store.levels([SPEND])
-            said.append(str(refused.value))
-    with pytest.raises(SettingsError) as misread:
-        RedisCounters(f"http://:{PASSWORD}@127.0.0.1", "a", MemorySnapshots(), fresh=True)
+    for url in (wrong, nowhere, f"http://:{PASSWORD}@127.0.0.1"):
+        with pytest.raises(SettingsError) as refused:
+            RedisCounters(url, "a", MemorySnapshots(), fresh=True)
+        said.append(str(refused.value))
 
-    assert PASSWORD not in f"{said} {misread.value} {caplog.text}"
+    assert len(set(said)) == 3
+    assert PASSWORD not in f"{said} {caplog.text}"

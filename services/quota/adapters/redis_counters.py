@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from services.chassis.settings import SettingsError
 from services.kernel.errors import Unavailable
 from services.quota.adapters.own_reservations import OwnReservations
 from services.quota.adapters.redis_keys import (
@@ -67,16 +68,36 @@ class RedisCounters:
             fresh: Nothing was ever counted, so that an empty Redis is as it should be.
 
         Raises:
-            SettingsError: the URL is not that of a Redis.
+            SettingsError: the URL is not that of a Redis, or there is none and never was.
         """
         self._link = RedisLink(url)
-        self._keys = RedisKeys.tagged(tag)
+        self._keys = keys = RedisKeys.tagged(tag)
+        self._reserve_keys = (
+            keys.counters,
+            keys.windows,
+            keys.short_windows,
+            keys.reservations,
+            keys.index,
+            keys.ready,
+        )
+        self._end_keys = (
+            keys.counters,
+            keys.reservations,
+            keys.index,
+            keys.told,
+            keys.crossings,
+            keys.sequence,
+            keys.ready,
+        )
         self._own = OwnReservations()
         self._reserve, self._end, self._drop = (self._link.script(name) for name in ("reserve", "end", "forget"))
         self._recovery = RedisRecovery(
             self._link, self._keys, self._own, notes, fresh=fresh, hold=self._put_back, release=self._release
         )
         self._recovery.start()
+        if not (self._link.is_up or self._recovery.knows_counters):
+            self.close()
+            raise SettingsError(f"SPENDGATE_COUNTERS names a Redis that cannot be used: {self._link.problem}")
 
     def close(self) -> None:
         """Ends the connections. What is reserved stays reserved."""
@@ -183,7 +204,8 @@ class RedisCounters:
     def _hold(self, reservation: Reservation) -> bool:
         """Whether there still was room."""
         try:
-            held = self._run_reserve(reservation, self._recovery.generation)
+            arguments = reserve_arguments(reservation, reservation.holds, self._recovery.generation)
+            held = self._link.run(self._reserve, self._reserve_keys, arguments)
         except Unanswered:
             self._own.doubt([reservation.id])
             raise
@@ -191,37 +213,22 @@ class RedisCounters:
             raise Unavailable(_LOST)
         if held == "held":
             self._own.add(reservation)
-        return held == "held"
+        return bool(held == "held")
 
-    def _put_back(self, reservation: Reservation) -> None:
+    def _put_back(self, reservations: Sequence[Reservation]) -> None:
         """Holds again what was held, whatever the bounds say."""
-        unbounded = [hold._replace(ceiling=None) for hold in reservation.holds]
-        self._run_reserve(reservation, "", unbounded)
-
-    def _run_reserve(self, reservation: Reservation, generation: str, holds: Sequence[Hold] | None = None) -> str:
-        holds = reservation.holds if holds is None else holds
-        keys = self._keys
-        touched = (keys.counters, keys.windows, keys.short_windows, keys.reservations, keys.index, keys.ready)
-        arguments = reserve_arguments(reservation, holds, generation)
-        return str(self._link.run(self._reserve, touched, arguments))
+        for some in _chunks(reservations):
+            unbounded = [[hold._replace(ceiling=None) for hold in each.holds] for each in some]
+            arguments = [reserve_arguments(each, holds, "") for each, holds in zip(some, unbounded, strict=True)]
+            self._link.run_all(self._reserve, self._reserve_keys, arguments)
 
     def _release(self, names: Iterable[str]) -> int:
         return len(self._end_all([Ending.released(each) for each in self._read(names).values()], _unwatched, 0))
 
     def _end_all(self, endings: Sequence[Ending], watching: Watching, now_ms: int) -> set[str]:
         """Ids of those that were open."""
-        keys = self._keys
-        touched = (
-            keys.counters,
-            keys.reservations,
-            keys.index,
-            keys.told,
-            keys.crossings,
-            keys.sequence,
-            keys.ready,
-        )
         arguments = end_arguments(endings, watching, now_ms, self._recovery.generation)
-        said, *ended = self._link.run(self._end, touched, arguments, batch=True)
+        said, *ended = self._link.run(self._end, self._end_keys, arguments, batch=True)
         if said == "lost":
             raise Unavailable(_LOST)
         self._own.drop(ending.reservation.id for ending in endings)

@@ -59,6 +59,11 @@ class RedisLink:
         """Whether the last that was heard of Redis was an answer."""
         return not self._down
 
+    @property
+    def problem(self) -> str:
+        """Why it is down; empty while it is up."""
+        return self._down
+
     def script(self, name: str) -> Script:
         """The script of this name. Redis keeps it, and gets it again when it has forgotten it."""
         source = importlib.resources.files("services.quota.adapters") / "redis_scripts" / f"{name}.lua"
@@ -71,6 +76,17 @@ class RedisLink:
     def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any], *, batch: bool = False) -> Any:
         """What a script returns. See `ask`."""
         return self.ask(lambda client: script(keys, arguments, client), batch=batch)
+
+    def run_all(self, script: Script, keys: Sequence[str], arguments: Sequence[Sequence[Any]]) -> None:
+        """Runs a script once for each of these arguments, all of them sent at once. See `ask`."""
+
+        def send(client: Any) -> None:
+            pipeline = client.pipeline(transaction=False)
+            for each in arguments:
+                script(keys, each, pipeline)
+            pipeline.execute()
+
+        self.ask(send, batch=True)
 
     def ask(self, command: Callable[[Any], T], *, batch: bool = False) -> T:
         """What `command` makes of a client. `batch`: waits 2 s for each answer instead of 0.1 s.

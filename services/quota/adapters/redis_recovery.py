@@ -25,6 +25,7 @@ from services.quota.domain.reservation import Reservation
 from services.quota.ports import SnapshotStore, Sum
 
 _EVERY_S = 0.25
+_FIRST_LOOKS = 5
 # Every quota looks four times as often as this, and has then put back what its calls hold.
 _WAIT_MS = 1_000
 _PRUNE_EVERY = 4
@@ -45,10 +46,10 @@ class RedisRecovery:
         notes: SnapshotStore,
         *,
         fresh: bool,
-        hold: Callable[[Reservation], None],
+        hold: Callable[[Sequence[Reservation]], None],
         release: Callable[[Collection[str]], int],
     ) -> None:
-        """`hold` puts a reservation back, `release` ends some; `fresh`: nothing was ever counted."""
+        """`hold` puts reservations back, `release` ends some; `fresh`: nothing was ever counted."""
         self.generation = ""
         """Of the counters that this process takes part in; empty while they cannot be believed."""
         self._link = link
@@ -58,16 +59,20 @@ class RedisRecovery:
         self._hold = hold
         self._release = release
         self._declare, self._lose = link.script("declare"), link.script("lose")
-        known = notes.load(_NOTE)
-        self._may_begin = fresh and known is None
+        self.knows_counters = notes.load(_NOTE) is not None
+        """Of this gateway, in this Redis or in one before it."""
+        self._may_begin = fresh and not self.knows_counters
         self._told_loss = False
         self._rounds = 0
         self._following = threading.Lock()
         self._looking = Repeating("the look at Redis", _EVERY_S, self.look)
 
     def start(self) -> None:
-        """Looks once, and then goes on looking in the background."""
-        self.look()
+        """Looks, and then goes on looking in the background. A Redis that is only slow at first is not missed."""
+        for _ in range(_FIRST_LOOKS):
+            self.look()
+            if self.generation:
+                break
         self._looking.start()
 
     def stop(self) -> None:
@@ -114,10 +119,10 @@ class RedisRecovery:
             self._tell_loss()
             return
         if generation != self.generation:
-            for reservation in self._own.all():
-                self._hold(reservation)
+            self._hold(self._own.all())
             self._notes.save(_NOTE, generation, generation.encode())
             self.generation = generation
+            self.knows_counters = True
             self._may_begin = self._told_loss = False
             _log.info("takes part in generation %s of the counters", generation)
         if doubtful := self._own.doubtful():
