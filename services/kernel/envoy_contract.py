@@ -43,14 +43,7 @@ TRACE_ID_HEADER = "x-trace-id"
 """On every answer of a provider or of quota, when the call is traced: the id of its trace."""
 CLIENT_REQUEST_ID_HEADER = "x-spendgate-client-request-id"
 """Inside Envoy only: carries the client's own x-request-id from the early header mutation to `request_info.lua`."""
-CREDENTIAL_HEADERS = (
-    "authorization",
-    "x-api-key",
-    "api-key",
-    "x-goog-api-key",
-    "cookie",
-    "proxy-authorization",
-)
+CREDENTIAL_HEADERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "proxy-authorization")
 """Where clients put keys. Removed natively before any script or provider sees the request."""
 
 
@@ -239,7 +232,12 @@ class Socket(StrEnum):
     ENVOY_ADMIN = "envoy-admin.sock"
     """Envoy's own admin interface, HTTP."""
 
+    def of(self, number: int) -> str:
+        """The same of one of several quotas, counted from 1: "quota.sock", "quota-2.sock" ..."""
+        return self.value if number == 1 else self.value.replace(".", f"-{number}.")
 
+
+MAX_QUOTAS = 16
 MAX_STREAM_S = 900
 """How long Envoy lets a request live, unless SPENDGATE_MAX_STREAM_S says otherwise to all three services: the ledger
 books what must be over by then, so nobody may believe in less than Envoy does."""

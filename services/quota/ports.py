@@ -24,6 +24,14 @@ class Counter(NamedTuple):
     level: Level
 
 
+class Sum(NamedTuple):
+    """What finished calls took of a counter, as the ledger knows it."""
+
+    key: CounterKey
+    window_end_ms: int
+    settled: int
+
+
 @dataclass(frozen=True, slots=True)
 class Settled:
     """What came of a batch of settlements."""
@@ -42,7 +50,10 @@ class CounterStore(Protocol):
     """
 
     def reserve(self, counters: Sequence[CounterKey], choose: Choose[T]) -> T:
-        """Reads the counters, lets `choose` decide, and reserves what it says, with nobody in between."""
+        """Reads the counters, lets `choose` decide, and reserves what it says, with nobody in between.
+
+        `choose` is asked again when somebody else took the room that it gave away.
+        """
         ...
 
     def settle(self, settlements: Sequence[Settlement], watching: Watching, now_ms: int) -> Settled:
@@ -58,6 +69,22 @@ class CounterStore(Protocol):
 
     def forget(self, ended_before_ms: int) -> int:
         """Drops counters that stopped to matter before this moment and hold nothing. Returns how many."""
+        ...
+
+    def is_ready(self) -> bool:
+        """Whether the counters can be believed. False: they were lost, and wait for `restore`."""
+        ...
+
+    def restore(self, sums: Sequence[Sum]) -> None:
+        """Sets what is settled in these counters, and leaves what is reserved.
+
+        A store that lost its counters is ready from then on, or a moment later, when all who share it have put back
+        what their calls hold.
+        The sums are those of settlements that were acknowledged: others come again.
+
+        Raises:
+            InvalidInput: a sum is out of range; nothing was changed.
+        """
         ...
 
 
@@ -122,6 +149,10 @@ class DirectoryStore(Protocol):
 
     def load(self) -> Directory:
         """All that is stored."""
+        ...
+
+    def newer(self) -> Directory | None:
+        """All that is stored, if it is not what this store returned last here or by `replace`; else None."""
         ...
 
     def replace(self, change: Callable[[Directory], Directory]) -> Directory:

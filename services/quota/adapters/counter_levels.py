@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Sequence
 
 from services.quota.domain.reservation import CounterKey, Hold, Level
-from services.quota.ports import Counter
+from services.quota.ports import Counter, Sum
 
 _NOTHING = Level(0, 0)
 
@@ -37,7 +37,7 @@ class CounterLevels:
     def hold(self, holds: Iterable[Hold]) -> None:
         """Takes the room that a reservation holds."""
         with self._lock:
-            for counter, window_end_ms, held in holds:
+            for counter, window_end_ms, held, _, _ in holds:
                 self._move(counter, window_end_ms, 0, held)
 
     def move(self, moves: Iterable[tuple[CounterKey, int, int, int]]) -> None:
@@ -45,6 +45,13 @@ class CounterLevels:
         with self._lock:
             for counter, window_end_ms, settled, reserved in moves:
                 self._move(counter, window_end_ms, settled, reserved)
+
+    def settle_at(self, sums: Iterable[Sum]) -> None:
+        """Sets what is settled."""
+        with self._lock:
+            for counter, window_end_ms, settled in sums:
+                before = self._levels.get(counter, _NOTHING)
+                self._move(counter, window_end_ms, settled - before.settled, 0)
 
     def idle(self, ended_before_ms: int) -> list[CounterKey]:
         """Counters that stopped to matter before this moment and hold nothing."""

@@ -18,8 +18,9 @@ from services.quota.domain.reservation import (
     Settlement,
     Watching,
     add_moves,
+    check_sums,
 )
-from services.quota.ports import Choose, Counter, Settled, T
+from services.quota.ports import Choose, Counter, Settled, Sum, T
 
 
 class MemoryCounters:
@@ -77,6 +78,16 @@ class MemoryCounters:
             gone = self._levels.idle(ended_before_ms)
             self._levels.drop(gone)
             return len(gone)
+
+    def is_ready(self) -> bool:
+        """What this process holds is complete."""
+        return True
+
+    def restore(self, sums: Sequence[Sum]) -> None:
+        """Sets what is settled in these counters."""
+        check_sums(sums)
+        with self._lock:
+            self._levels.settle_at(sums)
 
     def levels(self, counters: Sequence[CounterKey]) -> list[Level]:
         """The levels of these counters, in their order."""

@@ -7,13 +7,14 @@ its hold to `settled` at the actual amount, or released, which only takes it awa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
+from services.kernel.errors import InvalidInput
 from services.quota.domain.key import Attribution
-from services.quota.domain.policy import LimitKind, Threshold, kind_of
+from services.quota.domain.policy import MAX_COUNT, LimitKind, Threshold, kind_of
 
 UNKNOWN_COST = -1
 
@@ -40,6 +41,13 @@ class Hold(NamedTuple):
     counter: CounterKey
     window_end_ms: int
     held: int
+    ceiling: int | None = None
+    """What settled, reserved and this hold may come to: the bound under which it was chosen. None: nothing bounds it.
+
+    Matters while the reservation is made, to a store in which others may have moved the counter since it was read.
+    """
+    trailing: tuple[CounterKey, ...] = ()
+    """Counters that add to this one under the ceiling, in a window that rolls. Matter as long as the ceiling does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +120,17 @@ class Move:
 
 def add_moves(moves: dict[CounterKey, Move], reservation: Reservation, settlement: Settlement) -> None:
     """Adds how one settlement moves the counters of its reservation."""
-    for counter, window_end_ms, held in reservation.holds:
+    for counter, window_end_ms, held, _, _ in reservation.holds:
         move = moves.setdefault(counter, Move(window_end_ms))
-        kind = kind_of(counter.limit_id)
-        taken = settlement.actual(kind, held)
+        taken = settlement.actual(kind_of(counter.limit_id), held)
         move.settled += taken
         move.reserved -= held
-        move.excess += max(0, taken - held) if kind.is_of_size else 0
+        move.excess += excess_of(counter, held, taken)
+
+
+def excess_of(counter: CounterKey, held: int, taken: int) -> int:
+    """What a call took above what it held of a counter whose holds are the most that it could take; else 0."""
+    return max(0, taken - held) if kind_of(counter.limit_id).is_of_size else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,17 +186,34 @@ class Crossing:
     """By how much an overrun was above what was held, in the unit of the limit."""
 
 
+def check_sums(sums: Iterable[tuple[CounterKey, int, int]]) -> None:
+    """Passes sums, each given with its counter and the end of its window, that a store can hold exactly.
+
+    Raises:
+        InvalidInput: one is negative or above 2^53.
+    """
+    for at, (counter, _, settled) in enumerate(sums):
+        if not 0 <= settled <= MAX_COUNT:
+            raise InvalidInput(f"sums[{at}]", f"{settled} of policy {counter.policy} is not within 0 to {MAX_COUNT}")
+
+
+def least_reaching(bound: int, basis_points: int) -> int:
+    """The smallest amount that is this part of a bound, or more."""
+    return -(-bound * basis_points // 10_000)
+
+
 def newly_passed(settled: int, watch: Watch, highest_told: int) -> tuple[Threshold, ...]:
     """Thresholds that `settled` has reached and that lie above the highest one told of this counter, in basis points.
 
     It compares with what was told, not with what was settled a moment ago: a limit that is lowered below what is
     already used is told at the next settlement, and a threshold added below what was told is not told late.
     """
-    reached = settled * 10_000
     return tuple(
         threshold
         for threshold in watch.thresholds
-        if threshold.basis_points > highest_told and watch.bound and reached >= watch.bound * threshold.basis_points
+        if threshold.basis_points > highest_told
+        and watch.bound
+        and settled >= least_reaching(watch.bound, threshold.basis_points)
     )
 
 

@@ -136,6 +136,13 @@ class Administer:
         """
         return self._change_key(name, lambda key: replace(key, disabled=disabled))
 
+    def refresh(self) -> None:
+        """Takes over what another process changed."""
+        with self._changing:
+            newer = self._store.newer()
+            if newer is not None:
+                self._current.set_directory(newer)
+
     def _change_key(self, name: str, edit: Callable[[VirtualKey], VirtualKey]) -> VirtualKey:
         def change(before: Directory) -> Directory:
             if all(key.name != name for key in before.keys):

@@ -287,3 +287,15 @@ def test_unknown_keys_and_absurd_graces_are_refused() -> None:
         office.administer.set_key_disabled("nobody", disabled=True)
     with pytest.raises(InvalidInput):
         office.administer.rotate_key("ci", grace_ms=604_800_001)
+
+
+def test_what_another_process_changed_is_taken_over() -> None:
+    office = Office()
+    changed = Directory("acme", policies=(DAILY,))
+    office.administer.refresh()
+    assert office.current.belief.directory.directory == Directory()
+
+    office.store.changed_elsewhere(changed)
+    office.administer.refresh()
+
+    assert office.current.belief.directory.directory == changed
