@@ -67,25 +67,29 @@ def test_the_room_of_a_window_that_rolls_is_that_of_all_its_parts_whoever_holds_
 def test_two_that_race_over_the_parts_of_a_window_that_rolls_never_overspend_it(
     stores: tuple[RedisCounters, RedisCounters],
 ) -> None:
-    parts = [SPEND._replace(window_start_ms=NOW_MS - part * 60_000) for part in range(3)]
+    rounds = [
+        [SPEND._replace(scope=f"round={number}", window_start_ms=NOW_MS - part * 60_000) for part in range(3)]
+        for number in range(100)
+    ]
+    at_once = threading.Barrier(4)
 
-    def ask(store: RedisCounters, first: int) -> None:
-        for number in range(first, first + 40):
-            # Both parts that are asked for lie in the other's window, as they would if two clocks differed.
-            own = parts[number % 2]
+    def ask(store: RedisCounters, place: int) -> None:
+        for number, parts in enumerate(rounds):
+            # Each lies in the other's window, as they do when two clocks differ.
+            own = parts[place % 2]
             beside = tuple(part for part in parts if part != own)
-            made = _held_in(own, number, HELD, ceiling=10 * HELD, trailing=beside)
+            made = _held_in(own, place * 1_000 + number, HELD, ceiling=HELD, trailing=beside)
 
             def choose(levels: Sequence[Level], made: Reservation = made) -> tuple[Reservation | None, None]:
-                fits = sum(sum(level) for level in levels) + HELD <= 10 * HELD
-                return (made if fits else None), None
+                return (None if any(map(sum, levels)) else made), None
 
+            at_once.wait()
             store.reserve(parts, choose)
 
-    threads = [threading.Thread(target=ask, args=(store, at * 1_000)) for at, store in enumerate((*stores, *stores))]
+    threads = [threading.Thread(target=ask, args=(store, at)) for at, store in enumerate((*stores, *stores))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    assert sum(sum(level) for level in stores[0].levels(parts)) == 10 * HELD
+    assert {sum(map(sum, stores[0].levels(parts))) for parts in rounds} == {HELD}
