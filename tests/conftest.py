@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from services.cli.__main__ import keep_grpc_out_of_forks
+from tests.redis_process import RedisProcess
 
 # Before any test module imports gRPC: tests fork as the supervisor does.
 keep_grpc_out_of_forks()
@@ -33,6 +34,13 @@ def _engines() -> Iterator[set[sa.Engine]]:
     sa.event.remove(sa.Engine, "engine_connect", note)
     for engine in opened:
         engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def redis_process() -> Iterator[RedisProcess]:
+    """A Redis that tests share: each has its own keys, and none stops it."""
+    with RedisProcess() as process:
+        yield process
 
 
 @pytest.fixture(autouse=True)

@@ -234,7 +234,12 @@ class Socket(StrEnum):
     ENVOY_ADMIN = "envoy-admin.sock"
     """Envoy's own admin interface, HTTP."""
 
+    def of(self, number: int) -> str:
+        """The same of one of several quotas, counted from 1: "quota.sock", "quota-2.sock" ..."""
+        return self.value if number == 1 else self.value.replace(".", f"-{number}.")
 
+
+MAX_QUOTAS = 16
 MAX_STREAM_S = 900
 """How long Envoy lets a request live, unless SPENDGATE_MAX_STREAM_S says otherwise to all three services: the ledger
 books what must be over by then, so nobody may believe in less than Envoy does."""

@@ -55,7 +55,10 @@ class CounterStore(Protocol):
     """
 
     def reserve(self, counters: Sequence[CounterKey], choose: Choose[T]) -> T:
-        """Reads the counters, lets `choose` decide, and reserves what it says, with nobody in between."""
+        """Reads the counters, lets `choose` decide, and reserves what it says, with nobody in between.
+
+        `choose` is asked again when somebody else took the room that it gave away.
+        """
         ...
 
     def settle(self, settlements: Sequence[Settlement], watching: Watching, now_ms: int) -> Settled:
@@ -90,6 +93,8 @@ class CounterStore(Protocol):
     def restore(self, sums: Sequence[Sum]) -> None:
         """Sets what is settled in these counters, and leaves what is reserved.
 
+        A store that lost its counters is ready from then on, or a moment later, when all who share it have put back
+        what their calls hold.
         The sums are those of settlements that were acknowledged: others come again.
 
         Raises:
@@ -163,6 +168,10 @@ class DirectoryStore(Protocol):
 
     def load(self) -> Directory:
         """All that is stored."""
+        ...
+
+    def newer(self) -> Directory | None:
+        """All that is stored, if it is not what this store returned last here or by `replace`; else None."""
         ...
 
     def replace(self, change: RecordedChange) -> Directory:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from services.chassis.settings import Environ
-from services.kernel.envoy_contract import MAX_STREAM_S, Socket
+from services.chassis.settings import Environ, SettingsError
+from services.kernel.envoy_contract import MAX_QUOTAS, MAX_STREAM_S, Socket
+
+_SQLITE = "sqlite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,10 @@ class Settings:
     admin_address: str = f"unix:{Socket.QUOTA_ADMIN}"
     router_address: str = f"unix:{Socket.ROUTER}"
     ledger_address: str = f"unix:{Socket.LEDGER}"
+    counters_url: str | None = field(default=None, repr=False)
+    """Of the Redis that holds the counters, perhaps with a password. None: they are in `database`."""
+    number: int = 1
+    """Which of the quotas this is. The first one is asked to change what all of them use."""
 
     @property
     def database(self) -> Path:
@@ -44,8 +50,20 @@ class Settings:
         Raises:
             SettingsError: a variable is missing or cannot be read; the text names it.
         """
+        counters = environ.text("SPENDGATE_COUNTERS", _SQLITE)
+        quotas = environ.integer("SPENDGATE_QUOTA_REPLICAS", 1, low=1, high=MAX_QUOTAS)
+        number = environ.integer("SPENDGATE_QUOTA_REPLICA", 1, low=1, high=quotas)
+        if counters == _SQLITE and quotas > 1:
+            raise SettingsError(
+                f"SPENDGATE_QUOTA_REPLICAS={quotas}: counters in SQLite belong to one process, and {quotas} would each "
+                "let a whole budget pass: set SPENDGATE_COUNTERS to the URL of a Redis that all of them reach"
+            )
         return cls(
             data_dir=environ.path("SPENDGATE_DATA_DIR"),
             otlp_endpoint=environ.optional("SPENDGATE_OTLP_ENDPOINT"),
             max_stream_ms=environ.integer("SPENDGATE_MAX_STREAM_S", MAX_STREAM_S, low=1, high=86_400) * 1_000,
+            check_address=f"unix:{Socket.QUOTA.of(number)}",
+            admin_address=f"unix:{Socket.QUOTA_ADMIN.of(number)}",
+            counters_url=None if counters == _SQLITE else counters,
+            number=number,
         )

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
-import threading
 
 from services.chassis.audit import AuditLog
 from services.chassis.database import migrate, open_engine
 from services.chassis.grpc_server import build_server, open_channel
 from services.chassis.telemetry import configure
 from services.kernel.clock import Clock
-from services.kernel.errors import SpendgateError
 from services.quota.adapters.disk import DiskHeadroom
 from services.quota.adapters.pepper_file import load_pepper
 from services.quota.adapters.plan_stream import PlanStream
 from services.quota.adapters.price_stream import PriceStream
+from services.quota.adapters.redis_counters import RedisCounters
+from services.quota.adapters.redis_keys import tag_of
+from services.quota.adapters.repeating import Repeating
 from services.quota.adapters.sql_directory import AUDIT, SqlDirectory, SqlSnapshots
-from services.quota.adapters.sqlite_counters import SqliteCounters
+from services.quota.adapters.sqlite_counters import SqliteCounters, counts_anything
 from services.quota.adapters.sqlite_expectations import SqliteExpectations
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.adapters.sqlite_key_rates import SqliteKeyRates
@@ -53,8 +53,6 @@ from services.quota.usecases.reconcile import Reconcile
 from services.quota.usecases.settle import ListOverdue, Release, Settle
 from services.quota.usecases.simulate import Propose
 
-_log = logging.getLogger("spendgate.quota")
-
 # Measured: four threads answer Checks fastest, more of them only wait for each other.
 _CHECK_THREADS = 4
 _ADMIN_THREADS = 4
@@ -62,6 +60,10 @@ _STOP_GRACE_S = 2.0
 # A ledger that does not answer must not keep a new plan out for longer. Its new targets are unpriced until then.
 _PRICES_WAIT_S = 2.0
 _FORGET_EVERY_S = 60.0
+# A change holds everywhere within a second.
+_FOLLOW_EVERY_S = 0.25
+# What is learnt of calls is known everywhere within a minute.
+_LEARN_EVERY_S = 30.0
 _FORGET_AFTER_MS = 3_600_000
 
 
@@ -70,15 +72,15 @@ class QuotaService:
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._clock = clock
-        self._stopping = threading.Event()
         self._telemetry = configure("spendgate-quota", settings.otlp_endpoint)
         self._engine = open_engine(settings.database)
         migrate(self._engine, "services.quota")
         self._file = SqliteFile(settings.database)
-        self._counters = SqliteCounters(self._file)
+        self._pepper = load_pepper(settings.pepper, os.urandom)
+        snapshots = SqlSnapshots(self._engine)
+        self._counters = self._open_counters(settings, snapshots)
         self._router, self._ledger = open_channel(settings.router_address), open_channel(settings.ledger_address)
         directory = SqlDirectory(self._engine)
-        snapshots = SqlSnapshots(self._engine)
         self._rates = SqliteKeyRates(self._file)
         self._current = Current(directory.load(), self._rates.usual_nano_usd)
         self._prices = PriceStream(self._ledger, snapshots, swap_in=self._current.set_prices)
@@ -88,7 +90,7 @@ class QuotaService:
             prepare=lambda targets: self._prices.watch(targets, timeout_s=_PRICES_WAIT_S),
             swap_in=self._current.set_plan,
         )
-        self._forgetting = threading.Thread(target=self._forget, name="forget", daemon=True)
+        self._repeating = [Repeating("forgetting old counters", _FORGET_EVERY_S, self._forget)]
         self._simulations = SimulationApi(Propose(self._current))
         self._build_servers(settings, directory)
 
@@ -103,25 +105,28 @@ class QuotaService:
         self._admin_server.start()
         self._prices.start()
         self._plans.start()
-        self._forgetting.start()
+        for repeating in self._repeating:
+            repeating.start()
 
     def stop(self) -> None:
         """Finishes the Checks in hand. What is reserved stays reserved: the ledger ends it."""
-        self._stopping.set()
+        for repeating in self._repeating:
+            repeating.stop()
         for stopped in [self._check_server.stop(_STOP_GRACE_S), self._admin_server.stop(_STOP_GRACE_S)]:
             stopped.wait()
         self._plans.stop()
         self._prices.stop()
         for channel in (self._router, self._ledger):
             channel.close()
-        self._forgetting.join()
+        if isinstance(self._counters, RedisCounters):
+            self._counters.close()
         self._file.close()
         self._engine.dispose()
         self._telemetry.shutdown()
 
     def _build_servers(self, settings: Settings, directory: SqlDirectory) -> None:
         clock, current, counters = self._clock, self._current, self._counters
-        pepper = load_pepper(settings.pepper, os.urandom)
+        pepper = self._pepper
         lag, pressure, matches = SettlementLag(), Pressure(), PolicyMatches()
         expectations = SqliteExpectations(self._file)
         authenticate = Authenticate(current, clock, pepper)
@@ -140,6 +145,8 @@ class QuotaService:
             draw=secrets.randbelow,
         )
         amend = Amend(store=directory, current=current, clock=clock)
+        if settings.number > 1:
+            self._follow_the_first(amend, expectations)
         tokens = AdminTokens(amend=amend, current=current, clock=clock, entropy=os.urandom, pepper=pepper)
         checks = ExtAuthz(
             admit=admit,
@@ -196,13 +203,23 @@ class QuotaService:
             clock=self._clock,
         )
 
+    def _follow_the_first(self, amend: Amend, expectations: SqliteExpectations) -> None:
+        """Takes over, again and again, what is changed and learnt in the quota that administrators and ledger ask."""
+        self._repeating += [
+            Repeating("following the directory", _FOLLOW_EVERY_S, amend.refresh),
+            Repeating("following what calls took", _LEARN_EVERY_S, expectations.refresh),
+            Repeating("following what keys spend", _LEARN_EVERY_S, self._rates.refresh),
+        ]
+
     def _first_byte_timeout_ms(self, model: str) -> int:
         plan = self._current.belief.routes.plan.models.get(model)
         return plan.first_byte_timeout_ms if plan else 0
 
+    def _open_counters(self, settings: Settings, snapshots: SqlSnapshots) -> SqliteCounters | RedisCounters:
+        if settings.counters_url is None:
+            return SqliteCounters(self._file)
+        fresh = not counts_anything(self._file)
+        return RedisCounters(settings.counters_url, tag_of(self._pepper), snapshots, fresh=fresh)
+
     def _forget(self) -> None:
-        while not self._stopping.wait(_FORGET_EVERY_S):
-            try:
-                self._counters.forget(self._clock.now_ms() - _FORGET_AFTER_MS)
-            except SpendgateError as error:
-                _log.warning("old counters stay for another minute: %s", error)
+        self._counters.forget(self._clock.now_ms() - _FORGET_AFTER_MS)

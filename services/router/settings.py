@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.chassis.settings import Environ
-from services.kernel.envoy_contract import MAX_STREAM_S
+from services.kernel.envoy_contract import MAX_QUOTAS, MAX_STREAM_S
 from services.router.domain.snapshot import NodeSettings
 
 _MAX_SECONDS = 86_400
@@ -60,6 +60,7 @@ def _node_settings(environ: Environ, data_dir: Path) -> NodeSettings:
         otlp_port=otlp_port,
         max_stream_seconds=environ.integer("SPENDGATE_MAX_STREAM_S", MAX_STREAM_S, low=1, high=_MAX_SECONDS),
         check_timeout_ms=environ.integer("SPENDGATE_CHECK_TIMEOUT_MS", 500, low=50, high=10_000),
+        quotas=environ.integer("SPENDGATE_QUOTA_REPLICAS", 1, low=1, high=MAX_QUOTAS),
         tls_certificate=environ.optional("SPENDGATE_TLS_CERTIFICATE") or "",
         tls_private_key=environ.optional("SPENDGATE_TLS_PRIVATE_KEY") or "",
         provider_roots=environ.optional("SPENDGATE_PROVIDER_ROOTS") or "",

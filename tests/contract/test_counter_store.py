@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from services.chassis.database import migrate, open_engine
 from services.kernel.names import reservation_id
 from services.quota.adapters.memory_counters import MemoryCounters
+from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.key import Attribution
@@ -26,8 +29,9 @@ from services.quota.domain.reservation import (
     Watch,
 )
 from services.quota.ports import Choose
+from tests.contract.counter_store_notes import MemorySnapshots
 
-Store = MemoryCounters | SqliteCounters
+Store = MemoryCounters | SqliteCounters | RedisCounters
 
 NOW_MS = 1_800_000_000_000
 DAY_MS = 86_400_000
@@ -38,10 +42,15 @@ ENDS_MS = {SPEND: NOW_MS + DAY_MS, TOKENS: NOW_MS + DAY_MS, REQUESTS: NOW_MS + 6
 WHO = Attribution("key_1", "ci", "a", "p", "prod", "ada@example.com")
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "redis"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "memory":
         yield MemoryCounters()
+        return
+    if request.param == "redis":
+        url = request.getfixturevalue("redis_process").url
+        with contextlib.closing(RedisCounters(url, uuid.uuid4().hex, MemorySnapshots(), fresh=True)) as counters:
+            yield counters
         return
     engine = open_engine(tmp_path / "quota.sqlite")
     migrate(engine, "services.quota")
@@ -200,9 +209,10 @@ def test_a_threshold_is_told_once_when_it_is_passed(store: Store) -> None:
         store.settle([settlement(each, cost)], watching(100, 8_000, 10_000), NOW_MS)
 
     told = store.crossings_after(0, 10)
-    assert [(each.sequence, each.basis_points, each.settled) for each in told] == [(1, 8_000, 80), (2, 10_000, 110)]
+    assert [(each.basis_points, each.settled) for each in told] == [(8_000, 80), (10_000, 110)]
+    assert 0 < told[0].sequence < told[1].sequence
     assert (told[0].counter, told[0].limit, told[0].notify, told[0].bound) == (SPEND, "spend per day", ("lead",), 100)
-    assert store.crossings_after(1, 10) == told[1:]
+    assert store.crossings_after(told[0].sequence, 10) == told[1:]
     assert store.crossings_after(0, 1) == told[:1]
 
 
@@ -317,7 +327,8 @@ def test_nobody_gets_between_reading_and_reserving(store: Store) -> None:
 
     def ask(first: int) -> None:
         for number in range(first, first + 50):
-            made = reservation(number, {SPEND: 1})
+            hold = Hold(SPEND, ENDS_MS[SPEND], 1, ceiling=bound)
+            made = replace(reservation(number, {}), holds=(hold,))
 
             def choose(levels: Sequence[Level], made: Reservation = made) -> tuple[Reservation | None, bool]:
                 fits = sum(levels[0]) + 1 <= bound

@@ -13,6 +13,8 @@ import openai
 import pytest
 
 from tests.e2e.environment import Gateway, Providers, run_gateway
+from tests.e2e.second_envoy import second_envoy
+from tests.redis_process import RedisProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -24,36 +26,59 @@ SHORTEST_WAIT_MS = 250
 RUNS = int(os.environ.get("SPENDGATE_BUDGET_RUNS", "1"))
 
 
+CONFIGURATION = {
+    "models": {"exact": {"targets": ["openai/exact"]}},
+    "prices": {"openai/exact": PRICE},
+    "policies": [{"name": "a-dollar", "limits": [{"spend": 1, "per": "month"}]}],
+    "keys": [{"name": "crowd"}],
+}
+
+
 @pytest.mark.parametrize("run", range(RUNS))
 @pytest.mark.parametrize("max_tokens", [100, 300], ids=["held-is-cost", "held-is-thrice-the-cost"])
 def test_a_dollar_buys_a_hundred_cents_and_nothing_more(
     providers: Providers, tmp_path: Path, max_tokens: int, run: int
 ) -> None:
-    configuration = {
-        "models": {"exact": {"targets": ["openai/exact"]}},
-        "prices": {"openai/exact": PRICE},
-        "policies": [{"name": "a-dollar", "limits": [{"spend": 1, "per": "month"}]}],
-        "keys": [{"name": "crowd"}],
+    with run_gateway(tmp_path, CONFIGURATION, providers) as gateway:
+        _spend_a_dollar(gateway, max_tokens)
+
+
+@pytest.mark.parametrize("run", range(RUNS))
+@pytest.mark.parametrize("max_tokens", [100, 300], ids=["held-is-cost", "held-is-thrice-the-cost"])
+def test_it_does_so_over_two_envoys_and_four_quotas_that_share_a_redis(
+    *, providers: Providers, redis_process: RedisProcess, tmp_path: Path, max_tokens: int, run: int
+) -> None:
+    options: Any = {
+        "environment": {"SPENDGATE_COUNTERS": redis_process.url},
+        "arguments": ("--quota-replicas", "4"),
     }
-    with run_gateway(tmp_path, configuration, providers) as gateway:
-        wire = Wire()
-        outcomes = asyncio.run(_crowd(gateway, max_tokens, wire))
-        gateway.settle()
-        budget = gateway.budget("a-dollar")
-        settled = Decimal(budget["settled_usd"])
-        served = outcomes.count("served")
-        assert settled <= 1
-        assert served >= 95
-        assert settled == served * Decimal("0.01") == Decimal(gateway.usage()["total"]["cost_usd"])
-        assert set(outcomes) <= {"served", "insufficient_quota", "request_exceeds_remaining_budget", "gave up"}
-        assert wire.served_after_exhaustion == 0
-        # Whoever only met calls in flight was told to come back, and when; whoever met the end, not to.
-        assert min(wire.waits_ms, default=SHORTEST_WAIT_MS) >= SHORTEST_WAIT_MS
-        assert wire.misleading == 0
-        if settled == 1:
-            late = asyncio.run(_crowd(gateway, max_tokens, Wire(), clients=20))
-            assert set(late) == {"insufficient_quota"}
-        assert gateway.budget("a-dollar")["settled_usd"] == budget["settled_usd"]
+    with run_gateway(tmp_path, CONFIGURATION, providers, **options) as gateway, second_envoy(gateway) as spool:
+        _spend_a_dollar(gateway, max_tokens)
+        shared = [len(path.read_text().splitlines()) for path in (gateway.data_dir / "spool").iterdir()]
+        assert spool.stat().st_size
+        assert len(shared) == 2
+        assert min(shared) > 10
+
+
+def _spend_a_dollar(gateway: Gateway, max_tokens: int) -> None:
+    wire = Wire()
+    outcomes = asyncio.run(_crowd(gateway, max_tokens, wire))
+    gateway.settle()
+    budget = gateway.budget("a-dollar")
+    settled = Decimal(budget["settled_usd"])
+    served = outcomes.count("served")
+    assert settled <= 1
+    assert served >= 95
+    assert settled == served * Decimal("0.01") == Decimal(gateway.usage()["total"]["cost_usd"])
+    assert set(outcomes) <= {"served", "insufficient_quota", "request_exceeds_remaining_budget", "gave up"}
+    assert wire.served_after_exhaustion == 0
+    # Whoever only met calls in flight was told to come back, and when; whoever met the end, not to.
+    assert min(wire.waits_ms, default=SHORTEST_WAIT_MS) >= SHORTEST_WAIT_MS
+    assert wire.misleading == 0
+    if settled == 1:
+        late = asyncio.run(_crowd(gateway, max_tokens, Wire(), clients=20))
+        assert set(late) == {"insufficient_quota"}
+    assert gateway.budget("a-dollar")["settled_usd"] == budget["settled_usd"]
 
 
 class Wire:

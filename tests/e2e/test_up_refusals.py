@@ -106,3 +106,18 @@ def _works_in(process: Path, folder: Path) -> bool:
         return (process / "cwd").readlink() == folder
     except OSError:
         return False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--quota-replicas", "2"), "--counters redis://HOST:PORT"),
+        (("--counters", "http://:a-password@127.0.0.1"), "redis:// or rediss://"),
+    ],
+)
+def test_counters_that_cannot_hold_a_limit_are_refused(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    code, errors = _up(tmp_path / "data", *arguments)
+    assert code == 2
+    assert said in errors
+    assert "a-password" not in errors
+    assert not (tmp_path / "data").exists()

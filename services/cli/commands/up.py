@@ -22,10 +22,29 @@ from services.cli.supervisor import (
     SupervisorSettings,
     parse_listen,
 )
+from services.cli.supervisor.environment import COUNTERS_VARIABLE
 from services.cli.supervisor.settings import DEFAULT_ADMIN_LISTEN, DEFAULT_LISTEN, TlsFiles
+from services.kernel.envoy_contract import MAX_QUOTAS
 
 _MAX_DEFAULT_CONCURRENCY = 4
 _LISTENING = "Listening"
+_SQLITE = "sqlite"
+
+CountersOption = Annotated[
+    str,
+    typer.Option(
+        "--counters",
+        envvar=COUNTERS_VARIABLE,
+        metavar="URL",
+        help="Where counters are kept: sqlite, or the URL of a Redis. With a password, set the variable.",
+    ),
+]
+QuotaReplicasOption = Annotated[
+    int,
+    typer.Option(
+        envvar="SPENDGATE_QUOTA_REPLICAS", min=1, max=MAX_QUOTAS, metavar="N", help="Processes that answer Checks."
+    ),
+]
 
 
 def up(
@@ -71,6 +90,8 @@ def up(
     envoy_concurrency: Annotated[
         int, typer.Option(min=1, max=64, help="Worker threads of Envoy. Default: one a core, at most 4.", metavar="N")
     ] = min(os.cpu_count() or 1, _MAX_DEFAULT_CONCURRENCY),
+    counters: CountersOption = _SQLITE,
+    quota_replicas: QuotaReplicasOption = 1,
     json: JsonOption = False,
 ) -> None:
     """Runs the gateway: Envoy and the three services, on an embedded store.
@@ -90,6 +111,8 @@ def up(
         insecure=insecure,
         otlp=otlp,
         envoy_concurrency=envoy_concurrency,
+        counters_url=_counters_url(counters, quota_replicas),
+        quotas=quota_replicas,
     )
     asyncio.run(_run(session, settings, configuration, json=json))
 
@@ -103,6 +126,8 @@ def _settings(
     insecure: bool,
     otlp: str | None,
     envoy_concurrency: int,
+    counters_url: str | None,
+    quotas: int,
 ) -> SupervisorSettings:
     if listen == admin_listen and not listen.endswith(":0"):
         raise Misuse("--listen and --admin-listen are the same address: choose another port for one of them")
@@ -115,9 +140,25 @@ def _settings(
             insecure=insecure,
             otlp_endpoint=_otlp_endpoint(otlp),
             envoy_concurrency=envoy_concurrency,
+            counters_url=counters_url,
+            quotas=quotas,
         )
     except ListenError as error:
         raise Misuse(str(error)) from error
+
+
+def _counters_url(counters: str, quotas: int) -> str | None:
+    """None: in SQLite. Never repeats the URL, which may hold a password."""
+    if counters == _SQLITE:
+        if quotas > 1:
+            raise Misuse(
+                f"--quota-replicas {quotas} needs counters that they share, or each would let a whole budget pass: "
+                "give --counters redis://HOST:PORT, or run one"
+            )
+        return None
+    if not counters.startswith(("redis://", "rediss://")):
+        raise Misuse(f"--counters is neither {_SQLITE!r} nor a URL that begins with redis:// or rediss://")
+    return counters
 
 
 def _tls(certificate: Path | None, private_key: Path | None) -> TlsFiles | None:

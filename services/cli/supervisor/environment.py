@@ -12,21 +12,31 @@ from services.cli.supervisor.settings import SupervisorSettings
 
 _PASSED = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH")
 _PASSED_PREFIXES = ("LC_", "PYTHON", "OTEL_")
-# Where the command line finds a gateway; not for the gateway itself.
-_OWN = ("SPENDGATE_ADMIN", TOKEN_VARIABLE)
+COUNTERS_VARIABLE = "SPENDGATE_COUNTERS"
+_NUMBER_VARIABLE = "SPENDGATE_QUOTA_REPLICA"
+# Where the command line finds a gateway, which is not for the gateway itself, and what concerns quotas only.
+_HELD_BACK = ("SPENDGATE_ADMIN", TOKEN_VARIABLE, COUNTERS_VARIABLE, _NUMBER_VARIABLE)
 
 
 def plain_environ(environ: Mapping[str, str], settings: SupervisorSettings) -> dict[str, str]:
     """For quota, the ledger and Envoy: nothing in which somebody keeps a secret."""
     passed = {name: value for name, value in environ.items() if name in _PASSED or name.startswith(_PASSED_PREFIXES)}
-    own = {name: value for name, value in environ.items() if name.startswith("SPENDGATE_") and name not in _OWN}
+    own = {name: value for name, value in environ.items() if name.startswith("SPENDGATE_") and name not in _HELD_BACK}
     return {**passed, **own, **_settings(environ, settings)}
 
 
 def router_environ(environ: Mapping[str, str], settings: SupervisorSettings) -> dict[str, str]:
     """For the router: everything, since a provider's key may be in any variable."""
-    everything = {name: value for name, value in environ.items() if name not in _OWN}
+    everything = {name: value for name, value in environ.items() if name not in _HELD_BACK}
     return {**everything, **_settings(environ, settings)}
+
+
+def quota_environ(environ: Mapping[str, str], settings: SupervisorSettings, number: int) -> dict[str, str]:
+    """For the quota of this number: it alone is told how to reach the counters."""
+    variables = {**plain_environ(environ, settings), _NUMBER_VARIABLE: str(number)}
+    if settings.counters_url is not None:
+        variables[COUNTERS_VARIABLE] = settings.counters_url
+    return variables
 
 
 def service_command(name: str) -> tuple[str, ...]:
@@ -40,6 +50,7 @@ def _settings(environ: Mapping[str, str], settings: SupervisorSettings) -> dict[
         "SPENDGATE_LISTEN": settings.listen.bound,
         "SPENDGATE_ADMIN_LISTEN": settings.admin_listen.bound,
         "SPENDGATE_LOG_LEVEL": settings.log_level,
+        "SPENDGATE_QUOTA_REPLICAS": str(settings.quotas),
         FILES_VARIABLE: environ.get(FILES_VARIABLE) or str(envoy_files()),
     }
     if settings.otlp_endpoint is not None:

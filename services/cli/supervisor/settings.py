@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.cli.supervisor.listening import Listen
@@ -34,6 +34,10 @@ class SupervisorSettings:
     """HOST:PORT of an OTLP/gRPC receiver. None: no traces."""
     envoy_concurrency: int = 2
     """Worker threads of Envoy."""
+    counters_url: str | None = field(default=None, repr=False)
+    """Of the Redis that holds the counters, perhaps with a password. None: quota keeps them itself."""
+    quotas: int = 1
+    """How many quotas answer Checks. More than one need `counters_url`."""
     log_level: str = "info"
     start_timeout_s: float = 60.0
     drain_timeout_s: float = 10.0

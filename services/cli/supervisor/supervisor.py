@@ -19,7 +19,7 @@ from services.cli.gateway import Gateway, GatewayAddress, find_gateway
 from services.cli.supervisor import probes
 from services.cli.supervisor.child import Child, ChildSpec, StartError
 from services.cli.supervisor.data_directory import DataDirectory
-from services.cli.supervisor.environment import plain_environ, router_environ, service_command
+from services.cli.supervisor.environment import plain_environ, quota_environ, router_environ, service_command
 from services.cli.supervisor.envoy import (
     FILES_VARIABLE,
     EnvoyAdmin,
@@ -31,7 +31,7 @@ from services.cli.supervisor.settings import SupervisorSettings
 from services.kernel.clock import Clock
 from services.kernel.envoy_contract import Socket
 
-_SOCKETS = {"quota": Socket.QUOTA_ADMIN, "router": Socket.ROUTER, "ledger": Socket.LEDGER}
+_SOCKETS: dict[str, str] = {"quota": Socket.QUOTA_ADMIN, "router": Socket.ROUTER, "ledger": Socket.LEDGER}
 _POLL_S = 0.05
 
 
@@ -54,6 +54,9 @@ class Supervisor:
         self._clock = clock
         self._configuration = configuration
         self._report = report
+        # The first quota is "quota", the others are "quota-2" and so on.
+        self._more_quotas = {f"quota-{number}": number for number in range(2, settings.quotas + 1)}
+        self._sockets = _SOCKETS | {name: Socket.QUOTA_ADMIN.of(number) for name, number in self._more_quotas.items()}
         self._children: dict[str, Child] = {}
         self._resources = contextlib.AsyncExitStack()
         self._directory: DataDirectory | None = None
@@ -74,7 +77,7 @@ class Supervisor:
         return "http" if self.settings.tls is None else "https"
 
     def pid(self, name: str) -> int | None:
-        """Process id of "envoy", "quota", "router" or "ledger" while it runs."""
+        """Process id of "envoy", "quota", "quota-2", "router" or "ledger" while it runs."""
         return self._children[name].pid
 
     def restarts(self, name: str) -> int:
@@ -135,13 +138,14 @@ class Supervisor:
     async def _start(self, directory: DataDirectory) -> None:
         deadline = time.monotonic() + self.settings.start_timeout_s
         epochs = EpochSource(self._clock, directory.path / "spool")
-        for name in _SOCKETS:
+        for name in self._sockets:
             self._add(name, directory)
         self._add_envoy(directory, epochs)
         self._report("starting quota, router and ledger")
         for name in _SOCKETS:
             await self._children[name].start()
         await self._wait_ready("router", directory, deadline)
+        await self._start_more_quotas(directory, deadline)
         self._report("starting Envoy")
         await self._children["envoy"].start()
         for name in ("quota", "ledger"):
@@ -153,18 +157,34 @@ class Supervisor:
         await self._wait_serving(directory, epochs, deadline)
         self._envoy = envoy
 
+    async def _start_more_quotas(self, directory: DataDirectory, deadline: float) -> None:
+        """After the first one, which brings the tables that they share up to date."""
+        if self._more_quotas:
+            await self._wait_ready("quota", directory, deadline)
+        for name in self._more_quotas:
+            await self._children[name].start()
+        for name in self._more_quotas:
+            await self._wait_ready(name, directory, deadline)
+
     def _add(self, name: str, directory: DataDirectory) -> None:
-        compose = router_environ if name == "router" else plain_environ
+        service = "quota" if name in self._more_quotas else name
         spec = ChildSpec(
             name=name,
-            command=lambda: service_command(name),
-            environ=compose(self._environ, self.settings),
+            command=lambda: service_command(service),
+            environ=self._environ_of(name),
             working_dir=directory.run,
             log=directory.log(name),
             # Their databases survive it, and nothing is left that could hold a socket or a file.
             orphan_signal=signal.SIGKILL,
         )
         self._children[name] = Child(spec, self._report)
+
+    def _environ_of(self, name: str) -> dict[str, str]:
+        if name == "router":
+            return router_environ(self._environ, self.settings)
+        if name == "ledger":
+            return plain_environ(self._environ, self.settings)
+        return quota_environ(self._environ, self.settings, self._more_quotas.get(name, 1))
 
     def _add_envoy(self, directory: DataDirectory, epochs: EpochSource) -> None:
         files = Path(self._environ.get(FILES_VARIABLE) or envoy_files())
@@ -180,7 +200,7 @@ class Supervisor:
         self._children["envoy"] = Child(spec, self._report)
 
     async def _wait_ready(self, name: str, directory: DataDirectory, deadline: float) -> None:
-        socket = directory.socket(_SOCKETS[name])
+        socket = directory.socket(self._sockets[name])
         await self._children[name].wait_until(lambda: probes.is_serving(socket), _left(deadline))
 
     async def _admin_answers(self) -> bool:
@@ -210,13 +230,15 @@ class Supervisor:
 
         async def serves() -> bool:
             router = await probes.router_status(directory.socket(_SOCKETS["router"]))
-            quota = await probes.quota_status(directory.socket(_SOCKETS["quota"]))
-            if router is None or quota is None or not quota.price_version:
+            names = ("quota", *self._more_quotas)
+            quotas = [await probes.quota_status(directory.socket(self._sockets[name])) for name in names]
+            if router is None or not all(quota is not None and quota.price_version for quota in quotas):
                 return False
             acknowledged = any(
                 node.epoch == epochs.current and node.version_acknowledged == router.version for node in router.nodes
             )
-            taken = bool(router.plan_version) and router.plan_version == router.plan_version_taken == quota.plan_version
+            versions = {router.plan_version_taken, *(quota.plan_version for quota in quotas if quota is not None)}
+            taken = bool(router.plan_version) and versions == {router.plan_version}
             return acknowledged and taken and await probes.http_status(url) == 401
 
         await self._children["envoy"].wait_until(serves, _left(deadline))
@@ -240,7 +262,7 @@ class Supervisor:
 
     async def _end_children(self, timeout_s: float) -> None:
         """In the order in which nobody misses a peer: the ledger settles with quota to its last moment."""
-        for names in (("envoy",), ("ledger",), ("router", "quota")):
+        for names in (("envoy",), ("ledger",), ("router", "quota", *self._more_quotas)):
             await asyncio.gather(*(self._children[name].stop(timeout_s) for name in names if name in self._children))
 
 

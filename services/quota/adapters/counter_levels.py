@@ -38,7 +38,7 @@ class CounterLevels:
     def hold(self, holds: Iterable[Hold]) -> None:
         """Takes the room that a reservation holds."""
         with self._lock:
-            for counter, window_end_ms, held in holds:
+            for counter, window_end_ms, held, _, _ in holds:
                 self._move(counter, window_end_ms, 0, held)
 
     def move(self, moves: Iterable[tuple[CounterKey, int, int, int]]) -> None:

@@ -17,10 +17,20 @@ class MemoryDirectory:
         self.entries: list[AuditEntry] = []
         """Oldest first."""
         self._changing = threading.Lock()
+        self._newer: Directory | None = None
 
     def load(self) -> Directory:
         """All that is stored."""
         return self._directory
+
+    def newer(self) -> Directory | None:
+        """What `changed_elsewhere` was told since the last question."""
+        newer, self._newer = self._newer, None
+        return newer
+
+    def changed_elsewhere(self, directory: Directory) -> None:
+        """As if another process had stored this."""
+        self._directory = self._newer = directory
 
     def replace(self, change: RecordedChange) -> Directory:
         """Stores what `change` makes of all that is stored, and returns it."""

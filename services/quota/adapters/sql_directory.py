@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -67,6 +68,9 @@ _snapshots = sa.Table(
     "snapshots", _metadata, sa.Column("name", primary_key=True), sa.Column("version"), sa.Column("body")
 )
 
+_DIRECTORY = "directory"
+_VERSION = sa.select(_snapshots.c.version).where(_snapshots.c.name == _DIRECTORY)
+
 
 class SqlDirectory:
     """`ports.DirectoryStore` over an engine whose tables exist."""
@@ -74,17 +78,31 @@ class SqlDirectory:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._changing = threading.Lock()
+        self._version = ""
 
     def load(self) -> Directory:
         """All that is stored."""
         with _transaction(self._engine) as connection:
             return _load(connection)
 
+    def newer(self) -> Directory | None:
+        """All that is stored, if it is not what this store returned last here or by `replace`; else None."""
+        with self._changing, _transaction(self._engine) as connection:
+            # Read first: a change in between is then loaded once more, and not overlooked.
+            version = connection.scalar(_VERSION) or ""
+            if version == self._version:
+                return None
+            directory = _load(connection)
+            self._version = version
+            return directory
+
     def replace(self, change: RecordedChange) -> Directory:
         """Stores what `change` makes of all that is stored, with its audit entries, in one transaction."""
         with self._changing, _transaction(self._engine) as connection:
+            seen = connection.scalar(_VERSION) or ""
             before = _load(connection)
             after, entries = change(before)
+            version = _mark(connection, seen)
             # Only what differs is written: the path of every call waits for this transaction.
             _sync(connection, _organizations, _organization_rows(before), _organization_rows(after))
             _sync(connection, _teams, _by_name(before.teams, _team_row), _by_name(after.teams, _team_row))
@@ -93,7 +111,8 @@ class SqlDirectory:
             _sync(connection, _overrides, _by_name(before.overrides, asdict), _by_name(after.overrides, asdict))
             _sync(connection, _tokens, _by_name(before.tokens, asdict), _by_name(after.tokens, asdict))
             append_entries(connection, AUDIT, entries)
-            return after
+        self._version = version
+        return after
 
 
 class SqlSnapshots:
@@ -113,6 +132,17 @@ class SqlSnapshots:
         with _transaction(self._engine) as connection:
             body: bytes | None = connection.scalar(sa.select(_snapshots.c.body).where(_snapshots.c.name == name))
             return body
+
+
+def _mark(connection: sa.Connection, seen: str) -> str:
+    """Gives the directory a new version, for who else reads it. Takes the lock of the file."""
+    version = uuid.uuid4().hex
+    fresh = {"name": _DIRECTORY, "version": "", "body": b""}
+    connection.execute(sa.insert(_snapshots).prefix_with("OR IGNORE"), fresh)
+    here = (_snapshots.c.name == _DIRECTORY) & (_snapshots.c.version == seen)
+    if connection.execute(sa.update(_snapshots).where(here).values(version=version)).rowcount != 1:
+        raise Unavailable("another process changed the directory at this moment: try again")
+    return version
 
 
 @contextmanager

@@ -11,20 +11,18 @@ import json
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
 
 import orjson
 
 from services.kernel.names import first_reservation_id
 from services.quota.adapters.counter_levels import CounterLevels
+from services.quota.adapters.reservation_record import read_reservation, write_record
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.adjustment import MAX_KEPT, Adjusted, Adjustment, Reason, check_adjustments
-from services.quota.domain.key import Attribution
 from services.quota.domain.reservation import (
     CounterKey,
     Crossing,
     CrossingKind,
-    Hold,
     Level,
     Move,
     News,
@@ -44,7 +42,8 @@ _SETTLE = (
 )
 _SET = (
     "INSERT INTO counters (policy, limit_id, scope, window_start_ms, window_end_ms, settled)"
-    " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET settled = excluded.settled"
+    " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET settled = excluded.settled,"
+    " window_end_ms = max(window_end_ms, excluded.window_end_ms)"
 )
 _RESERVE = "INSERT INTO reservations (id, request_id, epoch, record) VALUES (?, ?, ?, ?)"
 _END = "DELETE FROM reservations WHERE id = ? RETURNING id, request_id, epoch, record"
@@ -81,6 +80,12 @@ _NEWEST = 2**63 - 1
 _FORGET = "DELETE FROM counters WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms = ?"
 
 
+def counts_anything(file: SqliteFile) -> bool:
+    """Whether counters were ever kept in this file."""
+    with file.reading() as connection:
+        return connection.execute("SELECT 1 FROM counters UNION SELECT 1 FROM reservations").fetchone() is not None
+
+
 class SqliteCounters:
     """`ports.CounterStore` and `ports.CounterReader` over one file, which no other process writes."""
 
@@ -99,7 +104,7 @@ class SqliteCounters:
         with self._deciding:
             reservation, answer = choose(self._levels.of(counters))
             if reservation is not None:
-                row = (reservation.id, reservation.request_id, reservation.epoch, _record(reservation))
+                row = (reservation.id, reservation.request_id, reservation.epoch, write_record(reservation).decode())
                 self._file.write(_RESERVE, row)
                 self._levels.hold(reservation.holds)
         return answer
@@ -142,7 +147,7 @@ class SqliteCounters:
             self._levels.move(
                 (counter, window_end_ms, 0, -held)
                 for reservation in released
-                for counter, window_end_ms, held in reservation.holds
+                for counter, window_end_ms, held, _, _ in reservation.holds
             )
         return len(released)
 
@@ -268,37 +273,6 @@ def _crossing_row(crossing: Crossing) -> tuple[str | int, ...]:
     )
 
 
-def _record(reservation: Reservation) -> str:
-    who = reservation.attribution
-    record: dict[str, Any] = {
-        "created_at_ms": reservation.created_at_ms,
-        "attribution": (who.key_id, who.key, who.team, who.project, who.environment, who.user),
-        "model": reservation.model,
-        "chain": reservation.chain,
-        "dialect": reservation.dialect,
-        "expected": (reservation.expected_input_tokens, reservation.expected_output_tokens),
-        "holds": [(*hold.counter, hold.window_end_ms, hold.held) for hold in reservation.holds],
-    }
-    if reservation.output_cap_tokens:
-        record["output_cap"] = reservation.output_cap_tokens
-    return orjson.dumps(record).decode()
-
-
 def _read(row: Iterable[str]) -> Reservation:
     name, request_id, epoch, text = row
-    record = orjson.loads(text)
-    expected_input, expected_output = record["expected"]
-    return Reservation(
-        id=name,
-        request_id=request_id,
-        epoch=epoch,
-        created_at_ms=record["created_at_ms"],
-        attribution=Attribution(*record["attribution"]),
-        model=record["model"],
-        chain=tuple(record["chain"]),
-        dialect=record["dialect"],
-        expected_input_tokens=expected_input,
-        expected_output_tokens=expected_output,
-        holds=tuple(Hold(CounterKey(*hold[:4]), hold[4], hold[5]) for hold in record["holds"]),
-        output_cap_tokens=record.get("output_cap", 0),
-    )
+    return read_reservation(name, request_id, epoch, orjson.loads(text))

@@ -24,9 +24,14 @@ class SqliteExpectations:
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
         self._learning = threading.Lock()
-        with file.reading() as connection:
+        self._known: dict[tuple[str, str], Tokens] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Takes over what another process has learnt."""
+        with self._learning, self._file.reading() as connection:
             rows = connection.execute(_LOAD, (_MOST,)).fetchall()
-        self._known = {(key_id, model): Tokens(input_, output) for key_id, model, input_, output in rows}
+            self._known = {(key_id, model): Tokens(input_, output) for key_id, model, input_, output in rows}
 
     def get(self, key_id: str, model: str) -> Tokens | None:
         """What to expect; None when nothing is known."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.burn_rate import KeyRate, add_spend
@@ -27,9 +28,16 @@ class SqliteKeyRates:
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
         self._adding = threading.Lock()
-        with file.reading() as connection:
-            rows = connection.execute(_LOAD, (_MOST,)).fetchall()
-        self._rates = {key_id: KeyRate(0, 0, usual) for key_id, usual in rows}
+        self._rates: dict[str, KeyRate] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Takes over what another process has learnt. What is being added up here goes on."""
+        with self._adding, self._file.reading() as connection:
+            for key_id, usual in connection.execute(_LOAD, (_MOST,)):
+                known = self._rates.get(key_id)
+                self._rates[key_id] = replace(known, usual_nano_usd=usual) if known else KeyRate(0, 0, usual)
+            self._make_room()
 
     def usual_nano_usd(self, key_id: str) -> int:
         """In a minute in which it spends at all; 0 when nothing is known."""
@@ -45,10 +53,14 @@ class SqliteKeyRates:
                 rate = self._rates[key_id] = add_spend(before, nano_usd, at_ms)
                 if before is not None and rate.usual_nano_usd != before.usual_nano_usd:
                     learnt[key_id] = rate.usual_nano_usd
-            dropped = list(self._rates)[: max(0, len(self._rates) - _MOST)]
-            for key_id in dropped:
-                del self._rates[key_id]
+            dropped = self._make_room()
             if learnt or dropped:
                 with self._file.writing() as connection:
                     connection.executemany(_SAVE, list(learnt.items()))
                     connection.executemany(_DROP, [(key_id,) for key_id in dropped])
+
+    def _make_room(self) -> list[str]:
+        dropped = list(self._rates)[: max(0, len(self._rates) - _MOST)]
+        for key_id in dropped:
+            del self._rates[key_id]
+        return dropped

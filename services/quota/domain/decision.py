@@ -44,6 +44,11 @@ def fits(settled: int, reserved: int, held: int, bound: int) -> bool:
     return settled + reserved + held <= bound
 
 
+def ceiling_of(limit: AppliedLimit, held: int) -> int | None:
+    """What a limit's counter may come to with a call that holds this; None: nothing of it is in the call's way."""
+    return limit.bound if limit.enforced and not _is_free(limit, held) else None
+
+
 def decide(limits: Sequence[AppliedLimit], levels: Sequence[Level], amounts: Amounts) -> Decision:
     """Admits only if every enforced limit has room for the call. `levels` are those of `limits`, in the same order.
 
@@ -55,8 +60,7 @@ def decide(limits: Sequence[AppliedLimit], levels: Sequence[Level], amounts: Amo
     for limit, level in zip(limits, levels, strict=True):
         held = amounts.held_in(limit.kind, soft=limit.soft)
         settled, reserved = level
-        # What costs nothing is free, and no limit on spend is in its way: not even one that is overdrawn.
-        if (held == 0 and limit.kind.needs_price) or fits(settled, reserved, held, limit.bound):
+        if _is_free(limit, held) or fits(settled, reserved, held, limit.bound):
             continue
         refusal = _refusal(limit, Level(settled, reserved), held)
         if not limit.enforced:
@@ -64,6 +68,11 @@ def decide(limits: Sequence[AppliedLimit], levels: Sequence[Level], amounts: Amo
         elif told is None or _weight(refusal) < _weight(told):
             told = refusal
     return Decision(told, shadowed)
+
+
+def _is_free(limit: AppliedLimit, held: int) -> bool:
+    """What costs nothing is free, and no limit on spend is in its way: not even one that is overdrawn."""
+    return held == 0 and limit.kind.needs_price
 
 
 def used_basis_points(limit: AppliedLimit, amount: int) -> int:

@@ -43,6 +43,13 @@ class Hold(NamedTuple):
     counter: CounterKey
     window_end_ms: int
     held: int
+    ceiling: int | None = None
+    """What settled, reserved and this hold may come to: the bound under which it was chosen. None: nothing bounds it.
+
+    Matters while the reservation is made, to a store in which others may have moved the counter since it was read.
+    """
+    trailing: tuple[CounterKey, ...] = ()
+    """Counters that add to this one under the ceiling, in a window that rolls. Matter as long as the ceiling does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,8 @@ class Reservation:
     @property
     def run(self) -> str:
         """The client's run that a limit counts the call under, empty when none does."""
-        for counter, _, _ in self.holds:
+        for hold in self.holds:
+            counter = hold.counter
             if counter.limit_id.endswith(f"/{WindowUnit.RUN}"):
                 return run_of(counter.scope)
         return ""
@@ -125,15 +133,19 @@ class Move:
 
 def add_moves(moves: dict[CounterKey, Move], reservation: Reservation, settlement: Settlement) -> None:
     """Adds how one settlement moves the counters of its reservation."""
-    for counter, window_end_ms, held in reservation.holds:
+    for counter, window_end_ms, held, _, _ in reservation.holds:
         move = moves.setdefault(counter, Move(window_end_ms))
-        kind = kind_of(counter.limit_id)
-        taken = settlement.actual(kind, held)
+        taken = settlement.actual(kind_of(counter.limit_id), held)
         move.settled += taken
         move.last = reservation.id
         move.reserved -= held
-        if kind.is_of_size and not is_soft(counter.limit_id):
-            move.excess += max(0, taken - held)
+        move.excess += excess_of(counter, held, taken)
+
+
+def excess_of(counter: CounterKey, held: int, taken: int) -> int:
+    """What a call took above what it held of a counter whose holds are the most that it could take; else 0."""
+    most = kind_of(counter.limit_id).is_of_size and not is_soft(counter.limit_id)
+    return max(0, taken - held) if most else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,17 +214,23 @@ def check_sums(sums: Iterable[tuple[CounterKey, int, int]]) -> None:
             raise InvalidInput(f"sums[{at}]", f"{settled} of policy {counter.policy} is not within 0 to {MAX_COUNT}")
 
 
+def least_reaching(bound: int, basis_points: int) -> int:
+    """The smallest amount that is this part of a bound, or more."""
+    return -(-bound * basis_points // 10_000)
+
+
 def newly_passed(settled: int, watch: Watch, highest_told: int) -> tuple[Threshold, ...]:
     """Thresholds that `settled` has reached and that lie above the highest one told of this counter, in basis points.
 
     It compares with what was told, not with what was settled a moment ago: a limit that is lowered below what is
     already used is told at the next settlement, and a threshold added below what was told is not told late.
     """
-    reached = settled * 10_000
     return tuple(
         threshold
         for threshold in watch.thresholds
-        if threshold.basis_points > highest_told and watch.bound and reached >= watch.bound * threshold.basis_points
+        if threshold.basis_points > highest_told
+        and watch.bound
+        and settled >= least_reaching(watch.bound, threshold.basis_points)
     )
 
 

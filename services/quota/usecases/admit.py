@@ -9,9 +9,9 @@ from services.kernel.clock import Clock
 from services.kernel.dialect import Dialect
 from services.kernel.errors import Unavailable
 from services.kernel.names import reservation_id
-from services.quota.domain.decision import Refusal, used_basis_points
+from services.quota.domain.decision import Refusal, ceiling_of, used_basis_points
 from services.quota.domain.denial import Deny
-from services.quota.domain.directory import AppliedLimits
+from services.quota.domain.directory import AppliedLimit, AppliedLimits
 from services.quota.domain.estimate import RequestFacts, Tokens, expected_tokens
 from services.quota.domain.key import Entropy, VirtualKey
 from services.quota.domain.lag import SettlementLag
@@ -212,11 +212,15 @@ class Admit:
             expected_output_tokens=expected.output,
             output_cap_tokens=(weighed.output_cap_tokens or 0) * request.facts.choices,
             holds=tuple(
-                Hold(limit.counter, limit.counts_until_ms, weighed.held.held_in(limit.kind, soft=limit.soft))
+                _hold_in(limit, weighed.held.held_in(limit.kind, soft=limit.soft))
                 for limit in limits.limits
                 if limit.kind is not LimitKind.REQUEST_COST
             ),
         )
+
+
+def _hold_in(limit: AppliedLimit, held: int) -> Hold:
+    return Hold(limit.counter, limit.counts_until_ms, held, ceiling_of(limit, held), limit.trailing)
 
 
 def find_standings(limits: AppliedLimits, levels: Sequence[Level], requests: int = 0) -> tuple[Standing, ...]:

@@ -29,6 +29,13 @@ class Amend:
         before = without_expired(self._store.load(), self._clock.now_ms())
         return before, change(before)
 
+    def refresh(self) -> None:
+        """Takes over what another process changed."""
+        with self._changing:
+            newer = self._store.newer()
+            if newer is not None:
+                self._current.set_directory(newer)
+
     def __call__(
         self, change: Change, *, by: Authorship, verbs: Mapping[Action, str] = NO_VERBS
     ) -> tuple[Directory, Directory]:

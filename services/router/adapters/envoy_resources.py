@@ -1,8 +1,8 @@
 """Turns a snapshot into what Envoy takes over ADS.
 
 `envoy/README.md` explains the chain of filters. The parts: `_listeners` (bounds and filters), `_routes` (endpoints),
-`_clusters` (providers and what happens to each attempt), `_access_log` (the spool), `_local_replies` (Envoy's own
-errors), `_tracing`, `_admin` (the admin listener), `_scripts` (Lua).
+`_clusters` (providers and what happens to each attempt), `_quota` (who answers Checks), `_access_log` (the spool),
+`_local_replies` (Envoy's own errors), `_tracing`, `_admin` (the admin listener), `_scripts` (Lua).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from spendgate_envoy.envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from services.router.adapters.envoy_resources_admin import admin_listener, admin_routes
 from services.router.adapters.envoy_resources_clusters import otlp_cluster, provider_cluster, secret
 from services.router.adapters.envoy_resources_listeners import data_listener
+from services.router.adapters.envoy_resources_quota import quota_cluster
 from services.router.adapters.envoy_resources_routes import data_routes
 from services.router.adapters.envoy_resources_scripts import Scripts
 from services.router.domain.snapshot import NodeSettings, Snapshot
@@ -52,7 +53,7 @@ def build_resources(
     Raises:
         KeyError: a secret that the snapshot names is missing. Envoy would wait for it before it takes the cluster.
     """
-    clusters = [provider_cluster(spec, node, scripts) for spec in snapshot.clusters]
+    clusters = [quota_cluster(node.quotas), *(provider_cluster(spec, node, scripts) for spec in snapshot.clusters)]
     if node.otlp_host:
         clusters.append(otlp_cluster(node.otlp_host, node.otlp_port))
     listeners = [data_listener(node, scripts), admin_listener(node, descriptors)]

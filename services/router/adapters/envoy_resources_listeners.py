@@ -23,6 +23,7 @@ from spendgate_envoy.envoy.type.v3 import http_status_pb2
 from services.kernel.envoy_contract import CLIENT_REQUEST_ID_HEADER, REQUEST_NAMESPACE, RUN_HEADER, TAGS_HEADER
 from services.router.adapters.envoy_resources_access_log import attempt_logs, call_logs
 from services.router.adapters.envoy_resources_local_replies import local_replies
+from services.router.adapters.envoy_resources_quota import QUOTA_CLUSTER
 from services.router.adapters.envoy_resources_routes import (
     ADMISSION_FILTER,
     ANSWER_FILTER,
@@ -135,7 +136,7 @@ def check(node: NodeSettings) -> ext_authz_pb2.ExtAuthz:
     """The question to quota. Whatever keeps it from answering is a 503, never a pass."""
     return ext_authz_pb2.ExtAuthz(
         transport_api_version=config_source_pb2.V3,
-        grpc_service=grpc_cluster("quota", node.check_timeout_ms, x_spendgate_epoch=node.epoch),
+        grpc_service=grpc_cluster(QUOTA_CLUSTER, node.check_timeout_ms, x_spendgate_epoch=node.epoch),
         failure_mode_allow=False,
         status_on_error=http_status_pb2.HttpStatus(code=http_status_pb2.ServiceUnavailable),
         # The route was chosen before quota answered; only a new choice sees the chain in its answer.

@@ -69,6 +69,8 @@ class NodeSettings:
     max_stream_seconds: int = MAX_STREAM_S
     """A request lives at most this long: what quota and ledger rely on to give up on a reservation."""
     check_timeout_ms: int = 500
+    quotas: int = 1
+    """How many quotas answer Checks, each on a socket of its own."""
     headers_timeout_ms: int = 10_000
     """From the first byte of a request's head to its last."""
     body_timeout_ms: int = 120_000

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from services.cli.supervisor.environment import plain_environ, router_environ
+from services.cli.supervisor.environment import plain_environ, quota_environ, router_environ
 from services.cli.supervisor.envoy import EpochSource, envoy_command
 from services.cli.supervisor.listening import Listen, ListenError, check_exposure, parse_listen, reserve
 from services.cli.supervisor.log_file import CappedLog
@@ -46,6 +47,18 @@ def test_only_the_router_sees_the_shells_variables_and_nobody_the_admin_token() 
         assert environ["SPENDGATE_DATA_DIR"] == "/data"
         assert environ["SPENDGATE_OTLP_ENDPOINT"] == "127.0.0.1:4317"
         assert "SPENDGATE_TLS_CERTIFICATE" not in environ
+
+
+def test_only_quotas_are_told_how_to_reach_the_counters() -> None:
+    environ = {**ENVIRON, "SPENDGATE_COUNTERS": "redis://:from-the-shell@elsewhere"}
+    settings = replace(_settings(), counters_url="redis://:secret@here", quotas=2)
+    second = quota_environ(environ, settings, 2)
+    assert second["SPENDGATE_COUNTERS"] == "redis://:secret@here"
+    assert (second["SPENDGATE_QUOTA_REPLICA"], second["SPENDGATE_QUOTA_REPLICAS"]) == ("2", "2")
+    for others in (plain_environ(environ, settings), router_environ(environ, settings)):
+        assert "SPENDGATE_COUNTERS" not in others
+        assert others["SPENDGATE_QUOTA_REPLICAS"] == "2"
+    assert "secret" not in repr(settings)
 
 
 def test_certificates_are_named_to_the_services() -> None:

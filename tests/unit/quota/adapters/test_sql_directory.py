@@ -125,6 +125,33 @@ def test_a_change_that_raises_stores_nothing(engine: sa.Engine) -> None:
     assert directory.load() == EVERYTHING
 
 
+def test_a_change_by_another_process_is_seen_once(engine: sa.Engine) -> None:
+    here, elsewhere = SqlDirectory(engine), SqlDirectory(engine)
+    assert here.newer() is None
+    elsewhere.replace(lambda _: (EVERYTHING, ()))
+
+    assert here.newer() == EVERYTHING
+    assert here.newer() is None
+    assert elsewhere.newer() is None
+    here.replace(lambda _: (Directory(), ()))
+    assert here.newer() is None
+    assert elsewhere.newer() == Directory()
+
+
+def test_of_two_changes_at_the_same_moment_one_is_refused_and_none_is_lost(engine: sa.Engine) -> None:
+    here, elsewhere = SqlDirectory(engine), SqlDirectory(engine)
+    other = Directory(organization="other")
+
+    def change(_: Directory) -> tuple[Directory, tuple[AuditEntry, ...]]:
+        elsewhere.replace(lambda _: (other, ()))
+        return EVERYTHING, ()
+
+    with pytest.raises(Unavailable, match="try again"):
+        here.replace(change)
+    assert here.load() == other
+    assert here.newer() == other
+
+
 def test_two_keys_can_swap_their_secrets_in_one_change(engine: sa.Engine) -> None:
     first, second = (VirtualKey(Attribution(f"key_{n}", n), digest=n.encode() * 32) for n in "ab")
     directory = SqlDirectory(engine)

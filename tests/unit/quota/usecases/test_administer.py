@@ -293,3 +293,15 @@ def test_unknown_keys_and_absurd_graces_are_refused() -> None:
         office.administer.set_key_disabled("nobody", disabled=True, by=OWNER)
     with pytest.raises(InvalidInput):
         office.administer.rotate_key("ci", grace_ms=604_800_001, by=OWNER)
+
+
+def test_what_another_process_changed_is_taken_over() -> None:
+    office = Office()
+    changed = Directory("acme", policies=(DAILY,))
+    office.amend.refresh()
+    assert office.current.belief.directory.directory == Directory()
+
+    office.store.changed_elsewhere(changed)
+    office.amend.refresh()
+
+    assert office.current.belief.directory.directory == changed

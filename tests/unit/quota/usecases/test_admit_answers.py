@@ -32,7 +32,7 @@ def test_at31_an_explicit_price_of_zero_is_free_and_no_spend_limit_blocks_it() -
     assert world.refused().denial is Denial.BUDGET_EXHAUSTED
 
     world.current.set_prices(PriceSnapshot("free", {"lab/dear": free()}))
-    world.let()
+    assert world.let().reservation.holds[0].ceiling is None
 
     world.current.set_prices(PriceSnapshot("none", {}))
     assert world.refused().denial is Denial.UNPRICED_MODEL

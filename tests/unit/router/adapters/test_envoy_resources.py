@@ -184,3 +184,19 @@ def test_an_administrator_may_send_for_as_long_as_a_stream_lasts_and_a_client_mu
 
     assert manager(listeners["data"]).request_timeout.ToSeconds() == 120
     assert manager(listeners["admin"]).request_timeout.ToSeconds() == 900
+
+
+def test_each_quota_is_an_endpoint_of_its_own() -> None:
+    (endpoints,) = build(node=replace(NODE, quotas=3)).clusters["quota"].load_assignment.endpoints
+    paths = [each.endpoint.address.pipe.path for each in endpoints.lb_endpoints]
+    assert paths == ["quota.sock", "quota-2.sock", "quota-3.sock"]
+
+
+def test_quotas_are_watched_where_another_can_answer_instead() -> None:
+    alone, several = (build(node=replace(NODE, quotas=quotas)).clusters["quota"] for quotas in (1, 2))
+    assert not alone.health_checks
+    assert not alone.HasField("outlier_detection")
+    (check,) = several.health_checks
+    assert check.HasField("grpc_health_check")
+    assert several.common_lb_config.healthy_panic_threshold.value == 0
+    assert several.outlier_detection.consecutive_local_origin_failure.value == 1

@@ -1,0 +1,292 @@
+"""Counters and reservations in Redis: exact for any number of quotas that share it.
+
+Levels are read, Python decides, and one script holds what was decided if every counter still has room for it under the
+bound by which it was chosen. If not, Python decides again. `docs/adr/0010-counters-in-redis.md` says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from services.chassis.settings import SettingsError
+from services.kernel.errors import Unavailable
+from services.kernel.names import first_reservation_id
+from services.quota.adapters.own_reservations import OwnReservations
+from services.quota.adapters.redis_keys import (
+    RedisKeys,
+    beginning_with,
+    by_epoch,
+    by_id,
+    by_request,
+    counter_of,
+    fields_of,
+    id_in,
+)
+from services.quota.adapters.redis_link import RedisLink, Unanswered
+from services.quota.adapters.redis_recovery import RedisRecovery
+from services.quota.adapters.redis_wire import (
+    Ending,
+    adjusted_of,
+    crossing_of,
+    end_arguments,
+    forget_arguments,
+    levels_of,
+    read_value,
+    reserve_arguments,
+)
+from services.quota.domain.adjustment import Adjusted, Adjustment, check_adjustments
+from services.quota.domain.reservation import (
+    CounterKey,
+    Crossing,
+    Hold,
+    Level,
+    Reservation,
+    Settlement,
+    Watching,
+    check_sums,
+)
+from services.quota.ports import Choose, Counter, Settled, SnapshotStore, Sum, T
+
+# With each try somebody else was admitted instead. After so many the counters count as full.
+_TRIES = 8
+_CHUNK = 500
+# Of old counters, a minute's work.
+_FORGOTTEN_AT_ONCE = 20_000
+
+E = TypeVar("E")
+
+_LOST = "the counters were lost, and are rebuilt from the ledger"
+
+
+class RedisCounters:
+    """`ports.CounterStore` and `ports.CounterReader` over one Redis, which other quotas may share."""
+
+    def __init__(self, url: str, tag: str, notes: SnapshotStore, *, fresh: bool) -> None:
+        """Connects if it can, and again whenever it can until `close`.
+
+        Args:
+            url: Of the Redis.
+            tag: Names this gateway among those that share the Redis.
+            notes: Keeps which counters this process knows, over a restart.
+            fresh: Nothing was ever counted, so that an empty Redis is as it should be.
+
+        Raises:
+            SettingsError: the URL is not that of a Redis, or there is none and never was.
+        """
+        self._link = RedisLink(url)
+        self._keys = keys = RedisKeys.tagged(tag)
+        self._reserve_keys = (
+            keys.counters,
+            keys.windows,
+            keys.reservations,
+            keys.index,
+            keys.ready,
+        )
+        self._end_keys = (
+            keys.counters,
+            keys.windows,
+            keys.reservations,
+            keys.index,
+            keys.told,
+            keys.crossings,
+            keys.sequence,
+            keys.ready,
+            keys.adjusted,
+        )
+        self._own = OwnReservations()
+        self._reserve, self._end, self._drop = (self._link.script(name) for name in ("reserve", "end", "forget"))
+        self._recovery = RedisRecovery(
+            self._link, self._keys, self._own, notes, fresh=fresh, hold=self._put_back, release=self._release
+        )
+        self._recovery.start()
+        if not (self._link.is_up or self._recovery.knows_counters):
+            self.close()
+            raise SettingsError(f"SPENDGATE_COUNTERS names a Redis that cannot be used: {self._link.problem}")
+
+    def close(self) -> None:
+        """Ends the connections. What is reserved stays reserved."""
+        self._recovery.stop()
+        self._link.close()
+
+    def reserve(self, counters: Sequence[CounterKey], choose: Choose[T]) -> T:
+        """Lets `choose` decide on the levels, and reserves what it says if they still allow it."""
+        reservation: Reservation | None = None
+        for _ in range(_TRIES):
+            reservation, answer = choose(self.levels(counters))
+            if reservation is None or self._hold(reservation):
+                return answer
+        reservation, answer = choose(
+            _as_full(counters, self.levels(counters), reservation.holds if reservation else ())
+        )
+        if reservation is None or self._hold(reservation):
+            return answer
+        raise Unavailable("too many calls at once ask for the same counters")
+
+    def settle(self, settlements: Sequence[Settlement], watching: Watching, now_ms: int) -> Settled:
+        """Ends reservations with what their calls took, and notes the thresholds that are newly passed."""
+        known = self._read(settlement.reservation for settlement in settlements)
+        # Of one that is there twice the first counts.
+        first = {each.reservation: each for each in reversed(settlements)}
+
+        endings = [Ending.settled(known[name], settlement) for name, settlement in first.items() if name in known]
+        ended = self._end_all(endings, watching, now_ms)
+        settled: list[Reservation] = []
+        already_ended: list[str] = []
+        for settlement in settlements:
+            if settlement.reservation in ended:
+                ended.remove(settlement.reservation)
+                settled.append(known[settlement.reservation])
+            else:
+                already_ended.append(settlement.reservation)
+        return Settled(tuple(settled), tuple(already_ended))
+
+    def release(self, reservation_ids: Collection[str] = (), request_ids: Collection[str] = ()) -> int:
+        """Ends reservations without a charge. Returns how many of them were open."""
+        try:
+            names = set(reservation_ids)
+            for request_id in request_ids:
+                names.update(self._indexed(*beginning_with(by_request(request_id)), _CHUNK))
+            return self._release(names)
+        except Unavailable:
+            self._own.doubt(reservation_ids)
+            raise
+
+    def forget(self, ended_before_ms: int) -> int:
+        """Drops counters that stopped to matter before this moment and hold nothing. Returns how many."""
+        keys = self._keys
+        bounds = ("-inf", ended_before_ms, "LIMIT", 0, _FORGOTTEN_AT_ONCE)
+        names = self._link.command("ZRANGEBYSCORE", keys.windows, *bounds, batch=True)
+        touched = (keys.counters, keys.windows, keys.told)
+        return sum(
+            self._link.run(self._drop, touched, forget_arguments(some, ended_before_ms), batch=True)
+            for some in _chunks(names)
+        )
+
+    def adjust(self, adjustments: Sequence[Adjustment], watching: Watching, now_ms: int) -> int:
+        """Moves what is settled where it is as the adjustment says, keeps a record of it, and notes thresholds."""
+        check_adjustments(adjustments)
+        return self._run_end([], adjustments, watching, now_ms)[0]
+
+    def adjustments_before(self, sequence: int | None, limit: int) -> list[Adjusted]:
+        """At most `limit` of the last adjustments, those with lower sequence numbers, newest first."""
+        highest = "+inf" if sequence is None else f"({sequence}"
+        bounds = (highest, "-inf", "LIMIT", 0, limit)
+        found = self._link.command("ZREVRANGEBYSCORE", self._keys.adjusted, *bounds, batch=True)
+        return [adjusted_of(each) for each in found]
+
+    def is_ready(self) -> bool:
+        """Whether the counters can be believed. False: they were lost, and wait for `restore`."""
+        return self._recovery.is_ready()
+
+    def restore(self, sums: Sequence[Sum]) -> None:
+        """Sets what is settled in these counters, and has everybody put back what their calls hold."""
+        check_sums(sums)
+        self._recovery.restore(sums)
+
+    def levels(self, counters: Sequence[CounterKey]) -> list[Level]:
+        """The levels of these counters, in their order."""
+        if not counters:
+            return []
+        return levels_of(self._link.command("HMGET", self._keys.counters, *fields_of(counters)))
+
+    def counters_at(self, now_ms: int) -> list[Counter]:
+        """The counters whose windows contain this moment, by key."""
+        keys = self._keys
+        named = self._link.command("ZRANGEBYSCORE", keys.windows, f"({now_ms}", "+inf", "WITHSCORES", batch=True)
+        ends_ms = {counter_of(name): int(float(end_ms)) for name, end_ms in zip(*[iter(named)] * 2, strict=True)}
+        present = sorted(counter for counter in ends_ms if counter.window_start_ms <= now_ms)
+        found: list[Counter] = []
+        for some in _chunks(present):
+            levels = levels_of(self._link.command("HMGET", keys.counters, *fields_of(some), batch=True))
+            found += [Counter(key, ends_ms[key], level) for key, level in zip(some, levels, strict=True)]
+        return found
+
+    def overdue(self, ended_epochs: Collection[str], created_before_ms: int, limit: int) -> list[Reservation]:
+        """At most `limit` open reservations of these epochs, or made before this moment, oldest first."""
+        before = by_id(first_reservation_id(max(0, created_before_ms)))
+        names = set(self._indexed(f"[{by_id('')}", f"({before}", limit))
+        for epoch in ended_epochs:
+            names.update(self._indexed(*beginning_with(by_epoch(epoch)), limit))
+        found = self._read(sorted(names)[:limit])
+        return [found[name] for name in sorted(found)]
+
+    def crossings_after(self, sequence: int, limit: int) -> list[Crossing]:
+        """At most `limit` crossings with a higher sequence number, ascending."""
+        bounds = (f"({sequence}", "+inf", "LIMIT", 0, limit)
+        told = self._link.command("ZRANGEBYSCORE", self._keys.crossings, *bounds, batch=True)
+        return [crossing_of(each) for each in told]
+
+    def open_count(self) -> int:
+        """How many reservations have not ended."""
+        return int(self._link.command("HLEN", self._keys.reservations, batch=True))
+
+    def _hold(self, reservation: Reservation) -> bool:
+        """Whether there still was room."""
+        try:
+            arguments = reserve_arguments(reservation, reservation.holds, self._recovery.generation)
+            held = self._link.run(self._reserve, self._reserve_keys, arguments)
+        except Unanswered:
+            self._own.doubt([reservation.id])
+            raise
+        if held == "lost":
+            raise Unavailable(_LOST)
+        if held == "held":
+            self._own.add(reservation)
+        return bool(held == "held")
+
+    def _put_back(self, reservations: Sequence[Reservation]) -> None:
+        """Holds again what was held, whatever the bounds say."""
+        for some in _chunks(reservations):
+            unbounded = [[hold._replace(ceiling=None) for hold in each.holds] for each in some]
+            arguments = [reserve_arguments(each, holds, "") for each, holds in zip(some, unbounded, strict=True)]
+            self._link.run_all(self._reserve, self._reserve_keys, arguments)
+
+    def _release(self, names: Iterable[str]) -> int:
+        return len(self._end_all([Ending.released(each) for each in self._read(names).values()], _unwatched, 0))
+
+    def _end_all(self, endings: Sequence[Ending], watching: Watching, now_ms: int) -> set[str]:
+        """Ids of those that were open."""
+        ended = self._run_end(endings, [], watching, now_ms)[1]
+        self._own.drop(ending.reservation.id for ending in endings)
+        return ended
+
+    def _run_end(
+        self, endings: Sequence[Ending], adjustments: Sequence[Adjustment], watching: Watching, now_ms: int
+    ) -> tuple[int, set[str]]:
+        """How many counters were moved, and the ids of those reservations that were open."""
+        arguments = end_arguments(endings, adjustments, watching, now_ms, self._recovery.generation)
+        said, *rest = self._link.run(self._end, self._end_keys, arguments, batch=True)
+        if said == "lost":
+            raise Unavailable(_LOST)
+        moved, *ended = rest
+        return int(moved), set(ended)
+
+    def _read(self, names: Iterable[str]) -> dict[str, Reservation]:
+        found: dict[str, Reservation] = {}
+        for some in _chunks(list(names)):
+            values = self._link.command("HMGET", self._keys.reservations, *some, batch=True)
+            found |= {name: read_value(name, value) for name, value in zip(some, values, strict=True) if value}
+        return found
+
+    def _indexed(self, low: str, high: str, limit: int) -> list[str]:
+        """Ids of at most `limit` open reservations whose places in the index lie there."""
+        members = self._link.command("ZRANGEBYLEX", self._keys.index, low, high, "LIMIT", 0, limit, batch=True)
+        return [id_in(member) for member in members]
+
+
+def _as_full(counters: Sequence[CounterKey], levels: Sequence[Level], holds: Sequence[Hold]) -> list[Level]:
+    """The levels, with those counters full of calls in flight that have a bound."""
+    ceilings = {hold.counter: hold.ceiling for hold in holds if hold.ceiling is not None}
+    return [
+        level._replace(reserved=max(level.reserved, ceilings.get(counter, 0) - level.settled))
+        for counter, level in zip(counters, levels, strict=True)
+    ]
+
+
+def _unwatched(_: CounterKey) -> None:
+    return None
+
+
+def _chunks(items: Sequence[E]) -> Iterator[Sequence[E]]:
+    return (items[at : at + _CHUNK] for at in range(0, len(items), _CHUNK))

@@ -1,0 +1,110 @@
+"""How counters and reservations are filed in Redis.
+
+All keys of one gateway carry one hash tag, so that a cluster keeps them in one slot and a script may touch all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+
+import orjson
+
+from services.quota.domain.reservation import CounterKey
+
+
+def tag_of(pepper: bytes) -> str:
+    """The hash tag of the gateway with this pepper, which all its quotas have and no other gateway."""
+    return hashlib.blake2b(pepper, digest_size=8, person=b"counters").hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class RedisKeys:
+    """The keys of one gateway."""
+
+    counters: str
+    """Hash. Of each counter `s` and its name: settled, `r`: reserved, `b`: settled when it was restored."""
+    windows: str
+    """Sorted set: names of counters by the moment when they stop to matter."""
+    reservations: str
+    """Hash: id to record."""
+    index: str
+    """Sorted set of one score: open reservations by id, by request and by run of Envoy. See `by_id`."""
+    told: str
+    """Sorted set of one score: what was told of counters. See `told_of`."""
+    crossings: str
+    """Sorted set: the last crossings by sequence number."""
+    sequence: str
+    """The last sequence number."""
+    adjusted: str
+    """Sorted set: the last adjustments by sequence number."""
+    ready: str
+    """Hash: `generation` of the counters, `from_ms` when they can be believed, `run_id` of the server they are of."""
+
+    @classmethod
+    def tagged(cls, tag: str) -> RedisKeys:
+        """The keys with this hash tag."""
+        return cls(*(f"spendgate:{{{tag}}}:{field.name}" for field in fields(cls)))
+
+
+def name_of(counter: CounterKey) -> str:
+    """The name of a counter."""
+    return orjson.dumps(list(counter)).decode()
+
+
+def counter_of(name: str) -> CounterKey:
+    """The counter of a name."""
+    return CounterKey(*orjson.loads(name))
+
+
+def fields_of(counters: Iterable[CounterKey]) -> list[str]:
+    """The fields of `RedisKeys.counters` that hold settled and reserved of each counter, in turn."""
+    return [kind + name for name in map(name_of, counters) for kind in ("s", "r")]
+
+
+def told_of(counter: CounterKey) -> str:
+    """The beginning of members of `RedisKeys.told`; a threshold in basis points or `OVERRUN` follows.
+
+    Windows of one policy, limit and scope lie beside each other, by their start.
+    """
+    return _told_at(counter, counter.window_start_ms)
+
+
+def told_between(since_ms: int, counter: CounterKey) -> tuple[str, str]:
+    """The range of what was told of a counter, and of those before it whose windows began at this moment or later."""
+    return f"[{_told_at(counter, since_ms)}", after(told_of(counter))
+
+
+def beginning_with(text: str) -> tuple[str, str]:
+    """The range of members that begin so."""
+    return f"[{text}", after(text)
+
+
+def after(text: str) -> str:
+    """The end of a range that goes up to all members that begin so."""
+    return f"({text}\x7f"
+
+
+def _told_at(counter: CounterKey, start_ms: int) -> str:
+    return f"{orjson.dumps(list(counter[:3])).decode()}\x1f{max(0, start_ms):016d}\x1f"
+
+
+def by_id(reservation: str) -> str:
+    """Member of the index."""
+    return f"i\x1f{reservation}"
+
+
+def by_request(request_id: str, reservation: str = "") -> str:
+    """Member of the index, or the beginning of those of a request."""
+    return f"q\x1f{request_id}\x1f{reservation}"
+
+
+def by_epoch(epoch: str, reservation: str = "") -> str:
+    """Member of the index, or the beginning of those of a run of Envoy."""
+    return f"e\x1f{epoch}\x1f{reservation}"
+
+
+def id_in(member: str) -> str:
+    """The reservation's id in a member of the index."""
+    return member.rpartition("\x1f")[2]

@@ -1,0 +1,170 @@
+"""What happens when Redis comes back: with all that it knew, or with nothing.
+
+A mark in Redis names the generation of the counters and the run of the server that they are of. Without it, or after
+the server was started again, the counters are lost, and no bounded reservation is made or ended until `restore` has set
+them from the ledger. Every quota then sees a new generation and puts back what its own calls hold.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import redis
+
+from services.kernel.errors import SpendgateError, Unavailable
+from services.quota.adapters.own_reservations import OwnReservations
+from services.quota.adapters.redis_keys import RedisKeys, by_id, name_of
+from services.quota.adapters.redis_link import RedisLink
+from services.quota.adapters.repeating import Repeating
+from services.quota.domain.reservation import Reservation
+from services.quota.ports import SnapshotStore, Sum
+
+_EVERY_S = 0.25
+_FIRST_LOOKS = 5
+# Every quota looks four times as often as this, and has then put back what its calls hold.
+_WAIT_MS = 1_000
+_PRUNE_EVERY = 4
+_CHUNK = 500
+_NOTE = "counters"
+
+_log = logging.getLogger("spendgate.quota")
+
+
+class RedisRecovery:
+    """Watches one Redis in a thread of its own."""
+
+    def __init__(
+        self,
+        link: RedisLink,
+        keys: RedisKeys,
+        own: OwnReservations,
+        notes: SnapshotStore,
+        *,
+        fresh: bool,
+        hold: Callable[[Sequence[Reservation]], None],
+        release: Callable[[Collection[str]], int],
+    ) -> None:
+        """`hold` puts reservations back, `release` ends some; `fresh`: nothing was ever counted."""
+        self.generation = ""
+        """Of the counters that this process takes part in; empty while they cannot be believed."""
+        self._link = link
+        self._keys = keys
+        self._own = own
+        self._notes = notes
+        self._hold = hold
+        self._release = release
+        self._declare, self._lose = link.script("declare"), link.script("lose")
+        self.knows_counters = notes.load(_NOTE) is not None
+        """Of this gateway, in this Redis or in one before it."""
+        self._may_begin = fresh and not self.knows_counters
+        self._told_loss = False
+        self._rounds = 0
+        self._following = threading.Lock()
+        self._looking = Repeating("the look at Redis", _EVERY_S, self.look)
+
+    def start(self) -> None:
+        """Looks, and then goes on looking in the background. A Redis that is only slow at first is not missed."""
+        for _ in range(_FIRST_LOOKS):
+            self.look()
+            if self.generation:
+                break
+        self._looking.start()
+
+    def stop(self) -> None:
+        """Ends the thread."""
+        self._looking.stop()
+
+    def is_ready(self) -> bool:
+        """Whether the counters can be believed now."""
+        generation, from_ms, now_ms = self._link.ask(self._read_mark, batch=True)
+        return generation is not None and generation == self.generation and from_ms <= now_ms
+
+    def restore(self, sums: Sequence[Sum]) -> None:
+        """Sets what is settled, and declares the counters ready if they were lost."""
+        lost = self._link.ask(self._read_mark, batch=True)[0] is None
+        for at in range(0, len(sums), _CHUNK):
+            self._write_sums(sums[at : at + _CHUNK], lost=lost)
+        self._link.ask(lambda client: self._declare_ready(client, _WAIT_MS), batch=True)
+        self.look()
+
+    def look(self) -> None:
+        """One look at Redis: finds it again, takes part in its counters, and tidies up."""
+        with self._following:
+            try:
+                if self._link.is_up or self._link.reconnect(self._verify):
+                    self._follow()
+            except SpendgateError as error:
+                _log.debug("Redis will be looked at again: %s", error)
+
+    def _verify(self, client: redis.Redis, about: dict[str, Any]) -> None:
+        """Refuses a Redis that drops counters when it is full, and counters of an earlier run of it."""
+        if int(about.get("maxmemory", 0)) and str(about.get("maxmemory_policy", "")).startswith("allkeys"):
+            raise Unavailable("it drops any key when it is full: set its maxmemory-policy to noeviction")
+        run_id: Any = client.hget(self._keys.ready, "run_id")
+        if run_id not in {None, about["run_id"]}:
+            keys = self._keys
+            left = (keys.ready, keys.counters, keys.windows, keys.reservations, keys.index)
+            self._lose(left, [run_id], client)
+
+    def _follow(self) -> None:
+        generation = self._link.ask(self._read_mark)[0]
+        if generation is None and self._may_begin:
+            generation = self._link.ask(lambda client: self._declare_ready(client, 0))
+        if generation is None:
+            self._tell_loss()
+            return
+        if generation != self.generation:
+            self._hold(self._own.all())
+            self._notes.save(_NOTE, generation, generation.encode())
+            self.generation = generation
+            self.knows_counters = True
+            self._may_begin = self._told_loss = False
+            _log.info("takes part in generation %s of the counters", generation)
+        if doubtful := self._own.doubtful():
+            self._release(doubtful)
+        self._rounds += 1
+        if self._rounds % _PRUNE_EVERY == 0:
+            self._prune()
+
+    def _tell_loss(self) -> None:
+        self.generation = ""
+        if not self._told_loss:
+            self._told_loss = True
+            _log.error("the counters are lost: calls under a limit are refused until they are rebuilt from the ledger")
+
+    def _prune(self) -> None:
+        """Forgets what others have ended: settlements reach one quota of several."""
+        names = [reservation.id for reservation in self._own.all()]
+        for at in range(0, len(names), _CHUNK):
+            some = names[at : at + _CHUNK]
+            scores = self._link.command("ZMSCORE", self._keys.index, *map(by_id, some), batch=True)
+            self._own.drop(name for name, score in zip(some, scores, strict=True) if score is None)
+
+    def _read_mark(self, client: redis.Redis) -> tuple[str | None, int, int]:
+        """Generation, the moment from which it counts, and the present one."""
+        pipeline = client.pipeline(transaction=False)
+        pipeline.hmget(self._keys.ready, ["generation", "from_ms"])
+        pipeline.time()
+        (generation, from_ms), (seconds, microseconds) = pipeline.execute()
+        return generation, int(from_ms or 0), seconds * 1_000 + microseconds // 1_000
+
+    def _declare_ready(self, client: redis.Redis, wait_ms: int) -> str:
+        """Makes a new generation, unless there is one; the one that there is then."""
+        run_id = client.info("server")["run_id"]
+        self._declare((self._keys.ready, self._keys.sequence), [uuid.uuid4().hex, run_id, wait_ms], client)
+        return str(client.hget(self._keys.ready, "generation"))
+
+    def _write_sums(self, sums: Sequence[Sum], *, lost: bool) -> None:
+        self._link.ask(lambda client: self._write_sums_to(client.pipeline(), sums, lost=lost), batch=True)
+
+    def _write_sums_to(self, pipeline: Any, sums: Sequence[Sum], *, lost: bool) -> None:
+        for counter, window_end_ms, settled in sums:
+            name = name_of(counter)
+            fields = {f"s{name}": settled, f"b{name}": settled} if lost else {f"s{name}": settled}
+            pipeline.hset(self._keys.counters, mapping=fields)
+            pipeline.zadd(self._keys.windows, {name: window_end_ms}, gt=True)
+        pipeline.execute()

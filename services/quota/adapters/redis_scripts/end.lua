@@ -1,0 +1,118 @@
+-- Ends reservations, each once: takes back what they hold and adds what their calls took.
+-- Moves counters to what the ledger says, where they are as it saw them.
+-- KEYS: counters, windows, reservations, index, told, crossings, sequence, ready, adjusted
+-- ARGV: now in ms, generation, how many records of moved counters are kept; how many reservations, then for each its id, its place in the index by request, by epoch,
+-- how many holds, and for each hold its counter, when that stops to matter, what to add to reserved (negative) and to
+-- settled, and what the call took above what it held; how many counters to move, and for each its name, when it stops to
+-- matter, what is settled before and after, and a record of it; how many counters to watch, then for each its name, how many
+-- counters add to it, and those; how what is told of it begins, and the range of what was told of it and of those before
+-- it; how many thresholds, and for each, ascending, its basis points, the smallest amount that reaches it, and what is
+-- told then; and what is told of the first overrun ("": nothing).
+-- Returns "ended", how many counters were moved, and the ids that were open; or "lost" (the counters cannot be believed).
+local counters, windows, reservations, index, told, crossings, sequence, ready, adjusted = unpack(KEYS)
+local most_crossings = 10000
+
+local at = 0
+local function take()
+  at = at + 1
+  return ARGV[at]
+end
+
+local now_ms, generation, most_adjusted = take(), take(), tonumber(take())
+local known, from_ms = unpack(redis.call('HMGET', ready, 'generation', 'from_ms'))
+local now = redis.call('TIME')
+if known ~= generation or now[1] * 1000 + now[2] / 1000 < tonumber(from_ms) then
+  return {'lost'}
+end
+
+local ended, excess_of, last_of = {'ended', 0}, {}, {}
+for _ = 1, tonumber(take()) do
+  local id, by_request, by_epoch = take(), take(), take()
+  local open = redis.call('HDEL', reservations, id) == 1
+  if open then
+    redis.call('ZREM', index, 'i\31' .. id, by_request, by_epoch)
+    ended[#ended + 1] = id
+  end
+  for _ = 1, tonumber(take()) do
+    local counter, ends_ms, reserved, settled, excess = take(), take(), take(), take(), take()
+    if open then
+      redis.call('HINCRBY', counters, 'r' .. counter, reserved)
+      redis.call('HINCRBY', counters, 's' .. counter, settled)
+      redis.call('ZADD', windows, 'GT', ends_ms, counter)
+      excess_of[counter] = (excess_of[counter] or 0) + excess
+      last_of[counter] = id
+    end
+  end
+end
+
+local function next_number()
+  return string.format('%.0f', redis.call('INCR', sequence))
+end
+
+for _ = 1, tonumber(take()) do
+  local counter, ends_ms, before, after, record = take(), take(), take(), take(), take()
+  if (tonumber(redis.call('HGET', counters, 's' .. counter)) or 0) == tonumber(before) then
+    redis.call('HSET', counters, 's' .. counter, after)
+    redis.call('ZADD', windows, 'GT', ends_ms, counter)
+    local number = next_number()
+    redis.call('ZADD', adjusted, number, table.concat({number, now_ms, record}, '\n'))
+    excess_of[counter] = excess_of[counter] or 0
+    ended[2] = ended[2] + 1
+  end
+end
+
+-- Settled, and settled when the counters were restored.
+local function sums_of(names)
+  local total, restored = 0, 0
+  for _, counter in ipairs(names) do
+    local sums = redis.call('HMGET', counters, 's' .. counter, 'b' .. counter)
+    total, restored = total + (tonumber(sums[1]) or 0), restored + (tonumber(sums[2]) or 0)
+  end
+  return total, restored
+end
+
+-- The highest threshold that was told, in basis points, and whether an overrun was.
+local function told_between(from, to)
+  local highest, overran = 0, false
+  for _, member in ipairs(redis.call('ZRANGEBYLEX', told, from, to)) do
+    local what = string.match(member, '[^\31]*$')
+    overran = overran or what == 'overrun'
+    highest = math.max(highest, tonumber(what) or 0)
+  end
+  return highest, overran
+end
+
+local function tell(told_as, what, total, excess, last, payload)
+  local number = next_number()
+  local row = {number, string.format('%.0f', total), now_ms, string.format('%.0f', excess), last or '', payload}
+  redis.call('ZADD', crossings, number, table.concat(row, '\n'))
+  redis.call('ZADD', told, 0, told_as .. what)
+end
+
+for _ = 1, tonumber(take()) do
+  local names = {take()}
+  for _ = 1, tonumber(take()) do
+    names[#names + 1] = take()
+  end
+  local excess = excess_of[names[1]]
+  local told_as, from, to = take(), take(), take()
+  local total, restored, highest, overran = 0, 0, 0, false
+  if excess then
+    total, restored = sums_of(names)
+    highest, overran = told_between(from, to)
+  end
+  for _ = 1, tonumber(take()) do
+    local basis_points, least, payload = take(), tonumber(take()), take()
+    -- What was passed when the counters were restored had been told before they were lost.
+    if excess and tonumber(basis_points) > highest and restored < least and total >= least then
+      tell(told_as, basis_points, total, 0, last_of[names[1]], payload)
+    end
+  end
+  local overrun = take()
+  if excess and excess > 0 and overrun ~= '' and not overran then
+    tell(told_as, 'overrun', total, excess, last_of[names[1]], overrun)
+  end
+end
+redis.call('ZREMRANGEBYRANK', crossings, 0, -most_crossings - 1)
+redis.call('ZREMRANGEBYRANK', adjusted, 0, -most_adjusted - 1)
+return ended

@@ -1,0 +1,18 @@
+-- Drops those of the named counters that stopped to matter and hold nothing, and what was told of them.
+-- KEYS: counters, windows, told
+-- ARGV: before which moment they stopped to matter; then for each its name, and the range of what was told of it
+-- Returns how many.
+local counters, windows, told = unpack(KEYS)
+local ended_before = tonumber(ARGV[1])
+local gone = 0
+for at = 2, #ARGV, 3 do
+  local counter, from, to = unpack(ARGV, at, at + 2)
+  local ends = tonumber(redis.call('ZSCORE', windows, counter))
+  local is_idle = (tonumber(redis.call('HGET', counters, 'r' .. counter)) or 0) == 0
+  if ends and ends <= ended_before and is_idle then
+    redis.call('HDEL', counters, 's' .. counter, 'r' .. counter, 'b' .. counter)
+    redis.call('ZREMRANGEBYLEX', told, from, to)
+    gone = gone + redis.call('ZREM', windows, counter)
+  end
+end
+return gone

@@ -1,0 +1,57 @@
+-- Holds room in all counters of a reservation, or in none of them. Once per id.
+-- KEYS: counters, windows, reservations, index, ready
+-- ARGV: id, record, its place in the index by request, by epoch, generation; then for each hold its counter, when that
+-- stops to matter, the amount, the most that may be settled and reserved with it ("": unbounded), how many counters add
+-- to it under that bound, and those
+-- Returns "held", "moved" (a counter has no room for it any more) or "lost" (the counters cannot be believed).
+local counters, windows, reservations, index, ready = unpack(KEYS)
+local id, record, by_request, by_epoch, generation = unpack(ARGV, 1, 5)
+-- Numbers of Lua are exact below this.
+local limit = 2 ^ 53
+
+if redis.call('HEXISTS', reservations, id) == 1 then
+  return 'held'
+end
+
+local function can_be_believed()
+  local known, from_ms = unpack(redis.call('HMGET', ready, 'generation', 'from_ms'))
+  local now = redis.call('TIME')
+  return known == generation and now[1] * 1000 + now[2] / 1000 >= tonumber(from_ms)
+end
+
+local function level_of(counter)
+  local level = redis.call('HMGET', counters, 's' .. counter, 'r' .. counter)
+  return (tonumber(level[1]) or 0) + (tonumber(level[2]) or 0)
+end
+
+local holds = {}
+local bounded = false
+local at = 6
+while at <= #ARGV do
+  local counter, ends_ms, held, ceiling, trailing = unpack(ARGV, at, at + 4)
+  local next_at = at + 5 + trailing
+  if tonumber(ceiling) then
+    if not bounded and not can_be_believed() then
+      return 'lost'
+    end
+    bounded = true
+    local total = level_of(counter) + held
+    for beside = at + 5, next_at - 1 do
+      total = total + level_of(ARGV[beside])
+    end
+    if total > tonumber(ceiling) or total >= limit then
+      return 'moved'
+    end
+  end
+  holds[#holds + 1] = {counter, ends_ms, held}
+  at = next_at
+end
+
+for _, hold in ipairs(holds) do
+  local counter, ends_ms, held = unpack(hold)
+  redis.call('HINCRBY', counters, 'r' .. counter, held)
+  redis.call('ZADD', windows, 'GT', ends_ms, counter)
+end
+redis.call('HSET', reservations, id, record)
+redis.call('ZADD', index, 0, 'i\31' .. id, 0, by_request, 0, by_epoch)
+return 'held'

@@ -1,0 +1,176 @@
+"""What the scripts in `redis_scripts` take, and what Redis gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import orjson
+
+from services.kernel.errors import InvalidInput
+from services.quota.adapters.redis_keys import (
+    beginning_with,
+    by_epoch,
+    by_request,
+    counter_of,
+    name_of,
+    told_between,
+    told_of,
+)
+from services.quota.adapters.reservation_record import read_reservation, write_record
+from services.quota.domain.adjustment import MAX_KEPT, Adjusted, Adjustment, Reason
+from services.quota.domain.policy import MAX_COUNT, kind_of
+from services.quota.domain.reservation import (
+    CounterKey,
+    Crossing,
+    CrossingKind,
+    Hold,
+    Level,
+    Reservation,
+    Settlement,
+    Watch,
+    Watching,
+    excess_of,
+    least_reaching,
+)
+
+Argument = str | bytes | int
+
+
+class Ending(NamedTuple):
+    """How one reservation ends."""
+
+    reservation: Reservation
+    taken: tuple[int, ...]
+    """What the call took of the counter of each hold."""
+
+    @classmethod
+    def settled(cls, reservation: Reservation, settlement: Settlement) -> Ending:
+        """With what its call took."""
+        kinds = [(kind_of(hold.counter.limit_id), hold.held) for hold in reservation.holds]
+        return cls(reservation, tuple(settlement.actual(kind, held) for kind, held in kinds))
+
+    @classmethod
+    def released(cls, reservation: Reservation) -> Ending:
+        """Without a charge."""
+        return cls(reservation, (0,) * len(reservation.holds))
+
+
+def reserve_arguments(reservation: Reservation, holds: Sequence[Hold], generation: str) -> list[Argument]:
+    """For `reserve.lua`.
+
+    Raises:
+        InvalidInput: an amount is out of range.
+    """
+    value = orjson.dumps([reservation.request_id, reservation.epoch, orjson.Fragment(write_record(reservation))])
+    arguments: list[Argument] = [reservation.id, value, *_places(reservation), generation]
+    for counter, window_end_ms, held, ceiling, trailing in holds:
+        beside = () if ceiling is None else trailing
+        bound = "" if ceiling is None else _checked(ceiling)
+        arguments += (name_of(counter), window_end_ms, _checked(held), bound, len(beside), *map(name_of, beside))
+    return arguments
+
+
+def forget_arguments(names: Sequence[str], ended_before_ms: int) -> list[Argument]:
+    """For `forget.lua`."""
+    arguments: list[Argument] = [ended_before_ms]
+    for name in names:
+        arguments += (name, *beginning_with(told_of(counter_of(name))))
+    return arguments
+
+
+def end_arguments(
+    endings: Sequence[Ending], adjustments: Sequence[Adjustment], watching: Watching, now_ms: int, generation: str
+) -> list[Argument]:
+    """For `end.lua`.
+
+    Raises:
+        InvalidInput: an amount is out of range.
+    """
+    names: dict[CounterKey, str] = {}
+    arguments: list[Argument] = [now_ms, generation, MAX_KEPT, len(endings)]
+    for reservation, all_taken in endings:
+        arguments += (reservation.id, *_places(reservation), len(reservation.holds))
+        for (counter, window_end_ms, held, _, _), taken in zip(reservation.holds, all_taken, strict=True):
+            name = names.get(counter) or names.setdefault(counter, name_of(counter))
+            arguments += (name, window_end_ms, -held, _checked(taken), excess_of(counter, held, taken))
+    arguments.append(len(adjustments))
+    for adjustment in adjustments:
+        counter, window_end_ms, before, after, reason = adjustment
+        name = names.get(counter) or names.setdefault(counter, name_of(counter))
+        record = orjson.dumps((name, window_end_ms, before, after, reason))
+        arguments += (name, window_end_ms, before, after, record)
+    watched = [list(_watched(counter, name, watching)) for counter, name in names.items()]
+    told = [each for each in watched if each]
+    arguments.append(len(told))
+    return arguments + [argument for each in told for argument in each]
+
+
+def read_value(name: str, value: str) -> Reservation:
+    """The reservation that is filed under an id."""
+    request_id, epoch, record = orjson.loads(value)
+    return read_reservation(name, request_id, epoch, record)
+
+
+def levels_of(values: Sequence[str | None]) -> list[Level]:
+    """Levels out of settled and reserved of each counter, in turn."""
+    numbers = iter(values)
+    return [Level(int(settled or 0), int(reserved or 0)) for settled, reserved in zip(numbers, numbers, strict=True)]
+
+
+def crossing_of(text: str) -> Crossing:
+    """A crossing as `end.lua` wrote it."""
+    sequence, settled, crossed_at_ms, excess, reservation, told = text.split("\n", 5)
+    counter, limit, basis_points, notify, bound, kind = orjson.loads(told)
+    return Crossing(
+        sequence=int(sequence),
+        counter=counter_of(counter),
+        limit=limit,
+        basis_points=basis_points,
+        notify=tuple(notify),
+        crossed_at_ms=int(crossed_at_ms),
+        settled=int(settled),
+        bound=bound,
+        kind=CrossingKind(kind),
+        excess=int(excess),
+        reservation=reservation,
+    )
+
+
+def adjusted_of(text: str) -> Adjusted:
+    """An adjustment as `end.lua` wrote it."""
+    sequence, at_ms, record = text.split("\n", 2)
+    name, window_end_ms, before, after, reason = orjson.loads(record)
+    return Adjusted(
+        int(sequence), Adjustment(counter_of(name), window_end_ms, before, after, Reason(reason)), int(at_ms)
+    )
+
+
+def _places(reservation: Reservation) -> tuple[str, str]:
+    return by_request(reservation.request_id, reservation.id), by_epoch(reservation.epoch, reservation.id)
+
+
+def _watched(counter: CounterKey, name: str, watching: Watching) -> Iterator[Argument]:
+    watch = watching(counter)
+    if watch is None:
+        return
+    thresholds = watch.thresholds if watch.bound else ()
+    yield from (name, len(watch.trailing))
+    yield from map(name_of, watch.trailing)
+    yield from (told_of(counter), *told_between(watch.told_since_ms, counter), len(thresholds))
+    for threshold in thresholds:
+        basis_points = threshold.basis_points
+        told = _payload(name, watch, CrossingKind.THRESHOLD, basis_points, threshold.notify)
+        yield from (basis_points, least_reaching(watch.bound, basis_points), told)
+    yield _payload(name, watch, CrossingKind.OVERRUN, 0, watch.everybody) if watch.enforced else ""
+
+
+def _payload(name: str, watch: Watch, kind: CrossingKind, basis_points: int, notify: tuple[str, ...]) -> bytes:
+    return orjson.dumps((name, watch.limit, basis_points, notify, watch.bound, kind))
+
+
+def _checked(amount: int) -> int:
+    """Scripts compare numbers as doubles, which are exact up to 2^53."""
+    if not 0 <= amount <= MAX_COUNT:
+        raise InvalidInput("", f"{amount} cannot be counted exactly: at most {MAX_COUNT}")
+    return amount

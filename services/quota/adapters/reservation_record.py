@@ -1,0 +1,46 @@
+"""How stores write a reservation down. Its id, its request and its run of Envoy stand beside the record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from services.quota.domain.key import Attribution
+from services.quota.domain.reservation import CounterKey, Hold, Reservation
+
+
+def write_record(reservation: Reservation) -> bytes:
+    """All but what it is looked up by. Ceilings, and what trails, are left out: they matter while it is made."""
+    who = reservation.attribution
+    record: dict[str, Any] = {
+        "created_at_ms": reservation.created_at_ms,
+        "attribution": (who.key_id, who.key, who.team, who.project, who.environment, who.user),
+        "model": reservation.model,
+        "chain": reservation.chain,
+        "dialect": reservation.dialect,
+        "expected": (reservation.expected_input_tokens, reservation.expected_output_tokens),
+        "holds": [(*hold.counter, hold.window_end_ms, hold.held) for hold in reservation.holds],
+    }
+    if reservation.output_cap_tokens:
+        record["output_cap"] = reservation.output_cap_tokens
+    return orjson.dumps(record)
+
+
+def read_reservation(name: str, request_id: str, epoch: str, record: dict[str, Any]) -> Reservation:
+    """The reservation of a record that was parsed."""
+    expected_input, expected_output = record["expected"]
+    return Reservation(
+        id=name,
+        request_id=request_id,
+        epoch=epoch,
+        created_at_ms=record["created_at_ms"],
+        attribution=Attribution(*record["attribution"]),
+        model=record["model"],
+        chain=tuple(record["chain"]),
+        dialect=record["dialect"],
+        expected_input_tokens=expected_input,
+        expected_output_tokens=expected_output,
+        holds=tuple(Hold(CounterKey(*hold[:4]), hold[4], hold[5]) for hold in record["holds"]),
+        output_cap_tokens=record.get("output_cap", 0),
+    )

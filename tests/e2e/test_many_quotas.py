@@ -1,0 +1,261 @@
+"""Several quotas that share their counters in a Redis: what users see when one of them, or the Redis, hangs or dies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import statistics
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.environment import Gateway, Providers, run_gateway
+from tests.redis_process import PASSWORD, RedisProcess
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+QUOTAS = 3
+CALLERS = 6
+CONFIGURATION = {
+    "models": {"tiny": {"targets": ["openai/tiny"]}},
+    "prices": {"openai/tiny": {"input": 1, "output": 10}},
+    "policies": [{"name": "everybody", "limits": [{"spend": 1000, "per": "month"}]}],
+    "keys": [{"name": "app"}],
+}
+ASK = {"model": "tiny", "messages": [{"role": "user", "content": "Answer in 5 tokens."}], "max_tokens": 5}
+STEADY_S = 1.0
+HANG_S = 2.0
+BACK_WITHIN_S = 5.0
+# Envoy's health check, twice, and what a busy machine adds.
+NOTICED_WITHIN_S = 2.5
+START_WITHIN_S = 20.0
+
+
+@dataclass
+class Answer:
+    """One answer that a client got."""
+
+    at: float
+    """Monotonic, when it came."""
+    took_s: float
+    status: int
+    code: str
+    retry_after: str | None
+
+
+@dataclass
+class Load:
+    """What the callers got, in the order in which it came."""
+
+    answers: list[Answer] = field(default_factory=list)
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def statuses(self, since: float = 0) -> Counter[int]:
+        """How many answers of each status came after a moment."""
+        return Counter(answer.status for answer in self.answers if answer.at > since)
+
+    def wait_for(self, holds: Callable[[Answer], bool], since: float, within_s: float) -> float:
+        """Seconds from `since` to the first answer of this kind."""
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            for answer in list(self.answers):
+                if answer.at > since and holds(answer):
+                    return answer.at - since
+            time.sleep(0.02)
+        raise AssertionError(f"no such answer within {within_s} s: {self.statuses(since)}")
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisProcess]:
+    with RedisProcess() as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, vendors: Providers, redis: RedisProcess) -> Iterator[Gateway]:
+    folder = tmp_path_factory.mktemp("quotas")
+    environment = {"SPENDGATE_COUNTERS": redis.url}
+    arguments = ("--quota-replicas", str(QUOTAS))
+    with run_gateway(folder, CONFIGURATION, vendors, environment=environment, arguments=arguments) as running:
+        yield running
+
+
+def quota_pid(gateway: Gateway, number: int) -> int:
+    """The process of one of the quotas."""
+    pid = gateway.process.pid
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+        if b"SPENDGATE_QUOTA_REPLICA=%d" % number in variables:
+            return int(child)
+    raise AssertionError(f"quota {number} does not run")
+
+
+def await_admin(gateway: Gateway) -> None:
+    """Waits for the first quota, which takes its time to start on a busy machine."""
+    deadline = time.monotonic() + START_WITHIN_S
+    while gateway.run("budgets").returncode:
+        assert time.monotonic() < deadline, "the first quota is not back"
+
+
+@contextlib.contextmanager
+def load_on(gateway: Gateway) -> Iterator[Load]:
+    """Calls without a pause while the block runs."""
+    load = Load()
+
+    def call() -> None:
+        with httpx.Client(
+            base_url=gateway.url, headers={"authorization": f"Bearer {gateway.secret('app')}"}, timeout=30
+        ) as client:
+            while not load.stopping.is_set():
+                began = time.monotonic()
+                response = client.post("/v1/chat/completions", json=ASK)
+                now = time.monotonic()
+                code = "" if response.status_code == 200 else response.json()["error"]["code"]
+                after = response.headers.get("retry-after")
+                load.answers.append(Answer(now, now - began, response.status_code, code, after))
+                if response.status_code != 200:
+                    time.sleep(0.01)
+
+    callers = [threading.Thread(target=call) for _ in range(CALLERS)]
+    for caller in callers:
+        caller.start()
+    try:
+        yield load
+    finally:
+        load.stopping.set()
+        for caller in callers:
+            caller.join()
+
+
+def assert_balanced(gateway: Gateway, served: int, before: Decimal) -> None:
+    """Every call that was served is booked and settled, and none holds anything any more."""
+    gateway.settle()
+    total = gateway.usage()["total"]
+    assert int(total["calls"]) == served
+    assert Decimal(gateway.budget("everybody")["settled_usd"]) == Decimal(total["cost_usd"]) > before
+
+
+def booked(gateway: Gateway) -> tuple[int, Decimal]:
+    gateway.settle()
+    total = gateway.usage()["total"]
+    return int(total["calls"]), Decimal(total["cost_usd"])
+
+
+def test_a_redis_that_hangs_under_load_is_a_quick_503_and_is_found_again_without_a_restart(
+    gateway: Gateway, redis: RedisProcess, providers: Providers
+) -> None:
+    calls, cost = booked(gateway)
+    with load_on(gateway) as load:
+        time.sleep(STEADY_S)
+        assert set(load.statuses()) == {200}
+        redis.pause()
+        paused = time.monotonic()
+        try:
+            time.sleep(HANG_S)
+        finally:
+            redis.resume()
+            resumed = time.monotonic()
+        back_s = load.wait_for(lambda answer: answer.status == 200, resumed, BACK_WITHIN_S)
+        time.sleep(STEADY_S)
+        settled_again = load.statuses(resumed + back_s + STEADY_S / 2)
+    refused = [answer for answer in load.answers if answer.status != 200]
+    waits = sorted(answer.took_s for answer in refused)
+    assert {(answer.status, answer.code) for answer in refused} == {(503, "policy_unavailable")}
+    assert all(answer.retry_after for answer in refused)
+    assert len(refused) > CALLERS
+    assert statistics.median(waits) < 0.05
+    assert waits[-1] < 0.4
+    assert not [answer for answer in load.answers if answer.status == 200 and paused + 0.5 < answer.at < resumed]
+    assert set(settled_again) == {200}
+    assert_balanced(gateway, calls + load.statuses()[200], cost)
+
+
+def test_the_others_answer_while_one_quota_hangs(gateway: Gateway, providers: Providers) -> None:
+    calls, cost = booked(gateway)
+    hanging = quota_pid(gateway, 2)
+    with load_on(gateway) as load:
+        time.sleep(STEADY_S)
+        os.kill(hanging, signal.SIGSTOP)
+        stopped = time.monotonic()
+        try:
+            time.sleep(NOTICED_WITHIN_S + STEADY_S)
+            noticed = load.statuses(stopped + NOTICED_WITHIN_S)
+        finally:
+            os.kill(hanging, signal.SIGCONT)
+        time.sleep(STEADY_S)
+    assert set(noticed) == {200}
+    assert {answer.code for answer in load.answers if answer.status != 200} <= {"policy_unavailable"}
+    assert_balanced(gateway, calls + load.statuses()[200], cost)
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_the_others_answer_while_one_quota_is_killed_and_comes_back(
+    gateway: Gateway, providers: Providers, number: int
+) -> None:
+    calls, cost = booked(gateway)
+    with load_on(gateway) as load:
+        time.sleep(STEADY_S)
+        killed_pid = quota_pid(gateway, number)
+        os.kill(killed_pid, signal.SIGKILL)
+        killed = time.monotonic()
+        time.sleep(NOTICED_WITHIN_S + STEADY_S)
+        later = load.statuses(killed + NOTICED_WITHIN_S)
+    await_admin(gateway)
+    assert quota_pid(gateway, number) != killed_pid
+    assert set(later) == {200}
+    assert {answer.code for answer in load.answers if answer.status != 200} <= {"policy_unavailable"}
+    assert load.statuses()[503] < load.statuses()[200] / 10
+    assert_balanced(gateway, calls + load.statuses()[200], cost)
+
+
+def test_a_change_holds_in_every_quota_within_a_second(gateway: Gateway, providers: Providers) -> None:
+    made = gateway.json("keys", "create", "fresh")
+    secret = made["secret"]
+    time.sleep(1)
+    assert _asked(gateway, secret) == {200}
+
+    gateway.json("keys", "disable", "fresh")
+    time.sleep(1)
+    assert _asked(gateway, secret) == {401}
+
+
+def _asked(gateway: Gateway, secret: str) -> set[int]:
+    """The statuses of many calls at once, which reach every quota."""
+    statuses: set[int] = set()
+
+    def call() -> None:
+        with httpx.Client(base_url=gateway.url, headers={"authorization": f"Bearer {secret}"}, timeout=30) as client:
+            for _ in range(5):
+                statuses.add(client.post("/v1/chat/completions", json=ASK).status_code)
+
+    threads = [threading.Thread(target=call) for _ in range(4 * QUOTAS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return statuses
+
+
+def test_the_password_of_the_redis_is_known_to_the_quotas_alone_and_in_no_file(
+    gateway: Gateway, providers: Providers
+) -> None:
+    knowing = set()
+    pid = gateway.process.pid
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        command = Path(f"/proc/{child}/cmdline").read_bytes()
+        assert PASSWORD.encode() not in command
+        if PASSWORD.encode() in Path(f"/proc/{child}/environ").read_bytes():
+            knowing.add(command.rpartition(b"services.")[2].rstrip(b"\0"))
+    assert knowing == {b"quota.main"}
+    assert gateway.output.read_text().count(PASSWORD) == 0
+    for path in gateway.data_dir.rglob("*"):
+        if path.is_file():
+            assert PASSWORD.encode() not in path.read_bytes(), path
