@@ -143,20 +143,14 @@ class ErrorsToStatus(grpc.ServerInterceptor):
         handler = continuation(handler_call_details)
         if handler is None:
             return None
-        inner = handler.unary_unary or handler.stream_unary
-        if inner:
-            wrap = grpc.unary_unary_rpc_method_handler if handler.unary_unary else grpc.stream_unary_rpc_method_handler
-
-            def unary(request: Any, context: grpc.ServicerContext) -> Any:
-                try:
-                    return inner(request, context)
-                except SpendgateError as error:
-                    _abort(context, error)
-                except Exception:  # noqa: BLE001  (logged, and answered without its text)
-                    _log.exception(_FAILED)
-                    context.abort(grpc.StatusCode.INTERNAL, _INTERNAL)
-
-            return wrap(unary, handler.request_deserializer, handler.response_serializer)
+        if handler.unary_unary:
+            return grpc.unary_unary_rpc_method_handler(
+                _answering(handler.unary_unary), handler.request_deserializer, handler.response_serializer
+            )
+        if handler.stream_unary:
+            return grpc.stream_unary_rpc_method_handler(
+                _answering(handler.stream_unary), handler.request_deserializer, handler.response_serializer
+            )
         if handler.unary_stream:
             stream = handler.unary_stream
 
@@ -201,6 +195,21 @@ class AsyncErrorsToStatus(grpc.aio.ServerInterceptor):
                 await context.abort(grpc.StatusCode.INTERNAL, _INTERNAL)
 
         return grpc.unary_unary_rpc_method_handler(unary, handler.request_deserializer, handler.response_serializer)
+
+
+def _answering(inner: Callable[[Any, grpc.ServicerContext], Any]) -> Callable[[Any, grpc.ServicerContext], Any]:
+    """`inner`, whose request is one message or an iterator of them, with its errors turned into status."""
+
+    def unary(request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            return inner(request, context)
+        except SpendgateError as error:
+            _abort(context, error)
+        except Exception:  # noqa: BLE001  (logged, and answered without its text)
+            _log.exception(_FAILED)
+            context.abort(grpc.StatusCode.INTERNAL, _INTERNAL)
+
+    return unary
 
 
 def _abort(context: grpc.ServicerContext, error: SpendgateError) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from services.chassis.process import SystemClock
 from services.cli.commands import (
+    adjustments,
     alerts,
     audit,
     budgets,
@@ -49,6 +50,7 @@ def build_app() -> typer.Typer:
     app.command(cls=GatewayCommand)(configure.apply)
     app.add_typer(keys.build_keys(), name="keys")
     app.command(cls=GatewayCommand)(budgets.budgets)
+    app.command(cls=GatewayCommand)(adjustments.adjustments)
     app.command(cls=GatewayCommand)(policies.policies)
     app.add_typer(overrides.build_overrides(), name="overrides")
     app.command(cls=GatewayCommand)(usage.usage)

@@ -1,4 +1,7 @@
-"""Names of resources: one rule for all, checked at the rim of every service and of the command line."""
+"""Names of resources: one rule for all, checked at the rim of every service and of the command line.
+
+And two that we make: what a limit counts calls under, and the id of a reservation and of its entry in the ledger.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,9 @@ from services.kernel.errors import InvalidInput
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 # Users are often mail addresses; models carry slashes, colons and at signs ("us.anthropic.claude-x:0").
 _FREE = re.compile(r"[A-Za-z0-9@][A-Za-z0-9._@:/+-]{0,254}[A-Za-z0-9]|[A-Za-z0-9]")
+_RESERVATION = re.compile(r"rsv_([0-9a-f]{12})[0-9a-f]+")
+EVERYTHING = "organization"
+"""Of a policy that matches every call and counts them together."""
 
 
 def check_name(field: str, name: str) -> str:
@@ -68,6 +74,48 @@ def check_unique(field: str, names: Iterable[str]) -> None:
         if name in first:
             raise InvalidInput(f"{field}[{at}].name", f"{name!r} is there already, at {field}[{first[name]}]")
         first[name] = at
+
+
+def scope_name(parts: Iterable[tuple[str, str]]) -> str:
+    """The scope of calls with these properties, each given with its value."""
+    return ",".join(f"{dimension}={value}" for dimension, value in parts) or EVERYTHING
+
+
+def run_scope(scope: str, run: str) -> str:
+    """What a limit that counts each run of its own counts a call under, within a scope."""
+    return f"run={run}" if scope == EVERYTHING else f"{scope},run={run}"
+
+
+def run_of(scope: str) -> str:
+    """The run that a scope is of, empty when it is of none."""
+    return scope.partition("run=")[2]
+
+
+def has_parts(scope: str, parts: Iterable[tuple[str, str]], *, has_run: bool) -> bool:
+    """Whether `scope` is of these properties, of which an empty value stands for any, and of a run or of none."""
+    rest = "" if scope == EVERYTHING else scope
+    for dimension, value in parts:
+        head, _, rest = rest.partition(",")
+        name, _, has = head.partition("=")
+        if name != dimension or not has or (value and value != has):
+            return False
+    return rest.startswith("run=") if has_run else not rest
+
+
+def reservation_id(now_ms: int, entropy: bytes) -> str:
+    """An id that sorts by time: milliseconds, then at least 8 random bytes, in hex."""
+    return f"rsv_{now_ms:012x}{entropy.hex()}"
+
+
+def first_reservation_id(now_ms: int) -> str:
+    """Not larger than any id made at this moment or later."""
+    return f"rsv_{now_ms:012x}"
+
+
+def admitted_ms(reservation: str) -> int | None:
+    """When the call of a reservation was admitted. None for what is not an id of ours."""
+    form = _RESERVATION.fullmatch(reservation)
+    return int(form[1], 16) if form else None
 
 
 def _check_free(field: str, name: str, what: str) -> str:

@@ -151,6 +151,10 @@ class WindowRule:
         start_ms = now_ms - now_ms % length_ms
         return tuple(start_ms - part * length_ms for part in range(1, _ROLLING_PARTS + 1))
 
+    def remembered_since_ms(self, now_ms: int) -> int:
+        """Runs of which nothing was admitted since this moment are forgotten."""
+        return self.at(now_ms).end_ms - _DAY_MS - _RUN_MEMORY_MS
+
     def _of_days(self, now_ms: int) -> Window:
         zone = load_timezone(self.timezone)
         first = self._first_day(datetime.fromtimestamp(now_ms / 1000, zone).date())

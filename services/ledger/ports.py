@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from services.kernel.change import AuditEntry
 from services.kernel.price import Price
 from services.ledger.domain.call import SpooledAttempt
 from services.ledger.domain.configuration import Configuration, PricedTarget
+from services.ledger.domain.counting import Adjustment, CounterList, Span, Sum, Taken
 from services.ledger.domain.entry import BookedCall, Entry, OverdueReservation
 from services.ledger.domain.selection import CallQuery, Filter, UsageQuery, UsageSums
 from services.ledger.domain.settlement import Alert, Crossing, Settlement
@@ -117,6 +120,55 @@ class Quota(Protocol):
         self, ended_epochs: Sequence[str], booked_through_ms: int | None, limit: int
     ) -> list[OverdueReservation]:
         """Reservations of which no record can come any more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CounterState:
+    """What quota says of its counters."""
+
+    ready: bool
+    """False: they were lost."""
+    limits_version: str
+    """Changes whenever a policy does."""
+
+
+class QuotaCounters(Protocol):
+    """The counters of the quota service. Raises `Unavailable` when it does not answer."""
+
+    def state(self) -> CounterState:
+        """Whether the counters can be believed, and which limits are in force."""
+        ...
+
+    def list_counters(self) -> CounterList:
+        """All counters of the present windows."""
+        ...
+
+    def adjust(self, adjustments: Sequence[Adjustment], crossings_after: int) -> tuple[int, list[Crossing]]:
+        """Moves counters that still are where they were listed.
+
+        Returns how many were moved, and crossings with a higher sequence number.
+        """
+        ...
+
+    def restore(self, sums: Iterable[Sum]) -> None:
+        """Sets all counters, after they were lost."""
+        ...
+
+
+class SettledSums(Protocol):
+    """What was settled with quota, added up, and which limits were compared with it."""
+
+    def taken(self, span: Span) -> AbstractContextManager[Iterator[Taken]]:
+        """What calls of the same properties took, each combination once."""
+        ...
+
+    def checked_limits(self) -> set[str]:
+        """Names of the limits whose counters were once brought to what the entries say."""
+        ...
+
+    def set_checked_limits(self, names: set[str]) -> None:
+        """Notes that these were, and no others."""
         ...
 
 

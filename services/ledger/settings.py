@@ -25,6 +25,8 @@ class Settings:
     """How long a booked and closed spool file is kept."""
     refused_log_bytes: int
     """A log of refused requests that is larger becomes the one old copy."""
+    drift_check_s: int
+    """How often quota's counters are compared with the entries."""
     address: str = f"unix:{Socket.LEDGER}"
     quota_address: str = f"unix:{Socket.QUOTA_ADMIN}"
     envoy_admin_socket: str = Socket.ENVOY_ADMIN
@@ -47,4 +49,5 @@ class Settings:
             refused_log_bytes=environ.integer(
                 "SPENDGATE_REFUSED_LOG_BYTES", 64 * _MEGABYTE, low=4_096, high=1_000_000 * _MEGABYTE
             ),
+            drift_check_s=environ.integer("SPENDGATE_DRIFT_CHECK_S", 60, low=1, high=86_400),
         )

@@ -11,6 +11,7 @@ import grpc
 from services.chassis.audit import AuditLog
 from services.chassis.database import migrate, open_engine
 from services.chassis.grpc_server import Registration, build_server, open_channel
+from services.chassis.metrics import Gauge, Metrics, configure_metrics
 from services.chassis.process import SystemClock
 from services.chassis.settings import Environ
 from services.kernel.clock import Clock
@@ -19,18 +20,21 @@ from services.kernel.errors import Unavailable
 from services.ledger.adapters.otlp_spans import OtlpCostSpans, export_over
 from services.ledger.adapters.price_catalogue import GenaiPrices
 from services.ledger.adapters.quota_client import QuotaClient
+from services.ledger.adapters.quota_counters import QuotaCountersClient
 from services.ledger.adapters.spool import SpoolFolder, SpoolLimits, reopen_logs_at
 from services.ledger.adapters.sql_configuration import SqlConfiguration
 from services.ledger.adapters.sql_database import Database
 from services.ledger.adapters.sql_entries import SqlEntries
 from services.ledger.adapters.sql_outbox import SqlEpochs, SqlOutbox
 from services.ledger.adapters.sql_reports import SqlReports
+from services.ledger.adapters.sql_settled_sums import SqlSettledSums
 from services.ledger.adapters.sql_tables import audit_entries
 from services.ledger.settings import Settings
 from services.ledger.transport import admin_api, price_stream
 from services.ledger.usecases.book import Book
 from services.ledger.usecases.price_book import PriceBook
 from services.ledger.usecases.query import Query
+from services.ledger.usecases.reconcile import Reconcile
 from services.ledger.usecases.settle import Settle
 
 _log = logging.getLogger("spendgate.ledger")
@@ -61,6 +65,8 @@ class Ledger:
         channel: grpc.Channel,
         book: Book,
         settle: Settle,
+        reconcile: Reconcile,
+        metrics: Metrics,
         spans: OtlpCostSpans,
         stopping: threading.Event,
         clock: Clock,
@@ -69,6 +75,8 @@ class Ledger:
         self._channel = channel
         self._book = book
         self._settle = settle
+        self._reconcile = reconcile
+        self._metrics = metrics
         self._spans = spans
         self._stopping = stopping
         self._clock = clock
@@ -96,6 +104,7 @@ class Ledger:
         self._server.stop(_STOP_GRACE_S).wait()
         self._channel.close()
         self._spans.stop()
+        self._metrics.shutdown()
 
     def _loop(self, step: Callable[[], float]) -> None:
         """Repeats a step, which says for how many seconds to wait then.
@@ -127,6 +136,7 @@ class Ledger:
         return _BUSY_BOOK_INTERVAL_S if lines >= _BUSY_LINES else _BOOK_INTERVAL_S
 
     def _settle_once(self) -> float:
+        self._reconcile.rebuild_if_lost()
         self._settle.settle()
         self._settle.release()
         if self._clock.now_ms() - self._expired_ms >= _EXPIRE_INTERVAL_MS:
@@ -134,6 +144,7 @@ class Ledger:
             if self._settle.expire():
                 self._expired_ms = 0
                 return 0.0
+        self._reconcile.check_if_due()
         self._booked.wait(_SETTLE_INTERVAL_S)
         self._booked.clear()
         return 0.0
@@ -158,13 +169,7 @@ def build(environ: Environ) -> Ledger:
     reports = SqlReports(database)
     prices = PriceBook(SqlConfiguration(database), GenaiPrices(), clock)
     book = Book(
-        spool=SpoolFolder(
-            settings.data_dir / "spool",
-            settings.data_dir / "logs" / REFUSED_LOG,
-            SpoolLimits(settings.spool_file_bytes, settings.spool_keep_s * 1_000, settings.refused_log_bytes),
-            reopen_logs_at(settings.envoy_admin_socket),
-            clock,
-        ),
+        spool=_spool(settings, clock),
         store=entries,
         epochs=epochs,
         price_of=prices.price_of,
@@ -183,38 +188,79 @@ def build(environ: Environ) -> Ledger:
         clock=clock,
     )
 
+    reconcile = Reconcile(
+        counters=QuotaCountersClient(channel),
+        sums=SqlSettledSums(database),
+        outbox=outbox,
+        clock=clock,
+        interval_ms=settings.drift_check_s * 1_000,
+    )
     ledger_service = admin_api.LedgerService(
         query=Query(reports),
         prices=prices,
         audit=AuditLog(engine, audit_entries),
-        status=lambda: _status(reports, outbox, book),
+        status=lambda: _status(reports, outbox, book, reconcile),
         stopping=stopping,
     )
-    price_service = price_stream.PriceBookService(prices, stopping)
-    server = build_server(
-        settings.address,
-        [
-            Registration(admin_api.SERVICE, admin_api.register(ledger_service)),
-            Registration(price_stream.SERVICE, price_stream.register(price_service)),
-        ],
-        workers=_WORKERS,
-    )
     return Ledger(
-        server=server,
+        server=_server(settings, ledger_service, price_stream.PriceBookService(prices, stopping)),
         channel=channel,
         book=book,
         settle=settle,
+        reconcile=reconcile,
+        metrics=configure_metrics("spendgate-ledger", settings.otlp_endpoint, _gauges(reconcile)),
         spans=spans,
         stopping=stopping,
         clock=clock,
     )
 
 
-def _status(reports: SqlReports, outbox: SqlOutbox, book: Book) -> admin_api.Status:
+def _spool(settings: Settings, clock: Clock) -> SpoolFolder:
+    return SpoolFolder(
+        settings.data_dir / "spool",
+        settings.data_dir / "logs" / REFUSED_LOG,
+        SpoolLimits(settings.spool_file_bytes, settings.spool_keep_s * 1_000, settings.refused_log_bytes),
+        reopen_logs_at(settings.envoy_admin_socket),
+        clock,
+    )
+
+
+def _gauges(reconcile: Reconcile) -> list[Gauge]:
+    return [
+        Gauge(
+            "spendgate_drift_nano_usd",
+            "{nano-USD}",
+            "The furthest that the spend of a counter was from the ledger when they were last compared",
+            lambda: reconcile.last.drift_nano_usd,
+        ),
+        Gauge(
+            "spendgate_repaired_counters",
+            "{counter}",
+            "Counters that were moved to what the ledger says since the process started",
+            lambda: reconcile.last.repaired,
+        ),
+    ]
+
+
+def _status(reports: SqlReports, outbox: SqlOutbox, book: Book, reconcile: Reconcile) -> admin_api.Status:
     return admin_api.Status(
         booked_calls=reports.count_booked(),
         unsettled_calls=outbox.count_unsettled(),
         booked_through_ms=book.booked_through_ms,
         unreadable_lines=reports.count_unreadable(),
         spool_backlog_bytes=book.backlog_bytes(),
+        check=reconcile.last,
+    )
+
+
+def _server(
+    settings: Settings, ledger_service: admin_api.LedgerService, price_service: price_stream.PriceBookService
+) -> grpc.Server:
+    return build_server(
+        settings.address,
+        [
+            Registration(admin_api.SERVICE, admin_api.register(ledger_service)),
+            Registration(price_stream.SERVICE, price_stream.register(price_service)),
+        ],
+        workers=_WORKERS,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
 from services.kernel.change import AuditEntry
+from services.quota.domain.adjustment import Adjusted, Adjustment
 from services.quota.domain.directory import Directory
 from services.quota.domain.estimate import Lesson, Tokens
 from services.quota.domain.reservation import CounterKey, Crossing, Level, Reservation, Settlement, Watching
@@ -26,6 +27,14 @@ class Counter(NamedTuple):
     key: CounterKey
     window_end_ms: int
     level: Level
+
+
+class Sum(NamedTuple):
+    """What finished calls took of a counter, as the ledger knows it."""
+
+    key: CounterKey
+    window_end_ms: int
+    settled: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,30 @@ class CounterStore(Protocol):
         """Drops counters that stopped to matter before this moment and hold nothing. Returns how many."""
         ...
 
+    def adjust(self, adjustments: Sequence[Adjustment], watching: Watching, now_ms: int) -> int:
+        """Moves what is settled where it is as the adjustment says, keeps a record of it, and notes thresholds.
+
+        Adjusting twice changes nothing. Returns how many counters were moved.
+
+        Raises:
+            InvalidInput: an amount is out of range; nothing was changed.
+        """
+        ...
+
+    def is_ready(self) -> bool:
+        """Whether the counters can be believed. False: they were lost, and wait for `restore`."""
+        ...
+
+    def restore(self, sums: Sequence[Sum]) -> None:
+        """Sets what is settled in these counters, and leaves what is reserved.
+
+        The sums are those of settlements that were acknowledged: others come again.
+
+        Raises:
+            InvalidInput: a sum is out of range; nothing was changed.
+        """
+        ...
+
 
 class CounterReader(Protocol):
     """Looks at counters and open reservations without holding anybody up.
@@ -86,6 +119,10 @@ class CounterReader(Protocol):
 
     def crossings_after(self, sequence: int, limit: int) -> list[Crossing]:
         """At most `limit` crossings with a higher sequence number, ascending."""
+        ...
+
+    def adjustments_before(self, sequence: int | None, limit: int) -> list[Adjusted]:
+        """At most `limit` of the last `MAX_KEPT` adjustments, those with lower sequence numbers, newest first."""
         ...
 
     def open_count(self) -> int:

@@ -30,6 +30,7 @@ from services.quota.transport.admin_gate import AdminGate
 from services.quota.transport.admin_methods import LEDGER_SERVICE, ROUTER_SERVICE
 from services.quota.transport.budget_endpoint import BudgetEndpoint
 from services.quota.transport.check_answer import AllowWriter
+from services.quota.transport.counter_api import CounterApi
 from services.quota.transport.decision_span import DecisionSpans
 from services.quota.transport.ext_authz import ExtAuthz
 from services.quota.transport.models_endpoint import ModelsEndpoint
@@ -48,6 +49,7 @@ from services.quota.usecases.explain import Explain
 from services.quota.usecases.overrides import Overrides
 from services.quota.usecases.own_budget import ReadOwnBudget
 from services.quota.usecases.policies import ListPolicies, PolicyMatches
+from services.quota.usecases.reconcile import Reconcile
 from services.quota.usecases.settle import ListOverdue, Release, Settle
 from services.quota.usecases.simulate import Propose
 
@@ -150,6 +152,7 @@ class QuotaService:
             allow=AllowWriter(self._first_byte_timeout_ms),
             spans=DecisionSpans(self._telemetry),
         )
+        reconcile = Reconcile(current=current, counters=counters, reader=counters, clock=clock)
         quota_api = QuotaApi(
             current=current,
             administer=Administer(amend=amend, clock=clock, entropy=os.urandom, pepper=pepper),
@@ -159,6 +162,7 @@ class QuotaService:
             explain=Explain(
                 current=current, reader=counters, expectations=expectations, lag=lag, pressure=pressure, clock=clock
             ),
+            reconcile=reconcile,
             counters=counters,
             lag=lag,
             clock=clock,
@@ -181,9 +185,10 @@ class QuotaService:
         self._check_server = build_server(
             settings.check_address, [checks.registration()], workers=_CHECK_THREADS, reflect=False
         )
+        apis = (quota_api, admin_api, override_api, reservation_api, CounterApi(reconcile), self._simulations)
         self._admin_server = build_server(
             settings.admin_address,
-            [api.registration() for api in (quota_api, admin_api, override_api, reservation_api, self._simulations)],
+            [api.registration() for api in apis],
             workers=_ADMIN_THREADS + SIMULATIONS_MAX,
             neighbours={ROUTER_SERVICE: self._router, LEDGER_SERVICE: self._ledger},
         )

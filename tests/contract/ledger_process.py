@@ -17,6 +17,8 @@ from pathlib import Path
 import grpc
 from spendgate.ledger.v1 import ledger_service_pb2 as pb
 from spendgate.ledger.v1 import ledger_service_pb2_grpc as pb_grpc
+from spendgate.quota.v1 import counter_service_pb2 as counters_pb
+from spendgate.quota.v1 import counter_service_pb2_grpc as counters_grpc
 from spendgate.quota.v1 import reservation_service_pb2 as quota_pb
 from spendgate.quota.v1 import reservation_service_pb2_grpc as quota_grpc
 
@@ -25,7 +27,7 @@ WAIT_S = 20.0
 
 
 @dataclass
-class ScriptedQuota(quota_grpc.ReservationServiceServicer):
+class ScriptedQuota(quota_grpc.ReservationServiceServicer, counters_grpc.CounterServiceServicer):
     """Remembers what it is told and answers as the test wants."""
 
     settled: dict[str, quota_pb.Settlement] = field(default_factory=dict)
@@ -35,6 +37,33 @@ class ScriptedQuota(quota_grpc.ReservationServiceServicer):
     overdue: list[quota_pb.OverdueReservation] = field(default_factory=list)
     crossings: list[quota_pb.Crossing] = field(default_factory=list)
     crossings_after: list[int] = field(default_factory=list)
+    counters: list[counters_pb.ListCountersResponse] = field(default_factory=list)
+    ready: bool = True
+    adjusted: list[counters_pb.CounterAdjustment] = field(default_factory=list)
+    restored: list[counters_pb.CounterSum] = field(default_factory=list)
+
+    def GetCounterState(
+        self, request: counters_pb.GetCounterStateRequest, context: grpc.ServicerContext
+    ) -> counters_pb.CounterState:
+        return counters_pb.CounterState(ready=self.ready, limits_version=str(len(self.counters)))
+
+    def ListCounters(
+        self, request: counters_pb.ListCountersRequest, context: grpc.ServicerContext
+    ) -> Iterator[counters_pb.ListCountersResponse]:
+        yield from self.counters
+
+    def AdjustCounters(
+        self, request: counters_pb.AdjustCountersRequest, context: grpc.ServicerContext
+    ) -> counters_pb.AdjustCountersResponse:
+        self.adjusted.extend(request.adjustments)
+        return counters_pb.AdjustCountersResponse(adjusted=len(request.adjustments))
+
+    def RestoreCounters(
+        self, request_iterator: Iterator[counters_pb.RestoreCountersRequest], context: grpc.ServicerContext
+    ) -> counters_pb.RestoreCountersResponse:
+        self.restored = [each for request in request_iterator for each in request.sums]
+        self.ready = True
+        return counters_pb.RestoreCountersResponse()
 
     def SettleReservations(
         self, request: quota_pb.SettleReservationsRequest, context: grpc.ServicerContext
@@ -71,6 +100,7 @@ def serving(quota: ScriptedQuota, data_dir: Path) -> Iterator[None]:
     (data_dir / "run").mkdir(parents=True, exist_ok=True)
     server = grpc.server(ThreadPoolExecutor(4))
     quota_grpc.add_ReservationServiceServicer_to_server(quota, server)
+    counters_grpc.add_CounterServiceServicer_to_server(quota, server)
     assert server.add_insecure_port(f"unix:{data_dir}/run/quota-admin.sock")
     server.start()
     try:

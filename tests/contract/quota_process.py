@@ -16,8 +16,8 @@ from google.protobuf import struct_pb2
 from google.type import money_pb2
 from spendgate.ledger.v1 import price_book_service_pb2 as prices_pb
 from spendgate.ledger.v1 import price_book_service_pb2_grpc
+from spendgate.quota.v1 import counter_service_pb2_grpc, quota_service_pb2_grpc, reservation_service_pb2_grpc
 from spendgate.quota.v1 import quota_service_pb2 as pb
-from spendgate.quota.v1 import quota_service_pb2_grpc, reservation_service_pb2_grpc
 from spendgate.router.v1 import route_plan_service_pb2 as plan_pb
 from spendgate.router.v1 import route_plan_service_pb2_grpc
 from spendgate.type.v1 import attribution_pb2
@@ -190,6 +190,7 @@ class QuotaProcess:
         self.raw_check: Callable[..., bytes] = checks.unary_unary("/envoy.service.auth.v3.Authorization/Check")
         self.quota = quota_service_pb2_grpc.QuotaServiceStub(admin)
         self.reservations = reservation_service_pb2_grpc.ReservationServiceStub(admin)
+        self.counters = counter_service_pb2_grpc.CounterServiceStub(admin)
         self.admin_channel = admin
 
 

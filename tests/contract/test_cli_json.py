@@ -96,6 +96,40 @@ def test_budgets_are_dollars_in_nine_digits_or_plain_integers(services: StandIn,
     assert {request.policy for _, request in services.requests} == {"ds"}
 
 
+def test_adjustments_are_in_dollars_or_plain_integers_with_their_reason(services: StandIn, cli: Cli) -> None:
+    where: dict[str, Any] = {
+        "policy": "ds",
+        "scope": "team=ds",
+        "window_start": _time(1_798_761_600),
+        "adjust_time": _time(1_800_000_000),
+    }
+    spend = quota.Adjustment(
+        limit_kind=quota.LIMIT_KIND_SPEND, limit="spend/month/UTC", settled_before=1, settled_after=2_000_000_001,
+        reason=quota.Adjustment.REASON_DRIFT, **where,
+    )  # fmt: skip
+    counted = quota.Adjustment(
+        limit_kind=quota.LIMIT_KIND_REQUESTS, limit="requests/month/UTC", settled_after=7,
+        reason=quota.Adjustment.REASON_BACKFILL, **where,
+    )  # fmt: skip
+    services.answers["QuotaService.ListAdjustments"] = quota.ListAdjustmentsResponse(adjustments=[spend, counted])
+    common = {
+        "policy": "ds", "scope": "team=ds", "window_start": "2027-01-01T00:00:00Z",
+        "adjusted_at": "2027-01-15T08:00:00Z",
+    }  # fmt: skip
+    assert cli.json("adjustments") == {
+        "adjustments": [
+            {
+                **common, "limit_kind": "spend", "limit": "spend/month/UTC", "settled_before_usd": "0.000000001",
+                "settled_after_usd": "2.000000001", "reason": "drift",
+            },
+            {
+                **common, "limit_kind": "requests", "limit": "requests/month/UTC", "settled_before": 0,
+                "settled_after": 7, "reason": "backfill",
+            },
+        ]
+    }  # fmt: skip
+
+
 def test_usage_has_one_key_for_each_dimension_and_a_total(services: StandIn, cli: Cli) -> None:
     sums = {"calls": 3, "input_tokens": 40, "output_tokens": 50, "cost": _usd(1, 5), "unpriced_calls": 1}
     sums |= {"retries": 1, "logical_calls": 2}

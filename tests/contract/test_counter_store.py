@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from services.chassis.database import migrate, open_engine
+from services.kernel.names import reservation_id
 from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_file import SqliteFile
@@ -23,7 +24,6 @@ from services.quota.domain.reservation import (
     Reservation,
     Settlement,
     Watch,
-    reservation_id,
 )
 from services.quota.ports import Choose
 

@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from services.kernel.names import reservation_id
 from services.ledger.adapters.sql_database import Database
 from services.ledger.adapters.sql_entries import SqlEntries
 from services.ledger.adapters.sql_outbox import SqlEpochs, SqlOutbox
 from services.ledger.adapters.sql_reports import SqlReports
+from services.ledger.adapters.sql_settled_sums import SqlSettledSums
 from services.ledger.adapters.sql_tables import entries, rollups
 from services.ledger.domain.charge import charge_call
+from services.ledger.domain.counting import Span, Taken
 from services.ledger.domain.entry import Entry
 from services.ledger.domain.settlement import Crossing
 from services.ledger.domain.spooled import Booking, SpoolFile, UnreadableLine
@@ -178,3 +181,86 @@ def test_two_threads_that_book_the_same_insert_it_once(store: SqlEntries, databa
 
     assert sum(inserted) == 300
     assert SqlReports(database).count_booked() == 300
+
+
+HOUR_MS = 3_600_000
+NOON_MS = 1_795_780_800_000
+
+
+def admitted(number: int, at_ms: int, **changed: Any) -> Entry:
+    return entry(number, reservation=reservation_id(at_ms, number.to_bytes(8, "big")), **changed)
+
+
+def taken(database: Database, start_ms: int, end_ms: int, *, each_run: bool = False) -> list[Taken]:
+    with SqlSettledSums(database).taken(Span(start_ms, end_ms, each_run)) as found:
+        return list(found)
+
+
+def settle_all(database: Database) -> None:
+    outbox = SqlOutbox(database)
+    outbox.mark_settled([each.reservation for each in outbox.unsettled(100)], [], 5)
+
+
+@pytest.mark.parametrize(
+    ("start_ms", "end_ms", "calls"),
+    [
+        (0, 253_402_300_799_000, 5),
+        (NOON_MS, NOON_MS + HOUR_MS, 3),
+        (NOON_MS, NOON_MS + 1, 1),
+        (NOON_MS + 1, NOON_MS + HOUR_MS, 2),
+        (NOON_MS + 1, NOON_MS + 60_000, 1),
+        (NOON_MS - 1, NOON_MS + HOUR_MS + 1, 5),
+        (NOON_MS - 1_800_000, NOON_MS + HOUR_MS, 4),
+        (NOON_MS - HOUR_MS, NOON_MS + 1, 2),
+        (NOON_MS + HOUR_MS + 1, NOON_MS + 9 * HOUR_MS, 0),
+    ],
+)
+def test_settled_sums_are_exact_for_any_span_whole_hours_or_not(
+    store: SqlEntries, database: Database, start_ms: int, end_ms: int, calls: int
+) -> None:
+    times_ms = [NOON_MS - 1, NOON_MS, NOON_MS + 1, NOON_MS + HOUR_MS - 1, NOON_MS + HOUR_MS]
+    store.book(Booking(tuple(admitted(number, at_ms) for number, at_ms in enumerate(times_ms))))
+    settle_all(database)
+
+    assert [(each.calls, each.input_tokens) for each in taken(database, start_ms, end_ms)] == (
+        [(calls, calls * 1_000)] if calls else []
+    )
+
+
+def test_settled_sums_hold_what_quota_was_told_once_and_nothing_else(store: SqlEntries, database: Database) -> None:
+    store.book(Booking((admitted(1, NOON_MS), admitted(2, NOON_MS, chain="lab/tiny"))))
+    assert taken(database, 0, 2 * NOON_MS) == []
+    settle_all(database)
+    SqlOutbox(database).mark_settled([admitted(1, NOON_MS).id], [], 6)
+    store.book(Booking((admitted(3, NOON_MS + 5),)))
+
+    for span in ((0, 2 * NOON_MS), (NOON_MS, NOON_MS + 60_000)):
+        (sums,) = taken(database, *span)
+        assert (sums.calls, sums.cost_nano_usd, sums.unpriced_calls) == (2, 3_500_000, 1)
+        assert (sums.team, sums.user, sums.model, sums.run) == ("data-science", "ada@example.com", "gpt-4o", "")
+
+
+def test_runs_are_summed_apart_over_all_their_time_until_they_are_forgotten(
+    store: SqlEntries, database: Database
+) -> None:
+    day_ms = 24 * HOUR_MS
+    calls = [("old", 0), ("long", 0), ("long", 40), ("new", 40), (None, 40)]
+    store.book(
+        Booking(tuple(admitted(number, NOON_MS + day * day_ms, run=run) for number, (run, day) in enumerate(calls)))
+    )
+    settle_all(database)
+
+    found = taken(database, 0, NOON_MS + 40 * day_ms + day_ms // 2, each_run=True)
+
+    assert [(each.run, each.calls, each.last_ms) for each in found] == [
+        ("long", 2, NOON_MS + 40 * day_ms),
+        ("new", 1, NOON_MS + 40 * day_ms),
+    ]
+
+
+def test_the_limits_that_were_checked_are_remembered(database: Database) -> None:
+    sums = SqlSettledSums(database)
+    assert sums.checked_limits() == set()
+    sums.set_checked_limits({"a", "b"})
+    sums.set_checked_limits({"b", "c"})
+    assert SqlSettledSums(database).checked_limits() == {"b", "c"}

@@ -30,6 +30,7 @@ from services.ledger.adapters.sql_tables import audit_entries
 from services.ledger.transport import admin_api, price_stream
 from services.ledger.usecases.price_book import PriceBook
 from services.ledger.usecases.query import Query
+from services.ledger.usecases.reconcile import Check
 from tests.unit.ledger.lines import EPOCH, attempt_fields, book_of, call_fields, open_database, write_lines
 
 NOW_MS = 1_795_464_100_000
@@ -55,7 +56,7 @@ def api(tmp_path: Path) -> Iterator[Api]:
         query=Query(SqlReports(database)),
         prices=prices,
         audit=AuditLog(database._engine, audit_entries),
-        status=lambda: admin_api.Status(1, 2, None, 3, 4),
+        status=lambda: admin_api.Status(1, 2, None, 3, 4, Check(0, 5, 6, 7, 8)),
         stopping=stopping,
     )
     stream = price_stream.PriceBookService(prices, stopping)

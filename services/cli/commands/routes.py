@@ -13,6 +13,7 @@ from services.cli.paging import all_pages
 from services.cli.printing import print_json, print_table, print_text
 from services.cli.session import JsonOption, connect
 from services.cli.times import optional_rfc3339
+from services.kernel.money import format_usd
 
 
 def routes(
@@ -126,6 +127,11 @@ def _ledger_status(answer: ledger.LedgerStatus) -> dict[str, object]:
         "booked_through": optional_rfc3339(answer, "booked_through"),
         "unreadable_lines": answer.unreadable_lines,
         "spool_backlog_bytes": answer.spool_backlog_bytes,
+        "checked_at": optional_rfc3339(answer, "check_time"),
+        "checked_counters": answer.checked_counters,
+        "drift_usd": format_usd(answer.drift_nano_usd),
+        "unpriced_counters": answer.unpriced_counters,
+        "repaired_counters": answer.repaired_counters,
     }
 
 

@@ -37,8 +37,8 @@ class QuotaClient:
         request = pb.SettleReservationsRequest(
             settlements=[_settlement(each) for each in settlements], crossings_after=crossings_after
         )
-        response = _asked(lambda: self._stub.SettleReservations(request, timeout=_TIMEOUT_S))
-        return {*response.settled, *response.already_ended}, [_crossing(each) for each in response.crossings]
+        response = asked(lambda: self._stub.SettleReservations(request, timeout=_TIMEOUT_S))
+        return {*response.settled, *response.already_ended}, [read_crossing(each) for each in response.crossings]
 
     def release(self, request_ids: Sequence[str]) -> None:
         """Ends reservations of requests that never left the gateway.
@@ -47,7 +47,7 @@ class QuotaClient:
             Unavailable: quota does not answer.
         """
         request = pb.ReleaseReservationsRequest(request_ids=request_ids)
-        _asked(lambda: self._stub.ReleaseReservations(request, timeout=_TIMEOUT_S))
+        asked(lambda: self._stub.ReleaseReservations(request, timeout=_TIMEOUT_S))
 
     def overdue(
         self, ended_epochs: Sequence[str], booked_through_ms: int | None, limit: int
@@ -62,11 +62,16 @@ class QuotaClient:
             booked_through=None if booked_through_ms is None else timestamp(booked_through_ms),
             page_size=limit,
         )
-        response = _asked(lambda: self._stub.ListOverdueReservations(request, timeout=_TIMEOUT_S))
+        response = asked(lambda: self._stub.ListOverdueReservations(request, timeout=_TIMEOUT_S))
         return [_overdue(each) for each in response.reservations]
 
 
-def _asked(call: Callable[[], T]) -> T:
+def asked(call: Callable[[], T]) -> T:
+    """What a call of quota answers.
+
+    Raises:
+        Unavailable: it does not.
+    """
     try:
         return call()
     except grpc.RpcError as error:
@@ -85,7 +90,8 @@ def _settlement(settlement: Settlement) -> pb.Settlement:
     )
 
 
-def _crossing(crossing: pb.Crossing) -> Crossing:
+def read_crossing(crossing: pb.Crossing) -> Crossing:
+    """A threshold that a counter passed."""
     return Crossing(
         sequence=crossing.sequence,
         policy=crossing.policy,
@@ -116,4 +122,5 @@ def _overdue(reservation: pb.OverdueReservation) -> OverdueReservation:
         created_ms=reservation.create_time.ToMilliseconds(),
         dialect=reservation.dialect,
         epoch=reservation.epoch,
+        run=reservation.run,
     )

@@ -40,6 +40,7 @@ _ENTRY_VALUES = {
     "duration_ms": "call.duration_ms",
     "first_byte_ms": "call.first_byte_ms",
     "booked_ms": "booked_ms",
+    "admitted_ms": "admitted_ms",
     "status": "call.status",
     "flags": "call.flags",
     "details": "call.details",

@@ -11,6 +11,7 @@ from sqlalchemy.dialects import sqlite
 from services.kernel.usage import UsageSource
 from services.ledger.adapters.sql_database import Database
 from services.ledger.adapters.sql_tables import alerts, entries, epochs, releases
+from services.ledger.domain.rollup import HOUR_MS
 from services.ledger.domain.settlement import Crossing, Settlement
 
 # Text, since every batch needs them: these cost SQLAlchemy more than SQLite.
@@ -18,6 +19,20 @@ _UNSETTLED = (
     "SELECT id, cost_nano_usd, input_tokens, output_tokens, time_ms + duration_ms, usage_source FROM entries"
     " WHERE settled_ms IS NULL ORDER BY sequence LIMIT ?"
 )
+# Before `_SETTLE`, of the same entries.
+_ADD_SETTLED = f"""
+    INSERT INTO settled_sums
+    SELECT admitted_ms - admitted_ms % {HOUR_MS}, run, team, project, environment, "user", "key", model_requested,
+        count(*), sum(input_tokens), sum(output_tokens), sum(coalesce(cost_nano_usd, 0)), sum(cost_nano_usd IS NULL)
+    FROM entries WHERE settled_ms IS NULL AND id IN (SELECT value FROM json_each(?))
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+    ON CONFLICT DO UPDATE SET
+        calls = calls + excluded.calls,
+        input_tokens = input_tokens + excluded.input_tokens,
+        output_tokens = output_tokens + excluded.output_tokens,
+        cost_nano_usd = cost_nano_usd + excluded.cost_nano_usd,
+        unpriced_calls = unpriced_calls + excluded.unpriced_calls
+"""  # noqa: S608  (our own constant)
 _SETTLE = "UPDATE entries SET settled_ms = ? WHERE settled_ms IS NULL AND id IN (SELECT value FROM json_each(?))"
 _LAST_CROSSING = "SELECT max(sequence) FROM alerts"
 _PENDING_RELEASES = "SELECT request_id FROM releases LIMIT ?"
@@ -46,7 +61,9 @@ class SqlOutbox:
         """Settles entries and stores the crossings that are new, in one transaction."""
         with self._database.write() as connection:
             if reservations:
-                connection.exec_driver_sql(_SETTLE, (now_ms, orjson.dumps(reservations).decode()))
+                ids = orjson.dumps(reservations).decode()
+                connection.exec_driver_sql(_ADD_SETTLED, (ids,))
+                connection.exec_driver_sql(_SETTLE, (now_ms, ids))
             if crossings:
                 connection.execute(_INSERT_ALERT, [_alert_row(crossing) for crossing in crossings])
 

@@ -84,7 +84,10 @@ entries = sa.Table(
     _number("reasoning_tokens"),
     # NULL: a target that worked has no price.
     sa.Column("cost_nano_usd", sa.BigInteger),
+    # When quota let the call pass, which its id says too.
+    _number("admitted_ms"),
     sa.Index("entries_by_time", "time_ms"),
+    sa.Index("entries_by_admission", "admitted_ms"),
     sa.Index("entries_by_request", "request_id"),
     sqlite_autoincrement=True,
 )
@@ -149,6 +152,31 @@ rollups = sa.Table(
     _defaulted("retries", sa.BigInteger, "0"),
     sqlite_with_rowid=False,
 )
+
+# What quota was told, by the hour of UTC in which the calls were admitted.
+settled_sums = sa.Table(
+    "settled_sums",
+    metadata,
+    sa.Column("hour_ms", sa.BigInteger, primary_key=True),
+    sa.Column("run", sa.Text, primary_key=True),
+    sa.Column("team", sa.Text, primary_key=True),
+    sa.Column("project", sa.Text, primary_key=True),
+    sa.Column("environment", sa.Text, primary_key=True),
+    sa.Column("user", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("model", sa.Text, primary_key=True),
+    _number("calls"),
+    _number("input_tokens"),
+    _number("output_tokens"),
+    # Of the calls whose cost is known.
+    _number("cost_nano_usd"),
+    _number("unpriced_calls"),
+    sqlite_with_rowid=False,
+)
+sa.Index("settled_sums_by_run", settled_sums.c.run, sqlite_where=settled_sums.c.run != "")
+
+# Limits whose counters were once compared with the entries: what differs since is drift.
+checked_limits = sa.Table("checked_limits", metadata, sa.Column("name", sa.Text, primary_key=True))
 
 checkpoints = sa.Table(
     "checkpoints",

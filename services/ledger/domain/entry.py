@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from services.kernel.names import admitted_ms
 from services.kernel.usage import Usage, UsageSource
 from services.ledger.domain.call import Caller, SpooledAttempt, SpooledCall
 from services.ledger.domain.charge import Charge
@@ -25,6 +26,12 @@ class Entry:
         return self.call.reservation
 
     @property
+    def admitted_ms(self) -> int:
+        """When quota let the call pass, by which it belongs to the windows of limits."""
+        admitted = admitted_ms(self.id)
+        return self.call.time_ms if admitted is None else admitted
+
+    @property
     def end_ms(self) -> int:
         """When the last byte was sent."""
         return self.call.time_ms + self.call.duration_ms
@@ -43,6 +50,8 @@ class OverdueReservation:
     created_ms: int
     dialect: str
     epoch: str
+    run: str
+    """The client's run that a limit counts the call under, empty when none does."""
 
     def as_call(self, attempts_known: int) -> SpooledCall:
         """The call that was never recorded: taken to have gone out and to have had no answer.
@@ -74,7 +83,7 @@ class OverdueReservation:
             features="",
             body_bytes=0,
             tags="",
-            run="",
+            run=self.run,
             prefixes=("", "", "", ""),
             trace_id="",
             span_id="",

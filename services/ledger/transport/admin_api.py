@@ -21,6 +21,7 @@ from services.ledger.domain.selection import confine, parse_filter
 from services.ledger.transport import messages
 from services.ledger.usecases.price_book import PriceBook
 from services.ledger.usecases.query import Query
+from services.ledger.usecases.reconcile import Check
 
 SERVICE = "spendgate.ledger.v1.LedgerService"
 TAILS_MAX = 8
@@ -38,6 +39,8 @@ class Status:
     booked_through_ms: int | None
     unreadable_lines: int
     spool_backlog_bytes: int
+    check: Check
+    """The last comparison of quota's counters with the entries."""
 
 
 class LedgerService(pb_grpc.LedgerServiceServicer):
@@ -145,6 +148,11 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
             booked_through=None if through_ms is None else timestamp(through_ms),
             unreadable_lines=status.unreadable_lines,
             spool_backlog_bytes=status.spool_backlog_bytes,
+            check_time=timestamp(status.check.checked_ms) if status.check.checked_ms else None,
+            checked_counters=status.check.counters,
+            drift_nano_usd=status.check.drift_nano_usd,
+            unpriced_counters=status.check.unpriced,
+            repaired_counters=status.check.repaired,
         )
 
 

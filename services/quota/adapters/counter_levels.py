@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Sequence
 
 from services.quota.domain.reservation import CounterKey, Hold, Level
-from services.quota.ports import Counter
+from services.quota.ports import Counter, Sum
 
 _NOTHING = Level(0, 0)
 
@@ -28,11 +28,12 @@ class CounterLevels:
     def at(self, now_ms: int) -> list[Counter]:
         """The counters whose windows contain this moment, by key."""
         with self._lock:
-            return sorted(
-                Counter(key, self._ends_ms[key], level)
-                for key, level in self._levels.items()
-                if key.window_start_ms <= now_ms < self._ends_ms[key]
-            )
+            levels, ends_ms = self._levels.copy(), self._ends_ms.copy()
+        return sorted(
+            Counter(key, ends_ms[key], level)
+            for key, level in levels.items()
+            if key.window_start_ms <= now_ms < ends_ms[key]
+        )
 
     def hold(self, holds: Iterable[Hold]) -> None:
         """Takes the room that a reservation holds."""
@@ -45,6 +46,13 @@ class CounterLevels:
         with self._lock:
             for counter, window_end_ms, settled, reserved in moves:
                 self._move(counter, window_end_ms, settled, reserved)
+
+    def settle_at(self, sums: Iterable[Sum]) -> None:
+        """Sets what is settled."""
+        with self._lock:
+            for counter, window_end_ms, settled in sums:
+                before = self._levels.get(counter, _NOTHING)
+                self._move(counter, window_end_ms, settled - before.settled, 0)
 
     def idle(self, ended_before_ms: int) -> list[CounterKey]:
         """Counters that stopped to matter before this moment and hold nothing."""

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from services.quota.adapters.counter_levels import CounterLevels
+from services.quota.domain.adjustment import MAX_KEPT, Adjusted, Adjustment, check_adjustments
 from services.quota.domain.reservation import (
     CounterKey,
     Crossing,
@@ -18,8 +19,9 @@ from services.quota.domain.reservation import (
     Settlement,
     Watching,
     add_moves,
+    check_sums,
 )
-from services.quota.ports import Choose, Counter, Settled, T
+from services.quota.ports import Choose, Counter, Settled, Sum, T
 
 
 class MemoryCounters:
@@ -30,6 +32,7 @@ class MemoryCounters:
         self._levels = CounterLevels()
         self._open: dict[str, Reservation] = {}
         self._crossings: list[Crossing] = []
+        self._adjusted: list[Adjusted] = []
 
     def reserve(self, counters: Sequence[CounterKey], choose: Choose[T]) -> T:
         """Reads the counters, lets `choose` decide, and reserves what it says, with nobody in between."""
@@ -78,6 +81,32 @@ class MemoryCounters:
             self._levels.drop(gone)
             return len(gone)
 
+    def adjust(self, adjustments: Sequence[Adjustment], watching: Watching, now_ms: int) -> int:
+        """Moves what is settled where it is as the adjustment says, keeps a record of it, and notes thresholds."""
+        check_adjustments(adjustments)
+        moved = 0
+        with self._lock:
+            for adjustment in adjustments:
+                counter, window_end_ms, before, after, _ = adjustment
+                if self._levels.of([counter])[0].settled != before:
+                    continue
+                moved += 1
+                sequence = self._adjusted[-1].sequence + 1 if self._adjusted else 1
+                self._adjusted = [*self._adjusted, Adjusted(sequence, adjustment, now_ms)][-MAX_KEPT:]
+                self._levels.move([(counter, window_end_ms, after - before, 0)])
+                self._tell(counter, 0, watching, now_ms)
+        return moved
+
+    def is_ready(self) -> bool:
+        """What this process holds is complete."""
+        return True
+
+    def restore(self, sums: Sequence[Sum]) -> None:
+        """Sets what is settled in these counters."""
+        check_sums(sums)
+        with self._lock:
+            self._levels.settle_at(sums)
+
     def levels(self, counters: Sequence[CounterKey]) -> list[Level]:
         """The levels of these counters, in their order."""
         return self._levels.of(counters)
@@ -100,6 +129,12 @@ class MemoryCounters:
         """At most `limit` crossings with a higher sequence number, ascending."""
         with self._lock:
             return [crossing for crossing in self._crossings if crossing.sequence > sequence][:limit]
+
+    def adjustments_before(self, sequence: int | None, limit: int) -> list[Adjusted]:
+        """At most `limit` of the last `MAX_KEPT` adjustments, those with lower sequence numbers, newest first."""
+        with self._lock:
+            older = [each for each in self._adjusted if sequence is None or each.sequence < sequence]
+        return older[::-1][:limit]
 
     def open_count(self) -> int:
         """How many reservations have not ended."""

@@ -15,8 +15,10 @@ from typing import Any
 
 import orjson
 
+from services.kernel.names import first_reservation_id
 from services.quota.adapters.counter_levels import CounterLevels
 from services.quota.adapters.sqlite_file import SqliteFile
+from services.quota.domain.adjustment import MAX_KEPT, Adjusted, Adjustment, Reason, check_adjustments
 from services.quota.domain.key import Attribution
 from services.quota.domain.reservation import (
     CounterKey,
@@ -30,15 +32,19 @@ from services.quota.domain.reservation import (
     Settlement,
     Watching,
     add_moves,
-    first_reservation_id,
+    check_sums,
     newly_passed,
 )
-from services.quota.ports import Choose, Counter, Settled, T
+from services.quota.ports import Choose, Counter, Settled, Sum, T
 
 _SETTLE = (
     "INSERT INTO counters (policy, limit_id, scope, window_start_ms, window_end_ms, settled)"
     " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET settled = settled + excluded.settled,"
     " window_end_ms = max(window_end_ms, excluded.window_end_ms) RETURNING settled"
+)
+_SET = (
+    "INSERT INTO counters (policy, limit_id, scope, window_start_ms, window_end_ms, settled)"
+    " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET settled = excluded.settled"
 )
 _RESERVE = "INSERT INTO reservations (id, request_id, epoch, record) VALUES (?, ?, ?, ?)"
 _END = "DELETE FROM reservations WHERE id = ? RETURNING id, request_id, epoch, record"
@@ -62,6 +68,16 @@ _CROSSINGS = (
 )
 _ALL_COUNTERS = "SELECT policy, limit_id, scope, window_start_ms, window_end_ms, settled FROM counters"
 _ALL_RESERVATIONS = "SELECT id, request_id, epoch, record FROM reservations"
+_KEEP_ADJUSTMENT = (
+    "INSERT INTO adjustments (policy, limit_id, scope, window_start_ms, window_end_ms, settled_before, settled_after,"
+    " reason, adjusted_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_DROP_ADJUSTMENTS = "DELETE FROM adjustments WHERE sequence <= (SELECT max(sequence) FROM adjustments) - ?"
+_ADJUSTMENTS = (
+    "SELECT sequence, policy, limit_id, scope, window_start_ms, window_end_ms, settled_before, settled_after, reason,"
+    " adjusted_at_ms FROM adjustments WHERE sequence < ? ORDER BY sequence DESC LIMIT ?"
+)
+_NEWEST = 2**63 - 1
 _FORGET = "DELETE FROM counters WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms = ?"
 
 
@@ -139,6 +155,36 @@ class SqliteCounters:
             self._levels.drop(gone)
         return len(gone)
 
+    def adjust(self, adjustments: Sequence[Adjustment], watching: Watching, now_ms: int) -> int:
+        """Moves what is settled where it is as the adjustment says, keeps a record of it, and notes thresholds."""
+        check_adjustments(adjustments)
+        with self._deciding:
+            levels = self._levels.of([adjustment.counter for adjustment in adjustments])
+            due: dict[CounterKey, Adjustment] = {}
+            for adjustment, level in zip(adjustments, levels, strict=True):
+                if level.settled == adjustment.before:
+                    due.setdefault(adjustment.counter, adjustment)
+            with self._file.writing() as connection:
+                for counter, window_end_ms, before, after, reason in due.values():
+                    connection.execute(_SET, (*counter, window_end_ms, after))
+                    connection.execute(_KEEP_ADJUSTMENT, (*counter, window_end_ms, before, after, reason, now_ms))
+                    _tell(connection, counter, (after, 0), watching, now_ms)
+                connection.execute(_DROP_ADJUSTMENTS, (MAX_KEPT,))
+            self._levels.move((each.counter, each.window_end_ms, each.after - each.before, 0) for each in due.values())
+        return len(due)
+
+    def is_ready(self) -> bool:
+        """What the file holds is complete."""
+        return True
+
+    def restore(self, sums: Sequence[Sum]) -> None:
+        """Sets what is settled in these counters."""
+        check_sums(sums)
+        with self._deciding:
+            with self._file.writing() as connection:
+                connection.executemany(_SET, [(*key, end_ms, settled) for key, end_ms, settled in sums])
+            self._levels.settle_at(sums)
+
     def levels(self, counters: Sequence[CounterKey]) -> list[Level]:
         """The levels of these counters, in their order."""
         return self._levels.of(counters)
@@ -170,6 +216,15 @@ class SqliteCounters:
                 CrossingKind(row[11]),
                 row[12],
             )
+            for row in rows
+        ]
+
+    def adjustments_before(self, sequence: int | None, limit: int) -> list[Adjusted]:
+        """At most `limit` of the last `MAX_KEPT` adjustments, those with lower sequence numbers, newest first."""
+        with self._file.reading() as connection:
+            rows = connection.execute(_ADJUSTMENTS, (_NEWEST if sequence is None else sequence, limit)).fetchall()
+        return [
+            Adjusted(row[0], Adjustment(CounterKey(*row[1:5]), row[5], row[6], row[7], Reason(row[8])), row[9])
             for row in rows
         ]
 

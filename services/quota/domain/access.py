@@ -54,6 +54,7 @@ ACCESS = {
     f"{_QUOTA}/RotateVirtualKey": Access.TEAM_WRITE,
     f"{_QUOTA}/SetVirtualKeyDisabled": Access.TEAM_WRITE,
     f"{_QUOTA}/ListBudgets": Access.TEAM_READ,
+    f"{_QUOTA}/ListAdjustments": Access.READ,
     f"{_QUOTA}/Explain": Access.TEAM_READ,
     f"{_QUOTA}/GetEffectiveLimits": Access.TEAM_READ,
     f"{_QUOTA}/GetQuotaStatus": Access.READ,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import NamedTuple
 
+from services.kernel.names import EVERYTHING, scope_name
 from services.kernel.window import Window, WindowRule, WindowUnit
 from services.quota.domain.admin_token import AdminToken
 from services.quota.domain.burn_rate import UsualRate, allowed_per_minute, nothing_usual
@@ -33,8 +34,6 @@ NO_OVERRIDES: Mapping[Place, Override] = {}
 _QUIET_MS = 3_600_000
 WindowAt = Callable[[WindowRule, int], Window]
 """The window of a rule at a moment, in milliseconds since 1970."""
-EVERYTHING = "organization"
-"""Scope of a policy that matches every call and counts them together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +301,7 @@ def scope_of(policy: QuotaPolicy, attribution: Attribution, model: str) -> str |
         if not has:
             return None
         named = tuple(sorted((*(pair for pair in named if pair[0] is not policy.each), (policy.each, has)), key=_order))
-    return ",".join([f"{dimension}={value}" for dimension, value in named]) or EVERYTHING
+    return scope_name(named)
 
 
 def part_scope(scope: str, name: str, value: str) -> str:
@@ -330,7 +329,7 @@ def policy_scope(scope: str) -> str:
 
 def fixed_scope(policy: QuotaPolicy) -> str:
     """The one scope of a policy without `each`."""
-    return ",".join(f"{dimension}={value}" for dimension, value in policy.match.named) or EVERYTHING
+    return scope_name(policy.match.named)
 
 
 _ORDER = {dimension: place for place, dimension in enumerate(Dimension)}

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from services.kernel.dialect import Dialect
 from services.kernel.errors import FailedPrecondition
+from services.kernel.names import admitted_ms
 from services.kernel.price import charge
 from services.kernel.usage import Usage
 from services.quota.domain.burn_rate import KeyRate, add_spend
@@ -30,7 +31,7 @@ from services.quota.domain.policy import QuotaPolicy
 from services.quota.domain.replay_counters import ReplayCounters
 from services.quota.domain.replay_limits import ReplayLimits
 from services.quota.domain.replay_report import ReplayReport
-from services.quota.domain.reservation import UNKNOWN_COST, Level, Settlement, reserved_at_ms
+from services.quota.domain.reservation import UNKNOWN_COST, Level, Settlement
 from services.quota.domain.tier import FitTarget, FitTier, Routes, draw_chain, tier_at
 
 MOST_IN_FLIGHT = 100_000
@@ -59,7 +60,7 @@ class PastCall(NamedTuple):
     @property
     def admitted_at_ms(self) -> int:
         """When quota was asked: what the id begins with, if that lies within the call."""
-        reserved_ms = reserved_at_ms(self.id)
+        reserved_ms = admitted_ms(self.id)
         if reserved_ms is None or not self.began_at_ms <= reserved_ms <= self.end_at_ms:
             return self.began_at_ms
         return reserved_ms

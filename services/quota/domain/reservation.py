@@ -7,17 +7,18 @@ its hold to `settled` at the actual amount, or released, which only takes it awa
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
+from services.kernel.errors import InvalidInput
+from services.kernel.names import run_of
+from services.kernel.window import WindowUnit
 from services.quota.domain.key import Attribution
-from services.quota.domain.policy import LimitKind, Threshold, is_soft, kind_of
+from services.quota.domain.policy import MAX_COUNT, LimitKind, Threshold, is_soft, kind_of
 
 UNKNOWN_COST = -1
-_ID = re.compile(r"rsv_([0-9a-f]{12})")
 
 
 class CounterKey(NamedTuple):
@@ -67,6 +68,14 @@ class Reservation:
     holds: tuple[Hold, ...]
     output_cap_tokens: int = 0
     """Output of all choices to which the limits cut the call; 0: they did not."""
+
+    @property
+    def run(self) -> str:
+        """The client's run that a limit counts the call under, empty when none does."""
+        for counter, _, _ in self.holds:
+            if counter.limit_id.endswith(f"/{WindowUnit.RUN}"):
+                return run_of(counter.scope)
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +186,17 @@ class Crossing:
     """By how much an overrun was above what was held, in the unit of the limit."""
 
 
+def check_sums(sums: Iterable[tuple[CounterKey, int, int]]) -> None:
+    """Passes sums, each given with its counter and the end of its window, that a store can hold exactly.
+
+    Raises:
+        InvalidInput: one is negative or above 2^53.
+    """
+    for at, (counter, _, settled) in enumerate(sums):
+        if not 0 <= settled <= MAX_COUNT:
+            raise InvalidInput(f"sums[{at}]", f"{settled} of policy {counter.policy} is not within 0 to {MAX_COUNT}")
+
+
 def newly_passed(settled: int, watch: Watch, highest_told: int) -> tuple[Threshold, ...]:
     """Thresholds that `settled` has reached and that lie above the highest one told of this counter, in basis points.
 
@@ -229,19 +249,3 @@ class News:
         )
         overran = self.excess > 0 and watch.enforced and not self.overrun_told
         return (*passed, overrun) if overran else passed
-
-
-def reservation_id(now_ms: int, entropy: bytes) -> str:
-    """An id that sorts by time: milliseconds, then at least 8 random bytes, in hex."""
-    return f"rsv_{now_ms:012x}{entropy.hex()}"
-
-
-def reserved_at_ms(reservation: str) -> int | None:
-    """The moment that an id of ours begins with; None when it is not one of ours."""
-    found = _ID.match(reservation)
-    return int(found[1], 16) if found else None
-
-
-def first_reservation_id(now_ms: int) -> str:
-    """Not larger than any id made at this moment or later."""
-    return f"rsv_{now_ms:012x}"

@@ -9,7 +9,7 @@ from spendgate.type.v1 import configuration_pb2
 
 from services.chassis.authorship import actor_of, authorship_of
 from services.chassis.grpc_server import Registration
-from services.chassis.paging import page_of
+from services.chassis.paging import bad_token, check_page_size, page_of, read_token, write_token
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
 from services.quota.domain.access import check_team
@@ -17,14 +17,18 @@ from services.quota.domain.key import SecretKind
 from services.quota.domain.lag import SettlementLag
 from services.quota.ports import CounterReader
 from services.quota.transport import admin_messages as messages
+from services.quota.transport.counter_api import write_adjusted
 from services.quota.usecases.administer import Administer
 from services.quota.usecases.budgets import Budget, EffectiveLimits, ListBudgets
 from services.quota.usecases.current import Current
 from services.quota.usecases.explain import Explain
 from services.quota.usecases.policies import ListPolicies
+from services.quota.usecases.reconcile import Reconcile
 
 SERVICE = "spendgate.quota.v1.QuotaService"
 _ASSUMED_TOKENS = 1_000
+# SQLite takes integers of 64 bits.
+_MOST_DIGITS = 18
 
 
 class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
@@ -39,6 +43,7 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
         list_budgets: ListBudgets,
         effective_limits: EffectiveLimits,
         explain: Explain,
+        reconcile: Reconcile,
         counters: CounterReader,
         lag: SettlementLag,
         clock: Clock,
@@ -49,6 +54,7 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
         self._list_budgets = list_budgets
         self._effective_limits = effective_limits
         self._explain = explain
+        self._reconcile = reconcile
         self._counters = counters
         self._lag = lag
         self._clock = clock
@@ -140,6 +146,17 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
         page, token = page_of(budgets, _budget_order, page_size=request.page_size, page_token=request.page_token)
         return pb.ListBudgetsResponse(budgets=[messages.write_budget(budget) for budget in page], next_page_token=token)
 
+    def ListAdjustments(
+        self, request: pb.ListAdjustmentsRequest, context: grpc.ServicerContext
+    ) -> pb.ListAdjustmentsResponse:
+        """Lists how counters were moved to what the ledger says."""
+        size = check_page_size(request.page_size)
+        found = self._reconcile.adjustments(_read_sequence(request.page_token), size + 1)
+        return pb.ListAdjustmentsResponse(
+            adjustments=[write_adjusted(each) for each in found[:size]],
+            next_page_token=write_token(str(found[size - 1].sequence)) if len(found) > size else "",
+        )
+
     def Explain(self, request: pb.ExplainRequest, context: grpc.ServicerContext) -> pb.ExplainResponse:
         """Says what would happen to a call, and why."""
         for field in ("input_tokens", "max_output_tokens"):
@@ -178,6 +195,16 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
         key = self._current.belief.directory.keys_by_name.get(name)
         if key is not None:
             check_team(actor_of(context), key.attribution.team, f"virtual key {name}")
+
+
+def _read_sequence(page_token: str) -> int | None:
+    """The sequence number below which the page begins, None for the first page."""
+    if not page_token:
+        return None
+    text = read_token(page_token)
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS):
+        raise bad_token()
+    return int(text)
 
 
 def _budget_order(budget: Budget) -> str:

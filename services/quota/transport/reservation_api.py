@@ -43,7 +43,7 @@ class ReservationApi(reservation_service_pb2_grpc.ReservationServiceServicer):
         return pb.SettleReservationsResponse(
             settled=result.settled,
             already_ended=result.already_ended,
-            crossings=[_write_crossing(crossing) for crossing in result.crossings],
+            crossings=[write_crossing(crossing) for crossing in result.crossings],
         )
 
     def ReleaseReservations(
@@ -73,7 +73,8 @@ def _read_settlement(message: pb.Settlement) -> Settlement:
     )
 
 
-def _write_crossing(crossing: Crossing) -> pb.Crossing:
+def write_crossing(crossing: Crossing) -> pb.Crossing:
+    """A threshold that was passed."""
     return pb.Crossing(
         sequence=crossing.sequence,
         policy=crossing.counter.policy,
@@ -102,4 +103,5 @@ def _write_overdue(reservation: Reservation) -> pb.OverdueReservation:
         create_time=timestamp(reservation.created_at_ms),
         dialect=reservation.dialect,
         epoch=reservation.epoch,
+        run=reservation.run,
     )

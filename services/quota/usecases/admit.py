@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from services.kernel.clock import Clock
 from services.kernel.dialect import Dialect
 from services.kernel.errors import Unavailable
+from services.kernel.names import reservation_id
 from services.quota.domain.decision import Refusal, used_basis_points
 from services.quota.domain.denial import Deny
 from services.quota.domain.directory import AppliedLimits
@@ -17,7 +18,7 @@ from services.quota.domain.lag import SettlementLag
 from services.quota.domain.output_cap import Wish, wish_of
 from services.quota.domain.policy import LimitKind
 from services.quota.domain.pressure import Pressure
-from services.quota.domain.reservation import Hold, Level, Reservation, reservation_id
+from services.quota.domain.reservation import Hold, Level, Reservation
 from services.quota.domain.standing import Standing, counted, remaining_of
 from services.quota.domain.tier import (
     Attempt,

@@ -7,7 +7,20 @@ import pytest
 from services.kernel.clock import ManualClock
 from services.kernel.dialect import Dialect, dialect_of_path
 from services.kernel.errors import InvalidInput
-from services.kernel.names import check_model, check_name, check_unique, check_user, split_target
+from services.kernel.names import (
+    admitted_ms,
+    check_model,
+    check_name,
+    check_unique,
+    check_user,
+    first_reservation_id,
+    has_parts,
+    reservation_id,
+    run_of,
+    run_scope,
+    scope_name,
+    split_target,
+)
 
 
 @pytest.mark.parametrize("name", ["a", "data-science", "Team_1.b", "9lives", "x" * 63])
@@ -75,3 +88,57 @@ def test_a_name_that_comes_twice_is_refused_where_it_comes_again() -> None:
         check_unique("teams", ["a", "b", "a"])
 
     assert caught.value.field == "teams[2].name"
+
+
+Parts = tuple[tuple[str, str], ...]
+NONE: Parts = ()
+EACH_USER: Parts = (("environment", "dev"), ("user", ""))
+
+
+def test_a_scope_names_its_properties_in_order() -> None:
+    assert scope_name([("environment", "dev"), ("user", "ada@example.com")]) == "environment=dev,user=ada@example.com"
+    assert scope_name(NONE) == "organization"
+
+
+def test_a_run_stands_last_whatever_it_holds() -> None:
+    assert run_scope("team=a", "x,run=y") == "team=a,run=x,run=y"
+    assert run_scope("organization", "x") == "run=x"
+    assert run_of("team=a,run=x,run=y") == "x,run=y"
+    assert run_of("team=a") == ""
+
+
+@pytest.mark.parametrize(
+    ("scope", "parts", "has_run", "fits"),
+    [
+        ("organization", NONE, False, True),
+        ("team=a", NONE, False, False),
+        ("run=x", NONE, True, True),
+        ("organization", NONE, True, False),
+        ("environment=dev,user=ada", EACH_USER, False, True),
+        ("environment=prod,user=ada", EACH_USER, False, False),
+        ("environment=dev", EACH_USER, False, False),
+        ("environment=dev,user=", EACH_USER, False, False),
+        ("environment=dev,user=ada,model=m", EACH_USER, False, False),
+        ("environment=dev,user=ada,run=x", EACH_USER, False, False),
+        ("environment=dev,user=ada,run=x,y", EACH_USER, True, True),
+        ("environment=dev,user=ada", EACH_USER, True, False),
+    ],
+)
+def test_a_scope_is_known_by_its_parts(scope: str, parts: Parts, has_run: bool, fits: bool) -> None:
+    assert has_parts(scope, parts, has_run=has_run) is fits
+
+
+def test_ids_sort_by_time() -> None:
+    early, late = reservation_id(999, bytes([255] * 8)), reservation_id(1_000, bytes(8))
+
+    assert early < first_reservation_id(1_000) < late
+    assert late == "rsv_0000000003e80000000000000000"
+
+
+def test_an_id_tells_when_its_call_was_admitted() -> None:
+    assert admitted_ms(reservation_id(1_795_464_000_123, bytes(8))) == 1_795_464_000_123
+
+
+@pytest.mark.parametrize("text", ["", "rsv_", "rsv_0000000003e8", "rsv_0000000003e8zz", "reservation-1"])
+def test_what_is_no_id_of_ours_tells_no_time(text: str) -> None:
+    assert admitted_ms(text) is None

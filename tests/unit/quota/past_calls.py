@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 from services.kernel.dialect import Dialect
+from services.kernel.names import reservation_id
 from services.kernel.usage import Usage
 from services.quota.domain.plan import ModelPlan
 from services.quota.domain.policy import QuotaPolicy
 from services.quota.domain.replay import PastCall, Replay
 from services.quota.domain.replay_report import ReplayReport
-from services.quota.domain.reservation import reservation_id
 from services.quota.domain.tier import Routes
 from tests.unit.quota.world import ADA, CENT, PLAN, PRICES, tier
 

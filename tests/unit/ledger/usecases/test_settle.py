@@ -99,6 +99,7 @@ def lost(**changed: str) -> OverdueReservation:
         created_ms=1_795_464_000_000,
         dialect="openai",
         epoch=EPOCH,
+        run=changed.get("run", ""),
     )
 
 

@@ -6,19 +6,10 @@ from services.quota.domain.policy import LimitKind, Threshold
 from services.quota.domain.reservation import (
     Settlement,
     Watch,
-    first_reservation_id,
     newly_passed,
-    reservation_id,
 )
 
 THRESHOLDS = (Threshold(5_000), Threshold(8_000), Threshold(10_000))
-
-
-def test_ids_sort_by_time() -> None:
-    early, late = reservation_id(999, bytes([255] * 8)), reservation_id(1_000, bytes(8))
-
-    assert early < first_reservation_id(1_000) < late
-    assert late == "rsv_0000000003e80000000000000000"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,82 @@
+"""`spendgate adjustments`: counters that were moved to what the ledger says."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from spendgate.quota.v1 import quota_service_pb2 as quota
+
+from services.cli.amounts import readable_usd
+from services.cli.commands.budgets import KIND_NAMES
+from services.cli.paging import all_pages
+from services.cli.printing import print_json, print_table, print_text
+from services.cli.session import JsonOption, connect
+from services.cli.times import readable_time, rfc3339
+from services.kernel.money import format_usd
+
+_DEFAULT_LIMIT = 50
+_MAX_LIMIT = 10_000
+_REASONS = {
+    quota.Adjustment.REASON_DRIFT: "drift",
+    quota.Adjustment.REASON_REBUILD: "rebuild",
+    quota.Adjustment.REASON_BACKFILL: "backfill",
+}
+
+
+def adjustments(
+    context: typer.Context,
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=_MAX_LIMIT, help="How many at most.")] = _DEFAULT_LIMIT,
+    json: JsonOption = False,
+) -> None:
+    """Lists counters that were moved to what the ledger says, and why, newest first.
+
+    Example: spendgate adjustments --json
+    """
+    with connect(context) as gateway:
+        found = list(
+            all_pages(
+                lambda size, token: gateway.quota.ListAdjustments(
+                    quota.ListAdjustmentsRequest(page_size=size, page_token=token)
+                ),
+                lambda page: page.adjustments,
+                limit,
+            )
+        )
+    if json:
+        print_json({"adjustments": [_as_json(each) for each in found]})
+    elif not found:
+        print_text("No adjustments: every counter was what the ledger says whenever they were compared.")
+    else:
+        columns = ("TIME (UTC)", "POLICY", "LIMIT", "SCOPE", "WINDOW (UTC)", "BEFORE", "AFTER", "REASON")
+        print_table(columns, [_row(each) for each in found], numeric=frozenset({"BEFORE", "AFTER"}))
+
+
+def _as_json(adjustment: quota.Adjustment) -> dict[str, object]:
+    amounts = {"settled_before": adjustment.settled_before, "settled_after": adjustment.settled_after}
+    is_money = adjustment.limit_kind == quota.LIMIT_KIND_SPEND
+    return {
+        "policy": adjustment.policy,
+        "limit_kind": KIND_NAMES.get(adjustment.limit_kind, "unknown"),
+        "limit": adjustment.limit,
+        "scope": adjustment.scope,
+        "window_start": rfc3339(adjustment.window_start),
+        **({f"{name}_usd": format_usd(nano_usd) for name, nano_usd in amounts.items()} if is_money else amounts),
+        "reason": _REASONS.get(adjustment.reason, "unknown"),
+        "adjusted_at": rfc3339(adjustment.adjust_time),
+    }
+
+
+def _row(adjustment: quota.Adjustment) -> tuple[str, ...]:
+    is_money = adjustment.limit_kind == quota.LIMIT_KIND_SPEND
+    amounts = (adjustment.settled_before, adjustment.settled_after)
+    return (
+        readable_time(adjustment.adjust_time),
+        adjustment.policy,
+        adjustment.limit,
+        adjustment.scope,
+        readable_time(adjustment.window_start),
+        *(readable_usd(amount) if is_money else f"{amount:,}" for amount in amounts),
+        _REASONS.get(adjustment.reason, "?"),
+    )

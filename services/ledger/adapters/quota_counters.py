@@ -1,0 +1,150 @@
+"""The counters of the quota service over gRPC, as `ports.QuotaCounters`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import grpc
+from spendgate.quota.v1 import counter_service_pb2 as pb
+from spendgate.quota.v1 import counter_service_pb2_grpc as pb_grpc
+from spendgate.quota.v1 import quota_service_pb2 as quota_pb
+
+from services.chassis.well_known import timestamp
+from services.ledger.adapters.quota_client import asked, read_crossing
+from services.ledger.domain.counting import (
+    Adjustment,
+    Counted,
+    CountedLimit,
+    Counter,
+    CounterList,
+    LimitLevels,
+    Parts,
+    Reason,
+    Span,
+    Sum,
+)
+from services.ledger.domain.settlement import Crossing
+from services.ledger.ports import CounterState
+
+_TIMEOUT_S = 10.0
+# All counters, which may be many.
+_LONG_TIMEOUT_S = 60.0
+_PER_MESSAGE = 500
+_COUNTED = {
+    quota_pb.LIMIT_KIND_SPEND: Counted.SPEND,
+    quota_pb.LIMIT_KIND_TOKENS: Counted.TOKENS,
+    quota_pb.LIMIT_KIND_INPUT_TOKENS: Counted.INPUT_TOKENS,
+    quota_pb.LIMIT_KIND_OUTPUT_TOKENS: Counted.OUTPUT_TOKENS,
+    quota_pb.LIMIT_KIND_REQUESTS: Counted.REQUESTS,
+}
+_REASONS = {
+    Reason.DRIFT: quota_pb.Adjustment.REASON_DRIFT,
+    Reason.REBUILD: quota_pb.Adjustment.REASON_REBUILD,
+    Reason.BACKFILL: quota_pb.Adjustment.REASON_BACKFILL,
+}
+
+
+class QuotaCountersClient:
+    """Lists counters and moves them."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._stub = pb_grpc.CounterServiceStub(channel)
+
+    def state(self) -> CounterState:
+        """Whether the counters can be believed, and which limits are in force.
+
+        Raises:
+            Unavailable: quota does not answer.
+        """
+        answer = asked(lambda: self._stub.GetCounterState(pb.GetCounterStateRequest(), timeout=_TIMEOUT_S))
+        return CounterState(answer.ready, answer.limits_version)
+
+    def list_counters(self) -> CounterList:
+        """All counters of the present windows.
+
+        Raises:
+            Unavailable: quota does not answer.
+        """
+        request = pb.ListCountersRequest()
+        return asked(lambda: _read_list(self._stub.ListCounters(request, timeout=_LONG_TIMEOUT_S)))
+
+    def adjust(self, adjustments: Sequence[Adjustment], crossings_after: int) -> tuple[int, list[Crossing]]:
+        """Moves counters that still are where they were listed.
+
+        Returns how many were moved, and crossings with a higher sequence number.
+
+        Raises:
+            Unavailable: quota does not answer.
+        """
+        request = pb.AdjustCountersRequest(
+            adjustments=[_write_adjustment(each) for each in adjustments], crossings_after=crossings_after
+        )
+        answer = asked(lambda: self._stub.AdjustCounters(request, timeout=_TIMEOUT_S))
+        return answer.adjusted, [read_crossing(each) for each in answer.crossings]
+
+    def restore(self, sums: Iterable[Sum]) -> None:
+        """Sets all counters, after they were lost.
+
+        Raises:
+            Unavailable: quota does not answer.
+        """
+        parts = _write_parts(sums)
+        asked(lambda: self._stub.RestoreCounters(parts, timeout=_LONG_TIMEOUT_S))
+
+
+def _read_list(answers: Iterable[pb.ListCountersResponse]) -> CounterList:
+    preferred: list[Parts] = []
+    limits: list[LimitLevels] = []
+    settled: dict[str, int] = {}
+    for answer in answers:
+        preferred += [_read_parts(each.parts) for each in answer.preferred]
+        if answer.HasField("limit"):
+            settled = {}
+            limits.append(LimitLevels(_read_limit(answer.limit), settled))
+        settled.update((each.scope, each.settled) for each in answer.counters)
+    return CounterList(tuple(preferred), tuple(limits))
+
+
+def _read_limit(limit: pb.CountedLimit) -> CountedLimit:
+    return CountedLimit(
+        policy=limit.policy,
+        limit_id=limit.limit,
+        counted=_COUNTED[limit.kind],
+        parts=_read_parts(limit.parts),
+        default=limit.default,
+        span=Span(limit.window_start.ToMilliseconds(), limit.window_end.ToMilliseconds(), limit.each_run),
+        counts_until_ms=limit.counts_until.ToMilliseconds(),
+    )
+
+
+def _read_parts(parts: Iterable[pb.ScopePart]) -> Parts:
+    return tuple((part.dimension, part.value) for part in parts)
+
+
+def _write_adjustment(adjustment: Adjustment) -> pb.CounterAdjustment:
+    return pb.CounterAdjustment(
+        counter=_write_name(adjustment.counter),
+        before=adjustment.before,
+        after=adjustment.after,
+        reason=_REASONS[adjustment.reason],
+    )
+
+
+def _write_parts(sums: Iterable[Sum]) -> Iterator[pb.RestoreCountersRequest]:
+    request = pb.RestoreCountersRequest()
+    for counter, settled in sums:
+        request.sums.add(counter=_write_name(counter), settled=settled)
+        if len(request.sums) == _PER_MESSAGE:
+            yield request
+            request = pb.RestoreCountersRequest()
+    yield request
+
+
+def _write_name(counter: Counter) -> pb.CounterName:
+    return pb.CounterName(
+        policy=counter.policy,
+        limit=counter.limit_id,
+        scope=counter.scope,
+        window_start=timestamp(counter.window_start_ms),
+        counts_until=timestamp(counter.counts_until_ms),
+    )

@@ -1,0 +1,247 @@
+"""What the entries say of quota's counters, and where a counter says something else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from services.kernel.names import run_scope, scope_name
+from services.kernel.window import WindowRule, WindowUnit
+
+_RUN = WindowRule(WindowUnit.RUN)
+_DIMENSIONS = ("team", "project", "environment", "user", "key", "model")
+Parts = tuple[tuple[str, str], ...]
+"""Properties of a call with the values that they must have; an empty value stands for any but none."""
+
+
+class Counted(StrEnum):
+    """What a limit counts."""
+
+    SPEND = "spend"
+    """Nano-USD."""
+    TOKENS = "tokens"
+    """Input and output together."""
+    INPUT_TOKENS = "input_tokens"
+    OUTPUT_TOKENS = "output_tokens"
+    REQUESTS = "requests"
+
+
+class Reason(StrEnum):
+    """Why a counter is not what the entries say."""
+
+    DRIFT = "drift"
+    """Nobody knows. It should not happen."""
+    REBUILD = "rebuild"
+    """The counters were lost and have just been rebuilt."""
+    BACKFILL = "backfill"
+    """The limit is new, and counts what its window held before it."""
+
+
+class Span(NamedTuple):
+    """The calls of which a limit's counters are to be the sums."""
+
+    start_ms: int
+    """Admitted from this moment on,"""
+    end_ms: int
+    """and before this one."""
+    each_run: bool
+    """Each run apart. Calls that name none are not among them, nor are runs that ended long ago."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountedLimit:
+    """A limit of quota's in one window."""
+
+    policy: str
+    limit_id: str
+    counted: Counted
+    parts: Parts
+    """What its scopes are made of, in their order."""
+    default: bool
+    """Counts no call that a preferred policy concerns."""
+    span: Span
+    counts_until_ms: int
+    """When its counters stop to matter. Each run has its own such moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitLevels:
+    """A limit with what is settled in its counters, by scope."""
+
+    limit: CountedLimit
+    settled: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class CounterList:
+    """All counters of the present windows."""
+
+    preferred: tuple[Parts, ...]
+    """What the policies concern before which default ones step back."""
+    limits: tuple[LimitLevels, ...]
+
+
+class Taken(NamedTuple):
+    """What calls of the same properties took."""
+
+    team: str
+    project: str
+    environment: str
+    user: str
+    key: str
+    model: str
+    run: str
+    """Empty where runs are not told apart."""
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_nano_usd: int
+    """Of the calls whose cost is known."""
+    unpriced_calls: int
+    last_ms: int
+    """When the last of them was admitted, to the hour."""
+
+    def of(self, counted: Counted) -> int:
+        """How much of it a limit counts."""
+        match counted:
+            case Counted.SPEND:
+                return self.cost_nano_usd
+            case Counted.TOKENS:
+                return self.input_tokens + self.output_tokens
+            case Counted.INPUT_TOKENS:
+                return self.input_tokens
+            case Counted.OUTPUT_TOKENS:
+                return self.output_tokens
+            case Counted.REQUESTS:
+                return self.calls
+
+
+@dataclass(slots=True)
+class Expected:
+    """What the entries say of one counter."""
+
+    amount: int = 0
+    unpriced: bool = False
+    """It counts spend, and what some of its calls cost is unknown: quota counted what they held."""
+    last_ms: int = 0
+
+
+class Counter(NamedTuple):
+    """Names a counter."""
+
+    policy: str
+    limit_id: str
+    scope: str
+    window_start_ms: int
+    counts_until_ms: int
+
+
+class Sum(NamedTuple):
+    """What a counter is to be set to."""
+
+    counter: Counter
+    settled: int
+
+
+class Adjustment(NamedTuple):
+    """Where a counter is and where it is to be."""
+
+    counter: Counter
+    before: int
+    after: int
+    reason: Reason
+
+
+class Matching:
+    """Finds those of many sets of properties that a call has, without looking at each."""
+
+    def __init__(self, sets: Iterable[Parts]) -> None:
+        self._by_first: dict[tuple[str, str] | None, list[tuple[int, Parts]]] = {}
+        for at, parts in enumerate(sets):
+            first = next((part for part in parts if part[1]), None)
+            self._by_first.setdefault(first, []).append((at, parts))
+
+    def of(self, taken: Taken) -> Iterator[int]:
+        """The positions of the sets that calls with these properties have."""
+        has: dict[str, str] = {dimension: getattr(taken, dimension) for dimension in _DIMENSIONS}
+        for first in (None, *has.items()):
+            for at, parts in self._by_first.get(first, ()):
+                if all(has[dimension] == value if value else has[dimension] for dimension, value in parts):
+                    yield at
+
+
+def expected_counters(
+    limits: Sequence[CountedLimit], preferred: Matching, taken: Iterable[Taken]
+) -> list[dict[str, Expected]]:
+    """What the counters of these limits must say, by scope, in the order of the limits, which share one span."""
+    matching = Matching(limit.parts for limit in limits)
+    expected: list[dict[str, Expected]] = [{} for _ in limits]
+    for each in taken:
+        is_preferred = any(True for _ in preferred.of(each))
+        for at in matching.of(each):
+            limit = limits[at]
+            if limit.default and is_preferred:
+                continue
+            counter = expected[at].setdefault(_scope(limit, each), Expected())
+            counter.amount += each.of(limit.counted)
+            counter.unpriced |= limit.counted is Counted.SPEND and each.unpriced_calls > 0
+            counter.last_ms = max(counter.last_ms, each.last_ms)
+    return expected
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What came of comparing the counters of a limit with what they must say."""
+
+    adjustments: tuple[Adjustment, ...]
+    compared: int
+    unpriced: int
+    """Counters that were left alone."""
+    drift_nano_usd: int
+    """The furthest that spend was off for no known reason."""
+
+
+def compare(levels: LimitLevels, expected: Mapping[str, Expected], reason: Reason) -> Comparison:
+    """Compares each counter. What differs does so for this reason."""
+    limit = levels.limit
+    adjustments: list[Adjustment] = []
+    compared = unpriced = 0
+    for scope in sorted(levels.settled.keys() | expected.keys()):
+        must = expected.get(scope)
+        if must is None and limit.span.each_run:
+            # Its last call was long ago, but quota remembers it yet: by a call that was admitted and never left.
+            continue
+        must = must or Expected()
+        if must.unpriced:
+            unpriced += 1
+            continue
+        compared += 1
+        says = levels.settled.get(scope, 0)
+        if says != must.amount:
+            adjustments.append(Adjustment(counter_of(limit, scope, must), says, must.amount, reason))
+    counts_drift = reason is Reason.DRIFT and limit.counted is Counted.SPEND
+    drift = max((abs(each.after - each.before) for each in adjustments), default=0) if counts_drift else 0
+    return Comparison(tuple(adjustments), compared, unpriced, drift)
+
+
+def counter_of(limit: CountedLimit, scope: str, expected: Expected) -> Counter:
+    """The counter of a scope."""
+    until_ms = _RUN.at(expected.last_ms).counts_until_ms if limit.span.each_run else limit.counts_until_ms
+    return Counter(limit.policy, limit.limit_id, scope, limit.span.start_ms, until_ms)
+
+
+def name_of(limit: CountedLimit, preferred: Sequence[Parts]) -> str:
+    """Tells limits apart by what they count, whatever the window: a limit that counts other calls is another one."""
+    told = [limit.policy, limit.limit_id, limit.parts]
+    if limit.default:
+        told.append(hashlib.sha256(json.dumps(sorted(preferred)).encode()).hexdigest()[:16])
+    return json.dumps(told)
+
+
+def _scope(limit: CountedLimit, taken: Taken) -> str:
+    scope = scope_name((dimension, value or getattr(taken, dimension)) for dimension, value in limit.parts)
+    return run_scope(scope, taken.run) if limit.span.each_run else scope

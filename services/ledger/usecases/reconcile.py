@@ -1,0 +1,159 @@
+"""Holds quota's counters to the entries: what is settled in a counter is what the ledger says of its window.
+
+It runs on the thread that settles, right after everything booked is settled. Nothing else moves what is settled, so
+that a counter which differs differs for good, and not because something is under way.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from services.kernel.clock import Clock
+from services.ledger.domain.counting import (
+    Adjustment,
+    Comparison,
+    CounterList,
+    Expected,
+    LimitLevels,
+    Matching,
+    Reason,
+    Span,
+    Sum,
+    compare,
+    counter_of,
+    expected_counters,
+    name_of,
+)
+from services.ledger.ports import Outbox, QuotaCounters, SettledSums
+
+_log = logging.getLogger("spendgate.ledger.reconcile")
+
+ASK_INTERVAL_MS = 1_000
+"""How often quota is asked whether its counters were lost or its policies have changed."""
+_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What a comparison found."""
+
+    checked_ms: int = 0
+    """0: there was none yet."""
+    counters: int = 0
+    drift_nano_usd: int = 0
+    """The furthest that the spend of a counter was from its entries, for no reason that is known."""
+    unpriced: int = 0
+    """Counters of spend that were left alone: what some of their calls cost is unknown."""
+    repaired: int = 0
+    """Counters moved since this process started."""
+
+
+class Reconcile:
+    """Rebuilds, compares and repairs counters."""
+
+    def __init__(
+        self, *, counters: QuotaCounters, sums: SettledSums, outbox: Outbox, clock: Clock, interval_ms: int
+    ) -> None:
+        self._counters = counters
+        self._sums = sums
+        self._outbox = outbox
+        self._clock = clock
+        self._interval_ms = interval_ms
+        self._asked_ms = 0
+        self._limits_version = ""
+        self._checked_version = ""
+        self._rebuilt = False
+        self._last = Check()
+
+    @property
+    def last(self) -> Check:
+        """The last comparison."""
+        return self._last
+
+    def rebuild_if_lost(self) -> None:
+        """Sets all counters if quota lost them: it ends no reservation before that. Asks at most once a second.
+
+        Raises:
+            Unavailable: quota does not answer.
+        """
+        now_ms = self._clock.now_ms()
+        if now_ms - self._asked_ms < ASK_INTERVAL_MS:
+            return
+        state = self._counters.state()
+        self._asked_ms = now_ms
+        self._limits_version = state.limits_version
+        if state.ready:
+            return
+        _log.warning("quota lost its counters; they are rebuilt from the entries")
+        self._rebuilt = True
+        self._counters.restore(
+            [
+                Sum(counter_of(levels.limit, scope, each), each.amount)
+                for levels, expected in self._expected(self._counters.list_counters())
+                for scope, each in expected.items()
+            ]
+        )
+
+    def check_if_due(self) -> None:
+        """Compares all counters with the entries and repairs them, each interval and when policies have changed.
+
+        Raises:
+            Unavailable: quota does not answer.
+        """
+        due_ms = self._last.checked_ms + self._interval_ms
+        if self._clock.now_ms() < due_ms and self._checked_version == self._limits_version:
+            return
+        version = self._limits_version
+        self._check()
+        self._checked_version = version
+
+    def _check(self) -> None:
+        known, checked = self._sums.checked_limits(), set[str]()
+        listing = self._counters.list_counters()
+        found: list[Comparison] = []
+        for levels, expected in self._expected(listing):
+            name = name_of(levels.limit, listing.preferred)
+            checked.add(name)
+            found.append(compare(levels, expected, self._reason(is_new=name not in known)))
+        repaired = self._repair([adjustment for each in found for adjustment in each.adjustments])
+        if checked != known:
+            self._sums.set_checked_limits(checked)
+        self._rebuilt = False
+        self._last = Check(
+            checked_ms=self._clock.now_ms(),
+            counters=sum(each.compared for each in found),
+            drift_nano_usd=max((each.drift_nano_usd for each in found), default=0),
+            unpriced=sum(each.unpriced for each in found),
+            repaired=self._last.repaired + repaired,
+        )
+
+    def _expected(self, listing: CounterList) -> Iterator[tuple[LimitLevels, dict[str, Expected]]]:
+        """The limits, each with what the entries say of its counters. Entries are read once for each span."""
+        preferred = Matching(listing.preferred)
+        by_span: dict[Span, list[LimitLevels]] = {}
+        for levels in listing.limits:
+            by_span.setdefault(levels.limit.span, []).append(levels)
+        for span, group in by_span.items():
+            with self._sums.taken(span) as taken:
+                expected = expected_counters([levels.limit for levels in group], preferred, taken)
+            yield from zip(group, expected, strict=True)
+
+    def _reason(self, *, is_new: bool) -> Reason:
+        if self._rebuilt:
+            return Reason.REBUILD
+        return Reason.BACKFILL if is_new else Reason.DRIFT
+
+    def _repair(self, adjustments: Sequence[Adjustment]) -> int:
+        """Moves counters, and says so. Returns how many."""
+        moved = 0
+        for at in range(0, len(adjustments), _BATCH):
+            some, crossings = self._counters.adjust(adjustments[at : at + _BATCH], self._outbox.last_crossing())
+            self._outbox.mark_settled([], crossings, self._clock.now_ms())
+            moved += some
+        for reason in Reason:
+            if count := sum(adjustment.reason is reason for adjustment in adjustments):
+                level = logging.WARNING if reason is Reason.DRIFT else logging.INFO
+                _log.log(level, "%d counters were not what the entries say (%s); they are now", count, reason)
+        return moved

@@ -1,0 +1,39 @@
+"""Counters that were moved to what the ledger says.
+
+Revision ID: 0002
+Revises: 0001
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+_ADJUSTMENTS = """
+    CREATE TABLE adjustments (
+        sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+        policy TEXT NOT NULL,
+        limit_id TEXT NOT NULL,
+        scope TEXT NOT NULL,
+        window_start_ms INTEGER NOT NULL,
+        window_end_ms INTEGER NOT NULL,
+        settled_before INTEGER NOT NULL,
+        settled_after INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        adjusted_at_ms INTEGER NOT NULL
+    )
+"""
+
+
+def upgrade() -> None:
+    """Makes the table."""
+    op.execute(_ADJUSTMENTS)
+
+
+def downgrade() -> None:
+    """An earlier release refuses the database anyway."""
+    raise NotImplementedError

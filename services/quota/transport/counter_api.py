@@ -1,0 +1,145 @@
+"""`spendgate.quota.v1.CounterService`: how the ledger holds counters to its entries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import grpc
+from spendgate.quota.v1 import counter_service_pb2 as pb
+from spendgate.quota.v1 import counter_service_pb2_grpc
+from spendgate.quota.v1 import quota_service_pb2 as quota_pb
+
+from services.chassis.grpc_server import Registration
+from services.chassis.well_known import timestamp
+from services.kernel.errors import InvalidInput
+from services.quota.domain.adjustment import Adjusted, Adjustment, Reason
+from services.quota.domain.counting import CountedLimit, Parts
+from services.quota.domain.policy import kind_of
+from services.quota.domain.reservation import CounterKey
+from services.quota.ports import Sum
+from services.quota.transport.admin_messages import write_kind
+from services.quota.transport.reservation_api import write_crossing
+from services.quota.usecases.reconcile import LimitLevels, Reconcile
+from services.quota.usecases.settle import MAX_BATCH
+
+SERVICE = "spendgate.quota.v1.CounterService"
+_PER_MESSAGE = 500
+_REASONS = {
+    quota_pb.Adjustment.REASON_DRIFT: Reason.DRIFT,
+    quota_pb.Adjustment.REASON_REBUILD: Reason.REBUILD,
+    quota_pb.Adjustment.REASON_BACKFILL: Reason.BACKFILL,
+}
+_REASON_NUMBERS = {reason: number for number, reason in _REASONS.items()}
+
+
+class CounterApi(counter_service_pb2_grpc.CounterServiceServicer):
+    """Tells what counters say, and moves them."""
+
+    def __init__(self, reconcile: Reconcile) -> None:
+        self._reconcile = reconcile
+
+    def registration(self) -> Registration:
+        """For a server."""
+        return Registration(
+            SERVICE, lambda server: counter_service_pb2_grpc.add_CounterServiceServicer_to_server(self, server)
+        )
+
+    def GetCounterState(self, request: pb.GetCounterStateRequest, context: grpc.ServicerContext) -> pb.CounterState:
+        """Whether the counters can be believed, and which limits are in force."""
+        state = self._reconcile.state()
+        return pb.CounterState(ready=state.ready, limits_version=state.limits_version)
+
+    def ListCounters(
+        self, request: pb.ListCountersRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.ListCountersResponse]:
+        """The limits that add something up, each with its counters."""
+        listing = self._reconcile.list_counters()
+        for at in range(0, len(listing.preferred), _PER_MESSAGE):
+            some = listing.preferred[at : at + _PER_MESSAGE]
+            yield pb.ListCountersResponse(preferred=[pb.ScopeParts(parts=_write_parts(parts)) for parts in some])
+        for levels in listing.limits:
+            yield from _write_limit(levels)
+
+    def AdjustCounters(
+        self, request: pb.AdjustCountersRequest, context: grpc.ServicerContext
+    ) -> pb.AdjustCountersResponse:
+        """Moves what is settled."""
+        adjustments = [_read_adjustment(f"adjustments[{at}]", each) for at, each in enumerate(request.adjustments)]
+        result = self._reconcile.adjust(adjustments, request.crossings_after)
+        return pb.AdjustCountersResponse(
+            adjusted=result.adjusted, crossings=[write_crossing(crossing) for crossing in result.crossings]
+        )
+
+    def RestoreCounters(
+        self, request_iterator: Iterator[pb.RestoreCountersRequest], context: grpc.ServicerContext
+    ) -> pb.RestoreCountersResponse:
+        """Sets what is settled in all counters."""
+        self._reconcile.restore(each for request in request_iterator for each in _read_sums(request))
+        return pb.RestoreCountersResponse()
+
+
+def write_adjusted(adjusted: Adjusted) -> quota_pb.Adjustment:
+    """An adjustment that was made."""
+    (policy, limit_id, scope, window_start_ms), _, before, after, reason = adjusted.adjustment
+    return quota_pb.Adjustment(
+        sequence=adjusted.sequence,
+        policy=policy,
+        limit_kind=write_kind(kind_of(limit_id)),
+        limit=limit_id,
+        scope=scope,
+        window_start=timestamp(window_start_ms),
+        settled_before=before,
+        settled_after=after,
+        reason=_REASON_NUMBERS[reason],
+        adjust_time=timestamp(adjusted.at_ms),
+    )
+
+
+def _write_limit(levels: LimitLevels) -> Iterator[pb.ListCountersResponse]:
+    counters = [pb.SettledScope(scope=scope, settled=settled) for scope, settled in levels.settled.items()]
+    yield pb.ListCountersResponse(limit=_write_counted(levels.limit), counters=counters[:_PER_MESSAGE])
+    for at in range(_PER_MESSAGE, len(counters), _PER_MESSAGE):
+        yield pb.ListCountersResponse(counters=counters[at : at + _PER_MESSAGE])
+
+
+def _write_counted(limit: CountedLimit) -> pb.CountedLimit:
+    return pb.CountedLimit(
+        policy=limit.policy,
+        limit=limit.limit_id,
+        kind=write_kind(limit.kind),
+        parts=_write_parts(limit.parts),
+        each_run=limit.each_run,
+        default=limit.default,
+        window_start=timestamp(limit.window.start_ms),
+        window_end=timestamp(limit.window.end_ms),
+        counts_until=timestamp(limit.window.counts_until_ms),
+    )
+
+
+def _write_parts(parts: Parts) -> list[pb.ScopePart]:
+    return [pb.ScopePart(dimension=dimension, value=value) for dimension, value in parts]
+
+
+def _read_adjustment(field: str, message: pb.CounterAdjustment) -> Adjustment:
+    if message.reason not in _REASONS:
+        raise InvalidInput(f"{field}.reason", f"{message.reason} is no reason")
+    counter, window_end_ms = _read_name(f"{field}.counter", message.counter)
+    return Adjustment(counter, window_end_ms, message.before, message.after, _REASONS[message.reason])
+
+
+def _read_sums(request: pb.RestoreCountersRequest) -> Iterator[Sum]:
+    if len(request.sums) > MAX_BATCH:
+        raise InvalidInput("sums", f"at most {MAX_BATCH} at a time")
+    for at, message in enumerate(request.sums):
+        counter, window_end_ms = _read_name(f"sums[{at}].counter", message.counter)
+        yield Sum(counter, window_end_ms, message.settled)
+
+
+def _read_name(field: str, name: pb.CounterName) -> tuple[CounterKey, int]:
+    """A counter, and when what it counts stops to matter."""
+    try:
+        kind_of(name.limit)
+    except ValueError as error:
+        raise InvalidInput(f"{field}.limit", f"{name.limit[:80]!r} begins with no kind of limit") from error
+    key = CounterKey(name.policy, name.limit, name.scope, name.window_start.ToMilliseconds())
+    return key, name.counts_until.ToMilliseconds()

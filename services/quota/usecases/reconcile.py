@@ -1,0 +1,117 @@
+"""Holds counters to the ledger: says what they are, and moves them to what they must be."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from services.kernel.clock import Clock
+from services.kernel.errors import InvalidInput
+from services.quota.domain.adjustment import Adjusted, Adjustment
+from services.quota.domain.counting import CountedLimit, Parts, counted_limits, preferred
+from services.quota.domain.policy import QuotaPolicy
+from services.quota.domain.reservation import Crossing
+from services.quota.ports import CounterReader, CounterStore, Sum
+from services.quota.usecases.current import Current
+from services.quota.usecases.settle import MAX_BATCH, MAX_CROSSINGS
+
+
+@dataclass(frozen=True, slots=True)
+class CounterState:
+    """Whether the counters can be believed, and which limits are in force."""
+
+    ready: bool
+    limits_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class LimitLevels:
+    """What is settled in the counters of a limit, by scope."""
+
+    limit: CountedLimit
+    settled: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All that adds something up at a moment."""
+
+    preferred: tuple[Parts, ...]
+    """What the policies concern before which default ones step back; empty when there is no default policy."""
+    limits: tuple[LimitLevels, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AdjustResult:
+    """What came of adjustments."""
+
+    adjusted: int
+    crossings: tuple[Crossing, ...]
+
+
+class Reconcile:
+    """What the ledger asks of the counters."""
+
+    def __init__(self, *, current: Current, counters: CounterStore, reader: CounterReader, clock: Clock) -> None:
+        self._current = current
+        self._counters = counters
+        self._reader = reader
+        self._clock = clock
+        self._versioned: tuple[tuple[QuotaPolicy, ...], str] = ((), _version_of(()))
+
+    def state(self) -> CounterState:
+        """Whether the counters can be believed, and which limits are in force."""
+        policies = self._current.belief.directory.directory.policies
+        if self._versioned[0] is not policies:
+            self._versioned = (policies, _version_of(policies))
+        return CounterState(self._counters.is_ready(), self._versioned[1])
+
+    def list_counters(self) -> Listing:
+        """The limits that add something up now, by policy, each with its counters.
+
+        Raises:
+            Unavailable: the counters cannot be read.
+        """
+        policies = self._current.belief.directory.directory.policies
+        now_ms = self._clock.now_ms()
+        found = {
+            (limit.policy, limit.limit_id, limit.window.start_ms): LimitLevels(limit, {})
+            for limit in counted_limits(policies, now_ms)
+        }
+        for key, _, level in self._reader.counters_at(now_ms):
+            listed = found.get((key.policy, key.limit_id, key.window_start_ms))
+            if listed is not None and listed.limit.has(key.scope):
+                listed.settled[key.scope] = level.settled
+        has_default = any(policy.default for policy in policies)
+        return Listing(tuple(preferred(policies)) if has_default else (), tuple(found.values()))
+
+    def adjust(self, adjustments: Sequence[Adjustment], crossings_after: int) -> AdjustResult:
+        """Moves counters, and names the crossings after a sequence number.
+
+        Raises:
+            InvalidInput: more than 1000 of them, or an amount is out of range.
+            Unavailable: the store cannot be written; nothing was moved.
+        """
+        if len(adjustments) > MAX_BATCH:
+            raise InvalidInput("adjustments", f"at most {MAX_BATCH} at a time")
+        directory, now_ms = self._current.belief.directory, self._clock.now_ms()
+        adjusted = self._counters.adjust(adjustments, lambda counter: directory.watch(counter, now_ms), now_ms)
+        return AdjustResult(adjusted, tuple(self._reader.crossings_after(crossings_after, MAX_CROSSINGS)))
+
+    def restore(self, sums: Iterable[Sum]) -> None:
+        """Sets all counters, after they were lost.
+
+        Raises:
+            InvalidInput: a sum is out of range.
+            Unavailable: the store cannot be written.
+        """
+        self._counters.restore(tuple(sums))
+
+    def adjustments(self, before: int | None, page_size: int) -> list[Adjusted]:
+        """Adjustments newest first, with sequence numbers below `before`."""
+        return self._reader.adjustments_before(before, page_size)
+
+
+def _version_of(policies: Sequence[QuotaPolicy]) -> str:
+    return hashlib.sha256(repr(policies).encode()).hexdigest()[:16]

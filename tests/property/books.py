@@ -1,0 +1,194 @@
+"""A quota and a ledger in one process, of which only Envoy and the wire between them are left out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from services.kernel.names import admitted_ms
+from services.kernel.price import Price
+from services.ledger.adapters.quota_counters import QuotaCountersClient
+from services.ledger.adapters.sql_entries import SqlEntries
+from services.ledger.adapters.sql_outbox import SqlEpochs, SqlOutbox
+from services.ledger.adapters.sql_settled_sums import SqlSettledSums
+from services.ledger.domain.charge import charge_call
+from services.ledger.domain.entry import Entry, OverdueReservation
+from services.ledger.domain.settlement import Crossing, Settlement
+from services.ledger.domain.spooled import Booking
+from services.ledger.usecases.reconcile import ASK_INTERVAL_MS, Reconcile
+from services.ledger.usecases.settle import Settle
+from services.quota.domain import reservation as quota_reservation
+from services.quota.domain.directory import Directory, apply_limits
+from services.quota.domain.key import Attribution, VirtualKey, digest_of
+from services.quota.domain.policy import LimitKind, QuotaPolicy, kind_of
+from services.quota.domain.reservation import CounterKey
+from services.quota.transport.counter_api import CounterApi
+from services.quota.usecases.admit import Admitted
+from services.quota.usecases.reconcile import Reconcile as HoldCounters
+from tests.unit.ledger.lines import EPOCH, PRICE, call, open_database
+from tests.unit.quota.world import ADA, ADAS_KEY, PEPPER, World
+
+INTERVAL_MS = 60_000
+
+
+class Wire:
+    """The stub of a quota that answers at once."""
+
+    def __init__(self, api: CounterApi) -> None:
+        self._api = api
+
+    def __getattr__(self, method: str) -> Any:
+        return lambda request, **_options: getattr(self._api, method)(request, None)
+
+
+class DirectQuota:
+    """`ports.Quota` of the ledger over the use cases of quota."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def settle(self, settlements: Sequence[Settlement], crossings_after: int) -> tuple[set[str], list[Crossing]]:
+        sent = [
+            quota_reservation.Settlement(
+                each.reservation,
+                -1 if each.cost_nano_usd is None else each.cost_nano_usd,
+                each.input_tokens,
+                each.output_tokens,
+                each.end_ms,
+                each.reported,
+            )
+            for each in settlements
+        ]
+        # Whatever is sent may be sent again, and arrive in another order.
+        done = self._world.settle_all([*sent[::-1], *sent], crossings_after)
+        return {*done.settled, *done.already_ended}, []
+
+    def release(self, request_ids: Sequence[str]) -> None:
+        self._world.release.by_request_ids(request_ids)
+
+    def overdue(
+        self, ended_epochs: Sequence[str], booked_through_ms: int | None, limit: int
+    ) -> list[OverdueReservation]:
+        del ended_epochs, booked_through_ms, limit
+        return []
+
+
+def price_of(target: str, _time_ms: int) -> Price | None:
+    """Only lab/unpriced has none."""
+    return None if target == "lab/unpriced" else PRICE
+
+
+class Books:
+    """Calls that are admitted, booked, settled and compared."""
+
+    def __init__(self, policies: tuple[QuotaPolicy, ...], keys: tuple[VirtualKey, ...] = (ADAS_KEY,)) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self.database = open_database(Path(self._folder.name))
+        self.world = World(policies)
+        self.keys = keys
+        self.clock = self.world.clock
+        self.store, self.outbox = SqlEntries(self.database), SqlOutbox(self.database)
+        self.entries: list[Entry] = []
+        self.hold = HoldCounters(
+            current=self.world.current, counters=self.world.counters, reader=self.world.counters, clock=self.clock
+        )
+        self.settling = Settle(
+            outbox=self.outbox,
+            store=self.store,
+            epochs=SqlEpochs(self.database),
+            quota=DirectQuota(self.world),
+            price_of=price_of,
+            booked_through_ms=lambda: None,
+            stream_ms_max=900_000,
+            clock=self.clock,
+        )
+        self.start_ledger()
+        self.apply(policies)
+
+    def start_ledger(self) -> None:
+        """A ledger that has just started, over the same database."""
+        counters = QuotaCountersClient.__new__(QuotaCountersClient)
+        counters._stub = Wire(CounterApi(self.hold))  # type: ignore[assignment]  # answers as the real one does
+        self.reconcile = Reconcile(
+            counters=counters,
+            sums=SqlSettledSums(self.database),
+            outbox=self.outbox,
+            clock=self.clock,
+            interval_ms=INTERVAL_MS,
+        )
+
+    def close(self) -> None:
+        """Leaves nothing behind."""
+        self._folder.cleanup()
+
+    def apply(self, policies: tuple[QuotaPolicy, ...]) -> None:
+        """Puts other policies in force."""
+        self.world.policies = policies
+        self.world.current.set_directory(Directory("acme", (), policies, self.keys))
+
+    def book(self, admitted: Admitted, *, run: str = "", served: str = "lab/dear", output_tokens: int = 100) -> None:
+        """Books what became of a call; booking it again changes nothing."""
+        reservation = admitted.reservation
+        who = reservation.attribution
+        fields: dict[str, Any] = {
+            "id": reservation.request_id,
+            "reservation": reservation.id,
+            "key_id": who.key_id,
+            "key": who.key,
+            "team": who.team,
+            "project": who.project,
+            "environment": who.environment,
+            "user": who.user,
+            "model": reservation.model,
+            "chain": served,
+            "run": run or None,
+            "output_tokens": str(output_tokens),
+        }
+        parsed = call(**fields)
+        entry = Entry(parsed, charge_call(parsed, (), price_of), EPOCH, self.clock.now_ms())
+        self.entries += self.store.book(Booking((entry,)))
+
+    def check(self) -> None:
+        """Settles what is booked, and compares after the interval."""
+        self.clock.advance(max(INTERVAL_MS, ASK_INTERVAL_MS))
+        self.reconcile.rebuild_if_lost()
+        self.settling.settle()
+        self.reconcile.check_if_due()
+
+    def told_by_the_ledger(self) -> dict[CounterKey, tuple[int, bool]]:
+        """What each counter of a present window must say, entry by entry, and whether all of it is known."""
+        told: dict[CounterKey, tuple[int, bool]] = {}
+        for entry in self.entries:
+            at_ms = admitted_ms(entry.id)
+            assert at_ms is not None
+            for counter, kind in self._counters_of(entry, at_ms):
+                amount, known = told.get(counter, (0, True))
+                taken = _taken(entry, kind)
+                told[counter] = amount + (taken or 0), known and taken is not None
+        return told
+
+    def levels(self) -> dict[CounterKey, int]:
+        """What is settled in each counter of a present window."""
+        return {key: level.settled for key, _, level in self.world.counters.counters_at(self.clock.now_ms())}
+
+    def _counters_of(self, entry: Entry, at_ms: int) -> Iterator[tuple[CounterKey, LimitKind]]:
+        who = entry.call.caller
+        attribution = Attribution(who.key_id, who.key, who.team, who.project, who.environment, who.user)
+        found = apply_limits(self.world.policies, attribution, entry.call.model_requested, at_ms, run=entry.call.run)
+        for limit in found.limits:
+            if limit.counts_until_ms > self.clock.now_ms() and limit.kind.has_window:
+                yield limit.counter, kind_of(limit.counter.limit_id)
+
+
+def _taken(entry: Entry, kind: LimitKind) -> int | None:
+    usage, cost = entry.charge.usage, entry.charge.cost_nano_usd
+    settled = quota_reservation.Settlement(entry.id, cost or 0, usage.input_tokens, usage.output_tokens, 0, True)
+    return None if kind is LimitKind.SPEND and cost is None else settled.actual(kind, 0)
+
+
+def key_of(name: str, **changed: str) -> VirtualKey:
+    """A key by whose name the other keys of a world are told apart; its secret is its name."""
+    return VirtualKey(replace(ADA, key_id=f"key_{name}", key=name, **changed), digest=digest_of(name, PEPPER))

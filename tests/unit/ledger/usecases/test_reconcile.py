@@ -1,0 +1,213 @@
+"""The ledger and quota over one wire: see `tests.property.books`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from services.kernel.errors import Unavailable
+from services.kernel.window import WindowUnit
+from services.ledger.usecases.reconcile import ASK_INTERVAL_MS
+from services.quota.domain.adjustment import Adjustment, Reason
+from services.quota.domain.policy import LimitKind, Threshold
+from services.quota.ports import Sum
+from tests.property.books import INTERVAL_MS, Books
+from tests.unit.quota.world import counting, spend
+
+COST = 1_000 * 2_500 + 100 * 10_000
+"""Of the call that `book` books."""
+BUDGET = spend("budget", 500)
+
+
+@pytest.fixture
+def books() -> Iterator[Books]:
+    made = Books((BUDGET,))
+    yield made
+    made.close()
+
+
+def called(books: Books) -> None:
+    """One call, booked."""
+    books.book(books.world.let())
+
+
+def adjustments(books: Books) -> list[tuple[str, int, int, Reason]]:
+    listed = [each.adjustment for each in books.world.counters.adjustments_before(None, 100)]
+    return [(each.counter.policy, each.before, each.after, each.reason) for each in listed]
+
+
+def tamper(books: Books, amount: int) -> None:
+    key, end_ms, level = books.world.counters.counters_at(books.clock.now_ms())[0]
+    books.world.counters.restore([Sum(key, end_ms, level.settled + amount)])
+
+
+def test_counters_that_are_right_are_left_alone(books: Books) -> None:
+    called(books)
+    books.check()
+
+    assert books.world.level("budget") == (COST, 0)
+    assert adjustments(books) == []
+    last = books.reconcile.last
+    assert (last.counters, last.drift_nano_usd, last.repaired) == (1, 0, 0)
+
+
+def test_a_counter_that_drifted_is_repaired_in_plain_sight(books: Books) -> None:
+    called(books)
+    books.check()
+    tamper(books, -1_000)
+
+    books.check()
+
+    assert books.world.level("budget") == (COST, 0)
+    assert adjustments(books) == [("budget", COST - 1_000, COST, Reason.DRIFT)]
+    assert (books.reconcile.last.drift_nano_usd, books.reconcile.last.repaired) == (1_000, 1)
+    books.check()
+    assert (books.reconcile.last.drift_nano_usd, books.reconcile.last.repaired) == (0, 1)
+
+
+def test_drift_is_drift_also_when_the_ledger_has_just_started(books: Books) -> None:
+    called(books)
+    books.check()
+    tamper(books, 5)
+    books.start_ledger()
+
+    books.check()
+
+    assert adjustments(books) == [("budget", COST + 5, COST, Reason.DRIFT)]
+
+
+def test_counters_are_compared_once_in_an_interval(books: Books) -> None:
+    called(books)
+    books.check()
+    tamper(books, 5)
+
+    books.clock.advance(INTERVAL_MS - 1)
+    books.reconcile.rebuild_if_lost()
+    books.reconcile.check_if_due()
+    assert adjustments(books) == []
+
+    books.clock.advance(1)
+    books.reconcile.check_if_due()
+    assert len(adjustments(books)) == 1
+
+
+def test_a_new_policy_counts_at_once_what_its_window_held_before_it(books: Books) -> None:
+    called(books)
+    books.check()
+    books.apply((BUDGET, counting("calls", LimitKind.REQUESTS, 5, WindowUnit.MONTH)))
+
+    books.clock.advance(ASK_INTERVAL_MS)
+    books.reconcile.rebuild_if_lost()
+    books.reconcile.check_if_due()
+
+    assert books.world.level("calls") == (1, 0)
+    assert adjustments(books) == [("calls", 0, 1, Reason.BACKFILL)]
+    assert books.reconcile.last.drift_nano_usd == 0
+
+
+def test_a_threshold_that_a_new_policy_is_past_becomes_an_alert(books: Books) -> None:
+    called(books)
+    books.check()
+    tight = spend("tight", 1)
+    books.apply((BUDGET, type(tight)(tight.name, tight.match, tight.limits, thresholds=(Threshold(1_000, ("ops",)),))))
+
+    books.check()
+
+    assert books.outbox.last_crossing() == 1
+
+
+def test_what_quota_was_not_told_yet_is_not_missing(books: Books) -> None:
+    called(books)
+    books.clock.advance(INTERVAL_MS)
+    books.reconcile.rebuild_if_lost()
+    books.reconcile.check_if_due()
+
+    assert adjustments(books) == []
+    assert books.world.level("budget")[0] == 0
+
+
+def test_a_call_that_was_released_and_cost_all_the_same_is_added(books: Books) -> None:
+    admitted = books.world.let()
+    books.check()
+    books.world.release.by_id(admitted.reservation.id)
+    books.book(admitted)
+
+    books.check()
+
+    assert books.world.level("budget") == (COST, 0)
+    assert adjustments(books) == [("budget", 0, COST, Reason.DRIFT)]
+
+
+def test_lost_counters_are_rebuilt_from_the_entries_before_anything_is_settled(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called(books)
+    books.check()
+    called(books)
+    tamper(books, -COST)
+    ready = False
+    monkeypatch.setattr(books.world.counters, "is_ready", lambda: ready)
+
+    books.clock.advance(ASK_INTERVAL_MS)
+    books.reconcile.rebuild_if_lost()
+
+    assert books.world.level("budget")[0] == COST
+    ready = True
+    books.check()
+    assert books.world.level("budget") == (2 * COST, 0)
+    assert adjustments(books) == []
+
+
+def test_what_a_rebuild_missed_is_said_to_be_of_the_rebuild(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    called(books)
+    books.check()
+    ready = False
+    monkeypatch.setattr(books.world.counters, "is_ready", lambda: ready)
+    books.clock.advance(ASK_INTERVAL_MS)
+    books.reconcile.rebuild_if_lost()
+    ready = True
+    tamper(books, 3)
+
+    books.check()
+
+    assert adjustments(books) == [("budget", COST + 3, COST, Reason.REBUILD)]
+
+
+def test_a_quota_that_is_away_is_compared_later(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    called(books)
+    books.check()
+    tamper(books, 5)
+
+    def away(*_: object) -> int:
+        raise Unavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(books.world.counters, "adjust", away)
+        with pytest.raises(Unavailable):
+            books.check()
+    books.check()
+
+    assert [each[3] for each in adjustments(books)] == [Reason.DRIFT]
+
+
+def test_a_policy_that_is_gone_leaves_its_counters_alone(books: Books) -> None:
+    called(books)
+    books.check()
+    tamper(books, 5)
+    books.apply(())
+
+    books.check()
+
+    assert adjustments(books) == []
+
+
+def test_adjustments_say_which_counter(books: Books) -> None:
+    called(books)
+    books.check()
+    tamper(books, 5)
+    books.check()
+
+    (listed,) = books.world.counters.adjustments_before(None, 10)
+    (counter,) = books.world.counters.counters_at(books.clock.now_ms())
+    assert listed.adjustment == Adjustment(counter.key, counter.window_end_ms, COST + 5, COST, Reason.DRIFT)
