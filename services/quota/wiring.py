@@ -169,28 +169,31 @@ class QuotaService:
         )
         admin_api = AdminApi(tokens=tokens, audit=AuditLog(self._engine, AUDIT), clock=clock)
         override_api = OverrideApi(Overrides(amend=amend, current=current, clock=clock, entropy=os.urandom))
-        reservation_api = ReservationApi(
-            settle=Settle(
-                current=current,
-                counters=counters,
-                reader=counters,
-                expectations=expectations,
-                rates=self._rates,
-                lag=lag,
-                clock=clock,
-            ),
-            release=release,
-            list_overdue=ListOverdue(counters, max_stream_ms=settings.max_stream_ms),
+        settle = self._settle(expectations, lag)
+        overdue = ListOverdue(counters, max_stream_ms=settings.max_stream_ms)
+        ledger_apis = (
+            ReservationApi(settle=settle, release=release, list_overdue=overdue),
+            CounterApi(reconcile),
         )
         self._check_server = build_server(
             settings.check_address, [checks.registration()], workers=_CHECK_THREADS, reflect=False
         )
-        apis = (quota_api, admin_api, override_api, reservation_api, CounterApi(reconcile), self._simulations)
         self._admin_server = build_server(
             settings.admin_address,
-            [api.registration() for api in apis],
+            [api.registration() for api in (quota_api, admin_api, override_api, self._simulations, *ledger_apis)],
             workers=_ADMIN_THREADS + SIMULATIONS_MAX,
             neighbours={ROUTER_SERVICE: self._router, LEDGER_SERVICE: self._ledger},
+        )
+
+    def _settle(self, expectations: SqliteExpectations, lag: SettlementLag) -> Settle:
+        return Settle(
+            current=self._current,
+            counters=self._counters,
+            reader=self._counters,
+            expectations=expectations,
+            rates=self._rates,
+            lag=lag,
+            clock=self._clock,
         )
 
     def _first_byte_timeout_ms(self, model: str) -> int:

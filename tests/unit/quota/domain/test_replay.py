@@ -168,12 +168,6 @@ def test_calls_are_judged_in_the_order_of_their_admission() -> None:
     assert report.simulated_nano_usd == 30 * CENT
 
 
-def test_the_moment_of_admission_is_read_off_the_id_if_it_lies_within_the_call() -> None:
-    assert past(0, id=reservation_id(START_MS + 7, b"\1")).admitted_at_ms == START_MS + 7
-    assert past(0, id=reservation_id(START_MS + 1_001, b"\1")).admitted_at_ms == START_MS
-    assert past(0, id="another").admitted_at_ms == START_MS
-
-
 def test_a_single_call_can_cost_too_much() -> None:
     calls = [past(0), past(2_000, cost_nano_usd=51 * CENT)]
 
@@ -297,3 +291,9 @@ def test_more_keys_than_a_simulation_may_know_end_it_with_a_reason(monkeypatch: 
 
     with pytest.raises(FailedPrecondition, match="those of more than 1 keys"):
         replay(calls)
+
+
+def test_the_moment_of_admission_is_read_off_the_id_if_it_lies_within_the_call() -> None:
+    assert past(0, id=reservation_id(START_MS + 7, b"\1" * 8)).admitted_at_ms == START_MS + 7
+    assert past(0, id=reservation_id(START_MS + 1_001, b"\1" * 8)).admitted_at_ms == START_MS
+    assert past(0, id="another").admitted_at_ms == START_MS
