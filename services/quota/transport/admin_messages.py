@@ -74,13 +74,13 @@ _THRESHOLD_ACTIONS = {
     pb.Threshold.ACTION_DENY: ThresholdAction.DENY,
 }
 _THRESHOLD_ACTION_NUMBERS = {action: number for number, action in _THRESHOLD_ACTIONS.items()}
-KIND_NUMBERS = {kind: number for number, kind in _KINDS.items()}
 _POLICY_STATES = {
     PolicyState.ACTIVE: pb.PolicyStatus.STATE_ACTIVE,
     PolicyState.UNREACHABLE: pb.PolicyStatus.STATE_UNREACHABLE,
     PolicyState.SHADOW: pb.PolicyStatus.STATE_SHADOW,
     PolicyState.DISABLED: pb.PolicyStatus.STATE_DISABLED,
 }
+_KIND_NUMBERS = {kind: number for number, kind in _KINDS.items()}
 _UNIT_NUMBERS = {unit: number for number, unit in _UNITS.items()}
 _MODE_NUMBERS = {mode: number for number, mode in _MODES.items()}
 _ACTION_NUMBERS = {
@@ -232,14 +232,14 @@ def write_applied(applied: Applied) -> configuration_pb2.ApplyConfigurationRespo
 
 def write_kind(kind: LimitKind) -> pb.LimitKind.ValueType:
     """What a limit counts."""
-    return KIND_NUMBERS[kind]
+    return _KIND_NUMBERS[kind]
 
 
 def write_budget(budget: Budget) -> pb.Budget:
     """One counter."""
     return pb.Budget(
         policy=budget.policy,
-        limit_kind=KIND_NUMBERS[budget.limit_kind],
+        limit_kind=_KIND_NUMBERS[budget.limit_kind],
         scope=budget.scope,
         window_start=timestamp(budget.window_start_ms),
         resets_at=timestamp(budget.resets_at_ms),
@@ -263,7 +263,7 @@ def write_explanation(explanation: Explanation) -> pb.ExplainResponse:
     limits = [
         pb.ExplainResponse.AppliedLimit(
             policy=limit.policy,
-            limit_kind=KIND_NUMBERS[limit.kind],
+            limit_kind=_KIND_NUMBERS[limit.kind],
             used_basis_points=limit.used_basis_points,
             binding=limit.binding,
             limit=limit.bound,
@@ -333,7 +333,7 @@ def read_money(field: str, money: money_pb2.Money) -> int:
 
 def _write_limit(limit: Limit) -> pb.Limit:
     message = pb.Limit(
-        kind=KIND_NUMBERS[limit.kind],
+        kind=_KIND_NUMBERS[limit.kind],
         per=_UNIT_NUMBERS[limit.per],
         timezone=limit.timezone,
         week_start=0 if limit.week_start is Weekday.MONDAY else limit.week_start,

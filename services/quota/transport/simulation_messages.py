@@ -13,7 +13,7 @@ from services.kernel.usage import Usage
 from services.quota.domain.key import Attribution
 from services.quota.domain.replay import PastCall
 from services.quota.domain.replay_report import CallerTally, LimitTally, ReplayReport
-from services.quota.transport.admin_messages import KIND_NUMBERS
+from services.quota.transport.admin_messages import write_kind
 
 _DIALECTS = {str(dialect): dialect for dialect in Dialect}
 
@@ -84,7 +84,7 @@ def _write_limit(tally: LimitTally) -> pb.LimitOutcome:
     denied_ms, degraded_ms = tally.first_denied_at_ms, tally.first_degraded_at_ms
     return pb.LimitOutcome(
         policy=tally.policy,
-        limit_kind=KIND_NUMBERS[tally.kind],
+        limit_kind=write_kind(tally.kind),
         window=tally.window,
         denied=tally.denied,
         degraded=tally.degraded,
