@@ -23,6 +23,7 @@ from services.kernel.envoy_contract import EPOCH_HEADER, REQUEST_NAMESPACE, Requ
 from services.router.adapters.envoy_resources_scripts import Scripts
 from tests.bench import envoy_files
 from tests.bench.processes import ROOT, family, start, start_module, stop
+from tests.ports import free_port
 
 Json = dict[str, Any]
 
@@ -186,13 +187,6 @@ class Bench:
                 headers = {"authorization": f"Bearer {key}"}
                 return Gateway(name, port, port, headers, lambda: family(process.pid))
         raise RuntimeError(f"the gateway did not start, see {log}:\n{log.read_text()[-2000:]}")
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(port: int, process: subprocess.Popen[str], log: Path) -> None:

@@ -37,6 +37,7 @@ from services.router.adapters.envoy_resources import EnvoyResources, Scripts, bu
 from services.router.domain.snapshot import ClusterSpec, NodeSettings, Snapshot
 from tests.e2e.data_plane_provider import Answer, Provider
 from tests.e2e.data_plane_services import ScriptedQuota, ScriptedRouter, allow
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 EPOCH = "test-1795464000000"
@@ -324,10 +325,3 @@ def _is_whole(answer: bytes) -> bool:
         if line.startswith(b"content-length:"):
             return len(body) >= int(line.split(b":")[1])
     return False
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -17,7 +17,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -42,6 +41,7 @@ from services.cli.session import Session
 from services.cli.simulator.faults import Fault, Latency
 from services.cli.simulator.provider import ReceivedRequest, SimulatedProvider, Vendor
 from services.cli.simulator.server import Listener
+from tests.ports import free_port
 
 COMMAND = Path(sys.executable).with_name("spendgate")
 START_TIMEOUT_S = 60.0
@@ -106,6 +106,10 @@ def simulated_providers() -> Iterator[Providers]:
         yield Providers(by_vendor, listeners)
 
 
+class CommandError(AssertionError):
+    """A command that the test expects to work did not."""
+
+
 @dataclass
 class Gateway:
     """A running gateway."""
@@ -157,7 +161,8 @@ class Gateway:
         session = Session({}, SystemClock())
         options = ["--json", "--admin", self.admin, "--data-dir", str(self.data_dir)]
         done = CliRunner().invoke(build_app(), [*arguments, *options], obj=session)
-        assert done.exit_code == 0, f"spendgate {' '.join(arguments)}: {done.exception!r}\n{done.output}"
+        if done.exit_code != 0:
+            raise CommandError(f"spendgate {' '.join(arguments)}: {done.exception!r}\n{done.output}")
         return json.loads(done.stdout)
 
     def budgets(self) -> list[dict[str, Any]]:
@@ -181,9 +186,15 @@ class Gateway:
         """Waits until nothing is reserved and, if `calls` is given, as many are booked; then returns all counters."""
         deadline = time.monotonic() + timeout_s
         while True:
-            budgets = self.budgets()
+            try:
+                budgets = self.budgets()
+                booked = int(self.usage()["total"]["calls"])
+            except CommandError:
+                # A service that was killed takes a moment to be back.
+                assert time.monotonic() < deadline
+                time.sleep(_POLL_S)
+                continue
             reserved = [budget for budget in budgets if amount(budget, "reserved")]
-            booked = int(self.usage()["total"]["calls"])
             if not reserved and booked >= (calls or 0):
                 assert calls in {None, booked}, f"{booked} calls are booked, not {calls}"
                 return budgets
@@ -304,13 +315,6 @@ def amount(budget: Mapping[str, Any], name: str) -> Decimal:
 def new_key_secret() -> str:
     """A secret as another gateway might have issued it."""
     return f"imported-{base64.b32encode(secrets.token_bytes(20)).decode().lower()}"
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.socket() as chosen:
-        chosen.bind(("127.0.0.1", 0))
-        return int(chosen.getsockname()[1])
 
 
 def _completed(configuration: Mapping[str, Any], providers: Providers | None) -> tuple[dict[str, Any], dict[str, str]]:

@@ -9,7 +9,6 @@ own HTTP server answers in a process of its own:
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,8 @@ from typing import Any
 
 import gguf
 import numpy as np
+
+from tests.ports import free_port
 
 MODEL = "tiny"
 _WIDTH, _FEED_FORWARD, _LAYERS, _HEADS = 64, 128, 2, 4
@@ -137,19 +138,13 @@ def _serve(folder: Path, api_key: str) -> None:
     parameters.n_parallel = 2
     parameters.cpuparams.n_threads = 1
     parameters.warmup = False
-    parameters.port = _free_port()
+    parameters.port = free_port()
     server = xllamacpp.Server(parameters)
     unfinished = folder / "address.tmp"
     unfinished.write_text(json.dumps(server.listening_address))
     unfinished.rename(folder / "address")
     # Ends with whoever started it: SIGTERM, or the end of standard input.
     sys.stdin.read()
-
-
-def _free_port() -> int:
-    with socket.socket() as chosen:
-        chosen.bind(("127.0.0.1", 0))
-        return int(chosen.getsockname()[1])
 
 
 if __name__ == "__main__":

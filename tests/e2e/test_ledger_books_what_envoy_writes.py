@@ -23,8 +23,9 @@ from services.ledger.adapters.sql_tables import attempts
 from services.ledger.domain.entry import BookedCall
 from services.ledger.domain.selection import CallQuery
 from services.ledger.usecases.book import Book
-from tests.e2e.data_plane import DataPlane, free_port
+from tests.e2e.data_plane import DataPlane
 from tests.e2e.data_plane_provider import Answer
+from tests.ports import free_port
 from tests.unit.ledger.lines import NoSpans, book_of, open_database, price_of
 
 pytestmark = pytest.mark.e2e
