@@ -66,9 +66,17 @@ def batch(count: int, **changes: Any) -> pb.SimulatePoliciesRequest:
 
 
 def children() -> list[str]:
-    """Processes that the threads of this one started and that still run: the simulations."""
+    """Process ids of the replays that run: this process may have other children."""
     tasks = Path(f"/proc/{os.getpid()}/task").glob("*/children")
-    return [child for task in tasks for child in task.read_text().split()]
+    found = [pid for task in tasks for pid in task.read_text().split()]
+    return [pid for pid in found if b"simulation_worker" in _command_of(pid)]
+
+
+def _command_of(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def test_a_budget_of_two_dollars_lets_four_of_ten_calls_of_fifty_cents_pass(simulate: Any) -> None:
@@ -166,6 +174,7 @@ def test_only_so_many_simulations_run_at_once_and_one_that_is_broken_off_makes_r
 
     eventually(lambda: not children())
     eventually(lambda: simulate.future(iter([proposal(), batch(1)])).exception() is None)
+    eventually(lambda: not children())
 
 
 def test_a_replay_that_dies_is_told_as_unavailable(simulate: Any) -> None:
