@@ -19,9 +19,7 @@ from services.kernel.price import charge
 from services.kernel.usage import Usage
 from services.quota.domain.burn_rate import KeyRate, add_spend
 from services.quota.domain.decision import (
-    budget_used_basis_points,
     decide,
-    is_degraded,
     used_basis_points,
 )
 from services.quota.domain.directory import AppliedLimit, AppliedLimits
@@ -32,7 +30,7 @@ from services.quota.domain.replay_counters import ReplayCounters
 from services.quota.domain.replay_limits import ReplayLimits
 from services.quota.domain.replay_report import ReplayReport
 from services.quota.domain.reservation import UNKNOWN_COST, Level, Settlement
-from services.quota.domain.tier import FitTarget, FitTier, Routes, draw_chain, tier_at
+from services.quota.domain.tier import FitTarget, FitTier, Routes, draw_chain, tiers_from
 
 MOST_IN_FLIGHT = 100_000
 MOST_KEYS = 50_000
@@ -206,12 +204,9 @@ class Replay:
 
 def _ways(call: PastCall, tiers: Sequence[FitTier], limits: AppliedLimits, levels: Sequence[Level]) -> Iterator[_Way]:
     """How a call may go, in the order in which `tier.weigh` tries the tiers; at least one way."""
-    first = tier_at(tiers, budget_used_basis_points(limits.limits, levels))
-    if is_degraded(limits.limits, levels):
-        first = max(first, min(1, len(tiers) - 1))
     if not tiers:
         yield _way(call, None, call.cost_nano_usd, unpriced=True)
-    for tier in tiers[first:]:
+    for tier in tiers_from(tiers, limits, levels):
         yield _way_in(call, tier, is_first=tier is tiers[0])
 
 

@@ -195,6 +195,17 @@ def tier_at(tiers: Sequence[FitTier], used_basis_points: int) -> int:
     return reached
 
 
+def tiers_from(tiers: Sequence[FitTier], limits: AppliedLimits, levels: Sequence[Level]) -> Sequence[FitTier]:
+    """The tiers that may serve, in the order in which they are tried: the one that is reached, then cheaper ones.
+
+    Where a threshold degrades, the first tier is left out, if there is another.
+    """
+    first = tier_at(tiers, budget_used_basis_points(limits.limits, levels))
+    if is_degraded(limits.limits, levels):
+        first = max(first, min(1, len(tiers) - 1))
+    return tiers[first:]
+
+
 def draw_chain(tier: FitTier, draw: Draw) -> tuple[FitTarget, ...]:
     """Puts the equals of each place in an order: one drawn by weight leads, the others follow as listed."""
     if tier.fixed is not None:
@@ -225,10 +236,7 @@ def weigh(
     cheapest says best what would still pass. None when no target can carry the call.
     """
     refused: list[Weighed] = []
-    first = tier_at(tiers, budget_used_basis_points(limits.limits, levels))
-    if is_degraded(limits.limits, levels):
-        first = max(first, min(1, len(tiers) - 1))
-    for tier in tiers[first:]:
+    for tier in tiers_from(tiers, limits, levels):
         chain = draw_chain(tier, draw)
         if limits.holds_tokens:
             chain = tuple(target for target in chain if is_boundable(facts, target.facts))

@@ -35,5 +35,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """An earlier release refuses the database anyway."""
-    raise NotImplementedError
+    """Takes it away."""
+    op.execute("DROP TABLE adjustments")
