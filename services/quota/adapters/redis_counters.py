@@ -50,6 +50,8 @@ from services.quota.ports import Choose, Counter, Settled, SnapshotStore, Sum, T
 
 # With each try somebody else was admitted instead. After so many the counters count as full.
 _TRIES = 8
+# Requests whose release is remembered: far more than can be under way.
+_GONE_MOST = 20_000
 _CHUNK = 500
 # Of old counters, a minute's work.
 _FORGOTTEN_AT_ONCE = 20_000
@@ -82,6 +84,7 @@ class RedisCounters:
             keys.reservations,
             keys.index,
             keys.ready,
+            keys.gone,
         )
         self._end_keys = (
             keys.counters,
@@ -145,12 +148,22 @@ class RedisCounters:
         """Ends reservations without a charge. Returns how many of them were open."""
         try:
             names = set(reservation_ids)
+            if request_ids:
+                self._mark_gone(request_ids)
             for request_id in request_ids:
                 names.update(self._indexed(*beginning_with(by_request(request_id)), _CHUNK))
             return self._release(names)
         except Unavailable:
             self._own.doubt(reservation_ids)
             raise
+
+    def _mark_gone(self, request_ids: Collection[str]) -> None:
+        """Before they are looked up: what is held for one of them from now on is refused, what was before is found."""
+        keys = self._keys
+        number = self._link.command("INCR", keys.sequence, batch=True)
+        members = [part for request_id in request_ids for part in (number, request_id)]
+        self._link.command("ZADD", keys.gone, *members, batch=True)
+        self._link.command("ZREMRANGEBYRANK", keys.gone, 0, -_GONE_MOST - 1, batch=True)
 
     def forget(self, ended_before_ms: int) -> int:
         """Drops counters that stopped to matter before this moment and hold nothing. Returns how many."""
@@ -231,6 +244,8 @@ class RedisCounters:
             raise
         if held == "lost":
             raise Unavailable(_LOST)
+        if held == "gone":
+            raise Unavailable("the request was released before it could be decided")
         if held == "held":
             self._own.add(reservation)
         return bool(held == "held")

@@ -37,6 +37,8 @@ class RedisKeys:
     """Sorted set: the last crossings by sequence number."""
     sequence: str
     """The last sequence number."""
+    gone: str
+    """Sorted set: Envoy's ids of the last requests that were released. A quota that hung may yet want to hold one."""
     adjusted: str
     """Sorted set: the last adjustments by sequence number."""
     ready: str

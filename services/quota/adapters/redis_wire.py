@@ -63,7 +63,7 @@ def reserve_arguments(reservation: Reservation, holds: Sequence[Hold], generatio
         InvalidInput: an amount is out of range.
     """
     value = orjson.dumps([reservation.request_id, reservation.epoch, orjson.Fragment(write_record(reservation))])
-    arguments: list[Argument] = [reservation.id, value, *_places(reservation), generation]
+    arguments: list[Argument] = [reservation.id, value, *_places(reservation), generation, reservation.request_id]
     for counter, window_end_ms, held, ceiling, trailing in holds:
         beside = () if ceiling is None else trailing
         bound = "" if ceiling is None else _checked(ceiling)

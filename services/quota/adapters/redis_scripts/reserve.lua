@@ -1,16 +1,21 @@
 -- Holds room in all counters of a reservation, or in none of them. Once per id.
--- KEYS: counters, windows, reservations, index, ready
--- ARGV: id, record, its place in the index by request, by epoch, generation; then for each hold its counter, when that
+-- KEYS: counters, windows, reservations, index, ready, gone
+-- ARGV: id, record, its place in the index by request, by epoch, generation, Envoy's id of the request; then for each hold its counter, when that
 -- stops to matter, the amount, the most that may be settled and reserved with it ("": unbounded), how many counters add
 -- to it under that bound, and those
--- Returns "held", "moved" (a counter has no room for it any more) or "lost" (the counters cannot be believed).
-local counters, windows, reservations, index, ready = unpack(KEYS)
-local id, record, by_request, by_epoch, generation = unpack(ARGV, 1, 5)
+-- Returns "held", "moved" (a counter has no room for it any more), "lost" (the counters cannot be believed) or "gone" (the
+-- request was released before: nobody waits for it any more).
+local counters, windows, reservations, index, ready, gone = unpack(KEYS)
+local id, record, by_request, by_epoch, generation, request_id = unpack(ARGV, 1, 6)
 -- Numbers of Lua are exact below this.
 local limit = 2 ^ 53
 
 if redis.call('HEXISTS', reservations, id) == 1 then
   return 'held'
+end
+
+if redis.call('ZSCORE', gone, request_id) then
+  return 'gone'
 end
 
 local function can_be_believed()
@@ -26,7 +31,7 @@ end
 
 local holds = {}
 local bounded = false
-local at = 6
+local at = 7
 while at <= #ARGV do
   local counter, ends_ms, held, ceiling, trailing = unpack(ARGV, at, at + 4)
   local next_at = at + 5 + trailing
