@@ -81,9 +81,12 @@ def scope_name(parts: Iterable[tuple[str, str]]) -> str:
     return ",".join(f"{dimension}={value}" for dimension, value in parts) or EVERYTHING
 
 
-def run_scope(scope: str, run: str) -> str:
-    """What a limit that counts each run of its own counts a call under, within a scope."""
-    return f"run={run}" if scope == EVERYTHING else f"{scope},run={run}"
+def part_scope(scope: str, name: str, value: str) -> str:
+    """What a limit that counts each value apart, as of a run or a key, counts a call under within a scope."""
+    part = f"{name}={value}"
+    if scope == EVERYTHING:
+        return part
+    return scope if part in scope.split(",") else f"{scope},{part}"
 
 
 def run_of(scope: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from services.kernel.names import run_scope, scope_name
+from services.kernel.names import part_scope, scope_name
 from services.kernel.window import WindowRule, WindowUnit
 
 _RUN = WindowRule(WindowUnit.RUN)
@@ -244,4 +244,4 @@ def name_of(limit: CountedLimit, preferred: Sequence[Parts]) -> str:
 
 def _scope(limit: CountedLimit, taken: Taken) -> str:
     scope = scope_name((dimension, value or getattr(taken, dimension)) for dimension, value in limit.parts)
-    return run_scope(scope, taken.run) if limit.span.each_run else scope
+    return part_scope(scope, "run", taken.run) if limit.span.each_run else scope

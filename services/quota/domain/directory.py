@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import NamedTuple
 
-from services.kernel.names import EVERYTHING, scope_name
+from services.kernel.names import EVERYTHING, part_scope, scope_name
 from services.kernel.window import Window, WindowRule, WindowUnit
 from services.quota.domain.admin_token import AdminToken
 from services.quota.domain.burn_rate import UsualRate, allowed_per_minute, nothing_usual
@@ -302,14 +302,6 @@ def scope_of(policy: QuotaPolicy, attribution: Attribution, model: str) -> str |
             return None
         named = tuple(sorted((*(pair for pair in named if pair[0] is not policy.each), (policy.each, has)), key=_order))
     return scope_name(named)
-
-
-def part_scope(scope: str, name: str, value: str) -> str:
-    """What a limit that counts each value apart counts a call under, within the scope of its policy."""
-    part = f"{name}={value}"
-    if scope == EVERYTHING:
-        return part
-    return scope if part in scope.split(",") else f"{scope},{part}"
 
 
 def with_bound_of(override: Override | None, limit: Limit) -> Limit:

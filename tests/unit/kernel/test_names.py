@@ -15,9 +15,9 @@ from services.kernel.names import (
     check_user,
     first_reservation_id,
     has_parts,
+    part_scope,
     reservation_id,
     run_of,
-    run_scope,
     scope_name,
     split_target,
 )
@@ -101,8 +101,8 @@ def test_a_scope_names_its_properties_in_order() -> None:
 
 
 def test_a_run_stands_last_whatever_it_holds() -> None:
-    assert run_scope("team=a", "x,run=y") == "team=a,run=x,run=y"
-    assert run_scope("organization", "x") == "run=x"
+    assert part_scope("team=a", "run", "x,run=y") == "team=a,run=x,run=y"
+    assert part_scope("organization", "run", "x") == "run=x"
     assert run_of("team=a,run=x,run=y") == "x,run=y"
     assert run_of("team=a") == ""
 
