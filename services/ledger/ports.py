@@ -72,6 +72,10 @@ class Outbox(Protocol):
         """Settles entries and stores the crossings that are new, in one transaction."""
         ...
 
+    def settled_among(self, reservations: Sequence[str]) -> list[str]:
+        """Those of these, in their order, whose entries are settled."""
+        ...
+
     def last_crossing(self) -> int:
         """Sequence number of the newest crossing, 0 for none."""
         ...
@@ -120,6 +124,18 @@ class Quota(Protocol):
         self, ended_epochs: Sequence[str], booked_through_ms: int | None, limit: int
     ) -> list[OverdueReservation]:
         """Reservations of which no record can come any more."""
+        ...
+
+
+class OpenReservations(Protocol):
+    """What the quota service holds. Raises `Unavailable` when it does not answer."""
+
+    def open_after(self, reservation: str, limit: int) -> list[str]:
+        """Ids of at most `limit` reservations that have not ended, behind this id, oldest first."""
+        ...
+
+    def release_reservations(self, reservations: Sequence[str]) -> int:
+        """Ends reservations without a charge. Returns how many were open."""
         ...
 
 

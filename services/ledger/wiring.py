@@ -36,6 +36,7 @@ from services.ledger.usecases.price_book import PriceBook
 from services.ledger.usecases.query import Query
 from services.ledger.usecases.reconcile import Reconcile
 from services.ledger.usecases.settle import Settle
+from services.ledger.usecases.sweep import Sweep
 
 _log = logging.getLogger("spendgate.ledger")
 
@@ -177,11 +178,14 @@ def build(environ: Environ) -> Ledger:
         clock=clock,
     )
     channel = open_channel(settings.quota_address)
+    quota = QuotaClient(channel)
+    sweep = Sweep(outbox=outbox, held=quota)
     settle = Settle(
         outbox=outbox,
         store=entries,
         epochs=epochs,
-        quota=QuotaClient(channel),
+        quota=quota,
+        sweep=sweep,
         price_of=prices.price_of,
         booked_through_ms=lambda: book.booked_through_ms,
         stream_ms_max=settings.stream_s_max * 1_000,
@@ -192,6 +196,7 @@ def build(environ: Environ) -> Ledger:
         counters=QuotaCountersClient(channel),
         sums=SqlSettledSums(database),
         outbox=outbox,
+        sweep=sweep,
         clock=clock,
         interval_ms=settings.drift_check_s * 1_000,
     )
@@ -199,7 +204,7 @@ def build(environ: Environ) -> Ledger:
         query=Query(reports),
         prices=prices,
         audit=AuditLog(engine, audit_entries),
-        status=lambda: _status(reports, outbox, book, reconcile),
+        status=lambda: _status(reports, outbox, book, reconcile, sweep),
         stopping=stopping,
     )
     return Ledger(
@@ -208,7 +213,7 @@ def build(environ: Environ) -> Ledger:
         book=book,
         settle=settle,
         reconcile=reconcile,
-        metrics=configure_metrics("spendgate-ledger", settings.otlp_endpoint, _gauges(reconcile)),
+        metrics=configure_metrics("spendgate-ledger", settings.otlp_endpoint, _gauges(reconcile, sweep)),
         spans=spans,
         stopping=stopping,
         clock=clock,
@@ -225,7 +230,7 @@ def _spool(settings: Settings, clock: Clock) -> SpoolFolder:
     )
 
 
-def _gauges(reconcile: Reconcile) -> list[Gauge]:
+def _gauges(reconcile: Reconcile, sweep: Sweep) -> list[Gauge]:
     return [
         Gauge(
             "spendgate_drift_nano_usd",
@@ -239,10 +244,16 @@ def _gauges(reconcile: Reconcile) -> list[Gauge]:
             "Counters that were moved to what the ledger says since the process started",
             lambda: reconcile.last.repaired,
         ),
+        Gauge(
+            "spendgate_swept_reservations",
+            "{reservation}",
+            "Reservations that were released because their calls were settled since the process started",
+            lambda: sweep.released,
+        ),
     ]
 
 
-def _status(reports: SqlReports, outbox: SqlOutbox, book: Book, reconcile: Reconcile) -> admin_api.Status:
+def _status(reports: SqlReports, outbox: SqlOutbox, book: Book, reconcile: Reconcile, sweep: Sweep) -> admin_api.Status:
     return admin_api.Status(
         booked_calls=reports.count_booked(),
         unsettled_calls=outbox.count_unsettled(),
@@ -250,6 +261,7 @@ def _status(reports: SqlReports, outbox: SqlOutbox, book: Book, reconcile: Recon
         unreadable_lines=reports.count_unreadable(),
         spool_backlog_bytes=book.backlog_bytes(),
         check=reconcile.last,
+        swept_reservations=sweep.released,
     )
 
 

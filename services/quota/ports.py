@@ -122,6 +122,10 @@ class CounterReader(Protocol):
         """At most `limit` open reservations of these epochs, or made before this moment, oldest first."""
         ...
 
+    def open_after(self, reservation_id: str, limit: int) -> list[str]:
+        """Ids of at most `limit` open reservations behind this id, oldest first. Behind an empty one are all."""
+        ...
+
     def crossings_after(self, sequence: int, limit: int) -> list[Crossing]:
         """At most `limit` crossings with a higher sequence number, ascending."""
         ...

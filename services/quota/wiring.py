@@ -50,7 +50,7 @@ from services.quota.usecases.overrides import Overrides
 from services.quota.usecases.own_budget import ReadOwnBudget
 from services.quota.usecases.policies import ListPolicies, PolicyMatches
 from services.quota.usecases.reconcile import Reconcile
-from services.quota.usecases.settle import ListOverdue, Release, Settle
+from services.quota.usecases.settle import ListOpen, ListOverdue, Release, Settle
 from services.quota.usecases.simulate import Propose
 
 # Measured: four threads answer Checks fastest, more of them only wait for each other.
@@ -179,7 +179,7 @@ class QuotaService:
         settle = self._settle(expectations, lag)
         overdue = ListOverdue(counters, max_stream_ms=settings.max_stream_ms)
         ledger_apis = (
-            ReservationApi(settle=settle, release=release, list_overdue=overdue),
+            ReservationApi(settle=settle, release=release, list_overdue=overdue, list_open=ListOpen(counters)),
             CounterApi(reconcile),
         )
         self._check_server = build_server(

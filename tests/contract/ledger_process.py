@@ -33,6 +33,7 @@ class ScriptedQuota(quota_grpc.ReservationServiceServicer, counters_grpc.Counter
     settled: dict[str, quota_pb.Settlement] = field(default_factory=dict)
     settled_twice: list[str] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
+    open: list[str] = field(default_factory=list)
     overdue_requests: list[quota_pb.ListOverdueReservationsRequest] = field(default_factory=list)
     overdue: list[quota_pb.OverdueReservation] = field(default_factory=list)
     crossings: list[quota_pb.Crossing] = field(default_factory=list)
@@ -84,7 +85,15 @@ class ScriptedQuota(quota_grpc.ReservationServiceServicer, counters_grpc.Counter
         self, request: quota_pb.ReleaseReservationsRequest, context: grpc.ServicerContext
     ) -> quota_pb.ReleaseReservationsResponse:
         self.released.extend(request.request_ids)
-        return quota_pb.ReleaseReservationsResponse(released=len(request.request_ids))
+        ended = {*self.open} & {*request.reservations}
+        self.open = [each for each in self.open if each not in ended]
+        return quota_pb.ReleaseReservationsResponse(released=len(request.request_ids) + len(ended))
+
+    def ListOpenReservations(
+        self, request: quota_pb.ListOpenReservationsRequest, context: grpc.ServicerContext
+    ) -> quota_pb.ListOpenReservationsResponse:
+        behind = [each for each in sorted(self.open) if each > request.after]
+        return quota_pb.ListOpenReservationsResponse(reservations=behind[: request.page_size])
 
     def ListOverdueReservations(
         self, request: quota_pb.ListOverdueReservationsRequest, context: grpc.ServicerContext

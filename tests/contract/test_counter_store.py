@@ -200,6 +200,17 @@ def test_overdue_are_those_of_ended_epochs_and_the_very_old_oldest_first(store: 
     assert store.overdue([], -1, 10) == []
 
 
+def test_all_that_is_open_is_listed_oldest_first_from_behind_any_id(store: Store) -> None:
+    old, done, fresh, newest = (reservation(number, {}, at_ms=NOW_MS + number) for number in range(4))
+    for each in (newest, fresh, done, old):
+        store.reserve([], always(each))
+    store.settle([settlement(done, 1)], nothing, NOW_MS)
+
+    assert store.open_after("", 2) == [old.id, fresh.id]
+    assert store.open_after(old.id, 9) == store.open_after(done.id, 9) == [fresh.id, newest.id]
+    assert store.open_after(newest.id, 9) == []
+
+
 def test_a_threshold_is_told_once_when_it_is_passed(store: Store) -> None:
     made = [reservation(number, {SPEND: 80}) for number in range(4)]
     for each in made:

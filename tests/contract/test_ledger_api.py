@@ -56,7 +56,7 @@ def api(tmp_path: Path) -> Iterator[Api]:
         query=Query(SqlReports(database)),
         prices=prices,
         audit=AuditLog(database._engine, audit_entries),
-        status=lambda: admin_api.Status(1, 2, None, 3, 4, Check(0, 5, 6, 7, 8)),
+        status=lambda: admin_api.Status(1, 2, None, 3, 4, Check(0, 5, 6, 7, 8), 9),
         stopping=stopping,
     )
     stream = price_stream.PriceBookService(prices, stopping)

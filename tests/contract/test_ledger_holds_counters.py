@@ -78,6 +78,30 @@ def test_lost_counters_are_restored_before_anything_is_settled(tmp_path: Path, q
     }
 
 
+def test_what_is_held_for_settled_calls_is_released_and_what_is_not_booked_stays(
+    tmp_path: Path, quota: ScriptedQuota
+) -> None:
+    write_lines(tmp_path / "spool" / f"{EPOCH}.jsonl", [call_fields(number) for number in range(3)])
+    with running(tmp_path, SPENDGATE_DRIFT_CHECK_S="1") as ledger:
+        eventually(lambda: ledger.status().unsettled_calls == 0 and len(quota.settled) == 3)
+        quota.open = ["reservation-0", "reservation-2", "reservation-7"]
+
+        eventually(lambda: ledger.status().swept_reservations == 2)
+
+    assert quota.open == ["reservation-7"]
+
+
+def test_after_lost_counters_were_restored_nobody_waits_for_the_next_comparison(
+    tmp_path: Path, quota: ScriptedQuota
+) -> None:
+    write_lines(tmp_path / "spool" / f"{EPOCH}.jsonl", [call_fields(number) for number in range(3)])
+    with running(tmp_path, SPENDGATE_DRIFT_CHECK_S="3600") as ledger:
+        eventually(lambda: ledger.status().unsettled_calls == 0 and ledger.status().HasField("check_time"))
+        quota.open, quota.ready = ["reservation-1"], False
+
+        eventually(lambda: quota.ready and not quota.open)
+
+
 class Receiver(metrics_service_pb2_grpc.MetricsServiceServicer):
     """Keeps the gauges that it is sent."""
 

@@ -18,6 +18,7 @@ from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate.quota.v1 import reservation_service_pb2 as reservation_pb
 from spendgate.type.v1 import attribution_pb2, configuration_pb2
 
+from services.kernel.names import first_reservation_id
 from tests.contract.quota_process import (
     EPOCH,
     MODEL,
@@ -262,6 +263,27 @@ def test_a_request_that_never_left_is_released_by_the_id_of_envoy(quota: QuotaPr
     asked = reservation_pb.ReleaseReservationsRequest(request_ids=["req-lost", "req-unknown"])
     assert quota.reservations.ReleaseReservations(asked).released == 1
     assert quota.reservations.ReleaseReservations(asked).released == 0
+
+
+def test_open_reservations_are_paged_and_released_by_their_ids(quota: QuotaProcess) -> None:
+    quota.quota.ApplyConfiguration(configuration(spend_policy("open", 1)))
+    before = first_reservation_id(quota.clock.now_ms() + 1)
+    made = []
+    for _ in range(3):
+        quota.clock.advance(1)
+        made.append(reserve(quota))
+
+    def listed(after: str, page_size: int) -> list[str]:
+        asked = reservation_pb.ListOpenReservationsRequest(after=after, page_size=page_size)
+        return list(quota.reservations.ListOpenReservations(asked).reservations)
+
+    assert (listed(before, 2), listed(made[1], 2), listed(made[2], 2)) == (made[:2], made[2:], [])
+    assert refused(lambda: listed("", -1))[1][0][0] == "page_size"
+    asked = reservation_pb.ReleaseReservationsRequest(reservations=[made[1], "rsv_unknown"])
+    assert quota.reservations.ReleaseReservations(asked).released == 1
+    assert listed(before, 0) == [made[0], made[2]]
+    many = reservation_pb.ReleaseReservationsRequest(reservations=made[:1] * 1_001)
+    assert refused(lambda: quota.reservations.ReleaseReservations(many))[1][0][0] == "reservations"
 
 
 def test_a_reservation_is_overdue_once_no_record_of_it_can_come(quota: QuotaProcess) -> None:

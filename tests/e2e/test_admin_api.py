@@ -32,6 +32,7 @@ INTERNAL = (
     "/spendgate.quota.v1.ReservationService/SettleReservations",
     "/spendgate.quota.v1.ReservationService/ReleaseReservations",
     "/spendgate.quota.v1.ReservationService/ListOverdueReservations",
+    "/spendgate.quota.v1.ReservationService/ListOpenReservations",
     "/spendgate.router.v1.RoutePlanService/WatchRoutePlan",
     "/spendgate.ledger.v1.PriceBookService/WatchPrices",
     "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources",

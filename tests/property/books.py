@@ -20,6 +20,7 @@ from services.ledger.domain.settlement import Crossing, Settlement
 from services.ledger.domain.spooled import Booking
 from services.ledger.usecases.reconcile import ASK_INTERVAL_MS, Reconcile
 from services.ledger.usecases.settle import Settle
+from services.ledger.usecases.sweep import Sweep
 from services.quota.domain import reservation as quota_reservation
 from services.quota.domain.directory import Directory, apply_limits
 from services.quota.domain.key import Attribution, VirtualKey, digest_of
@@ -45,7 +46,7 @@ class Wire:
 
 
 class DirectQuota:
-    """`ports.Quota` of the ledger over the use cases of quota."""
+    """`ports.Quota` and `ports.OpenReservations` of the ledger over the use cases of quota."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -67,7 +68,13 @@ class DirectQuota:
         return {*done.settled, *done.already_ended}, []
 
     def release(self, request_ids: Sequence[str]) -> None:
-        self._world.release.by_request_ids(request_ids)
+        self._world.release(request_ids=request_ids)
+
+    def open_after(self, reservation: str, limit: int) -> list[str]:
+        return list(self._world.list_open(reservation, limit))
+
+    def release_reservations(self, reservations: Sequence[str]) -> int:
+        return self._world.release(reservations=reservations)
 
     def overdue(
         self, ended_epochs: Sequence[str], booked_through_ms: int | None, limit: int
@@ -95,11 +102,14 @@ class Books:
         self.hold = HoldCounters(
             current=self.world.current, counters=self.world.counters, reader=self.world.counters, clock=self.clock
         )
+        quota = DirectQuota(self.world)
+        self.sweep = Sweep(outbox=self.outbox, held=quota)
         self.settling = Settle(
             outbox=self.outbox,
             store=self.store,
             epochs=SqlEpochs(self.database),
-            quota=DirectQuota(self.world),
+            quota=quota,
+            sweep=self.sweep,
             price_of=price_of,
             booked_through_ms=lambda: None,
             stream_ms_max=900_000,
@@ -116,6 +126,7 @@ class Books:
             counters=counters,
             sums=SqlSettledSums(self.database),
             outbox=self.outbox,
+            sweep=self.sweep,
             clock=self.clock,
             interval_ms=INTERVAL_MS,
         )
@@ -150,6 +161,16 @@ class Books:
         parsed = call(**fields)
         entry = Entry(parsed, charge_call(parsed, (), price_of), EPOCH, self.clock.now_ms())
         self.entries += self.store.book(Booking((entry,)))
+
+    def put_back(self, admitted: Admitted) -> None:
+        """Holds again what a call held, as a quota does whose store has lost it."""
+        made = admitted.reservation
+        if made.id not in self.open_reservations():
+            self.world.counters.reserve([], lambda _: (made, None))
+
+    def open_reservations(self) -> set[str]:
+        """Ids of all that is held."""
+        return set(self.world.counters.open_after("", self.world.counters.open_count()))
 
     def check(self) -> None:
         """Settles what is booked, and compares after the interval."""

@@ -132,6 +132,7 @@ def _ledger_status(answer: ledger.LedgerStatus) -> dict[str, object]:
         "drift_usd": format_usd(answer.drift_nano_usd),
         "unpriced_counters": answer.unpriced_counters,
         "repaired_counters": answer.repaired_counters,
+        "swept_reservations": answer.swept_reservations,
     }
 
 

@@ -1,4 +1,4 @@
-"""The quota service over gRPC, as `ports.Quota`."""
+"""The quota service over gRPC, as `ports.Quota` and `ports.OpenReservations`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class QuotaClient:
-    """Settles, releases and lists what is overdue."""
+    """Settles, releases, and lists what is open or overdue."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._stub = pb_grpc.ReservationServiceStub(channel)
@@ -48,6 +48,26 @@ class QuotaClient:
         """
         request = pb.ReleaseReservationsRequest(request_ids=request_ids)
         asked(lambda: self._stub.ReleaseReservations(request, timeout=_TIMEOUT_S))
+
+    def open_after(self, reservation: str, limit: int) -> list[str]:
+        """Ids of at most `limit` reservations that have not ended, behind this id, oldest first.
+
+        Raises:
+            Unavailable: quota does not answer.
+        """
+        request = pb.ListOpenReservationsRequest(after=reservation, page_size=limit)
+        response = asked(lambda: self._stub.ListOpenReservations(request, timeout=_TIMEOUT_S))
+        return list(response.reservations)
+
+    def release_reservations(self, reservations: Sequence[str]) -> int:
+        """Ends reservations without a charge. Returns how many were open.
+
+        Raises:
+            Unavailable: quota does not answer.
+        """
+        request = pb.ReleaseReservationsRequest(reservations=reservations)
+        response = asked(lambda: self._stub.ReleaseReservations(request, timeout=_TIMEOUT_S))
+        return int(response.released)
 
     def overdue(
         self, ended_epochs: Sequence[str], booked_through_ms: int | None, limit: int

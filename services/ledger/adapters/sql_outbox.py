@@ -34,6 +34,10 @@ _ADD_SETTLED = f"""
         unpriced_calls = unpriced_calls + excluded.unpriced_calls
 """  # noqa: S608  (our own constant)
 _SETTLE = "UPDATE entries SET settled_ms = ? WHERE settled_ms IS NULL AND id IN (SELECT value FROM json_each(?))"
+_SETTLED_AMONG = (
+    "SELECT asked.value FROM json_each(?) AS asked JOIN entries ON entries.id = asked.value"
+    " WHERE entries.settled_ms IS NOT NULL ORDER BY asked.key"
+)
 _LAST_CROSSING = "SELECT max(sequence) FROM alerts"
 _PENDING_RELEASES = "SELECT request_id FROM releases LIMIT ?"
 _INSERT_ALERT = sqlite.insert(alerts).on_conflict_do_nothing()
@@ -66,6 +70,12 @@ class SqlOutbox:
                 connection.exec_driver_sql(_SETTLE, (now_ms, ids))
             if crossings:
                 connection.execute(_INSERT_ALERT, [_alert_row(crossing) for crossing in crossings])
+
+    def settled_among(self, reservations: Sequence[str]) -> list[str]:
+        """Those of these, in their order, whose entries are settled."""
+        ids = orjson.dumps(reservations).decode()
+        with self._database.read() as connection:
+            return list(connection.exec_driver_sql(_SETTLED_AMONG, (ids,)).scalars())
 
     def last_crossing(self) -> int:
         """Sequence number of the newest crossing, 0 for none."""

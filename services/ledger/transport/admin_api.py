@@ -41,6 +41,8 @@ class Status:
     spool_backlog_bytes: int
     check: Check
     """The last comparison of quota's counters with the entries."""
+    swept_reservations: int
+    """Released since this process started: they were open although their calls were settled."""
 
 
 class LedgerService(pb_grpc.LedgerServiceServicer):
@@ -153,6 +155,7 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
             drift_nano_usd=status.check.drift_nano_usd,
             unpriced_counters=status.check.unpriced,
             repaired_counters=status.check.repaired,
+            swept_reservations=status.swept_reservations,
         )
 
 

@@ -1,5 +1,7 @@
 """Holds quota's counters to the entries: what is settled in a counter is what the ledger says of its window.
 
+What is settled is held no longer: see `services.ledger.usecases.sweep`.
+
 It runs on the thread that settles, right after everything booked is settled. Nothing else moves what is settled, so
 that a counter which differs differs for good, and not because something is under way.
 """
@@ -27,6 +29,7 @@ from services.ledger.domain.counting import (
     name_of,
 )
 from services.ledger.ports import Outbox, QuotaCounters, SettledSums
+from services.ledger.usecases.sweep import Sweep
 
 _log = logging.getLogger("spendgate.ledger.reconcile")
 
@@ -54,14 +57,23 @@ class Reconcile:
     """Rebuilds, compares and repairs counters."""
 
     def __init__(
-        self, *, counters: QuotaCounters, sums: SettledSums, outbox: Outbox, clock: Clock, interval_ms: int
+        self,
+        *,
+        counters: QuotaCounters,
+        sums: SettledSums,
+        outbox: Outbox,
+        sweep: Sweep,
+        clock: Clock,
+        interval_ms: int,
     ) -> None:
         self._counters = counters
         self._sums = sums
         self._outbox = outbox
+        self._sweep = sweep
         self._clock = clock
         self._interval_ms = interval_ms
         self._asked_ms = 0
+        self._ready = False
         self._limits_version = ""
         self._checked_version = ""
         self._rebuilt = False
@@ -84,6 +96,7 @@ class Reconcile:
         state = self._counters.state()
         self._asked_ms = now_ms
         self._limits_version = state.limits_version
+        self._ready = state.ready
         if state.ready:
             return
         _log.warning("quota lost its counters; they are rebuilt from the entries")
@@ -97,13 +110,18 @@ class Reconcile:
         )
 
     def check_if_due(self) -> None:
-        """Compares all counters with the entries and repairs them, each interval and when policies have changed.
+        """Compares all counters with the entries and repairs them, and releases what is held for settled calls.
+
+        Each interval, when policies have changed, and after a rebuild. Not while quota waits for those who share its
+        counters: what their calls hold is not back yet.
 
         Raises:
             Unavailable: quota does not answer.
         """
-        due_ms = self._last.checked_ms + self._interval_ms
-        if self._clock.now_ms() < due_ms and self._checked_version == self._limits_version:
+        if not self._ready:
+            return
+        is_early = self._clock.now_ms() < self._last.checked_ms + self._interval_ms
+        if is_early and self._checked_version == self._limits_version and not self._rebuilt:
             return
         version = self._limits_version
         self._check()
@@ -120,6 +138,8 @@ class Reconcile:
         repaired = self._repair([adjustment for each in found for adjustment in each.adjustments])
         if checked != known:
             self._sums.set_checked_limits(checked)
+        # Only now: what a call took is in its counters, so that the room it held is not given away twice.
+        self._sweep.release_all()
         self._rebuilt = False
         self._last = Check(
             checked_ms=self._clock.now_ms(),

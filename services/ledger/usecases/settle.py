@@ -15,6 +15,7 @@ from services.ledger.domain.charge import PriceOf, charge_call
 from services.ledger.domain.entry import Entry, OverdueReservation
 from services.ledger.domain.spooled import Booking
 from services.ledger.ports import EntryStore, Epochs, Outbox, Quota
+from services.ledger.usecases.sweep import Sweep
 
 _log = logging.getLogger("spendgate.ledger.settle")
 
@@ -36,6 +37,7 @@ class Settle:
         store: EntryStore,
         epochs: Epochs,
         quota: Quota,
+        sweep: Sweep,
         price_of: PriceOf,
         booked_through_ms: Callable[[], int | None],
         stream_ms_max: int,
@@ -45,6 +47,7 @@ class Settle:
         self._store = store
         self._epochs = epochs
         self._quota = quota
+        self._sweep = sweep
         self._price_of = price_of
         self._booked_through_ms = booked_through_ms
         self._stream_ms_max = stream_ms_max
@@ -86,7 +89,9 @@ class Settle:
         return count
 
     def expire(self) -> int:
-        """Books reservations of which no record can come any more. Returns how many.
+        """Books reservations of which no record can come any more. Returns how many it booked or ended.
+
+        Those that are settled are released, and those that are booked have their turn in `settle`.
 
         Raises:
             Unavailable: quota does not answer.
@@ -98,12 +103,13 @@ class Settle:
         epochs = self._epochs.uncleared()
         overdue = self._quota.overdue(epochs, booked_through_ms - self._stream_ms_max - OVERDUE_SLACK_MS, _OVERDUE_PAGE)
         if overdue:
-            self._book(overdue)
-        elif epochs:
+            return self._sweep.release_among([each.reservation for each in overdue]) + self._book(overdue)
+        if epochs:
             self._epochs.clear(epochs, asked_ms - EPOCH_GRACE_MS, asked_ms)
-        return len(overdue)
+        return 0
 
-    def _book(self, overdue: list[OverdueReservation]) -> None:
+    def _book(self, overdue: list[OverdueReservation]) -> int:
+        """Books those that are not booked. Returns how many."""
         now_ms = self._clock.now_ms()
         recorded = self._store.attempts_of([each.request_id for each in overdue])
         entries = []
@@ -112,4 +118,6 @@ class Settle:
             call = each.as_call(max((attempt.attempt for attempt in attempts), default=0))
             entries.append(Entry(call, charge_call(call, attempts, self._price_of), each.epoch, now_ms))
         booked = self._store.book(Booking(entries=tuple(entries), now_ms=now_ms))
-        _log.warning("%d reservations have no record; booked as expected", len(booked))
+        if booked:
+            _log.warning("%d reservations have no record; booked as expected", len(booked))
+        return len(booked)

@@ -125,6 +125,11 @@ class MemoryCounters:
             ]
         return sorted(found, key=lambda reservation: reservation.id)[:limit]
 
+    def open_after(self, reservation_id: str, limit: int) -> list[str]:
+        """Ids of at most `limit` open reservations behind this id, oldest first."""
+        with self._lock:
+            return sorted(name for name in self._open if name > reservation_id)[:limit]
+
     def crossings_after(self, sequence: int, limit: int) -> list[Crossing]:
         """At most `limit` crossings with a higher sequence number, ascending."""
         with self._lock:

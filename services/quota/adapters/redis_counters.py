@@ -15,6 +15,7 @@ from services.kernel.names import first_reservation_id
 from services.quota.adapters.own_reservations import OwnReservations
 from services.quota.adapters.redis_keys import (
     RedisKeys,
+    after,
     beginning_with,
     by_epoch,
     by_id,
@@ -223,6 +224,10 @@ class RedisCounters:
             names.update(self._indexed(*beginning_with(by_epoch(epoch)), limit))
         found = self._read(sorted(names)[:limit])
         return [found[name] for name in sorted(found)]
+
+    def open_after(self, reservation_id: str, limit: int) -> list[str]:
+        """Ids of at most `limit` open reservations behind this id, oldest first."""
+        return self._indexed(f"({by_id(reservation_id)}", after(by_id("")), limit)
 
     def crossings_after(self, sequence: int, limit: int) -> list[Crossing]:
         """At most `limit` crossings with a higher sequence number, ascending."""

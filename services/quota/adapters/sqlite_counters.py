@@ -61,6 +61,7 @@ _OVERDUE = (
     "SELECT id, request_id, epoch, record FROM reservations"
     " WHERE id < ? OR epoch IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?"
 )
+_OPEN_AFTER = "SELECT id FROM reservations WHERE id > ? ORDER BY id LIMIT ?"
 _CROSSINGS = (
     "SELECT sequence, policy, limit_id, scope, window_start_ms, limit_text, basis_points, notify, crossed_at_ms,"
     " settled, bound, kind, excess, reservation FROM crossings WHERE sequence > ? ORDER BY sequence LIMIT ?"
@@ -203,6 +204,11 @@ class SqliteCounters:
         asked = (first_reservation_id(max(0, created_before_ms)), json.dumps(list(ended_epochs)), limit)
         with self._file.reading() as connection:
             return [_read(row) for row in connection.execute(_OVERDUE, asked)]
+
+    def open_after(self, reservation_id: str, limit: int) -> list[str]:
+        """Ids of at most `limit` open reservations behind this id, oldest first."""
+        with self._file.reading() as connection:
+            return [name for (name,) in connection.execute(_OPEN_AFTER, (reservation_id, limit))]
 
     def crossings_after(self, sequence: int, limit: int) -> list[Crossing]:
         """At most `limit` crossings with a higher sequence number, ascending."""

@@ -11,7 +11,7 @@ from services.chassis.paging import check_page_size
 from services.chassis.well_known import timestamp
 from services.quota.domain.reservation import Crossing, CrossingKind, Reservation, Settlement
 from services.quota.transport.admin_messages import write_attribution
-from services.quota.usecases.settle import ListOverdue, Release, Settle
+from services.quota.usecases.settle import ListOpen, ListOverdue, Release, Settle
 
 _KINDS = {
     CrossingKind.THRESHOLD: pb.CROSSING_KIND_THRESHOLD,
@@ -23,10 +23,11 @@ SERVICE = "spendgate.quota.v1.ReservationService"
 class ReservationApi(reservation_service_pb2_grpc.ReservationServiceServicer):
     """Ends reservations."""
 
-    def __init__(self, *, settle: Settle, release: Release, list_overdue: ListOverdue) -> None:
+    def __init__(self, *, settle: Settle, release: Release, list_overdue: ListOverdue, list_open: ListOpen) -> None:
         self._settle = settle
         self._release = release
         self._list_overdue = list_overdue
+        self._list_open = list_open
 
     def registration(self) -> Registration:
         """For a server."""
@@ -50,7 +51,8 @@ class ReservationApi(reservation_service_pb2_grpc.ReservationServiceServicer):
         self, request: pb.ReleaseReservationsRequest, context: grpc.ServicerContext
     ) -> pb.ReleaseReservationsResponse:
         """Ends reservations without a charge."""
-        return pb.ReleaseReservationsResponse(released=self._release.by_request_ids(request.request_ids))
+        released = self._release(reservations=request.reservations, request_ids=request.request_ids)
+        return pb.ReleaseReservationsResponse(released=released)
 
     def ListOverdueReservations(
         self, request: pb.ListOverdueReservationsRequest, context: grpc.ServicerContext
@@ -60,6 +62,13 @@ class ReservationApi(reservation_service_pb2_grpc.ReservationServiceServicer):
             request.ended_epochs, request.booked_through.ToMilliseconds(), check_page_size(request.page_size)
         )
         return pb.ListOverdueReservationsResponse(reservations=[_write_overdue(each) for each in overdue])
+
+    def ListOpenReservations(
+        self, request: pb.ListOpenReservationsRequest, context: grpc.ServicerContext
+    ) -> pb.ListOpenReservationsResponse:
+        """Lists all reservations that have not ended."""
+        found = self._list_open(request.after, check_page_size(request.page_size))
+        return pb.ListOpenReservationsResponse(reservations=found)
 
 
 def _read_settlement(message: pb.Settlement) -> Settlement:

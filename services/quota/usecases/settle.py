@@ -93,15 +93,16 @@ class Release:
         """For a Check that was cancelled. Returns whether it was open."""
         return self._counters.release(reservation_ids=[reservation]) > 0
 
-    def by_request_ids(self, request_ids: Collection[str]) -> int:
-        """For requests that never left the gateway. Returns how many were open.
+    def __call__(self, *, reservations: Collection[str] = (), request_ids: Collection[str] = ()) -> int:
+        """For requests that never left the gateway, and for calls that are settled. Returns how many were open.
 
         Raises:
-            InvalidInput: more than 1000 of them.
+            InvalidInput: more than 1000 of either.
         """
-        if len(request_ids) > MAX_BATCH:
-            raise InvalidInput("request_ids", f"at most {MAX_BATCH} at a time")
-        return self._counters.release(request_ids=request_ids)
+        for field, names in (("reservations", reservations), ("request_ids", request_ids)):
+            if len(names) > MAX_BATCH:
+                raise InvalidInput(field, f"at most {MAX_BATCH} at a time")
+        return self._counters.release(reservation_ids=reservations, request_ids=request_ids)
 
 
 class ListOverdue:
@@ -120,6 +121,17 @@ class ListOverdue:
         """
         created_before_ms = booked_through_ms - self._max_stream_ms
         return tuple(self._reader.overdue(ended_epochs, created_before_ms, page_size))
+
+
+class ListOpen:
+    """Lists what is held, for whoever knows which calls are settled."""
+
+    def __init__(self, reader: CounterReader) -> None:
+        self._reader = reader
+
+    def __call__(self, after: str, page_size: int) -> tuple[str, ...]:
+        """Ids of the open reservations behind one, oldest first."""
+        return tuple(self._reader.open_after(after, page_size))
 
 
 def _lesson(reservation: Reservation, settlement: Settlement) -> Lesson:

@@ -36,7 +36,7 @@ from services.quota.usecases.admit import AdmissionRequest, Admit, Admitted
 from services.quota.usecases.authenticate import Authenticate
 from services.quota.usecases.current import Current
 from services.quota.usecases.policies import PolicyMatches
-from services.quota.usecases.settle import ListOverdue, Release, Settle, SettleResult
+from services.quota.usecases.settle import ListOpen, ListOverdue, Release, Settle, SettleResult
 
 PEPPER = bytes(range(32))
 SECRET = "a-secret-from-elsewhere"
@@ -169,6 +169,7 @@ class World:
             clock=self.clock,
         )
         self.release = Release(self.counters)
+        self.list_open = ListOpen(self.counters)
         self.overdue = ListOverdue(self.counters, max_stream_ms=MAX_STREAM_MS)
 
     def ask(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import pytest
 
@@ -172,6 +172,90 @@ def test_what_a_rebuild_missed_is_said_to_be_of_the_rebuild(books: Books, monkey
     books.check()
 
     assert adjustments(books) == [("budget", COST + 3, COST, Reason.REBUILD)]
+
+
+def test_what_is_held_for_a_settled_call_is_released_with_each_comparison(
+    books: Books, caplog: pytest.LogCaptureFixture
+) -> None:
+    settled, booked, running = (books.world.let(request_id=f"request-{number}") for number in range(3))
+    books.book(settled)
+    books.check()
+    books.put_back(settled)
+    books.book(booked)
+
+    books.clock.advance(INTERVAL_MS)
+    books.reconcile.rebuild_if_lost()
+    books.reconcile.check_if_due()
+
+    assert books.open_reservations() == {booked.reservation.id, running.reservation.id}
+    assert books.world.level("budget")[0] == COST
+    assert f"1 reservations were open although settled, first {settled.reservation.id}; released" in caplog.messages
+    assert books.sweep.released == 1
+    assert adjustments(books) == []
+
+
+def test_all_pages_of_what_is_open_are_looked_through(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.ledger.usecases.sweep.PAGE", 2)
+    calls = [books.world.let(request_id=f"request-{number}") for number in range(6)]
+    for each in calls[1::2]:
+        books.book(each)
+    books.check()
+    for each in calls[1::2]:
+        books.put_back(each)
+
+    books.check()
+
+    assert books.open_reservations() == {each.reservation.id for each in calls[::2]}
+    assert books.sweep.released == 3
+
+
+def test_a_call_that_was_settled_before_quota_held_it_again_is_counted_before_its_room_is_given_back(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admitted = books.world.let()
+    books.check()
+    books.world.release.by_id(admitted.reservation.id)
+    books.book(admitted)
+    books.settling.settle()
+    books.put_back(admitted)
+    held = books.world.level("budget")[1]
+    seen: list[tuple[int, int]] = []
+    release = books.world.counters.release
+
+    def watched(reservation_ids: Collection[str] = (), request_ids: Collection[str] = ()) -> int:
+        seen.append(books.world.level("budget"))
+        return release(reservation_ids, request_ids)
+
+    monkeypatch.setattr(books.world.counters, "release", watched)
+    books.check()
+
+    assert seen == [(COST, held)]
+    assert books.world.level("budget") == (COST, 0)
+
+
+def test_after_a_rebuild_what_is_settled_is_released_as_soon_as_the_counters_are_ready(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admitted = books.world.let()
+    books.book(admitted)
+    books.check()
+    ready = False
+    monkeypatch.setattr(books.world.counters, "is_ready", lambda: ready)
+
+    def step() -> None:
+        books.clock.advance(ASK_INTERVAL_MS)
+        books.reconcile.rebuild_if_lost()
+        books.reconcile.check_if_due()
+
+    step()
+    books.put_back(admitted)
+    step()
+    assert books.open_reservations() == {admitted.reservation.id}
+    ready = True
+    step()
+
+    assert books.open_reservations() == set()
+    assert books.world.level("budget") == (COST, 0)
 
 
 def test_a_quota_that_is_away_is_compared_later(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:

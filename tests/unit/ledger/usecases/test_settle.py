@@ -18,6 +18,7 @@ from services.ledger.domain.entry import OverdueReservation
 from services.ledger.domain.settlement import Crossing, Settlement
 from services.ledger.domain.spooled import Booking
 from services.ledger.usecases.settle import BATCH, EPOCH_GRACE_MS, OVERDUE_SLACK_MS, Settle
+from services.ledger.usecases.sweep import Sweep
 from tests.unit.ledger.lines import EPOCH, attempt, book_of, call_fields, open_database, price_of, write_lines
 
 STREAM_MS_MAX = 900_000
@@ -31,6 +32,7 @@ class FakeQuota:
     unknown: set[str] = field(default_factory=set)
     batches: list[list[str]] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
+    released_by_id: list[str] = field(default_factory=list)
     listed: list[OverdueReservation] = field(default_factory=list)
     asked: list[tuple[list[str], int | None]] = field(default_factory=list)
 
@@ -44,6 +46,17 @@ class FakeQuota:
     def release(self, request_ids: Sequence[str]) -> None:
         self._answer()
         self.released.extend(request_ids)
+
+    def open_after(self, reservation: str, limit: int) -> list[str]:
+        self._answer()
+        return [each.reservation for each in self.listed if each.reservation > reservation][:limit]
+
+    def release_reservations(self, reservations: Sequence[str]) -> int:
+        self._answer()
+        count = len(self.listed)
+        self.listed = [each for each in self.listed if each.reservation not in reservations]
+        self.released_by_id.extend(reservations)
+        return count - len(self.listed)
 
     def overdue(
         self, ended_epochs: Sequence[str], booked_through_ms: int | None, limit: int
@@ -74,11 +87,13 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     database, quota, clock = open_database(tmp_path), FakeQuota(), ManualClock()
+    outbox = SqlOutbox(database)
     settle = Settle(
-        outbox=SqlOutbox(database),
+        outbox=outbox,
         store=SqlEntries(database),
         epochs=SqlEpochs(database),
         quota=quota,
+        sweep=Sweep(outbox=outbox, held=quota),
         price_of=price_of,
         booked_through_ms=lambda: made.booked_through_ms,
         stream_ms_max=STREAM_MS_MAX,
@@ -161,8 +176,10 @@ def test_what_is_overdue_is_booked_as_expected_once_and_settled(desk: Desk) -> N
     desk.booked_through_ms = 10_000_000
     desk.quota.listed = [lost()]
 
-    assert (desk.settle.expire(), desk.settle.expire()) == (1, 1)
+    # Until it is settled there is nothing more to do about it, and the caller need not hurry back.
+    assert (desk.settle.expire(), desk.settle.expire()) == (1, 0)
     assert desk.settle.settle() == 1
+    assert desk.quota.released_by_id == []
 
     call = SqlReports(desk.database).call("lost")
     assert call is not None
@@ -173,6 +190,36 @@ def test_what_is_overdue_is_booked_as_expected_once_and_settled(desk: Desk) -> N
         Usage(900, 300),
         None,
     )
+
+
+def test_what_is_overdue_and_settled_is_released_and_the_others_are_booked(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.booked_through_ms = 10_000_000
+    desk.book(1)
+    desk.settle.settle()
+    desk.quota.listed = [lost(reservation="reservation-1"), lost()]
+
+    assert desk.settle.expire() == 2
+
+    assert desk.quota.released_by_id == ["reservation-1"]
+    assert [each.reservation for each in desk.quota.listed] == ["lost"]
+    assert "1 reservations were open although settled, first reservation-1; released" in caplog.messages
+    assert SqlReports(desk.database).call("lost") is not None
+    assert (desk.settle.settle(), desk.settle.settle()) == (1, 0)
+
+
+def test_an_ended_epoch_of_which_only_settled_calls_were_open_is_cleared(desk: Desk) -> None:
+    desk.booked_through_ms = 10_000_000
+    epochs = SqlEpochs(desk.database)
+    epochs.end(EPOCH, desk.clock.now_ms())
+    desk.book(1)
+    desk.settle.settle()
+    desk.clock.advance(EPOCH_GRACE_MS + 1)
+    desk.quota.listed = [lost(reservation="reservation-1")]
+
+    assert (desk.settle.expire(), desk.settle.expire()) == (1, 0)
+    assert epochs.uncleared() == []
 
 
 def test_what_is_overdue_is_priced_at_the_last_target_that_was_tried(desk: Desk) -> None:

@@ -112,8 +112,10 @@ def test_batches_have_a_limit() -> None:
     assert len(world.settle_all([settlement] * 1_000, 0).already_ended) == 1_000
     with pytest.raises(InvalidInput):
         world.settle_all([settlement] * 1_001, 0)
-    with pytest.raises(InvalidInput):
-        world.release.by_request_ids(["request"] * 1_001)
+    with pytest.raises(InvalidInput, match="request_ids"):
+        world.release(request_ids=["request"] * 1_001)
+    with pytest.raises(InvalidInput, match="reservations"):
+        world.release(reservations=["rsv"] * 1_001)
 
 
 def test_a_request_that_never_left_gives_its_room_back() -> None:
@@ -121,7 +123,7 @@ def test_a_request_that_never_left_gives_its_room_back() -> None:
     world.let(request_id="left")
     world.let(request_id="never-left")
 
-    assert world.release.by_request_ids(["never-left", "unknown"]) == 1
+    assert world.release(request_ids=["never-left", "unknown"]) == 1
     assert world.level("budget") == (0, CENT)
 
 
