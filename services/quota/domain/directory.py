@@ -204,8 +204,8 @@ class DirectorySnapshot:
         if policy.mode is Mode.SHADOW and not policy.thresholds:
             return None
         for limit in policy.limits:
-            if limit.limit_id == counter.limit_id:
-                place = (policy.name, limit.limit_id, policy_scope(counter.scope))
+            if facts_of(limit).limit_id == counter.limit_id:
+                place = (policy.name, counter.limit_id, policy_scope(counter.scope))
                 asked = with_bound_of(override_of(self.overrides_by_place, place, now_ms), limit)
                 if limit.kind is LimitKind.BURN_RATE:
                     key = self.keys_by_name.get(_key_in(counter.scope))
@@ -235,8 +235,9 @@ def apply_limits(
     matching = policies_for(policies, attribution, model)
     for policy, scope in matching:
         for limit in policy.limits:
+            facts = facts_of(limit)
             # One for a limit per run is for every run.
-            override = override_of(overrides, (policy.name, limit.limit_id, scope), now_ms)
+            override = override_of(overrides, (policy.name, facts.limit_id, scope), now_ms)
             counted, asked = scope, with_bound_of(override, limit)
             if limit.per is WindowUnit.RUN:
                 if not run:
@@ -245,7 +246,7 @@ def apply_limits(
             elif limit.kind is LimitKind.BURN_RATE:
                 counted = part_scope(scope, Dimension.KEY, attribution.key)
                 asked = with_allowance(limit, usual_nano_usd)
-            window = window_at(facts_of(asked).window, now_ms)
+            window = window_at(facts.window, now_ms)
             applied = _applied(policy, asked, counted, window, override)
             found.append(applied)
             needs_price |= applied.enforced and applied.kind.needs_price and not policy.allows_unpriced
