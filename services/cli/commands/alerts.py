@@ -8,7 +8,7 @@ import typer
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 
 from services.cli.paging import all_pages
-from services.cli.printing import print_json, print_table, print_text
+from services.cli.printing import Listing
 from services.cli.session import GatewayCommand, JsonOption, connect
 from services.cli.times import optional_rfc3339, readable_time, rfc3339
 from services.kernel.money import format_usd
@@ -50,26 +50,25 @@ def list_alerts(
                 limit,
             )
         )
-    if json:
-        print_json({"alerts": [_as_json(alert) for alert in alerts]})
-    elif not alerts:
-        print_text("No alerts yet: one is listed here when a budget crosses a threshold of its policy, or is overrun.")
-    else:
-        print_table(
-            ("CROSSED (UTC)", "POLICY", "LIMIT", "SCOPE", "WHAT", "RECIPIENTS", "DELIVERED (UTC)"),
-            [
-                (
-                    readable_time(alert.cross_time),
-                    alert.policy,
-                    alert.limit,
-                    alert.scope,
-                    _what(alert),
-                    ", ".join(alert.recipients),
-                    readable_time(alert.deliver_time) or "not yet",
-                )
-                for alert in alerts
-            ],
-        )
+    Listing(
+        "alerts",
+        columns=("CROSSED (UTC)", "POLICY", "LIMIT", "SCOPE", "WHAT", "RECIPIENTS", "DELIVERED (UTC)"),
+        row=_row,
+        document=_as_json,
+        empty="No alerts yet: one is listed here when a budget crosses a threshold of its policy, or is overrun.",
+    ).print(alerts, as_json=json)
+
+
+def _row(alert: ledger.Alert) -> tuple[str, ...]:
+    return (
+        readable_time(alert.cross_time),
+        alert.policy,
+        alert.limit,
+        alert.scope,
+        _what(alert),
+        ", ".join(alert.recipients),
+        readable_time(alert.deliver_time) or "not yet",
+    )
 
 
 def _as_json(alert: ledger.Alert) -> dict[str, object]:
