@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import NamedTuple
 
-from services.kernel.names import EVERYTHING, part_scope, scope_name
+from services.kernel.names import part_scope
 from services.kernel.window import Window, WindowRule, WindowUnit
 from services.quota.domain.admin_token import AdminToken
 from services.quota.domain.burn_rate import UsualRate, allowed_per_minute, nothing_usual
@@ -26,6 +26,7 @@ from services.quota.domain.policy import (
 )
 from services.quota.domain.policy_index import PolicyIndex
 from services.quota.domain.reservation import CounterKey, Level, Watch
+from services.quota.domain.scope import policies_for, policy_scope
 
 # Pairs of a key and a model whose limits are remembered. Beyond it everything is forgotten and found again.
 _MAX_REMEMBERED = 50_000
@@ -271,40 +272,6 @@ def override_of(overrides: Mapping[Place, Override], place: Place, now_ms: int) 
     return override if override is not None and override.holds_at(now_ms) else None
 
 
-def policies_for(
-    policies: Iterable[QuotaPolicy], attribution: Attribution, model: str
-) -> list[tuple[QuotaPolicy, str]]:
-    """The policies that concern a call, each with the scope that it is counted under.
-
-    Default policies step back as soon as another one that is enforced concerns the call.
-    """
-    matching = [
-        (policy, scope)
-        for policy in policies
-        if policy.mode is not Mode.DISABLED and (scope := scope_of(policy, attribution, model)) is not None
-    ]
-    if any(policy.mode is Mode.ENFORCE and not policy.default for policy, _ in matching):
-        return [(policy, scope) for policy, scope in matching if not policy.default]
-    return matching
-
-
-def scope_of(policy: QuotaPolicy, attribution: Attribution, model: str) -> str | None:
-    """What a policy counts this call under, e.g. "environment=dev,user=ada@example.com"; None: it does not match.
-
-    A policy with `each` does not concern a call without a value of that dimension: there is nothing to count it under.
-    """
-    named = policy.match.named
-    for dimension, wanted in named:
-        if wanted != (model if dimension is Dimension.MODEL else getattr(attribution, dimension)):
-            return None
-    if policy.each is not None:
-        has: str = model if policy.each is Dimension.MODEL else getattr(attribution, policy.each)
-        if not has:
-            return None
-        named = tuple(sorted((*(pair for pair in named if pair[0] is not policy.each), (policy.each, has)), key=_order))
-    return scope_name(named)
-
-
 def with_bound_of(override: Override | None, limit: Limit) -> Limit:
     """A limit with the bound that an override sets."""
     return limit if override is None else replace(limit, bound=override.bound)
@@ -313,23 +280,6 @@ def with_bound_of(override: Override | None, limit: Limit) -> Limit:
 def with_allowance(limit: Limit, usual_nano_usd: int) -> Limit:
     """A limit on the burn rate with the bound that it has for a key which usually spends that much in a minute."""
     return replace(limit, bound=allowed_per_minute(usual_nano_usd, limit.bound, limit.factor_percent))
-
-
-def policy_scope(scope: str) -> str:
-    """The scope of the policy, of a scope that may be that of a run within it."""
-    return EVERYTHING if scope.startswith("run=") else scope.partition(",run=")[0]
-
-
-def fixed_scope(policy: QuotaPolicy) -> str:
-    """The one scope of a policy without `each`."""
-    return scope_name(policy.match.named)
-
-
-_ORDER = {dimension: place for place, dimension in enumerate(Dimension)}
-
-
-def _order(pair: tuple[Dimension, str]) -> int:
-    return _ORDER[pair[0]]
 
 
 def _applied(policy: QuotaPolicy, limit: Limit, scope: str, window: Window, override: Override | None) -> AppliedLimit:

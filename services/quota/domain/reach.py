@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Iterator
 from enum import StrEnum
 from itertools import combinations
 
-from services.quota.domain.directory import scope_of
 from services.quota.domain.key import Attribution, VirtualKey
 from services.quota.domain.policy import Dimension, Match, Mode, QuotaPolicy
+from services.quota.domain.scope import scope_of
 
 _Fixed = frozenset[tuple[Dimension, str]]
 

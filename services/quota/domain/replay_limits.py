@@ -12,9 +12,10 @@ from typing import TypeVar
 
 from services.kernel.window import WindowUnit
 from services.quota.domain.burn_rate import UsualRate
-from services.quota.domain.directory import AppliedLimits, apply_limits, policies_for
+from services.quota.domain.directory import AppliedLimits, apply_limits
 from services.quota.domain.key import Attribution
 from services.quota.domain.policy import LimitKind, QuotaPolicy, facts_of
+from services.quota.domain.scope import policies_for
 
 _MOST_REMEMBERED = 50_000
 

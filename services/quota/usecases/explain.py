@@ -11,7 +11,7 @@ from services.kernel.dialect import Dialect
 from services.kernel.errors import NotFound
 from services.quota.domain.decision import used_basis_points
 from services.quota.domain.denial import Deny
-from services.quota.domain.directory import AppliedLimit, AppliedLimits, policies_for
+from services.quota.domain.directory import AppliedLimit, AppliedLimits
 from services.quota.domain.estimate import RequestFacts
 from services.quota.domain.key import VirtualKey
 from services.quota.domain.lag import SettlementLag
@@ -20,6 +20,7 @@ from services.quota.domain.policy import LimitKind
 from services.quota.domain.pressure import Pressure
 from services.quota.domain.reach import why_not
 from services.quota.domain.reservation import Level
+from services.quota.domain.scope import policies_for
 from services.quota.domain.tier import FitTier, Weighed, find_route, refuse, unboundable, usable_tiers, weigh
 from services.quota.ports import CounterReader, Expectations
 from services.quota.usecases.current import Belief, Current

@@ -6,8 +6,9 @@ import pytest
 
 from services.kernel.window import WindowUnit
 from services.quota.domain.counting import CountedLimit, counted_limits, parts_of, preferred
-from services.quota.domain.directory import apply_limits, scope_of
+from services.quota.domain.directory import apply_limits
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy
+from services.quota.domain.scope import scope_of
 from tests.unit.quota.world import ADA, counting, spend
 
 NOW_MS = 1_800_000_000_000
