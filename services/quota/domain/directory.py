@@ -63,6 +63,17 @@ def without_expired(directory: Directory, now_ms: int) -> Directory:
     return replace(directory, overrides=tuple(each for each in directory.overrides if each.holds_at(now_ms)))
 
 
+class Call(NamedTuple):
+    """What of a call decides which limits concern it, and what they allow."""
+
+    attribution: Attribution
+    model: str
+    run: str = ""
+    """What the client names the run that the call belongs to, empty when it names none."""
+    usual_nano_usd: int = 0
+    """What its key usually spends in a minute."""
+
+
 class AppliedLimit(NamedTuple):
     """A limit as it concerns one call: its counter in the present window."""
 
@@ -180,14 +191,12 @@ class DirectorySnapshot:
 
     def apply(self, attribution: Attribution, model: str, now_ms: int, run: str = "") -> AppliedLimits:
         """The same, found anew."""
+        usual_nano_usd = self.usual(attribution.key_id) if self.watches_rates else 0
         return apply_limits(
             self.policies.candidates(attribution, model),
-            attribution,
-            model,
+            Call(attribution, model, run, usual_nano_usd),
             now_ms,
-            run=run,
             window_at=self._window_at,
-            usual_nano_usd=self.usual(attribution.key_id) if self.watches_rates else 0,
             overrides=self.overrides_by_place,
         )
 
@@ -217,23 +226,17 @@ class DirectorySnapshot:
 
 def apply_limits(
     policies: Iterable[QuotaPolicy],
-    attribution: Attribution,
-    model: str,
+    call: Call,
     now_ms: int,
     *,
-    run: str = "",
-    usual_nano_usd: int = 0,
     window_at: WindowAt = WindowRule.at,
     overrides: Mapping[Place, Override] = NO_OVERRIDES,
 ) -> AppliedLimits:
-    """Finds the limits of all policies that match a call. Those per run do not concern a call that names none.
-
-    `usual_nano_usd`: what the key of the call usually spends in a minute.
-    """
+    """Finds the limits of all policies that match a call. Those per run do not concern a call that names none."""
     found: list[AppliedLimit] = []
     needs_price = False
     from_ms, until_ms = 0, 2**63
-    matching = policies_for(policies, attribution, model)
+    matching = policies_for(policies, call.attribution, call.model)
     for policy, scope in matching:
         for limit in policy.limits:
             facts = facts_of(limit)
@@ -241,12 +244,12 @@ def apply_limits(
             override = override_of(overrides, (policy.name, facts.limit_id, scope), now_ms)
             counted, asked = scope, with_bound_of(override, limit)
             if limit.per is WindowUnit.RUN:
-                if not run:
+                if not call.run:
                     continue
-                counted = part_scope(scope, WindowUnit.RUN, run)
+                counted = part_scope(scope, WindowUnit.RUN, call.run)
             elif limit.kind is LimitKind.BURN_RATE:
-                counted = part_scope(scope, Dimension.KEY, attribution.key)
-                asked = with_allowance(limit, usual_nano_usd)
+                counted = part_scope(scope, Dimension.KEY, call.attribution.key)
+                asked = with_allowance(limit, call.usual_nano_usd)
             window = window_at(facts.window, now_ms)
             applied = _applied(policy, asked, counted, window, override)
             found.append(applied)

@@ -3,12 +3,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from services.kernel.window import WindowUnit
-from services.quota.domain.directory import Directory, DirectorySnapshot, apply_limits
+from services.quota.domain.directory import Call, Directory, DirectorySnapshot, apply_limits
 from services.quota.domain.key import Attribution, VirtualKey
 from services.quota.domain.policy import Limit, LimitKind, Match, Mode, QuotaPolicy, Threshold
 
 NOW_MS = 1_800_000_000_000
 ADA = Attribution("key_1", "ci", "data-science", "forecasting", "prod", "ada@example.com")
+CALL = Call(ADA, "tiny")
 DAILY = Limit(LimitKind.REQUESTS, 5, WindowUnit.DAY)
 
 
@@ -34,7 +35,7 @@ def test_limits_are_remembered_until_the_first_of_their_windows_ends() -> None:
 def test_a_disabled_policy_is_left_out_and_a_shadow_one_is_marked() -> None:
     enforced, shadow, disabled = (replace(policy(Match()), name=mode, mode=mode) for mode in Mode)
 
-    limits = apply_limits((enforced, shadow, disabled), ADA, "tiny", NOW_MS).limits
+    limits = apply_limits((enforced, shadow, disabled), CALL, NOW_MS).limits
 
     assert [(limit.counter.policy, limit.enforced, limit.steers) for limit in limits] == [
         ("enforce", True, True),
@@ -45,9 +46,9 @@ def test_a_disabled_policy_is_left_out_and_a_shadow_one_is_marked() -> None:
 def test_only_an_enforced_spend_limit_needs_a_price() -> None:
     spending = QuotaPolicy("s", Match(), (Limit(LimitKind.SPEND, 5, WindowUnit.DAY),))
 
-    assert apply_limits((spending,), ADA, "tiny", NOW_MS).needs_price
-    assert not apply_limits((replace(spending, mode=Mode.SHADOW),), ADA, "tiny", NOW_MS).needs_price
-    assert not apply_limits((policy(Match()),), ADA, "tiny", NOW_MS).needs_price
+    assert apply_limits((spending,), CALL, NOW_MS).needs_price
+    assert not apply_limits((replace(spending, mode=Mode.SHADOW),), CALL, NOW_MS).needs_price
+    assert not apply_limits((policy(Match()),), CALL, NOW_MS).needs_price
 
 
 def test_a_key_is_found_by_its_present_and_its_former_secret() -> None:
