@@ -20,6 +20,7 @@ CONFIGURATION = {
         "gratis": {"targets": ["openai/gratis"]},
         "unpriced": {"targets": ["openai/nobody-knows-its-price"]},
     },
+    "channels": {"finance": {"url": "json://127.0.0.1:9"}},
     "prices": {"openai/dear": {"input": 100, "output": 100}, "openai/gratis": {"input": 0, "output": 0}},
     "policies": [
         {"name": "nothing-left", "match": {"environment": "prod"}, "limits": [{"spend": 0, "per": "month"}]},
@@ -28,6 +29,7 @@ CONFIGURATION = {
             "match": {"environment": "dev"},
             "limits": [{"spend": 1, "per": "month"}],
             "unpriced": "allow",
+            "thresholds": [{"at": "80%", "notify": ["finance"]}],
         },
     ],
     "keys": [{"name": "strict", "environment": "prod"}, {"name": "lenient", "environment": "dev"}],
@@ -70,8 +72,16 @@ def test_at31_a_price_of_zero_passes_where_no_money_is_left(gateway: Gateway) ->
     assert booked["cost_usd"] == "0.000000000"
 
 
-def test_at12_what_a_policy_lets_through_without_a_price_costs_nobody_knows_what(gateway: Gateway) -> None:
+def test_at12_what_a_policy_lets_through_without_a_price_costs_nobody_knows_what_and_is_told_once(
+    gateway: Gateway,
+) -> None:
     booked = _booked(gateway, "lenient", "unpriced")
     assert booked["cost_usd"] is None
     assert gateway.usage("model")["total"]["unpriced_calls"] == 1
     assert gateway.budget("lenient")["settled_usd"] == "0.000000000"
+
+    _booked(gateway, "lenient", "unpriced")
+    (alert,) = gateway.json("alerts", "list")["alerts"]
+    assert (alert["kind"], alert["policy"], alert["limit"]) == ("unpriced", "lenient", "spend per month")
+    assert (alert["call"], alert["target"], alert["key"]) == (booked["id"], "openai/nobody-knows-its-price", "lenient")
+    assert (alert["threshold"], alert["recipients"]) == (None, ["finance"])
