@@ -28,7 +28,7 @@ class CrossingKind(StrEnum):
     OVERRUN = "overrun"
     """A call took more than it held, since a provider billed more than it was allowed: once per window."""
     UNPRICED = "unpriced"
-    """A call whose cost is unknown went through a limit on money: once per window."""
+    """A call whose cost is unknown went through a limit on spend: once per window."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,7 @@ class Move:
     last: str = ""
     """The last call of them, by the id of its reservation."""
     unpriced: str = ""
-    """The first call of them whose cost is unknown, in a limit on money; empty when there is none."""
+    """The first call of them whose cost is unknown, in a limit on spend; empty when there is none."""
 
 
 def add_moves(moves: dict[CounterKey, Move], reservation: Reservation, settlement: Settlement) -> None:
@@ -189,7 +189,7 @@ class CrossingKind(StrEnum):
     OVERRUN = "overrun"
     """A call took more than it held in an enforced limit: a provider billed more than it was allowed."""
     UNPRICED = "unpriced"
-    """A call whose cost is unknown went through an enforced limit on money."""
+    """A call whose cost is unknown went through an enforced limit on spend."""
 
 
 @dataclass(frozen=True, slots=True)
