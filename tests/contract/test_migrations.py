@@ -91,6 +91,17 @@ def test_migrating_again_changes_nothing(package: str, engine: sa.Engine) -> Non
     assert schema(engine) == before
 
 
+def test_migrations_that_fail_on_their_way_change_nothing(package: str, engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.text("create table audit_entries (in_the_way)"))
+    before = schema(engine)
+
+    with pytest.raises(sa.exc.OperationalError, match="audit_entries already exists"):
+        migrate(engine, package)
+
+    assert schema(engine) == before
+
+
 def test_the_history_is_one_line_of_numbered_revisions(package: str) -> None:
     revisions = list(scripts(package).walk_revisions())
 
