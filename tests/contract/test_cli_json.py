@@ -304,11 +304,18 @@ def test_alerts_name_threshold_window_and_recipients(services: StandIn, cli: Cli
     overrun = ledger.Alert()
     overrun.CopyFrom(alert)
     overrun.basis_points, overrun.kind, overrun.excess = 0, ledger.ALERT_KIND_OVERRUN, 50_000_000
-    services.answers["LedgerService.ListAlerts"] = ledger.ListAlertsResponse(alerts=[alert, overrun])
+    unpriced = ledger.Alert()
+    unpriced.CopyFrom(alert)
+    unpriced.basis_points, unpriced.kind = 0, ledger.ALERT_KIND_UNPRICED
+    unpriced.call, unpriced.target, unpriced.key, unpriced.team = "rsv_1", "openai/new", "app", "ds"
+    services.answers["LedgerService.ListAlerts"] = ledger.ListAlertsResponse(alerts=[alert, overrun, unpriced])
     shown = {
         "policy": "ds", "limit": "spend per month", "scope": "team=ds",
         "window_start": "2027-01-01T00:00:00Z", "crossed_at": "2027-01-15T08:00:00Z",
         "call": "",
+        "target": "",
+        "key": "",
+        "team": "",
         "trace_id": "",
         "run": "",
         "recipients": ["finance"], "delivered_at": None,
@@ -317,8 +324,15 @@ def test_alerts_name_threshold_window_and_recipients(services: StandIn, cli: Cli
         "alerts": [
             shown | {"kind": "threshold", "threshold": "80.5%"},
             shown | {"kind": "overrun", "threshold": None, "excess_usd": "0.050000000"},
+            shown
+            | {"kind": "unpriced", "threshold": None}
+            | {"call": "rsv_1", "target": "openai/new", "key": "app", "team": "ds"},
         ]
     }
+    _, listed, _ = cli.text("alerts", "list")
+    assert "80.5%" in listed
+    assert "overrun by $0.05" in listed
+    assert "no price of openai/new, call of key app" in listed
 
 
 def test_routes_show_chains_conditions_and_missing_credentials(services: StandIn, cli: Cli) -> None:

@@ -256,6 +256,15 @@ def test_a_crossed_threshold_is_told_with_its_figures(quota: QuotaProcess) -> No
     assert not quota.reservations.SettleReservations(known).crossings
 
 
+def test_a_call_without_a_price_is_told_under_its_own_kind(quota: QuotaProcess) -> None:
+    quota.quota.ApplyConfiguration(configuration(spend_policy("unpriced", 1)))
+    reservation = reserve(quota)
+    asked = reservation_pb.SettleReservationsRequest(settlements=[settlement(quota, reservation, -1)])
+    *_, crossing = quota.reservations.SettleReservations(asked).crossings
+    assert (crossing.kind, crossing.policy) == (reservation_pb.CROSSING_KIND_UNPRICED, "unpriced")
+    assert crossing.reservation == reservation
+
+
 def test_a_request_that_never_left_is_released_by_the_id_of_envoy(quota: QuotaProcess) -> None:
     quota.quota.ApplyConfiguration(configuration(spend_policy("released", 1)))
     reserve(quota, request_id="req-lost")

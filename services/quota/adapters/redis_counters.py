@@ -130,8 +130,9 @@ class RedisCounters:
         """Ends reservations with what their calls took, and notes the thresholds that are newly passed."""
         known = self._read(settlement.reservation for settlement in settlements)
         # Of one that is there twice the first counts.
-        first = {each.reservation: each for each in reversed(settlements)}
-
+        first: dict[str, Settlement] = {}
+        for settlement in settlements:
+            first.setdefault(settlement.reservation, settlement)
         endings = [Ending.settled(known[name], settlement) for name, settlement in first.items() if name in known]
         ended = self._end_all(endings, watching, now_ms)
         settled: list[Reservation] = []

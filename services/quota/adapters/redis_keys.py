@@ -66,7 +66,7 @@ def fields_of(counters: Iterable[CounterKey]) -> list[str]:
 
 
 def told_of(counter: CounterKey) -> str:
-    """The beginning of members of `RedisKeys.told`; a threshold in basis points or `OVERRUN` follows.
+    """The beginning of members of `RedisKeys.told`; a threshold in basis points or another `CrossingKind` follows.
 
     Windows of one policy, limit and scope lie beside each other, by their start.
     """
