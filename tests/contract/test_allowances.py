@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -157,6 +158,24 @@ def test_quotas_know_what_each_took_and_put_back_for_each_other(opened: Opened) 
     assert taken(two) == [(30, 40), (30, 40)]
     assert len(kept(two)) == 2
     assert kept(one) == []
+
+
+def test_quotas_that_put_back_at_once_hand_over_each_call_once(opened: Opened) -> None:
+    quotas = [opened(number) for number in (1, 2)]
+    for number in range(300):
+        quotas[number % 2].take([TEAM, ALL], always(call(number)))
+    held: list[str] = []
+
+    def hold(some: Sequence[Reservation]) -> None:
+        time.sleep(0.02)
+        held.extend(each.id for each in some)
+
+    threads = [threading.Thread(target=quota.put_back, args=(hold,)) for quota in quotas]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(held) == len(set(held)) == 300
 
 
 def test_a_quota_decides_again_when_another_one_took_something_meanwhile(opened: Opened) -> None:
