@@ -32,6 +32,7 @@ from services.kernel.envoy_contract import REQUEST_NAMESPACE
 from services.kernel.money import NANO_PER_USD, PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
 from services.kernel.window import WindowUnit
+from services.quota.adapters.memory_allowances import MemoryAllowances
 from services.quota.adapters.memory_expectations import MemoryExpectations
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_file import SqliteFile
@@ -194,6 +195,7 @@ def _quota(keys: int, policies: int) -> Iterator[_Quota]:
             current=current,
             authenticate=Authenticate(current, clock, _PEPPER),
             counters=SqliteCounters(file),
+            allowances=MemoryAllowances(),
             expectations=MemoryExpectations(),
             headroom=_Room(),
             matches=PolicyMatches(),

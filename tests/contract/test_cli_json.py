@@ -14,6 +14,7 @@ from spendgate.quota.v1 import quota_service_pb2 as quota
 from spendgate.router.v1 import router_service_pb2 as router
 from spendgate.type.v1.attribution_pb2 import Attribution
 
+from services.chassis.well_known import usd
 from services.cli.main import run
 from services.cli.session import Session
 from services.kernel.clock import ManualClock
@@ -220,6 +221,7 @@ def test_explain_names_the_decision_and_every_limit(
         target=target or "",
         limits=[limit],
         others=[quota.ExplainResponse.OtherPolicy(policy="red", reason="it is for team red")],
+        on_store_failure="It is refused.",
     )
     assert cli.json("explain", "--key", "app", "--model", "gpt") == {
         "decision": word,
@@ -232,6 +234,7 @@ def test_explain_names_the_decision_and_every_limit(
             }
         ],
         "others": [{"policy": "red", "reason": "it is for team red"}],
+        "on_store_failure": "It is refused.",
     }  # fmt: skip
 
 
@@ -241,7 +244,11 @@ def test_policies_tell_their_status_and_when_they_last_matched(services: StandIn
     )
     unreachable = quota.PolicyStatus(state=quota.PolicyStatus.STATE_UNREACHABLE)
     services.answers["QuotaService.ListQuotaPolicies"] = quota.ListQuotaPoliciesResponse(
-        quota_policies=[quota.QuotaPolicy(name="ds"), quota.QuotaPolicy(name="red")], statuses=[active, unreachable]
+        quota_policies=[
+            quota.QuotaPolicy(name="ds", store_failure_allowance=usd(2_500_000_000)),
+            quota.QuotaPolicy(name="red"),
+        ],
+        statuses=[active, unreachable],
     )
     assert cli.json("policies") == {
         "policies": [
@@ -250,8 +257,15 @@ def test_policies_tell_their_status_and_when_they_last_matched(services: StandIn
                 "status": "active",
                 "matched_calls": 7,
                 "last_matched_time": "2027-01-15T08:00:00Z",
+                "on_store_failure": {"serve_up_to_usd": "2.500000000"},
             },
-            {"policy": "red", "status": "unreachable", "matched_calls": 0, "last_matched_time": None},
+            {
+                "policy": "red",
+                "status": "unreachable",
+                "matched_calls": 0,
+                "last_matched_time": None,
+                "on_store_failure": "deny",
+            },
         ]
     }
 

@@ -18,6 +18,8 @@ from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate.quota.v1 import reservation_service_pb2 as reservation_pb
 from spendgate.type.v1 import attribution_pb2, configuration_pb2
 
+from services.chassis.well_known import usd
+from services.kernel.money import NANO_PER_USD
 from tests.contract.quota_process import (
     EPOCH,
     MODEL,
@@ -101,6 +103,7 @@ def test_what_was_applied_is_listed_as_it_was_sent(quota: QuotaProcess) -> None:
         mode=pb.QuotaPolicy.MODE_SHADOW,
         exhausted_status=402,
         allows_unpriced=True,
+        store_failure_allowance=usd(20 * NANO_PER_USD),
     )
     quota.quota.ApplyConfiguration(configuration(policy))
     listed = quota.quota.ListQuotaPolicies(pb.ListQuotaPoliciesRequest()).quota_policies

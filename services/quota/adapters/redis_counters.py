@@ -46,7 +46,17 @@ from services.quota.domain.reservation import (
     Watching,
     check_sums,
 )
-from services.quota.ports import Choose, Counter, Settled, SnapshotStore, Sum, T
+from services.quota.ports import (
+    Choose,
+    Counter,
+    HoldAgain,
+    PutBack,
+    Settled,
+    SnapshotStore,
+    StoreUnreachable,
+    Sum,
+    T,
+)
 
 # With each try somebody else was admitted instead. After so many the counters count as full.
 _TRIES = 8
@@ -61,10 +71,15 @@ E = TypeVar("E")
 _LOST = "the counters were lost, and are rebuilt from the ledger"
 
 
+def none_kept(_hold: HoldAgain, _names: Collection[str] | None) -> int:
+    """`ports.PutBack` of a gateway that lets nothing through without its counters."""
+    return 0
+
+
 class RedisCounters:
     """`ports.CounterStore` and `ports.CounterReader` over one Redis, which other quotas may share."""
 
-    def __init__(self, url: str, tag: str, notes: SnapshotStore, *, fresh: bool) -> None:
+    def __init__(self, url: str, tag: str, notes: SnapshotStore, *, fresh: bool, put_back: PutBack = none_kept) -> None:
         """Connects if it can, and again whenever it can until `close`.
 
         Args:
@@ -72,6 +87,7 @@ class RedisCounters:
             tag: Names this gateway among those that share the Redis.
             notes: Keeps which counters this process knows, over a restart.
             fresh: Nothing was ever counted, so that an empty Redis is as it should be.
+            put_back: Hands over what calls hold that were let through while Redis could not be reached.
 
         Raises:
             SettingsError: the URL is not that of a Redis, or there is none and never was.
@@ -98,9 +114,17 @@ class RedisCounters:
             keys.adjusted,
         )
         self._own = OwnReservations()
+        self._kept = put_back
         self._reserve, self._end, self._drop = (self._link.script(name) for name in ("reserve", "end", "forget"))
         self._recovery = RedisRecovery(
-            self._link, self._keys, self._own, notes, fresh=fresh, hold=self._put_back, release=self._release
+            self._link,
+            self._keys,
+            self._own,
+            notes,
+            fresh=fresh,
+            hold=self._put_back,
+            release=self._release,
+            take_in=lambda: put_back(self._take_in, None),
         )
         self._recovery.start()
         if not (self._link.is_up or self._recovery.knows_counters):
@@ -128,7 +152,7 @@ class RedisCounters:
 
     def settle(self, settlements: Sequence[Settlement], watching: Watching, now_ms: int) -> Settled:
         """Ends reservations with what their calls took, and notes the thresholds that are newly passed."""
-        known = self._read(settlement.reservation for settlement in settlements)
+        known = self._find(settlement.reservation for settlement in settlements)
         # Of one that is there twice the first counts.
         first: dict[str, Settlement] = {}
         for settlement in settlements:
@@ -244,22 +268,28 @@ class RedisCounters:
             self._own.doubt([reservation.id])
             raise
         if held == "lost":
-            raise Unavailable(_LOST)
+            raise StoreUnreachable(_LOST)
         if held == "gone":
             raise Unavailable("the request was released before it could be decided")
         if held == "held":
             self._own.add(reservation)
         return bool(held == "held")
 
-    def _put_back(self, reservations: Sequence[Reservation]) -> None:
+    def _take_in(self, reservations: Sequence[Reservation]) -> None:
+        """Holds what was not held before. Whoever hands it over waits no longer than a Check."""
+        self._put_back(reservations, batch=False)
+        for each in reservations:
+            self._own.add(each)
+
+    def _put_back(self, reservations: Sequence[Reservation], *, batch: bool = True) -> None:
         """Holds again what was held, whatever the bounds say."""
         for some in _chunks(reservations):
             unbounded = [[hold._replace(ceiling=None) for hold in each.holds] for each in some]
             arguments = [reserve_arguments(each, holds, "") for each, holds in zip(some, unbounded, strict=True)]
-            self._link.run_all(self._reserve, self._reserve_keys, arguments)
+            self._link.run_all(self._reserve, self._reserve_keys, arguments, batch=batch)
 
     def _release(self, names: Iterable[str]) -> int:
-        return len(self._end_all([Ending.released(each) for each in self._read(names).values()], _unwatched, 0))
+        return len(self._end_all([Ending.released(each) for each in self._find(names).values()], _unwatched, 0))
 
     def _end_all(self, endings: Sequence[Ending], watching: Watching, now_ms: int) -> set[str]:
         """Ids of those that were open."""
@@ -277,6 +307,15 @@ class RedisCounters:
             raise Unavailable(_LOST)
         moved, *ended = rest
         return int(moved), set(ended)
+
+    def _find(self, names: Iterable[str]) -> dict[str, Reservation]:
+        """Those of them that are open. What was let through without Redis is put back first, if it was not yet."""
+        asked = list(names)
+        found = self._read(asked)
+        missing = [name for name in asked if name not in found]
+        if missing and self._kept(self._take_in, missing):
+            found |= self._read(missing)
+        return found
 
     def _read(self, names: Iterable[str]) -> dict[str, Reservation]:
         found: dict[str, Reservation] = {}

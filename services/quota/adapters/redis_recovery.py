@@ -47,8 +47,12 @@ class RedisRecovery:
         fresh: bool,
         hold: Callable[[Sequence[Reservation]], None],
         release: Callable[[Collection[str]], int],
+        take_in: Callable[[], object],
     ) -> None:
-        """`hold` puts reservations back, `release` ends some; `fresh`: nothing was ever counted."""
+        """`hold` puts reservations back, `release` ends some; `fresh`: nothing was ever counted.
+
+        `take_in` holds what calls were let through with while the counters could not be reached.
+        """
         self.generation = ""
         """Of the counters that this process takes part in; empty while they cannot be believed."""
         self._link = link
@@ -57,6 +61,7 @@ class RedisRecovery:
         self._notes = notes
         self._hold = hold
         self._release = release
+        self._take_in = take_in
         self._declare, self._lose = link.script("declare"), link.script("lose")
         self.knows_counters = notes.load(_NOTE) is not None
         """Of this gateway, in this Redis or in one before it."""
@@ -117,6 +122,8 @@ class RedisRecovery:
         if generation is None:
             self._tell_loss()
             return
+        # Others may keep more of them until they have found Redis too, so each look takes in what there is.
+        self._take_in()
         if generation != self.generation:
             self._hold(self._own.all())
             self._notes.save(_NOTE, generation, generation.encode())

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from services.kernel.names import part_scope
 from services.kernel.window import Window, WindowRule, WindowUnit
 from services.quota.domain.admin_token import AdminToken
+from services.quota.domain.allowance import Allowance, allowances_of
 from services.quota.domain.burn_rate import UsualRate, allowed_per_minute, nothing_usual
 from services.quota.domain.key import Attribution, VirtualKey
 from services.quota.domain.override import Override, Place
@@ -118,6 +119,8 @@ class AppliedLimits:
     holds_tokens: bool
     """A hard limit of which a larger call takes more is among them, so that the output must be bounded."""
     has_soft: bool = False
+    allowances: tuple[Allowance, ...] = ()
+    """Of the enforced policies among them. Empty when there are none, or one of them allows nothing."""
 
     def fold(self, levels: Sequence[Level]) -> Sequence[Level]:
         """The level of each limit, from the levels of `counters`."""
@@ -257,6 +260,7 @@ def apply_limits(
             from_ms, until_ms = max(from_ms, window.start_ms), min(until_ms, window.end_ms)
             if override is not None:
                 until_ms = min(until_ms, override.expire_at_ms)
+    enforced = {limit.counter.policy for limit in found if limit.enforced}
     return AppliedLimits(
         limits=tuple(found),
         counters=(*(limit.counter for limit in found), *(key for limit in found for key in limit.trailing)),
@@ -266,6 +270,9 @@ def apply_limits(
         policies=tuple(policy.name for policy, _ in matching),
         holds_tokens=any(limit.kind.is_of_size and not limit.soft for limit in found),
         has_soft=any(limit.soft for limit in found),
+        allowances=allowances_of(
+            Allowance(policy.name, policy.allowance_nano_usd) for policy, _ in matching if policy.name in enforced
+        ),
     )
 
 
