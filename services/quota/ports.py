@@ -93,8 +93,7 @@ class CounterStore(Protocol):
     def restore(self, sums: Sequence[Sum]) -> None:
         """Sets what is settled in these counters, and leaves what is reserved.
 
-        A store that lost its counters is ready from then on, or a moment later, when all who share it have put back
-        what their calls hold.
+        A store that lost its counters is ready from then on, and has got back what calls hold.
         The sums are those of settlements that were acknowledged: others come again.
 
         Raises:

@@ -88,16 +88,6 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, vendors: Providers, redis:
         yield running
 
 
-def quota_pid(gateway: Gateway, number: int) -> int:
-    """The process of one of the quotas."""
-    pid = gateway.process.pid
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
-        if b"SPENDGATE_QUOTA_REPLICA=%d" % number in variables:
-            return int(child)
-    raise AssertionError(f"quota {number} does not run")
-
-
 def await_admin(gateway: Gateway) -> None:
     """Waits for the first quota, which takes its time to start on a busy machine."""
     deadline = time.monotonic() + START_WITHIN_S
@@ -181,7 +171,7 @@ def test_a_redis_that_hangs_under_load_is_a_quick_503_and_is_found_again_without
 
 def test_the_others_answer_while_one_quota_hangs(gateway: Gateway, providers: Providers) -> None:
     calls, cost = booked(gateway)
-    hanging = quota_pid(gateway, 2)
+    hanging = gateway.pids()["quota-2"]
     with load_on(gateway) as load:
         time.sleep(STEADY_S)
         os.kill(hanging, signal.SIGSTOP)
@@ -197,20 +187,20 @@ def test_the_others_answer_while_one_quota_hangs(gateway: Gateway, providers: Pr
     assert_balanced(gateway, calls + load.statuses()[200], cost)
 
 
-@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("name", ["quota", "quota-3"])
 def test_the_others_answer_while_one_quota_is_killed_and_comes_back(
-    gateway: Gateway, providers: Providers, number: int
+    gateway: Gateway, providers: Providers, name: str
 ) -> None:
     calls, cost = booked(gateway)
     with load_on(gateway) as load:
         time.sleep(STEADY_S)
-        killed_pid = quota_pid(gateway, number)
+        killed_pid = gateway.pids()[name]
         os.kill(killed_pid, signal.SIGKILL)
         killed = time.monotonic()
         time.sleep(NOTICED_WITHIN_S + STEADY_S)
         later = load.statuses(killed + NOTICED_WITHIN_S)
     await_admin(gateway)
-    assert quota_pid(gateway, number) != killed_pid
+    assert gateway.pids()[name] != killed_pid
     assert set(later) == {200}
     assert {answer.code for answer in load.answers if answer.status != 200} <= {"policy_unavailable"}
     assert load.statuses()[503] < load.statuses()[200] / 10
