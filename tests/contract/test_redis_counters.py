@@ -423,6 +423,24 @@ def test_a_redis_that_is_restored_gets_back_what_a_quota_holds_that_died_and_one
     assert restoring.levels([SPEND]) == [(30, 0)]
 
 
+def test_what_another_quota_had_ended_before_the_loss_is_not_put_back(
+    own_redis: RedisProcess, opened: Callable[..., RedisCounters]
+) -> None:
+    made_by, ended_by = opened(own_redis, "a"), opened(own_redis, "a")
+    settled, released, told, held = (bounded(number, BOUND, 10) for number in range(4))
+    for each in (settled, released, told, held):
+        made_by.reserve([SPEND], always(each))
+    ended_by.settle([settlement_of(settled, 7)], nothing, NOW_MS)
+    ended_by.release(request_ids=[released.request_id])
+    own_redis.client.flushall()
+
+    assert ended_by.lost() == [told.id, held.id]
+    ended_by.restore([Sum(SPEND, ENDS_MS, 7)], ended=[told.id])
+
+    assert ended_by.levels([SPEND]) == [(7, 10)]
+    assert ended_by.lost() == []
+
+
 def test_a_loss_is_not_taken_for_the_end_of_what_calls_hold(
     own_redis: RedisProcess, opened: Callable[..., RedisCounters]
 ) -> None:

@@ -203,10 +203,15 @@ class RedisCounters:
         """Whether the counters can be believed. False: they were lost, and wait for `restore`."""
         return self._recovery.is_ready()
 
-    def restore(self, sums: Sequence[Sum]) -> None:
-        """Sets what is settled in these counters, and puts back what calls hold if it was lost."""
+    def lost(self) -> list[str]:
+        """Ids of open reservations that `restore` would put back, all of which were lost."""
+        return [] if self.is_ready() else [reservation.id for reservation in self._journal.everybodys()]
+
+    def restore(self, sums: Sequence[Sum], ended: Collection[str] = ()) -> None:
+        """Sets what is settled, puts back what calls hold if it was lost, and releases what `ended`."""
         check_sums(sums)
-        self._recovery.restore(sums)
+        self._recovery.restore(sums, ended)
+        self._release(ended)
 
     def levels(self, counters: Sequence[CounterKey]) -> list[Level]:
         """The levels of these counters, in their order."""

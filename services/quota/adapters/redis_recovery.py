@@ -81,15 +81,15 @@ class RedisRecovery:
 
     def is_ready(self) -> bool:
         """Whether the counters can be believed now."""
-        generation = self._link.ask(self._read_mark, batch=True)
-        return generation is not None and generation == self.generation
+        return self._link.ask(self._read_mark, batch=True) is not None
 
-    def restore(self, sums: Sequence[Sum]) -> None:
+    def restore(self, sums: Sequence[Sum], ended: Collection[str]) -> None:
         """Sets what is settled. If the counters were lost, also puts back what calls hold, and declares them ready."""
         lost = self._link.ask(self._read_mark, batch=True) is None
         for at in range(0, len(sums), _CHUNK):
             self._write_sums(sums[at : at + _CHUNK], lost=lost)
         if lost:
+            self._journal.drop(ended)
             self._hold(list(self._journal.everybodys()))
         self._link.ask(self._declare_ready, batch=True)
         self.look()
