@@ -106,11 +106,15 @@ class CounterStore(Protocol):
         """Whether the counters can be believed. False: they were lost, and wait for `restore`."""
         ...
 
-    def restore(self, sums: Sequence[Sum]) -> None:
-        """Sets what is settled in these counters, and leaves what is reserved.
+    def lost(self) -> list[str]:
+        """Ids of open reservations that `restore` would put back, all of which were lost."""
+        ...
 
-        A store that lost its counters is ready from then on, or a moment later, when all who share it have put back
-        what their calls hold.
+    def restore(self, sums: Sequence[Sum], ended: Collection[str] = ()) -> None:
+        """Sets what is settled in these counters, releases what `ended`, and leaves the rest of what is reserved.
+
+        A store that lost its counters is ready from then on, and has got back what calls hold, but for what had
+        `ended` before: it is in the sums.
         The sums are those of settlements that were acknowledged: others come again.
 
         Raises:

@@ -11,6 +11,7 @@ from services.chassis.grpc_server import build_server, open_channel
 from services.chassis.telemetry import configure
 from services.kernel.clock import Clock
 from services.quota.adapters.disk import DiskHeadroom
+from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.pepper_file import load_pepper
 from services.quota.adapters.plan_stream import PlanStream
 from services.quota.adapters.price_stream import PriceStream
@@ -232,8 +233,10 @@ class QuotaService:
         if settings.counters_url is None:
             return SqliteCounters(self._file)
         fresh = not counts_anything(self._file)
+        journal = HeldJournal(settings.database.parent, settings.number)
         put_back = self._allowances.put_back
-        return RedisCounters(settings.counters_url, tag_of(self._pepper), snapshots, fresh=fresh, put_back=put_back)
+        tag = tag_of(self._pepper)
+        return RedisCounters(settings.counters_url, tag, snapshots, journal, fresh=fresh, put_back=put_back)
 
     def _forget(self) -> None:
         self._counters.forget(self._clock.now_ms() - _FORGET_AFTER_MS)

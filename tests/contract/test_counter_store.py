@@ -13,6 +13,7 @@ import pytest
 
 from services.chassis.database import migrate, open_engine
 from services.kernel.names import reservation_id
+from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.adapters.sqlite_counters import SqliteCounters
@@ -48,7 +49,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         return
     if request.param == "redis":
         url = request.getfixturevalue("redis_process").url
-        with contextlib.closing(RedisCounters(url, uuid.uuid4().hex, MemorySnapshots(), fresh=True)) as counters:
+        journal = HeldJournal(tmp_path)
+        with contextlib.closing(
+            RedisCounters(url, uuid.uuid4().hex, MemorySnapshots(), journal, fresh=True)
+        ) as counters:
             yield counters
         return
     engine = open_engine(tmp_path / "quota.sqlite")

@@ -12,6 +12,7 @@ import pytest
 
 from services.chassis.database import migrate, open_engine
 from services.kernel.errors import Unavailable
+from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.adapters.sqlite_allowances import SqliteAllowances
 from services.quota.adapters.sqlite_file import SqliteFile
@@ -50,7 +51,10 @@ def opened(tmp_path: Path, own_redis: RedisProcess) -> Iterator[Callable[[int], 
             file = SqliteFile(path)
             stack.callback(file.close)
             allowances = SqliteAllowances(file, number)
-            counters = RedisCounters(own_redis.url, "a", MemorySnapshots(), fresh=True, put_back=allowances.put_back)
+            journal = HeldJournal(tmp_path, number)
+            counters = RedisCounters(
+                own_redis.url, "a", MemorySnapshots(), journal, fresh=True, put_back=allowances.put_back
+            )
             return stack.enter_context(contextlib.closing(counters)), allowances
 
         yield open_quota
@@ -205,3 +209,17 @@ def test_a_request_that_the_ledger_released_is_not_held_later(opened: Callable[[
     time.sleep(0.6)
     assert counters.levels([SPEND]) == [(0, 0)]
     assert counters.open_count() == 0
+
+
+def test_what_calls_hold_that_redis_never_knew_is_restored_with_what_it_lost(
+    own_redis: RedisProcess, opened: Callable[[int], Quota]
+) -> None:
+    counters, allowances = opened(1)
+    known = reserve(counters, 1)
+    own_redis.client.flushall()
+    kept = let_through(allowances, 2)
+
+    assert counters.lost() == [known.id, kept.id]
+    counters.restore([])
+
+    assert counters.levels([SPEND]) == [(0, 2 * HELD)]

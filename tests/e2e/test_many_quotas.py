@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.e2e.environment import Gateway, Providers, run_gateway
-from tests.e2e.load import ASK, CALLERS, load_on, quota_pid
+from tests.e2e.load import ASK, CALLERS, load_on
 from tests.redis_process import PASSWORD, RedisProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -103,7 +103,7 @@ def test_a_redis_that_hangs_under_load_is_a_quick_503_and_is_found_again_without
 
 def test_the_others_answer_while_one_quota_hangs(gateway: Gateway, providers: Providers) -> None:
     calls, cost = booked(gateway)
-    hanging = quota_pid(gateway, 2)
+    hanging = gateway.pids()["quota-2"]
     with load_on(gateway) as load:
         time.sleep(STEADY_S)
         os.kill(hanging, signal.SIGSTOP)
@@ -119,20 +119,20 @@ def test_the_others_answer_while_one_quota_hangs(gateway: Gateway, providers: Pr
     assert_balanced(gateway, calls + load.statuses()[200], cost)
 
 
-@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("name", ["quota", "quota-3"])
 def test_the_others_answer_while_one_quota_is_killed_and_comes_back(
-    gateway: Gateway, providers: Providers, number: int
+    gateway: Gateway, providers: Providers, name: str
 ) -> None:
     calls, cost = booked(gateway)
     with load_on(gateway) as load:
         time.sleep(STEADY_S)
-        killed_pid = quota_pid(gateway, number)
+        killed_pid = gateway.pids()[name]
         os.kill(killed_pid, signal.SIGKILL)
         killed = time.monotonic()
         time.sleep(NOTICED_WITHIN_S + STEADY_S)
         later = load.statuses(killed + NOTICED_WITHIN_S)
     await_admin(gateway)
-    assert quota_pid(gateway, number) != killed_pid
+    assert gateway.pids()[name] != killed_pid
     assert set(later) == {200}
     assert {answer.code for answer in load.answers if answer.status != 200} <= {"policy_unavailable"}
     assert load.statuses()[503] < load.statuses()[200] / 10

@@ -17,7 +17,7 @@ from tests.property.books import Books, key_of
 from tests.unit.quota.world import spend
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
-PLENTY = 10**12
+PLENTY = 10**8
 KEYS = (
     key_of("a1", team="a", user="ada"),
     key_of("a2", team="a", user="eve"),

@@ -88,13 +88,14 @@ class Reconcile:
             return
         _log.warning("quota lost its counters; they are rebuilt from the entries")
         self._rebuilt = True
-        self._counters.restore(
-            [
-                Sum(counter_of(levels.limit, scope, each), each.amount)
-                for levels, expected in self._expected(self._counters.list_counters())
-                for scope, each in expected.items()
-            ]
-        )
+        # Quota has ended these, and its answer was lost: they would not be found again.
+        self._outbox.mark_settled(self._outbox.unsettled_but(state.held), [], now_ms)
+        sums = [
+            Sum(counter_of(levels.limit, scope, each), each.amount)
+            for levels, expected in self._expected(self._counters.list_counters())
+            for scope, each in expected.items()
+        ]
+        self._counters.restore(sums, ended=self._outbox.settled_of(state.held))
 
     def check_if_due(self) -> None:
         """Compares all counters with the entries and repairs them, each interval and when policies have changed.

@@ -101,11 +101,16 @@ class MemoryCounters:
         """What this process holds is complete."""
         return True
 
-    def restore(self, sums: Sequence[Sum]) -> None:
-        """Sets what is settled in these counters."""
+    def lost(self) -> list[str]:
+        """Nothing ever is."""
+        return []
+
+    def restore(self, sums: Sequence[Sum], ended: Collection[str] = ()) -> None:
+        """Sets what is settled in these counters, and releases what `ended`."""
         check_sums(sums)
         with self._lock:
             self._levels.settle_at(sums)
+        self.release(ended)
 
     def levels(self, counters: Sequence[CounterKey]) -> list[Level]:
         """The levels of these counters, in their order."""

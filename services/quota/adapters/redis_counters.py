@@ -12,7 +12,8 @@ from typing import TypeVar
 from services.chassis.settings import SettingsError
 from services.kernel.errors import Unavailable
 from services.kernel.names import first_reservation_id
-from services.quota.adapters.own_reservations import OwnReservations
+from services.quota.adapters.doubts import Doubts
+from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_keys import (
     RedisKeys,
     beginning_with,
@@ -79,13 +80,23 @@ def none_kept(_hold: HoldAgain, _names: Collection[str] | None) -> int:
 class RedisCounters:
     """`ports.CounterStore` and `ports.CounterReader` over one Redis, which other quotas may share."""
 
-    def __init__(self, url: str, tag: str, notes: SnapshotStore, *, fresh: bool, put_back: PutBack = none_kept) -> None:
+    def __init__(
+        self,
+        url: str,
+        tag: str,
+        notes: SnapshotStore,
+        journal: HeldJournal,
+        *,
+        fresh: bool,
+        put_back: PutBack = none_kept,
+    ) -> None:
         """Connects if it can, and again whenever it can until `close`.
 
         Args:
             url: Of the Redis.
             tag: Names this gateway among those that share the Redis.
             notes: Keeps which counters this process knows, over a restart.
+            journal: Keeps what calls hold where a loss of the Redis does not reach it.
             fresh: Nothing was ever counted, so that an empty Redis is as it should be.
             put_back: Hands over what calls hold that were let through while Redis could not be reached.
 
@@ -113,13 +124,15 @@ class RedisCounters:
             keys.ready,
             keys.adjusted,
         )
-        self._own = OwnReservations()
+        self._journal = journal
+        self._doubts = Doubts()
         self._kept = put_back
         self._reserve, self._end, self._drop = (self._link.script(name) for name in ("reserve", "end", "forget"))
         self._recovery = RedisRecovery(
             self._link,
             self._keys,
-            self._own,
+            journal,
+            self._doubts,
             notes,
             fresh=fresh,
             hold=self._put_back,
@@ -135,6 +148,7 @@ class RedisCounters:
         """Ends the connections. What is reserved stays reserved."""
         self._recovery.stop()
         self._link.close()
+        self._journal.close()
 
     def reserve(self, counters: Sequence[CounterKey], choose: Choose[T]) -> T:
         """Lets `choose` decide on the levels, and reserves what it says if they still allow it."""
@@ -179,7 +193,7 @@ class RedisCounters:
                 names.update(self._indexed(*beginning_with(by_request(request_id)), _CHUNK))
             return self._release(names)
         except Unavailable:
-            self._own.doubt(reservation_ids)
+            self._doubt(reservation_ids)
             raise
 
     def _mark_gone(self, request_ids: Collection[str]) -> None:
@@ -217,10 +231,18 @@ class RedisCounters:
         """Whether the counters can be believed. False: they were lost, and wait for `restore`."""
         return self._recovery.is_ready()
 
-    def restore(self, sums: Sequence[Sum]) -> None:
-        """Sets what is settled in these counters, and has everybody put back what their calls hold."""
+    def lost(self) -> list[str]:
+        """Ids of open reservations that `restore` would put back, all of which were lost."""
+        if self.is_ready():
+            return []
+        self._kept(self._write_down, None)
+        return [reservation.id for reservation in self._journal.everybodys()]
+
+    def restore(self, sums: Sequence[Sum], ended: Collection[str] = ()) -> None:
+        """Sets what is settled, puts back what calls hold if it was lost, and releases what `ended`."""
         check_sums(sums)
-        self._recovery.restore(sums)
+        self._recovery.restore(sums, ended)
+        self._release(ended)
 
     def levels(self, counters: Sequence[CounterKey]) -> list[Level]:
         """The levels of these counters, in their order."""
@@ -261,25 +283,47 @@ class RedisCounters:
 
     def _hold(self, reservation: Reservation) -> bool:
         """Whether there still was room."""
+        arguments = reserve_arguments(reservation, reservation.holds, self._recovery.generation)
+        self._journal.add(reservation)
         try:
-            arguments = reserve_arguments(reservation, reservation.holds, self._recovery.generation)
-            held = self._link.run(self._reserve, self._reserve_keys, arguments)
+            answer = self._link.run(self._reserve, self._reserve_keys, arguments)
         except Unanswered:
-            self._own.doubt([reservation.id])
+            self._doubt([reservation.id])
             raise
-        if held == "lost":
+        except Unavailable:
+            self._journal.drop([reservation.id])
+            raise
+        if answer == "held":
+            self._journal.confirm(reservation.id)
+            return True
+        self._journal.drop([reservation.id])
+        if answer == "lost":
             raise StoreUnreachable(_LOST)
-        if held == "gone":
+        if answer == "gone":
             raise Unavailable("the request was released before it could be decided")
-        if held == "held":
-            self._own.add(reservation)
-        return bool(held == "held")
+        return False
+
+    def _doubt(self, names: Collection[str]) -> None:
+        """Nobody uses them, and whether the store holds them is unknown."""
+        self._journal.drop(names)
+        self._doubts.add(names)
 
     def _take_in(self, reservations: Sequence[Reservation]) -> None:
         """Holds what was not held before. Whoever hands it over waits no longer than a Check."""
-        self._put_back(reservations, batch=False)
         for each in reservations:
-            self._own.add(each)
+            self._journal.add(each)
+        self._put_back(reservations, batch=False)
+        self._confirm(reservations)
+
+    def _write_down(self, reservations: Sequence[Reservation]) -> None:
+        """Adds to what calls hold of counters that are lost."""
+        for each in reservations:
+            self._journal.add(each)
+        self._confirm(reservations)
+
+    def _confirm(self, reservations: Sequence[Reservation]) -> None:
+        for each in reservations:
+            self._journal.confirm(each.id)
 
     def _put_back(self, reservations: Sequence[Reservation], *, batch: bool = True) -> None:
         """Holds again what was held, whatever the bounds say."""
@@ -294,7 +338,7 @@ class RedisCounters:
     def _end_all(self, endings: Sequence[Ending], watching: Watching, now_ms: int) -> set[str]:
         """Ids of those that were open."""
         ended = self._run_end(endings, [], watching, now_ms)[1]
-        self._own.drop(ending.reservation.id for ending in endings)
+        self._journal.drop(ending.reservation.id for ending in endings)
         return ended
 
     def _run_end(

@@ -42,7 +42,7 @@ class RedisKeys:
     adjusted: str
     """Sorted set: the last adjustments by sequence number."""
     ready: str
-    """Hash: `generation` of the counters, `from_ms` when they can be believed, `run_id` of the server they are of."""
+    """Hash: `generation` of the counters, `run_id` of the server they are of."""
 
     @classmethod
     def tagged(cls, tag: str) -> RedisKeys:

@@ -183,13 +183,18 @@ class SqliteCounters:
         """What the file holds is complete."""
         return True
 
-    def restore(self, sums: Sequence[Sum]) -> None:
-        """Sets what is settled in these counters."""
+    def lost(self) -> list[str]:
+        """Nothing ever is."""
+        return []
+
+    def restore(self, sums: Sequence[Sum], ended: Collection[str] = ()) -> None:
+        """Sets what is settled in these counters, and releases what `ended`."""
         check_sums(sums)
         with self._deciding:
             with self._file.writing() as connection:
                 connection.executemany(_SET, [(*key, end_ms, settled) for key, end_ms, settled in sums])
             self._levels.settle_at(sums)
+        self.release(ended)
 
     def levels(self, counters: Sequence[CounterKey]) -> list[Level]:
         """The levels of these counters, in their order."""

@@ -20,9 +20,7 @@ local function take()
 end
 
 local now_ms, generation, most_adjusted = take(), take(), tonumber(take())
-local known, from_ms = unpack(redis.call('HMGET', ready, 'generation', 'from_ms'))
-local now = redis.call('TIME')
-if known ~= generation or now[1] * 1000 + now[2] / 1000 < tonumber(from_ms) then
+if redis.call('HGET', ready, 'generation') ~= generation then
   return {'lost'}
 end
 

@@ -18,12 +18,6 @@ if redis.call('ZSCORE', gone, request_id) then
   return 'gone'
 end
 
-local function can_be_believed()
-  local known, from_ms = unpack(redis.call('HMGET', ready, 'generation', 'from_ms'))
-  local now = redis.call('TIME')
-  return known == generation and now[1] * 1000 + now[2] / 1000 >= tonumber(from_ms)
-end
-
 local function level_of(counter)
   local level = redis.call('HMGET', counters, 's' .. counter, 'r' .. counter)
   return (tonumber(level[1]) or 0) + (tonumber(level[2]) or 0)
@@ -36,7 +30,7 @@ while at <= #ARGV do
   local counter, ends_ms, held, ceiling, trailing = unpack(ARGV, at, at + 4)
   local next_at = at + 5 + trailing
   if tonumber(ceiling) then
-    if not bounded and not can_be_believed() then
+    if not bounded and redis.call('HGET', ready, 'generation') ~= generation then
       return 'lost'
     end
     bounded = true
