@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -439,6 +440,26 @@ def test_what_another_quota_had_ended_before_the_loss_is_not_put_back(
 
     assert ended_by.levels([SPEND]) == [(7, 10)]
     assert ended_by.lost() == []
+
+
+def test_what_was_asked_for_while_the_counters_were_restored_is_released_when_it_was_refused(
+    own_redis: RedisProcess, opened: Callable[..., RedisCounters], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking, restoring = opened(own_redis, "a"), opened(own_redis, "a")
+    made = bounded(1, BOUND)
+    ask = asking._link.run
+
+    def restored_meanwhile(*asked: Any, **options: Any) -> Any:
+        monkeypatch.setattr(asking._link, "run", ask)
+        own_redis.client.flushall()
+        restoring.restore([])
+        return ask(*asked, **options)
+
+    monkeypatch.setattr(asking._link, "run", restored_meanwhile)
+    with pytest.raises(Unavailable, match="rebuilt"):
+        asking.reserve([SPEND], always(made))
+
+    eventually(lambda: restoring.open_count() == 0)
 
 
 def test_a_loss_is_not_taken_for_the_end_of_what_calls_hold(

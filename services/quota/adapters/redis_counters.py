@@ -296,9 +296,11 @@ class RedisCounters:
         if answer == "held":
             self._journal.confirm(reservation.id)
             return True
-        self._journal.drop([reservation.id])
         if answer == "lost":
+            # Whoever restores the counters may just have read it in the journal.
+            self._doubt([reservation.id])
             raise StoreUnreachable(_LOST)
+        self._journal.drop([reservation.id])
         if answer == "gone":
             raise Unavailable("the request was released before it could be decided")
         return False
