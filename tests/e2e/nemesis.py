@@ -1,4 +1,4 @@
-"""Who breaks a running gateway, part by part and at random: kills, pauses, and settlements told twice and in any order.
+"""Who breaks a running gateway, part by part and at random: kills, pauses, and settlements told again and in any order.
 
 What it does next comes from a seed, so that a run can be had again, as far as a machine lets two runs be the same.
 """
@@ -32,7 +32,7 @@ _REPEATED_MOST = 200
 _REPEAT_EVERY_S = 0.3
 _RECENT = """
 SELECT id, cost_nano_usd, input_tokens, output_tokens, time_ms + duration_ms FROM entries
-ORDER BY sequence DESC LIMIT ?
+WHERE settled_ms IS NOT NULL ORDER BY sequence DESC LIMIT ?
 """
 
 
@@ -99,12 +99,12 @@ class Nemesis:
 
 
 class Repeater:
-    """Tells the quotas what the ledger booked: before the ledger does, after it did, twice, and in any order."""
+    """Tells all the quotas again what the ledger told one of them: several times, late, and in any order."""
 
     def __init__(self, data_dir: Path, quotas: int, seed: int) -> None:
         self.told = 0
-        self.ended_first = 0
-        """Reservations that ended here, and not when the ledger told of them."""
+        self.ended_again = 0
+        """Reservations that were open when they were told of again."""
         self._database = data_dir / "db" / "ledger.sqlite"
         self._source = random.Random(seed)
         self._stopping = threading.Event()
@@ -142,7 +142,7 @@ class Repeater:
         with contextlib.suppress(grpc.RpcError):
             answer = quota.SettleReservations(batch, timeout=2)
             self.told += len(batch.settlements)
-            self.ended_first += len(answer.settled)
+            self.ended_again += len(answer.settled)
 
     def _batch(self) -> pb.SettleReservationsRequest:
         """Some of the last entries, each perhaps twice, in any order."""
