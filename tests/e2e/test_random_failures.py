@@ -100,7 +100,7 @@ def test_whatever_dies_or_hangs_no_limit_is_exceeded_and_every_call_is_counted_o
             _say(nemesis, repeater, play, gateway)
             _assert_all_was_tried(nemesis, repeater, play)
             _assert_each_call_is_booked_once(gateway, play, _reached(providers))
-            _assert_limits_held(gateway)
+            _assert_limits_held(gateway, play)
             _assert_counters_are_the_ledger(gateway)
 
 
@@ -203,7 +203,7 @@ def _assert_each_call_is_booked_once(gateway: Gateway, play: Play, reached: Coun
         assert Decimal(call["cost_usd"]) == call["output_tokens"] * CENT / 100
 
 
-def _assert_limits_held(gateway: Gateway) -> None:
+def _assert_limits_held(gateway: Gateway, play: Play) -> None:
     spent: defaultdict[tuple[str, int], Decimal] = defaultdict(Decimal)
     for call in gateway.calls(limit=100_000):
         at_ms = admitted_ms(call["id"])
@@ -211,6 +211,8 @@ def _assert_limits_held(gateway: Gateway) -> None:
         spent[call["key"], at_ms // MINUTE_MS if call["key"] == "minute" else 0] += Decimal(call["cost_usd"])
     over = {window: amount for window, amount in spent.items() if amount > _limit_of(window[0])}
     assert not over
+    # Nobody was told that a budget is spent which is not.
+    assert {key for key, code in play.refused if code == "insufficient_quota"} == {"purse", "minute"}
     # They were worth something: all of one was spent, and all but a call of the other in some minute.
     assert spent["purse", 0] > PURSE_USD - CENT
     assert max(amount for (key, _), amount in spent.items() if key == "minute") > MINUTE_USD - 3 * CENT
