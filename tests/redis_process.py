@@ -63,13 +63,22 @@ class RedisProcess:
             else:
                 return
 
+    def start_again(self) -> None:
+        """After it was killed. Returns when it answers."""
+        self._process.wait()
+        self.start()
+
+    def signal(self, sent: signal.Signals) -> None:
+        """Sends it a signal."""
+        self._process.send_signal(sent)
+
     def pause(self) -> None:
         """From now on it hangs."""
-        self._process.send_signal(signal.SIGSTOP)
+        self.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """It goes on where it was."""
-        self._process.send_signal(signal.SIGCONT)
+        self.signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """Ends it; what it knew is gone."""

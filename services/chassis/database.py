@@ -37,7 +37,7 @@ def open_engine(path: Path) -> sa.Engine:
 
 
 def migrate(engine: sa.Engine, package: str) -> None:
-    """Brings the tables up to date with the newest revision in `<package>/migrations`.
+    """Brings the tables up to date with the newest revision in `<package>/migrations`, in one transaction.
 
     Raises:
         alembic.util.CommandError: the database is of a later release than this one.
@@ -46,6 +46,8 @@ def migrate(engine: sa.Engine, package: str) -> None:
         config = Config()
         config.set_main_option("script_location", str(folder))
         with engine.begin() as connection:
+            # Python's driver begins a transaction before rows are changed, not before tables are.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 

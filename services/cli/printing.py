@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+Item = TypeVar("Item")
 
 # Wide enough that nothing is cut when the output goes into a pipe.
 _PIPE_COLUMNS = 400
@@ -46,6 +50,40 @@ def print_table(
 def print_text(text: str) -> None:
     """A sentence on standard output."""
     print(visible(text))
+
+
+def print_result(document: object, text: str, *, as_json: bool) -> None:
+    """What a command did: a document for programs, a sentence for people."""
+    if as_json:
+        print_json(document)
+    else:
+        print_text(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[Item]):
+    """How a list is shown."""
+
+    name: str
+    """Of the list in the document."""
+    columns: Sequence[str]
+    row: Callable[[Item], Sequence[object]]
+    """The cells of an item, one for each column."""
+    document: Callable[[Item], object]
+    """What programs are told of an item."""
+    empty: str
+    """What people are told when there are no items: how one comes about."""
+    numeric: frozenset[str] = frozenset()
+    """Columns that stand to the right."""
+
+    def print(self, items: Sequence[Item], *, as_json: bool) -> None:
+        """A document for programs; a table, or a sentence when it is empty, for people."""
+        if as_json:
+            print_json({self.name: [self.document(item) for item in items]})
+        elif not items:
+            print_text(self.empty)
+        else:
+            print_table(self.columns, [self.row(item) for item in items], numeric=self.numeric)
 
 
 def remark(text: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -72,8 +72,12 @@ class Outbox(Protocol):
         """Settles entries and stores the crossings that are new, in one transaction."""
         ...
 
-    def settled_among(self, reservations: Sequence[str]) -> list[str]:
-        """Those of these, in their order, whose entries are settled."""
+    def settled_of(self, reservations: Collection[str]) -> set[str]:
+        """Those of them whose entries are settled."""
+        ...
+
+    def unsettled_but(self, reservations: Collection[str]) -> list[str]:
+        """Entries of which quota does not know, but for these."""
         ...
 
     def last_crossing(self) -> int:
@@ -147,6 +151,8 @@ class CounterState:
     """False: they were lost."""
     limits_version: str
     """Changes whenever a policy does."""
+    held: tuple[str, ...] = ()
+    """Ids of open reservations that were lost with the counters, and would be put back."""
 
 
 class QuotaCounters(Protocol):
@@ -167,8 +173,8 @@ class QuotaCounters(Protocol):
         """
         ...
 
-    def restore(self, sums: Iterable[Sum]) -> None:
-        """Sets all counters, after they were lost."""
+    def restore(self, sums: Iterable[Sum], ended: Collection[str]) -> None:
+        """Sets all counters after they were lost, and has put back what calls hold that have not `ended`."""
         ...
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
 from services.kernel.change import AuditEntry
+from services.kernel.errors import Unavailable
 from services.quota.domain.adjustment import Adjusted, Adjustment
+from services.quota.domain.allowance import Taken
 from services.quota.domain.directory import Directory
 from services.quota.domain.estimate import Lesson, Tokens
 from services.quota.domain.reservation import CounterKey, Crossing, Level, Reservation, Settlement, Watching
@@ -16,6 +18,16 @@ T = TypeVar("T")
 
 Choose = Callable[[Sequence[Level]], tuple[Reservation | None, T]]
 """Given the levels of the asked counters, in their order: what to reserve, if anything, and what to answer."""
+
+ChooseWithin = Callable[[Sequence[Taken]], tuple[Reservation | None, T]]
+"""Given what was taken of the asked allowances, in their order: what to let through, if anything, and the answer."""
+
+HoldAgain = Callable[[Sequence[Reservation]], None]
+"""Holds reservations that were made elsewhere, whatever the bounds say."""
+
+PutBack = Callable[[HoldAgain, Collection[str] | None], int]
+"""Hands over the reservations of calls that were let through without the counters, all of them or these by id, and
+forgets what was held. Returns how many that were."""
 
 RecordedChange = Callable[[Directory], tuple[Directory, Sequence[AuditEntry]]]
 """Given all that is stored: what is to be stored in its place, and the audit entries that tell of the difference."""
@@ -45,6 +57,10 @@ class Settled:
     """Were open and have ended now, in the order of the batch."""
     already_ended: tuple[str, ...]
     """Ids that had ended before, or of which nothing was ever known."""
+
+
+class StoreUnreachable(Unavailable):
+    """Counters can be neither read nor written now, or what they say cannot be believed."""
 
 
 class CounterStore(Protocol):
@@ -90,15 +106,35 @@ class CounterStore(Protocol):
         """Whether the counters can be believed. False: they were lost, and wait for `restore`."""
         ...
 
-    def restore(self, sums: Sequence[Sum]) -> None:
-        """Sets what is settled in these counters, and leaves what is reserved.
+    def lost(self) -> list[str]:
+        """Ids of open reservations that `restore` would put back, all of which were lost."""
+        ...
 
-        A store that lost its counters is ready from then on, or a moment later, when all who share it have put back
-        what their calls hold.
+    def restore(self, sums: Sequence[Sum], ended: Collection[str] = ()) -> None:
+        """Sets what is settled in these counters, releases what `ended`, and leaves the rest of what is reserved.
+
+        A store that lost its counters is ready from then on, and has got back what calls hold, but for what had
+        `ended` before: it is in the sums.
         The sums are those of settlements that were acknowledged: others come again.
 
         Raises:
             InvalidInput: a sum is out of range; nothing was changed.
+        """
+        ...
+
+
+class Allowances(Protocol):
+    """What calls took of allowances, and what they hold of the counters meanwhile. May be used from any thread.
+
+    Raises:
+        services.kernel.errors.Unavailable: it cannot be read or written now; nothing was taken.
+    """
+
+    def take(self, allowances: Sequence[CounterKey], choose: ChooseWithin[T]) -> T:
+        """Lets `choose` decide, and takes what its reservation holds of these allowances, for good.
+
+        All else that it holds is kept until the counters can be written. `choose` is asked again when another quota
+        took something meanwhile.
         """
         ...
 

@@ -27,6 +27,8 @@ class Settings:
     """Of the Redis that holds the counters, perhaps with a password. None: they are in `database`."""
     number: int = 1
     """Which of the quotas this is. The first one is asked to change what all of them use."""
+    quotas: int = 1
+    """How many there are."""
 
     @property
     def database(self) -> Path:
@@ -66,4 +68,5 @@ class Settings:
             admin_address=f"unix:{Socket.QUOTA_ADMIN.of(number)}",
             counters_url=None if counters == _SQLITE else counters,
             number=number,
+            quotas=quotas,
         )

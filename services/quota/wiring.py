@@ -11,6 +11,7 @@ from services.chassis.grpc_server import build_server, open_channel
 from services.chassis.telemetry import configure
 from services.kernel.clock import Clock
 from services.quota.adapters.disk import DiskHeadroom
+from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.pepper_file import load_pepper
 from services.quota.adapters.plan_stream import PlanStream
 from services.quota.adapters.price_stream import PriceStream
@@ -18,6 +19,7 @@ from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.adapters.redis_keys import tag_of
 from services.quota.adapters.repeating import Repeating
 from services.quota.adapters.sql_directory import AUDIT, SqlDirectory, SqlSnapshots
+from services.quota.adapters.sqlite_allowances import SqliteAllowances
 from services.quota.adapters.sqlite_counters import SqliteCounters, counts_anything
 from services.quota.adapters.sqlite_expectations import SqliteExpectations
 from services.quota.adapters.sqlite_file import SqliteFile
@@ -78,6 +80,7 @@ class QuotaService:
         self._file = SqliteFile(settings.database)
         self._pepper = load_pepper(settings.pepper, os.urandom)
         snapshots = SqlSnapshots(self._engine)
+        self._allowances = SqliteAllowances(self._file, settings.number)
         self._counters = self._open_counters(settings, snapshots)
         self._router, self._ledger = open_channel(settings.router_address), open_channel(settings.ledger_address)
         directory = SqlDirectory(self._engine)
@@ -135,6 +138,7 @@ class QuotaService:
             current=current,
             authenticate=authenticate,
             counters=counters,
+            allowances=self._allowances,
             expectations=expectations,
             headroom=DiskHeadroom(settings.data_dir, clock),
             matches=matches,
@@ -143,6 +147,7 @@ class QuotaService:
             clock=clock,
             entropy=os.urandom,
             draw=secrets.randbelow,
+            quotas=settings.quotas,
         )
         amend = Amend(store=directory, current=current, clock=clock)
         if settings.number > 1:
@@ -162,7 +167,7 @@ class QuotaService:
         reconcile = Reconcile(current=current, counters=counters, reader=counters, clock=clock)
         quota_api = QuotaApi(
             current=current,
-            administer=Administer(amend=amend, clock=clock, entropy=os.urandom, pepper=pepper),
+            administer=self._administer(settings, amend),
             list_policies=ListPolicies(current, matches),
             list_budgets=ListBudgets(current=current, reader=counters, clock=clock),
             effective_limits=EffectiveLimits(current=current, reader=counters, clock=clock),
@@ -192,6 +197,15 @@ class QuotaService:
             neighbours={ROUTER_SERVICE: self._router, LEDGER_SERVICE: self._ledger},
         )
 
+    def _administer(self, settings: Settings, amend: Amend) -> Administer:
+        return Administer(
+            amend=amend,
+            clock=self._clock,
+            entropy=os.urandom,
+            pepper=self._pepper,
+            counters_shared=settings.counters_url is not None,
+        )
+
     def _settle(self, expectations: SqliteExpectations, lag: SettlementLag) -> Settle:
         return Settle(
             current=self._current,
@@ -219,7 +233,10 @@ class QuotaService:
         if settings.counters_url is None:
             return SqliteCounters(self._file)
         fresh = not counts_anything(self._file)
-        return RedisCounters(settings.counters_url, tag_of(self._pepper), snapshots, fresh=fresh)
+        journal = HeldJournal(settings.database.parent, settings.number)
+        put_back = self._allowances.put_back
+        tag = tag_of(self._pepper)
+        return RedisCounters(settings.counters_url, tag, snapshots, journal, fresh=fresh, put_back=put_back)
 
     def _forget(self) -> None:
         self._counters.forget(self._clock.now_ms() - _FORGET_AFTER_MS)

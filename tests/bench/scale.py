@@ -1,21 +1,23 @@
 """What a Check costs quota as keys and policies grow, asked over gRPC by another process.
 
-Keys call in random order, so with many of them nothing that is remembered by key helps. Three limits apply to each
-call whatever the size: one of the organization, one of the key's team, and one of the key itself.
+Keys call in random order. The first call of a key finds its limits and opens its counter, whether it is one of ten
+keys or of a million; so keys that called before are compared with such keys, and first calls stand in a row of their
+own. Three limits apply to each call whatever the size: one of the organization, one of the key's team, and one of the
+key itself.
 """
 
 from __future__ import annotations
 
 import os
-import random
 import tempfile
 import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from random import Random
 from statistics import median
 
 import grpc
@@ -30,6 +32,7 @@ from services.kernel.envoy_contract import REQUEST_NAMESPACE
 from services.kernel.money import NANO_PER_USD, PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
 from services.kernel.window import WindowUnit
+from services.quota.adapters.memory_allowances import MemoryAllowances
 from services.quota.adapters.memory_expectations import MemoryExpectations
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_file import SqliteFile
@@ -56,13 +59,13 @@ from services.quota.usecases.authenticate import Authenticate
 from services.quota.usecases.current import Current
 from services.quota.usecases.policies import PolicyMatches
 
-SIZES = ((10, 10), (1_000_000, 10), (1_000, 10), (1_000, 10_000))
-"""Keys and policies: the first and the second pair differ in keys, the third and the fourth in policies."""
 CHECKS = 4_000
-"""In each round."""
+"""In each round, of each size."""
+# A round is divided into so many, taken in turn, so that a busy machine slows all sizes alike.
+_TURNS = 4
 _PEPPER = bytes(32)
-# Only so many of the keys call; the others are there to be looked through.
-_CALLERS = 50_000
+# At most so many keys call before the measurement: fewer than quota remembers the limits of.
+_CALLED_BEFORE = 10_000
 _MODEL = "gpt-4o"
 
 
@@ -72,8 +75,10 @@ class Scale:
 
     keys: int
     policies: int
+    first_calls: bool
+    """None of the keys called before. Else all that call did."""
     check_us: float
-    """CPU time of a Check in quota's process, median of the rounds."""
+    """CPU time of a Check in quota's process, median of all turns."""
 
 
 class _Room:
@@ -83,26 +88,56 @@ class _Room:
         return False
 
 
-def measure(rounds: int) -> list[Scale]:
-    """Measures all sizes, the rounds of a pair interleaved so that a busy machine slows both alike."""
-    found: list[Scale] = []
-    for few, many in (SIZES[:2], SIZES[2:]):
-        with _quota(*few) as small, _quota(*many) as large:
-            for each in (small, large):
-                each.run(CHECKS // 4)
-            times = [(small.run(CHECKS), large.run(CHECKS)) for _ in range(rounds)]
-        found += [Scale(*size, median(pair[at] for pair in times)) for at, size in enumerate((few, many))]
-    return found
+@dataclass(frozen=True, slots=True)
+class _Callers:
+    """Keys of one quota, drawn at random."""
+
+    quota: _Quota
+    first_calls: bool = False
+    """Draws keys that did not call yet, but for the few that are drawn twice."""
+
+    def draw(self, luck: Random, checks: int) -> Sequence[int]:
+        """The numbers of the keys that ask next."""
+        before = self.quota.called_before
+        return luck.choices(range(before, self.quota.keys) if self.first_calls else range(before), k=checks)
+
+
+def measure(rounds: int) -> list[list[Scale]]:
+    """Measures all sizes. Those of one list are to be compared with the first of it."""
+    with _quota(10, 10) as few, _quota(1_000_000, 10) as many:
+        by_keys = _in_turn([_Callers(few), _Callers(many), _Callers(many, first_calls=True)], rounds)
+    with _quota(1_000, 10) as few, _quota(1_000, 10_000) as many:
+        by_policies = _in_turn([_Callers(few), _Callers(many)], rounds)
+    return [by_keys, by_policies]
+
+
+def _in_turn(callers: Sequence[_Callers], rounds: int) -> list[Scale]:
+    luck = Random(1)
+    with ProcessPoolExecutor(1, get_context("spawn")) as client:
+        client.submit(os.getpid).result()
+        for each in callers:
+            if not each.first_calls:
+                each.quota.run(client, range(each.quota.called_before))
+        turns = [
+            [each.quota.run(client, each.draw(luck, CHECKS // _TURNS)) for each in callers]
+            for _ in range(1 + rounds * _TURNS)
+        ]
+    # The first turn is for warming up.
+    return [
+        Scale(each.quota.keys, each.quota.policies, each.first_calls, median(times))
+        for each, times in zip(callers, zip(*turns[1:], strict=True), strict=True)
+    ]
 
 
 class _Quota:
     """A server of Checks in this process, which does nothing else while it is asked."""
 
-    def __init__(self, admit: Admit, keys: int, folder: Path) -> None:
+    def __init__(self, admit: Admit, keys: int, policies: int, folder: Path) -> None:
+        self.keys = keys
+        self.policies = policies
+        self.called_before = min(keys, _CALLED_BEFORE)
         self._admit = admit
         self._allow = AllowWriter(lambda _: 0)
-        self._random = random.Random(1)
-        self._callers = min(keys, _CALLERS)
         self._address = f"unix:{folder}/check.sock"
         handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
             "Check": grpc.unary_unary_rpc_method_handler(self._check)
@@ -112,14 +147,12 @@ class _Quota:
         self._server = build_server(self._address, [registration], workers=4, reflect=False)
         self._server.start()
 
-    def run(self, checks: int) -> float:
-        """Microseconds of CPU time of a Check."""
-        asked = [_check(self._random.randrange(self._callers)) for _ in range(checks)]
-        with ProcessPoolExecutor(1, get_context("spawn")) as client:
-            client.submit(os.getpid).result()
-            before = time.process_time()
-            client.submit(_ask, self._address, asked).result()
-            return (time.process_time() - before) / checks * 1e6
+    def run(self, client: Executor, keys: Sequence[int]) -> float:
+        """Microseconds of CPU time of a Check, of the keys with these numbers."""
+        asked = [_check(number) for number in keys]
+        before = time.process_time()
+        client.submit(_ask, self._address, asked).result()
+        return (time.process_time() - before) / len(asked) * 1e6
 
     def close(self) -> None:
         """Stops answering."""
@@ -162,6 +195,7 @@ def _quota(keys: int, policies: int) -> Iterator[_Quota]:
             current=current,
             authenticate=Authenticate(current, clock, _PEPPER),
             counters=SqliteCounters(file),
+            allowances=MemoryAllowances(),
             expectations=MemoryExpectations(),
             headroom=_Room(),
             matches=PolicyMatches(),
@@ -171,7 +205,7 @@ def _quota(keys: int, policies: int) -> Iterator[_Quota]:
             entropy=os.urandom,
             draw=lambda _: 0,
         )
-        quota = _Quota(admit, keys, Path(folder))
+        quota = _Quota(admit, keys, policies, Path(folder))
         yield quota
         quota.close()
         file.close()
@@ -190,7 +224,7 @@ def _directory(keys: int, policies: int) -> Directory:
         keys=tuple(
             VirtualKey(
                 Attribution(f"key_{number}", f"key-{number}", f"team-{number % teams}", "", "prod"),
-                digest=digest_of(_secret(number), _PEPPER) if number < _CALLERS else number.to_bytes(32, "big"),
+                digest=digest_of(_secret(number), _PEPPER),
             )
             for number in range(keys)
         ),

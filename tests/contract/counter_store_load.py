@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from services.kernel.names import reservation_id
+from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.domain.decision import fits
 from services.quota.domain.key import Attribution
@@ -72,7 +75,10 @@ def of_round(number: int) -> CounterKey:
 def spend_in_threads(url: str, tag: str, first: int, rounds: int, bound: int) -> int:
     """The same from several threads over one store."""
     went: list[int] = []
-    with contextlib.closing(RedisCounters(url, tag, MemorySnapshots(), fresh=True)) as store:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.closing(RedisCounters(url, tag, MemorySnapshots(), HeldJournal(Path(folder)), fresh=True)) as store,
+    ):
         workers = [
             threading.Thread(target=lambda at=at: went.append(spend(store, first + at * 100_000, rounds, bound)))
             for at in range(_THREADS)

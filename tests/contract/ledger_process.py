@@ -40,13 +40,19 @@ class ScriptedQuota(quota_grpc.ReservationServiceServicer, counters_grpc.Counter
     crossings_after: list[int] = field(default_factory=list)
     counters: list[counters_pb.ListCountersResponse] = field(default_factory=list)
     ready: bool = True
+    deaf: bool = False
     adjusted: list[counters_pb.CounterAdjustment] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
     restored: list[counters_pb.CounterSum] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
 
     def GetCounterState(
         self, request: counters_pb.GetCounterStateRequest, context: grpc.ServicerContext
     ) -> counters_pb.CounterState:
-        return counters_pb.CounterState(ready=self.ready, limits_version=str(len(self.counters)))
+        held = [] if self.ready else self.held
+        return counters_pb.CounterState(
+            ready=self.ready, limits_version=str(len(self.counters)), held_reservations=held
+        )
 
     def ListCounters(
         self, request: counters_pb.ListCountersRequest, context: grpc.ServicerContext
@@ -62,13 +68,17 @@ class ScriptedQuota(quota_grpc.ReservationServiceServicer, counters_grpc.Counter
     def RestoreCounters(
         self, request_iterator: Iterator[counters_pb.RestoreCountersRequest], context: grpc.ServicerContext
     ) -> counters_pb.RestoreCountersResponse:
-        self.restored = [each for request in request_iterator for each in request.sums]
+        parts = list(request_iterator)
+        self.restored = [each for part in parts for each in part.sums]
+        self.ended = [each for part in parts for each in part.ended_reservations]
         self.ready = True
         return counters_pb.RestoreCountersResponse()
 
     def SettleReservations(
         self, request: quota_pb.SettleReservationsRequest, context: grpc.ServicerContext
     ) -> quota_pb.SettleReservationsResponse:
+        if self.deaf or not self.ready:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "nothing is settled now")
         response = quota_pb.SettleReservationsResponse()
         for settlement in request.settlements:
             again = settlement.reservation in self.settled

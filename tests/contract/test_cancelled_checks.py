@@ -25,6 +25,7 @@ from services.chassis.telemetry import Telemetry
 from services.kernel.clock import ManualClock
 from services.kernel.dialect import Dialect
 from services.kernel.window import WindowUnit
+from services.quota.adapters.memory_allowances import MemoryAllowances
 from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.adapters.memory_directory import MemoryDirectory
 from services.quota.adapters.memory_expectations import MemoryExpectations
@@ -110,6 +111,7 @@ class Gate:
             current=belief,
             authenticate=authenticate,
             counters=self.counters,
+            allowances=MemoryAllowances(),
             expectations=MemoryExpectations(),
             headroom=Roomy(),
             matches=PolicyMatches(),

@@ -14,6 +14,7 @@ from spendgate.quota.v1 import quota_service_pb2 as quota
 from spendgate.router.v1 import router_service_pb2 as router
 from spendgate.type.v1.attribution_pb2 import Attribution
 
+from services.chassis.well_known import usd
 from services.cli.main import run
 from services.cli.session import Session
 from services.kernel.clock import ManualClock
@@ -220,6 +221,7 @@ def test_explain_names_the_decision_and_every_limit(
         target=target or "",
         limits=[limit],
         others=[quota.ExplainResponse.OtherPolicy(policy="red", reason="it is for team red")],
+        on_store_failure="It is refused.",
     )
     assert cli.json("explain", "--key", "app", "--model", "gpt") == {
         "decision": word,
@@ -232,6 +234,7 @@ def test_explain_names_the_decision_and_every_limit(
             }
         ],
         "others": [{"policy": "red", "reason": "it is for team red"}],
+        "on_store_failure": "It is refused.",
     }  # fmt: skip
 
 
@@ -241,7 +244,11 @@ def test_policies_tell_their_status_and_when_they_last_matched(services: StandIn
     )
     unreachable = quota.PolicyStatus(state=quota.PolicyStatus.STATE_UNREACHABLE)
     services.answers["QuotaService.ListQuotaPolicies"] = quota.ListQuotaPoliciesResponse(
-        quota_policies=[quota.QuotaPolicy(name="ds"), quota.QuotaPolicy(name="red")], statuses=[active, unreachable]
+        quota_policies=[
+            quota.QuotaPolicy(name="ds", store_failure_allowance=usd(2_500_000_000)),
+            quota.QuotaPolicy(name="red"),
+        ],
+        statuses=[active, unreachable],
     )
     assert cli.json("policies") == {
         "policies": [
@@ -250,8 +257,15 @@ def test_policies_tell_their_status_and_when_they_last_matched(services: StandIn
                 "status": "active",
                 "matched_calls": 7,
                 "last_matched_time": "2027-01-15T08:00:00Z",
+                "on_store_failure": {"serve_up_to_usd": "2.500000000"},
             },
-            {"policy": "red", "status": "unreachable", "matched_calls": 0, "last_matched_time": None},
+            {
+                "policy": "red",
+                "status": "unreachable",
+                "matched_calls": 0,
+                "last_matched_time": None,
+                "on_store_failure": "deny",
+            },
         ]
     }
 
@@ -304,11 +318,18 @@ def test_alerts_name_threshold_window_and_recipients(services: StandIn, cli: Cli
     overrun = ledger.Alert()
     overrun.CopyFrom(alert)
     overrun.basis_points, overrun.kind, overrun.excess = 0, ledger.ALERT_KIND_OVERRUN, 50_000_000
-    services.answers["LedgerService.ListAlerts"] = ledger.ListAlertsResponse(alerts=[alert, overrun])
+    unpriced = ledger.Alert()
+    unpriced.CopyFrom(alert)
+    unpriced.basis_points, unpriced.kind = 0, ledger.ALERT_KIND_UNPRICED
+    unpriced.call, unpriced.target, unpriced.key, unpriced.team = "rsv_1", "openai/new", "app", "ds"
+    services.answers["LedgerService.ListAlerts"] = ledger.ListAlertsResponse(alerts=[alert, overrun, unpriced])
     shown = {
         "policy": "ds", "limit": "spend per month", "scope": "team=ds",
         "window_start": "2027-01-01T00:00:00Z", "crossed_at": "2027-01-15T08:00:00Z",
         "call": "",
+        "target": "",
+        "key": "",
+        "team": "",
         "trace_id": "",
         "run": "",
         "recipients": ["finance"], "delivered_at": None,
@@ -317,8 +338,15 @@ def test_alerts_name_threshold_window_and_recipients(services: StandIn, cli: Cli
         "alerts": [
             shown | {"kind": "threshold", "threshold": "80.5%"},
             shown | {"kind": "overrun", "threshold": None, "excess_usd": "0.050000000"},
+            shown
+            | {"kind": "unpriced", "threshold": None}
+            | {"call": "rsv_1", "target": "openai/new", "key": "app", "team": "ds"},
         ]
     }
+    _, listed, _ = cli.text("alerts", "list")
+    assert "80.5%" in listed
+    assert "overrun by $0.05" in listed
+    assert "no price of openai/new, call of key app" in listed
 
 
 def test_routes_show_chains_conditions_and_missing_credentials(services: StandIn, cli: Cli) -> None:

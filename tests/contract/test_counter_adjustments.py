@@ -117,6 +117,17 @@ def test_what_is_settled_is_set_from_the_ledger_and_what_is_held_stays(store: St
     assert [each.key for each in store.counters_at(NOW_MS)] == [REQUESTS, SPEND, TOKENS]
 
 
+def test_what_had_ended_before_the_counters_were_set_holds_nothing(store: Store) -> None:
+    ended, held = reservation(1, {SPEND: 50}), reservation(2, {SPEND: 30})
+    for each in (ended, held):
+        store.reserve([], always(each))
+
+    store.restore([Sum(SPEND, ENDS_MS[SPEND], 45)], ended=[ended.id, "rsv_unknown"])
+
+    assert store.levels([SPEND]) == [(45, 30)]
+    assert store.open_count() == 1
+
+
 @pytest.mark.parametrize("sum_", [-1, 2**53 + 1])
 def test_a_sum_that_cannot_be_held_exactly_is_refused_and_nothing_is_set(store: Store, sum_: int) -> None:
     with pytest.raises(InvalidInput, match=r"sums\[1\]"):

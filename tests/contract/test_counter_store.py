@@ -13,6 +13,7 @@ import pytest
 
 from services.chassis.database import migrate, open_engine
 from services.kernel.names import reservation_id
+from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.adapters.sqlite_counters import SqliteCounters
@@ -21,7 +22,6 @@ from services.quota.domain.key import Attribution
 from services.quota.domain.policy import Threshold
 from services.quota.domain.reservation import (
     CounterKey,
-    CrossingKind,
     Hold,
     Level,
     Reservation,
@@ -49,7 +49,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         return
     if request.param == "redis":
         url = request.getfixturevalue("redis_process").url
-        with contextlib.closing(RedisCounters(url, uuid.uuid4().hex, MemorySnapshots(), fresh=True)) as counters:
+        journal = HeldJournal(tmp_path)
+        with contextlib.closing(
+            RedisCounters(url, uuid.uuid4().hex, MemorySnapshots(), journal, fresh=True)
+        ) as counters:
             yield counters
         return
     engine = open_engine(tmp_path / "quota.sqlite")
@@ -209,73 +212,6 @@ def test_all_that_is_open_is_listed_oldest_first_from_behind_any_id(store: Store
     assert store.open_after("", 2) == [old.id, fresh.id]
     assert store.open_after(old.id, 9) == store.open_after(done.id, 9) == [fresh.id, newest.id]
     assert store.open_after(newest.id, 9) == []
-
-
-def test_a_threshold_is_told_once_when_it_is_passed(store: Store) -> None:
-    made = [reservation(number, {SPEND: 80}) for number in range(4)]
-    for each in made:
-        store.reserve([], always(each))
-
-    for each, cost in zip(made, (79, 1, 10, 20), strict=True):
-        store.settle([settlement(each, cost)], watching(100, 8_000, 10_000), NOW_MS)
-
-    told = store.crossings_after(0, 10)
-    assert [(each.basis_points, each.settled) for each in told] == [(8_000, 80), (10_000, 110)]
-    assert 0 < told[0].sequence < told[1].sequence
-    assert (told[0].counter, told[0].limit, told[0].notify, told[0].bound) == (SPEND, "spend per day", ("lead",), 100)
-    assert store.crossings_after(told[0].sequence, 10) == told[1:]
-    assert store.crossings_after(0, 1) == told[:1]
-
-
-def test_the_first_overrun_of_a_window_is_told_besides_the_thresholds(store: Store) -> None:
-    for number, (held, cost) in enumerate([(40, 40), (10, 50), (1, 30)]):
-        made = reservation(number, {SPEND: held})
-        store.reserve([], always(made))
-        store.settle([settlement(made, cost)], watching(100, 8_000, 10_000), NOW_MS)
-
-    told = store.crossings_after(0, 10)
-    assert [(each.kind, each.basis_points, each.settled, each.excess) for each in told] == [
-        (CrossingKind.THRESHOLD, 8_000, 90, 0),
-        (CrossingKind.OVERRUN, 0, 90, 40),
-        (CrossingKind.THRESHOLD, 10_000, 120, 0),
-    ]
-    assert (told[1].counter, told[1].notify) == (SPEND, ("lead",))
-
-
-def test_an_overrun_of_a_window_that_rolls_is_told_once_for_all_its_parts(store: Store) -> None:
-    earlier = SPEND._replace(window_start_ms=SPEND.window_start_ms - 60_000)
-
-    def rolling(counter: CounterKey) -> Watch:
-        return Watch(1_000, (), "spend in 24 hours", (earlier,) if counter == SPEND else ())
-
-    for number, counter in enumerate([earlier, SPEND]):
-        made = reservation(number, {counter: 1})
-        store.reserve([], always(made))
-        store.settle([settlement(made, 3)], rolling, NOW_MS)
-
-    assert [(told.counter, told.excess) for told in store.crossings_after(0, 9)] == [(earlier, 2)]
-
-
-def test_a_limit_that_is_lowered_below_what_is_used_is_told_at_the_next_settlement(store: Store) -> None:
-    first, second = reservation(1, {SPEND: 50}), reservation(2, {SPEND: 50})
-    store.reserve([], always(first))
-    store.reserve([], always(second))
-    store.settle([settlement(first, 50)], watching(100, 8_000), NOW_MS)
-    assert store.crossings_after(0, 10) == []
-
-    store.settle([settlement(second, 1)], watching(60, 8_000), NOW_MS)
-
-    assert [each.basis_points for each in store.crossings_after(0, 10)] == [8_000]
-
-
-def test_a_threshold_added_below_one_that_was_told_is_not_told_late(store: Store) -> None:
-    first, second = reservation(1, {SPEND: 90}), reservation(2, {SPEND: 1})
-    store.reserve([], always(first))
-    store.reserve([], always(second))
-    store.settle([settlement(first, 90)], watching(100, 8_000), NOW_MS)
-    store.settle([settlement(second, 1)], watching(100, 5_000, 8_000), NOW_MS)
-
-    assert [each.basis_points for each in store.crossings_after(0, 10)] == [8_000]
 
 
 def test_the_counters_of_a_moment_are_those_whose_windows_contain_it(store: Store) -> None:

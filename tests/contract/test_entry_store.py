@@ -133,14 +133,12 @@ def test_settled_entries_leave_the_outbox_in_order(store: SqlEntries, database: 
     assert outbox.count_unsettled() == 2
 
 
-def test_which_of_many_are_settled_is_asked_at_once(store: SqlEntries, database: Database) -> None:
+def test_which_of_many_are_settled_is_told_by_their_ids(store: SqlEntries, database: Database) -> None:
     outbox = SqlOutbox(database)
     store.book(Booking((entry(1), entry(2), entry(3))))
     outbox.mark_settled(["reservation-1", "reservation-3"], [], 5)
 
-    asked = ["reservation-3", "unknown", "reservation-2", "reservation-1"]
-    assert outbox.settled_among(asked) == ["reservation-3", "reservation-1"]
-    assert outbox.settled_among([]) == []
+    assert outbox.settled_of(["reservation-3", "unknown", "reservation-2"]) == {"reservation-3"}
 
 
 def test_an_alert_is_unique_by_its_sequence_and_by_what_was_crossed(database: Database) -> None:

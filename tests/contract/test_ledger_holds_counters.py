@@ -102,6 +102,37 @@ def test_after_lost_counters_were_restored_nobody_waits_for_the_next_comparison(
         eventually(lambda: quota.ready and not quota.open)
 
 
+def test_what_was_settled_before_the_loss_is_not_put_back(tmp_path: Path, quota: ScriptedQuota) -> None:
+    write_lines(tmp_path / "spool" / f"{EPOCH}.jsonl", [call_fields(number) for number in range(3)])
+    with running(tmp_path) as ledger:
+        eventually(lambda: len(quota.settled) == 3)
+        eventually(lambda: ledger.status().unsettled_calls == 0)
+        settled = min(quota.settled)
+        quota.held = [settled, "rsv_of_a_call_in_flight"]
+        quota.ready = False
+
+        eventually(lambda: quota.ready)
+
+    assert quota.ended == [settled]
+
+
+def test_what_quota_had_ended_without_being_heard_is_in_the_sums_and_the_rest_is_settled_afterwards(
+    tmp_path: Path, quota: ScriptedQuota
+) -> None:
+    quota.deaf = True
+    write_lines(tmp_path / "spool" / f"{EPOCH}.jsonl", [call_fields(number) for number in range(3)])
+    with running(tmp_path) as ledger:
+        eventually(lambda: ledger.status().booked_calls == 3)
+        quota.held = ["reservation-0"]
+        quota.ready = quota.deaf = False
+
+        eventually(lambda: ledger.status().unsettled_calls == 0)
+
+    assert ("tokens/month/UTC", 2 * 1_100) in {(each.counter.limit, each.settled) for each in quota.restored}
+    assert set(quota.settled) == {"reservation-0"}
+    assert quota.ended == []
+
+
 class Receiver(metrics_service_pb2_grpc.MetricsServiceServicer):
     """Keeps the gauges that it is sent."""
 

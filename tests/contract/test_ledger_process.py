@@ -119,10 +119,12 @@ def test_a_crossing_becomes_one_alert_also_when_the_ledger_starts_anew(tmp_path:
             bound=100,
             kind=kind,
             excess=excess,
+            reservation="reservation-1",
         )
         for sequence, basis_points, kind, excess in (
             (3, 5_000, quota_pb.CROSSING_KIND_UNSPECIFIED, 0),
             (7, 0, quota_pb.CROSSING_KIND_OVERRUN, 20),
+            (8, 0, quota_pb.CROSSING_KIND_UNPRICED, 0),
         )
     ]
     for number in (1, 2):
@@ -133,13 +135,17 @@ def test_a_crossing_becomes_one_alert_also_when_the_ledger_starts_anew(tmp_path:
             listed = pb_grpc.LedgerServiceStub(channel).ListAlerts(pb.ListAlertsRequest())
 
             assert [(alert.basis_points, alert.kind, alert.excess) for alert in listed.alerts] == [
+                (0, pb.ALERT_KIND_UNPRICED, 0),
                 (0, pb.ALERT_KIND_OVERRUN, 20),
                 (5_000, pb.ALERT_KIND_THRESHOLD, 0),
             ]
             assert list(listed.alerts[0].recipients) == ["ds-lead"]
+            assert {(alert.call, alert.target, alert.key, alert.team) for alert in listed.alerts} == {
+                ("reservation-1", "openai/gpt-4o", "ds-prod", "data-science")
+            }
             assert not listed.alerts[0].HasField("deliver_time")
             assert listed.alerts[0].window_start == start
-    assert quota.crossings_after == [0, 7]
+    assert quota.crossings_after == [0, 8]
 
 
 def test_a_request_without_a_reservation_is_released(tmp_path: Path, quota: ScriptedQuota) -> None:

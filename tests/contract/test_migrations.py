@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -43,10 +44,21 @@ def schema(engine: sa.Engine) -> list[str]:
         return sorted(connection.scalars(sa.text("select sql from sqlite_master where sql is not null")))
 
 
-def scripts(package: str) -> ScriptDirectory:
+def scripts_config(package: str) -> Config:
     config = Config()
     config.set_main_option("script_location", str(ROOT.joinpath(*package.split("."), "migrations")))
-    return ScriptDirectory.from_config(config)
+    return config
+
+
+def scripts(package: str) -> ScriptDirectory:
+    return ScriptDirectory.from_config(scripts_config(package))
+
+
+def upgrade_to(engine: sa.Engine, package: str, revision: str) -> None:
+    config = scripts_config(package)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
 
 
 def test_migrating_from_nothing_makes_the_tables_and_columns_that_the_code_names(
@@ -79,6 +91,17 @@ def test_migrating_again_changes_nothing(package: str, engine: sa.Engine) -> Non
     assert schema(engine) == before
 
 
+def test_migrations_that_fail_on_their_way_change_nothing(package: str, engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.text("create table audit_entries (in_the_way)"))
+    before = schema(engine)
+
+    with pytest.raises(sa.exc.OperationalError, match="audit_entries already exists"):
+        migrate(engine, package)
+
+    assert schema(engine) == before
+
+
 def test_the_history_is_one_line_of_numbered_revisions(package: str) -> None:
     revisions = list(scripts(package).walk_revisions())
 
@@ -96,3 +119,29 @@ def test_a_database_of_a_later_release_is_refused(package: str, engine: sa.Engin
 
     with pytest.raises(CommandError, match="9999"):
         migrate(engine, package)
+
+
+@pytest.mark.parametrize(
+    ("package", "table"), [("services.quota", "crossings"), ("services.ledger", "alerts")], ids=["quota", "ledger"]
+)
+def test_what_was_told_before_kinds_were_told_apart_is_kept_and_still_told_once(
+    package: str, table: str, engine: sa.Engine
+) -> None:
+    def insert(sequence: int, kind: str) -> sa.TextClause:
+        needed = {column["name"] for column in sa.inspect(engine).get_columns(table) if not column["nullable"]}
+        names = sorted(needed | {"sequence"})
+        values = {"sequence": str(sequence), "kind": f"'{kind}'"}
+        columns, row = ", ".join(f'"{name}"' for name in names), ", ".join(values.get(name, "0") for name in names)
+        return sa.text(f"insert into {table} ({columns}) values ({row})")  # noqa: S608  (names of our own columns)
+
+    upgrade_to(engine, package, "0006")
+    with engine.begin() as connection:
+        connection.execute(insert(7, "overrun"))
+    migrate(engine, package)
+
+    with engine.begin() as connection:
+        connection.execute(insert(8, "unpriced"))
+        told = connection.execute(sa.text(f"select sequence, kind from {table} order by 1")).all()  # noqa: S608
+    assert [tuple(row) for row in told] == [(7, "overrun"), (8, "unpriced")]
+    with engine.begin() as connection, pytest.raises(sa.exc.IntegrityError):
+        connection.execute(insert(9, "unpriced"))

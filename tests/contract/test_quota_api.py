@@ -18,6 +18,8 @@ from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate.quota.v1 import reservation_service_pb2 as reservation_pb
 from spendgate.type.v1 import attribution_pb2, configuration_pb2
 
+from services.chassis.well_known import usd
+from services.kernel.money import NANO_PER_USD
 from services.kernel.names import first_reservation_id
 from tests.contract.quota_process import (
     EPOCH,
@@ -102,6 +104,7 @@ def test_what_was_applied_is_listed_as_it_was_sent(quota: QuotaProcess) -> None:
         mode=pb.QuotaPolicy.MODE_SHADOW,
         exhausted_status=402,
         allows_unpriced=True,
+        store_failure_allowance=usd(20 * NANO_PER_USD),
     )
     quota.quota.ApplyConfiguration(configuration(policy))
     listed = quota.quota.ListQuotaPolicies(pb.ListQuotaPoliciesRequest()).quota_policies
@@ -255,6 +258,15 @@ def test_a_crossed_threshold_is_told_with_its_figures(quota: QuotaProcess) -> No
     assert (overrun.excess, list(overrun.notify)) == (800 * MILLION - 400_000, ["finance"])
     known = reservation_pb.SettleReservationsRequest(crossings_after=overrun.sequence)
     assert not quota.reservations.SettleReservations(known).crossings
+
+
+def test_a_call_without_a_price_is_told_under_its_own_kind(quota: QuotaProcess) -> None:
+    quota.quota.ApplyConfiguration(configuration(spend_policy("unpriced", 1)))
+    reservation = reserve(quota)
+    asked = reservation_pb.SettleReservationsRequest(settlements=[settlement(quota, reservation, -1)])
+    *_, crossing = quota.reservations.SettleReservations(asked).crossings
+    assert (crossing.kind, crossing.policy) == (reservation_pb.CROSSING_KIND_UNPRICED, "unpriced")
+    assert crossing.reservation == reservation
 
 
 def test_a_request_that_never_left_is_released_by_the_id_of_envoy(quota: QuotaProcess) -> None:

@@ -9,72 +9,28 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from services.chassis.settings import SettingsError
 from services.kernel.errors import InvalidInput, Unavailable
+from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_counters import RedisCounters
-from services.quota.domain.policy import Threshold
-from services.quota.domain.reservation import CounterKey, CrossingKind, Hold, Level, Reservation, Watch
-from services.quota.ports import Choose, Sum
+from services.quota.domain.reservation import CounterKey, CrossingKind, Level, Reservation
+from services.quota.ports import Sum
 from tests.contract.counter_store_load import ENDS_MS, HELD, NOW_MS, SPEND, bounded, of_round, settlement_of
 from tests.contract.counter_store_notes import MemorySnapshots
+from tests.contract.redis_stores import BOUND, always, eventually, nothing, watching
 from tests.redis_process import PASSWORD, RedisProcess
 
 ROOT = Path(__file__).parents[2]
-REQUESTS = CounterKey("team", "requests/day/UTC", "team=a", NOW_MS)
-BOUND = 100
 
 
-@pytest.fixture
-def own_redis() -> Iterator[RedisProcess]:
-    """A Redis that the test may hurt."""
-    with RedisProcess() as process:
-        yield process
-
-
-@pytest.fixture
-def opened() -> Iterator[Callable[..., RedisCounters]]:
-    """Opens stores that are closed after the test. Those with one tag share their counters."""
-    with contextlib.ExitStack() as stack:
-
-        def open_store(
-            redis: RedisProcess, tag: str, notes: MemorySnapshots | None = None, *, fresh: bool = True
-        ) -> RedisCounters:
-            store = RedisCounters(redis.url, tag, notes or MemorySnapshots(), fresh=fresh)
-            return stack.enter_context(contextlib.closing(store))
-
-        yield open_store
-
-
-def always(made: Reservation) -> Choose[str]:
-    return lambda _: (made, made.id)
-
-
-def nothing(_: CounterKey) -> None:
-    return None
-
-
-def watching(*basis_points: int) -> Callable[[CounterKey], Watch]:
-    return lambda _: Watch(BOUND, tuple(Threshold(each, ("lead",)) for each in basis_points), "spend per day")
-
-
-def eventually(holds: Callable[[], bool], within_s: float = 5.0) -> float:
-    """Waits until something holds; returns how long that took."""
-    began = time.monotonic()
-    while True:
-        with contextlib.suppress(Unavailable):
-            if holds():
-                return time.monotonic() - began
-        assert time.monotonic() - began < within_s, "it never came to hold"
-        time.sleep(0.01)
-
-
-def test_processes_that_share_one_redis_never_overspend_and_lose_nothing(redis_process: RedisProcess) -> None:
+def test_processes_that_share_one_redis_never_overspend_and_lose_nothing(
+    redis_process: RedisProcess, opened: Callable[..., RedisCounters]
+) -> None:
     tag, processes, rounds, bound = uuid.uuid4().hex, 3, 60, 5 * HELD
     command = (sys.executable, "-m", "tests.contract.counter_store_load", redis_process.url, tag)
     running = [
@@ -85,11 +41,11 @@ def test_processes_that_share_one_redis_never_overspend_and_lose_nothing(redis_p
     ]
     went = sum(int(process.communicate(timeout=60)[0]) for process in running)
 
-    with contextlib.closing(RedisCounters(redis_process.url, tag, MemorySnapshots(), fresh=True)) as store:
-        levels = store.levels([of_round(number) for number in range(rounds)])
-        assert set(levels) == {(bound, 0)}
-        assert went * HELD == rounds * bound
-        assert store.open_count() == 0
+    store = opened(redis_process, tag)
+    levels = store.levels([of_round(number) for number in range(rounds)])
+    assert set(levels) == {(bound, 0)}
+    assert went * HELD == rounds * bound
+    assert store.open_count() == 0
 
 
 def test_of_two_that_saw_the_same_room_one_is_asked_again(
@@ -217,77 +173,6 @@ def test_the_largest_budget_is_counted_to_the_last_nano_dollar(
     assert refused == [[(bound - 1, 1)], [(bound - 1, 1)]]
 
 
-def test_an_emptied_redis_admits_nothing_under_a_limit_until_it_is_restored(
-    own_redis: RedisProcess, opened: Callable[..., RedisCounters]
-) -> None:
-    stores = [opened(own_redis, "a") for _ in range(2)]
-    held = [bounded(number, BOUND) for number in range(2)]
-    settled = bounded(2, BOUND, 60)
-    for store, reservation in zip(stores, held, strict=True):
-        store.reserve([SPEND], always(reservation))
-    stores[0].reserve([SPEND], always(settled))
-    stores[0].settle([settlement_of(settled, 60)], watching(5_000), NOW_MS)
-    (before,) = stores[0].crossings_after(0, 10)
-
-    own_redis.client.flushall()
-
-    assert not stores[0].is_ready()
-    with pytest.raises(Unavailable, match="rebuilt from the ledger"):
-        stores[0].reserve([SPEND], always(bounded(3, BOUND)))
-    with pytest.raises(Unavailable, match="rebuilt from the ledger"):
-        stores[0].settle([settlement_of(held[0])], nothing, NOW_MS)
-    watched = replace(bounded(4, None), holds=(Hold(REQUESTS, ENDS_MS, 1),))
-    assert stores[1].reserve([REQUESTS], always(watched)) == watched.id
-
-    stores[0].restore([Sum(SPEND, ENDS_MS, 60)])
-
-    # The other one may not have put back yet what its calls hold.
-    with pytest.raises(Unavailable, match="rebuilt from the ledger"):
-        stores[0].reserve([SPEND], always(bounded(3, BOUND)))
-    eventually(lambda: all(store.is_ready() for store in stores))
-    assert stores[0].levels([SPEND, REQUESTS]) == [(60, 2 * HELD), (0, 1)]
-    done = stores[0].settle([settlement_of(each) for each in held], watching(5_000, 7_000), NOW_MS)
-    assert [each.id for each in done.settled] == [each.id for each in held]
-    (again,) = stores[0].crossings_after(before.sequence, 10)
-    assert again.basis_points == 7_000
-
-
-def test_a_redis_that_was_started_again_has_lost_the_counters_even_if_it_kept_some(
-    own_redis: RedisProcess, opened: Callable[..., RedisCounters]
-) -> None:
-    store = opened(own_redis, "a")
-    store.reserve([SPEND], always(bounded(1, BOUND)))
-    kept = {key: own_redis.client.dump(key) for key in own_redis.client.keys("*")}
-    own_redis.kill()
-    own_redis.start()
-    for key, value in kept.items():
-        own_redis.client.restore(key, 0, value)
-
-    def refuses() -> bool:
-        try:
-            store.reserve([SPEND], always(bounded(2, BOUND)))
-        except Unavailable as error:
-            return "rebuilt from the ledger" in str(error)
-        raise AssertionError("it was let through")
-
-    eventually(refuses)
-    assert store.levels([SPEND]) == [(0, 0)]
-
-
-def test_a_quota_that_knew_counters_does_not_begin_anew_on_an_empty_redis(
-    own_redis: RedisProcess, opened: Callable[..., RedisCounters]
-) -> None:
-    notes = MemorySnapshots()
-    first = opened(own_redis, "a", notes)
-    assert first.is_ready()
-    first.close()
-    own_redis.client.flushall()
-
-    assert not opened(own_redis, "a", notes).is_ready()
-    assert not opened(own_redis, "b", fresh=False).is_ready()
-    assert opened(own_redis, "c").is_ready()
-
-
 def test_while_redis_hangs_the_first_calls_wait_a_moment_and_the_others_not_at_all(
     own_redis: RedisProcess, opened: Callable[..., RedisCounters]
 ) -> None:
@@ -353,28 +238,16 @@ def test_a_redis_that_drops_keys_when_it_is_full_is_not_used(
     eventually(lambda: store.reserve([SPEND], always(bounded(1, BOUND))) != "")
 
 
-def test_a_quota_that_knew_counters_starts_without_their_redis_and_waits_for_it(
-    own_redis: RedisProcess, opened: Callable[..., RedisCounters]
+def test_the_password_is_in_no_message(
+    own_redis: RedisProcess, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    notes = MemorySnapshots()
-    opened(own_redis, "a", notes).close()
-    own_redis.kill()
-
-    with pytest.raises(SettingsError, match="cannot be used"):
-        opened(own_redis, "b")
-    store = opened(own_redis, "a", notes)
-    own_redis.start()
-    eventually(lambda: not store.is_ready())
-
-
-def test_the_password_is_in_no_message(own_redis: RedisProcess, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     wrong = own_redis.url.replace(PASSWORD, f"{PASSWORD}-wrong")
     nowhere = own_redis.url.replace(f":{own_redis.port}", ":1")
     said: list[str] = []
     for url in (wrong, nowhere, f"http://:{PASSWORD}@127.0.0.1"):
-        with pytest.raises(SettingsError) as refused:
-            RedisCounters(url, "a", MemorySnapshots(), fresh=True)
+        with contextlib.closing(HeldJournal(tmp_path)) as journal, pytest.raises(SettingsError) as refused:
+            RedisCounters(url, "a", MemorySnapshots(), journal, fresh=True)
         said.append(str(refused.value))
 
     assert len(set(said)) == 3

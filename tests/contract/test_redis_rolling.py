@@ -7,9 +7,11 @@ import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.domain.reservation import CounterKey, Hold, Level, Reservation
 from services.quota.ports import Choose
@@ -21,11 +23,14 @@ BOUND = 100
 
 
 @pytest.fixture
-def stores(redis_process: RedisProcess) -> Iterator[tuple[RedisCounters, RedisCounters]]:
+def stores(redis_process: RedisProcess, tmp_path: Path) -> Iterator[tuple[RedisCounters, RedisCounters]]:
     """Two that share their counters."""
     with contextlib.ExitStack() as stack:
         tag = uuid.uuid4().hex
-        one, other = (RedisCounters(redis_process.url, tag, MemorySnapshots(), fresh=True) for _ in range(2))
+        one, other = (
+            RedisCounters(redis_process.url, tag, MemorySnapshots(), HeldJournal(tmp_path, number), fresh=True)
+            for number in (1, 2)
+        )
         yield stack.enter_context(contextlib.closing(one)), stack.enter_context(contextlib.closing(other))
 
 

@@ -1,11 +1,8 @@
-"""Reservations that are open although the ledger has settled their calls: with a real quota, and with real counters."""
+"""Reservations that are open although the ledger has settled their calls: in a real quota, and in every store."""
 
 from __future__ import annotations
 
-import contextlib
-import time
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +15,13 @@ from services.ledger.domain.charge import charge_call
 from services.ledger.domain.entry import Entry
 from services.ledger.domain.spooled import Booking
 from services.ledger.usecases.sweep import Sweep
-from services.quota.adapters.redis_counters import RedisCounters
-from services.quota.ports import Sum
-from tests.contract.counter_store_load import ENDS_MS, HELD, NOW_MS, SPEND, bounded, settlement_of
-from tests.contract.counter_store_notes import MemorySnapshots
+from tests.contract import test_counter_store as suite
 from tests.contract.quota_process import MODEL, QuotaProcess, configuration, planned_target, route_plan, spend_policy
 from tests.contract.quota_process import call as ask
-from tests.redis_process import RedisProcess
+from tests.contract.test_counter_store import NOW_MS, SPEND, Store, always, nothing, reservation, settlement
 from tests.unit.ledger.lines import EPOCH, call, open_database, price_of
+
+store = suite.store
 
 
 @pytest.fixture
@@ -58,7 +54,7 @@ def test_a_real_quota_gives_back_the_room_of_settled_calls_and_of_no_others(tmp_
 class Held:
     """`ports.OpenReservations` of the ledger over a store."""
 
-    store: RedisCounters
+    store: Store
 
     def open_after(self, reservation: str, limit: int) -> list[str]:
         return self.store.open_after(reservation, limit)
@@ -67,34 +63,19 @@ class Held:
         return self.store.release(reservation_ids=reservations)
 
 
-def eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to hold"
-        time.sleep(0.01)
-
-
-def test_what_was_settled_through_another_quota_just_before_the_loss_is_not_held_for_long(
-    tmp_path: Path, outbox: SqlOutbox
+def test_what_is_held_again_after_it_was_settled_is_given_back_and_costs_nothing_more(
+    tmp_path: Path, outbox: SqlOutbox, store: Store
 ) -> None:
-    with contextlib.ExitStack() as stack:
-        redis, tag = stack.enter_context(RedisProcess()), uuid.uuid4().hex
-        store, other = (
-            stack.enter_context(contextlib.closing(RedisCounters(redis.url, tag, MemorySnapshots(), fresh=True)))
-            for _ in range(2)
-        )
-        settled, running = bounded(1, None), bounded(2, None)
-        other.reserve([], lambda _: (settled, None))
-        other.reserve([], lambda _: (running, None))
-        book(tmp_path, settled.id)
-        store.settle([settlement_of(settled, 60)], lambda _: None, NOW_MS)
-        outbox.mark_settled([settled.id], [], NOW_MS)
-        redis.client.flushall()
+    settled, running = reservation(1, {SPEND: 70}), reservation(2, {SPEND: 30})
+    for made in (settled, running):
+        store.reserve([], always(made))
+    book(tmp_path, settled.id)
+    store.settle([settlement(settled, 40)], nothing, NOW_MS)
+    outbox.mark_settled([settled.id], [], NOW_MS)
+    store.reserve([], always(settled))
+    assert store.levels([SPEND]) == [(40, 100)]
 
-        store.restore([Sum(SPEND, ENDS_MS, 60)])
-        eventually(lambda: store.is_ready() and other.is_ready())
-        assert store.levels([SPEND]) == [(60, 2 * HELD)]
-        Sweep(outbox=outbox, held=Held(store)).release_all()
+    Sweep(outbox=outbox, held=Held(store)).release_all()
 
-        assert store.levels([SPEND]) == [(60, HELD)]
-        assert store.open_after("", 10) == [running.id]
+    assert store.levels([SPEND]) == [(40, 30)]
+    assert store.open_after("", 10) == [running.id]

@@ -202,16 +202,13 @@ class Gateway:
             time.sleep(_POLL_S)
 
     def pids(self) -> dict[str, int]:
-        """Process ids of Envoy and the services, by name."""
+        """Process ids of Envoy and the services, by name; of several quotas the second is "quota-2" and so on."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         found: dict[str, int] = {}
         for child in children:
-            command = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-            for name in ("quota", "router", "ledger", "envoy"):
-                if f"services.{name}" in command or f"spendgate-{name}" in command:
-                    found[name] = int(child)
-            if "envoy" in command.split(" ", 1)[0]:
-                found["envoy"] = int(child)
+            # One that was just killed is gone when it is looked at.
+            with contextlib.suppress(OSError):
+                found.update((name, int(child)) for name in _names_of(child))
         return found
 
     def ask_envoy(self, path: str) -> bytes:
@@ -347,6 +344,25 @@ def _wait_until_ready(gateway: Gateway) -> None:
             break
         time.sleep(_POLL_S)
     raise AssertionError(f"the gateway did not start (exit code {gateway.process.poll()}):\n{gateway.logs()}")
+
+
+def _names_of(pid: str) -> Iterator[str]:
+    """The name of a process, if it is one of a gateway."""
+    command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    if "envoy" in command.split(" ", 1)[0]:
+        yield "envoy"
+    for name in ("quota", "router", "ledger", "envoy"):
+        if f"services.{name}" in command or f"spendgate-{name}" in command:
+            yield name + _replica(pid) if name == "quota" else name
+
+
+def _replica(pid: str) -> str:
+    """What is behind the name of a quota: nothing for the first."""
+    for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+        name, _, number = variable.decode(errors="replace").partition("=")
+        if name == "SPENDGATE_QUOTA_REPLICA" and number != "1":
+            return f"-{number}"
+    return ""
 
 
 def _tail(path: Path) -> str:

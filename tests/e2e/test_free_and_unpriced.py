@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import openai
 import pytest
 
+from services.cli.simulator.faults import Fault, FaultKind
 from services.cli.simulator.provider import Vendor
-from tests.e2e.environment import Gateway, Providers, run_gateway
+from tests.e2e.environment import SETTLE_TIMEOUT_S, Gateway, Providers, run_gateway
 
 pytestmark = pytest.mark.e2e
 
@@ -20,14 +23,16 @@ CONFIGURATION = {
         "gratis": {"targets": ["openai/gratis"]},
         "unpriced": {"targets": ["openai/nobody-knows-its-price"]},
     },
+    "channels": {"finance": {"url": "json://127.0.0.1:9"}},
     "prices": {"openai/dear": {"input": 100, "output": 100}, "openai/gratis": {"input": 0, "output": 0}},
     "policies": [
-        {"name": "nothing-left", "match": {"environment": "prod"}, "limits": [{"spend": 0, "per": "month"}]},
+        {"name": "overdrawn", "match": {"environment": "prod"}, "limits": [{"spend": 0.10, "per": "month"}]},
         {
             "name": "lenient",
             "match": {"environment": "dev"},
             "limits": [{"spend": 1, "per": "month"}],
             "unpriced": "allow",
+            "thresholds": [{"at": "80%", "notify": ["finance"]}],
         },
     ],
     "keys": [{"name": "strict", "environment": "prod"}, {"name": "lenient", "environment": "dev"}],
@@ -47,8 +52,12 @@ def _ask(gateway: Gateway, key: str, model: str) -> None:
 def _booked(gateway: Gateway, key: str, model: str) -> dict[str, Any]:
     before = len(gateway.calls())
     _ask(gateway, key, model)
-    # Such a call reserves nothing that could be waited for.
     gateway.settle(calls=before + 1)
+    # Such a call reserves nothing that could be waited for.
+    deadline = time.monotonic() + SETTLE_TIMEOUT_S
+    while gateway.status().unsettled_calls:
+        assert time.monotonic() < deadline, gateway.logs()
+        time.sleep(0.05)
     return gateway.calls()[0]
 
 
@@ -63,15 +72,26 @@ def test_at12_a_model_without_a_price_or_that_is_not_there_is_a_404_and_nothing_
     assert not any(providers.requests(vendor) for vendor in Vendor)
 
 
-def test_at31_a_price_of_zero_passes_where_no_money_is_left(gateway: Gateway) -> None:
+def test_at31_a_price_of_zero_passes_where_less_than_no_money_is_left(gateway: Gateway, providers: Providers) -> None:
+    providers.fault(Vendor.OPENAI, Fault(FaultKind.OVERBILL, factor=100))
+    overbilled = _booked(gateway, "strict", "dear")
+    assert Decimal(overbilled["cost_usd"]) > Decimal("0.10")
     with pytest.raises(openai.RateLimitError):
         _ask(gateway, "strict", "dear")
     booked = _booked(gateway, "strict", "gratis")
     assert booked["cost_usd"] == "0.000000000"
 
 
-def test_at12_what_a_policy_lets_through_without_a_price_costs_nobody_knows_what(gateway: Gateway) -> None:
+def test_at12_what_a_policy_lets_through_without_a_price_costs_nobody_knows_what_and_is_told_once(
+    gateway: Gateway,
+) -> None:
     booked = _booked(gateway, "lenient", "unpriced")
     assert booked["cost_usd"] is None
     assert gateway.usage("model")["total"]["unpriced_calls"] == 1
     assert gateway.budget("lenient")["settled_usd"] == "0.000000000"
+
+    _booked(gateway, "lenient", "unpriced")
+    (alert,) = [each for each in gateway.json("alerts", "list")["alerts"] if each["policy"] == "lenient"]
+    assert (alert["kind"], alert["limit"]) == ("unpriced", "spend per month")
+    assert (alert["call"], alert["target"], alert["key"]) == (booked["id"], "openai/nobody-knows-its-price", "lenient")
+    assert (alert["threshold"], alert["recipients"]) == (None, ["finance"])

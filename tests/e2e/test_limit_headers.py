@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from services.cli.simulator.faults import Latency
+from services.cli.simulator.provider import Vendor
 from tests.e2e.environment import Gateway, Providers, amount, run_gateway
 
 pytestmark = pytest.mark.e2e
@@ -31,9 +34,9 @@ CONFIGURATION = {
     ],
     "keys": [{"name": name, "environment": "prod"} for name in ("of-openai", "of-anthropic")],
 }
-ENDPOINTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "of-openai": ("/v1/chat/completions", {"model": "gpt"}),
-    "of-anthropic": ("/v1/messages", {"model": "claude"}),
+ENDPOINTS: dict[str, tuple[Vendor, str, dict[str, Any]]] = {
+    "of-openai": (Vendor.OPENAI, "/v1/chat/completions", {"model": "gpt"}),
+    "of-anthropic": (Vendor.ANTHROPIC, "/v1/messages", {"model": "claude"}),
 }
 NAMES = {
     "of-openai": {
@@ -62,19 +65,36 @@ def gateway(vendors: Providers, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield running
 
 
+def _requests_left(headers: Mapping[str, str]) -> int:
+    (name,) = {"x-ratelimit-remaining-requests", "anthropic-ratelimit-requests-remaining"} & set(headers)
+    return int(headers[name])
+
+
 @pytest.mark.parametrize("key", ENDPOINTS)
-def test_at24_the_headers_are_the_same_on_every_answer_and_what_remains_only_falls(gateway: Gateway, key: str) -> None:
-    path, body = ENDPOINTS[key]
+def test_at24_the_headers_are_the_same_on_every_answer_and_what_remains_only_falls(
+    gateway: Gateway, providers: Providers, key: str
+) -> None:
+    vendor, path, body = ENDPOINTS[key]
     client = gateway.http(key)
     client.headers["anthropic-version"] = "2023-06-01"
     ask = [{"role": "user", "content": "Answer in 50 tokens."}]
-    answers: list[Mapping[str, str]] = []
-    for number in range(6):
+
+    def post(number: int) -> Mapping[str, str]:
         sent = {**body, "messages": ask, "max_tokens": 60 + 40 * (number % 2), "stream": number % 2 == 1}
         response = client.post(path, json=sent)
         assert response.status_code == (200 if number < 5 else 429)
-        answers.append(response.headers)
+        return response.headers
+
+    answers: list[Mapping[str, str]] = []
+    for number in range(3):
+        answers.append(post(number))
         gateway.settle()
+    # What a call in flight holds is mostly given back: told as gone, it would come back and what remains would rise.
+    providers.by_vendor[vendor].latency = Latency(first_byte_p50_ms=1_000, first_byte_p95_ms=1_000)
+    with ThreadPoolExecutor(2) as at_once:
+        answers += sorted(at_once.map(post, (3, 4)), key=lambda headers: -_requests_left(headers))
+    gateway.settle()
+    answers.append(post(5))
 
     for headers in answers:
         told = {name for name in headers if "ratelimit" in name}
@@ -86,6 +106,8 @@ def test_at24_the_headers_are_the_same_on_every_answer_and_what_remains_only_fal
             amounts = [int(headers[name]) for headers in answers]
             assert amounts == sorted(amounts, reverse=True)
             assert amounts[-1] < amounts[0]
+    # Each answer counts the call that it answers.
+    assert [_requests_left(headers) for headers in answers] == [4, 3, 2, 1, 0, 0]
     counters = [each for each in gateway.budgets() if each["scope"].endswith(f"key={key}")]
     remaining = {each["limit_kind"]: amount(each, "remaining") for each in counters}
     for name in sorted(NAMES[key]):

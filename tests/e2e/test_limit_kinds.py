@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import datetime, timedelta
+from datetime import time as clock_time
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import openai
 import pytest
@@ -121,6 +124,11 @@ def test_all_periods_of_the_calendar_count_side_by_side(gateway: Gateway) -> Non
         call(gateway, "calendar")
     counted = [budget for budget in gateway.budgets() if budget["policy"] == "calendar"]
     assert [budget["settled"] for budget in counted] == [2] * 5
+    week, month = (datetime.fromisoformat(budget["window_start"]) for budget in counted[:2])
+    in_kolkata = week.astimezone(ZoneInfo("Asia/Kolkata"))
+    assert (in_kolkata.isoweekday(), in_kolkata.time()) == (7, clock_time(0))
+    # A month without a 31st begins on its last day.
+    assert (month + timedelta(days=1)).day == 1
 
 
 def test_a_soft_limit_lets_calls_in_flight_beyond_it_and_says_that_it_is_soft(gateway: Gateway) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import statistics
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,59 +15,24 @@ import httpx
 import pytest
 
 from tests.e2e.environment import Gateway, Providers, run_gateway
+from tests.e2e.load import ASK, CALLERS, load_on
 from tests.redis_process import PASSWORD, RedisProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 QUOTAS = 3
-CALLERS = 6
 CONFIGURATION = {
     "models": {"tiny": {"targets": ["openai/tiny"]}},
     "prices": {"openai/tiny": {"input": 1, "output": 10}},
     "policies": [{"name": "everybody", "limits": [{"spend": 1000, "per": "month"}]}],
     "keys": [{"name": "app"}],
 }
-ASK = {"model": "tiny", "messages": [{"role": "user", "content": "Answer in 5 tokens."}], "max_tokens": 5}
 STEADY_S = 1.0
 HANG_S = 2.0
 BACK_WITHIN_S = 5.0
 # Envoy's health check, twice, and what a busy machine adds.
 NOTICED_WITHIN_S = 2.5
 START_WITHIN_S = 20.0
-
-
-@dataclass
-class Answer:
-    """One answer that a client got."""
-
-    at: float
-    """Monotonic, when it came."""
-    took_s: float
-    status: int
-    code: str
-    retry_after: str | None
-
-
-@dataclass
-class Load:
-    """What the callers got, in the order in which it came."""
-
-    answers: list[Answer] = field(default_factory=list)
-    stopping: threading.Event = field(default_factory=threading.Event)
-
-    def statuses(self, since: float = 0) -> Counter[int]:
-        """How many answers of each status came after a moment."""
-        return Counter(answer.status for answer in self.answers if answer.at > since)
-
-    def wait_for(self, holds: Callable[[Answer], bool], since: float, within_s: float) -> float:
-        """Seconds from `since` to the first answer of this kind."""
-        deadline = time.monotonic() + within_s
-        while time.monotonic() < deadline:
-            for answer in list(self.answers):
-                if answer.at > since and holds(answer):
-                    return answer.at - since
-            time.sleep(0.02)
-        raise AssertionError(f"no such answer within {within_s} s: {self.statuses(since)}")
 
 
 @pytest.fixture(scope="module")
@@ -88,51 +50,11 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, vendors: Providers, redis:
         yield running
 
 
-def quota_pid(gateway: Gateway, number: int) -> int:
-    """The process of one of the quotas."""
-    pid = gateway.process.pid
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
-        if b"SPENDGATE_QUOTA_REPLICA=%d" % number in variables:
-            return int(child)
-    raise AssertionError(f"quota {number} does not run")
-
-
 def await_admin(gateway: Gateway) -> None:
     """Waits for the first quota, which takes its time to start on a busy machine."""
     deadline = time.monotonic() + START_WITHIN_S
     while gateway.run("budgets").returncode:
         assert time.monotonic() < deadline, "the first quota is not back"
-
-
-@contextlib.contextmanager
-def load_on(gateway: Gateway) -> Iterator[Load]:
-    """Calls without a pause while the block runs."""
-    load = Load()
-
-    def call() -> None:
-        with httpx.Client(
-            base_url=gateway.url, headers={"authorization": f"Bearer {gateway.secret('app')}"}, timeout=30
-        ) as client:
-            while not load.stopping.is_set():
-                began = time.monotonic()
-                response = client.post("/v1/chat/completions", json=ASK)
-                now = time.monotonic()
-                code = "" if response.status_code == 200 else response.json()["error"]["code"]
-                after = response.headers.get("retry-after")
-                load.answers.append(Answer(now, now - began, response.status_code, code, after))
-                if response.status_code != 200:
-                    time.sleep(0.01)
-
-    callers = [threading.Thread(target=call) for _ in range(CALLERS)]
-    for caller in callers:
-        caller.start()
-    try:
-        yield load
-    finally:
-        load.stopping.set()
-        for caller in callers:
-            caller.join()
 
 
 def assert_balanced(gateway: Gateway, served: int, before: Decimal) -> None:
@@ -181,7 +103,7 @@ def test_a_redis_that_hangs_under_load_is_a_quick_503_and_is_found_again_without
 
 def test_the_others_answer_while_one_quota_hangs(gateway: Gateway, providers: Providers) -> None:
     calls, cost = booked(gateway)
-    hanging = quota_pid(gateway, 2)
+    hanging = gateway.pids()["quota-2"]
     with load_on(gateway) as load:
         time.sleep(STEADY_S)
         os.kill(hanging, signal.SIGSTOP)
@@ -197,20 +119,20 @@ def test_the_others_answer_while_one_quota_hangs(gateway: Gateway, providers: Pr
     assert_balanced(gateway, calls + load.statuses()[200], cost)
 
 
-@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("name", ["quota", "quota-3"])
 def test_the_others_answer_while_one_quota_is_killed_and_comes_back(
-    gateway: Gateway, providers: Providers, number: int
+    gateway: Gateway, providers: Providers, name: str
 ) -> None:
     calls, cost = booked(gateway)
     with load_on(gateway) as load:
         time.sleep(STEADY_S)
-        killed_pid = quota_pid(gateway, number)
+        killed_pid = gateway.pids()[name]
         os.kill(killed_pid, signal.SIGKILL)
         killed = time.monotonic()
         time.sleep(NOTICED_WITHIN_S + STEADY_S)
         later = load.statuses(killed + NOTICED_WITHIN_S)
     await_admin(gateway)
-    assert quota_pid(gateway, number) != killed_pid
+    assert gateway.pids()[name] != killed_pid
     assert set(later) == {200}
     assert {answer.code for answer in load.answers if answer.status != 200} <= {"policy_unavailable"}
     assert load.statuses()[503] < load.statuses()[200] / 10

@@ -22,7 +22,7 @@ from services.ledger.usecases.reconcile import ASK_INTERVAL_MS, Reconcile
 from services.ledger.usecases.settle import Settle
 from services.ledger.usecases.sweep import Sweep
 from services.quota.domain import reservation as quota_reservation
-from services.quota.domain.directory import Directory, apply_limits
+from services.quota.domain.directory import Call, Directory, apply_limits
 from services.quota.domain.key import Attribution, VirtualKey, digest_of
 from services.quota.domain.policy import LimitKind, QuotaPolicy, kind_of
 from services.quota.domain.reservation import CounterKey
@@ -198,7 +198,7 @@ class Books:
     def _counters_of(self, entry: Entry, at_ms: int) -> Iterator[tuple[CounterKey, LimitKind]]:
         who = entry.call.caller
         attribution = Attribution(who.key_id, who.key, who.team, who.project, who.environment, who.user)
-        found = apply_limits(self.world.policies, attribution, entry.call.model_requested, at_ms, run=entry.call.run)
+        found = apply_limits(self.world.policies, Call(attribution, entry.call.model_requested, entry.call.run), at_ms)
         for limit in found.limits:
             if limit.counts_until_ms > self.clock.now_ms() and limit.kind.has_window:
                 yield limit.counter, kind_of(limit.counter.limit_id)

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.kernel.window import WindowUnit
-from services.quota.domain.directory import policies_for
 from services.quota.domain.key import Attribution
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy
 from services.quota.domain.policy_index import PolicyIndex
+from services.quota.domain.scope import policies_for
 
 NAMES = st.sampled_from(["", "a", "b"])
 MATCHES = st.builds(Match, *[NAMES] * 6)

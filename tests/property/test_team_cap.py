@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.kernel.window import WindowUnit
-from services.quota.domain.directory import scope_of
 from services.quota.domain.grant import length_ms, team_cap
 from services.quota.domain.key import Attribution
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy
+from services.quota.domain.scope import scope_of
 
 NAMES = st.sampled_from(["", "", "", "a", "b"])
 LIMITS = st.builds(

@@ -10,7 +10,7 @@ from spendgate.quota.v1 import quota_service_pb2 as quota
 from services.cli.amounts import readable_usd
 from services.cli.commands.budgets import KIND_NAMES
 from services.cli.paging import all_pages
-from services.cli.printing import print_json, print_table, print_text
+from services.cli.printing import Listing
 from services.cli.session import JsonOption, connect
 from services.cli.times import readable_time, rfc3339
 from services.kernel.money import format_usd
@@ -44,13 +44,14 @@ def adjustments(
                 limit,
             )
         )
-    if json:
-        print_json({"adjustments": [_as_json(each) for each in found]})
-    elif not found:
-        print_text("No adjustments: every counter was what the ledger says whenever they were compared.")
-    else:
-        columns = ("TIME (UTC)", "POLICY", "LIMIT", "SCOPE", "WINDOW (UTC)", "BEFORE", "AFTER", "REASON")
-        print_table(columns, [_row(each) for each in found], numeric=frozenset({"BEFORE", "AFTER"}))
+    Listing(
+        "adjustments",
+        columns=("TIME (UTC)", "POLICY", "LIMIT", "SCOPE", "WINDOW (UTC)", "BEFORE", "AFTER", "REASON"),
+        row=_row,
+        document=_as_json,
+        empty="No adjustments: every counter was what the ledger says whenever they were compared.",
+        numeric=frozenset({"BEFORE", "AFTER"}),
+    ).print(found, as_json=json)
 
 
 def _as_json(adjustment: quota.Adjustment) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""`spendgate alerts`: thresholds that were crossed, and limits that providers overran."""
+"""`spendgate alerts`: thresholds that were crossed, limits that were overrun, and calls without a price under them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import typer
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 
 from services.cli.paging import all_pages
-from services.cli.printing import print_json, print_table, print_text
+from services.cli.printing import Listing
 from services.cli.session import GatewayCommand, JsonOption, connect
 from services.cli.times import optional_rfc3339, readable_time, rfc3339
 from services.kernel.money import format_usd
 
 _DEFAULT_LIMIT = 50
 _MAX_LIMIT = 100_000
+_KINDS: dict[int, str] = {ledger.ALERT_KIND_OVERRUN: "overrun", ledger.ALERT_KIND_UNPRICED: "unpriced"}
 
 
 def build_alerts() -> typer.Typer:
@@ -50,43 +51,46 @@ def list_alerts(
                 limit,
             )
         )
-    if json:
-        print_json({"alerts": [_as_json(alert) for alert in alerts]})
-    elif not alerts:
-        print_text("No alerts yet: one is listed here when a budget crosses a threshold of its policy, or is overrun.")
-    else:
-        print_table(
-            ("CROSSED (UTC)", "POLICY", "LIMIT", "SCOPE", "WHAT", "RECIPIENTS", "DELIVERED (UTC)"),
-            [
-                (
-                    readable_time(alert.cross_time),
-                    alert.policy,
-                    alert.limit,
-                    alert.scope,
-                    _what(alert),
-                    ", ".join(alert.recipients),
-                    readable_time(alert.deliver_time) or "not yet",
-                )
-                for alert in alerts
-            ],
-        )
+    Listing(
+        "alerts",
+        columns=("CROSSED (UTC)", "POLICY", "LIMIT", "SCOPE", "WHAT", "RECIPIENTS", "DELIVERED (UTC)"),
+        row=_row,
+        document=_as_json,
+        empty="No alerts yet: one is listed here when a budget crosses a threshold of its policy, is overrun,"
+        " or lets a call through whose target has no price.",
+    ).print(alerts, as_json=json)
+
+
+def _row(alert: ledger.Alert) -> tuple[str, ...]:
+    return (
+        readable_time(alert.cross_time),
+        alert.policy,
+        alert.limit,
+        alert.scope,
+        _what(alert),
+        ", ".join(alert.recipients),
+        readable_time(alert.deliver_time) or "not yet",
+    )
 
 
 def _as_json(alert: ledger.Alert) -> dict[str, object]:
-    overrun = alert.kind == ledger.ALERT_KIND_OVERRUN
+    kind = _KINDS.get(alert.kind, "threshold")
     excess: dict[str, object] = {}
-    if overrun:
+    if kind == "overrun":
         excess = {"excess_usd": format_usd(alert.excess)} if _is_money(alert) else {"excess": alert.excess}
     return {
-        "kind": "overrun" if overrun else "threshold",
+        "kind": kind,
         "policy": alert.policy,
         "limit": alert.limit,
         "scope": alert.scope,
-        "threshold": None if overrun else _percent(alert.basis_points),
+        "threshold": _percent(alert.basis_points) if kind == "threshold" else None,
         **excess,
         "window_start": rfc3339(alert.window_start),
         "crossed_at": rfc3339(alert.cross_time),
         "call": alert.call,
+        "target": alert.target,
+        "key": alert.key,
+        "team": alert.team,
         "trace_id": alert.trace_id,
         "run": alert.run,
         "recipients": list(alert.recipients),
@@ -95,9 +99,13 @@ def _as_json(alert: ledger.Alert) -> dict[str, object]:
 
 
 def _what(alert: ledger.Alert) -> str:
-    if alert.kind != ledger.ALERT_KIND_OVERRUN:
-        return _percent(alert.basis_points)
-    return f"overrun by {f'${format_usd(alert.excess)}' if _is_money(alert) else alert.excess}"
+    match alert.kind:
+        case ledger.ALERT_KIND_OVERRUN:
+            return f"overrun by {f'${format_usd(alert.excess)}' if _is_money(alert) else alert.excess}"
+        case ledger.ALERT_KIND_UNPRICED:
+            return f"no price of {alert.target}, call of key {alert.key}"
+        case _:
+            return _percent(alert.basis_points)
 
 
 def _is_money(alert: ledger.Alert) -> bool:

@@ -10,7 +10,7 @@ import typer
 from spendgate.type.v1 import audit_pb2
 
 from services.cli.paging import all_pages
-from services.cli.printing import print_json, print_table, print_text
+from services.cli.printing import Listing
 from services.cli.session import JsonOption, connect, session_of
 from services.cli.times import parse_since, readable_time, rfc3339
 
@@ -52,17 +52,17 @@ def audit(
         entries = [entry for service in services for entry in newest(service.ListAuditEntries)]
     # Each list is newest first already, and sorting leaves entries of one moment as they are.
     entries.sort(key=lambda entry: entry.time.ToMilliseconds(), reverse=True)
-    shown = entries[:limit]
-    if json:
-        print_json({"entries": [_as_json(entry) for entry in shown]})
-    elif not shown:
-        print_text("Nothing was changed in this time.")
-    else:
-        rows = [
-            (readable_time(entry.time), entry.actor, entry.role, entry.action, entry.kind, entry.name, entry.reason)
-            for entry in shown
-        ]
-        print_table(("TIME (UTC)", "ACTOR", "ROLE", "ACTION", "KIND", "NAME", "REASON"), rows)
+    Listing(
+        "entries",
+        columns=("TIME (UTC)", "ACTOR", "ROLE", "ACTION", "KIND", "NAME", "REASON"),
+        row=_row,
+        document=_as_json,
+        empty="Nothing was changed in this time.",
+    ).print(entries[:limit], as_json=json)
+
+
+def _row(entry: audit_pb2.AuditEntry) -> tuple[str, ...]:
+    return readable_time(entry.time), entry.actor, entry.role, entry.action, entry.kind, entry.name, entry.reason
 
 
 def _as_json(entry: audit_pb2.AuditEntry) -> dict[str, object]:

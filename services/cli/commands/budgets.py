@@ -84,6 +84,7 @@ def explain(
                 "target": answer.target or None,
                 "policies": [_applied_as_json(applied) for applied in answer.limits],
                 "others": [{"policy": other.policy, "reason": other.reason} for other in answer.others],
+                "on_store_failure": answer.on_store_failure,
             }
         )
         return
@@ -101,6 +102,7 @@ def explain(
             for applied in answer.limits
         ]
         print_table(("POLICY", "LIMIT", "USED", "OF", "OVERRIDE UNTIL", ""), rows, numeric=frozenset({"USED", "OF"}))
+    print_text(answer.on_store_failure)
 
 
 def print_budgets(found: Sequence[quota.Budget]) -> None:

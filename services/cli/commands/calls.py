@@ -11,7 +11,7 @@ from services.chassis.well_known import nano_usd_of
 from services.cli.amounts import readable_usd, usd_of
 from services.cli.gateway import Gateway
 from services.cli.paging import all_pages
-from services.cli.printing import print_json, print_json_line, print_table, print_text
+from services.cli.printing import Listing, print_json, print_json_line, print_table, print_text
 from services.cli.session import GatewayCommand, JsonOption, connect
 from services.cli.times import readable_time, rfc3339
 
@@ -45,12 +45,14 @@ def list_calls(
     """
     with connect(context) as gateway:
         calls = fetch_calls(gateway, limit, where)
-    if json:
-        print_json({"calls": [call_as_json(call) for call in calls]})
-    elif not calls:
-        print_text("No calls yet: point an SDK's base_url at the gateway, and its api_key at a virtual key.")
-    else:
-        print_table(_COLUMNS, [_row(call) for call in calls], numeric=_NUMERIC)
+    Listing(
+        "calls",
+        columns=_COLUMNS,
+        row=_row,
+        document=call_as_json,
+        empty="No calls yet: point an SDK's base_url at the gateway, and its api_key at a virtual key.",
+        numeric=_NUMERIC,
+    ).print(calls, as_json=json)
 
 
 def show(

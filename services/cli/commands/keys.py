@@ -10,7 +10,7 @@ from spendgate.type.v1.attribution_pb2 import Attribution
 
 from services.cli.commands.key_limits import limits
 from services.cli.paging import all_pages
-from services.cli.printing import print_json, print_table, print_text, remark
+from services.cli.printing import Listing, print_json, print_result, print_text, remark
 from services.cli.session import GatewayCommand, JsonOption, ReasonOption, connect, session_of
 from services.cli.times import optional_rfc3339, parse_until, readable_time
 
@@ -82,27 +82,13 @@ def list_keys(
                 lambda page: page.virtual_keys,
             )
         )
-    if json:
-        print_json({"keys": [_as_json(key) for key in keys]})
-    elif not keys:
-        print_text("No keys yet: declare them in the configuration, or `spendgate keys create NAME --team TEAM`.")
-    else:
-        print_table(
-            ("NAME", "TEAM", "PROJECT", "ENVIRONMENT", "USER", "STATE", "EXPIRES", "HINT"),
-            [
-                (
-                    key.name,
-                    key.attribution.team,
-                    key.attribution.project,
-                    key.attribution.environment,
-                    key.attribution.user,
-                    STATES.get(key.state, "?"),
-                    readable_time(key.expire_time) or "never",
-                    key.hint,
-                )
-                for key in keys
-            ],
-        )
+    Listing(
+        "keys",
+        columns=("NAME", "TEAM", "PROJECT", "ENVIRONMENT", "USER", "STATE", "EXPIRES", "HINT"),
+        row=_row,
+        document=_as_json,
+        empty="No keys yet: declare them in the configuration, or `spendgate keys create NAME --team TEAM`.",
+    ).print(keys, as_json=json)
 
 
 def rotate(
@@ -165,10 +151,21 @@ def _set_disabled(context: typer.Context, name: str, *, disabled: bool, reason: 
     with connect(context) as gateway:
         key = gateway.quota.SetVirtualKeyDisabled(request)
     state = STATES.get(key.state, "?")
-    if json:
-        print_json({"name": key.name, "key_id": key.key_id, "state": state})
-    else:
-        print_text(f"key {key.name} is {state.replace('_', ' ')}")
+    document = {"name": key.name, "key_id": key.key_id, "state": state}
+    print_result(document, f"key {key.name} is {state.replace('_', ' ')}", as_json=json)
+
+
+def _row(key: quota.VirtualKey) -> tuple[str, ...]:
+    return (
+        key.name,
+        key.attribution.team,
+        key.attribution.project,
+        key.attribution.environment,
+        key.attribution.user,
+        STATES.get(key.state, "?"),
+        readable_time(key.expire_time) or "never",
+        key.hint,
+    )
 
 
 def _as_json(key: quota.VirtualKey) -> dict[str, object]:

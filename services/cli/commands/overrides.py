@@ -11,7 +11,7 @@ from spendgate.quota.v1 import override_service_pb2 as overrides
 from services.chassis.well_known import nano_usd_of, usd
 from services.cli.amounts import readable_usd, usd_of
 from services.cli.paging import all_pages
-from services.cli.printing import print_json, print_table, print_text
+from services.cli.printing import Listing, print_result
 from services.cli.problems import Misuse
 from services.cli.session import GatewayCommand, JsonOption, ReasonOption, connect, session_of
 from services.cli.times import parse_until, readable_time, rfc3339
@@ -55,13 +55,9 @@ def grant(
     asked.expire_time.CopyFrom(parse_until("--until", until, session_of(context).clock))
     with connect(context) as gateway:
         made = gateway.overrides.GrantOverride(overrides.GrantOverrideRequest(override=asked))
-    if json:
-        print_json(_as_json(made))
-    else:
-        print_text(
-            f"{made.limit} of policy {made.policy} is {_readable_bound(made)} until {readable_time(made.expire_time)} "
-            f"UTC: {made.name}"
-        )
+    until_utc = readable_time(made.expire_time)
+    told = f"{made.limit} of policy {made.policy} is {_readable_bound(made)} until {until_utc} UTC: {made.name}"
+    print_result(_as_json(made), told, as_json=json)
 
 
 def list_overrides(
@@ -82,28 +78,14 @@ def list_overrides(
                 lambda page: page.overrides,
             )
         )
-    if json:
-        print_json({"overrides": [_as_json(each) for each in found]})
-    elif not found:
-        print_text("No override is in force: `spendgate overrides grant POLICY` makes one.")
-    else:
-        print_table(
-            ("NAME", "POLICY", "LIMIT", "SCOPE", "BOUND", "UNTIL (UTC)", "BY", "REASON"),
-            [
-                (
-                    each.name,
-                    each.policy,
-                    each.limit,
-                    each.scope,
-                    _readable_bound(each),
-                    readable_time(each.expire_time),
-                    each.actor,
-                    each.reason,
-                )
-                for each in found
-            ],
-            numeric=frozenset({"BOUND"}),
-        )
+    Listing(
+        "overrides",
+        columns=("NAME", "POLICY", "LIMIT", "SCOPE", "BOUND", "UNTIL (UTC)", "BY", "REASON"),
+        row=_row,
+        document=_as_json,
+        empty="No override is in force: `spendgate overrides grant POLICY` makes one.",
+        numeric=frozenset({"BOUND"}),
+    ).print(found, as_json=json)
 
 
 def revoke(
@@ -120,10 +102,7 @@ def revoke(
     request = overrides.RevokeOverrideRequest(name=name, reason=reason)
     with connect(context) as gateway:
         gone = gateway.overrides.RevokeOverride(request)
-    if json:
-        print_json(_as_json(gone))
-    else:
-        print_text(f"{gone.limit} of policy {gone.policy} has its own bound again")
+    print_result(_as_json(gone), f"{gone.limit} of policy {gone.policy} has its own bound again", as_json=json)
 
 
 def _read_amount(text: str) -> Money:
@@ -135,6 +114,19 @@ def _read_amount(text: str) -> Money:
 
 def _readable_bound(override: overrides.Override) -> str:
     return readable_usd(nano_usd_of(override.amount)) if override.HasField("amount") else f"{override.count:,}"
+
+
+def _row(override: overrides.Override) -> tuple[str, ...]:
+    return (
+        override.name,
+        override.policy,
+        override.limit,
+        override.scope,
+        _readable_bound(override),
+        readable_time(override.expire_time),
+        override.actor,
+        override.reason,
+    )
 
 
 def _as_json(override: overrides.Override) -> dict[str, object]:

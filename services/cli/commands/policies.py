@@ -5,10 +5,13 @@ from __future__ import annotations
 import typer
 from spendgate.quota.v1 import quota_service_pb2 as quota
 
+from services.chassis.well_known import nano_usd_of
+from services.cli.amounts import readable_usd
 from services.cli.paging import all_pages
-from services.cli.printing import print_json, print_table, print_text
+from services.cli.printing import Listing
 from services.cli.session import JsonOption, connect
 from services.cli.times import readable_time, rfc3339
+from services.kernel.money import format_usd
 
 _STATES = {
     quota.PolicyStatus.STATE_ACTIVE: "active",
@@ -16,6 +19,8 @@ _STATES = {
     quota.PolicyStatus.STATE_SHADOW: "shadow",
     quota.PolicyStatus.STATE_DISABLED: "disabled",
 }
+
+_Listed = tuple[quota.QuotaPolicy, quota.PolicyStatus]
 
 
 def policies(context: typer.Context, *, json: JsonOption = False) -> None:
@@ -32,26 +37,38 @@ def policies(context: typer.Context, *, json: JsonOption = False) -> None:
                 lambda page: list(zip(page.quota_policies, page.statuses, strict=True)),
             )
         )
-    if json:
-        print_json({"policies": [_as_json(policy.name, status) for policy, status in found]})
-    elif not found:
-        print_text("No policies yet: write some into the configuration file and apply it.")
-    else:
-        rows = [_row(policy.name, status) for policy, status in found]
-        print_table(("POLICY", "STATUS", "MATCHED", "LAST (UTC)"), rows, numeric=frozenset({"MATCHED"}))
+    Listing(
+        "policies",
+        columns=("POLICY", "STATUS", "MATCHED", "LAST (UTC)", "ON STORE FAILURE"),
+        row=_row,
+        document=_as_json,
+        empty="No policies yet: write some into the configuration file and apply it.",
+        numeric=frozenset({"MATCHED"}),
+    ).print(found, as_json=json)
 
 
-def _as_json(name: str, status: quota.PolicyStatus) -> dict[str, object]:
+def _as_json(listed: _Listed) -> dict[str, object]:
+    policy, status = listed
     matched = status.HasField("last_matched_time")
     return {
-        "policy": name,
+        "policy": policy.name,
         "status": _STATES.get(status.state, "unknown"),
         "matched_calls": status.matched_calls,
         "last_matched_time": rfc3339(status.last_matched_time) if matched else None,
+        "on_store_failure": _on_store_failure_as_json(policy),
     }
 
 
-def _row(name: str, status: quota.PolicyStatus) -> tuple[str, ...]:
+def _on_store_failure_as_json(policy: quota.QuotaPolicy) -> object:
+    """As the configuration file has it."""
+    nano_usd = nano_usd_of(policy.store_failure_allowance)
+    return {"serve_up_to_usd": format_usd(nano_usd)} if nano_usd else "deny"
+
+
+def _row(listed: _Listed) -> tuple[str, ...]:
+    policy, status = listed
     matched = status.HasField("last_matched_time")
     last = readable_time(status.last_matched_time) if matched else "-"
-    return name, _STATES.get(status.state, "?"), f"{status.matched_calls:,}", last
+    nano_usd = nano_usd_of(policy.store_failure_allowance)
+    on_store_failure = f"serve up to {readable_usd(nano_usd)} a day" if nano_usd else "deny"
+    return policy.name, _STATES.get(status.state, "?"), f"{status.matched_calls:,}", last, on_store_failure

@@ -8,7 +8,7 @@ import typer
 from spendgate.quota.v1 import admin_service_pb2 as administration
 
 from services.cli.paging import all_pages
-from services.cli.printing import print_json, print_table, print_text, remark
+from services.cli.printing import Listing, print_json, print_result, print_text, remark
 from services.cli.problems import Misuse
 from services.cli.session import GatewayCommand, JsonOption, ReasonOption, connect, session_of
 from services.cli.times import parse_until, readable_time, rfc3339
@@ -80,25 +80,13 @@ def list_tokens(
                 lambda page: page.admin_tokens,
             )
         )
-    if json:
-        print_json({"tokens": [_as_json(token) for token in tokens]})
-    elif not tokens:
-        print_text("No admin tokens yet but the one in the data directory: `spendgate tokens create NAME --role ROLE`.")
-    else:
-        print_table(
-            ("NAME", "ROLE", "TEAM", "EXPIRES (UTC)", "STATE", "HINT"),
-            [
-                (
-                    token.name,
-                    _NAMES.get(token.role, "?"),
-                    token.team,
-                    readable_time(token.expire_time),
-                    "expired" if token.expired else "active",
-                    token.hint,
-                )
-                for token in tokens
-            ],
-        )
+    Listing(
+        "tokens",
+        columns=("NAME", "ROLE", "TEAM", "EXPIRES (UTC)", "STATE", "HINT"),
+        row=_row,
+        document=_as_json,
+        empty="No admin tokens yet but the one in the data directory: `spendgate tokens create NAME --role ROLE`.",
+    ).print(tokens, as_json=json)
 
 
 def revoke(
@@ -115,10 +103,18 @@ def revoke(
     request = administration.RevokeAdminTokenRequest(name=name, reason=reason)
     with connect(context) as gateway:
         gone = gateway.administration.RevokeAdminToken(request)
-    if json:
-        print_json(_as_json(gone))
-    else:
-        print_text(f"admin token {name} is revoked")
+    print_result(_as_json(gone), f"admin token {name} is revoked", as_json=json)
+
+
+def _row(token: administration.AdminToken) -> tuple[str, ...]:
+    return (
+        token.name,
+        _NAMES.get(token.role, "?"),
+        token.team,
+        readable_time(token.expire_time),
+        "expired" if token.expired else "active",
+        token.hint,
+    )
 
 
 def _as_json(token: administration.AdminToken) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, model_validator
@@ -137,6 +138,27 @@ def _exhausted_status(value: object) -> object:
     raise ValueError("write 429, or 402 for clients that retry every 429")
 
 
+class StoreFailureEntry(Entry):
+    """What happens while the counters cannot be read or written."""
+
+    serve_up_to: Amount
+    """Nano-USD in a day."""
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.serve_up_to == 0:
+            raise ValueError("write an amount above 0, or `on_store_failure: deny`")
+        return self
+
+
+def _unless_denied(value: object) -> object:
+    if value == "deny":
+        return None
+    if isinstance(value, Mapping):
+        return value
+    raise ValueError("write deny, or the dollars that calls may cost in a day meanwhile: {serve_up_to: 20}")
+
+
 class PolicyEntry(Entry):
     """Limits on the calls that match."""
 
@@ -149,3 +171,5 @@ class PolicyEntry(Entry):
     default: bool = False
     exhausted_status: Annotated[Literal[402, 429], BeforeValidator(_exhausted_status)] = 429
     unpriced: Literal["deny", "allow"] = "deny"
+    on_store_failure: Annotated[StoreFailureEntry | None, BeforeValidator(_unless_denied)] = None
+    """None denies."""

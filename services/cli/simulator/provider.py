@@ -40,6 +40,17 @@ class Vendor(StrEnum):
     GEMINI = "gemini"
 
 
+# What is left to the account that all clients share, as the vendors tell it with every answer. Gemini does not.
+_ACCOUNT_LIMITS: Mapping[Vendor, Mapping[str, str]] = {
+    Vendor.OPENAI: {"x-ratelimit-remaining-requests": "9999", "x-ratelimit-remaining-project-tokens": "199000"},
+    Vendor.ANTHROPIC: {
+        "anthropic-ratelimit-requests-remaining": "3999",
+        "anthropic-ratelimit-output-tokens-remaining": "80000",
+    },
+    Vendor.GEMINI: {},
+}
+
+
 @dataclass(frozen=True, slots=True)
 class ReceivedRequest:
     """A request as it reached the provider."""
@@ -109,10 +120,14 @@ class SimulatedProvider:
         wait_s = self.latency.first_byte_s(self._random)
         if fault is not None and fault.kind is FaultKind.SLOW_FIRST_BYTE:
             wait_s = fault.delay_ms / 1000
+        response: Response
         if finished.conversation.stream:
             events = wire.events(finished)
-            return Stream(events, wire.stream_media_type, wait_s, self.latency.event_ms / 1000, fault)
-        return Document(wire.document(finished), wait_s, fault)
+            response = Stream(events, wire.stream_media_type, wait_s, self.latency.event_ms / 1000, fault)
+        else:
+            response = Document(wire.document(finished), wait_s, fault)
+        response.headers.update(_ACCOUNT_LIMITS[self.vendor])
+        return response
 
     async def _record(self, request: Request) -> ReceivedRequest:
         body = bytearray()

@@ -18,6 +18,10 @@ from services.ledger.domain.settlement import Crossing, CrossingKind, Settlement
 
 _TIMEOUT_S = 10.0
 _UNKNOWN_COST = -1
+_KINDS = {
+    pb.CROSSING_KIND_OVERRUN: CrossingKind.OVERRUN,
+    pb.CROSSING_KIND_UNPRICED: CrossingKind.UNPRICED,
+}
 
 T = TypeVar("T")
 
@@ -111,7 +115,7 @@ def _settlement(settlement: Settlement) -> pb.Settlement:
 
 
 def read_crossing(crossing: pb.Crossing) -> Crossing:
-    """A threshold that a counter passed."""
+    """What quota says that somebody is to be told of a counter."""
     return Crossing(
         sequence=crossing.sequence,
         policy=crossing.policy,
@@ -123,7 +127,7 @@ def read_crossing(crossing: pb.Crossing) -> Crossing:
         crossed_ms=crossing.cross_time.ToMilliseconds(),
         settled=crossing.settled,
         bound=crossing.bound,
-        kind=CrossingKind.OVERRUN if crossing.kind == pb.CROSSING_KIND_OVERRUN else CrossingKind.THRESHOLD,
+        kind=_KINDS.get(crossing.kind, CrossingKind.THRESHOLD),
         excess=crossing.excess,
         call=crossing.reservation,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import grpc
 from spendgate.quota.v1 import counter_service_pb2 as pb
@@ -57,7 +57,7 @@ class QuotaCountersClient:
             Unavailable: quota does not answer.
         """
         answer = asked(lambda: self._stub.GetCounterState(pb.GetCounterStateRequest(), timeout=_TIMEOUT_S))
-        return CounterState(answer.ready, answer.limits_version)
+        return CounterState(answer.ready, answer.limits_version, tuple(answer.held_reservations))
 
     def list_counters(self) -> CounterList:
         """All counters of the present windows.
@@ -82,13 +82,13 @@ class QuotaCountersClient:
         answer = asked(lambda: self._stub.AdjustCounters(request, timeout=_TIMEOUT_S))
         return answer.adjusted, [read_crossing(each) for each in answer.crossings]
 
-    def restore(self, sums: Iterable[Sum]) -> None:
-        """Sets all counters, after they were lost.
+    def restore(self, sums: Iterable[Sum], ended: Collection[str]) -> None:
+        """Sets all counters after they were lost, and has put back what calls hold that have not `ended`.
 
         Raises:
             Unavailable: quota does not answer.
         """
-        parts = _write_parts(sums)
+        parts = _write_parts(sums, list(ended))
         asked(lambda: self._stub.RestoreCounters(parts, timeout=_LONG_TIMEOUT_S))
 
 
@@ -130,7 +130,9 @@ def _write_adjustment(adjustment: Adjustment) -> pb.CounterAdjustment:
     )
 
 
-def _write_parts(sums: Iterable[Sum]) -> Iterator[pb.RestoreCountersRequest]:
+def _write_parts(sums: Iterable[Sum], ended: Sequence[str]) -> Iterator[pb.RestoreCountersRequest]:
+    for at in range(0, len(ended), _PER_MESSAGE):
+        yield pb.RestoreCountersRequest(ended_reservations=ended[at : at + _PER_MESSAGE])
     request = pb.RestoreCountersRequest()
     for counter, settled in sums:
         request.sums.add(counter=_write_name(counter), settled=settled)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import orjson
 import sqlalchemy as sa
@@ -34,10 +34,8 @@ _ADD_SETTLED = f"""
         unpriced_calls = unpriced_calls + excluded.unpriced_calls
 """  # noqa: S608  (our own constant)
 _SETTLE = "UPDATE entries SET settled_ms = ? WHERE settled_ms IS NULL AND id IN (SELECT value FROM json_each(?))"
-_SETTLED_AMONG = (
-    "SELECT asked.value FROM json_each(?) AS asked JOIN entries ON entries.id = asked.value"
-    " WHERE entries.settled_ms IS NOT NULL ORDER BY asked.key"
-)
+_SETTLED_OF = "SELECT id FROM entries WHERE settled_ms IS NOT NULL AND id IN (SELECT value FROM json_each(?))"
+_UNSETTLED_BUT = "SELECT id FROM entries WHERE settled_ms IS NULL AND id NOT IN (SELECT value FROM json_each(?))"
 _LAST_CROSSING = "SELECT max(sequence) FROM alerts"
 _PENDING_RELEASES = "SELECT request_id FROM releases LIMIT ?"
 _INSERT_ALERT = sqlite.insert(alerts).on_conflict_do_nothing()
@@ -65,17 +63,21 @@ class SqlOutbox:
         """Settles entries and stores the crossings that are new, in one transaction."""
         with self._database.write() as connection:
             if reservations:
-                ids = orjson.dumps(reservations).decode()
+                ids = _as_json(reservations)
                 connection.exec_driver_sql(_ADD_SETTLED, (ids,))
                 connection.exec_driver_sql(_SETTLE, (now_ms, ids))
             if crossings:
                 connection.execute(_INSERT_ALERT, [_alert_row(crossing) for crossing in crossings])
 
-    def settled_among(self, reservations: Sequence[str]) -> list[str]:
-        """Those of these, in their order, whose entries are settled."""
-        ids = orjson.dumps(reservations).decode()
+    def settled_of(self, reservations: Collection[str]) -> set[str]:
+        """Those of them whose entries are settled."""
         with self._database.read() as connection:
-            return list(connection.exec_driver_sql(_SETTLED_AMONG, (ids,)).scalars())
+            return set(connection.exec_driver_sql(_SETTLED_OF, (_as_json(reservations),)).scalars())
+
+    def unsettled_but(self, reservations: Collection[str]) -> list[str]:
+        """Entries of which quota does not know, but for these."""
+        with self._database.read() as connection:
+            return list(connection.exec_driver_sql(_UNSETTLED_BUT, (_as_json(reservations),)).scalars())
 
     def last_crossing(self) -> int:
         """Sequence number of the newest crossing, 0 for none."""
@@ -129,6 +131,10 @@ class SqlEpochs:
                 .where(epochs.c.epoch.in_(cleared), epochs.c.ended_ms < ended_before_ms)
                 .values(cleared_ms=now_ms)
             )
+
+
+def _as_json(ids: Collection[str]) -> str:
+    return orjson.dumps(list(ids)).decode()
 
 
 def _alert_row(crossing: Crossing) -> dict[str, object]:

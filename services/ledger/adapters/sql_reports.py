@@ -99,7 +99,7 @@ class SqlReports:
         """Alerts newest first, with sequence numbers below `before`."""
         called = sa.outerjoin(alerts, entries, entries.c.id == alerts.c.call)
         statement = (
-            sa.select(alerts, entries.c.trace_id, entries.c.run)
+            sa.select(alerts, entries.c.trace_id, entries.c.run, entries.c.model_served, entries.c.key, entries.c.team)
             .select_from(called)
             .order_by(alerts.c.sequence.desc())
             .limit(limit)
@@ -251,4 +251,12 @@ def _alert(row: sa.Row[Any]) -> Alert:
         excess=row.excess,
         call=row.call,
     )
-    return Alert(crossing, row.delivered_ms, row.trace_id or "", row.run or "")
+    return Alert(
+        crossing,
+        row.delivered_ms,
+        trace_id=row.trace_id or "",
+        run=row.run or "",
+        target=row.model_served or "",
+        key=row.key or "",
+        team=row.team or "",
+    )

@@ -227,7 +227,7 @@ alerts = sa.Table(
     sa.Column("kind", sa.Text, nullable=False, server_default="threshold"),
     sa.Column("excess", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("call", sa.Text, nullable=False, server_default=""),
-    sa.UniqueConstraint("policy", "limit", "scope", "window_start_ms", "basis_points", name="alerts_once"),
+    sa.UniqueConstraint("policy", "limit", "scope", "window_start_ms", "basis_points", "kind", name="alerts_once"),
 )
 
 price_overrides = sa.Table(

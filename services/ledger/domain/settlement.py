@@ -27,6 +27,8 @@ class CrossingKind(StrEnum):
     """It passed a threshold: once per policy, limit, scope, window and threshold."""
     OVERRUN = "overrun"
     """A call took more than it held, since a provider billed more than it was allowed: once per window."""
+    UNPRICED = "unpriced"
+    """A call whose cost is unknown went through a limit on spend: once per window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Crossing:
     scope: str
     window_start_ms: int
     basis_points: int
-    """8000 is 80 %. 0 for an overrun."""
+    """8000 is 80 %. 0 for the other kinds."""
     notify: tuple[str, ...]
     crossed_ms: int
     settled: int
@@ -64,3 +66,7 @@ class Alert:
     """Of the call that brought it about."""
     run: str = ""
     """What the client named the run of that call."""
+    target: str = ""
+    """The target that served it."""
+    key: str = ""
+    team: str = ""

@@ -29,6 +29,7 @@ _ACTIONS = {
 _ALERT_KINDS = {
     CrossingKind.THRESHOLD: pb.ALERT_KIND_THRESHOLD,
     CrossingKind.OVERRUN: pb.ALERT_KIND_OVERRUN,
+    CrossingKind.UNPRICED: pb.ALERT_KIND_UNPRICED,
 }
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
@@ -120,7 +121,7 @@ def usage_query(request: pb.QueryUsageRequest) -> UsageQuery:
 
 
 def alert_message(alert: Alert) -> pb.Alert:
-    """A threshold that was crossed."""
+    """What somebody is to be told of a limit."""
     crossing = alert.crossing
     return pb.Alert(
         policy=crossing.policy,
@@ -136,6 +137,9 @@ def alert_message(alert: Alert) -> pb.Alert:
         call=crossing.call,
         trace_id=alert.trace_id,
         run=alert.run,
+        target=alert.target,
+        key=alert.key,
+        team=alert.team,
     )
 
 

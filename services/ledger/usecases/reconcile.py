@@ -101,19 +101,19 @@ class Reconcile:
             return
         _log.warning("quota lost its counters; they are rebuilt from the entries")
         self._rebuilt = True
-        self._counters.restore(
-            [
-                Sum(counter_of(levels.limit, scope, each), each.amount)
-                for levels, expected in self._expected(self._counters.list_counters())
-                for scope, each in expected.items()
-            ]
-        )
+        # Quota has ended these, and its answer was lost: they would not be found again.
+        self._outbox.mark_settled(self._outbox.unsettled_but(state.held), [], now_ms)
+        sums = [
+            Sum(counter_of(levels.limit, scope, each), each.amount)
+            for levels, expected in self._expected(self._counters.list_counters())
+            for scope, each in expected.items()
+        ]
+        self._counters.restore(sums, ended=self._outbox.settled_of(state.held))
 
     def check_if_due(self) -> None:
         """Compares all counters with the entries and repairs them, and releases what is held for settled calls.
 
-        Each interval, when policies have changed, and after a rebuild. Not while quota waits for those who share its
-        counters: what their calls hold is not back yet.
+        Each interval, when policies have changed, and after a rebuild, once quota says that its counters are ready.
 
         Raises:
             Unavailable: quota does not answer.

@@ -1,8 +1,8 @@
 """Ends reservations that are open although their calls are settled.
 
-Quota holds such a one after it lost its counters and put back what its own calls held: one of them had been settled
-through another quota a moment before, or was settled before it was put back. Its sum needs nothing more: it is settled
-in the counters, or the comparison with the entries sees to it.
+Quota puts back what calls held when it finds its counters again. Where it was killed meanwhile it may do so twice, and
+the call was settled in between; or a call was settled before anybody held it again. The sums need nothing more: what it
+took is in the counters, or the comparison with the entries sees to it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Sweep:
         Raises:
             Unavailable: quota does not answer.
         """
-        settled = self._outbox.settled_among(reservations)
+        settled = sorted(self._outbox.settled_of(reservations))
         if not settled:
             return 0
         released = self._held.release_reservations(settled)

@@ -58,7 +58,7 @@ class MemoryCounters:
                 add_moves(moves, reservation, settlement)
             for counter, move in moves.items():
                 self._levels.move([(counter, move.window_end_ms, move.settled, move.reserved)])
-                self._tell(counter, (move.excess, move.last), watching, now_ms)
+                self._tell(counter, move, watching, now_ms)
         return Settled(tuple(settled), tuple(already_ended))
 
     def release(self, reservation_ids: Collection[str] = (), request_ids: Collection[str] = ()) -> int:
@@ -94,18 +94,23 @@ class MemoryCounters:
                 sequence = self._adjusted[-1].sequence + 1 if self._adjusted else 1
                 self._adjusted = [*self._adjusted, Adjusted(sequence, adjustment, now_ms)][-MAX_KEPT:]
                 self._levels.move([(counter, window_end_ms, after - before, 0)])
-                self._tell(counter, (0, ""), watching, now_ms)
+                self._tell(counter, Move(window_end_ms), watching, now_ms)
         return moved
 
     def is_ready(self) -> bool:
         """What this process holds is complete."""
         return True
 
-    def restore(self, sums: Sequence[Sum]) -> None:
-        """Sets what is settled in these counters."""
+    def lost(self) -> list[str]:
+        """Nothing ever is."""
+        return []
+
+    def restore(self, sums: Sequence[Sum], ended: Collection[str] = ()) -> None:
+        """Sets what is settled in these counters, and releases what `ended`."""
         check_sums(sums)
         with self._lock:
             self._levels.settle_at(sums)
+        self.release(ended)
 
     def levels(self, counters: Sequence[CounterKey]) -> list[Level]:
         """The levels of these counters, in their order."""
@@ -146,7 +151,7 @@ class MemoryCounters:
         with self._lock:
             return len(self._open)
 
-    def _tell(self, counter: CounterKey, moved: tuple[int, str], watching: Watching, now_ms: int) -> None:
+    def _tell(self, counter: CounterKey, move: Move, watching: Watching, now_ms: int) -> None:
         watch = watching(counter)
         if watch is None:
             return
@@ -158,6 +163,14 @@ class MemoryCounters:
             and watch.told_since_ms <= crossing.counter.window_start_ms <= counter.window_start_ms
         ]
         highest_told = max((crossing.basis_points for crossing in told), default=0)
-        overrun_told = any(crossing.kind is CrossingKind.OVERRUN for crossing in told)
-        for crossing in News(counter, settled, *moved, highest_told, overrun_told).crossings(watch, now_ms):
+        kinds_told = {crossing.kind for crossing in told}
+        news = News(
+            counter,
+            settled,
+            move,
+            highest_told,
+            overrun_told=CrossingKind.OVERRUN in kinds_told,
+            unpriced_told=CrossingKind.UNPRICED in kinds_told,
+        )
+        for crossing in news.crossings(watch, now_ms):
             self._crossings.append(replace(crossing, sequence=len(self._crossings) + 1))

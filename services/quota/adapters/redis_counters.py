@@ -12,7 +12,8 @@ from typing import TypeVar
 from services.chassis.settings import SettingsError
 from services.kernel.errors import Unavailable
 from services.kernel.names import first_reservation_id
-from services.quota.adapters.own_reservations import OwnReservations
+from services.quota.adapters.doubts import Doubts
+from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_keys import (
     RedisKeys,
     after,
@@ -47,7 +48,17 @@ from services.quota.domain.reservation import (
     Watching,
     check_sums,
 )
-from services.quota.ports import Choose, Counter, Settled, SnapshotStore, Sum, T
+from services.quota.ports import (
+    Choose,
+    Counter,
+    HoldAgain,
+    PutBack,
+    Settled,
+    SnapshotStore,
+    StoreUnreachable,
+    Sum,
+    T,
+)
 
 # With each try somebody else was admitted instead. After so many the counters count as full.
 _TRIES = 8
@@ -62,17 +73,33 @@ E = TypeVar("E")
 _LOST = "the counters were lost, and are rebuilt from the ledger"
 
 
+def none_kept(_hold: HoldAgain, _names: Collection[str] | None) -> int:
+    """`ports.PutBack` of a gateway that lets nothing through without its counters."""
+    return 0
+
+
 class RedisCounters:
     """`ports.CounterStore` and `ports.CounterReader` over one Redis, which other quotas may share."""
 
-    def __init__(self, url: str, tag: str, notes: SnapshotStore, *, fresh: bool) -> None:
+    def __init__(
+        self,
+        url: str,
+        tag: str,
+        notes: SnapshotStore,
+        journal: HeldJournal,
+        *,
+        fresh: bool,
+        put_back: PutBack = none_kept,
+    ) -> None:
         """Connects if it can, and again whenever it can until `close`.
 
         Args:
             url: Of the Redis.
             tag: Names this gateway among those that share the Redis.
             notes: Keeps which counters this process knows, over a restart.
+            journal: Keeps what calls hold where a loss of the Redis does not reach it.
             fresh: Nothing was ever counted, so that an empty Redis is as it should be.
+            put_back: Hands over what calls hold that were let through while Redis could not be reached.
 
         Raises:
             SettingsError: the URL is not that of a Redis, or there is none and never was.
@@ -98,10 +125,20 @@ class RedisCounters:
             keys.ready,
             keys.adjusted,
         )
-        self._own = OwnReservations()
+        self._journal = journal
+        self._doubts = Doubts()
+        self._kept = put_back
         self._reserve, self._end, self._drop = (self._link.script(name) for name in ("reserve", "end", "forget"))
         self._recovery = RedisRecovery(
-            self._link, self._keys, self._own, notes, fresh=fresh, hold=self._put_back, release=self._release
+            self._link,
+            self._keys,
+            journal,
+            self._doubts,
+            notes,
+            fresh=fresh,
+            hold=self._put_back,
+            release=self._release,
+            take_in=lambda: put_back(self._take_in, None),
         )
         self._recovery.start()
         if not (self._link.is_up or self._recovery.knows_counters):
@@ -112,6 +149,7 @@ class RedisCounters:
         """Ends the connections. What is reserved stays reserved."""
         self._recovery.stop()
         self._link.close()
+        self._journal.close()
 
     def reserve(self, counters: Sequence[CounterKey], choose: Choose[T]) -> T:
         """Lets `choose` decide on the levels, and reserves what it says if they still allow it."""
@@ -129,10 +167,11 @@ class RedisCounters:
 
     def settle(self, settlements: Sequence[Settlement], watching: Watching, now_ms: int) -> Settled:
         """Ends reservations with what their calls took, and notes the thresholds that are newly passed."""
-        known = self._read(settlement.reservation for settlement in settlements)
+        known = self._find(settlement.reservation for settlement in settlements)
         # Of one that is there twice the first counts.
-        first = {each.reservation: each for each in reversed(settlements)}
-
+        first: dict[str, Settlement] = {}
+        for settlement in settlements:
+            first.setdefault(settlement.reservation, settlement)
         endings = [Ending.settled(known[name], settlement) for name, settlement in first.items() if name in known]
         ended = self._end_all(endings, watching, now_ms)
         settled: list[Reservation] = []
@@ -155,7 +194,7 @@ class RedisCounters:
                 names.update(self._indexed(*beginning_with(by_request(request_id)), _CHUNK))
             return self._release(names)
         except Unavailable:
-            self._own.doubt(reservation_ids)
+            self._doubt(reservation_ids)
             raise
 
     def _mark_gone(self, request_ids: Collection[str]) -> None:
@@ -193,10 +232,18 @@ class RedisCounters:
         """Whether the counters can be believed. False: they were lost, and wait for `restore`."""
         return self._recovery.is_ready()
 
-    def restore(self, sums: Sequence[Sum]) -> None:
-        """Sets what is settled in these counters, and has everybody put back what their calls hold."""
+    def lost(self) -> list[str]:
+        """Ids of open reservations that `restore` would put back, all of which were lost."""
+        if self.is_ready():
+            return []
+        self._kept(self._write_down, None)
+        return [reservation.id for reservation in self._journal.everybodys()]
+
+    def restore(self, sums: Sequence[Sum], ended: Collection[str] = ()) -> None:
+        """Sets what is settled, puts back what calls hold if it was lost, and releases what `ended`."""
         check_sums(sums)
-        self._recovery.restore(sums)
+        self._recovery.restore(sums, ended)
+        self._release(ended)
 
     def levels(self, counters: Sequence[CounterKey]) -> list[Level]:
         """The levels of these counters, in their order."""
@@ -241,34 +288,64 @@ class RedisCounters:
 
     def _hold(self, reservation: Reservation) -> bool:
         """Whether there still was room."""
+        arguments = reserve_arguments(reservation, reservation.holds, self._recovery.generation)
+        self._journal.add(reservation)
         try:
-            arguments = reserve_arguments(reservation, reservation.holds, self._recovery.generation)
-            held = self._link.run(self._reserve, self._reserve_keys, arguments)
+            answer = self._link.run(self._reserve, self._reserve_keys, arguments)
         except Unanswered:
-            self._own.doubt([reservation.id])
+            self._doubt([reservation.id])
             raise
-        if held == "lost":
-            raise Unavailable(_LOST)
-        if held == "gone":
+        except Unavailable:
+            self._journal.drop([reservation.id])
+            raise
+        if answer == "held":
+            self._journal.confirm(reservation.id)
+            return True
+        if answer == "lost":
+            # Whoever restores the counters may just have read it in the journal.
+            self._doubt([reservation.id])
+            raise StoreUnreachable(_LOST)
+        self._journal.drop([reservation.id])
+        if answer == "gone":
             raise Unavailable("the request was released before it could be decided")
-        if held == "held":
-            self._own.add(reservation)
-        return bool(held == "held")
+        return False
 
-    def _put_back(self, reservations: Sequence[Reservation]) -> None:
+    def _doubt(self, names: Collection[str]) -> None:
+        """Nobody uses them, and whether the store holds them is unknown."""
+        self._journal.drop(names)
+        self._doubts.add(names)
+
+    def _take_in(self, reservations: Sequence[Reservation]) -> None:
+        """Holds what was not held before. Whoever hands it over waits no longer than a Check."""
+        for each in reservations:
+            self._journal.add(each)
+        self._put_back(reservations, batch=False)
+        self._confirm(reservations)
+
+    def _write_down(self, reservations: Sequence[Reservation]) -> None:
+        """Adds to what calls hold of counters that are lost."""
+        for each in reservations:
+            self._journal.add(each)
+        self._confirm(reservations)
+
+    def _confirm(self, reservations: Sequence[Reservation]) -> None:
+        for each in reservations:
+            self._journal.confirm(each.id)
+
+    def _put_back(self, reservations: Sequence[Reservation], *, batch: bool = True) -> None:
         """Holds again what was held, whatever the bounds say."""
         for some in _chunks(reservations):
             unbounded = [[hold._replace(ceiling=None) for hold in each.holds] for each in some]
             arguments = [reserve_arguments(each, holds, "") for each, holds in zip(some, unbounded, strict=True)]
-            self._link.run_all(self._reserve, self._reserve_keys, arguments)
+            self._link.run_all(self._reserve, self._reserve_keys, arguments, batch=batch)
 
     def _release(self, names: Iterable[str]) -> int:
-        return len(self._end_all([Ending.released(each) for each in self._read(names).values()], _unwatched, 0))
+        return len(self._end_all([Ending.released(each) for each in self._find(names).values()], _unwatched, 0))
 
     def _end_all(self, endings: Sequence[Ending], watching: Watching, now_ms: int) -> set[str]:
         """Ids of those that were open."""
         ended = self._run_end(endings, [], watching, now_ms)[1]
-        self._own.drop(ending.reservation.id for ending in endings)
+        self._journal.drop(ending.reservation.id for ending in endings)
         return ended
 
     def _run_end(
@@ -281,6 +358,15 @@ class RedisCounters:
             raise Unavailable(_LOST)
         moved, *ended = rest
         return int(moved), set(ended)
+
+    def _find(self, names: Iterable[str]) -> dict[str, Reservation]:
+        """Those of them that are open. What was let through without Redis is put back first, if it was not yet."""
+        asked = list(names)
+        found = self._read(asked)
+        missing = [name for name in asked if name not in found]
+        if missing and self._kept(self._take_in, missing):
+            found |= self._read(missing)
+        return found
 
     def _read(self, names: Iterable[str]) -> dict[str, Reservation]:
         found: dict[str, Reservation] = {}

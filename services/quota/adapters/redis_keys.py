@@ -42,7 +42,7 @@ class RedisKeys:
     adjusted: str
     """Sorted set: the last adjustments by sequence number."""
     ready: str
-    """Hash: `generation` of the counters, `from_ms` when they can be believed, `run_id` of the server they are of."""
+    """Hash: `generation` of the counters, `run_id` of the server they are of."""
 
     @classmethod
     def tagged(cls, tag: str) -> RedisKeys:
@@ -66,7 +66,7 @@ def fields_of(counters: Iterable[CounterKey]) -> list[str]:
 
 
 def told_of(counter: CounterKey) -> str:
-    """The beginning of members of `RedisKeys.told`; a threshold in basis points or `OVERRUN` follows.
+    """The beginning of members of `RedisKeys.told`; a threshold in basis points or another `CrossingKind` follows.
 
     Windows of one policy, limit and scope lie beside each other, by their start.
     """

@@ -18,6 +18,7 @@ from redis.retry import Retry
 
 from services.chassis.settings import SettingsError
 from services.kernel.errors import Unavailable
+from services.quota.ports import StoreUnreachable
 
 # Envoy gives up a Check after 500 ms.
 _CHECK_WAIT_S = 0.1
@@ -31,7 +32,7 @@ _log = logging.getLogger("spendgate.quota")
 T = TypeVar("T")
 
 
-class Unanswered(Unavailable):
+class Unanswered(StoreUnreachable):
     """The store did not answer a command, which it may have executed, or may yet."""
 
 
@@ -77,7 +78,9 @@ class RedisLink:
         """What a script returns. See `ask`."""
         return self.ask(lambda client: script(keys, arguments, client), batch=batch)
 
-    def run_all(self, script: Script, keys: Sequence[str], arguments: Sequence[Sequence[Any]]) -> None:
+    def run_all(
+        self, script: Script, keys: Sequence[str], arguments: Sequence[Sequence[Any]], *, batch: bool = True
+    ) -> None:
         """Runs a script once for each of these arguments, all of them sent at once. See `ask`."""
 
         def send(client: Any) -> None:
@@ -86,24 +89,24 @@ class RedisLink:
                 script(keys, each, pipeline)
             pipeline.execute()
 
-        self.ask(send, batch=True)
+        self.ask(send, batch=batch)
 
     def ask(self, command: Callable[[Any], T], *, batch: bool = False) -> T:
         """What `command` makes of a client. `batch`: waits 2 s for each answer instead of 0.1 s.
 
         Raises:
             Unanswered: Redis failed just now.
-            Unavailable: it failed before and has not been found again, or it refuses.
+            StoreUnreachable: it failed before and has not been found again, or it refuses.
         """
         if self._down:
-            raise Unavailable(f"the counter store does not answer: {self._down}")
+            raise StoreUnreachable(f"the counter store does not answer: {self._down}")
         try:
             return command(self._for_batches if batch else self._for_checks)
         except (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ReadOnlyError) as error:
             self._lose(_text(error))
             raise Unanswered(f"the counter store does not answer: {error}") from error
         except redis.RedisError as error:
-            raise Unavailable(f"the counter store refuses: {error}") from error
+            raise StoreUnreachable(f"the counter store refuses: {error}") from error
 
     def reconnect(self, verify: Callable[[redis.Redis, dict[str, Any]], None]) -> bool:
         """Looks for Redis, lets `verify` look at what it says of itself (INFO), and is up if both went well."""

@@ -2,7 +2,7 @@
 
 A mark in Redis names the generation of the counters and the run of the server that they are of. Without it, or after
 the server was started again, the counters are lost, and no bounded reservation is made or ended until `restore` has set
-them from the ledger. Every quota then sees a new generation and puts back what its own calls hold.
+them from the ledger and put back what calls hold, of all quotas.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 import redis
 
 from services.kernel.errors import SpendgateError, Unavailable
-from services.quota.adapters.own_reservations import OwnReservations
+from services.quota.adapters.doubts import Doubts
+from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_keys import RedisKeys, by_id, name_of
 from services.quota.adapters.redis_link import RedisLink
 from services.quota.adapters.repeating import Repeating
@@ -25,8 +26,6 @@ from services.quota.ports import SnapshotStore, Sum
 
 _EVERY_S = 0.25
 _FIRST_LOOKS = 5
-# Every quota looks four times as often as this, and has then put back what its calls hold.
-_WAIT_MS = 1_000
 _PRUNE_EVERY = 4
 _CHUNK = 500
 _NOTE = "counters"
@@ -41,22 +40,29 @@ class RedisRecovery:
         self,
         link: RedisLink,
         keys: RedisKeys,
-        own: OwnReservations,
+        journal: HeldJournal,
+        doubts: Doubts,
         notes: SnapshotStore,
         *,
         fresh: bool,
         hold: Callable[[Sequence[Reservation]], None],
         release: Callable[[Collection[str]], int],
+        take_in: Callable[[], object],
     ) -> None:
-        """`hold` puts reservations back, `release` ends some; `fresh`: nothing was ever counted."""
+        """`hold` puts reservations back, `release` ends some; `fresh`: nothing was ever counted.
+
+        `take_in` holds what calls were let through with while the counters could not be reached.
+        """
         self.generation = ""
         """Of the counters that this process takes part in; empty while they cannot be believed."""
         self._link = link
         self._keys = keys
-        self._own = own
+        self._journal = journal
+        self._doubts = doubts
         self._notes = notes
         self._hold = hold
         self._release = release
+        self._take_in = take_in
         self._declare, self._lose = link.script("declare"), link.script("lose")
         self.knows_counters = notes.load(_NOTE) is not None
         """Of this gateway, in this Redis or in one before it."""
@@ -80,15 +86,17 @@ class RedisRecovery:
 
     def is_ready(self) -> bool:
         """Whether the counters can be believed now."""
-        generation, from_ms, now_ms = self._link.ask(self._read_mark, batch=True)
-        return generation is not None and generation == self.generation and from_ms <= now_ms
+        return self._link.ask(self._read_mark, batch=True) is not None
 
-    def restore(self, sums: Sequence[Sum]) -> None:
-        """Sets what is settled, and declares the counters ready if they were lost."""
-        lost = self._link.ask(self._read_mark, batch=True)[0] is None
+    def restore(self, sums: Sequence[Sum], ended: Collection[str]) -> None:
+        """Sets what is settled. If the counters were lost, also puts back what calls hold, and declares them ready."""
+        lost = self._link.ask(self._read_mark, batch=True) is None
         for at in range(0, len(sums), _CHUNK):
             self._write_sums(sums[at : at + _CHUNK], lost=lost)
-        self._link.ask(lambda client: self._declare_ready(client, _WAIT_MS), batch=True)
+        if lost:
+            self._journal.drop(ended)
+            self._hold(list(self._journal.everybodys()))
+        self._link.ask(self._declare_ready, batch=True)
         self.look()
 
     def look(self) -> None:
@@ -111,20 +119,21 @@ class RedisRecovery:
             self._lose(left, [run_id], client)
 
     def _follow(self) -> None:
-        generation = self._link.ask(self._read_mark)[0]
+        generation = self._link.ask(self._read_mark)
         if generation is None and self._may_begin:
-            generation = self._link.ask(lambda client: self._declare_ready(client, 0))
+            generation = self._link.ask(self._declare_ready)
         if generation is None:
             self._tell_loss()
             return
+        # Others may keep more of them until they have found Redis too, so each look takes in what there is.
+        self._take_in()
         if generation != self.generation:
-            self._hold(self._own.all())
             self._notes.save(_NOTE, generation, generation.encode())
             self.generation = generation
             self.knows_counters = True
             self._may_begin = self._told_loss = False
             _log.info("takes part in generation %s of the counters", generation)
-        if doubtful := self._own.doubtful():
+        if doubtful := self._doubts.take():
             self._release(doubtful)
         self._rounds += 1
         if self._rounds % _PRUNE_EVERY == 0:
@@ -138,24 +147,33 @@ class RedisRecovery:
 
     def _prune(self) -> None:
         """Forgets what others have ended: settlements reach one quota of several."""
-        names = [reservation.id for reservation in self._own.all()]
+        names = self._journal.ids()
         for at in range(0, len(names), _CHUNK):
-            some = names[at : at + _CHUNK]
-            scores = self._link.command("ZMSCORE", self._keys.index, *map(by_id, some), batch=True)
-            self._own.drop(name for name, score in zip(some, scores, strict=True) if score is None)
+            self._journal.drop(self._ended(names[at : at + _CHUNK]))
 
-    def _read_mark(self, client: redis.Redis) -> tuple[str | None, int, int]:
-        """Generation, the moment from which it counts, and the present one."""
-        pipeline = client.pipeline(transaction=False)
-        pipeline.hmget(self._keys.ready, ["generation", "from_ms"])
-        pipeline.time()
-        (generation, from_ms), (seconds, microseconds) = pipeline.execute()
-        return generation, int(from_ms or 0), seconds * 1_000 + microseconds // 1_000
+    def _ended(self, names: Sequence[str]) -> list[str]:
+        """Those that the store does not hold any more. A store that was just lost holds nothing, which is no end."""
 
-    def _declare_ready(self, client: redis.Redis, wait_ms: int) -> str:
+        def look_up(client: Any) -> Any:
+            pipeline = client.pipeline()
+            pipeline.hget(self._keys.ready, "generation")
+            pipeline.zmscore(self._keys.index, [by_id(name) for name in names])
+            return pipeline.execute()
+
+        generation, scores = self._link.ask(look_up, batch=True)
+        if generation != self.generation:
+            return []
+        return [name for name, score in zip(names, scores, strict=True) if score is None]
+
+    def _read_mark(self, client: redis.Redis) -> str | None:
+        """The generation, if the counters were not lost."""
+        generation: Any = client.hget(self._keys.ready, "generation")
+        return None if generation is None else str(generation)
+
+    def _declare_ready(self, client: redis.Redis) -> str:
         """Makes a new generation, unless there is one; the one that there is then."""
         run_id = client.info("server")["run_id"]
-        self._declare((self._keys.ready, self._keys.sequence), [uuid.uuid4().hex, run_id, wait_ms], client)
+        self._declare((self._keys.ready, self._keys.sequence), [uuid.uuid4().hex, run_id], client)
         return str(client.hget(self._keys.ready, "generation"))
 
     def _write_sums(self, sums: Sequence[Sum], *, lost: bool) -> None:

@@ -31,6 +31,7 @@ from services.quota.domain.reservation import (
     Watch,
     Watching,
     excess_of,
+    lacks_price,
     least_reaching,
 )
 
@@ -43,17 +44,23 @@ class Ending(NamedTuple):
     reservation: Reservation
     taken: tuple[int, ...]
     """What the call took of the counter of each hold."""
+    unpriced: tuple[bool, ...]
+    """Whether that is unknown, in the same order."""
 
     @classmethod
     def settled(cls, reservation: Reservation, settlement: Settlement) -> Ending:
         """With what its call took."""
         kinds = [(kind_of(hold.counter.limit_id), hold.held) for hold in reservation.holds]
-        return cls(reservation, tuple(settlement.actual(kind, held) for kind, held in kinds))
+        return cls(
+            reservation,
+            tuple(settlement.actual(kind, held) for kind, held in kinds),
+            tuple(lacks_price(hold.counter, settlement) for hold in reservation.holds),
+        )
 
     @classmethod
     def released(cls, reservation: Reservation) -> Ending:
         """Without a charge."""
-        return cls(reservation, (0,) * len(reservation.holds))
+        return cls(reservation, (0,) * len(reservation.holds), (False,) * len(reservation.holds))
 
 
 def reserve_arguments(reservation: Reservation, holds: Sequence[Hold], generation: str) -> list[Argument]:
@@ -89,11 +96,13 @@ def end_arguments(
     """
     names: dict[CounterKey, str] = {}
     arguments: list[Argument] = [now_ms, generation, MAX_KEPT, len(endings)]
-    for reservation, all_taken in endings:
+    for reservation, all_taken, all_unpriced in endings:
         arguments += (reservation.id, *_places(reservation), len(reservation.holds))
-        for (counter, window_end_ms, held, _, _), taken in zip(reservation.holds, all_taken, strict=True):
+        amounts = zip(reservation.holds, all_taken, all_unpriced, strict=True)
+        for (counter, window_end_ms, held, _, _), taken, unpriced in amounts:
             name = names.get(counter) or names.setdefault(counter, name_of(counter))
-            arguments += (name, window_end_ms, -held, _checked(taken), excess_of(counter, held, taken))
+            excess = excess_of(counter, held, taken)
+            arguments += (name, window_end_ms, -held, _checked(taken), excess, int(unpriced))
     arguments.append(len(adjustments))
     for adjustment in adjustments:
         counter, window_end_ms, before, after, reason = adjustment
@@ -162,7 +171,8 @@ def _watched(counter: CounterKey, name: str, watching: Watching) -> Iterator[Arg
         basis_points = threshold.basis_points
         told = _payload(name, watch, CrossingKind.THRESHOLD, basis_points, threshold.notify)
         yield from (basis_points, least_reaching(watch.bound, basis_points), told)
-    yield _payload(name, watch, CrossingKind.OVERRUN, 0, watch.everybody) if watch.enforced else ""
+    for kind in (CrossingKind.OVERRUN, CrossingKind.UNPRICED):
+        yield _payload(name, watch, kind, 0, watch.everybody) if watch.enforced else ""
 
 
 def _payload(name: str, watch: Watch, kind: CrossingKind, basis_points: int, notify: tuple[str, ...]) -> bytes:

@@ -252,6 +252,7 @@ def _read_policy(name: str, body: Row) -> QuotaPolicy:
         default=body.get("default", False),
         exhausted_status=body.get("exhausted_status", TOO_MANY_REQUESTS),
         allows_unpriced=body.get("allows_unpriced", False),
+        allowance_nano_usd=body.get("allowance_nano_usd", 0),
     )
 
 

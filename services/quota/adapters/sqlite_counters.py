@@ -49,7 +49,8 @@ _RESERVE = "INSERT INTO reservations (id, request_id, epoch, record) VALUES (?, 
 _END = "DELETE FROM reservations WHERE id = ? RETURNING id, request_id, epoch, record"
 _OF_REQUESTS = "SELECT id FROM reservations WHERE request_id IN (SELECT value FROM json_each(?))"
 _TOLD = (
-    "SELECT coalesce(max(basis_points), 0), coalesce(max(kind = 'overrun'), 0) FROM crossings"
+    "SELECT coalesce(max(basis_points), 0), coalesce(max(kind = 'overrun'), 0), coalesce(max(kind = 'unpriced'), 0)"
+    " FROM crossings"
     " WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms <= ? AND window_start_ms >= ?"
 )
 _SETTLED = "SELECT settled FROM counters WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms = ?"
@@ -127,7 +128,7 @@ class SqliteCounters:
                     add_moves(moves, reservation, settlement)
                 for counter, move in moves.items():
                     (total,) = connection.execute(_SETTLE, (*counter, move.window_end_ms, move.settled)).fetchone()
-                    _tell(connection, counter, (total, move.excess, move.last), watching, now_ms)
+                    _tell(connection, counter, (total, move), watching, now_ms)
             self._levels.move(
                 (counter, move.window_end_ms, move.settled, move.reserved) for counter, move in moves.items()
             )
@@ -174,7 +175,7 @@ class SqliteCounters:
                 for counter, window_end_ms, before, after, reason in due.values():
                     connection.execute(_SET, (*counter, window_end_ms, after))
                     connection.execute(_KEEP_ADJUSTMENT, (*counter, window_end_ms, before, after, reason, now_ms))
-                    _tell(connection, counter, (after, 0, ""), watching, now_ms)
+                    _tell(connection, counter, (after, Move(window_end_ms)), watching, now_ms)
                 connection.execute(_DROP_ADJUSTMENTS, (MAX_KEPT,))
             self._levels.move((each.counter, each.window_end_ms, each.after - each.before, 0) for each in due.values())
         return len(due)
@@ -183,13 +184,18 @@ class SqliteCounters:
         """What the file holds is complete."""
         return True
 
-    def restore(self, sums: Sequence[Sum]) -> None:
-        """Sets what is settled in these counters."""
+    def lost(self) -> list[str]:
+        """Nothing ever is."""
+        return []
+
+    def restore(self, sums: Sequence[Sum], ended: Collection[str] = ()) -> None:
+        """Sets what is settled in these counters, and releases what `ended`."""
         check_sums(sums)
         with self._deciding:
             with self._file.writing() as connection:
                 connection.executemany(_SET, [(*key, end_ms, settled) for key, end_ms, settled in sums])
             self._levels.settle_at(sums)
+        self.release(ended)
 
     def levels(self, counters: Sequence[CounterKey]) -> list[Level]:
         """The levels of these counters, in their order."""
@@ -248,19 +254,20 @@ class SqliteCounters:
 
 
 def _tell(
-    connection: sqlite3.Connection, counter: CounterKey, moved: tuple[int, int, str], watching: Watching, now_ms: int
+    connection: sqlite3.Connection, counter: CounterKey, moved: tuple[int, Move], watching: Watching, now_ms: int
 ) -> None:
-    """`moved`: what is settled now, what calls of the batch took above what they held, and the last of them."""
-    settled, excess, last = moved
+    """`moved`: what is settled now, and how it came to that."""
+    settled, move = moved
     watch = watching(counter)
     if watch is None:
         return
     for trailing in watch.trailing:
         settled += sum(amount for (amount,) in connection.execute(_SETTLED, trailing))
-    if not excess and not newly_passed(settled, watch, 0):
+    if not move.excess and not move.unpriced and not newly_passed(settled, watch, 0):
         return
-    highest_told, overrun_told = connection.execute(_TOLD, (*counter, watch.told_since_ms)).fetchone()
-    for crossing in News(counter, settled, excess, last, highest_told, bool(overrun_told)).crossings(watch, now_ms):
+    highest_told, overrun_told, unpriced_told = connection.execute(_TOLD, (*counter, watch.told_since_ms)).fetchone()
+    news = News(counter, settled, move, highest_told, bool(overrun_told), bool(unpriced_told))
+    for crossing in news.crossings(watch, now_ms):
         connection.execute(_TELL, _crossing_row(crossing))
 
 

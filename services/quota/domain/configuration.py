@@ -14,7 +14,7 @@ from services.quota.domain.directory import Directory, Team
 from services.quota.domain.key import VirtualKey, check_secret
 from services.quota.domain.override import Override
 from services.quota.domain.policy import Mode, QuotaPolicy, check_policy
-from services.quota.domain.reach import concerns, without_bite
+from services.quota.domain.reach import allowances_in_vain, concerns, without_bite
 
 MAX_KEY_MODELS = 1_000
 
@@ -137,8 +137,11 @@ def describe(directory: Directory) -> Describe:
     return describe_one
 
 
-def warnings_of(directory: Directory, sent: Configuration) -> tuple[str, ...]:
-    """What of `sent` was accepted but will not work as it stands, each a sentence that says what to do."""
+def warnings_of(directory: Directory, sent: Configuration, *, counters_shared: bool) -> tuple[str, ...]:
+    """What of `sent` was accepted but will not work as it stands, each a sentence that says what to do.
+
+    `counters_shared`: counters are in a store of their own, apart from quota.
+    """
     problems = {spec.name: spec.secret_problem for spec in sent.keys if spec.secret_problem and not spec.secret}
     teams = {team.name for team in directory.teams}
     warnings = [
@@ -149,6 +152,7 @@ def warnings_of(directory: Directory, sent: Configuration) -> tuple[str, ...]:
         and not any(concerns(policy, key) for key in directory.keys)
     ]
     warnings.extend(without_bite(directory.policies))
+    warnings.extend(allowances_in_vain(directory.policies, counters_shared=counters_shared))
     for key in directory.keys:
         problem = problems.get(key.name, "")
         if key.digest is None:

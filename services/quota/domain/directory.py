@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import NamedTuple
 
-from services.kernel.names import EVERYTHING, part_scope, scope_name
+from services.kernel.names import part_scope
 from services.kernel.window import Window, WindowRule, WindowUnit
 from services.quota.domain.admin_token import AdminToken
+from services.quota.domain.allowance import Allowance, allowances_of
 from services.quota.domain.burn_rate import UsualRate, allowed_per_minute, nothing_usual
 from services.quota.domain.key import Attribution, VirtualKey
 from services.quota.domain.override import Override, Place
@@ -26,6 +27,7 @@ from services.quota.domain.policy import (
 )
 from services.quota.domain.policy_index import PolicyIndex
 from services.quota.domain.reservation import CounterKey, Level, Watch
+from services.quota.domain.scope import policies_for, policy_scope
 
 # Pairs of a key and a model whose limits are remembered. Beyond it everything is forgotten and found again.
 _MAX_REMEMBERED = 50_000
@@ -60,6 +62,17 @@ class Directory:
 def without_expired(directory: Directory, now_ms: int) -> Directory:
     """The same without the overrides whose time is over."""
     return replace(directory, overrides=tuple(each for each in directory.overrides if each.holds_at(now_ms)))
+
+
+class Call(NamedTuple):
+    """What of a call decides which limits concern it, and what they allow."""
+
+    attribution: Attribution
+    model: str
+    run: str = ""
+    """What the client names the run that the call belongs to, empty when it names none."""
+    usual_nano_usd: int = 0
+    """What its key usually spends in a minute."""
 
 
 class AppliedLimit(NamedTuple):
@@ -106,6 +119,8 @@ class AppliedLimits:
     holds_tokens: bool
     """A hard limit of which a larger call takes more is among them, so that the output must be bounded."""
     has_soft: bool = False
+    allowances: tuple[Allowance, ...] = ()
+    """Of the enforced policies among them. Empty when there are none, or one of them allows nothing."""
 
     def fold(self, levels: Sequence[Level]) -> Sequence[Level]:
         """The level of each limit, from the levels of `counters`."""
@@ -179,14 +194,12 @@ class DirectorySnapshot:
 
     def apply(self, attribution: Attribution, model: str, now_ms: int, run: str = "") -> AppliedLimits:
         """The same, found anew."""
+        usual_nano_usd = self.usual(attribution.key_id) if self.watches_rates else 0
         return apply_limits(
             self.policies.candidates(attribution, model),
-            attribution,
-            model,
+            Call(attribution, model, run, usual_nano_usd),
             now_ms,
-            run=run,
             window_at=self._window_at,
-            usual_nano_usd=self.usual(attribution.key_id) if self.watches_rates else 0,
             overrides=self.overrides_by_place,
         )
 
@@ -204,8 +217,8 @@ class DirectorySnapshot:
         if policy.mode is Mode.SHADOW and not policy.thresholds:
             return None
         for limit in policy.limits:
-            if limit.limit_id == counter.limit_id:
-                place = (policy.name, limit.limit_id, policy_scope(counter.scope))
+            if facts_of(limit).limit_id == counter.limit_id:
+                place = (policy.name, counter.limit_id, policy_scope(counter.scope))
                 asked = with_bound_of(override_of(self.overrides_by_place, place, now_ms), limit)
                 if limit.kind is LimitKind.BURN_RATE:
                     key = self.keys_by_name.get(_key_in(counter.scope))
@@ -216,42 +229,38 @@ class DirectorySnapshot:
 
 def apply_limits(
     policies: Iterable[QuotaPolicy],
-    attribution: Attribution,
-    model: str,
+    call: Call,
     now_ms: int,
     *,
-    run: str = "",
-    usual_nano_usd: int = 0,
     window_at: WindowAt = WindowRule.at,
     overrides: Mapping[Place, Override] = NO_OVERRIDES,
 ) -> AppliedLimits:
-    """Finds the limits of all policies that match a call. Those per run do not concern a call that names none.
-
-    `usual_nano_usd`: what the key of the call usually spends in a minute.
-    """
+    """Finds the limits of all policies that match a call. Those per run do not concern a call that names none."""
     found: list[AppliedLimit] = []
     needs_price = False
     from_ms, until_ms = 0, 2**63
-    matching = policies_for(policies, attribution, model)
+    matching = policies_for(policies, call.attribution, call.model)
     for policy, scope in matching:
         for limit in policy.limits:
+            facts = facts_of(limit)
             # One for a limit per run is for every run.
-            override = override_of(overrides, (policy.name, limit.limit_id, scope), now_ms)
+            override = override_of(overrides, (policy.name, facts.limit_id, scope), now_ms)
             counted, asked = scope, with_bound_of(override, limit)
             if limit.per is WindowUnit.RUN:
-                if not run:
+                if not call.run:
                     continue
-                counted = part_scope(scope, WindowUnit.RUN, run)
+                counted = part_scope(scope, WindowUnit.RUN, call.run)
             elif limit.kind is LimitKind.BURN_RATE:
-                counted = part_scope(scope, Dimension.KEY, attribution.key)
-                asked = with_allowance(limit, usual_nano_usd)
-            window = window_at(facts_of(asked).window, now_ms)
+                counted = part_scope(scope, Dimension.KEY, call.attribution.key)
+                asked = with_allowance(limit, call.usual_nano_usd)
+            window = window_at(facts.window, now_ms)
             applied = _applied(policy, asked, counted, window, override)
             found.append(applied)
             needs_price |= applied.enforced and applied.kind.needs_price and not policy.allows_unpriced
             from_ms, until_ms = max(from_ms, window.start_ms), min(until_ms, window.end_ms)
             if override is not None:
                 until_ms = min(until_ms, override.expire_at_ms)
+    enforced = {limit.counter.policy for limit in found if limit.enforced}
     return AppliedLimits(
         limits=tuple(found),
         counters=(*(limit.counter for limit in found), *(key for limit in found for key in limit.trailing)),
@@ -261,6 +270,9 @@ def apply_limits(
         policies=tuple(policy.name for policy, _ in matching),
         holds_tokens=any(limit.kind.is_of_size and not limit.soft for limit in found),
         has_soft=any(limit.soft for limit in found),
+        allowances=allowances_of(
+            Allowance(policy.name, policy.allowance_nano_usd) for policy, _ in matching if policy.name in enforced
+        ),
     )
 
 
@@ -268,40 +280,6 @@ def override_of(overrides: Mapping[Place, Override], place: Place, now_ms: int) 
     """The override in a place at this moment."""
     override = overrides.get(place)
     return override if override is not None and override.holds_at(now_ms) else None
-
-
-def policies_for(
-    policies: Iterable[QuotaPolicy], attribution: Attribution, model: str
-) -> list[tuple[QuotaPolicy, str]]:
-    """The policies that concern a call, each with the scope that it is counted under.
-
-    Default policies step back as soon as another one that is enforced concerns the call.
-    """
-    matching = [
-        (policy, scope)
-        for policy in policies
-        if policy.mode is not Mode.DISABLED and (scope := scope_of(policy, attribution, model)) is not None
-    ]
-    if any(policy.mode is Mode.ENFORCE and not policy.default for policy, _ in matching):
-        return [(policy, scope) for policy, scope in matching if not policy.default]
-    return matching
-
-
-def scope_of(policy: QuotaPolicy, attribution: Attribution, model: str) -> str | None:
-    """What a policy counts this call under, e.g. "environment=dev,user=ada@example.com"; None: it does not match.
-
-    A policy with `each` does not concern a call without a value of that dimension: there is nothing to count it under.
-    """
-    named = policy.match.named
-    for dimension, wanted in named:
-        if wanted != (model if dimension is Dimension.MODEL else getattr(attribution, dimension)):
-            return None
-    if policy.each is not None:
-        has: str = model if policy.each is Dimension.MODEL else getattr(attribution, policy.each)
-        if not has:
-            return None
-        named = tuple(sorted((*(pair for pair in named if pair[0] is not policy.each), (policy.each, has)), key=_order))
-    return scope_name(named)
 
 
 def with_bound_of(override: Override | None, limit: Limit) -> Limit:
@@ -312,23 +290,6 @@ def with_bound_of(override: Override | None, limit: Limit) -> Limit:
 def with_allowance(limit: Limit, usual_nano_usd: int) -> Limit:
     """A limit on the burn rate with the bound that it has for a key which usually spends that much in a minute."""
     return replace(limit, bound=allowed_per_minute(usual_nano_usd, limit.bound, limit.factor_percent))
-
-
-def policy_scope(scope: str) -> str:
-    """The scope of the policy, of a scope that may be that of a run within it."""
-    return EVERYTHING if scope.startswith("run=") else scope.partition(",run=")[0]
-
-
-def fixed_scope(policy: QuotaPolicy) -> str:
-    """The one scope of a policy without `each`."""
-    return scope_name(policy.match.named)
-
-
-_ORDER = {dimension: place for place, dimension in enumerate(Dimension)}
-
-
-def _order(pair: tuple[Dimension, str]) -> int:
-    return _ORDER[pair[0]]
 
 
 def _applied(policy: QuotaPolicy, limit: Limit, scope: str, window: Window, override: Override | None) -> AppliedLimit:

@@ -12,7 +12,6 @@ from dataclasses import replace
 from services.kernel.errors import InvalidInput
 from services.kernel.names import check_model, check_name, check_user
 from services.kernel.window import FOREVER_MS, WindowUnit
-from services.quota.domain.directory import fixed_scope
 from services.quota.domain.override import Override
 from services.quota.domain.policy import (
     MAX_COUNT,
@@ -24,6 +23,7 @@ from services.quota.domain.policy import (
     Mode,
     QuotaPolicy,
 )
+from services.quota.domain.scope import fixed_scope
 
 MAX_OVERRIDES = 1_000
 MAX_LIFE_MS = 31 * 86_400_000

@@ -231,6 +231,8 @@ class QuotaPolicy:
     """HTTP status of a refusal that lasts until the window ends. Some clients retry every 429, and none a 402."""
     allows_unpriced: bool = False
     """Lets calls through whose cost nobody can know; they count for nothing in limits on spend."""
+    allowance_nano_usd: int = 0
+    """What calls may cost in a day while the counters cannot be read or written. 0: they are refused."""
 
     def reached_at(self, action: ThresholdAction) -> int | None:
         """Basis points of the first threshold with this action; None when there is none."""
@@ -266,6 +268,8 @@ def check_policy(field: str, policy: QuotaPolicy) -> QuotaPolicy:
     _check_thresholds(f"{field}.thresholds", policy.thresholds)
     if policy.exhausted_status not in {TOO_MANY_REQUESTS, PAYMENT_REQUIRED}:
         raise InvalidInput(f"{field}.exhausted_status", "must be 429 or 402")
+    if not 0 <= policy.allowance_nano_usd <= MAX_SPEND_NANO_USD:
+        raise InvalidInput(f"{field}.store_failure_allowance", "must be 0 to 9000000 dollars")
     return policy
 
 

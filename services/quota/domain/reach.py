@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterable, Iterator
 from enum import StrEnum
 from itertools import combinations
 
-from services.quota.domain.directory import scope_of
+from services.kernel.window import WindowUnit
 from services.quota.domain.key import Attribution, VirtualKey
 from services.quota.domain.policy import Dimension, Match, Mode, QuotaPolicy
+from services.quota.domain.scope import scope_of
 
 _Fixed = frozenset[tuple[Dimension, str]]
 
@@ -75,6 +76,36 @@ def without_bite(policies: Iterable[QuotaPolicy]) -> Iterator[str]:
                     f"Policy {policy.name} cannot bite with its limit of {limit.title}: policy {min(found)[1]} counts "
                     "the same calls and more, and its limit is not higher. Lower the one or raise the other."
                 )
+
+
+def allowances_in_vain(policies: Iterable[QuotaPolicy], *, counters_shared: bool) -> Iterator[str]:
+    """Allowances that no call is ever let through by, each as a sentence that says what to do.
+
+    `counters_shared`: counters are in a store of their own, apart from quota.
+    """
+    enforced = [policy for policy in policies if policy.mode is Mode.ENFORCE]
+    denying = [policy for policy in enforced if not policy.allowance_nano_usd and not policy.default]
+    for policy in enforced:
+        if not policy.allowance_nano_usd:
+            continue
+        if not counters_shared:
+            yield (
+                f"Policy {policy.name} states an allowance for a failure of the counter store, which has no effect "
+                "here: the counters are in quota's own file, without which no call can be recorded. It matters with "
+                "SPENDGATE_COUNTERS=redis://..."
+            )
+        elif (other := next((each for each in denying if _is_always_beside(each, policy)), None)) is not None:
+            yield (
+                f"Policy {policy.name} states an allowance for a failure of the counter store, which no call can use: "
+                f"policy {other.name} concerns the same calls and denies them then. Give both an allowance, or none."
+            )
+
+
+def _is_always_beside(other: QuotaPolicy, policy: QuotaPolicy) -> bool:
+    """Whether each call that a policy concerns is one that the other one concerns as well."""
+    has = {dimension for dimension, _ in policy.match.named} | {policy.each, None, Dimension.KEY, Dimension.MODEL}
+    runs_only = all(limit.per is WindowUnit.RUN for limit in other.limits)
+    return other.each in has and _fixed(other.match) <= _fixed(policy.match) and not runs_only
 
 
 def _fixed(match: Match) -> _Fixed:

@@ -12,9 +12,10 @@ from typing import TypeVar
 
 from services.kernel.window import WindowUnit
 from services.quota.domain.burn_rate import UsualRate
-from services.quota.domain.directory import AppliedLimits, apply_limits, policies_for
+from services.quota.domain.directory import AppliedLimits, Call, apply_limits
 from services.quota.domain.key import Attribution
 from services.quota.domain.policy import LimitKind, QuotaPolicy, facts_of
+from services.quota.domain.scope import policies_for
 
 _MOST_REMEMBERED = 50_000
 
@@ -66,7 +67,7 @@ class ReplayLimits:
         found = self._single.get(asked)
         if found is None or not found.from_ms <= now_ms < found.until_ms:
             usual = self._usual(attribution.key_id) if limit.kind is LimitKind.BURN_RATE else 0
-            found = apply_limits((policy,), attribution, model, now_ms, run=run, usual_nano_usd=usual)
+            found = apply_limits((policy,), Call(attribution, model, run, usual), now_ms)
             _remember(self._single, asked, found)
         return found
 

@@ -129,6 +129,8 @@ class Move:
     """What calls took above what they held."""
     last: str = ""
     """The last call of them, by the id of its reservation."""
+    unpriced: str = ""
+    """The first call of them whose cost is unknown, in a limit on spend; empty when there is none."""
 
 
 def add_moves(moves: dict[CounterKey, Move], reservation: Reservation, settlement: Settlement) -> None:
@@ -140,12 +142,19 @@ def add_moves(moves: dict[CounterKey, Move], reservation: Reservation, settlemen
         move.last = reservation.id
         move.reserved -= held
         move.excess += excess_of(counter, held, taken)
+        if not move.unpriced and lacks_price(counter, settlement):
+            move.unpriced = reservation.id
 
 
 def excess_of(counter: CounterKey, held: int, taken: int) -> int:
     """What a call took above what it held of a counter whose holds are the most that it could take; else 0."""
     most = kind_of(counter.limit_id).is_of_size and not is_soft(counter.limit_id)
     return max(0, taken - held) if most else 0
+
+
+def lacks_price(counter: CounterKey, settlement: Settlement) -> bool:
+    """Whether what a call took of a counter is unknown."""
+    return settlement.cost_nano_usd == UNKNOWN_COST and kind_of(counter.limit_id).needs_price
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +188,13 @@ class CrossingKind(StrEnum):
     """It passed a threshold."""
     OVERRUN = "overrun"
     """A call took more than it held in an enforced limit: a provider billed more than it was allowed."""
+    UNPRICED = "unpriced"
+    """A call whose cost is unknown went through an enforced limit on spend."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """What somebody is to be told of a counter. A threshold is passed once, and the first overrun is told."""
+    """What somebody is to be told of a counter. A threshold is passed once, of the other kinds the first is told."""
 
     sequence: int
     """Ascending, never reused."""
@@ -191,7 +202,7 @@ class Crossing:
     limit: str
     """ "spend per month" and the like."""
     basis_points: int
-    """Of the threshold; 0 for an overrun."""
+    """Of the threshold; 0 for the other kinds."""
     notify: tuple[str, ...]
     crossed_at_ms: int
     settled: int
@@ -240,13 +251,11 @@ class News:
 
     counter: CounterKey
     settled: int
-    excess: int
-    """What calls took above what they held."""
-    last: str
-    """The last call of the batch; empty when it was none."""
+    move: Move
     highest_told: int
     """Basis points of the highest threshold that was told."""
     overrun_told: bool
+    unpriced_told: bool
 
     def crossings(self, watch: Watch, now_ms: int) -> tuple[Crossing, ...]:
         """What is to be told, with sequence numbers yet to be given."""
@@ -260,9 +269,10 @@ class News:
             settled=self.settled,
             bound=watch.bound,
             kind=CrossingKind.OVERRUN,
-            excess=self.excess,
-            reservation=self.last,
+            excess=self.move.excess,
+            reservation=self.move.last,
         )
+        unpriced = replace(overrun, kind=CrossingKind.UNPRICED, excess=0, reservation=self.move.unpriced)
         passed = tuple(
             replace(
                 overrun,
@@ -273,5 +283,6 @@ class News:
             )
             for threshold in newly_passed(self.settled, watch, self.highest_told)
         )
-        overran = self.excess > 0 and watch.enforced and not self.overrun_told
-        return (*passed, overrun) if overran else passed
+        overran = self.move.excess > 0 and watch.enforced and not self.overrun_told
+        lacked_price = bool(self.move.unpriced) and watch.enforced and not self.unpriced_told
+        return (*passed, *(overrun,) * overran, *(unpriced,) * lacked_price)

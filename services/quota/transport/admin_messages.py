@@ -153,6 +153,7 @@ def read_policy(field: str, message: pb.QuotaPolicy) -> QuotaPolicy:
         default=message.default,
         exhausted_status=message.exhausted_status or TOO_MANY_REQUESTS,
         allows_unpriced=message.allows_unpriced,
+        allowance_nano_usd=read_money(f"{field}.store_failure_allowance", message.store_failure_allowance),
     )
 
 
@@ -181,6 +182,7 @@ def write_policy(policy: QuotaPolicy) -> pb.QuotaPolicy:
         default=policy.default,
         exhausted_status=policy.exhausted_status,
         allows_unpriced=policy.allows_unpriced,
+        store_failure_allowance=usd(policy.allowance_nano_usd) if policy.allowance_nano_usd else None,
     )
 
 
@@ -274,7 +276,12 @@ def write_explanation(explanation: Explanation) -> pb.ExplainResponse:
     ]
     others = [pb.ExplainResponse.OtherPolicy(policy=name, reason=reason) for name, reason in explanation.others]
     return pb.ExplainResponse(
-        decision=decision, reason=explanation.reason, target=explanation.target, limits=limits, others=others
+        decision=decision,
+        reason=explanation.reason,
+        target=explanation.target,
+        limits=limits,
+        others=others,
+        on_store_failure=explanation.on_store_failure,
     )
 
 

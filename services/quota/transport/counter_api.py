@@ -47,7 +47,7 @@ class CounterApi(counter_service_pb2_grpc.CounterServiceServicer):
     def GetCounterState(self, request: pb.GetCounterStateRequest, context: grpc.ServicerContext) -> pb.CounterState:
         """Whether the counters can be believed, and which limits are in force."""
         state = self._reconcile.state()
-        return pb.CounterState(ready=state.ready, limits_version=state.limits_version)
+        return pb.CounterState(ready=state.ready, limits_version=state.limits_version, held_reservations=state.lost)
 
     def ListCounters(
         self, request: pb.ListCountersRequest, context: grpc.ServicerContext
@@ -74,7 +74,7 @@ class CounterApi(counter_service_pb2_grpc.CounterServiceServicer):
         self, request_iterator: Iterator[pb.RestoreCountersRequest], context: grpc.ServicerContext
     ) -> pb.RestoreCountersResponse:
         """Sets what is settled in all counters."""
-        self._reconcile.restore(each for request in request_iterator for each in _read_sums(request))
+        self._reconcile.restore(_read_part(request) for request in request_iterator)
         return pb.RestoreCountersResponse()
 
 
@@ -127,9 +127,14 @@ def _read_adjustment(field: str, message: pb.CounterAdjustment) -> Adjustment:
     return Adjustment(counter, window_end_ms, message.before, message.after, _REASONS[message.reason])
 
 
+def _read_part(request: pb.RestoreCountersRequest) -> tuple[list[Sum], list[str]]:
+    for field in ("sums", "ended_reservations"):
+        if len(getattr(request, field)) > MAX_BATCH:
+            raise InvalidInput(field, f"at most {MAX_BATCH} at a time")
+    return list(_read_sums(request)), list(request.ended_reservations)
+
+
 def _read_sums(request: pb.RestoreCountersRequest) -> Iterator[Sum]:
-    if len(request.sums) > MAX_BATCH:
-        raise InvalidInput("sums", f"at most {MAX_BATCH} at a time")
     for at, message in enumerate(request.sums):
         counter, window_end_ms = _read_name(f"sums[{at}].counter", message.counter)
         yield Sum(counter, window_end_ms, message.settled)

@@ -50,7 +50,7 @@ def _allowed(admitted: Admitted) -> dict[str, str | int | tuple[str, ...]]:
     spend = [hold.held for hold in reservation.holds if kind_of(hold.counter.limit_id) is LimitKind.SPEND]
     attributes: dict[str, str | int | tuple[str, ...]] = {
         "spendgate.decision": "downgrade" if admitted.downgraded else "allow",
-        "spendgate.decision.reason": "budget_used" if admitted.downgraded else "within_limits",
+        "spendgate.decision.reason": _reason(admitted),
         "spendgate.policy.ids": tuple(dict.fromkeys(hold.counter.policy for hold in reservation.holds)),
         "spendgate.reservation.id": reservation.id,
         "spendgate.reservation.amount_usd": format_usd(max(spend, default=0)),
@@ -70,6 +70,12 @@ def _allowed(admitted: Admitted) -> dict[str, str | int | tuple[str, ...]]:
             dict.fromkeys(refusal.limit.counter.policy for refusal in admitted.shadowed)
         )
     return attributes
+
+
+def _reason(admitted: Admitted) -> str:
+    if admitted.without_counters:
+        return "allowance"
+    return "budget_used" if admitted.downgraded else "within_limits"
 
 
 def _denied(deny: Deny | None) -> dict[str, str]:

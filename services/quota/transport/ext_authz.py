@@ -142,7 +142,7 @@ class ExtAuthz:
         """Logs why nothing can be decided: once for each reason, not for each of a thousand calls a second."""
         if deny.denial is Denial.POLICY_UNAVAILABLE and deny.detail != self._told_outage:
             self._told_outage = deny.detail
-            _log.warning("no call is let through: %s", deny.detail)
+            _log.warning("calls are refused: %s", deny.detail)
 
     def _give_back(self, admitted: Admitted) -> None:
         try:

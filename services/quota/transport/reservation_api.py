@@ -16,6 +16,7 @@ from services.quota.usecases.settle import ListOpen, ListOverdue, Release, Settl
 _KINDS = {
     CrossingKind.THRESHOLD: pb.CROSSING_KIND_THRESHOLD,
     CrossingKind.OVERRUN: pb.CROSSING_KIND_OVERRUN,
+    CrossingKind.UNPRICED: pb.CROSSING_KIND_UNPRICED,
 }
 SERVICE = "spendgate.quota.v1.ReservationService"
 

@@ -56,11 +56,15 @@ class MintedKey:
 class Administer:
     """Changes teams, policies and keys. A team admin changes keys of its team alone."""
 
-    def __init__(self, *, amend: Amend, clock: Clock, entropy: Entropy, pepper: bytes) -> None:
+    def __init__(
+        self, *, amend: Amend, clock: Clock, entropy: Entropy, pepper: bytes, counters_shared: bool = False
+    ) -> None:
+        """`counters_shared`: counters are in a store of their own, apart from quota."""
         self._amend = amend
         self._clock = clock
         self._entropy = entropy
         self._pepper = pepper
+        self._counters_shared = counters_shared
 
     def apply(self, configuration: Configuration, *, validate_only: bool, by: Authorship) -> Applied:
         """Makes teams, policies and declared keys as sent, in one transaction. Sending it twice changes nothing.
@@ -74,7 +78,8 @@ class Administer:
             return self._configured(before, configuration)
 
         before, after = self._amend.preview(change) if validate_only else self._amend(change, by=by)
-        return Applied(differences(before, after), warnings_of(after, configuration))
+        warnings = warnings_of(after, configuration, counters_shared=self._counters_shared)
+        return Applied(differences(before, after), warnings)
 
     def create_key(self, spec: KeySpec, kind: SecretKind, *, by: Authorship) -> MintedKey:
         """Makes a key with a new secret.

@@ -10,7 +10,7 @@ from services.kernel.dialect import Dialect
 from services.kernel.errors import Unavailable
 from services.kernel.names import reservation_id
 from services.quota.domain.decision import Refusal, ceiling_of, used_basis_points
-from services.quota.domain.denial import Deny
+from services.quota.domain.denial import Denial, Deny
 from services.quota.domain.directory import AppliedLimit, AppliedLimits
 from services.quota.domain.estimate import RequestFacts, Tokens, expected_tokens
 from services.quota.domain.key import Entropy, VirtualKey
@@ -32,7 +32,8 @@ from services.quota.domain.tier import (
     usable_tiers,
     weigh,
 )
-from services.quota.ports import CounterStore, Expectations, Headroom
+from services.quota.domain.without_counters import LimitsWithoutCounters, without_counters
+from services.quota.ports import Allowances, Choose, CounterStore, Expectations, Headroom, StoreUnreachable
 from services.quota.usecases.authenticate import Authenticate
 from services.quota.usecases.current import Belief, Current
 from services.quota.usecases.policies import PolicyMatches
@@ -74,6 +75,8 @@ class Admitted:
     """The client did not ask for the usage chunk that we make the provider send."""
     shadowed: tuple[Refusal, ...]
     """What limits in shadow mode would have refused."""
+    without_counters: bool = False
+    """The counters could not be read or written: its policies' allowances pay for it, and `standings` are unknown."""
 
     @property
     def downgraded(self) -> bool:
@@ -95,6 +98,7 @@ class Admit:
         current: Current,
         authenticate: Authenticate,
         counters: CounterStore,
+        allowances: Allowances,
         expectations: Expectations,
         headroom: Headroom,
         matches: PolicyMatches,
@@ -103,10 +107,14 @@ class Admit:
         clock: Clock,
         entropy: Entropy,
         draw: Draw,
+        quotas: int = 1,
     ) -> None:
+        """`quotas`: how many share the counters and the allowances."""
         self._current = current
         self._authenticate = authenticate
         self._counters = counters
+        self._allowances = allowances
+        self._quotas = quotas
         self._expectations = expectations
         self._headroom = headroom
         self._matches = matches
@@ -142,11 +150,39 @@ class Admit:
         tiers = usable_tiers(route, limits, belief.routes.prices, key=key, model=request.model)
         if isinstance(tiers, Deny):
             return tiers
-        return self._reserve(request, key, limits, tiers, now_ms)
+        try:
+            return self._counters.reserve(limits.counters, self._choosing(request, key, limits, tiers, now_ms=now_ms))
+        except StoreUnreachable as error:
+            spare = without_counters(limits, self._quotas, now_ms)
+            if spare is None:
+                raise
+            tiers = usable_tiers(route, spare.limits, belief.routes.prices, key=key, model=request.model)
+            if isinstance(tiers, Deny):
+                raise
+            choose = self._choosing(request, key, spare.limits, tiers, now_ms=now_ms)
+            return self._let_through(spare, choose, str(error))
 
-    def _reserve(
-        self, request: AdmissionRequest, key: VirtualKey, limits: AppliedLimits, tiers: Sequence[FitTier], now_ms: int
+    def _let_through(
+        self, spare: LimitsWithoutCounters, choose: Choose[Admitted | Deny], problem: str
     ) -> Admitted | Deny:
+        """Takes the most that a call can cost from all of its allowances, or refuses it for the problem there is."""
+        outcome = self._allowances.take(spare.allowances, lambda taken: choose(spare.levels(taken)))
+        if isinstance(outcome, Admitted):
+            return replace(outcome, standings=(), without_counters=True)
+        if outcome.denial is Denial.REQUEST_COST_LIMIT:
+            return replace(outcome, standings=())
+        # What else refuses would do so for now only, or knows no figures.
+        return Deny.unavailable(problem)
+
+    def _choosing(
+        self,
+        request: AdmissionRequest,
+        key: VirtualKey,
+        limits: AppliedLimits,
+        tiers: Sequence[FitTier],
+        *,
+        now_ms: int,
+    ) -> Choose[Admitted | Deny]:
         facts = request.facts
 
         def choose(read: Sequence[Level]) -> tuple[Reservation | None, Admitted | Deny]:
@@ -186,7 +222,7 @@ class Admit:
                 shadowed=weighed.decision.shadowed,
             )
 
-        return self._counters.reserve(limits.counters, choose)
+        return choose
 
     def _draft(
         self,

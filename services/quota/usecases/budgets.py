@@ -9,17 +9,11 @@ from services.kernel.clock import Clock
 from services.kernel.errors import NotFound
 from services.kernel.window import WindowUnit
 from services.quota.domain.decision import basis_points_of
-from services.quota.domain.directory import (
-    AppliedLimit,
-    DirectorySnapshot,
-    fixed_scope,
-    override_of,
-    policy_scope,
-    scope_of,
-)
+from services.quota.domain.directory import AppliedLimit, DirectorySnapshot, override_of
 from services.quota.domain.override import Override, Place
 from services.quota.domain.policy import Dimension, LimitKind, Mode, QuotaPolicy
 from services.quota.domain.reservation import Level
+from services.quota.domain.scope import fixed_scope, policy_scope, scope_of
 from services.quota.ports import Counter, CounterReader
 from services.quota.usecases.current import Belief, Current
 

@@ -11,7 +11,7 @@ from services.kernel.dialect import Dialect
 from services.kernel.errors import NotFound
 from services.quota.domain.decision import used_basis_points
 from services.quota.domain.denial import Deny
-from services.quota.domain.directory import AppliedLimit, AppliedLimits, policies_for
+from services.quota.domain.directory import AppliedLimit, AppliedLimits
 from services.quota.domain.estimate import RequestFacts
 from services.quota.domain.key import VirtualKey
 from services.quota.domain.lag import SettlementLag
@@ -20,6 +20,7 @@ from services.quota.domain.policy import LimitKind
 from services.quota.domain.pressure import Pressure
 from services.quota.domain.reach import why_not
 from services.quota.domain.reservation import Level
+from services.quota.domain.scope import policies_for
 from services.quota.domain.tier import FitTier, Weighed, find_route, refuse, unboundable, usable_tiers, weigh
 from services.quota.ports import CounterReader, Expectations
 from services.quota.usecases.current import Belief, Current
@@ -59,6 +60,8 @@ class Explanation:
     """Tightest first."""
     others: tuple[tuple[str, str], ...] = ()
     """Policies that do not concern the call, by name, each with the reason, a clause."""
+    on_store_failure: str = ""
+    """What would happen to it while the counters cannot be read or written, a sentence."""
 
 
 class Explain:
@@ -95,12 +98,19 @@ class Explain:
         if found is None:
             raise NotFound(f"there is no virtual key {key!r}")
         facts = RequestFacts(body_bytes=input_tokens, max_output_tokens=max_output_tokens)
-        return replace(self._weigh(belief, found, model, facts), others=_others(belief, found, model))
-
-    def _weigh(self, belief: Belief, found: VirtualKey, model: str, facts: RequestFacts) -> Explanation:
-        key, now_ms = found.name, self._clock.now_ms()
-        refusal = found.refusal_at(now_ms)
+        now_ms = self._clock.now_ms()
         limits = belief.directory.limits_for(found.attribution, model, now_ms)
+        return replace(
+            self._weigh(belief, found, model, facts, limits, now_ms=now_ms),
+            others=_others(belief, found, model),
+            on_store_failure=_on_store_failure(limits),
+        )
+
+    def _weigh(
+        self, belief: Belief, found: VirtualKey, model: str, facts: RequestFacts, limits: AppliedLimits, *, now_ms: int
+    ) -> Explanation:
+        key = found.name
+        refusal = found.refusal_at(now_ms)
         levels = limits.fold(self._reader.levels(limits.counters))
         if not belief.routes.plan.version:
             return _denied(Deny.unavailable("no route plan has arrived yet"), limits, levels)
@@ -149,6 +159,13 @@ def _others(belief: Belief, key: VirtualKey, model: str) -> tuple[tuple[str, str
         if policy.name not in concern
     )
     return tuple(islice(found, _MAX_OTHERS))
+
+
+def _on_store_failure(limits: AppliedLimits) -> str:
+    if not limits.allowances:
+        return "Without the counter store it is refused."
+    policies = " and ".join(allowance.policy for allowance in limits.allowances)
+    return f"Without the counter store it takes the most that it can cost from today's allowance of policy {policies}."
 
 
 def _denied(deny: Deny, limits: AppliedLimits, levels: Sequence[Level]) -> Explanation:

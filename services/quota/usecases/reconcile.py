@@ -23,6 +23,8 @@ class CounterState:
 
     ready: bool
     limits_version: str
+    lost: tuple[str, ...] = ()
+    """Ids of open reservations that were lost with the counters, and would be put back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Reconcile:
         policies = self._current.belief.directory.directory.policies
         if self._versioned[0] is not policies:
             self._versioned = (policies, _version_of(policies))
-        return CounterState(self._counters.is_ready(), self._versioned[1])
+        return CounterState(self._counters.is_ready(), self._versioned[1], tuple(self._counters.lost()))
 
     def list_counters(self) -> Listing:
         """The limits that add something up now, by policy, each with its counters.
@@ -99,14 +101,21 @@ class Reconcile:
         adjusted = self._counters.adjust(adjustments, lambda counter: directory.watch(counter, now_ms), now_ms)
         return AdjustResult(adjusted, tuple(self._reader.crossings_after(crossings_after, MAX_CROSSINGS)))
 
-    def restore(self, sums: Iterable[Sum]) -> None:
-        """Sets all counters, after they were lost.
+    def restore(self, parts: Iterable[tuple[Sequence[Sum], Sequence[str]]]) -> None:
+        """Sets all counters, after they were lost, and puts back what calls hold.
+
+        Each part has sums, and reservations that ended before the loss.
 
         Raises:
             InvalidInput: a sum is out of range.
             Unavailable: the store cannot be written.
         """
-        self._counters.restore(tuple(sums))
+        sums: list[Sum] = []
+        ended: list[str] = []
+        for some_sums, some_ended in parts:
+            sums += some_sums
+            ended += some_ended
+        self._counters.restore(sums, ended)
 
     def adjustments(self, before: int | None, page_size: int) -> list[Adjusted]:
         """Adjustments newest first, with sequence numbers below `before`."""

@@ -20,7 +20,7 @@ def test_one_quota_keeps_its_counters_itself() -> None:
 
 def test_each_of_several_has_sockets_of_its_own_and_they_share_a_redis() -> None:
     made = settings(SPENDGATE_COUNTERS=URL, SPENDGATE_QUOTA_REPLICAS="3", SPENDGATE_QUOTA_REPLICA="3")
-    assert (made.number, made.counters_url) == (3, URL)
+    assert (made.number, made.quotas, made.counters_url) == (3, 3, URL)
     assert (made.check_address, made.admin_address) == ("unix:quota-3.sock", "unix:quota-admin-3.sock")
     assert "a-password" not in repr(made)
 

@@ -10,6 +10,7 @@ from services.kernel.dialect import Dialect
 from services.kernel.money import NANO_PER_USD, NanoUsd, PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
 from services.kernel.window import WindowUnit
+from services.quota.adapters.memory_allowances import MemoryAllowances
 from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.adapters.memory_expectations import MemoryExpectations
 from services.quota.adapters.memory_key_rates import MemoryKeyRates
@@ -133,6 +134,8 @@ class World:
     policies: tuple[QuotaPolicy, ...] = ()
     key: VirtualKey = ADAS_KEY
     counters: MemoryCounters | SqliteCounters = field(default_factory=MemoryCounters)
+    allowances: MemoryAllowances = field(default_factory=MemoryAllowances)
+    quotas: int = 1
     expectations: MemoryExpectations = field(default_factory=MemoryExpectations)
     rates: MemoryKeyRates = field(default_factory=MemoryKeyRates)
     clock: ManualClock = field(default_factory=ManualClock)
@@ -150,6 +153,8 @@ class World:
             current=self.current,
             authenticate=self.authenticate,
             counters=self.counters,
+            allowances=self.allowances,
+            quotas=self.quotas,
             expectations=self.expectations,
             headroom=self.disk,
             matches=PolicyMatches(),

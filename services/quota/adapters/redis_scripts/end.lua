@@ -3,11 +3,12 @@
 -- KEYS: counters, windows, reservations, index, told, crossings, sequence, ready, adjusted
 -- ARGV: now in ms, generation, how many records of moved counters are kept; how many reservations, then for each its id, its place in the index by request, by epoch,
 -- how many holds, and for each hold its counter, when that stops to matter, what to add to reserved (negative) and to
--- settled, and what the call took above what it held; how many counters to move, and for each its name, when it stops to
--- matter, what is settled before and after, and a record of it; how many counters to watch, then for each its name, how many
--- counters add to it, and those; how what is told of it begins, and the range of what was told of it and of those before
--- it; how many thresholds, and for each, ascending, its basis points, the smallest amount that reaches it, and what is
--- told then; and what is told of the first overrun ("": nothing).
+-- settled, what the call took above what it held, and 1 where its cost is unknown; how many counters to move, and for
+-- each its name, when it stops to matter, what is settled before and after, and a record of it; how many counters to
+-- watch, then for each its name, how many counters add to it, and those; how what is told of it begins, and the range of
+-- what was told of it and of those before it; how many thresholds, and for each, ascending, its basis points, the
+-- smallest amount that reaches it, and what is told then; what is told of the first overrun, and what of the first call
+-- whose cost is unknown ("": nothing).
 -- Returns "ended", how many counters were moved, and the ids that were open; or "lost" (the counters cannot be believed).
 local counters, windows, reservations, index, told, crossings, sequence, ready, adjusted = unpack(KEYS)
 local most_crossings = 10000
@@ -19,13 +20,11 @@ local function take()
 end
 
 local now_ms, generation, most_adjusted = take(), take(), tonumber(take())
-local known, from_ms = unpack(redis.call('HMGET', ready, 'generation', 'from_ms'))
-local now = redis.call('TIME')
-if known ~= generation or now[1] * 1000 + now[2] / 1000 < tonumber(from_ms) then
+if redis.call('HGET', ready, 'generation') ~= generation then
   return {'lost'}
 end
 
-local ended, excess_of, last_of = {'ended', 0}, {}, {}
+local ended, excess_of, last_of, unpriced_of = {'ended', 0}, {}, {}, {}
 for _ = 1, tonumber(take()) do
   local id, by_request, by_epoch = take(), take(), take()
   local open = redis.call('HDEL', reservations, id) == 1
@@ -34,13 +33,14 @@ for _ = 1, tonumber(take()) do
     ended[#ended + 1] = id
   end
   for _ = 1, tonumber(take()) do
-    local counter, ends_ms, reserved, settled, excess = take(), take(), take(), take(), take()
+    local counter, ends_ms, reserved, settled, excess, unpriced = take(), take(), take(), take(), take(), take()
     if open then
       redis.call('HINCRBY', counters, 'r' .. counter, reserved)
       redis.call('HINCRBY', counters, 's' .. counter, settled)
       redis.call('ZADD', windows, 'GT', ends_ms, counter)
       excess_of[counter] = (excess_of[counter] or 0) + excess
       last_of[counter] = id
+      unpriced_of[counter] = unpriced_of[counter] or (unpriced == '1' and id or nil)
     end
   end
 end
@@ -71,15 +71,15 @@ local function sums_of(names)
   return total, restored
 end
 
--- The highest threshold that was told, in basis points, and whether an overrun was.
+-- The highest threshold that was told, in basis points, and which other kinds were.
 local function told_between(from, to)
-  local highest, overran = 0, false
+  local highest, kinds = 0, {}
   for _, member in ipairs(redis.call('ZRANGEBYLEX', told, from, to)) do
     local what = string.match(member, '[^\31]*$')
-    overran = overran or what == 'overrun'
+    kinds[what] = true
     highest = math.max(highest, tonumber(what) or 0)
   end
-  return highest, overran
+  return highest, kinds
 end
 
 local function tell(told_as, what, total, excess, last, payload)
@@ -96,10 +96,10 @@ for _ = 1, tonumber(take()) do
   end
   local excess = excess_of[names[1]]
   local told_as, from, to = take(), take(), take()
-  local total, restored, highest, overran = 0, 0, 0, false
+  local total, restored, highest, kinds = 0, 0, 0, {}
   if excess then
     total, restored = sums_of(names)
-    highest, overran = told_between(from, to)
+    highest, kinds = told_between(from, to)
   end
   for _ = 1, tonumber(take()) do
     local basis_points, least, payload = take(), tonumber(take()), take()
@@ -108,9 +108,12 @@ for _ = 1, tonumber(take()) do
       tell(told_as, basis_points, total, 0, last_of[names[1]], payload)
     end
   end
-  local overrun = take()
-  if excess and excess > 0 and overrun ~= '' and not overran then
+  local overrun, unpriced = take(), take()
+  if excess and excess > 0 and overrun ~= '' and not kinds.overrun then
     tell(told_as, 'overrun', total, excess, last_of[names[1]], overrun)
+  end
+  if unpriced_of[names[1]] and unpriced ~= '' and not kinds.unpriced then
+    tell(told_as, 'unpriced', total, 0, unpriced_of[names[1]], unpriced)
   end
 end
 redis.call('ZREMRANGEBYRANK', crossings, 0, -most_crossings - 1)

@@ -10,6 +10,22 @@ local id, record, by_request, by_epoch, generation, request_id = unpack(ARGV, 1,
 -- Numbers of Lua are exact below this.
 local limit = 2 ^ 53
 
+local holds = {}
+local is_bounded = false
+local at = 7
+while at <= #ARGV do
+  local counter, ends_ms, held, ceiling, trailing = unpack(ARGV, at, at + 4)
+  local beside = {unpack(ARGV, at + 5, at + 4 + trailing)}
+  holds[#holds + 1] = {counter, ends_ms, held, tonumber(ceiling), beside}
+  is_bounded = is_bounded or tonumber(ceiling) ~= nil
+  at = at + 5 + trailing
+end
+
+-- First of all: it may have been put back meanwhile, whatever the bounds say, after a loss that its quota has not seen.
+if is_bounded and redis.call('HGET', ready, 'generation') ~= generation then
+  return 'lost'
+end
+
 if redis.call('HEXISTS', reservations, id) == 1 then
   return 'held'
 end
@@ -18,38 +34,22 @@ if redis.call('ZSCORE', gone, request_id) then
   return 'gone'
 end
 
-local function can_be_believed()
-  local known, from_ms = unpack(redis.call('HMGET', ready, 'generation', 'from_ms'))
-  local now = redis.call('TIME')
-  return known == generation and now[1] * 1000 + now[2] / 1000 >= tonumber(from_ms)
-end
-
 local function level_of(counter)
   local level = redis.call('HMGET', counters, 's' .. counter, 'r' .. counter)
   return (tonumber(level[1]) or 0) + (tonumber(level[2]) or 0)
 end
 
-local holds = {}
-local bounded = false
-local at = 7
-while at <= #ARGV do
-  local counter, ends_ms, held, ceiling, trailing = unpack(ARGV, at, at + 4)
-  local next_at = at + 5 + trailing
-  if tonumber(ceiling) then
-    if not bounded and not can_be_believed() then
-      return 'lost'
-    end
-    bounded = true
+for _, hold in ipairs(holds) do
+  local counter, _, held, ceiling, beside = unpack(hold, 1, 5)
+  if ceiling then
     local total = level_of(counter) + held
-    for beside = at + 5, next_at - 1 do
-      total = total + level_of(ARGV[beside])
+    for _, other in ipairs(beside) do
+      total = total + level_of(other)
     end
-    if total > tonumber(ceiling) or total >= limit then
+    if total > ceiling or total >= limit then
       return 'moved'
     end
   end
-  holds[#holds + 1] = {counter, ends_ms, held}
-  at = next_at
 end
 
 for _, hold in ipairs(holds) do

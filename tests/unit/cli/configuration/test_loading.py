@@ -100,6 +100,22 @@ LIMIT = "policies: [{name: p, limits: [LIMIT]}]"
             "policies: [{name: p, limits: [{requests: 1, per: day}], exhausted_status: 403}]",
             "11:57: policies[0].exhausted_status: write 429, or 402 for clients that retry every 429",
         ),
+        (
+            "policies: [{name: p, limits: [{requests: 1, per: day}], on_store_failure: allow}]",
+            "11:57: policies[0].on_store_failure: write deny, or the dollars that calls may cost",
+        ),
+        (
+            "policies: [{name: p, limits: [{requests: 1, per: day}], on_store_failure: {serve_up_to: 0}}]",
+            "policies[0].on_store_failure: write an amount above 0, or `on_store_failure: deny`",
+        ),
+        (
+            "policies: [{name: p, limits: [{requests: 1, per: day}], on_store_failure: {serve_up_to: -1}}]",
+            "policies[0].on_store_failure.serve_up_to: '-1' is not an amount",
+        ),
+        (
+            "policies: [{name: p, limits: [{requests: 1, per: day}], on_store_failure: {serve_up_to: 1, per: day}}]",
+            "policies[0].on_store_failure.per: ",
+        ),
         ("keys: {name: a}", "11:1: keys: write a list, like [a, b]"),
         ("keys: [a]", "11:8: keys[0]: write a mapping, like {field: value}"),
         ("keys: [{name: a, team: dss}]", "11:18: keys[0].team: there is no team 'dss': did you mean ds?"),

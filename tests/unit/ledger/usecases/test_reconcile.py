@@ -148,6 +148,8 @@ def test_lost_counters_are_rebuilt_from_the_entries_before_anything_is_settled(
     tamper(books, -COST)
     ready = False
     monkeypatch.setattr(books.world.counters, "is_ready", lambda: ready)
+    held = [entry.id for entry in books.entries]
+    monkeypatch.setattr(books.world.counters, "lost", lambda: held)
 
     books.clock.advance(ASK_INTERVAL_MS)
     books.reconcile.rebuild_if_lost()

@@ -37,6 +37,7 @@ EVERYTHING = Directory(
             mode=Mode.SHADOW,
             exhausted_status=402,
             allows_unpriced=True,
+            allowance_nano_usd=2_500_000_000,
         ),
         QuotaPolicy("plain", Match(), (Limit(LimitKind.REQUESTS, 0, WindowUnit.DAY),)),
     ),
@@ -188,7 +189,8 @@ def test_a_policy_that_an_earlier_release_stored_is_read_with_its_defaults(engin
     with engine.begin() as connection:
         connection.execute(
             sa.text(
-                "UPDATE policies SET body = json_remove(body, '$.exhausted_status', '$.allows_unpriced')"
+                "UPDATE policies SET body = json_remove(body, '$.exhausted_status', '$.allows_unpriced',"
+                " '$.allowance_nano_usd')"
                 " WHERE name = 'plain'"
             )
         )

@@ -6,8 +6,9 @@ import pytest
 
 from services.kernel.window import WindowUnit
 from services.quota.domain.counting import CountedLimit, counted_limits, parts_of, preferred
-from services.quota.domain.directory import apply_limits, scope_of
+from services.quota.domain.directory import Call, apply_limits
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy
+from services.quota.domain.scope import scope_of
 from tests.unit.quota.world import ADA, counting, spend
 
 NOW_MS = 1_800_000_000_000
@@ -35,7 +36,7 @@ def test_only_what_adds_up_and_is_not_disabled_counts() -> None:
 
 @pytest.mark.parametrize("policy", [ROLLING, PER_RUN, spend("month", 1)], ids=lambda policy: policy.name)
 def test_its_windows_are_those_in_which_a_call_of_now_is_counted(policy: QuotaPolicy) -> None:
-    applied = apply_limits([policy], ADA, "tiny", NOW_MS, run="loop")
+    applied = apply_limits([policy], Call(ADA, "tiny", "loop"), NOW_MS)
 
     counted = list(counted_limits([policy], NOW_MS))
 

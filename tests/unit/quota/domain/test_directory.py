@@ -3,51 +3,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from services.kernel.window import WindowUnit
-from services.quota.domain.directory import Directory, DirectorySnapshot, apply_limits, fixed_scope, scope_of
+from services.quota.domain.directory import Call, Directory, DirectorySnapshot, apply_limits
 from services.quota.domain.key import Attribution, VirtualKey
-from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy, Threshold
+from services.quota.domain.policy import Limit, LimitKind, Match, Mode, QuotaPolicy, Threshold
 
 NOW_MS = 1_800_000_000_000
 ADA = Attribution("key_1", "ci", "data-science", "forecasting", "prod", "ada@example.com")
+CALL = Call(ADA, "tiny")
 DAILY = Limit(LimitKind.REQUESTS, 5, WindowUnit.DAY)
 
 
-def policy(match: Match, each: Dimension | None = None) -> QuotaPolicy:
-    return QuotaPolicy("p", match, (DAILY,), each)
-
-
-def test_an_empty_match_concerns_every_call_under_one_scope() -> None:
-    assert scope_of(policy(Match()), ADA, "tiny") == "organization"
-    assert scope_of(policy(Match()), Attribution("key_2", "bare"), "tiny") == "organization"
-
-
-def test_every_named_dimension_must_be_the_calls_own() -> None:
-    whole = Match("data-science", "forecasting", "prod", "ada@example.com", "ci", "tiny")
-
-    assert scope_of(policy(whole), ADA, "tiny") == (
-        "team=data-science,project=forecasting,environment=prod,user=ada@example.com,key=ci,model=tiny"
-    )
-    for dimension in Dimension:
-        assert scope_of(policy(replace(whole, **{dimension: "other"})), ADA, "tiny") is None
-
-
-def test_each_adds_the_calls_own_value_to_the_scope() -> None:
-    dev = replace(ADA, environment="dev")
-
-    assert (
-        scope_of(policy(Match(environment="dev"), Dimension.USER), dev, "m") == "environment=dev,user=ada@example.com"
-    )
-    assert scope_of(policy(Match(), Dimension.MODEL), ADA, "tiny") == "model=tiny"
-    assert scope_of(policy(Match(user="ada@example.com"), Dimension.USER), ADA, "m") == "user=ada@example.com"
-
-
-def test_each_does_not_concern_a_call_without_a_value() -> None:
-    assert scope_of(policy(Match(), Dimension.USER), replace(ADA, user=""), "tiny") is None
-
-
-def test_the_fixed_scope_is_that_of_any_call_that_matches() -> None:
-    for match in (Match(), Match(team="data-science", environment="prod")):
-        assert fixed_scope(policy(match)) == scope_of(policy(match), ADA, "tiny")
+def policy(match: Match) -> QuotaPolicy:
+    return QuotaPolicy("p", match, (DAILY,))
 
 
 def test_limits_are_remembered_until_the_first_of_their_windows_ends() -> None:
@@ -68,7 +35,7 @@ def test_limits_are_remembered_until_the_first_of_their_windows_ends() -> None:
 def test_a_disabled_policy_is_left_out_and_a_shadow_one_is_marked() -> None:
     enforced, shadow, disabled = (replace(policy(Match()), name=mode, mode=mode) for mode in Mode)
 
-    limits = apply_limits((enforced, shadow, disabled), ADA, "tiny", NOW_MS).limits
+    limits = apply_limits((enforced, shadow, disabled), CALL, NOW_MS).limits
 
     assert [(limit.counter.policy, limit.enforced, limit.steers) for limit in limits] == [
         ("enforce", True, True),
@@ -79,9 +46,9 @@ def test_a_disabled_policy_is_left_out_and_a_shadow_one_is_marked() -> None:
 def test_only_an_enforced_spend_limit_needs_a_price() -> None:
     spending = QuotaPolicy("s", Match(), (Limit(LimitKind.SPEND, 5, WindowUnit.DAY),))
 
-    assert apply_limits((spending,), ADA, "tiny", NOW_MS).needs_price
-    assert not apply_limits((replace(spending, mode=Mode.SHADOW),), ADA, "tiny", NOW_MS).needs_price
-    assert not apply_limits((policy(Match()),), ADA, "tiny", NOW_MS).needs_price
+    assert apply_limits((spending,), CALL, NOW_MS).needs_price
+    assert not apply_limits((replace(spending, mode=Mode.SHADOW),), CALL, NOW_MS).needs_price
+    assert not apply_limits((policy(Match()),), CALL, NOW_MS).needs_price
 
 
 def test_a_key_is_found_by_its_present_and_its_former_secret() -> None:

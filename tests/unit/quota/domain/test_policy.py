@@ -109,6 +109,8 @@ def test_policies_that_can_be_enforced_pass(policy: QuotaPolicy) -> None:
         (replace(POLICY, thresholds=(Threshold(8_000), Threshold(8_000))), "policies[2].thresholds[1].basis_points"),
         (replace(POLICY, thresholds=(Threshold(8_000, ("a b",)),)), "policies[2].thresholds[0].notify[0]"),
         (replace(POLICY, thresholds=tuple(Threshold(at) for at in range(1, 18))), "policies[2].thresholds"),
+        (replace(POLICY, allowance_nano_usd=-1), "policies[2].store_failure_allowance"),
+        (replace(POLICY, allowance_nano_usd=MAX_SPEND_NANO_USD + 1), "policies[2].store_failure_allowance"),
     ],
 )
 def test_a_policy_that_cannot_be_enforced_is_refused_where_it_is_wrong(policy: QuotaPolicy, field: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from services.kernel.window import WindowUnit
 from services.quota.domain.policy import Dimension, Match, Mode, QuotaPolicy
-from services.quota.domain.reach import PolicyState, state_of, why_not, without_bite
+from services.quota.domain.reach import PolicyState, allowances_in_vain, state_of, why_not, without_bite
 from tests.unit.quota.world import ADA, ADAS_KEY, spend
 
 MODELS = {"dear", "cheap"}
@@ -86,3 +86,34 @@ def test_a_limit_that_a_wider_one_always_reaches_first_cannot_bite(narrow: Quota
 )
 def test_a_limit_that_can_be_reached_by_itself_is_not_complained_about(other: QuotaPolicy) -> None:
     assert list(without_bite([spend("wide", 10, match=TEAM), other])) == []
+
+
+def with_allowance(policy: QuotaPolicy) -> QuotaPolicy:
+    return replace(policy, allowance_nano_usd=1)
+
+
+def test_an_allowance_says_that_it_has_no_effect_where_quota_keeps_the_counters_itself() -> None:
+    policies = [with_allowance(spend("p", 1)), spend("q", 1)]
+    (warning,) = allowances_in_vain(policies, counters_shared=False)
+    assert warning.startswith("Policy p states an allowance for a failure of the counter store, which has no effect")
+
+
+@pytest.mark.parametrize(
+    ("other", "in_vain"),
+    [
+        (spend("wide", 9), True),
+        (spend("same", 9, match=Match(team="ds")), True),
+        (replace(spend("each", 9), each=Dimension.TEAM), True),
+        (replace(spend("each", 9), each=Dimension.KEY), True),
+        (replace(spend("each", 9), each=Dimension.USER), False),
+        (spend("narrower", 9, match=Match(team="ds", user="ada")), False),
+        (with_allowance(spend("wide", 9)), False),
+        (replace(spend("watching", 9), mode=Mode.SHADOW), False),
+        (replace(spend("steps-back", 9), default=True), False),
+        (spend("runs", 9, per=WindowUnit.RUN), False),
+    ],
+)
+def test_an_allowance_that_another_policy_always_denies_says_so(other: QuotaPolicy, *, in_vain: bool) -> None:
+    team = with_allowance(spend("team", 1, match=Match(team="ds")))
+    warnings = list(allowances_in_vain([team, other], counters_shared=True))
+    assert [f"policy {other.name} concerns the same calls" in warning for warning in warnings] == [True] * in_vain

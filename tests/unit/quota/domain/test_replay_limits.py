@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.kernel.window import WindowUnit
-from services.quota.domain.directory import apply_limits
+from services.quota.domain.directory import Call, apply_limits
 from services.quota.domain.key import Attribution
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy
 from services.quota.domain.replay_limits import ReplayLimits
@@ -57,6 +57,4 @@ def test_they_are_those_of_living_calls(
     limits, now_ms = ReplayLimits(policies, lambda _: CENT), START_MS
     for who, model, run, pause_ms in calls:
         now_ms += pause_ms
-        assert limits.find(who, model, run, now_ms) == apply_limits(
-            policies, who, model, now_ms, run=run, usual_nano_usd=CENT
-        )
+        assert limits.find(who, model, run, now_ms) == apply_limits(policies, Call(who, model, run, CENT), now_ms)

@@ -219,6 +219,19 @@ def test_why_a_secret_is_missing_is_told_once_and_by_who_knows_whether_it_matter
     )
 
 
+@pytest.mark.parametrize(("counters_shared", "warnings"), [(False, 1), (True, 0)])
+def test_an_allowance_is_warned_of_where_there_is_no_counter_store_that_could_fail(
+    *, counters_shared: bool, warnings: int
+) -> None:
+    office = Office()
+    administer = Administer(
+        amend=office.amend, clock=office.clock, entropy=os.urandom, pepper=PEPPER, counters_shared=counters_shared
+    )
+    policy = replace(CONFIGURATION.policies[0], allowance_nano_usd=1)
+    applied = administer.apply(replace(CONFIGURATION, policies=(policy,)), validate_only=False, by=OWNER)
+    assert sum("has no effect here" in warning for warning in applied.warnings) == warnings
+
+
 def test_a_policy_for_one_model_matches_a_key_for_all_models() -> None:
     of_model = replace(DAILY, match=Match(model="tiny"))
 

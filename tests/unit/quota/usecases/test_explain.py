@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from services.kernel.errors import NotFound
@@ -87,3 +89,12 @@ def test_a_model_that_only_another_dialect_reaches_is_explained_in_that_dialect(
 def test_an_unknown_key_cannot_be_explained() -> None:
     with pytest.raises(NotFound):
         explain(World(), key="nobody")
+
+
+def test_what_happens_without_the_counter_store_is_told_with_every_allowance() -> None:
+    world = World(
+        (replace(spend("a", 100), allowance_nano_usd=20 * CENT), replace(spend("b", 9), allowance_nano_usd=1))
+    )
+    told = explain(world).on_store_failure
+    assert told.endswith("takes the most that it can cost from today's allowance of policy a and b.")
+    assert explain(World((spend("a", 1),))).on_store_failure == "Without the counter store it is refused."

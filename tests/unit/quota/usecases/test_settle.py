@@ -6,7 +6,7 @@ import pytest
 
 from services.kernel.errors import InvalidInput
 from services.quota.domain.policy import Mode, Threshold
-from services.quota.domain.reservation import CrossingKind, Settlement
+from services.quota.domain.reservation import UNKNOWN_COST, CrossingKind, Settlement
 from tests.unit.quota.world import CENT, EPOCH, MAX_STREAM_MS, World, spend
 
 
@@ -64,10 +64,24 @@ def test_a_call_that_took_more_than_it_held_is_told_once_to_everybody_with_its_e
     assert world.level("budget") == (15 * CENT, 0)
 
 
-def test_what_is_above_what_a_shadow_limit_held_is_nothing_to_tell() -> None:
-    world = World((replace(spend("watch", 100), mode=Mode.SHADOW),))
+def test_a_call_without_a_price_is_told_once_to_everybody() -> None:
+    thresholds = (Threshold(8_000, ("lead",)), Threshold(9_000, ("finance",)))
+    world = World((replace(spend("lenient", 100), thresholds=thresholds, allows_unpriced=True),))
+    first = world.let()
 
-    assert world.settle(world.let(), 6 * CENT).crossings == ()
+    (told,) = world.settle(first, UNKNOWN_COST).crossings
+    again = world.settle(world.let(), UNKNOWN_COST).crossings
+
+    assert (told.counter.policy, told.kind, told.notify) == ("lenient", CrossingKind.UNPRICED, ("lead", "finance"))
+    assert told.reservation == first.reservation.id
+    assert again == (told,)
+
+
+@pytest.mark.parametrize("cost", [6 * CENT, UNKNOWN_COST])
+def test_of_a_shadow_limit_neither_overruns_nor_unknown_costs_are_told(cost: int) -> None:
+    world = World((replace(spend("watch", 100), mode=Mode.SHADOW, thresholds=(Threshold(10_000),)),))
+
+    assert world.settle(world.let(), cost).crossings == ()
 
 
 def test_the_lag_is_measured_from_the_end_of_the_call() -> None:

@@ -1,0 +1,33 @@
+"""A window can have an overrun and a call without a price: what is told once includes its kind.
+
+Revision ID: 0007
+Revises: 0006
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+_ONCE = ["policy", "limit", "scope", "window_start_ms", "basis_points"]
+
+
+def upgrade() -> None:
+    """Adds the kind to the constraint, which the previous release does not name."""
+    _rebuild([*_ONCE, "kind"])
+
+
+def downgrade() -> None:
+    """Takes it away, with what only it let in."""
+    op.execute("DELETE FROM alerts WHERE kind = 'unpriced'")
+    _rebuild(_ONCE)
+
+
+def _rebuild(once: list[str]) -> None:
+    with op.batch_alter_table("alerts") as alerts:
+        alerts.drop_constraint("alerts_once", type_="unique")
+        alerts.create_unique_constraint("alerts_once", once)

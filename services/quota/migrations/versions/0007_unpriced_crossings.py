@@ -1,0 +1,58 @@
+"""A window can have an overrun and a call without a price: what is told once includes its kind.
+
+Revision ID: 0007
+Revises: 0006
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+_COLUMNS = (
+    "sequence, policy, limit_id, scope, window_start_ms, basis_points, limit_text, notify, crossed_at_ms, settled,"
+    " bound, kind, excess, reservation"
+)
+
+
+def upgrade() -> None:
+    """Adds the kind to the constraint, which the previous release does not name."""
+    _rebuild(", kind")
+
+
+def downgrade() -> None:
+    """Takes it away, with what only it let in."""
+    op.execute("DELETE FROM crossings WHERE kind = 'unpriced'")
+    _rebuild("")
+
+
+def _rebuild(kind: str) -> None:
+    """SQLite changes no constraint of a table that is there."""
+    op.execute(
+        f"""
+        CREATE TABLE rebuilt (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+            policy TEXT NOT NULL,
+            limit_id TEXT NOT NULL,
+            scope TEXT NOT NULL,
+            window_start_ms INTEGER NOT NULL,
+            basis_points INTEGER NOT NULL,
+            limit_text TEXT NOT NULL,
+            notify TEXT NOT NULL,
+            crossed_at_ms INTEGER NOT NULL,
+            settled INTEGER NOT NULL,
+            bound INTEGER NOT NULL,
+            kind TEXT NOT NULL DEFAULT 'threshold',
+            excess BIGINT NOT NULL DEFAULT 0,
+            reservation TEXT NOT NULL DEFAULT '',
+            UNIQUE (policy, limit_id, scope, window_start_ms, basis_points{kind})
+        )
+        """
+    )
+    op.execute(f"INSERT INTO rebuilt ({_COLUMNS}) SELECT {_COLUMNS} FROM crossings")  # noqa: S608  (our own constant)
+    op.execute("DROP TABLE crossings")
+    op.execute("ALTER TABLE rebuilt RENAME TO crossings")

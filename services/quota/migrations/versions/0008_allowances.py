@@ -1,0 +1,32 @@
+"""What calls took of allowances while the counters were away, and what they hold of the counters.
+
+Revision ID: 0008
+Revises: 0007
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Adds tables that the previous release does not touch."""
+    op.execute(
+        "CREATE TABLE allowances (policy TEXT NOT NULL, day_start_ms INTEGER NOT NULL, quota INTEGER NOT NULL,"
+        " taken_nano_usd INTEGER NOT NULL, PRIMARY KEY (policy, day_start_ms, quota)) WITHOUT ROWID"
+    )
+    op.execute(
+        "CREATE TABLE kept_reservations (place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, request_id TEXT NOT NULL,"
+        " epoch TEXT NOT NULL, record TEXT NOT NULL, taken_nano_usd INTEGER NOT NULL)"
+    )
+
+
+def downgrade() -> None:
+    """Takes them away."""
+    op.execute("DROP TABLE kept_reservations")
+    op.execute("DROP TABLE allowances")

@@ -1,0 +1,43 @@
+"""What tests of counters in Redis start."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from services.quota.adapters.held_journal import HeldJournal
+from services.quota.adapters.redis_counters import RedisCounters
+from tests.contract.counter_store_notes import MemorySnapshots
+from tests.redis_process import RedisProcess
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisProcess]:
+    """A Redis that the test may hurt."""
+    with RedisProcess() as process:
+        yield process
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Callable[..., RedisCounters]]:
+    """Opens stores that are closed after the test. Those with one tag share their counters."""
+    numbers = itertools.count(1)
+    with contextlib.ExitStack() as stack:
+
+        def folder_of(tag: str) -> Path:
+            folder = tmp_path / tag
+            folder.mkdir(exist_ok=True)
+            return folder
+
+        def open_store(
+            redis: RedisProcess, tag: str, notes: MemorySnapshots | None = None, *, fresh: bool = True
+        ) -> RedisCounters:
+            journal = HeldJournal(folder_of(tag), next(numbers))
+            store = RedisCounters(redis.url, tag, notes or MemorySnapshots(), journal, fresh=fresh)
+            return stack.enter_context(contextlib.closing(store))
+
+        yield open_store

@@ -1,0 +1,39 @@
+"""Words that tests of counters in Redis share."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+
+from services.kernel.errors import Unavailable
+from services.quota.domain.policy import Threshold
+from services.quota.domain.reservation import CounterKey, Reservation, Watch
+from services.quota.ports import Choose
+from tests.contract.counter_store_load import NOW_MS
+
+REQUESTS = CounterKey("team", "requests/day/UTC", "team=a", NOW_MS)
+BOUND = 100
+
+
+def always(made: Reservation) -> Choose[str]:
+    return lambda _: (made, made.id)
+
+
+def nothing(_: CounterKey) -> None:
+    return None
+
+
+def watching(*basis_points: int) -> Callable[[CounterKey], Watch]:
+    return lambda _: Watch(BOUND, tuple(Threshold(each, ("lead",)) for each in basis_points), "spend per day")
+
+
+def eventually(holds: Callable[[], bool], within_s: float = 5.0) -> float:
+    """Waits until something holds; returns how long that took."""
+    began = time.monotonic()
+    while True:
+        with contextlib.suppress(Unavailable):
+            if holds():
+                return time.monotonic() - began
+        assert time.monotonic() - began < within_s, "it never came to hold"
+        time.sleep(0.01)

@@ -1,0 +1,120 @@
+"""One suite for every counter store: what is told of a counter, and how often."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from services.chassis.database import migrate, open_engine
+from services.quota.adapters.sqlite_counters import SqliteCounters
+from services.quota.adapters.sqlite_file import SqliteFile
+from services.quota.domain.reservation import CounterKey, CrossingKind, Watch
+from tests.contract import test_counter_store as suite
+from tests.contract.test_counter_store import (
+    NOW_MS,
+    SPEND,
+    TOKENS,
+    Store,
+    always,
+    reservation,
+    settlement,
+    watching,
+)
+
+store = suite.store
+
+
+def test_a_threshold_is_told_once_when_it_is_passed(store: Store) -> None:
+    made = [reservation(number, {SPEND: 80}) for number in range(4)]
+    for each in made:
+        store.reserve([], always(each))
+
+    for each, cost in zip(made, (79, 1, 10, 20), strict=True):
+        store.settle([settlement(each, cost)], watching(100, 8_000, 10_000), NOW_MS)
+
+    told = store.crossings_after(0, 10)
+    assert [(each.basis_points, each.settled) for each in told] == [(8_000, 80), (10_000, 110)]
+    assert 0 < told[0].sequence < told[1].sequence
+    assert (told[0].counter, told[0].limit, told[0].notify, told[0].bound) == (SPEND, "spend per day", ("lead",), 100)
+    assert store.crossings_after(told[0].sequence, 10) == told[1:]
+    assert store.crossings_after(0, 1) == told[:1]
+
+
+def test_the_first_overrun_of_a_window_is_told_besides_the_thresholds(store: Store) -> None:
+    for number, (held, cost) in enumerate([(40, 40), (10, 50), (1, 30)]):
+        made = reservation(number, {SPEND: held})
+        store.reserve([], always(made))
+        store.settle([settlement(made, cost)], watching(100, 8_000, 10_000), NOW_MS)
+
+    told = store.crossings_after(0, 10)
+    assert [(each.kind, each.basis_points, each.settled, each.excess) for each in told] == [
+        (CrossingKind.THRESHOLD, 8_000, 90, 0),
+        (CrossingKind.OVERRUN, 0, 90, 40),
+        (CrossingKind.THRESHOLD, 10_000, 120, 0),
+    ]
+    assert (told[1].counter, told[1].notify) == (SPEND, ("lead",))
+
+
+def test_an_overrun_of_a_window_that_rolls_is_told_once_for_all_its_parts(store: Store) -> None:
+    earlier = SPEND._replace(window_start_ms=SPEND.window_start_ms - 60_000)
+
+    def rolling(counter: CounterKey) -> Watch:
+        return Watch(1_000, (), "spend in 24 hours", (earlier,) if counter == SPEND else ())
+
+    for number, counter in enumerate([earlier, SPEND]):
+        made = reservation(number, {counter: 1})
+        store.reserve([], always(made))
+        store.settle([settlement(made, 3)], rolling, NOW_MS)
+
+    assert [(told.counter, told.excess) for told in store.crossings_after(0, 9)] == [(earlier, 2)]
+
+
+def test_the_first_call_of_a_window_without_a_price_is_told_once_and_only_of_limits_on_money(store: Store) -> None:
+    made = [reservation(number, {SPEND: 1, TOKENS: 9}) for number in range(4)]
+    for each in made:
+        store.reserve([], always(each))
+    first, *later = [settlement(each, cost) for each, cost in zip(made, (5, -1, -1, -1), strict=True)]
+    store.settle([first, *later[:2]], watching(100), NOW_MS)
+    store.settle(later[2:], watching(100), NOW_MS)
+
+    overrun, unpriced = store.crossings_after(0, 9)
+    assert (overrun.kind, overrun.counter, overrun.reservation) == (CrossingKind.OVERRUN, SPEND, made[2].id)
+    assert (unpriced.kind, unpriced.counter, unpriced.reservation) == (CrossingKind.UNPRICED, SPEND, made[1].id)
+    assert (unpriced.basis_points, unpriced.excess, unpriced.settled) == (0, 0, 7)
+
+
+def test_a_limit_that_is_lowered_below_what_is_used_is_told_at_the_next_settlement(store: Store) -> None:
+    first, second = reservation(1, {SPEND: 50}), reservation(2, {SPEND: 50})
+    store.reserve([], always(first))
+    store.reserve([], always(second))
+    store.settle([settlement(first, 50)], watching(100, 8_000), NOW_MS)
+    assert store.crossings_after(0, 10) == []
+
+    store.settle([settlement(second, 1)], watching(60, 8_000), NOW_MS)
+
+    assert [each.basis_points for each in store.crossings_after(0, 10)] == [8_000]
+
+
+def test_a_threshold_added_below_one_that_was_told_is_not_told_late(store: Store) -> None:
+    first, second = reservation(1, {SPEND: 90}), reservation(2, {SPEND: 1})
+    store.reserve([], always(first))
+    store.reserve([], always(second))
+    store.settle([settlement(first, 90)], watching(100, 8_000), NOW_MS)
+    store.settle([settlement(second, 1)], watching(100, 5_000, 8_000), NOW_MS)
+
+    assert [each.basis_points for each in store.crossings_after(0, 10)] == [8_000]
+
+
+def test_a_store_that_is_opened_again_knows_what_it_told(tmp_path: Path) -> None:
+    engine = open_engine(tmp_path / "quota.sqlite")
+    migrate(engine, "services.quota")
+    engine.dispose()
+    for number in range(2):
+        file = SqliteFile(tmp_path / "quota.sqlite")
+        store = SqliteCounters(file)
+        made = reservation(number, {SPEND: 0})
+        store.reserve([], always(made))
+        store.settle([settlement(made, -1)], watching(100), NOW_MS)
+        told = store.crossings_after(0, 9)
+        file.close()
+
+    assert [(each.kind, each.sequence) for each in told] == [(CrossingKind.UNPRICED, 1)]
