@@ -96,6 +96,7 @@ def test_whatever_dies_or_hangs_no_limit_is_exceeded_and_every_call_is_counted_o
                 with nemesis.at_work():
                     time.sleep(SECONDS)
                 _await_service(play)
+            _await_parts(gateway)
             gateway.settle(timeout_s=SETTLED_WITHIN_S)
             _say(nemesis, repeater, play, gateway)
             _assert_all_was_tried(nemesis, repeater, play)
@@ -167,6 +168,13 @@ def _await_service(play: Play) -> None:
     while len(play.served) < served + 20:
         assert time.monotonic() < deadline, f"the service did not come back: {play.refused}, {play.broken} broken"
         time.sleep(0.1)
+
+
+def _await_parts(gateway: Gateway) -> None:
+    """Who was killed often waits longer before it starts again."""
+    deadline = time.monotonic() + BACK_WITHIN_S
+    while gateway.run("status").returncode:
+        assert time.monotonic() < deadline, "not every service came back"
 
 
 def _reached(providers: Providers) -> Counter[str]:
