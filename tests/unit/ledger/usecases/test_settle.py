@@ -209,6 +209,18 @@ def test_what_is_overdue_and_settled_is_released_and_the_others_are_booked(
     assert (desk.settle.settle(), desk.settle.settle()) == (1, 0)
 
 
+def test_nobody_hurries_back_for_what_is_listed_and_cannot_be_ended(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.booked_through_ms = 10_000_000
+    desk.book(1)
+    desk.settle.settle()
+    desk.quota.listed = [lost(reservation="reservation-1")]
+    monkeypatch.setattr(desk.quota, "release_reservations", lambda _: 0)
+
+    assert desk.settle.expire() == 0
+
+
 def test_an_ended_epoch_of_which_only_settled_calls_were_open_is_cleared(desk: Desk) -> None:
     desk.booked_through_ms = 10_000_000
     epochs = SqlEpochs(desk.database)
