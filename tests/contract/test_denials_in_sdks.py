@@ -142,6 +142,7 @@ def test_the_gemini_sdk_raises_what_the_table_says(denial: Denial) -> None:
     expected = gemini_errors.ServerError if case["status"].startswith("5") else gemini_errors.ClientError
     assert isinstance(error, expected)
     assert (str(error.code), error.status) == (case["status"], case["gemini_status"])
+    assert error.details["error"]["code"] == error.code
     assert error.details["error"]["details"][0]["reason"] == denial.upper()
     # This SDK does not retry of itself.
     assert requests == 1
@@ -158,6 +159,7 @@ def test_a_policy_may_say_402_which_every_sdk_raises_once(denial: Denial) -> Non
     error, requests = raised_by(openai_dialect.refuse(wording, REQUEST_ID), ask_openai)
     assert type(error) is openai.APIStatusError
     assert (error.status_code, error.type, error.code, requests) == (402, "insufficient_quota", code, 1)
+    assert error.response.headers["x-should-retry"] == "false"
 
     error, requests = raised_by(anthropic_dialect.refuse(wording, REQUEST_ID), ask_anthropic)
     assert (type(error).__name__, error.status_code) == ("PaymentRequiredError", 402)
@@ -166,6 +168,7 @@ def test_a_policy_may_say_402_which_every_sdk_raises_once(denial: Denial) -> Non
     error, requests = raised_by(gemini_dialect.refuse(wording, REQUEST_ID), ask_gemini)
     assert isinstance(error, gemini_errors.ClientError)
     assert (error.code, error.status, requests) == (402, "RESOURCE_EXHAUSTED", 1)
+    assert error.details["error"]["code"] == 402
 
 
 @pytest.mark.parametrize("denial", [denial for denial in Denial if denial not in LASTING])

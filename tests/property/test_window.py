@@ -5,7 +5,7 @@ from __future__ import annotations
 import zoneinfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.kernel.window import ROLLING_STEP_MS, Weekday, WindowRule, WindowUnit
@@ -16,17 +16,22 @@ INSTANTS_MS = st.integers(631_152_000_000, 2_145_916_800_000)
 HOUR_MS = 3_600_000
 
 
+LENGTHS_MS = st.integers(1, 500_000).map(lambda steps: steps * ROLLING_STEP_MS)
 RULES = st.builds(
     WindowRule,
     st.sampled_from(WindowUnit),
     st.sampled_from(ZONES),
     st.sampled_from(Weekday),
     st.integers(1, 31),
-    st.integers(1, 500_000).map(lambda steps: steps * ROLLING_STEP_MS),
+    LENGTHS_MS,
 )
+ROLLING_RULES = st.builds(WindowRule, st.just(WindowUnit.ROLLING), rolling_ms=LENGTHS_MS)
 ENDLESS = {WindowUnit.LIFETIME, WindowUnit.RUN}
 
 
+# Half an hour after St. John's put its clock back over midnight, and just after Toronto put its forward over midnight.
+@example(WindowRule(WindowUnit.DAY, "America/St_Johns"), 1_162_090_800_000)
+@example(WindowRule(WindowUnit.DAY, "America/Toronto"), -1_601_752_800_000)
 @settings(max_examples=600, deadline=None)
 @given(RULES, INSTANTS_MS)
 def test_an_instant_lies_in_exactly_one_window(rule: WindowRule, now_ms: int) -> None:
@@ -45,16 +50,15 @@ def test_an_instant_lies_in_exactly_one_window(rule: WindowRule, now_ms: int) ->
 
 
 @settings(max_examples=300, deadline=None)
-@given(RULES, INSTANTS_MS, st.integers(0, 10**10))
+@given(ROLLING_RULES, INSTANTS_MS, st.integers(0, 2_600))
 def test_a_rolling_window_counts_a_call_for_its_length_and_less_than_a_part_longer(
-    rule: WindowRule, called_at_ms: int, later_ms: int
+    rule: WindowRule, called_at_ms: int, later_in_hundredths_of_a_part: int
 ) -> None:
-    if rule.unit is not WindowUnit.ROLLING:
-        return
     counted_in = rule.at(called_at_ms).start_ms
+    part_ms = rule.rolling_ms // 24
+    later_ms = later_in_hundredths_of_a_part * part_ms // 100
     now_ms = called_at_ms + later_ms
     counts = counted_in in {rule.at(now_ms).start_ms, *rule.trailing_starts_ms(now_ms)}
-    part_ms = rule.rolling_ms // 24
 
     assert counts or later_ms > rule.rolling_ms
     assert not counts or later_ms < rule.rolling_ms + part_ms
@@ -79,4 +83,5 @@ def test_longer_windows_follow_each_other_without_gap_or_overlap(unit: WindowUni
     for _ in range(30):
         window = rule.at(at_ms)
         assert window.start_ms <= at_ms < window.end_ms == rule.at(window.end_ms).start_ms
+        assert rule.at(window.end_ms - 1) == window
         at_ms = window.end_ms

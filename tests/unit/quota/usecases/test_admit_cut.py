@@ -53,10 +53,13 @@ def test_of_several_limits_the_one_with_the_least_room_cuts() -> None:
 
 
 def test_limits_that_output_does_not_count_in_cut_nothing() -> None:
-    world = World((counting("calls", LimitKind.REQUESTS, 0), counting("input", LimitKind.INPUT_TOKENS, 10_000)))
+    calls, input_ = counting("calls", LimitKind.REQUESTS, 1), counting("input", LimitKind.INPUT_TOKENS, 1_000)
 
-    assert world.refused(facts=ASK).denial is Denial.BUDGET_EXHAUSTED
-    assert World((counting("input", LimitKind.INPUT_TOKENS, 10_000),)).let(facts=ASK).output_cap_tokens is None
+    admitted = World((calls, input_)).let(facts=ASK)
+
+    assert (admitted.output_cap_tokens, admitted.chain[0].output_cap_tokens) == (None, CEILING)
+    assert World((calls,)).let(facts=ASK).chain[0].output_cap_tokens is None
+    assert World((counting("calls", LimitKind.REQUESTS, 0),)).refused(facts=ASK).denial is Denial.BUDGET_EXHAUSTED
 
 
 def test_a_shadow_limit_cuts_nothing() -> None:
@@ -162,12 +165,14 @@ def test_contention_is_over_ten_seconds_after_the_last_refusal() -> None:
 
 def test_contention_in_one_scope_is_none_of_the_others_business() -> None:
     world = World((replace(spend("each", 1, match=Match(team="data-science")), each=Dimension.MODEL),))
+    usual(world, 100)
+    usual(world, 100, "chained")
     held = world.let(facts=ASK)
     world.refused(facts=ASK)
     world.release.by_id(held.reservation.id)
 
     assert world.let("chained", ASK).output_cap_tokens == 898
-    assert world.let(facts=replace(ASK, max_output_tokens=4_000)).output_cap_tokens == 1_000
+    assert world.let(facts=ASK).output_cap_tokens == 200
 
 
 def test_what_fits_but_for_calls_in_flight_is_contention_and_never_exhausted() -> None:
@@ -182,10 +187,11 @@ def test_what_fits_but_for_calls_in_flight_is_contention_and_never_exhausted() -
 
 
 def test_a_call_that_used_up_its_cut_teaches_no_less_than_was_known() -> None:
-    for output_tokens, learnt in ((999, 1_000), (1_000, 1_000), (200, 900)):
+    for output_tokens, learnt in ((1_000, 2_000), (999, 1_875)):
         world = World((spend("budget", 1),))
-        usual(world, 1_000)
         cut = world.let(facts=ASK)
         assert cut.output_cap_tokens == 1_000
+        # Others have taught meanwhile that such calls take twice as much.
+        usual(world, 2_000)
         world.settle(cut, 0, tokens=(100, output_tokens))
         assert world.expectations.get("key_ada", "dear") == Tokens(100, learnt)

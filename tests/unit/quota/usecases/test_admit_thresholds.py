@@ -69,7 +69,7 @@ def test_a_default_policy_steps_back_when_an_enforced_one_concerns_the_call(mode
 
 def test_a_default_policy_counts_each_of_the_others_apart() -> None:
     default = replace(counting("default", LimitKind.REQUESTS, 1), each=Dimension.TEAM, default=True)
-    other = replace(counting("other", LimitKind.REQUESTS, 5), match=Match(team="somebody-else"))
+    other = replace(counting("other", LimitKind.REQUESTS, 5), match=Match(team="data-science", environment="dev"))
     world = World((default, other))
     world.let()
 

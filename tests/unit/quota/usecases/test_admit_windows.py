@@ -66,4 +66,4 @@ def test_each_run_has_a_limit_of_its_own_and_a_call_without_a_run_has_none() -> 
     assert isinstance(refused, Deny)
     assert (refused.denial, refused.scope) == (Denial.BUDGET_EXHAUSTED, "run=a")
     world.let(run="b")
-    world.let()
+    assert world.let().reservation.holds == ()

@@ -8,7 +8,7 @@ from services.kernel.window import WindowUnit
 from services.quota.domain.denial import Denial, Deny
 from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy, Threshold, ThresholdAction
 from services.quota.usecases.admit import Admitted
-from tests.unit.quota.world import CENT, World
+from tests.unit.quota.world import CENT, World, spend
 
 POLICY = QuotaPolicy(
     "loops",
@@ -33,9 +33,9 @@ def test_a_loop_is_told_then_degraded_then_denied() -> None:
     admitted = [outcome for outcome in outcomes if isinstance(outcome, Admitted)]
     assert [outcome.downgraded for outcome in admitted] == [False] * 6 + [True] * 5
     told = world.counters.crossings_after(0, 9)
-    assert [(each.basis_points, each.notify, each.counter.scope) for each in told] == [
-        (3_000, ("finance",), "key=ds-prod"),
-        (6_000, (), "key=ds-prod"),
+    assert [(each.basis_points, each.notify, each.counter.scope, each.settled, each.bound) for each in told] == [
+        (3_000, ("finance",), "key=ds-prod", 3 * CENT, 10 * CENT),
+        (6_000, (), "key=ds-prod", 6 * CENT, 10 * CENT),
     ]
     refused = outcomes[-1]
     assert isinstance(refused, Deny)
@@ -77,7 +77,12 @@ def test_calls_in_flight_hold_nothing_of_it() -> None:
 
 def test_it_stands_beside_the_budgets_of_other_policies() -> None:
     wide = replace(POLICY, name="wide", match=Match(key="ds-prod"))
-    world = World((POLICY, wide))
+    world = World((POLICY, wide, spend("budget", 100)))
     call(world)
 
-    assert {counter.key.scope for counter in world.counters.counters_at(world.clock.now_ms())} == {"key=ds-prod"}
+    counted = {counter.key[:3]: counter.level for counter in world.counters.counters_at(world.clock.now_ms())}
+    assert counted == {
+        ("loops", "burn_rate", "key=ds-prod"): (CENT, 0),
+        ("wide", "burn_rate", "key=ds-prod"): (CENT, 0),
+        ("budget", "spend/month/UTC", "organization"): (CENT, 0),
+    }
