@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(VENV) | gen/spendgate
 	$(BIN)/spendgate demo
 
-# Tests that start the real Envoy run one after the other beside the rest: see tests/conftest.py.
+# Tests of one file that start the real Envoy run one after the other: see tests/conftest.py.
 test: $(VENV) | gen/spendgate
 	$(PYTEST) --dist loadgroup tests
 
