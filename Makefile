@@ -20,9 +20,9 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(VENV) | gen/spendgate
 	$(BIN)/spendgate demo
 
-# Tests of one file that start the real Envoy run one after the other: see tests/conftest.py.
+# The tests of a file run one after the other in one process: they share a gateway, and what is in it.
 test: $(VENV) | gen/spendgate
-	$(PYTEST) --dist loadgroup tests
+	$(PYTEST) --dist loadfile tests
 
 check: $(VENV) | gen/spendgate
 	$(BIN)/ruff format --check --quiet .

@@ -14,17 +14,6 @@ from tests.redis_process import RedisProcess
 keep_grpc_out_of_forks()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sends the tests of a file that start a gateway to one worker, in their order: they share it, and what is in it.
-
-    First of all hooks: the one that shares the tests out looks at the groups.
-    """
-    for item in items:
-        if item.get_closest_marker("e2e"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-
 @pytest.fixture(scope="session")
 def _engines() -> Iterator[set[sa.Engine]]:
     """Every database engine that was used and is still open."""
