@@ -26,15 +26,15 @@ def scopes(told: tuple[OwnLimit, ...]) -> list[tuple[str, str]]:
 
 def test_the_limits_of_a_key_are_told_tightest_first_with_what_is_used_and_held() -> None:
     world = World((spend("roomy", 100), spend("tight", 4), counting("calls", LimitKind.REQUESTS, 10)))
-    world.settle(world.let(), CENT)
+    world.settle(world.let(), CENT // 10)
     world.let()
 
     told = own(world)
 
     assert [(each.limit.counter.policy, each.level) for each in told] == [
-        ("tight", (CENT, CENT)),
+        ("tight", (CENT // 10, CENT)),
         ("calls", (1, 1)),
-        ("roomy", (CENT, CENT)),
+        ("roomy", (CENT // 10, CENT)),
     ]
 
 
