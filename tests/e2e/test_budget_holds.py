@@ -57,7 +57,7 @@ def test_it_does_so_over_two_envoys_and_four_quotas_that_share_a_redis(
         shared = [len(path.read_text().splitlines()) for path in (gateway.data_dir / "spool").iterdir()]
         assert second.spool.stat().st_size
         assert len(shared) == 2
-        assert min(shared) > 10
+        assert min(shared) > 0
 
 
 def _spend_a_dollar(gateway: Gateway, max_tokens: int) -> None:
