@@ -58,18 +58,20 @@ class HeldJournal:
             if len(self._open) > _MOST:
                 self._forget([next(iter(self._open))])
 
-    def confirm(self, reservation_id: str) -> None:
-        """The store has made it."""
+    def confirm(self, ids: Iterable[str]) -> None:
+        """The store has made them."""
         with self._lock:
-            self._asking.discard(reservation_id)
+            self._asking.difference_update(ids)
 
     def drop(self, ids: Iterable[str]) -> None:
         """They have ended, also those of other quotas, or were not made.
 
         That this cannot be written down is no harm: the ledger ends what is put back and had ended.
         """
-        with self._lock:
-            self._forget(list(ids))
+        names = list(ids)
+        if names:
+            with self._lock:
+                self._forget(names)
 
     def ids(self) -> list[str]:
         """Those of this quota that the store made and that have not ended, as far as is known here; oldest first."""

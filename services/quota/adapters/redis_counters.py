@@ -299,7 +299,7 @@ class RedisCounters:
             self._journal.drop([reservation.id])
             raise
         if answer == "held":
-            self._journal.confirm(reservation.id)
+            self._journal.confirm([reservation.id])
             return True
         if answer == "lost":
             # Whoever restores the counters may just have read it in the journal.
@@ -320,17 +320,13 @@ class RedisCounters:
         for each in reservations:
             self._journal.add(each)
         self._put_back(reservations, batch=False)
-        self._confirm(reservations)
+        self._journal.confirm(each.id for each in reservations)
 
     def _write_down(self, reservations: Sequence[Reservation]) -> None:
         """Adds to what calls hold of counters that are lost."""
         for each in reservations:
             self._journal.add(each)
-        self._confirm(reservations)
-
-    def _confirm(self, reservations: Sequence[Reservation]) -> None:
-        for each in reservations:
-            self._journal.confirm(each.id)
+        self._journal.confirm(each.id for each in reservations)
 
     def _put_back(self, reservations: Sequence[Reservation], *, batch: bool = True) -> None:
         """Holds again what was held, whatever the bounds say."""

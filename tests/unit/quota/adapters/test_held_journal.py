@@ -55,7 +55,7 @@ def test_what_the_store_was_only_asked_for_is_written_but_not_counted_as_made(op
     journal.add(made)
 
     assert (journal.ids(), held(journal)) == ([], [made.id])
-    journal.confirm(made.id)
+    journal.confirm([made.id])
     assert journal.ids() == [made.id]
 
 
