@@ -132,7 +132,9 @@ class QuotaService:
         pepper = self._pepper
         lag, pressure, matches = SettlementLag(), Pressure(), PolicyMatches()
         expectations = SqliteExpectations(self._file)
-        authenticate = Authenticate(current, clock, pepper)
+        amend = Amend(store=directory, current=current, clock=clock)
+        follows = settings.number > 1
+        authenticate = Authenticate(current, clock, pepper, amend.refresh if follows else None)
         release = Release(counters)
         admit = Admit(
             current=current,
@@ -149,17 +151,14 @@ class QuotaService:
             draw=secrets.randbelow,
             quotas=settings.quotas,
         )
-        amend = Amend(store=directory, current=current, clock=clock)
-        if settings.number > 1:
+        if follows:
             self._follow_the_first(amend, expectations)
         tokens = AdminTokens(amend=amend, current=current, clock=clock, entropy=os.urandom, pepper=pepper)
         checks = ExtAuthz(
             admit=admit,
             release=release,
-            models=ModelsEndpoint(ListModels(current, authenticate)),
-            budget=BudgetEndpoint(
-                ReadOwnBudget(current=current, authenticate=authenticate, reader=counters, clock=clock)
-            ),
+            models=ModelsEndpoint(ListModels(authenticate)),
+            budget=BudgetEndpoint(ReadOwnBudget(authenticate=authenticate, reader=counters, clock=clock)),
             admin=AdminGate(RootToken(settings.admin_token), tokens, clock),
             allow=AllowWriter(self._first_byte_timeout_ms),
             spans=DecisionSpans(self._telemetry),

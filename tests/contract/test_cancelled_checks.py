@@ -126,10 +126,8 @@ class Gate:
         checks = ExtAuthz(
             admit=admit,
             release=Release(self.counters),
-            models=ModelsEndpoint(ListModels(belief, authenticate)),
-            budget=BudgetEndpoint(
-                ReadOwnBudget(current=belief, authenticate=authenticate, reader=self.counters, clock=clock)
-            ),
+            models=ModelsEndpoint(ListModels(authenticate)),
+            budget=BudgetEndpoint(ReadOwnBudget(authenticate=authenticate, reader=self.counters, clock=clock)),
             admin=AdminGate(RootToken(self.folder / "admin-token"), tokens, clock),
             allow=AllowWriter(lambda _: 0),
             spans=DecisionSpans(telemetry),

@@ -150,6 +150,12 @@ def test_a_change_holds_in_every_quota_within_a_second(gateway: Gateway, provide
     assert _asked(gateway, secret) == {401}
 
 
+def test_a_new_key_is_known_in_every_quota_as_soon_as_it_is_shown(gateway: Gateway, providers: Providers) -> None:
+    for number in range(5):
+        secret = gateway.json("keys", "create", f"at-once-{number}")["secret"]
+        assert _asked(gateway, secret) == {200}
+
+
 def _asked(gateway: Gateway, secret: str) -> set[int]:
     """The statuses of many calls at once, which reach every quota."""
     statuses: set[int] = set()

@@ -34,8 +34,17 @@ class AdminTokens:
         self._pepper = pepper
 
     def find(self, secret: str) -> AdminToken | None:
-        """The token of this secret, also when its time is over; None when there is none."""
-        return self._current.belief.directory.tokens_by_digest.get(digest_of(secret, self._pepper))
+        """The token of this secret, also when its time is over; None when there is none, here or elsewhere.
+
+        Raises:
+            Unavailable: it is not known here, and whether it is elsewhere cannot be found out.
+        """
+        digest = digest_of(secret, self._pepper)
+        found = self._current.belief.directory.tokens_by_digest.get(digest)
+        if found is None:
+            self._amend.refresh()
+            found = self._current.belief.directory.tokens_by_digest.get(digest)
+        return found
 
     def list(self) -> tuple[AdminToken, ...]:
         """All by name, also those whose time is over."""

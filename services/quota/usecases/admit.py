@@ -35,7 +35,7 @@ from services.quota.domain.tier import (
 from services.quota.domain.without_counters import LimitsWithoutCounters, without_counters
 from services.quota.ports import Allowances, Choose, CounterStore, Expectations, Headroom, StoreUnreachable
 from services.quota.usecases.authenticate import Authenticate
-from services.quota.usecases.current import Belief, Current
+from services.quota.usecases.current import Current
 from services.quota.usecases.policies import PolicyMatches
 
 _ID_ENTROPY_BYTES = 8
@@ -128,18 +128,18 @@ class Admit:
         """Never raises for want of a store or a disk: what cannot be decided is refused, and says so."""
         if self._headroom.is_low():
             return Deny.unavailable("the disk of the gateway is nearly full")
-        belief = self._current.belief
-        if not belief.routes.plan.version:
+        if not self._current.belief.routes.plan.version:
             return Deny.unavailable("no route plan has arrived yet")
         try:
-            return self._decide(request, belief)
+            return self._decide(request)
         except Unavailable as error:
             return Deny.unavailable(str(error))
 
-    def _decide(self, request: AdmissionRequest, belief: Belief) -> Admitted | Deny:
-        key = self._authenticate.within(belief.directory, request.credential)
-        if isinstance(key, Deny):
-            return key
+    def _decide(self, request: AdmissionRequest) -> Admitted | Deny:
+        opened = self._authenticate(request.credential)
+        if isinstance(opened, Deny):
+            return opened
+        key, belief = opened
         route = find_route(belief.routes, key, request.model, request.dialect)
         if isinstance(route, Deny):
             return route

@@ -2,51 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from services.kernel.clock import Clock
+from services.kernel.errors import Unavailable
 from services.quota.domain.denial import Denial, Deny
-from services.quota.domain.directory import DirectorySnapshot
 from services.quota.domain.key import PREFIX, VirtualKey, checksum_holds, digest_of
-from services.quota.usecases.current import Current
+from services.quota.usecases.current import Belief, Current
+
+
+class Opened(NamedTuple):
+    """A key, and the picture in which it was found."""
+
+    key: VirtualKey
+    belief: Belief
 
 
 class Authenticate:
     """Finds the key of a credential."""
 
-    def __init__(self, current: Current, clock: Clock, pepper: bytes) -> None:
+    def __init__(
+        self, current: Current, clock: Clock, pepper: bytes, look_again: Callable[[], object] | None = None
+    ) -> None:
+        """`look_again` takes over what another process changed; None: nobody else changes anything."""
         self._current = current
         self._clock = clock
         self._pepper = pepper
+        self._look_again = look_again
 
-    def __call__(self, credential: str) -> VirtualKey | Deny:
-        """The key that `credential` opens. It is the bare secret, without "Bearer"."""
-        return self.within(self._current.belief.directory, credential)
+    def __call__(self, credential: str) -> Opened | Deny:
+        """The key that `credential` opens. It is the bare secret, without "Bearer".
 
-    def within(self, directory: DirectorySnapshot, credential: str) -> VirtualKey | Deny:
-        """The same, looking at one picture of the directory."""
+        A key that was made elsewhere a moment ago opens here too: before one is called unknown, whoever keeps the keys
+        is asked. Clients take "unknown" for final.
+        """
         if not credential:
             return Deny(Denial.MISSING_KEY)
         digest = digest_of(credential, self._pepper)
-        key = directory.keys_by_digest.get(digest)
-        now_ms = self._clock.now_ms()
-        if key is None or not key.opened_by(digest, now_ms):
-            mistyped = credential.startswith(PREFIX) and not checksum_holds(credential)
-            return Deny(
-                Denial.INVALID_KEY, detail="it is mistyped or cut: its checksum does not hold" if mistyped else ""
-            )
-        refusal = key.refusal_at(now_ms)
-        return key if refusal is None else Deny(refusal, key=key.name)
+        opened = self._find(digest)
+        if opened is None and credential.startswith(PREFIX) and not checksum_holds(credential):
+            return Deny(Denial.INVALID_KEY, detail="it is mistyped or cut: its checksum does not hold")
+        if opened is None and self._look_again is not None:
+            try:
+                self._look_again()
+            except Unavailable as error:
+                return Deny.unavailable(str(error))
+            opened = self._find(digest)
+        if opened is None:
+            return Deny(Denial.INVALID_KEY)
+        refusal = opened.key.refusal_at(self._clock.now_ms())
+        return opened if refusal is None else Deny(refusal, key=opened.key.name)
+
+    def _find(self, digest: bytes) -> Opened | None:
+        belief = self._current.belief
+        key = belief.directory.keys_by_digest.get(digest)
+        if key is None or not key.opened_by(digest, self._clock.now_ms()):
+            return None
+        return Opened(key, belief)
 
 
 class ListModels:
     """Lists the models that a key may use. Costs nothing and works at any budget."""
 
-    def __init__(self, current: Current, authenticate: Authenticate) -> None:
-        self._current = current
+    def __init__(self, authenticate: Authenticate) -> None:
         self._authenticate = authenticate
 
     def __call__(self, credential: str) -> tuple[str, ...] | Deny:
         """Names of models, sorted."""
-        key = self._authenticate(credential)
-        if isinstance(key, Deny):
-            return key
-        return tuple(sorted(model for model in self._current.belief.routes.plan.models if key.may_use(model)))
+        opened = self._authenticate(credential)
+        if isinstance(opened, Deny):
+            return opened
+        key, belief = opened
+        return tuple(sorted(model for model in belief.routes.plan.models if key.may_use(model)))

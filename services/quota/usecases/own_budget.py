@@ -14,7 +14,7 @@ from services.quota.domain.policy import Dimension, LimitKind
 from services.quota.domain.reservation import CounterKey, Level
 from services.quota.ports import CounterReader
 from services.quota.usecases.authenticate import Authenticate
-from services.quota.usecases.current import Belief, Current
+from services.quota.usecases.current import Belief
 
 _ANY_MODEL = ""
 
@@ -30,8 +30,7 @@ class OwnLimit:
 class ReadOwnBudget:
     """Lists the limits that bind a key, whichever model it asks for."""
 
-    def __init__(self, *, current: Current, authenticate: Authenticate, reader: CounterReader, clock: Clock) -> None:
-        self._current = current
+    def __init__(self, *, authenticate: Authenticate, reader: CounterReader, clock: Clock) -> None:
         self._authenticate = authenticate
         self._reader = reader
         self._clock = clock
@@ -42,10 +41,10 @@ class ReadOwnBudget:
         `run`: the limits per run are those of this one. A bound on the cost of one call is not among them: nothing
         adds up in it.
         """
-        belief = self._current.belief
-        key = self._authenticate.within(belief.directory, credential)
-        if isinstance(key, Deny):
-            return key
+        opened = self._authenticate(credential)
+        if isinstance(opened, Deny):
+            return opened
+        key, belief = opened
         try:
             found = self._found(belief, key, run)
         except Unavailable as error:

@@ -44,6 +44,15 @@ class Office:
         return [(entry.by.actor.name, entry.action, entry.kind, entry.name) for entry in self.store.entries]
 
 
+def test_a_token_that_another_quota_just_made_is_found() -> None:
+    here, elsewhere = Office(), Office()
+    minted = elsewhere.create()
+    here.store.changed_elsewhere(elsewhere.store.load())
+
+    assert here.tokens.find(minted.secret) == minted.token
+    assert here.tokens.find("spa_never-made") is None
+
+
 def test_a_token_is_found_by_its_secret_and_is_gone_once_revoked() -> None:
     office = Office()
     minted = office.create()

@@ -13,12 +13,12 @@ from services.kernel.window import WindowUnit
 from services.quota.adapters.memory_directory import MemoryDirectory
 from services.quota.domain.configuration import Configuration, KeySpec
 from services.quota.domain.directory import Directory, Team
-from services.quota.domain.key import Attribution, SecretKind, VirtualKey, checksum_holds, digest_of
+from services.quota.domain.key import Attribution, SecretKind, checksum_holds, digest_of
 from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy
 from services.quota.ports import RecordedChange
 from services.quota.usecases.administer import Administer
 from services.quota.usecases.amend import Amend
-from services.quota.usecases.authenticate import Authenticate
+from services.quota.usecases.authenticate import Authenticate, Opened
 from services.quota.usecases.current import Current
 from tests.unit.quota.world import PEPPER
 
@@ -61,7 +61,7 @@ class Office:
 
     def opens(self, secret: str) -> str | None:
         found = self.authenticate(secret)
-        return found.name if isinstance(found, VirtualKey) else None
+        return found.key.name if isinstance(found, Opened) else None
 
 
 def test_applying_makes_everything_as_sent_and_it_is_in_force_at_once() -> None:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from services.kernel.errors import Unavailable
 from services.quota.domain.denial import Denial, Deny
-from services.quota.usecases.authenticate import ListModels
-from tests.unit.quota.world import SECRET, World, spend
+from services.quota.domain.directory import Directory
+from services.quota.domain.key import PREFIX
+from services.quota.usecases.authenticate import Authenticate, ListModels, Opened
+from services.quota.usecases.current import Current
+from tests.unit.quota.world import ADAS_KEY, PEPPER, SECRET, World, spend
 
 
 def test_a_key_sees_the_models_of_the_plan_that_it_may_use() -> None:
     world = World((spend("empty", 0),))
-    listing = ListModels(world.current, world.authenticate)
+    listing = ListModels(world.authenticate)
 
     assert listing(SECRET) == ("chained", "claude", "dear", "keyless", "tiered", "unpriced")
 
@@ -18,4 +22,50 @@ def test_a_key_sees_the_models_of_the_plan_that_it_may_use() -> None:
 def test_without_a_key_no_model_is_seen() -> None:
     world = World()
 
-    assert ListModels(world.current, world.authenticate)("") == Deny(Denial.MISSING_KEY)
+    assert ListModels(world.authenticate)("") == Deny(Denial.MISSING_KEY)
+
+
+class Elsewhere:
+    """A directory that another process changes."""
+
+    def __init__(self) -> None:
+        self.current = Current(Directory())
+        self.directory = Directory("acme", (), (), (ADAS_KEY,))
+        self.looks = 0
+        self.authenticate = Authenticate(self.current, World().clock, PEPPER, self.look_again)
+
+    def look_again(self) -> None:
+        self.looks += 1
+        self.current.set_directory(self.directory)
+
+
+def test_a_key_that_was_just_made_elsewhere_opens_at_once_and_within_the_picture_that_knows_it() -> None:
+    elsewhere = Elsewhere()
+
+    opened = elsewhere.authenticate(SECRET)
+
+    assert opened == Opened(ADAS_KEY, elsewhere.current.belief)
+    assert elsewhere.current.belief.directory.directory == elsewhere.directory
+
+
+def test_nobody_is_asked_about_a_key_that_is_known_missing_or_visibly_mistyped() -> None:
+    elsewhere = Elsewhere()
+    elsewhere.look_again()
+
+    for credential in (SECRET, "", f"{PREFIX}cut-off"):
+        elsewhere.authenticate(credential)
+
+    assert elsewhere.looks == 1
+    assert elsewhere.authenticate("never-made") == Deny(Denial.INVALID_KEY)
+    assert elsewhere.looks == 2
+
+
+def test_a_key_is_not_called_unknown_while_nobody_can_be_asked() -> None:
+    def away() -> None:
+        raise Unavailable("the directory cannot be read")
+
+    world = World()
+    authenticate = Authenticate(world.current, world.clock, PEPPER, away)
+
+    assert authenticate("made-elsewhere") == Deny.unavailable("the directory cannot be read")
+    assert isinstance(authenticate(SECRET), Opened)
