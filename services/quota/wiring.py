@@ -22,7 +22,7 @@ from services.quota.adapters.sql_directory import AUDIT, SqlDirectory, SqlSnapsh
 from services.quota.adapters.sqlite_allowances import SqliteAllowances
 from services.quota.adapters.sqlite_counters import SqliteCounters, counts_anything
 from services.quota.adapters.sqlite_expectations import SqliteExpectations
-from services.quota.adapters.sqlite_file import SqliteFile
+from services.quota.adapters.sqlite_file import CHECKPOINT_EVERY_S, SqliteFile
 from services.quota.adapters.sqlite_key_rates import SqliteKeyRates
 from services.quota.domain.lag import SettlementLag
 from services.quota.domain.pressure import Pressure
@@ -93,7 +93,10 @@ class QuotaService:
             prepare=lambda targets: self._prices.watch(targets, timeout_s=_PRICES_WAIT_S),
             swap_in=self._current.set_plan,
         )
-        self._repeating = [Repeating("forgetting old counters", _FORGET_EVERY_S, self._forget)]
+        self._repeating = [
+            Repeating("forgetting old counters", _FORGET_EVERY_S, self._forget),
+            Repeating("writing the log into the file", CHECKPOINT_EVERY_S, self._file.checkpoint),
+        ]
         self._simulations = SimulationApi(Propose(self._current))
         self._build_servers(settings, directory)
 

@@ -17,6 +17,8 @@ from services.kernel.errors import Unavailable
 # Another process (a migration, a backup) may hold the file for a moment. Envoy gives up after 500 ms.
 _BUSY_TIMEOUT_MS = 250
 _CACHED_STATEMENTS = 256
+# Among the writes of as many calls a checkpoint would hold up one of them, and all that wait for it, for 20 ms.
+CHECKPOINT_EVERY_S = 0.5
 
 
 class SqliteFile:
@@ -26,8 +28,10 @@ class SqliteFile:
         self._path = path
         self._writing = threading.Lock()
         self._reading = threading.Lock()
+        self._checking = threading.Lock()
         self._writer = self._connect()
         self._reader = self._connect()
+        self._checkpointer = self._connect()
 
     def write(self, statement: str, values: Sequence[str | int]) -> None:
         """Executes one statement as a transaction of its own: a third of what BEGIN, statement and COMMIT cost.
@@ -73,11 +77,22 @@ class SqliteFile:
             finally:
                 self._reader.execute("ROLLBACK")
 
+    def checkpoint(self) -> None:
+        """Moves what was committed from the log into the file, while others go on writing and reading.
+
+        Left alone, the log is moved by whoever commits when it is long. To be called every `CHECKPOINT_EVERY_S`.
+
+        Raises:
+            Unavailable: the file cannot be written now. Nothing is lost.
+        """
+        with self._checking, _as_unavailable():
+            self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
     def close(self) -> None:
         """Closes the connections."""
-        with self._writing, self._reading:
-            self._writer.close()
-            self._reader.close()
+        with self._checking, self._writing, self._reading:
+            for connection in (self._checkpointer, self._writer, self._reader):
+                connection.close()
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,8 @@ def test_a_closed_file_is_unavailable_and_does_not_crash(path: Path) -> None:
     with pytest.raises(Unavailable):
         SqliteCounters(file).open_count()
     with pytest.raises(Unavailable):
+        file.checkpoint()
+    with pytest.raises(Unavailable):
         SqliteCounters(file).release(reservation_ids=["rsv"])
 
 
@@ -91,6 +95,18 @@ def test_readers_do_not_wait_for_the_writer(file: SqliteFile) -> None:
     counters = SqliteCounters(file)
     with file.writing():
         assert counters.open_count() == 0
+
+
+def test_the_log_is_moved_into_the_file_while_somebody_writes(path: Path, file: SqliteFile, tmp_path: Path) -> None:
+    world = World((spend("budget", 10),), counters=SqliteCounters(file))
+    world.let()
+    with file.writing() as connection:
+        connection.execute("DELETE FROM reservations")
+        file.checkpoint()
+        copied = shutil.copy(path, tmp_path / "without-its-log.sqlite")
+
+    with closing(sqlite3.connect(copied)) as alone:
+        assert alone.execute("SELECT count(*) FROM reservations").fetchone() == (1,)
 
 
 def test_what_was_reserved_is_still_there_after_kill_9(path: Path) -> None:
