@@ -109,17 +109,18 @@ def test_the_reason_follows_from_the_figures(limit: AppliedLimit, level: Level, 
     if refusal is None:
         return
     held = asked.of(limit.kind)
-    alone = fits(level.settled, 0, held, limit.bound)
+    used = level.settled + (level.reserved if limit.kind is LimitKind.REQUESTS else 0)
+    alone = fits(used, 0, held, limit.bound)
 
     if refusal.denial is Denial.RESERVATION_CONTENTION:
         assert alone
         assert not limit.is_rate
     if refusal.denial is Denial.REQUEST_EXCEEDS_REMAINING_BUDGET:
         assert not alone
-        assert held > limit.bound - level.settled
+        assert held > limit.bound - used
     if refusal.denial is Denial.RATE_LIMITED:
         assert limit.is_rate
         assert held <= limit.bound
     if refusal.denial is Denial.BUDGET_EXHAUSTED:
-        assert level.settled >= limit.bound
-    assert refusal.frees_up == (alone and limit.kind is not LimitKind.REQUESTS)
+        assert used >= limit.bound
+    assert refusal.frees_up == alone

@@ -13,6 +13,7 @@ from services.quota.domain.directory import AppliedLimit
 from services.quota.domain.estimate import Amounts
 from services.quota.domain.policy import LimitKind
 from services.quota.domain.reservation import Level
+from services.quota.domain.standing import counted
 
 _WHOLE = 10_000
 
@@ -113,6 +114,8 @@ def deny_of(refusal: Refusal, *, expected: Amounts, key: str, model: str, now_ms
         limit.is_rate or fits(refusal.level.settled, 0, expected.of(limit.kind), limit.bound)
     ):
         denial = Denial.BUDGET_EXHAUSTED
+    settled, reserved = refusal.level
+    used = counted(limit.kind, settled, reserved)
     until_reset_ms = limit.window_end_ms - now_ms
     retry_after_ms: int | None = None
     if denial.transient:
@@ -127,8 +130,8 @@ def deny_of(refusal: Refusal, *, expected: Amounts, key: str, model: str, now_ms
         scope=limit.counter.scope,
         limit_kind=limit.kind,
         limit=limit.bound,
-        used=refusal.level.settled,
-        reserved=refusal.level.reserved,
+        used=used,
+        reserved=settled + reserved - used,
         requested=refusal.requested,
         window=limit.window,
         window_start_ms=limit.counter.window_start_ms,
@@ -146,20 +149,21 @@ def _refusal(limit: AppliedLimit, level: Level, held: int) -> Refusal:
     | what holds                              | a budget               | a rate (in an hour or less)      |
     |-----------------------------------------|------------------------|----------------------------------|
     | the limit is 0                          | BUDGET_EXHAUSTED       | BUDGET_EXHAUSTED                 |
-    | settled has reached the limit           | BUDGET_EXHAUSTED       | RATE_LIMITED                     |
+    | what is used has reached the limit      | BUDGET_EXHAUSTED       | RATE_LIMITED                     |
     | the call alone is more than the limit   | REQUEST_EXCEEDS_...    | REQUEST_EXCEEDS_... (goes first) |
     | it would not fit with nothing in flight | REQUEST_EXCEEDS_...    | RATE_LIMITED                     |
     | it fits but for what is in flight       | RESERVATION_CONTENTION | RATE_LIMITED                     |
 
-    The bound on what one call may cost has one reason only, REQUEST_COST_LIMIT, and so has the one on the burn rate.
+    Requests in flight are used: a call counts as one however it ends, and waiting for it gives nothing back. The bound
+    on what one call may cost has one reason only, REQUEST_COST_LIMIT, and so has the one on the burn rate.
     """
-    settled, bound = level.settled, limit.bound
-    fits_alone = fits(settled, 0, held, bound)
+    used, bound = counted(limit.kind, level.settled, level.reserved), limit.bound
+    fits_alone = fits(used, 0, held, bound)
     if limit.kind is LimitKind.REQUEST_COST:
         denial = Denial.REQUEST_COST_LIMIT
     elif limit.kind is LimitKind.BURN_RATE:
         denial = Denial.BURN_RATE
-    elif bound == 0 or (settled >= bound and not limit.is_rate):
+    elif bound == 0 or (used >= bound and not limit.is_rate):
         denial = Denial.BUDGET_EXHAUSTED
     elif held > bound:
         denial = Denial.REQUEST_EXCEEDS_REMAINING_BUDGET
@@ -169,8 +173,7 @@ def _refusal(limit: AppliedLimit, level: Level, held: int) -> Refusal:
         denial = Denial.RESERVATION_CONTENTION
     else:
         denial = Denial.REQUEST_EXCEEDS_REMAINING_BUDGET
-    # A call counts as one request however it ends: waiting for it gives nothing back.
-    return Refusal(denial, limit, level, held, frees_up=fits_alone and limit.kind is not LimitKind.REQUESTS)
+    return Refusal(denial, limit, level, held, frees_up=fits_alone)
 
 
 def _weight(refusal: Refusal) -> tuple[int, int]:

@@ -55,22 +55,29 @@ class LimitKind(StrEnum):
     @property
     def is_money(self) -> bool:
         """Whether amounts of it are nano-USD."""
-        return self in {LimitKind.SPEND, LimitKind.REQUEST_COST, LimitKind.BURN_RATE}
+        return self in _OF_MONEY
 
     @property
     def needs_price(self) -> bool:
         """Whether a call without a price cannot be judged."""
-        return self in {LimitKind.SPEND, LimitKind.REQUEST_COST}
+        return self in _PRICED
 
     @property
     def has_window(self) -> bool:
         """Whether it adds up over a period of time that a policy chooses."""
-        return self not in {LimitKind.CONCURRENCY, LimitKind.REQUEST_COST, LimitKind.BURN_RATE}
+        return self not in _WITHOUT_WINDOW
 
     @property
     def is_of_size(self) -> bool:
         """Whether a larger call holds more of it, so that the size of a call must have a bound."""
-        return self not in {LimitKind.REQUESTS, LimitKind.CONCURRENCY, LimitKind.BURN_RATE}
+        return self not in _OF_ONE_SIZE
+
+
+# Asked several times in each decision, where a set that is built anew costs more than the question.
+_PRICED = frozenset({LimitKind.SPEND, LimitKind.REQUEST_COST})
+_OF_MONEY = _PRICED | {LimitKind.BURN_RATE}
+_WITHOUT_WINDOW = frozenset({LimitKind.CONCURRENCY, LimitKind.REQUEST_COST, LimitKind.BURN_RATE})
+_OF_ONE_SIZE = frozenset({LimitKind.REQUESTS, LimitKind.CONCURRENCY, LimitKind.BURN_RATE})
 
 
 class Mode(StrEnum):

@@ -45,6 +45,18 @@ def test_a_refused_call_reserves_in_no_limit_at_all() -> None:
     assert world.counters.open_count() == 0
 
 
+def test_requests_in_flight_are_used_up_and_nobody_is_told_to_wait_for_them() -> None:
+    world = World((counting("calls", LimitKind.REQUESTS, 1),))
+    world.let()
+
+    deny = world.refused()
+
+    assert deny.denial is Denial.BUDGET_EXHAUSTED
+    assert not deny.denial.transient
+    assert deny.retry_after_ms is None
+    assert (deny.limit, deny.used, deny.reserved, deny.requested) == (1, 1, 0, 1)
+
+
 def test_a_limit_that_in_flight_calls_fill_is_contention_with_a_short_wait() -> None:
     world = World((spend("budget", 1),))
     world.let()
