@@ -22,8 +22,11 @@ from spendgate.quota.v1 import counter_service_pb2_grpc as counters_grpc
 from spendgate.quota.v1 import reservation_service_pb2 as quota_pb
 from spendgate.quota.v1 import reservation_service_pb2_grpc as quota_grpc
 
+from services.chassis.grpc_server import open_channel
+
 ROOT = Path(__file__).resolve().parents[2]
-WAIT_S = 20.0
+# Far longer than anything takes, on a machine that does other things too.
+WAIT_S = 60.0
 
 
 @dataclass
@@ -163,7 +166,7 @@ class LedgerProcess:
     @contextmanager
     def channel(self) -> Iterator[grpc.Channel]:
         """A channel to it, once it answers."""
-        with grpc.insecure_channel(f"unix:{self._data_dir}/run/ledger.sock") as channel:
+        with open_channel(f"unix:{self._data_dir}/run/ledger.sock") as channel:
             grpc.channel_ready_future(channel).result(WAIT_S)
             yield channel
 
@@ -185,9 +188,9 @@ def running(data_dir: Path, **environ: str) -> Iterator[LedgerProcess]:
         ledger.end_if_running()
 
 
-def eventually(holds: Callable[[], bool], within_s: float = WAIT_S) -> None:
+def eventually(holds: Callable[[], bool]) -> None:
     """Waits until something holds; fails when it does not in time."""
-    deadline = time.monotonic() + within_s
+    deadline = time.monotonic() + WAIT_S
     never = threading.Event()
     while not holds():
         assert time.monotonic() < deadline, "it did not come true in time"

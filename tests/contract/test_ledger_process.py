@@ -63,7 +63,7 @@ def test_every_line_is_booked_exactly_once_although_the_process_is_killed_again_
     assert 0 < booked_at_kills[0] < booked_at_kills[-1] < count
 
     with running(tmp_path) as last:
-        eventually(lambda: last.status().booked_calls == count and last.status().unsettled_calls == 0, within_s=60)
+        eventually(lambda: last.status().booked_calls == count and last.status().unsettled_calls == 0)
         assert last.end() == 0
 
     assert numbers(tmp_path, "select count(*), count(distinct id) from entries") == (count, count)
