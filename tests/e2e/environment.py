@@ -211,11 +211,11 @@ class Gateway:
                 found.update((name, int(child)) for name in _names_of(child))
         return found
 
-    def ask_envoy(self, path: str) -> bytes:
-        """What Envoy's own admin interface answers."""
+    def ask_envoy(self, path: str, socket: str = "envoy-admin.sock") -> bytes:
+        """What Envoy's own admin interface answers, or that of another one beside it."""
         run = os.open(self.data_dir / "run", os.O_RDONLY | os.O_DIRECTORY)
         # Through the open folder the socket's address is short, however deep the test's own folder lies.
-        transport = httpx.HTTPTransport(uds=f"/proc/self/fd/{run}/envoy-admin.sock")
+        transport = httpx.HTTPTransport(uds=f"/proc/self/fd/{run}/{socket}")
         try:
             with httpx.Client(transport=transport, base_url="http://envoy") as envoy:
                 return envoy.get(path).content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import subprocess
 import time
@@ -22,6 +23,7 @@ class SecondEnvoy:
     """Each start is a run of its own, with a spool file of its own."""
 
     def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
         self._run = gateway.data_dir / "run"
         self._spool = gateway.data_dir / "spool"
         self._bootstrap = self._run / "second-bootstrap.yaml"
@@ -44,13 +46,23 @@ class SecondEnvoy:
         self.process = self._start()
 
     def wait_ready(self) -> None:
-        """Returns when it has its listeners."""
+        """Returns when it takes its share of the connections."""
         deadline = time.monotonic() + _PATIENCE_S
-        # It opens the file when it has them.
-        while not self.spool.exists():
+        while not self._listens():
             assert self.process.poll() is None, "the second Envoy ended"
             assert time.monotonic() < deadline, "the second Envoy is not ready"
             time.sleep(0.1)
+
+    def _listens(self) -> bool:
+        if not (self._run / _ADMIN).exists():
+            return False
+        answer = self._gateway.ask_envoy("/stats?filter=^listener_manager[.]&format=json", _ADMIN)
+        stats = {
+            stat["name"].rpartition(".")[2]: stat["value"] for stat in json.loads(answer)["stats"] if "name" in stat
+        }
+        return bool(
+            stats["workers_started"] and stats["total_listeners_active"] and not stats["total_listeners_warming"]
+        )
 
     def end(self) -> None:
         """Stops it."""
@@ -58,6 +70,8 @@ class SecondEnvoy:
         self.process.wait(timeout=_PATIENCE_S)
 
     def _start(self) -> subprocess.Popen[bytes]:
+        # What is there was left by a run that was killed.
+        (self._run / _ADMIN).unlink(missing_ok=True)
         self._epoch = f"second-{int(time.time() * 1000):013d}"
         options = ["--service-node", self._epoch, "--service-cluster", "spendgate", "--concurrency", "1"]
         options += ["--file-flush-interval-msec", "200", "--use-dynamic-base-id", "--log-level", "error"]
