@@ -6,6 +6,7 @@ import pytest
 
 from tests.e2e.environment import RUNNING, Providers, simulated_providers
 from tests.e2e.real_model import RealModel, run_real_model
+from tests.redis_process import RedisProcess
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +20,12 @@ def providers(vendors: Providers) -> Iterator[Providers]:
     vendors.reset()
     yield vendors
     vendors.reset()
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisProcess]:
+    with RedisProcess() as process:
+        yield process
 
 
 @pytest.fixture(scope="session")

@@ -36,12 +36,6 @@ START_WITHIN_S = 20.0
 
 
 @pytest.fixture(scope="module")
-def redis() -> Iterator[RedisProcess]:
-    with RedisProcess() as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory, vendors: Providers, redis: RedisProcess) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("quotas")
     environment = {"SPENDGATE_COUNTERS": redis.url}

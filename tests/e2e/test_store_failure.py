@@ -51,12 +51,6 @@ RESTARTED_WITHIN_S = 30.0
 
 
 @pytest.fixture(scope="module")
-def redis() -> Iterator[RedisProcess]:
-    with RedisProcess() as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory, vendors: Providers, redis: RedisProcess) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("failing")
     environment = {"SPENDGATE_COUNTERS": redis.url}
