@@ -244,7 +244,7 @@ def test_a_refusal_is_a_span_that_names_its_reason(traced_gate: Gate, spans: InM
     assert dict(refused.attributes or {}) == {
         "gen_ai.request.model": MODEL,
         "spendgate.decision": "deny",
-        "spendgate.decision.reason": "reservation_contention",
+        "spendgate.decision.reason": "budget_exhausted",
         "spendgate.policy.binding": "day",
     }
 
