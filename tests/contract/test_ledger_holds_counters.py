@@ -50,7 +50,12 @@ def quota(tmp_path: Path) -> Iterator[ScriptedQuota]:
 
 def test_counters_are_repaired_after_everything_booked_is_settled(tmp_path: Path, quota: ScriptedQuota) -> None:
     write_lines(tmp_path / "spool" / f"{EPOCH}.jsonl", [call_fields(number) for number in range(3)])
+    wrong, quota.counters = quota.counters, []
     with running(tmp_path, SPENDGATE_DRIFT_CHECK_S="1") as ledger:
+        # Before its first call is booked a ledger knows what was spent: nothing.
+        eventually(lambda: len(quota.settled) == 3 and ledger.status().unsettled_calls == 0)
+        quota.counters = wrong
+
         eventually(lambda: any(each.after == 3_300 for each in quota.adjusted))
         eventually(lambda: ledger.status().unpriced_counters == 1)
 
