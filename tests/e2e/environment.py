@@ -41,6 +41,7 @@ from services.cli.session import Session
 from services.cli.simulator.faults import Fault, Latency
 from services.cli.simulator.provider import ReceivedRequest, SimulatedProvider, Vendor
 from services.cli.simulator.server import Listener
+from services.kernel.envoy_contract import Socket
 from tests.ports import free_port
 
 COMMAND = Path(sys.executable).with_name("spendgate")
@@ -211,7 +212,7 @@ class Gateway:
                 found.update((name, int(child)) for name in _names_of(child))
         return found
 
-    def ask_envoy(self, path: str, socket: str = "envoy-admin.sock") -> bytes:
+    def ask_envoy(self, path: str, socket: str = Socket.ENVOY_ADMIN) -> bytes:
         """What Envoy's own admin interface answers, or that of another one beside it."""
         run = os.open(self.data_dir / "run", os.O_RDONLY | os.O_DIRECTORY)
         # Through the open folder the socket's address is short, however deep the test's own folder lies.
@@ -222,7 +223,7 @@ class Gateway:
         finally:
             os.close(run)
 
-    def envoy_stats(self, prefix: str, socket: str = "envoy-admin.sock") -> dict[str, int]:
+    def envoy_stats(self, prefix: str, socket: str = Socket.ENVOY_ADMIN) -> dict[str, int]:
         """Envoy's counters and gauges whose names begin so, without that."""
         answer = json.loads(self.ask_envoy(f"/stats?filter=^{prefix}&format=json", socket))
         return {stat["name"].removeprefix(prefix): stat["value"] for stat in answer["stats"] if "name" in stat}

@@ -17,7 +17,7 @@ from services.kernel.errors import Unavailable
 # Another process (a migration, a backup) may hold the file for a moment. Envoy gives up after 500 ms.
 _BUSY_TIMEOUT_MS = 250
 _CACHED_STATEMENTS = 256
-# Among the writes of as many calls a checkpoint would hold up one of them, and all that wait for it, for 20 ms.
+# Left to the call whose commit makes the log long enough, it holds up that call and all behind it for some 20 ms.
 CHECKPOINT_EVERY_S = 0.5
 
 

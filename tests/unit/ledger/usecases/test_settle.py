@@ -83,6 +83,12 @@ class Desk:
         write_lines(self.folder / "spool" / f"{EPOCH}.jsonl", [call_fields(number) for number in numbers])
         book_of(self.folder, self.database).run_pass()
 
+    def settle_a_call(self) -> None:
+        """Books it as well. All lines are read then, so that what is open may be overdue."""
+        self.booked_through_ms = 10_000_000
+        self.book(1)
+        self.settle.settle()
+
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
@@ -195,9 +201,7 @@ def test_what_is_overdue_is_booked_as_expected_once_and_settled(desk: Desk) -> N
 def test_what_is_overdue_and_settled_is_released_and_the_others_are_booked(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
-    desk.booked_through_ms = 10_000_000
-    desk.book(1)
-    desk.settle.settle()
+    desk.settle_a_call()
     desk.quota.listed = [lost(reservation="reservation-1"), lost()]
 
     assert desk.settle.expire() == 2
@@ -212,9 +216,7 @@ def test_what_is_overdue_and_settled_is_released_and_the_others_are_booked(
 def test_nobody_hurries_back_for_what_is_listed_and_cannot_be_ended(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk.booked_through_ms = 10_000_000
-    desk.book(1)
-    desk.settle.settle()
+    desk.settle_a_call()
     desk.quota.listed = [lost(reservation="reservation-1")]
     monkeypatch.setattr(desk.quota, "release_reservations", lambda _: 0)
 
@@ -222,11 +224,9 @@ def test_nobody_hurries_back_for_what_is_listed_and_cannot_be_ended(
 
 
 def test_an_ended_epoch_of_which_only_settled_calls_were_open_is_cleared(desk: Desk) -> None:
-    desk.booked_through_ms = 10_000_000
     epochs = SqlEpochs(desk.database)
     epochs.end(EPOCH, desk.clock.now_ms())
-    desk.book(1)
-    desk.settle.settle()
+    desk.settle_a_call()
     desk.clock.advance(EPOCH_GRACE_MS + 1)
     desk.quota.listed = [lost(reservation="reservation-1")]
 
