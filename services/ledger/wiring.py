@@ -15,8 +15,8 @@ from services.chassis.metrics import Gauge, Metrics, configure_metrics
 from services.chassis.process import SystemClock
 from services.chassis.settings import Environ
 from services.kernel.clock import Clock
-from services.kernel.envoy_contract import REFUSED_LOG
 from services.kernel.errors import Unavailable
+from services.kernel.spool_contract import REFUSED_LOG
 from services.ledger.adapters.otlp_spans import OtlpCostSpans, export_over
 from services.ledger.adapters.price_catalogue import GenaiPrices
 from services.ledger.adapters.quota_client import QuotaClient

@@ -1,4 +1,4 @@
-"""Envoy's configuration, its Lua and our Python spell every shared name as `services.kernel.envoy_contract` does."""
+"""Envoy's configuration, its Lua and our Python spell every shared name as the contracts in `services.kernel` do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.kernel import envoy_contract
+from services.kernel import envoy_contract, spool_contract
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVOY = ROOT / "envoy"
@@ -18,12 +18,17 @@ SPEAKERS = sorted(
     [
         *ENVOY.rglob("*.yaml"),
         *ENVOY.rglob("*.lua"),
-        *(path for path in (ROOT / "services").rglob("*.py") if path.name != "envoy_contract.py"),
+        *(
+            path
+            for path in (ROOT / "services").rglob("*.py")
+            if path.name not in {"envoy_contract.py", "spool_contract.py"}
+        ),
     ]
 )
 CONTRACT = {
     value
-    for name, value in vars(envoy_contract).items()
+    for contract in (envoy_contract, spool_contract)
+    for name, value in vars(contract).items()
     if name.isupper() and isinstance(value, str) and not name.startswith("_")
 }
 # Names of the same look that are no metadata: packages of our protos, and names of loggers.

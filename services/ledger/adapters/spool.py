@@ -19,7 +19,7 @@ import httpx
 import orjson
 
 from services.kernel.clock import Clock
-from services.kernel.envoy_contract import SPOOL_SUFFIX
+from services.kernel.spool_contract import SPOOL_SUFFIX
 from services.ledger.domain.call import SpooledAttempt, SpooledCall, UnreadableLineError, parse_line
 from services.ledger.domain.spooled import SpoolBatch, SpoolFile, UnreadableLine
 

@@ -1,6 +1,6 @@
 """Lines of the spool, parsed: calls and the attempts that were made for them.
 
-Source of the format: `services.kernel.envoy_contract.SpoolKey`. Envoy writes numbers as JSON numbers or, where they
+Source of the format: `services.kernel.spool_contract.SpoolKey`. Envoy writes numbers as JSON numbers or, where they
 come from an expression, as strings; what it does not know is null, "-" or absent. Numbers with a fraction of zero, as
 metadata has them, are integers by the time they come here.
 
@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from services.kernel.envoy_contract import AdmissionKey, RequestKey, SpoolKey
+from services.kernel.envoy_contract import AdmissionKey, RequestKey
+from services.kernel.spool_contract import SpoolKey
 from services.kernel.usage import Usage
 
 # What the database holds and no honest counter reaches.

@@ -18,16 +18,14 @@ from spendgate_envoy.envoy.type.matcher.v3 import metadata_pb2, string_pb2, valu
 from services.kernel.envoy_contract import (
     ADMISSION_NAMESPACE,
     ATTEMPT_NAMESPACE,
-    REFUSED_LOG,
     REQUEST_NAMESPACE,
     SCAN_NAMESPACE,
-    SPOOL_SUFFIX,
     AdmissionKey,
     AttemptKey,
     RequestKey,
     ScanKey,
-    SpoolKey,
 )
+from services.kernel.spool_contract import REFUSED_LOG, SPOOL_SUFFIX, SpoolKey
 from services.router.adapters.envoy_resources_wire import (
     grpc_cluster,
     metadata_count,
