@@ -11,7 +11,12 @@ local floor = math.floor
 
 local QUOTE, BACKSLASH, COMMA, COLON = 34, 92, 44, 58
 local OPEN_BRACE, CLOSE_BRACE, OPEN_BRACKET, CLOSE_BRACKET = 123, 125, 91, 93
+local MINUS, PLUS, DOT, ZERO = 45, 43, 46, 48
+local LOWER_E, UPPER_E, LOWER_F, LOWER_N, LOWER_T = 101, 69, 102, 110, 116
 local DEPTH_MAX = 128
+-- Names, values, commas and brackets of one text. The largest conversations have a hundredth of it; a text of 16 MiB that
+-- consists of nothing else would hold a worker of Envoy for as long as thousands of calls.
+local STEPS_MAX = 500000
 
 -- What may come next.
 local VALUE, VALUE_OR_END, NAME, NAME_OR_END, COMMA_OR_END = 1, 2, 3, 4, 5
@@ -38,18 +43,42 @@ local function string_end(text, open)
   end
 end
 
--- The last byte of the number, true, false or null that starts at `at`, nil when it is none of them.
-local function scalar_end(text, at)
-  local word = match(text, "^[%w%.%+%-]+", at)
-  if not word then return nil end
-  local last = at + #word - 1
-  if word == "true" or word == "false" or word == "null" then return last end
-  local integer, rest = match(word, "^%-?(%d+)(.*)$")
-  if not integer or (#integer > 1 and byte(integer) == 48) then return nil end
-  if rest == "" then return last end
-  rest = match(rest, "^%.%d+(.*)$") or rest
-  if rest == "" or find(rest, "^[eE][%+%-]?%d+$") then return last end
-  return nil
+local function is_digit(code)
+  return code ~= nil and code >= 48 and code <= 57
+end
+
+-- The position after the digits that begin at `at`.
+local function digits_end(text, at)
+  while is_digit(byte(text, at)) do at = at + 1 end
+  return at
+end
+
+-- The last byte of the number that starts at `at`, nil when none does.
+local function number_end(text, at)
+  if byte(text, at) == MINUS then at = at + 1 end
+  if not is_digit(byte(text, at)) then return nil end
+  local after = byte(text, at) == ZERO and at + 1 or digits_end(text, at)
+  if byte(text, after) == DOT then
+    if not is_digit(byte(text, after + 1)) then return nil end
+    after = digits_end(text, after + 1)
+  end
+  local mark = byte(text, after)
+  if mark == LOWER_E or mark == UPPER_E then
+    local sign = byte(text, after + 1)
+    local first = (sign == PLUS or sign == MINUS) and after + 2 or after + 1
+    if not is_digit(byte(text, first)) then return nil end
+    after = digits_end(text, first)
+  end
+  return after - 1
+end
+
+-- The last byte of the number, true, false or null that starts at `at`, nil when it is none of them. What may not stand
+-- right behind it, like a second zero, is no comma either.
+local function scalar_end(text, at, code)
+  if code == LOWER_T then return sub(text, at, at + 3) == "true" and at + 3 or nil end
+  if code == LOWER_F then return sub(text, at, at + 4) == "false" and at + 4 or nil end
+  if code == LOWER_N then return sub(text, at, at + 3) == "null" and at + 3 or nil end
+  return number_end(text, at)
 end
 
 -- Scans `text`, which must be one JSON object.
@@ -72,7 +101,10 @@ function json.scan(text, watched, visit)
   local opening = at
   if code ~= OPEN_BRACE then return nil, "it is not a JSON object" end
   local expected = VALUE
+  local steps = 0
   while code do
+    steps = steps + 1
+    if steps > STEPS_MAX then return nil, "it has more than " .. STEPS_MAX .. " names, values, commas and brackets" end
     local value_end
     if expected == COMMA_OR_END then
       if code == COMMA then
@@ -134,7 +166,7 @@ function json.scan(text, watched, visit)
     elseif code == CLOSE_BRACKET and expected == VALUE_OR_END then
       value_end = at
     else
-      local word_end = scalar_end(text, at)
+      local word_end = scalar_end(text, at, code)
       if not word_end then return nil, "there is no value at byte " .. at end
       if depth == 1 then
         first[name], last[name] = at, word_end

@@ -4,6 +4,7 @@
 local json = require("json")
 local refusal = require("refusal")
 local fingerprint = require("fingerprint")
+local utf8 = require("utf8")
 
 local REQUEST, SCAN = "spendgate.request", "spendgate.scan"
 local MODEL_BYTES_MAX = 256
@@ -15,7 +16,8 @@ local PREFIXES = { { "prefix_1k", 1024 }, { "prefix_4k", 4096 }, { "prefix_16k",
 -- Of a longer body its beginning and its end say enough: conversations grow at their end.
 local PRINTED_HEAD_BYTES, PRINTED_TAIL_BYTES = 61440, 4096
 
-local byte, sub, match, find, gsub = string.byte, string.sub, string.match, string.find, string.gsub
+local byte, sub, match = string.byte, string.sub, string.match
+local find, gsub, lower = string.find, string.gsub, string.lower
 
 -- Raised by the checks below and caught in one place: a refusal with 400.
 local function refuse(message, parameter)
@@ -83,6 +85,7 @@ end
 
 local function check_model(model)
   if not model or model == "" then refuse("You must name a model.", "model") end
+  if not utf8.is_valid(model) then refuse("The name of the model is not UTF-8.", "model") end
   if #model > MODEL_BYTES_MAX then refuse("The name of the model is too long.", "model") end
   if find(model, "[%z\1-\31\127]") then refuse("The name of the model holds control characters.", "model") end
   return model
@@ -292,6 +295,7 @@ end
 
 -- What the body says: the request's metadata, and the spans for `target.lua`. Pure, for the tests.
 function inspect_body(text, dialect, path)
+  if not utf8.is_valid(text) then refuse("The body is not UTF-8, in which JSON is written.") end
   local parts = new_parts(text)
   local body = scan(text, "body", WATCHED, parts.visit)
   local request = { dialect = dialect, body_bytes = #text }
@@ -310,11 +314,25 @@ function inspect_body(text, dialect, path)
   return request, spans
 end
 
+-- What may stand behind the media type, without its spaces.
+local CONTENT_PARAMETERS = {
+  [""] = true, ["charset=utf-8"] = true, ["charset=utf8"] = true, ['charset="utf-8"'] = true, ['charset="utf8"'] = true,
+}
+
+-- What is wrong with a content type, nil when it can only mean JSON in UTF-8. Pure, for the tests.
+function content_type_problem(value)
+  local media_type, parameters = match(lower(value), "^%s*([^%s;]*)%s*;?%s*([^;]-)%s*;?%s*$")
+  if media_type ~= "application/json" then return "The content-type must be application/json." end
+  if CONTENT_PARAMETERS[parameters] then return nil end
+  return "The content-type must be application/json, with no parameter but charset=utf-8."
+end
+
 local function read_text(handle, headers)
   if (headers:get("content-encoding") or "identity") ~= "identity" then refuse("Compressed bodies are not supported.") end
-  if not find(string.lower(headers:get("content-type") or ""), "^application/json%s*;?") then
-    refuse("The content-type must be application/json.")
-  end
+  local problem = content_type_problem(headers:get("content-type") or "")
+  if problem then refuse(problem) end
+  -- What was checked is what is sent: no provider gets to read a spelling in its own way.
+  headers:replace("content-type", "application/json")
   local buffer = handle:body(true)
   return buffer:getBytes(0, buffer:length())
 end

@@ -67,6 +67,9 @@ def expect(response: httpx.Response, dialect: Dialect, status: int, /, **expecte
         (b'{"model":"a","messages":[}', "value"),
         (b"[]", "not a JSON object"),
         (b"", "not a JSON object"),
+        (b'{"model":"\xff","messages":[]}', "UTF-8"),
+        (b'{"model":"a","messages":[],"max_to\xc0\xabens":1}', "UTF-8"),
+        (b'{"model":"a","messages":[' + b"0," * 600_000 + b"0]}", "more than"),
     ],
 )
 def test_a_body_that_could_be_misread_is_refused_before_quota_is_asked(
@@ -81,12 +84,26 @@ def test_a_body_that_could_be_misread_is_refused_before_quota_is_asked(
 
 
 @EACH_DIALECT
-@pytest.mark.parametrize("headers", [{"content-encoding": "gzip"}, {"content-type": "text/plain"}])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"content-encoding": "gzip"},
+        {"content-type": "text/plain"},
+        {"content-type": "application/jsonp"},
+        {"content-type": "application/json; charset=utf-7"},
+    ],
+)
 def test_a_body_that_is_not_plain_json_is_refused(plane: DataPlane, dialect: Dialect, headers: dict[str, str]) -> None:
     response = plane.client.post(
         PATHS[dialect], content=json.dumps(CHAT), headers={"content-type": "application/json"} | headers
     )
     expect(response, dialect, 400, code="invalid_request", type="invalid_request_error", status="INVALID_ARGUMENT")
+    assert plane.quota.checks == []
+
+
+def test_a_model_in_the_path_that_is_no_utf8_is_refused(plane: DataPlane) -> None:
+    response = plane.client.post("/v1beta/models/%ff:generateContent", json={"contents": []})
+    expect(response, Dialect.GEMINI, 400, status="INVALID_ARGUMENT")
     assert plane.quota.checks == []
 
 

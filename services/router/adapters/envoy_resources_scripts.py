@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_REQUIRE = re.compile(r'^local (\w+) = require\("(\w+)"\)$', re.MULTILINE)
+_REQUIRE = re.compile(r'^local (\w+) = require\("([\w/]+)"\)$', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Scripts:
 
 
 def bundle(folder: Path, name: str) -> str:
-    """The source of `<folder>/<name>.lua` with each `local x = require("x")` replaced by the module itself.
+    """The source of `<folder>/<name>.lua` with each `local y = require("x/y")` replaced by the module itself.
 
     Envoy compiles a script from a string and searches no folder for modules. A module is a file that ends in `return`
     and keeps everything else local; it is put in once for each script that asks for it, in a scope of its own.

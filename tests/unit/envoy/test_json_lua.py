@@ -136,3 +136,16 @@ def test_what_is_no_string_is_told_apart(text: str) -> None:
 @given(TEXTS)
 def test_quoted_text_is_json_for_that_text(value: str) -> None:
     assert json.loads(plain(JSON.quote(wire(value)))) == value
+
+
+@pytest.mark.parametrize("piece", ["0,", "[],", '"",', '{"a":1},', "null,"])
+def test_a_text_of_nothing_but_structure_is_given_up_early(piece: str) -> None:
+    few, many = piece * 80_000, piece * (16 * 2**20 // len(piece))
+    assert not is_refused(f'{{"a":[{few}0]}}')
+    assert "more than" in scan(f'{{"a":[{many}0]}}')[1]
+
+
+@given(st.from_regex(r"-?[0-9]{0,3}(\.[0-9]{0,2})?([eE][+-]?[0-9]{0,2})?", fullmatch=True))
+def test_a_number_passes_exactly_when_python_reads_it(number: str) -> None:
+    text = f'{{"a":{number}}}'
+    assert is_refused(text) is not python_reads(text)

@@ -188,6 +188,51 @@ def test_geminis_configuration_must_be_clear(body: Any) -> None:
     assert refused(body, "gemini", GEMINI)
 
 
+@pytest.mark.parametrize("path", ["/v1beta/models/%ff:generateContent", "/v1beta/models/%c3:generateContent"])
+def test_a_model_in_the_path_must_be_utf8(path: str) -> None:
+    assert refused({"contents": []}, "gemini", path).startswith("model: ")
+
+
+@pytest.mark.parametrize(
+    "broken", [b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", b"\xe4\xb8", b"+AGE-\x80"]
+)
+@pytest.mark.parametrize("place", [b'{"model":"m%s","messages":[]}', b'{"model":"m","x":{"%s":1}}', b"%s{}"])
+def test_a_body_must_be_utf8(place: bytes, broken: bytes) -> None:
+    text = place.replace(b"%s", broken).decode("latin-1")
+    passed, problem = SCRIPT.pcall(SCRIPT.inspect_body, text, "openai", "/v1/chat/completions")
+    assert not passed
+    assert "UTF-8" in problem.message
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "application/json", "Application/JSON", " application/json ", "application/json;",
+        "application/json; charset=utf-8",
+        "application/json;charset=UTF-8", 'application/json; charset="utf-8"', "application/json; charset=utf8;",
+    ],
+)  # fmt: skip
+def test_a_content_type_may_say_json_in_utf8(value: str) -> None:
+    assert SCRIPT.content_type_problem(value) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "", "text/json", "application/jsonp", "application/json-patch+json", "application/json5", "application/jsonl",
+        "application/json; charset=utf-7", "application/json; charset=utf-16", "application/json; charset=latin-1",
+        "application/json; charset=utf-8; charset=utf-7", "application/json; charset=utf-7; charset=utf-8",
+        "application/json,text/plain", "application/json, application/json", "application/json; charset",
+        "text/plain;",
+        'application/json; charset="utf-8', "application/json; charset=utf-8, text/plain", "application/json; x=y",
+        "application/json;; charset=utf-8", "application/json; charset=utf-80",
+        "multipart/form-data; x=application/json",
+    ],
+)  # fmt: skip
+def test_any_other_content_type_is_refused(value: str) -> None:
+    assert "application/json" in SCRIPT.content_type_problem(value)
+
+
 def test_a_missing_model_is_refused() -> None:
     assert refused({"messages": []}).startswith("model: ")
     assert refused({"contents": []}, "gemini", "/v1beta/models/:generateContent").startswith("model: ")

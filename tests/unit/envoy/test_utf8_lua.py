@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.unit.envoy.lua_scripts import load_module
+
+UTF8 = load_module("utf8")
+
+# Every first byte of a character, the bounds of what may follow it, and enough ASCII for whole blocks of it.
+AWKWARD = st.sampled_from(
+    [*b"\x00\x7f\x80\x8f\x90\x9f\xa0\xbf\xc0\xc1\xc2\xdf\xe0\xe1\xec\xed\xee\xef\xf0\xf1\xf4\xf5\xff"]
+)
+PIECES = st.one_of(
+    st.text(max_size=3).map(lambda text: text.encode(errors="surrogatepass")),
+    st.lists(AWKWARD, max_size=4).map(bytes),
+    st.integers(0, 70).map(lambda count: b"a" * count),
+)
+
+
+def python_reads(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+@settings(max_examples=400)
+@given(st.lists(PIECES, max_size=6).map(b"".join))
+@example("\U0010ffff\ud7ff\ue000\U00010000\u0800\u0080".encode())
+def test_what_passes_is_exactly_what_python_decodes(text: bytes) -> None:
+    assert UTF8.is_valid(text.decode("latin-1")) is python_reads(text)
+
+
+@pytest.mark.parametrize("character", ["\u00e9", "\u4e16", "\U0001f600"])
+@pytest.mark.parametrize("at", range(20))
+def test_a_character_that_is_cut_anywhere_does_not_pass(character: str, at: int) -> None:
+    whole = b"a" * at + character.encode()
+    for cut in range(at + 1, len(whole)):
+        assert not UTF8.is_valid(whole[:cut].decode("latin-1"))
+        assert not UTF8.is_valid((whole[:cut] + b"a" * 40).decode("latin-1"))
