@@ -19,13 +19,13 @@ from services.cli.configuration.entries import (
     ConfigurationFile,
     KeyEntry,
     ModelEntry,
-    PriceEntry,
     ProviderEntry,
     SecretReference,
     Term,
     When,
 )
 from services.cli.configuration.policy_entries import WEEKDAYS, LimitEntry, PolicyEntry
+from services.cli.configuration.price_entries import PriceEntry, RatesEntry
 from services.cli.key_secrets import KeySecrets
 
 LIMIT_KINDS: Mapping[str, quota.LimitKind.ValueType] = {
@@ -107,16 +107,20 @@ def quota_policies(file: ConfigurationFile) -> list[quota.QuotaPolicy]:
 
 
 def _price(entry: PriceEntry) -> prices.TargetPrice:
-    """What the file leaves out stays out: the ledger has the rule for it."""
-    tier = prices.PriceTier(
-        input=entry.input,
-        cached_input=entry.cached_input,
-        cache_write_5m=entry.cache_write_5m,
-        cache_write_1h=entry.cache_write_1h,
-        output=entry.output,
-        reasoning=entry.reasoning,
+    return prices.TargetPrice(
+        tiers=[_rates(entry)],
+        request_nano_usd=entry.request,
+        service_tiers=[
+            prices.ServiceTierPrice(service_tier=name, tiers=[_rates(rates)])
+            for name, rates in entry.service_tiers.items()
+        ],
     )
-    return prices.TargetPrice(tiers=[tier], request_nano_usd=entry.request)
+
+
+def _rates(entry: RatesEntry) -> prices.PriceTier:
+    """What the file leaves out stays out: the price engine has the rule for it."""
+    rates = [prices.Rate(meter=name, pico_usd=rate) for name, rate in entry.pico_usd.items()]
+    return prices.PriceTier(input=entry.input, output=entry.output, rates=rates)
 
 
 def _channel(name: str, entry: ChannelEntry) -> ledger.AlertChannel:

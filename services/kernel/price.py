@@ -1,32 +1,60 @@
 """The one price engine: estimates and charges are the same function over the same prices.
 
-A price has tiers by the size of the prompt. As the providers do it, the tier that the prompt reaches applies to all
-tokens of the call, not only to those above the bound (Gemini 2.5 Pro: 200 000 tokens at $1.25 per million, 200 001
-tokens at $2.50).
+A price has rates by meter (`services.kernel.usage.METERS`), in tiers by the size of the prompt. As the providers do
+it, the tier that the prompt reaches applies to all tokens of the call, not only to those above the bound (Gemini 2.5
+Pro: 200 000 tokens at $1.25 per million, 200 001 tokens at $2.50).
+
+A provider's service tiers (priority, flex, batch) are whole prices of their own. What has no rate costs an unknown
+amount, which is neither zero nor the rate of something else.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from services.kernel.money import NanoUsd, PicoUsdPerToken, nano_from_pico
-from services.kernel.usage import Usage
+from services.kernel.usage import INPUT, METERS, OUTPUT, Asked, Usage, Whole
 
 _NOTHING = NanoUsd(0)
+BASE_SERVICE_TIERS = frozenset({"", "default", "standard"})
+"""What OpenAI, Anthropic and Gemini call the tier that a price is for. Empty: the answer names none."""
+ANY_SERVICE_TIER = "auto"
+"""Asked for, it leaves the choice to the provider."""
 
 
 @dataclass(frozen=True, slots=True)
 class PriceTier:
-    """Prices in pico-USD per token for prompts of more than `above_input_tokens` tokens."""
+    """Prices for prompts of more than `above_input_tokens` tokens.
+
+    Raises:
+        ValueError: a rate is negative, is for no meter of the table, or there is none for input or output.
+    """
 
     above_input_tokens: int
-    input: PicoUsdPerToken
-    cached_input: PicoUsdPerToken
-    cache_write_5m: PicoUsdPerToken
-    cache_write_1h: PicoUsdPerToken
-    output: PicoUsdPerToken
-    reasoning: PicoUsdPerToken
+    rates: Mapping[str, PicoUsdPerToken] = field(hash=False)
+    """By meter, as written: in pico-USD per token, of a count by itself in pico-USD for each."""
+    _effective: Mapping[str, PicoUsdPerToken] = field(init=False, repr=False, compare=False)
+    """By meter, the documented fall-backs filled in."""
+    _dearest: Mapping[tuple[Whole, Asked], PicoUsdPerToken | None] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not {INPUT, OUTPUT} <= self.rates.keys() <= METERS.keys():
+            raise ValueError(f"a price has a rate for input and output, and for known meters, not {dict(self.rates)}")
+        if min(self.rates.values()) < 0:
+            raise ValueError(f"a price is negative in {dict(self.rates)}")
+        object.__setattr__(self, "rates", dict(self.rates))
+        object.__setattr__(self, "_effective", _with_fall_backs(self.rates))
+        object.__setattr__(self, "_dearest", _dearest_of(self._effective))
+
+    def rate(self, meter: str) -> PicoUsdPerToken | None:
+        """What one of a meter costs, None when nobody knows."""
+        return self._effective.get(meter)
+
+    def dearest(self, whole: Whole, asked: Asked) -> PicoUsdPerToken | None:
+        """The highest rate of the meters of a kind. None: one of them that such a request needs has no rate."""
+        return self._dearest[whole, asked]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,52 +62,142 @@ class Price:
     """Price of one target.
 
     Raises:
-        ValueError: the tiers do not start at 0 or do not rise.
+        ValueError: tiers do not start at 0 or do not rise, or a service tier has the name of the base.
     """
 
     tiers: tuple[PriceTier, ...]
     request_nano_usd: NanoUsd = _NOTHING
     """Charged for each request, on top of its tokens."""
+    service_tiers: Mapping[str, tuple[PriceTier, ...]] = field(default_factory=dict, hash=False)
+    """Prices of the provider's other service tiers, by the name that an answer has for them."""
 
     def __post_init__(self) -> None:
-        bounds = [tier.above_input_tokens for tier in self.tiers]
-        if not bounds or bounds[0] != 0 or any(low >= high for low, high in pairwise(bounds)):
-            raise ValueError(f"price tiers must start at 0 and rise, not {bounds}")
+        for tiers in (self.tiers, *self.service_tiers.values()):
+            bounds = [tier.above_input_tokens for tier in tiers]
+            if not bounds or bounds[0] != 0 or any(low >= high for low, high in pairwise(bounds)):
+                raise ValueError(f"price tiers must start at 0 and rise, not {bounds}")
+        named = (BASE_SERVICE_TIERS | {ANY_SERVICE_TIER}) & self.service_tiers.keys()
+        if named:
+            raise ValueError(f"{min(named)!r} is no service tier beside the price itself")
 
-    def tier_for(self, input_tokens: int) -> PriceTier:
-        """The tier that a prompt of this size reaches."""
-        reached = self.tiers[0]
-        for tier in self.tiers[1:]:
-            if input_tokens > tier.above_input_tokens:
-                reached = tier
-        return reached
+    def tiers_of(self, service_tier: str) -> tuple[PriceTier, ...] | None:
+        """The tiers of a service tier as an answer names it, None when this price does not know it."""
+        return self.tiers if service_tier in BASE_SERVICE_TIERS else self.service_tiers.get(service_tier)
 
 
-def charge(usage: Usage, price: Price) -> NanoUsd:
-    """What `usage` costs, rounded up once to a whole nano-USD."""
-    tier = price.tier_for(usage.input_tokens)
-    part = usage.buckets
-    pico_usd = (
-        part.uncached_input * tier.input
-        + part.cached_input * tier.cached_input
-        + part.cache_write_5m * tier.cache_write_5m
-        + part.cache_write_1h * tier.cache_write_1h
-        + part.visible_output * tier.output
-        + part.reasoning * tier.reasoning
-    )
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The most that a call can take."""
+
+    input_tokens: int
+    output_tokens: int
+    audio_input_tokens: int = 0
+    """Of the input: sound, at most."""
+    audio_output_tokens: int = 0
+    """Of the output: sound, at most."""
+    writes_cache_1h: bool = False
+    """It may write a cache for an hour. For five minutes that can happen without being asked for."""
+    searches: int = 0
+    service_tier: str = ""
+    """As the request asks for it. The provider may still serve it in the base tier."""
+
+
+def charge(usage: Usage, price: Price) -> NanoUsd | None:
+    """What `usage` costs, rounded up once to a whole nano-USD. None when something that it took has no rate."""
+    tiers = price.tiers_of(usage.service_tier)
+    if tiers is None:
+        return None
+    tier = _reached(tiers, usage.input_tokens)
+    pico_usd = 0
+    for meter, count in usage.buckets.items():
+        rate = tier.rate(meter)
+        if rate is None:
+            return None
+        pico_usd += count * rate
     return NanoUsd(nano_from_pico(pico_usd) + price.request_nano_usd)
 
 
-def charge_at_most(input_tokens: int, output_tokens: int, price: Price, *, writes_cache_1h: bool) -> NanoUsd:
-    """The most that a call of at most these tokens can cost, however its tokens fall into buckets and tiers.
+def charge_at_most(bounds: Bounds, price: Price) -> NanoUsd | None:
+    """The most that a call within `bounds` can cost, however its tokens fall into meters and tiers.
 
-    Caching for five minutes can happen without being asked for; for an hour it happens only when the request says so.
+    None when something that it may need has no rate: sound, caching for an hour, searches, a service tier. Images and
+    video have no bound of their own: all input, or output, may be such where the price has a rate for it, and where it
+    has none `charge` does not know the cost either.
     """
-    tiers = [tier for tier in price.tiers if tier.above_input_tokens == 0 or input_tokens > tier.above_input_tokens]
-    dearest_input = max(
-        max(tier.input, tier.cached_input, tier.cache_write_5m, tier.cache_write_1h if writes_cache_1h else 0)
-        for tier in tiers
-    )
-    dearest_output = max(max(tier.output, tier.reasoning) for tier in tiers)
-    pico_usd = input_tokens * dearest_input + output_tokens * dearest_output
-    return NanoUsd(nano_from_pico(pico_usd) + price.request_nano_usd)
+    reachable = _service_tiers_in_reach(bounds.service_tier, price)
+    if reachable is None:
+        return None
+    most = 0
+    for tiers in reachable:
+        for tier in tiers:
+            if tier.above_input_tokens and bounds.input_tokens <= tier.above_input_tokens:
+                break
+            cost = _most_in(tier, bounds)
+            if cost is None:
+                return None
+            most = max(most, cost)
+    return NanoUsd(nano_from_pico(most) + price.request_nano_usd)
+
+
+def _most_in(tier: PriceTier, bounds: Bounds) -> int | None:
+    """The most in pico-USD at the rates of one tier."""
+    fresh, output = tier.dearest(Whole.INPUT, Asked.ALWAYS), tier.dearest(Whole.OUTPUT, Asked.ALWAYS)
+    if bounds.writes_cache_1h:
+        written = tier.dearest(Whole.INPUT, Asked.FOR_AN_HOUR)
+        fresh = None if written is None or fresh is None else max(fresh, written)
+    if fresh is None or output is None:
+        return None
+    pico_usd = bounds.input_tokens * fresh + bounds.output_tokens * output
+    # What sound, or a search, costs on top of the dearest text.
+    for count, rate, instead_of in (
+        (bounds.audio_input_tokens, tier.dearest(Whole.INPUT, Asked.WITH_AUDIO), fresh),
+        (bounds.audio_output_tokens, tier.dearest(Whole.OUTPUT, Asked.WITH_AUDIO), output),
+        (bounds.searches, tier.dearest(Whole.NOTHING, Asked.WITH_SEARCH), 0),
+    ):
+        if count:
+            if rate is None:
+                return None
+            pico_usd += count * max(0, rate - instead_of)
+    return pico_usd
+
+
+def _service_tiers_in_reach(asked: str, price: Price) -> Iterable[tuple[PriceTier, ...]] | None:
+    if asked == ANY_SERVICE_TIER:
+        return (price.tiers, *price.service_tiers.values())
+    of_asked = price.tiers_of(asked)
+    if of_asked is None:
+        return None
+    return (price.tiers,) if of_asked is price.tiers else (price.tiers, of_asked)
+
+
+def _reached(tiers: tuple[PriceTier, ...], input_tokens: int) -> PriceTier:
+    """The tier that a prompt of this size reaches."""
+    reached = tiers[0]
+    for tier in tiers[1:]:
+        if input_tokens > tier.above_input_tokens:
+            reached = tier
+    return reached
+
+
+def _with_fall_backs(rates: Mapping[str, PicoUsdPerToken]) -> Mapping[str, PicoUsdPerToken]:
+    effective = dict(rates)
+    for meter in METERS.values():
+        name: str = meter.name
+        while name and name not in rates:
+            name = METERS[name].priced_as
+        if name:
+            effective[meter.name] = rates[name]
+    return effective
+
+
+def _dearest_of(
+    effective: Mapping[str, PicoUsdPerToken],
+) -> Mapping[tuple[Whole, Asked], PicoUsdPerToken | None]:
+    dearest: dict[tuple[Whole, Asked], PicoUsdPerToken | None] = {}
+    for whole in Whole:
+        for asked in Asked:
+            names = [meter.name for meter in METERS.values() if (meter.whole, meter.asked) == (whole, asked)]
+            known = [effective[name] for name in names if name in effective]
+            complete = len(known) == len(names) or asked is Asked.ALWAYS
+            dearest[whole, asked] = max(known) if known and complete else None
+    return dearest

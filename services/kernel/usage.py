@@ -1,14 +1,20 @@
-"""Usage: what a provider says that a call took, in tokens.
+"""Usage: what a provider says that a call took.
 
 Providers count differently: OpenAI and Gemini report input that includes what came from a cache, Anthropic reports it
 apart. Here input always includes cached and cache-written tokens, output always includes reasoning, and `buckets`
 gives the disjoint parts that are priced.
+
+`METERS` is the table of all that is counted apart, one row each. A meter that is added there is read, booked, priced
+and bounded; what it costs is a rate of the same name in `services.kernel.price`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from types import MappingProxyType
+from typing import NamedTuple
 
 
 class UsageSource(StrEnum):
@@ -22,35 +28,108 @@ class UsageSource(StrEnum):
     """The call took nothing: no provider did any work for it."""
 
 
+class Whole(Enum):
+    """What a meter counts a part of."""
+
+    INPUT = "input"
+    OUTPUT = "output"
+    NOTHING = "nothing"
+    """It is a count by itself, on top of the tokens."""
+
+
+class Asked(Enum):
+    """Which requests can run up a meter."""
+
+    ALWAYS = "always"
+    """Any request, or any to a model whose price has a rate for it."""
+    WITH_AUDIO = "with_audio"
+    """Only one that sends sound, or asks for it."""
+    FOR_AN_HOUR = "for_an_hour"
+    """Only one that asks for caching that lasts an hour."""
+    WITH_SEARCH = "with_search"
+    """Only one that lets the model search."""
+
+
+class Meter(NamedTuple):
+    """A row of the table."""
+
+    name: str
+    """In usage, prices, the ledger's entries and the configuration file."""
+    whole: Whole
+    asked: Asked = Asked.ALWAYS
+    priced_as: str = ""
+    """The meter whose rate counts where a price has none for this one, as the providers document it. Empty: none does,
+    and what such a call costs is unknown."""
+
+
+INPUT, OUTPUT = "input", "output"
+CACHED_INPUT, CACHED_AUDIO_INPUT = "cached_input", "cached_audio_input"
+CACHED_IMAGE_INPUT, CACHED_VIDEO_INPUT = "cached_image_input", "cached_video_input"
+CACHE_WRITE_5M, CACHE_WRITE_1H = "cache_write_5m", "cache_write_1h"
+AUDIO_INPUT, IMAGE_INPUT, VIDEO_INPUT, OTHER_INPUT = "audio_input", "image_input", "video_input", "other_input"
+REASONING, AUDIO_OUTPUT, IMAGE_OUTPUT = "reasoning", "audio_output", "image_output"
+VIDEO_OUTPUT, OTHER_OUTPUT = "video_output", "other_output"
+WEB_SEARCH = "web_search"
+
+# The unit is a token and its rate pico-USD per token, but for counts by themselves: of a search, pico-USD per search.
+_ROWS = (
+    # What no other row counts: text.
+    Meter(INPUT, Whole.INPUT),
+    Meter(OUTPUT, Whole.OUTPUT),
+    # Who has no price of its own for a cache reads and writes at the price of the input.
+    Meter(CACHED_INPUT, Whole.INPUT, priced_as=INPUT),
+    Meter(CACHE_WRITE_5M, Whole.INPUT, priced_as=INPUT),
+    Meter(CACHE_WRITE_1H, Whole.INPUT, Asked.FOR_AN_HOUR),
+    Meter(AUDIO_INPUT, Whole.INPUT, Asked.WITH_AUDIO),
+    Meter(CACHED_AUDIO_INPUT, Whole.INPUT, Asked.WITH_AUDIO, priced_as=AUDIO_INPUT),
+    Meter(IMAGE_INPUT, Whole.INPUT),
+    Meter(CACHED_IMAGE_INPUT, Whole.INPUT, priced_as=IMAGE_INPUT),
+    Meter(VIDEO_INPUT, Whole.INPUT),
+    Meter(CACHED_VIDEO_INPUT, Whole.INPUT, priced_as=VIDEO_INPUT),
+    # A kind of content that a provider names and we do not know.
+    Meter(OTHER_INPUT, Whole.INPUT),
+    Meter(REASONING, Whole.OUTPUT, priced_as=OUTPUT),
+    Meter(AUDIO_OUTPUT, Whole.OUTPUT, Asked.WITH_AUDIO),
+    Meter(IMAGE_OUTPUT, Whole.OUTPUT),
+    Meter(VIDEO_OUTPUT, Whole.OUTPUT),
+    Meter(OTHER_OUTPUT, Whole.OUTPUT),
+    Meter(WEB_SEARCH, Whole.NOTHING, Asked.WITH_SEARCH),
+)
+METERS: Mapping[str, Meter] = MappingProxyType({meter.name: meter for meter in _ROWS})
+
+_CACHED = (CACHED_INPUT, CACHED_AUDIO_INPUT, CACHED_IMAGE_INPUT, CACHED_VIDEO_INPUT)
+_INPUT_PARTS = frozenset(meter.name for meter in _ROWS if meter.whole is Whole.INPUT) - {INPUT}
+_OUTPUT_PARTS = frozenset(meter.name for meter in _ROWS if meter.whole is Whole.OUTPUT) - {OUTPUT}
+_COUNTS = frozenset(meter.name for meter in _ROWS if meter.whole is Whole.NOTHING)
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call. All counts are non-negative.
+    """What one call took. All counts are non-negative.
 
     Raises:
-        ValueError: a part is larger than its whole, or negative.
+        ValueError: a part is larger than its whole, negative, or no meter of the table.
     """
 
     input_tokens: int = 0
     """All input, cached and cache-written tokens included."""
     output_tokens: int = 0
     """All output, reasoning included."""
-    cached_input_tokens: int = 0
-    """Of the input: read from the provider's cache."""
-    cache_write_5m_tokens: int = 0
-    """Of the input: written to the provider's cache for five minutes (or for a time that it did not say)."""
-    cache_write_1h_tokens: int = 0
-    """Of the input: written to the provider's cache for an hour."""
-    reasoning_tokens: int = 0
-    """Of the output: reasoning that the client may not see."""
+    meters: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """Of them, by the names of `METERS`: disjoint parts, each token in at most one, and counts by themselves. `input`
+    and `output` are not among them: they are what is left. Without zeros."""
+    service_tier: str = ""
+    """As the provider named it in the answer. Empty: it named none."""
 
     def __post_init__(self) -> None:
-        parts = (self.cached_input_tokens, self.cache_write_5m_tokens, self.cache_write_1h_tokens)
-        if min(self.input_tokens, self.output_tokens, self.reasoning_tokens, *parts) < 0:
+        if self.meters:
+            object.__setattr__(self, "meters", _without_zeros(self.meters))
+        if self.input_tokens < 0 or self.output_tokens < 0:
             raise ValueError(f"negative token count in {self!r}")
-        if sum(parts) > self.input_tokens:
-            raise ValueError(f"cached and cache-written tokens exceed the input in {self!r}")
-        if self.reasoning_tokens > self.output_tokens:
-            raise ValueError(f"reasoning exceeds the output in {self!r}")
+        if self._of(_INPUT_PARTS) > self.input_tokens:
+            raise ValueError(f"the parts of the input exceed it in {self!r}")
+        if self._of(_OUTPUT_PARTS) > self.output_tokens:
+            raise ValueError(f"the parts of the output exceed it in {self!r}")
 
     @property
     def total_tokens(self) -> int:
@@ -58,26 +137,59 @@ class Usage:
         return self.input_tokens + self.output_tokens
 
     @property
-    def buckets(self) -> UsageBuckets:
-        """The disjoint parts; they add up to `total_tokens`."""
-        written = self.cache_write_5m_tokens + self.cache_write_1h_tokens
-        return UsageBuckets(
-            uncached_input=self.input_tokens - self.cached_input_tokens - written,
-            cached_input=self.cached_input_tokens,
-            cache_write_5m=self.cache_write_5m_tokens,
-            cache_write_1h=self.cache_write_1h_tokens,
-            visible_output=self.output_tokens - self.reasoning_tokens,
-            reasoning=self.reasoning_tokens,
+    def cached_input_tokens(self) -> int:
+        """Of the input: read from the provider's cache, whatever kind of content it is."""
+        return sum(self.meters.get(name, 0) for name in _CACHED) if self.meters else 0
+
+    @property
+    def cache_write_5m_tokens(self) -> int:
+        """Of the input: written to the provider's cache for five minutes (or for a time that it did not say)."""
+        return self.meters.get(CACHE_WRITE_5M, 0)
+
+    @property
+    def cache_write_1h_tokens(self) -> int:
+        """Of the input: written to the provider's cache for an hour."""
+        return self.meters.get(CACHE_WRITE_1H, 0)
+
+    @property
+    def reasoning_tokens(self) -> int:
+        """Of the output: reasoning that the client may not see."""
+        return self.meters.get(REASONING, 0)
+
+    @property
+    def buckets(self) -> dict[str, int]:
+        """The disjoint parts by meter, none of them zero, and the counts by themselves.
+
+        Those of tokens add up to `total_tokens`.
+        """
+        rest = (
+            (INPUT, self.input_tokens - self._of(_INPUT_PARTS)),
+            (OUTPUT, self.output_tokens - self._of(_OUTPUT_PARTS)),
         )
+        return {**{name: count for name, count in rest if count}, **self.meters}
+
+    def _of(self, names: frozenset[str]) -> int:
+        return sum(count for name, count in self.meters.items() if name in names) if self.meters else 0
 
 
-@dataclass(frozen=True, slots=True)
-class UsageBuckets:
-    """Disjoint parts of a call's tokens: each token is in exactly one."""
+def add_up(usages: list[Usage]) -> Usage:
+    """All of them together. The service tier is that of the first: the others stand beside it."""
+    meters: dict[str, int] = {}
+    for usage in usages:
+        for name, count in usage.meters.items():
+            meters[name] = meters.get(name, 0) + count
+    return Usage(
+        input_tokens=sum(usage.input_tokens for usage in usages),
+        output_tokens=sum(usage.output_tokens for usage in usages),
+        meters=meters,
+        service_tier=usages[0].service_tier,
+    )
 
-    uncached_input: int
-    cached_input: int
-    cache_write_5m: int
-    cache_write_1h: int
-    visible_output: int
-    reasoning: int
+
+def _without_zeros(meters: Mapping[str, int]) -> Mapping[str, int]:
+    for name, count in meters.items():
+        if name not in _INPUT_PARTS and name not in _OUTPUT_PARTS and name not in _COUNTS:
+            raise ValueError(f"{name!r} is no meter of a Usage")
+        if count < 0:
+            raise ValueError(f"a Usage has a negative count: {name} is {count}")
+    return {name: count for name, count in meters.items() if count}

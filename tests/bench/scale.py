@@ -31,6 +31,7 @@ from services.kernel.dialect import Dialect
 from services.kernel.envoy_contract import REQUEST_NAMESPACE
 from services.kernel.money import NANO_PER_USD, PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
+from services.kernel.usage import INPUT, OUTPUT
 from services.kernel.window import WindowUnit
 from services.quota.adapters.memory_allowances import MemoryAllowances
 from services.quota.adapters.memory_expectations import MemoryExpectations
@@ -255,4 +256,4 @@ def _plan() -> PlanSnapshot:
 
 def _price() -> Price:
     input_, output = PicoUsdPerToken(2_500_000), PicoUsdPerToken(10_000_000)
-    return Price((PriceTier(0, input_, input_, input_, input_, output, output),))
+    return Price((PriceTier(0, {INPUT: input_, OUTPUT: output}),))

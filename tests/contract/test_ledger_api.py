@@ -266,7 +266,7 @@ def test_tails_leave_room_for_questions(api: Api) -> None:
         tail.cancel()
 
 
-def override(target: str, **prices: int) -> pb.PriceOverride:
+def override(target: str, **prices: Any) -> pb.PriceOverride:
     return pb.PriceOverride(target=target, price=price_pb.TargetPrice(tiers=[price_pb.PriceTier(**prices)]))
 
 

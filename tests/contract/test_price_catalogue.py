@@ -15,6 +15,23 @@ from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import Tier, TieredPrices
 
 from services.kernel.price import charge
+from services.kernel.usage import (
+    AUDIO_INPUT,
+    AUDIO_OUTPUT,
+    CACHE_WRITE_1H,
+    CACHE_WRITE_5M,
+    CACHED_AUDIO_INPUT,
+    CACHED_IMAGE_INPUT,
+    CACHED_INPUT,
+    IMAGE_INPUT,
+    IMAGE_OUTPUT,
+    INPUT,
+    METERS,
+    REASONING,
+    WEB_SEARCH,
+    Usage,
+    Whole,
+)
 from services.ledger.adapters.price_catalogue import GenaiPrices, UnchargeableError, _compile
 from tests.unit.ledger.lines import call
 
@@ -90,9 +107,10 @@ def test_the_disjoint_parts_add_up_to_the_whole(dialect: str, case: dict[str, An
     usage = call(**as_envoy_reports(dialect, case["response"])).usage
 
     assert usage is not None
-    part = usage.buckets
-    inputs = part.uncached_input + part.cached_input + part.cache_write_5m + part.cache_write_1h
-    assert (inputs, part.visible_output + part.reasoning) == (usage.input_tokens, usage.output_tokens)
+    whole = dict.fromkeys(Whole, 0)
+    for meter, count in usage.buckets.items():
+        whole[METERS[meter].whole] += count
+    assert (whole[Whole.INPUT], whole[Whole.OUTPUT]) == (usage.input_tokens, usage.output_tokens)
 
 
 def test_nearly_every_chat_model_of_the_three_vendors_has_a_price(catalogue: GenaiPrices) -> None:
@@ -124,7 +142,7 @@ def test_a_call_is_charged_as_of_the_moment_it_began(catalogue: GenaiPrices) -> 
 
     assert then is not None
     assert now is not None
-    assert (then.tiers[0].input, now.tiers[0].input) == (10_000_000, 2_000_000)
+    assert (then.tiers[0].rate(INPUT), now.tiers[0].rate(INPUT)) == (10_000_000, 2_000_000)
 
 
 TEXT = {"input_mtok": Decimal("2.5"), "output_mtok": Decimal(10)}
@@ -134,7 +152,7 @@ TEXT = {"input_mtok": Decimal("2.5"), "output_mtok": Decimal(10)}
     ("published", "reason"),
     [
         ({"input_mtok": Decimal(1)}, "no price for input and output"),
-        ({**TEXT, "output_image_mtok": Decimal(30)}, "output_image_mtok"),
+        ({**TEXT, "output_citation_mtok": Decimal(30)}, "output_citation_mtok"),
         ({**TEXT, "audio_hours": Decimal("0.1")}, "audio_hours"),
         ({**TEXT, "cache_write_mtok": Decimal("0.08333333333333334")}, "finer than a pico-dollar"),
         ({**TEXT, "requests_kcount": TieredPrices(Decimal(1), [Tier(5, Decimal(2))])}, "has tiers"),
@@ -145,11 +163,27 @@ def test_what_cannot_be_charged_exactly_is_refused(published: dict[str, Any], re
         _compile(published)
 
 
-def test_what_the_catalogue_leaves_out_costs_as_much_as_what_it_is_a_part_of() -> None:
+def test_what_the_catalogue_leaves_out_costs_as_documented_or_an_unknown_amount() -> None:
     (tier,) = _compile(TEXT).tiers
 
-    assert (tier.cached_input, tier.cache_write_5m, tier.cache_write_1h) == (2_500_000,) * 3
-    assert tier.reasoning == 10_000_000
+    assert (tier.rate(CACHED_INPUT), tier.rate(CACHE_WRITE_5M), tier.rate(REASONING)) == (2_500_000, 2_500_000, 10**7)
+    unknown = [meter for meter in METERS if tier.rate(meter) is None]
+    assert {CACHE_WRITE_1H, AUDIO_INPUT, AUDIO_OUTPUT, IMAGE_INPUT, IMAGE_OUTPUT, WEB_SEARCH} <= set(unknown)
+
+
+def test_sound_images_and_searches_have_the_prices_that_are_published(catalogue: GenaiPrices) -> None:
+    flash = catalogue.price("google", "gemini-2.5-flash", TIME_MS)
+    maker = catalogue.price("google", "gemini-3-pro-image-preview", TIME_MS)
+    assert flash is not None
+    assert maker is not None
+
+    (tier,) = flash.tiers
+    # $1 for sound, $0.10 cached, $0.30 for "text / image / video", $35 for a thousand searches.
+    assert (tier.rate(AUDIO_INPUT), tier.rate(CACHED_AUDIO_INPUT)) == (1_000_000, 100_000)
+    assert (tier.rate(IMAGE_INPUT), tier.rate(CACHED_IMAGE_INPUT)) == (300_000, 30_000)
+    assert tier.rate(WEB_SEARCH) == 35_000_000_000
+    assert tier.rate(AUDIO_OUTPUT) is None
+    assert charge(Usage(0, 100, {IMAGE_OUTPUT: 100}), maker) == 100 * 120_000
 
 
 def test_a_price_per_request_is_in_nano_dollars() -> None:

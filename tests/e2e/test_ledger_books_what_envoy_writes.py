@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from services.kernel.clock import ManualClock
 from services.kernel.dialect import Dialect
-from services.kernel.usage import Usage
+from services.kernel.usage import CACHE_WRITE_5M, CACHED_INPUT, REASONING, Usage
 from services.ledger.adapters.spool import SpoolFolder, SpoolLimits, reopen_logs_at
 from services.ledger.adapters.sql_entries import SqlEntries
 from services.ledger.adapters.sql_outbox import SqlEpochs, SqlOutbox
@@ -105,14 +105,14 @@ NOTHING_USED = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 @pytest.mark.parametrize(
     ("target", "document", "usage"),
     [
-        ("main", {"usage": OPENAI_USAGE}, Usage(75, 1_186, cached_input_tokens=64, reasoning_tokens=1_024)),
+        ("main", {"usage": OPENAI_USAGE}, Usage(75, 1_186, {CACHED_INPUT: 64, REASONING: 1_024})),
         ("main", {"usage": NOTHING_USED}, Usage()),
         (
             "claude",
             {"usage": ANTHROPIC_USAGE},
-            Usage(188_207, 393, cached_input_tokens=188_086, cache_write_5m_tokens=100),
+            Usage(188_207, 393, {CACHED_INPUT: 188_086, CACHE_WRITE_5M: 100}),
         ),
-        ("gem", {"usageMetadata": GEMINI_USAGE}, Usage(1_000, 107, cached_input_tokens=900, reasoning_tokens=7)),
+        ("gem", {"usageMetadata": GEMINI_USAGE}, Usage(1_000, 107, {CACHED_INPUT: 900, REASONING: 7})),
     ],
 )
 def test_the_providers_count_is_booked_with_all_its_parts(

@@ -169,6 +169,8 @@ def _past_call(call: ledger.Call) -> simulation.PastCall:
         cached_input_tokens=call.cached_input_tokens,
         cache_write_input_tokens=call.cache_write_input_tokens,
         cache_write_1h_input_tokens=call.cache_write_1h_input_tokens,
+        meters=call.meters,
+        service_tier=call.service_tier,
         output_tokens=call.output_tokens,
         reasoning_tokens=call.reasoning_tokens,
         cost=call.cost if call.HasField("cost") else None,

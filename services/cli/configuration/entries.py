@@ -12,8 +12,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from services.cli.configuration.entry import Entry, at_least_one
 from services.cli.configuration.policy_entries import PolicyEntry
+from services.cli.configuration.price_entries import PriceEntry
 from services.cli.configuration.scalars import (
-    Amount,
     DurationMs,
     HttpUrl,
     ModelName,
@@ -21,7 +21,6 @@ from services.cli.configuration.scalars import (
     Name,
     Part,
     Target,
-    TokenPrice,
     UserName,
     VariableName,
     WebhookUrl,
@@ -182,28 +181,6 @@ class ModelEntry(Entry):
     targets: Chain
     fallbacks: tuple[FallbackEntry, ...] = ()
     first_byte_timeout: DurationMs | None = None
-
-
-class PriceEntry(Entry):
-    """Dollars per million tokens; `request` in dollars for each call. What is absent costs as `input` or `output`."""
-
-    input: TokenPrice
-    output: TokenPrice
-    cached_input: TokenPrice | None = None
-    cache_write_5m: TokenPrice | None = None
-    cache_write_1h: TokenPrice | None = None
-    reasoning: TokenPrice | None = None
-    request: Amount = 0
-    audio_input: TokenPrice | None = None
-    audio_output: TokenPrice | None = None
-    image: TokenPrice | None = None
-
-    @model_validator(mode="after")
-    def _billable(self) -> Self:
-        for name in ("audio_input", "audio_output", "image"):
-            if getattr(self, name) is not None:
-                raise ValueError(f"{name} cannot be billed yet, so a price for it would only look like one: remove it")
-        return self
 
 
 class TeamEntry(Entry):

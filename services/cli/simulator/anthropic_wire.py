@@ -186,14 +186,14 @@ def _stop_reason(reply: Reply) -> str:
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
-    parts = usage.buckets
+    written_5m, written_1h = usage.cache_write_5m_tokens, usage.cache_write_1h_tokens
     return {
-        "input_tokens": parts.uncached_input,
-        "cache_creation_input_tokens": parts.cache_write_5m + parts.cache_write_1h,
-        "cache_read_input_tokens": parts.cached_input,
+        "input_tokens": usage.input_tokens - usage.cached_input_tokens - written_5m - written_1h,
+        "cache_creation_input_tokens": written_5m + written_1h,
+        "cache_read_input_tokens": usage.cached_input_tokens,
         "cache_creation": {
-            "ephemeral_5m_input_tokens": parts.cache_write_5m,
-            "ephemeral_1h_input_tokens": parts.cache_write_1h,
+            "ephemeral_5m_input_tokens": written_5m,
+            "ephemeral_1h_input_tokens": written_1h,
         },
         "output_tokens": usage.output_tokens,
         "output_tokens_details": {"thinking_tokens": usage.reasoning_tokens},

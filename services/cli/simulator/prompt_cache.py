@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from services.cli.simulator.conversation import Conversation
 from services.cli.simulator.model import Reply
-from services.kernel.usage import Usage
+from services.kernel.usage import CACHE_WRITE_1H, CACHE_WRITE_5M, CACHED_INPUT, REASONING, Usage
 
 SMALLEST_PREFIX = 1024
 _STEP = 128
@@ -48,10 +48,12 @@ class PromptCache:
         return Usage(
             input_tokens=size,
             output_tokens=sum(reply.output_tokens for reply in replies),
-            cached_input_tokens=read,
-            cache_write_5m_tokens=written_5m,
-            cache_write_1h_tokens=written_1h,
-            reasoning_tokens=sum(reply.reasoning_tokens for reply in replies),
+            meters={
+                CACHED_INPUT: read,
+                CACHE_WRITE_5M: written_5m,
+                CACHE_WRITE_1H: written_1h,
+                REASONING: sum(reply.reasoning_tokens for reply in replies),
+            },
         )
 
     def _read(self, conversation: Conversation, marks: Sequence[int]) -> int:

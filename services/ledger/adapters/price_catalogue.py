@@ -19,6 +19,24 @@ from genai_prices.types import Tier, TieredPrices
 
 from services.kernel.money import NanoUsd, PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
+from services.kernel.usage import (
+    AUDIO_INPUT,
+    AUDIO_OUTPUT,
+    CACHE_WRITE_1H,
+    CACHE_WRITE_5M,
+    CACHED_AUDIO_INPUT,
+    CACHED_IMAGE_INPUT,
+    CACHED_INPUT,
+    CACHED_VIDEO_INPUT,
+    IMAGE_INPUT,
+    IMAGE_OUTPUT,
+    INPUT,
+    OUTPUT,
+    REASONING,
+    VIDEO_INPUT,
+    VIDEO_OUTPUT,
+    WEB_SEARCH,
+)
 
 _log = logging.getLogger("spendgate.ledger.prices")
 
@@ -27,20 +45,38 @@ _PICO_PER_TOKEN = Decimal(1_000_000)
 """One dollar per million tokens."""
 _NANO_PER_REQUEST = Decimal(1_000_000)
 """One dollar per thousand requests."""
-_PRICED = frozenset(
-    {
-        "input_mtok",
-        "output_mtok",
-        "cache_read_mtok",
-        "cache_write_mtok",
-        "cache_write_1h_mtok",
-        "output_reasoning_mtok",
-        "requests_kcount",
-    }
+_PICO_PER_COUNT = Decimal(1_000_000_000)
+"""One dollar per thousand."""
+_TOKENS = {
+    "input_mtok": INPUT,
+    "cache_read_mtok": CACHED_INPUT,
+    "cache_write_mtok": CACHE_WRITE_5M,
+    "cache_write_1h_mtok": CACHE_WRITE_1H,
+    "input_audio_mtok": AUDIO_INPUT,
+    "cache_audio_read_mtok": CACHED_AUDIO_INPUT,
+    "input_image_mtok": IMAGE_INPUT,
+    "cache_image_read_mtok": CACHED_IMAGE_INPUT,
+    "input_video_mtok": VIDEO_INPUT,
+    "output_mtok": OUTPUT,
+    "output_reasoning_mtok": REASONING,
+    "output_audio_mtok": AUDIO_OUTPUT,
+    "output_image_mtok": IMAGE_OUTPUT,
+    "output_video_mtok": VIDEO_OUTPUT,
+}
+_COUNTS = {"web_searches_kcount": WEB_SEARCH}
+_METER_OF = {**_TOKENS, **_COUNTS}
+_REQUESTS = "requests_kcount"
+# Searches in files that the provider stores: a tool of the Responses API, which the gateway does not offer.
+_NEVER_USED = frozenset({"storage_searches_kcount"})
+# Vendors whose one price for input covers images, as their price pages say. Google names it "text / image / video";
+# OpenAI, Anthropic and xAI count images as tokens of the input. What the catalogue prices apart keeps its own price.
+_SEES_AT_INPUT_PRICE = frozenset({"openai", "azure", "anthropic", "google", "x-ai"})
+_SEEN = (
+    (IMAGE_INPUT, INPUT),
+    (VIDEO_INPUT, INPUT),
+    (CACHED_IMAGE_INPUT, CACHED_INPUT),
+    (CACHED_VIDEO_INPUT, CACHED_INPUT),
 )
-# Tools that run at the provider, and sound as input. The chat endpoints that we meter do not report either, so a call
-# is charged for its tokens as text; refusing such models would refuse nearly all.
-_TOLERATED = frozenset({"web_searches_kcount", "storage_searches_kcount", "input_audio_mtok", "cache_audio_read_mtok"})
 
 
 class UnchargeableError(ValueError):
@@ -62,7 +98,8 @@ class GenaiPrices:
         try:
             _, info = get_snapshot().find_provider_model(model, None, provider, None)
             published = info.get_prices(datetime.fromtimestamp(minute * 60, UTC))
-            return _compile({name: value for name, value in vars(published).items() if value is not None})
+            known = {name: value for name, value in vars(published).items() if value is not None}
+            return _compile(known, sees_at_input_price=provider in _SEES_AT_INPUT_PRICE)
         except LookupError:
             return None
         except UnchargeableError as error:
@@ -70,44 +107,38 @@ class GenaiPrices:
             return None
 
 
-def _compile(published: Mapping[str, Decimal | TieredPrices]) -> Price:
+def _compile(published: Mapping[str, Decimal | TieredPrices], *, sees_at_input_price: bool = False) -> Price:
     """The same price in integers.
 
     Raises:
         UnchargeableError: it lacks input or output, is not whole in pico-USD per token, or counts what we do not.
     """
-    unknown = published.keys() - _PRICED - _TOLERATED
+    unknown = published.keys() - _METER_OF.keys() - _NEVER_USED - {_REQUESTS}
     if unknown:
         raise UnchargeableError(f"it also charges by {', '.join(sorted(unknown))}")
     if not {"input_mtok", "output_mtok"} <= published.keys():
         raise UnchargeableError("it has no price for input and output tokens")
     bounds = sorted({0, *(tier.start for price in published.values() for tier in _tiers(price))})
-    request = published.get("requests_kcount", Decimal(0))
+    request = published.get(_REQUESTS, Decimal(0))
     if isinstance(request, TieredPrices):
         raise UnchargeableError("its price per request has tiers")
-    return Price(
-        tuple(_tier(published, bound) for bound in bounds), NanoUsd(_whole(request, _NANO_PER_REQUEST, "requests"))
-    )
+    tiers = tuple(_tier(published, bound, sees_at_input_price=sees_at_input_price) for bound in bounds)
+    return Price(tiers, NanoUsd(_whole(request, _NANO_PER_REQUEST, "requests")))
 
 
-def _tier(published: Mapping[str, Decimal | TieredPrices], above: int) -> PriceTier:
-    def of(name: str, instead: PicoUsdPerToken) -> PicoUsdPerToken:
-        if name not in published:
-            return instead
-        return PicoUsdPerToken(_whole(_at(published[name], above), _PICO_PER_TOKEN, name))
-
-    nothing = PicoUsdPerToken(0)
-    fresh, output = of("input_mtok", nothing), of("output_mtok", nothing)
-    written = of("cache_write_mtok", fresh)
-    return PriceTier(
-        above_input_tokens=above,
-        input=fresh,
-        cached_input=of("cache_read_mtok", fresh),
-        cache_write_5m=written,
-        cache_write_1h=of("cache_write_1h_mtok", written),
-        output=output,
-        reasoning=of("output_reasoning_mtok", output),
-    )
+def _tier(published: Mapping[str, Decimal | TieredPrices], above: int, *, sees_at_input_price: bool) -> PriceTier:
+    """What is not published stays out: the price engine knows the documented fall-backs, all else is unknown."""
+    rates = {
+        meter: PicoUsdPerToken(
+            _whole(_at(published[name], above), _PICO_PER_COUNT if name in _COUNTS else _PICO_PER_TOKEN, name)
+        )
+        for name, meter in _METER_OF.items()
+        if name in published
+    }
+    if sees_at_input_price:
+        for seen, as_text in _SEEN:
+            rates.setdefault(seen, rates.get(as_text, rates[INPUT]))
+    return PriceTier(above, rates)
 
 
 def _tiers(price: Decimal | TieredPrices) -> list[Tier]:

@@ -9,9 +9,12 @@ from sqlalchemy.dialects import sqlite
 
 from services.chassis.audit import append_entries
 from services.kernel.change import AuditEntry
+from services.kernel.money import NanoUsd
+from services.kernel.price import Price
 from services.ledger.adapters.sql_database import Database
+from services.ledger.adapters.sql_meters import read_service_tiers, read_tier, write_service_tiers, write_tier
 from services.ledger.adapters.sql_tables import alert_channels, audit_entries, price_overrides, priced_targets
-from services.ledger.domain.configuration import Channel, Configuration, PricedTarget, flat_price
+from services.ledger.domain.configuration import Channel, Configuration, PricedTarget
 
 _insert_target = sqlite.insert(priced_targets)
 _REMEMBER = _insert_target.on_conflict_do_update(
@@ -33,14 +36,8 @@ class SqlConfiguration:
         """What is in force."""
         with self._database.read() as connection:
             prices = {
-                row.target: flat_price(
-                    input_price=row.input,
-                    output=row.output,
-                    cached_input=row.cached_input,
-                    cache_write_5m=row.cache_write_5m,
-                    cache_write_1h=row.cache_write_1h,
-                    reasoning=row.reasoning,
-                    request_nano_usd=row.request_nano_usd,
+                row.target: Price(
+                    (read_tier(row),), NanoUsd(row.request_nano_usd), read_service_tiers(row.service_tiers)
                 )
                 for row in connection.execute(sa.select(price_overrides))
             }
@@ -52,13 +49,9 @@ class SqlConfiguration:
         prices = [
             {
                 "target": target,
-                "input": price.tiers[0].input,
-                "cached_input": price.tiers[0].cached_input,
-                "cache_write_5m": price.tiers[0].cache_write_5m,
-                "cache_write_1h": price.tiers[0].cache_write_1h,
-                "output": price.tiers[0].output,
-                "reasoning": price.tiers[0].reasoning,
+                **write_tier(price.tiers[0]),
                 "request_nano_usd": price.request_nano_usd,
+                "service_tiers": write_service_tiers(price.service_tiers),
             }
             for target, price in configuration.prices.items()
         ]

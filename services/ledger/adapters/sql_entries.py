@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from services.ledger.adapters.sql_database import Database
+from services.ledger.adapters.sql_meters import write_meters
 from services.ledger.adapters.sql_tables import (
     attempts,
     checkpoints,
@@ -75,6 +76,7 @@ _ENTRY_VALUES = {
     "cache_write_1h_tokens": "charge.usage.cache_write_1h_tokens",
     "output_tokens": "charge.usage.output_tokens",
     "reasoning_tokens": "charge.usage.reasoning_tokens",
+    "service_tier": "charge.usage.service_tier",
     "cost_nano_usd": "charge.cost_nano_usd",
 }
 """Columns whose value is an attribute of the entry."""
@@ -93,7 +95,7 @@ def _insert_into(table: sa.Table, columns: Iterable[str], otherwise: str = "") -
 
 
 _KNOWN = "SELECT id FROM entries WHERE id IN (SELECT value FROM json_each(?))"
-_INSERT_ENTRY = _insert_into(entries, [*_ENTRY_VALUES, "chain", *_PREFIXES])
+_INSERT_ENTRY = _insert_into(entries, [*_ENTRY_VALUES, "meters", "chain", *_PREFIXES])
 _INSERT_ATTEMPT = _insert_into(attempts, SpooledAttempt._fields, "ON CONFLICT DO NOTHING")
 _ADD_ROLLUP = _insert_into(
     rollups,
@@ -190,7 +192,7 @@ def _only_new(connection: sa.Connection, booked: Sequence[Entry]) -> list[Entry]
 
 
 def _entry_row(entry: Entry) -> tuple[Any, ...]:
-    return (*_values_of(entry), ",".join(entry.call.chain), *entry.call.prefixes)
+    return (*_values_of(entry), write_meters(entry.charge.usage), ",".join(entry.call.chain), *entry.call.prefixes)
 
 
 def _unanswered_rows(fresh: Iterable[Entry]) -> Iterable[dict[str, Any]]:

@@ -8,9 +8,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from services.kernel.usage import Usage, UsageSource
+from services.kernel.usage import UsageSource
 from services.ledger.adapters.sql_database import Database
 from services.ledger.adapters.sql_entries import attempts_by_request
+from services.ledger.adapters.sql_meters import read_usage
 from services.ledger.adapters.sql_tables import alerts, entries, rollups, unanswered_attempts, unreadable_lines
 from services.ledger.domain.call import Caller, times_sent_before
 from services.ledger.domain.entry import BookedCall, join_attempts
@@ -187,14 +188,7 @@ def _booked_calls(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> lis
             model_served=row.model_served,
             status=row.status,
             usage_source=UsageSource(row.usage_source),
-            usage=Usage(
-                row.input_tokens,
-                row.output_tokens,
-                row.cached_input_tokens,
-                row.cache_write_5m_tokens,
-                row.cache_write_1h_tokens,
-                row.reasoning_tokens,
-            ),
+            usage=read_usage(row),
             cost_nano_usd=row.cost_nano_usd,
             trace_id=row.trace_id,
             latency_ms=row.duration_ms,

@@ -82,6 +82,9 @@ entries = sa.Table(
     _number("cache_write_1h_tokens"),
     _number("output_tokens"),
     _number("reasoning_tokens"),
+    # All meters of the call as JSON, those of the columns above included. Empty in entries of the release before.
+    _defaulted("meters", sa.Text, ""),
+    _defaulted("service_tier", sa.Text, ""),
     # NULL: a target that worked has no price.
     sa.Column("cost_nano_usd", sa.BigInteger),
     # When quota let the call pass, which its id says too.
@@ -241,6 +244,10 @@ price_overrides = sa.Table(
     _number("output"),
     _number("reasoning"),
     _number("request_nano_usd"),
+    # Rates by meter as JSON; where there are any, the columns above only repeat them for the release before.
+    _defaulted("rates", sa.Text, ""),
+    # The same by service tier.
+    _defaulted("service_tiers", sa.Text, ""),
 )
 
 priced_targets = sa.Table(

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from services.kernel.envoy_contract import AdmissionKey, RequestKey
 from services.kernel.spool_contract import SpoolKey
-from services.kernel.usage import Usage
+from services.kernel.usage import CACHE_WRITE_1H, CACHE_WRITE_5M, CACHED_INPUT, REASONING, Usage
 
 # What the database holds and no honest counter reaches.
 _MAX_COUNT = 2**63 - 1
@@ -313,10 +313,11 @@ def _reported_usage(fields: Mapping[str, object], features: str) -> Usage | None
     return Usage(
         input_tokens=_whole(input_tokens, cached + written),
         output_tokens=_whole(output_tokens, reasoning),
-        cached_input_tokens=cached,
-        cache_write_5m_tokens=0 if for_an_hour else written,
-        cache_write_1h_tokens=written if for_an_hour else 0,
-        reasoning_tokens=reasoning,
+        meters={
+            CACHED_INPUT: cached,
+            CACHE_WRITE_1H if for_an_hour else CACHE_WRITE_5M: written,
+            REASONING: reasoning,
+        },
     )
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from services.kernel.dialect import Dialect
 from services.kernel.money import NanoUsd
 from services.kernel.price import Price, charge
-from services.kernel.usage import Usage, UsageSource
+from services.kernel.usage import Usage, UsageSource, add_up
 from services.ledger.domain.call import Outcome, SpooledAttempt, SpooledCall
 
 _NOTHING = Usage()
@@ -61,7 +61,7 @@ class Charge:
     source: UsageSource
     """`provider` only if nothing in `usage` is estimated."""
     cost_nano_usd: NanoUsd | None
-    """None when any target that worked has no price: unknown is not zero."""
+    """None when any target that worked has no price for what it did: unknown is not zero."""
     unanswered: tuple[UnansweredCharge, ...]
     """Attempts before the last one."""
 
@@ -86,7 +86,7 @@ def charge_call(call: SpooledCall, attempts: Iterable[SpooledAttempt], price_of:
         return Charge(target, usage, source, cost, ())
     return Charge(
         target=target,
-        usage=_sum([usage, *(part.usage for part in unanswered)]),
+        usage=add_up([usage, *(part.usage for part in unanswered)]),
         source=UsageSource.ESTIMATED,
         cost_nano_usd=_sum_costs([cost, *(part.cost_nano_usd for part in unanswered)]),
         unanswered=unanswered,
@@ -134,14 +134,3 @@ def _cost(usage: Usage, price: Price | None) -> NanoUsd | None:
 def _sum_costs(costs: list[NanoUsd | None]) -> NanoUsd | None:
     known = [cost for cost in costs if cost is not None]
     return NanoUsd(sum(known)) if len(known) == len(costs) else None
-
-
-def _sum(usages: list[Usage]) -> Usage:
-    return Usage(
-        input_tokens=sum(usage.input_tokens for usage in usages),
-        output_tokens=sum(usage.output_tokens for usage in usages),
-        cached_input_tokens=sum(usage.cached_input_tokens for usage in usages),
-        cache_write_5m_tokens=sum(usage.cache_write_5m_tokens for usage in usages),
-        cache_write_1h_tokens=sum(usage.cache_write_1h_tokens for usage in usages),
-        reasoning_tokens=sum(usage.reasoning_tokens for usage in usages),
-    )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from services.kernel.change import Change, Describe, changes_between, differing_fields
 from services.kernel.money import NanoUsd, PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
+from services.kernel.usage import INPUT, METERS, OUTPUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,26 +48,12 @@ def flat_price(
     *,
     input_price: int,
     output: int,
-    cached_input: int | None = None,
-    cache_write_5m: int | None = None,
-    cache_write_1h: int | None = None,
-    reasoning: int | None = None,
     request_nano_usd: int = 0,
+    **others: int,
 ) -> Price:
-    """A price of one tier, in pico-USD per token. What is not given costs as much as what it is a part of."""
-
-    def of(own: int | None, whole: int) -> PicoUsdPerToken:
-        return PicoUsdPerToken(whole if own is None else own)
-
-    tier = PriceTier(
-        above_input_tokens=0,
-        input=PicoUsdPerToken(input_price),
-        cached_input=of(cached_input, input_price),
-        cache_write_5m=of(cache_write_5m, input_price),
-        cache_write_1h=of(cache_write_1h, input_price),
-        output=PicoUsdPerToken(output),
-        reasoning=of(reasoning, output),
-    )
+    """A price of one tier, in pico-USD per token. `others` are rates by meter."""
+    rates = {INPUT: input_price, OUTPUT: output, **others}
+    tier = PriceTier(0, {name: PicoUsdPerToken(rate) for name, rate in rates.items()})
     return Price((tier,), NanoUsd(request_nano_usd))
 
 
@@ -84,7 +71,7 @@ def describe(configuration: Configuration) -> Describe:
     def describe_one(kind: str, name: str) -> str:
         if kind == "price":
             price = configuration.prices.get(name)
-            return json.dumps(asdict(price), sort_keys=True) if price is not None else ""
+            return json.dumps(_written(price), sort_keys=True) if price is not None else ""
         channel = configuration.channels.get(name)
         return json.dumps(_without_secrets(channel), sort_keys=True) if channel is not None else ""
 
@@ -110,7 +97,24 @@ def _without_secrets(channel: Channel) -> dict[str, str]:
     }
 
 
+def _written(price: Price) -> dict[str, object]:
+    return {
+        "tiers": _tiers_written(price.tiers),
+        "request_nano_usd": price.request_nano_usd,
+        "service_tiers": {name: _tiers_written(tiers) for name, tiers in price.service_tiers.items()},
+    }
+
+
+def _tiers_written(tiers: Iterable[PriceTier]) -> list[dict[str, int]]:
+    return [{"above_input_tokens": tier.above_input_tokens, **tier.rates} for tier in tiers]
+
+
 def _differing_prices(before: Price, after: Price) -> tuple[str, ...]:
     """Overrides have one tier."""
-    per_token = differing_fields(before.tiers[0], after.tiers[0])
-    return per_token if before.request_nano_usd == after.request_nano_usd else (*per_token, "request")
+    old, new = before.tiers[0].rates, after.tiers[0].rates
+    changed = [name for name in METERS if old.get(name) != new.get(name)]
+    if before.request_nano_usd != after.request_nano_usd:
+        changed.append("request")
+    if before.service_tiers != after.service_tiers:
+        changed.append("service_tiers")
+    return tuple(changed)

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 
 from spendgate.ledger.v1 import ledger_service_pb2 as pb
-from spendgate.ledger.v1 import price_book_service_pb2 as price_pb
 from spendgate.type.v1 import attribution_pb2, configuration_pb2
 
 from services.chassis.well_known import timestamp, usd
@@ -14,12 +13,12 @@ from services.kernel.change import Action, Actor, Change
 from services.kernel.errors import InvalidInput
 from services.kernel.names import check_name, split_target
 from services.kernel.price import Price
-from services.ledger.domain.configuration import Channel, Configuration, flat_price
+from services.ledger.domain.configuration import Channel, Configuration
 from services.ledger.domain.entry import BookedAttempt, BookedCall
 from services.ledger.domain.rollup import HOUR_MS
 from services.ledger.domain.selection import CallQuery, UsageQuery, UsageSums, confine, parse_filter, parse_group_by
 from services.ledger.domain.settlement import Alert, CrossingKind
-from services.ledger.usecases.price_book import PriceRow
+from services.ledger.transport.price_messages import read_override
 
 _ACTIONS = {
     Action.CREATE: configuration_pb2.Change.ACTION_CREATE,
@@ -73,6 +72,8 @@ def call_message(call: BookedCall) -> pb.Call:
         retries=call.retries,
         run=call.run,
         cache_write_1h_input_tokens=usage.cache_write_1h_tokens,
+        meters=dict(usage.meters),
+        service_tier=usage.service_tier,
     )
 
 
@@ -153,27 +154,6 @@ def change_messages(changes: Iterable[Change]) -> list[configuration_pb2.Change]
     ]
 
 
-def target_price(row: PriceRow) -> price_pb.TargetPrice:
-    """Price of one target."""
-    return price_pb.TargetPrice(
-        target=row.target,
-        tiers=[
-            price_pb.PriceTier(
-                above_input_tokens=tier.above_input_tokens,
-                input=tier.input,
-                cached_input=tier.cached_input,
-                cache_write_5m=tier.cache_write_5m,
-                cache_write_1h=tier.cache_write_1h,
-                output=tier.output,
-                reasoning=tier.reasoning,
-            )
-            for tier in row.price.tiers
-        ],
-        request_nano_usd=row.price.request_nano_usd,
-        source=row.source,
-    )
-
-
 def configuration(request: pb.ApplyConfigurationRequest) -> Configuration:
     """The configuration that is sent.
 
@@ -186,7 +166,7 @@ def configuration(request: pb.ApplyConfigurationRequest) -> Configuration:
         split_target(f"{field}.target", override.target)
         if override.target in prices:
             raise InvalidInput(f"{field}.target", f"{override.target} comes twice")
-        prices[override.target] = _override(field, override.price)
+        prices[override.target] = read_override(f"{field}.price", override.price)
     channels: dict[str, Channel] = {}
     for at, each in enumerate(request.channels):
         field = f"channels[{at}]"
@@ -194,24 +174,6 @@ def configuration(request: pb.ApplyConfigurationRequest) -> Configuration:
             raise InvalidInput(f"{field}.name", f"{each.name} comes twice")
         channels[each.name] = _channel(field, each)
     return Configuration(prices, channels)
-
-
-def _override(field: str, price: price_pb.TargetPrice) -> Price:
-    if len(price.tiers) != 1 or price.tiers[0].above_input_tokens:
-        raise InvalidInput(f"{field}.price.tiers", "an override has exactly one tier, which starts at 0")
-    tier = price.tiers[0]
-    numbers = (tier.input, tier.cached_input, tier.cache_write_5m, tier.cache_write_1h, tier.output, tier.reasoning)
-    if min(*numbers, price.request_nano_usd) < 0:
-        raise InvalidInput(f"{field}.price", "a price is negative")
-    return flat_price(
-        input_price=tier.input,
-        output=tier.output,
-        cached_input=tier.cached_input if tier.HasField("cached_input") else None,
-        cache_write_5m=tier.cache_write_5m if tier.HasField("cache_write_5m") else None,
-        cache_write_1h=tier.cache_write_1h if tier.HasField("cache_write_1h") else None,
-        reasoning=tier.reasoning if tier.HasField("reasoning") else None,
-        request_nano_usd=price.request_nano_usd,
-    )
 
 
 def _channel(field: str, channel: pb.AlertChannel) -> Channel:

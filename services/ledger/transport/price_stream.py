@@ -12,7 +12,7 @@ from spendgate.ledger.v1 import price_book_service_pb2_grpc as pb_grpc
 from services.kernel.errors import InvalidInput, Unavailable
 from services.kernel.names import split_target
 from services.ledger.domain.configuration import PricedTarget
-from services.ledger.transport.messages import target_price
+from services.ledger.transport.price_messages import target_price
 from services.ledger.usecases.price_book import MOST_TARGETS, PriceBook
 
 SERVICE = "spendgate.ledger.v1.PriceBookService"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 import grpc
@@ -14,11 +14,14 @@ from spendgate.ledger.v1 import price_book_service_pb2_grpc
 
 from services.kernel.money import NanoUsd, PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
+from services.kernel.usage import CACHE_WRITE_1H, CACHE_WRITE_5M, CACHED_INPUT, INPUT, METERS, OUTPUT, REASONING
 from services.quota.adapters.stream_loop import Stream, StreamLoop
 from services.quota.domain.plan import PlannedTarget, PriceSnapshot
 from services.quota.ports import SnapshotStore
 
 _SNAPSHOT = "prices"
+_OPTIONAL = (CACHED_INPUT, CACHE_WRITE_5M, CACHE_WRITE_1H, REASONING)
+"""Meters that have a field of their own in a message, named alike."""
 
 _log = logging.getLogger("spendgate.quota")
 
@@ -117,20 +120,26 @@ def read_prices(message: pb.WatchPricesResponse) -> PriceSnapshot:
     for each in message.prices:
         try:
             prices[each.target] = Price(
-                tiers=tuple(_read_tier(tier) for tier in each.tiers), request_nano_usd=NanoUsd(each.request_nano_usd)
+                tiers=_read_tiers(each.tiers),
+                request_nano_usd=NanoUsd(each.request_nano_usd),
+                service_tiers={other.service_tier: _read_tiers(other.tiers) for other in each.service_tiers},
             )
         except ValueError as error:
             _log.warning("the price of %s is left out: %s", each.target, error)
     return PriceSnapshot(message.version, prices)
 
 
-def _read_tier(message: pb.PriceTier) -> PriceTier:
-    return PriceTier(
-        above_input_tokens=message.above_input_tokens,
-        input=PicoUsdPerToken(message.input),
-        cached_input=PicoUsdPerToken(message.cached_input),
-        cache_write_5m=PicoUsdPerToken(message.cache_write_5m),
-        cache_write_1h=PicoUsdPerToken(message.cache_write_1h),
-        output=PicoUsdPerToken(message.output),
-        reasoning=PicoUsdPerToken(message.reasoning),
-    )
+def _read_tiers(messages: Iterable[pb.PriceTier]) -> tuple[PriceTier, ...]:
+    return tuple(PriceTier(message.above_input_tokens, _read_rates(message)) for message in messages)
+
+
+def _read_rates(message: pb.PriceTier) -> dict[str, PicoUsdPerToken]:
+    """The rates of meters that this release knows. It cannot bound others, and a call that uses one has no cost here.
+
+    A ledger of the release before sends none, and its own fields filled.
+    """
+    if message.rates:
+        return {rate.meter: PicoUsdPerToken(rate.pico_usd) for rate in message.rates if rate.meter in METERS}
+    rates = {INPUT: message.input, OUTPUT: message.output}
+    rates |= {field.name: value for field, value in message.ListFields() if field.name in _OPTIONAL}
+    return {name: PicoUsdPerToken(rate) for name, rate in rates.items()}

@@ -15,7 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from services.kernel.price import Price, charge_at_most
+from services.kernel.money import NanoUsd
+from services.kernel.price import Bounds, Price, charge_at_most
 from services.quota.domain.plan import PlannedTarget
 from services.quota.domain.policy import MAX_COUNT, LimitKind
 
@@ -134,19 +135,24 @@ def is_boundable(facts: RequestFacts, target: TargetFacts) -> bool:
     return target.context_window > 0 or not (facts.features & _WHOLE_CONTEXT)
 
 
+def is_priceable(facts: RequestFacts, target: TargetFacts) -> bool:
+    """Whether the target has a price for all that the call may need: caching for an hour has one of its own."""
+    return target.price is not None and _most(facts, bound(facts, target), target.price) is not None
+
+
 def held_by_chain(facts: RequestFacts, targets: tuple[TargetFacts, ...]) -> Amounts:
     """What a chain can take at most: each of its attempts may end in a timeout after the provider did the work.
 
     With as many retries as targets less one, "the dearest and the next dearest for each retry" is all of them.
     """
     spend = input_tokens = output_tokens = 0
-    one_hour = "cache_1h" in facts.features
     for target in targets:
         tokens = bound(facts, target)
         input_tokens += tokens.input
         output_tokens += tokens.output
         if target.price is not None:
-            spend += charge_at_most(tokens.input, tokens.output, target.price, writes_cache_1h=one_hour)
+            # Unknown is held as 0 as well: see `TargetFacts.price`.
+            spend += _most(facts, tokens, target.price) or 0
     return Amounts(min(spend, _NEVER_FITS), min(input_tokens, _NEVER_FITS), min(output_tokens, _NEVER_FITS))
 
 
@@ -154,9 +160,8 @@ def usual_amounts(facts: RequestFacts, target: TargetFacts, learnt: Tokens | Non
     """What soft limits hold of a call: what it probably takes and a guard, for one attempt at this target."""
     tokens = expected_tokens(facts, target, learnt)
     input_tokens, output_tokens = (-(-each * _SOFT_GUARD_PERCENT // 100) for each in (tokens.input, tokens.output))
-    one_hour = "cache_1h" in facts.features
-    spend = charge_at_most(input_tokens, output_tokens, target.price, writes_cache_1h=one_hour) if target.price else 0
-    return Amounts(spend, input_tokens, output_tokens)
+    spend = _most(facts, Tokens(input_tokens, output_tokens), target.price) if target.price else None
+    return Amounts(spend or 0, input_tokens, output_tokens)
 
 
 def expected_tokens(facts: RequestFacts, target: TargetFacts, learnt: Tokens | None) -> Tokens:
@@ -170,9 +175,8 @@ def expected_tokens(facts: RequestFacts, target: TargetFacts, learnt: Tokens | N
 def expected_amounts(facts: RequestFacts, target: TargetFacts, learnt: Tokens | None) -> Amounts:
     """The same as amounts of each kind of limit, for one attempt at this target."""
     tokens = expected_tokens(facts, target, learnt)
-    one_hour = "cache_1h" in facts.features
-    spend = charge_at_most(tokens.input, tokens.output, target.price, writes_cache_1h=one_hour) if target.price else 0
-    return Amounts(spend, tokens.input, tokens.output)
+    spend = _most(facts, tokens, target.price) if target.price else None
+    return Amounts(spend or 0, tokens.input, tokens.output)
 
 
 class Lesson(NamedTuple):
@@ -195,6 +199,12 @@ def learn(before: Tokens | None, lesson: Lesson) -> Tokens:
         return usage
     output = max(before.output, usage.output) if lesson.cut else usage.output
     return Tokens(_towards(before.input, usage.input), _towards(before.output, output))
+
+
+def _most(facts: RequestFacts, tokens: Tokens, price: Price) -> NanoUsd | None:
+    """The most that so many tokens of such a call cost. None when something that it may need has no rate."""
+    bounds = Bounds(tokens.input, tokens.output, writes_cache_1h="cache_1h" in facts.features)
+    return charge_at_most(bounds, price)
 
 
 def _input_bound(facts: RequestFacts, target: TargetFacts) -> int:

@@ -7,7 +7,7 @@ spend limit applies, and those whose input cannot be bounded where tokens are co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import accumulate
@@ -32,6 +32,7 @@ from services.quota.domain.estimate import (
     expected_amounts,
     held_by_chain,
     is_boundable,
+    is_priceable,
     output_cap,
     usual_amounts,
 )
@@ -180,8 +181,11 @@ def usable_tiers(
     return route.priced_tiers
 
 
-def unboundable(key: VirtualKey, model: str) -> Deny:
+def unfit(key: VirtualKey, model: str, tiers: Sequence[FitTier], facts: RequestFacts) -> Deny:
     """The refusal when `weigh` finds no target that can carry a call."""
+    if any(is_boundable(facts, target.facts) for tier in tiers for target in _targets_of(tier)):
+        detail = "none of its targets has a price for caching that lasts an hour, which the request asks for"
+        return Deny(Denial.UNPRICED_MODEL, detail, model=model, key=key.name)
     detail = "it has input that is not in the request, and no target of the model has a known context window"
     return Deny(Denial.NO_FIT_TARGET, detail, model=model, key=key.name)
 
@@ -240,6 +244,8 @@ def weigh(
         chain = draw_chain(tier, draw)
         if limits.holds_tokens:
             chain = tuple(target for target in chain if is_boundable(facts, target.facts))
+        if limits.needs_price:
+            chain = tuple(target for target in chain if is_priceable(facts, target.facts))
         if not chain:
             continue
         for attempts in (chain, chain[:1]) if len(chain) > 1 else (chain,):
@@ -341,6 +347,11 @@ def _affordable_output(weighed: Weighed, limits: AppliedLimits, levels: Sequence
     idle = [Level(settled, 0) for settled, _ in levels]
     most = max(output_cap(weighed.facts, target.facts) for target in weighed.chain)
     return largest_fitting(partial(_fits, weighed, limits, idle), 1, most)
+
+
+def _targets_of(tier: FitTier) -> Iterator[FitTarget]:
+    for place in tier.places:
+        yield from place.targets
 
 
 def _leader(place: FitPlace, draw: Draw) -> FitTarget:

@@ -9,7 +9,7 @@ from spendgate.quota.v1 import simulation_service_pb2 as pb
 from services.chassis.well_known import nano_usd_of, timestamp, usd
 from services.kernel.dialect import Dialect
 from services.kernel.errors import InvalidInput
-from services.kernel.usage import Usage
+from services.kernel.usage import CACHE_WRITE_1H, CACHE_WRITE_5M, CACHED_INPUT, REASONING, Usage
 from services.quota.domain.key import Attribution
 from services.quota.domain.replay import PastCall
 from services.quota.domain.replay_report import CallerTally, LimitTally, ReplayReport
@@ -38,15 +38,14 @@ def read_past_call(field: str, message: pb.PastCall) -> PastCall:
     if min(began_at_ms, message.latency_ms, cost.units, cost.nanos) < 0:
         raise InvalidInput(field, "its time, latency and cost must not be negative")
     for_an_hour = message.cache_write_1h_input_tokens
+    meters = dict(message.meters) or {
+        CACHED_INPUT: message.cached_input_tokens,
+        CACHE_WRITE_5M: message.cache_write_input_tokens - for_an_hour,
+        CACHE_WRITE_1H: for_an_hour,
+        REASONING: message.reasoning_tokens,
+    }
     try:
-        usage = Usage(
-            message.input_tokens,
-            message.output_tokens,
-            message.cached_input_tokens,
-            message.cache_write_input_tokens - for_an_hour,
-            for_an_hour,
-            message.reasoning_tokens,
-        )
+        usage = Usage(message.input_tokens, message.output_tokens, meters, message.service_tier)
     except ValueError as error:
         raise InvalidInput(field, str(error)) from error
     who = message.attribution

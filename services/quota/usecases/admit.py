@@ -28,7 +28,7 @@ from services.quota.domain.tier import (
     attempts_of,
     find_route,
     refuse,
-    unboundable,
+    unfit,
     usable_tiers,
     weigh,
 )
@@ -194,7 +194,7 @@ class Admit:
 
             weighed = weigh(tiers, limits, levels, facts, draw=self._draw, wish=wish, learnt=learnt)
             if weighed is None:
-                return None, unboundable(key, request.model)
+                return None, unfit(key, request.model, tiers, facts)
             refusal = weighed.decision.refusal
             if refusal is not None:
                 if refusal.frees_up and refusal.limit.kind.is_of_size:

@@ -21,7 +21,7 @@ from services.quota.domain.pressure import Pressure
 from services.quota.domain.reach import why_not
 from services.quota.domain.reservation import Level
 from services.quota.domain.scope import policies_for
-from services.quota.domain.tier import FitTier, Weighed, find_route, refuse, unboundable, usable_tiers, weigh
+from services.quota.domain.tier import FitTier, Weighed, find_route, refuse, unfit, usable_tiers, weigh
 from services.quota.ports import CounterReader, Expectations
 from services.quota.usecases.current import Belief, Current
 
@@ -123,7 +123,7 @@ class Explain:
         wish = wish_of(facts, learnt, contended=self._pressure.is_on(limits.counters, now_ms))
         weighed = weigh(tiers, limits, levels, facts, draw=lambda _: 0, wish=lambda: wish, learnt=learnt)
         if weighed is None:
-            return _denied(unboundable(found, model), limits, levels)
+            return _denied(unfit(found, model, tiers, facts), limits, levels)
         if weighed.decision.refusal is not None:
             deny = refuse(
                 weighed,

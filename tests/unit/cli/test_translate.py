@@ -24,7 +24,9 @@ models:
       - {to: [lab/f]}
     first_byte_timeout: 30s
 prices:
-  lab/a: {input: 2.50, cached_input: 0, output: 10, request: 0.01}
+  lab/a:
+    {input: 2.50, cached_input: 0, output: 10, request: 0.01, web_search: 0.01,
+     service_tiers: {priority: {input: 5, output: 20, image: 5, image_output: 6}}}
 teams:
   ds: {projects: [p], members: [ada@example.com]}
 channels:
@@ -48,12 +50,32 @@ def _file() -> ConfigurationFile:
     return read_configuration("f.yaml", TEXT, folder=Path("/")).file
 
 
+def _rates(**rates: str) -> list[dict[str, str]]:
+    """In pico-USD per token, of a search pico-USD for each."""
+    return [{"meter": meter, "pico_usd": rate} if rate != "0" else {"meter": meter} for meter, rate in rates.items()]
+
+
 def test_prices_and_channels_go_to_the_ledger() -> None:
     sent = MessageToDict(translate.ledger_request(_file(), validate_only=True), preserving_proto_field_name=True)
-    # A price of zero is a price; what the file leaves out is for the ledger to fill in.
-    tier = {"input": "2500000", "cached_input": "0", "output": "10000000"}
+    # A price of zero is a price; what the file leaves out is for the price engine to fill in.
+    tier = {
+        "input": "2500000",
+        "output": "10000000",
+        "rates": _rates(input="2500000", output="10000000", cached_input="0", web_search="10000000000"),
+    }
+    priority = {
+        "input": "5000000",
+        "output": "20000000",
+        # `image` is both that are read and that are made.
+        "rates": _rates(input="5000000", output="20000000", image_input="5000000", image_output="6000000"),
+    }
+    price = {
+        "tiers": [tier],
+        "request_nano_usd": "10000000",
+        "service_tiers": [{"service_tier": "priority", "tiers": [priority]}],
+    }
     assert sent == {
-        "prices": [{"target": "lab/a", "price": {"tiers": [tier], "request_nano_usd": "10000000"}}],
+        "prices": [{"target": "lab/a", "price": price}],
         "channels": [{"name": "finance", "webhook": "https://example.com/hook", "secret_env": "HOOK"}],
         "validate_only": True,
     }

@@ -9,6 +9,7 @@ from services.kernel.clock import ManualClock
 from services.kernel.dialect import Dialect
 from services.kernel.money import NANO_PER_USD, NanoUsd, PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
+from services.kernel.usage import INPUT, OUTPUT
 from services.kernel.window import WindowUnit
 from services.quota.adapters.memory_allowances import MemoryAllowances
 from services.quota.adapters.memory_counters import MemoryCounters
@@ -52,8 +53,7 @@ CENT_FACTS = RequestFacts(body_bytes=1_000, max_output_tokens=1_000)
 
 def price(input_: int, output: int) -> Price:
     """A price in pico-USD per token."""
-    input_price, output_price = PicoUsdPerToken(input_), PicoUsdPerToken(output)
-    return Price((PriceTier(0, input_price, input_price, input_price, input_price, output_price, output_price),))
+    return Price((PriceTier(0, {INPUT: PicoUsdPerToken(input_), OUTPUT: PicoUsdPerToken(output)}),))
 
 
 DEAR = price(1_000_000, 9_000_000)

@@ -136,7 +136,14 @@ LIMIT = "policies: [{name: p, limits: [LIMIT]}]"
         ("prices: {openai/x: {input: 1}}", "11:10: prices.openai/x.output: is missing"),
         ("prices: {openai/x: {input: -1, output: 1}}", "prices.openai/x.input: '-1' is not an amount"),
         ("prices: {openai/x: {input: 0.0000001, output: 1}}", "input: '0.0000001' is not an amount"),
-        ("prices: {openai/x: {input: 1, output: 1, image: 1}}", "prices.openai/x: image cannot be billed yet"),
+        (
+            "prices: {openai/x: {input: 1, output: 1, service_tiers: {default: {input: 1, output: 1}}}}",
+            "default is what the rates outside of `service_tiers` are for",
+        ),
+        (
+            "prices: {openai/x: {input: 1, output: 1, service_tiers: {priority: {input: 1}}}}",
+            "prices.openai/x.service_tiers.priority.output",
+        ),
         (
             LIMIT.replace("LIMIT", "{spend: 5}"),
             "limits[0]: write one window: `per: month` (or another of minute, hour,",

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.kernel.usage import Usage
+from services.kernel.usage import CACHE_WRITE_1H, CACHE_WRITE_5M, CACHED_INPUT, REASONING, Usage
 from services.ledger.domain.call import Outcome, SpooledAttempt, UnreadableLineError, parse_line
 from tests.unit.ledger.lines import NO_USAGE, attempt, attempt_fields, call, call_fields
 
@@ -100,15 +100,15 @@ def test_an_incomplete_extraction_is_not_the_providers_word(changed: dict[str, A
 def test_written_cache_is_for_an_hour_only_if_the_request_says_so() -> None:
     written: dict[str, Any] = {"cached_tokens": "200", "cache_creation_tokens": "300"}
 
-    assert call(**written).usage == Usage(1_000, 100, cached_input_tokens=200, cache_write_5m_tokens=300)
+    assert call(**written).usage == Usage(1_000, 100, {CACHED_INPUT: 200, CACHE_WRITE_5M: 300})
     assert call(**written, features="cache_1h,tools").usage == Usage(
-        1_000, 100, cached_input_tokens=200, cache_write_1h_tokens=300
+        1_000, 100, {CACHED_INPUT: 200, CACHE_WRITE_1H: 300}
     )
 
 
 def test_a_whole_that_is_smaller_than_its_part_was_counted_without_it() -> None:
-    assert call(output_tokens="10", reasoning_tokens="90").usage == Usage(1_000, 100, reasoning_tokens=90)
-    assert call(input_tokens="10", cached_tokens="90").usage == Usage(100, 100, cached_input_tokens=90)
+    assert call(output_tokens="10", reasoning_tokens="90").usage == Usage(1_000, 100, {REASONING: 90})
+    assert call(input_tokens="10", cached_tokens="90").usage == Usage(100, 100, {CACHED_INPUT: 90})
 
 
 @pytest.mark.parametrize(

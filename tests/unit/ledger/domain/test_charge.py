@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.kernel.usage import Usage, UsageSource
+from services.kernel.usage import INPUT, OUTPUT, Usage, UsageSource
 from services.ledger.domain.charge import charge_call, usage_of_answer
 from tests.unit.ledger.lines import NO_USAGE, PRICE, attempt, call, price_of
 
@@ -148,4 +148,4 @@ def test_the_last_attempts_own_line_does_not_charge_it_twice() -> None:
 
 
 def test_the_price_of_the_test_is_that_of_the_arithmetic() -> None:
-    assert (PRICE.tiers[0].input, PRICE.tiers[0].output) == (2_500_000, 10_000_000)
+    assert (PRICE.tiers[0].rate(INPUT), PRICE.tiers[0].rate(OUTPUT)) == (2_500_000, 10_000_000)

@@ -10,6 +10,7 @@ from services.chassis.audit import AuditLog
 from services.kernel.change import OWNER, Action, Actor, Authorship
 from services.kernel.clock import ManualClock
 from services.kernel.price import Price
+from services.kernel.usage import CACHE_WRITE_1H, CACHE_WRITE_5M, CACHED_INPUT, REASONING
 from services.ledger.adapters.sql_configuration import SqlConfiguration
 from services.ledger.adapters.sql_database import Database
 from services.ledger.adapters.sql_tables import audit_entries
@@ -112,7 +113,7 @@ def test_changes_name_what_differs_and_never_a_secret(database: Database) -> Non
         (Action.UPDATE, "ops"),
     ]
     assert "hunter" not in repr(found)
-    assert found[1].detail.startswith("input, cached_input")
+    assert found[1].detail.startswith("input, output")
 
 
 def test_the_version_changes_exactly_when_a_price_does(database: Database) -> None:
@@ -127,12 +128,13 @@ def test_the_version_changes_exactly_when_a_price_does(database: Database) -> No
     assert book.list_prices(["main/big"]).version != before
 
 
-def test_what_an_override_leaves_out_costs_as_much_as_what_it_is_a_part_of() -> None:
+def test_what_an_override_leaves_out_costs_as_documented_or_an_unknown_amount() -> None:
     (tier,) = flat_price(input_price=5, output=7).tiers
-    assert (tier.cached_input, tier.cache_write_5m, tier.cache_write_1h, tier.reasoning) == (5, 5, 5, 7)
+    assert [tier.rate(meter) for meter in (CACHED_INPUT, CACHE_WRITE_5M, REASONING)] == [5, 5, 7]
+    assert tier.rate(CACHE_WRITE_1H) is None
 
     (tier,) = flat_price(input_price=5, output=7, cached_input=0, reasoning=0).tiers
-    assert (tier.cached_input, tier.reasoning) == (0, 0)
+    assert (tier.rate(CACHED_INPUT), tier.rate(REASONING)) == (0, 0)
 
 
 def test_what_was_changed_is_in_the_audit_log_without_what_a_channel_keeps_secret(database: Database) -> None:

@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 
 from services.kernel.money import PicoUsdPerToken
+from services.kernel.price import Price, PriceTier
+from services.kernel.usage import CACHE_WRITE_1H, INPUT
 from services.quota.domain.estimate import (
     OUTPUT_CEILING_WHEN_UNKNOWN,
     Amounts,
@@ -16,6 +18,7 @@ from services.quota.domain.estimate import (
     expected_tokens,
     held_by_chain,
     is_boundable,
+    is_priceable,
     learn,
 )
 from services.quota.domain.policy import MAX_COUNT, MAX_SPEND_NANO_USD, LimitKind
@@ -89,13 +92,22 @@ def test_an_unpriced_target_holds_tokens_but_no_money() -> None:
 
 
 def test_the_price_of_an_hour_of_caching_is_held_only_when_it_is_asked_for() -> None:
-    twice = PicoUsdPerToken(2 * DEAR.tiers[0].input)
-    dear_hour = replace(DEAR, tiers=(replace(DEAR.tiers[0], cache_write_1h=twice),))
+    rates = DEAR.tiers[0].rates
+    dear_hour = Price((PriceTier(0, {**rates, CACHE_WRITE_1H: PicoUsdPerToken(2 * rates[INPUT])}),))
     facts = RequestFacts(1_000, max_output_tokens=0)
     hour = replace(facts, features=frozenset({"cache_control", "cache_1h"}))
     targets = (replace(TARGET, price=dear_hour),)
 
     assert held_by_chain(hour, targets).spend_nano_usd == 2 * held_by_chain(facts, targets).spend_nano_usd
+
+
+def test_a_target_without_a_price_for_an_hour_of_caching_cannot_price_a_call_that_asks_for_it() -> None:
+    facts = RequestFacts(1_000, features=frozenset({"cache_control", "cache_1h"}))
+
+    assert is_priceable(replace(facts, features=frozenset({"cache_control"})), TARGET)
+    assert not is_priceable(facts, TARGET)
+    assert not is_priceable(RequestFacts(1_000), replace(TARGET, price=None))
+    assert held_by_chain(facts, (TARGET,)).spend_nano_usd == 0
 
 
 def test_an_amount_is_there_for_every_kind_of_limit() -> None:
