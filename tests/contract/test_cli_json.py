@@ -155,8 +155,8 @@ def test_usage_has_one_key_for_each_dimension_and_a_total(services: StandIn, cli
 CALL = ledger.Call(
     id="rsv_1", time=_time(1_800_000_000, 123_000_000), attribution=WHO, model_requested="gpt",
     model_served="openai/gpt-4o", status=200, usage_source="provider", input_tokens=10, cached_input_tokens=4,
-    output_tokens=5, cost=_usd(0, 75_000), trace_id="0" * 31 + "1", request_id="r-1", latency_ms=900,
-    first_byte_ms=300, decision="allow", dialect="openai", stream=True, tags={"feature": "chat"},
+    outcome="completed", output_tokens=5, cost=_usd(0, 75_000), trace_id="0" * 31 + "1", request_id="r-1",
+    latency_ms=900, first_byte_ms=300, decision="allow", dialect="openai", stream=True, tags={"feature": "chat"},
     retry_of="rsv_0", retry_count=2,
     attempts=[
         ledger.Attempt(target="azure/gpt-4o", status=0, latency_ms=20, failure="refused"),
@@ -166,10 +166,10 @@ CALL = ledger.Call(
 CALL_JSON = {
     "id": "rsv_1", "time": "2027-01-15T08:00:00.123Z", "key": "app", "key_id": "key_1", "team": "ds", "project": "p",
     "environment": "prod", "user": "ada@example.com", "model_requested": "gpt", "model_served": "openai/gpt-4o",
-    "status": 200, "decision": "allow", "usage_source": "provider", "input_tokens": 10, "cached_input_tokens": 4,
-    "cache_write_input_tokens": 0, "output_tokens": 5, "reasoning_tokens": 0, "cost_usd": "0.000075000",
-    "latency_ms": 900, "first_byte_ms": 300, "dialect": "openai", "stream": True, "tags": {"feature": "chat"},
-    "request_id": "r-1", "trace_id": "00000000000000000000000000000001",
+    "status": 200, "outcome": "completed", "decision": "allow", "usage_source": "provider", "input_tokens": 10,
+    "cached_input_tokens": 4, "cache_write_input_tokens": 0, "output_tokens": 5, "reasoning_tokens": 0,
+    "cost_usd": "0.000075000", "latency_ms": 900, "first_byte_ms": 300, "dialect": "openai", "stream": True,
+    "tags": {"feature": "chat"}, "request_id": "r-1", "trace_id": "00000000000000000000000000000001",
     "retry_of": "rsv_0", "retry_count": 2, "retries": 0,
     "attempts": [
         {"target": "azure/gpt-4o", "status": 0, "latency_ms": 20, "cost_usd": None, "failure": "refused"},

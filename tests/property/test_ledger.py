@@ -18,7 +18,7 @@ from services.ledger.adapters.sql_entries import SqlEntries
 from services.ledger.adapters.sql_reports import SqlReports
 from services.ledger.adapters.sql_tables import entries, rollups
 from services.ledger.domain.charge import charge_call
-from services.ledger.domain.selection import Dimension, UsageQuery
+from services.ledger.domain.selection import SUM_DIMENSIONS, UsageQuery
 from tests.unit.ledger.lines import (
     EPOCH,
     NO_USAGE,
@@ -87,7 +87,7 @@ def assert_sums_are_those_of_the_entries(database: Database) -> None:
         ).all()
         unpriced = connection.scalar(sa.select(sa.func.count()).where(entries.c.cost_nano_usd.is_(None)))
     assert tuple(of_rollups) == tuple(of_entries)
-    for dimension in Dimension:
+    for dimension in SUM_DIMENSIONS:
         rows = SqlReports(database).usage(UsageQuery((dimension,), (), None, None))
         assert sum(row.calls for row in rows) == of_entries[0]
         assert sum(row.cost_nano_usd for row in rows) == of_entries[4]

@@ -143,6 +143,7 @@ def call_as_json(call: ledger.Call) -> dict[str, object]:
         "model_requested": call.model_requested,
         "model_served": call.model_served,
         "status": call.status,
+        "outcome": call.outcome or None,
         "decision": call.decision,
         "usage_source": call.usage_source,
         "input_tokens": call.input_tokens,

@@ -69,6 +69,7 @@ _ENTRY_VALUES = {
     "client_request_id": "call.client_request_id",
     "sdk_retry": "call.sdk_retry",
     "body_print": "call.body_print",
+    "outcome": "charge.outcome.value",
     "usage_source": "charge.source.value",
     "input_tokens": "charge.usage.input_tokens",
     "cached_input_tokens": "charge.usage.cached_input_tokens",

@@ -187,6 +187,7 @@ def _booked_calls(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> lis
             model_requested=row.model_requested,
             model_served=row.model_served,
             status=row.status,
+            outcome=row.outcome,
             usage_source=UsageSource(row.usage_source),
             usage=read_usage(row),
             cost_nano_usd=row.cost_nano_usd,

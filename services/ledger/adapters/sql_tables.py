@@ -75,6 +75,8 @@ entries = sa.Table(
     _defaulted("body_print", sa.Text, ""),
     # Id of the entry that this one repeats, the first of them.
     _defaulted("retry_of", sa.Text, ""),
+    # `services.ledger.domain.outcome.Outcome`; empty in entries of earlier releases.
+    _defaulted("outcome", sa.Text, ""),
     _text("usage_source"),
     _number("input_tokens"),
     _number("cached_input_tokens"),

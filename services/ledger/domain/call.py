@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from services.kernel.envoy_contract import AdmissionKey, RequestKey
 from services.kernel.spool_contract import SpoolKey
 from services.kernel.usage import CACHE_WRITE_1H, CACHE_WRITE_5M, CACHED_INPUT, REASONING, Usage
+from services.ledger.domain.outcome import Outcome, began, outcome_of_attempt, outcome_of_call
 
 # What the database holds and no honest counter reaches.
 _MAX_COUNT = 2**63 - 1
@@ -26,22 +27,6 @@ _MOST_RETRY_DIGITS = 4
 _LONGEST_TEXT = 4_096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COMPLETE = frozenset({"1", "COMPLETE"})
-
-_NEVER_SENT = frozenset({"UF", "UO", "UH", "NR", "NC", "UAEX", "RL"})
-"""Envoy's response flags of a request that no provider saw: no connection, no room, no host, no route."""
-_CUT = frozenset({"UT", "UC", "UR", "LR", "SI", "DT", "UMSDR", "UPE"})
-"""Flags of an exchange that ended early, by time or by reset, after the request had gone out."""
-
-
-class Outcome(StrEnum):
-    """How an attempt ended, as far as its cost goes."""
-
-    ANSWERED = "answered"
-    """The provider sent a status, whatever it was."""
-    UNANSWERED = "unanswered"
-    """The request went out and nothing came back: the provider may have done the work, and may bill it."""
-    NEVER_SENT = "never_sent"
-    """No provider saw the request."""
 
 
 class UnreadableLineError(ValueError):
@@ -80,21 +65,21 @@ class SpooledAttempt(NamedTuple):
     @property
     def outcome(self) -> Outcome:
         """How the attempt ended."""
-        flags = set(self.flags.split(","))
-        if flags & _NEVER_SENT or (self.failure and not flags & _CUT):
-            return Outcome.NEVER_SENT
-        return Outcome.ANSWERED if self.status else Outcome.UNANSWERED
+        return outcome_of_attempt(status=self.status, flags=self.flags, details=self.details, failure=self.failure)
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the request went out and nothing came back: the provider may have done the work, and may bill it."""
+        return not self.status and self.outcome is not Outcome.NEVER_SENT
 
     @property
     def failure_kind(self) -> str:
         """Why it ended without an answer: "refused", "timeout" or "reset"; empty when it answered."""
-        match self.outcome:
-            case Outcome.ANSWERED:
-                return ""
-            case Outcome.NEVER_SENT:
-                return "refused"
-            case Outcome.UNANSWERED:
-                return "timeout" if "UT" in self.flags.split(",") or "timeout" in self.details else "reset"
+        if self.outcome is Outcome.NEVER_SENT:
+            return "refused"
+        if self.status:
+            return ""
+        return "timeout" if self.outcome is Outcome.TIMEOUT else "reset"
 
 
 class SpooledCall(NamedTuple):
@@ -149,14 +134,12 @@ class SpooledCall(NamedTuple):
     @property
     def outcome(self) -> Outcome:
         """How the last attempt ended."""
-        flags = set(self.flags.split(","))
-        if not self.attempts or flags & _NEVER_SENT:
-            return Outcome.NEVER_SENT
-        began = self.details.startswith("upstream_reset_after_response_started")
-        if not self.status or (self.status >= 400 and flags & _CUT and not began):
-            # An error status with such a flag is Envoy's own, written because the provider sent none.
-            return Outcome.UNANSWERED
-        return Outcome.ANSWERED
+        return outcome_of_call(status=self.status, flags=self.flags, details=self.details, attempts=self.attempts)
+
+    @property
+    def began(self) -> bool:
+        """Whether the status is the provider's own: its answer had begun."""
+        return began(status=self.status, details=self.details, outcome=self.outcome)
 
 
 def times_sent_before(sdk_retry: str) -> int:

@@ -19,7 +19,8 @@ from services.kernel.dialect import Dialect
 from services.kernel.money import NanoUsd
 from services.kernel.price import Price, charge
 from services.kernel.usage import Usage, UsageSource, add_up
-from services.ledger.domain.call import Outcome, SpooledAttempt, SpooledCall
+from services.ledger.domain.call import SpooledAttempt, SpooledCall
+from services.ledger.domain.outcome import Outcome
 
 _NOTHING = Usage()
 
@@ -60,6 +61,8 @@ class Charge:
     """The answer's usage with that of the unanswered attempts."""
     source: UsageSource
     """`provider` only if nothing in `usage` is estimated."""
+    outcome: Outcome
+    """How the last attempt ended; if it took nothing, the last one before it that may have."""
     cost_nano_usd: NanoUsd | None
     """None when any target that worked has no price for what it did: unknown is not zero."""
     unanswered: tuple[UnansweredCharge, ...]
@@ -70,8 +73,9 @@ def charge_call(call: SpooledCall, attempts: Iterable[SpooledAttempt], price_of:
     """What `call` took. `attempts` are those of its attempts that are known, in any order."""
     usage, source = usage_of_answer(call)
     worked = source is not UsageSource.NONE
-    target = _target(call, call.attempts) if worked or call.outcome is Outcome.ANSWERED else ""
+    target = _target(call, call.attempts) if worked or call.began else ""
     cost = _cost(usage, price_of(target, call.time_ms)) if worked else NanoUsd(0)
+    hung = [attempt for attempt in attempts if attempt.attempt < call.attempts and attempt.is_unanswered]
     unanswered = tuple(
         UnansweredCharge(
             attempt.attempt,
@@ -79,15 +83,15 @@ def charge_call(call: SpooledCall, attempts: Iterable[SpooledAttempt], price_of:
             call.expected,
             _cost(call.expected, price_of(name, call.time_ms)),
         )
-        for attempt in attempts
-        if attempt.attempt < call.attempts and attempt.outcome is Outcome.UNANSWERED
+        for attempt in hung
     )
     if not unanswered:
-        return Charge(target, usage, source, cost, ())
+        return Charge(target, usage, source, call.outcome, cost, ())
     return Charge(
         target=target,
         usage=add_up([usage, *(part.usage for part in unanswered)]),
         source=UsageSource.ESTIMATED,
+        outcome=call.outcome if worked else max(hung, key=lambda attempt: attempt.attempt).outcome,
         cost_nano_usd=_sum_costs([cost, *(part.cost_nano_usd for part in unanswered)]),
         unanswered=unanswered,
     )
@@ -97,15 +101,11 @@ def usage_of_answer(call: SpooledCall) -> tuple[Usage, UsageSource]:
     """What the last attempt took, and how that is known."""
     if call.usage is not None:
         return call.usage, UsageSource.PROVIDER
-    match call.outcome:
-        case Outcome.NEVER_SENT:
-            return _NOTHING, UsageSource.NONE
-        case Outcome.UNANSWERED:
-            return call.expected, UsageSource.ESTIMATED
-        case Outcome.ANSWERED if not 200 <= call.status < 300:
-            return _NOTHING, UsageSource.NONE
-        case Outcome.ANSWERED:
-            return Usage(call.expected.input_tokens, estimated_output_tokens(call)), UsageSource.ESTIMATED
+    if call.outcome is Outcome.NEVER_SENT or (call.began and not 200 <= call.status < 300):
+        return _NOTHING, UsageSource.NONE
+    if not call.began:
+        return call.expected, UsageSource.ESTIMATED
+    return Usage(call.expected.input_tokens, estimated_output_tokens(call)), UsageSource.ESTIMATED
 
 
 def estimated_output_tokens(call: SpooledCall) -> int:

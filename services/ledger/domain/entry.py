@@ -106,6 +106,8 @@ class BookedCall:
     model_requested: str
     model_served: str
     status: int
+    outcome: str
+    """An `Outcome`; empty where an earlier release booked it."""
     usage_source: UsageSource
     usage: Usage
     cost_nano_usd: int | None

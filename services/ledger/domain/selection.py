@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from services.kernel.change import Actor
 from services.kernel.errors import InvalidInput, PermissionDenied
+from services.kernel.usage import UsageSource
+from services.ledger.domain.outcome import Outcome
 
 _MOST_PAIRS = 16
 
@@ -30,9 +33,20 @@ class Dimension(StrEnum):
     """Of UTC."""
     HOUR = "hour"
     """Of UTC."""
+    OUTCOME = "outcome"
+    """How the call ended: an `Outcome`. Of single calls only, like the next."""
+    USAGE_SOURCE = "usage_source"
+    """Where its tokens are known from: a `UsageSource`."""
 
 
-FILTERABLE = frozenset(Dimension) - {Dimension.DAY, Dimension.HOUR}
+_TIMES = frozenset({Dimension.DAY, Dimension.HOUR})
+_OF_SINGLE_CALLS: Mapping[Dimension, type[StrEnum]] = {
+    Dimension.OUTCOME: Outcome,
+    Dimension.USAGE_SOURCE: UsageSource,
+}
+"""Sums do not tell them apart. Each with the values that it has."""
+SUM_DIMENSIONS = frozenset(Dimension) - _OF_SINGLE_CALLS.keys()
+"""By which sums are grouped and filtered, those of time grouped only."""
 
 Filter = tuple[tuple[Dimension, str], ...]
 """All pairs must hold."""
@@ -81,24 +95,24 @@ def parse_group_by(names: list[str]) -> tuple[Dimension, ...]:
     Raises:
         InvalidInput: a name is unknown or comes twice.
     """
-    dimensions = tuple(_dimension(f"group_by[{at}]", name) for at, name in enumerate(names))
+    dimensions = tuple(_dimension(f"group_by[{at}]", name, SUM_DIMENSIONS) for at, name in enumerate(names))
     if len(set(dimensions)) < len(dimensions):
         raise InvalidInput("group_by", "a dimension comes twice")
     return dimensions
 
 
-def parse_filter(text: str) -> Filter:
+def parse_filter(text: str, known: Collection[Dimension] = frozenset(Dimension)) -> Filter:
     """Reads "field=value" pairs joined by commas.
 
     Raises:
-        InvalidInput: not of that form, or a field is unknown.
+        InvalidInput: not of that form, a field is none of the `known`, or has no such value.
     """
     if not text.strip():
         return ()
     pairs = text.split(",")
     if len(pairs) > _MOST_PAIRS:
         raise InvalidInput("filter", f"more than {_MOST_PAIRS} pairs")
-    return tuple(_pair(pair) for pair in pairs)
+    return tuple(_pair(pair, known) for pair in pairs)
 
 
 def confine(selection: Filter, actor: Actor) -> Filter:
@@ -117,18 +131,20 @@ def confine(selection: Filter, actor: Actor) -> Filter:
     return (*selection, (Dimension.TEAM, actor.team))
 
 
-def _pair(text: str) -> tuple[Dimension, str]:
+def _pair(text: str, known: Collection[Dimension]) -> tuple[Dimension, str]:
     name, equals, value = text.partition("=")
     if not equals:
         raise InvalidInput("filter", f"{text[:80]!r} is not a pair: write field=value")
-    dimension = _dimension("filter", name.strip())
-    if dimension not in FILTERABLE:
+    dimension, value = _dimension("filter", name.strip(), known), value.strip()
+    if dimension in _TIMES:
         raise InvalidInput("filter", f"{dimension} cannot be filtered by: give start_time and end_time")
-    return dimension, value.strip()
+    values = _OF_SINGLE_CALLS.get(dimension)
+    if values is not None and value not in set(values):
+        raise InvalidInput("filter", f"{value[:80]!r} is no {dimension}: those are {', '.join(values)}")
+    return dimension, value
 
 
-def _dimension(field: str, name: str) -> Dimension:
-    try:
-        return Dimension(name)
-    except ValueError as error:
-        raise InvalidInput(field, f"{name[:80]!r} is none of {', '.join(Dimension)}") from error
+def _dimension(field: str, name: str, known: Collection[Dimension]) -> Dimension:
+    if name not in known:
+        raise InvalidInput(field, f"{name[:80]!r} is none of {', '.join(each for each in Dimension if each in known)}")
+    return Dimension(name)

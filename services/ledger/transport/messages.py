@@ -16,7 +16,15 @@ from services.kernel.price import Price
 from services.ledger.domain.configuration import Channel, Configuration
 from services.ledger.domain.entry import BookedAttempt, BookedCall
 from services.ledger.domain.rollup import HOUR_MS
-from services.ledger.domain.selection import CallQuery, UsageQuery, UsageSums, confine, parse_filter, parse_group_by
+from services.ledger.domain.selection import (
+    SUM_DIMENSIONS,
+    CallQuery,
+    UsageQuery,
+    UsageSums,
+    confine,
+    parse_filter,
+    parse_group_by,
+)
 from services.ledger.domain.settlement import Alert, CrossingKind
 from services.ledger.transport.price_messages import read_override
 
@@ -51,6 +59,7 @@ def call_message(call: BookedCall) -> pb.Call:
         model_requested=call.model_requested,
         model_served=call.model_served,
         status=call.status,
+        outcome=call.outcome,
         usage_source=call.usage_source.value,
         input_tokens=usage.input_tokens,
         cached_input_tokens=usage.cached_input_tokens,
@@ -118,7 +127,9 @@ def usage_query(request: pb.QueryUsageRequest) -> UsageQuery:
         start_ms -= start_ms % HOUR_MS
         if end_ms is not None and end_ms < start_ms:
             raise InvalidInput("end_time", "it lies before start_time")
-    return UsageQuery(parse_group_by(list(request.group_by)), parse_filter(request.filter), start_ms, end_ms)
+    return UsageQuery(
+        parse_group_by(list(request.group_by)), parse_filter(request.filter, SUM_DIMENSIONS), start_ms, end_ms
+    )
 
 
 def alert_message(alert: Alert) -> pb.Alert:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from services.kernel.usage import CACHE_WRITE_1H, CACHE_WRITE_5M, CACHED_INPUT, REASONING, Usage
-from services.ledger.domain.call import Outcome, SpooledAttempt, UnreadableLineError, parse_line
+from services.ledger.domain.call import SpooledAttempt, UnreadableLineError, parse_line
 from tests.unit.ledger.lines import NO_USAGE, attempt, attempt_fields, call, call_fields
 
 
@@ -109,42 +109,3 @@ def test_written_cache_is_for_an_hour_only_if_the_request_says_so() -> None:
 def test_a_whole_that_is_smaller_than_its_part_was_counted_without_it() -> None:
     assert call(output_tokens="10", reasoning_tokens="90").usage == Usage(1_000, 100, {REASONING: 90})
     assert call(input_tokens="10", cached_tokens="90").usage == Usage(100, 100, {CACHED_INPUT: 90})
-
-
-@pytest.mark.parametrize(
-    ("changed", "outcome"),
-    [
-        ({}, Outcome.ANSWERED),
-        ({"status": 500}, Outcome.ANSWERED),
-        ({"status": 429, "flags": "URX"}, Outcome.ANSWERED),
-        ({"status": 200, "flags": "DC"}, Outcome.ANSWERED),
-        ({"status": 500, "flags": "UC", "details": "upstream_reset_after_response_started{x}"}, Outcome.ANSWERED),
-        ({"status": 504, "flags": "UT"}, Outcome.UNANSWERED),
-        ({"status": 503, "flags": "UC,URX"}, Outcome.UNANSWERED),
-        ({"status": 0, "flags": "DC"}, Outcome.UNANSWERED),
-        ({"status": 503, "flags": "UF,URX"}, Outcome.NEVER_SENT),
-        ({"status": 503, "flags": "UO"}, Outcome.NEVER_SENT),
-        ({"status": 503, "attempts": 0}, Outcome.NEVER_SENT),
-    ],
-)
-def test_how_the_last_attempt_of_a_call_ended(changed: dict[str, Any], outcome: Outcome) -> None:
-    assert call(**changed).outcome is outcome
-
-
-@pytest.mark.parametrize(
-    ("changed", "outcome", "failure"),
-    [
-        ({}, Outcome.ANSWERED, ""),
-        ({"status": 500}, Outcome.ANSWERED, ""),
-        ({"status": 0, "flags": "UF", "failure": "connection refused"}, Outcome.NEVER_SENT, "refused"),
-        ({"status": None, "flags": None, "failure": "TLS error"}, Outcome.NEVER_SENT, "refused"),
-        ({"status": 0, "flags": "UT"}, Outcome.UNANSWERED, "timeout"),
-        ({"status": 0, "details": "response_timeout"}, Outcome.UNANSWERED, "timeout"),
-        ({"status": 0, "flags": "UC", "failure": "TLS alert"}, Outcome.UNANSWERED, "reset"),
-        ({"status": 0}, Outcome.UNANSWERED, "reset"),
-    ],
-)
-def test_how_an_attempt_ended(changed: dict[str, Any], outcome: Outcome, failure: str) -> None:
-    parsed = attempt(**changed)
-
-    assert (parsed.outcome, parsed.failure_kind) == (outcome, failure)

@@ -1,0 +1,66 @@
+"""How calls and attempts ended, by what Envoy writes of them: `tests/e2e/test_outcomes.py` has it from the real one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from services.ledger.domain.outcome import Outcome
+from tests.unit.ledger.lines import attempt, call
+
+LEFT = "downstream_remote_disconnect"
+BEFORE, AFTER = "upstream_reset_before_response_started{x}", "upstream_reset_after_response_started{x}"
+
+
+@pytest.mark.parametrize(
+    ("changed", "outcome", "began"),
+    [
+        ({}, Outcome.COMPLETED, True),
+        ({"status": 500}, Outcome.REFUSED, True),
+        ({"status": 504}, Outcome.REFUSED, True),
+        ({"status": 307}, Outcome.REFUSED, True),
+        ({"status": 429, "flags": "URX"}, Outcome.REFUSED, True),
+        ({"status": 200, "flags": "DC", "details": LEFT}, Outcome.CLIENT_CANCELLED, True),
+        ({"status": 500, "flags": "DC", "details": LEFT}, Outcome.CLIENT_CANCELLED, True),
+        ({"status": 0, "flags": "DC", "details": LEFT}, Outcome.CLIENT_CANCELLED, False),
+        ({"status": 200, "flags": "DPE", "details": "codec_error"}, Outcome.CLIENT_CANCELLED, True),
+        ({"status": 200, "flags": "DC", "details": "downstream_local_disconnect(drain)"}, Outcome.UNKNOWN, True),
+        ({"status": 0, "details": "no_record"}, Outcome.UNKNOWN, False),
+        ({"status": 200, "flags": "UPE", "details": AFTER}, Outcome.PROVIDER_CUT, True),
+        ({"status": 500, "flags": "UC", "details": AFTER}, Outcome.PROVIDER_CUT, True),
+        ({"status": 503, "flags": "URX,UC", "details": BEFORE}, Outcome.PROVIDER_CUT, False),
+        ({"status": 504, "flags": "UT", "details": "upstream_per_try_timeout"}, Outcome.TIMEOUT, False),
+        ({"status": 504, "flags": None, "details": "max_duration_timeout"}, Outcome.TIMEOUT, False),
+        ({"status": 200, "flags": None, "details": "max_duration_timeout"}, Outcome.TIMEOUT, True),
+        ({"status": 504, "flags": "SI", "details": "stream_idle_timeout"}, Outcome.TIMEOUT, False),
+        ({"status": 503, "flags": "UF,URX", "details": BEFORE}, Outcome.NEVER_SENT, False),
+        ({"status": 503, "flags": "UO", "details": "overflow"}, Outcome.NEVER_SENT, False),
+        ({"status": 503, "details": "lua_response"}, Outcome.NEVER_SENT, False),
+        ({"status": 503, "attempts": 0}, Outcome.NEVER_SENT, False),
+        ({"status": 503, "details": "something_new"}, Outcome.UNKNOWN, False),
+    ],
+)
+def test_how_the_last_attempt_of_a_call_ended(changed: dict[str, Any], outcome: Outcome, *, began: bool) -> None:
+    parsed = call(**changed)
+
+    assert (parsed.outcome, parsed.began) == (outcome, began)
+
+
+@pytest.mark.parametrize(
+    ("changed", "outcome", "failure"),
+    [
+        ({}, Outcome.COMPLETED, ""),
+        ({"status": 500}, Outcome.REFUSED, ""),
+        ({"status": 0, "flags": "UF", "failure": "connection refused"}, Outcome.NEVER_SENT, "refused"),
+        ({"status": None, "flags": None, "failure": "TLS error"}, Outcome.NEVER_SENT, "refused"),
+        ({"status": 0, "flags": "UT"}, Outcome.TIMEOUT, "timeout"),
+        ({"status": 0, "details": "response_timeout"}, Outcome.TIMEOUT, "timeout"),
+        ({"status": 0, "flags": "UC", "failure": "TLS alert"}, Outcome.PROVIDER_CUT, "reset"),
+        ({"status": 0}, Outcome.PROVIDER_CUT, "reset"),
+    ],
+)
+def test_how_an_attempt_ended(changed: dict[str, Any], outcome: Outcome, failure: str) -> None:
+    parsed = attempt(**changed)
+
+    assert (parsed.outcome, parsed.failure_kind) == (outcome, failure)
