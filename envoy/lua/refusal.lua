@@ -4,8 +4,15 @@ local json = require("json")
 
 local refusal = {}
 
-local ANTHROPIC_TYPES = { [400] = "invalid_request_error", [502] = "api_error", [503] = "api_error" }
-local GEMINI_STATUSES = { [400] = "INVALID_ARGUMENT", [502] = "UNAVAILABLE", [503] = "UNAVAILABLE" }
+-- What is not here is named by its class.
+local ANTHROPIC_TYPES = {
+  [402] = "billing_error", [404] = "not_found_error", [408] = "timeout_error", [413] = "request_too_large",
+  [429] = "rate_limit_error", [504] = "timeout_error", [529] = "overloaded_error",
+}
+local GEMINI_STATUSES = {
+  [404] = "NOT_FOUND", [408] = "DEADLINE_EXCEEDED", [409] = "ABORTED", [429] = "RESOURCE_EXHAUSTED",
+  [504] = "DEADLINE_EXCEEDED",
+}
 
 -- The dialect in which to answer a request for `path`.
 function refusal.dialect_of(path)
@@ -17,14 +24,17 @@ end
 -- The body of an error. `parameter` names the offending field, nil when there is none.
 function refusal.body(dialect, status, code, message, parameter, request_id)
   message = json.quote(message)
+  local ours = status >= 500
   if dialect == "anthropic" then
-    return '{"type":"error","error":{"type":"' .. ANTHROPIC_TYPES[status] .. '","message":' .. message
+    local kind = ANTHROPIC_TYPES[status] or (ours and "api_error" or "invalid_request_error")
+    return '{"type":"error","error":{"type":"' .. kind .. '","message":' .. message
       .. '},"request_id":' .. json.quote(request_id) .. "}"
   end
   if dialect == "gemini" then
-    return '{"error":{"code":' .. status .. ',"message":' .. message .. ',"status":"' .. GEMINI_STATUSES[status] .. '"}}'
+    local name = GEMINI_STATUSES[status] or (ours and "UNAVAILABLE" or "INVALID_ARGUMENT")
+    return '{"error":{"code":' .. status .. ',"message":' .. message .. ',"status":"' .. name .. '"}}'
   end
-  return '{"error":{"message":' .. message .. ',"type":"' .. (status < 500 and "invalid_request_error" or "server_error")
+  return '{"error":{"message":' .. message .. ',"type":"' .. (ours and "server_error" or "invalid_request_error")
     .. '","param":' .. (parameter and json.quote(parameter) or "null") .. ',"code":"' .. code .. '"}}'
 end
 

@@ -1,15 +1,23 @@
--- Turns a request into what one provider wants, once for each attempt. The header map is shared by all attempts: each
--- run sets everything that an earlier one may have set. Keys of the metadata: AdmissionKey, TargetKey, ScanKey and
--- AttemptKey in services/kernel/envoy_contract.py.
+-- Turns a request into what one provider wants, once for each attempt, and its answer into what the client may see. The
+-- header map is shared by all attempts: each run sets everything that an earlier one may have set. Keys of the metadata:
+-- AdmissionKey, TargetKey, ScanKey and AttemptKey in services/kernel/envoy_contract.py.
+--
+-- The builder of clusters puts a table PROVIDER before this text: services/router/adapters/envoy_resources_headers.py.
 
 local json = require("json")
 local refusal = require("refusal")
+local headers = require("headers")
+local mask = require("mask")
 
 local ADMISSION, REQUEST, SCAN = "envoy.filters.http.ext_authz", "spendgate.request", "spendgate.scan"
 local ATTEMPT = "spendgate.attempt"
 local OUTPUT_CAPS = { "max_tokens", "max_completion_tokens" }
 
-local sub = string.sub
+local find, match, sub = string.find, string.match, string.sub
+-- A longer error of a provider is not shown.
+local ERROR_BYTES_MAX = 16384
+-- The provider's credentials, the newest first. A cluster has one, and a script is loaded for each cluster.
+local credentials = {}
 
 -- Text edits that do not overlap, applied in one pass.
 local function apply(text, edits)
@@ -124,19 +132,53 @@ function rewrite(text, target, spans, force_usage)
   return apply(text, edits)
 end
 
+-- Notes a dropped header for the log of the call.
+local function teller(handle, direction)
+  return function(name)
+    local metadata = handle:streamInfo():dynamicMetadata()
+    local attempt = metadata:get(ATTEMPT)
+    local provider = match(attempt.target, "^[^/]+")
+    metadata:set(ATTEMPT, "dropped", headers.tell(attempt.dropped, provider, direction, name))
+  end
+end
+
+-- Leaves the provider what it may see. What only another provider may see is put aside for its own attempt.
+local function send_allowed(handle, map, metadata)
+  local tell = teller(handle, ">")
+  headers.keep(map, PROVIDER.to_provider, PROVIDER.expected_from_client, function(name)
+    if PROVIDER.others[name] then
+      local kept = metadata:get(ATTEMPT).kept or {}
+      kept[name] = map:get(name)
+      metadata:set(ATTEMPT, "kept", kept)
+    else
+      tell(name)
+    end
+  end)
+  if PROVIDER.added[1] then
+    local kept = metadata:get(ATTEMPT).kept or {}
+    for _, name in ipairs(PROVIDER.added) do
+      if kept[name] and not map:get(name) then map:add(name, kept[name]) end
+    end
+  end
+  for name, value in pairs(PROVIDER.set) do map:replace(name, value) end
+end
+
 local function prepare(handle)
-  local headers = handle:headers()
+  local map = handle:headers()
+  local credential = PROVIDER.credential_header and map:get(PROVIDER.credential_header)
+  if credential then mask.remember(credentials, credential) end
   local metadata = handle:streamInfo():dynamicMetadata()
   local admission, request = metadata:get(ADMISSION), metadata:get(REQUEST)
   local spans = metadata:get(SCAN).spans
-  local attempt = tonumber(headers:get("x-envoy-attempt-count"))
+  local attempt = tonumber(map:get("x-envoy-attempt-count"))
   local target = admission.targets[attempt]
-  headers:replace(":authority", target.host)
-  headers:replace(":path", target.path)
+  map:replace(":authority", target.host)
+  map:replace(":path", target.path)
   metadata:set(ATTEMPT, "target", target.name)
   metadata:set(ATTEMPT, "number", attempt)
   if admission.decision == "downgrade" then metadata:set(ATTEMPT, "downgraded", "budget") end
   if admission.strip_usage then metadata:set(ATTEMPT, "strip_usage", true) end
+  send_allowed(handle, map, metadata)
 
   local force_usage = target.include_usage and request.stream and not request.include_usage
   local wanted = {
@@ -145,7 +187,7 @@ local function prepare(handle)
     output_cap_field = target.output_cap_field,
   }
   if not (wanted.model or force_usage or wanted.output_cap) then
-    headers:replace("content-length", string.format("%.0f", spans.bytes))
+    map:replace("content-length", string.format("%.0f", spans.bytes))
     return
   end
   local buffer = handle:body(true)
@@ -156,41 +198,111 @@ local function prepare(handle)
   handle:headers():replace("content-length", tostring(#text))
 end
 
-local function dialect_of(handle)
+local function read_dialect(handle)
   return handle:streamInfo():dynamicMetadata():get(REQUEST).dialect
+end
+
+local function dialect_of(handle)
+  local known, dialect = pcall(read_dialect, handle)
+  return known and dialect or "openai"
 end
 
 function envoy_on_request(handle)
   local done, problem = pcall(prepare, handle)
   if done then return end
   handle:logErr("target: " .. tostring(problem))
-  local known, dialect = pcall(dialect_of, handle)
-  refusal.answer(handle, known and dialect or "openai", 503, "upstream_unavailable", "The gateway cannot reach a provider for this request.")
+  refusal.answer(handle, dialect_of(handle), 503, "upstream_unavailable", "The gateway cannot reach a provider for this request.")
 end
 
--- A provider that refuses our credential must not look to the client as if its own were wrong, and the text of such a
--- refusal may quote the credential.
+-- What the gateway says in the place of an answer of a provider. The headers of the answer are gone by now.
+local function replace(handle, status, code, message)
+  local body = refusal.body(dialect_of(handle), status, code, message, nil, "")
+  local map = handle:headers()
+  map:replace(":status", tostring(status))
+  map:replace("content-type", "application/json")
+  map:replace("content-length", tostring(#body))
+  map:remove("content-encoding")
+  map:remove("transfer-encoding")
+  handle:body(true):setBytes(body)
+end
+
+-- What becomes of an error's body: it is held until it is whole, and then shown without credentials. `instead` is shown
+-- when it is too long, or when it cannot be read at all. For the tests.
+function new_error(readable, instead)
+  return { held = readable and "" or nil, instead = instead }
+end
+
+-- What to send for `bytes`, which are empty at the end. Pure but for `state`, for the tests.
+function feed_error(state, bytes)
+  if state.held and bytes == "" then return mask.text(credentials, state.held) end
+  if state.held and #state.held + #bytes <= ERROR_BYTES_MAX then
+    state.held = state.held .. bytes
+    return ""
+  end
+  local sent = state.instead or ""
+  state.held, state.instead = nil, nil
+  return sent
+end
+
+-- A provider's own error passes, but for the credentials that its text may quote.
+local function pass_error(handle, map, status, provider)
+  local kind = map:get("content-type") or ""
+  local readable = (map:get("content-encoding") or "identity") == "identity"
+  local message = "The provider " .. provider .. " answered with status " .. status
+    .. "; what it says of it is compressed, or too long to be shown."
+  local envelope = refusal.body(dialect_of(handle), status, "upstream_error", message, nil, "")
+  if not readable then
+    map:replace("content-type", "application/json")
+    map:remove("content-encoding")
+  end
+  map:remove("content-length")
+  -- The head, which says what the body is, leaves before the body is known.
+  local state = new_error(readable, (not readable or find(kind, "^application/json")) and envelope or message)
+  for chunk in handle:bodyChunks() do
+    local length = chunk:length()
+    local read, bytes = true, ""
+    if length > 0 then read, bytes = pcall(chunk.getBytes, chunk, 0, length) end
+    local done, sent = pcall(feed_error, state, read and bytes or "")
+    chunk:setBytes(done and sent or "")
+  end
+end
+
+-- A provider that refuses our credential must not look to the client as if its own were wrong, and one that sends it
+-- elsewhere must not be followed: what it was asked would go along, past the gateway.
 local function adjust(handle)
-  local headers = handle:headers()
-  local status = tonumber(headers:get(":status"))
-  if status < 400 then return end
+  local map = handle:headers()
+  local status = tonumber(map:get(":status"))
+  headers.keep(map, PROVIDER.to_client, PROVIDER.expected_from_provider, teller(handle, "<"))
+  if status >= 200 and status < 300 then return end
   local metadata = handle:streamInfo():dynamicMetadata()
   local attempt, targets = metadata:get(ATTEMPT), metadata:get(ADMISSION).targets
-  if (status >= 500 or status == 429 or status == 401 or status == 403) and #targets > 1 and attempt.number == #targets then
-    headers:replace("x-should-retry", "false")
+  local provider = match(attempt.target, "^[^/]+")
+  local elsewhere = status < 400 or status > 599
+  local next_may_serve = status >= 500 or status == 429 or status == 401 or status == 403
+  if elsewhere or (next_may_serve and #targets > 1 and attempt.number == #targets) then
+    map:replace("x-should-retry", "false")
   end
-  if status ~= 401 and status ~= 403 then return end
-  local dialect = dialect_of(handle)
-  local body = refusal.body(dialect, 502, "upstream_unavailable", "The provider refused the gateway's credential.", nil, "")
-  headers:replace(":status", "502")
-  headers:replace("content-type", "application/json")
-  headers:replace("content-length", tostring(#body))
-  headers:remove("content-encoding")
-  headers:remove("www-authenticate")
-  handle:body(true):setBytes(body)
+  if elsewhere then
+    replace(handle, 502, "upstream_unavailable", "The provider " .. provider .. " answered with status " .. status
+      .. ", which is neither an answer nor an error. A redirect is not followed: its base_url may be wrong.")
+  elseif status == 401 or status == 403 then
+    replace(handle, 502, "upstream_unavailable", "The provider refused the gateway's credential.")
+  else
+    pass_error(handle, map, status, provider)
+  end
+end
+
+-- Nothing of an answer passes that the script could not look at.
+local function withhold(handle)
+  local map = handle:headers()
+  headers.keep(map, {}, { names = {}, prefixes = {} }, function() end)
+  replace(handle, 502, "upstream_unavailable", "The gateway cannot pass on the provider's answer.")
 end
 
 function envoy_on_response(handle)
   local done, problem = pcall(adjust, handle)
-  if not done then handle:logErr("target: " .. tostring(problem)) end
+  if done then return end
+  handle:logErr("target: " .. tostring(problem))
+  local withheld, worse = pcall(withhold, handle)
+  if not withheld then handle:logErr("target: " .. tostring(worse)) end
 end

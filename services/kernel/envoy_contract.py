@@ -104,6 +104,11 @@ class AttemptKey(StrEnum):
     """string: "budget" when quota's decision was "downgrade", else absent."""
     STRIP_USAGE = "strip_usage"
     """bool: as quota said."""
+    DROPPED = "dropped"
+    """string: headers that did not pass, in all attempts: "provider>name" of a request's, "provider<name" of an
+    answer's, joined by commas. At most 1 024 bytes; absent when there were none worth telling."""
+    KEPT = "kept"
+    """struct: headers of the request that another provider of the configuration allows, by name. Only Lua reads it."""
 
 
 class AdmissionKey(StrEnum):

@@ -62,6 +62,8 @@ class SpoolKey(StrEnum):
     """The client's own x-request-id, cut to 128 bytes."""
     SDK_RETRY = "sdk_retry"
     """x-stainless-retry-count."""
+    DROPPED = "dropped"
+    """`AttemptKey.DROPPED`."""
     USAGE_STATUS = "usage_status"
     """Extraction status of Envoy's token meter; only "1" (complete) or "COMPLETE" is taken as the provider's word."""
     INPUT_TOKENS = "input_tokens"

@@ -37,6 +37,8 @@ class Answer:
     """Before the head."""
     cut: bool = False
     """The connection breaks after the chunks instead of ending well."""
+    interim: bytes = b""
+    """Sent as it is before the head: an answer with a status of 100 to 199."""
 
 
 def sse(*events: str) -> Answer:
@@ -90,7 +92,7 @@ class Provider:
     async def _write(self, writer: asyncio.StreamWriter, answer: Answer) -> None:
         headers = {"content-type": "application/json"} | dict(answer.headers)
         headers |= {"transfer-encoding": "chunked"} if answer.chunks else {"content-length": str(len(answer.body))}
-        writer.write(f"HTTP/1.1 {answer.status} X\r\n".encode())
+        writer.write(answer.interim + f"HTTP/1.1 {answer.status} X\r\n".encode())
         writer.write("".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("latin-1") + b"\r\n")
         if not answer.chunks:
             writer.write(answer.body)

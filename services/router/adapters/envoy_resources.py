@@ -53,7 +53,9 @@ def build_resources(
     Raises:
         KeyError: a secret that the snapshot names is missing. Envoy would wait for it before it takes the cluster.
     """
-    clusters = [quota_cluster(node.quotas), *(provider_cluster(spec, node, scripts) for spec in snapshot.clusters)]
+    allowed = snapshot.allowed_headers
+    providers = [provider_cluster(spec, node, scripts, allowed) for spec in snapshot.clusters]
+    clusters = [quota_cluster(node.quotas), *providers]
     if node.otlp_host:
         clusters.append(otlp_cluster(node.otlp_host, node.otlp_port))
     listeners = [data_listener(node, scripts), admin_listener(node, descriptors)]

@@ -69,6 +69,7 @@ _CALL: dict[str, str] = {
     SpoolKey.CLIENT_REQUEST_ID: metadata_text(SCAN_NAMESPACE, ScanKey.CLIENT_REQUEST_ID),
     SpoolKey.SDK_RETRY: "%REQ(X-STAINLESS-RETRY-COUNT):8%",
     SpoolKey.TARGET: metadata_text(ATTEMPT_NAMESPACE, AttemptKey.TARGET),
+    SpoolKey.DROPPED: metadata_text(ATTEMPT_NAMESPACE, AttemptKey.DROPPED),
     RequestKey.BODY_BYTES: metadata_count(REQUEST_NAMESPACE, RequestKey.BODY_BYTES),
     SpoolKey.MODEL_REQUESTED: metadata_text(REQUEST_NAMESPACE, RequestKey.MODEL),
     SpoolKey.USAGE_STATUS: f"%CEL({_USAGE}.extraction_status)%",

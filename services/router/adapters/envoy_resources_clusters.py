@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Collection
 
 import certifi
 from google.protobuf import wrappers_pb2
@@ -21,6 +22,7 @@ from spendgate_envoy.envoy.extensions.transport_sockets.tls.v3 import common_pb2
 from spendgate_envoy.envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 
 from services.kernel.envoy_contract import CREDENTIAL_HEADERS
+from services.router.adapters.envoy_resources_headers import with_headers
 from services.router.adapters.envoy_resources_scripts import Scripts
 from services.router.adapters.envoy_resources_wire import (
     STREAM_BUFFER_BYTES,
@@ -29,9 +31,7 @@ from services.router.adapters.envoy_resources_wire import (
     http_filter,
     milliseconds,
     pack,
-    prefix,
     remove_headers,
-    remove_matching,
 )
 from services.router.domain.snapshot import ClusterSpec, NodeSettings
 
@@ -43,39 +43,14 @@ _IDLE_TIMEOUT_MS = 50_000
 _PARALLEL_MAX = 10_000
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
-_CLIENT_ONLY_HEADERS = (
-    *CREDENTIAL_HEADERS,
-    # They name accounts of the client at the provider, which the gateway's own credential does not belong to.
-    "openai-organization",
-    "openai-project",
-    "x-goog-user-project",
-    # They tell a provider who is behind the gateway.
-    "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-real-ip",
-    "via",
-    # Envoy's own. The attempt count stays: the log of attempts can take it from nowhere else.
-    "x-envoy-internal",
-    "x-envoy-external-address",
-    "x-envoy-max-retries",
-    "x-envoy-upstream-rq-per-try-timeout-ms",
-)
-# What a provider says about its account with us is none of the client's business: its rate limits are not the
-# client's, and its request id would hide ours.
-_PROVIDER_ONLY_HEADERS = (
-    "set-cookie",
-    "openai-organization",
-    "openai-project",
-    "anthropic-organization-id",
-    "request-id",
-)
-_PROVIDER_ONLY_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-", "x-spendgate-")
+# What must go even if a script failed: an account's cookies, and where a client would follow with its prompt.
+_NEVER_RETURNED = ("set-cookie", "www-authenticate", "location", "refresh")
 
 
-def provider_cluster(spec: ClusterSpec, node: NodeSettings, scripts: Scripts) -> cluster_pb2.Cluster:
-    """The cluster of one provider in one dialect."""
+def provider_cluster(
+    spec: ClusterSpec, node: NodeSettings, scripts: Scripts, all_allowed: Collection[str] = ()
+) -> cluster_pb2.Cluster:
+    """The cluster of one provider in one dialect. `all_allowed` are the headers that any provider adds."""
     cluster = _cluster(spec.name, spec.hostname, spec.port)
     cluster.per_connection_buffer_limit_bytes.value = STREAM_BUFFER_BYTES
     if spec.tls:
@@ -86,7 +61,7 @@ def provider_cluster(spec: ClusterSpec, node: NodeSettings, scripts: Scripts) ->
         explicit_http_config=http_protocol_options_pb2.HttpProtocolOptions.ExplicitHttpConfig(
             http_protocol_options=protocol_pb2.Http1ProtocolOptions()
         ),
-        http_filters=_attempt_filters(spec, scripts),
+        http_filters=_attempt_filters(spec, scripts, all_allowed),
     )
     cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
     return cluster
@@ -111,25 +86,24 @@ def secret(name: str, value: str) -> secret_pb2.Secret:
     )
 
 
-def _attempt_filters(spec: ClusterSpec, scripts: Scripts) -> list[hcm.HttpFilter]:
+def _attempt_filters(spec: ClusterSpec, scripts: Scripts, all_allowed: Collection[str]) -> list[hcm.HttpFilter]:
     """What happens to each attempt, in this order.
 
-    The header map is shared between attempts, so everything is taken off before anything is put on: without the first
-    filter the credential of one provider would reach the next one.
+    The header map is shared between attempts, so credentials are taken off before one is put on: without the first
+    filter that of one provider would reach the next one. The script comes last: it must know which credential to look
+    for in what the provider says of it.
     """
     strip = header_mutation_pb2.HeaderMutation(
         mutations=header_mutation_pb2.Mutations(
-            request_mutations=[*remove_headers(_CLIENT_ONLY_HEADERS), remove_matching(prefix("x-spendgate-"))],
-            response_mutations=[
-                *remove_headers(_PROVIDER_ONLY_HEADERS),
-                *(remove_matching(prefix(start)) for start in _PROVIDER_ONLY_PREFIXES),
-            ],
+            request_mutations=remove_headers(CREDENTIAL_HEADERS), response_mutations=remove_headers(_NEVER_RETURNED)
         )
     )
-    target = lua_pb2.Lua(default_source_code=base_pb2.DataSource(inline_string=scripts.target))
-    filters = [http_filter("strip", strip), http_filter("target", target)]
+    source = with_headers(scripts.target, spec, all_allowed)
+    target = lua_pb2.Lua(default_source_code=base_pb2.DataSource(inline_string=source))
+    filters = [http_filter("strip", strip)]
     if spec.secret_name:
         filters.append(http_filter("credential", _credential(spec)))
+    filters.append(http_filter("target", target))
     return [*filters, http_filter("envoy.filters.http.upstream_codec", upstream_codec_pb2.UpstreamCodec())]
 
 

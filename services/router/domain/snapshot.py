@@ -29,6 +29,8 @@ class ClusterSpec:
     """Lower case, e.g. "authorization" or "x-api-key"."""
     secret_name: str
     """Name of the SDS secret that holds the header's whole value. Empty: the provider takes no credential."""
+    allowed_headers: tuple[str, ...] = ()
+    """Headers that pass besides those of `domain.headers`, in both directions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,11 @@ class Snapshot:
     def secret_names(self) -> frozenset[str]:
         """The secrets that the clusters refer to."""
         return frozenset(cluster.secret_name for cluster in self.clusters if cluster.secret_name)
+
+    @property
+    def allowed_headers(self) -> frozenset[str]:
+        """The headers that some provider adds to those that always pass."""
+        return frozenset(name for cluster in self.clusters for name in cluster.allowed_headers)
 
 
 @dataclass(frozen=True, slots=True)

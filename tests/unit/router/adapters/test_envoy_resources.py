@@ -11,6 +11,7 @@ from spendgate_envoy.envoy.config.cluster.v3 import cluster_pb2
 from spendgate_envoy.envoy.config.listener.v3 import listener_pb2
 from spendgate_envoy.envoy.extensions.filters.http.credential_injector.v3 import credential_injector_pb2
 from spendgate_envoy.envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
+from spendgate_envoy.envoy.extensions.filters.http.lua.v3 import lua_pb2
 from spendgate_envoy.envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm,
 )
@@ -105,9 +106,9 @@ def test_a_provider_over_tls_must_prove_its_name() -> None:
     assert [each.matcher.exact for each in validation.match_typed_subject_alt_names] == ["api.openai.com"]
 
 
-def test_credentials_come_off_before_any_script_and_one_goes_on_after() -> None:
+def test_credentials_come_off_and_one_goes_on_before_any_script() -> None:
     filters = attempt_filters(build(OPENAI).clusters["openai.openai"])
-    assert list(filters) == ["strip", "target", "credential", "envoy.filters.http.upstream_codec"]
+    assert list(filters) == ["strip", "credential", "target", "envoy.filters.http.upstream_codec"]
     strip = unpack(filters["strip"], header_mutation_pb2.HeaderMutation)
     assert set(CREDENTIAL_HEADERS) <= {each.remove for each in strip.mutations.request_mutations}
     injector = unpack(filters["credential"], credential_injector_pb2.CredentialInjector)
@@ -118,7 +119,31 @@ def test_credentials_come_off_before_any_script_and_one_goes_on_after() -> None:
 
 
 def test_a_provider_without_a_credential_gets_none() -> None:
-    assert "credential" not in attempt_filters(build(LAB).clusters["lab.openai"])
+    filters = attempt_filters(build(LAB).clusters["lab.openai"])
+    assert "credential" not in filters
+    provider = headers_of(filters)
+    assert provider.credential_header is None
+    assert not set(provider.to_provider) & {"authorization", "x-api-key", "x-goog-api-key"}
+
+
+def test_headers_that_a_provider_adds_pass_there_alone() -> None:
+    adding = replace(LAB, allowed_headers=("user-agent", "x-title"))
+    clusters = build(OPENAI, adding).clusters
+    lab, openai = (headers_of(attempt_filters(clusters[name])) for name in ("lab.openai", "openai.openai"))
+    for side in (lab.to_provider, lab.to_client):
+        assert {"x-title", "user-agent"} <= set(side)
+    assert (list(lab.added.values()), list(lab.others)) == (["user-agent", "x-title"], [])
+    # What the gateway writes in its place is left to the client where the provider allows it.
+    assert set(openai.set) - set(lab.set) == {"user-agent"}
+    assert not {"x-title"} & {*openai.to_provider, *openai.to_client}
+    assert (list(openai.added.values()), set(openai.others)) == ([], {"user-agent", "x-title"})
+
+
+def headers_of(filters: dict[str, Any]) -> Any:
+    """The table that stands before a cluster's script, as Lua reads it."""
+    runtime = LuaRuntime()
+    runtime.execute(unpack(filters["target"], lua_pb2.Lua).default_source_code.inline_string)
+    return runtime.globals().PROVIDER
 
 
 def test_the_filters_of_the_data_listener_stand_in_the_order_that_is_explained() -> None:

@@ -1,0 +1,76 @@
+-- Takes credentials out of the text of an error: the provider's own, whole or in part, and what looks like a key.
+
+local mask = {}
+
+local find, gsub, sub = string.find, string.gsub, string.sub
+local HIDDEN = "***"
+-- A part of a credential that is shorter tells nobody enough, and would be found in innocent words.
+local PART_BYTES = 8
+-- While a credential is rotated, answers to requests with the one before are under way.
+local REMEMBERED = 4
+-- How the keys of vendors begin, and ours. All are longer than 20 characters.
+local BEGINNINGS = { "sk%-", "spg_", "spa_", "AIza", "gsk_", "xai%-", "hf_", "r8_", "pplx%-", "nvapi%-", "ABSK", "AKIA", "eyJ" }
+local KEY_BYTES_MIN = 20
+
+-- All pieces of `PART_BYTES` of a credential; of a shorter one the whole.
+local function pieces_of(secret)
+  local size = math.min(PART_BYTES, #secret)
+  local pieces = {}
+  for at = 1, #secret - size + 1 do pieces[sub(secret, at, at + size - 1)] = true end
+  return { secret = secret, size = size, pieces = pieces }
+end
+
+-- Notes the value of a credential header among `known`, the newest first. A scheme ("Bearer ") is no part of the secret.
+function mask.remember(known, value)
+  local newest = known[1]
+  if newest and newest.value == value then return end
+  local secret = gsub(value, "^%a+ +", "")
+  if secret == "" then return end
+  local entry = pieces_of(secret)
+  entry.value = value
+  table.insert(known, 1, entry)
+  known[REMEMBERED + 1] = nil
+end
+
+-- `text` without the longest runs that are made of pieces of `credential`.
+local function without(text, credential)
+  local size, pieces = credential.size, credential.pieces
+  local parts, from, at = {}, 1, 1
+  local last_start = #text - size + 1
+  while at <= last_start do
+    if pieces[sub(text, at, at + size - 1)] then
+      parts[#parts + 1] = sub(text, from, at - 1)
+      parts[#parts + 1] = HIDDEN
+      local last = at + size - 1
+      while last < #text and pieces[sub(text, last - size + 2, last + 1)] do last = last + 1 end
+      from, at = last + 1, last + 1
+    else
+      at = at + 1
+    end
+  end
+  if from == 1 then return text end
+  parts[#parts + 1] = sub(text, from)
+  return table.concat(parts)
+end
+
+local function hide_key(word)
+  if #word < KEY_BYTES_MIN then return nil end
+  for _, beginning in ipairs(BEGINNINGS) do
+    local at = find(word, "%f[%w]" .. beginning)
+    if at and #word - at + 1 >= KEY_BYTES_MIN then return sub(word, 1, at - 1) .. HIDDEN end
+  end
+  return nil
+end
+
+local function hide_bearer(scheme, word)
+  return #word >= KEY_BYTES_MIN and scheme .. HIDDEN or nil
+end
+
+-- `text` as a client may read it.
+function mask.text(known, text)
+  for _, credential in ipairs(known) do text = without(text, credential) end
+  text = gsub(text, "([Bb]earer +)([%w%-_.~+/=]+)", hide_bearer)
+  return (gsub(text, "[%w%-_.]+", hide_key))
+end
+
+return mask
