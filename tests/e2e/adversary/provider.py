@@ -1,0 +1,220 @@
+"""A provider that bills what each request really asks for: HTTP/1.1 on plain asyncio, in a thread of the test.
+
+It serves all three dialects under one temperament. Which calls are whose it tells by a mark that every attack carries
+somewhere in its text, `mark-` and a number and a word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from tests.e2e.adversary.asking import Asked, read_openai
+from tests.e2e.adversary.asking_elsewhere import read_anthropic, read_gemini
+from tests.e2e.adversary.bills import Bill, Books
+from tests.e2e.adversary.temperaments import BadBodyError, Members, Temperament, read
+from tests.e2e.adversary.writing import document, events
+
+_MARK = re.compile(rb"mark-\d+-[a-z]+")
+_GEMINI_PATH = re.compile(r"/models/([^:]+):(\w+)")
+_MOST_EVENTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What a provider serves."""
+
+    name: str
+    window: int
+    ceiling: int
+
+
+MODELS = {
+    "openai": Model("gpt-4o", 128_000, 16_384),
+    "anthropic": Model("claude-sonnet-4", 200_000, 64_000),
+    "gemini": Model("gemini-2.5-pro", 1_048_576, 65_536),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a provider behaves towards the calls with one mark."""
+
+    usage: bool = True
+    """It says what the call took."""
+    goes_on: bool = False
+    """It writes to the end, and bills it, even when nobody listens any more."""
+    head_s: float = 0
+    """Before the head of its answer."""
+    event_s: float = 0
+    """Before each event."""
+    output_tokens: int | None = None
+    """What it writes, if the request allows it. None: as much as the request allows."""
+    fails: int = 0
+    """Status with which it ends after it has done, and billed, all of the work; 0: it does not."""
+
+
+@dataclass
+class BillingProvider:
+    """A server with one temperament. `books` and `manners` belong to the test."""
+
+    temperament: Temperament
+    books: Books
+    manners: dict[str, Manner] = field(default_factory=dict)
+    port: int = 0
+    unmarked: list[bytes] = field(default_factory=list)
+    """Bodies that were served and billed to nobody: there must be none."""
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Listens on a free port."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, backlog=1024, limit=1 << 16)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Stops listening, and all that it still answers."""
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer), contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                path, headers, body = await _read_request(reader)
+                await self._answer(path, headers, body, writer)
+
+    async def _answer(self, path: str, headers: dict[str, str], body: bytes, writer: asyncio.StreamWriter) -> None:
+        dialect = "gemini" if _GEMINI_PATH.search(path) else "anthropic" if "/messages" in path else "openai"
+        try:
+            asked = self._read(dialect, path, headers, body)
+        except BadBodyError as error:
+            await _send(writer, 400, {"error": {"message": str(error), "type": "invalid_request_error", "code": 400}})
+            return
+        mark = self._mark_of(body)
+        manner = self.manners.get(mark, Manner())
+        if manner.output_tokens is not None:
+            asked.output = min(asked.output, manner.output_tokens)
+        bill = self.books.open(mark, asked, headers, MODELS[dialect].name)
+        if manner.goes_on:
+            bill.output_tokens = asked.all_output
+        await asyncio.sleep(manner.head_s)
+        hides = not manner.usage or _hides_usage(path, headers)
+        if manner.fails:
+            bill.output_tokens = asked.all_output
+            await _send(writer, manner.fails, {"error": {"message": "lost", "type": "server_error"}})
+        elif asked.stream:
+            await _stream(writer, dialect, bill, manner, hides=hides)
+        else:
+            bill.output_tokens = asked.all_output
+            await _send(writer, 200, document(dialect, bill, usage=not hides))
+
+    def _read(self, dialect: str, path: str, headers: Mapping[str, str], body: bytes) -> Asked:
+        parsed = read(body, headers.get("content-type", ""), self.temperament)
+        return understand(dialect, path, headers, parsed, self.temperament)
+
+    def _mark_of(self, body: bytes) -> str:
+        found = _MARK.search(body.replace(b"\0", b""))
+        if found is None:
+            self.unmarked.append(body)
+            return ""
+        return found[0].decode()
+
+
+def understand(dialect: str, path: str, headers: Mapping[str, str], body: Members, temperament: Temperament) -> Asked:
+    """What a parsed body asks of the model that is meant."""
+    model = MODELS[dialect]
+    window = 1_000_000 if "context-1m" in headers.get("anthropic-beta", "") else model.window
+    asked = Asked(window=window, ceiling=model.ceiling)
+    if dialect == "openai":
+        return read_openai(body, asked, temperament)
+    if dialect == "anthropic":
+        return read_anthropic(body, asked, temperament)
+    read_gemini(body, asked, temperament)
+    named = _GEMINI_PATH.search(path)
+    asked.stream = named is not None and named[2] == "streamGenerateContent"
+    if not asked.model and named is not None:
+        asked.model = named[1]
+    return asked
+
+
+def _hides_usage(path: str, headers: Mapping[str, str]) -> bool:
+    """Google leaves out of an answer what a header or its query does not name."""
+    query = parse_qs(urlsplit(path).query)
+    masks = [headers.get("x-goog-fieldmask", ""), *query.get("fields", ()), *query.get("$fields", ())]
+    return any(mask and "usage" not in mask.lower() for mask in masks)
+
+
+@contextlib.contextmanager
+def serving(*providers: BillingProvider) -> Iterator[None]:
+    """Serves all of them from one thread of this process."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="billing-providers", daemon=True)
+    thread.start()
+    try:
+        for provider in providers:
+            asyncio.run_coroutine_threadsafe(provider.start(), loop).result(10)
+        yield
+    finally:
+        for provider in providers:
+            asyncio.run_coroutine_threadsafe(provider.stop(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+async def _stream(writer: asyncio.StreamWriter, dialect: str, bill: Bill, manner: Manner, *, hides: bool) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+    await writer.drain()
+    total = bill.asked.all_output
+    pieces = max(1, min(_MOST_EVENTS, total))
+    for number, event in enumerate(events(dialect, bill, pieces, usage=not hides)):
+        await asyncio.sleep(manner.event_s)
+        if writer.is_closing():
+            return
+        bill.output_tokens = max(bill.output_tokens, total * min(number + 1, pieces) // pieces)
+        writer.write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
+        await writer.drain()
+        # A write of its own on the wire, and a moment in which a hang-up is noticed.
+        await asyncio.sleep(0)
+    writer.write(b"0\r\n\r\n")
+    await writer.drain()
+
+
+async def _send(writer: asyncio.StreamWriter, status: int, answer: Any) -> None:
+    body = json.dumps(answer).encode()
+    head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body)
+    await writer.drain()
+
+
+async def _read_request(reader: asyncio.StreamReader) -> tuple[str, dict[str, str], bytes]:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    headers: dict[str, str] = {}
+    for line in head[1:]:
+        name, _, value = line.partition(":")
+        if name:
+            headers[name.lower()] = value.strip()
+    if headers.get("transfer-encoding", "").lower() != "chunked":
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        return head[0].split(" ")[1], headers, body
+    body = b""
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        body += await reader.readexactly(size)
+        await reader.readexactly(2)
+    await reader.readuntil(b"\r\n")
+    return head[0].split(" ")[1], headers, body
