@@ -13,6 +13,7 @@ from services.quota.domain.allowance import Taken
 from services.quota.domain.directory import Directory
 from services.quota.domain.estimate import Lesson, Tokens
 from services.quota.domain.reservation import CounterKey, Crossing, Level, Reservation, Settlement, Watching
+from services.quota.domain.unmeasured import Guide
 
 T = TypeVar("T")
 
@@ -180,6 +181,10 @@ class Expectations(Protocol):
 
     def get(self, key_id: str, model: str) -> Tokens | None:
         """What to expect; None when nothing is known."""
+        ...
+
+    def guide(self, key_id: str, model: str) -> Guide:
+        """What an estimate goes by of a call that no provider measured."""
         ...
 
     def learn(self, lessons: Sequence[Lesson]) -> None:

@@ -70,9 +70,12 @@ def test_an_allowed_call_carries_its_reservation_its_owner_and_its_chain(quota: 
         "decision": "allow",
         "policy": "carries",
         "chain": "lab/tiny,spare/small",
-        "expected_input_tokens": 20,
-        "expected_output_tokens": 10,
+        "expected_input_tokens": 200,
+        "expected_output_tokens": 100,
+        "held_input_tokens": 200,
         "held_output_tokens": 100,
+        "answer_tokens": 0,
+        "answer_microtokens_per_byte": 1_000_000,
         "strip_usage": False,
         "priority_groups": [
             {"name": name, "clusters": [{"cluster_name": f"{provider}.openai", "weight": 1}]}

@@ -24,6 +24,8 @@ def write_record(reservation: Reservation) -> bytes:
     }
     if reservation.output_cap_tokens:
         record["output_cap"] = reservation.output_cap_tokens
+    if reservation.text_bytes:
+        record["text_bytes"] = reservation.text_bytes
     return orjson.dumps(record)
 
 
@@ -43,4 +45,5 @@ def read_reservation(name: str, request_id: str, epoch: str, record: dict[str, A
         expected_output_tokens=expected_output,
         holds=tuple(Hold(CounterKey(*hold[:4]), hold[4], hold[5]) for hold in record["holds"]),
         output_cap_tokens=record.get("output_cap", 0),
+        text_bytes=record.get("text_bytes", 0),
     )

@@ -5,17 +5,28 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
+import orjson
+
 from services.quota.adapters.sqlite_file import SqliteFile
-from services.quota.domain.estimate import Lesson, Tokens, learn
+from services.quota.domain.estimate import Lesson, Tokens
+from services.quota.domain.scale import Scale
+from services.quota.domain.unmeasured import NOTHING_TAUGHT, Guide, Taught
 
 # Pairs of a key and a model. Beyond it the pair that was learnt first makes room.
 _MOST = 50_000
+# What all keys taught of a model. Models come and go with the configuration; of what is gone the first makes room.
+_MOST_MODELS = 5_000
+# No key has this id.
+_ALL_KEYS = ""
 _SAVE = (
-    "INSERT INTO expectations (key_id, model, input_tokens, output_tokens) VALUES (?, ?, ?, ?)"
-    " ON CONFLICT DO UPDATE SET input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens"
+    "INSERT INTO expectations (key_id, model, input_tokens, output_tokens, scales) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens,"
+    " scales = excluded.scales"
 )
-_LOAD = "SELECT key_id, model, input_tokens, output_tokens FROM expectations LIMIT ?"
+_LOAD = "SELECT key_id, model, input_tokens, output_tokens, scales FROM expectations LIMIT ?"
 _DROP = "DELETE FROM expectations WHERE key_id = ? AND model = ?"
+
+Pair = tuple[str, str]
 
 
 class SqliteExpectations:
@@ -24,32 +35,56 @@ class SqliteExpectations:
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
         self._learning = threading.Lock()
-        self._known: dict[tuple[str, str], Tokens] = {}
+        self._known: dict[Pair, Taught] = {}
+        self._of_all: dict[Pair, Taught] = {}
         self.refresh()
 
     def refresh(self) -> None:
         """Takes over what another process has learnt."""
         with self._learning, self._file.reading() as connection:
-            rows = connection.execute(_LOAD, (_MOST,)).fetchall()
-            self._known = {(key_id, model): Tokens(input_, output) for key_id, model, input_, output in rows}
+            rows = connection.execute(_LOAD, (_MOST + _MOST_MODELS,)).fetchall()
+            found = {(row[0], row[1]): _read(*row[2:]) for row in rows}
+            self._known = {pair: taught for pair, taught in found.items() if pair[0] != _ALL_KEYS}
+            self._of_all = {pair: taught for pair, taught in found.items() if pair[0] == _ALL_KEYS}
 
     def get(self, key_id: str, model: str) -> Tokens | None:
         """What to expect; None when nothing is known."""
-        return self._known.get((key_id, model))
+        return self._known.get((key_id, model), NOTHING_TAUGHT).usual
+
+    def guide(self, key_id: str, model: str) -> Guide:
+        """What an estimate goes by of a call that no provider measured."""
+        return Guide.of(self._known.get((key_id, model)), self._of_all.get((_ALL_KEYS, model)))
 
     def learn(self, lessons: Sequence[Lesson]) -> None:
         """Learns from calls."""
         if not lessons:
             return
         with self._learning:
-            changed: dict[tuple[str, str], Tokens] = {}
+            changed: dict[Pair, Taught] = {}
             for lesson in lessons:
-                pair = (lesson.key_id, lesson.model)
-                self._known[pair] = changed[pair] = learn(self._known.get(pair), lesson)
-            dropped = list(self._known)[: max(0, len(self._known) - _MOST)]
-            for pair in dropped:
-                del self._known[pair]
+                for known, key_id in ((self._known, lesson.key_id), (self._of_all, _ALL_KEYS)):
+                    pair = (key_id, lesson.model)
+                    known[pair] = changed[pair] = known.get(pair, NOTHING_TAUGHT).after(lesson)
+            dropped = [*_make_room(self._known, _MOST), *_make_room(self._of_all, _MOST_MODELS)]
             with self._file.writing() as connection:
-                rows = [(*pair, tokens.input, tokens.output) for pair, tokens in changed.items()]
-                connection.executemany(_SAVE, rows)
+                connection.executemany(_SAVE, [(*pair, *_row(taught)) for pair, taught in changed.items()])
                 connection.executemany(_DROP, dropped)
+
+
+def _make_room(known: dict[Pair, Taught], most: int) -> list[Pair]:
+    """Forgets what was learnt first. Returns of whom."""
+    dropped = list(known)[: max(0, len(known) - most)]
+    for pair in dropped:
+        del known[pair]
+    return dropped
+
+
+def _row(taught: Taught) -> tuple[int, int, str]:
+    usual = taught.usual or Tokens(0, 0)
+    return usual.input, usual.output, orjson.dumps((tuple(taught.request), tuple(taught.answer))).decode()
+
+
+def _read(input_tokens: int, output_tokens: int, scales: str) -> Taught:
+    """`scales` is empty in a row that an earlier release wrote."""
+    request, answer = orjson.loads(scales) if scales else ((), ())
+    return Taught(Tokens(input_tokens, output_tokens), Scale(*request), Scale(*answer))

@@ -26,7 +26,8 @@ _DEAR_IMAGE_MODELS = ("gpt-4o-mini",)
 # Providers add instructions of their own to a request that has tools or a schema: 313 to 804 tokens at Anthropic.
 _INSTRUCTION_TOKENS = 1_000
 _INSTRUCTED = frozenset({"tools", "response_format"})
-_WHOLE_CONTEXT = frozenset({"files", "stored_input", "server_tools"})
+FETCHED = frozenset({"files", "stored_input", "server_tools"})
+"""Features of requests with input that does not follow from their bytes."""
 # For a target of which nobody knows better. It is written into the request, so that it holds.
 OUTPUT_CEILING_WHEN_UNKNOWN = 32_768
 _UNLEARNT_DIVISOR = 10
@@ -132,7 +133,7 @@ def output_cap(facts: RequestFacts, target: TargetFacts) -> int:
 
 def is_boundable(facts: RequestFacts, target: TargetFacts) -> bool:
     """Whether the input has a bound at all: what is not in the body has none but the context window."""
-    return target.context_window > 0 or not (facts.features & _WHOLE_CONTEXT)
+    return target.context_window > 0 or not (facts.features & FETCHED)
 
 
 def is_priceable(facts: RequestFacts, target: TargetFacts) -> bool:
@@ -187,6 +188,10 @@ class Lesson(NamedTuple):
     usage: Tokens
     cut: bool = False
     """It used up the output to which the gateway had cut it: left alone it might have taken more."""
+    text_bytes: int = 0
+    """Of its request, all of whose input was text; 0: not all of it was."""
+    answer_text_bytes: int = 0
+    """Of its answer, as far as it was seen to be text; 0: nobody looked."""
 
 
 def learn(before: Tokens | None, lesson: Lesson) -> Tokens:
@@ -209,7 +214,7 @@ def _most(facts: RequestFacts, tokens: Tokens, price: Price) -> NanoUsd | None:
 
 def _input_bound(facts: RequestFacts, target: TargetFacts) -> int:
     window = target.context_window
-    if window and facts.features & _WHOLE_CONTEXT:
+    if window and facts.features & FETCHED:
         return window
     # Base64 is left out only where images account for it: anywhere else a provider may read it as text.
     is_image_data = facts.images > 0 and "audio" not in facts.features

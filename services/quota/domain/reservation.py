@@ -75,6 +75,8 @@ class Reservation:
     holds: tuple[Hold, ...]
     output_cap_tokens: int = 0
     """Output of all choices to which the limits cut the call; 0: they did not."""
+    text_bytes: int = 0
+    """Of the request, all of whose input is text; 0: not all of it is."""
 
     @property
     def run(self) -> str:
@@ -100,6 +102,8 @@ class Settlement:
     end_at_ms: int
     reported: bool
     """The tokens are the provider's own count: only such calls teach what to expect."""
+    answer_text_bytes: int = 0
+    """Bytes of text that were seen of the answer."""
 
     def actual(self, kind: LimitKind, held: int) -> int:
         """What a limit of this kind counts of the call."""

@@ -30,6 +30,7 @@ from services.kernel.envoy_contract import (
     TargetKey,
 )
 from services.quota.domain.denial import Deny
+from services.quota.domain.estimate import bound
 from services.quota.domain.key import Attribution
 from services.quota.domain.tier import Attempt
 from services.quota.transport.check_request import Check
@@ -208,11 +209,15 @@ def _call_part(admitted: Admitted, check: Check) -> bytes:
         string_entry(AdmissionKey.RESERVATION, reservation.id),
         number_entry(AdmissionKey.EXPECTED_INPUT_TOKENS, reservation.expected_input_tokens),
         number_entry(AdmissionKey.EXPECTED_OUTPUT_TOKENS, reservation.expected_output_tokens),
+        number_entry(AdmissionKey.ANSWER_TOKENS, admitted.answer.per_call),
+        number_entry(AdmissionKey.ANSWER_MICROTOKENS_PER_BYTE, admitted.answer.per_byte_micro),
     ]
     if check.scan is not None:
         facts = check.scan.facts
         held = max(attempt.output_bound(facts) for attempt in admitted.chain) * facts.choices
         entries.append(number_entry(AdmissionKey.HELD_OUTPUT_TOKENS, held))
+        held = max(bound(facts, attempt.fit.facts).input for attempt in admitted.chain)
+        entries.append(number_entry(AdmissionKey.HELD_INPUT_TOKENS, held))
     if admitted.tightest is not None:
         entries.append(string_entry(AdmissionKey.POLICY, admitted.tightest.policy))
     if check.tags:

@@ -80,6 +80,7 @@ def _read_settlement(message: pb.Settlement) -> Settlement:
         output_tokens=message.output_tokens,
         end_at_ms=message.end_time.ToMilliseconds(),
         reported=message.reported,
+        answer_text_bytes=max(0, message.answer_text_bytes),
     )
 
 

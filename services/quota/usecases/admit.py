@@ -12,13 +12,14 @@ from services.kernel.names import reservation_id
 from services.quota.domain.decision import Refusal, ceiling_of, used_basis_points
 from services.quota.domain.denial import Denial, Deny
 from services.quota.domain.directory import AppliedLimit, AppliedLimits
-from services.quota.domain.estimate import RequestFacts, Tokens, expected_tokens
+from services.quota.domain.estimate import RequestFacts
 from services.quota.domain.key import Entropy, VirtualKey
 from services.quota.domain.lag import SettlementLag
 from services.quota.domain.output_cap import Wish, wish_of
 from services.quota.domain.policy import LimitKind
 from services.quota.domain.pressure import Pressure
 from services.quota.domain.reservation import Hold, Level, Reservation
+from services.quota.domain.scale import Line
 from services.quota.domain.standing import Standing, counted, remaining_of
 from services.quota.domain.tier import (
     Attempt,
@@ -32,6 +33,7 @@ from services.quota.domain.tier import (
     usable_tiers,
     weigh,
 )
+from services.quota.domain.unmeasured import UNLEARNT_ANSWER, Guide, taught_by_text, unmeasured_tokens
 from services.quota.domain.without_counters import LimitsWithoutCounters, without_counters
 from services.quota.ports import Allowances, Choose, CounterStore, Expectations, Headroom, StoreUnreachable
 from services.quota.usecases.authenticate import Authenticate
@@ -63,6 +65,8 @@ class Admitted:
     """A call that may go, with room reserved for it."""
 
     reservation: Reservation
+    answer: Line
+    """How many tokens the text of an answer makes that is seen in part."""
     chain: tuple[Attempt, ...]
     """At least one attempt, in order."""
     output_cap_tokens: int | None
@@ -211,9 +215,11 @@ class Admit:
                     contention_wait_ms=self._lag.wait_ms,
                 )
                 return None, replace(denied, standings=find_standings(limits, levels))
-            reservation = self._draft(request, key, limits, weighed, learnt=learnt, now_ms=now_ms)
+            guide = self._expectations.guide(key.key_id, request.model)
+            reservation = self._draft(request, key, limits, weighed, guide=guide, now_ms=now_ms)
             return reservation, Admitted(
                 reservation=reservation,
+                answer=guide.answer or UNLEARNT_ANSWER,
                 chain=attempts_of(weighed, facts, holds_tokens=limits.holds_tokens),
                 output_cap_tokens=weighed.output_cap_tokens,
                 from_basis_points=weighed.tier.from_basis_points,
@@ -231,10 +237,10 @@ class Admit:
         limits: AppliedLimits,
         weighed: Weighed,
         *,
-        learnt: Tokens | None,
+        guide: Guide,
         now_ms: int,
     ) -> Reservation:
-        expected = expected_tokens(weighed.facts, weighed.chain[0].facts, learnt)
+        expected = unmeasured_tokens(weighed.facts, weighed.chain[0].facts, guide)
         return Reservation(
             id=reservation_id(now_ms, self._entropy(_ID_ENTROPY_BYTES)),
             request_id=request.request_id,
@@ -247,6 +253,7 @@ class Admit:
             expected_input_tokens=expected.input,
             expected_output_tokens=expected.output,
             output_cap_tokens=(weighed.output_cap_tokens or 0) * request.facts.choices,
+            text_bytes=taught_by_text(request.facts),
             holds=tuple(
                 _hold_in(limit, weighed.held.held_in(limit.kind, soft=limit.soft))
                 for limit in limits.limits

@@ -141,6 +141,8 @@ def _lesson(reservation: Reservation, settlement: Settlement) -> Lesson:
         reservation.model,
         Tokens(settlement.input_tokens, settlement.output_tokens),
         cut=0 < cap <= settlement.output_tokens,
+        text_bytes=reservation.text_bytes,
+        answer_text_bytes=settlement.answer_text_bytes,
     )
 
 

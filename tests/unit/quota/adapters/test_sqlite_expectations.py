@@ -10,6 +10,8 @@ from services.quota.adapters import sqlite_expectations
 from services.quota.adapters.sqlite_expectations import SqliteExpectations
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.estimate import Lesson, Tokens
+from services.quota.domain.scale import MICRO, Line
+from services.quota.domain.unmeasured import Guide
 
 
 @pytest.fixture
@@ -33,6 +35,42 @@ def test_what_was_learnt_is_known_after_a_restart(file: SqliteFile) -> None:
     for each in (expectations, SqliteExpectations(file)):
         assert each.get("key", "tiny") == Tokens(700, 70)
         assert each.get("key", "huge") == Tokens(1, 2)
+
+
+def test_what_texts_take_is_known_after_a_restart_of_the_key_and_of_all_keys(file: SqliteFile) -> None:
+    expectations = SqliteExpectations(file)
+
+    expectations.learn([Lesson("key", "tiny", Tokens(250, 50), text_bytes=1_064, answer_text_bytes=200)])
+
+    guide = Guide(50, Line(-16, 249_986), Line(0, MICRO // 4))
+    for each in (expectations, SqliteExpectations(file)):
+        assert each.guide("key", "tiny") == guide
+        assert each.guide("another", "tiny") == guide
+        assert each.guide("key", "huge") == Guide(None, None, None)
+        assert each.get("another", "tiny") is None
+
+
+def test_a_row_of_the_previous_release_knows_the_usual_call_only(file: SqliteFile) -> None:
+    with file.writing() as connection:
+        connection.execute(
+            "INSERT INTO expectations (key_id, model, input_tokens, output_tokens) VALUES ('k', 'm', 9, 8)"
+        )
+
+    expectations = SqliteExpectations(file)
+
+    assert expectations.get("k", "m") == Tokens(9, 8)
+    assert expectations.guide("k", "m") == Guide(8, None, None)
+
+
+def test_of_models_that_are_gone_the_first_makes_room(file: SqliteFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_expectations, "_MOST_MODELS", 2)
+    expectations = SqliteExpectations(file)
+    for model in ("a", "b", "c"):
+        expectations.learn([Lesson("key", model, Tokens(1, 1), text_bytes=9)])
+
+    for each in (expectations, SqliteExpectations(file)):
+        assert [each.guide("new", model).request is None for model in ("a", "b", "c")] == [True, False, False]
+        assert each.get("key", "a") == Tokens(1, 1)
 
 
 def test_the_pair_that_was_learnt_first_makes_room(file: SqliteFile, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,8 @@ from services.quota.domain.directory import Directory
 from services.quota.domain.estimate import RequestFacts
 from services.quota.domain.plan import PlanSnapshot, PriceSnapshot
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy
+from services.quota.domain.reservation import Settlement
+from services.quota.domain.unmeasured import Guide
 from services.quota.usecases.admit import Admitted
 from tests.unit.quota.world import CENT, CENT_FACTS, PLAN, PRICES, SECRET, World, counting, spend
 
@@ -335,15 +337,24 @@ def test_the_usage_chunk_is_stripped_unless_the_client_asked_for_it() -> None:
     assert not world.let(facts=RequestFacts(1_000)).strip_usage
 
 
-def test_what_is_expected_is_a_tenth_until_it_is_learnt() -> None:
+def test_an_unmeasured_call_is_booked_at_its_bound_until_its_size_says_more() -> None:
     world = World()
     before = world.let().reservation
     world.settle(world.let(), CENT, tokens=(400, 40))
 
     after = world.let().reservation
+    longer = world.let(facts=RequestFacts(10_000)).reservation
 
-    assert (before.expected_input_tokens, before.expected_output_tokens) == (100, 100)
+    assert (before.expected_input_tokens, before.expected_output_tokens) == (1_000, 1_000)
     assert (after.expected_input_tokens, after.expected_output_tokens) == (400, 40)
+    assert longer.expected_input_tokens == 4_144
+
+
+def test_a_call_that_was_estimated_teaches_nothing() -> None:
+    world = World()
+    world.settle_all([Settlement(world.let().reservation.id, CENT, 1, 1, world.clock.now_ms(), reported=False)], 0)
+
+    assert world.expectations.guide("key_ada", "dear") == Guide(None, None, None)
 
 
 def test_a_reservation_says_whose_it_is_and_how_it_can_end() -> None:

@@ -1,0 +1,25 @@
+"""What calls teach of how many tokens a text makes.
+
+Revision ID: 0009
+Revises: 0008
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0009"
+down_revision = "0008"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Adds a column that the previous release neither reads nor writes. Rows without a key stand for all keys."""
+    op.execute("ALTER TABLE expectations ADD COLUMN scales TEXT NOT NULL DEFAULT ''")
+
+
+def downgrade() -> None:
+    """Takes it away, with the rows that only it made."""
+    op.execute("DELETE FROM expectations WHERE key_id = ''")
+    op.execute("ALTER TABLE expectations DROP COLUMN scales")
