@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2, status_pb2
 from spendgate.ledger.v1 import ledger_service_pb2_grpc
 from spendgate.quota.v1 import (
     admin_service_pb2_grpc,
+    doubt_service_pb2_grpc,
     override_service_pb2_grpc,
     quota_service_pb2_grpc,
     simulation_service_pb2_grpc,
@@ -87,6 +88,7 @@ class Gateway:
         self.quota = quota_service_pb2_grpc.QuotaServiceStub(authorized["quota"])
         self.administration = admin_service_pb2_grpc.AdminServiceStub(authorized["quota"])
         self.overrides = override_service_pb2_grpc.OverrideServiceStub(authorized["quota"])
+        self.doubts = doubt_service_pb2_grpc.DoubtServiceStub(authorized["quota"])
         self.simulation = simulation_service_pb2_grpc.SimulationServiceStub(authorized["quota"])
         self.router = router_service_pb2_grpc.RouterServiceStub(authorized["router"])
         self.ledger = ledger_service_pb2_grpc.LedgerServiceStub(authorized["ledger"])

@@ -19,6 +19,7 @@ from services.cli.commands import (
     configure,
     demo,
     doctor,
+    doubt,
     keys,
     overrides,
     policies,
@@ -50,6 +51,7 @@ def build_app() -> typer.Typer:
     app.command(cls=GatewayCommand)(configure.apply)
     app.add_typer(keys.build_keys(), name="keys")
     app.command(cls=GatewayCommand)(budgets.budgets)
+    app.add_typer(doubt.build_doubt(), name="doubt")
     app.command(cls=GatewayCommand)(adjustments.adjustments)
     app.command(cls=GatewayCommand)(policies.policies)
     app.add_typer(overrides.build_overrides(), name="overrides")

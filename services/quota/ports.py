@@ -11,6 +11,7 @@ from services.kernel.errors import Unavailable
 from services.quota.domain.adjustment import Adjusted, Adjustment
 from services.quota.domain.allowance import Taken
 from services.quota.domain.directory import Directory
+from services.quota.domain.doubt import Doubt, Goes
 from services.quota.domain.estimate import Lesson, Tokens
 from services.quota.domain.reservation import CounterKey, Crossing, Level, Reservation, Settlement, Watching
 from services.quota.domain.unmeasured import Guide
@@ -81,7 +82,8 @@ class CounterStore(Protocol):
     def settle(self, settlements: Sequence[Settlement], watching: Watching, now_ms: int) -> Settled:
         """Ends reservations with what their calls took, and notes the thresholds that are newly passed.
 
-        Settling twice changes nothing, also within one batch.
+        Settling twice changes nothing, also within one batch. Only that what a call left in doubt ends when what it
+        took is known after all: whoever settles it again with that leaves `most` out.
         """
         ...
 
@@ -89,8 +91,15 @@ class CounterStore(Protocol):
         """Ends reservations without a charge. Returns how many of them were open."""
         ...
 
+    def clear_doubts(self, reservations: Sequence[str], goes: Goes) -> list[Doubt]:
+        """Gives back what is meant of what these calls left in doubt. Returns it. Nothing is settled by that."""
+        ...
+
     def forget(self, ended_before_ms: int) -> int:
-        """Drops counters that stopped to matter before this moment and hold nothing. Returns how many."""
+        """Drops counters that stopped to matter before this moment and hold nothing. Returns how many.
+
+        What is in doubt of such counters goes with them.
+        """
         ...
 
     def adjust(self, adjustments: Sequence[Adjustment], watching: Watching, now_ms: int) -> int:
@@ -163,6 +172,10 @@ class CounterReader(Protocol):
         """Ids of at most `limit` open reservations behind this id, oldest first. Behind an empty one are all."""
         ...
 
+    def doubts_after(self, reservation_id: str, limit: int) -> list[Doubt]:
+        """What at most `limit` calls behind this id left in doubt, oldest first. Behind an empty one are all."""
+        ...
+
     def crossings_after(self, sequence: int, limit: int) -> list[Crossing]:
         """At most `limit` crossings with a higher sequence number, ascending."""
         ...
@@ -224,6 +237,18 @@ class DirectoryStore(Protocol):
 
         Returns what is stored then.
         """
+        ...
+
+
+class AuditTrail(Protocol):
+    """Keeps for good what was done.
+
+    Raises:
+        services.kernel.errors.Unavailable: it cannot be written now; nothing was added.
+    """
+
+    def append(self, entries: Sequence[AuditEntry]) -> None:
+        """Adds entries of what changes elsewhere than in the directory, which is stored with its own."""
         ...
 
 

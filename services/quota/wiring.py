@@ -18,9 +18,10 @@ from services.quota.adapters.price_stream import PriceStream
 from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.adapters.redis_keys import tag_of
 from services.quota.adapters.repeating import Repeating
-from services.quota.adapters.sql_directory import AUDIT, SqlDirectory, SqlSnapshots
+from services.quota.adapters.sql_directory import AUDIT, SqlAuditTrail, SqlDirectory, SqlSnapshots
 from services.quota.adapters.sqlite_allowances import SqliteAllowances
 from services.quota.adapters.sqlite_counters import SqliteCounters, counts_anything
+from services.quota.adapters.sqlite_doubts import SqliteDoubts
 from services.quota.adapters.sqlite_expectations import SqliteExpectations
 from services.quota.adapters.sqlite_file import CHECKPOINT_EVERY_S, SqliteFile
 from services.quota.adapters.sqlite_key_rates import SqliteKeyRates
@@ -34,6 +35,7 @@ from services.quota.transport.budget_endpoint import BudgetEndpoint
 from services.quota.transport.check_answer import AllowWriter
 from services.quota.transport.counter_api import CounterApi
 from services.quota.transport.decision_span import DecisionSpans
+from services.quota.transport.doubt_api import DoubtApi
 from services.quota.transport.ext_authz import ExtAuthz
 from services.quota.transport.models_endpoint import ModelsEndpoint
 from services.quota.transport.people_api import AdminApi, OverrideApi
@@ -47,6 +49,7 @@ from services.quota.usecases.amend import Amend
 from services.quota.usecases.authenticate import Authenticate, ListModels
 from services.quota.usecases.budgets import EffectiveLimits, ListBudgets
 from services.quota.usecases.current import Current
+from services.quota.usecases.doubts import Doubts
 from services.quota.usecases.explain import Explain
 from services.quota.usecases.overrides import Overrides
 from services.quota.usecases.own_budget import ReadOwnBudget
@@ -183,6 +186,7 @@ class QuotaService:
         )
         admin_api = AdminApi(tokens=tokens, audit=AuditLog(self._engine, AUDIT), clock=clock)
         override_api = OverrideApi(Overrides(amend=amend, current=current, clock=clock, entropy=os.urandom))
+        people_apis = (quota_api, admin_api, override_api, self._doubt_api())
         settle = self._settle(expectations, lag)
         overdue = ListOverdue(counters, max_stream_ms=settings.max_stream_ms)
         ledger_apis = (
@@ -194,7 +198,7 @@ class QuotaService:
         )
         self._admin_server = build_server(
             settings.admin_address,
-            [api.registration() for api in (quota_api, admin_api, override_api, self._simulations, *ledger_apis)],
+            [api.registration() for api in (*people_apis, self._simulations, *ledger_apis)],
             workers=_ADMIN_THREADS + SIMULATIONS_MAX,
             neighbours={ROUTER_SERVICE: self._router, LEDGER_SERVICE: self._ledger},
         )
@@ -207,6 +211,10 @@ class QuotaService:
             pepper=self._pepper,
             counters_shared=settings.counters_url is not None,
         )
+
+    def _doubt_api(self) -> DoubtApi:
+        trail = SqlAuditTrail(self._engine)
+        return DoubtApi(Doubts(counters=self._counters, reader=self._counters, audit=trail, clock=self._clock))
 
     def _settle(self, expectations: SqliteExpectations, lag: SettlementLag) -> Settle:
         return Settle(
@@ -238,7 +246,8 @@ class QuotaService:
         journal = HeldJournal(settings.database.parent, settings.number)
         put_back = self._allowances.put_back
         tag = tag_of(self._pepper)
-        return RedisCounters(settings.counters_url, tag, snapshots, journal, fresh=fresh, put_back=put_back)
+        doubts = SqliteDoubts(self._file)
+        return RedisCounters(settings.counters_url, tag, snapshots, journal, doubts, fresh=fresh, put_back=put_back)
 
     def _forget(self) -> None:
         self._counters.forget(self._clock.now_ms() - _FORGET_AFTER_MS)

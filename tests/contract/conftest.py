@@ -11,7 +11,7 @@ import pytest
 
 from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_counters import RedisCounters
-from tests.contract.counter_store_notes import MemorySnapshots
+from tests.contract.counter_store_notes import MemorySnapshots, open_doubts
 from tests.redis_process import RedisProcess
 
 
@@ -37,7 +37,8 @@ def opened(tmp_path: Path) -> Iterator[Callable[..., RedisCounters]]:
             redis: RedisProcess, tag: str, notes: MemorySnapshots | None = None, *, fresh: bool = True
         ) -> RedisCounters:
             journal = HeldJournal(folder_of(tag), next(numbers))
-            store = RedisCounters(redis.url, tag, notes or MemorySnapshots(), journal, fresh=fresh)
+            doubts = stack.enter_context(open_doubts(folder_of(tag)))
+            store = RedisCounters(redis.url, tag, notes or MemorySnapshots(), journal, doubts, fresh=fresh)
             return stack.enter_context(contextlib.closing(store))
 
         yield open_store

@@ -16,7 +16,7 @@ from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.domain.decision import fits
 from services.quota.domain.key import Attribution
 from services.quota.domain.reservation import CounterKey, Hold, Level, Reservation, Settlement
-from tests.contract.counter_store_notes import MemorySnapshots
+from tests.contract.counter_store_notes import MemorySnapshots, open_doubts
 
 NOW_MS = 1_800_000_000_000
 ENDS_MS = NOW_MS + 86_400_000
@@ -77,7 +77,10 @@ def spend_in_threads(url: str, tag: str, first: int, rounds: int, bound: int) ->
     went: list[int] = []
     with (
         tempfile.TemporaryDirectory() as folder,
-        contextlib.closing(RedisCounters(url, tag, MemorySnapshots(), HeldJournal(Path(folder)), fresh=True)) as store,
+        open_doubts(Path(folder)) as doubts,
+        contextlib.closing(
+            RedisCounters(url, tag, MemorySnapshots(), HeldJournal(Path(folder)), doubts, fresh=True)
+        ) as store,
     ):
         workers = [
             threading.Thread(target=lambda at=at: went.append(spend(store, first + at * 100_000, rounds, bound)))

@@ -1,6 +1,34 @@
-"""Notes of a counter store that last as long as the test."""
+"""What a counter store keeps beside its counters, as long as the test lasts."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from services.chassis.database import migrate, open_engine
+from services.quota.adapters.sqlite_doubts import SqliteDoubts
+from services.quota.adapters.sqlite_file import SqliteFile
+
+
+@contextmanager
+def open_file(folder: Path) -> Iterator[SqliteFile]:
+    """The file that quotas of this folder share."""
+    path = folder / "quota.sqlite"
+    if not path.exists():
+        engine = open_engine(path)
+        migrate(engine, "services.quota")
+        engine.dispose()
+    file = SqliteFile(path)
+    yield file
+    file.close()
+
+
+@contextmanager
+def open_doubts(folder: Path) -> Iterator[SqliteDoubts]:
+    """What is in doubt, in the file that quotas of this folder share."""
+    with open_file(folder) as file:
+        yield SqliteDoubts(file)
 
 
 class MemorySnapshots:

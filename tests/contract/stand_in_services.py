@@ -12,6 +12,7 @@ import grpc
 from spendgate.ledger.v1 import ledger_service_pb2_grpc
 from spendgate.quota.v1 import (
     admin_service_pb2_grpc,
+    doubt_service_pb2_grpc,
     override_service_pb2_grpc,
     quota_service_pb2_grpc,
     simulation_service_pb2_grpc,
@@ -52,6 +53,7 @@ def stand_in_services() -> Iterator[StandIn]:
         _registration("spendgate.quota.v1.QuotaService", quota_service_pb2_grpc, "QuotaService", state),
         _registration("spendgate.quota.v1.AdminService", admin_service_pb2_grpc, "AdminService", state),
         _registration("spendgate.quota.v1.OverrideService", override_service_pb2_grpc, "OverrideService", state),
+        _registration("spendgate.quota.v1.DoubtService", doubt_service_pb2_grpc, "DoubtService", state),
         _registration("spendgate.quota.v1.SimulationService", simulation_service_pb2_grpc, "SimulationService", state),
         _registration("spendgate.router.v1.RouterService", router_service_pb2_grpc, "RouterService", state),
         _registration("spendgate.ledger.v1.LedgerService", ledger_service_pb2_grpc, "LedgerService", state),

@@ -128,7 +128,7 @@ def test_of_many_calls_at_once_no_more_go_than_there_is_room_for(
             made = call(number)
 
             def choose(seen: Sequence[Taken], made: Reservation = made) -> tuple[Reservation | None, str]:
-                return (made, made.id) if fits(seen[0].here, 0, 10, 100) else (None, "")
+                return (made, made.id) if fits(seen[0].here, 0, 0, 10, 100) else (None, "")
 
             if name := allowances.take([TEAM, ALL], choose):
                 went.append(name)

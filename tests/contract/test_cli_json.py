@@ -67,7 +67,8 @@ def test_budgets_are_dollars_in_nine_digits_or_plain_integers(services: StandIn,
     window: Any = {"window_start": _time(1_798_761_600), "resets_at": _time(1_801_440_000)}
     spend = quota.Budget(
         policy="ds", limit_kind=quota.LIMIT_KIND_SPEND, scope="team=ds", limit=2_000_000_000_000,
-        settled=1_234_567_891, reserved=1, mode=quota.QuotaPolicy.MODE_ENFORCE, limit_id="spend/month/UTC", **window,
+        settled=1_234_567_891, reserved=1, doubt=8, mode=quota.QuotaPolicy.MODE_ENFORCE, limit_id="spend/month/UTC",
+        **window,
     )  # fmt: skip
     counted = quota.Budget(
         policy="ds", limit_kind=quota.LIMIT_KIND_INPUT_TOKENS, scope="team=ds", limit=100,
@@ -84,12 +85,13 @@ def test_budgets_are_dollars_in_nine_digits_or_plain_integers(services: StandIn,
             {
                 "policy": "ds", "limit_kind": "spend", "scope": "team=ds", "mode": "enforce", **times,
                 "limit_usd": "2000.000000000", "settled_usd": "1.234567891", "reserved_usd": "0.000000001",
-                "remaining_usd": "1998.765432108", "limit_id": "spend/month/UTC", "override": None,
+                "doubt_usd": "0.000000008", "remaining_usd": "1998.765432100", "limit_id": "spend/month/UTC",
+                "override": None,
             },
             {
                 "policy": "ds", "limit_kind": "input_tokens", "scope": "team=ds", "mode": "shadow", **times,
-                "limit": 100, "settled": 90, "reserved": 20, "remaining": 0, "limit_id": "input_tokens/hour",
-                "override": {"name": "ovr_1", "until": "2027-01-15T08:10:00Z"},
+                "limit": 100, "settled": 90, "reserved": 20, "doubt": 0, "remaining": 0,
+                "limit_id": "input_tokens/hour", "override": {"name": "ovr_1", "until": "2027-01-15T08:10:00Z"},
             },
         ]
     }  # fmt: skip
@@ -213,7 +215,7 @@ def test_explain_names_the_decision_and_every_limit(
     services: StandIn, cli: Cli, decision: quota.ExplainResponse.Decision.ValueType, word: str, target: str | None
 ) -> None:
     limit = quota.ExplainResponse.AppliedLimit(
-        policy="ds", limit_kind=quota.LIMIT_KIND_REQUESTS, used_basis_points=8050, binding=True, limit=60
+        policy="ds", limit_kind=quota.LIMIT_KIND_REQUESTS, used_basis_points=8050, binding=True, limit=60, doubt=7
     )
     services.answers["QuotaService.Explain"] = quota.ExplainResponse(
         decision=decision,
@@ -229,8 +231,8 @@ def test_explain_names_the_decision_and_every_limit(
         "target": target,
         "policies": [
             {
-                "policy": "ds", "limit_kind": "requests", "limit": 60, "used_ratio": 0.805, "override_until": None,
-                "binding": True, "bound": "hard",
+                "policy": "ds", "limit_kind": "requests", "limit": 60, "doubt": 7, "used_ratio": 0.805,
+                "override_until": None, "binding": True, "bound": "hard",
             }
         ],
         "others": [{"policy": "red", "reason": "it is for team red"}],

@@ -102,7 +102,7 @@ def test_the_limits_of_a_key_have_the_shape_of_budgets(services: StandIn, cli: C
             {
                 "policy": "ds", "limit_kind": "requests", "limit_id": "requests/month/UTC", "scope": "team=ds",
                 "mode": "enforce", "window_start": "2027-01-01T00:00:00Z", "resets_at": "2027-02-01T00:00:00Z",
-                "limit": 10, "settled": 3, "reserved": 2, "remaining": 5, "override": None,
+                "limit": 10, "settled": 3, "reserved": 2, "doubt": 0, "remaining": 5, "override": None,
             }
         ],
     }  # fmt: skip

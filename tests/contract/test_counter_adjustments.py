@@ -6,7 +6,7 @@ import pytest
 
 from services.kernel.errors import InvalidInput
 from services.quota.domain.adjustment import Adjustment, Reason
-from services.quota.domain.reservation import CounterKey
+from services.quota.domain.reservation import CounterKey, Level
 from services.quota.ports import Sum
 from tests.contract import test_counter_store as suite
 from tests.contract.test_counter_store import (
@@ -39,13 +39,13 @@ def test_a_counter_is_moved_to_what_the_ledger_says_and_what_it_holds_stays(stor
     moved = store.adjust([adjustment(SPEND, 40, 55), adjustment(TOKENS, 9, 0)], nothing, NOW_MS)
 
     assert moved == 2
-    assert store.levels([SPEND, TOKENS]) == [(55, 30), (0, 0)]
+    assert store.levels([SPEND, TOKENS]) == [Level(55, 30), Level(0, 0)]
 
 
 def test_a_counter_that_nobody_used_yet_can_be_moved(store: Store) -> None:
     assert store.adjust([adjustment(SPEND, 0, 7, Reason.BACKFILL)], nothing, NOW_MS) == 1
 
-    assert store.levels([SPEND]) == [(7, 0)]
+    assert store.levels([SPEND]) == [Level(7, 0)]
     assert [each.key for each in store.counters_at(NOW_MS)] == [SPEND]
 
 
@@ -58,7 +58,7 @@ def test_adjusting_twice_changes_nothing_nor_does_it_when_the_counter_has_moved_
     store.settle([settlement(made, 1)], nothing, NOW_MS)
 
     assert store.adjust([adjustment(SPEND, 7, 9)], nothing, NOW_MS) == 0
-    assert store.levels([SPEND]) == [(8, 0)]
+    assert store.levels([SPEND]) == [Level(8, 0)]
     assert len(store.adjustments_before(None, 10)) == 1
 
 
@@ -100,7 +100,7 @@ def test_an_adjustment_that_cannot_be_held_exactly_is_refused_and_none_is_made(s
     with pytest.raises(InvalidInput, match=r"adjustments\[1\].after"):
         store.adjust([adjustment(TOKENS, 0, 1), adjustment(SPEND, 0, after)], nothing, NOW_MS)
 
-    assert store.levels([TOKENS, SPEND]) == [(0, 0), (0, 0)]
+    assert store.levels([TOKENS, SPEND]) == [Level(0, 0), Level(0, 0)]
 
 
 def test_what_is_settled_is_set_from_the_ledger_and_what_is_held_stays(store: Store) -> None:
@@ -113,7 +113,7 @@ def test_what_is_settled_is_set_from_the_ledger_and_what_is_held_stays(store: St
     store.restore([Sum(SPEND, ENDS_MS[SPEND], 45), Sum(TOKENS, ENDS_MS[TOKENS], 7)])
 
     assert store.is_ready()
-    assert store.levels([SPEND, TOKENS, REQUESTS]) == [(45, 30), (7, 0), (0, 1)]
+    assert store.levels([SPEND, TOKENS, REQUESTS]) == [Level(45, 30), Level(7, 0), Level(0, 1)]
     assert [each.key for each in store.counters_at(NOW_MS)] == [REQUESTS, SPEND, TOKENS]
 
 
@@ -124,7 +124,7 @@ def test_what_had_ended_before_the_counters_were_set_holds_nothing(store: Store)
 
     store.restore([Sum(SPEND, ENDS_MS[SPEND], 45)], ended=[ended.id, "rsv_unknown"])
 
-    assert store.levels([SPEND]) == [(45, 30)]
+    assert store.levels([SPEND]) == [Level(45, 30)]
     assert store.open_count() == 1
 
 
@@ -133,4 +133,4 @@ def test_a_sum_that_cannot_be_held_exactly_is_refused_and_nothing_is_set(store: 
     with pytest.raises(InvalidInput, match=r"sums\[1\]"):
         store.restore([Sum(TOKENS, ENDS_MS[TOKENS], 7), Sum(SPEND, ENDS_MS[SPEND], sum_)])
 
-    assert store.levels([TOKENS, SPEND]) == [(0, 0), (0, 0)]
+    assert store.levels([TOKENS, SPEND]) == [Level(0, 0), Level(0, 0)]

@@ -29,7 +29,7 @@ from services.quota.domain.reservation import (
     Watch,
 )
 from services.quota.ports import Choose
-from tests.contract.counter_store_notes import MemorySnapshots
+from tests.contract.counter_store_notes import MemorySnapshots, open_doubts, open_file
 
 Store = MemoryCounters | SqliteCounters | RedisCounters
 
@@ -50,17 +50,16 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "redis":
         url = request.getfixturevalue("redis_process").url
         journal = HeldJournal(tmp_path)
-        with contextlib.closing(
-            RedisCounters(url, uuid.uuid4().hex, MemorySnapshots(), journal, fresh=True)
-        ) as counters:
+        with (
+            open_doubts(tmp_path) as doubts,
+            contextlib.closing(
+                RedisCounters(url, uuid.uuid4().hex, MemorySnapshots(), journal, doubts, fresh=True)
+            ) as counters,
+        ):
             yield counters
         return
-    engine = open_engine(tmp_path / "quota.sqlite")
-    migrate(engine, "services.quota")
-    engine.dispose()
-    file = SqliteFile(tmp_path / "quota.sqlite")
-    yield SqliteCounters(file)
-    file.close()
+    with open_file(tmp_path) as file:
+        yield SqliteCounters(file)
 
 
 def reservation(
@@ -102,8 +101,8 @@ def test_counters_that_nobody_used_are_at_zero(store: Store) -> None:
     seen: list[Sequence[Level]] = []
     seen.append(store.reserve([SPEND, TOKENS], lambda levels: (None, levels)))
 
-    assert seen == [[(0, 0), (0, 0)]]
-    assert store.levels([SPEND]) == [(0, 0)]
+    assert seen == [[Level(0, 0), Level(0, 0)]]
+    assert store.levels([SPEND]) == [Level(0, 0)]
     assert store.counters_at(NOW_MS) == []
 
 
@@ -113,7 +112,7 @@ def test_a_reservation_holds_room_in_all_of_its_counters(store: Store) -> None:
     assert store.reserve([SPEND], always(made)) == made.id
     store.reserve([], always(reservation(2, {SPEND: 30})))
 
-    assert store.levels([REQUESTS, SPEND, TOKENS]) == [(0, 1), (0, 100), (0, 5)]
+    assert store.levels([REQUESTS, SPEND, TOKENS]) == [Level(0, 1), Level(0, 100), Level(0, 5)]
     assert store.open_count() == 2
 
 
@@ -123,7 +122,7 @@ def test_levels_come_in_the_order_that_was_asked_for(store: Store) -> None:
 
     seen.append(store.reserve([TOKENS, REQUESTS, SPEND], lambda levels: (None, levels)))
 
-    assert seen == [[(0, 5), (0, 0), (0, 7)]]
+    assert seen == [[Level(0, 5), Level(0, 0), Level(0, 7)]]
 
 
 def test_more_counters_than_a_statement_takes_are_read_and_written(store: Store) -> None:
@@ -134,7 +133,7 @@ def test_more_counters_than_a_statement_takes_are_read_and_written(store: Store)
 
     assert [level.reserved for level in store.levels(many)] == list(range(900))
     store.release(reservation_ids=[made.id])
-    assert set(store.levels(many)) == {(0, 0)}
+    assert set(store.levels(many)) == {Level(0, 0)}
 
 
 def test_settling_moves_what_was_held_to_what_was_taken(store: Store) -> None:
@@ -145,7 +144,7 @@ def test_settling_moves_what_was_held_to_what_was_taken(store: Store) -> None:
 
     assert done.settled == (made,)
     assert done.already_ended == ()
-    assert store.levels([SPEND, TOKENS, REQUESTS]) == [(40, 0), (30, 0), (1, 0)]
+    assert store.levels([SPEND, TOKENS, REQUESTS]) == [Level(40, 0), Level(30, 0), Level(1, 0)]
     assert store.open_count() == 0
 
 
@@ -158,7 +157,7 @@ def test_settling_twice_changes_nothing_not_even_within_one_batch(store: Store) 
 
     assert (done.settled, done.already_ended) == ((made,), (made.id,))
     assert (again.settled, again.already_ended) == ((), (made.id,))
-    assert store.levels([SPEND]) == [(40, 0)]
+    assert store.levels([SPEND]) == [Level(40, 0)]
 
 
 def test_what_a_call_took_beyond_its_hold_is_booked_in_full(store: Store) -> None:
@@ -166,7 +165,7 @@ def test_what_a_call_took_beyond_its_hold_is_booked_in_full(store: Store) -> Non
     store.reserve([], always(made))
     store.settle([settlement(made, 90)], nothing, NOW_MS)
 
-    assert store.levels([SPEND]) == [(90, 0)]
+    assert store.levels([SPEND]) == [Level(90, 0)]
 
 
 def test_an_unknown_cost_counts_as_what_was_held(store: Store) -> None:
@@ -174,7 +173,7 @@ def test_an_unknown_cost_counts_as_what_was_held(store: Store) -> None:
     store.reserve([], always(made))
     store.settle([settlement(made, -1)], nothing, NOW_MS)
 
-    assert store.levels([SPEND]) == [(70, 0)]
+    assert store.levels([SPEND]) == [Level(70, 0)]
 
 
 def test_a_release_gives_back_and_can_no_longer_be_settled(store: Store) -> None:
@@ -186,7 +185,7 @@ def test_a_release_gives_back_and_can_no_longer_be_settled(store: Store) -> None
     assert store.release(request_ids=["abc", "unknown"]) == 1
     assert store.release(request_ids=["abc"]) == 0
     assert store.settle([settlement(by_id, 40)], nothing, NOW_MS).already_ended == (by_id.id,)
-    assert store.levels([SPEND]) == [(0, 0)]
+    assert store.levels([SPEND]) == [Level(0, 0)]
 
 
 def test_overdue_are_those_of_ended_epochs_and_the_very_old_oldest_first(store: Store) -> None:
@@ -237,7 +236,7 @@ def test_a_store_that_is_opened_again_knows_what_was_settled_and_what_is_held(tm
 
     file = SqliteFile(tmp_path / "quota.sqlite")
     again = SqliteCounters(file)
-    assert again.levels([SPEND, REQUESTS]) == store.levels([SPEND, REQUESTS]) == [(40, 50), (1, 1)]
+    assert again.levels([SPEND, REQUESTS]) == store.levels([SPEND, REQUESTS]) == [Level(40, 50), Level(1, 1)]
     assert again.counters_at(NOW_MS) == store.counters_at(NOW_MS)
     file.close()
 
@@ -251,10 +250,10 @@ def test_only_windows_that_ended_and_hold_nothing_are_forgotten(store: Store) ->
 
     assert store.forget(NOW_MS) == 0
     assert store.forget(much_later) == 1
-    assert store.levels([SPEND, REQUESTS]) == [(0, 0), (1, 1)]
+    assert store.levels([SPEND, REQUESTS]) == [Level(0, 0), Level(1, 1)]
     store.release(reservation_ids=[held.id])
     assert store.forget(much_later) == 1
-    assert store.levels([REQUESTS]) == [(0, 0)]
+    assert store.levels([REQUESTS]) == [Level(0, 0)]
 
 
 def test_a_choice_that_raises_changes_nothing_and_the_store_goes_on(store: Store) -> None:
@@ -265,7 +264,7 @@ def test_a_choice_that_raises_changes_nothing_and_the_store_goes_on(store: Store
         store.reserve([SPEND], fail)
 
     store.reserve([], always(reservation(1, {SPEND: 7})))
-    assert store.levels([SPEND]) == [(0, 7)]
+    assert store.levels([SPEND]) == [Level(0, 7)]
 
 
 def test_nobody_gets_between_reading_and_reserving(store: Store) -> None:
@@ -291,7 +290,7 @@ def test_nobody_gets_between_reading_and_reserving(store: Store) -> None:
         worker.join()
 
     assert len(passed) == bound
-    assert store.levels([SPEND]) == [(0, bound)]
+    assert store.levels([SPEND]) == [Level(0, bound)]
 
 
 def test_a_threshold_of_a_window_that_rolls_counts_all_its_parts_and_is_told_once(store: Store) -> None:
@@ -316,7 +315,7 @@ def test_a_run_that_goes_on_is_remembered_longer(store: Store) -> None:
         store.settle([settlement(made, 7)], nothing, NOW_MS)
 
     assert store.forget(NOW_MS + 2 * DAY_MS) == 0
-    assert store.levels([SPEND]) == [(14, 0)]
+    assert store.levels([SPEND]) == [Level(14, 0)]
     assert store.forget(NOW_MS + 5 * DAY_MS) == 1
 
 

@@ -275,6 +275,7 @@ def test_a_budget_that_is_used_up_refuses_with_its_figures_and_serves_again_once
         "limit": "0.001000000",
         "used": "0.001000000",
         "reserved": "0.000000000",
+        "doubt": "0.000000000",
         "requested": "0.000202000",
         "window_start": "2026-11-01T00:00:00Z",
         "resets_at": "2026-12-01T00:00:00Z",

@@ -21,7 +21,7 @@ from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.domain.reservation import CounterKey, CrossingKind, Level, Reservation
 from services.quota.ports import Sum
 from tests.contract.counter_store_load import ENDS_MS, HELD, NOW_MS, SPEND, bounded, of_round, settlement_of
-from tests.contract.counter_store_notes import MemorySnapshots
+from tests.contract.counter_store_notes import MemorySnapshots, open_doubts
 from tests.contract.redis_stores import BOUND, always, eventually, nothing, watching
 from tests.redis_process import PASSWORD, RedisProcess
 
@@ -43,7 +43,7 @@ def test_processes_that_share_one_redis_never_overspend_and_lose_nothing(
 
     store = opened(redis_process, tag)
     levels = store.levels([of_round(number) for number in range(rounds)])
-    assert set(levels) == {(bound, 0)}
+    assert set(levels) == {Level(bound, 0)}
     assert went * HELD == rounds * bound
     assert store.open_count() == 0
 
@@ -62,8 +62,8 @@ def test_of_two_that_saw_the_same_room_one_is_asked_again(
         return (bounded(2, BOUND, 50), "let") if sum(levels[0]) + 50 <= BOUND else (None, "refused")
 
     assert store.reserve([SPEND], choose) == "refused"
-    assert seen == [(0, 0), (0, 60)]
-    assert store.levels([SPEND]) == [(0, 60)]
+    assert seen == [Level(0, 0), Level(0, 60)]
+    assert store.levels([SPEND]) == [Level(0, 60)]
 
 
 def test_a_counter_whose_room_others_always_take_counts_as_full_in_the_end(
@@ -84,7 +84,7 @@ def test_a_counter_whose_room_others_always_take_counts_as_full_in_the_end(
 
     monkeypatch.setattr(store, "levels", levels)
 
-    assert store.reserve([SPEND], choose) == (0, BOUND)
+    assert store.reserve([SPEND], choose) == Level(0, BOUND)
 
 
 def test_reserving_twice_under_one_id_holds_once(
@@ -94,7 +94,7 @@ def test_reserving_twice_under_one_id_holds_once(
     store.reserve([SPEND], always(bounded(1, BOUND, 60)))
     store.reserve([SPEND], always(bounded(1, BOUND, 60)))
 
-    assert store.levels([SPEND]) == [(0, 60)]
+    assert store.levels([SPEND]) == [Level(0, 60)]
     assert store.open_count() == 1
 
 
@@ -123,7 +123,7 @@ def test_a_threshold_is_told_once_whoever_settles(
     told = stores[1].crossings_after(0, 100)
     assert [each.basis_points for each in told] == [5_000, 8_000, 10_000]
     assert [each.sequence for each in told] == sorted({each.sequence for each in told})
-    assert stores[2].levels([SPEND]) == [(180, 0)]
+    assert stores[2].levels([SPEND]) == [Level(180, 0)]
 
 
 def test_an_overrun_is_told_once_whoever_settles(
@@ -152,7 +152,7 @@ def test_amounts_that_a_double_does_not_hold_are_refused_and_nothing_is_written(
     with pytest.raises(InvalidInput, match="exactly"):
         store.settle([settlement_of(made, 2**53 + 1)], nothing, NOW_MS)
 
-    assert store.levels([SPEND]) == [(0, HELD)]
+    assert store.levels([SPEND]) == [Level(0, HELD)]
 
 
 def test_the_largest_budget_is_counted_to_the_last_nano_dollar(
@@ -170,7 +170,7 @@ def test_the_largest_budget_is_counted_to_the_last_nano_dollar(
     store.reserve([SPEND], always(bounded(1, bound, 1)))
     store.reserve([SPEND], choose)
 
-    assert refused == [[(bound - 1, 1)], [(bound - 1, 1)]]
+    assert refused == [[Level(bound - 1, 1)], [Level(bound - 1, 1)]]
 
 
 def test_while_redis_hangs_the_first_calls_wait_a_moment_and_the_others_not_at_all(
@@ -218,7 +218,7 @@ def test_what_redis_was_asked_to_hold_before_it_hung_is_released_when_it_is_back
 
     eventually(lambda: holds_made() > before)
     eventually(lambda: store.open_count() == 1)
-    assert store.levels([SPEND]) == [(0, HELD)]
+    assert store.levels([SPEND]) == [Level(0, HELD)]
 
 
 def test_a_redis_that_drops_keys_when_it_is_full_is_not_used(
@@ -246,8 +246,12 @@ def test_the_password_is_in_no_message(
     nowhere = own_redis.url.replace(f":{own_redis.port}", ":1")
     said: list[str] = []
     for url in (wrong, nowhere, f"http://:{PASSWORD}@127.0.0.1"):
-        with contextlib.closing(HeldJournal(tmp_path)) as journal, pytest.raises(SettingsError) as refused:
-            RedisCounters(url, "a", MemorySnapshots(), journal, fresh=True)
+        with (
+            contextlib.closing(HeldJournal(tmp_path)) as journal,
+            open_doubts(tmp_path) as doubts,
+            pytest.raises(SettingsError) as refused,
+        ):
+            RedisCounters(url, "a", MemorySnapshots(), journal, doubts, fresh=True)
         said.append(str(refused.value))
 
     assert len(set(said)) == 3
@@ -264,4 +268,4 @@ def test_what_was_released_before_a_quota_came_to_hold_it_is_not_held(
 
     with pytest.raises(Unavailable, match="released before"):
         hung.reserve([SPEND], lambda _: (made, made.id))
-    assert other.levels([SPEND]) == [(0, 0)]
+    assert other.levels([SPEND]) == [Level(0, 0)]

@@ -45,7 +45,7 @@ def test_an_emptied_redis_admits_nothing_under_a_limit_until_it_is_restored(
     stores[0].restore([Sum(SPEND, ENDS_MS, 60)])
 
     eventually(lambda: all(store.is_ready() for store in stores))
-    assert stores[0].levels([SPEND, REQUESTS]) == [(60, 2 * HELD), (0, 1)]
+    assert stores[0].levels([SPEND, REQUESTS]) == [Level(60, 2 * HELD), Level(0, 1)]
     done = stores[0].settle([settlement_of(each) for each in held], watching(5_000, 7_000), NOW_MS)
     assert [each.id for each in done.settled] == [each.id for each in held]
     (again,) = stores[0].crossings_after(before.sequence, 10)
@@ -71,7 +71,7 @@ def test_a_redis_that_was_started_again_has_lost_the_counters_even_if_it_kept_so
         raise AssertionError("it was let through")
 
     eventually(refuses)
-    assert store.levels([SPEND]) == [(0, 0)]
+    assert store.levels([SPEND]) == [Level(0, 0)]
 
 
 def test_a_quota_that_knew_counters_does_not_begin_anew_on_an_empty_redis(
@@ -115,10 +115,10 @@ def test_a_redis_that_is_restored_gets_back_what_a_quota_holds_that_died_and_one
 
     restoring.restore([Sum(SPEND, ENDS_MS, 20)])
 
-    assert restoring.levels([SPEND]) == [(20, 70)]
+    assert restoring.levels([SPEND]) == [Level(20, 70)]
     done = restoring.settle([settlement_of(each, 5) for each in (of_dead, of_hanging)], nothing, NOW_MS)
     assert len(done.settled) == 2
-    assert restoring.levels([SPEND]) == [(30, 0)]
+    assert restoring.levels([SPEND]) == [Level(30, 0)]
 
 
 def test_what_another_quota_had_ended_before_the_loss_is_not_put_back(
@@ -135,7 +135,7 @@ def test_what_another_quota_had_ended_before_the_loss_is_not_put_back(
     assert ended_by.lost() == [told.id, held.id]
     ended_by.restore([Sum(SPEND, ENDS_MS, 7)], ended=[told.id])
 
-    assert ended_by.levels([SPEND]) == [(7, 10)]
+    assert ended_by.levels([SPEND]) == [Level(7, 10)]
     assert ended_by.lost() == []
 
 
@@ -170,7 +170,7 @@ def test_a_loss_is_not_taken_for_the_end_of_what_calls_hold(
 
     store.restore([])
 
-    assert store.levels([SPEND]) == [(0, HELD)]
+    assert store.levels([SPEND]) == [Level(0, HELD)]
 
 
 def test_what_was_not_made_is_not_put_back(own_redis: RedisProcess, opened: Callable[..., RedisCounters]) -> None:
@@ -188,4 +188,4 @@ def test_what_was_not_made_is_not_put_back(own_redis: RedisProcess, opened: Call
     store.restore([])
 
     assert len(tried) == 2
-    assert store.levels([SPEND]) == [(0, BOUND)]
+    assert store.levels([SPEND]) == [Level(0, BOUND)]

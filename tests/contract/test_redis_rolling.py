@@ -16,7 +16,7 @@ from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.domain.reservation import CounterKey, Hold, Level, Reservation
 from services.quota.ports import Choose
 from tests.contract.counter_store_load import ENDS_MS, HELD, NOW_MS, SPEND, bounded, settlement_of
-from tests.contract.counter_store_notes import MemorySnapshots
+from tests.contract.counter_store_notes import MemorySnapshots, open_doubts
 from tests.redis_process import RedisProcess
 
 BOUND = 100
@@ -27,8 +27,9 @@ def stores(redis_process: RedisProcess, tmp_path: Path) -> Iterator[tuple[RedisC
     """Two that share their counters."""
     with contextlib.ExitStack() as stack:
         tag = uuid.uuid4().hex
+        doubts = stack.enter_context(open_doubts(tmp_path))
         one, other = (
-            RedisCounters(redis_process.url, tag, MemorySnapshots(), HeldJournal(tmp_path, number), fresh=True)
+            RedisCounters(redis_process.url, tag, MemorySnapshots(), HeldJournal(tmp_path, number), doubts, fresh=True)
             for number in (1, 2)
         )
         yield stack.enter_context(contextlib.closing(one)), stack.enter_context(contextlib.closing(other))
@@ -66,7 +67,7 @@ def test_the_room_of_a_window_that_rolls_is_that_of_all_its_parts_whoever_holds_
 
     assert store.reserve(parts, choose) == "refused"
     assert seen == [30, 60]
-    assert store.levels(parts) == [(0, 0), (0, 30), (30, 0)]
+    assert store.levels(parts) == [Level(0, 0), Level(0, 30), Level(30, 0)]
 
 
 def test_two_that_race_over_the_parts_of_a_window_that_rolls_never_overspend_it(

@@ -15,9 +15,10 @@ from services.kernel.errors import Unavailable
 from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.adapters.sqlite_allowances import SqliteAllowances
+from services.quota.adapters.sqlite_doubts import SqliteDoubts
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.allowance import Allowance, day_at
-from services.quota.domain.reservation import CounterKey, Hold, Reservation
+from services.quota.domain.reservation import CounterKey, Hold, Level, Reservation
 from services.quota.ports import StoreUnreachable, Sum
 from tests.contract.counter_store_load import ENDS_MS, HELD, NOW_MS, SPEND, TAKEN, bounded, settlement_of
 from tests.contract.counter_store_notes import MemorySnapshots
@@ -52,8 +53,9 @@ def opened(tmp_path: Path, own_redis: RedisProcess) -> Iterator[Callable[[int], 
             stack.callback(file.close)
             allowances = SqliteAllowances(file, number)
             journal = HeldJournal(tmp_path, number)
+            doubts = SqliteDoubts(file)
             counters = RedisCounters(
-                own_redis.url, "a", MemorySnapshots(), journal, fresh=True, put_back=allowances.put_back
+                own_redis.url, "a", MemorySnapshots(), journal, doubts, fresh=True, put_back=allowances.put_back
             )
             return stack.enter_context(contextlib.closing(counters)), allowances
 
@@ -102,11 +104,11 @@ def test_what_was_kept_is_held_when_redis_is_found_again_and_is_settled_as_any_o
     kept = [let_through(allowances, number) for number in range(2, 5)]
     own_redis.resume()
 
-    eventually(lambda: counters.levels([SPEND]) == [(0, 4 * HELD)])
+    eventually(lambda: counters.levels([SPEND]) == [Level(0, 4 * HELD)])
 
     done = counters.settle([settlement_of(each) for each in (before, *kept)], nothing, NOW_MS)
     assert [each.id for each in done.settled] == [each.id for each in (before, *kept)]
-    assert counters.levels([SPEND]) == [(4 * TAKEN, 0)]
+    assert counters.levels([SPEND]) == [Level(4 * TAKEN, 0)]
     assert counters.open_count() == 0
 
 
@@ -120,7 +122,7 @@ def test_bounds_do_not_keep_out_what_is_under_way_already(
     away(counters)
     let_through(allowances, 20)
     own_redis.resume()
-    eventually(lambda: counters.levels([SPEND]) == [(0, BOUND + HELD)])
+    eventually(lambda: counters.levels([SPEND]) == [Level(0, BOUND + HELD)])
 
 
 def test_another_quota_puts_back_what_a_killed_one_kept(
@@ -133,7 +135,7 @@ def test_another_quota_puts_back_what_a_killed_one_kept(
     let_through(allowances, 1)
     other.close()
     own_redis.resume()
-    eventually(lambda: counters.levels([SPEND]) == [(0, HELD)])
+    eventually(lambda: counters.levels([SPEND]) == [Level(0, HELD)])
 
 
 def test_a_settlement_that_comes_before_it_was_put_back_counts_at_once_and_once(
@@ -146,7 +148,7 @@ def test_a_settlement_that_comes_before_it_was_put_back_counts_at_once_and_once(
         (done,) = counters.settle([settlement_of(made)], nothing, NOW_MS).settled
         assert done.id == made.id
     time.sleep(0.6)
-    assert counters.levels([SPEND]) == [(30 * TAKEN, 0)]
+    assert counters.levels([SPEND]) == [Level(30 * TAKEN, 0)]
     assert counters.open_count() == 0
 
 
@@ -168,9 +170,9 @@ def test_redis_that_lost_everything_gets_it_when_it_is_restored(
     counters.restore([Sum(SPEND, ENDS_MS, TAKEN)])
 
     eventually(counters.is_ready)
-    assert counters.levels([SPEND]) == [(TAKEN, 2 * HELD)]
+    assert counters.levels([SPEND]) == [Level(TAKEN, 2 * HELD)]
     counters.settle([settlement_of(each) for each in (early, late)], nothing, NOW_MS)
-    assert counters.levels([SPEND]) == [(3 * TAKEN, 0)]
+    assert counters.levels([SPEND]) == [Level(3 * TAKEN, 0)]
 
 
 def test_what_was_put_back_is_put_back_again_when_redis_loses_it(
@@ -178,12 +180,12 @@ def test_what_was_put_back_is_put_back_again_when_redis_loses_it(
 ) -> None:
     counters, allowances = opened(1)
     let_through(allowances, 1)
-    eventually(lambda: counters.levels([SPEND]) == [(0, HELD)])
+    eventually(lambda: counters.levels([SPEND]) == [Level(0, HELD)])
     own_redis.client.flushall()
     eventually(lambda: not counters.is_ready())
     counters.restore([])
     eventually(counters.is_ready)
-    assert counters.levels([SPEND]) == [(0, HELD)]
+    assert counters.levels([SPEND]) == [Level(0, HELD)]
 
 
 def test_a_call_that_was_cancelled_while_redis_was_away_holds_nothing_in_the_end(
@@ -196,7 +198,7 @@ def test_a_call_that_was_cancelled_while_redis_was_away_holds_nothing_in_the_end
     with pytest.raises(Unavailable):
         counters.release(reservation_ids=[made.id])
     own_redis.resume()
-    eventually(lambda: counters.levels([SPEND]) == [(0, HELD)])
+    eventually(lambda: counters.levels([SPEND]) == [Level(0, HELD)])
     assert counters.settle([settlement_of(other)], nothing, NOW_MS).settled
     assert counters.open_count() == 0
 
@@ -207,7 +209,7 @@ def test_a_request_that_the_ledger_released_is_not_held_later(opened: Callable[[
     assert counters.release(request_ids=[made.request_id]) == 0
     let_through(allowances, 1)
     time.sleep(0.6)
-    assert counters.levels([SPEND]) == [(0, 0)]
+    assert counters.levels([SPEND]) == [Level(0, 0)]
     assert counters.open_count() == 0
 
 
@@ -222,4 +224,4 @@ def test_what_calls_hold_that_redis_never_knew_is_restored_with_what_it_lost(
     assert counters.lost() == [known.id, kept.id]
     counters.restore([])
 
-    assert counters.levels([SPEND]) == [(0, 2 * HELD)]
+    assert counters.levels([SPEND]) == [Level(0, 2 * HELD)]

@@ -15,6 +15,7 @@ from services.ledger.domain.charge import charge_call
 from services.ledger.domain.entry import Entry
 from services.ledger.domain.spooled import Booking
 from services.ledger.usecases.sweep import Sweep
+from services.quota.domain.reservation import Level
 from tests.contract import test_counter_store as suite
 from tests.contract.quota_process import MODEL, QuotaProcess, configuration, planned_target, route_plan, spend_policy
 from tests.contract.quota_process import call as ask
@@ -73,9 +74,9 @@ def test_what_is_held_again_after_it_was_settled_is_given_back_and_costs_nothing
     store.settle([settlement(settled, 40)], nothing, NOW_MS)
     outbox.mark_settled([settled.id], [], NOW_MS)
     store.reserve([], always(settled))
-    assert store.levels([SPEND]) == [(40, 100)]
+    assert store.levels([SPEND]) == [Level(40, 100)]
 
     Sweep(outbox=outbox, held=Held(store)).release_all()
 
-    assert store.levels([SPEND]) == [(40, 30)]
+    assert store.levels([SPEND]) == [Level(40, 30)]
     assert store.open_after("", 10) == [running.id]

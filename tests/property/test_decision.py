@@ -34,13 +34,13 @@ def limits(draw: st.DrawFn) -> AppliedLimit:
 
 
 amounts = st.builds(Amounts, spend_nano_usd=SMALL, input_tokens=SMALL, output_tokens=SMALL)
-levels = st.builds(Level, SMALL, SMALL)
+levels = st.builds(Level, SMALL, SMALL, SMALL)
 readings = st.lists(st.tuples(limits(), levels), max_size=6)
 
 
 def has_room(limit: AppliedLimit, level: Level, asked: Amounts) -> bool:
     is_free = asked.of(limit.kind) == 0 and limit.kind.needs_price
-    return is_free or level.settled + level.reserved + asked.of(limit.kind) <= limit.bound
+    return is_free or level.settled + level.reserved + level.doubt + asked.of(limit.kind) <= limit.bound
 
 
 @given(readings, amounts)
@@ -77,7 +77,7 @@ def test_more_use_or_a_larger_call_never_turns_a_refusal_into_a_pass(
     applied = [limit for limit, _ in read]
     refused = decide(applied, [level for _, level in read], asked).refusal is not None
     used = [
-        Level(level.settled + extra.settled, level.reserved + extra.reserved)
+        Level(level.settled + extra.settled, level.reserved + extra.reserved, level.doubt + extra.doubt)
         for (_, level), extra in zip(read, more, strict=False)
     ]
     sum_asked = Amounts(
@@ -110,17 +110,17 @@ def test_the_reason_follows_from_the_figures(limit: AppliedLimit, level: Level, 
         return
     held = asked.of(limit.kind)
     used = level.settled + (level.reserved if limit.kind is LimitKind.REQUESTS else 0)
-    alone = fits(used, 0, held, limit.bound)
+    alone = fits(used, 0, level.doubt, held, limit.bound)
 
     if refusal.denial is Denial.RESERVATION_CONTENTION:
         assert alone
         assert not limit.is_rate
     if refusal.denial is Denial.REQUEST_EXCEEDS_REMAINING_BUDGET:
         assert not alone
-        assert held > limit.bound - used
+        assert held > limit.bound - used - level.doubt
     if refusal.denial is Denial.RATE_LIMITED:
         assert limit.is_rate
         assert held <= limit.bound
     if refusal.denial is Denial.BUDGET_EXHAUSTED:
-        assert used >= limit.bound
+        assert used + level.doubt >= limit.bound
     assert refusal.frees_up == alone

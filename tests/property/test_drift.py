@@ -12,6 +12,7 @@ from services.kernel.window import WindowUnit
 from services.quota.domain.denial import Deny
 from services.quota.domain.estimate import RequestFacts
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy
+from services.quota.domain.reservation import Move
 from services.quota.usecases.admit import Admitted
 from tests.property.books import Books, key_of
 from tests.unit.quota.world import spend
@@ -123,7 +124,7 @@ class Drift(RuleBasedStateMachine):
         counters = self.books.world.counters.counters_at(self.books.clock.now_ms())
         if counters:
             key, end_ms, _ = counters[at % len(counters)]
-            self.books.world.counters._levels.move([(key, end_ms, amount, 0)])
+            self.books.world.counters._levels.move({key: Move(end_ms, settled=amount)})
 
     @rule()
     def compare(self) -> None:

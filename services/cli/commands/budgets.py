@@ -38,7 +38,7 @@ def budgets(
     policy: Annotated[str, typer.Option(help="Only of this policy.")] = "",
     json: JsonOption = False,
 ) -> None:
-    """Shows each limit in its present window: used, held by calls in flight, and left.
+    """Shows each limit in its present window: used, held by calls in flight, in doubt, and left.
 
     Example: spendgate budgets --policy data-science-prod
     """
@@ -90,26 +90,33 @@ def explain(
         return
     print_text(f"{decision}{f' -> {answer.target}' if answer.target else ''}: {answer.reason}")
     if answer.limits:
+        doubt = ("DOUBT",) if any(applied.doubt for applied in answer.limits) else ()
         rows = [
             (
                 applied.policy,
                 KIND_NAMES.get(applied.limit_kind, "?"),
                 _percent(applied.used_basis_points),
-                readable_usd(applied.limit) if applied.limit_kind in _MONEY else f"{applied.limit:,}",
+                *(_amount(applied.limit_kind, applied.doubt) for _ in doubt),
+                _amount(applied.limit_kind, applied.limit),
                 readable_time(applied.override_expire_time),
                 "decides" if applied.binding else "",
             )
             for applied in answer.limits
         ]
-        print_table(("POLICY", "LIMIT", "USED", "OF", "OVERRIDE UNTIL", ""), rows, numeric=frozenset({"USED", "OF"}))
+        columns = ("POLICY", "LIMIT", "USED", *doubt, "OF", "OVERRIDE UNTIL", "")
+        print_table(columns, rows, numeric=frozenset({"USED", "DOUBT", "OF"}))
     print_text(answer.on_store_failure)
 
 
 def print_budgets(found: Sequence[quota.Budget]) -> None:
     """Limits as a table, in the order given."""
-    columns = ("POLICY", "LIMIT", "SCOPE", "USED", "HELD", "LEFT", "OF", "%", "RESETS (UTC)", "MODE", "OVERRIDE UNTIL")
-    numeric = frozenset({"USED", "HELD", "LEFT", "OF", "%"})
-    print_table(columns, [_row(budget) for budget in found], numeric=numeric)
+    doubt = ("DOUBT",) if any(budget.doubt for budget in found) else ()
+    amounts = ("USED", "HELD", *doubt, "LEFT", "OF", "%")
+    columns = ("POLICY", "LIMIT", "SCOPE", *amounts, "RESETS (UTC)", "MODE", "OVERRIDE UNTIL")
+    rows = [_row(budget, with_doubt=bool(doubt)) for budget in found]
+    print_table(columns, rows, numeric=frozenset(amounts))
+    if doubt:
+        print_text("In doubt is what calls that were cut off may have taken: `spendgate doubt list` shows which.")
 
 
 def budget_as_json(budget: quota.Budget) -> dict[str, object]:
@@ -118,6 +125,7 @@ def budget_as_json(budget: quota.Budget) -> dict[str, object]:
         "limit": budget.limit,
         "settled": budget.settled,
         "reserved": budget.reserved,
+        "doubt": budget.doubt,
         "remaining": _remaining(budget),
     }
     is_money = budget.limit_kind in _MONEY
@@ -138,14 +146,19 @@ def budget_as_json(budget: quota.Budget) -> dict[str, object]:
 
 def _remaining(budget: quota.Budget) -> int:
     """What is left; a policy that only counts can be past its limit, and then nothing is."""
-    return max(0, budget.limit - budget.settled - budget.reserved)
+    return max(0, budget.limit - _gone(budget))
 
 
-def _row(budget: quota.Budget) -> tuple[str, ...]:
+def _gone(budget: quota.Budget) -> int:
+    """What is used, held or in doubt."""
+    return budget.settled + budget.reserved + budget.doubt
+
+
+def _row(budget: quota.Budget, *, with_doubt: bool) -> tuple[str, ...]:
     is_money = budget.limit_kind in _MONEY
-    amounts = (budget.settled, budget.reserved, _remaining(budget), budget.limit)
-    used = budget.settled + budget.reserved
-    basis_points = used * _FULL_BASIS_POINTS // budget.limit if budget.limit else _FULL_BASIS_POINTS
+    doubt = (budget.doubt,) if with_doubt else ()
+    amounts = (budget.settled, budget.reserved, *doubt, _remaining(budget), budget.limit)
+    basis_points = _gone(budget) * _FULL_BASIS_POINTS // budget.limit if budget.limit else _FULL_BASIS_POINTS
     return (
         budget.policy,
         KIND_NAMES.get(budget.limit_kind, "?"),
@@ -164,11 +177,16 @@ def _applied_as_json(applied: quota.ExplainResponse.AppliedLimit) -> dict[str, o
         "policy": applied.policy,
         "limit_kind": KIND_NAMES.get(applied.limit_kind, "unknown"),
         **({"limit_usd": format_usd(applied.limit)} if is_money else {"limit": applied.limit}),
+        **({"doubt_usd": format_usd(applied.doubt)} if is_money else {"doubt": applied.doubt}),
         "used_ratio": applied.used_basis_points / _FULL_BASIS_POINTS,
         "override_until": optional_rfc3339(applied, "override_expire_time"),
         "binding": applied.binding,
         "bound": "soft" if applied.soft else "hard",
     }
+
+
+def _amount(kind: quota.LimitKind.ValueType, amount: int) -> str:
+    return readable_usd(amount) if kind in _MONEY else f"{amount:,}"
 
 
 def _percent(basis_points: int) -> str:

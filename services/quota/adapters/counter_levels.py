@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from services.quota.domain.reservation import CounterKey, Hold, Level
+from services.quota.domain.doubt import Doubt
+from services.quota.domain.reservation import CounterKey, Hold, Level, Move
 from services.quota.ports import Counter, Sum
 
 _NOTHING = Level(0, 0)
@@ -39,20 +40,40 @@ class CounterLevels:
         """Takes the room that a reservation holds."""
         with self._lock:
             for counter, window_end_ms, held, _, _ in holds:
-                self._move(counter, window_end_ms, 0, held)
+                self._move(counter, window_end_ms, 0, held, 0)
 
-    def move(self, moves: Iterable[tuple[CounterKey, int, int, int]]) -> None:
-        """Moves counters, each given with the end of its window and what is added to settled and to reserved."""
+    def free(self, holds: Iterable[Hold]) -> None:
+        """Gives back the room that reservations held."""
         with self._lock:
-            for counter, window_end_ms, settled, reserved in moves:
-                self._move(counter, window_end_ms, settled, reserved)
+            for counter, window_end_ms, held, _, _ in holds:
+                self._move(counter, window_end_ms, 0, -held, 0)
+
+    def doubt(self, doubts: Iterable[Doubt]) -> None:
+        """Takes the room that calls left in doubt."""
+        with self._lock:
+            for each in doubts:
+                for counter, window_end_ms, kept, _, _ in each.reservation.holds:
+                    self._move(counter, window_end_ms, 0, 0, kept)
+
+    def clear(self, doubts: Iterable[Doubt]) -> None:
+        """Gives back the room that calls left in doubt."""
+        with self._lock:
+            for each in doubts:
+                for counter, window_end_ms, kept, _, _ in each.reservation.holds:
+                    self._move(counter, window_end_ms, 0, 0, -kept)
+
+    def move(self, moves: Mapping[CounterKey, Move]) -> None:
+        """Moves counters."""
+        with self._lock:
+            for counter, move in moves.items():
+                self._move(counter, move.window_end_ms, move.settled, move.reserved, move.doubt)
 
     def settle_at(self, sums: Iterable[Sum]) -> None:
         """Sets what is settled."""
         with self._lock:
             for counter, window_end_ms, settled in sums:
                 before = self._levels.get(counter, _NOTHING)
-                self._move(counter, window_end_ms, settled - before.settled, 0)
+                self._move(counter, window_end_ms, settled - before.settled, 0, 0)
 
     def idle(self, ended_before_ms: int) -> list[CounterKey]:
         """Counters that stopped to matter before this moment and hold nothing."""
@@ -60,8 +81,13 @@ class CounterLevels:
             return [
                 key
                 for key, end_ms in self._ends_ms.items()
-                if end_ms <= ended_before_ms and not self._levels[key].reserved
+                if end_ms <= ended_before_ms and self._levels[key][1:] == (0, 0)
             ]
+
+    def end_ms_of(self, counter: CounterKey) -> int:
+        """When a counter stops to matter; 0 when there is none."""
+        with self._lock:
+            return self._ends_ms.get(counter, 0)
 
     def drop(self, counters: Iterable[CounterKey]) -> None:
         """Forgets counters."""
@@ -69,11 +95,11 @@ class CounterLevels:
             for counter in counters:
                 del self._levels[counter], self._ends_ms[counter]
 
-    def _move(self, counter: CounterKey, window_end_ms: int, settled: int, reserved: int) -> None:
+    def _move(self, counter: CounterKey, window_end_ms: int, settled: int, reserved: int, doubt: int) -> None:
         level = self._levels.get(counter)
         if level is None:
             level = _NOTHING
             self._ends_ms[counter] = window_end_ms
         elif window_end_ms > self._ends_ms[counter]:
             self._ends_ms[counter] = window_end_ms
-        self._levels[counter] = Level(level[0] + settled, level[1] + reserved)
+        self._levels[counter] = Level(level[0] + settled, level[1] + reserved, level[2] + doubt)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from services.quota.adapters.counter_levels import CounterLevels
 from services.quota.domain.adjustment import MAX_KEPT, Adjusted, Adjustment, check_adjustments
+from services.quota.domain.doubt import Doubt, Goes, all_of_it, doubt_of
 from services.quota.domain.reservation import (
     CounterKey,
     Crossing,
@@ -31,6 +32,7 @@ class MemoryCounters:
         self._lock = threading.RLock()
         self._levels = CounterLevels()
         self._open: dict[str, Reservation] = {}
+        self._doubts: dict[str, Doubt] = {}
         self._crossings: list[Crossing] = []
         self._adjusted: list[Adjusted] = []
 
@@ -53,11 +55,15 @@ class MemoryCounters:
                 reservation = self._open.pop(settlement.reservation, None)
                 if reservation is None:
                     already_ended.append(settlement.reservation)
+                    if settlement.most is None:
+                        self.clear_doubts([settlement.reservation], all_of_it)
                     continue
                 settled.append(reservation)
                 add_moves(moves, reservation, settlement)
+                if doubt := doubt_of(reservation, settlement, now_ms):
+                    self._doubts[reservation.id] = doubt
+            self._levels.move(moves)
             for counter, move in moves.items():
-                self._levels.move([(counter, move.window_end_ms, move.settled, move.reserved)])
                 self._tell(counter, move, watching, now_ms)
         return Settled(tuple(settled), tuple(already_ended))
 
@@ -71,12 +77,30 @@ class MemoryCounters:
             ]
             for reservation in ending:
                 del self._open[reservation.id]
-                self._levels.move((hold.counter, hold.window_end_ms, 0, -hold.held) for hold in reservation.holds)
+                self._levels.free(reservation.holds)
             return len(ending)
+
+    def clear_doubts(self, reservations: Sequence[str], goes: Goes) -> list[Doubt]:
+        """Gives back what is meant of what these calls left in doubt. Returns it."""
+        cleared: list[Doubt] = []
+        with self._lock:
+            for doubt in [self._doubts[name] for name in reservations if name in self._doubts]:
+                gone, stays = doubt.split(goes)
+                if gone is None:
+                    continue
+                cleared.append(gone)
+                del self._doubts[doubt.reservation.id]
+                if stays is not None:
+                    self._doubts[doubt.reservation.id] = stays
+            self._levels.clear(cleared)
+        return cleared
 
     def forget(self, ended_before_ms: int) -> int:
         """Drops counters that stopped to matter before this moment and hold nothing. Returns how many."""
         with self._lock:
+            self.clear_doubts(
+                list(self._doubts), lambda _, hold: self._levels.end_ms_of(hold.counter) <= ended_before_ms
+            )
             gone = self._levels.idle(ended_before_ms)
             self._levels.drop(gone)
             return len(gone)
@@ -93,7 +117,7 @@ class MemoryCounters:
                 moved += 1
                 sequence = self._adjusted[-1].sequence + 1 if self._adjusted else 1
                 self._adjusted = [*self._adjusted, Adjusted(sequence, adjustment, now_ms)][-MAX_KEPT:]
-                self._levels.move([(counter, window_end_ms, after - before, 0)])
+                self._levels.move({counter: Move(window_end_ms, settled=after - before)})
                 self._tell(counter, Move(window_end_ms), watching, now_ms)
         return moved
 
@@ -134,6 +158,12 @@ class MemoryCounters:
         """Ids of at most `limit` open reservations behind this id, oldest first."""
         with self._lock:
             return sorted(name for name in self._open if name > reservation_id)[:limit]
+
+    def doubts_after(self, reservation_id: str, limit: int) -> list[Doubt]:
+        """What at most `limit` calls behind this id left in doubt, oldest first."""
+        with self._lock:
+            names = sorted(name for name in self._doubts if name > reservation_id)[:limit]
+            return [self._doubts[name] for name in names]
 
     def crossings_after(self, sequence: int, limit: int) -> list[Crossing]:
         """At most `limit` crossings with a higher sequence number, ascending."""

@@ -6,14 +6,13 @@ bound by which it was chosen. If not, Python decides again. `docs/adr/0010-count
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Collection, Iterable, Sequence
 
 from services.chassis.settings import SettingsError
 from services.kernel.errors import Unavailable
 from services.kernel.names import first_reservation_id
-from services.quota.adapters.doubts import Doubts
 from services.quota.adapters.held_journal import HeldJournal
+from services.quota.adapters.redis_doubts import RedisDoubts
 from services.quota.adapters.redis_keys import (
     RedisKeys,
     after,
@@ -28,8 +27,10 @@ from services.quota.adapters.redis_keys import (
 from services.quota.adapters.redis_link import RedisLink, Unanswered
 from services.quota.adapters.redis_recovery import RedisRecovery
 from services.quota.adapters.redis_wire import (
+    MOST_AT_ONCE,
     Ending,
     adjusted_of,
+    chunks,
     crossing_of,
     end_arguments,
     forget_arguments,
@@ -37,7 +38,10 @@ from services.quota.adapters.redis_wire import (
     read_value,
     reserve_arguments,
 )
+from services.quota.adapters.sqlite_doubts import SqliteDoubts
+from services.quota.adapters.uncertain_reservations import UncertainReservations
 from services.quota.domain.adjustment import Adjusted, Adjustment, check_adjustments
+from services.quota.domain.doubt import Doubt, Goes, all_of_it
 from services.quota.domain.reservation import (
     CounterKey,
     Crossing,
@@ -64,11 +68,8 @@ from services.quota.ports import (
 _TRIES = 8
 # Requests whose release is remembered: far more than can be under way.
 _GONE_MOST = 20_000
-_CHUNK = 500
 # Of old counters, a minute's work.
 _FORGOTTEN_AT_ONCE = 20_000
-
-E = TypeVar("E")
 
 _LOST = "the counters were lost, and are rebuilt from the ledger"
 
@@ -87,6 +88,7 @@ class RedisCounters:
         tag: str,
         notes: SnapshotStore,
         journal: HeldJournal,
+        doubts: SqliteDoubts,
         *,
         fresh: bool,
         put_back: PutBack = none_kept,
@@ -98,6 +100,7 @@ class RedisCounters:
             tag: Names this gateway among those that share the Redis.
             notes: Keeps which counters this process knows, over a restart.
             journal: Keeps what calls hold where a loss of the Redis does not reach it.
+            doubts: Keeps what they leave in doubt there.
             fresh: Nothing was ever counted, so that an empty Redis is as it should be.
             put_back: Hands over what calls hold that were let through while Redis could not be reached.
 
@@ -106,37 +109,19 @@ class RedisCounters:
         """
         self._link = RedisLink(url)
         self._keys = keys = RedisKeys.tagged(tag)
-        self._reserve_keys = (
-            keys.counters,
-            keys.windows,
-            keys.reservations,
-            keys.index,
-            keys.ready,
-            keys.gone,
-        )
-        self._end_keys = (
-            keys.counters,
-            keys.windows,
-            keys.reservations,
-            keys.index,
-            keys.told,
-            keys.crossings,
-            keys.sequence,
-            keys.ready,
-            keys.adjusted,
-        )
         self._journal = journal
-        self._doubts = Doubts()
+        self._doubts = RedisDoubts(self._link, keys, doubts)
+        self._uncertain = UncertainReservations()
         self._kept = put_back
         self._reserve, self._end, self._drop = (self._link.script(name) for name in ("reserve", "end", "forget"))
         self._recovery = RedisRecovery(
             self._link,
             self._keys,
             journal,
-            self._doubts,
+            self._uncertain,
             notes,
             fresh=fresh,
-            hold=self._put_back,
+            hold=self._put_all_back,
             release=self._release,
             take_in=lambda: put_back(self._take_in, None),
         )
@@ -172,8 +157,12 @@ class RedisCounters:
         first: dict[str, Settlement] = {}
         for settlement in settlements:
             first.setdefault(settlement.reservation, settlement)
-        endings = [Ending.settled(known[name], settlement) for name, settlement in first.items() if name in known]
+        endings = [Ending.settled(known[name], each, now_ms) for name, each in first.items() if name in known]
+        doubts = [ending.doubt for ending in endings if ending.doubt is not None]
+        self._doubts.write_down(doubts)
         ended = self._end_all(endings, watching, now_ms)
+        unmade = [doubt.reservation.id for doubt in doubts if doubt.reservation.id not in ended]
+        self._doubts.drop_unmade(unmade, self._recovery.generation)
         settled: list[Reservation] = []
         already_ended: list[str] = []
         for settlement in settlements:
@@ -182,6 +171,8 @@ class RedisCounters:
                 settled.append(known[settlement.reservation])
             else:
                 already_ended.append(settlement.reservation)
+        known_after_all = {settlement.reservation for settlement in settlements if settlement.most is None}
+        self.clear_doubts([name for name in already_ended if name in known_after_all], all_of_it)
         return Settled(tuple(settled), tuple(already_ended))
 
     def release(self, reservation_ids: Collection[str] = (), request_ids: Collection[str] = ()) -> int:
@@ -191,11 +182,15 @@ class RedisCounters:
             if request_ids:
                 self._mark_gone(request_ids)
             for request_id in request_ids:
-                names.update(self._indexed(*beginning_with(by_request(request_id)), _CHUNK))
+                names.update(self._indexed(*beginning_with(by_request(request_id)), MOST_AT_ONCE))
             return self._release(names)
         except Unavailable:
-            self._doubt(reservation_ids)
+            self._mark_uncertain(reservation_ids)
             raise
+
+    def clear_doubts(self, reservations: Sequence[str], goes: Goes) -> list[Doubt]:
+        """Gives back what is meant of what these calls left in doubt. Returns it."""
+        return self._doubts.clear(reservations, goes, self._recovery.generation)
 
     def _mark_gone(self, request_ids: Collection[str]) -> None:
         """Before they are looked up: what is held for one of them from now on is refused, what was before is found."""
@@ -208,12 +203,13 @@ class RedisCounters:
     def forget(self, ended_before_ms: int) -> int:
         """Drops counters that stopped to matter before this moment and hold nothing. Returns how many."""
         keys = self._keys
+        self._doubts.forget(ended_before_ms, self._recovery.generation)
         bounds = ("-inf", ended_before_ms, "LIMIT", 0, _FORGOTTEN_AT_ONCE)
         names = self._link.command("ZRANGEBYSCORE", keys.windows, *bounds, batch=True)
         touched = (keys.counters, keys.windows, keys.told)
         return sum(
             self._link.run(self._drop, touched, forget_arguments(some, ended_before_ms), batch=True)
-            for some in _chunks(names)
+            for some in chunks(names)
         )
 
     def adjust(self, adjustments: Sequence[Adjustment], watching: Watching, now_ms: int) -> int:
@@ -258,7 +254,7 @@ class RedisCounters:
         ends_ms = {counter_of(name): int(float(end_ms)) for name, end_ms in zip(*[iter(named)] * 2, strict=True)}
         present = sorted(counter for counter in ends_ms if counter.window_start_ms <= now_ms)
         found: list[Counter] = []
-        for some in _chunks(present):
+        for some in chunks(present):
             levels = levels_of(self._link.command("HMGET", keys.counters, *fields_of(some), batch=True))
             found += [Counter(key, ends_ms[key], level) for key, level in zip(some, levels, strict=True)]
         return found
@@ -276,6 +272,10 @@ class RedisCounters:
         """Ids of at most `limit` open reservations behind this id, oldest first."""
         return self._indexed(f"({by_id(reservation_id)}", after(by_id("")), limit)
 
+    def doubts_after(self, reservation_id: str, limit: int) -> list[Doubt]:
+        """What at most `limit` calls behind this id left in doubt, oldest first."""
+        return self._doubts.after(reservation_id, limit)
+
     def crossings_after(self, sequence: int, limit: int) -> list[Crossing]:
         """At most `limit` crossings with a higher sequence number, ascending."""
         bounds = (f"({sequence}", "+inf", "LIMIT", 0, limit)
@@ -291,9 +291,9 @@ class RedisCounters:
         arguments = reserve_arguments(reservation, reservation.holds, self._recovery.generation)
         self._journal.add(reservation)
         try:
-            answer = self._link.run(self._reserve, self._reserve_keys, arguments)
+            answer = self._link.run(self._reserve, self._keys.of_reserve, arguments)
         except Unanswered:
-            self._doubt([reservation.id])
+            self._mark_uncertain([reservation.id])
             raise
         except Unavailable:
             self._journal.drop([reservation.id])
@@ -303,17 +303,17 @@ class RedisCounters:
             return True
         if answer == "lost":
             # Whoever restores the counters may just have read it in the journal.
-            self._doubt([reservation.id])
+            self._mark_uncertain([reservation.id])
             raise StoreUnreachable(_LOST)
         self._journal.drop([reservation.id])
         if answer == "gone":
             raise Unavailable("the request was released before it could be decided")
         return False
 
-    def _doubt(self, names: Collection[str]) -> None:
+    def _mark_uncertain(self, names: Collection[str]) -> None:
         """Nobody uses them, and whether the store holds them is unknown."""
         self._journal.drop(names)
-        self._doubts.add(names)
+        self._uncertain.add(names)
 
     def _take_in(self, reservations: Sequence[Reservation]) -> None:
         """Holds what was not held before. Whoever hands it over waits no longer than a Check."""
@@ -328,12 +328,17 @@ class RedisCounters:
             self._journal.add(each)
         self._journal.confirm(each.id for each in reservations)
 
+    def _put_all_back(self, reservations: Sequence[Reservation]) -> None:
+        """Keeps again what was lost."""
+        self._put_back(reservations)
+        self._doubts.put_back({each.id for each in reservations})
+
     def _put_back(self, reservations: Sequence[Reservation], *, batch: bool = True) -> None:
         """Holds again what was held, whatever the bounds say."""
-        for some in _chunks(reservations):
+        for some in chunks(reservations):
             unbounded = [[hold._replace(ceiling=None) for hold in each.holds] for each in some]
             arguments = [reserve_arguments(each, holds, "") for each, holds in zip(some, unbounded, strict=True)]
-            self._link.run_all(self._reserve, self._reserve_keys, arguments, batch=batch)
+            self._link.run_all(self._reserve, self._keys.of_reserve, arguments, batch=batch)
 
     def _release(self, names: Iterable[str]) -> int:
         return len(self._end_all([Ending.released(each) for each in self._find(names).values()], _unwatched, 0))
@@ -349,7 +354,7 @@ class RedisCounters:
     ) -> tuple[int, set[str]]:
         """How many counters were moved, and the ids of those reservations that were open."""
         arguments = end_arguments(endings, adjustments, watching, now_ms, self._recovery.generation)
-        said, *rest = self._link.run(self._end, self._end_keys, arguments, batch=True)
+        said, *rest = self._link.run(self._end, self._keys.of_end, arguments, batch=True)
         if said == "lost":
             raise Unavailable(_LOST)
         moved, *ended = rest
@@ -366,7 +371,7 @@ class RedisCounters:
 
     def _read(self, names: Iterable[str]) -> dict[str, Reservation]:
         found: dict[str, Reservation] = {}
-        for some in _chunks(list(names)):
+        for some in chunks(list(names)):
             values = self._link.command("HMGET", self._keys.reservations, *some, batch=True)
             found |= {name: read_value(name, value) for name, value in zip(some, values, strict=True) if value}
         return found
@@ -381,14 +386,10 @@ def _as_full(counters: Sequence[CounterKey], levels: Sequence[Level], holds: Seq
     """The levels, with those counters full of calls in flight that have a bound."""
     ceilings = {hold.counter: hold.ceiling for hold in holds if hold.ceiling is not None}
     return [
-        level._replace(reserved=max(level.reserved, ceilings.get(counter, 0) - level.settled))
+        level._replace(reserved=max(level.reserved, ceilings.get(counter, 0) - level.settled - level.doubt))
         for counter, level in zip(counters, levels, strict=True)
     ]
 
 
 def _unwatched(_: CounterKey) -> None:
     return None
-
-
-def _chunks(items: Sequence[E]) -> Iterator[Sequence[E]]:
-    return (items[at : at + _CHUNK] for at in range(0, len(items), _CHUNK))

@@ -24,13 +24,15 @@ class RedisKeys:
     """The keys of one gateway."""
 
     counters: str
-    """Hash. Of each counter `s` and its name: settled, `r`: reserved, `b`: settled when it was restored."""
+    """Hash. Of each counter `s` and its name: settled, `r`: reserved, `d`: doubt, `b`: settled when it was restored."""
     windows: str
     """Sorted set: names of counters by the moment when they stop to matter."""
     reservations: str
     """Hash: id to record."""
+    doubts: str
+    """Hash: id of a call to what it left in doubt."""
     index: str
-    """Sorted set of one score: open reservations by id, by request and by run of Envoy. See `by_id`."""
+    """Sorted set of one score: open reservations by id, by request and by run of Envoy, doubts by id. See `by_id`."""
     told: str
     """Sorted set of one score: what was told of counters. See `told_of`."""
     crossings: str
@@ -49,6 +51,29 @@ class RedisKeys:
         """The keys with this hash tag."""
         return cls(*(f"spendgate:{{{tag}}}:{field.name}" for field in fields(cls)))
 
+    @property
+    def of_reserve(self) -> tuple[str, ...]:
+        """Those that `reserve.lua` takes."""
+        return self.counters, self.windows, self.reservations, self.index, self.ready, self.gone
+
+    @property
+    def of_end(self) -> tuple[str, ...]:
+        """Those that `end.lua` takes."""
+        return (
+            *(self.counters, self.windows, self.reservations, self.doubts, self.index),
+            *(self.told, self.crossings, self.sequence, self.ready, self.adjusted),
+        )
+
+    @property
+    def of_doubts(self) -> tuple[str, ...]:
+        """Those that `rewrite.lua` takes for what is in doubt."""
+        return self.counters, self.windows, self.doubts, self.index, self.ready
+
+    @property
+    def of_loss(self) -> tuple[str, ...]:
+        """Those that `lose.lua` takes."""
+        return self.ready, self.counters, self.windows, self.reservations, self.doubts, self.index
+
 
 def name_of(counter: CounterKey) -> str:
     """The name of a counter."""
@@ -61,8 +86,8 @@ def counter_of(name: str) -> CounterKey:
 
 
 def fields_of(counters: Iterable[CounterKey]) -> list[str]:
-    """The fields of `RedisKeys.counters` that hold settled and reserved of each counter, in turn."""
-    return [kind + name for name in map(name_of, counters) for kind in ("s", "r")]
+    """The fields of `RedisKeys.counters` that hold settled, reserved and doubt of each counter, in turn."""
+    return [kind + name for name in map(name_of, counters) for kind in ("s", "r", "d")]
 
 
 def told_of(counter: CounterKey) -> str:
@@ -95,6 +120,11 @@ def _told_at(counter: CounterKey, start_ms: int) -> str:
 def by_id(reservation: str) -> str:
     """Member of the index."""
     return f"i\x1f{reservation}"
+
+
+def by_doubt(reservation: str) -> str:
+    """Member of the index, of what a call left in doubt."""
+    return f"d\x1f{reservation}"
 
 
 def by_request(request_id: str, reservation: str = "") -> str:

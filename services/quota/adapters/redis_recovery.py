@@ -16,11 +16,11 @@ from typing import Any
 import redis
 
 from services.kernel.errors import SpendgateError, Unavailable
-from services.quota.adapters.doubts import Doubts
 from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_keys import RedisKeys, by_id, name_of
 from services.quota.adapters.redis_link import RedisLink
 from services.quota.adapters.repeating import Repeating
+from services.quota.adapters.uncertain_reservations import UncertainReservations
 from services.quota.domain.reservation import Reservation
 from services.quota.ports import SnapshotStore, Sum
 
@@ -41,7 +41,7 @@ class RedisRecovery:
         link: RedisLink,
         keys: RedisKeys,
         journal: HeldJournal,
-        doubts: Doubts,
+        uncertain: UncertainReservations,
         notes: SnapshotStore,
         *,
         fresh: bool,
@@ -49,7 +49,7 @@ class RedisRecovery:
         release: Callable[[Collection[str]], int],
         take_in: Callable[[], object],
     ) -> None:
-        """`hold` puts reservations back, `release` ends some; `fresh`: nothing was ever counted.
+        """`hold` puts back reservations and what is in doubt, `release` ends some; `fresh`: nothing was ever counted.
 
         `take_in` holds what calls were let through with while the counters could not be reached.
         """
@@ -58,7 +58,7 @@ class RedisRecovery:
         self._link = link
         self._keys = keys
         self._journal = journal
-        self._doubts = doubts
+        self._uncertain = uncertain
         self._notes = notes
         self._hold = hold
         self._release = release
@@ -114,9 +114,7 @@ class RedisRecovery:
             raise Unavailable("it drops any key when it is full: set its maxmemory-policy to noeviction")
         run_id: Any = client.hget(self._keys.ready, "run_id")
         if run_id not in {None, about["run_id"]}:
-            keys = self._keys
-            left = (keys.ready, keys.counters, keys.windows, keys.reservations, keys.index)
-            self._lose(left, [run_id], client)
+            self._lose(self._keys.of_loss, [run_id], client)
 
     def _follow(self) -> None:
         generation = self._link.ask(self._read_mark)
@@ -133,8 +131,8 @@ class RedisRecovery:
             self.knows_counters = True
             self._may_begin = self._told_loss = False
             _log.info("takes part in generation %s of the counters", generation)
-        if doubtful := self._doubts.take():
-            self._release(doubtful)
+        if uncertain := self._uncertain.take():
+            self._release(uncertain)
         self._rounds += 1
         if self._rounds % _PRUNE_EVERY == 0:
             self._prune()

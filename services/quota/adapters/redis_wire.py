@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+from typing import NamedTuple, TypeVar
 
 import orjson
 
 from services.kernel.errors import InvalidInput
 from services.quota.adapters.redis_keys import (
     beginning_with,
+    by_doubt,
     by_epoch,
     by_request,
     counter_of,
@@ -19,6 +21,7 @@ from services.quota.adapters.redis_keys import (
 )
 from services.quota.adapters.reservation_record import read_reservation, write_record
 from services.quota.domain.adjustment import MAX_KEPT, Adjusted, Adjustment, Reason
+from services.quota.domain.doubt import Doubt, doubt_of
 from services.quota.domain.policy import MAX_COUNT, kind_of
 from services.quota.domain.reservation import (
     CounterKey,
@@ -38,6 +41,34 @@ from services.quota.domain.reservation import (
 Argument = str | bytes | int
 
 
+ANY_GENERATION = "*"
+MOST_AT_ONCE = 200
+"""Records in one command."""
+
+E = TypeVar("E")
+
+
+class Kept(StrEnum):
+    """What records keep in counters: the fields of `RedisKeys.counters` that they move."""
+
+    DOUBT = "d"
+
+
+class Rewrite(NamedTuple):
+    """A record that is to be written anew."""
+
+    reservation: str
+    """Its id."""
+    place: str
+    """In the index."""
+    before: str
+    """As it was read; empty: there was none."""
+    after: str | bytes
+    """Empty: it goes."""
+    steps: Sequence[tuple[CounterKey, int, int]]
+    """Which counters it moves, when they stop to matter, and by how much."""
+
+
 class Ending(NamedTuple):
     """How one reservation ends."""
 
@@ -46,15 +77,18 @@ class Ending(NamedTuple):
     """What the call took of the counter of each hold."""
     unpriced: tuple[bool, ...]
     """Whether that is unknown, in the same order."""
+    doubt: Doubt | None = None
+    """What it leaves."""
 
     @classmethod
-    def settled(cls, reservation: Reservation, settlement: Settlement) -> Ending:
+    def settled(cls, reservation: Reservation, settlement: Settlement, now_ms: int) -> Ending:
         """With what its call took."""
         kinds = [(kind_of(hold.counter.limit_id), hold.held) for hold in reservation.holds]
         return cls(
             reservation,
             tuple(settlement.actual(kind, held) for kind, held in kinds),
             tuple(lacks_price(hold.counter, settlement) for hold in reservation.holds),
+            doubt_of(reservation, settlement, now_ms),
         )
 
     @classmethod
@@ -96,13 +130,15 @@ def end_arguments(
     """
     names: dict[CounterKey, str] = {}
     arguments: list[Argument] = [now_ms, generation, MAX_KEPT, len(endings)]
-    for reservation, all_taken, all_unpriced in endings:
-        arguments += (reservation.id, *_places(reservation), len(reservation.holds))
+    for reservation, all_taken, all_unpriced, doubt in endings:
+        kept = {hold.counter: hold.held for hold in doubt.reservation.holds} if doubt else {}
+        left = write_doubt(doubt) if doubt else ""
+        arguments += (reservation.id, *_places(reservation), by_doubt(reservation.id), left, len(reservation.holds))
         amounts = zip(reservation.holds, all_taken, all_unpriced, strict=True)
         for (counter, window_end_ms, held, _, _), taken, unpriced in amounts:
             name = names.get(counter) or names.setdefault(counter, name_of(counter))
             excess = excess_of(counter, held, taken)
-            arguments += (name, window_end_ms, -held, _checked(taken), excess, int(unpriced))
+            arguments += (name, window_end_ms, -held, _checked(taken), kept.get(counter, 0), excess, int(unpriced))
     arguments.append(len(adjustments))
     for adjustment in adjustments:
         counter, window_end_ms, before, after, reason = adjustment
@@ -115,6 +151,28 @@ def end_arguments(
     return arguments + [argument for each in told for argument in each]
 
 
+def rewrite_arguments(kept: Kept, changes: Iterable[Rewrite], generation: str) -> list[Argument]:
+    """For `rewrite.lua`. `generation`: of the counters, or `ANY_GENERATION`."""
+    arguments: list[Argument] = [generation, kept]
+    for name, place, before, after, steps in changes:
+        arguments += (name, place, before, after, len(steps))
+        for counter, window_end_ms, amount in steps:
+            arguments += (name_of(counter), window_end_ms, amount)
+    return arguments
+
+
+def write_doubt(doubt: Doubt) -> bytes:
+    """What is filed under the id of a call that left something in doubt."""
+    call = doubt.reservation
+    return orjson.dumps([doubt.since_ms, call.request_id, call.epoch, orjson.Fragment(write_record(call))])
+
+
+def read_doubt(name: str, value: str) -> Doubt:
+    """What `write_doubt` wrote."""
+    since_ms, request_id, epoch, record = orjson.loads(value)
+    return Doubt(read_reservation(name, request_id, epoch, record), since_ms)
+
+
 def read_value(name: str, value: str) -> Reservation:
     """The reservation that is filed under an id."""
     request_id, epoch, record = orjson.loads(value)
@@ -122,9 +180,9 @@ def read_value(name: str, value: str) -> Reservation:
 
 
 def levels_of(values: Sequence[str | None]) -> list[Level]:
-    """Levels out of settled and reserved of each counter, in turn."""
-    numbers = iter(values)
-    return [Level(int(settled or 0), int(reserved or 0)) for settled, reserved in zip(numbers, numbers, strict=True)]
+    """Levels out of settled, reserved and doubt of each counter, in turn."""
+    numbers = [int(value or 0) for value in values]
+    return list(map(Level, numbers[::3], numbers[1::3], numbers[2::3]))
 
 
 def crossing_of(text: str) -> Crossing:
@@ -153,6 +211,11 @@ def adjusted_of(text: str) -> Adjusted:
     return Adjusted(
         int(sequence), Adjustment(counter_of(name), window_end_ms, before, after, Reason(reason)), int(at_ms)
     )
+
+
+def chunks(items: Sequence[E]) -> Iterator[Sequence[E]]:
+    """The items in parts of which each makes one command."""
+    return (items[at : at + MOST_AT_ONCE] for at in range(0, len(items), MOST_AT_ONCE))
 
 
 def _places(reservation: Reservation) -> tuple[str, str]:

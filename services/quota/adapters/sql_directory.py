@@ -13,6 +13,7 @@ import orjson
 import sqlalchemy as sa
 
 from services.chassis.audit import append_entries, audit_table
+from services.kernel.change import AuditEntry
 from services.kernel.errors import Unavailable
 from services.kernel.window import Weekday, WindowUnit
 from services.quota.domain.access import Role
@@ -113,6 +114,18 @@ class SqlDirectory:
             append_entries(connection, AUDIT, entries)
         self._version = version
         return after
+
+
+class SqlAuditTrail:
+    """`ports.AuditTrail` over an engine whose tables exist."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def append(self, entries: Sequence[AuditEntry]) -> None:
+        """Adds entries of what changes elsewhere than in the directory, which is stored with its own."""
+        with _transaction(self._engine) as connection:
+            append_entries(connection, AUDIT, entries)
 
 
 class SqlSnapshots:

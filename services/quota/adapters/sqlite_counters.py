@@ -1,8 +1,8 @@
 """Counters and reservations in SQLite: exact under any concurrency, and still there after kill -9.
 
 This process is the only one that moves counters, so their levels are kept in memory and the file has what rebuilds
-them: the settled sums, and the open reservations with their holds. A reservation is then one INSERT, which is its own
-transaction, and a refusal writes nothing. Memory moves after the commit and before the next decision.
+them: the settled sums, the open reservations with their holds, and what is in doubt. A reservation is then one INSERT,
+which is its own transaction, and a refusal writes nothing. Memory moves after the commit and before the next decision.
 """
 
 from __future__ import annotations
@@ -17,8 +17,17 @@ import orjson
 from services.kernel.names import first_reservation_id
 from services.quota.adapters.counter_levels import CounterLevels
 from services.quota.adapters.reservation_record import read_reservation, write_record
+from services.quota.adapters.sqlite_doubts import (
+    all_doubts,
+    doubts_after,
+    doubts_ending,
+    doubts_named,
+    drop_doubts,
+    put_doubts,
+)
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.adjustment import MAX_KEPT, Adjusted, Adjustment, Reason, check_adjustments
+from services.quota.domain.doubt import Doubt, Goes, all_of_it, doubt_of
 from services.quota.domain.reservation import (
     CounterKey,
     Crossing,
@@ -79,6 +88,10 @@ _ADJUSTMENTS = (
     " adjusted_at_ms FROM adjustments WHERE sequence < ? ORDER BY sequence DESC LIMIT ?"
 )
 _NEWEST = 2**63 - 1
+# Nobody is let through meanwhile.
+_CHUNK = 200
+# Of what is in doubt, a minute's work.
+_FORGOTTEN_AT_ONCE = 20_000
 _FORGET = "DELETE FROM counters WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms = ?"
 
 
@@ -97,9 +110,10 @@ class SqliteCounters:
         self._levels = CounterLevels()
         with file.reading() as connection:
             for row in connection.execute(_ALL_COUNTERS):
-                self._levels.move([(CounterKey(*row[:4]), row[4], row[5], 0)])
+                self._levels.move({CounterKey(*row[:4]): Move(row[4], settled=row[5])})
             for row in connection.execute(_ALL_RESERVATIONS):
                 self._levels.hold(_read(row).holds)
+            self._levels.doubt(all_doubts(connection))
 
     def reserve(self, counters: Sequence[CounterKey], choose: Choose[T]) -> T:
         """Reads the counters, lets `choose` decide, and reserves what it says, with nobody in between."""
@@ -116,6 +130,7 @@ class SqliteCounters:
         settled: list[Reservation] = []
         already_ended: list[str] = []
         moves: dict[CounterKey, Move] = {}
+        doubts: list[Doubt] = []
         with self._deciding:
             with self._file.writing() as connection:
                 for settlement in settlements:
@@ -126,12 +141,15 @@ class SqliteCounters:
                     reservation = _read(row)
                     settled.append(reservation)
                     add_moves(moves, reservation, settlement)
+                    if doubt := doubt_of(reservation, settlement, now_ms):
+                        doubts.append(doubt)
+                put_doubts(connection, doubts)
                 for counter, move in moves.items():
                     (total,) = connection.execute(_SETTLE, (*counter, move.window_end_ms, move.settled)).fetchone()
                     _tell(connection, counter, (total, move), watching, now_ms)
-            self._levels.move(
-                (counter, move.window_end_ms, move.settled, move.reserved) for counter, move in moves.items()
-            )
+            self._levels.move(moves)
+        known_after_all = {settlement.reservation for settlement in settlements if settlement.most is None}
+        self.clear_doubts([name for name in already_ended if name in known_after_all], all_of_it)
         return Settled(tuple(settled), tuple(already_ended))
 
     def release(self, reservation_ids: Collection[str] = (), request_ids: Collection[str] = ()) -> int:
@@ -146,15 +164,34 @@ class SqliteCounters:
             with self._file.writing() as connection:
                 for name in names:
                     released += [_read(row) for row in connection.execute(_END, (name,)).fetchall()]
-            self._levels.move(
-                (counter, window_end_ms, 0, -held)
-                for reservation in released
-                for counter, window_end_ms, held, _, _ in reservation.holds
-            )
+            self._levels.free(hold for reservation in released for hold in reservation.holds)
         return len(released)
+
+    def clear_doubts(self, reservations: Sequence[str], goes: Goes) -> list[Doubt]:
+        """Gives back what is meant of what these calls left in doubt. Returns it."""
+        if not reservations:
+            return []
+        with self._deciding:
+            with self._file.writing() as connection:
+                parts = [doubt.split(goes) for doubt in doubts_named(connection, reservations)]
+                cleared = [gone for gone, _ in parts if gone is not None]
+                drop_doubts(connection, [gone.reservation.id for gone in cleared])
+                put_doubts(connection, [stays for gone, stays in parts if gone is not None and stays is not None])
+            self._levels.clear(cleared)
+        return cleared
 
     def forget(self, ended_before_ms: int) -> int:
         """Drops counters that stopped to matter before this moment and hold nothing. Returns how many."""
+        with self._file.reading() as connection:
+            ending = doubts_ending(connection, ended_before_ms, _FORGOTTEN_AT_ONCE)
+        for at in range(0, len(ending), _CHUNK):
+            some = ending[at : at + _CHUNK]
+            self.clear_doubts(some, lambda _, hold: self._levels.end_ms_of(hold.counter) <= ended_before_ms)
+            # A run that goes on counts longer than was known: what is kept for it is not looked at before that.
+            with self._file.writing() as connection:
+                put_doubts(
+                    connection, [doubt.until(self._levels.end_ms_of) for doubt in doubts_named(connection, some)]
+                )
         with self._deciding:
             gone = self._levels.idle(ended_before_ms)
             with self._file.writing() as connection:
@@ -177,7 +214,9 @@ class SqliteCounters:
                     connection.execute(_KEEP_ADJUSTMENT, (*counter, window_end_ms, before, after, reason, now_ms))
                     _tell(connection, counter, (after, Move(window_end_ms)), watching, now_ms)
                 connection.execute(_DROP_ADJUSTMENTS, (MAX_KEPT,))
-            self._levels.move((each.counter, each.window_end_ms, each.after - each.before, 0) for each in due.values())
+            self._levels.move(
+                {each.counter: Move(each.window_end_ms, settled=each.after - each.before) for each in due.values()}
+            )
         return len(due)
 
     def is_ready(self) -> bool:
@@ -215,6 +254,11 @@ class SqliteCounters:
         """Ids of at most `limit` open reservations behind this id, oldest first."""
         with self._file.reading() as connection:
             return [name for (name,) in connection.execute(_OPEN_AFTER, (reservation_id, limit))]
+
+    def doubts_after(self, reservation_id: str, limit: int) -> list[Doubt]:
+        """What at most `limit` calls behind this id left in doubt, oldest first."""
+        with self._file.reading() as connection:
+            return doubts_after(connection, reservation_id, limit)
 
     def crossings_after(self, sequence: int, limit: int) -> list[Crossing]:
         """At most `limit` crossings with a higher sequence number, ascending."""

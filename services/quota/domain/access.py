@@ -41,6 +41,7 @@ class Access(Enum):
 _QUOTA = "/spendgate.quota.v1.QuotaService"
 _ADMIN = "/spendgate.quota.v1.AdminService"
 _OVERRIDE = "/spendgate.quota.v1.OverrideService"
+_DOUBT = "/spendgate.quota.v1.DoubtService"
 _SIMULATION = "/spendgate.quota.v1.SimulationService"
 _ROUTER = "/spendgate.router.v1.RouterService"
 _LEDGER = "/spendgate.ledger.v1.LedgerService"
@@ -65,6 +66,8 @@ ACCESS = {
     f"{_OVERRIDE}/GrantOverride": Access.TEAM_WRITE,
     f"{_OVERRIDE}/ListOverrides": Access.TEAM_READ,
     f"{_OVERRIDE}/RevokeOverride": Access.TEAM_WRITE,
+    f"{_DOUBT}/ListDoubts": Access.TEAM_READ,
+    f"{_DOUBT}/ClearDoubts": Access.PLATFORM,
     # The calls are those that its asker may see: they come from the ledger by way of it.
     f"{_SIMULATION}/SimulatePolicies": Access.TEAM_READ,
     f"{_ROUTER}/ApplyConfiguration": Access.PLATFORM,

@@ -40,9 +40,9 @@ class Decision:
     """Refusals of limits that only watch."""
 
 
-def fits(settled: int, reserved: int, held: int, bound: int) -> bool:
+def fits(settled: int, reserved: int, doubt: int, held: int, bound: int) -> bool:
     """Whether a counter has room: the limit is inclusive."""
-    return settled + reserved + held <= bound
+    return settled + reserved + doubt + held <= bound
 
 
 def ceiling_of(limit: AppliedLimit, held: int) -> int | None:
@@ -60,10 +60,10 @@ def decide(limits: Sequence[AppliedLimit], levels: Sequence[Level], amounts: Amo
     shadowed: tuple[Refusal, ...] = ()
     for limit, level in zip(limits, levels, strict=True):
         held = amounts.held_in(limit.kind, soft=limit.soft)
-        settled, reserved = level
-        if _is_free(limit, held) or fits(settled, reserved, held, limit.bound):
+        settled, reserved, doubt = level
+        if _is_free(limit, held) or fits(settled, reserved, doubt, held, limit.bound):
             continue
-        refusal = _refusal(limit, Level(settled, reserved), held)
+        refusal = _refusal(limit, level, held)
         if not limit.enforced:
             shadowed += (refusal,)
         elif told is None or _weight(refusal) < _weight(told):
@@ -110,11 +110,11 @@ def deny_of(refusal: Refusal, *, expected: Amounts, key: str, model: str, now_ms
     """
     limit = refusal.limit
     denial = refusal.denial
+    settled, reserved, doubt = refusal.level
     if denial is Denial.REQUEST_EXCEEDS_REMAINING_BUDGET and not (
-        limit.is_rate or fits(refusal.level.settled, 0, expected.of(limit.kind), limit.bound)
+        limit.is_rate or fits(settled, 0, doubt, expected.of(limit.kind), limit.bound)
     ):
         denial = Denial.BUDGET_EXHAUSTED
-    settled, reserved = refusal.level
     used = counted(limit.kind, settled, reserved)
     until_reset_ms = limit.window_end_ms - now_ms
     retry_after_ms: int | None = None
@@ -132,6 +132,7 @@ def deny_of(refusal: Refusal, *, expected: Amounts, key: str, model: str, now_ms
         limit=limit.bound,
         used=used,
         reserved=settled + reserved - used,
+        doubt=doubt,
         requested=refusal.requested,
         window=limit.window,
         window_start_ms=limit.counter.window_start_ms,
@@ -149,21 +150,22 @@ def _refusal(limit: AppliedLimit, level: Level, held: int) -> Refusal:
     | what holds                              | a budget               | a rate (in an hour or less)      |
     |-----------------------------------------|------------------------|----------------------------------|
     | the limit is 0                          | BUDGET_EXHAUSTED       | BUDGET_EXHAUSTED                 |
-    | what is used has reached the limit      | BUDGET_EXHAUSTED       | RATE_LIMITED                     |
+    | used and doubt have reached the limit   | BUDGET_EXHAUSTED       | RATE_LIMITED                     |
     | the call alone is more than the limit   | REQUEST_EXCEEDS_...    | REQUEST_EXCEEDS_... (goes first) |
     | it would not fit with nothing in flight | REQUEST_EXCEEDS_...    | RATE_LIMITED                     |
     | it fits but for what is in flight       | RESERVATION_CONTENTION | RATE_LIMITED                     |
 
-    Requests in flight are used: a call counts as one however it ends, and waiting for it gives nothing back. The bound
-    on what one call may cost has one reason only, REQUEST_COST_LIMIT, and so has the one on the burn rate.
+    Requests in flight are used: a call counts as one however it ends, and waiting for it gives nothing back. Nor does
+    waiting lift doubt: no call in flight holds it. The bound on what one call may cost has one reason only,
+    REQUEST_COST_LIMIT, and so has the one on the burn rate.
     """
     used, bound = counted(limit.kind, level.settled, level.reserved), limit.bound
-    fits_alone = fits(used, 0, held, bound)
+    fits_alone = fits(used, 0, level.doubt, held, bound)
     if limit.kind is LimitKind.REQUEST_COST:
         denial = Denial.REQUEST_COST_LIMIT
     elif limit.kind is LimitKind.BURN_RATE:
         denial = Denial.BURN_RATE
-    elif bound == 0 or (used >= bound and not limit.is_rate):
+    elif bound == 0 or (used + level.doubt >= bound and not limit.is_rate):
         denial = Denial.BUDGET_EXHAUSTED
     elif held > bound:
         denial = Denial.REQUEST_EXCEEDS_REMAINING_BUDGET

@@ -37,9 +37,9 @@ class Denial(StrEnum):
     REQUEST_COST_LIMIT = "request_cost_limit"
     """This call alone is more than any one call may cost."""
     BUDGET_EXHAUSTED = "budget_exhausted"
-    """What is settled has reached the limit."""
+    """What is settled, and what is in doubt beside it, has reached the limit."""
     REQUEST_EXCEEDS_REMAINING_BUDGET = "request_exceeds_remaining_budget"
-    """This call alone is more than what is settled leaves. A smaller one may pass."""
+    """This call alone is more than what is settled and in doubt leaves. A smaller one may pass."""
     BURN_RATE = "burn_rate"
     """The key spends far faster than it usually does."""
     RATE_LIMITED = "rate_limited"
@@ -90,6 +90,8 @@ class Deny:
     used: int = 0
     """Settled."""
     reserved: int = 0
+    doubt: int = 0
+    """What calls whose end nobody measured may have taken beyond what is settled of them."""
     requested: int = 0
     """The least that this call would have held: its output can be cut to what such calls usually take."""
     window: WindowRule | None = None

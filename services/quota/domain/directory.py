@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from operator import add
 from typing import NamedTuple
 
 from services.kernel.names import part_scope
@@ -129,8 +130,8 @@ class AppliedLimits:
             return levels
         folded, following = list(levels[:count]), iter(levels[count:])
         for at, limit in enumerate(self.limits):
-            for settled, reserved in islice(following, len(limit.trailing)):
-                folded[at] = Level(folded[at].settled + settled, folded[at].reserved + reserved)
+            for level in islice(following, len(limit.trailing)):
+                folded[at] = Level(*map(add, folded[at], level))
         return folded
 
 

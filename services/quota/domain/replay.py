@@ -196,8 +196,8 @@ class Replay:
         caller.saved_nano_usd += saved
 
     def _note_peaks(self, limits: AppliedLimits, levels: Sequence[Level], taken: Amounts | None) -> None:
-        for limit, (settled, reserved) in zip(limits.limits, levels, strict=True):
-            used = settled + reserved + (taken.of(limit.kind) if taken is not None else 0)
+        for limit, level in zip(limits.limits, levels, strict=True):
+            used = sum(level) + (taken.of(limit.kind) if taken is not None else 0)
             tally = self._report.limits[limit.counter.policy, limit.counter.limit_id]
             tally.peak_basis_points = max(tally.peak_basis_points, used_basis_points(limit, used))
 

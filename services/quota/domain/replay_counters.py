@@ -39,8 +39,9 @@ class ReplayCounters:
         for limit in limits.limits:
             if limit.kind is LimitKind.REQUEST_COST:
                 continue
-            settled, reserved = self._levels.get(limit.counter, _NOTHING)
-            self._levels[limit.counter] = Level(settled, reserved + held.held_in(limit.kind, soft=limit.soft))
+            level = self._levels.get(limit.counter, _NOTHING)
+            taken = held.held_in(limit.kind, soft=limit.soft)
+            self._levels[limit.counter] = level._replace(reserved=level.reserved + taken)
             self._until_ms[limit.counter] = limit.counts_until_ms
 
     def settle(self, limits: AppliedLimits, held: Amounts, settlement: Settlement) -> None:
@@ -49,8 +50,12 @@ class ReplayCounters:
             if limit.kind is LimitKind.REQUEST_COST:
                 continue
             amount = held.held_in(limit.kind, soft=limit.soft)
-            settled, reserved = self._levels[limit.counter]
-            self._levels[limit.counter] = Level(settled + settlement.actual(limit.kind, amount), reserved - amount)
+            settled, reserved, doubt = self._levels[limit.counter]
+            self._levels[limit.counter] = Level(
+                settled + settlement.actual(limit.kind, amount),
+                reserved - amount,
+                doubt + settlement.doubt(limit.counter.limit_id, amount),
+            )
 
     def _forget(self, now_ms: int) -> None:
         over = [

@@ -2,7 +2,8 @@
 
 A counter is one limit, in one window, for one scope. `settled` is what finished calls took, `reserved` what calls in
 flight hold. A reservation adds to `reserved` of all its counters at once and ends exactly once: settled, which moves
-its hold to `settled` at the actual amount, or released, which only takes it away.
+its hold to `settled` at the actual amount, or released, which only takes it away. A call whose end nobody measured is
+settled at an estimate, and the rest of the most that it can have taken moves to `doubt`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from services.quota.domain.key import Attribution
 from services.quota.domain.policy import MAX_COUNT, LimitKind, Threshold, is_soft, kind_of
 
 UNKNOWN_COST = -1
+UNBOUNDED = -1
 
 
 class CounterKey(NamedTuple):
@@ -31,10 +33,12 @@ class CounterKey(NamedTuple):
 
 
 class Level(NamedTuple):
-    """What a counter says. A counter that nobody used yet says nothing is settled and nothing reserved."""
+    """What a counter says. A counter that nobody used yet says that all of it is 0."""
 
     settled: int
     reserved: int
+    doubt: int = 0
+    """What settled calls may have taken beyond what is settled of them. No call in flight gives it back."""
 
 
 class Hold(NamedTuple):
@@ -89,6 +93,29 @@ class Reservation:
 
 
 @dataclass(frozen=True, slots=True)
+class Most:
+    """The most that a call can have taken whose end nobody measured. `UNBOUNDED`: nothing bounds it but its hold."""
+
+    cost_nano_usd: int
+    input_tokens: int
+    output_tokens: int
+
+    def of(self, kind: LimitKind) -> int | None:
+        """The most that a limit of this kind can count of the call; None: nothing bounds it."""
+        parts: tuple[int, ...]
+        match kind:
+            case LimitKind.SPEND:
+                parts = (self.cost_nano_usd,)
+            case LimitKind.INPUT_TOKENS:
+                parts = (self.input_tokens,)
+            case LimitKind.OUTPUT_TOKENS:
+                parts = (self.output_tokens,)
+            case _:
+                parts = (self.input_tokens, self.output_tokens)
+        return None if UNBOUNDED in parts else sum(parts)
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """What one call took."""
 
@@ -104,6 +131,16 @@ class Settlement:
     """The tokens are the provider's own count: only such calls teach what to expect."""
     answer_text_bytes: int = 0
     """Bytes of text that were seen of the answer."""
+    most: Most | None = None
+    """The most that the call can have taken; None: what it took is known."""
+
+    def doubt(self, limit_id: str, held: int) -> int:
+        """What a limit holds on to after the call: what it can have taken above what is counted, within its hold."""
+        if self.most is None or not holds_most(limit_id):
+            return 0
+        kind = kind_of(limit_id)
+        most = self.most.of(kind)
+        return max(0, (held if most is None else min(held, most)) - self.actual(kind, held))
 
     def actual(self, kind: LimitKind, held: int) -> int:
         """What a limit of this kind counts of the call."""
@@ -129,6 +166,7 @@ class Move:
     window_end_ms: int
     settled: int = 0
     reserved: int = 0
+    doubt: int = 0
     excess: int = 0
     """What calls took above what they held."""
     last: str = ""
@@ -145,6 +183,7 @@ def add_moves(moves: dict[CounterKey, Move], reservation: Reservation, settlemen
         move.settled += taken
         move.last = reservation.id
         move.reserved -= held
+        move.doubt += settlement.doubt(counter.limit_id, held)
         move.excess += excess_of(counter, held, taken)
         if not move.unpriced and lacks_price(counter, settlement):
             move.unpriced = reservation.id
@@ -152,8 +191,12 @@ def add_moves(moves: dict[CounterKey, Move], reservation: Reservation, settlemen
 
 def excess_of(counter: CounterKey, held: int, taken: int) -> int:
     """What a call took above what it held of a counter whose holds are the most that it could take; else 0."""
-    most = kind_of(counter.limit_id).is_of_size and not is_soft(counter.limit_id)
-    return max(0, taken - held) if most else 0
+    return max(0, taken - held) if holds_most(counter.limit_id) else 0
+
+
+def holds_most(limit_id: str) -> bool:
+    """Whether calls hold of a limit the most that they can take, which depends on the call."""
+    return kind_of(limit_id).is_of_size and not is_soft(limit_id)
 
 
 def lacks_price(counter: CounterKey, settlement: Settlement) -> bool:

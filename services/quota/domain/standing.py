@@ -28,6 +28,6 @@ def counted(kind: LimitKind, settled: int, reserved: int) -> int:
     return settled + reserved if kind is LimitKind.REQUESTS else settled
 
 
-def remaining_of(kind: LimitKind, bound: int, settled: int, reserved: int) -> int:
-    """What a limit leaves; 0 when it is overdrawn."""
-    return max(0, bound - counted(kind, settled, reserved))
+def remaining_of(kind: LimitKind, bound: int, settled: int, reserved: int, doubt: int) -> int:
+    """What a limit leaves; 0 when it is overdrawn. Doubt is gone until the window ends, or somebody clears it."""
+    return max(0, bound - counted(kind, settled, reserved) - doubt)

@@ -343,8 +343,8 @@ def _fits(whole: Weighed, limits: AppliedLimits, levels: Sequence[Level], cap: i
 
 
 def _affordable_output(weighed: Weighed, limits: AppliedLimits, levels: Sequence[Level]) -> int:
-    """The output tokens of each choice that what is settled leaves room for, however much is in flight; 0 for none."""
-    idle = [Level(settled, 0) for settled, _ in levels]
+    """The output tokens of each choice that fit beside what is settled and in doubt, whatever is in flight; 0: none."""
+    idle = [level._replace(reserved=0) for level in levels]
     most = max(output_cap(weighed.facts, target.facts) for target in weighed.chain)
     return largest_fitting(partial(_fits, weighed, limits, idle), 1, most)
 

@@ -248,6 +248,7 @@ def write_budget(budget: Budget) -> pb.Budget:
         limit=budget.limit,
         settled=budget.settled,
         reserved=budget.reserved,
+        doubt=budget.doubt,
         mode=_MODE_NUMBERS[budget.mode],
         limit_id=budget.limit_id,
         override=budget.override.name if budget.override else "",
@@ -271,6 +272,7 @@ def write_explanation(explanation: Explanation) -> pb.ExplainResponse:
             limit=limit.bound,
             override_expire_time=timestamp(limit.overridden_until_ms) if limit.overridden_until_ms else None,
             soft=limit.soft,
+            doubt=limit.doubt,
         )
         for limit in explanation.limits
     ]

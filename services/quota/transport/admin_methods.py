@@ -9,13 +9,20 @@ from typing import Any
 from google.api import annotations_pb2
 from google.protobuf.descriptor import ServiceDescriptor
 from spendgate.ledger.v1 import ledger_service_pb2
-from spendgate.quota.v1 import admin_service_pb2, override_service_pb2, quota_service_pb2, simulation_service_pb2
+from spendgate.quota.v1 import (
+    admin_service_pb2,
+    doubt_service_pb2,
+    override_service_pb2,
+    quota_service_pb2,
+    simulation_service_pb2,
+)
 from spendgate.router.v1 import router_service_pb2
 
 ADMIN_SERVICES: Sequence[ServiceDescriptor] = (
     quota_service_pb2.DESCRIPTOR.services_by_name["QuotaService"],
     admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"],
     override_service_pb2.DESCRIPTOR.services_by_name["OverrideService"],
+    doubt_service_pb2.DESCRIPTOR.services_by_name["DoubtService"],
     simulation_service_pb2.DESCRIPTOR.services_by_name["SimulationService"],
     router_service_pb2.DESCRIPTOR.services_by_name["RouterService"],
     ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"],

@@ -28,12 +28,13 @@ class BudgetEndpoint:
 
 
 def _budget(own: OwnLimit) -> Json:
-    limit, (settled, reserved) = own.limit, own.level
+    limit, (settled, reserved, doubt) = own.limit, own.level
     amounts = {
         "limit": limit.bound,
         "used": settled,
         "reserved": reserved,
-        "remaining": max(0, limit.bound - settled - reserved),
+        "doubt": doubt,
+        "remaining": max(0, limit.bound - settled - reserved - doubt),
     }
     money = limit.kind.is_money
     window: dict[str, Json] = {}

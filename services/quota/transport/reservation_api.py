@@ -9,7 +9,7 @@ from spendgate.quota.v1 import reservation_service_pb2_grpc
 from services.chassis.grpc_server import Registration
 from services.chassis.paging import check_page_size
 from services.chassis.well_known import timestamp
-from services.quota.domain.reservation import Crossing, CrossingKind, Reservation, Settlement
+from services.quota.domain.reservation import Crossing, CrossingKind, Most, Reservation, Settlement
 from services.quota.transport.admin_messages import write_attribution
 from services.quota.usecases.settle import ListOpen, ListOverdue, Release, Settle
 
@@ -81,7 +81,12 @@ def _read_settlement(message: pb.Settlement) -> Settlement:
         end_at_ms=message.end_time.ToMilliseconds(),
         reported=message.reported,
         answer_text_bytes=max(0, message.answer_text_bytes),
+        most=_read_most(message.most) if message.HasField("most") else None,
     )
+
+
+def _read_most(message: pb.Most) -> Most:
+    return Most(message.cost_nano_usd, message.input_tokens, message.output_tokens)
 
 
 def write_crossing(crossing: Crossing) -> pb.Crossing:

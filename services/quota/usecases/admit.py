@@ -272,14 +272,14 @@ def find_standings(limits: AppliedLimits, levels: Sequence[Level], requests: int
     `requests`: how many the call itself is that `levels` do not know of yet.
     """
     found: dict[LimitKind, tuple[int, int, Standing]] = {}
-    for limit, (settled, reserved) in zip(limits.limits, levels, strict=True):
+    for limit, (settled, reserved, doubt) in zip(limits.limits, levels, strict=True):
         kind = limit.kind
         if not (limit.enforced and kind.has_window):
             continue
         held = reserved + requests if kind is LimitKind.REQUESTS else reserved
-        closeness = used_basis_points(limit, counted(kind, settled, held)), limit.window_end_ms
+        closeness = used_basis_points(limit, counted(kind, settled, held) + doubt), limit.window_end_ms
         if kind not in found or closeness > found[kind][:2]:
-            remaining = remaining_of(kind, limit.bound, settled, held)
+            remaining = remaining_of(kind, limit.bound, settled, held, doubt)
             counter = limit.counter
             standing = Standing(counter.policy, counter.scope, kind, limit.bound, remaining, limit.window_end_ms)
             found[kind] = (*closeness, standing)

@@ -30,6 +30,7 @@ class Budget:
     limit: int
     settled: int
     reserved: int
+    doubt: int
     mode: Mode
     limit_id: str
     override: Override | None
@@ -37,7 +38,7 @@ class Budget:
 
 
 class ListBudgets:
-    """Lists what is used, held and left in the present windows."""
+    """Lists what is used, held, in doubt and left in the present windows."""
 
     def __init__(self, *, current: Current, reader: CounterReader, clock: Clock) -> None:
         self._current = current
@@ -116,6 +117,7 @@ def _budget(limit: AppliedLimit, levels: Sequence[Level], directory: DirectorySn
         limit=limit.bound,
         settled=sum(level.settled for level in levels),
         reserved=sum(level.reserved for level in levels),
+        doubt=sum(level.doubt for level in levels),
         mode=directory.policies_by_name[counter.policy].mode,
         limit_id=counter.limit_id,
         override=override_of(directory.overrides_by_place, place, now_ms),
@@ -123,8 +125,8 @@ def _budget(limit: AppliedLimit, levels: Sequence[Level], directory: DirectorySn
 
 
 def _looseness(budget: Budget) -> tuple[int, int, str, str]:
-    """Small for a tight limit: by the part that is used or held, of equals the lower bound first."""
-    used = basis_points_of(budget.limit, budget.settled + budget.reserved)
+    """Small for a tight limit: by the part that is used, held or in doubt, of equals the lower bound first."""
+    used = basis_points_of(budget.limit, budget.settled + budget.reserved + budget.doubt)
     return -used, budget.limit, budget.policy, budget.limit_id
 
 
@@ -163,6 +165,7 @@ def _budgets(
                 limit=limit.bound if override is None else override.bound,
                 settled=sum(level.settled for level in levels),
                 reserved=sum(level.reserved for level in levels),
+                doubt=sum(level.doubt for level in levels),
                 mode=policy.mode,
                 limit_id=limit.limit_id,
                 override=override,

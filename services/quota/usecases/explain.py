@@ -35,7 +35,7 @@ class ExplainedLimit:
     policy: str
     kind: LimitKind
     used_basis_points: int
-    """Settled and reserved of the limit."""
+    """Settled, reserved and doubt of the limit."""
     binding: bool
     """The one that refuses or downgrades, else the tightest."""
     soft: bool
@@ -44,6 +44,8 @@ class ExplainedLimit:
     """Nano-USD for spend, else tokens or requests."""
     overridden_until_ms: int
     """When the override ends that sets the bound; 0: it is the policy's own."""
+    doubt: int = 0
+    """What calls whose end nobody measured may have taken beyond what is settled of them. In the unit of the bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +180,8 @@ def _denied(deny: Deny, limits: AppliedLimits, levels: Sequence[Level]) -> Expla
 
     of_policy = f" by policy {deny.policy}" if deny.policy else ""
     detail = f": {deny.detail}" if deny.detail else ""
-    reason = f"Refused{of_policy}, {deny.denial.replace('_', ' ')}{detail}."
+    doubt = " Part of the limit is in doubt: `spendgate doubt list` shows of which calls." if deny.doubt else ""
+    reason = f"Refused{of_policy}, {deny.denial.replace('_', ' ')}{detail}.{doubt}"
     return Explanation(deny, False, reason, "", _explained(limits, levels, binds))
 
 
@@ -215,6 +218,7 @@ def _explained(
             limit.soft,
             limit.bound,
             limit.overridden_until_ms,
+            level.doubt,
         )
         for limit, level in zip(limits.limits, levels, strict=True)
     ]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
 from services.quota.domain.estimate import Lesson, Tokens
 from services.quota.domain.lag import SettlementLag
-from services.quota.domain.reservation import UNKNOWN_COST, Crossing, Reservation, Settlement
+from services.quota.domain.reservation import UNBOUNDED, UNKNOWN_COST, Crossing, Reservation, Settlement
 from services.quota.ports import CounterReader, CounterStore, Expectations, KeyRates
 from services.quota.usecases.current import Current
 
@@ -159,3 +159,5 @@ def check_batch(settlements: Sequence[Settlement]) -> None:
             raise InvalidInput(f"settlements[{at}].cost_nano_usd", "must be 0 or more, or -1 when the price is unknown")
         if min(settlement.input_tokens, settlement.output_tokens) < 0:
             raise InvalidInput(f"settlements[{at}]", "token counts must not be negative")
+        if settlement.most is not None and min(astuple(settlement.most)) < UNBOUNDED:
+            raise InvalidInput(f"settlements[{at}].most", "must be 0 or more, or -1 where nothing bounds it")

@@ -24,6 +24,7 @@ _SERVICES = {
     "spendgate.quota.v1.QuotaService": "quota_admin",
     "spendgate.quota.v1.AdminService": "quota_admin",
     "spendgate.quota.v1.OverrideService": "quota_admin",
+    "spendgate.quota.v1.DoubtService": "quota_admin",
     "spendgate.quota.v1.SimulationService": "quota_admin",
     "spendgate.router.v1.RouterService": "router",
     "spendgate.ledger.v1.LedgerService": "ledger",

@@ -33,7 +33,7 @@ from services.quota.domain.plan import (
 )
 from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy
 from services.quota.domain.pressure import Pressure
-from services.quota.domain.reservation import Settlement
+from services.quota.domain.reservation import Level, Settlement
 from services.quota.usecases.admit import AdmissionRequest, Admit, Admitted
 from services.quota.usecases.authenticate import Authenticate
 from services.quota.usecases.current import Current
@@ -211,8 +211,15 @@ class World:
 
     def level(self, policy: str) -> tuple[int, int]:
         """Settled and reserved of the counters of a policy, added up."""
-        levels = [each.level for each in self.counters.counters_at(self.clock.now_ms()) if each.key.policy == policy]
+        levels = self._levels(policy)
         return sum(level.settled for level in levels), sum(level.reserved for level in levels)
+
+    def doubt(self, policy: str) -> int:
+        """What is in doubt in the counters of a policy, added up."""
+        return sum(level.doubt for level in self._levels(policy))
+
+    def _levels(self, policy: str) -> list[Level]:
+        return [each.level for each in self.counters.counters_at(self.clock.now_ms()) if each.key.policy == policy]
 
     def change_key(self, **changes: object) -> None:
         """Swaps the directory for one whose key differs."""

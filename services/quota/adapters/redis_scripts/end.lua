@@ -1,16 +1,16 @@
--- Ends reservations, each once: takes back what they hold and adds what their calls took.
+-- Ends reservations, each once: takes back what they hold, adds what their calls took, and keeps what they leave in doubt.
 -- Moves counters to what the ledger says, where they are as it saw them.
--- KEYS: counters, windows, reservations, index, told, crossings, sequence, ready, adjusted
+-- KEYS: counters, windows, reservations, doubts, index, told, crossings, sequence, ready, adjusted
 -- ARGV: now in ms, generation, how many records of moved counters are kept; how many reservations, then for each its id, its place in the index by request, by epoch,
--- how many holds, and for each hold its counter, when that stops to matter, what to add to reserved (negative) and to
--- settled, what the call took above what it held, and 1 where its cost is unknown; how many counters to move, and for
+-- and of what it leaves in doubt, a record of that ("": nothing), how many holds, and for each hold its counter, when that
+-- stops to matter, what to add to reserved (negative), to settled and to doubt, what the call took above what it held, and 1 where its cost is unknown; how many counters to move, and for
 -- each its name, when it stops to matter, what is settled before and after, and a record of it; how many counters to
 -- watch, then for each its name, how many counters add to it, and those; how what is told of it begins, and the range of
 -- what was told of it and of those before it; how many thresholds, and for each, ascending, its basis points, the
 -- smallest amount that reaches it, and what is told then; what is told of the first overrun, and what of the first call
 -- whose cost is unknown ("": nothing).
 -- Returns "ended", how many counters were moved, and the ids that were open; or "lost" (the counters cannot be believed).
-local counters, windows, reservations, index, told, crossings, sequence, ready, adjusted = unpack(KEYS)
+local counters, windows, reservations, doubts, index, told, crossings, sequence, ready, adjusted = unpack(KEYS)
 local most_crossings = 10000
 
 local at = 0
@@ -26,17 +26,25 @@ end
 
 local ended, excess_of, last_of, unpriced_of = {'ended', 0}, {}, {}, {}
 for _ = 1, tonumber(take()) do
-  local id, by_request, by_epoch = take(), take(), take()
+  local id, by_request, by_epoch, by_doubt, doubt = take(), take(), take(), take(), take()
   local open = redis.call('HDEL', reservations, id) == 1
   if open then
     redis.call('ZREM', index, 'i\31' .. id, by_request, by_epoch)
     ended[#ended + 1] = id
   end
+  local leaves_doubt = open and doubt ~= '' and redis.call('HSETNX', doubts, id, doubt) == 1
+  if leaves_doubt then
+    redis.call('ZADD', index, 0, by_doubt)
+  end
   for _ = 1, tonumber(take()) do
-    local counter, ends_ms, reserved, settled, excess, unpriced = take(), take(), take(), take(), take(), take()
+    local counter, ends_ms, reserved, settled = take(), take(), take(), take()
+    local doubtful, excess, unpriced = take(), take(), take()
     if open then
       redis.call('HINCRBY', counters, 'r' .. counter, reserved)
       redis.call('HINCRBY', counters, 's' .. counter, settled)
+      if leaves_doubt and doubtful ~= '0' then
+        redis.call('HINCRBY', counters, 'd' .. counter, doubtful)
+      end
       redis.call('ZADD', windows, 'GT', ends_ms, counter)
       excess_of[counter] = (excess_of[counter] or 0) + excess
       last_of[counter] = id

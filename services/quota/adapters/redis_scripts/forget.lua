@@ -8,9 +8,10 @@ local gone = 0
 for at = 2, #ARGV, 3 do
   local counter, from, to = unpack(ARGV, at, at + 2)
   local ends = tonumber(redis.call('ZSCORE', windows, counter))
-  local is_idle = (tonumber(redis.call('HGET', counters, 'r' .. counter)) or 0) == 0
+  local kept = redis.call('HMGET', counters, 'r' .. counter, 'd' .. counter)
+  local is_idle = (tonumber(kept[1]) or 0) == 0 and (tonumber(kept[2]) or 0) == 0
   if ends and ends <= ended_before and is_idle then
-    redis.call('HDEL', counters, 's' .. counter, 'r' .. counter, 'b' .. counter)
+    redis.call('HDEL', counters, 's' .. counter, 'r' .. counter, 'd' .. counter, 'b' .. counter)
     redis.call('ZREMRANGEBYLEX', told, from, to)
     gone = gone + redis.call('ZREM', windows, counter)
   end

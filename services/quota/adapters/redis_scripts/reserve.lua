@@ -1,7 +1,7 @@
 -- Holds room in all counters of a reservation, or in none of them. Once per id.
 -- KEYS: counters, windows, reservations, index, ready, gone
 -- ARGV: id, record, its place in the index by request, by epoch, generation, Envoy's id of the request; then for each hold its counter, when that
--- stops to matter, the amount, the most that may be settled and reserved with it ("": unbounded), how many counters add
+-- stops to matter, the amount, the most that may be settled, reserved and in doubt with it ("": unbounded), how many counters add
 -- to it under that bound, and those
 -- Returns "held", "moved" (a counter has no room for it any more), "lost" (the counters cannot be believed) or "gone" (the
 -- request was released before: nobody waits for it any more).
@@ -35,8 +35,8 @@ if redis.call('ZSCORE', gone, request_id) then
 end
 
 local function level_of(counter)
-  local level = redis.call('HMGET', counters, 's' .. counter, 'r' .. counter)
-  return (tonumber(level[1]) or 0) + (tonumber(level[2]) or 0)
+  local level = redis.call('HMGET', counters, 's' .. counter, 'r' .. counter, 'd' .. counter)
+  return (tonumber(level[1]) or 0) + (tonumber(level[2]) or 0) + (tonumber(level[3]) or 0)
 end
 
 for _, hold in ipairs(holds) do

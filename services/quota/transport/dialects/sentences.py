@@ -78,25 +78,39 @@ def _cap_sentence(deny: Deny) -> str:
 
 
 def _budget_sentence(deny: Deny) -> str:
-    used = f"{_amount(deny, deny.used)} of {_bound(deny)} {_verb(deny)} {_period(deny)}"
+    used = f"{_amount(deny, deny.used)} of {_bound(deny)} {_verb(deny)} {_period(deny)}{_in_doubt(deny)}"
     anew = _anew(deny)
     wait = _wait(deny)
     match deny.denial:
         case Denial.BUDGET_EXHAUSTED:
-            rest = ", and what is left does not cover a call like this" if deny.used < deny.limit else ""
-            return f"Budget {deny.policy} is exhausted: {used}{rest}; {anew}."
+            rest = ", and what is left does not cover a call like this" if deny.used + deny.doubt < deny.limit else ""
+            return f"Budget {deny.policy} is exhausted: {used}{rest}; {anew}.{_about_doubt(deny)}"
         case Denial.RATE_LIMITED:
             return f"Rate limit {deny.policy} is reached: {used}. {wait}"
         case Denial.RESERVATION_CONTENTION:
             held = f"calls in flight hold {_amount(deny, deny.reserved)}"
             return f"Budget {deny.policy} has no room at this moment: {used}, and {held}. {wait}"
         case _:
-            left = _amount(deny, max(0, deny.limit - deny.used))
+            left = _amount(deny, max(0, deny.limit - deny.used - deny.doubt))
             detail = f" {deny.detail[0].upper()}{deny.detail[1:]}." if deny.detail else ""
             return (
                 f"This request takes {_amount(deny, deny.requested)} or more, but budget {deny.policy} has {left} "
-                f"left: {used}; {anew}. {_lower(deny)} or shorten the prompt.{detail}"
+                f"left: {used}; {anew}. {_lower(deny)} or shorten the prompt.{detail}{_about_doubt(deny)}"
             )
+
+
+def _in_doubt(deny: Deny) -> str:
+    return f", and {_amount(deny, deny.doubt)} in doubt" if deny.doubt else ""
+
+
+def _about_doubt(deny: Deny) -> str:
+    """What doubt is, and what to do about it; empty where there is none."""
+    if not deny.doubt:
+        return ""
+    return (
+        " In doubt is what calls that were cut off may have taken beyond what is counted of them. Let answers end, and "
+        "ask your platform team to look at it with `spendgate doubt list`."
+    )
 
 
 def _lower(deny: Deny) -> str:

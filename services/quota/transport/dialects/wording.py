@@ -127,7 +127,7 @@ def _budget_headers(deny: Deny) -> tuple[tuple[str, str], ...]:
     asked = ((MODEL_REQUESTED_HEADER, deny.model), (ATTEMPTS_HEADER, "0"))
     if not deny.limit_kind.has_window:
         return (*asked, (POLICY_HEADER, deny.policy))
-    remaining = remaining_of(deny.limit_kind, deny.limit, deny.used, deny.reserved)
+    remaining = remaining_of(deny.limit_kind, deny.limit, deny.used, deny.reserved, deny.doubt)
     refused_by = Standing(deny.policy, deny.scope, deny.limit_kind, deny.limit, remaining, deny.resets_at_ms)
     return (*asked, *budget_headers(refused_by))
 
@@ -138,7 +138,13 @@ def _details(deny: Deny, trace_id: str) -> dict[str, Json]:
         details |= {"policy": deny.policy, "scope": deny.scope}
     if deny.limit_kind is not None:
         money = deny.limit_kind.is_money
-        amounts = {"limit": deny.limit, "used": deny.used, "reserved": deny.reserved, "requested": deny.requested}
+        amounts = {
+            "limit": deny.limit,
+            "used": deny.used,
+            "reserved": deny.reserved,
+            "doubt": deny.doubt,
+            "requested": deny.requested,
+        }
         details["limit_kind"] = deny.limit_kind.value
         details |= {name: format_usd(amount) if money else amount for name, amount in amounts.items()}
         if deny.limit_kind.has_window:

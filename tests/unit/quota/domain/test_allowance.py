@@ -12,6 +12,7 @@ from services.quota.domain.allowance import Allowance, Taken, allowances_of, day
 from services.quota.domain.decision import fits
 from services.quota.domain.directory import AppliedLimits, Call, apply_limits
 from services.quota.domain.policy import LimitKind, Mode, QuotaPolicy
+from services.quota.domain.reservation import Level
 from services.quota.domain.without_counters import without_counters
 from tests.unit.quota.world import ADA, CENT, spend
 
@@ -67,9 +68,9 @@ def test_another_day_is_another_counter_whatever_the_windows_of_the_policy() -> 
 )
 def test_what_other_quotas_took_above_their_share_is_missing_in_this_one(taken: Taken, quotas: int, left: int) -> None:
     share = Allowance("a", 100).share(quotas)
-    settled, reserved = level_of(taken, share, quotas)
-    assert fits(settled, reserved, left, share)
-    assert not fits(settled, reserved, left + 1, share)
+    level = level_of(taken, share, quotas)
+    assert fits(*level, left, share)
+    assert not fits(*level, left + 1, share)
 
 
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(0, 5), st.integers(0, 60)), max_size=40), st.integers(0, 200))
@@ -79,8 +80,8 @@ def test_no_order_of_calls_and_numbers_of_quotas_takes_more_than_the_allowance(
     taken: dict[int, int] = {}
     for quotas, number, asked in calls:
         here, share = number % quotas, Allowance("a", nano_usd).share(quotas)
-        settled, reserved = level_of(Taken(taken.get(here, 0), sum(taken.values())), share, quotas)
-        if fits(settled, reserved, asked, share):
+        level = level_of(Taken(taken.get(here, 0), sum(taken.values())), share, quotas)
+        if fits(*level, asked, share):
             taken[here] = taken.get(here, 0) + asked
     assert sum(taken.values()) <= nano_usd
 
@@ -94,7 +95,7 @@ def test_without_counters_a_call_is_judged_by_its_own_limits_on_empty_counters_a
         ("a", LimitKind.SPEND, 2 * CENT),
         ("b", LimitKind.SPEND, 3 * CENT),
     ]
-    assert spare.levels([Taken(1, 1), Taken(2, 2)]) == [(0, 0), (0, 0), (1, 0), (2, 0)]
+    assert spare.levels([Taken(1, 1), Taken(2, 2)]) == [Level(0, 0), Level(0, 0), Level(1, 0), Level(2, 0)]
     assert (spare.limits.needs_price, spare.limits.holds_tokens) == (True, True)
 
 

@@ -72,6 +72,22 @@ MINUTE = replace(
                 "Set max_tokens to at most 1,022 or shorten the prompt."
             ),
         ),
+        (
+            replace(SPENT, used=500_000_000_000, doubt=1_500_000_000_000),
+            (
+                "Budget data-science-prod is exhausted: $500.000000000 of $2,000 spent this month, and "
+                "$1,500.000000000 in doubt; it starts anew on 2026-12-01T05:00:00Z. In doubt is what calls that were "
+                "cut off may have taken beyond what is counted of them. Let answers end, and ask your platform team to "
+                "look at it with `spendgate doubt list`."
+            ),
+        ),
+        (
+            replace(MINUTE, limit_kind=LimitKind.TOKENS, used=20, doubt=40),
+            (
+                "Rate limit data-science-prod is reached: 20 of 60 tokens used this minute, and 40 in doubt. "
+                "Try again in 1.5 s."
+            ),
+        ),
         (MINUTE, "Rate limit data-science-prod is reached: 60 of 60 requests used this minute. Try again in 1.5 s."),
         (
             replace(SPENT, denial=Denial.RESERVATION_CONTENTION, used=0, reserved=5, retry_after_ms=250),

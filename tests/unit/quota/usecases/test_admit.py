@@ -11,7 +11,7 @@ from services.quota.domain.directory import Directory
 from services.quota.domain.estimate import RequestFacts
 from services.quota.domain.plan import PlanSnapshot, PriceSnapshot
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy
-from services.quota.domain.reservation import Settlement
+from services.quota.domain.reservation import Level, Settlement
 from services.quota.domain.unmeasured import Guide
 from services.quota.usecases.admit import Admitted
 from tests.unit.quota.world import CENT, CENT_FACTS, PLAN, PRICES, SECRET, World, counting, spend
@@ -164,7 +164,7 @@ def test_a_call_is_settled_in_the_window_of_its_admission() -> None:
 
     assert world.level("budget") == (0, 0)
     (level,) = world.counters.levels([admitted.reservation.holds[0].counter])
-    assert level == (CENT, 0)
+    assert level == Level(CENT, 0)
 
 
 @pytest.mark.parametrize(

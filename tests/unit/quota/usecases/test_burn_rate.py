@@ -7,6 +7,7 @@ from dataclasses import replace
 from services.kernel.window import WindowUnit
 from services.quota.domain.denial import Denial, Deny
 from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy, Threshold, ThresholdAction
+from services.quota.domain.reservation import Level
 from services.quota.usecases.admit import Admitted
 from tests.unit.quota.world import CENT, World, spend
 
@@ -82,7 +83,7 @@ def test_it_stands_beside_the_budgets_of_other_policies() -> None:
 
     counted = {counter.key[:3]: counter.level for counter in world.counters.counters_at(world.clock.now_ms())}
     assert counted == {
-        ("loops", "burn_rate", "key=ds-prod"): (CENT, 0),
-        ("wide", "burn_rate", "key=ds-prod"): (CENT, 0),
-        ("budget", "spend/month/UTC", "organization"): (CENT, 0),
+        ("loops", "burn_rate", "key=ds-prod"): Level(CENT, 0),
+        ("wide", "burn_rate", "key=ds-prod"): Level(CENT, 0),
+        ("budget", "spend/month/UTC", "organization"): Level(CENT, 0),
     }

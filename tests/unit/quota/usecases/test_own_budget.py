@@ -7,6 +7,7 @@ import pytest
 from services.kernel.window import WindowUnit
 from services.quota.domain.denial import Denial, Deny
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode
+from services.quota.domain.reservation import Level
 from services.quota.usecases.own_budget import OwnLimit, ReadOwnBudget
 from tests.unit.quota.world import CENT, SECRET, World, counting, spend
 
@@ -30,9 +31,9 @@ def test_the_limits_of_a_key_are_told_tightest_first_with_what_is_used_and_held(
     told = own(world)
 
     assert [(each.limit.counter.policy, each.level) for each in told] == [
-        ("tight", (CENT // 10, CENT)),
-        ("calls", (1, 1)),
-        ("roomy", (CENT // 10, CENT)),
+        ("tight", Level(CENT // 10, CENT)),
+        ("calls", Level(1, 1)),
+        ("roomy", Level(CENT // 10, CENT)),
     ]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 _ROUNDS = 20
 
 
-class Doubts:
+class UncertainReservations:
     """May be used from any thread."""
 
     def __init__(self) -> None:

@@ -1,0 +1,181 @@
+"""What calls left in doubt in the counters of a Redis.
+
+Redis has what counts, and says what there is. The file that all quotas share has it once more: before Redis, so that a
+loss of Redis loses nothing, and still after it, so that a quota which is killed in between clears too little and never
+too much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import partial
+from typing import Any
+
+from services.kernel.errors import Unavailable
+from services.quota.adapters.redis_keys import RedisKeys, after, by_doubt, id_in, name_of
+from services.quota.adapters.redis_link import RedisLink
+from services.quota.adapters.redis_wire import (
+    ANY_GENERATION,
+    MOST_AT_ONCE,
+    Kept,
+    Rewrite,
+    chunks,
+    read_doubt,
+    rewrite_arguments,
+    write_doubt,
+)
+from services.quota.adapters.sqlite_doubts import SqliteDoubts
+from services.quota.domain.doubt import Doubt, Goes
+from services.quota.domain.reservation import CounterKey, Hold
+
+# Somebody else cleared, or lowered, what was read. Each try reads anew.
+_TRIES = 8
+# Of what is in doubt, a minute's work.
+_FORGOTTEN_AT_ONCE = 20_000
+_COMPARED_AT_ONCE = 1_000
+
+
+class RedisDoubts:
+    """May be used from any thread.
+
+    Raises:
+        services.kernel.errors.Unavailable: Redis or the file cannot be read or written now.
+    """
+
+    def __init__(self, link: RedisLink, keys: RedisKeys, copy: SqliteDoubts) -> None:
+        self._link = link
+        self._keys = keys
+        self._copy = copy
+        self._rewrite = link.script("rewrite")
+        self._compared_to = ""
+
+    def write_down(self, doubts: Collection[Doubt]) -> None:
+        """Before Redis is asked to settle what leaves them."""
+        self._copy.put(doubts)
+
+    def drop_unmade(self, names: Collection[str], generation: str) -> None:
+        """Forgets what was written down and is not in Redis: others had ended those calls before."""
+        for some in chunks(list(names)):
+            self._copy.drop(self._missing(some, generation))
+
+    def after(self, reservation: str, limit: int) -> list[Doubt]:
+        """What at most `limit` calls behind this id left in doubt, oldest first."""
+        low, high = f"({by_doubt(reservation)}", after(by_doubt(""))
+        members = self._link.command("ZRANGEBYLEX", self._keys.index, low, high, "LIMIT", 0, limit, batch=True)
+        return [read_doubt(name, value) for name, value in self._values([id_in(each) for each in members]) if value]
+
+    def clear(self, reservations: Sequence[str], goes: Goes, generation: str) -> list[Doubt]:
+        """Gives back what is meant of what these calls left in doubt. Returns it."""
+        cleared: list[Doubt] = []
+        for some in chunks(reservations):
+            left: Sequence[str] = some
+            for _ in range(_TRIES):
+                left = self._clear(left, goes, generation, cleared)
+                if not left:
+                    break
+        return cleared
+
+    def put_back(self, still_open: Collection[str]) -> None:
+        """Keeps again what a Redis lost, but for calls that hold room again: they leave it when they are settled."""
+        name = ""
+        while some := self._copy.after(name, MOST_AT_ONCE):
+            name = some[-1].reservation.id
+            lost = (doubt for doubt in some if doubt.reservation.id not in still_open)
+            self._run([_making(doubt) for doubt in lost], ANY_GENERATION)
+
+    def forget(self, ended_before_ms: int, generation: str) -> None:
+        """Gives back what is in doubt of counters that stopped to matter before this moment."""
+        for some in chunks(self._copy.ending(ended_before_ms, _FORGOTTEN_AT_ONCE)):
+            doubts = [read_doubt(name, value) for name, value in self._values(some) if value]
+            ends_ms = self._ends_ms({hold.counter for doubt in doubts for hold in doubt.reservation.holds})
+            over = {counter for counter, end_ms in ends_ms.items() if end_ms <= ended_before_ms}
+            self.clear(some, partial(_is_in, over), generation)
+            self._prolong(some, ends_ms)
+        self._compare_copy(ended_before_ms, generation)
+
+    def _clear(self, names: Sequence[str], goes: Goes, generation: str, cleared: list[Doubt]) -> list[str]:
+        """Tries once. Adds what is cleared; returns those that somebody else changed meanwhile."""
+        changes: list[Rewrite] = []
+        parts: dict[str, tuple[Doubt, Doubt | None]] = {}
+        for name, value in self._values(names):
+            if value:
+                gone, stays = read_doubt(name, value).split(goes)
+                if gone is not None:
+                    parts[name] = gone, stays
+                    changes.append(_clearing(gone, value, stays))
+        written = self._run(changes, generation)
+        done = [part for name, part in parts.items() if name in written]
+        self._copy.put([stays for _, stays in done if stays is not None])
+        self._copy.drop([gone.reservation.id for gone, stays in done if stays is None])
+        cleared += [gone for gone, _ in done]
+        return [name for name in parts if name not in written]
+
+    def _run(self, changes: Sequence[Rewrite], generation: str) -> set[str]:
+        """Ids of those whose change was made."""
+        if not changes:
+            return set()
+        arguments = rewrite_arguments(Kept.DOUBT, changes, generation)
+        said, *written = self._link.run(self._rewrite, self._keys.of_doubts, arguments, batch=True)
+        if said == "lost":
+            raise Unavailable("the counters were lost, and are rebuilt from the ledger")
+        return set(written)
+
+    def _prolong(self, names: Sequence[str], ends_ms: dict[CounterKey, int]) -> None:
+        """A run that goes on counts longer than was known: what is kept for it is not looked at before that."""
+        doubts = [read_doubt(name, value) for name, value in self._values(names) if value]
+        self._copy.put([doubt.until(lambda counter: ends_ms.get(counter, 0)) for doubt in doubts])
+
+    def _compare_copy(self, settled_before_ms: int, generation: str) -> None:
+        """Forgets what Redis does not have any more: a quota was killed between the two. A part of it at a time.
+
+        `settled_before_ms`: so long ago that whoever wrote it down before then has settled it, or never will.
+        """
+        some = self._copy.after(self._compared_to, _COMPARED_AT_ONCE)
+        self._compared_to = some[-1].reservation.id if len(some) == _COMPARED_AT_ONCE else ""
+        old = [doubt.reservation.id for doubt in some if doubt.since_ms < settled_before_ms]
+        self.drop_unmade(old, generation)
+
+    def _missing(self, names: Sequence[str], generation: str) -> list[str]:
+        """Those that Redis does not have. One that was just lost has none, which says nothing."""
+
+        def look_up(client: Any) -> Any:
+            pipeline = client.pipeline()
+            pipeline.hget(self._keys.ready, "generation")
+            pipeline.hmget(self._keys.doubts, names)
+            return pipeline.execute()
+
+        found, values = self._link.ask(look_up, batch=True)
+        if found != generation:
+            return []
+        return [name for name, value in zip(names, values, strict=True) if value is None]
+
+    def _values(self, names: Collection[str]) -> list[tuple[str, str | None]]:
+        found: list[tuple[str, str | None]] = []
+        for some in chunks(list(names)):
+            values = self._link.command("HMGET", self._keys.doubts, *some, batch=True)
+            found += zip(some, values, strict=True)
+        return found
+
+    def _ends_ms(self, counters: Collection[CounterKey]) -> dict[CounterKey, int]:
+        """When these counters stop to matter."""
+        if not counters:
+            return {}
+        names = [name_of(counter) for counter in counters]
+        scores = self._link.command("ZMSCORE", self._keys.windows, *names, batch=True)
+        return {counter: int(float(score or 0)) for counter, score in zip(counters, scores, strict=True)}
+
+
+def _making(doubt: Doubt) -> Rewrite:
+    call = doubt.reservation
+    steps = [(hold.counter, hold.window_end_ms, hold.held) for hold in call.holds]
+    return Rewrite(call.id, by_doubt(call.id), "", write_doubt(doubt), steps)
+
+
+def _clearing(gone: Doubt, read: str, stays: Doubt | None) -> Rewrite:
+    call = gone.reservation
+    steps = [(hold.counter, hold.window_end_ms, -hold.held) for hold in call.holds]
+    return Rewrite(call.id, by_doubt(call.id), read, write_doubt(stays) if stays else "", steps)
+
+
+def _is_in(counters: Collection[CounterKey], _doubt: Doubt, hold: Hold) -> bool:
+    return hold.counter in counters

@@ -1,0 +1,28 @@
+"""What calls whose end nobody measured may have taken beyond what is settled of them.
+
+Revision ID: 0010
+Revises: 0009
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0010"
+down_revision = "0009"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Adds a table that the previous release does not touch."""
+    op.execute(
+        "CREATE TABLE doubts (id TEXT PRIMARY KEY, since_ms INTEGER NOT NULL, ends_first_ms INTEGER NOT NULL,"
+        " request_id TEXT NOT NULL, epoch TEXT NOT NULL, record TEXT NOT NULL)"
+    )
+    op.execute("CREATE INDEX doubts_by_end ON doubts (ends_first_ms)")
+
+
+def downgrade() -> None:
+    """Takes it away."""
+    op.execute("DROP TABLE doubts")

@@ -1,0 +1,91 @@
+"""`spendgate.quota.v1.DoubtService` over the use case. Errors become status in the chassis."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import grpc
+from spendgate.quota.v1 import doubt_service_pb2 as pb
+from spendgate.quota.v1 import doubt_service_pb2_grpc
+
+from services.chassis.authorship import actor_of, authorship_of
+from services.chassis.grpc_server import Registration
+from services.chassis.paging import check_page_size, read_token, write_token
+from services.chassis.well_known import timestamp
+from services.quota.domain.doubt import Doubt, Selection
+from services.quota.domain.policy import kind_of
+from services.quota.domain.reservation import CounterKey, Hold
+from services.quota.transport.admin_messages import write_kind
+from services.quota.usecases.doubts import Doubts
+
+_MAX_AMOUNTS = 1_000
+
+
+class DoubtApi(doubt_service_pb2_grpc.DoubtServiceServicer):
+    """Lists and clears what is in doubt."""
+
+    def __init__(self, doubts: Doubts) -> None:
+        self._doubts = doubts
+
+    def registration(self) -> Registration:
+        """For a server."""
+        return Registration(
+            pb.DESCRIPTOR.services_by_name["DoubtService"].full_name,
+            lambda server: doubt_service_pb2_grpc.add_DoubtServiceServicer_to_server(self, server),
+        )
+
+    def ListDoubts(self, request: pb.ListDoubtsRequest, context: grpc.ServicerContext) -> pb.ListDoubtsResponse:
+        """Lists what calls left in doubt, oldest first."""
+        selection = Selection(policy=request.policy, scope=request.scope, team=actor_of(context).team)
+        after = read_token(request.page_token) if request.page_token else ""
+        page, following = self._doubts.list(selection, after, check_page_size(request.page_size))
+        return pb.ListDoubtsResponse(
+            doubts=[_write_doubt(doubt) for doubt in page], next_page_token=write_token(following) if following else ""
+        )
+
+    def ClearDoubts(self, request: pb.ClearDoubtsRequest, context: grpc.ServicerContext) -> pb.ClearDoubtsResponse:
+        """Gives back the room of what is meant."""
+        selection = Selection(
+            reservations=frozenset(request.reservations),
+            policy=request.policy,
+            scope=request.scope,
+            before_ms=request.before_time.ToMilliseconds() if request.HasField("before_time") else None,
+        )
+        cleared = self._doubts.clear(selection, by=authorship_of(context, request.reason))
+        amounts = islice(sorted(cleared.amounts.items()), _MAX_AMOUNTS)
+        return pb.ClearDoubtsResponse(calls=cleared.calls, amounts=[_write_cleared(*each) for each in amounts])
+
+
+def _write_doubt(doubt: Doubt) -> pb.Doubt:
+    call = doubt.reservation
+    return pb.Doubt(
+        reservation=call.id,
+        key=call.attribution.key,
+        team=call.attribution.team,
+        model=call.model,
+        since_time=timestamp(doubt.since_ms),
+        amounts=[_write_amount(hold) for hold in call.holds],
+    )
+
+
+def _write_amount(hold: Hold) -> pb.DoubtfulAmount:
+    counter = hold.counter
+    return pb.DoubtfulAmount(
+        policy=counter.policy,
+        limit_id=counter.limit_id,
+        limit_kind=write_kind(kind_of(counter.limit_id)),
+        scope=counter.scope,
+        window_start=timestamp(counter.window_start_ms),
+        end_time=timestamp(hold.window_end_ms),
+        amount=hold.held,
+    )
+
+
+def _write_cleared(counter: CounterKey, amount: int) -> pb.ClearedAmount:
+    return pb.ClearedAmount(
+        policy=counter.policy,
+        limit_id=counter.limit_id,
+        limit_kind=write_kind(kind_of(counter.limit_id)),
+        scope=counter.scope,
+        amount=amount,
+    )
