@@ -92,6 +92,8 @@ class Providers:
             provider.faults.clear()
             provider.latency = Latency()
             provider.requests.clear()
+            provider.bills.clear()
+            provider.stops = True
             self.listeners[vendor].open()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from services.cli.simulator.conversation import AUTO, NEVER, REQUIRED, Conversation, PromptBuilder, Tool, bound, require
 from services.cli.simulator.model import Reply
-from services.cli.simulator.wire import SIMULATED, Answer, event_texts, sse, text_of
+from services.cli.simulator.wire import SIMULATED, Answer, Event, call_pieces, sse, text_of, text_pieces
 from services.kernel.usage import Usage
 
 _ERROR_TYPES = {
@@ -73,20 +73,20 @@ class AnthropicWire:
             document["usage"] = _usage(answer.usage)
         return document
 
-    def events(self, answer: Answer) -> Iterator[bytes]:
+    def events(self, answer: Answer) -> Iterator[Event]:
         """`message_start` to `message_stop`."""
         reply = answer.replies[0]
         start = {**_head(answer), "content": [], "stop_reason": None}
         if answer.usage is not None:
             start["usage"] = {**_usage(answer.usage), "output_tokens": 1}
-        yield _event("message_start", message=start)
+        yield _event("message_start", 0, message=start)
         for index, block in enumerate(_blocks(answer, reply)):
             yield from _block_events(index, block, reply)
         end: dict[str, Any] = {"delta": {"stop_reason": _stop_reason(reply), "stop_sequence": None}}
         if answer.usage is not None:
             end["usage"] = {name: value for name, value in _usage(answer.usage).items() if name != "service_tier"}
-        yield _event("message_delta", **end)
-        yield _event("message_stop")
+        yield _event("message_delta", reply.output_tokens, **end)
+        yield _event("message_stop", reply.output_tokens)
 
     def failure(self, status: int, message: str) -> dict[str, Any]:
         """Anthropic's error envelope."""
@@ -147,36 +147,35 @@ def _blocks(answer: Answer, reply: Reply) -> list[dict[str, Any]]:
     return blocks
 
 
-def _block_events(index: int, block: Mapping[str, Any], reply: Reply) -> Iterator[bytes]:
+def _block_events(index: int, block: Mapping[str, Any], reply: Reply) -> Iterator[Event]:
     empty: dict[str, dict[str, Any]] = {
         "thinking": {"thinking": "", "signature": ""},
         "text": {"text": ""},
         "tool_use": {"input": {}},
     }
-    yield _event("content_block_start", index=index, content_block={**block, **empty[block["type"]]})
+    thought = reply.reasoning_tokens
+    made = 0 if block["type"] == "thinking" else thought
+    yield _event("content_block_start", made, index=index, content_block={**block, **empty[block["type"]]})
     if index == 0:
-        yield _event("ping")
-    deltas: list[dict[str, Any]]
+        yield _event("ping", made)
+    deltas: list[tuple[dict[str, Any], int]]
     if block["type"] == "thinking":
         deltas = [
-            {"type": "thinking_delta", "thinking": block["thinking"]},
-            {"type": "signature_delta", "signature": block["signature"]},
+            ({"type": "thinking_delta", "thinking": block["thinking"]}, thought),
+            ({"type": "signature_delta", "signature": block["signature"]}, thought),
         ]
     elif block["type"] == "text":
-        deltas = [{"type": "text_delta", "text": text} for text in event_texts(reply)]
+        deltas = [({"type": "text_delta", "text": text}, made) for text, made in text_pieces(reply)]
     else:
-        arguments = json.dumps(block["input"])
-        half = len(arguments) // 2
-        deltas = [
-            {"type": "input_json_delta", "partial_json": part} for part in ("", arguments[:half], arguments[half:])
-        ]
-    for delta in deltas:
-        yield _event("content_block_delta", index=index, delta=delta)
-    yield _event("content_block_stop", index=index)
+        pieces = [("", thought), *call_pieces(reply, json.dumps(block["input"]))]
+        deltas = [({"type": "input_json_delta", "partial_json": part}, made) for part, made in pieces]
+    for delta, made in deltas:
+        yield _event("content_block_delta", made, index=index, delta=delta)
+    yield _event("content_block_stop", made, index=index)
 
 
-def _event(kind: str, **fields: Any) -> bytes:
-    return sse({"type": kind, **fields}, event=kind)
+def _event(kind: str, made: int, **fields: Any) -> Event:
+    return Event(sse({"type": kind, **fields}, event=kind), made)
 
 
 def _stop_reason(reply: Reply) -> str:

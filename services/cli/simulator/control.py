@@ -4,7 +4,9 @@ POST   /{provider}/faults     a list of faults, each with the fields of `faults.
 DELETE /{provider}/faults     from now on all is well
 PUT    /{provider}/latency    the fields of `faults.Latency`
 PUT    /{provider}/listener   {"open": false}: connections are refused
+PUT    /{provider}/hang_up    {"stops": false}: streams that their clients left are made to their end, and billed
 GET    /{provider}/requests   what reached the provider, without credentials
+GET    /{provider}/bills      what it charges for each request that it answered
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from services.cli.simulator.faults import Latency, fault_from
-from services.cli.simulator.provider import ReceivedRequest, SimulatedProvider
+from services.cli.simulator.provider import Bill, ReceivedRequest, SimulatedProvider
 from services.cli.simulator.server import Listener
 from services.kernel.envoy_contract import CREDENTIAL_HEADERS
 
@@ -42,7 +44,9 @@ def control_app(stages: Mapping[str, Stage]) -> Starlette:
             Route("/{provider}/faults", control.clear_faults, methods=["DELETE"]),
             Route("/{provider}/latency", control.set_latency, methods=["PUT"]),
             Route("/{provider}/listener", control.switch_listener, methods=["PUT"]),
+            Route("/{provider}/hang_up", control.set_hang_up, methods=["PUT"]),
             Route("/{provider}/requests", control.list_requests, methods=["GET"]),
+            Route("/{provider}/bills", control.list_bills, methods=["GET"]),
         ]
     )
 
@@ -79,6 +83,17 @@ class _Control:
             listener.close()
         return Response(status_code=204)
 
+    async def set_hang_up(self, request: Request) -> Response:
+        stops = (await request.json()).get("stops")
+        if not isinstance(stops, bool):
+            raise HTTPException(400, "stops is true or false")
+        self._stage(request).provider.stops = stops
+        return Response(status_code=204)
+
+    async def list_bills(self, request: Request) -> Response:
+        bills = self._stage(request).provider.bills
+        return JSONResponse({"bills": [_billed(each) for each in bills]})
+
     async def list_requests(self, request: Request) -> Response:
         received = self._stage(request).provider.requests
         return JSONResponse({"requests": [_shown(each) for each in received]})
@@ -88,6 +103,17 @@ class _Control:
         if name not in self._stages:
             raise HTTPException(404, f"no provider {name!r}: there are {', '.join(sorted(self._stages))}")
         return self._stages[name]
+
+
+def _billed(bill: Bill) -> dict[str, Any]:
+    usage = bill.usage
+    return {
+        "number": bill.number,
+        "model": bill.model,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "meters": dict(usage.meters),
+    }
 
 
 def _shown(received: ReceivedRequest) -> dict[str, Any]:

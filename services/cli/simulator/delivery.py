@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from services.cli.simulator.faults import Fault, FaultKind
+from services.cli.simulator.wire import Event
 
 _SERVER = "spendgate-simulator"
 # Long enough for a reader to see two pieces as two.
@@ -52,41 +53,81 @@ class Document(Response):
         raise ConnectionCut
 
 
+class Pace(NamedTuple):
+    """How fast a stream comes."""
+
+    wait_s: float
+    """To its head."""
+    event_gap_s: float
+
+
+async def _hang_up(receive: Receive) -> None:
+    """Returns when the client has hung up."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 class Stream(Response):
-    """Events, one after the other."""
+    """Events, one after the other.
+
+    `bill` is told once how many output tokens were made: all, or those until the client hung up if it `stops` then.
+    """
 
     def __init__(
-        self, events: Iterator[bytes], media_type: str, wait_s: float, event_gap_s: float, fault: Fault | None
+        self,
+        events: Iterator[Event],
+        media_type: str,
+        pace: Pace,
+        fault: Fault | None,
+        *,
+        bill: Callable[[int], None],
+        stops: bool,
     ) -> None:
         super().__init__(None, 200, {"server": _SERVER, "cache-control": "no-cache"}, media_type)
         del self.headers["content-length"]
         self._events = events
-        self._wait_s = wait_s
-        self._event_gap_s = event_gap_s
+        self._pace = pace
         self._fault = fault
+        self._bill = bill
+        self._stops = stops
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  (the ASGI interface)
         """Sends them."""
-        if self._wait_s:
-            await asyncio.sleep(self._wait_s)
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        for index, event in enumerate(self._events):
-            await self._interfere(index)
-            for piece in self._pieces(event):
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-                # Lets the piece leave before the next one is written, as a real provider's would.
-                await asyncio.sleep(max(self._event_gap_s, _SPLIT_GAP_S if piece is not event else 0))
-        if self._fault is not None and self._fault.kind is FaultKind.LATE_END:
-            await asyncio.sleep(self._fault.delay_ms / 1000)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        gone = asyncio.ensure_future(_hang_up(receive))
+        made = 0
+        try:
+            await self._pause(self._pace.wait_s, gone)
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            for index, event in enumerate(self._events):
+                await self._interfere(index, gone)
+                if self._stops and gone.done():
+                    return
+                made = event.made
+                for piece in self._pieces(event.data):
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                    # Lets the piece leave before the next one is written, as a real provider's would.
+                    await self._pause(max(self._pace.event_gap_s, _SPLIT_GAP_S if piece is not event.data else 0), gone)
+            if self._fault is not None and self._fault.kind is FaultKind.LATE_END:
+                await self._pause(self._fault.delay_ms / 1000, gone)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            gone.cancel()
+            self._bill(made)
 
-    async def _interfere(self, index: int) -> None:
+    async def _interfere(self, index: int, gone: asyncio.Future[None]) -> None:
         if self._fault is None or index != self._fault.after_events:
             return
         if self._fault.kind is FaultKind.STALL:
-            await asyncio.sleep(self._fault.delay_ms / 1000)
+            await self._pause(self._fault.delay_ms / 1000, gone)
         if self._fault.kind is FaultKind.CUT:
             raise ConnectionCut
+
+    async def _pause(self, seconds: float, gone: asyncio.Future[None]) -> None:
+        """Ends early when the client hangs up: nobody is to be made wait any more."""
+        if seconds and not gone.done():
+            await asyncio.wait([gone], timeout=seconds)
+        else:
+            await asyncio.sleep(0)
 
     def _pieces(self, event: bytes) -> tuple[bytes, ...]:
         if self._fault is None or self._fault.kind is not FaultKind.SPLIT:

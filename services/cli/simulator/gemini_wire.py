@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from services.cli.simulator.conversation import AUTO, NEVER, REQUIRED, Conversation, PromptBuilder, Tool, bound, require
 from services.cli.simulator.model import Reply
-from services.cli.simulator.wire import SIMULATED, Answer, event_texts, text_of
-from services.kernel.usage import Usage
+from services.cli.simulator.wire import SIMULATED, Answer, Event, text_of, text_pieces
+from services.kernel.usage import REASONING, Usage
 
 _REASONING_MODELS = ("gemini-2.5", "gemini-3")
 _STATUSES = {
@@ -72,17 +73,17 @@ class GeminiWire:
         ]
         return {"candidates": candidates, **_tail(answer)}
 
-    def events(self, answer: Answer) -> Iterator[bytes]:
+    def events(self, answer: Answer) -> Iterator[Event]:
         """`GenerateContentResponse`s, each with a piece of the text."""
         pieces = list(_pieces(answer))
-        for at, piece in enumerate(pieces):
+        for at, (piece, made) in enumerate(pieces):
             if self._as_sse:
                 # Google frames its events with CRLF.
-                yield f"data: {json.dumps(piece, ensure_ascii=False)}\r\n\r\n".encode()
+                yield Event(f"data: {json.dumps(piece, ensure_ascii=False)}\r\n\r\n".encode(), made)
             else:
                 lead = "[" if at == 0 else ",\r\n"
                 end = "\n]" if at == len(pieces) - 1 else "\n"
-                yield f"{lead}{json.dumps(piece, ensure_ascii=False, indent=2)}{end}".encode()
+                yield Event(f"{lead}{json.dumps(piece, ensure_ascii=False, indent=2)}{end}".encode(), made)
 
     def failure(self, status: int, message: str) -> dict[str, Any]:
         """Google's error envelope."""
@@ -128,28 +129,39 @@ def _parts(reply: Reply) -> list[dict[str, Any]]:
     return [{"text": reply.text}]
 
 
-def _pieces(answer: Answer) -> Iterator[dict[str, Any]]:
-    tail = _tail(answer)
+def _pieces(answer: Answer) -> Iterator[tuple[dict[str, Any], int]]:
+    before = 0
     for index, reply in enumerate(answer.replies):
-        texts = [{"text": text} for text in event_texts(reply)] if reply.tool_call is None else _parts(reply)
-        for at, part in enumerate(texts or [{"text": ""}]):
+        whole = (_parts(reply)[0], reply.output_tokens)
+        parts: list[tuple[dict[str, Any], int]] = [({"text": text}, made) for text, made in text_pieces(reply)]
+        parts = parts if parts and reply.tool_call is None else [whole]
+        for at, (part, made) in enumerate(parts):
             candidate: dict[str, Any] = {"content": {"parts": [part], "role": "model"}, "index": index}
-            if at == max(len(texts), 1) - 1:
+            is_last = at == len(parts) - 1
+            if is_last:
                 candidate["finishReason"] = _finish(reply)
-            yield {"candidates": [candidate], **tail}
+            so_far = None if is_last and index == len(answer.replies) - 1 else before + made
+            yield {"candidates": [candidate], **_tail(answer, so_far)}, before + made
+        before += reply.output_tokens
 
 
 def _finish(reply: Reply) -> str:
     return "MAX_TOKENS" if reply.cut else "STOP"
 
 
-def _tail(answer: Answer) -> dict[str, Any]:
+def _tail(answer: Answer, so_far: int | None = None) -> dict[str, Any]:
+    """`so_far`: the output tokens that were made; None: all."""
     tail: dict[str, Any] = {
         "modelVersion": answer.conversation.model,
         "responseId": f"{SIMULATED}-{answer.number:08d}",
     }
     if answer.usage is not None:
-        tail["usageMetadata"] = _usage(answer.usage)
+        usage = answer.usage
+        if so_far is not None and so_far < usage.output_tokens:
+            # Thoughts come first.
+            meters = {**usage.meters, REASONING: min(usage.reasoning_tokens, so_far)}
+            usage = replace(usage, output_tokens=so_far, meters=meters)
+        tail["usageMetadata"] = _usage(usage)
     return tail
 
 

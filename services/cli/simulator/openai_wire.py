@@ -15,7 +15,7 @@ from services.cli.simulator.conversation import (
     require,
 )
 from services.cli.simulator.model import Reply
-from services.cli.simulator.wire import SIMULATED, Answer, event_texts, sse, text_of
+from services.cli.simulator.wire import SIMULATED, Answer, Event, call_pieces, sse, text_of, text_pieces
 from services.kernel.usage import Usage
 
 _REASONING_MODELS = ("o1", "o3", "o4", "gpt-5", "gemini-2.5", "gemini-3")
@@ -77,19 +77,21 @@ class OpenAiWire:
             document["usage"] = _usage(answer.usage)
         return document
 
-    def events(self, answer: Answer) -> Iterator[bytes]:
+    def events(self, answer: Answer) -> Iterator[Event]:
         """`chat.completion.chunk`s: with `include_usage` each says `usage: null` and one more brings the usage."""
         head = _head(answer, "chat.completion.chunk")
         wants_usage = answer.conversation.include_usage
         if wants_usage:
             head["usage"] = None
+        made = 0
         for index, reply in enumerate(answer.replies):
-            for delta, finish in _deltas(answer, reply):
+            for delta, finish, made_of_reply in _deltas(answer, reply):
                 choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
-                yield sse({**head, "choices": [choice]})
+                yield Event(sse({**head, "choices": [choice]}), made + made_of_reply)
+            made += reply.output_tokens
         if wants_usage and answer.usage is not None:
-            yield sse({**head, "choices": [], "usage": _usage(answer.usage)})
-        yield b"data: [DONE]\n\n"
+            yield Event(sse({**head, "choices": [], "usage": _usage(answer.usage)}), made)
+        yield Event(b"data: [DONE]\n\n", made)
 
     def failure(self, status: int, message: str) -> Any:
         """OpenAI's error envelope."""
@@ -154,17 +156,17 @@ def _call(answer: Answer, name: str, arguments: str) -> dict[str, Any]:
     return {"id": f"call_{answer.number:08d}", "type": "function", "function": function}
 
 
-def _deltas(answer: Answer, reply: Reply) -> Iterator[tuple[dict[str, Any], str | None]]:
-    yield {"role": "assistant", "content": None if reply.tool_call else "", "refusal": None}, None
+def _deltas(answer: Answer, reply: Reply) -> Iterator[tuple[dict[str, Any], str | None, int]]:
+    thought = reply.reasoning_tokens
+    yield {"role": "assistant", "content": None if reply.tool_call else "", "refusal": None}, None, thought
     if reply.tool_call is not None:
         name, arguments = reply.tool_call.name, reply.tool_call.arguments
-        yield {"tool_calls": [{"index": 0, **_call(answer, name, "")}]}, None
-        half = len(arguments) // 2
-        for part in (arguments[:half], arguments[half:]):
-            yield {"tool_calls": [{"index": 0, "function": {"arguments": part}}]}, None
-    for text in event_texts(reply):
-        yield {"content": text}, None
-    yield {}, _finish(reply)
+        yield {"tool_calls": [{"index": 0, **_call(answer, name, "")}]}, None, thought
+        for part, made in call_pieces(reply, arguments):
+            yield {"tool_calls": [{"index": 0, "function": {"arguments": part}}]}, None, made
+    for text, made in text_pieces(reply):
+        yield {"content": text}, None, made
+    yield {}, _finish(reply), reply.output_tokens
 
 
 def _finish(reply: Reply) -> str:

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from services.cli.simulator.anthropic_wire import AnthropicWire
 from services.cli.simulator.conversation import BadRequestError
-from services.cli.simulator.delivery import Document, Stream
+from services.cli.simulator.delivery import Document, Pace, Stream
 from services.cli.simulator.faults import Fault, FaultKind, FaultScript, Latency
 from services.cli.simulator.gemini_wire import GeminiWire
 from services.cli.simulator.model import answer
@@ -24,6 +24,7 @@ from services.cli.simulator.openai_wire import OpenAiWire
 from services.cli.simulator.prompt_cache import PromptCache
 from services.cli.simulator.wire import Answer, Wire
 from services.kernel.clock import Clock
+from services.kernel.usage import REASONING, Usage
 
 # As generous as the vendors: OpenAI and Anthropic take 32 MB.
 _MAX_BODY_BYTES = 32 * 1024 * 1024
@@ -73,8 +74,22 @@ class ReceivedRequest:
         return orjson.loads(self.body)
 
 
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What the provider charges for a request: what it did, whoever heard of it."""
+
+    number: int
+    """Of the request."""
+    model: str
+    usage: Usage
+
+
 class SimulatedProvider:
-    """A vendor. `app` serves it; `faults`, `latency` and `requests` belong to whoever directs the play."""
+    """A vendor. `app` serves it; the other attributes belong to whoever directs the play.
+
+    `stops` says whether it stops to generate a stream when its client hangs up, or goes on to the end and bills that.
+    A whole document is made before its first byte is sent.
+    """
 
     def __init__(self, vendor: Vendor, api_key: str, clock: Clock) -> None:
         self.vendor = vendor
@@ -82,6 +97,8 @@ class SimulatedProvider:
         self.faults = FaultScript()
         self.latency = Latency()
         self.requests: list[ReceivedRequest] = []
+        self.bills: list[Bill] = []
+        self.stops = True
         self._clock = clock
         self._cache = PromptCache()
         self._random = random.Random(_SEED)  # noqa: S311  (draws latencies)
@@ -114,20 +131,37 @@ class SimulatedProvider:
             replies=replies,
             usage=None if fault is not None and fault.kind is FaultKind.NO_USAGE else usage,
         )
-        return self._deliver(wire, finished, fault)
+        return self._deliver(wire, finished, fault, usage)
 
-    def _deliver(self, wire: Wire, finished: Answer, fault: Fault | None) -> Response:
+    def _deliver(self, wire: Wire, finished: Answer, fault: Fault | None, usage: Usage) -> Response:
         wait_s = self.latency.first_byte_s(self._random)
         if fault is not None and fault.kind is FaultKind.SLOW_FIRST_BYTE:
             wait_s = fault.delay_ms / 1000
         response: Response
         if finished.conversation.stream:
-            events = wire.events(finished)
-            response = Stream(events, wire.stream_media_type, wait_s, self.latency.event_ms / 1000, fault)
+            response = Stream(
+                wire.events(finished),
+                wire.stream_media_type,
+                Pace(wait_s, self.latency.event_ms / 1000),
+                fault,
+                bill=lambda made: self._bill(finished, usage, made),
+                stops=self.stops,
+            )
         else:
+            self._bill(finished, usage, usage.output_tokens)
             response = Document(wire.document(finished), wait_s, fault)
         response.headers.update(_ACCOUNT_LIMITS[self.vendor])
         return response
+
+    def _bill(self, finished: Answer, usage: Usage, made: int) -> None:
+        if made < sum(reply.output_tokens for reply in finished.replies):
+            # Thoughts come first.
+            usage = replace(
+                usage,
+                output_tokens=made,
+                meters={**usage.meters, REASONING: min(usage.reasoning_tokens, made)},
+            )
+        self.bills.append(Bill(finished.number, finished.conversation.model, usage))
 
     async def _record(self, request: Request) -> ReceivedRequest:
         body = bytearray()

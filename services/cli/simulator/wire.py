@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from services.cli.simulator.conversation import Conversation
 from services.cli.simulator.model import Reply
@@ -30,6 +30,15 @@ class Answer:
     """None: the provider does not say."""
 
 
+class Event(NamedTuple):
+    """One event of a stream."""
+
+    data: bytes
+    """Complete with its framing."""
+    made: int
+    """Output tokens that the model had made by then, of all choices."""
+
+
 class Wire(Protocol):
     """One endpoint's dialect."""
 
@@ -47,8 +56,8 @@ class Wire(Protocol):
         """The answer as one JSON value."""
         ...
 
-    def events(self, answer: Answer) -> Iterator[bytes]:
-        """The answer as the events of a stream, each complete with its framing."""
+    def events(self, answer: Answer) -> Iterator[Event]:
+        """The answer as the events of a stream."""
         ...
 
     def failure(self, status: int, message: str) -> Any:
@@ -56,10 +65,18 @@ class Wire(Protocol):
         ...
 
 
-def event_texts(reply: Reply) -> Iterator[str]:
-    """The visible text in the pieces in which a stream brings it."""
+def text_pieces(reply: Reply) -> Iterator[tuple[str, int]]:
+    """The visible text in the pieces in which a stream brings it, each with the output tokens made by then."""
     for start in range(0, len(reply.tokens), _EVENT_TOKENS):
-        yield "".join(reply.tokens[start : start + _EVENT_TOKENS])
+        end = min(start + _EVENT_TOKENS, len(reply.tokens))
+        yield "".join(reply.tokens[start:end]), reply.reasoning_tokens + end
+
+
+def call_pieces(reply: Reply, arguments: str) -> Iterator[tuple[str, int]]:
+    """The same of the arguments of a tool call, in two pieces."""
+    half = len(arguments) // 2
+    yield arguments[:half], (reply.reasoning_tokens + reply.output_tokens) // 2
+    yield arguments[half:], reply.output_tokens
 
 
 def sse(document: Any, event: str = "") -> bytes:
