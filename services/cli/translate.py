@@ -135,6 +135,7 @@ def _provider(name: str, entry: ProviderEntry) -> router.Provider:
         protocol=entry.protocol or "",
         base_url=entry.base_url or "",
         api_key=_secret_reference(entry.api_key),
+        headers=router.ProviderHeaders(allow=entry.headers.allow) if entry.headers is not None else None,
     )
 
 

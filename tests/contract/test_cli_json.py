@@ -355,7 +355,12 @@ def test_routes_show_chains_conditions_and_missing_credentials(services: StandIn
     group = router.TargetGroup(targets=[router.TargetGroup.WeightedTarget(target="openai/gpt-4o", weight=2)])
     when = router.Condition(terms=[router.Condition.Term(budget_used_basis_points=7500)])
     model = router.Model(name="gpt", targets=[group], fallbacks=[router.Fallback(to=[group], when=when)])
-    provider = router.Provider(name="openai", preset="openai", credential_problem="environment variable K is not set")
+    provider = router.Provider(
+        name="openai",
+        preset="openai",
+        credential_problem="environment variable K is not set",
+        headers=router.ProviderHeaders(allow=["x-title"]),
+    )
     services.answers["RouterService.ListModels"] = router.ListModelsResponse(models=[model])
     services.answers["RouterService.ListProviders"] = router.ListProvidersResponse(providers=[provider])
     chain = [[{"target": "openai/gpt-4o", "weight": 2}]]
@@ -370,6 +375,7 @@ def test_routes_show_chains_conditions_and_missing_credentials(services: StandIn
             {
                 "name": "openai", "preset": "openai", "protocol": None, "base_url": None,
                 "credential_problem": "environment variable K is not set",
+                "allowed_headers": ["x-title"],
             }
         ],
     }  # fmt: skip

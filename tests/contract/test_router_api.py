@@ -60,7 +60,13 @@ def test_what_was_applied_is_listed_as_it_was_sent(tmp_path: Path) -> None:
         providers = [
             LAB,
             pb.Provider(name="openai", preset="openai", api_key=pb.SecretReference(file="openai")),
-            pb.Provider(name="open", protocol="gemini", base_url="http://h", api_key=pb.SecretReference(none=True)),
+            pb.Provider(
+                name="open",
+                protocol="gemini",
+                base_url="http://h",
+                api_key=pb.SecretReference(none=True),
+                headers=pb.ProviderHeaders(allow=["http-referer", "x-title"]),
+            ),
         ]
         sent = pb.ApplyConfigurationRequest(providers=providers, models=[whole_model()])
         answer = await api.ApplyConfiguration(sent)

@@ -154,6 +154,7 @@ def _provider(provider: router.Provider) -> dict[str, object]:
         "protocol": provider.protocol or None,
         "base_url": provider.base_url or None,
         "credential_problem": provider.credential_problem or None,
+        "allowed_headers": list(provider.headers.allow),
     }
 
 

@@ -15,6 +15,7 @@ from services.cli.configuration.policy_entries import PolicyEntry
 from services.cli.configuration.price_entries import PriceEntry
 from services.cli.configuration.scalars import (
     DurationMs,
+    HeaderName,
     HttpUrl,
     ModelName,
     Moment,
@@ -27,6 +28,8 @@ from services.cli.configuration.scalars import (
     read_weight,
 )
 from services.cli.configuration.source import Number
+from services.kernel.errors import InvalidInput
+from services.kernel.header_names import read_allowed
 
 DialectName = Literal["openai", "anthropic", "gemini"]
 
@@ -73,6 +76,20 @@ class SecretReference(Entry):
         return self
 
 
+class HeadersEntry(Entry):
+    """Headers that pass at a provider besides those that always do, in both directions."""
+
+    allow: Annotated[tuple[HeaderName, ...], AfterValidator(at_least_one)]
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        try:
+            read_allowed("", self.allow)
+        except InvalidInput as error:
+            raise ValueError(f"allow: {error.problem}") from error
+        return self
+
+
 class ProviderEntry(Entry):
     """A vendor, or any server that speaks one of the three dialects."""
 
@@ -80,6 +97,7 @@ class ProviderEntry(Entry):
     protocol: DialectName | None = None
     base_url: HttpUrl | None = None
     api_key: Annotated[SecretReference, BeforeValidator(_none_allowed)]
+    headers: HeadersEntry | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator
 
 from services.cli.configuration.source import Number
 from services.kernel.errors import InvalidInput
+from services.kernel.header_names import read_allowed
 from services.kernel.money import parse_price, parse_usd
 from services.kernel.names import check_model, check_name, check_user, split_target
 from services.kernel.window import load_timezone
@@ -46,6 +47,17 @@ def read_count(value: object) -> int:
     if not text.isdecimal() or int(text) > MAX_COUNT:
         raise ValueError(f"{text} is not a count: write a whole number like 50_000")
     return int(text)
+
+
+def read_header(value: object) -> str:
+    """Name of a header that may pass at a provider, in lower case."""
+    if not isinstance(value, str):
+        raise ValueError("write the name of a header, like x-title")  # noqa: TRY004  (pydantic takes ValueError)
+    try:
+        (name,) = read_allowed("", (value,))
+    except InvalidInput as error:
+        raise ValueError(error.problem) from error
+    return name
 
 
 def read_weight(value: object) -> int:
@@ -200,5 +212,7 @@ UserName = Annotated[str, AfterValidator(_checked(check_user))]
 Target = Annotated[str, AfterValidator(read_target)]
 """provider/model."""
 VariableName = Annotated[str, AfterValidator(read_variable)]
+HeaderName = Annotated[str, BeforeValidator(read_header)]
+"""Name of a header, in lower case."""
 HttpUrl = Annotated[str, AfterValidator(read_http_url)]
 WebhookUrl = Annotated[str, AfterValidator(read_webhook)]

@@ -72,5 +72,6 @@ def _backend(provider: Provider, face: Face, name: str) -> Backend:
         tls=face.origin.tls,
         credential_header=face.credential_header,
         secret_name=secret,
+        allowed_headers=provider.allowed_headers,
     )
     return Backend(cluster, provider.api_key, face.credential_prefix)

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from services.kernel.dialect import Dialect
 from services.kernel.errors import InvalidInput
+from services.kernel.header_names import read_allowed
 from services.kernel.names import check_name
 from services.router.domain.address import BaseUrl, Origin, parse_base_url
 from services.router.domain.secret import SecretReference, check_reference
@@ -44,6 +45,8 @@ class Provider:
     preset: Preset | None = None
     protocol: Dialect | None = None
     base_url: str = ""
+    allowed_headers: tuple[str, ...] = ()
+    """Headers that pass besides those that always do, in both directions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ def check_provider(field: str, provider: Provider) -> Provider:
         raise InvalidInput(f"{field}.base_url", "a provider without a preset needs the base URL of its server")
     if provider.base_url:
         parse_base_url(f"{field}.base_url", provider.base_url)
+    read_allowed(f"{field}.headers.allow", provider.allowed_headers)
     return provider
 
 

@@ -12,6 +12,7 @@ from spendgate.type.v1 import configuration_pb2
 from services.kernel.change import Action, Change
 from services.kernel.dialect import Dialect
 from services.kernel.errors import InvalidInput
+from services.kernel.header_names import read_allowed
 from services.router.domain.model import (
     DEFAULT_FIRST_BYTE_TIMEOUT_MS,
     Condition,
@@ -53,6 +54,7 @@ def read_provider(field: str, message: pb.Provider) -> Provider:
         preset=_choice(f"{field}.preset", Preset, message.preset),
         protocol=_choice(f"{field}.protocol", Dialect, message.protocol),
         base_url=message.base_url,
+        allowed_headers=read_allowed(f"{field}.headers.allow", message.headers.allow),
     )
 
 
@@ -82,6 +84,7 @@ def write_provider(provider: Provider, credential_problem: str) -> pb.Provider:
         base_url=provider.base_url,
         api_key=_write_reference(provider.api_key),
         credential_problem=credential_problem,
+        headers=pb.ProviderHeaders(allow=provider.allowed_headers) if provider.allowed_headers else None,
     )
 
 

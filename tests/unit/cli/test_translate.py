@@ -106,6 +106,14 @@ def test_providers_and_models_go_to_the_router() -> None:
     assert model["first_byte_timeout_ms"] == "30000"
 
 
+def test_headers_that_a_provider_adds_go_to_the_router() -> None:
+    headers = "    headers: {allow: [X-Title, http-referer]}\n"
+    text = TEXT.replace("providers:\n", f"providers:\n  web:\n    preset: openai\n    api_key: none\n{headers}")
+    sent = translate.router_request(read_configuration("f.yaml", text, folder=Path("/")).file, validate_only=False)
+    (web,) = (provider for provider in sent.providers if provider.name == "web")
+    assert list(web.headers.allow) == ["x-title", "http-referer"]
+
+
 def test_teams_policies_and_keys_go_to_quota() -> None:
     request = translate.quota_request(_file(), KeySecrets({"app": "a-secret-of-16-or-more"}, {}), validate_only=False)
     sent = MessageToDict(request, preserving_proto_field_name=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tests.unit.router.samples import budget, fallback, group, lab, vendor
 
 SLOW = Condition((Term(Measure.ERROR_RATE, 2_000, 60), Term(Measure.LATENCY_P95, 8_000, 300)), all_terms=True)
 WHOLE = check_configuration(
-    [vendor(Preset.ANTHROPIC), lab()],
+    [vendor(Preset.ANTHROPIC), replace(lab(), allowed_headers=("x-title",))],
     [
         Model(
             "claude",
@@ -61,6 +62,25 @@ def test_a_damaged_document_is_an_error_that_names_it(engine: sa.Engine) -> None
     with engine.begin() as connection:
         connection.execute(sa.text("INSERT INTO providers VALUES ('lab', '{\"name\": 1}')"))
     with pytest.raises(InvalidInput, match=r"database providers\[lab\]"):
+        SqlConfigurationStore(engine).load()
+
+
+def test_documents_of_the_release_before_are_read(engine: sa.Engine) -> None:
+    kept = SqlConfigurationStore(engine)
+    kept.save(WHOLE, ())
+    kept.save_backends(BACKENDS)
+    with engine.begin() as connection:
+        for table, path in (("providers", "$.allowed_headers"), ("backends", "$.cluster.allowed_headers")):
+            connection.execute(sa.text(f"UPDATE {table} SET document = json_remove(document, '{path}')"))  # noqa: S608
+    assert {provider.allowed_headers for provider in kept.load().providers} == {()}
+    assert {backend.cluster.allowed_headers for backend in kept.load_backends()} == {()}
+
+
+def test_a_document_that_lets_a_credential_pass_is_refused_again_when_read(engine: sa.Engine) -> None:
+    SqlConfigurationStore(engine).save(WHOLE, ())
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE providers SET document = replace(document, 'x-title', 'set-cookie')"))
+    with pytest.raises(InvalidInput, match="set-cookie carries a credential"):
         SqlConfigurationStore(engine).load()
 
 
