@@ -204,7 +204,7 @@ def build(environ: Environ) -> Ledger:
         query=Query(reports),
         prices=prices,
         audit=AuditLog(engine, audit_entries),
-        status=lambda: _status(reports, outbox, book, reconcile, sweep),
+        status=lambda: _status(reports, outbox, book, reconcile, sweep, now_ms=clock.now_ms()),
         stopping=stopping,
     )
     return Ledger(
@@ -253,7 +253,9 @@ def _gauges(reconcile: Reconcile, sweep: Sweep) -> list[Gauge]:
     ]
 
 
-def _status(reports: SqlReports, outbox: SqlOutbox, book: Book, reconcile: Reconcile, sweep: Sweep) -> admin_api.Status:
+def _status(
+    reports: SqlReports, outbox: SqlOutbox, book: Book, reconcile: Reconcile, sweep: Sweep, *, now_ms: int
+) -> admin_api.Status:
     return admin_api.Status(
         booked_calls=reports.count_booked(),
         unsettled_calls=outbox.count_unsettled(),
@@ -262,6 +264,7 @@ def _status(reports: SqlReports, outbox: SqlOutbox, book: Book, reconcile: Recon
         spool_backlog_bytes=book.backlog_bytes(),
         check=reconcile.last,
         swept_reservations=sweep.released,
+        dropped_headers=tuple(reports.dropped_headers(now_ms)),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from services.ledger.adapters.sql_settled_sums import SqlSettledSums
 from services.ledger.adapters.sql_tables import entries, rollups
 from services.ledger.domain.charge import charge_call
 from services.ledger.domain.counting import Span, Taken
+from services.ledger.domain.dropped import Direction, DroppedHeader
 from services.ledger.domain.entry import Entry
 from services.ledger.domain.settlement import Crossing
 from services.ledger.domain.spooled import Booking, SpoolFile, UnreadableLine
@@ -272,3 +274,35 @@ def test_the_limits_that_were_checked_are_remembered(database: Database) -> None
     sums.set_checked_limits({"a", "b"})
     sums.set_checked_limits({"b", "c"})
     assert SqlSettledSums(database).checked_limits() == {"b", "c"}
+
+
+DAY_MS = 86_400_000
+SEEN_MS = 20_000 * DAY_MS + DAY_MS // 2
+
+
+def lost(count: int = 1, start: int = 0, calls: int = 1) -> Counter[DroppedHeader]:
+    names = (f"x-{number}" for number in range(start, start + count))
+    return Counter({DroppedHeader("lab", Direction.REQUEST, name): calls for name in names})
+
+
+def test_dropped_headers_are_added_up_over_seven_days_and_then_forgotten(store: SqlEntries, database: Database) -> None:
+    reports = SqlReports(database)
+    for days in (0, 0, 7):
+        store.book(Booking(dropped=lost(calls=3), now_ms=SEEN_MS + days * DAY_MS))
+    (header,) = lost()
+    assert reports.dropped_headers(SEEN_MS + 7 * DAY_MS) == [(header, 9)]
+    assert reports.dropped_headers(SEEN_MS + 8 * DAY_MS) == [(header, 3)]
+    store.book(Booking(dropped=lost(), now_ms=SEEN_MS + 30 * DAY_MS))
+    with database.read() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM dropped_headers")) == 1
+
+
+def test_very_many_names_of_headers_fill_no_table_and_those_that_are_there_go_on(
+    store: SqlEntries, database: Database
+) -> None:
+    for start in range(0, 2_000, 400):
+        store.book(Booking(dropped=lost(400, start) + lost(), now_ms=SEEN_MS))
+    with database.read() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM dropped_headers")) == 500
+    listed = SqlReports(database).dropped_headers(SEEN_MS)
+    assert (len(listed), listed[0]) == (100, (next(iter(lost())), 6))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from services.cli.simulator.provider import Vendor
 from tests.e2e.environment import Providers, run_command, run_gateway
 
 pytestmark = pytest.mark.e2e
@@ -31,6 +32,40 @@ def test_a_running_gateway_is_all_well(tmp_path: Path, providers: Providers) -> 
     assert {check["level"] for check in checks.values()} == {"ok"}, checks
     assert checks[f"address {listen}"]["text"] == "this gateway listens there"
     assert {"python", "envoy", "disk", "clock", "plan", "credential of openai", "ledger", "quota"} <= checks.keys()
+
+
+CHAT = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}]}
+HINTS = {"x-title": "shop", "x-goog-fieldmask": "choices", "accept-language": "de"}
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_header_that_was_dropped_is_told_and_its_remedy_helps(
+    tmp_path: Path, providers: Providers, allowed: bool
+) -> None:
+    openai = providers.configuration["openai"] | ({"headers": {"allow": ["X-Title"]}} if allowed else {})
+    configuration = {
+        "providers": {"openai": openai},
+        "models": {"tiny": {"targets": ["openai/tiny"]}},
+        "keys": [{"name": "app"}],
+    }
+    with run_gateway(tmp_path, configuration, providers) as gateway:
+        gateway.http("app").post("/v1/chat/completions", json=CHAT, headers=HINTS).raise_for_status()
+        gateway.settle(calls=1)
+        code, checks = _examine("--admin", gateway.admin, "--data-dir", str(gateway.data_dir))
+    assert code == 0
+    (seen,) = providers.requests(Vendor.OPENAI)
+    assert seen.headers.keys() & HINTS.keys() == ({"x-title"} if allowed else set())
+    told = checks["headers to openai"]
+    remedy = "clients should stop sending x-goog-fieldmask"
+    if allowed:
+        assert (told["text"], told["remedy"]) == ("clients send in vain: x-goog-fieldmask (1 call)", remedy)
+    else:
+        assert (told["level"], told["text"]) == (
+            "warn",
+            "clients send in vain: x-goog-fieldmask (1 call), x-title (1 call)",
+        )
+        assert told["remedy"].startswith("if they should pass: headers: {allow: [x-title]} at the provider")
+        assert told["remedy"].endswith(remedy)
 
 
 def test_what_is_wrong_is_told_with_a_remedy(tmp_path: Path) -> None:

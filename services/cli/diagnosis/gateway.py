@@ -9,6 +9,7 @@ from spendgate.quota.v1 import quota_service_pb2 as quota
 from spendgate.router.v1 import router_service_pb2 as router
 
 from services.cli.diagnosis.findings import Finding, Level
+from services.cli.diagnosis.headers import examine_headers
 from services.cli.gateway import Gateway
 from services.cli.paging import all_pages
 
@@ -20,7 +21,9 @@ def examine_gateway(gateway: Gateway) -> Iterator[Finding]:
     """Envoy, the plan, credentials, the ledger and quota."""
     yield from _envoys(gateway.router.GetRouterStatus(router.GetRouterStatusRequest()))
     yield from _credentials(gateway)
-    yield from _ledger(gateway.ledger.GetLedgerStatus(ledger.GetLedgerStatusRequest()))
+    books = gateway.ledger.GetLedgerStatus(ledger.GetLedgerStatusRequest())
+    yield from _ledger(books)
+    yield from examine_headers(books.dropped_headers)
     yield _quota(gateway.quota.GetQuotaStatus(quota.GetQuotaStatusRequest()))
 
 

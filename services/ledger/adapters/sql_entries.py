@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from services.ledger.adapters.sql_database import Database
+from services.ledger.adapters.sql_dropped_headers import write_dropped
 from services.ledger.adapters.sql_meters import write_meters
 from services.ledger.adapters.sql_tables import (
     attempts,
@@ -150,6 +151,7 @@ class SqlEntries:
             _run(connection, _INSERT_ATTEMPT, booking.attempts)
             _run(connection, _ADD_ROLLUP, _rollup_rows(fresh, _fold_retries(connection, fresh)))
             _run(connection, _INSERT_RELEASE, ({"request_id": each} for each in booking.released))
+            write_dropped(connection, booking)
             if booking.file is not None:
                 _run(connection, _INSERT_UNREADABLE, _unreadable_rows(booking, booking.file))
                 _run(connection, _MOVE_CHECKPOINT, [_checkpoint_row(booking, booking.file)])

@@ -10,10 +10,12 @@ import sqlalchemy as sa
 
 from services.kernel.usage import UsageSource
 from services.ledger.adapters.sql_database import Database
+from services.ledger.adapters.sql_dropped_headers import read_dropped
 from services.ledger.adapters.sql_entries import attempts_by_request
 from services.ledger.adapters.sql_meters import read_usage
 from services.ledger.adapters.sql_tables import alerts, entries, rollups, unanswered_attempts, unreadable_lines
 from services.ledger.domain.call import Caller, times_sent_before
+from services.ledger.domain.dropped import DroppedHeader
 from services.ledger.domain.entry import BookedCall, join_attempts
 from services.ledger.domain.rollup import HOUR_MS
 from services.ledger.domain.selection import CallQuery, Dimension, Filter, UsageQuery, UsageSums
@@ -119,6 +121,11 @@ class SqlReports:
         """How many lines were set aside."""
         with self._database.read() as connection:
             return connection.scalar(sa.select(sa.func.count()).select_from(unreadable_lines)) or 0
+
+    def dropped_headers(self, now_ms: int) -> list[tuple[DroppedHeader, int]]:
+        """Headers that did not pass lately, with the number of calls that lost them, the most frequent first."""
+        with self._database.read() as connection:
+            return read_dropped(connection, now_ms)
 
 
 def _provider_of(column: sa.Column[Any]) -> sa.ColumnElement[str]:

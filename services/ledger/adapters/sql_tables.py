@@ -213,6 +213,18 @@ unreadable_lines = sa.Table(
     _number("seen_ms"),
 )
 
+# Headers that did not pass, by the day of UTC on which their calls were booked.
+dropped_headers = sa.Table(
+    "dropped_headers",
+    metadata,
+    sa.Column("day_ms", sa.BigInteger, primary_key=True),
+    sa.Column("provider", sa.Text, primary_key=True),
+    sa.Column("direction", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    _number("calls"),
+    sqlite_with_rowid=False,
+)
+
 releases = sa.Table("releases", metadata, sa.Column("request_id", sa.Text, primary_key=True))
 
 alerts = sa.Table(

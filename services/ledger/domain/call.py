@@ -125,6 +125,8 @@ class SpooledCall(NamedTuple):
     """What the client's SDK says of itself: how often it had sent this request before."""
     body_print: str
     """Fingerprint of the body, empty when the spool has none."""
+    dropped: str = ""
+    """Headers that did not pass, as `AttemptKey.DROPPED` writes them."""
 
     @property
     def retry_count(self) -> int:
@@ -186,6 +188,7 @@ _CALL_TEXTS = _names(
     SpoolKey.SDK_RETRY,
     RequestKey.BODY_PRINT,
 )
+_DROPPED_TEXTS = _names(SpoolKey.DROPPED)
 _CALL_COUNTS = _names(
     SpoolKey.STATUS,
     SpoolKey.DURATION_MS,
@@ -277,6 +280,7 @@ def _parse_call(fields: Mapping[str, object]) -> SpooledCall:
         client_request_id=client_request_id,
         sdk_retry=sdk_retry,
         body_print=body_print,
+        dropped=_texts(fields, _DROPPED_TEXTS)[0],
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 from services.ledger.domain.call import SpooledAttempt, SpooledCall
+from services.ledger.domain.dropped import DroppedHeader
 from services.ledger.domain.entry import Entry
 
 
@@ -66,4 +68,6 @@ class Booking:
     file: SpoolFile | None = None
     """The file whose checkpoint moves; None when the entries come from no file."""
     checkpoint: int = 0
+    dropped: Counter[DroppedHeader] = field(default_factory=Counter)
+    """How many of the calls lost each header."""
     now_ms: int = 0

@@ -17,6 +17,7 @@ from services.chassis.paging import bad_token, check_page_size, read_token, writ
 from services.chassis.well_known import timestamp
 from services.kernel.errors import PermissionDenied, Unavailable
 from services.ledger.domain.configuration import warnings_of
+from services.ledger.domain.dropped import DroppedHeader
 from services.ledger.domain.selection import confine, parse_filter
 from services.ledger.transport import messages
 from services.ledger.usecases.price_book import PriceBook
@@ -43,6 +44,8 @@ class Status:
     """The last comparison of quota's counters with the entries."""
     swept_reservations: int
     """Released since this process started: they were open although their calls were settled."""
+    dropped_headers: tuple[tuple[DroppedHeader, int], ...] = ()
+    """With the number of calls that lost them in the last seven days and today, the most frequent first."""
 
 
 class LedgerService(pb_grpc.LedgerServiceServicer):
@@ -156,6 +159,7 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
             unpriced_counters=status.check.unpriced,
             repaired_counters=status.check.repaired,
             swept_reservations=status.swept_reservations,
+            dropped_headers=[messages.dropped_header(*one) for one in status.dropped_headers],
         )
 
 

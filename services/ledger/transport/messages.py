@@ -14,6 +14,7 @@ from services.kernel.errors import InvalidInput
 from services.kernel.names import check_name, split_target
 from services.kernel.price import Price
 from services.ledger.domain.configuration import Channel, Configuration
+from services.ledger.domain.dropped import Direction, DroppedHeader
 from services.ledger.domain.entry import BookedAttempt, BookedCall
 from services.ledger.domain.rollup import HOUR_MS
 from services.ledger.domain.selection import (
@@ -214,3 +215,16 @@ def _tags(text: str) -> Iterable[tuple[str, str]]:
     for pair in text.split(",") if text else ():
         name, _, value = pair.partition("=")
         yield name, value
+
+
+_DIRECTIONS = {
+    Direction.REQUEST: pb.DroppedHeader.DIRECTION_REQUEST,
+    Direction.ANSWER: pb.DroppedHeader.DIRECTION_ANSWER,
+}
+
+
+def dropped_header(header: DroppedHeader, calls: int) -> pb.DroppedHeader:
+    """A header that did not pass."""
+    return pb.DroppedHeader(
+        provider=header.provider, direction=_DIRECTIONS[header.direction], name=header.name, calls=calls
+    )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from services.kernel.clock import Clock
 from services.ledger.domain.call import SpooledAttempt, SpooledCall
 from services.ledger.domain.charge import PriceOf, charge_call
+from services.ledger.domain.dropped import count_dropped
 from services.ledger.domain.entry import Entry
 from services.ledger.domain.spooled import Booking, SpoolBatch, SpoolFile
 from services.ledger.ports import CostSpans, EntryStore, Epochs, Spool
@@ -96,6 +97,7 @@ class Book:
                 unreadable=batch.unreadable,
                 file=batch.file,
                 checkpoint=batch.end,
+                dropped=count_dropped(batch.calls),
                 now_ms=now_ms,
             )
         )

@@ -1,0 +1,35 @@
+"""Headers that did not pass are counted.
+
+Revision ID: 0010
+Revises: 0009
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0010"
+down_revision = "0009"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Adds a table of which the previous release knows nothing."""
+    op.execute(
+        """
+        CREATE TABLE dropped_headers (
+            day_ms BIGINT NOT NULL,
+            provider TEXT NOT NULL,
+            direction TEXT NOT NULL,
+            name TEXT NOT NULL,
+            calls BIGINT NOT NULL,
+            PRIMARY KEY (day_ms, provider, direction, name)
+        ) WITHOUT ROWID
+        """
+    )
+
+
+def downgrade() -> None:
+    """Takes it away."""
+    op.execute("DROP TABLE dropped_headers")
