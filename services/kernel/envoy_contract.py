@@ -17,6 +17,8 @@ Keys: `AdmissionKey`."""
 
 SCAN_NAMESPACE = "spendgate.scan"
 """Written by `request_info.lua` for the other scripts and the log; not sent to quota. Keys: `ScanKey`."""
+USAGE_NAMESPACE = "spendgate.usage"
+"""Written by `envoy/lua/meter.lua` for the log and the spans. Keys: `services.kernel.spool_contract.UsageKey`."""
 ATTEMPT_NAMESPACE = "spendgate.attempt"
 """Written by `envoy/lua/target.lua` for answer headers, spans and the log. Keys: `AttemptKey`."""
 

@@ -18,8 +18,9 @@ from services.kernel.money import NanoUsd, PicoUsdPerToken, nano_from_pico
 from services.kernel.usage import INPUT, METERS, OUTPUT, Asked, Usage, Whole
 
 _NOTHING = NanoUsd(0)
-BASE_SERVICE_TIERS = frozenset({"", "default", "standard"})
-"""What OpenAI, Anthropic and Gemini call the tier that a price is for. Empty: the answer names none."""
+BASE_SERVICE_TIERS = frozenset({"", "default", "standard", "on_demand"})
+"""What vendors call the tier that a price is for: OpenAI, Anthropic and Gemini, Groq and Vertex. Empty: the answer
+names none."""
 ANY_SERVICE_TIER = "auto"
 """Asked for, it leaves the choice to the provider."""
 

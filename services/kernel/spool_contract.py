@@ -14,6 +14,76 @@ REFUSED_LOG = "refused.jsonl"
 """`<data dir>/logs/refused.jsonl`: requests without a reservation. Booked by nobody; the ledger caps its size."""
 
 
+class UsageKey(StrEnum):
+    """What `envoy/lua/meter.lua` reads in an answer. Numbers are JSON numbers; what was not said is absent.
+
+    Published as soon as it is known, so that the line of an answer that ended early has what was known by then.
+    """
+
+    METER = "meter"
+    """"whole": the provider's last word. "open": the answer ended before that. "none": it said nothing. "encoded": it
+    was compressed. "failed": the meter broke. Absent when it ended before a figure came."""
+    INPUT_TOKENS = "input_tokens"
+    """All input: fresh, read from a cache, written to one, and prompts of tools."""
+    OUTPUT_TOKENS = "output_tokens"
+    """All output, reasoning included, once."""
+    TOTAL_TOKENS = "total_tokens"
+    """As the provider says it."""
+    # Parts of the input. What is cached may be of a modality as well, and providers do not say which.
+    CACHED_TOKENS = "cached_tokens"
+    CACHED_AUDIO_TOKENS = "cached_audio_tokens"
+    CACHED_IMAGE_TOKENS = "cached_image_tokens"
+    CACHED_VIDEO_TOKENS = "cached_video_tokens"
+    CACHE_WRITE_TOKENS = "cache_write_tokens"
+    CACHE_WRITE_1H_TOKENS = "cache_write_1h_tokens"
+    """Of those: for an hour."""
+    TOOL_INPUT_TOKENS = "tool_input_tokens"
+    TOOL_INPUT_AUDIO_TOKENS = "tool_input_audio_tokens"
+    TOOL_INPUT_IMAGE_TOKENS = "tool_input_image_tokens"
+    TOOL_INPUT_VIDEO_TOKENS = "tool_input_video_tokens"
+    TOOL_INPUT_DOCUMENT_TOKENS = "tool_input_document_tokens"
+    TOOL_INPUT_OTHER_TOKENS = "tool_input_other_tokens"
+    INPUT_AUDIO_TOKENS = "input_audio_tokens"
+    INPUT_IMAGE_TOKENS = "input_image_tokens"
+    INPUT_VIDEO_TOKENS = "input_video_tokens"
+    INPUT_DOCUMENT_TOKENS = "input_document_tokens"
+    INPUT_OTHER_TOKENS = "input_other_tokens"
+    """Of a modality that the meter does not know."""
+    # Parts of the output.
+    REASONING_TOKENS = "reasoning_tokens"
+    OUTPUT_AUDIO_TOKENS = "output_audio_tokens"
+    OUTPUT_IMAGE_TOKENS = "output_image_tokens"
+    OUTPUT_VIDEO_TOKENS = "output_video_tokens"
+    OUTPUT_DOCUMENT_TOKENS = "output_document_tokens"
+    OUTPUT_OTHER_TOKENS = "output_other_tokens"
+    # Counts by themselves.
+    WEB_SEARCHES = "web_searches"
+    WEB_FETCHES = "web_fetches"
+    # Texts.
+    MODEL = "model"
+    """As the answer names it."""
+    SERVICE_TIER = "service_tier"
+    FINISH = "finish"
+    """Why the answer ended, in the dialect's word."""
+    ERROR = "error"
+    """The kind of an error that the answer tells."""
+    SEEN = "seen"
+    """Object of `SeenKey`: evidence of a stream. Told at growing intervals: what was sent after the last time can be
+    added in proportion to the bytes."""
+
+
+class SeenKey(StrEnum):
+    """What of a stream was passed on when its evidence was told last."""
+
+    EVENTS = "events"
+    CONTENT = "content"
+    """Events that hold something of what the model says."""
+    TEXT = "text"
+    """Bytes of that, as they are written in JSON."""
+    BYTES = "bytes"
+    """Bytes of the body that the client was sent."""
+
+
 class SpoolKey(StrEnum):
     """Fields of a line of the spool. A value that Envoy does not know is null, "-" or absent.
 
@@ -64,8 +134,11 @@ class SpoolKey(StrEnum):
     """x-stainless-retry-count."""
     DROPPED = "dropped"
     """`AttemptKey.DROPPED`."""
+    USAGE = "usage"
+    """Object of `UsageKey`: what the meter read in the answer, absent when there was nothing to read."""
+    # What the release before wrote instead; lines of it may still lie in a spool after an upgrade.
     USAGE_STATUS = "usage_status"
-    """Extraction status of Envoy's token meter; only "1" (complete) or "COMPLETE" is taken as the provider's word."""
+    """Only "1" (complete) or "COMPLETE" is taken as the provider's word."""
     INPUT_TOKENS = "input_tokens"
     OUTPUT_TOKENS = "output_tokens"
     CACHED_TOKENS = "cached_tokens"

@@ -265,7 +265,7 @@ def test_a_script_that_fails_lets_nothing_through(dialect: Dialect, script: str)
         assert "error" in response.json()
 
 
-def test_an_answer_script_that_fails_lets_the_answer_through() -> None:
-    with DataPlane(broken_script="answer") as plane:
+def test_a_meter_that_fails_lets_the_answer_through() -> None:
+    with DataPlane(broken_script="meter") as plane:
         plane.quota.decide = lambda _: plane.allow("main", strip_usage=True)
         assert plane.client.post(PATHS[Dialect.OPENAI], json=CHAT).status_code == 200

@@ -77,7 +77,7 @@ def test_the_forced_usage_chunk_is_taken_out_and_nothing_else(plane: DataPlane, 
     assert response.text.replace("\r\n", "\n") == CLEAN
     assert plane.provider("main").received[0].json["stream_options"] == {"include_usage": True}
     (call,) = plane.calls()
-    assert (call["usage_status"], call["input_tokens"], call["output_tokens"]) == ("1", "36", "7")
+    assert call["usage"] | {"meter": "whole", "input_tokens": 36, "output_tokens": 7} == call["usage"]
 
 
 def test_a_client_that_asked_for_the_usage_chunk_gets_every_byte(plane: DataPlane) -> None:
@@ -140,7 +140,8 @@ def test_a_client_that_leaves_mid_stream_leaves_a_line_with_its_reservation(plan
     (call,) = plane.calls()
     assert (call["reservation"], call["status"], call["flags"]) == ("rsv_1", 200, "DC")
     assert call["bytes_sent"] > 0
-    assert "usage_status" not in call
+    text = len('a \\"usage\\":null b')
+    assert call["usage"] == {"seen": {"events": 1, "content": 1, "text": text, "bytes": call["bytes_sent"]}}
 
 
 def test_anthropics_stream_is_metered_and_untouched(plane: DataPlane) -> None:
@@ -154,7 +155,8 @@ def test_anthropics_stream_is_metered_and_untouched(plane: DataPlane) -> None:
     plane.provider("claude").answer = lambda _: sse(*events)
     assert plane.client.post("/v1/messages", json=CHAT | {"max_tokens": 9}).text == "".join(events)
     (call,) = plane.calls()
-    assert (call["input_tokens"], call["cached_tokens"], call["output_tokens"]) == ("36", "32", "7")
+    told = {"meter": "whole", "input_tokens": 36, "cached_tokens": 32, "output_tokens": 7}
+    assert call["usage"] | told == call["usage"]
 
 
 def test_a_stream_lives_no_longer_than_the_longest_life_of_a_request() -> None:

@@ -26,7 +26,12 @@ BUILD_HOOK = {PurePath("protos/build.py"), PurePath("protos/envoy_descriptors.py
 @cache
 def tree() -> dict[PurePath, str]:
     """Every text file of the project by its path from the root."""
-    files = [path for path in ROOT.iterdir() if path.is_file() and path.suffix in {".md", ".toml", ""}]
+    # `.git` is a file in a worktree, and none of the project.
+    files = [
+        path
+        for path in ROOT.iterdir()
+        if path.is_file() and path.suffix in {".md", ".toml", ""} and path.name != ".git"
+    ]
     for folder in FOLDERS:
         files += [path for path in (ROOT / folder).rglob("*") if path.is_file()]
     return {

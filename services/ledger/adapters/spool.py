@@ -233,10 +233,15 @@ def _parse_line(line: bytes) -> SpooledCall | SpooledAttempt:
         raise UnreadableLineError("not a JSON object")
     if b".0" in line:
         # Metadata knows only floating numbers: 900 tokens may be 900.0 there.
-        fields = {
-            name: int(value) if type(value) is float and value.is_integer() else value for name, value in fields.items()
-        }
+        fields = {name: _whole_numbers(value) for name, value in fields.items()}
     return parse_line(fields)
+
+
+def _whole_numbers(value: object) -> object:
+    """The same with every number that has a fraction of zero as the integer that it is."""
+    if isinstance(value, dict):
+        return {name: _whole_numbers(each) for name, each in value.items()}
+    return int(value) if type(value) is float and value.is_integer() else value
 
 
 def _set_aside(file: SpoolFile, offset: int, size: int, reason: str) -> SpoolBatch:

@@ -16,9 +16,10 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from services.kernel.envoy_contract import AdmissionKey, RequestKey
-from services.kernel.spool_contract import SpoolKey
-from services.kernel.usage import CACHE_WRITE_1H, CACHE_WRITE_5M, CACHED_INPUT, REASONING, Usage
+from services.kernel.spool_contract import SpoolKey, UsageKey
+from services.kernel.usage import Usage
 from services.ledger.domain.outcome import Outcome, began, outcome_of_attempt, outcome_of_call
+from services.ledger.domain.reading import NOTHING_READ, Reading, ReadingState, read_answer
 
 # What the database holds and no honest counter reaches.
 _MAX_COUNT = 2**63 - 1
@@ -108,7 +109,7 @@ class SpooledCall(NamedTuple):
     held_output_tokens: int
     """What was reserved for output; 0 when unknown. No estimate goes beyond it."""
     usage: Usage | None
-    """The provider's own count, None when there is none."""
+    """The provider's own count, None when there is none or it was cut short."""
     response_model: str
     dialect: str
     stream: bool
@@ -127,6 +128,8 @@ class SpooledCall(NamedTuple):
     """Fingerprint of the body, empty when the spool has none."""
     dropped: str = ""
     """Headers that did not pass, as `AttemptKey.DROPPED` writes them."""
+    reading: Reading = NOTHING_READ
+    """All that the meter read in the answer, of one that ended early too."""
 
     @property
     def retry_count(self) -> int:
@@ -200,13 +203,14 @@ _CALL_COUNTS = _names(
     AdmissionKey.EXPECTED_OUTPUT_TOKENS,
     AdmissionKey.HELD_OUTPUT_TOKENS,
 )
-_USAGE_COUNTS = _names(
-    SpoolKey.INPUT_TOKENS,
-    SpoolKey.OUTPUT_TOKENS,
-    SpoolKey.CACHED_TOKENS,
-    SpoolKey.CACHE_CREATION_TOKENS,
-    SpoolKey.REASONING_TOKENS,
-)
+_FIGURES_BEFORE = {
+    SpoolKey.INPUT_TOKENS.value: UsageKey.INPUT_TOKENS.value,
+    SpoolKey.OUTPUT_TOKENS.value: UsageKey.OUTPUT_TOKENS.value,
+    SpoolKey.CACHED_TOKENS.value: UsageKey.CACHED_TOKENS.value,
+    SpoolKey.CACHE_CREATION_TOKENS.value: UsageKey.CACHE_WRITE_TOKENS.value,
+    SpoolKey.REASONING_TOKENS.value: UsageKey.REASONING_TOKENS.value,
+}
+"""Fields in which the release before wrote what is one object now."""
 
 
 def parse_line(fields: Mapping[str, object]) -> SpooledCall | SpooledAttempt:
@@ -248,6 +252,7 @@ def _parse_call(fields: Mapping[str, object]) -> SpooledCall:
     trace_id, span_id, client_request_id, sdk_retry, body_print = texts
     status, duration_ms, first_byte_ms, attempts, bytes_sent, body_bytes, *counts = _counts(fields, _CALL_COUNTS)
     expected_input, expected_output, held_output = counts
+    reading = _reading(fields, features, response_model)
     return SpooledCall(
         request_id=_required(request_id, SpoolKey.REQUEST_ID),
         reservation=reservation,
@@ -266,8 +271,8 @@ def _parse_call(fields: Mapping[str, object]) -> SpooledCall:
         policy=policy,
         expected=Usage(input_tokens=expected_input, output_tokens=expected_output),
         held_output_tokens=held_output,
-        usage=_reported_usage(fields, features),
-        response_model=response_model,
+        usage=reading.usage,
+        response_model=reading.model,
         dialect=dialect,
         stream=_flag(fields, RequestKey.STREAM),
         features=features,
@@ -281,36 +286,37 @@ def _parse_call(fields: Mapping[str, object]) -> SpooledCall:
         sdk_retry=sdk_retry,
         body_print=body_print,
         dropped=_texts(fields, _DROPPED_TEXTS)[0],
+        reading=reading,
     )
 
 
-def _reported_usage(fields: Mapping[str, object], features: str) -> Usage | None:
-    """The provider's count, when Envoy's meter read all of it.
+def _reading(fields: Mapping[str, object], features: str, response_model: str) -> Reading:
+    told = fields.get(SpoolKey.USAGE.value)
+    if isinstance(told, Mapping):
+        return read_answer(told)
+    if _is_known(told):
+        raise UnreadableLineError(f"{SpoolKey.USAGE} is not an object")
+    return _reading_before(fields, features, response_model)
 
-    The meter's input includes cached and cache-written tokens whatever the dialect. It does not tell for how long the
-    provider caches: for an hour if the request asks for that, since it costs more, else for five minutes.
+
+def _reading_before(fields: Mapping[str, object], features: str, response_model: str) -> Reading:
+    """What the release before wrote, when Envoy's own meter had read all of it.
+
+    That one did not tell for how long a provider caches: for an hour if the request asks for that, else for five
+    minutes.
     """
-    status = fields.get(SpoolKey.USAGE_STATUS)
-    if str(status) not in _COMPLETE or not (
-        _is_known(fields.get(SpoolKey.INPUT_TOKENS)) or _is_known(fields.get(SpoolKey.OUTPUT_TOKENS))
-    ):
-        return None
-    input_tokens, output_tokens, cached, written, reasoning = _counts(fields, _USAGE_COUNTS)
-    for_an_hour = "cache_1h" in features.split(",")
-    return Usage(
-        input_tokens=_whole(input_tokens, cached + written),
-        output_tokens=_whole(output_tokens, reasoning),
-        meters={
-            CACHED_INPUT: cached,
-            CACHE_WRITE_1H if for_an_hour else CACHE_WRITE_5M: written,
-            REASONING: reasoning,
-        },
-    )
-
-
-def _whole(count: int, part: int) -> int:
-    """A whole that is smaller than its part was counted without it."""
-    return count if count >= part else count + part
+    if str(fields.get(SpoolKey.USAGE_STATUS)) not in _COMPLETE:
+        return Reading(model=response_model)
+    counts = _counts(fields, tuple(_FIGURES_BEFORE))
+    known = {
+        figure: count
+        for (name, figure), count in zip(_FIGURES_BEFORE.items(), counts, strict=True)
+        if _is_known(fields.get(name))
+    }
+    written = known.get(UsageKey.CACHE_WRITE_TOKENS)
+    if written and "cache_1h" in features.split(","):
+        known[UsageKey.CACHE_WRITE_1H_TOKENS] = written
+    return Reading(ReadingState.WHOLE, known, response_model)
 
 
 def _is_known(value: object) -> bool:

@@ -105,7 +105,14 @@ def usage_of_answer(call: SpooledCall) -> tuple[Usage, UsageSource]:
         return _NOTHING, UsageSource.NONE
     if not call.began:
         return call.expected, UsageSource.ESTIMATED
-    return Usage(call.expected.input_tokens, estimated_output_tokens(call)), UsageSource.ESTIMATED
+    return _usage_of_part(call), UsageSource.ESTIMATED
+
+
+def _usage_of_part(call: SpooledCall) -> Usage:
+    """Usage of an answer of which a part came: the provider's own input, if it told that, and at least its output."""
+    reading = call.reading
+    input_tokens = call.expected.input_tokens if reading.input_tokens is None else reading.input_tokens
+    return reading.usage_of(input_tokens, max(estimated_output_tokens(call), reading.output_tokens or 0))
 
 
 def estimated_output_tokens(call: SpooledCall) -> int:

@@ -20,6 +20,7 @@ from services.kernel.envoy_contract import (
     ATTEMPT_NAMESPACE,
     REQUEST_NAMESPACE,
     SCAN_NAMESPACE,
+    USAGE_NAMESPACE,
     AdmissionKey,
     AttemptKey,
     RequestKey,
@@ -44,7 +45,6 @@ _NO_RESERVATION = "-"
 _ALS_TIMEOUT_MS = 2_000
 _ALS_FLUSH_MS = 200
 
-_USAGE = "metadata.typed_filter_metadata['envoy.ai.token_usage']"
 _COMMON: dict[str, str] = {
     SpoolKey.TIME: "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
     SpoolKey.REQUEST_ID: "%REQ(X-REQUEST-ID)%",
@@ -72,13 +72,8 @@ _CALL: dict[str, str] = {
     SpoolKey.DROPPED: metadata_text(ATTEMPT_NAMESPACE, AttemptKey.DROPPED),
     RequestKey.BODY_BYTES: metadata_count(REQUEST_NAMESPACE, RequestKey.BODY_BYTES),
     SpoolKey.MODEL_REQUESTED: metadata_text(REQUEST_NAMESPACE, RequestKey.MODEL),
-    SpoolKey.USAGE_STATUS: f"%CEL({_USAGE}.extraction_status)%",
-    SpoolKey.INPUT_TOKENS: f"%CEL({_USAGE}.input_tokens)%",
-    SpoolKey.OUTPUT_TOKENS: f"%CEL({_USAGE}.output_tokens)%",
-    SpoolKey.CACHED_TOKENS: f"%CEL({_USAGE}.input_token_details.cached_tokens)%",
-    SpoolKey.CACHE_CREATION_TOKENS: f"%CEL({_USAGE}.input_token_details.cache_creation_tokens)%",
-    SpoolKey.REASONING_TOKENS: f"%CEL({_USAGE}.output_token_details.reasoning_tokens)%",
-    SpoolKey.RESPONSE_MODEL: f"%CEL({_USAGE}.model)%",
+    # One field for all figures: as an object it costs less than an expression for each.
+    SpoolKey.USAGE: f"%DYNAMIC_METADATA({USAGE_NAMESPACE})%",
 }
 _ADMISSION_STRUCTURED = {AdmissionKey.PRIORITY_GROUPS, AdmissionKey.TARGETS, AdmissionKey.STRIP_USAGE}
 _ADMISSION_COUNTS = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from google.protobuf import wrappers_pb2
 from spendgate_envoy.envoy.config.core.v3 import address_pb2, base_pb2, config_source_pb2, extension_pb2, protocol_pb2
 from spendgate_envoy.envoy.config.listener.v3 import listener_components_pb2, listener_pb2
-from spendgate_envoy.envoy.extensions.filters.http.ai_protocol_manager.v3 import ai_protocol_manager_pb2
 from spendgate_envoy.envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
 from spendgate_envoy.envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
 from spendgate_envoy.envoy.extensions.filters.http.lua.v3 import lua_pb2
@@ -26,10 +25,9 @@ from services.router.adapters.envoy_resources_local_replies import local_replies
 from services.router.adapters.envoy_resources_quota import QUOTA_CLUSTER
 from services.router.adapters.envoy_resources_routes import (
     ADMISSION_FILTER,
-    ANSWER_FILTER,
     DATA_ROUTES,
+    METER_FILTER,
     REQUEST_INFO_FILTER,
-    USAGE_FILTER,
 )
 from services.router.adapters.envoy_resources_scripts import Scripts
 from services.router.adapters.envoy_resources_tracing import tracing
@@ -148,16 +146,10 @@ def check(node: NodeSettings) -> ext_authz_pb2.ExtAuthz:
 
 def _filters(node: NodeSettings, scripts: Scripts) -> list[hcm.HttpFilter]:
     """In the order in which a request passes them; an answer passes them in reverse. `envoy/README.md` says why."""
-    usage = ai_protocol_manager_pb2.AiProtocolManager(
-        response_handling=ai_protocol_manager_pb2.ResponseHandling(
-            token_usage=ai_protocol_manager_pb2.TokenUsageExtraction()
-        )
-    )
     router = router_pb2.Router(upstream_log=attempt_logs(node), suppress_envoy_headers=True)
     return [
         http_filter("query_key", _key_from_query()),
-        http_filter(ANSWER_FILTER, _lua(scripts.answer)),
-        http_filter(USAGE_FILTER, usage),
+        http_filter(METER_FILTER, _lua(scripts.meter)),
         http_filter(REQUEST_INFO_FILTER, _lua(scripts.request_info)),
         http_filter(ADMISSION_FILTER, check(node)),
         http_filter("envoy.filters.http.router", router),

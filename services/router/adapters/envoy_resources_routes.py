@@ -5,9 +5,7 @@ from __future__ import annotations
 from google.protobuf import any_pb2, wrappers_pb2
 from spendgate_envoy.envoy.config.core.v3 import base_pb2, extension_pb2
 from spendgate_envoy.envoy.config.route.v3 import route_components_pb2, route_pb2
-from spendgate_envoy.envoy.extensions.filters.http.ai_protocol_manager.v3 import ai_protocol_manager_pb2
 from spendgate_envoy.envoy.extensions.router.cluster_specifiers.priority_group.v3 import priority_group_pb2
-from spendgate_envoy.envoy.type.ai.v3 import llm_protocol_pb2
 
 from services.kernel.dialect import Dialect
 from services.kernel.envoy_contract import (
@@ -32,8 +30,7 @@ from services.router.adapters.envoy_resources_wire import (
 from services.router.domain.snapshot import NodeSettings
 
 DATA_ROUTES = "data"
-ANSWER_FILTER = "answer"
-USAGE_FILTER = "usage"
+METER_FILTER = "meter"
 REQUEST_INFO_FILTER = "request_info"
 ADMISSION_FILTER = "admission"
 _NOWHERE = "no-admission"
@@ -43,11 +40,6 @@ _RETRY_ON = "5xx,reset,connect-failure,refused-stream,retriable-status-codes"
 # At another target the same request may well be right: another credential, another model, another quota.
 _RETRIABLE_STATUSES = (401, 403, 404, 408, 409, 429)
 _BACK_OFF_MS = 1
-_PROTOCOLS = {
-    Dialect.OPENAI: llm_protocol_pb2.OPENAI_CHAT_COMPLETIONS,
-    Dialect.ANTHROPIC: llm_protocol_pb2.ANTHROPIC_MESSAGES,
-    Dialect.GEMINI: llm_protocol_pb2.GEMINI_GENERATE_CONTENT,
-}
 _ENDPOINTS = {
     Dialect.OPENAI: route_components_pb2.RouteMatch(path="/v1/chat/completions"),
     Dialect.ANTHROPIC: route_components_pb2.RouteMatch(path="/v1/messages"),
@@ -83,7 +75,7 @@ def data_routes(node: NodeSettings) -> route_pb2.RouteConfiguration:
 def _endpoint(
     dialect: Dialect, endpoint: route_components_pb2.RouteMatch, node: NodeSettings
 ) -> route_components_pb2.Route:
-    route = route_components_pb2.Route(
+    return route_components_pb2.Route(
         name=str(dialect),
         match=_with_method(endpoint, "POST"),
         route=route_components_pb2.RouteAction(
@@ -104,14 +96,6 @@ def _endpoint(
         request_body_buffer_limit=wrappers_pb2.UInt64Value(value=node.max_body_bytes),
         response_headers_to_add=_answer_headers(),
     )
-    meter = ai_protocol_manager_pb2.AiProtocolManagerPerRoute(
-        response=ai_protocol_manager_pb2.ResponsePerRoute(llm_protocol=_PROTOCOLS[dialect])
-    )
-    route.typed_per_filter_config[USAGE_FILTER].CopyFrom(pack(meter))
-    if dialect is not Dialect.OPENAI:
-        # Only OpenAI's dialect has a usage chunk that must be asked for.
-        route.typed_per_filter_config[ANSWER_FILTER].CopyFrom(_disabled())
-    return route
 
 
 def _answered_by_quota(name: str, match: route_components_pb2.RouteMatch) -> route_components_pb2.Route:
@@ -121,8 +105,7 @@ def _answered_by_quota(name: str, match: route_components_pb2.RouteMatch) -> rou
         match=_with_method(match, "GET"),
         direct_response=route_components_pb2.DirectResponseAction(status=503),
     )
-    for filter_name in (ANSWER_FILTER, USAGE_FILTER):
-        route.typed_per_filter_config[filter_name].CopyFrom(_disabled())
+    route.typed_per_filter_config[METER_FILTER].CopyFrom(_disabled())
     return route
 
 
@@ -131,7 +114,7 @@ def _refusal(name: str, match: route_components_pb2.RouteMatch, status: int) -> 
     route = route_components_pb2.Route(
         name=name, match=match, direct_response=route_components_pb2.DirectResponseAction(status=status)
     )
-    for filter_name in (ANSWER_FILTER, USAGE_FILTER, REQUEST_INFO_FILTER, ADMISSION_FILTER):
+    for filter_name in (METER_FILTER, REQUEST_INFO_FILTER, ADMISSION_FILTER):
         route.typed_per_filter_config[filter_name].CopyFrom(_disabled())
     return route
 

@@ -15,7 +15,7 @@ class Scripts:
 
     request_info: str
     target: str
-    answer: str
+    meter: str
 
     @classmethod
     def load(cls, folder: Path) -> Scripts:
@@ -27,7 +27,7 @@ class Scripts:
         return cls(
             request_info=bundle(folder, "request_info"),
             target=bundle(folder, "target"),
-            answer=bundle(folder, "answer"),
+            meter=bundle(folder, "meter"),
         )
 
 

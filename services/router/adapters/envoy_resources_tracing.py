@@ -14,19 +14,20 @@ from services.kernel.envoy_contract import (
     ADMISSION_NAMESPACE,
     ATTEMPT_NAMESPACE,
     REQUEST_NAMESPACE,
+    USAGE_NAMESPACE,
     AdmissionKey,
     AttemptKey,
     RequestKey,
 )
+from services.kernel.spool_contract import UsageKey
 from services.router.adapters.envoy_resources_clusters import OTLP_CLUSTER
-from services.router.adapters.envoy_resources_wire import grpc_cluster, metadata_text, pack
+from services.router.adapters.envoy_resources_wire import grpc_cluster, metadata_count, metadata_text, pack
 from services.router.domain.snapshot import NodeSettings
 
 _SERVICE_NAME = "spendgate-envoy"
 _EXPORT_TIMEOUT_MS = 1_000
 # Spans that wait for a slow receiver, in all workers together; what does not fit is dropped.
 _QUEUE = 4_096
-_USAGE = "metadata.typed_filter_metadata['envoy.ai.token_usage']"
 
 
 def tracing(node: NodeSettings) -> hcm.HttpConnectionManager.Tracing | None:
@@ -60,9 +61,9 @@ def _tags() -> list[custom_tag_pb2.CustomTag]:
     return [
         custom_tag_pb2.CustomTag(tag="gen_ai.operation.name", literal=custom_tag_pb2.CustomTag.Literal(value="chat")),
         text("gen_ai.request.model", REQUEST_NAMESPACE, RequestKey.MODEL),
-        custom_tag_pb2.CustomTag(tag="gen_ai.response.model", value=f"%CEL({_USAGE}.model)%"),
-        count("gen_ai.usage.input_tokens", f"%CEL({_USAGE}.input_tokens)%"),
-        count("gen_ai.usage.output_tokens", f"%CEL({_USAGE}.output_tokens)%"),
+        text("gen_ai.response.model", USAGE_NAMESPACE, UsageKey.MODEL),
+        count("gen_ai.usage.input_tokens", metadata_count(USAGE_NAMESPACE, UsageKey.INPUT_TOKENS)),
+        count("gen_ai.usage.output_tokens", metadata_count(USAGE_NAMESPACE, UsageKey.OUTPUT_TOKENS)),
         text("spendgate.target", ATTEMPT_NAMESPACE, AttemptKey.TARGET),
         count("spendgate.attempts", "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"),
         text("spendgate.reservation.id", ADMISSION_NAMESPACE, AdmissionKey.RESERVATION),

@@ -149,7 +149,7 @@ def headers_of(filters: dict[str, Any]) -> Any:
 def test_the_filters_of_the_data_listener_stand_in_the_order_that_is_explained() -> None:
     data = manager(build().listeners["data"])
     names = [each.name for each in data.http_filters]
-    assert names == ["query_key", "answer", "usage", "request_info", "admission", "envoy.filters.http.router"]
+    assert names == ["query_key", "meter", "request_info", "admission", "envoy.filters.http.router"]
     assert not data.HasField("tracing")
     assert data.always_set_request_id_in_response
 
@@ -195,12 +195,12 @@ def test_internal_services_have_no_route() -> None:
         assert service not in routed
 
 
-@pytest.mark.parametrize("script", ["request_info", "target", "answer"])
+@pytest.mark.parametrize("script", ["request_info", "target", "meter"])
 def test_a_script_is_one_source_that_compiles_and_loads_no_file(script: str) -> None:
     runtime = LuaRuntime(encoding="latin-1")
     runtime.execute("package.path, package.cpath = '', ''")
     runtime.execute(getattr(SCRIPTS, script))
-    assert runtime.globals()["envoy_on_response" if script == "answer" else "envoy_on_request"]
+    assert runtime.globals()["envoy_on_response" if script == "meter" else "envoy_on_request"]
 
 
 def test_an_administrator_may_send_for_as_long_as_a_stream_lasts_and_a_client_must_finish_its_body() -> None:

@@ -1,0 +1,63 @@
+-- Where answers in Gemini's dialect say what they used, and what they mean by it. Every event of a stream tells all
+-- that was used so far. Source: https://ai.google.dev/api/generate-content#UsageMetadata, and Vertex's reference for
+-- `trafficType`.
+--
+-- For the shape of this table see usage/openai.lua.
+
+local max = math.max
+
+local MODALITIES = { TEXT = "text", AUDIO = "audio", IMAGE = "image", VIDEO = "video", DOCUMENT = "document" }
+
+-- A list of counts by modality. An element becomes one figure; one of an unknown modality is told as "other".
+local function by_modality(side)
+  return {
+    modality = "$modality",
+    tokenCount = "count",
+    function(found)
+      if found.count then
+        local kind = MODALITIES[found.modality] or "other"
+        found[side .. "_" .. kind .. "_tokens"] = found.count
+      end
+      found.modality, found.count = nil, nil
+    end,
+  }
+end
+
+local function settle(found)
+  local thoughts, tools = found.reasoning_tokens or 0, found.tool_input_tokens or 0
+  local candidates = found.candidates or 0
+  if found.prompt then found.input_tokens = found.prompt + tools end
+  local output = (found.candidates or found.reasoning_tokens) and candidates + thoughts or nil
+  -- Whether the candidates include the thoughts differs by model and by endpoint, and the total knows.
+  if found.prompt and found.total_tokens then
+    local rest = max(found.total_tokens - found.prompt - tools, 0)
+    if not output or (rest >= max(candidates, thoughts) and rest < output) then output = rest end
+  end
+  found.output_tokens = output
+end
+
+return {
+  wanted = {
+    modelVersion = "$model",
+    candidates = { finishReason = "$finish", groundingMetadata = { webSearchQueries = "#web_searches" } },
+    promptFeedback = { blockReason = "$finish" },
+    usageMetadata = {
+      promptTokenCount = "prompt",
+      candidatesTokenCount = "candidates",
+      responseTokenCount = "candidates",
+      thoughtsTokenCount = "reasoning_tokens",
+      totalTokenCount = "total_tokens",
+      cachedContentTokenCount = "cached_tokens",
+      toolUsePromptTokenCount = "tool_input_tokens",
+      promptTokensDetails = by_modality("input"),
+      cacheTokensDetails = by_modality("cached"),
+      toolUsePromptTokensDetails = by_modality("tool_input"),
+      candidatesTokensDetails = by_modality("output"),
+      serviceTier = "$service_tier",
+      trafficType = "$service_tier",
+    },
+    error = { status = "$error" },
+  },
+  settle = settle,
+  content = { 'text":"', 'text": "' },
+}

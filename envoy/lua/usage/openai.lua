@@ -1,0 +1,71 @@
+-- Where answers in OpenAI's dialect say what they used, and what they mean by it. Several vendors speak it, each with
+-- figures of its own: DeepSeek's cache hits, Groq's `x_groq`, Perplexity's searches, reasoning that xAI counts beside
+-- the completion. Source: https://platform.openai.com/docs/api-reference/chat/object and theirs.
+--
+-- `wanted` is what the reader takes; `settle` makes the totals of it, in place and as often as there is news. The
+-- names are those of `UsageKey` in services/kernel/spool_contract.py; others are only used here.
+
+local INPUT = {
+  cached_tokens = "cached_tokens",
+  cache_write_tokens = "cache_write_tokens",
+  cache_creation_tokens = "cache_write_tokens",
+  audio_tokens = "input_audio_tokens",
+  image_tokens = "input_image_tokens",
+  video_tokens = "input_video_tokens",
+}
+local OUTPUT = {
+  reasoning_tokens = "reasoning_tokens",
+  audio_tokens = "output_audio_tokens",
+  image_tokens = "output_image_tokens",
+  video_tokens = "output_video_tokens",
+}
+local USAGE = {
+  prompt_tokens = "prompt",
+  completion_tokens = "completion",
+  total_tokens = "total_tokens",
+  prompt_tokens_details = INPUT,
+  completion_tokens_details = OUTPUT,
+  input_tokens_details = INPUT,
+  output_tokens_details = OUTPUT,
+  prompt_cache_hit_tokens = "cached_tokens",
+  cached_tokens = "cached_tokens",
+  reasoning_tokens = "reasoning_tokens",
+  num_search_queries = "web_searches",
+}
+
+local function settle(found)
+  local prompt, completion, total = found.prompt, found.completion, found.total_tokens
+  if prompt and total and total >= prompt then
+    local rest = total - prompt
+    if not completion then
+      completion = rest
+    elseif found.reasoning_tokens and rest == completion + found.reasoning_tokens then
+      -- Reasoning is counted beside the completion, and the total says so.
+      completion = rest
+    end
+  end
+  found.input_tokens, found.output_tokens = prompt, completion
+end
+
+return {
+  wanted = {
+    model = "$model",
+    service_tier = "$service_tier",
+    usage = USAGE,
+    x_groq = { usage = USAGE },
+    choices = { finish_reason = "$finish" },
+    error = { code = "$error", type = "$error" },
+  },
+  settle = settle,
+  -- How members begin that hold what the model says. Written with and without a space behind the colon.
+  content = {
+    'content":"',
+    'content": "',
+    'arguments":"',
+    'arguments": "',
+    'reasoning":"',
+    'reasoning": "',
+    'refusal":"',
+    'refusal": "',
+  },
+}

@@ -1,0 +1,220 @@
+"""What the meter read in an answer, and the usage that it amounts to.
+
+Source of the names: `services.kernel.spool_contract.UsageKey`. Providers tell parts of the input by what they are
+(sound, images) and by where they come from (a cache); our meters are disjoint, so what is both is taken out of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from services.kernel import usage as meter
+from services.kernel.spool_contract import SeenKey, UsageKey
+from services.kernel.usage import Usage
+
+# What the meter can tell exactly.
+_MAX_COUNT = 2**53
+_LONGEST_TEXT = 128
+_SERVICE_TIERS = {
+    # Vertex, and Gemini's enumerations.
+    "on_demand_priority": "priority",
+    "on_demand_flex": "flex",
+    "traffic_type_unspecified": "",
+    "unspecified": "",
+}
+_ENUM_PREFIX = "service_tier_"
+# Google bills these by the prompt that searched, later ones by the search. Source: its price page.
+_BILLED_BY_PROMPT = ("gemini-1", "gemini-2")
+
+# Modalities of the input: the figure of the prompt, that of tools' prompts, that of the cache, and the two meters.
+_KINDS = (
+    (
+        UsageKey.INPUT_AUDIO_TOKENS,
+        UsageKey.TOOL_INPUT_AUDIO_TOKENS,
+        UsageKey.CACHED_AUDIO_TOKENS,
+        meter.AUDIO_INPUT,
+        meter.CACHED_AUDIO_INPUT,
+    ),
+    (
+        UsageKey.INPUT_IMAGE_TOKENS,
+        UsageKey.TOOL_INPUT_IMAGE_TOKENS,
+        UsageKey.CACHED_IMAGE_TOKENS,
+        meter.IMAGE_INPUT,
+        meter.CACHED_IMAGE_INPUT,
+    ),
+    (
+        UsageKey.INPUT_VIDEO_TOKENS,
+        UsageKey.TOOL_INPUT_VIDEO_TOKENS,
+        UsageKey.CACHED_VIDEO_TOKENS,
+        meter.VIDEO_INPUT,
+        meter.CACHED_VIDEO_INPUT,
+    ),
+)
+_OUTPUT = {
+    UsageKey.REASONING_TOKENS: meter.REASONING,
+    UsageKey.OUTPUT_AUDIO_TOKENS: meter.AUDIO_OUTPUT,
+    UsageKey.OUTPUT_IMAGE_TOKENS: meter.IMAGE_OUTPUT,
+    UsageKey.OUTPUT_VIDEO_TOKENS: meter.VIDEO_OUTPUT,
+}
+
+
+class ReadingState(StrEnum):
+    """How far the figures of an answer can be trusted."""
+
+    NOTHING = ""
+    """The answer was not read, or ended before a figure came."""
+    WHOLE = "whole"
+    """They are the provider's last word."""
+    OPEN = "open"
+    """The answer ended before that: they are what was known by then."""
+    NONE = "none"
+    """The answer came to its end, and told no usage."""
+    ENCODED = "encoded"
+    """It was compressed."""
+    FAILED = "failed"
+    """The meter broke: figures may stand beside this, and may be old."""
+
+
+_TEXTS = (UsageKey.METER, UsageKey.MODEL, UsageKey.SERVICE_TIER, UsageKey.FINISH, UsageKey.ERROR)
+_FIGURES = frozenset(name.value for name in UsageKey if name not in _TEXTS and name is not UsageKey.SEEN)
+_STATES = {state.value: state for state in ReadingState}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Evidence of a stream: what of it had been passed on when that was told last."""
+
+    events: int = 0
+    content: int = 0
+    """Events that hold something of what the model says."""
+    text_bytes: int = 0
+    """Bytes of that, as they are written in JSON."""
+    sent_bytes: int = 0
+    """Bytes of the body that the client was sent by then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the meter read."""
+
+    state: ReadingState = ReadingState.NOTHING
+    figures: Mapping[str, int] = field(default_factory=dict)
+    """By the names of `UsageKey`; what the provider did not say is absent."""
+    model: str = ""
+    """As the answer names it."""
+    service_tier: str = ""
+    """As the answer names it, in small letters; empty when it names none."""
+    finish: str = ""
+    """Why the answer ended, in the dialect's word."""
+    error: str = ""
+    """The kind of an error that the answer tells."""
+    seen: Seen = Seen()
+
+    @property
+    def input_tokens(self) -> int | None:
+        """All input, None when the provider did not say."""
+        return self.figures.get(UsageKey.INPUT_TOKENS)
+
+    @property
+    def output_tokens(self) -> int | None:
+        """All output as far as it was told, None when the provider did not say."""
+        return self.figures.get(UsageKey.OUTPUT_TOKENS)
+
+    @property
+    def usage(self) -> Usage | None:
+        """The provider's own count, None unless it is its last word."""
+        if self.state is not ReadingState.WHOLE or (self.input_tokens is None and self.output_tokens is None):
+            return None
+        return self.usage_of(self.input_tokens or 0, self.output_tokens or 0)
+
+    def usage_of(self, input_tokens: int, output_tokens: int) -> Usage:
+        """These totals with the parts that the provider told. A whole below its parts was counted without them."""
+        inputs = _input_parts(self.figures, input_tokens)
+        of_input = sum(inputs.values())
+        outputs = {name: self.figures.get(figure, 0) for figure, name in _OUTPUT.items()}
+        outputs[meter.OTHER_OUTPUT] = self._sum(UsageKey.OUTPUT_OTHER_TOKENS, UsageKey.OUTPUT_DOCUMENT_TOKENS)
+        of_output = sum(outputs.values())
+        return Usage(
+            input_tokens if input_tokens >= of_input else input_tokens + of_input,
+            output_tokens if output_tokens >= of_output else output_tokens + of_output,
+            {**inputs, **outputs, meter.WEB_SEARCH: self._searches},
+            self.service_tier,
+        )
+
+    @property
+    def _searches(self) -> int:
+        searches = self.figures.get(UsageKey.WEB_SEARCHES, 0)
+        return min(searches, 1) if self.model.startswith(_BILLED_BY_PROMPT) else searches
+
+    def _sum(self, *names: str) -> int:
+        return sum(self.figures.get(name, 0) for name in names)
+
+
+NOTHING_READ = Reading()
+
+
+def read_answer(told: Mapping[str, object]) -> Reading:
+    """The reading that the meter published. What it cannot have published is left out."""
+    state = told.get(UsageKey.METER)
+    seen = told.get(UsageKey.SEEN)
+    return Reading(
+        state=_STATES.get(state, ReadingState.NOTHING) if isinstance(state, str) else ReadingState.NOTHING,
+        figures={name: count for name in told if name in _FIGURES and (count := _count(told, name)) is not None},
+        model=_text(told, UsageKey.MODEL),
+        service_tier=service_tier_of(_text(told, UsageKey.SERVICE_TIER)),
+        finish=_text(told, UsageKey.FINISH),
+        error=_text(told, UsageKey.ERROR),
+        seen=_seen(seen) if isinstance(seen, Mapping) else Seen(),
+    )
+
+
+def service_tier_of(word: str) -> str:
+    """A service tier by the name that prices have for it."""
+    name = word.lower().removeprefix(_ENUM_PREFIX)
+    return _SERVICE_TIERS.get(name, name)
+
+
+def _input_parts(figures: Mapping[str, int], input_tokens: int) -> dict[str, int]:
+    """Disjoint parts of the input, by meter."""
+    cached, parts = figures.get(UsageKey.CACHED_TOKENS, 0), {}
+    for of_prompt, of_tools, from_cache, fresh, stored in _KINDS:
+        count = figures.get(of_prompt, 0) + figures.get(of_tools, 0)
+        parts[stored] = min(figures.get(from_cache, 0), count)
+        parts[fresh] = count - parts[stored]
+        cached = max(cached - parts[stored], 0)
+    # Google bills a page of a document as an image.
+    parts[meter.IMAGE_INPUT] += sum(
+        figures.get(name, 0) for name in (UsageKey.INPUT_DOCUMENT_TOKENS, UsageKey.TOOL_INPUT_DOCUMENT_TOKENS)
+    )
+    parts[meter.OTHER_INPUT] = sum(
+        figures.get(name, 0) for name in (UsageKey.INPUT_OTHER_TOKENS, UsageKey.TOOL_INPUT_OTHER_TOKENS)
+    )
+    written_1h = figures.get(UsageKey.CACHE_WRITE_1H_TOKENS, 0)
+    parts[meter.CACHE_WRITE_1H] = written_1h
+    parts[meter.CACHE_WRITE_5M] = max(figures.get(UsageKey.CACHE_WRITE_TOKENS, 0) - written_1h, 0)
+    parts[meter.CACHED_INPUT] = cached
+    # Where the parts are more than the whole, what is cached is of those modalities, though nobody said so. Where there
+    # is room for both they are taken as apart, which costs no less.
+    for _, _, _, fresh, stored in _KINDS:
+        both = min(max(sum(parts.values()) - input_tokens, 0), parts[fresh], parts[meter.CACHED_INPUT])
+        parts[fresh] -= both
+        parts[meter.CACHED_INPUT] -= both
+        parts[stored] += both
+    return parts
+
+
+def _count(told: Mapping[str, object], name: str) -> int | None:
+    value = told[name]
+    return value if type(value) is int and 0 <= value < _MAX_COUNT else None
+
+
+def _text(told: Mapping[str, object], name: str) -> str:
+    value = told.get(name)
+    return value[:_LONGEST_TEXT] if isinstance(value, str) else ""
+
+
+def _seen(told: Mapping[str, object]) -> Seen:
+    events, content, text, sent = (_count(told, name) or 0 if name in told else 0 for name in SeenKey)
+    return Seen(events, content, text, sent)
