@@ -15,6 +15,7 @@ from spendgate.type.v1.configuration_pb2 import ApplyConfigurationResponse, Chan
 
 from services.cli import translate
 from services.cli.configuration import Configuration
+from services.cli.configuration.places import placed
 from services.cli.gateway import Gateway, explain_rpc_error
 from services.cli.key_secrets import KeySecrets, find_key_secrets
 from services.cli.problems import Refused
@@ -76,23 +77,19 @@ def _send(
     gateway: Gateway, configuration: Configuration, secrets: KeySecrets, reason: str, *, validate_only: bool
 ) -> list[ApplyConfigurationResponse]:
     file = configuration.file
-    steps: list[tuple[str, Callable[[Any], ApplyConfigurationResponse], Any]] = [
-        ("ledger", gateway.ledger.ApplyConfiguration, translate.ledger_request(file, validate_only=validate_only)),
-        ("router", gateway.router.ApplyConfiguration, translate.router_request(file, validate_only=validate_only)),
-        (
-            "quota",
-            gateway.quota.ApplyConfiguration,
-            translate.quota_request(file, secrets, validate_only=validate_only),
-        ),
+    steps: list[tuple[Callable[[Any], ApplyConfigurationResponse], Any]] = [
+        (gateway.ledger.ApplyConfiguration, translate.ledger_request(file, validate_only=validate_only)),
+        (gateway.router.ApplyConfiguration, translate.router_request(file, validate_only=validate_only)),
+        (gateway.quota.ApplyConfiguration, translate.quota_request(file, secrets, validate_only=validate_only)),
     ]
     answers = []
-    for service, send, request in steps:
+    for send, request in steps:
         request.reason = reason
         try:
             answers.append(send(request))
         except grpc.RpcError as error:
             reason = explain_rpc_error(error, gateway.address.admin)
             if isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.INVALID_ARGUMENT:
-                reason = "\n".join(f"{configuration.source.file}: {service}: {line}" for line in reason.splitlines())
+                reason = "\n".join(placed(file, configuration.source, line) for line in reason.splitlines())
             raise Refused(reason) from error
     return answers

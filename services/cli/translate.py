@@ -97,6 +97,8 @@ def quota_request(
             )
             for entry in file.keys
         ],
+        environments=file.environments,
+        models=list(file.models),
         validate_only=validate_only,
     )
 
@@ -240,6 +242,7 @@ def _key(entry: KeyEntry) -> quota.VirtualKey:
             user=entry.user or "",
         ),
         models=entry.models,
+        unlimited=entry.unlimited,
     )
     if entry.expires is not None:
         moment = Timestamp()

@@ -1,5 +1,7 @@
 """Names of resources: one rule for all, checked at the rim of every service and of the command line.
 
+What to say of a name that nothing has: most of them are typing mistakes, and their right form is known.
+
 And two that we make: what a limit counts calls under, and the id of a reservation and of its entry in the ledger.
 """
 
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 from services.kernel.errors import InvalidInput
 
@@ -15,8 +18,12 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 # Users are often mail addresses; models carry slashes, colons and at signs ("us.anthropic.claude-x:0").
 _FREE = re.compile(r"[A-Za-z0-9@][A-Za-z0-9._@:/+-]{0,254}[A-Za-z0-9]|[A-Za-z0-9]")
 _RESERVATION = re.compile(r"rsv_([0-9a-f]{12})[0-9a-f]+")
+_MOST_NAMED = 8
+_MOST_CHARS = 80
 EVERYTHING = "organization"
 """Of a policy that matches every call and counts them together."""
+NOBODY = "-"
+"""Stands in a scope for the value that a call has not: all calls without a user count as one user. No name is so."""
 
 
 def check_name(field: str, name: str) -> str:
@@ -76,6 +83,23 @@ def check_unique(field: str, names: Iterable[str]) -> None:
         first[name] = at
 
 
+def no_such(what: str, name: str, known: Iterable[str]) -> str:
+    """A clause such as "there is no environment 'prdo': did you mean 'prod'?".
+
+    `what` is what the name should be of, e.g. "project of team research". `known` are the names that the reader may
+    learn of; the closest is suggested, and a few are listed where none is close.
+    """
+    names = sorted(known)
+    close = _closest(name, names)
+    if close is not None:
+        hint = f"did you mean {close!r}?"
+    elif names:
+        hint = f"known: {', '.join(names[:_MOST_NAMED])}{', ...' if len(names) > _MOST_NAMED else ''}"
+    else:
+        hint = "none is declared"
+    return f"there is no {what} {name[:_MOST_CHARS]!r}: {hint}"
+
+
 def scope_name(parts: Iterable[tuple[str, str]]) -> str:
     """The scope of calls with these properties, each given with its value."""
     return ",".join(f"{dimension}={value}" for dimension, value in parts) or EVERYTHING
@@ -95,7 +119,7 @@ def run_of(scope: str) -> str:
 
 
 def has_parts(scope: str, parts: Iterable[tuple[str, str]], *, has_run: bool) -> bool:
-    """Whether `scope` is of these properties, of which an empty value stands for any, and of a run or of none."""
+    """Whether `scope` is of these properties, an empty value standing for any or none, and of a run or of none."""
     rest = "" if scope == EVERYTHING else scope
     for dimension, value in parts:
         head, _, rest = rest.partition(",")
@@ -127,3 +151,11 @@ def _check_free(field: str, name: str, what: str) -> str:
             field, f"{name[:80]!r} does not name {what}: 1 to 256 letters, digits and any of . _ @ : / + -"
         )
     return name
+
+
+def _closest(name: str, names: list[str]) -> str | None:
+    """Names that differ in case only are the closest of all: "PROD" has no letter in common with "prod"."""
+    folded = {each.casefold(): each for each in reversed(names)}
+    for close in get_close_matches(name.casefold(), folded, n=1):
+        return folded[close]
+    return None

@@ -206,6 +206,7 @@ class QuotaService:
     def _administer(self, settings: Settings, amend: Amend) -> Administer:
         return Administer(
             amend=amend,
+            current=self._current,
             clock=self._clock,
             entropy=os.urandom,
             pepper=self._pepper,

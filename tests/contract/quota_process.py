@@ -211,12 +211,16 @@ def token_policy(name: str, count: int) -> pb.QuotaPolicy:
 
 
 def configuration(*policies: pb.QuotaPolicy, keys: list[pb.DeclaredKey] | None = None) -> pb.ApplyConfigurationRequest:
-    return pb.ApplyConfigurationRequest(
+    """One team and its key. Without a policy its keys say that they are unlimited."""
+    request = pb.ApplyConfigurationRequest(
         organization="acme",
-        teams=[pb.Team(name="data-science")],
+        teams=[pb.Team(name="data-science", members=["ada@example.com"])],
         policies=policies,
         keys=keys or [key_in("data-science")],
     )
+    for declared in request.keys:
+        declared.key.unlimited |= not policies
+    return request
 
 
 def call(

@@ -297,6 +297,7 @@ def test_keys_are_listed_without_secrets(services: StandIn, cli: Cli) -> None:
             {
                 "name": "app", "key_id": "key_1", "hint": "spg_live_ab...9xyz", "team": "ds", "project": "p",
                 "environment": "prod", "user": "ada@example.com", "models": ["gpt"], "state": "without_secret",
+                "unlimited": False,
                 "expires_at": None, "created_at": "2027-01-15T08:00:00Z",
             }
         ]

@@ -152,7 +152,8 @@ def test_misuse_ends_with_two_and_is_a_document_for_programs_only(
     assert text in err
 
 
-FIELDS = "version, organization, providers, models, prices, teams, policies, default_policies, channels, keys"
+FIELDS = "version, organization, providers, models, prices, environments, teams, policies, default_policies, "
+FIELDS += "channels, keys"
 
 
 def test_a_wrong_file_is_misuse_and_tells_every_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

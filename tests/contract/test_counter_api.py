@@ -140,7 +140,9 @@ def test_the_state_tells_when_a_policy_changes_and_not_when_a_key_does(quota: Qu
         return str(state.limits_version)
 
     before = version()
-    quota.quota.CreateVirtualKey(quota_pb.CreateVirtualKeyRequest(key=quota_pb.VirtualKey(name="another")))
+    quota.quota.CreateVirtualKey(
+        quota_pb.CreateVirtualKeyRequest(key=quota_pb.VirtualKey(name="another", unlimited=True))
+    )
     assert version() == before
     quota.quota.ApplyConfiguration(configuration(spend_policy("ds", 4)))
     assert version() != before

@@ -76,6 +76,7 @@ def ask(quota: QuotaProcess, token: str, path: str, method: str = "POST") -> Any
 
 
 def test_a_token_passes_with_its_name_where_its_role_may_and_nowhere_else(quota: QuotaProcess) -> None:
+    quota.quota.ApplyConfiguration(configuration())
     secret = create(quota, "lead", admin_pb.ROLE_TEAM_ADMIN, "data-science")
 
     passed = ask(quota, secret, "/v1/virtualKeys/ci:rotate")
@@ -187,7 +188,7 @@ def test_a_header_that_quota_did_not_write_is_no_administrator(quota: QuotaProce
 
 
 def test_the_audit_log_comes_in_pages_newest_first_and_by_time_and_actor(quota: QuotaProcess) -> None:
-    quota.quota.ApplyConfiguration(configuration())
+    quota.quota.ApplyConfiguration(configuration(spend_policy("ds", 1)))
     quota.clock.advance(1_000)
     since = in_ms(quota, 0)
     for number in range(5):

@@ -106,9 +106,11 @@ def test_what_was_applied_is_listed_as_it_was_sent(quota: QuotaProcess) -> None:
         allows_unpriced=True,
         store_failure_allowance=usd(20 * NANO_PER_USD),
     )
-    quota.quota.ApplyConfiguration(configuration(policy))
-    listed = quota.quota.ListQuotaPolicies(pb.ListQuotaPoliciesRequest()).quota_policies
-    assert list(listed) == [policy]
+    enforced = spend_policy("enforced", 1)
+    enforced.limits[0].timezone = "UTC"
+    quota.quota.ApplyConfiguration(configuration(enforced, policy))
+    _, listed = quota.quota.ListQuotaPolicies(pb.ListQuotaPoliciesRequest()).quota_policies
+    assert listed == policy
     assert [team.name for team in quota.quota.ListTeams(pb.ListTeamsRequest()).teams] == ["data-science"]
 
 
@@ -177,7 +179,7 @@ def test_a_key_is_made_rotated_and_stopped(quota: QuotaProcess) -> None:
     quota.quota.ApplyConfiguration(configuration())
     who = attribution_pb2.Attribution(team="data-science", user="ada@example.com")
     made = quota.quota.CreateVirtualKey(
-        pb.CreateVirtualKeyRequest(key=pb.VirtualKey(name="made", attribution=who), kind="test")
+        pb.CreateVirtualKeyRequest(key=pb.VirtualKey(name="made", attribution=who, unlimited=True), kind="test")
     )
     assert made.secret.startswith("spg_test_")
     assert made.key.state == pb.VirtualKey.STATE_ACTIVE

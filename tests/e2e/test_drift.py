@@ -22,7 +22,7 @@ CENT = Decimal("0.01")
 CONFIGURATION: dict[str, Any] = {
     "models": {"exact": {"targets": ["openai/exact"]}},
     "prices": {"openai/exact": {"input": 0, "output": 100}},
-    "teams": {"ds": {}},
+    "teams": {"ds": {"members": ["ada@example.com"]}},
     "policies": [{"name": "team", "match": {"team": "ds"}, "limits": [{"spend": 10, "per": "month"}]}],
     "keys": [{"name": "app", "team": "ds", "user": "ada@example.com"}],
 }

@@ -41,7 +41,11 @@ CONFIGURATION: dict[str, Any] = {
             ],
         },
     ],
-    "keys": [{"name": name} for name in ("parallel", "capped", "rolling", "loop", "calendar", "soft")],
+    "keys": [
+        *({"name": name} for name in ("rolling", "calendar", "soft")),
+        # Their limits do not bound what they can take in all.
+        *({"name": name, "unlimited": True} for name in ("parallel", "capped", "loop")),
+    ],
 }
 
 

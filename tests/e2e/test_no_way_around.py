@@ -22,7 +22,7 @@ CONFIGURATION = {
     "models": {model: {"targets": [target]} for model, target in TARGETS.items()},
     "prices": {target: {"input": 1, "output": 1} for target in TARGETS.values()},
     "policies": [{"name": "nothing", "match": {"key": "poor"}, "limits": [{"spend": 0, "per": "month"}]}],
-    "keys": [{"name": "poor"}, {"name": "rich"}],
+    "keys": [{"name": "poor"}, {"name": "rich", "unlimited": True}],
 }
 # A path that each route of Envoy takes, by the route's name. A new route needs one here.
 PATHS = {

@@ -23,7 +23,7 @@ CONFIGURATION = {
         },
         {"name": "every-user", "each": "user", "limits": [{"tokens": 1_000_000, "per": "week"}]},
     ],
-    "teams": {"blue": {}},
+    "teams": {"blue": {"members": ["ada@example.com", "bob@example.com"]}},
     "keys": [
         {"name": "mine", "team": "blue", "user": "ada@example.com"},
         {"name": "other", "team": "blue", "user": "bob@example.com"},

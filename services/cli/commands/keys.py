@@ -19,6 +19,7 @@ STATES = {
     quota.VirtualKey.STATE_DISABLED: "disabled",
     quota.VirtualKey.STATE_EXPIRED: "expired",
     quota.VirtualKey.STATE_WITHOUT_SECRET: "without_secret",
+    quota.VirtualKey.STATE_UNBOUNDED: "unbounded",
 }
 _MAX_GRACE_S = 604_800
 
@@ -47,16 +48,19 @@ def create(
     user: Annotated[str, typer.Option(help="User, such as a mail address.")] = "",
     model: Annotated[list[str] | None, typer.Option(help="A model that it may use; repeat. Default: all.")] = None,
     expires: Annotated[str, typer.Option(metavar="WHEN", help="30d, or 2027-01-31T00:00:00Z. Default: never.")] = "",
+    unlimited: Annotated[bool, typer.Option("--unlimited", help="It may work where no policy bounds it.")] = False,
     test: Annotated[bool, typer.Option("--test", help="Marks the secret as one for tests: spg_test_...")] = False,
     reason: ReasonOption = "",
     json: JsonOption = False,
 ) -> None:
     """Makes a key and shows its secret, this once.
 
+    It is refused if no enforced policy would bind it, unless it is --unlimited.
+
     Example: spendgate keys create ci --team data-science --environment dev --expires 30d
     """
     attribution = Attribution(team=team, project=project, environment=environment, user=user)
-    key = quota.VirtualKey(name=name, attribution=attribution, models=model or [])
+    key = quota.VirtualKey(name=name, attribution=attribution, models=model or [], unlimited=unlimited)
     if expires:
         key.expire_time.CopyFrom(parse_until("--expires", expires, session_of(context).clock))
     request = quota.CreateVirtualKeyRequest(key=key, kind="test" if test else "live", reason=reason)
@@ -84,7 +88,7 @@ def list_keys(
         )
     Listing(
         "keys",
-        columns=("NAME", "TEAM", "PROJECT", "ENVIRONMENT", "USER", "STATE", "EXPIRES", "HINT"),
+        columns=("NAME", "TEAM", "PROJECT", "ENVIRONMENT", "USER", "STATE", "UNLIMITED", "EXPIRES", "HINT"),
         row=_row,
         document=_as_json,
         empty="No keys yet: declare them in the configuration, or `spendgate keys create NAME --team TEAM`.",
@@ -163,6 +167,7 @@ def _row(key: quota.VirtualKey) -> tuple[str, ...]:
         key.attribution.environment,
         key.attribution.user,
         STATES.get(key.state, "?"),
+        "yes" if key.unlimited else "no",
         readable_time(key.expire_time) or "never",
         key.hint,
     )
@@ -179,6 +184,7 @@ def _as_json(key: quota.VirtualKey) -> dict[str, object]:
         "user": key.attribution.user,
         "models": list(key.models),
         "state": STATES.get(key.state, "unknown"),
+        "unlimited": key.unlimited,
         "expires_at": optional_rfc3339(key, "expire_time"),
         "created_at": optional_rfc3339(key, "create_time"),
     }

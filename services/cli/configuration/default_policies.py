@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 
@@ -13,17 +14,28 @@ from services.cli.configuration.source import read_source
 
 CHANNEL = "default"
 """Whom the default policies tell, where there is such a channel."""
+_TIGHT = "prod"
 
 
 def policies_of(file: ConfigurationFile) -> tuple[PolicyEntry, ...]:
-    """The policies of a file and the default ones that it neither replaces nor turns off."""
+    """The policies of a file, and the default ones of its environments that it neither replaces nor turns off."""
     if not file.default_policies:
         return file.policies
     own = {policy.name for policy in file.policies}
-    defaults = [policy for policy in _built_in() if policy.name not in own]
+    defaults = [policy for policy in map(_default_of, file.environments) if policy.name not in own]
     if CHANNEL not in file.channels:
         defaults = [_telling_nobody(policy) for policy in defaults]
     return (*file.policies, *defaults)
+
+
+def _default_of(environment: str) -> PolicyEntry:
+    """The default policy of an environment. One that has none of its own is held as tightly as the tightest."""
+    policies = _built_in()
+    if environment in policies:
+        return policies[environment]
+    tight = policies[_TIGHT]
+    match = tight.match.model_copy(update={"environment": environment})
+    return tight.model_copy(update={"name": f"default-{environment}", "match": match})
 
 
 def _telling_nobody(policy: PolicyEntry) -> PolicyEntry:
@@ -32,7 +44,9 @@ def _telling_nobody(policy: PolicyEntry) -> PolicyEntry:
 
 
 @cache
-def _built_in() -> tuple[PolicyEntry, ...]:
+def _built_in() -> Mapping[str, PolicyEntry]:
+    """By environment."""
     name = "default_policies.yaml"
     text = (resources.files("services.cli.configuration") / name).read_text(encoding="utf-8")
-    return TypeAdapter(tuple[PolicyEntry, ...]).validate_python(read_source(name, text).value)
+    policies = TypeAdapter(tuple[PolicyEntry, ...]).validate_python(read_source(name, text).value)
+    return {policy.match.environment or "": policy for policy in policies}

@@ -15,6 +15,7 @@ from services.cli.configuration.policy_entries import PolicyEntry
 from services.cli.configuration.price_entries import PriceEntry
 from services.cli.configuration.scalars import (
     DurationMs,
+    EnvironmentName,
     HeaderName,
     HttpUrl,
     ModelName,
@@ -32,6 +33,7 @@ from services.kernel.errors import InvalidInput
 from services.kernel.header_names import read_allowed
 
 DialectName = Literal["openai", "anthropic", "gemini"]
+DEFAULT_ENVIRONMENTS = ("dev", "staging", "prod")
 
 
 def _none_allowed(value: object) -> object:
@@ -237,6 +239,8 @@ class KeyEntry(Entry):
     secret: SecretReference | None = None
     models: tuple[ModelName, ...] = ()
     expires: Moment | None = None
+    unlimited: bool = False
+    """Works also where no policy bounds what it can take."""
 
     @model_validator(mode="after")
     def _kept_somewhere(self) -> Self:
@@ -253,6 +257,7 @@ class ConfigurationFile(Entry):
     providers: dict[Name, ProviderEntry] = Field(default_factory=dict)
     models: dict[ModelName, ModelEntry] = Field(default_factory=dict)
     prices: dict[Target, PriceEntry] = Field(default_factory=dict)
+    environments: Annotated[tuple[EnvironmentName, ...], AfterValidator(at_least_one)] = DEFAULT_ENVIRONMENTS
     teams: dict[Name, TeamEntry] = Field(default_factory=dict)
     policies: tuple[PolicyEntry, ...] = ()
     default_policies: bool = True

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 
-from services.cli.configuration.entries import Chain, ConfigurationFile
-from services.cli.configuration.policy_entries import PolicyEntry
+from services.cli.configuration.bounds import find_unbounded
+from services.cli.configuration.entries import Chain, ConfigurationFile, KeyEntry
+from services.cli.configuration.policy_entries import MatchEntry, PolicyEntry
 from services.cli.configuration.source import Path
-from services.kernel.names import split_target
+from services.kernel.names import no_such, split_target
 
 Finding = tuple[Path, str]
 
 
 def find_dangling(file: ConfigurationFile) -> Iterator[Finding]:
     """Names that lead nowhere, and names that are given twice, each with its path."""
-    yield from _targets(file)
-    yield from _policies(file)
-    yield from _keys(file)
+    found = [*_environments(file), *_targets(file), *_policies(file), *_keys(file)]
+    # A mistyped name leads past the policies that were meant: it is told by itself.
+    yield from found or find_unbounded(file)
+
+
+def find_doubtful(file: ConfigurationFile) -> Iterator[Finding]:
+    """Names that may lead nowhere: the gateway knows whether a key was created that the file does not declare."""
+    keys = [key.name for key in file.keys]
+    for index, policy in enumerate(file.policies):
+        if policy.match.key is not None and policy.match.key not in keys:
+            text = f"{no_such('virtual key', policy.match.key, keys)} (right if `spendgate keys create` has made it)"
+            yield ("policies", index, "match", "key"), text
+
+
+def _environments(file: ConfigurationFile) -> Iterator[Finding]:
+    for name in _repeated(file.environments):
+        yield ("environments",), f"{name} stands there twice"
 
 
 def _targets(file: ConfigurationFile) -> Iterator[Finding]:
@@ -53,10 +67,7 @@ def _policies(file: ConfigurationFile) -> Iterator[Finding]:
 
 def _policy(file: ConfigurationFile, path: Path, policy: PolicyEntry) -> Iterator[Finding]:
     match = policy.match
-    if match.team is not None:
-        yield from _unknown((*path, "match", "team"), "team", match.team, file.teams)
-    if match.project is not None and (match.team is None or match.team in file.teams):
-        yield from _unknown((*path, "match", "project"), "project", match.project, _projects(file, match.team))
+    yield from _who(file, (*path, "match"), match)
     if match.model is not None:
         yield from _unknown((*path, "match", "model"), "model", match.model, file.models)
     if policy.each is not None and getattr(match, policy.each) is not None:
@@ -74,31 +85,33 @@ def _keys(file: ConfigurationFile) -> Iterator[Finding]:
         yield ("keys", index, "name"), f"there are two keys named {name}"
     for index, key in enumerate(file.keys):
         path = ("keys", index)
-        if key.team is not None:
-            yield from _unknown((*path, "team"), "team", key.team, file.teams)
-        if key.project is not None and (key.team is None or key.team in file.teams):
-            yield from _unknown((*path, "project"), "project", key.project, _projects(file, key.team))
+        yield from _who(file, path, key)
         for at, model in enumerate(key.models):
             yield from _unknown((*path, "models", at), "model", model, file.models)
 
 
-def _projects(file: ConfigurationFile, team: str | None) -> list[str]:
-    teams = [file.teams[team]] if team is not None else list(file.teams.values())
-    return [project for entry in teams for project in entry.projects]
-
-
-def _unknown(path: Path, kind: str, name: str, known: Iterable[str]) -> Iterator[Finding]:
-    names = sorted(known)
-    if name in names:
+def _who(file: ConfigurationFile, path: Path, named: KeyEntry | MatchEntry) -> Iterator[Finding]:
+    """What both keys and matches name."""
+    if named.team is not None:
+        yield from _unknown((*path, "team"), "team", named.team, file.teams)
+    if named.environment is not None:
+        yield from _unknown((*path, "environment"), "environment", named.environment, file.environments)
+    if named.team is not None and named.team not in file.teams:
         return
-    close = get_close_matches(name, names, n=1)
-    if close:
-        hint = f"did you mean {close[0]}?"
-    elif names:
-        hint = f"known: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
-    else:
-        hint = f"the file declares no {kind} here"
-    yield path, f"there is no {kind} {name!r}: {hint}"
+    teams = list(file.teams.values()) if named.team is None else [file.teams[named.team]]
+    whose = "" if named.team is None else f" of team {named.team}"
+    if named.project is not None:
+        projects = [project for team in teams for project in team.projects]
+        yield from _unknown((*path, "project"), f"project{whose}", named.project, projects)
+    if named.user is not None:
+        members = [member for team in teams for member in team.members]
+        yield from _unknown((*path, "user"), f"member{whose}", named.user, members)
+
+
+def _unknown(path: Path, what: str, name: str, known: Iterable[str]) -> Iterator[Finding]:
+    names = set(known)
+    if name not in names:
+        yield path, no_such(what, name, names)
 
 
 def _repeated(names: Iterable[str]) -> list[str]:

@@ -23,6 +23,7 @@ from services.kernel.window import load_timezone
 
 MAX_COUNT = 2**63 - 1
 MAX_WEIGHT = 1_000
+_MAX_ENVIRONMENT = 55
 
 _SHARE = re.compile(r"(\d{1,4})(?:\.(\d{1,2}))?%")
 _FACTOR = re.compile(r"(\d{1,4})(?:\.(\d{1,2}))?x")
@@ -113,6 +114,13 @@ def read_time(value: object) -> datetime:
     if moment is None or (moment.tzinfo is None and isinstance(value, str) and len(value) > 10):
         raise ValueError("write a time like 2027-01-31T00:00:00Z, or a date like 2027-01-31")
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def read_environment(value: str) -> str:
+    """The name of an environment, from which that of its default policy is made."""
+    if len(value) > _MAX_ENVIRONMENT:
+        raise ValueError(f"the name of an environment has at most {_MAX_ENVIRONMENT} characters")
+    return value
 
 
 def read_timezone(value: str) -> str:
@@ -207,6 +215,7 @@ DurationMs = Annotated[int, BeforeValidator(read_duration)]
 Moment = Annotated[datetime, BeforeValidator(read_time)]
 TimezoneName = Annotated[str, AfterValidator(read_timezone)]
 Name = Annotated[str, AfterValidator(_checked(check_name))]
+EnvironmentName = Annotated[Name, AfterValidator(read_environment)]
 ModelName = Annotated[str, AfterValidator(_checked(check_model))]
 UserName = Annotated[str, AfterValidator(_checked(check_user))]
 Target = Annotated[str, AfterValidator(read_target)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 from spendgate.quota.v1 import quota_service_pb2 as quota
@@ -15,6 +15,7 @@ from services.cli.paging import all_pages
 
 _BACKLOG_BYTES = 10 * 1024 * 1024
 _SLOW_SETTLEMENT_MS = 5_000
+_MOST_NAMED = 8
 
 
 def examine_gateway(gateway: Gateway) -> Iterator[Finding]:
@@ -25,6 +26,7 @@ def examine_gateway(gateway: Gateway) -> Iterator[Finding]:
     yield from _ledger(books)
     yield from examine_headers(books.dropped_headers)
     yield _quota(gateway.quota.GetQuotaStatus(quota.GetQuotaStatusRequest()))
+    yield from _keys(gateway)
 
 
 def _envoys(status: router.RouterStatus) -> Iterator[Finding]:
@@ -78,3 +80,28 @@ def _quota(status: quota.QuotaStatus) -> Finding:
         slow = f"{text}; calls settle slowly ({status.settlement_lag_p95_ms} ms)"
         return Finding("quota", Level.WARN, slow, "the ledger lags: read logs/ledger.log")
     return Finding("quota", Level.OK, text)
+
+
+def _keys(gateway: Gateway) -> Iterator[Finding]:
+    """Keys without limits: those that are meant to be, and those that are refused for it."""
+    keys = list(
+        all_pages(
+            lambda size, token: gateway.quota.ListVirtualKeys(
+                quota.ListVirtualKeysRequest(page_size=size, page_token=token)
+            ),
+            lambda page: page.virtual_keys,
+        )
+    )
+    unbounded = [key.name for key in keys if key.state == quota.VirtualKey.STATE_UNBOUNDED]
+    if unbounded:
+        remedy = "add a policy with a limit on spend, tokens or requests, or mark them `unlimited: true`"
+        text = f"no enforced policy binds {_some(unbounded)}: all of their calls are refused"
+        yield Finding("keys without a policy", Level.FAIL, text, remedy)
+    unlimited = [key.name for key in keys if key.unlimited]
+    if unlimited:
+        text = f"{_some(unlimited)} may be used without any limit"
+        yield Finding("unlimited keys", Level.WARN, text, "fine if it is meant so; else give them a policy")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {len(names) - _MOST_NAMED} more" if names[_MOST_NAMED:] else "")

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from services.kernel.names import part_scope, scope_name
+from services.kernel.names import NOBODY, part_scope, scope_name
 from services.kernel.window import WindowRule, WindowUnit
 
 _RUN = WindowRule(WindowUnit.RUN)
 _DIMENSIONS = ("team", "project", "environment", "user", "key", "model")
 Parts = tuple[tuple[str, str], ...]
-"""Properties of a call with the values that they must have; an empty value stands for any but none."""
+"""Properties of a call with the values that they must have; an empty value stands for any and for
+none: calls without one count together."""
 
 
 class Counted(StrEnum):
@@ -170,7 +171,7 @@ class Matching:
         has: dict[str, str] = {dimension: getattr(taken, dimension) for dimension in _DIMENSIONS}
         for first in (None, *has.items()):
             for at, parts in self._by_first.get(first, ()):
-                if all(has[dimension] == value if value else has[dimension] for dimension, value in parts):
+                if all(not value or has[dimension] == value for dimension, value in parts):
                     yield at
 
 
@@ -236,12 +237,14 @@ def counter_of(limit: CountedLimit, scope: str, expected: Expected) -> Counter:
 
 def name_of(limit: CountedLimit, preferred: Sequence[Parts]) -> str:
     """Tells limits apart by what they count, whatever the window: a limit that counts other calls is another one."""
-    told = [limit.policy, limit.limit_id, limit.parts]
+    # Earlier releases did not count calls without a value. What is in their place says that these are counted now.
+    parts = [(dimension, value or f"any,{NOBODY}") for dimension, value in limit.parts]
+    told = [limit.policy, limit.limit_id, parts]
     if limit.default:
         told.append(hashlib.sha256(json.dumps(sorted(preferred)).encode()).hexdigest()[:16])
     return json.dumps(told)
 
 
 def _scope(limit: CountedLimit, taken: Taken) -> str:
-    scope = scope_name((dimension, value or getattr(taken, dimension)) for dimension, value in limit.parts)
+    scope = scope_name((dimension, value or getattr(taken, dimension) or NOBODY) for dimension, value in limit.parts)
     return part_scope(scope, "run", taken.run) if limit.span.each_run else scope

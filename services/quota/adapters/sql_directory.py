@@ -18,8 +18,8 @@ from services.kernel.errors import Unavailable
 from services.kernel.window import Weekday, WindowUnit
 from services.quota.domain.access import Role
 from services.quota.domain.admin_token import AdminToken
-from services.quota.domain.directory import Directory, Team
-from services.quota.domain.key import Attribution, VirtualKey
+from services.quota.domain.directory import Directory, Environment, Team
+from services.quota.domain.key import Attribution, RetiredSecret, VirtualKey
 from services.quota.domain.override import Override
 from services.quota.domain.policy import (
     TOO_MANY_REQUESTS,
@@ -39,6 +39,7 @@ Row = dict[str, Any]
 
 _metadata = sa.MetaData()
 _organizations = sa.Table("organizations", _metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("name"))
+_environments = sa.Table("environments", _metadata, sa.Column("name", primary_key=True))
 _teams = sa.Table("teams", _metadata, sa.Column("name", primary_key=True), sa.Column("projects"), sa.Column("members"))
 _policies = sa.Table("policies", _metadata, sa.Column("name", primary_key=True), sa.Column("body"))
 _keys = sa.Table(
@@ -50,6 +51,13 @@ _keys = sa.Table(
     *(sa.Column(name) for name in ("expire_at_ms", "create_at_ms", "hint")),
     sa.Column("declared", sa.Boolean),
     *(sa.Column(name) for name in ("digest", "old_digest", "old_until_ms")),
+    sa.Column("unlimited", sa.Boolean),
+)
+_retired = sa.Table(
+    "retired_secrets",
+    _metadata,
+    sa.Column("digest", primary_key=True),
+    *(sa.Column(name) for name in ("key", "retire_at_ms")),
 )
 _overrides = sa.Table(
     "overrides",
@@ -106,11 +114,15 @@ class SqlDirectory:
             version = _mark(connection, seen)
             # Only what differs is written: the path of every call waits for this transaction.
             _sync(connection, _organizations, _organization_rows(before), _organization_rows(after))
+            _sync(
+                connection, _environments, _by_name(before.environments, asdict), _by_name(after.environments, asdict)
+            )
             _sync(connection, _teams, _by_name(before.teams, _team_row), _by_name(after.teams, _team_row))
             _sync(connection, _policies, _by_name(before.policies, _policy_row), _by_name(after.policies, _policy_row))
             _sync(connection, _keys, _by_name(before.keys, _key_row), _by_name(after.keys, _key_row))
             _sync(connection, _overrides, _by_name(before.overrides, asdict), _by_name(after.overrides, asdict))
             _sync(connection, _tokens, _by_name(before.tokens, asdict), _by_name(after.tokens, asdict))
+            _sync(connection, _retired, _by_digest(before), _by_digest(after))
             append_entries(connection, AUDIT, entries)
         self._version = version
         return after
@@ -182,6 +194,8 @@ def _load(connection: sa.Connection) -> Directory:
         policies=tuple(_read_policy(row.name, orjson.loads(row.body)) for row in rows(_policies)),
         keys=tuple(_read_key(row) for row in rows(_keys)),
         overrides=tuple(Override(**row) for row in mappings(_overrides)),
+        environments=tuple(Environment(**row) for row in mappings(_environments)),
+        retired=tuple(sorted((RetiredSecret(**row) for row in mappings(_retired)), key=lambda each: each.retire_at_ms)),
         tokens=tuple(AdminToken(**{**row, "role": Role(row["role"])}) for row in mappings(_tokens)),
     )
 
@@ -199,6 +213,10 @@ def _sync(connection: sa.Connection, table: sa.Table, before: Mapping[Any, Row],
 
 def _by_name(things: Sequence[T], row_of: Callable[[T], Row]) -> dict[Any, Row]:
     return {row["name"]: row for row in map(row_of, things)}
+
+
+def _by_digest(directory: Directory) -> dict[Any, Row]:
+    return {each.digest: asdict(each) for each in directory.retired}
 
 
 def _organization_rows(directory: Directory) -> dict[Any, Row]:
@@ -231,6 +249,7 @@ def _key_row(key: VirtualKey) -> Row:
         "digest": key.digest,
         "old_digest": key.old_digest,
         "old_until_ms": key.old_until_ms,
+        "unlimited": key.unlimited,
     }
 
 
@@ -246,6 +265,7 @@ def _read_key(row: Any) -> VirtualKey:
         digest=row.digest,
         old_digest=row.old_digest,
         old_until_ms=row.old_until_ms,
+        unlimited=row.unlimited,
     )
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from services.kernel.change import Action, Change, Describe, changes_between, differing_fields
 from services.kernel.errors import InvalidInput
 from services.kernel.names import check_model, check_name, check_unique, check_user
 from services.quota.domain.admin_token import AdminToken
-from services.quota.domain.directory import Directory, Team
+from services.quota.domain.bounded import Bounds
+from services.quota.domain.directory import Directory, Environment, Team
 from services.quota.domain.key import VirtualKey, check_secret
 from services.quota.domain.override import Override
 from services.quota.domain.policy import Mode, QuotaPolicy, check_policy
 from services.quota.domain.reach import allowances_in_vain, concerns, without_bite
+from services.quota.domain.references import Known, check_key_references, check_match_references
 
 MAX_KEY_MODELS = 1_000
 
@@ -30,6 +32,8 @@ class KeySpec:
     user: str = ""
     models: tuple[str, ...] = ()
     expire_at_ms: int | None = None
+    unlimited: bool = False
+    """See `VirtualKey`."""
     secret: str = ""
     """Declared keys only. Empty leaves a known secret as it is."""
     secret_problem: str = ""
@@ -44,6 +48,10 @@ class Configuration:
     teams: tuple[Team, ...]
     policies: tuple[QuotaPolicy, ...]
     keys: tuple[KeySpec, ...]
+    environments: tuple[Environment, ...] = ()
+    """Empty: `DEFAULT_ENVIRONMENTS`."""
+    models: tuple[str, ...] = ()
+    """Names of all models that can be asked for. Empty: those of the route plan."""
 
 
 def check_configuration(configuration: Configuration) -> None:
@@ -59,6 +67,11 @@ def check_configuration(configuration: Configuration) -> None:
         check_policy(f"policies[{at}]", policy)
     for at, key in enumerate(configuration.keys):
         check_key(f"keys[{at}]", key)
+    for at, environment in enumerate(configuration.environments):
+        check_name(f"environments[{at}]", environment.name)
+    for at, model in enumerate(configuration.models):
+        check_model(f"models[{at}]", model)
+    check_unique("environments", (environment.name for environment in configuration.environments))
     check_unique("teams", (team.name for team in configuration.teams))
     check_unique("policies", (policy.name for policy in configuration.policies))
     check_unique("keys", (key.name for key in configuration.keys))
@@ -82,6 +95,24 @@ def check_key(field: str, key: KeySpec) -> None:
         check_model(f"{field}.models[{at}]", model)
     if key.secret:
         check_secret(f"{field}.secret", key.secret)
+
+
+def check_references(configuration: Configuration, after: Directory, models: Collection[str]) -> None:
+    """Passes a configuration that names nothing but what there is in the directory that it makes, and of models.
+
+    Raises:
+        InvalidInput: it names something else; `field` is its path.
+    """
+    known = Known.of(after, models)
+    for at, policy in enumerate(configuration.policies):
+        check_match_references(f"policies[{at}].match", policy.match, known)
+    places = {spec.name: at for at, spec in enumerate(configuration.keys)}
+    bounds = Bounds(after, models)
+    for key in after.keys:
+        if key.name in places:
+            field = f"keys[{places[key.name]}]"
+            check_key_references(field, key.attribution, key.models, known)
+            bounds.check(field, key)
 
 
 def check_secrets(configuration: Configuration, keys: Iterable[VirtualKey]) -> None:
@@ -137,13 +168,16 @@ def describe(directory: Directory) -> Describe:
     return describe_one
 
 
-def warnings_of(directory: Directory, sent: Configuration, *, counters_shared: bool) -> tuple[str, ...]:
+def warnings_of(
+    directory: Directory, sent: Configuration, models: Collection[str], *, counters_shared: bool
+) -> tuple[str, ...]:
     """What of `sent` was accepted but will not work as it stands, each a sentence that says what to do.
 
-    `counters_shared`: counters are in a store of their own, apart from quota.
+    `models` are all that can be asked for. `counters_shared`: counters are in a store of their own, apart from quota.
     """
     problems = {spec.name: spec.secret_problem for spec in sent.keys if spec.secret_problem and not spec.secret}
-    teams = {team.name for team in directory.teams}
+    known = Known.of(directory, models)
+    declared = {spec.name for spec in sent.keys}
     warnings = [
         f"Policy {policy.name} matches no virtual key: check its match, or make such a key."
         for policy in directory.policies
@@ -153,6 +187,7 @@ def warnings_of(directory: Directory, sent: Configuration, *, counters_shared: b
     ]
     warnings.extend(without_bite(directory.policies))
     warnings.extend(allowances_in_vain(directory.policies, counters_shared=counters_shared))
+    warnings.extend(Bounds(directory, models).warnings())
     for key in directory.keys:
         problem = problems.get(key.name, "")
         if key.digest is None:
@@ -160,10 +195,17 @@ def warnings_of(directory: Directory, sent: Configuration, *, counters_shared: b
             warnings.append(f"Virtual key {key.name} has no secret{why}: give it one, or rotate it.")
         elif problem:
             warnings.append(f"Virtual key {key.name} keeps the secret that it has: {problem}.")
-        team = key.attribution.team
-        if team and team not in teams:
-            warnings.append(f"Virtual key {key.name} belongs to team {team}, which is not listed: add it to teams.")
+        if key.name not in declared:
+            warnings.extend(_no_longer_known(key, known))
     return tuple(warnings)
+
+
+def _no_longer_known(key: VirtualKey, known: Known) -> Iterator[str]:
+    """A key that was created stays when what it names leaves the configuration."""
+    try:
+        check_key_references("", key.attribution, key.models, known)
+    except InvalidInput as error:
+        yield f"Virtual key {key.name} was created, and by now {error.problem} (declare that, or disable the key)"
 
 
 def _check_team(field: str, team: Team) -> None:
@@ -174,7 +216,7 @@ def _check_team(field: str, team: Team) -> None:
         check_user(f"{field}.members[{at}]", member)
 
 
-Resource = Team | QuotaPolicy | VirtualKey | Override | AdminToken
+Resource = Environment | Team | QuotaPolicy | VirtualKey | Override | AdminToken
 _NEVER_SHOWN = {"digest", "old_digest"}
 # What a person calls these fields of a key.
 _SHOWN_AS = {"digest": "secret", "hint": "secret", "old_digest": "secret", "old_until_ms": "secret"}
@@ -182,6 +224,7 @@ _SHOWN_AS = {"digest": "secret", "hint": "secret", "old_digest": "secret", "old_
 
 def _by_kind(directory: Directory) -> dict[str, Sequence[Resource]]:
     return {
+        "environment": directory.environments,
         "team": directory.teams,
         "policy": directory.policies,
         "virtual key": directory.keys,

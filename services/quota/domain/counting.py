@@ -10,7 +10,8 @@ from services.kernel.window import Window, WindowUnit
 from services.quota.domain.policy import Dimension, LimitKind, Mode, QuotaPolicy
 
 Parts = tuple[tuple[Dimension, str], ...]
-"""What a policy's scopes are made of, in their order. An empty value stands for any, each with a counter of its own."""
+"""What a policy's scopes are made of, in their order. An empty value stands for any and for none, each with
+a counter of its own."""
 
 
 class CountedLimit(NamedTuple):
@@ -23,7 +24,7 @@ class CountedLimit(NamedTuple):
     each_run: bool
     """Counts each run of its own. Calls that name none are not concerned."""
     default: bool
-    """Counts no call that an enforced policy concerns which is no default."""
+    """Counts no call that a policy binds which is no default."""
     window: Window
 
     def has(self, scope: str) -> bool:
@@ -54,7 +55,7 @@ def counted_limits(policies: Iterable[QuotaPolicy], now_ms: int) -> Iterator[Cou
 
 def preferred(policies: Iterable[QuotaPolicy]) -> Iterator[Parts]:
     """What the policies concern before which default ones step back."""
-    return (parts_of(policy) for policy in policies if policy.mode is Mode.ENFORCE and not policy.default)
+    return (parts_of(policy) for policy in policies if policy.binds and not policy.default)
 
 
 def parts_of(policy: QuotaPolicy) -> Parts:

@@ -13,7 +13,7 @@ from services.kernel.window import Window, WindowRule, WindowUnit
 from services.quota.domain.admin_token import AdminToken
 from services.quota.domain.allowance import Allowance, allowances_of
 from services.quota.domain.burn_rate import UsualRate, allowed_per_minute, nothing_usual
-from services.quota.domain.key import Attribution, VirtualKey
+from services.quota.domain.key import Attribution, RetiredSecret, VirtualKey
 from services.quota.domain.override import Override, Place
 from services.quota.domain.policy import (
     MAX_BASIS_POINTS,
@@ -40,6 +40,17 @@ WindowAt = Callable[[WindowRule, int], Window]
 
 
 @dataclass(frozen=True, slots=True)
+class Environment:
+    """A kind of use that policies tell apart, such as prod. Keys and policies name no others than those declared."""
+
+    name: str
+
+
+DEFAULT_ENVIRONMENTS = (Environment("dev"), Environment("prod"), Environment("staging"))
+"""Where none is declared."""
+
+
+@dataclass(frozen=True, slots=True)
 class Team:
     """A team, its projects and members."""
 
@@ -58,6 +69,18 @@ class Directory:
     keys: tuple[VirtualKey, ...] = ()
     overrides: tuple[Override, ...] = ()
     tokens: tuple[AdminToken, ...] = ()
+    environments: tuple[Environment, ...] = DEFAULT_ENVIRONMENTS
+    retired: tuple[RetiredSecret, ...] = ()
+    """Secrets that rotations took out of use, the oldest first."""
+
+    @property
+    def environment_names(self) -> tuple[str, ...]:
+        """Names of the environments that there are."""
+        return tuple(each.name for each in self.environments)
+
+    def keys_of(self, team: str) -> list[str]:
+        """Names of the keys of a team; of all keys if it is empty."""
+        return [key.name for key in self.keys if team in {"", key.attribution.team}]
 
 
 def without_expired(directory: Directory, now_ms: int) -> Directory:
@@ -120,6 +143,8 @@ class AppliedLimits:
     holds_tokens: bool
     """A hard limit of which a larger call takes more is among them, so that the output must be bounded."""
     has_soft: bool = False
+    bounded: bool = False
+    """Some enforced limit among them bounds what such calls can take in all."""
     allowances: tuple[Allowance, ...] = ()
     """Of the enforced policies among them. Empty when there are none, or one of them allows nothing."""
 
@@ -238,7 +263,7 @@ def apply_limits(
 ) -> AppliedLimits:
     """Finds the limits of all policies that match a call. Those per run do not concern a call that names none."""
     found: list[AppliedLimit] = []
-    needs_price = False
+    needs_price = bounded = False
     from_ms, until_ms = 0, 2**63
     matching = policies_for(policies, call.attribution, call.model)
     for policy, scope in matching:
@@ -257,6 +282,7 @@ def apply_limits(
             window = window_at(facts.window, now_ms)
             applied = _applied(policy, asked, counted, window, override)
             found.append(applied)
+            bounded |= applied.enforced and facts.bounds
             needs_price |= applied.enforced and applied.kind.needs_price and not policy.allows_unpriced
             from_ms, until_ms = max(from_ms, window.start_ms), min(until_ms, window.end_ms)
             if override is not None:
@@ -271,6 +297,7 @@ def apply_limits(
         policies=tuple(policy.name for policy, _ in matching),
         holds_tokens=any(limit.kind.is_of_size and not limit.soft for limit in found),
         has_soft=any(limit.soft for limit in found),
+        bounded=bounded,
         allowances=allowances_of(
             Allowance(policy.name, policy.allowance_nano_usd) for policy, _ in matching if policy.name in enforced
         ),

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from services.kernel.errors import InvalidInput
-from services.kernel.names import check_model, check_name, check_user
+from services.kernel.names import NOBODY, check_model, check_name, check_user
 from services.kernel.window import FOREVER_MS, WindowUnit
 from services.quota.domain.override import Override
 from services.quota.domain.policy import (
@@ -72,13 +72,19 @@ def find_scope(policy: QuotaPolicy, text: str) -> str:
         if text not in {"", scope}:
             raise InvalidInput("override.scope", f"policy {policy.name} has one counter, {scope}: leave it empty")
         return scope
-    values = dict(part.partition("=")[::2] for part in text.split(","))
-    value = getattr(policy.match, policy.each) or values.get(policy.each, "")
+    value = getattr(policy.match, policy.each) or value_in(text, policy.each)
     if not value or text != _scope_with(policy, policy.each, value):
         wanted = _scope_with(policy, policy.each, policy.each.upper())
         raise InvalidInput("override.scope", f"policy {policy.name} counts each {policy.each}: write {wanted}")
-    _CHECKS.get(policy.each, check_name)("override.scope", value)
+    if value != NOBODY:
+        _CHECKS.get(policy.each, check_name)("override.scope", value)
     return text
+
+
+def value_in(scope: str, dimension: Dimension) -> str:
+    """What a scope says of a dimension, empty when it says nothing."""
+    values = dict(part.partition("=")[::2] for part in scope.split(","))
+    return values.get(dimension, "")
 
 
 def check_bound(kind: LimitKind, bound: int) -> None:

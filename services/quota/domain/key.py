@@ -70,6 +70,8 @@ class VirtualKey:
     """Of the secret before the last rotation."""
     old_until_ms: int = 0
     """Until when the secret before the last rotation still works."""
+    unlimited: bool = False
+    """Works also where no policy bounds what it can take. Policies that match it hold all the same."""
 
     @property
     def name(self) -> str:
@@ -98,6 +100,16 @@ class VirtualKey:
         if digest == self.digest:
             return True
         return digest == self.old_digest and now_ms < self.old_until_ms
+
+
+@dataclass(frozen=True, slots=True)
+class RetiredSecret:
+    """A secret that a rotation took out of use, so that a file which still gives it does not bring it back."""
+
+    digest: bytes
+    key: str
+    """Name of the key that it opened."""
+    retire_at_ms: int
 
 
 def mint_secret(kind: SecretKind, entropy: Entropy) -> str:

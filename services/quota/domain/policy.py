@@ -78,6 +78,8 @@ _PRICED = frozenset({LimitKind.SPEND, LimitKind.REQUEST_COST})
 _OF_MONEY = _PRICED | {LimitKind.BURN_RATE}
 _WITHOUT_WINDOW = frozenset({LimitKind.CONCURRENCY, LimitKind.REQUEST_COST, LimitKind.BURN_RATE})
 _OF_ONE_SIZE = frozenset({LimitKind.REQUESTS, LimitKind.CONCURRENCY, LimitKind.BURN_RATE})
+# Every call takes something of these, and it adds up. A model that is free takes no money, and costs none.
+_OF_EVERY_CALL = frozenset({LimitKind.SPEND, LimitKind.TOKENS, LimitKind.INPUT_TOKENS, LimitKind.REQUESTS})
 
 
 class Mode(StrEnum):
@@ -179,6 +181,15 @@ class Limit:
         return self.window.is_hour_or_shorter and not self.kind.is_money
 
     @property
+    def bounds(self) -> bool:
+        """Whether it bounds, by itself, what calls can take in all.
+
+        One per run does not: a client begins as many runs as it likes. Nor does one on output: calls without any take
+        nothing of it. What has no window adds nothing up.
+        """
+        return self.kind in _OF_EVERY_CALL and self.per is not WindowUnit.RUN
+
+    @property
     def steers(self) -> bool:
         """Whether it is long enough to have a say in which tier serves."""
         return self.kind.has_window and self.window.is_day_or_longer
@@ -191,12 +202,13 @@ class LimitFacts(NamedTuple):
     window: WindowRule
     is_rate: bool
     steers: bool
+    bounds: bool
 
 
 @lru_cache(maxsize=65_536)
 def facts_of(limit: Limit) -> LimitFacts:
     """What follows from a limit."""
-    return LimitFacts(limit.limit_id, limit.window, limit.is_rate, limit.steers)
+    return LimitFacts(limit.limit_id, limit.window, limit.is_rate, limit.steers, limit.bounds)
 
 
 class ThresholdAction(StrEnum):
@@ -229,17 +241,22 @@ class QuotaPolicy:
     match: Match
     limits: tuple[Limit, ...]
     each: Dimension | None = None
-    """Counts each distinct value of this dimension separately. A call that has no value of it is not concerned."""
+    """Counts each distinct value of this dimension separately, and all calls without one together."""
     thresholds: tuple[Threshold, ...] = ()
     mode: Mode = Mode.ENFORCE
     default: bool = False
-    """Concerns only calls that no other policy which is enforced concerns."""
+    """Concerns only calls that no other policy binds."""
     exhausted_status: int = TOO_MANY_REQUESTS
     """HTTP status of a refusal that lasts until the window ends. Some clients retry every 429, and none a 402."""
     allows_unpriced: bool = False
     """Lets calls through whose cost nobody can know; they count for nothing in limits on spend."""
     allowance_nano_usd: int = 0
     """What calls may cost in a day while the counters cannot be read or written. 0: they are refused."""
+
+    @property
+    def binds(self) -> bool:
+        """Whether what the calls that it matches can take in all is bounded by it."""
+        return self.mode is Mode.ENFORCE and any(facts_of(limit).bounds for limit in self.limits)
 
     def reached_at(self, action: ThresholdAction) -> int | None:
         """Basis points of the first threshold with this action; None when there is none."""

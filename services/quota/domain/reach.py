@@ -49,8 +49,6 @@ def why_not(policy: QuotaPolicy, attribution: Attribution, model: str) -> str:
             return (
                 f"it is for {dimension} {wanted}, and the call has {f'{dimension} {has}' if has else f'no {dimension}'}"
             )
-        if dimension is policy.each and not has:
-            return f"it counts each {dimension}, and the call has none"
     return "it is disabled" if policy.mode is Mode.DISABLED else ""
 
 
@@ -103,9 +101,8 @@ def allowances_in_vain(policies: Iterable[QuotaPolicy], *, counters_shared: bool
 
 def _is_always_beside(other: QuotaPolicy, policy: QuotaPolicy) -> bool:
     """Whether each call that a policy concerns is one that the other one concerns as well."""
-    has = {dimension for dimension, _ in policy.match.named} | {policy.each, None, Dimension.KEY, Dimension.MODEL}
     runs_only = all(limit.per is WindowUnit.RUN for limit in other.limits)
-    return other.each in has and _fixed(other.match) <= _fixed(policy.match) and not runs_only
+    return _fixed(other.match) <= _fixed(policy.match) and not runs_only
 
 
 def _fixed(match: Match) -> _Fixed:

@@ -87,6 +87,7 @@ def _together(singles: Sequence[AppliedLimits]) -> AppliedLimits:
         policies=tuple(dict.fromkeys(name for single in singles for name in single.policies)),
         holds_tokens=any(single.holds_tokens for single in found),
         has_soft=any(single.has_soft for single in found),
+        bounded=any(single.bounded for single in found),
     )
 
 

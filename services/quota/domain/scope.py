@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from services.kernel.names import EVERYTHING, scope_name
+from services.kernel.names import EVERYTHING, NOBODY, scope_name
 from services.quota.domain.key import Attribution
 from services.quota.domain.policy import Dimension, Mode, QuotaPolicy
 
@@ -14,14 +14,14 @@ def policies_for(
 ) -> list[tuple[QuotaPolicy, str]]:
     """The policies that concern a call, each with the scope that it is counted under.
 
-    Default policies step back as soon as another one that is enforced concerns the call.
+    Default policies step back as soon as another one binds the call: it is enforced, and bounds what calls can take.
     """
     matching = [
         (policy, scope)
         for policy in policies
         if policy.mode is not Mode.DISABLED and (scope := scope_of(policy, attribution, model)) is not None
     ]
-    if any(policy.mode is Mode.ENFORCE and not policy.default for policy, _ in matching):
+    if any(policy.binds and not policy.default for policy, _ in matching):
         return [(policy, scope) for policy, scope in matching if not policy.default]
     return matching
 
@@ -29,16 +29,15 @@ def policies_for(
 def scope_of(policy: QuotaPolicy, attribution: Attribution, model: str) -> str | None:
     """What a policy counts this call under, e.g. "environment=dev,user=ada@example.com"; None: it does not match.
 
-    A policy with `each` does not concern a call without a value of that dimension: there is nothing to count it under.
+    With `each`, all calls without a value of that dimension count together, as if `-` were their value: no call gets
+    past a policy by lacking what it counts.
     """
     named = policy.match.named
     for dimension, wanted in named:
         if wanted != (model if dimension is Dimension.MODEL else getattr(attribution, dimension)):
             return None
     if policy.each is not None:
-        has: str = model if policy.each is Dimension.MODEL else getattr(attribution, policy.each)
-        if not has:
-            return None
+        has: str = model if policy.each is Dimension.MODEL else getattr(attribution, policy.each) or NOBODY
         named = tuple(sorted((*(pair for pair in named if pair[0] is not policy.each), (policy.each, has)), key=_order))
     return scope_name(named)
 

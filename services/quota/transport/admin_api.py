@@ -13,6 +13,7 @@ from services.chassis.paging import bad_token, check_page_size, page_of, read_to
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
 from services.quota.domain.access import check_team
+from services.quota.domain.bounded import Bounds
 from services.quota.domain.key import SecretKind
 from services.quota.domain.lag import SettlementLag
 from services.quota.ports import CounterReader
@@ -116,12 +117,17 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
     ) -> pb.ListVirtualKeysResponse:
         """Lists the keys by name. Never their secrets."""
         actor = actor_of(context)
-        known = self._current.belief.directory.directory.keys
-        keys = sorted((key for key in known if actor.may_touch(key.attribution.team)), key=lambda key: key.name)
+        belief = self._current.belief
+        directory = belief.directory.directory
+        bounds = Bounds(directory, belief.routes.plan.models)
+        keys = sorted(
+            (key for key in directory.keys if actor.may_touch(key.attribution.team)), key=lambda key: key.name
+        )
         page, token = page_of(keys, lambda key: key.name, page_size=request.page_size, page_token=request.page_token)
         now_ms = self._clock.now_ms()
         return pb.ListVirtualKeysResponse(
-            virtual_keys=[messages.write_key(key, now_ms) for key in page], next_page_token=token
+            virtual_keys=[messages.write_key(key, now_ms, unbounded=bounds.is_unbounded(key)) for key in page],
+            next_page_token=token,
         )
 
     def RotateVirtualKey(
@@ -168,6 +174,7 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
             request.model,
             input_tokens=request.input_tokens or _ASSUMED_TOKENS,
             max_output_tokens=request.max_output_tokens or _ASSUMED_TOKENS,
+            team=actor_of(context).team,
         )
         return messages.write_explanation(explanation)
 
@@ -176,7 +183,7 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
     ) -> pb.GetEffectiveLimitsResponse:
         """All limits that bind a key, tightest first."""
         self._check_key(request.key, context)
-        limits = self._effective_limits(request.key, request.model)
+        limits = self._effective_limits(request.key, request.model, team=actor_of(context).team)
         return pb.GetEffectiveLimitsResponse(limits=[messages.write_budget(budget) for budget in limits])
 
     def GetQuotaStatus(self, request: pb.GetQuotaStatusRequest, context: grpc.ServicerContext) -> pb.QuotaStatus:

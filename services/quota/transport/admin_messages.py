@@ -18,7 +18,7 @@ from services.kernel.money import NANO_PER_USD
 from services.kernel.window import MAX_ROLLING_MS, Weekday, WindowUnit
 from services.quota.domain.configuration import Configuration, KeySpec
 from services.quota.domain.denial import Denial
-from services.quota.domain.directory import Team
+from services.quota.domain.directory import Environment, Team
 from services.quota.domain.key import Attribution, VirtualKey
 from services.quota.domain.policy import (
     TOO_MANY_REQUESTS,
@@ -108,6 +108,8 @@ def read_configuration(message: pb.ApplyConfigurationRequest) -> Configuration:
             )
             for declared in message.keys
         ),
+        environments=tuple(Environment(name) for name in message.environments),
+        models=tuple(message.models),
     )
 
 
@@ -122,6 +124,7 @@ def read_key_spec(key: pb.VirtualKey) -> KeySpec:
         user=who.user,
         models=tuple(key.models),
         expire_at_ms=key.expire_time.ToMilliseconds() if key.HasField("expire_time") else None,
+        unlimited=key.unlimited,
     )
 
 
@@ -195,17 +198,18 @@ def write_policy_status(listed: ListedPolicy) -> pb.PolicyStatus:
     )
 
 
-def write_key(key: VirtualKey, now_ms: int) -> pb.VirtualKey:
-    """A key as it is at this moment. Never its secret."""
+def write_key(key: VirtualKey, now_ms: int, *, unbounded: bool = False) -> pb.VirtualKey:
+    """A key as it is at this moment, never its secret. `unbounded`: no policy binds its calls, so they are refused."""
     return pb.VirtualKey(
         name=key.name,
         key_id=key.key_id,
         hint=key.hint,
         attribution=write_attribution(key.attribution),
         models=key.models,
-        state=_state(key, now_ms),
+        state=_state(key, now_ms, unbounded=unbounded),
         expire_time=None if key.expire_at_ms is None else timestamp(key.expire_at_ms),
         create_time=timestamp(key.create_at_ms),
+        unlimited=key.unlimited,
     )
 
 
@@ -358,10 +362,12 @@ def _write_limit(limit: Limit) -> pb.Limit:
     return message
 
 
-def _state(key: VirtualKey, now_ms: int) -> pb.VirtualKey.State.ValueType:
+def _state(key: VirtualKey, now_ms: int, *, unbounded: bool) -> pb.VirtualKey.State.ValueType:
     refusal = key.refusal_at(now_ms)
     if refusal is Denial.DISABLED_KEY:
         return pb.VirtualKey.STATE_DISABLED
     if refusal is Denial.EXPIRED_KEY:
         return pb.VirtualKey.STATE_EXPIRED
-    return pb.VirtualKey.STATE_ACTIVE if key.digest is not None else pb.VirtualKey.STATE_WITHOUT_SECRET
+    if key.digest is None:
+        return pb.VirtualKey.STATE_WITHOUT_SECRET
+    return pb.VirtualKey.STATE_UNBOUNDED if unbounded else pb.VirtualKey.STATE_ACTIVE

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from services.kernel.change import Action, Authorship
 from services.kernel.clock import Clock
-from services.kernel.errors import AlreadyExists, FailedPrecondition, NotFound
+from services.kernel.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
+from services.kernel.names import no_such
 from services.quota.domain.access import Role
 from services.quota.domain.admin_token import MAX_TOKENS, AdminToken, check_token, mint_token_secret, token_hint
 from services.quota.domain.directory import Directory
@@ -66,6 +67,9 @@ class AdminTokens:
         def change(before: Directory) -> Directory:
             if any(token.name == name for token in before.tokens):
                 raise AlreadyExists(f"there is an admin token {name!r} already: revoke it, or choose another name")
+            teams = [each.name for each in before.teams]
+            if team and team not in teams:
+                raise InvalidInput("token.team", no_such("team", team, teams))
             if len(before.tokens) >= MAX_TOKENS:
                 raise FailedPrecondition(f"there are {MAX_TOKENS} admin tokens already: revoke those that nobody needs")
             return replace(before, tokens=tuple(sorted((*before.tokens, made), key=lambda token: token.name)))

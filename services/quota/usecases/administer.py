@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from services.kernel.change import Action, Authorship, Change
 from services.kernel.clock import Clock
 from services.kernel.errors import AlreadyExists, InvalidInput, NotFound
+from services.kernel.names import no_such
 from services.quota.domain.access import check_team
+from services.quota.domain.bounded import Bounds
 from services.quota.domain.configuration import (
     Configuration,
     KeySpec,
     check_configuration,
     check_key,
+    check_references,
     check_secrets,
     differences,
     warnings_of,
 )
-from services.quota.domain.directory import Directory
+from services.quota.domain.directory import DEFAULT_ENVIRONMENTS, Directory
 from services.quota.domain.grant import kept_overrides
 from services.quota.domain.key import (
     PREFIX,
     Attribution,
     Entropy,
+    RetiredSecret,
     SecretKind,
     VirtualKey,
     digest_of,
     hint_of,
     mint_secret,
 )
+from services.quota.domain.references import Known, check_key_references
 from services.quota.usecases.amend import Amend
+from services.quota.usecases.current import Current
 
 MAX_GRACE_MS = 604_800_000
+MAX_RETIRED = 10_000
+"""Secrets that are remembered as rotated away. The oldest are forgotten first."""
 _ID_ENTROPY_BYTES = 6
 
 
@@ -57,10 +66,18 @@ class Administer:
     """Changes teams, policies and keys. A team admin changes keys of its team alone."""
 
     def __init__(
-        self, *, amend: Amend, clock: Clock, entropy: Entropy, pepper: bytes, counters_shared: bool = False
+        self,
+        *,
+        amend: Amend,
+        current: Current,
+        clock: Clock,
+        entropy: Entropy,
+        pepper: bytes,
+        counters_shared: bool = False,
     ) -> None:
         """`counters_shared`: counters are in a store of their own, apart from quota."""
         self._amend = amend
+        self._current = current
         self._clock = clock
         self._entropy = entropy
         self._pepper = pepper
@@ -74,20 +91,24 @@ class Administer:
         """
         check_configuration(configuration)
 
+        models = configuration.models or self._models()
+
         def change(before: Directory) -> Directory:
-            return self._configured(before, configuration)
+            after = self._configured(before, configuration)
+            check_references(configuration, after, models)
+            return after
 
         before, after = self._amend.preview(change) if validate_only else self._amend(change, by=by)
-        warnings = warnings_of(after, configuration, counters_shared=self._counters_shared)
-        return Applied(differences(before, after), warnings)
+        warnings = warnings_of(after, configuration, models, counters_shared=self._counters_shared)
+        return Applied(differences(before, after), (*self._retired_in(after, configuration), *warnings))
 
     def create_key(self, spec: KeySpec, kind: SecretKind, *, by: Authorship) -> MintedKey:
         """Makes a key with a new secret.
 
         Raises:
             AlreadyExists: there is a key of this name.
-            InvalidInput: something in it is wrong.
-            PermissionDenied: it is to belong to another team than the actor's.
+            InvalidInput: something in it is wrong, or no policy would bind it.
+            PermissionDenied: it is to belong to another team than the actor's, or to get past what that is allowed.
         """
         check_key("key", spec)
         check_team(by.actor, spec.team, f"virtual key {spec.name}")
@@ -97,6 +118,12 @@ class Administer:
         def change(before: Directory) -> Directory:
             if any(key.name == spec.name for key in before.keys):
                 raise AlreadyExists(f"there is a virtual key {spec.name!r} already: rotate it, or choose another name")
+            models = self._models()
+            check_key_references("key", made.attribution, made.models, Known.of(before, models))
+            bounds = Bounds(before, models)
+            if by.actor.team:
+                bounds.check_within_team("key", made)
+            bounds.check("key", made)
             return replace(before, keys=(*before.keys, made))
 
         self._amend(change, by=by)
@@ -126,7 +153,7 @@ class Administer:
                 old_until_ms=until_ms if graced else 0,
             )
 
-        return MintedKey(self._change_key(name, rotate, by, "rotate"), secret)
+        return MintedKey(self._change_key(name, rotate, by, "rotate", self._retire), secret)
 
     def set_key_disabled(self, name: str, *, disabled: bool, by: Authorship) -> VirtualKey:
         """Stops a key, or lets it work again.
@@ -138,22 +165,53 @@ class Administer:
         verb = "disable" if disabled else "enable"
         return self._change_key(name, lambda key: replace(key, disabled=disabled), by, verb)
 
-    def _change_key(self, name: str, edit: Callable[[VirtualKey], VirtualKey], by: Authorship, verb: str) -> VirtualKey:
+    def _change_key(
+        self,
+        name: str,
+        edit: Callable[[VirtualKey], VirtualKey],
+        by: Authorship,
+        verb: str,
+        retire: Callable[[Directory, VirtualKey], Directory] = lambda before, _: before,
+    ) -> VirtualKey:
         def change(before: Directory) -> Directory:
             found = next((key for key in before.keys if key.name == name), None)
             if found is None:
-                raise NotFound(f"there is no virtual key {name!r}")
+                raise NotFound(no_such("virtual key", name, before.keys_of(by.actor.team)))
             check_team(by.actor, found.attribution.team, f"virtual key {name}")
-            return replace(before, keys=tuple(edit(key) if key.name == name else key for key in before.keys))
+            keys = tuple(edit(key) if key.name == name else key for key in before.keys)
+            return replace(retire(before, found), keys=keys)
 
         _, after = self._amend(change, by=by, verbs={Action.UPDATE: verb})
         return next(key for key in after.keys if key.name == name)
 
+    def _models(self) -> Collection[str]:
+        """Names of the models that can be asked for; none before there is a plan."""
+        return self._current.belief.routes.plan.models
+
+    def _retire(self, before: Directory, key: VirtualKey) -> Directory:
+        """The secret of a key will open nothing any more, whoever declares it."""
+        if key.digest is None:
+            return before
+        retired = RetiredSecret(key.digest, key.name, self._clock.now_ms())
+        return replace(before, retired=(*before.retired, retired)[-MAX_RETIRED:])
+
+    def _retired_in(self, directory: Directory, configuration: Configuration) -> Iterator[str]:
+        """Keys whose declared secrets were rotated away, each as a sentence that says what to do."""
+        retired = {each.digest: each for each in directory.retired}
+        for spec in configuration.keys:
+            found = retired.get(digest_of(spec.secret, self._pepper)) if spec.secret else None
+            if found is not None:
+                yield (
+                    f"Virtual key {spec.name} is not given the secret that the file declares: it was rotated away on "
+                    f"{_day(found.retire_at_ms)}. A newer one stays in force; put that where the file says."
+                )
+
     def _configured(self, before: Directory, configuration: Configuration) -> Directory:
+        retired = {each.digest for each in before.retired}
         known = {key.name: key for key in before.keys}
         declared = {spec.name: spec for spec in configuration.keys}
         made = [
-            replace(self._key_from(spec, known.get(spec.name) or self._new_key(spec.name)), declared=True)
+            replace(self._key_from(spec, known.get(spec.name) or self._new_key(spec.name), retired), declared=True)
             for spec in configuration.keys
         ]
         kept = [key for key in before.keys if not key.declared and key.name not in declared]
@@ -161,11 +219,13 @@ class Administer:
         check_secrets(configuration, keys)
         return Directory(
             organization=configuration.organization,
+            environments=tuple(sorted(configuration.environments or DEFAULT_ENVIRONMENTS, key=lambda each: each.name)),
             teams=tuple(sorted(configuration.teams, key=lambda team: team.name)),
             policies=tuple(sorted(configuration.policies, key=lambda policy: policy.name)),
             keys=keys,
             overrides=kept_overrides(before.overrides, configuration.policies),
             tokens=before.tokens,
+            retired=before.retired,
         )
 
     def _new_key(self, name: str) -> VirtualKey:
@@ -173,13 +233,21 @@ class Administer:
         key_id = f"key_{now_ms:012x}{self._entropy(_ID_ENTROPY_BYTES).hex()}"
         return VirtualKey(Attribution(key_id, name), create_at_ms=now_ms)
 
-    def _key_from(self, spec: KeySpec, key: VirtualKey) -> VirtualKey:
+    def _key_from(self, spec: KeySpec, key: VirtualKey, retired: Collection[bytes] = ()) -> VirtualKey:
         attribution = Attribution(key.key_id, spec.name, spec.team, spec.project, spec.environment, spec.user)
-        made = replace(key, attribution=attribution, models=spec.models, expire_at_ms=spec.expire_at_ms)
-        return self._with_secret(made, spec.secret) if spec.secret else made
+        made = replace(
+            key, attribution=attribution, models=spec.models, expire_at_ms=spec.expire_at_ms, unlimited=spec.unlimited
+        )
+        if not spec.secret or digest_of(spec.secret, self._pepper) in retired:
+            return made
+        return self._with_secret(made, spec.secret)
 
     def _with_secret(self, key: VirtualKey, secret: str) -> VirtualKey:
         digest = digest_of(secret, self._pepper)
         if digest == key.digest:
             return key
         return replace(key, digest=digest, hint=hint_of(secret), old_digest=None, old_until_ms=0)
+
+
+def _day(instant_ms: int) -> str:
+    return datetime.fromtimestamp(instant_ms // 1000, UTC).date().isoformat()

@@ -9,6 +9,7 @@ from services.kernel.clock import Clock
 from services.kernel.dialect import Dialect
 from services.kernel.errors import Unavailable
 from services.kernel.names import reservation_id
+from services.quota.domain.bounded import refuse_unbounded
 from services.quota.domain.decision import Refusal, ceiling_of, used_basis_points
 from services.quota.domain.denial import Denial, Deny
 from services.quota.domain.directory import AppliedLimit, AppliedLimits
@@ -151,6 +152,9 @@ class Admit:
         now_ms = self._clock.now_ms()
         limits = belief.directory.limits_for(key.attribution, request.model, now_ms, request.run)
         self._matches.note(limits.policies, now_ms)
+        unbounded = refuse_unbounded(key, limits, request.model)
+        if unbounded is not None:
+            return unbounded
         tiers = usable_tiers(route, limits, belief.routes.prices, key=key, model=request.model)
         if isinstance(tiers, Deny):
             return tiers

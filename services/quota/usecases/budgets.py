@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from services.kernel.clock import Clock
 from services.kernel.errors import NotFound
+from services.kernel.names import no_such
 from services.kernel.window import WindowUnit
 from services.quota.domain.decision import basis_points_of
 from services.quota.domain.directory import AppliedLimit, DirectorySnapshot, override_of
@@ -59,7 +60,10 @@ class ListBudgets:
         now_ms = self._clock.now_ms()
         used = _used(self._reader.counters_at(now_ms))
         if policy and policy not in belief.directory.policies_by_name:
-            raise NotFound(f"there is no policy {policy!r}")
+            visible = (
+                name for name, each in belief.directory.policies_by_name.items() if team in {"", each.match.team}
+            )
+            raise NotFound(no_such("policy", policy, visible))
         return tuple(
             budget
             for name, each in sorted(belief.directory.policies_by_name.items())
@@ -77,8 +81,10 @@ class EffectiveLimits:
         self._reader = reader
         self._clock = clock
 
-    def __call__(self, key: str, model: str = "") -> tuple[Budget, ...]:
+    def __call__(self, key: str, model: str = "", *, team: str = "") -> tuple[Budget, ...]:
         """Tightest first, for calls of this model, or of any that the key may use.
+
+        `team`: the only one whose keys its asker may learn of; empty: all.
 
         Raises:
             NotFound: no such key.
@@ -87,7 +93,7 @@ class EffectiveLimits:
         belief = self._current.belief
         found = belief.directory.keys_by_name.get(key)
         if found is None:
-            raise NotFound(f"there is no virtual key {key!r}")
+            raise NotFound(no_such("virtual key", key, belief.directory.directory.keys_of(team)))
         now_ms = self._clock.now_ms()
         directory = belief.directory
         named = {policy.match.model for policy in directory.directory.policies} | set(belief.routes.plan.models)

@@ -9,8 +9,10 @@ from itertools import islice
 from services.kernel.clock import Clock
 from services.kernel.dialect import Dialect
 from services.kernel.errors import NotFound
+from services.kernel.names import no_such
+from services.quota.domain.bounded import refuse_unbounded
 from services.quota.domain.decision import used_basis_points
-from services.quota.domain.denial import Deny
+from services.quota.domain.denial import Denial, Deny
 from services.quota.domain.directory import AppliedLimit, AppliedLimits
 from services.quota.domain.estimate import RequestFacts
 from services.quota.domain.key import VirtualKey
@@ -87,9 +89,11 @@ class Explain:
         self._clock = clock
 
     def __call__(
-        self, key: str, model: str, *, input_tokens: int = 1_000, max_output_tokens: int = 1_000
+        self, key: str, model: str, *, input_tokens: int = 1_000, max_output_tokens: int = 1_000, team: str = ""
     ) -> Explanation:
         """Weighs an assumed call of the key of this name.
+
+        `team`: the only one whose keys its asker may learn of; empty: all.
 
         Raises:
             NotFound: no such key.
@@ -98,7 +102,7 @@ class Explain:
         belief = self._current.belief
         found = belief.directory.keys_by_name.get(key)
         if found is None:
-            raise NotFound(f"there is no virtual key {key!r}")
+            raise NotFound(no_such("virtual key", key, belief.directory.directory.keys_of(team)))
         facts = RequestFacts(body_bytes=input_tokens, max_output_tokens=max_output_tokens)
         now_ms = self._clock.now_ms()
         limits = belief.directory.limits_for(found.attribution, model, now_ms)
@@ -145,8 +149,18 @@ class Explain:
         routes = [find_route(belief.routes, key, model, dialect) for dialect in Dialect]
         route = next((route for route in routes if not isinstance(route, Deny)), routes[0])
         if isinstance(route, Deny):
-            return route
+            return _with_suggestion(route, belief, key, model)
+        unbounded = refuse_unbounded(key, limits, model)
+        if unbounded is not None:
+            return unbounded
         return usable_tiers(route, limits, belief.routes.prices, key=key, model=model)
+
+
+def _with_suggestion(deny: Deny, belief: Belief, key: VirtualKey, model: str) -> Deny:
+    """Who administers is told which model was meant. Clients are not: they ask for the list."""
+    if deny.denial is not Denial.MODEL_NOT_FOUND:
+        return deny
+    return replace(deny, detail=no_such("model", model, filter(key.may_use, belief.routes.plan.models)))
 
 
 def _others(belief: Belief, key: VirtualKey, model: str) -> tuple[tuple[str, str], ...]:

@@ -8,6 +8,7 @@ from services.kernel.change import Action, Authorship
 from services.kernel.clock import Clock
 from services.kernel.errors import FailedPrecondition, InvalidInput, NotFound, PermissionDenied
 from services.kernel.money import format_usd
+from services.kernel.names import NOBODY, no_such
 from services.quota.domain.access import Role, check_team
 from services.quota.domain.directory import Directory
 from services.quota.domain.grant import (
@@ -17,10 +18,12 @@ from services.quota.domain.grant import (
     find_limit,
     find_scope,
     team_cap,
+    value_in,
 )
 from services.quota.domain.key import Entropy
 from services.quota.domain.override import Override
 from services.quota.domain.policy import Limit, QuotaPolicy
+from services.quota.domain.references import Known, check_value
 from services.quota.usecases.amend import Amend
 from services.quota.usecases.current import Current
 
@@ -109,18 +112,22 @@ class Overrides:
     def _checked(self, directory: Directory, asked: Grant, by: Authorship, now_ms: int) -> Override:
         policy = next((policy for policy in directory.policies if policy.name == asked.policy), None)
         if policy is None:
-            raise NotFound(f"there is no policy {asked.policy!r}")
+            team = by.actor.team
+            visible = (policy.name for policy in directory.policies if team in {"", policy.match.team})
+            raise NotFound(no_such("policy", asked.policy, visible))
         check_team(by.actor, policy.match.team, f"policy {policy.name}")
         limit = find_limit(policy, asked.limit)
         bound = _bound(limit, asked)
         check_bound(limit.kind, bound)
         if by.actor.team:
             _check_cap(directory, policy, limit, bound, by)
+        scope = find_scope(policy, asked.scope)
+        self._check_value(directory, policy, scope)
         return Override(
             name=f"ovr_{now_ms:012x}{self._entropy(_NAME_ENTROPY_BYTES).hex()}",
             policy=policy.name,
             limit_id=limit.limit_id,
-            scope=find_scope(policy, asked.scope),
+            scope=scope,
             bound=bound,
             create_at_ms=now_ms,
             expire_at_ms=asked.expire_at_ms,
@@ -128,6 +135,14 @@ class Overrides:
             actor=by.actor.name,
             role=by.actor.role,
         )
+
+    def _check_value(self, directory: Directory, policy: QuotaPolicy, scope: str) -> None:
+        """Of a policy with `each`, the scope names the one whose bound it is to be: there has to be such."""
+        each = policy.each
+        value = value_in(scope, each) if each is not None else NOBODY
+        if each is not None and value != NOBODY:
+            known = Known.of(directory, self._current.belief.routes.plan.models)
+            check_value("override.scope", each, value, policy.match, known)
 
 
 def _bound(limit: Limit, asked: Grant) -> int:

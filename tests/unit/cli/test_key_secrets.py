@@ -5,7 +5,7 @@ from pathlib import Path
 from services.cli.configuration import read_configuration
 from services.cli.key_secrets import KeySecrets, find_key_secrets
 
-HEAD = "version: 1\norganization: acme\nkeys:\n"
+HEAD = "version: 1\norganization: acme\npolicies: [{name: p, limits: [{spend: 1, per: day}]}]\nkeys:\n"
 
 
 def _find(folder: Path, key: str, **environ: str) -> KeySecrets:

@@ -11,6 +11,7 @@ from services.cli.key_secrets import KeySecrets
 TEXT = """\
 version: 1
 organization: acme
+environments: [dev, prod]
 default_policies: false
 providers:
   lab: {protocol: openai, base_url: "http://127.0.0.1:8081/v1", api_key: none}
@@ -42,7 +43,8 @@ policies:
     unpriced: allow
     on_store_failure: {serve_up_to: 2.50}
 keys:
-  - {name: app, team: ds, user: ada@example.com, models: [chat], expires: 2027-01-01, secret: {env: APP}}
+  - {name: app, team: ds, user: ada@example.com, models: [chat], expires: 2027-01-01, secret: {env: APP},
+     unlimited: true}
 """
 
 
@@ -118,6 +120,7 @@ def test_teams_policies_and_keys_go_to_quota() -> None:
     request = translate.quota_request(_file(), KeySecrets({"app": "a-secret-of-16-or-more"}, {}), validate_only=False)
     sent = MessageToDict(request, preserving_proto_field_name=True)
     assert sent["organization"] == "acme"
+    assert (sent["environments"], sent["models"]) == (["dev", "prod"], ["chat"])
     assert sent["teams"] == [{"name": "ds", "projects": ["p"], "members": ["ada@example.com"]}]
     assert sent["policies"] == [
         {
@@ -150,6 +153,7 @@ def test_teams_policies_and_keys_go_to_quota() -> None:
                 "attribution": {"team": "ds", "user": "ada@example.com"},
                 "models": ["chat"],
                 "expire_time": "2027-01-01T00:00:00Z",
+                "unlimited": True,
             },
             "secret": "a-secret-of-16-or-more",
         }

@@ -45,7 +45,7 @@ SECRET = "a-secret-from-elsewhere"
 EPOCH = "local-1795464000000"
 MAX_STREAM_MS = 900_000
 ADA = Attribution("key_ada", "ds-prod", "data-science", "forecasting", "prod", "ada@example.com")
-ADAS_KEY = VirtualKey(ADA, digest=digest_of(SECRET, PEPPER))
+ADAS_KEY = VirtualKey(ADA, digest=digest_of(SECRET, PEPPER), unlimited=True)
 # A call of these facts at `DEAR` holds 1 000 x $1 + 1 000 x $9 per million tokens: one cent exactly.
 CENT = NANO_PER_USD // 100
 CENT_FACTS = RequestFacts(body_bytes=1_000, max_output_tokens=1_000)

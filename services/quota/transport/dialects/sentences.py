@@ -22,6 +22,10 @@ _SENTENCES = {
     Denial.MODEL_NOT_FOUND: f"Model {{model}} does not exist here. {_LIST_MODELS}",
     Denial.UPSTREAM_UNAVAILABLE: "Model {model} has no usable target{detail}. Tell your platform team, or try later.",
     Denial.NO_FIT_TARGET: "No target of model {model} can carry this request{detail}.",
+    Denial.UNBOUNDED_KEY: (
+        "{key} has no limit for model {model}: no policy in force bounds what its calls can take, so none is let "
+        "through. Ask your platform team for a policy that matches it, or to mark the key as unlimited."
+    ),
     Denial.UNPRICED_MODEL: (
         "Model {model} has no price, so a spending limit cannot be kept with it{detail}. "
         "Ask your platform team to set one under `prices`."

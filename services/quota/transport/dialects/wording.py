@@ -50,6 +50,7 @@ CLASSIFICATIONS = {
         403, _INVALID, "model_not_allowed", "permission_error", "PERMISSION_DENIED"
     ),
     Denial.MODEL_NOT_FOUND: _NO_MODEL,
+    Denial.UNBOUNDED_KEY: Classification(403, _INVALID, "unbounded_key", "permission_error", "PERMISSION_DENIED"),
     Denial.UPSTREAM_UNAVAILABLE: Classification(
         503, "server_error", "upstream_unavailable", "api_error", "UNAVAILABLE"
     ),

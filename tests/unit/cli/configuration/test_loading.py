@@ -66,7 +66,10 @@ prices:
 
 
 def test_what_looks_like_something_else_stays_what_it_is() -> None:
-    text = HEAD.replace("acme", "on").replace("lead:", "no:") + "keys: [{name: '1e3', expires: 2027-12-31}]\n"
+    text = (
+        HEAD.replace("acme", "on").replace("lead:", "no:")
+        + "keys: [{name: '1e3', environment: dev, expires: 2027-12-31}]\n"
+    )
     file = _read(text).file
     assert file.organization == "on"
     assert list(file.channels) == ["no"]
@@ -118,11 +121,34 @@ LIMIT = "policies: [{name: p, limits: [LIMIT]}]"
         ),
         ("keys: {name: a}", "11:1: keys: write a list, like [a, b]"),
         ("keys: [a]", "11:8: keys[0]: write a mapping, like {field: value}"),
-        ("keys: [{name: a, team: dss}]", "11:18: keys[0].team: there is no team 'dss': did you mean ds?"),
-        ("keys: [{name: a, team: ds, project: x}]", "keys[0].project: there is no project 'x': known: forecasting"),
+        ("keys: [{name: a, team: dss}]", "11:18: keys[0].team: there is no team 'dss': did you mean 'ds'?"),
+        (
+            "keys: [{name: a, team: ds, project: x}]",
+            "keys[0].project: there is no project of team ds 'x': known: forecasting",
+        ),
         (
             "keys: [{name: a, models: [gpt, claude]}]",
             "11:32: keys[0].models[1]: there is no model 'claude': known: gpt",
+        ),
+        (
+            "keys: [{name: a, environment: prdo}]",
+            "11:18: keys[0].environment: there is no environment 'prdo': did you mean 'prod'?",
+        ),
+        (
+            "keys: [{name: a, environment: Prod}]",
+            "11:18: keys[0].environment: there is no environment 'Prod': did you mean 'prod'?",
+        ),
+        ("keys: [{name: a, team: ds, user: x}]", "keys[0].user: there is no member of team ds 'x': none is declared"),
+        (
+            "keys: [{name: a}]",
+            "11:8: keys[0]: no enforced policy bounds what key a can take, so its calls would be refused",
+        ),
+        ("keys: [{name: a, environment: dev}]\ndefault_policies: false", "11:8: keys[0]: no enforced policy bounds"),
+        ("environments: []", "11:1: environments: give at least one"),
+        ("environments: [dev, dev]", "11:1: environments: dev stands there twice"),
+        (
+            "policies: [{name: p, match: {environment: Dev}, limits: [{spend: 1, per: day}]}]",
+            "11:30: policies[0].match.environment: there is no environment 'Dev': did you mean 'dev'?",
         ),
         ("keys: [{name: a, expires: tomorrow}]", "keys[0].expires: write a time like 2027-01-31T00:00:00Z"),
         ("keys: [{name: a, expires: 2027-01-31T10:00:00}]", "keys[0].expires: write a time like 2027-01-31T00:00:00Z"),
@@ -181,8 +207,8 @@ LIMIT = "policies: [{name: p, limits: [LIMIT]}]"
             "policies[0].match.team: there is no team",
         ),
         (
-            "policies: [{name: p, match: {user: u}, each: user, limits: [{spend: 1, per: day}]}]",
-            "policies[0].each: `match` already fixes the user",
+            "policies: [{name: p, match: {team: ds}, each: team, limits: [{spend: 1, per: day}]}]",
+            "policies[0].each: `match` already fixes the team",
         ),
         (
             "policies: [{name: p, limits: [{spend: 1, per: day}], thresholds: [{at: 80, notify: [lead]}]}]",
@@ -190,7 +216,7 @@ LIMIT = "policies: [{name: p, limits: [LIMIT]}]"
         ),
         (
             "policies: [{name: p, limits: [{spend: 1, per: day}], thresholds: [{at: 80%, notify: [led]}]}]",
-            "11:86: policies[0].thresholds[0].notify[0]: there is no channel 'led': did you mean lead?",
+            "11:86: policies[0].thresholds[0].notify[0]: there is no channel 'led': did you mean 'lead'?",
         ),
     ],
 )
@@ -307,3 +333,11 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigurationError, match="is not UTF-8 text"):
         load_configuration(tmp_path / "binary.yaml")
+
+
+@pytest.mark.parametrize(
+    "key", ["{name: a, unlimited: true}", "{name: a, environment: staging}", "{name: a, team: ds, models: [gpt]}"]
+)
+def test_a_key_that_a_policy_bounds_or_that_is_to_be_unlimited_is_right(key: str) -> None:
+    of_model = "policies: [{name: p, match: {team: ds, model: gpt}, limits: [{requests: 1, per: day}]}]\n"
+    assert _read(HEAD + of_model + f"keys: [{key}]\n").file.keys[0].name == "a"

@@ -40,8 +40,8 @@ def amounts(limit: CountedLimit, *taken: Taken, preferred: Matching = NONE) -> d
         ((("team", "a"),), {"team=a": 16}),
         ((("team", "a"), ("user", "eve")), {"team=a,user=eve": 9}),
         ((("team", "c"),), {}),
-        # A call without a value of the dimension is not concerned.
-        ((("user", ""),), {"user=ada": 7, "user=eve": 9}),
+        # Calls without a value of the dimension count together.
+        ((("user", ""),), {"user=-": 7, "user=ada": 7, "user=eve": 9}),
         ((("environment", "prod"), ("model", "")), {"environment=prod,model=m": 23}),
     ],
 )
@@ -66,7 +66,7 @@ def test_a_limit_counts_its_own_kind(counted: Counted, amount: int) -> None:
 def test_a_default_limit_counts_no_call_that_a_preferred_policy_concerns() -> None:
     default, preferred = replace(LIMIT, default=True), Matching([(("user", "eve"),), (("team", "b"), ("user", ""))])
 
-    assert amounts(default, ADA, EVE, NOBODY, preferred=preferred) == {"organization": 14}
+    assert amounts(default, ADA, EVE, NOBODY, preferred=preferred) == {"organization": 7}
     assert amounts(LIMIT, ADA, EVE, NOBODY, preferred=preferred) == {"organization": 23}
 
 

@@ -39,8 +39,13 @@ def test_each_adds_the_calls_own_value_to_the_scope() -> None:
     assert scope_of(policy(Match(user="ada@example.com"), Dimension.USER), ADA, "m") == "user=ada@example.com"
 
 
-def test_each_does_not_concern_a_call_without_a_value() -> None:
-    assert scope_of(policy(Match(), Dimension.USER), replace(ADA, user=""), "tiny") is None
+def test_calls_without_a_value_of_each_count_together_so_that_none_gets_past() -> None:
+    bare = Attribution("key_2", "bare")
+    for dimension in (Dimension.TEAM, Dimension.PROJECT, Dimension.ENVIRONMENT, Dimension.USER):
+        assert scope_of(policy(Match(), dimension), bare, "tiny") == f"{dimension}=-"
+    assert scope_of(policy(Match(team="data-science"), Dimension.USER), replace(ADA, user=""), "tiny") == (
+        "team=data-science,user=-"
+    )
 
 
 def test_the_fixed_scope_is_that_of_any_call_that_matches() -> None:

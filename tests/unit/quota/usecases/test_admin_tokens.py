@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from services.quota.adapters.memory_directory import MemoryDirectory
 from services.quota.domain.access import Role
 from services.quota.domain.admin_token import MAX_LIFE_MS
 from services.quota.domain.configuration import Configuration, KeySpec
-from services.quota.domain.directory import Directory
+from services.quota.domain.directory import Directory, Team
 from services.quota.domain.key import SecretKind
 from services.quota.domain.policy import Match
 from services.quota.usecases.admin_tokens import AdminTokens, MintedToken
@@ -26,7 +27,12 @@ LEAD = Authorship(Actor("lead", "team-admin", "ds"), "a new service", "req-2")
 DAY_MS = 86_400_000
 
 
+EVERYBODY = Configuration("acme", (Team("ds"), Team("marketing")), (spend("all", 5),), ())
+
+
 class Office:
+    """Teams, and a limit for everybody together."""
+
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.store = MemoryDirectory()
@@ -35,7 +41,11 @@ class Office:
         self.tokens = AdminTokens(
             amend=amend, current=self.current, clock=self.clock, entropy=os.urandom, pepper=PEPPER
         )
-        self.administer = Administer(amend=amend, clock=self.clock, entropy=os.urandom, pepper=PEPPER)
+        self.administer = Administer(
+            amend=amend, current=self.current, clock=self.clock, entropy=os.urandom, pepper=PEPPER
+        )
+        self.administer.apply(EVERYBODY, validate_only=False, by=OWNER)
+        self.store.entries.clear()
 
     def create(self, name: str = "lead", role: Role = Role.TEAM_ADMIN, team: str = "ds") -> MintedToken:
         return self.tokens.create(name, role, team, self.clock.now_ms() + DAY_MS, by=BY)
@@ -86,6 +96,7 @@ def test_a_token_ends_with_its_time() -> None:
         ("root", Role.FINANCE, "", 1, "token.name"),
         ("local", Role.PLATFORM, "", 1, "token.name"),
         ("lead", Role.TEAM_ADMIN, "", 1, "token.team"),
+        ("lead", Role.TEAM_ADMIN, "Ds", 1, "token.team"),
         ("cfo", Role.FINANCE, "ds", 1, "token.team"),
         ("cfo", Role.FINANCE, "", 0, "token.expire_time"),
         ("cfo", Role.FINANCE, "", MAX_LIFE_MS + 1, "token.expire_time"),
@@ -133,9 +144,8 @@ def test_a_team_admin_makes_rotates_and_stops_keys_of_its_team_and_of_no_other()
 
 def test_every_change_is_in_the_log_with_who_why_before_and_after() -> None:
     office = Office()
-    office.administer.apply(
-        Configuration("acme", (), (spend("p", 5, match=Match(team="ds")),), ()), validate_only=False, by=BY
-    )
+    policies = (*EVERYBODY.policies, spend("p", 5, match=Match(team="ds")))
+    office.administer.apply(replace(EVERYBODY, policies=policies), validate_only=False, by=BY)
     office.create()
     office.administer.create_key(KeySpec("ours", team="ds"), SecretKind.LIVE, by=LEAD)
     office.administer.rotate_key("ours", grace_ms=0, by=LEAD)
@@ -144,7 +154,6 @@ def test_every_change_is_in_the_log_with_who_why_before_and_after() -> None:
     office.tokens.revoke("lead", by=BY)
 
     assert office.log() == [
-        ("root", "create", "organization", "acme"),
         ("root", "create", "policy", "p"),
         ("root", "create", "admin token", "lead"),
         ("lead", "create", "virtual key", "ours"),
@@ -153,21 +162,21 @@ def test_every_change_is_in_the_log_with_who_why_before_and_after() -> None:
         ("lead", "enable", "virtual key", "ours"),
         ("root", "revoke", "admin token", "lead"),
     ]
-    stopped = office.store.entries[5]
+    stopped = office.store.entries[4]
     assert (stopped.by, stopped.time_ms) == (LEAD, office.clock.now_ms())
     before, after = json.loads(stopped.before), json.loads(stopped.after)
     assert (before["disabled"], after["disabled"]) == (False, True)
-    assert json.loads(office.store.entries[1].after)["limits"][0]["kind"] == "spend"
-    assert (office.store.entries[2].before, office.store.entries[7].after) == ("", "")
+    assert json.loads(office.store.entries[0].after)["limits"][0]["kind"] == "spend"
+    assert (office.store.entries[1].before, office.store.entries[6].after) == ("", "")
 
 
 def test_what_changes_nothing_is_not_in_the_log() -> None:
     office = Office()
-    wanted = Configuration("acme", (), (), ())
+    wanted = replace(EVERYBODY, organization="acme-2")
     office.administer.apply(wanted, validate_only=True, by=OWNER)
     office.administer.apply(wanted, validate_only=False, by=OWNER)
     office.administer.apply(wanted, validate_only=False, by=OWNER)
-    assert office.log() == [("local", "create", "organization", "acme")]
+    assert office.log() == [("local", "update", "organization", "acme-2")]
 
 
 def test_no_secret_and_no_digest_is_in_the_log() -> None:

@@ -12,7 +12,7 @@ from services.kernel.errors import AlreadyExists, InvalidInput, NotFound
 from services.kernel.window import WindowUnit
 from services.quota.adapters.memory_directory import MemoryDirectory
 from services.quota.domain.configuration import Configuration, KeySpec
-from services.quota.domain.directory import Directory, Team
+from services.quota.domain.directory import Directory, Environment, Team
 from services.quota.domain.key import Attribution, SecretKind, checksum_holds, digest_of
 from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy
 from services.quota.ports import RecordedChange
@@ -25,7 +25,11 @@ from tests.unit.quota.world import PEPPER
 SECRET = "a-secret-of-sixteen-or-more"
 DAILY = QuotaPolicy("daily", Match(team="ds"), (Limit(LimitKind.REQUESTS, 5, WindowUnit.DAY),))
 DECLARED = KeySpec("ds-prod", team="ds", environment="prod", secret=SECRET)
-CONFIGURATION = Configuration("acme", (Team("ds", ("p",), ("ada@example.com",)),), (DAILY,), (DECLARED,))
+ANYBODY = QuotaPolicy("anybody", Match(), (Limit(LimitKind.REQUESTS, 9, WindowUnit.DAY),))
+DS = Team("ds", ("p",), ("ada@example.com",))
+CONFIGURATION = Configuration("acme", (DS,), (DAILY,), (DECLARED,))
+OPEN = Configuration("acme", (DS,), (ANYBODY,), ())
+"""Under it any key can be made."""
 
 
 class WatchedDirectory(MemoryDirectory):
@@ -52,7 +56,9 @@ class Office:
         self.store = WatchedDirectory()
         self.current = Current(Directory())
         self.amend = Amend(store=self.store, current=self.current, clock=self.clock)
-        self.administer = Administer(amend=self.amend, clock=self.clock, entropy=os.urandom, pepper=PEPPER)
+        self.administer = Administer(
+            amend=self.amend, current=self.current, clock=self.clock, entropy=os.urandom, pepper=PEPPER
+        )
         self.authenticate = Authenticate(self.current, self.clock, PEPPER)
 
     def apply(self, configuration: Configuration = CONFIGURATION) -> list[tuple[Action, str, str, str]]:
@@ -83,7 +89,7 @@ def test_what_was_in_force_stays_in_force_until_a_change_is_stored() -> None:
     office.apply()
     office.store.meanwhile = lambda: opened.append(office.opens(SECRET))
 
-    office.apply(replace(CONFIGURATION, policies=()))
+    office.apply(replace(CONFIGURATION, policies=(ANYBODY,)))
     office.administer.create_key(KeySpec("another"), SecretKind.LIVE, by=OWNER)
     office.administer.set_key_disabled("ds-prod", disabled=True, by=OWNER)
 
@@ -116,10 +122,10 @@ def test_changes_name_the_fields_that_differ_and_no_values() -> None:
     policy = replace(DAILY, limits=(replace(DAILY.limits[0], bound=6),))
     key = replace(DECLARED, secret="another-secret-of-length", models=("tiny",))
 
-    changes = office.apply(Configuration("acme", (), (policy,), (key,)))
+    changes = office.apply(Configuration("acme", (replace(DS, projects=()),), (policy,), (key,)))
 
     assert changes == [
-        (Action.DELETE, "team", "ds", ""),
+        (Action.UPDATE, "team", "ds", "projects"),
         (Action.UPDATE, "policy", "daily", "limits"),
         (Action.UPDATE, "virtual key", "ds-prod", "models, secret"),
     ]
@@ -170,6 +176,9 @@ def test_a_key_that_was_stopped_stays_stopped_when_the_configuration_is_applied_
         (replace(CONFIGURATION, policies=(replace(DAILY, limits=()),)), "policies[0].limits"),
         (replace(CONFIGURATION, keys=(DECLARED, DECLARED)), "keys[1].name"),
         (replace(CONFIGURATION, keys=(replace(DECLARED, secret="short"),)), "keys[0].secret"),
+        (replace(CONFIGURATION, environments=(Environment("a,b"),)), "environments[0]"),
+        (replace(CONFIGURATION, environments=(Environment("a"), Environment("a"))), "environments[1].name"),
+        (replace(CONFIGURATION, models=("a b",)), "models[0]"),
         (replace(CONFIGURATION, keys=(replace(DECLARED, user="a b"),)), "keys[0].user"),
         (replace(CONFIGURATION, keys=(replace(DECLARED, environment="a,b"),)), "keys[0].environment"),
         (replace(CONFIGURATION, keys=(replace(DECLARED, models=("a", "b c")),)), "keys[0].models[1]"),
@@ -191,24 +200,25 @@ def test_a_wrong_configuration_is_refused_where_it_is_wrong_and_nothing_changes(
 
 
 def test_what_will_not_work_is_accepted_with_a_warning() -> None:
-    stray = replace(DAILY, name="stray", match=Match(team="nobody"))
-    key = KeySpec("silent", team="ghosts")
+    stray = replace(DAILY, name="stray", match=Match(team="ds", environment="dev"))
+    key = KeySpec("silent", team="ds", environment="prod")
 
     warnings = (
-        Office().administer.apply(Configuration("acme", (), (stray,), (key,)), validate_only=False, by=OWNER).warnings
+        Office()
+        .administer.apply(Configuration("acme", (DS,), (ANYBODY, stray), (key,)), validate_only=False, by=OWNER)
+        .warnings
     )
 
     assert [warning.split(":")[0] for warning in warnings] == [
         "Policy stray matches no virtual key",
         "Virtual key silent has no secret",
-        "Virtual key silent belongs to team ghosts, which is not listed",
     ]
 
 
 def test_why_a_secret_is_missing_is_told_once_and_by_who_knows_whether_it_matters() -> None:
     office = Office()
     unset = KeySpec("app", secret_problem="environment variable APP is not set")
-    configuration = Configuration("acme", (), (), (unset,))
+    configuration = replace(OPEN, keys=(unset,))
 
     assert office.administer.apply(configuration, validate_only=False, by=OWNER).warnings == (
         "Virtual key app has no secret (environment variable APP is not set): give it one, or rotate it.",
@@ -225,7 +235,12 @@ def test_an_allowance_is_warned_of_where_there_is_no_counter_store_that_could_fa
 ) -> None:
     office = Office()
     administer = Administer(
-        amend=office.amend, clock=office.clock, entropy=os.urandom, pepper=PEPPER, counters_shared=counters_shared
+        amend=office.amend,
+        current=office.current,
+        clock=office.clock,
+        entropy=os.urandom,
+        pepper=PEPPER,
+        counters_shared=counters_shared,
     )
     policy = replace(CONFIGURATION.policies[0], allowance_nano_usd=1)
     applied = administer.apply(replace(CONFIGURATION, policies=(policy,)), validate_only=False, by=OWNER)
@@ -234,15 +249,14 @@ def test_an_allowance_is_warned_of_where_there_is_no_counter_store_that_could_fa
 
 def test_a_policy_for_one_model_matches_a_key_for_all_models() -> None:
     of_model = replace(DAILY, match=Match(model="tiny"))
+    configuration = replace(CONFIGURATION, policies=(of_model,), models=("tiny",))
 
-    assert (
-        Office().administer.apply(replace(CONFIGURATION, policies=(of_model,)), validate_only=True, by=OWNER).warnings
-        == ()
-    )
+    assert Office().administer.apply(configuration, validate_only=True, by=OWNER).warnings == ()
 
 
 def test_a_made_key_has_a_secret_of_ours_that_is_stored_nowhere() -> None:
     office = Office()
+    office.apply(OPEN)
 
     made = office.administer.create_key(KeySpec("ci", team="ds", expire_at_ms=5), SecretKind.TEST, by=OWNER)
 
@@ -257,6 +271,7 @@ def test_a_made_key_has_a_secret_of_ours_that_is_stored_nowhere() -> None:
 
 def test_a_name_is_given_once() -> None:
     office = Office()
+    office.apply(OPEN)
     office.administer.create_key(KeySpec("ci"), SecretKind.LIVE, by=OWNER)
 
     with pytest.raises(AlreadyExists):
@@ -267,6 +282,7 @@ def test_a_name_is_given_once() -> None:
 
 def test_a_rotated_key_opens_with_the_new_secret_and_for_its_grace_with_the_old() -> None:
     office = Office()
+    office.apply(OPEN)
     old = office.administer.create_key(KeySpec("ci"), SecretKind.TEST, by=OWNER)
 
     new = office.administer.rotate_key("ci", grace_ms=60_000, by=OWNER)
@@ -280,6 +296,7 @@ def test_a_rotated_key_opens_with_the_new_secret_and_for_its_grace_with_the_old(
 
 def test_without_a_grace_the_old_secret_ends_at_once() -> None:
     office = Office()
+    office.apply(OPEN)
     old = office.administer.create_key(KeySpec("ci"), SecretKind.LIVE, by=OWNER)
 
     office.administer.rotate_key("ci", grace_ms=0, by=OWNER)
@@ -289,6 +306,7 @@ def test_without_a_grace_the_old_secret_ends_at_once() -> None:
 
 def test_of_two_rotations_only_the_last_secret_but_one_has_a_grace() -> None:
     office = Office()
+    office.apply(OPEN)
     first = office.administer.create_key(KeySpec("ci"), SecretKind.LIVE, by=OWNER)
     second = office.administer.rotate_key("ci", grace_ms=60_000, by=OWNER)
     office.administer.rotate_key("ci", grace_ms=60_000, by=OWNER)
@@ -298,6 +316,7 @@ def test_of_two_rotations_only_the_last_secret_but_one_has_a_grace() -> None:
 
 def test_unknown_keys_and_absurd_graces_are_refused() -> None:
     office = Office()
+    office.apply(OPEN)
     office.administer.create_key(KeySpec("ci"), SecretKind.LIVE, by=OWNER)
 
     with pytest.raises(NotFound):

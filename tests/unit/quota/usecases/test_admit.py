@@ -300,14 +300,15 @@ def test_a_disabled_policy_neither_counts_nor_refuses() -> None:
     assert world.let().reservation.holds == ()
 
 
-def test_each_user_has_a_counter_and_a_key_without_a_user_is_not_concerned() -> None:
+def test_each_user_has_a_counter_and_all_keys_without_a_user_count_as_one() -> None:
     policy = replace(spend("every-user", 1, match=Match(environment="prod")), each=Dimension.USER)
     world = World((policy,))
 
     assert world.let().reservation.holds[0].counter.scope == "environment=prod,user=ada@example.com"
 
     world.change_key(attribution=replace(world.key.attribution, user=""))
-    assert world.let().reservation.holds == ()
+    assert world.let().reservation.holds[0].counter.scope == "environment=prod,user=-"
+    assert world.refused().denial is Denial.RESERVATION_CONTENTION
 
 
 def test_the_output_that_was_reserved_is_written_into_the_request() -> None:

@@ -10,6 +10,7 @@ from services.kernel.errors import InvalidInput, NotFound, PermissionDenied
 from services.kernel.window import WindowUnit
 from services.quota.adapters.memory_directory import MemoryDirectory
 from services.quota.domain.denial import Denial, Deny
+from services.quota.domain.directory import Team
 from services.quota.domain.grant import MAX_LIFE_MS
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, QuotaPolicy, Threshold
 from services.quota.usecases.admit import Admitted
@@ -33,6 +34,8 @@ class Desk(World):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.store = MemoryDirectory()
+        teams = (Team(TEAM, members=("ada@example.com", "eve@example.com")),)
+        self.current.set_directory(replace(self.current.belief.directory.directory, teams=teams))
         self.store.replace(lambda _: (self.current.belief.directory.directory, ()))
         amend = Amend(store=self.store, current=self.current, clock=self.clock)
         self.overrides = Overrides(amend=amend, current=self.current, clock=self.clock, entropy=os.urandom)
@@ -199,6 +202,8 @@ def test_a_policy_that_counts_each_needs_the_scope_and_a_limit_its_window() -> N
     for scope in ("", "user=ada@example.com", f"team={TEAM}", f"team={TEAM},user=", f"team={TEAM},user=a b"):
         with pytest.raises(InvalidInput, match=r"override\.scope"):
             desk.overrides.grant(replace(asked, scope=scope), by=PLATFORM)
+    with pytest.raises(InvalidInput, match=r"did you mean 'ada@example\.com'"):
+        desk.overrides.grant(replace(asked, scope=f"team={TEAM},user=ade@example.com"), by=PLATFORM)
     with pytest.raises(InvalidInput, match="write one of requests/day/UTC, requests/month/UTC"):
         desk.overrides.grant(replace(asked, limit="", scope=f"team={TEAM},user=ada@example.com"), by=PLATFORM)
     with pytest.raises(InvalidInput, match=r"override\.amount"):

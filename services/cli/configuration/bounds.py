@@ -1,0 +1,55 @@
+"""Keys of which no call would pass, since no policy bounds what they can take.
+
+The gateway refuses them too. Here they are found without one, with line and column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import get_args
+
+from services.cli.configuration.default_policies import policies_of
+from services.cli.configuration.entries import ConfigurationFile, KeyEntry
+from services.cli.configuration.policy_entries import FieldName, LimitEntry, PolicyEntry
+from services.cli.configuration.source import Path
+
+_FIELDS: tuple[FieldName, ...] = get_args(FieldName)
+# Of these every call takes something.
+_BOUNDING = {"spend", "tokens", "input_tokens", "requests"}
+
+
+def find_unbounded(file: ConfigurationFile) -> Iterator[tuple[Path, str]]:
+    """The keys, each with its path and what to add."""
+    binding = [policy for policy in policies_of(file) if _binds(policy)]
+    for index, key in enumerate(file.keys):
+        models = key.models or tuple(file.models) or ("",)
+        if not key.unlimited and not any(_matches(policy, key, models) for policy in binding):
+            yield ("keys", index), _text(file, key)
+
+
+def _binds(policy: PolicyEntry) -> bool:
+    return policy.mode == "enforce" and any(_bounds(limit) for limit in policy.limits)
+
+
+def _bounds(limit: LimitEntry) -> bool:
+    return limit.kind in _BOUNDING and limit.per != "run"
+
+
+def _matches(policy: PolicyEntry, key: KeyEntry, models: Sequence[str]) -> bool:
+    """Whether some call of the key matches."""
+    has = {"team": key.team, "project": key.project, "environment": key.environment, "user": key.user, "key": key.name}
+    wanted = {field: getattr(policy.match, field) for field in _FIELDS}
+    return all(
+        value is None or (value in models if field == "model" else value == has[field])
+        for field, value in wanted.items()
+    )
+
+
+def _text(file: ConfigurationFile, key: KeyEntry) -> str:
+    known = ", ".join(file.environments)
+    where = "" if key.environment else f"give it an environment ({known}) that a policy is for, "
+    return (
+        f"no enforced policy bounds what key {key.name} can take, so its calls would be refused: add a policy that "
+        f"matches it, with a limit on spend, tokens or requests over a period of time, {where}or write "
+        "`unlimited: true`"
+    )
