@@ -1,4 +1,4 @@
--- A strict scan of a JSON object: where the top-level members are, and what stands deeper inside.
+-- A strict walk through a JSON object, along a table of what is worth looking at.
 --
 -- The structure is checked completely: every object, array, number and literal. Strings are only followed to their
 -- end; what is wrong inside one (a raw control character, a bad escape) is left for the provider to refuse, since it
@@ -6,7 +6,8 @@
 
 local json = {}
 
-local byte, find, sub, match, char = string.byte, string.find, string.sub, string.match, string.char
+local byte, char, find, gsub = string.byte, string.char, string.find, string.gsub
+local lower, match, sub = string.lower, string.match, string.sub
 local floor = math.floor
 
 local QUOTE, BACKSLASH, COMMA, COLON = 34, 92, 44, 58
@@ -17,6 +18,12 @@ local DEPTH_MAX = 128
 -- Names, values, commas and brackets of one text. The largest conversations have a hundredth of it; a text of 16 MiB that
 -- consists of nothing else would hold a worker of Envoy for as long as thousands of calls.
 local STEPS_MAX = 500000
+
+-- What a number with an exponent takes at most when it is written again: its digits, and a zero for each power of ten.
+-- No double is larger than 1e308.
+local WRITTEN_BYTES, EXPONENT_MAX = 24, 400
+-- So many escaped quotes, each within so many bytes of the one before, are dense, and the next stretch is likely so too.
+local DENSE_QUOTES, DENSE_BYTES, STRETCH_BYTES = 8, 8, 1024
 
 -- What may come next.
 local VALUE, VALUE_OR_END, NAME, NAME_OR_END, COMMA_OR_END = 1, 2, 3, 4, 5
@@ -30,16 +37,28 @@ local function skip_space(text, at)
   return at, code
 end
 
--- The closing quote of the string that opens at `open`, nil when there is none.
+-- The closing quote of the string that opens at `open`, nil when there is none. Searching is fastest where quotes are rare.
+-- Where one escaped quote follows the other, the bytes of the next stretch are looked at one by one.
 local function string_end(text, open)
-  local from = open + 1
+  local from, dense = open + 1, 0
   while true do
     local quote = find(text, '"', from, true)
     if not quote then return nil end
     local before = quote - 1
     while byte(text, before) == BACKSLASH do before = before - 1 end
     if (quote - before) % 2 == 1 then return quote end
+    dense = quote - from < DENSE_BYTES and dense + 1 or 0
     from = quote + 1
+    if dense == DENSE_QUOTES then
+      dense = 0
+      local stop = from + STRETCH_BYTES
+      while from < stop do
+        local code = byte(text, from)
+        if code == QUOTE then return from end
+        if not code then return nil end
+        from = from + (code == BACKSLASH and 2 or 1)
+      end
+    end
   end
 end
 
@@ -53,7 +72,8 @@ local function digits_end(text, at)
   return at
 end
 
--- The last byte of the number that starts at `at`, nil when none does.
+-- The last byte of the number that starts at `at`, nil when none does; and how many bytes it may grow by when a server
+-- writes it again without its exponent, as JavaScript and Go do (1e20) or decimal types (1e300).
 local function number_end(text, at)
   if byte(text, at) == MINUS then at = at + 1 end
   if not is_digit(byte(text, at)) then return nil end
@@ -68,49 +88,73 @@ local function number_end(text, at)
     local first = (sign == PLUS or sign == MINUS) and after + 2 or after + 1
     if not is_digit(byte(text, first)) then return nil end
     after = digits_end(text, first)
+    return after - 1, WRITTEN_BYTES + math.min(tonumber(sub(text, first, after - 1)), EXPONENT_MAX)
   end
-  return after - 1
+  return after - 1, 0
 end
 
 -- The last byte of the number, true, false or null that starts at `at`, nil when it is none of them. What may not stand
--- right behind it, like a second zero, is no comma either.
+-- right behind it, like a second zero, is no comma either. Then how many bytes it may grow by.
 local function scalar_end(text, at, code)
-  if code == LOWER_T then return sub(text, at, at + 3) == "true" and at + 3 or nil end
-  if code == LOWER_F then return sub(text, at, at + 4) == "false" and at + 4 or nil end
-  if code == LOWER_N then return sub(text, at, at + 3) == "null" and at + 3 or nil end
+  if code == LOWER_T then return sub(text, at, at + 3) == "true" and at + 3 or nil, 0 end
+  if code == LOWER_F then return sub(text, at, at + 4) == "false" and at + 4 or nil, 0 end
+  if code == LOWER_N then return sub(text, at, at + 3) == "null" and at + 3 or nil, 0 end
   return number_end(text, at)
 end
 
--- Scans `text`, which must be one JSON object.
+-- Characters that stand in the names of a watched object. All else can be spelt in a second way, or look like a name.
+local PLAIN_NAME = "^[ !#-Z%[%]^_`a-~]*$"
+local SHOWN_BYTES_MAX = 64
+
+-- What is wrong with a name that a watched object does not have, nil when it is only unknown. Some readers do not care for
+-- case or for what joins words: for them it may be the name of a known member.
+local function name_problem(node, name)
+  if not find(name, PLAIN_NAME) then
+    return "a name in " .. node.where .. " is written with escapes, or with characters that no name there has"
+  end
+  local known = node.folded[json.fold(name)]
+  if not known then return nil end
+  return "'" .. sub(name, 1, SHOWN_BYTES_MAX) .. "' in " .. node.where .. " must be written '" .. known .. "'"
+end
+
+-- `name` without case, and without what joins words.
+function json.fold(name)
+  return (gsub(lower(name), "[_%-]", ""))
+end
+
+-- Numbers the objects of watched nodes, in all walks: a mark that a member was given earlier is never mistaken for one of
+-- the present walk.
+local serial = 0
+
+-- Walks through `text`, which must be one JSON object, along `root`: a node as `dialect/shape.lua` makes them. Nodes say
+-- which members are watched. An array is looked through: its objects stand in its place.
 --
--- Returns three tables by name of the top-level member, `first` and `last` byte of its value and the byte `start` of
--- its name's opening quote, then the position of the opening brace. Or nil and what is wrong, as a clause.
+-- Leaves in each node the number of its latest object, `node.serial`, and in each of its members where that object has it:
+-- `member.seen_in` (a number of an object), `start` (the byte of its name's opening quote), `first` and `last` (bytes of its
+-- value). No node is inside itself, so at the end of an object they are its own; then `node.settle(node, text, found)`.
+-- `found.unknown(node, name)` is told of each member of a watched object that its node does not have; `found.growth` is
+-- raised by the bytes that numbers may take on top of theirs when a server writes them again.
 --
--- `watched` (optional) is a set of names; for each member with such a name that stands deeper than the top level,
--- visit(top, owner, name, object, first, last) is called, however the name is spelt. `top` is the name of the top-level member that it stands in, `owner` the name under which its object stands
--- (directly or as an element of an array), `object` a number that differs for each object. `first` and `last` are the
--- content of a string value without its quotes, and nil for other values.
-function json.scan(text, watched, visit)
-  local first, last, start = {}, {}, {}
-  local is_object, owners, objects = {}, {}, {}
-  local depth, serial = 0, 0
-  -- The first backslash that is not behind: names before it need no second look.
-  local escape = find(text, "\\", 1, true) or math.huge
-  local name, top
+-- Returns the position of the opening brace. Or nil and what is wrong, as a clause, and the name that is at fault.
+function json.walk(text, root, found)
+  -- By depth: whether it is an object, its node (or that of its objects), its number, and the member whose value it is.
+  local is_object, nodes, serials, owners = {}, {}, {}, {}
+  local depth, steps = 0, 0
+  -- The node that the walk is in, and the member whose value comes next; nil where nobody watches.
+  local node, member
   local at, code = skip_space(text, 1)
   local opening = at
   if code ~= OPEN_BRACE then return nil, "it is not a JSON object" end
   local expected = VALUE
-  local steps = 0
   while code do
     steps = steps + 1
     if steps > STEPS_MAX then return nil, "it has more than " .. STEPS_MAX .. " names, values, commas and brackets" end
-    local value_end
+    local closes = false
     if expected == COMMA_OR_END then
       if code == COMMA then
         expected = is_object[depth] and NAME or VALUE
       elseif code == (is_object[depth] and CLOSE_BRACE or CLOSE_BRACKET) then
-        value_end = at
+        closes = true
       else
         return nil, "a comma or a closing bracket is missing at byte " .. at
       end
@@ -118,77 +162,102 @@ function json.scan(text, watched, visit)
       if code == QUOTE then
         local quote = string_end(text, at)
         if not quote then return nil, "it ends within a string" end
-        local open = at
-        name = sub(text, open + 1, quote - 1)
-        if depth == 1 then
-          if find(name, "\\", 1, true) then return nil, "a top-level name is written with escapes" end
-          if start[name] then return nil, "a top-level name appears twice" end
-          start[name] = at
-          top = name
-        elseif watched then
-          if escape < open then escape = find(text, "\\", open, true) or math.huge end
-          if escape < quote then name = json.string(text, open, quote) or name end
+        if node then
+          local name = sub(text, at + 1, quote - 1)
+          member = node.members[name]
+          if not member then
+            local problem = name_problem(node, name)
+            if problem then return nil, problem, sub(name, 1, SHOWN_BYTES_MAX) end
+            found.unknown(node, name)
+          elseif member.seen_in == serials[depth] then
+            return nil, "'" .. name .. "' in " .. node.where .. " appears twice", name
+          else
+            member.seen_in, member.start = serials[depth], at
+          end
         end
         at, code = skip_space(text, quote + 1)
         if code ~= COLON then return nil, "a colon is missing at byte " .. at end
         expected = VALUE
       elseif code == CLOSE_BRACE and expected == NAME_OR_END then
-        value_end = at
+        closes = true
       else
         return nil, "a name is missing at byte " .. at
       end
     elseif code == QUOTE then
       local quote = string_end(text, at)
       if not quote then return nil, "it ends within a string" end
-      if depth == 1 then
-        first[name], last[name] = at, quote
-      elseif is_object[depth] and watched and watched[name] then
-        visit(top, owners[depth], name, objects[depth], at + 1, quote - 1)
-      end
+      if member then member.first, member.last = at, quote end
       at = quote
       expected = COMMA_OR_END
     elseif code == OPEN_BRACE or code == OPEN_BRACKET then
-      local owner = name
-      if depth == 1 then
-        first[name] = at
-      elseif depth > 1 then
-        if not is_object[depth] then
-          owner = owners[depth]
-        elseif watched and watched[name] then
-          visit(top, owners[depth], name, objects[depth], nil, nil)
+      local inner = nil
+      if member then
+        member.first, inner = at, member.node
+        if inner and code == OPEN_BRACKET and not member.many then
+          found.unknown(node, member.name)
+          inner = nil
         end
+      elseif depth == 0 then
+        inner = root
+      elseif not is_object[depth] then
+        inner = node
       end
       depth = depth + 1
       if depth > DEPTH_MAX then return nil, "it is nested too deeply" end
-      serial = serial + 1
-      is_object[depth], owners[depth], objects[depth] = code == OPEN_BRACE, owner, serial
+      if inner and code == OPEN_BRACE then
+        serial = serial + 1
+        inner.serial, serials[depth] = serial, serial
+      end
+      is_object[depth], nodes[depth], owners[depth] = code == OPEN_BRACE, inner, member
+      node, member = inner, nil
       expected = code == OPEN_BRACE and NAME_OR_END or VALUE_OR_END
     elseif code == CLOSE_BRACKET and expected == VALUE_OR_END then
-      value_end = at
+      closes = true
     else
-      local word_end = scalar_end(text, at, code)
+      local word_end, growth = scalar_end(text, at, code)
       if not word_end then return nil, "there is no value at byte " .. at end
-      if depth == 1 then
-        first[name], last[name] = at, word_end
-      elseif is_object[depth] and watched and watched[name] then
-        visit(top, owners[depth], name, objects[depth], nil, nil)
-      end
+      if member then member.first, member.last = at, word_end end
+      if growth > 0 then found.growth = found.growth + growth end
       at = word_end
       expected = COMMA_OR_END
     end
-    at = at + 1
-    if value_end then
+    if closes then
+      if node and code == CLOSE_BRACE and node.settle then node.settle(node, text, found) end
+      local owner = owners[depth]
+      if owner then owner.last = at end
       depth = depth - 1
-      if depth == 1 then last[top] = value_end end
       if depth == 0 then
-        if select(2, skip_space(text, at)) then return nil, "something follows the object" end
-        return first, last, start, opening
+        if select(2, skip_space(text, at + 1)) then return nil, "something follows the object" end
+        return opening
       end
+      node, member = nodes[depth], nil
       expected = COMMA_OR_END
     end
-    at, code = skip_space(text, at)
+    at, code = skip_space(text, at + 1)
   end
   return nil, "it ends before the object does"
+end
+
+local function nothing() end
+
+-- Scans `text`, which must be one JSON object. Returns three tables by name of its members, `first` and `last` byte of the
+-- value and the byte `start` of the name's opening quote, then the position of the opening brace. Or nil and what is wrong.
+function json.scan(text)
+  local first, last, start = {}, {}, {}
+  -- A node that has every plain name.
+  local members = setmetatable({}, {
+    __index = function(members, name)
+      if not find(name, PLAIN_NAME) then return nil end
+      members[name] = { name = name }
+      return members[name]
+    end,
+  })
+  local opening, problem = json.walk(text, { members = members, folded = {}, where = "it" }, { unknown = nothing, growth = 0 })
+  if not opening then return nil, problem end
+  for name, member in pairs(members) do
+    first[name], last[name], start[name] = member.first, member.last, member.start
+  end
+  return first, last, start, opening
 end
 
 local ESCAPES = { ['"'] = '"', ["\\"] = "\\", ["/"] = "/", b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
@@ -211,9 +280,9 @@ end
 -- that JSON does not have or half of a surrogate pair.
 function json.string(text, first, last)
   if byte(text, first) ~= QUOTE then return nil end
-  if not find(text, "\\", first, true) or find(text, "\\", first, true) > last then
-    return sub(text, first + 1, last - 1)
-  end
+  local raw = sub(text, first + 1, last - 1)
+  -- Not in `text`, whose next backslash may be far behind the string.
+  if not find(raw, "\\", 1, true) then return raw end
   local parts, at = {}, first + 1
   while at < last do
     local escape = find(text, "\\", at, true)

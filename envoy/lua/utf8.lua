@@ -1,16 +1,50 @@
 -- Strict UTF-8, as the table "Well-Formed UTF-8 Byte Sequences" of the Unicode standard has it: no overlong form, no
 -- surrogate, nothing above U+10FFFF. What one decoder drops and another replaces, two readers do not read alike.
+--
+-- The automaton has a row of 32 bits for each byte. A state is a place in a row, where the next state stands in five bits:
+-- no step waits for a load, and none branches (a "shift-based DFA", P. Vognsen). The places are such that what overlaps is
+-- equal.
 
 -- LuaJIT's own libraries, which Envoy's Lua has.
 local ffi, bit = require("ffi"), require("bit")
 
 local utf8 = {}
 
-local band, bor = bit.band, bit.bor
+local band, bor, lshift, rshift = bit.band, bit.bor, bit.lshift, bit.rshift
+
+-- States, by what may follow: nothing, a character, the last bytes of one, or the second byte after E0, ED, F0, F4.
+local INVALID, START, LAST, LAST_TWO, LAST_THREE = 0, 6, 16, 1, 18
+local AFTER_E0, AFTER_ED, AFTER_F0, AFTER_F4 = 19, 25, 11, 24
+local STATE_MASK = 31
 -- The top bits of four bytes: none is set where all are ASCII.
 local NOT_ASCII = 0x80808080
--- ASCII, which most text is, is looked at in blocks of this many bytes.
 local BLOCK_BYTES = 16
+
+-- A row of zeros leads from every state to INVALID.
+local ROWS = ffi.new("int32_t[256]")
+
+local function allow(state, first, last, following)
+  for byte = first, last do ROWS[byte] = bor(ROWS[byte], lshift(following, state)) end
+end
+
+allow(START, 0x00, 0x7F, START)
+allow(START, 0xC2, 0xDF, LAST)
+allow(START, 0xE0, 0xE0, AFTER_E0)
+allow(START, 0xE1, 0xEC, LAST_TWO)
+allow(START, 0xED, 0xED, AFTER_ED)
+allow(START, 0xEE, 0xEF, LAST_TWO)
+allow(START, 0xF0, 0xF0, AFTER_F0)
+allow(START, 0xF1, 0xF3, LAST_THREE)
+allow(START, 0xF4, 0xF4, AFTER_F4)
+allow(LAST, 0x80, 0xBF, START)
+allow(LAST_TWO, 0x80, 0xBF, LAST)
+allow(LAST_THREE, 0x80, 0xBF, LAST_TWO)
+allow(AFTER_E0, 0xA0, 0xBF, LAST)
+allow(AFTER_ED, 0x80, 0x9F, LAST)
+allow(AFTER_F0, 0x90, 0xBF, LAST_TWO)
+allow(AFTER_F4, 0x80, 0x8F, LAST_TWO)
+
+-- Loops are flat, each in a function of its own, and call nothing: LuaJIT compiles such ones whatever it saw first.
 
 -- How many bytes at the beginning are ASCII, in whole blocks. Most bodies are nothing else.
 local function leading_ascii(bytes, size)
@@ -23,45 +57,27 @@ local function leading_ascii(bytes, size)
   return at
 end
 
--- Whether `text` is UTF-8. One flat loop, which LuaJIT compiles whatever the text is made of. A Lua string ends with a
--- zero byte that does not belong to it and continues no character, so looking ahead never leaves it.
-function utf8.is_valid(text)
-  local bytes = ffi.cast("const uint8_t *", text)
-  local size = #text
-  local at = leading_ascii(bytes, size)
-  -- From where on a whole block of ASCII may follow.
-  local try_at = 0
-  while at < size do
-    local lead = bytes[at]
-    if lead < 0x80 then
-      if at >= try_at and size - at >= BLOCK_BYTES then
-        local words = ffi.cast("const int32_t *", bytes + at)
-        if band(bor(bor(words[0], words[1]), bor(words[2], words[3])), NOT_ASCII) == 0 then
-          at = at + BLOCK_BYTES
-        else
-          at = at + 1
-          try_at = at + BLOCK_BYTES
-        end
-      else
-        at = at + 1
-      end
-    elseif lead < 0xE0 then
-      if lead < 0xC2 or band(bytes[at + 1], 0xC0) ~= 0x80 then return false end
-      at = at + 2
-    elseif lead < 0xF0 then
-      local second = bytes[at + 1]
-      if band(second, 0xC0) ~= 0x80 or band(bytes[at + 2], 0xC0) ~= 0x80 then return false end
-      if (lead == 0xE0 and second < 0xA0) or (lead == 0xED and second > 0x9F) then return false end
-      at = at + 3
-    else
-      local second = bytes[at + 1]
-      if lead > 0xF4 or band(second, 0xC0) ~= 0x80 then return false end
-      if band(bytes[at + 2], 0xC0) ~= 0x80 or band(bytes[at + 3], 0xC0) ~= 0x80 then return false end
-      if (lead == 0xF0 and second < 0x90) or (lead == 0xF4 and second > 0x8F) then return false end
-      at = at + 4
-    end
+-- The state after the bytes from `at` up to `size`.
+local function state_after(bytes, at, size)
+  local state = START
+  while size - at >= 4 do
+    state = band(rshift(ROWS[bytes[at]], state), STATE_MASK)
+    state = band(rshift(ROWS[bytes[at + 1]], state), STATE_MASK)
+    state = band(rshift(ROWS[bytes[at + 2]], state), STATE_MASK)
+    state = band(rshift(ROWS[bytes[at + 3]], state), STATE_MASK)
+    at = at + 4
   end
-  return true
+  while at < size do
+    state = band(rshift(ROWS[bytes[at]], state), STATE_MASK)
+    at = at + 1
+  end
+  return state
+end
+
+-- Whether `text` is UTF-8.
+function utf8.is_valid(text)
+  local bytes, size = ffi.cast("const uint8_t *", text), #text
+  return state_after(bytes, leading_ascii(bytes, size), size) == START
 end
 
 return utf8

@@ -73,7 +73,17 @@ class RequestKey(StrEnum):
     IMAGES = "images"
     """number of images."""
     DATA_URI_BYTES = "data_uri_bytes"
-    """number: bytes of the body that are base64 data (images, audio, files), not text."""
+    """number: bytes of the body that are data of those images in base64, not text."""
+    AUDIO_BYTES = "audio_bytes"
+    """number: bytes of the body that are sound in base64."""
+    GROWTH_BYTES = "growth_bytes"
+    """number: bytes that numbers of the body may take on top of theirs when a server writes them again: 1e20."""
+    UNKNOWN_MEMBERS = "unknown_members"
+    """string: paths of members, and of words that say what a part is, that no table here knows; at most 16 of them,
+    joined by commas, sorted. Whatever is no letter, digit or one of `_.$:/=-` is a question mark."""
+    PRICE_OPTIONS = "price_options"
+    """string: what the request asks for that changes its price, in the same form: names of members, `name=word` where
+    the word matters, `tools.type=uses` for a tool of the provider with a bound on its uses."""
     FEATURES = "features"
     """string: names joined by commas, sorted, of `tools`, `images`, `audio`, `files`, `response_format`, `thinking`,
     `cache_control`, `cache_1h`, `stored_input`, `server_tools`."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from services.kernel import envoy_contract, spool_contract
+from services.router.adapters.envoy_resources_scripts import bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVOY = ROOT / "envoy"
@@ -70,14 +71,14 @@ def test_every_metadata_namespace_of_ours_is_in_the_contract(path: Path) -> None
 @pytest.mark.parametrize(
     ("script", "keys"),
     [
-        ("request_info.lua", set(envoy_contract.RequestKey)),
-        ("request_info.lua", set(envoy_contract.ScanKey)),
-        ("target.lua", set(envoy_contract.TargetKey)),
-        ("target.lua", set(envoy_contract.AttemptKey)),
+        ("request_info", set(envoy_contract.RequestKey)),
+        ("request_info", set(envoy_contract.ScanKey)),
+        ("target", set(envoy_contract.TargetKey)),
+        ("target", set(envoy_contract.AttemptKey)),
     ],
 )
 def test_lua_knows_every_key_of_its_contract(script: str, keys: set[StrEnum]) -> None:
-    words = set(re.findall(r"\w+", (ENVOY / "lua" / script).read_text()))
+    words = set(re.findall(r"\w+", bundle(ENVOY / "lua", script)))
 
     assert keys
     assert {key.value for key in keys} - words == set()

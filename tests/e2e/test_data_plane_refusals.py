@@ -18,6 +18,9 @@ from tests.e2e.data_plane_services import deny
 pytestmark = pytest.mark.e2e
 
 CHAT = {"model": "asked", "messages": [{"role": "user", "content": "hello"}]}
+ASKS: dict[Dialect, Any] = dict.fromkeys(Dialect, CHAT) | {
+    Dialect.GEMINI: {"contents": [{"parts": [{"text": "hello"}]}]}
+}
 GEMINI = "/v1beta/models/asked:generateContent"
 PATHS = {Dialect.OPENAI: "/v1/chat/completions", Dialect.ANTHROPIC: "/v1/messages", Dialect.GEMINI: GEMINI}
 EACH_DIALECT = pytest.mark.parametrize("dialect", list(Dialect))
@@ -95,7 +98,7 @@ def test_a_body_that_could_be_misread_is_refused_before_quota_is_asked(
 )
 def test_a_body_that_is_not_plain_json_is_refused(plane: DataPlane, dialect: Dialect, headers: dict[str, str]) -> None:
     response = plane.client.post(
-        PATHS[dialect], content=json.dumps(CHAT), headers={"content-type": "application/json"} | headers
+        PATHS[dialect], content=json.dumps(ASKS[dialect]), headers={"content-type": "application/json"} | headers
     )
     expect(response, dialect, 400, code="invalid_request", type="invalid_request_error", status="INVALID_ARGUMENT")
     assert plane.quota.checks == []
@@ -147,7 +150,7 @@ def test_a_head_request_is_refused_without_a_body(plane: DataPlane) -> None:
 def test_quotas_refusal_passes_verbatim(plane: DataPlane, dialect: Dialect) -> None:
     body = '{"error":{"message":"spent","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}'
     plane.quota.decide = lambda _: deny(429, body, {"x-should-retry": "false", "content-type": "application/json"})
-    response = plane.client.post(PATHS[dialect], json=CHAT)
+    response = plane.client.post(PATHS[dialect], json=ASKS[dialect])
     assert (response.status_code, response.text) == (429, body)
     assert response.headers["x-should-retry"] == "false"
     assert plane.refused(response)["details"] == "ext_authz_denied"
@@ -199,7 +202,7 @@ def test_a_quota_that_hangs_is_a_503_after_the_timeout_and_a_line_in_the_spool(
 ) -> None:
     plane.quota.delay_s = 5
     before = time.monotonic()
-    response = plane.client.post(PATHS[dialect], json=CHAT)
+    response = plane.client.post(PATHS[dialect], json=ASKS[dialect])
     assert 0.4 < time.monotonic() - before < 2
     expect(response, dialect, 503, code="policy_unavailable", type="api_error", status="UNAVAILABLE")
     assert response.headers["retry-after"] == "1"
@@ -259,7 +262,7 @@ def test_bytes_that_are_no_text_do_not_break_a_line(plane: DataPlane) -> None:
 @pytest.mark.parametrize("script", ["request_info", "target"])
 def test_a_script_that_fails_lets_nothing_through(dialect: Dialect, script: str) -> None:
     with DataPlane(broken_script=script) as plane:
-        response = plane.client.post(PATHS[dialect], json=CHAT)
+        response = plane.client.post(PATHS[dialect], json=ASKS[dialect])
         assert response.status_code == 503
         assert plane.provider("main").received == []
         assert "error" in response.json()

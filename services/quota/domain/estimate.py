@@ -6,8 +6,9 @@ bound tokens. What is not text is bounded by rule:
 * an image by `_IMAGE_TOKENS`: OpenAI's patch budgets, Anthropic's full resolution and Gemini's highest media resolution
   stay below it. The small GPT-4o models count an image dearly on purpose (2 833 + 8 x 5 667 tokens at most).
 * audio by the bytes of its base64: no codec in use stores speech at less than one byte per token.
-* files, references to stored input and what tools of the provider fetch by the context window, as none of it follows
-  from the bytes of the request.
+* files, references to stored input, what tools of the provider fetch, and whatever stands in members that nobody here
+  knows by the context window, as none of it follows from the bytes of the request. An unknown member may be a bound on
+  output under another name, too: then the output is bounded by what the target can write at most.
 """
 
 from __future__ import annotations
@@ -44,8 +45,12 @@ class RequestFacts:
 
     body_bytes: int
     data_uri_bytes: int = 0
-    """Of the body: base64 data, not text."""
+    """Of the body: data of its images, not text."""
     images: int = 0
+    audio_bytes: int = 0
+    """Of the body: data of sound."""
+    growth_bytes: int = 0
+    """On top of the body: what its numbers may grow by when a server writes them again."""
     choices: int = 1
     max_output_tokens: int | None = None
     """The client's bound for each choice. None: it gave none."""
@@ -56,6 +61,20 @@ class RequestFacts:
     stream: bool = False
     include_usage: bool = False
     """The client itself asked for the usage chunk of an OpenAI stream."""
+    unknown_members: tuple[str, ...] = ()
+    """Paths of members that the scan knows no meaning of."""
+    price_options: tuple[str, ...] = ()
+    """What it asks for that changes its price, as in `services.kernel.envoy_contract.RequestKey.PRICE_OPTIONS`."""
+
+    @property
+    def text_bytes(self) -> int:
+        """All of the body but the data of its images."""
+        return max(0, self.body_bytes - self.data_uri_bytes)
+
+    @property
+    def reaches_beyond(self) -> bool:
+        """Whether input may count that is not in its bytes."""
+        return bool(self.unknown_members) or not self.features.isdisjoint(FETCHED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +119,14 @@ class TargetFacts:
     """What an estimate needs to know about a target."""
 
     output_ceiling: int
-    """Most output tokens of one choice."""
+    """Most output tokens of one choice. One that is not known is written into the request, so that it holds."""
     context_window: int
     """0 when unknown."""
     image_tokens: int
     price: Price | None
     """None: unpriced. Its spend is then unknown and held as 0, which only limits that refuse nothing allow."""
+    longest_output: int = 0
+    """Most output tokens of one choice whatever the request says; 0 when unknown."""
 
     @classmethod
     def of(cls, target: PlannedTarget, price: Price | None) -> TargetFacts:
@@ -116,12 +137,14 @@ class TargetFacts:
             context_window=target.context_window_tokens,
             image_tokens=_DEAR_IMAGE_TOKENS if dear else _IMAGE_TOKENS,
             price=price,
+            longest_output=target.max_output_tokens or target.context_window_tokens,
         )
 
 
 def bound(facts: RequestFacts, target: TargetFacts) -> Tokens:
     """The most tokens that one attempt at this target can take."""
-    return Tokens(_input_bound(facts, target), output_cap(facts, target) * facts.choices)
+    output = target.longest_output if facts.unknown_members else output_cap(facts, target)
+    return Tokens(_input_bound(facts, target), output * facts.choices)
 
 
 def output_cap(facts: RequestFacts, target: TargetFacts) -> int:
@@ -133,7 +156,7 @@ def output_cap(facts: RequestFacts, target: TargetFacts) -> int:
 
 def is_boundable(facts: RequestFacts, target: TargetFacts) -> bool:
     """Whether the input has a bound at all: what is not in the body has none but the context window."""
-    return target.context_window > 0 or not (facts.features & FETCHED)
+    return target.context_window > 0 or not facts.reaches_beyond
 
 
 def is_priceable(facts: RequestFacts, target: TargetFacts) -> bool:
@@ -214,12 +237,9 @@ def _most(facts: RequestFacts, tokens: Tokens, price: Price) -> NanoUsd | None:
 
 def _input_bound(facts: RequestFacts, target: TargetFacts) -> int:
     window = target.context_window
-    if window and facts.features & FETCHED:
+    if window and facts.reaches_beyond:
         return window
-    # Base64 is left out only where images account for it: anywhere else a provider may read it as text.
-    is_image_data = facts.images > 0 and "audio" not in facts.features
-    text_bytes = max(0, facts.body_bytes - facts.data_uri_bytes) if is_image_data else facts.body_bytes
-    tokens = text_bytes + facts.images * target.image_tokens
+    tokens = facts.text_bytes + facts.growth_bytes + facts.images * target.image_tokens
     if facts.features & _INSTRUCTED:
         tokens += _INSTRUCTION_TOKENS
     return min(tokens, window) if window else tokens

@@ -67,17 +67,12 @@ def unmeasured_tokens(facts: RequestFacts, target: TargetFacts, guide: Guide) ->
     most = bound(facts, target)
     tokens = most.input
     if guide.request is not None and not facts.features & FETCHED:
-        tokens = guide.request.tokens(_text_bytes(facts)) + facts.images * target.image_tokens
+        tokens = guide.request.tokens(facts.text_bytes) + facts.images * target.image_tokens
     output = most.output if guide.usual_output is None else guide.usual_output
     return Tokens(min(tokens, most.input), min(output, most.output))
 
 
 def taught_by_text(facts: RequestFacts) -> int:
     """Bytes of the request's text, if that is all of its input; else 0: such a call says nothing about text."""
-    other = facts.images or facts.data_uri_bytes or facts.features & FETCHED
+    other = facts.images or facts.audio_bytes or facts.features & FETCHED
     return 0 if other else facts.body_bytes
-
-
-def _text_bytes(facts: RequestFacts) -> int:
-    images = facts.images > 0 and "audio" not in facts.features
-    return max(0, facts.body_bytes - facts.data_uri_bytes) if images else facts.body_bytes

@@ -173,20 +173,22 @@ def _scan(struct: struct_pb2.Struct) -> Scan | None:
             body_bytes=_count(fields, RequestKey.BODY_BYTES) or 0,
             data_uri_bytes=_count(fields, RequestKey.DATA_URI_BYTES) or 0,
             images=_count(fields, RequestKey.IMAGES) or 0,
+            audio_bytes=_count(fields, RequestKey.AUDIO_BYTES) or 0,
+            growth_bytes=_count(fields, RequestKey.GROWTH_BYTES) or 0,
             choices=max(1, _count(fields, RequestKey.CHOICES) or 1),
             max_output_tokens=_count(fields, RequestKey.MAX_OUTPUT_TOKENS),
             thinking_tokens=_count(fields, RequestKey.THINKING_TOKENS) or 0,
-            features=_features(fields),
+            features=frozenset(_names(fields, RequestKey.FEATURES)),
             stream=RequestKey.STREAM in fields and fields[RequestKey.STREAM].bool_value,
             include_usage=RequestKey.INCLUDE_USAGE in fields and fields[RequestKey.INCLUDE_USAGE].bool_value,
+            unknown_members=_names(fields, RequestKey.UNKNOWN_MEMBERS),
+            price_options=_names(fields, RequestKey.PRICE_OPTIONS),
         ),
     )
 
 
-def _features(fields: Mapping[str, struct_pb2.Value]) -> frozenset[str]:
-    if RequestKey.FEATURES not in fields:
-        return frozenset()
-    return frozenset(name for name in fields[RequestKey.FEATURES].string_value.split(",") if name)
+def _names(fields: Mapping[str, struct_pb2.Value], key: RequestKey) -> tuple[str, ...]:
+    return tuple(name for name in fields[key].string_value.split(",") if name) if key in fields else ()
 
 
 def _count(fields: Mapping[str, struct_pb2.Value], key: RequestKey) -> int | None:

@@ -24,7 +24,9 @@ from services.quota.domain.estimate import (
 from services.quota.domain.policy import MAX_COUNT, MAX_SPEND_NANO_USD, LimitKind
 from tests.unit.quota.world import CENT, CHEAP, DEAR, target
 
-TARGET = TargetFacts(output_ceiling=4_096, context_window=128_000, image_tokens=10_000, price=DEAR)
+TARGET = TargetFacts(
+    output_ceiling=4_096, context_window=128_000, image_tokens=10_000, price=DEAR, longest_output=4_096
+)
 UNKNOWN_WINDOW = replace(TARGET, context_window=0)
 
 
@@ -34,13 +36,14 @@ UNKNOWN_WINDOW = replace(TARGET, context_window=0)
         (RequestFacts(2_000), 2_000),
         (RequestFacts(2_000, features=frozenset({"tools"})), 3_000),
         (RequestFacts(50_000, data_uri_bytes=48_000, images=2, features=frozenset({"images"})), 22_000),
-        (RequestFacts(50_000, data_uri_bytes=48_000, features=frozenset({"audio"})), 50_000),
+        (RequestFacts(50_000, audio_bytes=48_000, features=frozenset({"audio"})), 50_000),
+        (RequestFacts(2_000, growth_bytes=500), 2_500),
+        (RequestFacts(2_000, unknown_members=("frobnicate",)), 128_000),
         (RequestFacts(2_000, features=frozenset({"files"})), 128_000),
         (RequestFacts(2_000, features=frozenset({"stored_input"})), 128_000),
         (RequestFacts(2_000, features=frozenset({"tools", "server_tools"})), 128_000),
         (RequestFacts(10_000_000), 128_000),
         (RequestFacts(10, data_uri_bytes=20, images=1), 10_000),
-        (RequestFacts(50_000, data_uri_bytes=48_000), 50_000),
     ],
 )
 def test_the_input_is_bounded_by_bytes_images_and_the_context_window(facts: RequestFacts, input_tokens: int) -> None:
@@ -64,6 +67,16 @@ def test_the_output_is_bounded_by_the_client_and_the_ceiling_for_each_choice(
     asked: int | None, choices: int, output_tokens: int
 ) -> None:
     assert bound(RequestFacts(10, max_output_tokens=asked, choices=choices), TARGET).output == output_tokens
+
+
+def test_an_unknown_member_may_be_another_name_of_the_bound_on_output() -> None:
+    facts = RequestFacts(10, max_output_tokens=5, choices=2, unknown_members=("n_tokens",))
+
+    assert bound(facts, TARGET).output == 2 * 4_096
+    assert is_boundable(facts, TARGET)
+    assert not is_boundable(facts, UNKNOWN_WINDOW)
+    unknown_ceiling = TargetFacts.of(target("lab/x", max_output_tokens=0), None)
+    assert bound(facts, unknown_ceiling).output == 2 * unknown_ceiling.context_window
 
 
 def test_facts_are_read_off_a_planned_target() -> None:

@@ -73,7 +73,7 @@ def test_only_calls_whose_input_is_all_text_teach_what_text_takes() -> None:
     assert taught_by_text(RequestFacts(1_000, features=frozenset({"tools"}))) == 1_000
     for other in (
         RequestFacts(1_000, images=1),
-        RequestFacts(1_000, data_uri_bytes=10),
+        RequestFacts(1_000, audio_bytes=10),
         RequestFacts(1_000, features=frozenset({"stored_input"})),
     ):
         assert taught_by_text(other) == 0

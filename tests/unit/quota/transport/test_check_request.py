@@ -37,7 +37,11 @@ def test_a_scan_is_read_whole() -> None:
         body_bytes=2_048,
         images=2,
         data_uri_bytes=1_000,
+        audio_bytes=70,
+        growth_bytes=8,
         features="images,tools",
+        unknown_members="frobnicate,messages.content.type=hologram",
+        price_options="service_tier=priority",
     ).scan
     assert read is not None
     facts = read.facts
@@ -45,7 +49,10 @@ def test_a_scan_is_read_whole() -> None:
     assert (facts.stream, facts.include_usage, facts.max_output_tokens, facts.choices) == (True, True, 100, 3)
     assert facts.thinking_tokens == 40
     assert (facts.body_bytes, facts.images, facts.data_uri_bytes) == (2_048, 2, 1_000)
+    assert (facts.audio_bytes, facts.growth_bytes) == (70, 8)
     assert facts.features == {"images", "tools"}
+    assert facts.unknown_members == ("frobnicate", "messages.content.type=hologram")
+    assert facts.price_options == ("service_tier=priority",)
 
 
 def test_what_the_client_did_not_say_is_absent() -> None:
