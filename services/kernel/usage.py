@@ -16,6 +16,9 @@ from enum import Enum, StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
+MICRO = 1_000_000
+"""Tokens per byte are counted in millionths."""
+
 
 class UsageSource(StrEnum):
     """Where the tokens of a call are known from."""
@@ -193,3 +196,20 @@ def _without_zeros(meters: Mapping[str, int]) -> Mapping[str, int]:
         if count < 0:
             raise ValueError(f"a Usage has a negative count: {name} is {count}")
     return {name: count for name, count in meters.items() if count}
+
+
+class Line(NamedTuple):
+    """How many tokens a text makes, where nobody counted: they grow with its bytes, and each call has some beside."""
+
+    per_call: int
+    """Tokens. May be negative: not every byte that is counted need be text."""
+    per_byte_micro: int
+    """Millionths of a token."""
+
+    def tokens(self, text_bytes: int) -> int:
+        """Of a text of this size, rounded up; at least 0."""
+        return max(0, self.per_call - (-self.per_byte_micro * text_bytes // MICRO))
+
+
+TOKEN_FOR_EACH_BYTE = Line(0, MICRO)
+"""No tokenizer makes more tokens than there are bytes of text."""

@@ -111,6 +111,8 @@ def _settlement(settlement: Settlement) -> pb.Settlement:
         output_tokens=settlement.output_tokens,
         end_time=timestamp(settlement.end_ms),
         reported=settlement.reported,
+        answer_text_bytes=settlement.answer_text_bytes,
+        most=None if settlement.most is None else pb.Most(**settlement.most._asdict()),
     )
 
 

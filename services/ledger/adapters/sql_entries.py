@@ -80,6 +80,7 @@ _ENTRY_VALUES = {
     "reasoning_tokens": "charge.usage.reasoning_tokens",
     "service_tier": "charge.usage.service_tier",
     "cost_nano_usd": "charge.cost_nano_usd",
+    "answer_text_bytes": "call.reading.seen.text_bytes",
 }
 """Columns whose value is an attribute of the entry."""
 _values_of = attrgetter(*_ENTRY_VALUES.values())
@@ -97,7 +98,9 @@ def _insert_into(table: sa.Table, columns: Iterable[str], otherwise: str = "") -
 
 
 _KNOWN = "SELECT id FROM entries WHERE id IN (SELECT value FROM json_each(?))"
-_INSERT_ENTRY = _insert_into(entries, [*_ENTRY_VALUES, "meters", "chain", *_PREFIXES])
+_MOST = ("most_cost_nano_usd", "most_input_tokens", "most_output_tokens")
+_KNOWN_EXACTLY = (None, None, None)
+_INSERT_ENTRY = _insert_into(entries, [*_ENTRY_VALUES, "meters", "chain", *_PREFIXES, *_MOST])
 _INSERT_ATTEMPT = _insert_into(attempts, SpooledAttempt._fields, "ON CONFLICT DO NOTHING")
 _ADD_ROLLUP = _insert_into(
     rollups,
@@ -195,7 +198,9 @@ def _only_new(connection: sa.Connection, booked: Sequence[Entry]) -> list[Entry]
 
 
 def _entry_row(entry: Entry) -> tuple[Any, ...]:
-    return (*_values_of(entry), write_meters(entry.charge.usage), ",".join(entry.call.chain), *entry.call.prefixes)
+    most = entry.charge.most or _KNOWN_EXACTLY
+    meters, chain = write_meters(entry.charge.usage), ",".join(entry.call.chain)
+    return (*_values_of(entry), meters, chain, *entry.call.prefixes, *most)
 
 
 def _unanswered_rows(fresh: Iterable[Entry]) -> Iterable[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import orjson
 import sqlalchemy as sa
@@ -13,10 +14,12 @@ from services.ledger.adapters.sql_database import Database
 from services.ledger.adapters.sql_tables import alerts, entries, epochs, releases
 from services.ledger.domain.rollup import HOUR_MS
 from services.ledger.domain.settlement import Crossing, Settlement
+from services.ledger.domain.unmeasured import Most
 
 # Text, since every batch needs them: these cost SQLAlchemy more than SQLite.
 _UNSETTLED = (
-    "SELECT id, cost_nano_usd, input_tokens, output_tokens, time_ms + duration_ms, usage_source FROM entries"
+    "SELECT id, cost_nano_usd, input_tokens, output_tokens, time_ms + duration_ms, usage_source, answer_text_bytes,"
+    " most_cost_nano_usd, most_input_tokens, most_output_tokens FROM entries"
     " WHERE settled_ms IS NULL ORDER BY sequence LIMIT ?"
 )
 # Before `_SETTLE`, of the same entries.
@@ -52,12 +55,7 @@ class SqlOutbox:
     def unsettled(self, limit: int) -> list[Settlement]:
         """Entries of which quota does not know, oldest first."""
         with self._database.read() as connection:
-            return [
-                Settlement(reservation, cost, input_tokens, output_tokens, end_ms, source == UsageSource.PROVIDER)
-                for reservation, cost, input_tokens, output_tokens, end_ms, source in connection.exec_driver_sql(
-                    _UNSETTLED, (limit,)
-                )
-            ]
+            return [_settlement(row) for row in connection.exec_driver_sql(_UNSETTLED, (limit,))]
 
     def mark_settled(self, reservations: Sequence[str], crossings: Sequence[Crossing], now_ms: int) -> None:
         """Settles entries and stores the crossings that are new, in one transaction."""
@@ -131,6 +129,20 @@ class SqlEpochs:
                 .where(epochs.c.epoch.in_(cleared), epochs.c.ended_ms < ended_before_ms)
                 .values(cleared_ms=now_ms)
             )
+
+
+def _settlement(row: sa.Row[Any]) -> Settlement:
+    reservation, cost_nano_usd, input_tokens, output_tokens, end_ms, source, answer_text_bytes, *most = row
+    return Settlement(
+        reservation,
+        cost_nano_usd,
+        input_tokens,
+        output_tokens,
+        end_ms,
+        source == UsageSource.PROVIDER,
+        answer_text_bytes,
+        None if most[0] is None else Most(*most),
+    )
 
 
 def _as_json(ids: Collection[str]) -> str:

@@ -89,6 +89,12 @@ entries = sa.Table(
     _defaulted("service_tier", sa.Text, ""),
     # NULL: a target that worked has no price.
     sa.Column("cost_nano_usd", sa.BigInteger),
+    # The most that the call can have taken; -1 where nothing bounds it. NULL: what it took is known.
+    sa.Column("most_cost_nano_usd", sa.BigInteger),
+    sa.Column("most_input_tokens", sa.BigInteger),
+    sa.Column("most_output_tokens", sa.BigInteger),
+    # Bytes of text that were seen of a streamed answer.
+    _defaulted("answer_text_bytes", sa.BigInteger, "0"),
     # When quota let the call pass, which its id says too.
     _number("admitted_ms"),
     sa.Index("entries_by_time", "time_ms"),

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from services.kernel.envoy_contract import AdmissionKey, RequestKey
 from services.kernel.spool_contract import SpoolKey, UsageKey
-from services.kernel.usage import Usage
+from services.kernel.usage import TOKEN_FOR_EACH_BYTE, Line, Usage
 from services.ledger.domain.outcome import Outcome, began, outcome_of_attempt, outcome_of_call
 from services.ledger.domain.reading import NOTHING_READ, Reading, ReadingState, read_answer
 
@@ -130,6 +130,10 @@ class SpooledCall(NamedTuple):
     """Headers that did not pass, as `AttemptKey.DROPPED` writes them."""
     reading: Reading = NOTHING_READ
     """All that the meter read in the answer, of one that ended early too."""
+    held_input_tokens: int = 0
+    """The most input that one attempt can take; 0 when unknown."""
+    answer: Line = TOKEN_FOR_EACH_BYTE
+    """How many tokens the text of an answer makes, as far as it was seen."""
 
     @property
     def retry_count(self) -> int:
@@ -139,7 +143,13 @@ class SpooledCall(NamedTuple):
     @property
     def outcome(self) -> Outcome:
         """How the last attempt ended."""
-        return outcome_of_call(status=self.status, flags=self.flags, details=self.details, attempts=self.attempts)
+        how = outcome_of_call(status=self.status, flags=self.flags, details=self.details, attempts=self.attempts)
+        if how is Outcome.CLIENT_CANCELLED and self.usage is not None:
+            # SDKs hang up at the last event.
+            return Outcome.COMPLETED
+        if how is Outcome.COMPLETED and self.usage is None and (self.reading.error or self.reading.is_open):
+            return Outcome.PROVIDER_CUT
+        return how
 
     @property
     def began(self) -> bool:
@@ -202,6 +212,9 @@ _CALL_COUNTS = _names(
     AdmissionKey.EXPECTED_INPUT_TOKENS,
     AdmissionKey.EXPECTED_OUTPUT_TOKENS,
     AdmissionKey.HELD_OUTPUT_TOKENS,
+    AdmissionKey.HELD_INPUT_TOKENS,
+    AdmissionKey.ANSWER_TOKENS,
+    AdmissionKey.ANSWER_MICROTOKENS_PER_BYTE,
 )
 _FIGURES_BEFORE = {
     SpoolKey.INPUT_TOKENS.value: UsageKey.INPUT_TOKENS.value,
@@ -251,7 +264,7 @@ def _parse_call(fields: Mapping[str, object]) -> SpooledCall:
     model, model_requested, chain, decision, policy, response_model, dialect, features, tags, run, *texts = texts
     trace_id, span_id, client_request_id, sdk_retry, body_print = texts
     status, duration_ms, first_byte_ms, attempts, bytes_sent, body_bytes, *counts = _counts(fields, _CALL_COUNTS)
-    expected_input, expected_output, held_output = counts
+    expected_input, expected_output, held_output, held_input, *answer = counts
     reading = _reading(fields, features, response_model)
     return SpooledCall(
         request_id=_required(request_id, SpoolKey.REQUEST_ID),
@@ -287,6 +300,8 @@ def _parse_call(fields: Mapping[str, object]) -> SpooledCall:
         body_print=body_print,
         dropped=_texts(fields, _DROPPED_TEXTS)[0],
         reading=reading,
+        held_input_tokens=held_input,
+        answer=Line(*answer) if any(answer) else TOKEN_FOR_EACH_BYTE,
     )
 
 

@@ -3,8 +3,10 @@
 The provider's word wins, explicit zeros included. Where it is missing, what the call took depends on how far it came:
 
     no provider saw it, or the last attempt ended 4xx, 5xx or 3xx      nothing, cost 0
-    the answer began and no count came (client left, stream cut)       expected input, output estimated from its bytes
+    the answer began and no count came (client left, stream cut)       an estimate from its evidence
     the request went out and nothing came back (timeout, reset)        what the call was expected to take
+
+`services.ledger.domain.unmeasured` has the estimates, and the most that each can have been.
 
 An attempt that went out, got no answer and was followed by another may be billed by its provider all the same, so it
 is added at what the call was expected to take. One call is one entry, however many attempts it took.
@@ -15,27 +17,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from services.kernel.dialect import Dialect
 from services.kernel.money import NanoUsd
 from services.kernel.price import Price, charge
 from services.kernel.usage import Usage, UsageSource, add_up
 from services.ledger.domain.call import SpooledAttempt, SpooledCall
 from services.ledger.domain.outcome import Outcome
+from services.ledger.domain.unmeasured import (
+    UNBOUNDED,
+    Most,
+    add_up_most,
+    estimated_usage,
+    most_of_answer,
+    most_of_silence,
+)
 
 _NOTHING = Usage()
-
-_STREAM_BYTES_PER_TOKEN: dict[str, int] = {
-    # One event for each token: some 200 bytes of ids and envelope around four of text.
-    Dialect.OPENAI: 200,
-    # Events of some 115 bytes around three tokens of text.
-    Dialect.ANTHROPIC: 40,
-    # Events of some 400 bytes around thirty tokens of text.
-    Dialect.GEMINI: 14,
-}
-_JSON_BYTES_PER_TOKEN = 4
-_JSON_ENVELOPE_BYTES = 400
-_MOST_ESTIMATED_TOKENS = 128_000
-"""Bound of an estimate when the reservation's own bound is not on the line."""
 
 PriceOf = Callable[[str, int], Price | None]
 """Price of a target ("provider/model") at a time in ms, None when it has none."""
@@ -67,6 +63,8 @@ class Charge:
     """None when any target that worked has no price for what it did: unknown is not zero."""
     unanswered: tuple[UnansweredCharge, ...]
     """Attempts before the last one."""
+    most: Most | None
+    """The most that the call can have taken, all attempts together. None: what it took is known."""
 
 
 def charge_call(call: SpooledCall, attempts: Iterable[SpooledAttempt], price_of: PriceOf) -> Charge:
@@ -74,26 +72,27 @@ def charge_call(call: SpooledCall, attempts: Iterable[SpooledAttempt], price_of:
     usage, source = usage_of_answer(call)
     worked = source is not UsageSource.NONE
     target = _target(call, call.attempts) if worked or call.began else ""
-    cost = _cost(usage, price_of(target, call.time_ms)) if worked else NanoUsd(0)
+    price = price_of(target, call.time_ms) if worked else None
+    cost = _cost(usage, price) if worked else NanoUsd(0)
+    most = most_of_answer(call, usage, price) if source is UsageSource.ESTIMATED else None
     hung = [attempt for attempt in attempts if attempt.attempt < call.attempts and attempt.is_unanswered]
-    unanswered = tuple(
-        UnansweredCharge(
-            attempt.attempt,
-            name := _target(call, attempt.attempt),
-            call.expected,
-            _cost(call.expected, price_of(name, call.time_ms)),
-        )
-        for attempt in hung
-    )
-    if not unanswered:
-        return Charge(target, usage, source, call.outcome, cost, ())
+    if not hung:
+        return Charge(target, usage, source, call.outcome, cost, (), most)
+    known = Most(UNBOUNDED if cost is None else cost, usage.input_tokens, usage.output_tokens)
+    unanswered, parts = [], [most or known]
+    for attempt in hung:
+        name = _target(call, attempt.attempt)
+        price = price_of(name, call.time_ms)
+        unanswered.append(UnansweredCharge(attempt.attempt, name, call.expected, _cost(call.expected, price)))
+        parts.append(most_of_silence(call, price))
     return Charge(
         target=target,
         usage=add_up([usage, *(part.usage for part in unanswered)]),
         source=UsageSource.ESTIMATED,
         outcome=call.outcome if worked else max(hung, key=lambda attempt: attempt.attempt).outcome,
         cost_nano_usd=_sum_costs([cost, *(part.cost_nano_usd for part in unanswered)]),
-        unanswered=unanswered,
+        unanswered=tuple(unanswered),
+        most=add_up_most(parts),
     )
 
 
@@ -105,28 +104,7 @@ def usage_of_answer(call: SpooledCall) -> tuple[Usage, UsageSource]:
         return _NOTHING, UsageSource.NONE
     if not call.began:
         return call.expected, UsageSource.ESTIMATED
-    return _usage_of_part(call), UsageSource.ESTIMATED
-
-
-def _usage_of_part(call: SpooledCall) -> Usage:
-    """Usage of an answer of which a part came: the provider's own input, if it told that, and at least its output."""
-    reading = call.reading
-    input_tokens = call.expected.input_tokens if reading.input_tokens is None else reading.input_tokens
-    return reading.usage_of(input_tokens, max(estimated_output_tokens(call), reading.output_tokens or 0))
-
-
-def estimated_output_tokens(call: SpooledCall) -> int:
-    """Output of an answer that was sent in part, or whose count is missing, from the bytes that the client was sent.
-
-    A head without a single byte tells nothing about the output: then it is what was expected.
-    """
-    if not call.bytes_sent:
-        return call.expected.output_tokens
-    if call.stream:
-        tokens = call.bytes_sent // _STREAM_BYTES_PER_TOKEN.get(call.dialect, _STREAM_BYTES_PER_TOKEN[Dialect.OPENAI])
-    else:
-        tokens = (call.bytes_sent - _JSON_ENVELOPE_BYTES) // _JSON_BYTES_PER_TOKEN
-    return min(max(tokens, 1), call.held_output_tokens or _MOST_ESTIMATED_TOKENS)
+    return estimated_usage(call), UsageSource.ESTIMATED
 
 
 def _target(call: SpooledCall, attempt: int) -> str:

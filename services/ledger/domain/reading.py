@@ -123,6 +123,11 @@ class Reading:
         return self.figures.get(UsageKey.OUTPUT_TOKENS)
 
     @property
+    def is_open(self) -> bool:
+        """Whether figures came, and more were to come."""
+        return self.state is ReadingState.OPEN
+
+    @property
     def usage(self) -> Usage | None:
         """The provider's own count, None unless it is its last word."""
         if self.state is not ReadingState.WHOLE or (self.input_tokens is None and self.output_tokens is None):

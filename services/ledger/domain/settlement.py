@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from services.ledger.domain.unmeasured import Most
+
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
@@ -18,6 +20,10 @@ class Settlement:
     end_ms: int
     reported: bool
     """Whether the tokens are the provider's own count."""
+    answer_text_bytes: int = 0
+    """Bytes of text that were seen of the answer."""
+    most: Most | None = None
+    """The most that the call can have taken. None: what it took is known."""
 
 
 class CrossingKind(StrEnum):

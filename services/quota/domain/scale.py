@@ -6,15 +6,16 @@ answer of a model that reasons unseen has its reasoning there.
 
 A scale is a straight line fitted to relative errors, since a prompt of 100 bytes is to be as right as one of a
 megabyte: of each call the tokens that came on a byte are drawn over the inverse of its size. `per_byte` is where that
-line begins, `per_call` how steep it is. Means, variance and covariance are weighted exponentially, in integers.
+line begins, `per_call` how steep it is. Means, variance and covariance are weighted exponentially, in integers: tokens
+per byte and the inverse of bytes in millionths.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple, Self
 
-MICRO = 1_000_000
-"""Tokens per byte, and the inverse of bytes, are counted in millionths."""
+from services.kernel.usage import MICRO, Line
+
 _REMEMBERED = 16
 """The share of a call in what is known sinks to this fraction."""
 _TRUSTED_CALLS = 4
@@ -26,19 +27,6 @@ _LEAST_SPREAD = 50
 _LEAST_PART = 4
 """Sizes tell `per_call` by themselves as far as their inverses are spread wider than that, and than one in so many of
 their mean. Where all are much alike, or above some 20 kB, it would be read out of chance: the assumed one counts."""
-
-
-class Line(NamedTuple):
-    """What is known of a scale, reduced to what an estimate needs."""
-
-    per_call: int
-    """Tokens. May be negative."""
-    per_byte_micro: int
-    """Millionths of a token."""
-
-    def tokens(self, text_bytes: int) -> int:
-        """Of a text of this size, rounded up; at least 0."""
-        return max(0, self.per_call - (-self.per_byte_micro * text_bytes // MICRO))
 
 
 class Assumed(NamedTuple):

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from services.kernel.usage import Line
 from services.quota.domain.estimate import FETCHED, Lesson, RequestFacts, TargetFacts, Tokens, bound, learn
-from services.quota.domain.scale import MICRO, Assumed, Line, Scale
+from services.quota.domain.scale import Assumed, Scale
 
 _REQUEST = Assumed(per_call=-16, least=-1_000)
 """Some 80 bytes of JSON around the text of a request, less what providers count for the roles of its messages."""
 _ANSWER = Assumed(per_call=0, least=0)
-UNLEARNT_ANSWER = Line(0, MICRO)
-"""No tokenizer makes more tokens than there are bytes of text."""
 
 
 class Taught(NamedTuple):

@@ -9,6 +9,7 @@ from services.kernel.clock import Clock
 from services.kernel.dialect import Dialect
 from services.kernel.errors import Unavailable
 from services.kernel.names import reservation_id
+from services.kernel.usage import TOKEN_FOR_EACH_BYTE, Line
 from services.quota.domain.bounded import refuse_unbounded
 from services.quota.domain.decision import Refusal, ceiling_of, used_basis_points
 from services.quota.domain.denial import Denial, Deny
@@ -20,7 +21,6 @@ from services.quota.domain.output_cap import Wish, wish_of
 from services.quota.domain.policy import LimitKind
 from services.quota.domain.pressure import Pressure
 from services.quota.domain.reservation import Hold, Level, Reservation
-from services.quota.domain.scale import Line
 from services.quota.domain.standing import Standing, counted, remaining_of
 from services.quota.domain.tier import (
     Attempt,
@@ -34,7 +34,7 @@ from services.quota.domain.tier import (
     usable_tiers,
     weigh,
 )
-from services.quota.domain.unmeasured import UNLEARNT_ANSWER, Guide, taught_by_text, unmeasured_tokens
+from services.quota.domain.unmeasured import Guide, taught_by_text, unmeasured_tokens
 from services.quota.domain.without_counters import LimitsWithoutCounters, without_counters
 from services.quota.ports import Allowances, Choose, CounterStore, Expectations, Headroom, StoreUnreachable
 from services.quota.usecases.authenticate import Authenticate
@@ -223,7 +223,7 @@ class Admit:
             reservation = self._draft(request, key, limits, weighed, guide=guide, now_ms=now_ms)
             return reservation, Admitted(
                 reservation=reservation,
-                answer=guide.answer or UNLEARNT_ANSWER,
+                answer=guide.answer or TOKEN_FOR_EACH_BYTE,
                 chain=attempts_of(weighed, facts, holds_tokens=limits.holds_tokens),
                 output_cap_tokens=weighed.output_cap_tokens,
                 from_basis_points=weighed.tier.from_basis_points,

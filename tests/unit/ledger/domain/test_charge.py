@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from services.kernel.usage import INPUT, OUTPUT, Usage, UsageSource
-from services.ledger.domain.charge import charge_call, usage_of_answer
+from services.ledger.domain.charge import charge_call
 from tests.unit.ledger.lines import NO_USAGE, PRICE, attempt, call, price_of
 
 EXPECTED = Usage(900, 300)
@@ -53,27 +53,6 @@ def test_a_request_that_went_out_and_had_no_answer_is_booked_as_expected(changed
 
     assert (charge.usage, charge.source) == (EXPECTED, UsageSource.ESTIMATED)
     assert charge.cost_nano_usd == EXPECTED_NANO_USD
-
-
-@pytest.mark.parametrize(
-    ("changed", "tokens"),
-    [
-        ({"stream": True, "bytes_sent": 20_000}, 100),
-        ({"stream": True, "bytes_sent": 20_000, "dialect": "anthropic"}, 500),
-        ({"stream": True, "bytes_sent": 14_000, "dialect": "gemini"}, 1_000),
-        ({"stream": True, "bytes_sent": 20_000, "dialect": "of tomorrow"}, 100),
-        ({"stream": False, "bytes_sent": 2_400}, 500),
-        ({"stream": True, "bytes_sent": 1}, 1),
-        ({"stream": False, "bytes_sent": 1}, 1),
-        ({"stream": True, "bytes_sent": 10**9}, 4_096),
-        ({"stream": True, "bytes_sent": 10**9, "held_output_tokens": None}, 128_000),
-        ({"stream": True, "bytes_sent": 0}, 300),
-    ],
-)
-def test_an_answer_without_a_count_is_estimated_from_its_bytes(changed: dict[str, Any], tokens: int) -> None:
-    usage, source = usage_of_answer(call(**NO_USAGE, flags="DC", **changed))
-
-    assert (usage, source) == (Usage(900, tokens), UsageSource.ESTIMATED)
 
 
 def test_the_target_of_the_last_attempt_is_the_one_that_is_charged() -> None:

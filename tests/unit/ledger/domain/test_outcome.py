@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.ledger.domain.outcome import Outcome
-from tests.unit.ledger.lines import attempt, call
+from tests.unit.ledger.lines import NO_USAGE, attempt, call
 
 LEFT = "downstream_remote_disconnect"
 BEFORE, AFTER = "upstream_reset_before_response_started{x}", "upstream_reset_after_response_started{x}"
@@ -42,9 +42,20 @@ BEFORE, AFTER = "upstream_reset_before_response_started{x}", "upstream_reset_aft
     ],
 )
 def test_how_the_last_attempt_of_a_call_ended(changed: dict[str, Any], outcome: Outcome, *, began: bool) -> None:
-    parsed = call(**changed)
+    parsed = call(**{**NO_USAGE, **changed})
 
     assert (parsed.outcome, parsed.began) == (outcome, began)
+
+
+def test_a_client_that_hangs_up_at_the_last_event_did_not_cancel() -> None:
+    assert call(flags="DC", details=LEFT).outcome is Outcome.COMPLETED
+
+
+@pytest.mark.parametrize(
+    "usage", [{"meter": "open", "input_tokens": 9}, {"meter": "none", "error": "overloaded_error"}]
+)
+def test_a_provider_that_ends_a_stream_within_its_answer_cut_it(usage: dict[str, Any]) -> None:
+    assert call(**NO_USAGE, usage=usage).outcome is Outcome.PROVIDER_CUT
 
 
 @pytest.mark.parametrize(

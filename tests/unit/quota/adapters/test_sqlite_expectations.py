@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from services.chassis.database import migrate, open_engine
+from services.kernel.usage import MICRO, Line
 from services.quota.adapters import sqlite_expectations
 from services.quota.adapters.sqlite_expectations import SqliteExpectations
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.estimate import Lesson, Tokens
-from services.quota.domain.scale import MICRO, Line
 from services.quota.domain.unmeasured import Guide
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.quota.domain.scale import MICRO, Assumed, Line, Scale
+from services.kernel.usage import MICRO, Line
+from services.quota.domain.scale import Assumed, Scale
 
 REQUEST = Assumed(per_call=-16, least=-1_000)
 ENVELOPE_BYTES, ROLE_TOKENS = 90, 4

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from services.kernel.usage import MICRO, Line
 from services.quota.domain.estimate import Lesson, RequestFacts, TargetFacts, Tokens
-from services.quota.domain.scale import MICRO, Line
 from services.quota.domain.unmeasured import (
     NOTHING_TAUGHT,
     Guide,

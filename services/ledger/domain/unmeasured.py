@@ -1,0 +1,142 @@
+"""What a call took that no provider measured: the best estimate, and the most that it can be.
+
+The estimate goes by the call's own evidence, never above what was held, and whatever the provider did say wins:
+
+    what is known of the answer                           input                   output
+    nothing came back                                     expected                expected
+    a stream that tells a running count                   the provider's          the provider's
+    a stream whose text was seen, in part or whole        the provider's, else    its text by the learnt scale, at
+                                                          expected                least a token for each content event
+    a stream of which no text was seen                    the same                expected, or by its bytes
+    a body that was cut, or told no usage                 the same                expected, or by its bytes
+
+"Expected" is this call's own size by the learnt scale of requests, and what answers usually take. Of a stream that was
+seen in part the text that was sent after the meter had told it last is added in proportion to the bytes.
+
+The most is what an attempt can have been billed for at most. Quota keeps the difference reserved, as doubt:
+
+    how it ended                                          input                   output
+    never sent, or refused without usage                  nothing                 nothing
+    the provider told its last word                       that                    that
+    the client left, or it took too long                  the provider's, else    held: nobody tells whether a provider
+                                                          held                    stops when its client is gone
+    the provider hung up                                  the same                held: it may have made more
+    it ended, and told no usage                           the same                held: reasoning may be unseen
+    no answer, and another attempt followed               held                    held
+    there is no record of it                              unbounded               unbounded
+
+Nothing that was learnt lowers a bound: what a client taught with one kind of text it may use for another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from services.kernel.dialect import Dialect
+from services.kernel.price import ANY_SERVICE_TIER, Bounds, Price, charge, charge_at_most
+from services.kernel.usage import Usage
+from services.ledger.domain.call import SpooledCall
+
+UNBOUNDED = -1
+_ENVELOPE_BYTES = 400
+"""Of an answer of one JSON document, around its text."""
+_STREAM_BYTES_PER_TEXT_BYTE = 8
+"""Of a stream whose text nobody read: events of some 200 bytes around some 25 of text."""
+_MOST_ESTIMATED_TOKENS = 128_000
+"""Bound of an estimate when the reservation's own bound is not on the line."""
+_BOUNDED_FEATURES = frozenset({"tools", "images", "response_format", "thinking", "cache_control", "cache_1h"})
+"""What may be in a request whose cost tokens bound. Sound, searches and files are billed by more than those."""
+
+
+class Most(NamedTuple):
+    """The most that a call can have taken. `UNBOUNDED`: nothing bounds it but what was held."""
+
+    cost_nano_usd: int
+    input_tokens: int
+    output_tokens: int
+
+
+UNBOUNDED_MOST = Most(UNBOUNDED, UNBOUNDED, UNBOUNDED)
+
+
+def estimated_usage(call: SpooledCall) -> Usage:
+    """Usage of an answer that began, from its evidence."""
+    reading = call.reading
+    input_tokens = call.expected.input_tokens if reading.input_tokens is None else reading.input_tokens
+    told = reading.output_tokens or 0
+    if call.dialect != Dialect.ANTHROPIC and told >= max(1, reading.seen.content):
+        # A running count, told with each event. Anthropic tells a first figure with the input, and then the last one.
+        return reading.usage_of(input_tokens, told)
+    return reading.usage_of(input_tokens, max(estimated_output_tokens(call), told))
+
+
+def estimated_output_tokens(call: SpooledCall) -> int:
+    """Output of an answer that began, as far as it shows."""
+    seen = call.reading.seen
+    if seen.content:
+        tokens = max(call.answer.tokens(_text_seen(call)), seen.content)
+    else:
+        tokens = max(call.expected.output_tokens, call.answer.tokens(_text_by_bytes(call)))
+    return min(tokens, _held_output(call))
+
+
+def most_of_answer(call: SpooledCall, booked: Usage, price: Price | None) -> Most:
+    """Of an attempt that is booked so, by an estimate."""
+    output_tokens = max(_held_output(call), booked.output_tokens)
+    input_tokens = call.reading.input_tokens if call.began else None
+    if input_tokens is None:
+        return most_of_silence(call, price)
+    if price is None or not _is_bounded(call):
+        return Most(UNBOUNDED, input_tokens, output_tokens)
+    known = charge(booked, price)
+    at_most = _cost_at_most(call, input_tokens, output_tokens, price)
+    as_booked = _cost_at_most(call, input_tokens, booked.output_tokens, price)
+    if known is None or at_most is None or as_booked is None:
+        return Most(UNBOUNDED, input_tokens, output_tokens)
+    # The kinds of input are known; of the output that nobody saw each token costs the dearest.
+    return Most(known + at_most - as_booked, input_tokens, output_tokens)
+
+
+def most_of_silence(call: SpooledCall, price: Price | None) -> Most:
+    """Of an attempt of which nothing was measured."""
+    if not call.held_input_tokens:
+        return UNBOUNDED_MOST
+    input_tokens, output_tokens = call.held_input_tokens, call.held_output_tokens
+    cost = _cost_at_most(call, input_tokens, output_tokens, price) if price and _is_bounded(call) else None
+    return Most(UNBOUNDED if cost is None else cost, input_tokens, output_tokens)
+
+
+def add_up_most(parts: Iterable[Most]) -> Most:
+    """All attempts together."""
+    columns = zip(*parts, strict=True)
+    return Most(*(UNBOUNDED if UNBOUNDED in column else sum(column) for column in columns))
+
+
+def _text_seen(call: SpooledCall) -> int:
+    """Bytes of text that were sent."""
+    seen = call.reading.seen
+    later = max(0, call.bytes_sent - seen.sent_bytes)
+    return seen.text_bytes + seen.text_bytes * later // max(1, seen.sent_bytes)
+
+
+def _text_by_bytes(call: SpooledCall) -> int:
+    """Bytes of text in an answer that nobody read."""
+    if call.stream:
+        return call.bytes_sent // _STREAM_BYTES_PER_TEXT_BYTE
+    return max(0, call.bytes_sent - _ENVELOPE_BYTES)
+
+
+def _held_output(call: SpooledCall) -> int:
+    known = call.held_input_tokens or call.held_output_tokens
+    return call.held_output_tokens if known else _MOST_ESTIMATED_TOKENS
+
+
+def _is_bounded(call: SpooledCall) -> bool:
+    return not call.features or _BOUNDED_FEATURES.issuperset(call.features.split(","))
+
+
+def _cost_at_most(call: SpooledCall, input_tokens: int, output_tokens: int, price: Price) -> int | None:
+    hour = "cache_1h" in call.features.split(",")
+    tier = ANY_SERVICE_TIER if price.service_tiers else ""
+    return charge_at_most(Bounds(input_tokens, output_tokens, writes_cache_1h=hour, service_tier=tier), price)
