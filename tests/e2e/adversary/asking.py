@@ -49,6 +49,7 @@ class Asked:
     text: int = 0
     """Input tokens that are text."""
     images: int = 0
+    image_tokens: int = IMAGE_TOKENS
     audio: int = 0
     """Tokens of audio."""
     fetched: int = 0
@@ -73,7 +74,7 @@ class Asked:
     @property
     def input(self) -> int:
         """All tokens of the input."""
-        tokens = self.text + self.images * IMAGE_TOKENS + self.audio + self.fetched * self.window
+        tokens = self.text + self.images * self.image_tokens + self.audio + self.fetched * self.window
         return min(tokens, self.window)
 
     @property
@@ -154,7 +155,7 @@ def _openai_input(body: Members, reader: Reader) -> None:
     for message in members(body.at("messages")):
         asked.text += MESSAGE_TOKENS
         _openai_content(message.at("content"), reader)
-        if message.at("audio") is not None:
+        if message.at("audio"):
             asked.fetched += 1
         for name, value in message.besides("role", "content", "audio").items():
             reader.text(name)
@@ -164,7 +165,7 @@ def _openai_input(body: Members, reader: Reader) -> None:
             asked.text += TOOLS_TOKENS
             reader.text(body.at(name))
     for tool in members(body.at("tools")):
-        if tool.at("type") not in {None, "function", "custom"}:
+        if tool.at("type") not in (None, "function", "custom"):
             asked.searches += 1
             asked.fetched += 1
     for name in (*READS_MORE, *SEARCHES):
@@ -188,7 +189,7 @@ def _openai_content(content: Any, reader: Reader) -> None:
         elif part.at("type") == "input_audio" and isinstance(part.at("input_audio"), Members):
             _audio(part.at("input_audio").at("data"), reader)
         elif part.at("type") == "file":
-            reader.asked.fetched += 1
+            reader.asked.fetched += part.at("file") is not None
         else:
             reader.unknown(part)
 

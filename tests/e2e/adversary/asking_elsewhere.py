@@ -13,7 +13,6 @@ from tests.e2e.adversary.asking import (
     Reader,
     members,
     remote,
-    strings,
 )
 from tests.e2e.adversary.temperaments import Members, Temperament, count
 
@@ -63,9 +62,11 @@ def _anthropic_input(body: Members, reader: Reader) -> None:
             asked.searches += max(1, count(tool.at("max_uses")) or 1)
             asked.fetched += 1
     for name in ("mcp_servers", "container"):
-        asked.fetched += bool(body.at(name))
+        asked.fetched += isinstance(body.at(name), (Members, list)) and bool(body.at(name))
     # To compact a conversation the model reads it once more.
-    asked.fetched += any("compact" in text for text in strings(body.at("context_management")))
+    context = body.at("context_management")
+    edits = members(context.at("edits")) if isinstance(context, Members) else []
+    asked.fetched += any("compact" in str(edit.at("type")) for edit in edits)
     for name in ("output_config", "output_format"):
         if body.at(name):
             asked.text += TOOLS_TOKENS
@@ -89,13 +90,13 @@ def _block(block: Members, reader: Reader) -> None:
     kind = block.at("type")
     if kind == "text":
         reader.text(block.at("text") or "")
-    elif kind in {"image", "document"} and isinstance(block.at("source"), Members):
+    elif kind in ("image", "document") and isinstance(block.at("source"), Members):
         _source(block.at("source"), kind, reader)
         for value in block.besides("type", "source", "cache_control").values():
             reader.text(value)
     elif kind == "tool_result":
         _content(block.at("content"), reader)
-    elif kind in {"tool_use", "server_tool_use", "thinking", "redacted_thinking"}:
+    elif kind in ("tool_use", "server_tool_use", "thinking", "redacted_thinking"):
         # Whatever stands in there is what the model wrote: an address in it is not fetched.
         for value in block.besides("type", "cache_control").values():
             reader.text(value)
@@ -112,22 +113,20 @@ def _source(source: Members, kind: str, reader: Reader) -> None:
         reader.asked.images += 1
     elif form == "text" or media.startswith("text/") or (form == "content"):
         reader.text(source.at("content") if form == "content" else data)
-    elif form in {"base64", "url", "file"}:
+    elif form == "file" or (kind == "document" and form in ("base64", "url", "file")):
         reader.asked.fetched += 1
     else:
         reader.unknown(source)
 
 
-def _cache_controls(value: Any) -> Iterator[Any]:
-    """Every `cache_control`, but for those inside of data that belongs to tools."""
-    if isinstance(value, Members):
-        if value.at("cache_control") is not None:
-            yield value.at("cache_control")
-        for item in value.besides("input", "input_schema", "cache_control").values():
-            yield from _cache_controls(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _cache_controls(item)
+def _cache_controls(body: Members) -> Iterator[Any]:
+    """Every `cache_control` that stands where it has an effect."""
+    contents = [body.at("system"), *(message.at("content") for message in members(body.at("messages")))]
+    blocks = [block for content in contents for block in members(content)]
+    results = [inner for block in blocks if block.at("type") == "tool_result" for inner in members(block.at("content"))]
+    for holder in (body, *members(body.at("tools")), *blocks, *results):
+        if holder.at("cache_control") is not None:
+            yield holder.at("cache_control")
 
 
 def read_gemini(body: Members, asked: Asked, temperament: Temperament) -> Asked:
@@ -141,7 +140,7 @@ def read_gemini(body: Members, asked: Asked, temperament: Temperament) -> Asked:
                 _part(part, reader)
         else:
             reader.text(content)
-    for tool in members(_first_list(body.at("tools"))):
+    for tool in filter(None, members(_first_list(body.at("tools")))):
         asked.text += TOOLS_TOKENS
         reader.text(tool)
         for names in _SERVER_TOOLS:

@@ -198,6 +198,10 @@ HONEST = (
 )
 
 LARGE = (
+    _claude(
+        "a document of plain text",
+        body=claude({"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "short"}}),
+    ),
     _claude("a document by its address", body=claude({"type": "document", "source": {"type": "url", "url": _ADDRESS}})),
     _claude(
         "a PDF within the result of a tool",

@@ -138,6 +138,14 @@ ATTACKS = (
     _gemini("8 answers in both spellings", body=_config(candidateCount=1, candidate_count=8, maxOutputTokens=2_000)),
     _gemini("speech at the price of text", body=gemini({"inlineData": {"mimeType": "audio/wav", "data": _SPEECH}})),
     _gemini(
+        "a mask that hides usage", headers=(("x-goog-fieldmask", "candidates"),), body=_config(maxOutputTokens=NEARLY)
+    ),
+    _gemini(
+        "a mask with capitals that hides usage",
+        headers=(("X-Goog-FieldMask", "candidates"),),
+        body=_config(maxOutputTokens=NEARLY),
+    ),
+    _gemini(
         "fields of the query that hide usage",
         path=f"/v1beta/models/{MODEL}:generateContent?fields=candidates",
         body=_config(maxOutputTokens=NEARLY),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import json
 from functools import partial
 
-from tests.e2e.adversary.attack import MARK, MODEL, Attack, Headers, chat, claude, gemini
+from tests.e2e.adversary.attack import MARK, MODEL, NEARLY, Attack, Headers, chat, claude, gemini
 
 _openai = partial(Attack, dialect="openai")
 _MANY = 16_000
@@ -73,12 +74,39 @@ CHARSETS = (
     ),
 )
 
-_OVERRIDES: dict[str, str] = {}
+_OVERRIDES: dict[str, str] = {
+    "x-portkey-config": json.dumps({"provider": "dear"}),
+    "x-portkey-provider": "dear",
+    "x-litellm-model": "dear",
+    "helicone-model-override": "dear",
+    "x-model": "dear",
+    "x-azureml-model-deployment": "dear",
+    "x-original-url": "/v1/models/dear",
+    "x-rewrite-url": "/v1/models/dear",
+    "x-forwarded-uri": "/v1/models/dear",
+    "x-target-url": "https://example.com/dear",
+    "x-dashscope-plugin": "search",
+}
 HEADERS = (
     *(
         Attack(f"the header {name} to a provider of {dialect}'s dialect", dialect, body, ((name, value),))
         for name, value in _OVERRIDES.items()
         for dialect, body in _DEAR.items()
+    ),
+    Attack(
+        "a dearer kind of request by a header",
+        "gemini",
+        gemini(config={"maxOutputTokens": NEARLY}),
+        (("x-vertex-ai-llm-shared-request-type", "priority"),),
+    ),
+    Attack(
+        "a dearer tier by a header",
+        "anthropic",
+        claude(max_tokens=NEARLY),
+        (("x-amzn-bedrock-service-tier", "priority"),),
+    ),
+    _openai(
+        "no usage by a header for Google", body=chat(max_tokens=NEARLY), headers=(("x-goog-fieldmask", "choices"),)
     ),
 )
 

@@ -15,7 +15,7 @@ from tests.e2e.adversary.bills import PRICE, Books
 from tests.e2e.adversary.provider import MODELS, BillingProvider, serving
 from tests.e2e.adversary.temperaments import Temperament
 from tests.e2e.adversary.wire import send
-from tests.e2e.environment import Gateway, run_gateway
+from tests.e2e.environment import Gateway, amount, run_gateway
 
 LIMIT_USD, LIMIT_NANO_USD = 2, 2_000_000_000
 """Of every key and model, for a month. Of the keys of honest calls it is $1,000."""
@@ -70,6 +70,13 @@ class Plane:
         deadline = time.monotonic() + _BOOKED_WITHIN_S
         while (booked := int(self.gateway.usage()["total"]["calls"])) < calls:
             assert time.monotonic() < deadline, f"{booked} of {calls} calls are booked"
+            time.sleep(_POLL_S)
+
+    def wait_until_settled(self) -> None:
+        """Waits until no call holds anything any more but what nobody knows of it."""
+        deadline = time.monotonic() + _BOOKED_WITHIN_S
+        while open_now := [budget for budget in self.gateway.budgets() if amount(budget, "reserved")]:
+            assert time.monotonic() < deadline, f"still reserved: {open_now[:3]}"
             time.sleep(_POLL_S)
 
     def run(self, attacks: Sequence[Attack], rounds: int = ROUNDS) -> dict[str, list[Outcome]]:
