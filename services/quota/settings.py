@@ -29,6 +29,8 @@ class Settings:
     """Which of the quotas this is. The first one is asked to change what all of them use."""
     quotas: int = 1
     """How many there are."""
+    new_pepper: bool = False
+    """Secrets whose pepper is lost are forgotten, instead of a refusal to start."""
 
     @property
     def database(self) -> Path:
@@ -69,4 +71,5 @@ class Settings:
             counters_url=None if counters == _SQLITE else counters,
             number=number,
             quotas=quotas,
+            new_pepper=environ.integer("SPENDGATE_NEW_PEPPER", 0, low=0, high=1) == 1,
         )

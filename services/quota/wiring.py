@@ -12,7 +12,7 @@ from services.chassis.telemetry import configure
 from services.kernel.clock import Clock
 from services.quota.adapters.disk import DiskHeadroom
 from services.quota.adapters.held_journal import HeldJournal
-from services.quota.adapters.pepper_file import load_pepper
+from services.quota.adapters.pepper_file import PepperLostError, open_pepper
 from services.quota.adapters.plan_stream import PlanStream
 from services.quota.adapters.price_stream import PriceStream
 from services.quota.adapters.redis_counters import RedisCounters
@@ -51,6 +51,7 @@ from services.quota.usecases.budgets import EffectiveLimits, ListBudgets
 from services.quota.usecases.current import Current
 from services.quota.usecases.doubts import Doubts
 from services.quota.usecases.explain import Explain
+from services.quota.usecases.forget_secrets import forget_secrets
 from services.quota.usecases.overrides import Overrides
 from services.quota.usecases.own_budget import ReadOwnBudget
 from services.quota.usecases.policies import ListPolicies, PolicyMatches
@@ -81,12 +82,11 @@ class QuotaService:
         self._engine = open_engine(settings.database)
         migrate(self._engine, "services.quota")
         self._file = SqliteFile(settings.database)
-        self._pepper = load_pepper(settings.pepper, os.urandom)
-        snapshots = SqlSnapshots(self._engine)
+        snapshots, directory = SqlSnapshots(self._engine), SqlDirectory(self._engine)
+        self._pepper = self._open_pepper(settings, snapshots, directory)
         self._allowances = SqliteAllowances(self._file, settings.number)
         self._counters = self._open_counters(settings, snapshots)
         self._router, self._ledger = open_channel(settings.router_address), open_channel(settings.ledger_address)
-        directory = SqlDirectory(self._engine)
         self._rates = SqliteKeyRates(self._file)
         self._current = Current(directory.load(), self._rates.usual_nano_usd)
         self._prices = PriceStream(self._ledger, snapshots, swap_in=self._current.set_prices)
@@ -239,6 +239,15 @@ class QuotaService:
     def _first_byte_timeout_ms(self, model: str) -> int:
         plan = self._current.belief.routes.plan.models.get(model)
         return plan.first_byte_timeout_ms if plan else 0
+
+    def _open_pepper(self, settings: Settings, snapshots: SqlSnapshots, directory: SqlDirectory) -> bytes:
+        try:
+            return open_pepper(settings.pepper, snapshots, directory.load(), os.urandom)
+        except PepperLostError:
+            if not settings.new_pepper:
+                raise
+            forget_secrets(directory, self._clock)
+            return open_pepper(settings.pepper, snapshots, directory.load(), os.urandom)
 
     def _open_counters(self, settings: Settings, snapshots: SqlSnapshots) -> SqliteCounters | RedisCounters:
         if settings.counters_url is None:

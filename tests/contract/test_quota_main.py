@@ -32,8 +32,8 @@ def data_dir() -> Iterator[Path]:
 
 
 @contextmanager
-def running(data_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
-    environ = {"SPENDGATE_DATA_DIR": str(data_dir)}
+def running(data_dir: Path, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+    environ = {"SPENDGATE_DATA_DIR": str(data_dir), **variables}
     process = subprocess.Popen([sys.executable, "-m", "services.quota.main"], env=environ, stderr=subprocess.PIPE)
     try:
         yield process
@@ -90,3 +90,48 @@ def test_it_refuses_to_start_with_a_damaged_pepper(data_dir: Path) -> None:
         assert process.wait(PATIENCE_S) == 1
         assert process.stderr is not None
         assert b"restore it from a backup" in process.stderr.read()
+
+
+def test_it_refuses_to_start_without_the_pepper_of_its_keys_and_says_what_to_do(data_dir: Path) -> None:
+    with running(data_dir):
+        apply(data_dir)
+    pepper = data_dir / "pepper"
+    kept = pepper.read_text()
+    for wrong in (None, "00" * 32):
+        pepper.unlink()
+        if wrong is not None:
+            pepper.write_text(wrong)
+        with running(data_dir) as process:
+            assert process.wait(PATIENCE_S) == 2
+            assert process.stderr is not None
+            told = process.stderr.read().decode()
+        assert ("is missing" if wrong is None else "is not the pepper of this gateway") in told
+        assert "Put it back from a backup" in told
+        assert "SPENDGATE_NEW_PEPPER=1" in told
+        assert pepper.exists() is (wrong is not None)
+        pepper.write_text(kept)
+    with running(data_dir):
+        assert policies(data_dir) == ["kept"]
+        assert state_of_key(data_dir) == pb.VirtualKey.STATE_ACTIVE
+
+
+def test_a_pepper_that_is_lost_for_good_costs_the_secrets_and_nothing_else(
+    data_dir: Path,
+) -> None:
+    with running(data_dir):
+        apply(data_dir)
+    (data_dir / "pepper").unlink()
+    for _ in range(2):
+        with running(data_dir, SPENDGATE_NEW_PEPPER="1"):
+            assert state_of_key(data_dir) == pb.VirtualKey.STATE_WITHOUT_SECRET
+            assert policies(data_dir) == ["kept"]
+    with running(data_dir):
+        apply(data_dir)
+        assert state_of_key(data_dir) == pb.VirtualKey.STATE_ACTIVE
+
+
+def state_of_key(data_dir: Path) -> int:
+    with grpc.insecure_channel(f"unix:{data_dir}/run/quota-admin.sock") as channel:
+        stub = quota_service_pb2_grpc.QuotaServiceStub(channel)
+        (key,) = stub.ListVirtualKeys(pb.ListVirtualKeysRequest(), wait_for_ready=True, timeout=PATIENCE_S).virtual_keys
+        return int(key.state)

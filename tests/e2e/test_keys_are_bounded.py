@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from services.kernel.names import NOBODY
-from tests.e2e.environment import Gateway, Providers, run_gateway
+from tests.e2e.environment import Gateway, Providers, run_command, run_gateway
 from tests.e2e.test_people import Person, person
 
 pytestmark = pytest.mark.e2e
@@ -208,3 +208,22 @@ def test_a_policy_that_goes_takes_its_keys_along_and_doctor_says_so(gateway: Gat
     examined = json.loads(gateway.run("doctor", "--json").stdout)
     (finding,) = [check for check in examined["checks"] if check["name"] == "keys without a policy"]
     assert (finding["level"], "orphan" in finding["text"]) == ("fail", True)
+
+
+def test_a_lost_pepper_stops_the_start_with_a_sentence_and_doctor_says_it_too(
+    tmp_path: Path, vendors: Providers
+) -> None:
+    with run_gateway(tmp_path, CONFIGURATION, vendors) as running:
+        data_dir = running.data_dir
+    (data_dir / "pepper").unlink()
+
+    again = ("--data-dir", str(data_dir), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
+    done = run_command("up", *again)
+    (told,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+
+    assert done.returncode == 1
+    assert told.startswith(f"error: quota ended while it started: spendgate-quota: {data_dir}/pepper is missing, and")
+    assert "Put it back from a backup" in told
+    examined = json.loads(run_command("doctor", "--json", "--data-dir", str(data_dir)).stdout)
+    (finding,) = [check for check in examined["checks"] if check["name"] == "pepper"]
+    assert (finding["level"], "SPENDGATE_NEW_PEPPER=1" in finding["remedy"]) == ("fail", True)

@@ -15,6 +15,7 @@ from services.chassis.installed import envoy_files
 from services.cli.configuration import load_configuration
 from services.cli.configuration.source import ConfigurationError
 from services.cli.diagnosis.findings import Finding, Level
+from services.cli.supervisor.data_directory import PEPPER_FILE, STORE_FILE
 from services.cli.supervisor.envoy import FILES_VARIABLE
 from services.cli.supervisor.listening import ListenError, parse_listen, reserve
 
@@ -33,6 +34,7 @@ def examine_machine(environ: Mapping[str, str], data_dir: Path, now_ms: int) -> 
     yield _envoy()
     yield _envoy_files(environ)
     yield _data_directory(data_dir)
+    yield from _pepper(data_dir)
     yield _disk(data_dir)
     yield _clock(data_dir, now_ms)
 
@@ -113,6 +115,17 @@ def _data_directory(path: Path) -> Finding:
     if stat.S_IMODE(status.st_mode) & 0o077 and any(path.iterdir()):
         return Finding(name, Level.FAIL, f"{path} is open to other users", f"chmod 700 {path}")
     return Finding(name, Level.OK, f"{path} is private and writable")
+
+
+def _pepper(data_dir: Path) -> Iterator[Finding]:
+    """A gateway that has been running has one."""
+    pepper = data_dir / PEPPER_FILE
+    if (data_dir / STORE_FILE).exists() and not pepper.exists():
+        remedy = (
+            "put it back from a backup, before you start again; if it is lost for good, start once with "
+            "SPENDGATE_NEW_PEPPER=1 and give every key and admin token a new secret"
+        )
+        yield Finding("pepper", Level.FAIL, f"{pepper} is missing: without it no virtual key opens anything", remedy)
 
 
 def _disk(path: Path) -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import json
 import os
 import signal
 import sys
@@ -199,7 +200,19 @@ class Child:
 
     def _failure(self, what: str) -> str:
         tail = self._log.tail(_TAIL_LINES)
+        if words := _last_words(tail):
+            return f"{self.spec.name} {what}: {words}"
         return f"{self.spec.name} {what}; its log is {self.spec.log}" + (f", and ends with:\n{tail}" if tail else "")
+
+
+def _last_words(tail: str) -> str:
+    """Why a service of ours says that it ends, if its last line does; a traceback is better read in its log."""
+    try:
+        line = json.loads(tail.rpartition("\n")[2])
+    except ValueError:
+        return ""
+    is_sentence = isinstance(line, dict) and line.get("level") == "error" and "exception" not in line
+    return str(line.get("message", "")) if is_sentence else ""
 
 
 def _ending(code: int) -> str:

@@ -17,6 +17,7 @@ from services.cli.problems import Refused
 
 FOLDERS = (RUN_FOLDER, "db", "spool", "logs", "secrets")
 PEPPER_FILE = "pepper"
+STORE_FILE = "db/quota.sqlite"
 _LOCK_FILE = "lock"
 _PEPPER = re.compile(r"[0-9a-f]{64}")
 _TOKEN = re.compile(r"[!-~]{16,256}")
@@ -103,7 +104,10 @@ class DataDirectory:
             (self.path / name).mkdir(mode=0o700, exist_ok=True)
         for stale in self.run.glob("*.sock"):
             stale.unlink()
-        _ensure_secret(self.path / PEPPER_FILE, secrets.token_hex(32), _PEPPER)
+        pepper = self.path / PEPPER_FILE
+        # Where quota has a store, a pepper that is missing is lost and not new: quota says what that means.
+        if pepper.exists() or not (self.path / STORE_FILE).exists():
+            _ensure_secret(pepper, secrets.token_hex(32), _PEPPER)
         _ensure_secret(self.token_file, secrets.token_urlsafe(32), _TOKEN)
         self._run_fd = os.open(self.run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 

@@ -2,12 +2,56 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from services.chassis.settings import SettingsError
+from services.quota.domain.directory import Directory
+from services.quota.ports import SnapshotStore
+
 PEPPER_BYTES = 32
+_MARK = "pepper"
+_MARKED = b"spendgate: the pepper of the secrets that this store knows"
+
+
+class PepperLostError(SettingsError):
+    """The secrets that are stored were not made with the pepper that is there. The text says what to do."""
+
+
+def open_pepper(path: Path, snapshots: SnapshotStore, directory: Directory, entropy: Callable[[int], bytes]) -> bytes:
+    """The pepper of the stored secrets. A store that knows no secret takes the one that is there, or a new one.
+
+    The store keeps an HMAC under the pepper, which gives nothing of it away, so that another pepper is noticed.
+
+    Raises:
+        PepperLostError: there are secrets, and this is not their pepper, or there is none.
+        ValueError: the file holds something else.
+    """
+    holds = knows_secrets(directory)
+    if holds and not path.exists():
+        raise PepperLostError(f"{path} is missing, and {_CURE}")
+    pepper = load_pepper(path, entropy)
+    mark = hmac.digest(pepper, _MARKED, "sha256")
+    known = snapshots.load(_MARK)
+    if holds and known is not None and not hmac.compare_digest(known, mark):
+        raise PepperLostError(f"{path} is not the pepper of this gateway, and {_CURE}")
+    if known != mark:
+        snapshots.save(_MARK, "", mark)
+    return pepper
+
+
+def knows_secrets(directory: Directory) -> bool:
+    """Whether anything in a directory is recognised by its secret."""
+    return bool(directory.tokens) or any(key.digest is not None for key in directory.keys)
+
+
+_CURE = (
+    "without it no virtual key and no admin token that there is opens anything. Put it back from a backup. If it is "
+    "lost for good, start once with SPENDGATE_NEW_PEPPER=1: every key and admin token then needs a new secret"
+)
 
 
 def load_pepper(path: Path, entropy: Callable[[int], bytes]) -> bytes:

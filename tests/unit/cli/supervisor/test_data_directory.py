@@ -81,3 +81,13 @@ def test_sockets_of_a_run_before_are_gone_and_new_ones_have_short_paths(tmp_path
         assert len(directory.socket("envoy-admin.sock")) < 60
         (directory.run / "quota.sock").write_text("here")
         assert Path(directory.socket("quota.sock")).read_text() == "here"
+
+
+def test_a_pepper_that_is_lost_is_not_replaced_where_quota_has_a_store(tmp_path: Path) -> None:
+    DataDirectory(tmp_path / "data").close()
+    (tmp_path / "data" / "db" / "quota.sqlite").touch()
+    (tmp_path / "data" / "pepper").unlink()
+
+    DataDirectory(tmp_path / "data").close()
+
+    assert not (tmp_path / "data" / "pepper").exists()

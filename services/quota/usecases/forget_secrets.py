@@ -1,0 +1,23 @@
+"""What is left of keys and admin tokens when the pepper that their secrets were stored with is lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from services.kernel.change import OWNER
+from services.kernel.clock import Clock
+from services.quota.domain.directory import Directory
+from services.quota.ports import DirectoryStore
+from services.quota.usecases.amend import Amend
+from services.quota.usecases.current import Current
+
+
+def forget_secrets(store: DirectoryStore, clock: Clock) -> None:
+    """Keys stay, without secrets, with their budgets and policies. Admin tokens, which are nothing else, go."""
+    amend = Amend(store=store, current=Current(Directory()), clock=clock)
+    amend(_without_secrets, by=replace(OWNER, reason="the pepper was lost"))
+
+
+def _without_secrets(before: Directory) -> Directory:
+    keys = (replace(key, digest=None, hint="", old_digest=None, old_until_ms=0) for key in before.keys)
+    return replace(before, keys=tuple(keys), tokens=(), retired=())
