@@ -16,6 +16,7 @@ from spendgate.type.v1.configuration_pb2 import ApplyConfigurationResponse, Chan
 from services.cli import translate
 from services.cli.configuration import Configuration
 from services.cli.configuration.places import placed
+from services.cli.configuration.unpriced import find_unpriced_leads
 from services.cli.gateway import Gateway, explain_rpc_error
 from services.cli.key_secrets import KeySecrets, find_key_secrets
 from services.cli.problems import Refused
@@ -68,7 +69,8 @@ def apply_configuration(
     secrets = find_key_secrets(configuration, environ)
     would_be = _send(gateway, configuration, secrets, reason, validate_only=True)
     answers = would_be if dry_run else _send(gateway, configuration, secrets, reason, validate_only=False)
-    warnings = (warning for answer in answers for warning in answer.warnings)
+    leads = (str(configuration.source.problem(*found)) for found in find_unpriced_leads(configuration.file))
+    warnings = (*leads, *(warning for answer in answers for warning in answer.warnings))
     changes = tuple(change for answer in answers for change in answer.changes)
     return Applied(changes, tuple(dict.fromkeys(warnings)))
 

@@ -364,11 +364,12 @@ def test_routes_show_chains_conditions_and_missing_credentials(services: StandIn
     )
     services.answers["RouterService.ListModels"] = router.ListModelsResponse(models=[model])
     services.answers["RouterService.ListProviders"] = router.ListProvidersResponse(providers=[provider])
+    services.answers["QuotaService.GetQuotaStatus"] = quota.QuotaStatus(unpriced_targets=["openai/gpt-4o"])
     chain = [[{"target": "openai/gpt-4o", "weight": 2}]]
     assert cli.json("routes") == {
         "routes": [
             {
-                "model": "gpt", "targets": chain, "first_byte_timeout_ms": None,
+                "model": "gpt", "targets": chain, "first_byte_timeout_ms": None, "problem": None,
                 "fallbacks": [{"to": chain, "when": "budget used >= 75%"}],
             }
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -22,6 +23,10 @@ CONFIGURATION = {
         "dear": {"targets": ["openai/dear"]},
         "gratis": {"targets": ["openai/gratis"]},
         "unpriced": {"targets": ["openai/nobody-knows-its-price"]},
+        "passed-over": {
+            "targets": ["openai/nobody-knows-its-price"],
+            "fallbacks": [{"to": ["openai/gratis"]}],
+        },
     },
     "channels": {"finance": {"url": "json://127.0.0.1:9"}},
     "prices": {"openai/dear": {"input": 100, "output": 100}, "openai/gratis": {"input": 0, "output": 0}},
@@ -95,3 +100,17 @@ def test_at12_what_a_policy_lets_through_without_a_price_costs_nobody_knows_what
     assert (alert["kind"], alert["limit"]) == ("unpriced", "spend per month")
     assert (alert["call"], alert["target"], alert["key"]) == (booked["id"], "openai/nobody-knows-its-price", "lenient")
     assert (alert["threshold"], alert["recipients"]) == (None, ["finance"])
+
+
+def test_a_first_target_that_is_passed_over_for_want_of_a_price_is_named_wherever_one_looks(gateway: Gateway) -> None:
+    explained = gateway.json("explain", "--key", "strict", "--model", "passed-over")
+    assert explained["target"] == "openai/gratis"
+    assert "Passed over for want of a price: openai/nobody-knows-its-price." in explained["reason"]
+    problems = {route["model"]: route["problem"] for route in gateway.json("routes")["routes"]}
+    passed_over = (
+        "openai/nobody-knows-its-price has no price, so calls under a limit on spend always go to openai/gratis"
+    )
+    assert problems == {"dear": None, "gratis": None, "unpriced": None, "passed-over": passed_over}
+    examined = json.loads(gateway.run("doctor", "--json").stdout)
+    (finding,) = [check for check in examined["checks"] if check["name"] == "prices of model passed-over"]
+    assert (finding["level"], finding["text"]) == ("warn", passed_over)

@@ -13,6 +13,7 @@ from services.cli.applying import ACTIONS, Applied, apply_configuration
 from services.cli.configuration import Configuration, load_configuration
 from services.cli.configuration.references import find_doubtful
 from services.cli.configuration.source import ConfigurationError, Problem, format_path
+from services.cli.configuration.unpriced import find_unpriced_leads
 from services.cli.key_secrets import find_key_secrets
 from services.cli.printing import print_json, print_table, print_text, remark
 from services.cli.problems import Misuse, Refused
@@ -46,7 +47,8 @@ def check(context: typer.Context, *, file: FileOption, json: JsonOption = False)
             raise typer.Exit(Misuse.exit_code) from error
         raise Misuse(str(error)) from error
     secrets = find_key_secrets(configuration, session_of(context).environ)
-    doubtful = (str(configuration.source.problem(path, text)) for path, text in find_doubtful(configuration.file))
+    findings = (*find_doubtful(configuration.file), *find_unpriced_leads(configuration.file))
+    doubtful = (str(configuration.source.problem(path, text)) for path, text in findings)
     silent = (f"key {name} has no secret here: {problem}" for name, problem in secrets.problems.items())
     warnings = (*doubtful, *silent)
     if json:

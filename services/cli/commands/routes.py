@@ -10,9 +10,10 @@ from spendgate.quota.v1 import quota_service_pb2 as quota
 from spendgate.router.v1 import router_service_pb2 as router
 
 from services.cli.paging import all_pages
-from services.cli.printing import print_json, print_table, print_text
+from services.cli.printing import print_json, print_table, print_text, remark
 from services.cli.session import JsonOption, connect
 from services.cli.times import optional_rfc3339
+from services.cli.unpriced_routes import unpriced_leads
 from services.kernel.money import format_usd
 
 
@@ -42,13 +43,18 @@ def routes(
                 lambda page: page.providers,
             )
         )
+        unpriced = gateway.quota.GetQuotaStatus(quota.GetQuotaStatusRequest()).unpriced_targets
+    passed_over = dict(unpriced_leads(models, unpriced))
     if json:
-        print_json({"routes": [_model(model) for model in models], "providers": [_provider(one) for one in providers]})
+        routed = [{**_model(model), "problem": passed_over.get(model.name)} for model in models]
+        print_json({"routes": routed, "providers": [_provider(one) for one in providers]})
     elif not models:
         print_text("No models yet: declare providers and models in a configuration and apply it.")
     else:
         rows = [(model.name, _places(model.targets), "; ".join(map(_fallback, model.fallbacks))) for model in models]
         print_table(("MODEL", "TARGETS", "FALLBACKS"), rows)
+        for name, problem in passed_over.items():
+            remark(f"warning: model {name}: {problem}: give it one under `prices`")
         print_text("")
         print_table(
             ("PROVIDER", "SPEAKS", "ADDRESS", "CREDENTIAL"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 from spendgate.quota.v1 import quota_service_pb2 as quota
@@ -12,6 +12,7 @@ from services.cli.diagnosis.findings import Finding, Level
 from services.cli.diagnosis.headers import examine_headers
 from services.cli.gateway import Gateway
 from services.cli.paging import all_pages
+from services.cli.unpriced_routes import unpriced_leads
 
 _BACKLOG_BYTES = 10 * 1024 * 1024
 _SLOW_SETTLEMENT_MS = 5_000
@@ -25,7 +26,9 @@ def examine_gateway(gateway: Gateway) -> Iterator[Finding]:
     books = gateway.ledger.GetLedgerStatus(ledger.GetLedgerStatusRequest())
     yield from _ledger(books)
     yield from examine_headers(books.dropped_headers)
-    yield _quota(gateway.quota.GetQuotaStatus(quota.GetQuotaStatusRequest()))
+    status = gateway.quota.GetQuotaStatus(quota.GetQuotaStatusRequest())
+    yield _quota(status)
+    yield from _prices(gateway, status.unpriced_targets)
     yield from _keys(gateway)
 
 
@@ -80,6 +83,15 @@ def _quota(status: quota.QuotaStatus) -> Finding:
         slow = f"{text}; calls settle slowly ({status.settlement_lag_p95_ms} ms)"
         return Finding("quota", Level.WARN, slow, "the ledger lags: read logs/ledger.log")
     return Finding("quota", Level.OK, text)
+
+
+def _prices(gateway: Gateway, unpriced: Collection[str]) -> Iterator[Finding]:
+    models = all_pages(
+        lambda size, token: gateway.router.ListModels(router.ListModelsRequest(page_size=size, page_token=token)),
+        lambda page: page.models,
+    )
+    for name, problem in unpriced_leads(models, unpriced):
+        yield Finding(f"prices of model {name}", Level.WARN, problem, "give it one under `prices`, 0 for what is free")
 
 
 def _keys(gateway: Gateway) -> Iterator[Finding]:

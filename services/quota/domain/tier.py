@@ -110,6 +110,11 @@ class Routes:
     prices: PriceSnapshot
     _compiled: dict[tuple[str, Dialect], Route] = field(default_factory=dict, compare=False, repr=False)
 
+    @property
+    def unpriced_targets(self) -> list[str]:
+        """Targets of the plan that have no price, by name; none before there are prices."""
+        return sorted(self.plan.targets.keys() - self.prices.prices.keys()) if self.prices.version else []
+
     def find(self, model: str, dialect: Dialect) -> Route | None:
         """The route of a model; None when the plan has no such model."""
         route = self._compiled.get((model, dialect))

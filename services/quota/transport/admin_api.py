@@ -28,6 +28,7 @@ from services.quota.usecases.reconcile import Reconcile
 
 SERVICE = "spendgate.quota.v1.QuotaService"
 _ASSUMED_TOKENS = 1_000
+_MOST_UNPRICED = 1_000
 # SQLite takes integers of 64 bits.
 _MOST_DIGITS = 18
 
@@ -196,6 +197,7 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
             policies=len(belief.directory.directory.policies),
             open_reservations=self._counters.open_count(),
             settlement_lag_p95_ms=self._lag.p95_ms,
+            unpriced_targets=belief.routes.unpriced_targets[:_MOST_UNPRICED],
         )
 
     def _check_key(self, name: str, context: grpc.ServicerContext) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -10,6 +10,7 @@ from services.kernel.clock import Clock
 from services.kernel.dialect import Dialect
 from services.kernel.errors import NotFound
 from services.kernel.names import no_such
+from services.kernel.price import Price
 from services.quota.domain.bounded import refuse_unbounded
 from services.quota.domain.decision import used_basis_points
 from services.quota.domain.denial import Denial, Deny
@@ -18,6 +19,7 @@ from services.quota.domain.estimate import RequestFacts
 from services.quota.domain.key import VirtualKey
 from services.quota.domain.lag import SettlementLag
 from services.quota.domain.output_cap import wish_of
+from services.quota.domain.plan import Tier
 from services.quota.domain.policy import LimitKind
 from services.quota.domain.pressure import Pressure
 from services.quota.domain.reach import why_not
@@ -143,7 +145,7 @@ class Explain:
                 contention_wait_ms=self._lag.wait_ms,
             )
             return _denied(deny, limits, levels)
-        return _allowed(weighed, limits, levels)
+        return _allowed(weighed, limits, levels, _passed_over(belief, model, weighed, limits))
 
     def _tiers(self, belief: Belief, key: VirtualKey, limits: AppliedLimits, model: str) -> Sequence[FitTier] | Deny:
         routes = [find_route(belief.routes, key, model, dialect) for dialect in Dialect]
@@ -161,6 +163,29 @@ def _with_suggestion(deny: Deny, belief: Belief, key: VirtualKey, model: str) ->
     if deny.denial is not Denial.MODEL_NOT_FOUND:
         return deny
     return replace(deny, detail=no_such("model", model, filter(key.may_use, belief.routes.plan.models)))
+
+
+def _passed_over(belief: Belief, model: str, weighed: Weighed, limits: AppliedLimits) -> str:
+    """What is to be said of targets that would lead the tier, and have no price; empty when there are none."""
+    if not limits.needs_price:
+        return ""
+    prices, serves_from = belief.routes.prices.prices, weighed.tier.from_basis_points
+    unpriced = [
+        candidate.target
+        for tier in belief.routes.plan.models[model].tiers
+        for candidate in tier.chain[0].candidates
+        if candidate.target not in prices
+        # A tier without any price is left out as a whole, and a cheaper one serves.
+        and (
+            tier.from_basis_points == serves_from
+            or (tier.from_basis_points < serves_from and not _has_price(tier, prices))
+        )
+    ]
+    return f" Passed over for want of a price: {', '.join(dict.fromkeys(unpriced))}." if unpriced else ""
+
+
+def _has_price(tier: Tier, prices: Mapping[str, Price]) -> bool:
+    return any(candidate.target in prices for place in tier.chain for candidate in place.candidates)
 
 
 def _others(belief: Belief, key: VirtualKey, model: str) -> tuple[tuple[str, str], ...]:
@@ -199,7 +224,7 @@ def _denied(deny: Deny, limits: AppliedLimits, levels: Sequence[Level]) -> Expla
     return Explanation(deny, False, reason, "", _explained(limits, levels, binds))
 
 
-def _allowed(weighed: Weighed, limits: AppliedLimits, levels: Sequence[Level]) -> Explanation:
+def _allowed(weighed: Weighed, limits: AppliedLimits, levels: Sequence[Level], passed_over: str) -> Explanation:
     target = weighed.chain[0].target.name
     percent = weighed.tier.from_basis_points / 100
     downgraded = percent > 0
@@ -217,7 +242,7 @@ def _allowed(weighed: Weighed, limits: AppliedLimits, levels: Sequence[Level]) -
     def binds(limit: AppliedLimit) -> bool:
         return tightest is not None and limit is tightest[0]
 
-    return Explanation(None, downgraded, reason, target, _explained(limits, levels, binds))
+    return Explanation(None, downgraded, reason + passed_over, target, _explained(limits, levels, binds))
 
 
 def _explained(
