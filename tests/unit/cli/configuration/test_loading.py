@@ -144,6 +144,10 @@ LIMIT = "policies: [{name: p, limits: [LIMIT]}]"
             "11:8: keys[0]: no enforced policy bounds what key a can take, so its calls would be refused",
         ),
         ("keys: [{name: a, environment: dev}]\ndefault_policies: false", "11:8: keys[0]: no enforced policy bounds"),
+        (
+            "keys: [{name: a}]\npolicies: [{name: p, limits: [{output_tokens: 1, per: day}, {spend: 1, per: run}]}]",
+            "11:8: keys[0]: no enforced policy bounds",
+        ),
         ("environments: []", "11:1: environments: give at least one"),
         ("environments: [dev, dev]", "11:1: environments: dev stands there twice"),
         (

@@ -138,6 +138,9 @@ def test_a_team_admin_names_the_models_where_only_some_are_bound() -> None:
     assert not may_be_made((of_dear, default), key())
     assert not may_be_made((of_dear, default), key("prod", "dear", "cheap"))
     assert may_be_made((of_dear, default), key("prod", "dear"))
+    # Together they are all models that there are today.
+    of_cheap = spend("ds-cheap", 5, match=Match(team="ds", model="cheap"))
+    assert not may_be_made((of_dear, of_cheap, default), key())
 
 
 def test_a_team_without_policies_lives_by_those_for_everybody() -> None:
