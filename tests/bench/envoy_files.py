@@ -91,7 +91,7 @@ def chain_without_quota(dump: Json, listener_port: int, admissions: dict[int, Js
 def is_chain_complete(bootstrap: Json) -> bool:
     """Whether the parts that the bench claims to measure are in it."""
     text = json.dumps(bootstrap)
-    return all(part in text for part in ("set_metadata", "token_usage", "access_loggers.file", "upstream_codec"))
+    return all(part in text for part in ("set_metadata", "spendgate.usage", "access_loggers.file", "upstream_codec"))
 
 
 def _constant(admission: Json) -> Json:

@@ -31,17 +31,24 @@ _ENVOY_OPTIONS = """--concurrency 1 --use-dynamic-base-id --log-level warning --
     --service-node bench-0000000000001 --service-cluster spendgate"""
 _GATEWAY_OPTIONS = "--listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --envoy-concurrency 1"
 
-MODEL = "bench"
+MODELS = {"openai": "bench", "anthropic": "bench-anthropic", "gemini": "bench-gemini"}
+"""The model that is asked for in each dialect."""
 OUTPUT_TOKENS = 100
 CONFIGURATION = """\
 version: 1
 organization: bench
 providers:
   lab: {{protocol: openai, base_url: "http://127.0.0.1:{upstream_port}/v1", api_key: {{env: BENCH_PROVIDER_KEY}}}}
+  ant: {{protocol: anthropic, base_url: "http://127.0.0.1:{upstream_port}", api_key: {{env: BENCH_PROVIDER_KEY}}}}
+  gem: {{protocol: gemini, base_url: "http://127.0.0.1:{upstream_port}", api_key: {{env: BENCH_PROVIDER_KEY}}}}
 models:
+  bench-anthropic: {{targets: [ant/bench-model]}}
+  bench-gemini: {{targets: [gem/bench-model]}}
   bench: {{targets: [lab/bench-model], fallbacks: [{{to: [lab/bench-small], when: {{budget_used: 75%}}}}]}}
 prices:
   lab/bench-model: {{input: 2.50, cached_input: 1.25, output: 10.00}}
+  ant/bench-model: {{input: 2.50, output: 10.00}}
+  gem/bench-model: {{input: 2.50, output: 10.00}}
   lab/bench-small: {{input: 0.15, cached_input: 0.075, output: 0.60}}
 teams:
   bench: {{projects: [bench], members: [bench@example.com]}}
@@ -59,11 +66,12 @@ keys:
 
 @dataclass(slots=True)
 class Gateway:
-    """Something that answers chat completions on a port, or on one port for JSON and one for streams."""
+    """Something that answers on a port, or on one of its own for each dialect, and for JSON and streams."""
 
     name: str
     port: int
-    stream_port: int
+    ports: dict[tuple[str, bool], int] = field(default_factory=dict)
+    """By dialect, and whether it is for streams, where `port` is not for all."""
     headers: dict[str, str] = field(default_factory=dict)
     processes: Callable[[], dict[str, int]] = dict
     """The processes that it costs, by role."""
@@ -88,7 +96,7 @@ class Bench:
         untraced = self._whole_gateway("without traces", upstream)
         whole = self._whole_gateway("everything", upstream, f"--otlp 127.0.0.1:{sink}")
         return [
-            Gateway("direct", upstream, upstream),
+            Gateway("direct", upstream),
             self._plain("raw", upstream),
             self._plain("scan", upstream, request_info, is_part=True),
             self._chain(whole),
@@ -107,15 +115,12 @@ class Bench:
     def _plain(self, name: str, upstream_port: int, script: str | None = None, *, is_part: bool = False) -> Gateway:
         port = free_port()
         process = self._envoy(name, envoy_files.plain_proxy(port, upstream_port, script), [port])
-        return Gateway(name, port, port, processes=lambda: {"envoy": process.pid}, is_part=is_part)
+        return Gateway(name, port, processes=lambda: {"envoy": process.pid}, is_part=is_part)
 
     def _chain(self, whole: Gateway) -> Gateway:
         """The same Envoy configuration with quota's answer as a constant."""
-        json_port, stream_port = free_port(), free_port()
-        admissions = {
-            json_port: self._admission(whole, stream=False),
-            stream_port: self._admission(whole, stream=True),
-        }
+        ports = {(dialect, stream): free_port() for dialect in MODELS for stream in (False, True)}
+        admissions = {port: self._admission(whole, *asked) for asked, port in ports.items()}
         run = self._folder_of(whole.name) / "data" / "run"
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(run / "envoy-admin.sock"))) as client:
             dump = client.get("http://envoy/config_dump").raise_for_status().json()
@@ -124,19 +129,19 @@ class Bench:
         bootstrap = envoy_files.chain_without_quota(dump, whole.port, admissions, logs)
         if not envoy_files.is_chain_complete(bootstrap):
             raise RuntimeError("the chain's configuration lacks a part that the bench is about")
-        process = self._envoy("chain", bootstrap, [json_port, stream_port], cwd=run)
-        return Gateway("chain", json_port, stream_port, whole.headers, lambda: {"envoy": process.pid})
+        process = self._envoy("chain", bootstrap, list(ports.values()), cwd=run)
+        return Gateway("chain", ports["openai", False], ports, whole.headers, lambda: {"envoy": process.pid})
 
-    def _admission(self, whole: Gateway, *, stream: bool) -> Json:
+    def _admission(self, whole: Gateway, dialect: str, stream: bool) -> Json:
         """What quota answers to a request of the bench: asked once, with a reservation that the bench leaves open."""
         request = external_auth_pb2.CheckRequest()
         http = request.attributes.request.http
-        http.id, http.method, http.path = secrets.token_hex(16), "POST", "/v1/chat/completions"
+        http.id, http.method, http.path = secrets.token_hex(16), "POST", path_of(dialect, stream=stream)
         http.headers.update({**whole.headers, "x-request-id": http.id})
         request.attributes.metadata_context.filter_metadata[REQUEST_NAMESPACE].update(
             {
-                RequestKey.DIALECT: "openai",
-                RequestKey.MODEL: MODEL,
+                RequestKey.DIALECT: dialect,
+                RequestKey.MODEL: MODELS[dialect],
                 RequestKey.STREAM: stream,
                 RequestKey.BODY_BYTES: 2_000,
                 RequestKey.MAX_OUTPUT_TOKENS: OUTPUT_TOKENS,
@@ -185,8 +190,15 @@ class Bench:
             if line.startswith("ready "):
                 port = int(line.strip().rpartition(":")[2])
                 headers = {"authorization": f"Bearer {key}"}
-                return Gateway(name, port, port, headers, lambda: family(process.pid))
+                return Gateway(name, port, {}, headers, lambda: family(process.pid))
         raise RuntimeError(f"the gateway did not start, see {log}:\n{log.read_text()[-2000:]}")
+
+
+def path_of(dialect: str, *, stream: bool) -> str:
+    """Where a request of a dialect goes."""
+    if dialect == "gemini":
+        return f"/v1beta/models/{MODELS[dialect]}:{'streamGenerateContent?alt=sse' if stream else 'generateContent'}"
+    return "/v1/messages" if dialect == "anthropic" else "/v1/chat/completions"
 
 
 def wait_for(port: int, process: subprocess.Popen[str], log: Path) -> None:

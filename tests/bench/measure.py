@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from tests.bench.driver import Load, Result
-from tests.bench.gateways import MODEL, OUTPUT_TOKENS, Gateway
+from tests.bench.gateways import MODELS, OUTPUT_TOKENS, Gateway, path_of
 from tests.bench.processes import ROOT, cpu_s, pinned, resident_mib
 
 RATE_PER_S = 350.0
@@ -33,13 +33,18 @@ class Case:
     name: str
     prompt_bytes: int
     stream: bool
+    dialect: str = "openai"
 
     @property
     def body(self) -> str:
         """A chat request with a prompt of about `prompt_bytes`: a system text, and a user's text for the rest."""
         filler = (_WORDS * (self.prompt_bytes // len(_WORDS) + 1))[: self.prompt_bytes]
-        messages = [{"role": "system", "content": "You are terse."}, {"role": "user", "content": filler}]
-        request = {"model": MODEL, "messages": messages, "max_tokens": OUTPUT_TOKENS, "temperature": 0}
+        if self.dialect == "gemini":
+            contents = [{"role": "user", "parts": [{"text": filler}]}]
+            return json.dumps({"contents": contents, "generationConfig": {"maxOutputTokens": OUTPUT_TOKENS}})
+        system = [{"role": "system", "content": "You are terse."}] if self.dialect == "openai" else []
+        messages = [*system, {"role": "user", "content": filler}]
+        request = {"model": MODELS[self.dialect], "messages": messages, "max_tokens": OUTPUT_TOKENS, "temperature": 0}
         return json.dumps({**request, "stream": True} if self.stream else request)
 
 
@@ -51,6 +56,14 @@ CASES = (
     Case("SSE of 100 chunks, 2 KB prompt", 2_000, stream=True),
     Case("SSE of 100 chunks, 100 KB prompt", 100_000, stream=True),
 )
+
+DIALECTS = tuple(MODELS)
+STREAMS = {
+    (dialect, stream): Case(f"{dialect}, {'SSE of 100 chunks' if stream else 'JSON'}", 2_000, stream, dialect)
+    for dialect in DIALECTS
+    for stream in (False, True)
+}
+"""What a stream costs in each dialect against an answer in JSON, in the chain alone."""
 
 
 @dataclass(slots=True)
@@ -92,6 +105,9 @@ def run_round(gateways: Sequence[Gateway], samples: Samples, *, seconds: float, 
         for gateway in gateways:
             if not (gateway.is_part and case.stream):
                 _at_fixed_rate(gateway, case, samples, seconds, load_core)
+    chain = next(gateway for gateway in gateways if gateway.name == "chain")
+    for case in STREAMS.values():
+        _at_fixed_rate(chain, case, samples, seconds, load_core)
     for gateway in gateways:
         if gateway.is_part:
             continue
@@ -138,7 +154,8 @@ def _measured(
 
 def _drive(gateway: Gateway, case: Case, *, rate_per_s: float, seconds: float, load_core: int | None) -> Result:
     load = Load(
-        port=gateway.stream_port if case.stream else gateway.port,
+        port=gateway.ports.get((case.dialect, case.stream), gateway.port),
+        path=path_of(case.dialect, stream=case.stream),
         body=case.body,
         headers=gateway.headers,
         rate_per_s=rate_per_s,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 
-from tests.bench.measure import CASES, CONNECTIONS, PEAK, RATE_PER_S, Samples
+from tests.bench.measure import CASES, CONNECTIONS, DIALECTS, PEAK, RATE_PER_S, STREAMS, Samples
 from tests.bench.scale import Scale
 
 MARK = "<!-- measured: everything below this line is written by `make bench` -->"
@@ -28,6 +28,7 @@ def write(
     sections = [
         _conditions(samples, rounds=rounds, seconds=seconds, today=today, pinned=pinned),
         _cpu(samples),
+        _streams(samples),
         _traces(samples),
         _latency(samples),
         _scan(samples),
@@ -65,6 +66,15 @@ def _cpu(samples: Samples) -> str:
             [case.name, f"{raw:.0f}", f"{chain:.0f}", _ratio(chain, raw), *each, f"{whole:.0f}", _ratio(whole, raw)]
         )
     return _section(f"CPU time of a request, microseconds, at {RATE_PER_S:g} requests/s", head, rows)
+
+
+def _streams(samples: Samples) -> str:
+    rows = []
+    for dialect in DIALECTS:
+        whole, streamed = (samples.cpu("chain", STREAMS[dialect, stream].name) for stream in (False, True))
+        rows.append([dialect, f"{whole:.0f}", f"{streamed:.0f}", _ratio(streamed, whole)])
+    head = ["dialect", "JSON", "SSE of 100 chunks", "SSE / JSON"]
+    return _section("A stream against an answer in JSON, 2 KB prompt, microseconds of Envoy in the chain", head, rows)
 
 
 def _traces(samples: Samples) -> str:

@@ -1,7 +1,7 @@
 """The cheapest provider that still answers as one: constant bytes, one process, no protocol library.
 
-Answers `POST` with a chat completion, or with a stream of 100 chunks when the body asks for a stream; the stream ends
-with a usage chunk when the body asks for that. Run as a process of its own; prints its port.
+Answers `POST` in the dialect of its path, or with a stream of 100 chunks when the request asks for a stream; OpenAI's
+ends with a usage chunk when the body asks for that. Run as a process of its own; prints its port.
 """
 
 from __future__ import annotations
@@ -15,33 +15,115 @@ from typing import Any
 
 CHUNKS = 100
 RECEIVE_BYTES = 262_144
+PATH_BYTES_MAX = 512
 _COMMON = {"id": "chatcmpl-bench", "created": 1_700_000_000, "model": "bench-model"}
 _USAGE = {"prompt_tokens": 500, "completion_tokens": 100, "total_tokens": 600}
+_TEXT = "word "
+_MESSAGE = {"id": "msg_bench", "type": "message", "role": "assistant", "model": "bench-model"}
+_READ = {"input_tokens": 400, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 0}
 
 
-def whole_answer() -> bytes:
+def openai_answer() -> bytes:
     """A chat completion of 100 tokens."""
-    message = {"role": "assistant", "content": "word " * CHUNKS}
+    message = {"role": "assistant", "content": _TEXT * CHUNKS}
     choices = [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}]
-    body = json.dumps({**_COMMON, "object": "chat.completion", "choices": choices, "usage": _USAGE}).encode()
+    return _whole({**_COMMON, "object": "chat.completion", "choices": choices, "usage": _USAGE})
+
+
+def openai_stream(*, with_usage: bool) -> bytes:
+    """The same as server-sent events."""
+    common = {**_COMMON, "object": "chat.completion.chunk"}
+    deltas = [{"index": 0, "delta": {"content": _TEXT}, "finish_reason": None} for _ in range(CHUNKS - 1)]
+    last = {"index": 0, "delta": {}, "finish_reason": "stop"}
+    events = [_event({**common, "choices": [delta]}) for delta in [*deltas, last]]
+    if with_usage:
+        events.append(_event({**common, "choices": [], "usage": _USAGE}))
+    return _streamed([*events, b"data: [DONE]\n\n"])
+
+
+def anthropic_answer() -> bytes:
+    """A message of 100 tokens."""
+    content = [{"type": "text", "text": _TEXT * CHUNKS}]
+    return _whole({**_MESSAGE, "content": content, "stop_reason": "end_turn", "usage": {**_READ, "output_tokens": 100}})
+
+
+def anthropic_stream() -> bytes:
+    """The same as server-sent events, which come with their type on a line of its own."""
+    delta = {"type": "text_delta", "text": _TEXT}
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": {**_MESSAGE, "content": [], "usage": {**_READ, "output_tokens": 1}}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        *({"type": "content_block_delta", "index": 0, "delta": delta} for _ in range(CHUNKS - 5)),
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 100}},
+        {"type": "message_stop"},
+    ]
+    return _streamed([f"event: {event['type']}\n".encode() + _event(event) for event in events])
+
+
+def gemini_answer() -> bytes:
+    """An answer of 100 tokens."""
+    return _whole(_gemini(_TEXT * CHUNKS, CHUNKS))
+
+
+def gemini_stream() -> bytes:
+    """The same as server-sent events, each with the usage so far. Gemini ends its lines with carriage returns."""
+    events = [_event(_gemini(_TEXT, tokens)) for tokens in range(1, CHUNKS + 1)]
+    return _streamed([event.replace(b"\n", b"\r\n") for event in events])
+
+
+def _gemini(text: str, tokens: int) -> dict[str, Any]:
+    return {
+        "candidates": [{"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}],
+        "usageMetadata": {
+            "promptTokenCount": 500,
+            "candidatesTokenCount": tokens,
+            "totalTokenCount": 500 + tokens,
+            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 500}],
+        },
+        "modelVersion": "bench-model",
+        "responseId": "bench",
+    }
+
+
+def _whole(document: dict[str, Any]) -> bytes:
+    body = json.dumps(document).encode()
     head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
-def streamed_answer(*, with_usage: bool) -> bytes:
-    """The same as server-sent events, one HTTP chunk for each."""
+def _streamed(events: list[bytes]) -> bytes:
+    """One HTTP chunk for each event."""
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-    deltas = [{"index": 0, "delta": {"content": "word "}, "finish_reason": None} for _ in range(CHUNKS - 1)]
-    last = {"index": 0, "delta": {}, "finish_reason": "stop"}
-    events = [_event(choices=[delta]) for delta in [*deltas, last]]
-    if with_usage:
-        events.append(_event(choices=[], usage=_USAGE))
-    events.append(b"data: [DONE]\n\n")
     return head + b"".join(b"%x\r\n%s\r\n" % (len(event), event) for event in events) + b"0\r\n\r\n"
 
 
-def _event(**fields: Any) -> bytes:
-    return b"data: " + json.dumps({**_COMMON, "object": "chat.completion.chunk", **fields}).encode() + b"\n\n"
+def _event(document: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(document).encode() + b"\n\n"
+
+
+def _says(name: bytes, body: bytes) -> bool:
+    """Whether a member is true."""
+    return name + b":true" in body or name + b": true" in body
+
+
+class Answers:
+    """What there is to answer, made once."""
+
+    def __init__(self) -> None:
+        self._openai = openai_answer()
+        self._openai_streams = {asked: openai_stream(with_usage=asked) for asked in (False, True)}
+        self._anthropic = (anthropic_answer(), anthropic_stream())
+        self._gemini = (gemini_answer(), gemini_stream())
+
+    def to(self, path: bytes, body: bytes) -> bytes:
+        """The answer to a request."""
+        if b":generateContent" in path or b":streamGenerateContent" in path:
+            return self._gemini[b":stream" in path]
+        streams = _says(b'"stream"', body)
+        if path.endswith(b"/messages"):
+            return self._anthropic[streams]
+        return self._openai_streams[_says(b'"include_usage"', body)] if streams else self._openai
 
 
 class Peer:
@@ -55,8 +137,8 @@ class Peer:
         self.waits = False
         self._received = bytearray()
 
-    def requests(self) -> list[bytes]:
-        """Reads what is there; the bodies of the requests that are complete.
+    def requests(self) -> list[tuple[bytes, bytes]]:
+        """Reads what is there; the paths and bodies of the requests that are complete.
 
         Raises:
             ConnectionError: the client closed.
@@ -65,10 +147,13 @@ class Peer:
         if not data:
             raise ConnectionResetError
         self._received += data
-        bodies = []
-        while (body := self._take()) is not None:
-            bodies.append(body)
-        return bodies
+        requests: list[tuple[bytes, bytes]] = []
+        while True:
+            path = bytes(self._received[:PATH_BYTES_MAX]).partition(b"HTTP/1.1")[0].strip()
+            body = self._take()
+            if body is None:
+                return requests
+            requests.append((path, body))
 
     def _take(self) -> bytes | None:
         end_of_head = self._received.find(b"\r\n\r\n")
@@ -98,8 +183,7 @@ class Peer:
 
 def serve(listener: socket.socket) -> None:
     """Answers until the process is ended."""
-    whole = whole_answer()
-    streamed = {True: streamed_answer(with_usage=True), False: streamed_answer(with_usage=False)}
+    answers = Answers()
     epoll = select.epoll()
     epoll.register(listener.fileno(), select.EPOLLIN)
     peers: dict[int, Peer] = {}
@@ -115,10 +199,8 @@ def serve(listener: socket.socket) -> None:
                 if not event & ~select.EPOLLOUT:
                     _flush(epoll, peer)
                     continue
-                for body in peer.requests():
-                    asks_usage = b'"include_usage":true' in body or b'"include_usage": true' in body
-                    asks_stream = b'"stream":true' in body or b'"stream": true' in body
-                    peer.unsent += streamed[asks_usage] if asks_stream else whole
+                for path, body in peer.requests():
+                    peer.unsent += answers.to(path, body)
                 _flush(epoll, peer)
             except OSError:
                 del peers[number]

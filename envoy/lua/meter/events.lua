@@ -17,10 +17,11 @@ local huge = math.huge
 
 -- No usage chunk is as long.
 local HELD_BYTES_MAX = 16384
-local LF, CR, QUOTE, COMMA, BACKSLASH = 10, 13, 34, 44, 92
+local LF, CR, SPACE, QUOTE, COMMA, BACKSLASH, ZERO, NINE = 10, 13, 32, 34, 44, 92, 48, 57
 -- What may follow "usage" in a name that tells it: nothing, or Gemini's "Metadata".
 local CAPITAL_M = 77
-local NULL_AT_END = '":null}'
+-- A null usage that ends its object, behind the name.
+local NULL_AT_END, SPACED_NULL_AT_END = '":null}', '": null}'
 
 -- State for one answer. `found` gets the figures. `stripping`: the usage chunk was not asked for.
 function events.new(dialect, found, stripping)
@@ -35,6 +36,8 @@ function events.new(dialect, found, stripping)
     held = 0, -- its bytes
     long = nil, -- an event that is too long to be held
     swallow = false, -- a line feed that comes now belongs to an event that was taken out
+    tail = nil, -- the end of an event, from its usage on, that is still to be read
+    shape = nil, -- the last such end
     over = false, -- the event came after which there are none
     -- How content was last recognised, and how far into its event.
     marker = dialect.content[1],
@@ -56,7 +59,60 @@ local function after_reading(stream)
   stream.news = true
 end
 
+-- Reads the tail that waits, if one does.
+local function read_tail(stream)
+  local tail = stream.tail
+  if not tail then return end
+  stream.tail = nil
+  reader.restart(stream.reader)
+  reader.feed(stream.reader, "{")
+  reader.feed(stream.reader, tail)
+  stream.news = true
+end
+
+-- Whether two texts say the same but for their numbers, and `b` has no zero where `a` has none.
+local function is_alike(a, b)
+  if #a ~= #b then return false end
+  for at = 1, #a do
+    local first, second = byte(a, at), byte(b, at)
+    if first ~= second then
+      local are_digits = first >= ZERO and first <= NINE and second > ZERO and second <= NINE
+      if not are_digits then return false end
+    end
+  end
+  return true
+end
+
+-- Takes the event from `from` to `last`, which has content and at `usage` a usage, from there on only: what stands
+-- before it is not walked through. Of such events that differ in their numbers alone the last is read, once no more of
+-- them come. Whether it could be taken so: its usage must be the event's own, and nothing else in it news.
+local function take_tail(stream, text, from, last, usage, places)
+  local words = stream.dialect.telling
+  if not words then return false end
+  for index = 1, #words do
+    local word = words[index]
+    local place = places[word]
+    if not place or place < from then
+      place = find(text, word, from, true) or huge
+      places[word] = place
+    end
+    if place <= last then return false end
+  end
+  local start, stop = usage - 1, last
+  while byte(text, stop) == LF or byte(text, stop) == CR do stop = stop - 1 end
+  local tail = sub(text, start, stop)
+  if not (stream.shape and is_alike(stream.shape, tail)) then
+    -- The object that is open at the usage is the event's own if the event ends with it, in one line of data.
+    local is_one_line = not find(tail, "\n", 1, true) and not find(tail, "\r", 1, true)
+    if not is_one_line or reader.closing_bracket(tail, 1) ~= #tail then return false end
+    read_tail(stream)
+  end
+  stream.tail, stream.shape = tail, tail
+  return true
+end
+
 local function read_event(stream, text, first, last)
+  read_tail(stream)
   local data = lines.data_of(text, first, last)
   if data == " [DONE]" or data == "[DONE]" then
     stream.over, stream.news = true, true
@@ -104,7 +160,10 @@ local function look(stream, text, from, last, usage, places)
   local named, null_at = false, nil
   while usage <= last and not named do
     local is_name, is_usage = names_usage(text, usage)
-    if is_usage and sub(text, usage + 5, usage + 11) == NULL_AT_END then
+    if
+      is_usage
+      and (sub(text, usage + 5, usage + 11) == NULL_AT_END or sub(text, usage + 5, usage + 12) == SPACED_NULL_AT_END)
+    then
       null_at = usage
     else
       named = is_name
@@ -120,17 +179,22 @@ local function look(stream, text, from, last, usage, places)
       stream.text = stream.text + quote - content
     end
   end
-  if named or not content or stream.events == 1 then read_event(stream, text, from, last) end
+  if not content or stream.events == 1 or (named and not take_tail(stream, text, from, last, usage, places)) then
+    read_event(stream, text, from, last)
+  end
   return usage, named, null_at
 end
 
 -- What is left of the event from `from` to `last` when its usage is taken out: the first and the last byte to leave
 -- out, and what to pass on in their place.
 local function cut(stream, text, from, last, null_at, named)
-  local brace = null_at and null_at + 11
-  if brace and not named and byte(text, null_at - 2) == COMMA and (brace + 2 == last or brace + 4 == last) then
-    -- The null ends the event's object: its bytes alone go.
-    return null_at - 2, brace - 1, ""
+  if null_at and not named then
+    local comma = byte(text, null_at - 2) == SPACE and null_at - 3 or null_at - 2
+    local brace = byte(text, null_at + 7) == SPACE and null_at + 12 or null_at + 11
+    if byte(text, comma) == COMMA and (brace + 2 == last or brace + 4 == last) then
+      -- The null ends the event's object: its bytes alone go.
+      return comma, brace - 1, ""
+    end
   end
   local event = sub(text, from, last)
   local kept = strip.event(event)
@@ -175,6 +239,7 @@ local function whole_events(stream, text)
     end
     from = last + 1
   end
+  read_tail(stream)
   if not parts then return from, nil end
   parts[#parts + 1] = sub(text, passed, from - 1)
   return from, concat(parts)

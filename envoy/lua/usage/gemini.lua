@@ -60,4 +60,6 @@ return {
   },
   settle = settle,
   content = { 'text":"', 'text": "' },
+  -- An event that has content and usage may be read from its usage on, unless one of these words is in it.
+  telling = { "Reason", "groundingMetadata", "error" },
 }

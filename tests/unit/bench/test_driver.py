@@ -13,7 +13,7 @@ import pytest
 
 from tests.bench.driver import Driver, Load, Result
 from tests.bench.processes import cpu_s, start_module, stop
-from tests.bench.upstream import CHUNKS, streamed_answer, whole_answer
+from tests.bench.upstream import CHUNKS, anthropic_stream, gemini_stream, openai_answer, openai_stream
 
 
 @pytest.fixture
@@ -79,12 +79,14 @@ def test_waiting_for_a_free_connection_counts_as_latency() -> None:
 
 
 def test_the_answers_are_what_a_provider_would_send() -> None:
-    _, _, body = whole_answer().partition(b"\r\n\r\n")
+    _, _, body = openai_answer().partition(b"\r\n\r\n")
     assert json.loads(body)["usage"]["total_tokens"] == 600
 
-    events = streamed_answer(with_usage=True).count(b"data: ")
+    events = openai_stream(with_usage=True).count(b"data: ")
     assert events == CHUNKS + 2
-    assert streamed_answer(with_usage=False).count(b"data: ") == CHUNKS + 1
+    assert openai_stream(with_usage=False).count(b"data: ") == CHUNKS + 1
+    for stream in (anthropic_stream(), gemini_stream()):
+        assert stream.count(b"data: ") == CHUNKS
 
 
 def test_cpu_time_of_another_process_is_read_in_finer_steps_than_ticks(tmp_path: Path) -> None:
