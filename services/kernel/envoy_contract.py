@@ -150,7 +150,7 @@ class AdmissionKey(StrEnum):
     EXPECTED_OUTPUT_TOKENS = "expected_output_tokens"
     """number: what the ledger books as output when nobody saw an answer."""
     HELD_INPUT_TOKENS = "held_input_tokens"
-    """number: the most input tokens that one attempt can take."""
+    """number: the most input tokens that one attempt can take. Absent where tokens do not bound what it costs."""
     HELD_OUTPUT_TOKENS = "held_output_tokens"
     """number: the same of output; the ledger's estimates stay within both."""
     ANSWER_TOKENS = "answer_tokens"

@@ -131,7 +131,7 @@ class SpooledCall(NamedTuple):
     reading: Reading = NOTHING_READ
     """All that the meter read in the answer, of one that ended early too."""
     held_input_tokens: int = 0
-    """The most input that one attempt can take; 0 when unknown."""
+    """The most input that one attempt can take; 0 when unknown, or when tokens do not bound its cost."""
     answer: Line = TOKEN_FOR_EACH_BYTE
     """How many tokens the text of an answer makes, as far as it was seen."""
 

@@ -85,7 +85,7 @@ def most_of_answer(call: SpooledCall, booked: Usage, price: Price | None) -> Mos
     """Of an attempt that is booked so, by an estimate."""
     output_tokens = max(_held_output(call), booked.output_tokens)
     input_tokens = call.reading.input_tokens if call.began else None
-    if input_tokens is None:
+    if input_tokens is None or not call.held_input_tokens:
         return most_of_silence(call, price)
     if price is None or not _is_bounded(call):
         return Most(UNBOUNDED, input_tokens, output_tokens)

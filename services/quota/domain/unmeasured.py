@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from services.kernel.usage import Line
-from services.quota.domain.estimate import FETCHED, Lesson, RequestFacts, TargetFacts, Tokens, bound, learn
+from services.quota.domain.estimate import Lesson, RequestFacts, TargetFacts, Tokens, bound, learn
 from services.quota.domain.scale import Assumed, Scale
 
 _REQUEST = Assumed(per_call=-16, least=-1_000)
@@ -65,7 +65,7 @@ def unmeasured_tokens(facts: RequestFacts, target: TargetFacts, guide: Guide) ->
     """What to book for one attempt of which nobody saw an answer. Never above its bound."""
     most = bound(facts, target)
     tokens = most.input
-    if guide.request is not None and not facts.features & FETCHED:
+    if guide.request is not None and not facts.reaches_beyond:
         tokens = guide.request.tokens(facts.text_bytes) + facts.images * target.image_tokens
     output = most.output if guide.usual_output is None else guide.usual_output
     return Tokens(min(tokens, most.input), min(output, most.output))
@@ -73,5 +73,5 @@ def unmeasured_tokens(facts: RequestFacts, target: TargetFacts, guide: Guide) ->
 
 def taught_by_text(facts: RequestFacts) -> int:
     """Bytes of the request's text, if that is all of its input; else 0: such a call says nothing about text."""
-    other = facts.images or facts.audio_bytes or facts.features & FETCHED
+    other = facts.images or facts.audio_bytes or facts.reaches_beyond
     return 0 if other else facts.body_bytes

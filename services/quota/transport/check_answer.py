@@ -214,10 +214,14 @@ def _call_part(admitted: Admitted, check: Check) -> bytes:
     ]
     if check.scan is not None:
         facts = check.scan.facts
-        held = max(attempt.output_bound(facts) for attempt in admitted.chain) * facts.choices
+        most = [bound(facts, attempt.fit.facts) for attempt in admitted.chain]
+        if facts.unknown_members:
+            held = max(tokens.output for tokens in most)
+        else:
+            held = max(attempt.output_bound(facts) for attempt in admitted.chain) * facts.choices
         entries.append(number_entry(AdmissionKey.HELD_OUTPUT_TOKENS, held))
-        held = max(bound(facts, attempt.fit.facts).input for attempt in admitted.chain)
-        entries.append(number_entry(AdmissionKey.HELD_INPUT_TOKENS, held))
+        if not facts.unknown_members and not facts.price_options:
+            entries.append(number_entry(AdmissionKey.HELD_INPUT_TOKENS, max(tokens.input for tokens in most)))
     if admitted.tightest is not None:
         entries.append(string_entry(AdmissionKey.POLICY, admitted.tightest.policy))
     if check.tags:

@@ -164,8 +164,11 @@ def test_a_target_without_a_price_has_no_bound_on_its_cost() -> None:
     assert charged(chain="lab/tiny").most == Most(-1, HELD_INPUT, HELD_OUTPUT)
 
 
-def test_a_line_that_does_not_say_what_was_held_bounds_nothing() -> None:
-    assert charged(held_input_tokens=None).most == UNBOUNDED_MOST
+def test_a_line_that_does_not_say_what_was_held_bounds_nothing_whatever_the_provider_told() -> None:
+    told = {"meter": "open", "input_tokens": 1_234, **seen(40, 400, 8_000)}
+
+    for usage in (None, told):
+        assert charged(usage, held_input_tokens=None).most == UNBOUNDED_MOST
 
 
 def test_the_price_of_the_test_is_that_of_the_arithmetic() -> None:

@@ -78,3 +78,10 @@ def test_only_calls_whose_input_is_all_text_teach_what_text_takes() -> None:
     ):
         assert taught_by_text(other) == 0
     assert after(Lesson("key", "model", Tokens(9_000, 50))).request == NOTHING_TAUGHT.request
+
+
+def test_a_request_with_members_that_nobody_knows_teaches_nothing_and_is_booked_at_its_bound() -> None:
+    facts = RequestFacts(1_000, unknown_members=("n_predict",))
+
+    assert taught_by_text(facts) == 0
+    assert tokens_of(facts, after(*[SHORT] * 20)).input == 200_000
