@@ -21,6 +21,11 @@ function refusal.dialect_of(path)
   return "openai"
 end
 
+-- The same for a request that is being handled.
+function refusal.dialect_of_request(handle)
+  return refusal.dialect_of(handle:headers():get(":path"))
+end
+
 -- The body of an error. `parameter` names the offending field, nil when there is none.
 function refusal.body(dialect, status, code, message, parameter, request_id)
   message = json.quote(message)

@@ -15,6 +15,8 @@ ADMISSION_NAMESPACE = "envoy.filters.http.ext_authz"
 """Written by quota's answer, read by the priority_group cluster specifier, the Lua scripts and the access log.
 Keys: `AdmissionKey`."""
 
+GATE_NAMESPACE = "spendgate.gate"
+"""Written by `small_bodies.lua` and `large_bodies.lua`, read by the filter `gate`. Keys: `GateKey`."""
 SCAN_NAMESPACE = "spendgate.scan"
 """Written by `request_info.lua` for the other scripts and the log; not sent to quota. Keys: `ScanKey`."""
 USAGE_NAMESPACE = "spendgate.usage"
@@ -25,6 +27,13 @@ ATTEMPT_NAMESPACE = "spendgate.attempt"
 # --- paths --------------------------------------------------------------------------------------------------------
 BUDGET_PATH = "/v1/budget"
 """Where the holder of a key reads what it has left. Quota answers it at the Check, as it does the list of models."""
+
+# --- context extensions of a Check --------------------------------------------------------------------------------
+# They tell which filter asks, and so what is asked. Without any: may this call spend?
+PLANE_EXTENSION, ADMIN_PLANE = "plane", "admin"
+"""Asked for the admin listener, where the credential must be an admin token."""
+STAGE_EXTENSION, KEY_STAGE = "stage", "key"
+"""Asked before the body comes: whether the key is good, and no more."""
 
 # --- headers ------------------------------------------------------------------------------------------------------
 EPOCH_HEADER = "x-spendgate-epoch"
@@ -96,6 +105,15 @@ class RequestKey(StrEnum):
     """string: 16 hex digits, a fingerprint of the body's beginning and end. Equal bodies have equal ones."""
 
 
+class GateKey(StrEnum):
+    """What is said about a request before its body comes."""
+
+    UNASKED = "unasked"
+    """bool: its key need not be looked at before its body comes. Absent: it must be."""
+    NUMBER = "number"
+    """number: of the room that a large body takes, within one worker. Only `large_bodies.lua` reads it."""
+
+
 class ScanKey(StrEnum):
     """What `request_info.lua` leaves for the other scripts and the log."""
 
@@ -165,6 +183,8 @@ class AdmissionKey(StrEnum):
     each attempt, in order."""
     TARGETS = "targets"
     """list of `TargetKey` structs, one for each attempt, in order."""
+    HOLDER = "holder"
+    """string: id of the key whose body may come. In the answer to a Check of the stage "key", which carries no more."""
 
 
 class TargetKey(StrEnum):

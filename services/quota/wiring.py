@@ -162,6 +162,7 @@ class QuotaService:
         tokens = AdminTokens(amend=amend, current=current, clock=clock, entropy=os.urandom, pepper=pepper)
         checks = ExtAuthz(
             admit=admit,
+            authenticate=authenticate,
             release=release,
             models=ModelsEndpoint(ListModels(authenticate)),
             budget=BudgetEndpoint(ReadOwnBudget(authenticate=authenticate, reader=counters, clock=clock)),

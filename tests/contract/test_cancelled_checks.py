@@ -125,6 +125,7 @@ class Gate:
         tokens = AdminTokens(amend=amend, current=belief, clock=clock, entropy=bytes, pepper=PEPPER)
         checks = ExtAuthz(
             admit=admit,
+            authenticate=authenticate,
             release=Release(self.counters),
             models=ModelsEndpoint(ListModels(authenticate)),
             budget=BudgetEndpoint(ReadOwnBudget(authenticate=authenticate, reader=self.counters, clock=clock)),

@@ -36,7 +36,7 @@ from services.kernel.spool_contract import SPOOL_SUFFIX
 from services.router.adapters.envoy_resources import EnvoyResources, Scripts, build_resources
 from services.router.domain.snapshot import ClusterSpec, NodeSettings, Snapshot
 from tests.e2e.data_plane_provider import Answer, Provider
-from tests.e2e.data_plane_services import ScriptedQuota, ScriptedRouter, allow
+from tests.e2e.data_plane_services import ScriptedQuota, ScriptedRouter, allow, body_may_come
 from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -234,9 +234,11 @@ class DataPlane:
         for path in (*(self.folder / "spool").iterdir(), self.folder / "logs" / "refused.jsonl"):
             path.write_bytes(b"")
         self.quota.checks.clear()
+        self.quota.key_checks.clear()
         self.router.attempts.clear()
         self.quota.delay_s = 0.0
         self.quota.decide = lambda _: self.allow("main")
+        self.quota.decide_key = lambda _: body_may_come()
         for provider in self.providers.values():
             provider.received.clear()
             provider.written = 0

@@ -14,6 +14,7 @@ from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2, external_au
 from spendgate_envoy.envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 from spendgate_envoy.envoy.type.v3 import http_status_pb2
 
+from services.kernel.envoy_contract import KEY_STAGE, STAGE_EXTENSION, AdmissionKey
 from services.router.adapters.envoy_resources import EnvoyResources
 
 Decide = Callable[[external_auth_pb2.CheckRequest], external_auth_pb2.CheckResponse]
@@ -74,6 +75,18 @@ def deny(status: int, body: str, headers: Mapping[str, str]) -> external_auth_pb
     )
 
 
+def body_may_come(holder: str = "key_1") -> external_auth_pb2.CheckResponse:
+    """Quota's answer to the question about a good key, before the body comes."""
+    metadata = struct_pb2.Struct()
+    metadata.update({AdmissionKey.HOLDER: holder})
+    return external_auth_pb2.CheckResponse(
+        status=status_pb2.Status(code=0),
+        # A header makes Envoy choose the route anew.
+        ok_response=external_auth_pb2.OkHttpResponse(headers=[_header("x-envoy-max-retries", "0")]),
+        dynamic_metadata=metadata,
+    )
+
+
 def _header(name: str, value: str) -> base_pb2.HeaderValueOption:
     return base_pb2.HeaderValueOption(
         header=base_pb2.HeaderValue(key=name, value=value),
@@ -82,24 +95,27 @@ def _header(name: str, value: str) -> base_pb2.HeaderValueOption:
 
 
 class ScriptedQuota(external_auth_pb2_grpc.AuthorizationServicer):
-    """Answers Checks with `decide`, after `delay_s`."""
+    """Answers Checks with `decide`, after `delay_s`, and those about a key alone with `decide_key`."""
 
     def __init__(self, decide: Decide) -> None:
         self.decide = decide
+        self.decide_key: Decide = lambda _: body_may_come()
         self.delay_s = 0.0
         self.checks: list[external_auth_pb2.CheckRequest] = []
+        self.key_checks: list[external_auth_pb2.CheckRequest] = []
         self.metadata: list[dict[str, str]] = []
         self.cancelled = 0
 
     async def Check(self, request: external_auth_pb2.CheckRequest, context: Any) -> external_auth_pb2.CheckResponse:
-        self.checks.append(request)
+        asks_for_key = request.attributes.context_extensions.get(STAGE_EXTENSION) == KEY_STAGE
+        (self.key_checks if asks_for_key else self.checks).append(request)
         self.metadata.append({str(key): str(value) for key, value in context.invocation_metadata() or ()})
         try:
             await asyncio.sleep(self.delay_s)
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
-        return self.decide(request)
+        return self.decide_key(request) if asks_for_key else self.decide(request)
 
 
 class ScriptedRouter(als_pb2_grpc.AccessLogServiceServicer, ads_pb2_grpc.AggregatedDiscoveryServiceServicer):

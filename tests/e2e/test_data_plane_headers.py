@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -300,7 +301,7 @@ def test_when_the_script_fails_neither_request_nor_answer_passes(plane: DataPlan
     assert answered in whole.target
     broken = whole.target.replace(answered, f"{answered}\n  error('broken')")
     with DataPlane() as other:
-        other.scripts = type(whole)(request_info=whole.request_info, target=broken, meter=whole.meter)
+        other.scripts = replace(whole, target=broken)
         other.publish()
         hostile = Answer(body=SECRET.encode(), headers=FROM_PROVIDER)
         other.provider("main").answer = lambda _: hostile

@@ -27,10 +27,13 @@ CONFIGURATION = {
 # A path that each route of Envoy takes, by the route's name. A new route needs one here.
 PATHS = {
     "openai": "/v1/chat/completions",
+    "openai-large": "/v1/chat/completions",
     "openai-method": "/v1/chat/completions",
     "anthropic": "/v1/messages",
+    "anthropic-large": "/v1/messages",
     "anthropic-method": "/v1/messages",
     "gemini": "/v1beta/models/gem:generateContent",
+    "gemini-large": "/v1beta/models/gem:streamGenerateContent",
     "gemini-method": "/v1/models/gem:streamGenerateContent",
     "models": "/v1/models/gpt",
     "budget": "/v1/budget",

@@ -31,7 +31,7 @@ from services.kernel.envoy_contract import (
 )
 from services.quota.domain.denial import Deny
 from services.quota.domain.estimate import bound
-from services.quota.domain.key import Attribution
+from services.quota.domain.key import Attribution, VirtualKey
 from services.quota.domain.tier import Attempt
 from services.quota.transport.check_request import Check
 from services.quota.transport.dialects.answer import HttpAnswer
@@ -122,6 +122,16 @@ def write_denial(answer: HttpAnswer, deny: Deny | None = None) -> bytes:
             body=answer.body,
         ),
         dynamic_metadata=_struct(metadata),
+    ).SerializeToString()
+
+
+def write_body_may_come(key: VirtualKey) -> bytes:
+    """Lets the body of a good key come. Nothing is reserved; the credential stays for the question about the call."""
+    return external_auth_pb2.CheckResponse(
+        status=status_pb2.Status(code=code_pb2.OK),
+        # A header makes Envoy choose the route anew: the one behind takes a body of any size.
+        ok_response=external_auth_pb2.OkHttpResponse(headers=_headers([(_RETRIES_HEADER, "0")])),
+        dynamic_metadata=_struct({AdmissionKey.HOLDER: key.key_id}),
     ).SerializeToString()
 
 

@@ -15,12 +15,18 @@ from google.protobuf import struct_pb2
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2
 
 from services.kernel.dialect import Dialect, dialect_of_path
-from services.kernel.envoy_contract import BUDGET_PATH, REQUEST_NAMESPACE, RUN_HEADER, TAGS_HEADER, RequestKey
+from services.kernel.envoy_contract import (
+    ADMIN_PLANE,
+    BUDGET_PATH,
+    KEY_STAGE,
+    PLANE_EXTENSION,
+    REQUEST_NAMESPACE,
+    RUN_HEADER,
+    STAGE_EXTENSION,
+    TAGS_HEADER,
+    RequestKey,
+)
 from services.quota.domain.estimate import RequestFacts
-
-PLANE_EXTENSION = "plane"
-"""Context extension of a Check: which listener asks."""
-ADMIN_PLANE = "admin"
 
 _MODELS_PATH = re.compile(r"/(?:v1|v1beta)/models(?:/(?P<model>.{1,256}))?")
 # Longer than any key that can be stored: not worth hashing.
@@ -57,6 +63,8 @@ class Check:
 
     admin: bool
     """Asked for the admin listener, where the credential must be the admin token."""
+    asks_for_key: bool
+    """Asked before the body comes: is the key good?"""
     speaks_grpc: bool
     """The client speaks gRPC, as on the admin listener; else it is HTTP with JSON."""
     dialect: Dialect
@@ -102,9 +110,11 @@ def read_check(message: bytes) -> Check:
     http = attributes.request.http
     headers = http.headers
     path = http.path
+    context = attributes.context_extensions
     filters = attributes.metadata_context.filter_metadata
     return Check(
-        admin=attributes.context_extensions.get(PLANE_EXTENSION) == ADMIN_PLANE,
+        admin=context.get(PLANE_EXTENSION) == ADMIN_PLANE,
+        asks_for_key=context.get(STAGE_EXTENSION) == KEY_STAGE,
         speaks_grpc=headers.get("content-type", "").startswith("application/grpc"),
         dialect=_dialect(path, headers),
         method=http.method,

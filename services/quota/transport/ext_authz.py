@@ -20,7 +20,7 @@ from services.kernel.errors import SpendgateError
 from services.quota.domain.denial import Denial, Deny
 from services.quota.transport.admin_gate import AdminGate
 from services.quota.transport.budget_endpoint import BudgetEndpoint
-from services.quota.transport.check_answer import AllowWriter, write_denial
+from services.quota.transport.check_answer import AllowWriter, write_body_may_come, write_denial
 from services.quota.transport.check_request import Check, Scan, read_check
 from services.quota.transport.decision_span import DecisionSpans
 from services.quota.transport.dialects.answer import HttpAnswer
@@ -29,6 +29,7 @@ from services.quota.transport.dialects.wording import word
 from services.quota.transport.limit_headers import limit_headers
 from services.quota.transport.models_endpoint import ModelsEndpoint
 from services.quota.usecases.admit import AdmissionRequest, Admit, Admitted
+from services.quota.usecases.authenticate import Authenticate
 from services.quota.usecases.settle import Release
 
 SERVICE = "envoy.service.auth.v3.Authorization"
@@ -46,6 +47,7 @@ class ExtAuthz:
         self,
         *,
         admit: Admit,
+        authenticate: Authenticate,
         release: Release,
         models: ModelsEndpoint,
         budget: BudgetEndpoint,
@@ -54,6 +56,7 @@ class ExtAuthz:
         spans: DecisionSpans,
     ) -> None:
         self._admit = admit
+        self._authenticate = authenticate
         self._release = release
         self._models = models
         self._budget = budget
@@ -87,6 +90,9 @@ class ExtAuthz:
         traceparent = traceparent or check.traceparent
         if check.admin:
             return self._admin.answer(check)
+        if check.asks_for_key:
+            opened = self._authenticate(check.credential)
+            return _refuse(check, opened, traceparent) if isinstance(opened, Deny) else write_body_may_come(opened.key)
         if told := self._told(check):
             return _refuse(check, told, traceparent) if isinstance(told, Deny) else write_denial(told)
         if check.scan is None:

@@ -11,6 +11,7 @@ from spendgate_envoy.envoy.extensions.filters.http.ext_authz.v3 import ext_authz
 from spendgate_envoy.envoy.extensions.filters.http.grpc_json_transcoder.v3 import transcoder_pb2
 from spendgate_envoy.envoy.extensions.filters.http.router.v3 import router_pb2
 
+from services.kernel.envoy_contract import ADMIN_PLANE, PLANE_EXTENSION
 from services.router.adapters.envoy_resources_listeners import check, connection_manager, listener
 from services.router.adapters.envoy_resources_routes import ADMISSION_FILTER
 from services.router.adapters.envoy_resources_wire import http_filter, milliseconds, pack
@@ -18,8 +19,6 @@ from services.router.domain.snapshot import NodeSettings
 
 ADMIN_LISTENER = "admin"
 ADMIN_ROUTES = "admin"
-PLANE = {"plane": "admin"}
-"""Context extensions of the Check: tells quota to ask for the admin token instead of a virtual key."""
 _SERVICES = {
     "spendgate.quota.v1.QuotaService": "quota_admin",
     "spendgate.quota.v1.AdminService": "quota_admin",
@@ -76,7 +75,8 @@ def admin_routes(node: NodeSettings) -> route_pb2.RouteConfiguration:
         domains=["*"],
         routes=[*(_service(name, cluster, node) for name, cluster in (_SERVICES | _TOOLS).items()), nothing],
     )
-    context = ext_authz_pb2.ExtAuthzPerRoute(check_settings=ext_authz_pb2.CheckSettings(context_extensions=PLANE))
+    plane = ext_authz_pb2.CheckSettings(context_extensions={PLANE_EXTENSION: ADMIN_PLANE})
+    context = ext_authz_pb2.ExtAuthzPerRoute(check_settings=plane)
     host.typed_per_filter_config[ADMISSION_FILTER].CopyFrom(pack(context))
     return route_pb2.RouteConfiguration(name=ADMIN_ROUTES, virtual_hosts=[host])
 

@@ -21,6 +21,7 @@ from spendgate_envoy.envoy.type.v3 import http_status_pb2
 
 from services.kernel.envoy_contract import CLIENT_REQUEST_ID_HEADER, REQUEST_NAMESPACE, RUN_HEADER, TAGS_HEADER
 from services.router.adapters.envoy_resources_access_log import attempt_logs, call_logs
+from services.router.adapters.envoy_resources_gate import gate_filters
 from services.router.adapters.envoy_resources_local_replies import local_replies
 from services.router.adapters.envoy_resources_quota import QUOTA_CLUSTER
 from services.router.adapters.envoy_resources_routes import (
@@ -146,12 +147,14 @@ def check(node: NodeSettings) -> ext_authz_pb2.ExtAuthz:
 
 def _filters(node: NodeSettings, scripts: Scripts) -> list[hcm.HttpFilter]:
     """In the order in which a request passes them; an answer passes them in reverse. `envoy/README.md` says why."""
+    admission = check(node)
     router = router_pb2.Router(upstream_log=attempt_logs(node), suppress_envoy_headers=True)
     return [
         http_filter("query_key", _key_from_query()),
         http_filter(METER_FILTER, _lua(scripts.meter)),
+        *gate_filters(admission, scripts),
         http_filter(REQUEST_INFO_FILTER, _lua(scripts.request_info)),
-        http_filter(ADMISSION_FILTER, check(node)),
+        http_filter(ADMISSION_FILTER, admission),
         http_filter("envoy.filters.http.router", router),
     ]
 

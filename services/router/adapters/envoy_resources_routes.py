@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from google.protobuf import any_pb2, wrappers_pb2
 from spendgate_envoy.envoy.config.core.v3 import base_pb2, extension_pb2
 from spendgate_envoy.envoy.config.route.v3 import route_components_pb2, route_pb2
@@ -19,6 +21,13 @@ from services.kernel.envoy_contract import (
     TRACE_ID_HEADER,
     AttemptKey,
 )
+from services.router.adapters.envoy_resources_gate import (
+    GATE_FILTER,
+    SMALL_BODIES_FILTER,
+    body_may_come,
+    gate_on_endpoint,
+    gate_on_large_bodies,
+)
 from services.router.adapters.envoy_resources_wire import (
     exact,
     header_option,
@@ -33,6 +42,8 @@ DATA_ROUTES = "data"
 METER_FILTER = "meter"
 REQUEST_INFO_FILTER = "request_info"
 ADMISSION_FILTER = "admission"
+_OF_CALLS = (METER_FILTER, SMALL_BODIES_FILTER, GATE_FILTER)
+"""Filters that have nothing to do where no call is made."""
 _NOWHERE = "no-admission"
 """A cluster that never exists. A request that quota did not give a chain goes there and gets a 503."""
 
@@ -40,6 +51,7 @@ _RETRY_ON = "5xx,reset,connect-failure,refused-stream,retriable-status-codes"
 # At another target the same request may well be right: another credential, another model, another quota.
 _RETRIABLE_STATUSES = (401, 403, 404, 408, 409, 429)
 _BACK_OFF_MS = 1
+_UNASKED_BODY_BYTES = 1 << 16
 _ENDPOINTS = {
     Dialect.OPENAI: route_components_pb2.RouteMatch(path="/v1/chat/completions"),
     Dialect.ANTHROPIC: route_components_pb2.RouteMatch(path="/v1/messages"),
@@ -62,6 +74,7 @@ def data_routes(node: NodeSettings) -> route_pb2.RouteConfiguration:
         include_request_attempt_count=True,
         request_headers_to_remove=[*CREDENTIAL_HEADERS, "accept-encoding"],
         routes=[
+            *(_endpoint_for_large_bodies(dialect, match, node) for dialect, match in _ENDPOINTS.items()),
             *(_endpoint(dialect, match, node) for dialect, match in _ENDPOINTS.items()),
             _answered_by_quota("models", route_components_pb2.RouteMatch(safe_regex=_MODELS)),
             _answered_by_quota("budget", route_components_pb2.RouteMatch(path=BUDGET_PATH)),
@@ -75,7 +88,7 @@ def data_routes(node: NodeSettings) -> route_pb2.RouteConfiguration:
 def _endpoint(
     dialect: Dialect, endpoint: route_components_pb2.RouteMatch, node: NodeSettings
 ) -> route_components_pb2.Route:
-    return route_components_pb2.Route(
+    route = route_components_pb2.Route(
         name=str(dialect),
         match=_with_method(endpoint, "POST"),
         route=route_components_pb2.RouteAction(
@@ -92,10 +105,25 @@ def _endpoint(
                 ),
             ),
         ),
-        # The whole body waits for quota, and for the next attempt. The listener's own bound is for answers.
-        request_body_buffer_limit=wrappers_pb2.UInt64Value(value=node.max_body_bytes),
+        # More than a body that comes unasked; of any other, no more is read before its key has been looked at.
+        request_body_buffer_limit=wrappers_pb2.UInt64Value(value=_UNASKED_BODY_BYTES),
         response_headers_to_add=_answer_headers(),
     )
+    _configure(route, gate_on_endpoint())
+    return route
+
+
+def _endpoint_for_large_bodies(
+    dialect: Dialect, endpoint: route_components_pb2.RouteMatch, node: NodeSettings
+) -> route_components_pb2.Route:
+    """The same once quota has found the key good: a body of any size may come."""
+    route = _endpoint(dialect, endpoint, node)
+    route.name = f"{dialect}-large"
+    route.match.dynamic_metadata.append(body_may_come())
+    # The whole body waits for quota, and for the next attempt. The listener's own bound is for answers.
+    route.request_body_buffer_limit.value = node.max_body_bytes
+    _configure(route, gate_on_large_bodies())
+    return route
 
 
 def _answered_by_quota(name: str, match: route_components_pb2.RouteMatch) -> route_components_pb2.Route:
@@ -105,7 +133,7 @@ def _answered_by_quota(name: str, match: route_components_pb2.RouteMatch) -> rou
         match=_with_method(match, "GET"),
         direct_response=route_components_pb2.DirectResponseAction(status=503),
     )
-    route.typed_per_filter_config[METER_FILTER].CopyFrom(_disabled())
+    _configure(route, dict.fromkeys(_OF_CALLS, _disabled()))
     return route
 
 
@@ -114,8 +142,7 @@ def _refusal(name: str, match: route_components_pb2.RouteMatch, status: int) -> 
     route = route_components_pb2.Route(
         name=name, match=match, direct_response=route_components_pb2.DirectResponseAction(status=status)
     )
-    for filter_name in (METER_FILTER, REQUEST_INFO_FILTER, ADMISSION_FILTER):
-        route.typed_per_filter_config[filter_name].CopyFrom(_disabled())
+    _configure(route, dict.fromkeys((*_OF_CALLS, REQUEST_INFO_FILTER, ADMISSION_FILTER), _disabled()))
     return route
 
 
@@ -149,6 +176,11 @@ def _with_method(match: route_components_pb2.RouteMatch, method: str) -> route_c
     narrowed.CopyFrom(match)
     narrowed.headers.append(route_components_pb2.HeaderMatcher(name=":method", string_match=exact(method)))
     return narrowed
+
+
+def _configure(route: route_components_pb2.Route, filters: Mapping[str, any_pb2.Any]) -> None:
+    for name, config in filters.items():
+        route.typed_per_filter_config[name].CopyFrom(config)
 
 
 def _disabled() -> any_pb2.Any:

@@ -13,6 +13,8 @@ _REQUIRE = re.compile(r'^local (\w+) = require\("([\w/]+)"\)$', re.MULTILINE)
 class Scripts:
     """Complete sources of the filters' scripts."""
 
+    small_bodies: str
+    large_bodies: str
     request_info: str
     target: str
     meter: str
@@ -25,6 +27,8 @@ class Scripts:
             OSError: a file is missing or unreadable.
         """
         return cls(
+            small_bodies=bundle(folder, "small_bodies"),
+            large_bodies=bundle(folder, "large_bodies"),
             request_info=bundle(folder, "request_info"),
             target=bundle(folder, "target"),
             meter=bundle(folder, "meter"),

@@ -13,7 +13,7 @@ from spendgate_envoy.envoy.extensions.filters.network.http_connection_manager.v3
 )
 from spendgate_envoy.envoy.type.matcher.v3 import regex_pb2, string_pb2
 
-STREAM_BUFFER_BYTES = 1 << 20
+STREAM_BUFFER_BYTES = 1 << 16
 """What Envoy holds for a client that reads slowly, on either side, before it stops reading from the provider."""
 
 

@@ -10,6 +10,7 @@ from lupa.luajit21 import LuaRuntime
 from spendgate_envoy.envoy.config.cluster.v3 import cluster_pb2
 from spendgate_envoy.envoy.config.listener.v3 import listener_pb2
 from spendgate_envoy.envoy.extensions.filters.http.credential_injector.v3 import credential_injector_pb2
+from spendgate_envoy.envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
 from spendgate_envoy.envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
 from spendgate_envoy.envoy.extensions.filters.http.lua.v3 import lua_pb2
 from spendgate_envoy.envoy.extensions.filters.network.http_connection_manager.v3 import (
@@ -162,7 +163,16 @@ def headers_of(filters: dict[str, Any]) -> Any:
 def test_the_filters_of_the_data_listener_stand_in_the_order_that_is_explained() -> None:
     data = manager(build().listeners["data"])
     names = [each.name for each in data.http_filters]
-    assert names == ["query_key", "meter", "request_info", "admission", "envoy.filters.http.router"]
+    assert names == [
+        "query_key",
+        "meter",
+        "small_bodies",
+        "gate",
+        "large_bodies",
+        "request_info",
+        "admission",
+        "envoy.filters.http.router",
+    ]
     assert not data.HasField("tracing")
     assert data.always_set_request_id_in_response
 
@@ -198,6 +208,22 @@ def test_only_refusals_are_routed_without_asking_quota() -> None:
             assert route.direct_response.status in {404, 405}
 
 
+def test_a_body_of_any_size_is_only_taken_where_quota_let_it_come() -> None:
+    calls = [route for route in build().routes["data"].virtual_hosts[0].routes if route.HasField("route")]
+    assert len(calls) == 2 * len(Dialect)
+    for route in calls:
+        asked = [matcher.path[0].key for matcher in route.match.dynamic_metadata] == ["holder"]
+        assert route.request_body_buffer_limit.value == (NODE.max_body_bytes if asked else 65_536)
+        assert "gate" in route.typed_per_filter_config
+
+
+def test_what_is_not_excused_is_asked_about() -> None:
+    (gate,) = (each for each in manager(build().listeners["data"]).http_filters if each.name == "gate")
+    question = unpack(gate.typed_config, ext_authz_pb2.ExtAuthz)
+    assert question.filter_enabled_metadata.invert
+    assert question.failure_mode_allow is False
+
+
 def test_no_route_names_a_provider() -> None:
     assert "openai.openai" not in str(build(OPENAI).routes)
 
@@ -208,7 +234,7 @@ def test_internal_services_have_no_route() -> None:
         assert service not in routed
 
 
-@pytest.mark.parametrize("script", ["request_info", "target", "meter"])
+@pytest.mark.parametrize("script", ["small_bodies", "large_bodies", "request_info", "target", "meter"])
 def test_a_script_is_one_source_that_compiles_and_loads_no_file(script: str) -> None:
     runtime = LuaRuntime(encoding="latin-1")
     runtime.execute("package.path, package.cpath = '', ''")

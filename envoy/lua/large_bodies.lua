@@ -1,0 +1,65 @@
+-- Bounds what large bodies take of a worker's memory, from before their first byte until the answer begins: until then
+-- Envoy keeps them for the next attempt. Runs on the routes of requests whose key quota has found good.
+-- Keys of the metadata: GateKey and AdmissionKey in services/kernel/envoy_contract.py.
+
+local refusal = require("refusal")
+local waiting = require("waiting")
+
+local GATE, ADMISSION = "spendgate.gate", "envoy.filters.http.ext_authz"
+-- A body that does not say how large it is may be as large as any.
+local UNANNOUNCED_BYTES = 16777216
+-- For each worker. While a body is scanned and sent on there are two copies of it.
+local ROOM_BYTES = 201326592
+-- One key leaves as much to all others.
+local HOLDER_BYTES = 100663296
+local FULL = "The gateway holds as many large requests as it can. Try again in a moment."
+
+local room = waiting.room(ROOM_BYTES, HOLDER_BYTES)
+-- What gives back the room of a request, by the coroutine of that request: Envoy keeps it for as long as the request
+-- lives, and this table keeps nothing alive. The answer finds it by number.
+local of_request = setmetatable({}, { __mode = "k" })
+local by_number = setmetatable({}, { __mode = "v" })
+local last_number = 0
+
+local function take_room(handle)
+  local bytes = waiting.announced(handle:headers()) or UNANNOUNCED_BYTES
+  local admission = handle:streamInfo():dynamicMetadata():get(ADMISSION)
+  local holder = admission and admission["holder"]
+  local give_back = room.take(bytes, holder)
+  if give_back then return give_back end
+  -- Clients that left may still be counted.
+  collectgarbage()
+  return room.take(bytes, holder)
+end
+
+-- Whether there is room for the body; if so, returns when it is there.
+local function await_body(handle)
+  local give_back = take_room(handle)
+  if not give_back then return false end
+  last_number = last_number + 1
+  of_request[coroutine.running()], by_number[last_number] = give_back, give_back
+  handle:streamInfo():dynamicMetadata():set(GATE, "number", last_number)
+  handle:body(true)
+  return true
+end
+
+function envoy_on_request(handle)
+  local done, fits = pcall(await_body, handle)
+  if done and fits then return end
+  local known, dialect = pcall(refusal.dialect_of_request, handle)
+  if not known then dialect = "openai" end
+  if done then refusal.answer(handle, dialect, 503, "overloaded", FULL) end
+  handle:logErr("large_bodies: " .. tostring(fits))
+  refusal.answer(handle, dialect, 503, "policy_unavailable", "The gateway cannot read this request now.")
+end
+
+local function give_back(handle)
+  local gate = handle:streamInfo():dynamicMetadata():get(GATE)
+  local returned = gate and by_number[gate["number"]]
+  if returned then returned() end
+end
+
+function envoy_on_response(handle)
+  -- Nothing here is worth an answer that was paid for: should it fail, the room comes back with the request's end.
+  pcall(give_back, handle)
+end
