@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 from services.kernel.change import Action, Authorship, Change
 from services.kernel.clock import Clock
-from services.kernel.errors import AlreadyExists, InvalidInput, NotFound
+from services.kernel.errors import AlreadyExists, InvalidInput, NotFound, PermissionDenied
 from services.kernel.names import no_such
-from services.quota.domain.access import check_team
+from services.quota.domain.access import Role, check_team
 from services.quota.domain.bounded import Bounds
 from services.quota.domain.configuration import (
     Configuration,
@@ -134,7 +134,7 @@ class Administer:
 
         Raises:
             NotFound: no such key.
-            PermissionDenied: it belongs to another team than the actor's.
+            PermissionDenied: it belongs to another team than the actor's, or may spend more than that.
             InvalidInput: `grace_ms` is not 0 to 604800000.
         """
         if not 0 <= grace_ms <= MAX_GRACE_MS:
@@ -144,6 +144,10 @@ class Administer:
 
         def rotate(key: VirtualKey) -> VirtualKey:
             nonlocal secret
+            if key.unlimited and by.actor.team:
+                raise PermissionDenied(
+                    f"virtual key {name} is unlimited: only the {Role.PLATFORM} role gives it a secret; disable it"
+                )
             kind = SecretKind.TEST if key.hint.startswith(f"{PREFIX}{SecretKind.TEST}") else SecretKind.LIVE
             secret = mint_secret(kind, self._entropy)
             graced = grace_ms > 0

@@ -181,3 +181,15 @@ def test_the_grace_of_a_rotation_outlives_an_apply_of_the_same_file() -> None:
     office.clock.advance(60_000)
     office.apply(FILE)
     assert office.opens(SECRET) is None
+
+
+def test_a_team_admin_is_not_handed_the_secret_of_an_unlimited_key_and_may_stop_it() -> None:
+    office = Office()
+    office.apply(FILE)
+    made = office.administer.create_key(KeySpec("free", "ds", unlimited=True), SecretKind.LIVE, by=OWNER)
+
+    with pytest.raises(PermissionDenied, match="only the platform role gives it a secret"):
+        office.administer.rotate_key("free", grace_ms=0, by=LEAD)
+    assert office.opens(made.secret) == "free"
+    office.administer.set_key_disabled("free", disabled=True, by=LEAD)
+    assert office.opens(made.secret) is None
