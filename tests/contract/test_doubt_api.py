@@ -221,9 +221,10 @@ def test_who_clears_says_which_and_why_and_the_audit_log_has_it(quota: QuotaProc
 
 
 def test_a_team_admin_sees_what_its_team_left(quota: QuotaProcess) -> None:
-    quota.quota.ApplyConfiguration(
-        configuration(spend_policy("wide", 1), keys=[key_in("data-science"), key_in("marketing", "mk", "m" * 24)])
-    )
+    theirs = key_in("marketing", "mk", "m" * 24, unlimited=True)
+    sent = configuration(spend_policy("wide", 1), keys=[key_in("data-science"), theirs])
+    sent.teams.add(name="marketing")
+    quota.quota.ApplyConfiguration(sent)
     settle(quota, admitted(quota), 10_000)
     assert len(listed(quota, *LEAD)) == 1
     assert listed(quota, *STRANGER) == []
