@@ -24,7 +24,9 @@ PATHS = {
     "anthropic": "/v1/messages",
     "gemini": "/v1beta/models/asked:generateContent",
 }
-ASK = {"model": "asked", "messages": [], "max_tokens": 9}
+CHAT = {"model": "asked", "messages": [], "max_tokens": 9}
+# Gemini's model stands in the path, and nowhere else.
+ASKS = {"openai": CHAT, "anthropic": CHAT, "gemini": {"contents": []}}
 SMALL_BYTES = 1_500
 CHUNK_BYTES = 60_000
 
@@ -63,7 +65,7 @@ def ask(plane: DataPlane, answer: GoldenAnswer, size: int, *, strip: bool) -> tu
     target = {"path": PATHS[answer.dialect]}
     plane.quota.decide = lambda _: plane.allow(model, strip_usage=strip, targets=[target])
     plane.provider(model).answer = lambda _: answered(answer, size)
-    response = plane.client.post(PATHS[answer.dialect], json=ASK)
+    response = plane.client.post(PATHS[answer.dialect], json=ASKS[answer.dialect])
     assert response.status_code == 200
     return response.headers["x-request-id"], response.content
 

@@ -72,8 +72,10 @@ def booked(plane: DataPlane, folder: Path) -> BookedCall:
 
 
 def post(plane: DataPlane, target: str, timeout_s: float = 10) -> None:
+    # Gemini's model stands in the path, and nowhere else.
+    body = {"contents": []} if target == "gem" else CHAT
     try:
-        plane.client.post(PATHS.get(target, "/v1/chat/completions"), json=CHAT, timeout=timeout_s)
+        plane.client.post(PATHS.get(target, "/v1/chat/completions"), json=body, timeout=timeout_s)
     except httpx.HTTPError:
         # The client left, or its stream was cut: what the ledger makes of that is the question.
         return
