@@ -63,7 +63,7 @@ def test_at29_explain_says_why_the_other_policies_do_not_concern_a_call(gateway:
     assert reasons["looser"] == "it is for environment prod, and the call has no environment"
     assert reasons["nobody"] == "it is for team empty, and the call has team blue"
     assert reasons["off"] == "it is disabled"
-    assert set(reasons) == {"looser", "nobody", "off", "default-dev", "default-prod"}
+    assert set(reasons) == {"looser", "nobody", "off", "default-dev", "default-staging", "default-prod"}
 
 
 def test_at29_what_matches_nothing_or_cannot_bite_is_warned_of(gateway: Gateway) -> None:

@@ -46,7 +46,7 @@ def test_a_header_that_was_dropped_is_told_and_its_remedy_helps(
     configuration = {
         "providers": {"openai": openai},
         "models": {"tiny": {"targets": ["openai/tiny"]}},
-        "keys": [{"name": "app", "environment": "dev"}],
+        "keys": [{"name": "app", "unlimited": True}],
     }
     with run_gateway(tmp_path, configuration, providers) as gateway:
         gateway.http("app").post("/v1/chat/completions", json=CHAT, headers=HINTS).raise_for_status()
