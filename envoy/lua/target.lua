@@ -142,12 +142,10 @@ local function teller(handle, direction)
   end
 end
 
-local NONE = { names = {}, prefixes = {} }
-
 -- Leaves the provider what it may see. What only another provider may see is put aside for its own attempt.
 local function send_allowed(handle, map, metadata)
   local tell = teller(handle, ">")
-  headers.keep(map, PROVIDER.to_provider, NONE, function(name)
+  headers.keep(map, PROVIDER.to_provider, PROVIDER.expected_from_client, function(name)
     if PROVIDER.others[name] then
       local kept = metadata:get(ATTEMPT).kept or {}
       kept[name] = map:get(name)
@@ -162,7 +160,7 @@ local function send_allowed(handle, map, metadata)
       if kept[name] and not map:get(name) then map:add(name, kept[name]) end
     end
   end
-  for name, value in pairs(PROVIDER.written) do map:replace(name, value) end
+  for name, value in pairs(PROVIDER.set) do map:replace(name, value) end
 end
 
 local function prepare(handle)
@@ -274,7 +272,7 @@ end
 local function adjust(handle)
   local map = handle:headers()
   local status = tonumber(map:get(":status"))
-  headers.keep(map, PROVIDER.to_client, PROVIDER.removed_later, teller(handle, "<"))
+  headers.keep(map, PROVIDER.to_client, PROVIDER.expected_from_provider, teller(handle, "<"))
   if status >= 200 and status < 300 then return end
   local metadata = handle:streamInfo():dynamicMetadata()
   local attempt, targets = metadata:get(ATTEMPT), metadata:get(ADMISSION).targets
@@ -297,7 +295,7 @@ end
 -- Nothing of an answer passes that the script could not look at.
 local function withhold(handle)
   local map = handle:headers()
-  headers.keep(map, {}, NONE, function() end)
+  headers.keep(map, {}, { names = {}, prefixes = {} }, function() end)
   replace(handle, 502, "upstream_unavailable", "The gateway cannot pass on the provider's answer.")
 end
 

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from services.kernel.change import AuditEntry
 from services.kernel.errors import Unavailable
 from services.quota.domain.adjustment import Adjusted, Adjustment
+from services.quota.domain.adoption import Adoption
 from services.quota.domain.allowance import Taken
 from services.quota.domain.directory import Directory
 from services.quota.domain.doubt import Doubt, Goes
@@ -65,6 +66,10 @@ class StoreUnreachable(Unavailable):
     """Counters can be neither read nor written now, or what they say cannot be believed."""
 
 
+class PoliciesChanged(Exception):  # noqa: N818  (an outcome that is told to nobody, and no error)
+    """The policies that a call was being decided by are not in force any more. Nothing was changed: decide anew."""
+
+
 class CounterStore(Protocol):
     """Counters and open reservations. Every method is atomic and may be called from any thread.
 
@@ -76,6 +81,9 @@ class CounterStore(Protocol):
         """Reads the counters, lets `choose` decide, and reserves what it says, with nobody in between.
 
         `choose` is asked again when somebody else took the room that it gave away.
+
+        Raises:
+            PoliciesChanged: those that its reservation was decided by are not the ones that were adopted last.
         """
         ...
 
@@ -93,6 +101,18 @@ class CounterStore(Protocol):
 
     def clear_doubts(self, reservations: Sequence[str], goes: Goes) -> list[Doubt]:
         """Gives back what is meant of what these calls left in doubt. Returns it. Nothing is settled by that."""
+        ...
+
+    def adopt(self, adoption: Adoption, switch: Callable[[], None]) -> None:
+        """Lets what calls hold and left in doubt count under other policies, and calls `switch`, nobody in between.
+
+        What is settled in counters, and what was told of them, follows policies that were renamed. Doing it twice
+        changes nothing.
+
+        Raises:
+            StoreUnreachable: what calls hold is as it was. `switch` was called all the same: nobody is admitted by
+                policies that were not adopted.
+        """
         ...
 
     def forget(self, ended_before_ms: int) -> int:

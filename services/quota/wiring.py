@@ -110,6 +110,8 @@ class QuotaService:
         if plan := self._plans.load():
             self._current.set_plan(plan)
             self._prices.watch(plan.targets.values(), timeout_s=0)
+        # Whoever was killed while policies changed may have left it half done.
+        self._amend.catch_up()
         self._check_server.start()
         self._admin_server.start()
         self._prices.start()
@@ -134,11 +136,11 @@ class QuotaService:
         self._telemetry.shutdown()
 
     def _build_servers(self, settings: Settings, directory: SqlDirectory) -> None:
-        clock, current, counters = self._clock, self._current, self._counters
-        pepper = self._pepper
+        clock, current, counters, pepper = self._clock, self._current, self._counters, self._pepper
         lag, pressure, matches = SettlementLag(), Pressure(), PolicyMatches()
         expectations = SqliteExpectations(self._file)
-        amend = Amend(store=directory, current=current, clock=clock)
+        amend = self._amend = Amend(store=directory, current=current, counters=counters, clock=clock)
+        self._repeating.append(Repeating("following the directory", _FOLLOW_EVERY_S, amend.refresh))
         follows = settings.number > 1
         authenticate = Authenticate(current, clock, pepper, amend.refresh if follows else None)
         release = Release(counters)
@@ -156,9 +158,10 @@ class QuotaService:
             entropy=os.urandom,
             draw=secrets.randbelow,
             quotas=settings.quotas,
+            catch_up=amend.catch_up,
         )
         if follows:
-            self._follow_the_first(amend, expectations)
+            self._follow_the_first(expectations)
         tokens = AdminTokens(amend=amend, current=current, clock=clock, entropy=os.urandom, pepper=pepper)
         checks = ExtAuthz(
             admit=admit,
@@ -187,19 +190,16 @@ class QuotaService:
         )
         admin_api = AdminApi(tokens=tokens, audit=AuditLog(self._engine, AUDIT), clock=clock)
         override_api = OverrideApi(Overrides(amend=amend, current=current, clock=clock, entropy=os.urandom))
-        people_apis = (quota_api, admin_api, override_api, self._doubt_api())
-        settle = self._settle(expectations, lag)
-        overdue = ListOverdue(counters, max_stream_ms=settings.max_stream_ms)
-        ledger_apis = (
-            ReservationApi(settle=settle, release=release, list_overdue=overdue, list_open=ListOpen(counters)),
-            CounterApi(reconcile),
-        )
+        ledger_apis = self._ledger_apis(settings, expectations, lag, release, reconcile)
         self._check_server = build_server(
             settings.check_address, [checks.registration()], workers=_CHECK_THREADS, reflect=False
         )
         self._admin_server = build_server(
             settings.admin_address,
-            [api.registration() for api in (*people_apis, self._simulations, *ledger_apis)],
+            [
+                api.registration()
+                for api in (quota_api, admin_api, override_api, self._doubt_api(), self._simulations, *ledger_apis)
+            ],
             workers=_ADMIN_THREADS + SIMULATIONS_MAX,
             neighbours={ROUTER_SERVICE: self._router, LEDGER_SERVICE: self._ledger},
         )
@@ -212,6 +212,22 @@ class QuotaService:
             entropy=os.urandom,
             pepper=self._pepper,
             counters_shared=settings.counters_url is not None,
+        )
+
+    def _ledger_apis(
+        self,
+        settings: Settings,
+        expectations: SqliteExpectations,
+        lag: SettlementLag,
+        release: Release,
+        reconcile: Reconcile,
+    ) -> tuple[ReservationApi, CounterApi]:
+        settle = self._settle(expectations, lag)
+        overdue = ListOverdue(self._counters, max_stream_ms=settings.max_stream_ms)
+        open_calls = ListOpen(self._counters)
+        return (
+            ReservationApi(settle=settle, release=release, list_overdue=overdue, list_open=open_calls),
+            CounterApi(reconcile),
         )
 
     def _doubt_api(self) -> DoubtApi:
@@ -229,10 +245,9 @@ class QuotaService:
             clock=self._clock,
         )
 
-    def _follow_the_first(self, amend: Amend, expectations: SqliteExpectations) -> None:
-        """Takes over, again and again, what is changed and learnt in the quota that administrators and ledger ask."""
+    def _follow_the_first(self, expectations: SqliteExpectations) -> None:
+        """Takes over, again and again, what is learnt in the quota that administrators and ledger ask."""
         self._repeating += [
-            Repeating("following the directory", _FOLLOW_EVERY_S, amend.refresh),
             Repeating("following what calls took", _LEARN_EVERY_S, expectations.refresh),
             Repeating("following what keys spend", _LEARN_EVERY_S, self._rates.refresh),
         ]
@@ -258,7 +273,16 @@ class QuotaService:
         put_back = self._allowances.put_back
         tag = tag_of(self._pepper)
         doubts = SqliteDoubts(self._file)
-        return RedisCounters(settings.counters_url, tag, snapshots, journal, doubts, fresh=fresh, put_back=put_back)
+        return RedisCounters(
+            settings.counters_url,
+            tag,
+            snapshots,
+            journal,
+            doubts,
+            fresh=fresh,
+            put_back=put_back,
+            is_first=settings.number == 1,
+        )
 
     def _forget(self) -> None:
         self._counters.forget(self._clock.now_ms() - _FORGET_AFTER_MS)

@@ -18,6 +18,7 @@ from spendgate.ledger.v1 import price_book_service_pb2 as prices_pb
 from spendgate.ledger.v1 import price_book_service_pb2_grpc
 from spendgate.quota.v1 import counter_service_pb2_grpc, quota_service_pb2_grpc, reservation_service_pb2_grpc
 from spendgate.quota.v1 import quota_service_pb2 as pb
+from spendgate.quota.v1 import reservation_service_pb2 as reservation_pb
 from spendgate.router.v1 import route_plan_service_pb2 as plan_pb
 from spendgate.router.v1 import route_plan_service_pb2_grpc
 from spendgate.type.v1 import attribution_pb2
@@ -167,6 +168,11 @@ class QuotaProcess:
         self.service = self.build()
         self.service.start()
         self._connect()
+
+    def release_all(self) -> None:
+        """Ends what calls hold: it counts in all policies that begin to concern them."""
+        held = self.reservations.ListOpenReservations(reservation_pb.ListOpenReservationsRequest()).reservations
+        self.reservations.ReleaseReservations(reservation_pb.ReleaseReservationsRequest(reservations=held))
 
     def stop_neighbours(self) -> None:
         """From now on neither router nor ledger answers."""

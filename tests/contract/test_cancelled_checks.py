@@ -121,7 +121,7 @@ class Gate:
             entropy=bytes,
             draw=lambda _: 0,
         )
-        amend = Amend(store=MemoryDirectory(), current=belief, clock=clock)
+        amend = Amend(store=MemoryDirectory(), current=belief, counters=MemoryCounters(), clock=clock)
         tokens = AdminTokens(amend=amend, current=belief, clock=clock, entropy=bytes, pepper=PEPPER)
         checks = ExtAuthz(
             admit=admit,

@@ -46,6 +46,12 @@ def quota() -> Iterator[QuotaProcess]:
         yield process
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_in_flight(quota: QuotaProcess) -> None:
+    """What calls of one test hold would count in the policies of the next."""
+    quota.release_all()
+
+
 @pytest.mark.parametrize(
     ("dialect", "path", "limits"),
     [

@@ -69,6 +69,12 @@ def settlement(quota: QuotaProcess, reservation: str, cost_nano_usd: int) -> res
     return settled
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_in_flight(quota: QuotaProcess) -> None:
+    """What calls of one test hold would count in the policies of the next."""
+    quota.release_all()
+
+
 def test_a_configuration_takes_effect_and_sending_it_twice_changes_nothing(quota: QuotaProcess) -> None:
     wanted = configuration(spend_policy("twice", 3))
     dry = configuration(spend_policy("twice", 3))
@@ -236,7 +242,7 @@ def test_a_budget_shows_what_is_settled_and_what_is_held(quota: QuotaProcess) ->
 
 
 def test_settling_twice_changes_nothing(quota: QuotaProcess) -> None:
-    quota.quota.ApplyConfiguration(configuration(spend_policy("once", 1)))
+    quota.quota.ApplyConfiguration(configuration(spend_policy("once", 4)))
     reservation = reserve(quota)
     asked = reservation_pb.SettleReservationsRequest(settlements=[settlement(quota, reservation, 500)])
     quota.reservations.SettleReservations(asked)

@@ -22,7 +22,8 @@ from services.ledger.usecases.reconcile import ASK_INTERVAL_MS, Reconcile
 from services.ledger.usecases.settle import Settle
 from services.ledger.usecases.sweep import Sweep
 from services.quota.domain import reservation as quota_reservation
-from services.quota.domain.directory import Call, Directory, apply_limits
+from services.quota.domain.adoption import Adoption
+from services.quota.domain.directory import Call, apply_limits
 from services.quota.domain.key import Attribution, VirtualKey, digest_of
 from services.quota.domain.policy import LimitKind, QuotaPolicy, kind_of
 from services.quota.domain.reservation import CounterKey
@@ -137,8 +138,7 @@ class Books:
 
     def apply(self, policies: tuple[QuotaPolicy, ...]) -> None:
         """Puts other policies in force."""
-        self.world.policies = policies
-        self.world.current.set_directory(Directory("acme", (), policies, self.keys))
+        self.world.change_policies(policies, self.keys)
 
     def book(self, admitted: Admitted, *, run: str = "", served: str = "lab/dear", output_tokens: int = 100) -> None:
         """Books what became of a call; booking it again changes nothing."""
@@ -164,7 +164,7 @@ class Books:
 
     def put_back(self, admitted: Admitted) -> None:
         """Holds again what a call held, as a quota does whose store has lost it."""
-        made = admitted.reservation
+        made = Adoption.of(self.world.current.belief.directory).reheld(admitted.reservation)
         if made.id not in self.open_reservations():
             self.world.counters.reserve([], lambda _: (made, None))
 

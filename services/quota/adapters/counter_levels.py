@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from services.quota.domain.doubt import Doubt
 from services.quota.domain.reservation import CounterKey, Hold, Level, Move
@@ -74,6 +74,22 @@ class CounterLevels:
             for counter, window_end_ms, settled in sums:
                 before = self._levels.get(counter, _NOTHING)
                 self._move(counter, window_end_ms, settled - before.settled, 0, 0)
+
+    def rename(self, new_name_of: Callable[[CounterKey], CounterKey]) -> None:
+        """Files what is settled in counters under other names, in the place of what was settled there."""
+        with self._lock:
+            for counter, level in list(self._levels.items()):
+                renamed = new_name_of(counter)
+                if renamed != counter and level.settled:
+                    before = self._levels.get(renamed, _NOTHING)
+                    self._move(renamed, self._ends_ms[counter], level.settled - before.settled, 0, 0)
+                    self._levels[counter] = level._replace(settled=0)
+
+    def drop_empty(self, policies: Collection[str]) -> None:
+        """Forgets counters of these policies that say nothing any more."""
+        with self._lock:
+            for counter in [key for key, level in self._levels.items() if key.policy in policies and not any(level)]:
+                del self._levels[counter], self._ends_ms[counter]
 
     def idle(self, ended_before_ms: int) -> list[CounterKey]:
         """Counters that stopped to matter before this moment and hold nothing."""

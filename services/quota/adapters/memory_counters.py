@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from services.quota.adapters.counter_levels import CounterLevels
 from services.quota.domain.adjustment import MAX_KEPT, Adjusted, Adjustment, check_adjustments
+from services.quota.domain.adoption import Adoption
 from services.quota.domain.doubt import Doubt, Goes, all_of_it, doubt_of
 from services.quota.domain.reservation import (
     CounterKey,
@@ -94,6 +95,23 @@ class MemoryCounters:
                     self._doubts[doubt.reservation.id] = stays
             self._levels.clear(cleared)
         return cleared
+
+    def adopt(self, adoption: Adoption, switch: Callable[[], None]) -> None:
+        """Lets what calls hold and left in doubt count under other policies, and calls `switch`."""
+        with self._lock:
+            self._levels.rename(adoption.new_name_of)
+            for name, before in self._open.items():
+                self._open[name] = after = adoption.reheld(before)
+                self._levels.free(before.holds)
+                self._levels.hold(after.holds)
+            for name, doubt in self._doubts.items():
+                self._doubts[name] = more = adoption.redoubted(doubt)
+                self._levels.clear([doubt])
+                self._levels.doubt([more])
+            self.clear_doubts(list(self._doubts), adoption.is_under_old_name)
+            self._levels.drop_empty(adoption.renamed)
+            self._crossings = [replace(each, counter=adoption.new_name_of(each.counter)) for each in self._crossings]
+            switch()
 
     def forget(self, ended_before_ms: int) -> int:
         """Drops counters that stopped to matter before this moment and hold nothing. Returns how many."""

@@ -6,28 +6,24 @@ bound by which it was chosen. If not, Python decides again. `docs/adr/0010-count
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 
 from services.chassis.settings import SettingsError
 from services.kernel.errors import Unavailable
-from services.kernel.names import first_reservation_id
 from services.quota.adapters.held_journal import HeldJournal
+from services.quota.adapters.redis_adoption import RedisAdoption
 from services.quota.adapters.redis_doubts import RedisDoubts
 from services.quota.adapters.redis_keys import (
     RedisKeys,
-    after,
-    beginning_with,
-    by_epoch,
-    by_id,
-    by_request,
     counter_of,
     fields_of,
-    id_in,
 )
 from services.quota.adapters.redis_link import RedisLink, Unanswered
 from services.quota.adapters.redis_recovery import RedisRecovery
+from services.quota.adapters.redis_reservations import Filed, RedisReservations
 from services.quota.adapters.redis_wire import (
-    MOST_AT_ONCE,
     Ending,
     adjusted_of,
     chunks,
@@ -35,12 +31,12 @@ from services.quota.adapters.redis_wire import (
     end_arguments,
     forget_arguments,
     levels_of,
-    read_value,
     reserve_arguments,
 )
 from services.quota.adapters.sqlite_doubts import SqliteDoubts
 from services.quota.adapters.uncertain_reservations import UncertainReservations
 from services.quota.domain.adjustment import Adjusted, Adjustment, check_adjustments
+from services.quota.domain.adoption import Adoption
 from services.quota.domain.doubt import Doubt, Goes, all_of_it
 from services.quota.domain.reservation import (
     CounterKey,
@@ -56,6 +52,7 @@ from services.quota.ports import (
     Choose,
     Counter,
     HoldAgain,
+    PoliciesChanged,
     PutBack,
     Settled,
     SnapshotStore,
@@ -70,6 +67,8 @@ _TRIES = 8
 _GONE_MOST = 20_000
 # Of old counters, a minute's work.
 _FORGOTTEN_AT_ONCE = 20_000
+# Of a decision, until policies that are being changed are in force.
+_CHANGE_WAIT_S = 0.02
 
 _LOST = "the counters were lost, and are rebuilt from the ledger"
 
@@ -92,6 +91,7 @@ class RedisCounters:
         *,
         fresh: bool,
         put_back: PutBack = none_kept,
+        is_first: bool = True,
     ) -> None:
         """Connects if it can, and again whenever it can until `close`.
 
@@ -103,6 +103,7 @@ class RedisCounters:
             doubts: Keeps what they leave in doubt there.
             fresh: Nothing was ever counted, so that an empty Redis is as it should be.
             put_back: Hands over what calls hold that were let through while Redis could not be reached.
+            is_first: This is the quota in which policies are changed.
 
         Raises:
             SettingsError: the URL is not that of a Redis, or there is none and never was.
@@ -110,10 +111,12 @@ class RedisCounters:
         self._link = RedisLink(url)
         self._keys = keys = RedisKeys.tagged(tag)
         self._journal = journal
+        self._open = RedisReservations(self._link, keys)
         self._doubts = RedisDoubts(self._link, keys, doubts)
+        self._adoption = RedisAdoption(self._link, keys, self._doubts, moves_mark=is_first)
         self._uncertain = UncertainReservations()
         self._kept = put_back
-        self._reserve, self._end, self._drop = (self._link.script(name) for name in ("reserve", "end", "forget"))
+        self._reserve, self._end, self._drop = map(self._link.script, ("reserve", "end", "forget"))
         self._recovery = RedisRecovery(
             self._link,
             self._keys,
@@ -152,25 +155,21 @@ class RedisCounters:
 
     def settle(self, settlements: Sequence[Settlement], watching: Watching, now_ms: int) -> Settled:
         """Ends reservations with what their calls took, and notes the thresholds that are newly passed."""
-        known = self._find(settlement.reservation for settlement in settlements)
         # Of one that is there twice the first counts.
-        first: dict[str, Settlement] = {}
-        for settlement in settlements:
-            first.setdefault(settlement.reservation, settlement)
-        endings = [Ending.settled(known[name], each, now_ms) for name, each in first.items() if name in known]
-        doubts = [ending.doubt for ending in endings if ending.doubt is not None]
-        self._doubts.write_down(doubts)
-        ended = self._end_all(endings, watching, now_ms)
-        unmade = [doubt.reservation.id for doubt in doubts if doubt.reservation.id not in ended]
-        self._doubts.drop_unmade(unmade, self._recovery.generation)
+        first = {settlement.reservation: settlement for settlement in reversed(settlements)}
+
+        def ending_of(found: Reservation, read: str) -> Ending:
+            return Ending.settled((found, read), first[found.id], now_ms, self._adoption.counting(found))
+
+        ended = self._end_all([*reversed(first)], ending_of, watching, now_ms)
         settled: list[Reservation] = []
         already_ended: list[str] = []
         for settlement in settlements:
-            if settlement.reservation in ended:
-                ended.remove(settlement.reservation)
-                settled.append(known[settlement.reservation])
-            else:
+            reservation = ended.pop(settlement.reservation, None)
+            if reservation is None:
                 already_ended.append(settlement.reservation)
+            else:
+                settled.append(reservation)
         known_after_all = {settlement.reservation for settlement in settlements if settlement.most is None}
         self.clear_doubts([name for name in already_ended if name in known_after_all], all_of_it)
         return Settled(tuple(settled), tuple(already_ended))
@@ -182,11 +181,15 @@ class RedisCounters:
             if request_ids:
                 self._mark_gone(request_ids)
             for request_id in request_ids:
-                names.update(self._indexed(*beginning_with(by_request(request_id)), MOST_AT_ONCE))
+                names.update(self._open.of_request(request_id))
             return self._release(names)
         except Unavailable:
             self._mark_uncertain(reservation_ids)
             raise
+
+    def adopt(self, adoption: Adoption, switch: Callable[[], None]) -> None:
+        """Lets what calls hold and left in doubt count under other policies, and calls `switch`."""
+        self._adoption.adopt(adoption, switch)
 
     def clear_doubts(self, reservations: Sequence[str], goes: Goes) -> list[Doubt]:
         """Gives back what is meant of what these calls left in doubt. Returns it."""
@@ -202,13 +205,11 @@ class RedisCounters:
 
     def forget(self, ended_before_ms: int) -> int:
         """Drops counters that stopped to matter before this moment and hold nothing. Returns how many."""
-        keys = self._keys
         self._doubts.forget(ended_before_ms, self._recovery.generation)
         bounds = ("-inf", ended_before_ms, "LIMIT", 0, _FORGOTTEN_AT_ONCE)
-        names = self._link.command("ZRANGEBYSCORE", keys.windows, *bounds, batch=True)
-        touched = (keys.counters, keys.windows, keys.told)
+        names = self._link.command("ZRANGEBYSCORE", self._keys.windows, *bounds, batch=True)
         return sum(
-            self._link.run(self._drop, touched, forget_arguments(some, ended_before_ms), batch=True)
+            self._link.run(self._drop, self._keys.of_names, forget_arguments(some, ended_before_ms), batch=True)
             for some in chunks(names)
         )
 
@@ -261,16 +262,11 @@ class RedisCounters:
 
     def overdue(self, ended_epochs: Collection[str], created_before_ms: int, limit: int) -> list[Reservation]:
         """At most `limit` open reservations of these epochs, or made before this moment, oldest first."""
-        before = by_id(first_reservation_id(max(0, created_before_ms)))
-        names = set(self._indexed(f"[{by_id('')}", f"({before}", limit))
-        for epoch in ended_epochs:
-            names.update(self._indexed(*beginning_with(by_epoch(epoch)), limit))
-        found = self._read(sorted(names)[:limit])
-        return [found[name] for name in sorted(found)]
+        return self._open.overdue(ended_epochs, created_before_ms, limit)
 
     def open_after(self, reservation_id: str, limit: int) -> list[str]:
         """Ids of at most `limit` open reservations behind this id, oldest first."""
-        return self._indexed(f"({by_id(reservation_id)}", after(by_id("")), limit)
+        return self._open.after(reservation_id, limit)
 
     def doubts_after(self, reservation_id: str, limit: int) -> list[Doubt]:
         """What at most `limit` calls behind this id left in doubt, oldest first."""
@@ -284,7 +280,7 @@ class RedisCounters:
 
     def open_count(self) -> int:
         """How many reservations have not ended."""
-        return int(self._link.command("HLEN", self._keys.reservations, batch=True))
+        return self._open.count()
 
     def _hold(self, reservation: Reservation) -> bool:
         """Whether there still was room."""
@@ -306,6 +302,10 @@ class RedisCounters:
             self._mark_uncertain([reservation.id])
             raise StoreUnreachable(_LOST)
         self._journal.drop([reservation.id])
+        if answer == "changed":
+            # Whoever changes them is at it, or this quota has not heard of it yet.
+            time.sleep(_CHANGE_WAIT_S)
+            raise PoliciesChanged
         if answer == "gone":
             raise Unavailable("the request was released before it could be decided")
         return False
@@ -317,10 +317,11 @@ class RedisCounters:
 
     def _take_in(self, reservations: Sequence[Reservation]) -> None:
         """Holds what was not held before. Whoever hands it over waits no longer than a Check."""
-        for each in reservations:
+        held = self._adoption.reheld(reservations)
+        for each in held:
             self._journal.add(each)
-        self._put_back(reservations, batch=False)
-        self._journal.confirm(each.id for each in reservations)
+        self._put_back(held, batch=False)
+        self._journal.confirm(each.id for each in held)
 
     def _write_down(self, reservations: Sequence[Reservation]) -> None:
         """Adds to what calls hold of counters that are lost."""
@@ -330,23 +331,41 @@ class RedisCounters:
 
     def _put_all_back(self, reservations: Sequence[Reservation]) -> None:
         """Keeps again what was lost."""
-        self._put_back(reservations)
+        self._put_back(self._adoption.reheld(reservations))
         self._doubts.put_back({each.id for each in reservations})
 
     def _put_back(self, reservations: Sequence[Reservation], *, batch: bool = True) -> None:
         """Holds again what was held, whatever the bounds say."""
         for some in chunks(reservations):
             unbounded = [[hold._replace(ceiling=None) for hold in each.holds] for each in some]
-            arguments = [reserve_arguments(each, holds, "") for each, holds in zip(some, unbounded, strict=True)]
+            arguments = [
+                reserve_arguments(replace(each, policies=""), holds, "")
+                for each, holds in zip(some, unbounded, strict=True)
+            ]
             self._link.run_all(self._reserve, self._keys.of_reserve, arguments, batch=batch)
 
     def _release(self, names: Iterable[str]) -> int:
-        return len(self._end_all([Ending.released(each) for each in self._find(names).values()], _unwatched, 0))
+        return len(self._end_all(names, Ending.released, lambda _: None, 0))
 
-    def _end_all(self, endings: Sequence[Ending], watching: Watching, now_ms: int) -> set[str]:
-        """Ids of those that were open."""
-        ended = self._run_end(endings, [], watching, now_ms)[1]
-        self._journal.drop(ending.reservation.id for ending in endings)
+    def _end_all(
+        self, names: Iterable[str], ending_of: Callable[[Reservation, str], Ending], watching: Watching, now_ms: int
+    ) -> dict[str, Reservation]:
+        """Those that were open, with what they held when they ended. What is made anew meanwhile is read again."""
+        ended: dict[str, Reservation] = {}
+        not_ended: list[str] = []
+        left = list(names)
+        for _ in range(_TRIES):
+            endings = [ending_of(reservation, read) for reservation, read in self._find(left).values()]
+            self._doubts.write_down([ending.doubt for ending in endings if ending.doubt is not None])
+            done = self._run_end(endings, [], watching, now_ms)[1]
+            ended |= {each.reservation.id: each.reservation for each in endings if each.reservation.id in done}
+            left = [each.reservation.id for each in endings if each.reservation.id not in done]
+            not_ended += left
+            if not left:
+                break
+        others = [name for name in not_ended if name not in ended]
+        self._doubts.drop_unmade(others, self._recovery.generation)
+        self._journal.drop([*ended, *others])
         return ended
 
     def _run_end(
@@ -360,26 +379,14 @@ class RedisCounters:
         moved, *ended = rest
         return int(moved), set(ended)
 
-    def _find(self, names: Iterable[str]) -> dict[str, Reservation]:
+    def _find(self, names: Iterable[str]) -> dict[str, Filed]:
         """Those of them that are open. What was let through without Redis is put back first, if it was not yet."""
         asked = list(names)
-        found = self._read(asked)
+        found = self._open.read(asked)
         missing = [name for name in asked if name not in found]
         if missing and self._kept(self._take_in, missing):
-            found |= self._read(missing)
+            found |= self._open.read(missing)
         return found
-
-    def _read(self, names: Iterable[str]) -> dict[str, Reservation]:
-        found: dict[str, Reservation] = {}
-        for some in chunks(list(names)):
-            values = self._link.command("HMGET", self._keys.reservations, *some, batch=True)
-            found |= {name: read_value(name, value) for name, value in zip(some, values, strict=True) if value}
-        return found
-
-    def _indexed(self, low: str, high: str, limit: int) -> list[str]:
-        """Ids of at most `limit` open reservations whose places in the index lie there."""
-        members = self._link.command("ZRANGEBYLEX", self._keys.index, low, high, "LIMIT", 0, limit, batch=True)
-        return [id_in(member) for member in members]
 
 
 def _as_full(counters: Sequence[CounterKey], levels: Sequence[Level], holds: Sequence[Hold]) -> list[Level]:
@@ -389,7 +396,3 @@ def _as_full(counters: Sequence[CounterKey], levels: Sequence[Level], holds: Seq
         level._replace(reserved=max(level.reserved, ceilings.get(counter, 0) - level.settled - level.doubt))
         for counter, level in zip(counters, levels, strict=True)
     ]
-
-
-def _unwatched(_: CounterKey) -> None:
-    return None

@@ -7,7 +7,7 @@ too much.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,11 +20,13 @@ from services.quota.adapters.redis_wire import (
     Kept,
     Rewrite,
     chunks,
+    held_in,
     read_doubt,
     rewrite_arguments,
     write_doubt,
 )
 from services.quota.adapters.sqlite_doubts import SqliteDoubts
+from services.quota.domain.adoption import Adoption
 from services.quota.domain.doubt import Doubt, Goes
 from services.quota.domain.reservation import CounterKey, Hold
 
@@ -48,10 +50,55 @@ class RedisDoubts:
         self._copy = copy
         self._rewrite = link.script("rewrite")
         self._compared_to = ""
+        self._fresh = set[str]()
+        """Left since policies began to be adopted, while they are. All that is settled passes through one quota."""
 
     def write_down(self, doubts: Collection[Doubt]) -> None:
         """Before Redis is asked to settle what leaves them."""
         self._copy.put(doubts)
+        self._fresh.update(doubt.reservation.id for doubt in doubts)
+
+    def adopt(self, adoption: Adoption) -> None:
+        """Keeps what there is also for the limits of policies that are not in force yet."""
+        self._fresh = set()
+        for names in self._all():
+            self._adopt_these(names, adoption)
+
+    def adopt_fresh(self, adoption: Adoption) -> None:
+        """The same for what was left meanwhile."""
+        for some in chunks(list(self._fresh)):
+            self._adopt_these(some, adoption)
+
+    def forget_old_names(self, adoption: Adoption) -> None:
+        """Keeps nothing any more under the names that policies had before."""
+        if adoption.renamed:
+            for names in self._all():
+                self.clear(names, adoption.is_under_old_name, ANY_GENERATION)
+
+    def _adopt_these(self, names: Sequence[str], adoption: Adoption) -> None:
+        left = names
+        for _ in range(_TRIES):
+            changes: dict[str, tuple[Rewrite, Doubt]] = {}
+            for name, value in self._values(left):
+                if value:
+                    before = read_doubt(name, value)
+                    now = adoption.redoubted(before)
+                    if now is not before:
+                        steps = held_in(before.reservation, now.reservation)
+                        changes[name] = Rewrite(name, by_doubt(name), value, write_doubt(now), steps), now
+            written = self._run([rewrite for rewrite, _ in changes.values()], ANY_GENERATION)
+            self._copy.put([now for name, (_, now) in changes.items() if name in written])
+            left = [name for name in changes if name not in written]
+            if not left:
+                return
+        raise Unavailable("what is in doubt is changed by somebody else again and again")
+
+    def _all(self) -> Iterator[list[str]]:
+        """The ids of calls that left something in doubt, in parts."""
+        name = ""
+        while some := self.after(name, MOST_AT_ONCE):
+            yield [doubt.reservation.id for doubt in some]
+            name = some[-1].reservation.id
 
     def drop_unmade(self, names: Collection[str], generation: str) -> None:
         """Forgets what was written down and is not in Redis: others had ended those calls before."""

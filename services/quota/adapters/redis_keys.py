@@ -45,6 +45,8 @@ class RedisKeys:
     """Sorted set: the last adjustments by sequence number."""
     ready: str
     """Hash: `generation` of the counters, `run_id` of the server they are of."""
+    policies: str
+    """Version of the policies that reservations are made by. See `redis_adoption`."""
 
     @classmethod
     def tagged(cls, tag: str) -> RedisKeys:
@@ -54,7 +56,7 @@ class RedisKeys:
     @property
     def of_reserve(self) -> tuple[str, ...]:
         """Those that `reserve.lua` takes."""
-        return self.counters, self.windows, self.reservations, self.index, self.ready, self.gone
+        return self.counters, self.windows, self.reservations, self.index, self.ready, self.gone, self.policies
 
     @property
     def of_end(self) -> tuple[str, ...]:
@@ -63,6 +65,16 @@ class RedisKeys:
             *(self.counters, self.windows, self.reservations, self.doubts, self.index),
             *(self.told, self.crossings, self.sequence, self.ready, self.adjusted),
         )
+
+    @property
+    def of_names(self) -> tuple[str, ...]:
+        """Those that `forget.lua` and `rename.lua` take."""
+        return self.counters, self.windows, self.told
+
+    @property
+    def of_reservations(self) -> tuple[str, ...]:
+        """Those that `rewrite.lua` takes for what calls hold."""
+        return self.counters, self.windows, self.reservations, self.index, self.ready
 
     @property
     def of_doubts(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple, TypeVar
 
@@ -51,6 +51,7 @@ E = TypeVar("E")
 class Kept(StrEnum):
     """What records keep in counters: the fields of `RedisKeys.counters` that they move."""
 
+    RESERVED = "r"
     DOUBT = "d"
 
 
@@ -73,6 +74,8 @@ class Ending(NamedTuple):
     """How one reservation ends."""
 
     reservation: Reservation
+    read: str
+    """What was filed under its id when it was read."""
     taken: tuple[int, ...]
     """What the call took of the counter of each hold."""
     unpriced: tuple[bool, ...]
@@ -81,20 +84,27 @@ class Ending(NamedTuple):
     """What it leaves."""
 
     @classmethod
-    def settled(cls, reservation: Reservation, settlement: Settlement, now_ms: int) -> Ending:
-        """With what its call took."""
+    def settled(
+        cls, filed: tuple[Reservation, str], settlement: Settlement, now_ms: int, counting: Collection[CounterKey]
+    ) -> Ending:
+        """With what its call took, in those of its counters that are `counting`."""
+        reservation, read = filed
         kinds = [(kind_of(hold.counter.limit_id), hold.held) for hold in reservation.holds]
         return cls(
             reservation,
-            tuple(settlement.actual(kind, held) for kind, held in kinds),
+            read,
+            tuple(
+                settlement.actual(kind, held) if hold.counter in counting else 0
+                for hold, (kind, held) in zip(reservation.holds, kinds, strict=True)
+            ),
             tuple(lacks_price(hold.counter, settlement) for hold in reservation.holds),
             doubt_of(reservation, settlement, now_ms),
         )
 
     @classmethod
-    def released(cls, reservation: Reservation) -> Ending:
+    def released(cls, reservation: Reservation, read: str) -> Ending:
         """Without a charge."""
-        return cls(reservation, (0,) * len(reservation.holds), (False,) * len(reservation.holds))
+        return cls(reservation, read, (0,) * len(reservation.holds), (False,) * len(reservation.holds))
 
 
 def reserve_arguments(reservation: Reservation, holds: Sequence[Hold], generation: str) -> list[Argument]:
@@ -103,8 +113,9 @@ def reserve_arguments(reservation: Reservation, holds: Sequence[Hold], generatio
     Raises:
         InvalidInput: an amount is out of range.
     """
-    value = orjson.dumps([reservation.request_id, reservation.epoch, orjson.Fragment(write_record(reservation))])
-    arguments: list[Argument] = [reservation.id, value, *_places(reservation), generation, reservation.request_id]
+    value, policies = write_value(reservation), reservation.policies
+    arguments: list[Argument] = [reservation.id, value, *_places(reservation), generation]
+    arguments += (policies, reservation.request_id)
     for counter, window_end_ms, held, ceiling, trailing in holds:
         beside = () if ceiling is None else trailing
         bound = "" if ceiling is None else _checked(ceiling)
@@ -130,10 +141,17 @@ def end_arguments(
     """
     names: dict[CounterKey, str] = {}
     arguments: list[Argument] = [now_ms, generation, MAX_KEPT, len(endings)]
-    for reservation, all_taken, all_unpriced, doubt in endings:
+    for reservation, read, all_taken, all_unpriced, doubt in endings:
         kept = {hold.counter: hold.held for hold in doubt.reservation.holds} if doubt else {}
         left = write_doubt(doubt) if doubt else ""
-        arguments += (reservation.id, *_places(reservation), by_doubt(reservation.id), left, len(reservation.holds))
+        arguments += (
+            reservation.id,
+            read,
+            *_places(reservation),
+            by_doubt(reservation.id),
+            left,
+            len(reservation.holds),
+        )
         amounts = zip(reservation.holds, all_taken, all_unpriced, strict=True)
         for (counter, window_end_ms, held, _, _), taken, unpriced in amounts:
             name = names.get(counter) or names.setdefault(counter, name_of(counter))
@@ -171,6 +189,22 @@ def read_doubt(name: str, value: str) -> Doubt:
     """What `write_doubt` wrote."""
     since_ms, request_id, epoch, record = orjson.loads(value)
     return Doubt(read_reservation(name, request_id, epoch, record), since_ms)
+
+
+def held_in(before: Reservation, now: Reservation) -> list[tuple[CounterKey, int, int]]:
+    """How what a call holds moves counters when it is made anew: each with its end, and by how much."""
+    amounts: dict[CounterKey, int] = {}
+    ends_ms: dict[CounterKey, int] = {}
+    for sign, holds in ((-1, before.holds), (1, now.holds)):
+        for counter, window_end_ms, held, _, _ in holds:
+            amounts[counter] = amounts.get(counter, 0) + sign * held
+            ends_ms[counter] = window_end_ms
+    return [(counter, ends_ms[counter], amount) for counter, amount in amounts.items() if amount]
+
+
+def write_value(reservation: Reservation) -> bytes:
+    """What is filed under the id of an open reservation."""
+    return orjson.dumps([reservation.request_id, reservation.epoch, orjson.Fragment(write_record(reservation))])
 
 
 def read_value(name: str, value: str) -> Reservation:

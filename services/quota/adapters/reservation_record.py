@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
+from services.kernel.names import run_of
+from services.kernel.window import WindowUnit
 from services.quota.domain.key import Attribution
-from services.quota.domain.reservation import CounterKey, Hold, Reservation
+from services.quota.domain.reservation import CounterKey, Hold, Most, Reservation
 
 
 def write_record(reservation: Reservation) -> bytes:
@@ -26,12 +29,18 @@ def write_record(reservation: Reservation) -> bytes:
         record["output_cap"] = reservation.output_cap_tokens
     if reservation.text_bytes:
         record["text_bytes"] = reservation.text_bytes
+    if reservation.run:
+        record["run"] = reservation.run
+    if reservation.most is not None:
+        most = reservation.most
+        record["most"] = (most.cost_nano_usd, most.input_tokens, most.output_tokens)
     return orjson.dumps(record)
 
 
 def read_reservation(name: str, request_id: str, epoch: str, record: dict[str, Any]) -> Reservation:
     """The reservation of a record that was parsed."""
     expected_input, expected_output = record["expected"]
+    holds = tuple(Hold(CounterKey(*hold[:4]), hold[4], hold[5]) for hold in record["holds"])
     return Reservation(
         id=name,
         request_id=request_id,
@@ -43,7 +52,15 @@ def read_reservation(name: str, request_id: str, epoch: str, record: dict[str, A
         dialect=record["dialect"],
         expected_input_tokens=expected_input,
         expected_output_tokens=expected_output,
-        holds=tuple(Hold(CounterKey(*hold[:4]), hold[4], hold[5]) for hold in record["holds"]),
+        holds=holds,
         output_cap_tokens=record.get("output_cap", 0),
         text_bytes=record.get("text_bytes", 0),
+        run=record["run"] if "run" in record else _run_in(holds),
+        most=Most(*record["most"]) if "most" in record else None,
     )
+
+
+def _run_in(holds: Sequence[Hold]) -> str:
+    """The run that a limit counts a call under; an earlier release noted no other."""
+    runs = (run_of(hold.counter.scope) for hold in holds if hold.counter.limit_id.endswith(f"/{WindowUnit.RUN}"))
+    return next(runs, "")

@@ -78,6 +78,7 @@ _snapshots = sa.Table(
 )
 
 _DIRECTORY = "directory"
+_RENAMED = "renamed policies"
 _VERSION = sa.select(_snapshots.c.version).where(_snapshots.c.name == _DIRECTORY)
 
 
@@ -121,6 +122,7 @@ class SqlDirectory:
             _sync(connection, _policies, _by_name(before.policies, _policy_row), _by_name(after.policies, _policy_row))
             _sync(connection, _keys, _by_name(before.keys, _key_row), _by_name(after.keys, _key_row))
             _sync(connection, _overrides, _by_name(before.overrides, asdict), _by_name(after.overrides, asdict))
+            _keep_names(connection, after)
             _sync(connection, _tokens, _by_name(before.tokens, asdict), _by_name(after.tokens, asdict))
             _sync(connection, _retired, _by_digest(before), _by_digest(after))
             append_entries(connection, AUDIT, entries)
@@ -157,6 +159,18 @@ class SqlSnapshots:
         with _transaction(self._engine) as connection:
             body: bytes | None = connection.scalar(sa.select(_snapshots.c.body).where(_snapshots.c.name == name))
             return body
+
+
+def _keep_names(connection: sa.Connection, directory: Directory) -> None:
+    """Which policies were renamed: whoever takes them over must know whose counters are whose."""
+    connection.execute(sa.delete(_snapshots).where(_snapshots.c.name == _RENAMED))
+    kept = {"name": _RENAMED, "version": "", "body": orjson.dumps(directory.renamed)}
+    connection.execute(sa.insert(_snapshots), kept)
+
+
+def _names(connection: sa.Connection) -> tuple[tuple[str, str], ...]:
+    body = connection.scalar(sa.select(_snapshots.c.body).where(_snapshots.c.name == _RENAMED))
+    return tuple((old, new) for old, new in orjson.loads(body)) if body else ()
 
 
 def _mark(connection: sa.Connection, seen: str) -> str:
@@ -196,6 +210,7 @@ def _load(connection: sa.Connection) -> Directory:
         overrides=tuple(Override(**row) for row in mappings(_overrides)),
         environments=tuple(Environment(**row) for row in mappings(_environments)),
         retired=tuple(sorted((RetiredSecret(**row) for row in mappings(_retired)), key=lambda each: each.retire_at_ms)),
+        renamed=_names(connection),
         tokens=tuple(AdminToken(**{**row, "role": Role(row["role"])}) for row in mappings(_tokens)),
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import orjson
 
@@ -27,6 +27,7 @@ from services.quota.adapters.sqlite_doubts import (
 )
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.adjustment import MAX_KEPT, Adjusted, Adjustment, Reason, check_adjustments
+from services.quota.domain.adoption import Adoption
 from services.quota.domain.doubt import Doubt, Goes, all_of_it, doubt_of
 from services.quota.domain.reservation import (
     CounterKey,
@@ -56,6 +57,12 @@ _SET = (
 )
 _RESERVE = "INSERT INTO reservations (id, request_id, epoch, record) VALUES (?, ?, ?, ?)"
 _END = "DELETE FROM reservations WHERE id = ? RETURNING id, request_id, epoch, record"
+_REWRITE = "UPDATE reservations SET record = ? WHERE id = ?"
+_COUNTERS_OF = (
+    "SELECT limit_id, scope, window_start_ms, window_end_ms, settled FROM counters WHERE policy = ? AND settled"
+)
+_DROP_COUNTERS = "DELETE FROM counters WHERE policy = ?"
+_RENAME_CROSSINGS = "UPDATE OR IGNORE crossings SET policy = ? WHERE policy = ?"
 _OF_REQUESTS = "SELECT id FROM reservations WHERE request_id IN (SELECT value FROM json_each(?))"
 _TOLD = (
     "SELECT coalesce(max(basis_points), 0), coalesce(max(kind = 'overrun'), 0), coalesce(max(kind = 'unpriced'), 0)"
@@ -108,6 +115,8 @@ class SqliteCounters:
         self._file = file
         self._deciding = threading.Lock()
         self._levels = CounterLevels()
+        self._fresh_doubts = set[str]()
+        """Left since policies began to be adopted, while they are."""
         with file.reading() as connection:
             for row in connection.execute(_ALL_COUNTERS):
                 self._levels.move({CounterKey(*row[:4]): Move(row[4], settled=row[5])})
@@ -144,6 +153,7 @@ class SqliteCounters:
                     if doubt := doubt_of(reservation, settlement, now_ms):
                         doubts.append(doubt)
                 put_doubts(connection, doubts)
+                self._fresh_doubts.update(doubt.reservation.id for doubt in doubts)
                 for counter, move in moves.items():
                     (total,) = connection.execute(_SETTLE, (*counter, move.window_end_ms, move.settled)).fetchone()
                     _tell(connection, counter, (total, move), watching, now_ms)
@@ -179,6 +189,48 @@ class SqliteCounters:
                 put_doubts(connection, [stays for gone, stays in parts if gone is not None and stays is not None])
             self._levels.clear(cleared)
         return cleared
+
+    def adopt(self, adoption: Adoption, switch: Callable[[], None]) -> None:
+        """Lets what calls hold and left in doubt count under other policies, and calls `switch`."""
+        with self._deciding:
+            self._fresh_doubts = set()
+        # There may be very many of them, and nobody looks at counters of policies that are not in force yet.
+        for names in self._all_doubts():
+            with self._deciding:
+                self._redoubt(names, adoption)
+        with self._deciding:
+            with self._file.writing() as connection:
+                _rename(connection, adoption)
+                held = [(each, adoption.reheld(each)) for each in map(_read, connection.execute(_ALL_RESERVATIONS))]
+                changed = [(before, after) for before, after in held if after is not before]
+                connection.executemany(_REWRITE, [(write_record(after).decode(), after.id) for _, after in changed])
+            self._levels.rename(adoption.new_name_of)
+            self._levels.free(hold for before, _ in changed for hold in before.holds)
+            self._levels.hold(hold for _, after in changed for hold in after.holds)
+            self._redoubt(list(self._fresh_doubts), adoption)
+            switch()
+        if adoption.renamed:
+            for names in self._all_doubts():
+                self.clear_doubts(names, adoption.is_under_old_name)
+            self._levels.drop_empty(adoption.renamed)
+
+    def _redoubt(self, names: Sequence[str], adoption: Adoption) -> None:
+        """Keeps what these calls left in doubt also for the limits that concern them now. Only while nobody decides."""
+        if not names:
+            return
+        with self._file.writing() as connection:
+            doubts = [(each, adoption.redoubted(each)) for each in doubts_named(connection, names)]
+            changed = [(before, after) for before, after in doubts if after is not before]
+            put_doubts(connection, [after for _, after in changed])
+        self._levels.clear(before for before, _ in changed)
+        self._levels.doubt(after for _, after in changed)
+
+    def _all_doubts(self) -> Iterator[list[str]]:
+        """The ids of calls that left something in doubt, in parts."""
+        name = ""
+        while some := self.doubts_after(name, _CHUNK):
+            yield [doubt.reservation.id for doubt in some]
+            name = some[-1].reservation.id
 
     def forget(self, ended_before_ms: int) -> int:
         """Drops counters that stopped to matter before this moment and hold nothing. Returns how many."""
@@ -295,6 +347,15 @@ class SqliteCounters:
         with self._file.reading() as connection:
             (count,) = connection.execute("SELECT count(*) FROM reservations").fetchone()
         return int(count)
+
+
+def _rename(connection: sqlite3.Connection, adoption: Adoption) -> None:
+    """Files what is settled, and what was told, under the new names of policies."""
+    for old, new in adoption.renamed.items():
+        counters = connection.execute(_COUNTERS_OF, (old,)).fetchall()
+        connection.executemany(_SET, [(new, *counter) for counter in counters])
+        connection.execute(_DROP_COUNTERS, (old,))
+        connection.execute(_RENAME_CROSSINGS, (new, old))
 
 
 def _tell(

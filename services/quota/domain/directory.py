@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import islice
 from operator import add
 from typing import NamedTuple
@@ -72,6 +74,8 @@ class Directory:
     environments: tuple[Environment, ...] = DEFAULT_ENVIRONMENTS
     retired: tuple[RetiredSecret, ...] = ()
     """Secrets that rotations took out of use, the oldest first."""
+    renamed: tuple[tuple[str, str], ...] = ()
+    """Policies that lately got another name, each as its name before and now: their counters follow."""
 
     @property
     def environment_names(self) -> tuple[str, ...]:
@@ -86,6 +90,12 @@ class Directory:
 def without_expired(directory: Directory, now_ms: int) -> Directory:
     """The same without the overrides whose time is over."""
     return replace(directory, overrides=tuple(each for each in directory.overrides if each.holds_at(now_ms)))
+
+
+@lru_cache(maxsize=4)
+def version_of(policies: tuple[QuotaPolicy, ...]) -> str:
+    """Tells whether two processes believe in the same policies."""
+    return hashlib.sha256(repr(policies).encode()).hexdigest()[:16]
 
 
 class Call(NamedTuple):
@@ -176,6 +186,8 @@ class DirectorySnapshot:
     """Some limit compares what a key spends with what it usually does."""
     usual: UsualRate
     policies: PolicyIndex
+    version: str
+    """Tells whether two processes believe in the same policies."""
     _windows: dict[WindowRule, Window] = field(default_factory=dict, compare=False, repr=False)
     """The last one of each rule."""
     _applied: dict[tuple[str, str, str], AppliedLimits] = field(default_factory=dict, compare=False, repr=False)
@@ -201,6 +213,7 @@ class DirectorySnapshot:
             ),
             usual=usual,
             policies=PolicyIndex(directory.policies),
+            version=version_of(directory.policies),
         )
 
     def limits_for(self, attribution: Attribution, model: str, now_ms: int, run: str = "") -> AppliedLimits:

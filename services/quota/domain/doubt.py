@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from services.kernel.names import first_reservation_id
-from services.quota.domain.reservation import CounterKey, Hold, Reservation, Settlement
+from services.quota.domain.policy import LimitKind
+from services.quota.domain.reservation import CounterKey, Hold, Most, Reservation, Settlement
 
 Goes = Callable[["Doubt", Hold], bool]
 """Tells which holds of a doubt are to go."""
@@ -23,7 +24,10 @@ class Doubt:
     """What one call left in doubt."""
 
     reservation: Reservation
-    """The call's, which has ended. Each of its holds, at least one, is what a counter keeps for it and above 0."""
+    """The call's, which has ended. Each of its holds, at least one, is what a counter keeps for it and above 0.
+
+    Its `most` is what it left of each kind.
+    """
     since_ms: int
     """When it was settled."""
 
@@ -54,7 +58,19 @@ def doubt_of(reservation: Reservation, settlement: Settlement, now_ms: int) -> D
         return None
     kept = ((hold, settlement.doubt(hold.counter.limit_id, hold.held)) for hold in reservation.holds)
     holds = tuple(Hold(hold.counter, hold.window_end_ms, doubt) for hold, doubt in kept if doubt)
-    return Doubt(replace(reservation, holds=holds), now_ms) if holds else None
+    return Doubt(replace(reservation, holds=holds, most=_rest_of(reservation, settlement)), now_ms) if holds else None
+
+
+def _rest_of(reservation: Reservation, settlement: Settlement) -> Most | None:
+    """What the call leaves in doubt of each kind, whatever limits concern it now."""
+    most = reservation.most
+    if most is None:
+        return None
+
+    def rest(kind: LimitKind) -> int:
+        return settlement.doubt(kind, most.of(kind) or 0)
+
+    return Most(rest(LimitKind.SPEND), rest(LimitKind.INPUT_TOKENS), rest(LimitKind.OUTPUT_TOKENS))
 
 
 def all_of_it(_doubt: Doubt, _hold: Hold) -> bool:

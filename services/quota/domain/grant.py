@@ -6,7 +6,7 @@ kind, over as long a window, that counts all calls of the team together. Whateve
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from services.kernel.errors import InvalidInput
@@ -128,6 +128,11 @@ def kept_overrides(overrides: Iterable[Override], policies: Iterable[QuotaPolicy
     """Those whose counters these policies have."""
     known = {policy.name: policy for policy in policies}
     return tuple(each for each in overrides if _has_counter(each, known.get(each.policy)))
+
+
+def under_new_names(overrides: Iterable[Override], names: Mapping[str, str]) -> tuple[Override, ...]:
+    """The same, those of renamed policies under their new names. `names`: of policies now, by those before."""
+    return tuple(replace(each, policy=names.get(each.policy, each.policy)) for each in overrides)
 
 
 def _has_counter(override: Override, policy: QuotaPolicy | None) -> bool:

@@ -9,13 +9,11 @@ settled at an estimate, and the rest of the most that it can have taken moves to
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
 from services.kernel.errors import InvalidInput
-from services.kernel.names import run_of
-from services.kernel.window import WindowUnit
 from services.quota.domain.key import Attribution
 from services.quota.domain.policy import MAX_COUNT, LimitKind, Threshold, is_soft, kind_of
 
@@ -81,20 +79,21 @@ class Reservation:
     """Output of all choices to which the limits cut the call; 0: they did not."""
     text_bytes: int = 0
     """Of the request, all of whose input is text; 0: not all of it is."""
-
-    @property
-    def run(self) -> str:
-        """The client's run that a limit counts the call under, empty when none does."""
-        for hold in self.holds:
-            counter = hold.counter
-            if counter.limit_id.endswith(f"/{WindowUnit.RUN}"):
-                return run_of(counter.scope)
-        return ""
+    run: str = ""
+    """What the client names the run that the call belongs to, empty when it names none."""
+    most: Most | None = None
+    """The most that the call can take, whatever it holds now: limits may begin to concern it. None: nobody noted it."""
+    policies: str = field(default="", compare=False)
+    """Version of the policies that it was decided by, empty when none decided. Matters while it is made."""
 
 
 @dataclass(frozen=True, slots=True)
 class Most:
-    """The most that a call can have taken whose end nobody measured. `UNBOUNDED`: nothing bounds it but its hold."""
+    """The most that a call can take.
+
+    Of a call whose end nobody measured it is the most that it can have taken. `UNBOUNDED`: nothing bounds it but its
+    hold.
+    """
 
     cost_nano_usd: int
     input_tokens: int

@@ -11,6 +11,7 @@ from services.kernel.clock import Clock
 from services.kernel.errors import AlreadyExists, InvalidInput, NotFound, PermissionDenied
 from services.kernel.names import no_such
 from services.quota.domain.access import Role, check_team
+from services.quota.domain.adoption import renamed_between
 from services.quota.domain.bounded import Bounds
 from services.quota.domain.configuration import (
     Configuration,
@@ -23,7 +24,7 @@ from services.quota.domain.configuration import (
     warnings_of,
 )
 from services.quota.domain.directory import DEFAULT_ENVIRONMENTS, Directory
-from services.quota.domain.grant import kept_overrides
+from services.quota.domain.grant import kept_overrides, under_new_names
 from services.quota.domain.key import (
     PREFIX,
     Attribution,
@@ -221,15 +222,18 @@ class Administer:
         kept = [key for key in before.keys if not key.declared and key.name not in declared]
         keys = tuple(sorted((*made, *kept), key=lambda key: key.name))
         check_secrets(configuration, keys)
+        renamed = renamed_between(before.policies, configuration.policies, before.renamed)
+        overrides = under_new_names(before.overrides, dict(renamed))
         return Directory(
             organization=configuration.organization,
             environments=tuple(sorted(configuration.environments or DEFAULT_ENVIRONMENTS, key=lambda each: each.name)),
             teams=tuple(sorted(configuration.teams, key=lambda team: team.name)),
             policies=tuple(sorted(configuration.policies, key=lambda policy: policy.name)),
             keys=keys,
-            overrides=kept_overrides(before.overrides, configuration.policies),
+            overrides=kept_overrides(overrides, configuration.policies),
             tokens=before.tokens,
             retired=before.retired,
+            renamed=renamed,
         )
 
     def _new_key(self, name: str) -> VirtualKey:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from services.kernel.clock import Clock
@@ -15,12 +15,12 @@ from services.quota.domain.decision import Refusal, ceiling_of, used_basis_point
 from services.quota.domain.denial import Denial, Deny
 from services.quota.domain.directory import AppliedLimit, AppliedLimits
 from services.quota.domain.estimate import RequestFacts
-from services.quota.domain.key import Entropy, VirtualKey
+from services.quota.domain.key import Entropy
 from services.quota.domain.lag import SettlementLag
 from services.quota.domain.output_cap import Wish, wish_of
 from services.quota.domain.policy import LimitKind
 from services.quota.domain.pressure import Pressure
-from services.quota.domain.reservation import Hold, Level, Reservation
+from services.quota.domain.reservation import Hold, Level, Most, Reservation
 from services.quota.domain.standing import Standing, counted, remaining_of
 from services.quota.domain.tier import (
     Attempt,
@@ -36,12 +36,22 @@ from services.quota.domain.tier import (
 )
 from services.quota.domain.unmeasured import Guide, taught_by_text, unmeasured_tokens
 from services.quota.domain.without_counters import LimitsWithoutCounters, without_counters
-from services.quota.ports import Allowances, Choose, CounterStore, Expectations, Headroom, StoreUnreachable
-from services.quota.usecases.authenticate import Authenticate
+from services.quota.ports import (
+    Allowances,
+    Choose,
+    CounterStore,
+    Expectations,
+    Headroom,
+    PoliciesChanged,
+    StoreUnreachable,
+)
+from services.quota.usecases.authenticate import Authenticate, Opened
 from services.quota.usecases.current import Current
 from services.quota.usecases.policies import PolicyMatches
 
 _ID_ENTROPY_BYTES = 8
+# Of a decision, while policies change under it.
+_TRIES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +104,10 @@ class Admitted:
         return self.standings[0] if self.standings else None
 
 
+def _nobody_is_ahead() -> None:
+    return None
+
+
 class Admit:
     """Decides, and reserves in every limit that applies or in none."""
 
@@ -113,13 +127,15 @@ class Admit:
         entropy: Entropy,
         draw: Draw,
         quotas: int = 1,
+        catch_up: Callable[[], object] = _nobody_is_ahead,
     ) -> None:
-        """`quotas`: how many share the counters and the allowances."""
+        """`quotas`: how many share the counters and the allowances. `catch_up`: takes over the policies of others."""
         self._current = current
         self._authenticate = authenticate
         self._counters = counters
         self._allowances = allowances
         self._quotas = quotas
+        self._catch_up = catch_up
         self._expectations = expectations
         self._headroom = headroom
         self._matches = matches
@@ -141,6 +157,16 @@ class Admit:
             return Deny.unavailable(str(error))
 
     def _decide(self, request: AdmissionRequest) -> Admitted | Deny:
+        for _ in range(_TRIES):
+            directory = self._current.belief.directory
+            try:
+                return self._decide_once(request)
+            except PoliciesChanged:
+                if self._current.belief.directory is directory:
+                    self._catch_up()
+        raise Unavailable("policies change faster than a call can be decided")
+
+    def _decide_once(self, request: AdmissionRequest) -> Admitted | Deny:
         opened = self._authenticate(request.credential)
         if isinstance(opened, Deny):
             return opened
@@ -159,7 +185,9 @@ class Admit:
         if isinstance(tiers, Deny):
             return tiers
         try:
-            return self._counters.reserve(limits.counters, self._choosing(request, key, limits, tiers, now_ms=now_ms))
+            return self._counters.reserve(
+                limits.counters, self._choosing(request, opened, limits, tiers, now_ms=now_ms)
+            )
         except StoreUnreachable as error:
             spare = without_counters(limits, self._quotas, now_ms)
             if spare is None:
@@ -167,7 +195,7 @@ class Admit:
             tiers = usable_tiers(route, spare.limits, belief.routes.prices, key=key, model=request.model)
             if isinstance(tiers, Deny):
                 raise
-            choose = self._choosing(request, key, spare.limits, tiers, now_ms=now_ms)
+            choose = self._choosing(request, opened, spare.limits, tiers, now_ms=now_ms)
             return self._let_through(spare, choose, str(error))
 
     def _let_through(
@@ -185,15 +213,17 @@ class Admit:
     def _choosing(
         self,
         request: AdmissionRequest,
-        key: VirtualKey,
+        opened: Opened,
         limits: AppliedLimits,
         tiers: Sequence[FitTier],
         *,
         now_ms: int,
     ) -> Choose[Admitted | Deny]:
-        facts = request.facts
+        facts, key, current, directory = request.facts, opened.key, self._current, opened.belief.directory
 
         def choose(read: Sequence[Level]) -> tuple[Reservation | None, Admitted | Deny]:
+            if current.belief.directory is not directory:
+                raise PoliciesChanged
             levels = limits.fold(read)
             learnt = self._expectations.get(key.key_id, request.model)
 
@@ -220,7 +250,7 @@ class Admit:
                 )
                 return None, replace(denied, standings=find_standings(limits, levels))
             guide = self._expectations.guide(key.key_id, request.model)
-            reservation = self._draft(request, key, limits, weighed, guide=guide, now_ms=now_ms)
+            reservation = self._draft(request, opened, limits, weighed, guide=guide, now_ms=now_ms)
             return reservation, Admitted(
                 reservation=reservation,
                 answer=guide.answer or TOKEN_FOR_EACH_BYTE,
@@ -237,7 +267,7 @@ class Admit:
     def _draft(
         self,
         request: AdmissionRequest,
-        key: VirtualKey,
+        opened: Opened,
         limits: AppliedLimits,
         weighed: Weighed,
         *,
@@ -250,7 +280,7 @@ class Admit:
             request_id=request.request_id,
             epoch=request.epoch,
             created_at_ms=now_ms,
-            attribution=key.attribution,
+            attribution=opened.key.attribution,
             model=request.model,
             chain=tuple(fit.target.name for fit in weighed.chain),
             dialect=request.dialect,
@@ -258,6 +288,9 @@ class Admit:
             expected_output_tokens=expected.output,
             output_cap_tokens=(weighed.output_cap_tokens or 0) * request.facts.choices,
             text_bytes=taught_by_text(request.facts),
+            run=request.run,
+            policies=opened.belief.directory.version,
+            most=Most(weighed.held.spend_nano_usd, weighed.held.input_tokens, weighed.held.output_tokens),
             holds=tuple(
                 _hold_in(limit, weighed.held.held_in(limit.kind, soft=limit.soft))
                 for limit in limits.limits

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 
 from services.kernel.change import NO_VERBS, Action, AuditEntry, Authorship, audit_entries
 from services.kernel.clock import Clock
+from services.quota.domain.adoption import Adoption
 from services.quota.domain.configuration import describe, differences
 from services.quota.domain.directory import Directory, without_expired
-from services.quota.ports import DirectoryStore
+from services.quota.ports import CounterStore, DirectoryStore, StoreUnreachable
 from services.quota.usecases.current import Current
+
+_log = logging.getLogger("spendgate.quota")
 
 Change = Callable[[Directory], Directory]
 
@@ -18,11 +22,14 @@ Change = Callable[[Directory], Directory]
 class Amend:
     """Changes the directory. Nothing else writes to the store, so nothing changes without an entry."""
 
-    def __init__(self, *, store: DirectoryStore, current: Current, clock: Clock) -> None:
+    def __init__(self, *, store: DirectoryStore, current: Current, counters: CounterStore | None, clock: Clock) -> None:
+        """`counters`: None before they are open, when nothing is decided by what is stored: a start adopts it."""
         self._store = store
         self._current = current
+        self._counters = counters
         self._clock = clock
         self._changing = threading.Lock()
+        self._adopted = False
 
     def preview(self, change: Change) -> tuple[Directory, Directory]:
         """What is stored, and what a change would make of it."""
@@ -34,7 +41,21 @@ class Amend:
         with self._changing:
             newer = self._store.newer()
             if newer is not None:
-                self._current.set_directory(newer)
+                self._put_in_force(newer)
+            elif not self._adopted:
+                self._put_in_force(self._store.load())
+
+    def catch_up(self) -> None:
+        """Takes over what is stored, and lets what calls hold count under its policies, whatever was done of that.
+
+        For a start, which cannot know how far the process before it came, and for who finds out that others are ahead.
+
+        Raises:
+            Unavailable: the directory or the counters cannot be read or written; what was in force still is.
+        """
+        with self._changing:
+            self._adopted = False
+            self._put_in_force(self._store.load())
 
     def __call__(
         self, change: Change, *, by: Authorship, verbs: Mapping[Action, str] = NO_VERBS
@@ -58,5 +79,23 @@ class Amend:
         # The lock keeps the order of what is believed the same as that of what is stored.
         with self._changing:
             after = self._store.replace(recorded)
-            self._current.set_directory(after)
+            self._put_in_force(after)
         return replaced, after
+
+    def _put_in_force(self, directory: Directory) -> None:
+        """What is stored. Where that fails, what was in force still is, until `refresh` tries again."""
+        snapshot = self._current.snapshot_of(directory)
+        if self._counters is None:
+            self._current.take(snapshot)
+            return
+        if self._adopted and directory.policies == self._current.belief.directory.directory.policies:
+            self._current.take(snapshot)
+            return
+        self._adopted = False
+        try:
+            self._counters.adopt(Adoption.of(snapshot), lambda: self._current.take(snapshot))
+        except StoreUnreachable as error:
+            # Whoever may call must not wait for the counters: without them nobody is let through under a limit.
+            _log.warning("policies are in force, and what calls hold will follow when the counters are back: %s", error)
+        else:
+            self._adopted = True

@@ -32,10 +32,18 @@ class Current:
         """The picture in force."""
         return self._belief
 
-    def set_directory(self, directory: Directory) -> None:
+    def snapshot_of(self, directory: Directory) -> DirectorySnapshot:
+        """Other teams, keys and policies, ready to be taken."""
+        return DirectorySnapshot.of(directory, self._usual)
+
+    def take(self, directory: DirectorySnapshot) -> None:
         """Takes other teams, keys and policies."""
         with self._swapping:
-            self._belief = Belief(DirectorySnapshot.of(directory, self._usual), self._belief.routes)
+            self._belief = Belief(directory, self._belief.routes)
+
+    def set_directory(self, directory: Directory) -> None:
+        """The same of a directory as it is stored."""
+        self.take(self.snapshot_of(directory))
 
     def set_plan(self, plan: PlanSnapshot) -> None:
         """Takes another plan."""

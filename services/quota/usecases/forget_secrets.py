@@ -14,7 +14,7 @@ from services.quota.usecases.current import Current
 
 def forget_secrets(store: DirectoryStore, clock: Clock) -> None:
     """Keys stay, without secrets, with their budgets and policies. Admin tokens, which are nothing else, go."""
-    amend = Amend(store=store, current=Current(Directory()), clock=clock)
+    amend = Amend(store=store, current=Current(Directory()), counters=None, clock=clock)
     amend(_without_secrets, by=replace(OWNER, reason="the pepper was lost"))
 
 

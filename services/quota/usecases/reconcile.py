@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,6 @@ from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
 from services.quota.domain.adjustment import Adjusted, Adjustment
 from services.quota.domain.counting import CountedLimit, Parts, counted_limits, preferred
-from services.quota.domain.policy import QuotaPolicy
 from services.quota.domain.reservation import Crossing
 from services.quota.ports import CounterReader, CounterStore, Sum
 from services.quota.usecases.current import Current
@@ -60,14 +58,12 @@ class Reconcile:
         self._counters = counters
         self._reader = reader
         self._clock = clock
-        self._versioned: tuple[tuple[QuotaPolicy, ...], str] = ((), _version_of(()))
 
     def state(self) -> CounterState:
         """Whether the counters can be believed, and which limits are in force."""
-        policies = self._current.belief.directory.directory.policies
-        if self._versioned[0] is not policies:
-            self._versioned = (policies, _version_of(policies))
-        return CounterState(self._counters.is_ready(), self._versioned[1], tuple(self._counters.lost()))
+        return CounterState(
+            self._counters.is_ready(), self._current.belief.directory.version, tuple(self._counters.lost())
+        )
 
     def list_counters(self) -> Listing:
         """The limits that add something up now, by policy, each with its counters.
@@ -120,7 +116,3 @@ class Reconcile:
     def adjustments(self, before: int | None, page_size: int) -> list[Adjusted]:
         """Adjustments newest first, with sequence numbers below `before`."""
         return self._reader.adjustments_before(before, page_size)
-
-
-def _version_of(policies: Sequence[QuotaPolicy]) -> str:
-    return hashlib.sha256(repr(policies).encode()).hexdigest()[:16]

@@ -22,7 +22,7 @@ from spendgate_envoy.envoy.extensions.transport_sockets.tls.v3 import common_pb2
 from spendgate_envoy.envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 
 from services.kernel.envoy_contract import CREDENTIAL_HEADERS
-from services.router.adapters.envoy_resources_headers import HeaderRules
+from services.router.adapters.envoy_resources_headers import with_headers
 from services.router.adapters.envoy_resources_scripts import Scripts
 from services.router.adapters.envoy_resources_wire import (
     STREAM_BUFFER_BYTES,
@@ -43,8 +43,8 @@ _IDLE_TIMEOUT_MS = 50_000
 _PARALLEL_MAX = 10_000
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
-# What must go even if a script failed: where a client would follow with its prompt.
-_NEVER_RETURNED = ("location", "refresh")
+# What must go even if a script failed: an account's cookies, and where a client would follow with its prompt.
+_NEVER_RETURNED = ("set-cookie", "www-authenticate", "location", "refresh")
 
 
 def provider_cluster(
@@ -93,14 +93,13 @@ def _attempt_filters(spec: ClusterSpec, scripts: Scripts, all_allowed: Collectio
     filter that of one provider would reach the next one. The script comes last: it must know which credential to look
     for in what the provider says of it.
     """
-    rules = HeaderRules.of(spec, all_allowed)
     strip = header_mutation_pb2.HeaderMutation(
         mutations=header_mutation_pb2.Mutations(
-            request_mutations=[*remove_headers(CREDENTIAL_HEADERS), *rules.removed_from_requests()],
-            response_mutations=[*remove_headers(_NEVER_RETURNED), *rules.removed_from_answers()],
+            request_mutations=remove_headers(CREDENTIAL_HEADERS), response_mutations=remove_headers(_NEVER_RETURNED)
         )
     )
-    target = lua_pb2.Lua(default_source_code=base_pb2.DataSource(inline_string=rules.before(scripts.target)))
+    source = with_headers(scripts.target, spec, all_allowed)
+    target = lua_pb2.Lua(default_source_code=base_pb2.DataSource(inline_string=source))
     filters = [http_filter("strip", strip)]
     if spec.secret_name:
         filters.append(http_filter("credential", _credential(spec)))

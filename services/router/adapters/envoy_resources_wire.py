@@ -95,11 +95,6 @@ def _metadata_value(namespace: str, key: str) -> str:
     return f"metadata.filter_metadata['{namespace}'].{key}"
 
 
-def prefix(text: str) -> string_pb2.StringMatcher:
-    """Strings that begin with `text`."""
-    return string_pb2.StringMatcher(prefix=text)
-
-
 def exact(text: str) -> string_pb2.StringMatcher:
     """One string."""
     return string_pb2.StringMatcher(exact=text)

@@ -15,7 +15,9 @@ from services.quota.adapters.memory_allowances import MemoryAllowances
 from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.adapters.memory_expectations import MemoryExpectations
 from services.quota.adapters.memory_key_rates import MemoryKeyRates
+from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.adapters.sqlite_counters import SqliteCounters
+from services.quota.domain.adoption import Adoption, renamed_between
 from services.quota.domain.denial import Deny
 from services.quota.domain.directory import Directory
 from services.quota.domain.estimate import RequestFacts
@@ -133,7 +135,7 @@ class World:
 
     policies: tuple[QuotaPolicy, ...] = ()
     key: VirtualKey = ADAS_KEY
-    counters: MemoryCounters | SqliteCounters = field(default_factory=MemoryCounters)
+    counters: MemoryCounters | SqliteCounters | RedisCounters = field(default_factory=MemoryCounters)
     allowances: MemoryAllowances = field(default_factory=MemoryAllowances)
     quotas: int = 1
     expectations: MemoryExpectations = field(default_factory=MemoryExpectations)
@@ -220,6 +222,14 @@ class World:
 
     def _levels(self, policy: str) -> list[Level]:
         return [each.level for each in self.counters.counters_at(self.clock.now_ms()) if each.key.policy == policy]
+
+    def change_policies(self, policies: tuple[QuotaPolicy, ...], keys: tuple[VirtualKey, ...] = ()) -> None:
+        """Puts other policies in force, as an administrator does."""
+        renamed = renamed_between(self.policies, policies, self.current.belief.directory.directory.renamed)
+        self.policies = policies
+        directory = Directory("acme", (), policies, keys or (self.key,), renamed=renamed)
+        snapshot = self.current.snapshot_of(directory)
+        self.counters.adopt(Adoption.of(snapshot), lambda: self.current.take(snapshot))
 
     def change_key(self, **changes: object) -> None:
         """Swaps the directory for one whose key differs."""

@@ -1,7 +1,7 @@
 -- Ends reservations, each once: takes back what they hold, adds what their calls took, and keeps what they leave in doubt.
 -- Moves counters to what the ledger says, where they are as it saw them.
 -- KEYS: counters, windows, reservations, doubts, index, told, crossings, sequence, ready, adjusted
--- ARGV: now in ms, generation, how many records of moved counters are kept; how many reservations, then for each its id, its place in the index by request, by epoch,
+-- ARGV: now in ms, generation, how many records of moved counters are kept; how many reservations, then for each its id, the record of it that was read, its place in the index by request, by epoch,
 -- and of what it leaves in doubt, a record of that ("": nothing), how many holds, and for each hold its counter, when that
 -- stops to matter, what to add to reserved (negative), to settled and to doubt, what the call took above what it held, and 1 where its cost is unknown; how many counters to move, and for
 -- each its name, when it stops to matter, what is settled before and after, and a record of it; how many counters to
@@ -26,9 +26,11 @@ end
 
 local ended, excess_of, last_of, unpriced_of = {'ended', 0}, {}, {}, {}
 for _ = 1, tonumber(take()) do
-  local id, by_request, by_epoch, by_doubt, doubt = take(), take(), take(), take(), take()
-  local open = redis.call('HDEL', reservations, id) == 1
+  local id, read, by_request, by_epoch, by_doubt, doubt = take(), take(), take(), take(), take(), take()
+  -- What it holds may have been made anew since it was read: then it is read again.
+  local open = redis.call('HGET', reservations, id) == read
   if open then
+    redis.call('HDEL', reservations, id)
     redis.call('ZREM', index, 'i\31' .. id, by_request, by_epoch)
     ended[#ended + 1] = id
   end

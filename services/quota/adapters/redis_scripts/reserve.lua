@@ -1,18 +1,19 @@
 -- Holds room in all counters of a reservation, or in none of them. Once per id.
--- KEYS: counters, windows, reservations, index, ready, gone
--- ARGV: id, record, its place in the index by request, by epoch, generation, Envoy's id of the request; then for each hold its counter, when that
+-- KEYS: counters, windows, reservations, index, ready, gone, policies
+-- ARGV: id, record, its place in the index by request, by epoch, generation, version of the policies that
+-- decided ("": none did), Envoy's id of the request; then for each hold its counter, when that
 -- stops to matter, the amount, the most that may be settled, reserved and in doubt with it ("": unbounded), how many counters add
 -- to it under that bound, and those
--- Returns "held", "moved" (a counter has no room for it any more), "lost" (the counters cannot be believed) or "gone" (the
--- request was released before: nobody waits for it any more).
-local counters, windows, reservations, index, ready, gone = unpack(KEYS)
-local id, record, by_request, by_epoch, generation, request_id = unpack(ARGV, 1, 6)
+-- Returns "held", "moved" (a counter has no room for it any more), "lost" (the counters cannot be believed), "gone" (the
+-- request was released before: nobody waits for it any more) or "changed" (other policies are in force, or nearly).
+local counters, windows, reservations, index, ready, gone, policies = unpack(KEYS)
+local id, record, by_request, by_epoch, generation, decided_by, request_id = unpack(ARGV, 1, 7)
 -- Numbers of Lua are exact below this.
 local limit = 2 ^ 53
 
 local holds = {}
 local is_bounded = false
-local at = 7
+local at = 8
 while at <= #ARGV do
   local counter, ends_ms, held, ceiling, trailing = unpack(ARGV, at, at + 4)
   local beside = {unpack(ARGV, at + 5, at + 4 + trailing)}
@@ -32,6 +33,10 @@ end
 
 if redis.call('ZSCORE', gone, request_id) then
   return 'gone'
+end
+
+if decided_by ~= '' and redis.call('GET', policies) ~= decided_by then
+  return 'changed'
 end
 
 local function level_of(counter)

@@ -9,6 +9,7 @@ import pytest
 from services.kernel.change import OWNER, Actor, Authorship
 from services.kernel.clock import ManualClock
 from services.kernel.errors import AlreadyExists, InvalidInput, NotFound, PermissionDenied
+from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.adapters.memory_directory import MemoryDirectory
 from services.quota.domain.access import Role
 from services.quota.domain.admin_token import MAX_LIFE_MS
@@ -37,7 +38,7 @@ class Office:
         self.clock = ManualClock()
         self.store = MemoryDirectory()
         self.current = Current(Directory())
-        amend = Amend(store=self.store, current=self.current, clock=self.clock)
+        amend = Amend(store=self.store, current=self.current, counters=MemoryCounters(), clock=self.clock)
         self.tokens = AdminTokens(
             amend=amend, current=self.current, clock=self.clock, entropy=os.urandom, pepper=PEPPER
         )

@@ -10,6 +10,7 @@ from services.kernel.change import OWNER, Action, AuditEntry
 from services.kernel.clock import ManualClock
 from services.kernel.errors import AlreadyExists, InvalidInput, NotFound
 from services.kernel.window import WindowUnit
+from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.adapters.memory_directory import MemoryDirectory
 from services.quota.domain.configuration import Configuration, KeySpec
 from services.quota.domain.directory import Directory, Environment, Team
@@ -55,7 +56,7 @@ class Office:
         self.clock = ManualClock()
         self.store = WatchedDirectory()
         self.current = Current(Directory())
-        self.amend = Amend(store=self.store, current=self.current, clock=self.clock)
+        self.amend = Amend(store=self.store, current=self.current, counters=MemoryCounters(), clock=self.clock)
         self.administer = Administer(
             amend=self.amend, current=self.current, clock=self.clock, entropy=os.urandom, pepper=PEPPER
         )

@@ -8,6 +8,7 @@ import pytest
 from services.kernel.change import OWNER, Actor, Authorship
 from services.kernel.errors import InvalidInput, NotFound, PermissionDenied
 from services.kernel.window import WindowUnit
+from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.adapters.memory_directory import MemoryDirectory
 from services.quota.domain.denial import Denial, Deny
 from services.quota.domain.directory import Team
@@ -37,7 +38,7 @@ class Desk(World):
         teams = (Team(TEAM, members=("ada@example.com", "eve@example.com")),)
         self.current.set_directory(replace(self.current.belief.directory.directory, teams=teams))
         self.store.replace(lambda _: (self.current.belief.directory.directory, ()))
-        amend = Amend(store=self.store, current=self.current, clock=self.clock)
+        amend = Amend(store=self.store, current=self.current, counters=MemoryCounters(), clock=self.clock)
         self.overrides = Overrides(amend=amend, current=self.current, clock=self.clock, entropy=os.urandom)
 
     def asked(self, policy: str = "prod", cents: int = 2, *, for_ms: int = 60_000, **changes: object) -> Grant:

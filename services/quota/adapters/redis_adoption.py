@@ -1,0 +1,136 @@
+"""How the counters of a Redis go over from policies to others while calls run.
+
+A mark in Redis names the policies that reservations are made by; `reserve.lua` makes none by others. The first quota
+changes policies, and it alone moves the mark. Calls first hold under both, while they go on being admitted by the old
+policies. Then the mark is taken away, the same is done for those that were admitted meanwhile, counters of renamed
+policies are filed anew, and the new mark is set. Others wait for that. Last goes what is held under the old ones. A
+call that settles meanwhile counts where policies are in force, and is only released elsewhere.
+
+A quota that is killed on the way does it all again when it is started; each step may come twice.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Sequence
+
+from services.kernel.errors import Unavailable
+from services.quota.adapters.redis_doubts import RedisDoubts
+from services.quota.adapters.redis_keys import RedisKeys, after, by_id, counter_of, name_of, told_of
+from services.quota.adapters.redis_link import RedisLink
+from services.quota.adapters.redis_reservations import RedisReservations
+from services.quota.adapters.redis_wire import (
+    ANY_GENERATION,
+    MOST_AT_ONCE,
+    Argument,
+    Kept,
+    Rewrite,
+    chunks,
+    held_in,
+    rewrite_arguments,
+    write_value,
+)
+from services.quota.domain.adoption import Adoption
+from services.quota.domain.reservation import CounterKey, Reservation
+
+_CHANGING = "changing"
+_TRIES = 8
+
+Anew = Callable[[Reservation], Reservation]
+
+
+class RedisAdoption:
+    """Of one quota. May be used from any thread."""
+
+    def __init__(self, link: RedisLink, keys: RedisKeys, doubts: RedisDoubts, *, moves_mark: bool) -> None:
+        """`moves_mark`: this is the quota that changes policies."""
+        self._link = link
+        self._keys = keys
+        self._open = RedisReservations(link, keys)
+        self._doubts = doubts
+        self._moves_mark = moves_mark
+        self._adopting = threading.Lock()
+        self._rewrite, self._rename = link.script("rewrite"), link.script("rename")
+        self._last: Adoption | None = None
+        self._counting: Adoption | None = None
+        """The policies in force, while calls hold under others too."""
+
+    def adopt(self, adoption: Adoption, switch: Callable[[], None]) -> None:
+        """See `ports.CounterStore.adopt`."""
+        with self._adopting:
+            self._counting, self._last = self._last, adoption
+            if not self._moves_mark:
+                self._counting = None
+                switch()
+                return
+            try:
+                self._prepare(adoption)
+            finally:
+                # Nobody is admitted by policies that the mark does not name, whatever this process believes.
+                switch()
+            self._link.command("SET", self._keys.policies, adoption.directory.version, batch=True)
+            self._rewrite_all(adoption.reheld)
+            self._doubts.forget_old_names(adoption)
+            # A settlement that was under way when the names were changed may have counted under the old ones.
+            self._rename_counters(adoption)
+            self._counting = None
+
+    def reheld(self, reservations: Sequence[Reservation]) -> list[Reservation]:
+        """What calls hold by the policies that were adopted last, which were admitted by any before them."""
+        last = self._last
+        return list(reservations) if last is None else [last.reheld(each) for each in reservations]
+
+    def counting(self, reservation: Reservation) -> Collection[CounterKey]:
+        """The counters that what a call took is to count in."""
+        counting = self._counting
+        holds = reservation.holds if counting is None else counting.reheld(reservation).holds
+        return {hold.counter for hold in holds}
+
+    def _prepare(self, adoption: Adoption) -> None:
+        if self._link.command("GET", self._keys.policies, batch=True) == adoption.directory.version:
+            return
+        self._doubts.adopt(adoption)
+        self._rewrite_all(adoption.prepared)
+        self._link.command("SET", self._keys.policies, _CHANGING, batch=True)
+        self._rewrite_all(adoption.prepared)
+        self._counting = adoption
+        self._rename_counters(adoption)
+        self._doubts.adopt_fresh(adoption)
+
+    def _rewrite_all(self, anew: Anew) -> None:
+        """Makes anew what all calls hold."""
+        name = ""
+        while some := self._open.after(name, MOST_AT_ONCE):
+            left: Sequence[str] = some
+            for _ in range(_TRIES):
+                left = self._rewrite_these(left, anew)
+                if not left:
+                    break
+            else:
+                raise Unavailable("what calls hold is changed by somebody else again and again")
+            name = some[-1]
+
+    def _rewrite_these(self, names: Sequence[str], anew: Anew) -> list[str]:
+        """Tries once. Returns those that somebody changed meanwhile; what has ended needs nothing."""
+        changes: list[Rewrite] = []
+        for name, (before, read) in self._open.read(names).items():
+            now = anew(before)
+            if now is not before:
+                changes.append(Rewrite(name, by_id(name), read, write_value(now), held_in(before, now)))
+        if not changes:
+            return []
+        arguments = rewrite_arguments(Kept.RESERVED, changes, ANY_GENERATION)
+        _, *written = self._link.run(self._rewrite, self._keys.of_reservations, arguments, batch=True)
+        return [change.reservation for change in changes if change.reservation not in set(written)]
+
+    def _rename_counters(self, adoption: Adoption) -> None:
+        if not adoption.renamed:
+            return
+        everything = map(counter_of, self._link.command("ZRANGE", self._keys.windows, 0, -1, batch=True))
+        renamed = [(counter, adoption.new_name_of(counter)) for counter in everything]
+        for some in chunks([pair for pair in renamed if pair[0] != pair[1]]):
+            arguments: list[Argument] = []
+            for old, new in some:
+                begins = told_of(old)
+                arguments += (name_of(old), name_of(new), f"[{begins}", after(begins), begins, told_of(new))
+            self._link.run(self._rename, self._keys.of_names, arguments, batch=True)
