@@ -49,6 +49,9 @@ BODIES = {
     "max_tokens is a text": b'{"model": "chat", "max_tokens": "many", "messages": []}',
     "max_tokens is negative": b'{"model": "chat", "max_tokens": -5, "messages": []}',
     "no model": b'{"messages": []}',
+    "a name in another case": b'{"model": "chat", "Max_Tokens": 9, "messages": []}',
+    "a part with two types": b'{"model": "chat", "messages": [{"content": [{"type": "text", "type": "image"}]}]}',
+    "not UTF-8": b'{"model": "chat\xff", "messages": []}',
 }
 
 
@@ -102,6 +105,28 @@ def test_a_model_that_cannot_be_served_is_named_in_a_404(http: httpx.Client, mod
     assert answer.status_code == (400 if len(model) > 256 else 404), answer.text
     code = "invalid_request" if len(model) > 256 else "model_not_found"
     assert (answer.json()["error"]["code"], answer.json()["error"]["param"]) == (code, "model")
+
+
+@pytest.mark.parametrize(
+    ("path", "option", "parameter"),
+    [
+        (CHAT, {"service_tier": "priority-plus"}, "service_tier"),
+        (CHAT, {"models": ["openai/o1-pro"]}, "models"),
+        ("/v1/messages", {"model": "claude", "speed": "fast"}, "speed"),
+        ("/v1beta/models/gemini:generateContent", {"tools": [{"googleSearch": {}}]}, "tools"),
+    ],
+)
+def test_what_has_no_price_is_refused_by_name_under_a_limit_on_spend(
+    http: httpx.Client, providers: Providers, path: str, option: dict[str, Any], parameter: str
+) -> None:
+    plain: dict[str, Any] = {"contents": [{"parts": [{"text": "hi"}]}]} if "gemini" in path else GOOD
+    answer = http.post(path, json=plain | option)
+    assert answer.status_code == 400, answer.text
+    error = answer.json()["error"]
+    assert parameter in error["message"]
+    if path == CHAT:
+        assert (error["code"], error["param"]) == ("unsupported_parameter", parameter)
+    assert not any(providers.requests(vendor) for vendor in providers.by_vendor)
 
 
 def test_an_unknown_endpoint_is_a_404_in_the_envelope_that_sdks_read(http: httpx.Client) -> None:

@@ -106,13 +106,15 @@ def deny_of(refusal: Refusal, *, expected: Amounts, key: str, model: str, now_ms
     """The refusal of a limit with all its figures.
 
     `expected`: what such a call usually takes. A limit whose rest does not cover even that is exhausted, although the
-    rest is not quite nothing. `contention_wait_ms`: how long calls in flight need to give room back.
+    rest is not quite nothing; but not by a call that the limit could not take from the start. `contention_wait_ms`:
+    how long calls in flight need to give room back.
     """
     limit = refusal.limit
     denial = refusal.denial
     settled, reserved, doubt = refusal.level
+    usual = expected.of(limit.kind)
     if denial is Denial.REQUEST_EXCEEDS_REMAINING_BUDGET and not (
-        limit.is_rate or fits(settled, 0, doubt, expected.of(limit.kind), limit.bound)
+        limit.is_rate or usual > limit.bound or fits(settled, 0, doubt, usual, limit.bound)
     ):
         denial = Denial.BUDGET_EXHAUSTED
     used = counted(limit.kind, settled, reserved)

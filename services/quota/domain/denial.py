@@ -82,6 +82,8 @@ class Deny:
     detail: str = ""
     """What more there is to say, a clause without a full stop. Holds no secret."""
     model: str = ""
+    parameter: str = ""
+    """The member of the request that is at fault, empty when none is."""
     key: str = ""
     """Name of the key, once it is known."""
     policy: str = ""

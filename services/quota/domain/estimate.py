@@ -18,8 +18,10 @@ from typing import NamedTuple
 
 from services.kernel.money import NanoUsd
 from services.kernel.price import Bounds, Price, charge_at_most
+from services.kernel.usage import AUDIO_INPUT, IMAGE_OUTPUT
 from services.quota.domain.plan import PlannedTarget
 from services.quota.domain.policy import MAX_COUNT, LimitKind
+from services.quota.domain.price_options import extras_of
 
 _IMAGE_TOKENS = 10_000
 _DEAR_IMAGE_TOKENS = 48_169
@@ -144,7 +146,8 @@ class TargetFacts:
 def bound(facts: RequestFacts, target: TargetFacts) -> Tokens:
     """The most tokens that one attempt at this target can take."""
     output = target.longest_output if facts.unknown_members else output_cap(facts, target)
-    return Tokens(_input_bound(facts, target), output * facts.choices)
+    extras = extras_of(facts.price_options)
+    return Tokens(_input_bound(facts, target) * extras.readings, (output + extras.output_tokens) * facts.choices)
 
 
 def output_cap(facts: RequestFacts, target: TargetFacts) -> int:
@@ -160,7 +163,7 @@ def is_boundable(facts: RequestFacts, target: TargetFacts) -> bool:
 
 
 def is_priceable(facts: RequestFacts, target: TargetFacts) -> bool:
-    """Whether the target has a price for all that the call may need: caching for an hour has one of its own."""
+    """Whether the target has a price for all that the call may need: sound, and an hour of caching, have their own."""
     return target.price is not None and _most(facts, bound(facts, target), target.price) is not None
 
 
@@ -231,8 +234,25 @@ def learn(before: Tokens | None, lesson: Lesson) -> Tokens:
 
 def _most(facts: RequestFacts, tokens: Tokens, price: Price) -> NanoUsd | None:
     """The most that so many tokens of such a call cost. None when something that it may need has no rate."""
-    bounds = Bounds(tokens.input, tokens.output, writes_cache_1h="cache_1h" in facts.features)
+    extras = extras_of(facts.price_options)
+    if extras.unpriceable or (extras.draws and not _has_rate(IMAGE_OUTPUT, price)):
+        return None
+    # What is fetched may be sound, where the target is paid for sound.
+    may_hear = facts.reaches_beyond and ("audio" in facts.features or _has_rate(AUDIO_INPUT, price))
+    bounds = Bounds(
+        tokens.input,
+        tokens.output,
+        audio_input_tokens=tokens.input if may_hear else min(facts.audio_bytes, tokens.input),
+        audio_output_tokens=tokens.output if extras.speaks else 0,
+        writes_cache_1h="cache_1h" in facts.features,
+        searches=extras.searches,
+        service_tier=extras.service_tier,
+    )
     return charge_at_most(bounds, price)
+
+
+def _has_rate(meter: str, price: Price) -> bool:
+    return all(tier.rate(meter) is not None for tier in price.tiers)
 
 
 def _input_bound(facts: RequestFacts, target: TargetFacts) -> int:

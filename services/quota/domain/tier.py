@@ -186,15 +186,6 @@ def usable_tiers(
     return route.priced_tiers
 
 
-def unfit(key: VirtualKey, model: str, tiers: Sequence[FitTier], facts: RequestFacts) -> Deny:
-    """The refusal when `weigh` finds no target that can carry a call."""
-    if any(is_boundable(facts, target.facts) for tier in tiers for target in _targets_of(tier)):
-        detail = "none of its targets has a price for caching that lasts an hour, which the request asks for"
-        return Deny(Denial.UNPRICED_MODEL, detail, model=model, key=key.name)
-    detail = "it has input that is not in the request, and no target of the model has a known context window"
-    return Deny(Denial.NO_FIT_TARGET, detail, model=model, key=key.name)
-
-
 def tier_at(tiers: Sequence[FitTier], used_basis_points: int) -> int:
     """Index of the tier with the highest threshold that is reached; the first when none is."""
     reached = 0
@@ -354,7 +345,8 @@ def _affordable_output(weighed: Weighed, limits: AppliedLimits, levels: Sequence
     return largest_fitting(partial(_fits, weighed, limits, idle), 1, most)
 
 
-def _targets_of(tier: FitTier) -> Iterator[FitTarget]:
+def targets_of(tier: FitTier) -> Iterator[FitTarget]:
+    """All targets of a tier."""
     for place in tier.places:
         yield from place.targets
 

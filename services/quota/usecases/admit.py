@@ -30,10 +30,10 @@ from services.quota.domain.tier import (
     attempts_of,
     find_route,
     refuse,
-    unfit,
     usable_tiers,
     weigh,
 )
+from services.quota.domain.unfit import unfit
 from services.quota.domain.unmeasured import Guide, taught_by_text, unmeasured_tokens
 from services.quota.domain.without_counters import LimitsWithoutCounters, without_counters
 from services.quota.ports import (

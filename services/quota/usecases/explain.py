@@ -25,7 +25,8 @@ from services.quota.domain.pressure import Pressure
 from services.quota.domain.reach import why_not
 from services.quota.domain.reservation import Level
 from services.quota.domain.scope import policies_for
-from services.quota.domain.tier import FitTier, Weighed, find_route, refuse, unfit, usable_tiers, weigh
+from services.quota.domain.tier import FitTier, Weighed, find_route, refuse, usable_tiers, weigh
+from services.quota.domain.unfit import unfit
 from services.quota.ports import CounterReader, Expectations
 from services.quota.usecases.current import Belief, Current
 

@@ -288,6 +288,52 @@ def test_the_model_of_a_gemini_request_stands_in_its_path_alone() -> None:
     assert "must be written" in refused({"contents": [], "Model": "dear"}, "gemini")
 
 
+SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+
+
+@pytest.mark.parametrize(
+    ("body", "dialect", "options"),
+    [
+        (chat(service_tier="priority"), "openai", "service_tier=priority"),
+        (chat(service_tier="auto", modalities=["text"], plugins=[], models=None, deferred=False), "openai", None),
+        (chat(service_tier=7), "openai", "service_tier=7"),
+        (chat(modalities=["text", "audio"], audio={"voice": "x"}), "openai", "audio,modalities=audio"),
+        ('{"model":"m","messages":[],"modalities":["\\u0061udio"]}', "openai", "modalities=?u0061udio"),
+        (chat(prediction={"type": "content", "content": "x" * 10}), "openai", "prediction=44"),
+        (chat(models=["dear"], route="fallback", enable_search=True), "openai", "enable_search,models,route"),
+        (chat(search_parameters={"mode": "auto"}, web_search_options={"a": 1}), "openai",
+         "search_parameters,web_search_options"),
+        (chat(tools=[{"type": "web_search"}]), "openai", "tools=web_search"),
+        (chat(speed="fast", inference_geo="us", service_tier="standard_only"), "anthropic",
+         "inference_geo=us,speed=fast"),
+        (chat(tools=[SEARCH, {**SEARCH, "max_uses": 3}]), "anthropic",
+         "tools.web_search_20250305,tools.web_search_20250305=3"),
+        (chat(tools=[{"type": "bash_20250124", "name": "bash"}], mcp_servers=[]), "anthropic", None),
+        (chat(context_management={"edits": [{"type": "clear_thinking_20251015"}]}), "anthropic", None),
+        (chat(context_management={"edits": [{"type": "compact_20260112"}]}), "anthropic",
+         "context_management=compact_20260112"),
+        (chat(cache_control={"type": "ephemeral", "ttl": "1d"}), "anthropic", "cache_control.ttl=1d"),
+        (gemini(service_tier="priority"), "gemini", "serviceTier=priority"),
+        (gemini(generationConfig={"responseModalities": ["TEXT", "IMAGE"], "speechConfig": {"a": 1}}), "gemini",
+         "generationConfig.speechConfig,responseModalities=IMAGE"),
+        (gemini(tools=[{"googleSearch": {}}, {"functionDeclarations": []}]), "gemini", "tools.googleSearch"),
+    ],
+)  # fmt: skip
+def test_what_changes_the_price_is_named(body: Any, dialect: str, options: str | None) -> None:
+    assert inspect(body, dialect).get("price_options") == options
+
+
+def test_caching_for_an_hour_is_seen_wherever_it_is_asked_for() -> None:
+    hour = {"type": "ephemeral", "ttl": "1h"}
+    for body in (
+        chat(cache_control=hour),
+        chat(system=[{"type": "text", "text": "x", "cache_control": hour}]),
+        chat(tools=[{"name": "f", "input_schema": {}, "cache_control": hour}]),
+        asks({**CLAUDE_RESULT, "content": [{"type": "text", "text": "x", "cache_control": hour}]}),
+    ):
+        assert "cache_1h" in inspect(body, "anthropic")["features"].split(",")
+
+
 M = 4 * 2**20
 
 

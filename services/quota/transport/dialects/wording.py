@@ -99,7 +99,7 @@ def word(deny: Deny, trace_id: str) -> Wording:
         classification=classification,
         openai_type="tokens" if counts_tokens else classification.openai_type,
         message=sentence_of(deny),
-        param="model" if deny.denial in _ABOUT_MODEL else None,
+        param="model" if deny.denial in _ABOUT_MODEL else deny.parameter or None,
         details=_details(deny, trace_id),
         retry_after_ms=retry_after_ms,
         headers=(*_retry_headers(classification.status, retry_after_ms), *_budget_headers(deny)),
