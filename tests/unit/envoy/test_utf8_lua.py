@@ -41,3 +41,10 @@ def test_a_character_that_is_cut_anywhere_does_not_pass(character: str, at: int)
     for cut in range(at + 1, len(whole)):
         assert not UTF8.is_valid(whole[:cut].decode("latin-1"))
         assert not UTF8.is_valid((whole[:cut] + b"a" * 40).decode("latin-1"))
+
+
+@pytest.mark.parametrize("tail", [b"", b"\x80", b"\x80\xbf", b"\x80\x7f"])
+def test_of_every_pair_of_first_bytes_what_passes_is_what_python_decodes(tail: bytes) -> None:
+    pairs = (bytes((first, second)) + tail for first in range(0x7F, 256) for second in range(256))
+    wrong = [pair for pair in pairs if UTF8.is_valid(pair.decode("latin-1")) is not python_reads(pair)]
+    assert wrong == []
