@@ -40,12 +40,17 @@ _HOUR = {"type": "ephemeral", "ttl": "1h"}
 _CACHED = LONG_TEXT[:14_000]
 
 ATTACKS = (
+    _claude("text as a source in what a tool was given", body=claude_after(_PICTURED, _used({"source": _SOURCE}))),
     _claude(
         "text as a source deep in what a tool was given, beside an image",
         body=claude(
             _PICTURE,
             {"type": "tool_use", "id": "t", "name": "f", "input": {"content": [{"type": "image", "source": _SOURCE}]}},
         ),
+    ),
+    _claude(
+        "text as a source in a tool's schema, beside an image",
+        body=claude(_PICTURE, tools=[_tool({"properties": {"source": _SOURCE}})]),
     ),
     _claude(
         "text as an image of a text type, beside an image",
@@ -58,6 +63,10 @@ ATTACKS = (
         body=claude(
             _PICTURE, {"type": "image", "source": {"type": "Base64", "media_type": "image/png", "data": LONG_TEXT}}
         ),
+    ),
+    _claude(
+        "text as a source of a block that nobody knows, beside an image",
+        body=claude(_PICTURE, {"type": "quotation", "source": _SOURCE}),
     ),
     _claude(
         "text as the source of a text, beside an image",
@@ -114,7 +123,16 @@ ATTACKS = (
             ),
         ),
     ),
+    _claude(
+        "a document of a type with a capital",
+        body=claude({"Type": "document", "source": {"Type": "url", "url": _ADDRESS}}),
+    ),
+    _claude(
+        "a video that nobody documents", body=claude({"type": "video", "source": {"type": "url", "url": _ADDRESS}})
+    ),
+    _claude("a page by its address, of an unknown kind", body=claude({"type": "page", "address": _ADDRESS})),
     _claude("files of a container", body=claude({"type": "container_upload", "file_id": "f"})),
+    _claude("a container with skills", body=claude(container={"id": "c", "skills": [{"skill_id": "pptx"}]})),
     _claude("a server of tools", body=claude(mcp_servers=[{"type": "url", "url": _ADDRESS, "name": "n"}])),
     _claude("50 searches", body=claude(tools=[{"type": "web_search_20250305", "name": "web_search", "max_uses": 50}])),
     _claude("a search of a type to come", body=claude(tools=[{"type": "web_search_20991231", "name": "web_search"}])),
@@ -123,12 +141,25 @@ ATTACKS = (
         "a search whose type is escaped",
         body=raw(claude(), ('"tools"', '[{"t\\u0079pe":"web\\u005fsearch_20250305","name":"web_search"}]')),
     ),
+    _claude("a search behind a type with a capital", body=claude(tools=[{"Type": "web_search_20250305", "name": "s"}])),
+    _claude("the bound with a capital", body=_name("Max_Tokens", _MANY)),
+    _claude("the bound with a Kelvin sign", body=_name("max_to\u212aens", _MANY)),
+    _claude("another model in capitals", body=_name("MODEL", "dear", max_tokens=1_000)),
+    _claude("a tool with a capital", body=_name("Tools", [{"type": "web_search_20250305", "name": "web_search"}])),
     *(
         _claude(f"a bound that is written {spelling}", body=raw(claude(max_tokens=ABSENT), ('"max_tokens"', spelling)))
         for spelling in ("6e4", "60000.0", '"60000"', "-1", "null", "[5]", "true")
     ),
     _claude("no bound at all", body=claude(max_tokens=ABSENT)),
+    _claude(
+        "thoughts above the bound", body=claude(thinking={"type": "enabled", "budget_tokens": 32_000}, max_tokens=1_024)
+    ),
+    _claude(
+        "thoughts above the bound, behind a capital",
+        body=claude(thinking={"type": "enabled", "Budget_Tokens": 32_000}, max_tokens=1_024),
+    ),
     _claude("thoughts as text", body=claude(thinking={"type": "enabled", "budget_tokens": "32000"}, max_tokens=1_024)),
+    _claude("a cache for an hour at the top", body=claude({"type": "text", "text": _CACHED}, cache_control=_HOUR)),
     _claude("a cache for an hour in a block", body=claude({"type": "text", "text": _CACHED, "cache_control": _HOUR})),
     _claude("a cache for an hour in a tool", body=claude(tools=[_tool({"d": _CACHED}, cache_control=_HOUR)])),
     _claude(
@@ -144,6 +175,10 @@ ATTACKS = (
         ),
     ),
     _claude(
+        "a cache for an hour behind capitals",
+        body=claude({"type": "text", "text": _CACHED, "Cache_Control": {"type": "ephemeral", "TTL": "1h"}}),
+    ),
+    _claude(
         "a cache for an hour in the result of a tool",
         body=claude_after(_used({}), _result({"type": "text", "text": _CACHED, "cache_control": _HOUR})),
     ),
@@ -151,6 +186,7 @@ ATTACKS = (
         "a cache that is warmed and answers nothing",
         body=claude({"type": "text", "text": LONG_TEXT, "cache_control": _HOUR}, max_tokens=0),
     ),
+    _claude("fast mode behind a capital", body=_name("Speed", "fast", max_tokens=2_000), headers=(_FAST,)),
     _claude(
         "a window of a million",
         headers=(("anthropic-beta", "context-1m-2025-08-07"),),
@@ -169,6 +205,10 @@ ATTACKS = (
         body=claude_after(
             {"role": "assistant", "content": [{"type": "thinking", "thinking": "", "signature": LONG_TEXT}]}
         ),
+    ),
+    _claude(
+        "a conversation that the provider compacts",
+        body=claude(context_management={"edits": [{"type": "compact_20260112"}]}),
     ),
 )
 

@@ -6,7 +6,7 @@ import json
 from functools import partial
 from typing import Any
 
-from tests.e2e.adversary.attack import ABSENT, LONG_TEXT, MARK, PIXELS, Attack, chat, chat_after, raw
+from tests.e2e.adversary.attack import ABSENT, LONG_TEXT, MARK, NEARLY, PIXELS, Attack, chat, chat_after, raw
 
 _OPENAI = "openai"
 _PICTURE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXELS}"}}
@@ -38,6 +38,9 @@ def _name(name: str, value: Any, **members: Any) -> str:
 _openai = partial(Attack, dialect=_OPENAI)
 
 TEXT_AS_DATA = (
+    _openai("text in a data URI of a tool call's arguments", body=chat_after(_PICTURED, _called(_HIDDEN))),
+    _openai("text in a source of a tool call's arguments", body=chat_after(_PICTURED, _called(_SOURCE))),
+    _openai("text in a data URI of a tool's schema, beside an image", body=chat(_PICTURE, tools=[_tool(_HIDDEN)])),
     _openai(
         "text in a data URI of a response format, beside an image",
         body=chat(_PICTURE, response_format={"type": "json_schema", "json_schema": {"schema": _HIDDEN}}),
@@ -55,22 +58,69 @@ TEXT_AS_DATA = (
         body=chat(_PICTURE, {"type": "quotation", **_HIDDEN}),
     ),
     _openai(
+        "text in the file data of a tool call", body=chat_after(_PICTURED, _called({"file": {"file_data": LONG_TEXT}}))
+    ),
+    _openai(
+        "text in the audio of a tool call", body=chat_after(_PICTURED, _called({"input_audio": {"data": LONG_TEXT}}))
+    ),
+    _openai(
         "text as the data of a file, beside an image",
         body=chat(_PICTURE, {"type": "file", "file": {"filename": "a.txt", "file_data": LONG_TEXT}}),
+    ),
+    _openai(
+        "text in a member of a message that nobody knows",
+        body=chat_after({"role": "assistant", "reasoning_content": _HIDDEN, "content": [_PICTURE]}),
+    ),
+    _openai(
+        "content that is an object with a data URI",
+        body=chat_after({"role": "user", "content": _HIDDEN}, {"role": "user", "content": [_PICTURE]}),
     ),
 )
 
 REFERENCES = (
+    _openai("a document by its address", body=chat({"type": "document_url", "document_url": {"url": _ADDRESS}})),
+    _openai("a video by its address", body=chat({"type": "video_url", "video_url": {"url": _ADDRESS}})),
+    _openai("a list of videos", body=chat({"type": "video", "video": [_ADDRESS]})),
+    _openai("audio by its address", body=chat({"type": "audio_url", "audio_url": {"url": _ADDRESS}})),
+    _openai("the data of audio is an address", body=chat({"type": "input_audio", "input_audio": {"data": _ADDRESS}})),
+    _openai("input audio that is an address itself", body=chat({"type": "input_audio", "input_audio": _ADDRESS})),
+    _openai("a document without a type", body=chat({"document_url": {"url": _ADDRESS}})),
     _openai("a file by its id", body=chat({"type": "file", "file": {"file_id": "file-1"}})),
     _openai("a PDF", body=chat({"type": "file", "file": {"file_data": "data:application/pdf;base64,JVBERi0"}})),
     _openai("the audio of an earlier answer", body=chat_after({"role": "assistant", "audio": {"id": "audio_1"}})),
+    _openai(
+        "a video under an escaped type",
+        body=chat().replace(
+            f'"{MARK}"',
+            f'[{{"type":"text","text":"{MARK}"}},{{"t\\u0079pe":"vid\\u0065o_url",'
+            f'"vide\\u006f_url":{{"u\\u0072l":"{_ADDRESS}"}}}}]',
+        ),
+    ),
+    _openai("documents that a template feeds to the model", body=chat(documents=[{"url": _ADDRESS}])),
+    _openai("an earlier response that is stored", body=chat(previous_response_id="resp_1")),
+    _openai(
+        "a template of the client's own, which may loop",
+        body=chat(chat_template="{% for i in range(100000) %}x{% endfor %}"),
+    ),
 )
 
 NAMES = (
+    _openai("the bound in capitals", body=_name("MAX_TOKENS", _MANY)),
+    _openai("the bound with a capital", body=_name("Max_Tokens", _MANY)),
+    _openai("the bound with a Kelvin sign", body=_name(f"max_to{_KELVIN}ens", _MANY)),
+    _openai("the bound with a long s", body=_name(f"max_token{_LONG_S}", _MANY)),
+    _openai("the newer bound with a capital", body=_name("Max_Completion_Tokens", _MANY)),
     _openai("the bound with an escaped letter", body=_name("max_to\\u006bens", _MANY)),
     _openai("the bound with an escaped Kelvin sign", body=_name("max_to\\u212aens", _MANY)),
     _openai("the bound twice", body=_name("max_tokens", _MANY)),
+    _openai("another model in capitals", body=_name("MODEL", "dear", max_tokens=1_000)),
     _openai("another model, first and in capitals", body='{"MODEL":"dear",' + chat(max_tokens=1_000)[1:]),
+    _openai("the number of answers in capitals", body=_name("N", 128, max_tokens=500)),
+    _openai("a tier with a capital", body=_name("Service_Tier", "priority", max_tokens=NEARLY)),
+    _openai(
+        "a video behind a type with a capital",
+        body=chat({"type": "text", "text": "", "Type": "video_url", "video_url": {"url": _ADDRESS}}),
+    ),
     _openai(
         "text as an image behind names with capitals",
         body=chat(_PICTURE, {"Type": "image_url", "Image_URL": {"URL": f"data:{LONG_TEXT}"}}),
@@ -106,20 +156,39 @@ BOUNDS = (
     _openai("128 answers", body=chat(n=128, max_tokens=500)),
     _openai("a number of answers as a text", body=chat(n="128", max_tokens=500)),
     _openai("a number of answers with a fraction", body=raw(chat(max_tokens=500), ('"n"', "128.0"))),
+    _openai("the best of 20", body=chat(best_of=20, max_tokens=1_000)),
+    _openai("llama.cpp's own bound", body=chat(n_predict=_MANY)),
+    _openai("the bound of other servers", body=chat(max_new_tokens=_MANY)),
+    _openai("the bound of another API", body=chat(max_output_tokens=_MANY)),
+    _openai("the least output", body=chat(min_tokens=_MANY)),
     _openai("log probabilities of 20 answers", body=chat(n=20, logprobs=True, top_logprobs=20, max_tokens=2_000)),
 )
 
 PRICES = (
     _openai("options of a search", body=chat(web_search_options={"search_context_size": "high"})),
     _openai("a search as a tool", body=chat(tools=[{"type": "web_search"}])),
+    _openai("another region", body=chat(inference_geo="us", max_tokens=9_600)),
     _openai(
         "speech at the price of text",
         body=chat({"type": "input_audio", "input_audio": {"data": _SPEECH, "format": "wav"}}),
     ),
+    _openai("fast mode", body=chat(speed="fast", max_tokens=2_000)),
 )
 
 SHAPES = (
     _openai("10 000 empty messages", body=chat_after(*[{}] * 10_000)),
+    _openai(
+        "numbers that grow where they are written in full",
+        body=raw(
+            chat(),
+            (
+                '"tools"',
+                '[{"type":"function","function":{"name":"f","parameters":{"enum":['
+                + ",".join(["1e20"] * 2_500)
+                + "]}}}]",
+            ),
+        ),
+    ),
     _openai(
         "options of the stream twice",
         body=raw(
@@ -189,4 +258,5 @@ HONEST = (
 LARGE = (
     _openai("a file by its id", body=chat({"type": "file", "file": {"file_id": "file-1"}})),
     _openai("a PDF", body=chat({"type": "file", "file": {"file_data": "data:application/pdf;base64,JVBERi0"}})),
+    _openai("a video by its address", body=chat({"type": "video_url", "video_url": {"url": _ADDRESS}})),
 )

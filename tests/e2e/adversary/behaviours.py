@@ -41,14 +41,30 @@ class Behaviour:
 
 _SLOW_STREAM = Manner(event_s=0.02)
 BEHAVIOURS = (
+    Behaviour("leaves as soon as it has asked", Leaving.AT_ONCE, manner=_SLOW_STREAM),
     Behaviour("leaves before all of its body is sent", Leaving.BEFORE_BODY_ENDS),
+    Behaviour("leaves after the head of the answer", Leaving.AFTER_HEAD, manner=_SLOW_STREAM),
+    Behaviour("leaves after the first event", Leaving.AFTER_FIRST_EVENT, manner=_SLOW_STREAM),
+    Behaviour("leaves after some events", Leaving.AFTER_HALF, manner=_SLOW_STREAM),
     Behaviour("leaves an unstreamed call after 0.3 s", Leaving.AT_ONCE, 0.3, stream=False, manner=Manner(head_s=0.6)),
     Behaviour("leaves streams after 0.3 s without a head", Leaving.AT_ONCE, 0.3, manner=Manner(head_s=0.6)),
+    Behaviour("makes small calls, then leaves large streams after the first event", Leaving.AFTER_FIRST_EVENT,
+              manner=_SLOW_STREAM, small_waves=4),
+    Behaviour("makes small calls, then leaves large unstreamed calls", Leaving.AT_ONCE, 0.3, stream=False,
+              manner=Manner(head_s=0.6), small_waves=4),
+    Behaviour("leaves ten streams at once after the first event", Leaving.AFTER_FIRST_EVENT, manner=_SLOW_STREAM,
+              at_once=10),
     Behaviour("reads slowly", Leaving.SLOWLY),
     Behaviour("makes ten complete calls at once", at_once=10, stream=False),
+    Behaviour("resets HTTP/2 streams after the first event", Leaving.AFTER_FIRST_EVENT, manner=_SLOW_STREAM,
+              http2=True),
+    Behaviour("resets HTTP/2 streams at once", Leaving.AT_ONCE, 0.1, manner=_SLOW_STREAM, http2=True),
     Behaviour("resets unstreamed HTTP/2 calls after 0.3 s", Leaving.AT_ONCE, 0.3, stream=False,
               manner=Manner(head_s=0.6), http2=True),
+    Behaviour("is told nothing of usage in a stream", manner=Manner(usage=False)),
     Behaviour("is told nothing of usage in a whole answer", stream=False, manner=Manner(usage=False)),
+    Behaviour("makes small calls, then large ones of which no usage is told", manner=Manner(usage=False),
+              small_waves=4),
 )  # fmt: skip
 
 
