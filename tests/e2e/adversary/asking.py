@@ -35,6 +35,8 @@ READS_MORE = (
 )
 # What makes them search the web.
 SEARCHES = ("enable_search", "search_parameters", "search_options", "web_search", "web_search_options", "online")
+# Members of a message in which an address is not followed.
+_ONLY_TEXT = ("name", "tool_calls", "tool_call_id", "function_call", "refusal", "reasoning_content")
 REMOTE = ("http:", "https:", "gs:", "s3:", "file:", "ftp:")
 
 
@@ -155,11 +157,11 @@ def _openai_input(body: Members, reader: Reader) -> None:
     for message in members(body.at("messages")):
         asked.text += MESSAGE_TOKENS
         _openai_content(message.at("content"), reader)
-        if message.at("audio"):
-            asked.fetched += 1
+        audio = message.at("audio")
+        asked.fetched += isinstance(audio, Members) and audio.at("id") is not None
         for name, value in message.besides("role", "content", "audio").items():
             reader.text(name)
-            reader.unknown(value)
+            (reader.text if name in _ONLY_TEXT else reader.unknown)(value)
     for name in ("tools", "functions", "response_format"):
         if body.at(name):
             asked.text += TOOLS_TOKENS
