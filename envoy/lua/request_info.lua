@@ -5,6 +5,7 @@ local json = require("json")
 local refusal = require("refusal")
 local fingerprint = require("fingerprint")
 local utf8 = require("utf8")
+local secret = require("secret")
 local shape = require("dialect/shape")
 local found = require("dialect/found")
 local value = require("dialect/value")
@@ -29,6 +30,7 @@ local function check_model(model)
   if not model or model == "" then refuse("You must name a model.", "model") end
   if not utf8.is_valid(model) then refuse("The name of the model is not UTF-8.", "model") end
   if #model > MODEL_BYTES_MAX then refuse("The name of the model is too long.", "model") end
+  if secret.looks_like(model) then refuse("The name of the model holds a key.", "model") end
   if find(model, "[%z\1-\31\127]") then refuse("The name of the model holds control characters.", "model") end
 end
 
@@ -122,7 +124,8 @@ local function publish(handle, dialect)
   local client_request_id = headers:get("x-spendgate-client-request-id")
   if client_request_id then
     headers:remove("x-spendgate-client-request-id")
-    metadata:set(SCAN, "client_request_id", sub(client_request_id, 1, CLIENT_REQUEST_ID_BYTES_MAX))
+    local logged = sub(client_request_id, 1, CLIENT_REQUEST_ID_BYTES_MAX)
+    if not secret.is_in(headers, logged) then metadata:set(SCAN, "client_request_id", logged) end
   end
   if headers:get(":method") ~= "POST" then
     -- The list of models, of which Anthropic's clients want a form of their own.

@@ -147,5 +147,5 @@ class SpoolKey(StrEnum):
     RESPONSE_MODEL = "response_model"
     # The log of refusals only.
     PATH = "path"
-    """Without its query, at most 256 bytes."""
+    """Without its query, at most 256 bytes. Withheld when a part of it is as long as a secret."""
     USER_AGENT = "user_agent"

@@ -309,3 +309,50 @@ def test_when_the_script_fails_neither_request_nor_answer_passes(plane: DataPlan
         response = call(other, "main")
     assert set(response.headers) - OF_THE_GATEWAY == {"content-type", "content-length"}
     assert PROVIDER_KEY not in response.text
+
+
+IMPORTED = "a-secret-of-team-x"
+"""As short as an imported secret may nearly be, and of no shape."""
+
+
+@pytest.mark.parametrize("key", [VIRTUAL_KEY, "spg_test_0", "spa_0123456789", IMPORTED])
+def test_a_key_in_the_wrong_place_is_in_no_log(plane: DataPlane, key: str) -> None:
+    own = {"authorization": f"Bearer {key}"}
+    places: list[tuple[str, str, dict[str, str]]] = [
+        ("GET", f"/v1/chat/completions/{key}", {}),
+        ("GET", f"/v1/{key}/models", {}),
+        ("GET", f"/v1/%73{key[1:]}", {}),
+        ("GET", f"/v1/nothing?key={key}&x={key}", {}),
+        ("GET", f"/v1/nothing;{key}", {}),
+        ("GET", "/v1/nothing", {"user-agent": key}),
+        ("GET", "/v1/nothing", {"x-request-id": key}),
+        ("POST", "/v1/chat/completions", {"user-agent": key, "x-request-id": key, "content-type": "text/plain"}),
+        ("POST", f"/v1beta/models/{key}:generateContent", {"x-goog-api-key": key}),
+    ]
+    for method, path, headers in places:
+        response = plane.client.request(method, path, headers=own | headers, content=b"{}")
+        line = plane.refused(response)
+        assert key not in json.dumps(line), (method, path, headers)
+    spoken = plane.client.post("/v1/chat/completions", json=CHAT, headers=own | {"x-request-id": f"id-{key}"})
+    assert spoken.status_code == 200
+    assert "client_request_id" not in plane.calls()[0]
+    assert key not in plane.spool_text() + plane.envoy_log()
+
+
+def test_what_holds_no_key_is_in_the_log(plane: DataPlane) -> None:
+    agent = {"user-agent": "OpenAI/Python 2.8.1 google-genai-sdk/1.2"}
+    line = plane.refused(plane.client.get("/v1/audio/transcriptions?x=1", headers=agent))
+    assert (line["method"], line["path"], line["user_agent"]) == (
+        "GET", "/v1/audio/transcriptions", agent["user-agent"]
+    )  # fmt: skip
+    line = plane.refused(plane.client.get("/v1beta/models/gemini-2.5-flash-preview:countTokens"))
+    assert line["path"] == "/v1beta/models/..."
+    line = plane.refused(plane.client.get("/" + "v1/" * 100))
+    assert line["path"] == "(withheld: it may hold a key)"
+
+
+def test_a_model_that_is_a_key_is_refused_without_asking(plane: DataPlane) -> None:
+    response = plane.client.post("/v1/chat/completions", json=CHAT | {"model": VIRTUAL_KEY})
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "model")
+    assert VIRTUAL_KEY not in response.text
+    assert plane.quota.checks == []

@@ -35,6 +35,7 @@ _MOST_TAGS = 8
 # Commas join pairs, and control characters could forge a line in somebody's log.
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}=[!-+\--~]{1,64}")
 _LONGEST_TAG = 64
+_OUR_KEYS = re.compile("sp[ga]_")
 _RUN = re.compile(r"[!-~]{1,64}")
 # What a Struct's double holds exactly; nothing that Envoy counts comes near it.
 _LARGEST_COUNT = 2**53
@@ -111,6 +112,7 @@ def read_check(message: bytes) -> Check:
     headers = http.headers
     path = http.path
     context = attributes.context_extensions
+    credential = _credential(headers)
     filters = attributes.metadata_context.filter_metadata
     return Check(
         admin=context.get(PLANE_EXTENSION) == ADMIN_PLANE,
@@ -120,10 +122,10 @@ def read_check(message: bytes) -> Check:
         method=http.method,
         path=path,
         request_id=headers.get("x-request-id", "") or http.id,
-        credential=_credential(headers),
+        credential=credential,
         traceparent=headers.get("traceparent", ""),
-        tags=_tags(headers.get(TAGS_HEADER, "")),
-        run=_run(headers.get(RUN_HEADER, "")),
+        tags=_tags(headers.get(TAGS_HEADER, ""), credential),
+        run=_run(headers.get(RUN_HEADER, ""), credential),
         scan=_scan(filters[REQUEST_NAMESPACE]) if REQUEST_NAMESPACE in filters else None,
     )
 
@@ -157,14 +159,23 @@ def _credential(headers: Mapping[str, str]) -> str:
     return presented[:_LONGEST_CREDENTIAL]
 
 
-def _tags(text: str) -> str:
+def _tags(text: str, credential: str) -> str:
     """The pairs that are well formed. A tag is for reporting, so a bad one is not worth a refused call."""
     pairs = (pair.strip() for pair in text.split(",")[:_MOST_TAGS]) if text else ()
-    return ",".join(pair for pair in pairs if len(pair) <= _LONGEST_TAG and _TAG.fullmatch(pair))
+    return ",".join(
+        pair
+        for pair in pairs
+        if len(pair) <= _LONGEST_TAG and _TAG.fullmatch(pair) and not _holds_key(pair, credential)
+    )
 
 
-def _run(text: str) -> str:
-    return text if _RUN.fullmatch(text) else ""
+def _run(text: str, credential: str) -> str:
+    return text if _RUN.fullmatch(text) and not _holds_key(text, credential) else ""
+
+
+def _holds_key(text: str, credential: str) -> bool:
+    """Whether what will be logged and shown holds a key of ours, or the credential that was presented."""
+    return _OUR_KEYS.search(text) is not None or (credential != "" and credential in text)
 
 
 def _scan(struct: struct_pb2.Struct) -> Scan | None:

@@ -45,6 +45,34 @@ _NO_RESERVATION = "-"
 _ALS_TIMEOUT_MS = 2_000
 _ALS_FLUSH_MS = 200
 
+# What a client writes as it likes holds a key now and then. A secret has 16 characters or more; words of a path have
+# fewer, but for the models of Gemini's. A line of the spool holds none of these, so no call that is served pays for it.
+_WITHHELD = "'(withheld: it may hold a key)'"
+
+
+def _may_hold_key(value: str, run: int) -> str:
+    """Whether an expression's text has the beginning of a key of ours, or so many characters without a slash or blank.
+
+    Envoy takes no expression of more than some hundred steps, so classes of characters have few ranges.
+    """
+    return f"({value}.contains('spg_') || {value}.contains('spa_') || {value}.matches('[!-.0-~]{{{run}}}'))"
+
+
+_PATH = "request.url_path"
+PATH_WITHOUT_KEYS = (
+    f"%CEL({_PATH}.size() <= 256 && !{_may_hold_key(_PATH, 16)} ? {_PATH} : "
+    f"{_PATH}.startsWith('/v1beta/models/') ? '/v1beta/models/...' : "
+    f"{_PATH}.startsWith('/v1/models/') ? '/v1/models/...' : {_WITHHELD})%"
+)
+"""The path without its query, unless it may hold a key; for logs and spans."""
+METHOD_WITHOUT_KEYS = "%CEL(request.method.matches('^[A-Z]{1,15}$') ? request.method : '-')%"
+_AGENT = "request.useragent"
+_USER_AGENT_WITHOUT_KEYS = (
+    f"%CEL({_AGENT}.size() > 256 || {_may_hold_key(_AGENT, 24)} || "
+    f"('authorization' in request.headers && request.headers['authorization'].endsWith({_AGENT})) ? "
+    f"{_WITHHELD} : {_AGENT})%"
+)
+
 _COMMON: dict[str, str] = {
     SpoolKey.TIME: "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
     SpoolKey.REQUEST_ID: "%REQ(X-REQUEST-ID)%",
@@ -95,10 +123,9 @@ _REQUEST_LOGGED = (
     RequestKey.BODY_PRINT,
 )
 _REFUSED: dict[str, str] = {
-    SpoolKey.METHOD: "%REQ(:METHOD)%",
-    # Without the query, which is where Gemini's clients may put a key.
-    SpoolKey.PATH: "%PATH(NQ):256%",
-    SpoolKey.USER_AGENT: "%REQ(USER-AGENT):128%",
+    SpoolKey.METHOD: METHOD_WITHOUT_KEYS,
+    SpoolKey.PATH: PATH_WITHOUT_KEYS,
+    SpoolKey.USER_AGENT: _USER_AGENT_WITHOUT_KEYS,
     SpoolKey.CLIENT_REQUEST_ID: metadata_text(SCAN_NAMESPACE, ScanKey.CLIENT_REQUEST_ID),
 }
 

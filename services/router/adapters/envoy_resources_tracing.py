@@ -20,6 +20,7 @@ from services.kernel.envoy_contract import (
     RequestKey,
 )
 from services.kernel.spool_contract import UsageKey
+from services.router.adapters.envoy_resources_access_log import METHOD_WITHOUT_KEYS, PATH_WITHOUT_KEYS
 from services.router.adapters.envoy_resources_clusters import OTLP_CLUSTER
 from services.router.adapters.envoy_resources_wire import grpc_cluster, metadata_count, metadata_text, pack
 from services.router.domain.snapshot import NodeSettings
@@ -43,7 +44,7 @@ def tracing(node: NodeSettings) -> hcm.HttpConnectionManager.Tracing | None:
         provider=http_tracer_pb2.Tracing.Http(name="envoy.tracers.opentelemetry", typed_config=pack(provider)),
         random_sampling=percent_pb2.Percent(value=node.trace_sampling_percent),
         spawn_upstream_span=wrappers_pb2.BoolValue(value=True),
-        operation="%REQ(:METHOD)% %PATH(NQ)%",
+        operation=f"{METHOD_WITHOUT_KEYS} {PATH_WITHOUT_KEYS}",
         upstream_operation="chat %UPSTREAM_CLUSTER%",
         # `http.url` is cut to the host: a path carries its query, and a query may carry a key.
         max_path_tag_length=wrappers_pb2.UInt32Value(value=0),
