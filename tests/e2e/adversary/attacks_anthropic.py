@@ -6,7 +6,7 @@ import json
 from functools import partial
 from typing import Any
 
-from tests.e2e.adversary.attack import ABSENT, LONG_TEXT, MARK, PIXELS, Attack, claude, claude_after, raw
+from tests.e2e.adversary.attack import ABSENT, LONG_TEXT, MARK, NEARLY, PIXELS, Attack, claude, claude_after, raw
 
 _SOURCE = {"type": "base64", "media_type": "image/png", "data": LONG_TEXT}
 _PICTURE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXELS}}
@@ -186,7 +186,10 @@ ATTACKS = (
         "a cache that is warmed and answers nothing",
         body=claude({"type": "text", "text": LONG_TEXT, "cache_control": _HOUR}, max_tokens=0),
     ),
+    _claude("fast mode", body=claude(speed="fast", max_tokens=2_000), headers=(_FAST,)),
     _claude("fast mode behind a capital", body=_name("Speed", "fast", max_tokens=2_000), headers=(_FAST,)),
+    _claude("priority processing", body=claude(service_tier="priority", max_tokens=NEARLY)),
+    _claude("another region", body=claude(inference_geo="us", max_tokens=9_600)),
     _claude(
         "a window of a million",
         headers=(("anthropic-beta", "context-1m-2025-08-07"),),

@@ -147,7 +147,16 @@ ATTACKS = (
     _gemini("8 answers", body=_config(candidateCount=8, maxOutputTokens=2_000)),
     _gemini("8 answers as a text", body=_config(candidateCount="8", maxOutputTokens=2_000)),
     _gemini("8 answers in both spellings", body=_config(candidateCount=1, candidate_count=8, maxOutputTokens=2_000)),
+    _gemini("pictures as the answer", body=_config(responseModalities=["TEXT", "IMAGE"], maxOutputTokens=1_500)),
+    _gemini("speech as the answer", body=_config(responseModalities=["AUDIO"], maxOutputTokens=1_500)),
+    _gemini(
+        "speech as the answer, with an underscore", body=_config(response_modalities=["AUDIO"], maxOutputTokens=1_500)
+    ),
     _gemini("speech at the price of text", body=gemini({"inlineData": {"mimeType": "audio/wav", "data": _SPEECH}})),
+    _gemini(
+        "priority processing",
+        body=_config(maxOutputTokens=NEARLY).replace('{"contents"', '{"serviceTier":"priority","contents"'),
+    ),
     _gemini(
         "a mask that hides usage", headers=(("x-goog-fieldmask", "candidates"),), body=_config(maxOutputTokens=NEARLY)
     ),

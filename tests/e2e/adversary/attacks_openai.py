@@ -161,13 +161,21 @@ BOUNDS = (
     _openai("the bound of other servers", body=chat(max_new_tokens=_MANY)),
     _openai("the bound of another API", body=chat(max_output_tokens=_MANY)),
     _openai("the least output", body=chat(min_tokens=_MANY)),
+    _openai("a prediction that is wrong", body=chat(prediction={"type": "content", "content": LONG_TEXT[:15_000]})),
     _openai("log probabilities of 20 answers", body=chat(n=20, logprobs=True, top_logprobs=20, max_tokens=2_000)),
 )
 
 PRICES = (
+    _openai("priority processing", body=chat(service_tier="priority", max_tokens=NEARLY)),
+    _openai("other models to choose from", body=chat(models=["gpt-4o", "dear"], max_tokens=1_000)),
+    _openai("a plugin", body=chat(plugins=[{"id": "web"}])),
+    _openai("a search that is enabled", body=chat(enable_search=True)),
+    _openai("parameters of a search", body=chat(search_parameters={"mode": "on"})),
     _openai("options of a search", body=chat(web_search_options={"search_context_size": "high"})),
     _openai("a search as a tool", body=chat(tools=[{"type": "web_search"}])),
     _openai("another region", body=chat(inference_geo="us", max_tokens=9_600)),
+    _openai("speech as the answer", body=chat(modalities=["text", "audio"], audio={"voice": "a"}, max_tokens=1_500)),
+    _openai("speech as the answer, by one member", body=chat(audio={"voice": "a"}, max_tokens=1_500)),
     _openai(
         "speech at the price of text",
         body=chat({"type": "input_audio", "input_audio": {"data": _SPEECH, "format": "wav"}}),
