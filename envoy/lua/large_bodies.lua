@@ -27,7 +27,8 @@ local function take_room(handle)
   local holder = admission and admission["holder"]
   local give_back = room.take(bytes, holder)
   if give_back then return give_back end
-  -- Clients that left may still be counted.
+  -- Clients that left may still be counted. The first round finds their coroutines, the second what hung on those.
+  collectgarbage()
   collectgarbage()
   return room.take(bytes, holder)
 end

@@ -181,7 +181,11 @@ def test_one_key_cannot_fill_a_worker_with_bodies(plane: DataPlane, dialect: Dia
         assert answer.headers["retry-after"] == "1"
         assert "as many large requests as it can" in answer.json()["error"]["message"]
         assert is_served(plane, size=50_000)
-    plane.wait(lambda: is_served(plane, size=LARGEST - 65_536), "those who left have given back their room")
+    plane.wait(
+        lambda: "downstream_rq_active: 0" in plane.envoy_admin("/stats?filter=http.data.downstream_rq_active"),
+        "all left",
+    )
+    assert is_served(plane, size=LARGEST - 65_536), "who finds no room looks first for what those left behind"
 
 
 def is_served(plane: DataPlane, size: int) -> bool:

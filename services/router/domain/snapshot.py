@@ -79,7 +79,9 @@ class NodeSettings:
     quotas: int = 1
     """How many quotas answer Checks, each on a socket of its own."""
     headers_timeout_ms: int = 10_000
-    """From the first byte of a request's head to its last."""
+    """From the first byte of a request's head to its last, and from a connection to its first byte."""
+    idle_timeout_ms: int = 180_000
+    """How long a connection without a request in flight stays."""
     body_timeout_ms: int = 120_000
     """From the first byte of a request to its last."""
     provider_roots: str = ""
