@@ -180,6 +180,24 @@ def test_nobody_gets_in_by_policies_that_are_not_in_force_any_more(store: Store)
     assert [each for each in world.counters.counters_at(world.clock.now_ms()) if any(each.level)] == []
 
 
+def test_a_call_whose_policies_change_while_it_is_decided_is_decided_by_the_new_ones(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = world_of(store, OLD)
+    real = world.counters.reserve
+
+    def after_a_change(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        world.change_policies((NEW, TIGHT))
+        return real(*arguments)
+
+    monkeypatch.setattr(world.counters, "reserve", after_a_change)
+    call = world.let()
+    assert [hold.counter.policy for hold in call.reservation.holds] == ["new", "tight"]
+    assert levels(world, "old") == (0, 0, 0)
+    assert levels(world, "new") == levels(world, "tight") == (0, CENT, 0)
+
+
 def test_a_store_that_is_opened_again_after_a_change_knows_what_is_held(tmp_path: Path) -> None:
     with open_file(tmp_path) as file:
         world = world_of(SqliteCounters(file), OLD)

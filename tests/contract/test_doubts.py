@@ -244,7 +244,7 @@ def test_what_was_written_down_before_a_settlement_that_never_came_counts_once(
     store.reserve([], always(made))
 
     with monkeypatch.context() as patched:
-        patched.setattr(store, "_end_all", killed)
+        patched.setattr(store, "_run_end", killed)
         with pytest.raises(KeyboardInterrupt):
             store.settle([estimated(made, 40)], nothing, NOW_MS)
     own_redis.client.flushall()
@@ -253,6 +253,27 @@ def test_what_was_written_down_before_a_settlement_that_never_came_counts_once(
 
     assert store.levels([SPEND]) == [Level(0, 70, 0)]
     store.settle([estimated(made, 40)], nothing, NOW_MS)
+    assert store.levels([SPEND]) == [Level(40, 0, 30)]
+
+
+def test_a_call_that_is_held_again_and_settled_again_leaves_its_doubt_once(store: Store) -> None:
+    """As when a quota puts back what a lost store held, and the ledger has not heard that it was settled."""
+    made = leave(store, 1)
+    store.reserve([], always(made))
+    store.settle([estimated(made, 40)], nothing, NOW_MS)
+
+    assert [level.doubt for level in store.levels([SPEND])] == [30]
+    assert amounts(store.doubts_after("", 9)) == [(made.id, [30])]
+
+
+def test_a_quota_that_read_the_counters_before_doubt_was_left_lets_nobody_into_it(
+    own_redis: RedisProcess, opened: Callable[..., RedisCounters]
+) -> None:
+    store = opened(own_redis, "a")
+    leave(store, 1)
+    late = replace(reservation(2, {}), holds=(Hold(SPEND, NOW_MS + DAY_MS, 31, ceiling=100),))
+    with pytest.raises(Unavailable, match="too many calls at once"):
+        store.reserve([SPEND], always(late))
     assert store.levels([SPEND]) == [Level(40, 0, 30)]
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from services.quota.adapters.counter_levels import CounterLevels
 from services.quota.domain.adjustment import MAX_KEPT, Adjusted, Adjustment, check_adjustments
 from services.quota.domain.adoption import Adoption
-from services.quota.domain.doubt import Doubt, Goes, all_of_it, doubt_of
+from services.quota.domain.doubt import Doubt, Goes, all_of_it, doubt_of, without_doubt
 from services.quota.domain.reservation import (
     CounterKey,
     Crossing,
@@ -60,8 +60,9 @@ class MemoryCounters:
                         self.clear_doubts([settlement.reservation], all_of_it)
                     continue
                 settled.append(reservation)
-                add_moves(moves, reservation, settlement)
-                if doubt := doubt_of(reservation, settlement, now_ms):
+                told = without_doubt(settlement) if reservation.id in self._doubts else settlement
+                add_moves(moves, reservation, told)
+                if doubt := doubt_of(reservation, told, now_ms):
                     self._doubts[reservation.id] = doubt
             self._levels.move(moves)
             for counter, move in moves.items():

@@ -28,7 +28,7 @@ from services.quota.adapters.sqlite_doubts import (
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.adjustment import MAX_KEPT, Adjusted, Adjustment, Reason, check_adjustments
 from services.quota.domain.adoption import Adoption
-from services.quota.domain.doubt import Doubt, Goes, all_of_it, doubt_of
+from services.quota.domain.doubt import Doubt, Goes, all_of_it, doubt_of, without_doubt
 from services.quota.domain.reservation import (
     CounterKey,
     Crossing,
@@ -149,8 +149,10 @@ class SqliteCounters:
                         continue
                     reservation = _read(row)
                     settled.append(reservation)
-                    add_moves(moves, reservation, settlement)
-                    if doubt := doubt_of(reservation, settlement, now_ms):
+                    left_before = settlement.most is not None and doubts_named(connection, [reservation.id])
+                    told = without_doubt(settlement) if left_before else settlement
+                    add_moves(moves, reservation, told)
+                    if doubt := doubt_of(reservation, told, now_ms):
                         doubts.append(doubt)
                 put_doubts(connection, doubts)
                 self._fresh_doubts.update(doubt.reservation.id for doubt in doubts)

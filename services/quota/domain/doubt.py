@@ -61,6 +61,11 @@ def doubt_of(reservation: Reservation, settlement: Settlement, now_ms: int) -> D
     return Doubt(replace(reservation, holds=holds, most=_rest_of(reservation, settlement)), now_ms) if holds else None
 
 
+def without_doubt(settlement: Settlement) -> Settlement:
+    """The same of a call that was settled before and left its doubt then."""
+    return replace(settlement, most=None)
+
+
 def _rest_of(reservation: Reservation, settlement: Settlement) -> Most | None:
     """What the call leaves in doubt of each kind, whatever limits concern it now."""
     most = reservation.most
