@@ -51,12 +51,20 @@ local function note_image(block, text, self)
   self.features.images, self.features.stored_input = true, true
 end
 
+-- Whether a document is nothing but the text that stands in the body. Any other is fetched or opened.
+local function is_text_document(block, text)
+  local from = shape.inner(block, "source")
+  if not from or shape.text(from, text, "type") ~= "text" then return false end
+  if shape.text(from, text, "media_type") ~= "text/plain" then return false end
+  return not (shape.span(from, text, "url") or shape.span(from, text, "file_id") or shape.span(from, text, "content"))
+end
+
 local function settle_block(block, text, self)
   local kind = shape.text(block, text, "type")
   if kind == "image" then
     note_image(block, text, self)
   elseif kind == "document" then
-    self.features.files = true
+    if not is_text_document(block, text) then self.features.files = true end
   elseif STORED_BLOCKS[kind] then
     self.features.stored_input = true
   elseif not TEXT_BLOCKS[kind] then
@@ -150,10 +158,9 @@ function anthropic.read(body, text, request, self)
   features.response_format = shape.span(body, text, "output_config") ~= nil
     or shape.span(body, text, "output_format") ~= nil
   features.thinking = thinking ~= nil
-  if shape.filled(body, text, "mcp_servers") then features.server_tools = true end
   if shape.filled(body, text, "container") then features.stored_input = true end
 
-  found.note_given(self, body, text, OPTIONS)
+  if found.note_given(self, body, text, OPTIONS) then features.server_tools = true end
   found.note_word(self, body, text, "service_tier", BASE_TIERS)
   found.note_word(self, body, text, "speed", BASE_SPEED)
   found.note_word(self, body, text, "inference_geo", BASE_GEOS)

@@ -67,12 +67,17 @@ function found.price_options(self)
   return join(self.options)
 end
 
--- Notes each member of `names` that asks for something.
+-- Notes each member of `names` that asks for something. Whether one does.
 function found.note_given(self, node, text, names)
+  local given = false
   for _, name in ipairs(names) do
     local first, last = shape.span(node, text, name)
-    if first and not NOTHING[sub(text, first, last)] then self.option(node.path == "" and name or node.path .. "." .. name) end
+    if first and not NOTHING[sub(text, first, last)] then
+      self.option(node.path == "" and name or node.path .. "." .. name)
+      given = true
+    end
   end
+  return given
 end
 
 -- Notes a member whose word is not one of `words`, which change nothing.

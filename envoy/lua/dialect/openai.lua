@@ -20,12 +20,13 @@ local CLIENT_TOOLS = { ["function"] = true, custom = true }
 local BASE_TIERS = { auto = true, default = true, standard = true, flex = true, on_demand = true }
 local TEXT_ONLY = { text = true }
 local CACHED_FOR_MINUTES = { in_memory = true, ["in-memory"] = true }
--- Searches, other models, more calls behind the call, an answer that is fetched another time.
-local OPTIONS = {
+-- Searches, other models, more calls behind the call: the provider reads more than the body.
+local READING_OPTIONS = {
   "web_search_options", "search_parameters", "search_options", "enable_search", "enable_code_interpreter", "plugins",
-  "models", "route", "provider", "preset", "transforms", "data_sources", "mcp_servers", "deferred", "background",
-  "use_beam_search", "audio",
+  "models", "route", "provider", "preset", "transforms", "data_sources", "mcp_servers",
 }
+-- An answer that is fetched another time, more answers than one that is shown, sound.
+local OPTIONS = { "deferred", "background", "use_beam_search", "audio" }
 -- What llama.cpp, vLLM and others call the bound on output, some before its proper name, and the number of choices.
 local MEANT = {
   n_predict = "max_tokens", num_predict = "max_tokens", max_new_tokens = "max_tokens", max_output_tokens = "max_tokens",
@@ -153,8 +154,8 @@ function openai.read(body, text, request, self)
   features.tools = shape.filled(body, text, "tools") or shape.filled(body, text, "functions")
   features.response_format = shape.span(body, text, "response_format") ~= nil
   features.thinking = shape.span(body, text, "reasoning_effort") ~= nil
-  if shape.span(body, text, "web_search_options") then features.server_tools = true end
 
+  if found.note_given(self, body, text, READING_OPTIONS) then features.server_tools = true end
   found.note_given(self, body, text, OPTIONS)
   found.note_word(self, body, text, "service_tier", BASE_TIERS)
   found.note_words(self, body, text, "modalities", TEXT_ONLY)

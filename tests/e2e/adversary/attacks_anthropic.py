@@ -227,6 +227,10 @@ HONEST = (
     ),
     _claude("an image", body=claude(_PICTURE)),
     _claude(
+        "a document of plain text",
+        body=claude({"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "short"}}),
+    ),
+    _claude(
         "thoughts within the bound", body=claude(thinking={"type": "enabled", "budget_tokens": 1_024}, max_tokens=1_500)
     ),
     _claude(
@@ -241,10 +245,6 @@ HONEST = (
 )
 
 LARGE = (
-    _claude(
-        "a document of plain text",
-        body=claude({"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "short"}}),
-    ),
     _claude("a document by its address", body=claude({"type": "document", "source": {"type": "url", "url": _ADDRESS}})),
     _claude(
         "a PDF within the result of a tool",

@@ -179,6 +179,37 @@ def test_what_a_reference_holds_is_bounded_by_the_window_alone(name: str) -> Non
         assert "files" in inspect(asks(part))["features"].split(",")
 
 
+def test_a_document_of_plain_text_is_text_and_any_other_is_bounded_by_the_window_alone() -> None:
+    text = {"type": "text", "media_type": "text/plain", "data": "short"}
+    others: list[Any] = [
+        {**text, "type": "base64"},
+        {**text, "media_type": "application/pdf"},
+        {**text, "url": "https://x/y"},
+        {**text, "file_id": "f"},
+        {"type": "content", "content": [{"type": "text", "text": "short"}]},
+        None,
+    ]
+
+    assert "features" not in inspect(asks({"type": "document", "source": text}), "anthropic")
+    for source in others:
+        found = inspect(asks({"type": "document", "source": source}), "anthropic")
+        assert "files" in found["features"].split(","), source
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"enable_search": True},
+        {"search_parameters": {"mode": "auto"}},
+        {"plugins": [{"id": "web"}]},
+        {"models": ["m", "other"]},
+        {"data_sources": [{"type": "azure_search"}]},
+    ],
+)
+def test_an_option_for_which_the_provider_reads_more_is_bounded_by_the_window(option: dict[str, Any]) -> None:
+    assert inspect(chat(**option))["features"] == "server_tools"
+
+
 @pytest.mark.parametrize("url", ["gs://b/o", "file-id", "HTTPS://x/y", "ftp://x", "", *BAD_URIS[1:6]])
 def test_an_image_that_may_be_something_else_is_bounded_by_the_window_alone(url: str) -> None:
     assert inspect(asks({"type": "image_url", "image_url": {"url": url}}))["features"] == "files,images"
