@@ -56,6 +56,8 @@ TRACE_ID_HEADER = "x-trace-id"
 """On every answer of a provider or of quota, when the call is traced: the id of its trace."""
 CLIENT_REQUEST_ID_HEADER = "x-spendgate-client-request-id"
 """Inside Envoy only: carries the client's own x-request-id from the early header mutation to `request_info.lua`."""
+BETA_HEADER = "anthropic-beta"
+"""Anthropic's own: what a request switches on by it can make its call larger, so quota reads it."""
 CREDENTIAL_HEADERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "proxy-authorization")
 """Where clients put keys. Removed natively before any script or provider sees the request."""
 

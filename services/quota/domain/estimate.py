@@ -64,7 +64,9 @@ class RequestFacts:
     include_usage: bool = False
     """The client itself asked for the usage chunk of an OpenAI stream."""
     unknown_members: tuple[str, ...] = ()
-    """Paths of members that the scan knows no meaning of."""
+    """Paths of members that the scan knows no meaning of, and values of headers that nobody knows."""
+    window_tokens: int = 0
+    """The context window that a header of the request opens; 0: that of the target."""
     price_options: tuple[str, ...] = ()
     """What it asks for that changes its price, as in `services.kernel.envoy_contract.RequestKey.PRICE_OPTIONS`."""
 
@@ -256,7 +258,8 @@ def _has_rate(meter: str, price: Price) -> bool:
 
 
 def _input_bound(facts: RequestFacts, target: TargetFacts) -> int:
-    window = target.context_window
+    # A window that is not known stays unknown: what is in no body has no bound then.
+    window = max(target.context_window, facts.window_tokens) if target.context_window else 0
     if window and facts.reaches_beyond:
         return window
     tokens = facts.text_bytes + facts.growth_bytes + facts.images * target.image_tokens

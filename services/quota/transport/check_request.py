@@ -17,6 +17,7 @@ from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2
 from services.kernel.dialect import Dialect, dialect_of_path
 from services.kernel.envoy_contract import (
     ADMIN_PLANE,
+    BETA_HEADER,
     BUDGET_PATH,
     KEY_STAGE,
     PLANE_EXTENSION,
@@ -26,6 +27,7 @@ from services.kernel.envoy_contract import (
     TAGS_HEADER,
     RequestKey,
 )
+from services.quota.domain.betas import read_betas
 from services.quota.domain.estimate import RequestFacts
 
 _MODELS_PATH = re.compile(r"/(?:v1|v1beta)/models(?:/(?P<model>.{1,256}))?")
@@ -126,7 +128,7 @@ def read_check(message: bytes) -> Check:
         traceparent=headers.get("traceparent", ""),
         tags=_tags(headers.get(TAGS_HEADER, ""), credential),
         run=_run(headers.get(RUN_HEADER, ""), credential),
-        scan=_scan(filters[REQUEST_NAMESPACE]) if REQUEST_NAMESPACE in filters else None,
+        scan=_scan(filters[REQUEST_NAMESPACE], headers) if REQUEST_NAMESPACE in filters else None,
     )
 
 
@@ -178,7 +180,7 @@ def _holds_key(text: str, credential: str) -> bool:
     return _OUR_KEYS.search(text) is not None or (credential != "" and credential in text)
 
 
-def _scan(struct: struct_pb2.Struct) -> Scan | None:
+def _scan(struct: struct_pb2.Struct, headers: Mapping[str, str]) -> Scan | None:
     fields = struct.fields
     try:
         dialect = Dialect(fields[RequestKey.DIALECT].string_value)
@@ -187,6 +189,8 @@ def _scan(struct: struct_pb2.Struct) -> Scan | None:
     model = fields[RequestKey.MODEL].string_value
     if not model:
         return None
+    # The header passes in no other dialect.
+    betas = read_betas(headers.get(BETA_HEADER, "") if dialect is Dialect.ANTHROPIC else "")
     return Scan(
         dialect=dialect,
         model=model,
@@ -202,7 +206,8 @@ def _scan(struct: struct_pb2.Struct) -> Scan | None:
             features=frozenset(_names(fields, RequestKey.FEATURES)),
             stream=RequestKey.STREAM in fields and fields[RequestKey.STREAM].bool_value,
             include_usage=RequestKey.INCLUDE_USAGE in fields and fields[RequestKey.INCLUDE_USAGE].bool_value,
-            unknown_members=_names(fields, RequestKey.UNKNOWN_MEMBERS),
+            unknown_members=_names(fields, RequestKey.UNKNOWN_MEMBERS) + betas.unknown,
+            window_tokens=betas.window_tokens,
             price_options=_names(fields, RequestKey.PRICE_OPTIONS),
         ),
     )

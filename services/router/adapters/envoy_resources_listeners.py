@@ -21,7 +21,13 @@ from spendgate_envoy.envoy.extensions.transport_sockets.tls.v3 import common_pb2
 from spendgate_envoy.envoy.type.matcher.v3 import string_pb2
 from spendgate_envoy.envoy.type.v3 import http_status_pb2
 
-from services.kernel.envoy_contract import CLIENT_REQUEST_ID_HEADER, REQUEST_NAMESPACE, RUN_HEADER, TAGS_HEADER
+from services.kernel.envoy_contract import (
+    BETA_HEADER,
+    CLIENT_REQUEST_ID_HEADER,
+    REQUEST_NAMESPACE,
+    RUN_HEADER,
+    TAGS_HEADER,
+)
 from services.router.adapters.envoy_resources_access_log import attempt_logs, call_logs
 from services.router.adapters.envoy_resources_gate import gate_filters
 from services.router.adapters.envoy_resources_local_replies import local_replies
@@ -56,6 +62,7 @@ _CHECKED_HEADERS = (
     "api-key",
     "x-goog-api-key",
     "anthropic-version",
+    BETA_HEADER,
     "content-type",
     "traceparent",
     "x-request-id",

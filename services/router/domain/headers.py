@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.kernel.dialect import Dialect
-from services.kernel.envoy_contract import CREDENTIAL_HEADERS
+from services.kernel.envoy_contract import BETA_HEADER, CREDENTIAL_HEADERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ TO_PROVIDER = (
     # Some firewalls of vendors refuse requests without one; the client's own tells who is behind the gateway.
     Passing("user-agent", "vendors refuse requests without one", value="spendgate"),
     Passing("anthropic-version", "Anthropic refuses requests without it", (Dialect.ANTHROPIC,)),
-    Passing("anthropic-beta", "switches features on", (Dialect.ANTHROPIC,)),
+    Passing(BETA_HEADER, "switches features on; quota reads it as well", (Dialect.ANTHROPIC,)),
     Passing("x-request-id", "the gateway's own id of the request, for the logs of both"),
     Passing("traceparent", "the span of the attempt, which a model server of yours may continue"),
     Passing("tracestate", "belongs to `traceparent`"),
@@ -63,7 +63,7 @@ EXPECTED_FROM_CLIENT = (
     "accept-charset",
     "accept-encoding",
     "accept-language",
-    "anthropic-beta",
+    BETA_HEADER,
     "anthropic-dangerous-direct-browser-access",
     "anthropic-version",
     "baggage",

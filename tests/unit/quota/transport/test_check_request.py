@@ -136,6 +136,18 @@ def test_other_requests_are_no_question_for_models(method: str, path: str) -> No
     assert check(path, method=method).models_question is None
 
 
+@pytest.mark.parametrize(("dialect", "window_tokens"), [("anthropic", 1_000_000), ("openai", 0), ("gemini", 0)])
+def test_a_wider_window_counts_where_the_header_that_opens_it_passes(dialect: str, window_tokens: int) -> None:
+    betas = {"anthropic-beta": "context-1m-2025-08-07,new-thing-2027-01-01"}
+
+    read = check(headers=betas, dialect=dialect, model="m", body_bytes=100, unknown_members="x").scan
+
+    assert read is not None
+    assert read.facts.window_tokens == window_tokens
+    named = ("anthropic-beta=new-thing-2027-01-01",) if window_tokens else ()
+    assert read.facts.unknown_members == ("x", *named)
+
+
 def test_a_credential_does_not_show_in_what_is_printed() -> None:
     read = check(headers={"authorization": "Bearer spg_live_secret"})
     assert read.credential == "spg_live_secret"
