@@ -12,6 +12,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -116,7 +117,8 @@ class Client:
         """The calls of this client in the order in which they were sent, once all are booked."""
         self.gateway.settle(calls_before + len(self.sent))
         found = [call for call in self.gateway.calls() if call["model_requested"] == self.model]
-        return sorted(found, key=lambda call: str(call["time"]))
+        # As times: the text of a whole second sorts behind that of its parts.
+        return sorted(found, key=lambda call: datetime.fromisoformat(call["time"]))
 
     def cost_of(self, bill: Bill) -> Decimal:
         assert not bill.usage.cached_input_tokens, "the test would not know its price"
