@@ -10,8 +10,9 @@ local sub = string.sub
 local NAMES_MAX = 16
 -- How many members may be unknown at all. Each costs more to look at than a known one.
 local UNKNOWN_MAX = 10000
--- What stands for "not asked for" in a member that asks for something.
-local NOTHING = { ["false"] = true, ["[]"] = true, ["{}"] = true, ['""'] = true }
+-- What stands for "not asked for" in a member that asks for something. An empty object is none of it: for a provider
+-- that searches, it means to search as usual.
+local NOTHING = { ["false"] = true, ["[]"] = true, ['""'] = true }
 
 local function join(names)
   if #names == 0 then return nil end

@@ -200,6 +200,8 @@ def test_a_document_of_plain_text_is_text_and_any_other_is_bounded_by_the_window
     "option",
     [
         {"enable_search": True},
+        {"web_search_options": {}},
+        {"search_parameters": {}},
         {"search_parameters": {"mode": "auto"}},
         {"plugins": [{"id": "web"}]},
         {"models": ["m", "other"]},
@@ -334,6 +336,7 @@ SEARCH = {"type": "web_search_20250305", "name": "web_search"}
         (chat(models=["dear"], route="fallback", enable_search=True), "openai", "enable_search,models,route"),
         (chat(search_parameters={"mode": "auto"}, web_search_options={"a": 1}), "openai",
          "search_parameters,web_search_options"),
+        (chat(web_search_options={}), "openai", "web_search_options"),
         (chat(tools=[{"type": "web_search"}]), "openai", "tools=web_search"),
         (chat(speed="fast", inference_geo="us", service_tier="standard_only"), "anthropic",
          "inference_geo=us,speed=fast"),

@@ -259,7 +259,7 @@ GEMINI_IMAGE = {"parts": [{"inlineData": {"mimeType": "image/png", "data": DATA}
         (parts({"type": "text", "text": f"data:image/png;base64,{DATA}"}), "openai", None, None, None),
         (chat(metadata={"type": "image_url", "image_url": {"url": "data:x"}}), "openai", None, None, None),
         (parts(CLAUDE_IMAGE), "anthropic", "images", 1, 400),
-        (parts(CLAUDE_TEXT), "anthropic", "files", None, None),
+        (parts(CLAUDE_TEXT), "anthropic", None, None, None),
         (parts({"type": "image", "source": {"type": "file", "file_id": "f"}}), "anthropic", "images,stored_input", 1,
          None),
         (chat(thinking={"type": "enabled"}, tools=[{}]), "anthropic", "thinking,tools", None, None),
