@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from services.router.adapters.envoy_resources_gate import GATE_FILTER
 
 Json = dict[str, Any]
 
@@ -14,10 +18,21 @@ _EXT_AUTHZ = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.Ext
 _SET_METADATA = "type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config"
 _LUA = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua"
 _ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+_ADMISSION = "envoy.filters.http.ext_authz"
 _GRPC_LOG = "type.googleapis.com/envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig"
 NO_ADMISSION = "no-admission"
 """The cluster that the gateway's routes name for a request without an admission."""
+_UNASKED_BYTES_MAX = re.compile(r"\bBODY_BYTES_MAX = (\d+)")
+"""In the script that says which bodies come before quota is asked about their key."""
 _DUMP = "type.googleapis.com/envoy.admin.v3."
+
+
+@dataclass(frozen=True, slots=True)
+class QuotasAnswers:
+    """The metadata that quota gave for one kind of request: to whether its key is good, and to the whole call."""
+
+    gate: Json
+    admission: Json
 
 
 def plain_proxy(port: int, upstream_port: int, script: str | None = None) -> Json:
@@ -52,12 +67,12 @@ def plain_proxy(port: int, upstream_port: int, script: str | None = None) -> Jso
     return _static(listeners=[_listener("raw", port, manager)], clusters=[cluster])
 
 
-def chain_without_quota(dump: Json, listener_port: int, admissions: dict[int, Json], log_dir: Path) -> Json:
-    """The configuration of a running gateway with the call to quota replaced by a constant answer.
+def chain_without_quota(dump: Json, listener_port: int, answers: dict[int, QuotasAnswers], log_dir: Path) -> Json:
+    """The configuration of a running gateway with the calls to quota replaced by constant answers.
 
     `dump` is that gateway's `/config_dump`, `listener_port` its data port. One listener is made for each port of
-    `admissions`, which maps it to the admission metadata that quota gave for such a request. Left out besides is the
-    log of attempts over gRPC, since its receiver is the router.
+    `answers`, which maps it to what quota said to such a request. Left out besides is the log of attempts over gRPC,
+    since its receiver is the router.
     """
     listeners = _dumped(dump, "ListenersConfigDump", "dynamic_listeners", "active_state", "listener")
     data = next(listener for listener in listeners if _port(listener) == listener_port)
@@ -66,7 +81,7 @@ def chain_without_quota(dump: Json, listener_port: int, admissions: dict[int, Js
         dump, "ClustersConfigDump", "dynamic_active_clusters"
     )
     made = []
-    for port, admission in admissions.items():
+    for port, answer in answers.items():
         listener = copy.deepcopy(data)
         listener["name"] = f"chain-{port}"
         listener["address"]["socket_address"]["port_value"] = port
@@ -74,10 +89,11 @@ def chain_without_quota(dump: Json, listener_port: int, admissions: dict[int, Js
             for network_filter in chain["filters"]:
                 manager = network_filter["typed_config"]
                 manager["http_filters"] = [
-                    _constant(admission) if _type(item) == _EXT_AUTHZ else item for item in manager["http_filters"]
+                    _constant(item, answer) if _type(item) == _EXT_AUTHZ else item for item in manager["http_filters"]
                 ]
                 if "rds" in manager:
-                    manager["route_config"] = _fixed(routes[manager.pop("rds")["route_config_name"]], admission)
+                    route_config = routes[manager.pop("rds")["route_config_name"]]
+                    manager["route_config"] = _fixed(route_config, answer.admission, _unasked_bytes_max(manager))
         made.append(listener)
     secrets: set[str] = set()
     whole: Json = _without_ads(_static(listeners=made, clusters=clusters), secrets)
@@ -94,18 +110,35 @@ def is_chain_complete(bootstrap: Json) -> bool:
     return all(part in text for part in ("set_metadata", "spendgate.usage", "access_loggers.file", "upstream_codec"))
 
 
-def _constant(admission: Json) -> Json:
-    value = {"metadata_namespace": "envoy.filters.http.ext_authz", "value": admission, "allow_overwrite": True}
-    return {"name": "admission", "typed_config": {"@type": _SET_METADATA, "metadata": [value]}}
+def _constant(question: Json, answer: QuotasAnswers) -> Json:
+    """What stands in the place of a question to quota. It keeps its name, by which routes switch it off."""
+    metadata = answer.gate if question["name"] == GATE_FILTER else answer.admission
+    value = {"metadata_namespace": _ADMISSION, "value": metadata, "allow_overwrite": True}
+    return {"name": question["name"], "typed_config": {"@type": _SET_METADATA, "metadata": [value]}}
 
 
-def _fixed(routes: Json, admission: Json) -> Json:
-    """The routes with the first cluster of the admission as their default.
+def _unasked_bytes_max(manager: Json) -> int:
+    scripts = json.dumps([item for item in manager["http_filters"] if _type(item) == _LUA])
+    (found,) = _UNASKED_BYTES_MAX.findall(scripts)
+    return int(found)
 
-    A route is chosen before the constant admission is there, and only quota's real answer makes Envoy choose again.
+
+def _fixed(routes: Json, admission: Json, unasked_bytes_max: int) -> Json:
+    """The routes as they are chosen once quota has answered.
+
+    A route is chosen before the constant answers are there, and only quota's real ones make Envoy choose again. So the
+    first cluster of the admission is the default, and the routes for large bodies, which quota's answer to the gate
+    opens, are opened by what makes the gate ask.
     """
     first = admission["priority_groups"][0]["clusters"][0]["cluster_name"]
     fixed: Json = json.loads(json.dumps(routes).replace(json.dumps(NO_ADMISSION), json.dumps(first)))
+    for host in fixed["virtual_hosts"]:
+        for route in host["routes"]:
+            # Settings of the questions, which nobody asks here.
+            route.get("typed_per_filter_config", {}).pop(GATE_FILTER, None)
+            if route["match"].pop("dynamic_metadata", None):
+                sizes = {"start": str(unasked_bytes_max + 1), "end": str(1 << 40)}
+                route["match"].setdefault("headers", []).append({"name": "content-length", "range_match": sizes})
     return fixed
 
 

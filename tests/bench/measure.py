@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -101,18 +101,24 @@ def run_round(gateways: Sequence[Gateway], samples: Samples, *, seconds: float, 
     Raises:
         RuntimeError: more than one request in a hundred failed, so the figures would lie.
     """
-    for case in CASES:
-        for gateway in gateways:
-            if not (gateway.is_part and case.stream):
-                _at_fixed_rate(gateway, case, samples, seconds, load_core)
-    chain = next(gateway for gateway in gateways if gateway.name == "chain")
-    for case in STREAMS.values():
-        _at_fixed_rate(chain, case, samples, seconds, load_core)
+    for gateway, case in pairs(gateways):
+        _at_fixed_rate(gateway, case, samples, seconds, load_core)
     for gateway in gateways:
         if gateway.is_part:
             continue
         result = _measured(gateway, CASES[0], PEAK, samples, rate_per_s=0.0, seconds=seconds, load_core=load_core)
         samples.peak_per_s[gateway.name].append(result.rate_per_s)
+
+
+def pairs(gateways: Sequence[Gateway]) -> Iterator[tuple[Gateway, Case]]:
+    """Each gateway with each case that it is measured with, interleaved."""
+    for case in CASES:
+        for gateway in gateways:
+            if not (gateway.is_part and case.stream):
+                yield gateway, case
+    chain = next(gateway for gateway in gateways if gateway.name == "chain")
+    for case in STREAMS.values():
+        yield chain, case
 
 
 def measure_memory(gateways: Sequence[Gateway], samples: Samples) -> None:
@@ -144,7 +150,7 @@ def _measured(
     """Drives the load, and notes under `row` what it cost each process of the gateway."""
     processes = gateway.processes()
     before = {role: cpu_s(pid) for role, pid in processes.items()}
-    result = _drive(gateway, case, rate_per_s=rate_per_s, seconds=seconds, load_core=load_core)
+    result = drive(gateway, case, rate_per_s=rate_per_s, seconds=seconds, load_core=load_core)
     if processes:
         time.sleep(_SETTLING_S)
     for role, pid in processes.items():
@@ -152,7 +158,20 @@ def _measured(
     return result
 
 
-def _drive(gateway: Gateway, case: Case, *, rate_per_s: float, seconds: float, load_core: int | None) -> Result:
+def drive(
+    gateway: Gateway,
+    case: Case,
+    *,
+    rate_per_s: float,
+    seconds: float,
+    load_core: int | None,
+    warmup_s: float = _WARMUP_S,
+) -> Result:
+    """Sends the calls of a case; a rate of 0 is as many as the gateway answers.
+
+    Raises:
+        RuntimeError: more than one request in a hundred failed, so the figures would lie.
+    """
     load = Load(
         port=gateway.ports.get((case.dialect, case.stream), gateway.port),
         path=path_of(case.dialect, stream=case.stream),
@@ -160,7 +179,7 @@ def _drive(gateway: Gateway, case: Case, *, rate_per_s: float, seconds: float, l
         headers=gateway.headers,
         rate_per_s=rate_per_s,
         seconds=seconds,
-        warmup_s=_WARMUP_S,
+        warmup_s=warmup_s,
         connections=CONNECTIONS,
     )
     with pinned(load_core):
