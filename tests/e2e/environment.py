@@ -38,10 +38,10 @@ from services.cli.gateway import Gateway as AdminPlane
 from services.cli.gateway import find_gateway
 from services.cli.main import build_app
 from services.cli.session import Session
-from services.cli.simulator.faults import Fault, Latency
-from services.cli.simulator.provider import ReceivedRequest, SimulatedProvider, Vendor
-from services.cli.simulator.server import Listener
 from services.kernel.envoy_contract import Socket
+from services.simulator.faults import Fault, Latency
+from services.simulator.provider import ReceivedRequest, SimulatedProvider, Vendor
+from services.simulator.server import Listener
 from tests.ports import free_port
 
 COMMAND = Path(sys.executable).with_name("spendgate")

@@ -12,8 +12,8 @@ from typing import Any, Self
 import httpx
 import pytest
 
-from services.cli.simulator.provider import Vendor
-from services.cli.simulator.server import Listener
+from services.simulator.provider import Vendor
+from services.simulator.server import Listener
 from tests.e2e.environment import Gateway, Providers, run_gateway
 
 pytestmark = pytest.mark.e2e

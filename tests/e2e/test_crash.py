@@ -16,8 +16,8 @@ from typing import Any
 import openai
 import pytest
 
-from services.cli.simulator.faults import Latency
-from services.cli.simulator.provider import Vendor
+from services.simulator.faults import Latency
+from services.simulator.provider import Vendor
 from tests.e2e.environment import Gateway, Providers, run_gateway
 from tests.e2e.up_process import start_up, wait_gone
 

@@ -13,7 +13,7 @@ import pytest
 from google.genai import errors as gemini_errors
 from google.genai import types as gemini_types
 
-from services.cli.simulator.provider import Vendor
+from services.simulator.provider import Vendor
 from tests.e2e.environment import Gateway, Providers, run_gateway
 
 pytestmark = pytest.mark.e2e

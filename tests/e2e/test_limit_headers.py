@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from services.cli.simulator.faults import Latency
-from services.cli.simulator.provider import Vendor
+from services.simulator.faults import Latency
+from services.simulator.provider import Vendor
 from tests.e2e.environment import Gateway, Providers, amount, run_gateway
 
 pytestmark = pytest.mark.e2e

@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 import openai
 import pytest
 
-from services.cli.simulator.faults import Latency
-from services.cli.simulator.provider import Vendor
+from services.simulator.faults import Latency
+from services.simulator.provider import Vendor
 from tests.e2e.environment import Gateway, Providers, run_gateway
 
 pytestmark = [pytest.mark.e2e]

@@ -9,7 +9,7 @@ import anthropic
 import openai
 import pytest
 
-from services.cli.simulator.provider import Vendor
+from services.simulator.provider import Vendor
 from tests.e2e.environment import Gateway, Providers, run_gateway
 
 pytestmark = pytest.mark.e2e

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from services.cli.simulator.faults import Fault, FaultKind
-from services.cli.simulator.provider import Vendor
+from services.simulator.faults import Fault, FaultKind
+from services.simulator.provider import Vendor
 from tests.e2e.environment import Gateway, Providers, amount, run_gateway
 from tests.redis_process import RedisProcess
 

@@ -22,9 +22,9 @@ from typing import Any
 import httpx
 import pytest
 
-from services.cli.simulator.faults import Latency
-from services.cli.simulator.provider import Vendor
 from services.kernel.names import admitted_ms
+from services.simulator.faults import Latency
+from services.simulator.provider import Vendor
 from tests.e2e.environment import Gateway, Providers, run_gateway
 from tests.e2e.nemesis import Nemesis, Repeater, Victim
 from tests.e2e.second_envoy import SecondEnvoy, second_envoy

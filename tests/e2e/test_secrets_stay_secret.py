@@ -12,8 +12,8 @@ import httpx
 import openai
 import pytest
 
-from services.cli.simulator.faults import Fault, FaultKind
-from services.cli.simulator.provider import Vendor
+from services.simulator.faults import Fault, FaultKind
+from services.simulator.provider import Vendor
 from tests.e2e.environment import Gateway, Providers, run_gateway
 from tests.e2e.otlp_receiver import OtlpReceiver, otlp_receiver
 

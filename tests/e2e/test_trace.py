@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from services.cli.simulator.faults import Fault, FaultKind
-from services.cli.simulator.provider import Vendor
 from services.kernel.money import format_usd
+from services.simulator.faults import Fault, FaultKind
+from services.simulator.provider import Vendor
 from tests.e2e.environment import Gateway, Providers, run_gateway
 from tests.e2e.otlp_receiver import OtlpReceiver, ReceivedSpan, otlp_receiver
 

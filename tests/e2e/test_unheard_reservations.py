@@ -17,8 +17,8 @@ from typing import Any
 import httpx
 import pytest
 
-from services.cli.simulator.provider import Vendor
 from services.kernel.envoy_contract import Socket
+from services.simulator.provider import Vendor
 from tests.e2e.environment import Gateway, Providers, run_gateway
 
 pytestmark = pytest.mark.e2e

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from services.cli.simulator.provider import Vendor
+from services.simulator.provider import Vendor
 from tests.e2e.environment import Providers, run_command, run_gateway
 
 pytestmark = pytest.mark.e2e

@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.cli.simulator.faults import Fault, FaultKind
-from services.cli.simulator.provider import Vendor
+from services.simulator.faults import Fault, FaultKind
+from services.simulator.provider import Vendor
 from tests.e2e.environment import Gateway, Providers, run_gateway
 from tests.e2e.up_process import is_running, start_up, wait_gone
 

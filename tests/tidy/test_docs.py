@@ -34,7 +34,7 @@ _SPANS = (
     "services/ledger/adapters/otlp_spans.py",
 )
 _LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
-# Read by `python -m services.cli.simulator` alone, which its own docstring describes.
+# Read by `spendgate-simulator` alone, which its own docstring describes.
 _UNDOCUMENTED_VARIABLES = {"SPENDGATE_SIMULATOR_KEY"}
 
 

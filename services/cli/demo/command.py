@@ -90,7 +90,7 @@ def _simulated_providers(environ: Mapping[str, str]) -> Iterator[tuple[Mapping[s
     """A process of its own; it ends when its standard input does, so also when this process is killed."""
     key = f"simulated-{secrets.token_hex(16)}"
     with subprocess.Popen(
-        [sys.executable, "-m", "services.cli.simulator"],
+        [sys.executable, "-m", "services.simulator"],
         env={**environ, "SPENDGATE_SIMULATOR_KEY": key},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -9,10 +9,10 @@ import openai
 import pytest
 from google import genai
 
-from services.cli.simulator.faults import Fault
-from services.cli.simulator.provider import SimulatedProvider, Vendor
-from services.cli.simulator.server import Listener
 from services.kernel.clock import ManualClock
+from services.simulator.faults import Fault
+from services.simulator.provider import SimulatedProvider, Vendor
+from services.simulator.server import Listener
 
 KEY = "provider-key"
 Client = TypeVar("Client")

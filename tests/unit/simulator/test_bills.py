@@ -8,8 +8,8 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from services.cli.simulator.faults import Fault, FaultKind
-from services.cli.simulator.provider import Bill
+from services.simulator.faults import Fault, FaultKind
+from services.simulator.provider import Bill
 from tests.unit.simulator.conftest import KEY, Stage
 
 ASKED_TOKENS = 40

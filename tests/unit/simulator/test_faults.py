@@ -15,7 +15,7 @@ import httpx
 import openai
 import pytest
 
-from services.cli.simulator.faults import Fault, FaultKind, FaultScript, Latency, fault_from
+from services.simulator.faults import Fault, FaultKind, FaultScript, Latency, fault_from
 
 HELLO: Any = [{"role": "user", "content": "Answer in 40 tokens."}]
 
@@ -126,7 +126,7 @@ def test_a_script_serves_its_faults_in_order() -> None:
 def test_as_a_process_it_is_directed_over_its_control_api() -> None:
     environment = {**os.environ, "SPENDGATE_SIMULATOR_KEY": "provider-key"}
     with subprocess.Popen(
-        [sys.executable, "-m", "services.cli.simulator"],
+        [sys.executable, "-m", "services.simulator"],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

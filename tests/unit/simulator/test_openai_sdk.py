@@ -7,8 +7,8 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from services.cli.simulator.tokens import MESSAGE_TOKENS, count_tokens
-from services.cli.simulator.wire import SIMULATED
+from services.simulator.tokens import MESSAGE_TOKENS, count_tokens
+from services.simulator.wire import SIMULATED
 
 HELLO: Any = [{"role": "user", "content": "Answer in 10 tokens, please."}]
 WEATHER: Any = {

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from services.cli.simulator.conversation import NEVER, REQUIRED, Conversation, Tool
-from services.cli.simulator.tokens import count_tokens, tokenize
+from services.simulator.conversation import NEVER, REQUIRED, Conversation, Tool
+from services.simulator.tokens import count_tokens, tokenize
 
 _LENGTH = re.compile(r"\bin (\d{1,6}) tokens\b")
 _SAYING = tokenize(

@@ -10,8 +10,8 @@ import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from services.cli.simulator.faults import Fault, FaultKind
-from services.cli.simulator.wire import Event
+from services.simulator.faults import Fault, FaultKind
+from services.simulator.wire import Event
 
 _SERVER = "spendgate-simulator"
 # Long enough for a reader to see two pieces as two.

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from services.cli.simulator.conversation import AUTO, NEVER, REQUIRED, Conversation, PromptBuilder, Tool, bound, require
-from services.cli.simulator.model import Reply
-from services.cli.simulator.wire import SIMULATED, Answer, Event, text_of, text_pieces
 from services.kernel.usage import REASONING, Usage
+from services.simulator.conversation import AUTO, NEVER, REQUIRED, Conversation, PromptBuilder, Tool, bound, require
+from services.simulator.model import Reply
+from services.simulator.wire import SIMULATED, Answer, Event, text_of, text_pieces
 
 _REASONING_MODELS = ("gemini-2.5", "gemini-3")
 _STATUSES = {

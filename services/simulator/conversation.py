@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.cli.simulator.tokens import IMAGE_TOKENS, MESSAGE_TOKENS, tokenize
+from services.simulator.tokens import IMAGE_TOKENS, MESSAGE_TOKENS, tokenize
 
 AUTO = "auto"
 REQUIRED = "required"

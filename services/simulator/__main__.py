@@ -1,6 +1,6 @@
 """The simulator as a process: one vendor of each kind, each on a port of its own, and the control API.
 
-    SPENDGATE_SIMULATOR_KEY=sk-... python -m services.cli.simulator
+    SPENDGATE_SIMULATOR_KEY=sk-... spendgate-simulator
 
 All vendors take the same API key. One line of JSON on standard output tells the addresses:
 {"control": URL, "openai": URL, "anthropic": URL, "gemini": URL}. It ends on SIGTERM, or when standard input ends, so
@@ -18,9 +18,9 @@ from types import FrameType
 
 from services.chassis.process import SystemClock
 from services.chassis.settings import Environ
-from services.cli.simulator.control import Stage, control_app
-from services.cli.simulator.provider import SimulatedProvider, Vendor
-from services.cli.simulator.server import Listener
+from services.simulator.control import Stage, control_app
+from services.simulator.provider import SimulatedProvider, Vendor
+from services.simulator.server import Listener
 
 
 def main() -> None:

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from services.cli.simulator.conversation import (
+from services.kernel.usage import Usage
+from services.simulator.conversation import (
     AUTO,
     Conversation,
     PromptBuilder,
@@ -14,9 +15,8 @@ from services.cli.simulator.conversation import (
     bound,
     require,
 )
-from services.cli.simulator.model import Reply
-from services.cli.simulator.wire import SIMULATED, Answer, Event, call_pieces, sse, text_of, text_pieces
-from services.kernel.usage import Usage
+from services.simulator.model import Reply
+from services.simulator.wire import SIMULATED, Answer, Event, call_pieces, sse, text_of, text_pieces
 
 _REASONING_MODELS = ("o1", "o3", "o4", "gpt-5", "gemini-2.5", "gemini-3")
 _ERROR_TYPES = {400: "invalid_request_error", 401: "invalid_request_error", 404: "invalid_request_error"}

@@ -14,17 +14,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from services.cli.simulator.anthropic_wire import AnthropicWire
-from services.cli.simulator.conversation import BadRequestError
-from services.cli.simulator.delivery import Document, Pace, Stream
-from services.cli.simulator.faults import Fault, FaultKind, FaultScript, Latency
-from services.cli.simulator.gemini_wire import GeminiWire
-from services.cli.simulator.model import answer
-from services.cli.simulator.openai_wire import OpenAiWire
-from services.cli.simulator.prompt_cache import PromptCache
-from services.cli.simulator.wire import Answer, Wire
 from services.kernel.clock import Clock
 from services.kernel.usage import REASONING, Usage
+from services.simulator.anthropic_wire import AnthropicWire
+from services.simulator.conversation import BadRequestError
+from services.simulator.delivery import Document, Pace, Stream
+from services.simulator.faults import Fault, FaultKind, FaultScript, Latency
+from services.simulator.gemini_wire import GeminiWire
+from services.simulator.model import answer
+from services.simulator.openai_wire import OpenAiWire
+from services.simulator.prompt_cache import PromptCache
+from services.simulator.wire import Answer, Wire
 
 # As generous as the vendors: OpenAI and Anthropic take 32 MB.
 _MAX_BODY_BYTES = 32 * 1024 * 1024

@@ -21,10 +21,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from services.cli.simulator.faults import Latency, fault_from
-from services.cli.simulator.provider import Bill, ReceivedRequest, SimulatedProvider
-from services.cli.simulator.server import Listener
 from services.kernel.envoy_contract import CREDENTIAL_HEADERS
+from services.simulator.faults import Latency, fault_from
+from services.simulator.provider import Bill, ReceivedRequest, SimulatedProvider
+from services.simulator.server import Listener
 
 
 @dataclass(frozen=True, slots=True)

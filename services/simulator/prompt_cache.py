@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from services.cli.simulator.conversation import Conversation
-from services.cli.simulator.model import Reply
 from services.kernel.usage import CACHE_WRITE_1H, CACHE_WRITE_5M, CACHED_INPUT, REASONING, Usage
+from services.simulator.conversation import Conversation
+from services.simulator.model import Reply
 
 SMALLEST_PREFIX = 1024
 _STEP = 128

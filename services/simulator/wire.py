@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from services.cli.simulator.conversation import Conversation
-from services.cli.simulator.model import Reply
 from services.kernel.usage import Usage
+from services.simulator.conversation import Conversation
+from services.simulator.model import Reply
 
 SIMULATED = "simulated-by-spendgate"
 """How every answer says that no model made it."""

@@ -9,10 +9,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from services.cli.simulator.conversation import AUTO, NEVER, REQUIRED, Conversation, PromptBuilder, Tool, bound, require
-from services.cli.simulator.model import Reply
-from services.cli.simulator.wire import SIMULATED, Answer, Event, call_pieces, sse, text_of, text_pieces
 from services.kernel.usage import Usage
+from services.simulator.conversation import AUTO, NEVER, REQUIRED, Conversation, PromptBuilder, Tool, bound, require
+from services.simulator.model import Reply
+from services.simulator.wire import SIMULATED, Answer, Event, call_pieces, sse, text_of, text_pieces
 
 _ERROR_TYPES = {
     400: "invalid_request_error",
