@@ -208,6 +208,7 @@ def _policy(entry: PolicyEntry) -> quota.QuotaPolicy:
         exhausted_status=entry.exhausted_status,
         allows_unpriced=entry.unpriced == "allow",
         store_failure_allowance=usd(entry.on_store_failure.serve_up_to) if entry.on_store_failure else None,
+        refuses_unknown_members=entry.unknown_members == "refuse",
     )
 
 

@@ -8,7 +8,7 @@ And two that we make: what a limit counts calls under, and the id of a reservati
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from services.kernel.errors import InvalidInput
@@ -90,7 +90,7 @@ def no_such(what: str, name: str, known: Iterable[str]) -> str:
     learn of; the closest is suggested, and a few are listed where none is close.
     """
     names = sorted(known)
-    close = _closest(name, names)
+    close = closest(name, names)
     if close is not None:
         hint = f"did you mean {close!r}?"
     elif names:
@@ -153,8 +153,11 @@ def _check_free(field: str, name: str, what: str) -> str:
     return name
 
 
-def _closest(name: str, names: list[str]) -> str | None:
-    """Names that differ in case only are the closest of all: "PROD" has no letter in common with "prod"."""
+def closest(name: str, names: Sequence[str]) -> str | None:
+    """The name that was probably meant; None: none is close.
+
+    Names that differ in case only are the closest of all: "PROD" has no letter in common with "prod".
+    """
     folded = {each.casefold(): each for each in reversed(names)}
     for close in get_close_matches(name.casefold(), folded, n=1):
         return folded[close]

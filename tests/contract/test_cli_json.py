@@ -224,6 +224,7 @@ def test_explain_names_the_decision_and_every_limit(
         limits=[limit],
         others=[quota.ExplainResponse.OtherPolicy(policy="red", reason="it is for team red")],
         on_store_failure="It is refused.",
+        on_unknown_members="It is held.",
     )
     assert cli.json("explain", "--key", "app", "--model", "gpt") == {
         "decision": word,
@@ -237,6 +238,7 @@ def test_explain_names_the_decision_and_every_limit(
         ],
         "others": [{"policy": "red", "reason": "it is for team red"}],
         "on_store_failure": "It is refused.",
+        "on_unknown_members": "It is held.",
     }  # fmt: skip
 
 
@@ -247,7 +249,7 @@ def test_policies_tell_their_status_and_when_they_last_matched(services: StandIn
     unreachable = quota.PolicyStatus(state=quota.PolicyStatus.STATE_UNREACHABLE)
     services.answers["QuotaService.ListQuotaPolicies"] = quota.ListQuotaPoliciesResponse(
         quota_policies=[
-            quota.QuotaPolicy(name="ds", store_failure_allowance=usd(2_500_000_000)),
+            quota.QuotaPolicy(name="ds", store_failure_allowance=usd(2_500_000_000), refuses_unknown_members=True),
             quota.QuotaPolicy(name="red"),
         ],
         statuses=[active, unreachable],
@@ -260,6 +262,7 @@ def test_policies_tell_their_status_and_when_they_last_matched(services: StandIn
                 "matched_calls": 7,
                 "last_matched_time": "2027-01-15T08:00:00Z",
                 "on_store_failure": {"serve_up_to_usd": "2.500000000"},
+                "unknown_members": "refuse",
             },
             {
                 "policy": "red",
@@ -267,6 +270,7 @@ def test_policies_tell_their_status_and_when_they_last_matched(services: StandIn
                 "matched_calls": 0,
                 "last_matched_time": None,
                 "on_store_failure": "deny",
+                "unknown_members": "hold",
             },
         ]
     }

@@ -164,7 +164,7 @@ def test_a_wrong_file_is_misuse_and_tells_every_mistake(tmp_path: Path, capsys: 
     assert (code, out) == (2, "")
     assert err.splitlines() == [
         f"error: {file}:1:1: version: this release reads `version: 1`",
-        f"error: {file}:3:1: team: unknown field; known here: {FIELDS}",
+        f"error: {file}:3:1: team: unknown field: did you mean 'teams'? known here: {FIELDS}",
     ]
     code, out, _ = _run(capsys, "check", "-f", str(file), "--json")
     assert code == 2

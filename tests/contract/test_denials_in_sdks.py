@@ -68,6 +68,7 @@ model_not_found                  404    1        invalid_request_error model_not
 upstream_unavailable             503    3        server_error          upstream_unavailable             api_error             UNAVAILABLE         InternalServerError
 no_fit_target                    400    1        invalid_request_error unsupported_parameter            invalid_request_error INVALID_ARGUMENT    BadRequestError
 unbounded_key                    403    1        invalid_request_error unbounded_key                    permission_error      PERMISSION_DENIED   PermissionDeniedError
+unknown_member                   400    1        invalid_request_error unsupported_parameter            invalid_request_error INVALID_ARGUMENT    BadRequestError
 unpriced_model                   404    1        invalid_request_error model_not_found                  not_found_error       NOT_FOUND           NotFoundError
 request_cost_limit               400    1        invalid_request_error request_cost_limit_exceeded      invalid_request_error INVALID_ARGUMENT    BadRequestError
 budget_exhausted                 429    1        insufficient_quota    insufficient_quota               rate_limit_error      RESOURCE_EXHAUSTED  RateLimitError

@@ -85,6 +85,7 @@ def explain(
                 "policies": [_applied_as_json(applied) for applied in answer.limits],
                 "others": [{"policy": other.policy, "reason": other.reason} for other in answer.others],
                 "on_store_failure": answer.on_store_failure,
+                "on_unknown_members": answer.on_unknown_members,
             }
         )
         return
@@ -106,6 +107,7 @@ def explain(
         columns = ("POLICY", "LIMIT", "USED", *doubt, "OF", "OVERRIDE UNTIL", "")
         print_table(columns, rows, numeric=frozenset({"USED", "DOUBT", "OF"}))
     print_text(answer.on_store_failure)
+    print_text(answer.on_unknown_members)
 
 
 def print_budgets(found: Sequence[quota.Budget]) -> None:

@@ -39,7 +39,7 @@ def policies(context: typer.Context, *, json: JsonOption = False) -> None:
         )
     Listing(
         "policies",
-        columns=("POLICY", "STATUS", "MATCHED", "LAST (UTC)", "ON STORE FAILURE"),
+        columns=("POLICY", "STATUS", "MATCHED", "LAST (UTC)", "ON STORE FAILURE", "UNKNOWN MEMBERS"),
         row=_row,
         document=_as_json,
         empty="No policies yet: write some into the configuration file and apply it.",
@@ -56,6 +56,7 @@ def _as_json(listed: _Listed) -> dict[str, object]:
         "matched_calls": status.matched_calls,
         "last_matched_time": rfc3339(status.last_matched_time) if matched else None,
         "on_store_failure": _on_store_failure_as_json(policy),
+        "unknown_members": _unknown_members(policy),
     }
 
 
@@ -65,10 +66,16 @@ def _on_store_failure_as_json(policy: quota.QuotaPolicy) -> object:
     return {"serve_up_to_usd": format_usd(nano_usd)} if nano_usd else "deny"
 
 
+def _unknown_members(policy: quota.QuotaPolicy) -> str:
+    """As the configuration file has it."""
+    return "refuse" if policy.refuses_unknown_members else "hold"
+
+
 def _row(listed: _Listed) -> tuple[str, ...]:
     policy, status = listed
     matched = status.HasField("last_matched_time")
     last = readable_time(status.last_matched_time) if matched else "-"
     nano_usd = nano_usd_of(policy.store_failure_allowance)
     on_store_failure = f"serve up to {readable_usd(nano_usd)} a day" if nano_usd else "deny"
-    return policy.name, _STATES.get(status.state, "?"), f"{status.matched_calls:,}", last, on_store_failure
+    state, matched_calls = _STATES.get(status.state, "?"), f"{status.matched_calls:,}"
+    return policy.name, state, matched_calls, last, on_store_failure, _unknown_members(policy)

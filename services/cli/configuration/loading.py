@@ -23,6 +23,7 @@ from services.cli.configuration.source import (
     Source,
     read_source,
 )
+from services.kernel.names import closest
 
 _KEY_MARK = "[key]"
 """How pydantic marks that the name of an entry is meant and not its value."""
@@ -92,7 +93,9 @@ def _text(path: Path, detail: ErrorDetails) -> str:
     if kind == "value_error":
         return str(detail.get("ctx", {}).get("error", detail["msg"]))
     if kind == "extra_forbidden":
-        return f"unknown field; known here: {', '.join(_fields_at(path[:-1]))}"
+        known = _fields_at(path[:-1])
+        close = closest(str(path[-1]), known)
+        return f"unknown field{f': did you mean {close!r}?' if close else ';'} known here: {', '.join(known)}"
     if kind == "missing":
         return "is missing"
     if kind == "string_type" and isinstance(detail["input"], Number):

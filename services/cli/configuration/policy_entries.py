@@ -173,3 +173,4 @@ class PolicyEntry(Entry):
     unpriced: Literal["deny", "allow"] = "deny"
     on_store_failure: Annotated[StoreFailureEntry | None, BeforeValidator(_unless_denied)] = None
     """None denies."""
+    unknown_members: Literal["hold", "refuse"] = "hold"

@@ -34,6 +34,8 @@ class Denial(StrEnum):
     """The model exists, but no target of it can carry this request in the client's dialect."""
     UNBOUNDED_KEY = "unbounded_key"
     """No policy bounds what calls of this key for this model can take, and the key does not say that none need."""
+    UNKNOWN_MEMBER = "unknown_member"
+    """The request has members, or values of a header, that nobody here knows, and a policy refuses such calls."""
     UNPRICED_MODEL = "unpriced_model"
     """A spend policy applies and no fit target has a price. Unknown is never zero."""
     REQUEST_COST_LIMIT = "request_cost_limit"

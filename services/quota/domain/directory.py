@@ -157,6 +157,8 @@ class AppliedLimits:
     """Some enforced limit among them bounds what such calls can take in all."""
     allowances: tuple[Allowance, ...] = ()
     """Of the enforced policies among them. Empty when there are none, or one of them allows nothing."""
+    refuses_unknown_members: tuple[str, str] | None = None
+    """Name and scope of an enforced policy that refuses calls with members that nobody knows; None: none does."""
 
     def fold(self, levels: Sequence[Level]) -> Sequence[Level]:
         """The level of each limit, from the levels of `counters`."""
@@ -313,6 +315,14 @@ def apply_limits(
         bounded=bounded,
         allowances=allowances_of(
             Allowance(policy.name, policy.allowance_nano_usd) for policy, _ in matching if policy.name in enforced
+        ),
+        refuses_unknown_members=next(
+            (
+                (policy.name, scope)
+                for policy, scope in matching
+                if policy.refuses_unknown_members and policy.mode is Mode.ENFORCE
+            ),
+            None,
         ),
     )
 

@@ -99,6 +99,16 @@ def allowances_in_vain(policies: Iterable[QuotaPolicy], *, counters_shared: bool
             )
 
 
+def refusals_in_vain(policies: Iterable[QuotaPolicy]) -> Iterator[str]:
+    """Policies that would refuse members that nobody knows, and refuse nothing, each as a sentence."""
+    for policy in policies:
+        if policy.refuses_unknown_members and policy.mode is not Mode.ENFORCE:
+            yield (
+                f"Policy {policy.name} says `unknown_members: refuse`, which has no effect in mode {policy.mode}: "
+                "calls with such members pass. Enforce it, or leave that out."
+            )
+
+
 def _is_always_beside(other: QuotaPolicy, policy: QuotaPolicy) -> bool:
     """Whether each call that a policy concerns is one that the other one concerns as well."""
     runs_only = all(limit.per is WindowUnit.RUN for limit in other.limits)

@@ -1,16 +1,36 @@
-"""Why no target of a model can carry a call: the refusal that names what is in the way."""
+"""Why a call cannot be carried because of what it asks for: the refusal that names what is in the way."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from services.quota.domain.denial import Denial, Deny
+from services.quota.domain.directory import AppliedLimits
 from services.quota.domain.estimate import RequestFacts, is_boundable
 from services.quota.domain.key import VirtualKey
 from services.quota.domain.price_options import extras_of, member_of
 from services.quota.domain.tier import FitTier, targets_of
 
 _BEYOND = "it has input that is not in the request"
+_MOST_NAMED = 8
+
+
+def refuse_unknown_members(key: VirtualKey, limits: AppliedLimits, model: str, facts: RequestFacts) -> Deny | None:
+    """The refusal of a call with members that nobody knows, where one of its policies lets none pass; else None."""
+    unknown = facts.unknown_members
+    if limits.refuses_unknown_members is None or not unknown:
+        return None
+    policy, scope = limits.refuses_unknown_members
+    more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
+    return Deny(
+        Denial.UNKNOWN_MEMBER,
+        f"{', '.join(unknown[:_MOST_NAMED])}{more}",
+        model=model,
+        parameter=unknown[0],
+        key=key.name,
+        policy=policy,
+        scope=scope,
+    )
 
 
 def unfit(key: VirtualKey, model: str, tiers: Sequence[FitTier], facts: RequestFacts) -> Deny:

@@ -33,7 +33,7 @@ from services.quota.domain.tier import (
     usable_tiers,
     weigh,
 )
-from services.quota.domain.unfit import unfit
+from services.quota.domain.unfit import refuse_unknown_members, unfit
 from services.quota.domain.unmeasured import Guide, taught_by_text, unmeasured_tokens
 from services.quota.domain.without_counters import LimitsWithoutCounters, without_counters
 from services.quota.ports import (
@@ -178,9 +178,11 @@ class Admit:
         now_ms = self._clock.now_ms()
         limits = belief.directory.limits_for(key.attribution, request.model, now_ms, request.run)
         self._matches.note(limits.policies, now_ms)
-        unbounded = refuse_unbounded(key, limits, request.model)
-        if unbounded is not None:
-            return unbounded
+        barred = refuse_unbounded(key, limits, request.model) or refuse_unknown_members(
+            key, limits, request.model, request.facts
+        )
+        if barred is not None:
+            return barred
         tiers = usable_tiers(route, limits, belief.routes.prices, key=key, model=request.model)
         if isinstance(tiers, Deny):
             return tiers

@@ -69,6 +69,8 @@ class Explanation:
     """Policies that do not concern the call, by name, each with the reason, a clause."""
     on_store_failure: str = ""
     """What would happen to it while the counters cannot be read or written, a sentence."""
+    on_unknown_members: str = ""
+    """What would happen to it if it had members that nobody here knows, a sentence."""
 
 
 class Explain:
@@ -113,6 +115,7 @@ class Explain:
             self._weigh(belief, found, model, facts, limits, now_ms=now_ms),
             others=_others(belief, found, model),
             on_store_failure=_on_store_failure(limits),
+            on_unknown_members=_on_unknown_members(limits),
         )
 
     def _weigh(
@@ -208,6 +211,15 @@ def _on_store_failure(limits: AppliedLimits) -> str:
         return "Without the counter store it is refused."
     policies = " and ".join(allowance.policy for allowance in limits.allowances)
     return f"Without the counter store it takes the most that it can cost from today's allowance of policy {policies}."
+
+
+def _on_unknown_members(limits: AppliedLimits) -> str:
+    if limits.refuses_unknown_members is not None:
+        policy, _ = limits.refuses_unknown_members
+        return f"With members that nobody here knows it is refused by policy {policy}."
+    if limits.holds_tokens:
+        return "With members that nobody here knows it holds the context window of its target."
+    return "With members that nobody here knows it is judged no differently: no hard limit counts its size."
 
 
 def _denied(deny: Deny, limits: AppliedLimits, levels: Sequence[Level]) -> Explanation:

@@ -26,6 +26,10 @@ _SENTENCES = {
         "{key} has no limit for model {model}: no policy in force bounds what its calls can take, so none is let "
         "through. Ask your platform team for a policy that matches it, or to mark the key as unlimited."
     ),
+    Denial.UNKNOWN_MEMBER: (
+        "Policy {policy} refuses what nobody here knows{detail}. Remove it from the request, or ask your platform team "
+        "to let it pass with `unknown_members: hold`."
+    ),
     Denial.UNPRICED_MODEL: (
         "Model {model} has no price, so a spending limit cannot be kept with it{detail}. "
         "Ask your platform team to set one under `prices`."
@@ -49,6 +53,7 @@ def sentence_of(deny: Deny) -> str:
     return template.format(
         key=f"API key {deny.key}" if deny.key else "The API key",
         model=deny.model,
+        policy=deny.policy,
         detail=f": {deny.detail}" if deny.detail else "",
     )
 

@@ -37,6 +37,7 @@ class Classification:
 _INVALID = "invalid_request_error"
 _KEY = Classification(401, _INVALID, "invalid_api_key", "authentication_error", "UNAUTHENTICATED")
 _NO_MODEL = Classification(404, _INVALID, "model_not_found", "not_found_error", "NOT_FOUND")
+_UNSUPPORTED = Classification(400, _INVALID, "unsupported_parameter", _INVALID, "INVALID_ARGUMENT")
 _RATE = Classification(429, "requests", "rate_limit_exceeded", "rate_limit_error", "RESOURCE_EXHAUSTED")
 
 CLASSIFICATIONS = {
@@ -55,7 +56,8 @@ CLASSIFICATIONS = {
         503, "server_error", "upstream_unavailable", "api_error", "UNAVAILABLE"
     ),
     Denial.UNPRICED_MODEL: _NO_MODEL,
-    Denial.NO_FIT_TARGET: Classification(400, _INVALID, "unsupported_parameter", _INVALID, "INVALID_ARGUMENT"),
+    Denial.NO_FIT_TARGET: _UNSUPPORTED,
+    Denial.UNKNOWN_MEMBER: _UNSUPPORTED,
     Denial.REQUEST_COST_LIMIT: Classification(
         400, _INVALID, "request_cost_limit_exceeded", _INVALID, "INVALID_ARGUMENT"
     ),

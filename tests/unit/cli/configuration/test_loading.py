@@ -94,7 +94,10 @@ LIMIT = "policies: [{name: p, limits: [LIMIT]}]"
 @pytest.mark.parametrize(
     ("addition", "problem"),
     [
-        ("polices: []", "11:1: polices: unknown field; known here: version, organization, providers, models,"),
+        (
+            "polices: []",
+            "11:1: polices: unknown field: did you mean 'policies'? known here: version, organization, providers,",
+        ),
         ("teams: {}", "11:1: teams: is given twice; the first time in line 7"),
         ("keys: [{name: a}, {name: a}]", "11:20: keys[1].name: there are two keys named a"),
         ("keys: [{name: -a}]", "11:9: keys[0].name: '-a' is not a name"),
@@ -103,6 +106,15 @@ LIMIT = "policies: [{name: p, limits: [LIMIT]}]"
             "policies: [{name: p, limits: [{requests: 1, per: day}], exhausted_status: 403}]",
             "11:57: policies[0].exhausted_status: write 429, or 402 for clients that retry every 429",
         ),
+        (
+            "policies: [{name: p, limits: [{requests: 1, per: day}], unknown_members: allow}]",
+            "11:57: policies[0].unknown_members: write 'hold' or 'refuse'",
+        ),
+        (
+            "policies: [{name: p, limits: [{requests: 1, per: day}], unknown_member: refuse}]",
+            "11:57: policies[0].unknown_member: unknown field: did you mean 'unknown_members'? known here: name,",
+        ),
+        ("keys: [{name: a, zzz: 1}]", "11:18: keys[0].zzz: unknown field; known here: name, "),
         (
             "policies: [{name: p, limits: [{requests: 1, per: day}], on_store_failure: allow}]",
             "11:57: policies[0].on_store_failure: write deny, or the dollars that calls may cost",

@@ -38,6 +38,7 @@ EVERYTHING = Directory(
             exhausted_status=402,
             allows_unpriced=True,
             allowance_nano_usd=2_500_000_000,
+            refuses_unknown_members=True,
         ),
         QuotaPolicy("plain", Match(), (Limit(LimitKind.REQUESTS, 0, WindowUnit.DAY),)),
     ),
@@ -190,7 +191,7 @@ def test_a_policy_that_an_earlier_release_stored_is_read_with_its_defaults(engin
         connection.execute(
             sa.text(
                 "UPDATE policies SET body = json_remove(body, '$.exhausted_status', '$.allows_unpriced',"
-                " '$.allowance_nano_usd')"
+                " '$.allowance_nano_usd', '$.refuses_unknown_members')"
                 " WHERE name = 'plain'"
             )
         )

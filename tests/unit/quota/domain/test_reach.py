@@ -6,7 +6,14 @@ import pytest
 
 from services.kernel.window import WindowUnit
 from services.quota.domain.policy import Dimension, Match, Mode, QuotaPolicy
-from services.quota.domain.reach import PolicyState, allowances_in_vain, state_of, why_not, without_bite
+from services.quota.domain.reach import (
+    PolicyState,
+    allowances_in_vain,
+    refusals_in_vain,
+    state_of,
+    why_not,
+    without_bite,
+)
 from tests.unit.quota.world import ADA, ADAS_KEY, spend
 
 MODELS = {"dear", "cheap"}
@@ -114,3 +121,11 @@ def test_an_allowance_that_another_policy_always_denies_says_so(other: QuotaPoli
     team = with_allowance(spend("team", 1, match=Match(team="ds")))
     warnings = list(allowances_in_vain([team, other], counters_shared=True))
     assert [f"policy {other.name} concerns the same calls" in warning for warning in warnings] == [True] * in_vain
+
+
+@pytest.mark.parametrize(("mode", "in_vain"), [(Mode.ENFORCE, False), (Mode.SHADOW, True), (Mode.DISABLED, True)])
+def test_a_policy_that_refuses_unknown_members_and_is_not_enforced_says_so(mode: Mode, *, in_vain: bool) -> None:
+    policy = replace(spend("careful", 1), mode=mode)
+    refusing = replace(policy, refuses_unknown_members=True)
+    assert [f"no effect in mode {mode}" in warning for warning in refusals_in_vain([refusing])] == [True] * in_vain
+    assert not list(refusals_in_vain([policy]))

@@ -133,6 +133,13 @@ MINUTE = replace(
             "No target of model tiny can carry this request: lab/tiny cannot read files.",
         ),
         (
+            Deny(Denial.UNKNOWN_MEMBER, policy="careful", detail="frobnicate, anthropic-beta=warp-9"),
+            (
+                "Policy careful refuses what nobody here knows: frobnicate, anthropic-beta=warp-9. Remove it from the "
+                "request, or ask your platform team to let it pass with `unknown_members: hold`."
+            ),
+        ),
+        (
             Deny(Denial.MODEL_NOT_ALLOWED, model="{key}", key="ds-prod"),
             "API key ds-prod may not use model {key}. GET /v1/models lists the models that it may use.",
         ),

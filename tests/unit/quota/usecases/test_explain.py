@@ -98,3 +98,11 @@ def test_what_happens_without_the_counter_store_is_told_with_every_allowance() -
     told = explain(world).on_store_failure
     assert told.endswith("takes the most that it can cost from today's allowance of policy a and b.")
     assert explain(World((spend("a", 1),))).on_store_failure == "Without the counter store it is refused."
+
+
+def test_what_happens_to_members_that_nobody_knows_is_told_with_the_policy() -> None:
+    careful = replace(spend("careful", 100), refuses_unknown_members=True)
+    assert explain(World((spend("a", 1), careful))).on_unknown_members.endswith("it is refused by policy careful.")
+    assert explain(World((spend("a", 1),))).on_unknown_members.endswith("it holds the context window of its target.")
+    calls = counting("calls", LimitKind.REQUESTS, 9)
+    assert explain(World((calls,))).on_unknown_members.endswith("no hard limit counts its size.")

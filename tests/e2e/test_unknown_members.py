@@ -1,0 +1,110 @@
+"""Members that nobody here knows, in every dialect: where a policy lets them pass they hold what they can cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+
+from services.simulator.provider import Vendor
+from tests.e2e.environment import Gateway, Providers, run_gateway
+
+pytestmark = pytest.mark.e2e
+
+# Of the catalogue, which knows their context windows.
+TARGETS = {
+    Vendor.OPENAI: "openai/gpt-4o",
+    Vendor.ANTHROPIC: "anthropic/claude-sonnet-4-5",
+    Vendor.GEMINI: "gemini/gemini-2.5-flash",
+}
+CONFIGURATION = {
+    "models": {vendor.value: {"targets": [target]} for vendor, target in TARGETS.items()},
+    "policies": [
+        {"name": "all", "limits": [{"spend": 1_000, "per": "month"}]},
+        {
+            "name": "careful",
+            "match": {"environment": "prod"},
+            "limits": [{"requests": 1_000, "per": "day"}],
+            "unknown_members": "refuse",
+        },
+    ],
+    "keys": [{"name": "careful", "environment": "prod"}, {"name": "easy", "environment": "dev"}],
+}
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A call, with what nobody knows in it."""
+
+    vendor: Vendor
+    path: str
+    body: Mapping[str, Any]
+    unknown: str
+    """As the gateway names it."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def send(self, gateway: Gateway, key: str) -> httpx.Response:
+        headers = {"anthropic-version": "2023-06-01"} if self.vendor is Vendor.ANTHROPIC else {}
+        return gateway.http(key).post(self.path, json=self.body, headers={**headers, **self.headers})
+
+
+PLAIN = {"messages": [{"role": "user", "content": "Answer in 10 tokens."}], "max_tokens": 20}
+PARTS = [{"text": "Answer in 10 tokens."}]
+GEMINI = "/v1beta/models/gemini:generateContent"
+ASKS = [
+    Ask(Vendor.OPENAI, "/v1/chat/completions", {"model": "openai", **PLAIN, "frobnicate": True}, "frobnicate"),
+    Ask(Vendor.ANTHROPIC, "/v1/messages", {"model": "anthropic", **PLAIN, "frobnicate": {"deep": 1}}, "frobnicate"),
+    Ask(
+        Vendor.ANTHROPIC,
+        "/v1/messages",
+        {"model": "anthropic", **PLAIN},
+        "anthropic-beta=warp-2031-01-01",
+        {"anthropic-beta": "warp-2031-01-01"},
+    ),
+    Ask(Vendor.GEMINI, GEMINI, {"contents": [{"role": "user", "parts": PARTS, "mood": 7}]}, "contents.mood"),
+]
+every_ask = pytest.mark.parametrize("ask", ASKS, ids=[f"{ask.vendor}-{ask.unknown}" for ask in ASKS])
+
+
+@pytest.fixture(scope="module")
+def gateway(vendors: Providers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with run_gateway(tmp_path_factory.mktemp("unknown"), CONFIGURATION, vendors) as running:
+        yield running
+
+
+@every_ask
+def test_a_policy_that_refuses_what_nobody_knows_names_it_and_no_provider_is_asked(
+    gateway: Gateway, providers: Providers, ask: Ask
+) -> None:
+    answer = ask.send(gateway, "careful")
+
+    assert answer.status_code == 400, answer.text
+    error = answer.json()["error"]
+    assert f"Policy careful refuses what nobody here knows: {ask.unknown}. Remove it" in error["message"]
+    match ask.vendor:
+        case Vendor.OPENAI:
+            assert (error["type"], error["code"]) == ("invalid_request_error", "unsupported_parameter")
+            assert (error["param"], error["details"]["reason"]) == (ask.unknown, "unknown_member")
+        case Vendor.ANTHROPIC:
+            assert (error["type"], error["details"]["reason"]) == ("invalid_request_error", "unknown_member")
+        case Vendor.GEMINI:
+            assert (error["status"], error["code"]) == ("INVALID_ARGUMENT", 400)
+    assert not any(providers.requests(vendor) for vendor in Vendor)
+
+
+@every_ask
+def test_elsewhere_the_call_passes(gateway: Gateway, providers: Providers, ask: Ask) -> None:
+    answer = ask.send(gateway, "easy")
+
+    assert answer.status_code == 200, answer.text
+    assert len(providers.requests(ask.vendor)) == 1
+
+
+def test_the_command_line_tells_which_policy_refuses(gateway: Gateway) -> None:
+    listed = {policy["policy"]: policy["unknown_members"] for policy in gateway.json("policies")["policies"]}
+    assert (listed["careful"], listed["all"]) == ("refuse", "hold")
+    told = gateway.json("explain", "--key", "careful", "--model", "openai")["on_unknown_members"]
+    assert told == "With members that nobody here knows it is refused by policy careful."
