@@ -1,4 +1,4 @@
-"""A provider that bills what each request really asks for: HTTP/1.1 on plain asyncio, in a thread of the test.
+"""A provider that bills what each request really asks for, in a thread of the test.
 
 It serves all three dialects under one temperament. Which calls are whose it tells by a mark that every attack carries
 somewhere in its text, `mark-` and a number and a word.
@@ -21,6 +21,7 @@ from tests.e2e.adversary.asking_elsewhere import read_anthropic, read_gemini
 from tests.e2e.adversary.bills import Bill, Books
 from tests.e2e.adversary.temperaments import BadBodyError, Members, Temperament, read
 from tests.e2e.adversary.writing import document, events
+from tests.e2e.http_server import HttpServer, Received
 
 _MARK = re.compile(rb"mark-\d+-[a-z]+")
 _GEMINI_PATH = re.compile(r"/models/([^:]+):(\w+)")
@@ -61,42 +62,20 @@ class Manner:
     """Status with which it ends after it has done, and billed, all of the work; 0: it does not."""
 
 
-@dataclass
-class BillingProvider:
+@dataclass(eq=False)
+class BillingProvider(HttpServer):
     """A server with one temperament. `books` and `manners` belong to the test."""
 
     temperament: Temperament
     books: Books
     manners: dict[str, Manner] = field(default_factory=dict)
-    port: int = 0
     unmarked: list[bytes] = field(default_factory=list)
     """Bodies that were served and billed to nobody: there must be none."""
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    _server: asyncio.Server | None = None
 
-    async def start(self) -> None:
-        """Listens on a free port."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, backlog=1024, limit=1 << 16)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def stop(self) -> None:
-        """Stops listening, and all that it still answers."""
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.closing(writer), contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            while True:
-                path, headers, body = await _read_request(reader)
-                await self._answer(path, headers, body, writer)
+    async def respond(self, request: Received, writer: asyncio.StreamWriter) -> bool:
+        """Serves the request, and bills it."""
+        await self._answer(request.path, request.headers, request.body, writer)
+        return True
 
     async def _answer(self, path: str, headers: dict[str, str], body: bytes, writer: asyncio.StreamWriter) -> None:
         dialect = "gemini" if _GEMINI_PATH.search(path) else "anthropic" if "/messages" in path else "openai"
@@ -200,21 +179,3 @@ async def _send(writer: asyncio.StreamWriter, status: int, answer: Any) -> None:
     head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     writer.write(head.encode() + body)
     await writer.drain()
-
-
-async def _read_request(reader: asyncio.StreamReader) -> tuple[str, dict[str, str], bytes]:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-    headers: dict[str, str] = {}
-    for line in head[1:]:
-        name, _, value = line.partition(":")
-        if name:
-            headers[name.lower()] = value.strip()
-    if headers.get("transfer-encoding", "").lower() != "chunked":
-        body = await reader.readexactly(int(headers.get("content-length", "0")))
-        return head[0].split(" ")[1], headers, body
-    body = b""
-    while size := int(await reader.readuntil(b"\r\n"), 16):
-        body += await reader.readexactly(size)
-        await reader.readexactly(2)
-    await reader.readuntil(b"\r\n")
-    return head[0].split(" ")[1], headers, body
