@@ -7,7 +7,7 @@ import contextlib
 import struct
 from urllib.parse import urlsplit
 
-from tests.e2e.adversary.wire import Leaving, Request
+from tests.e2e.adversary.wire import Leaving, Request, wait_for_either
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RESET, _SETTINGS = 0, 1, 3, 4
@@ -37,18 +37,16 @@ async def send_http2(url: str, secret: str, request: Request, leaving: Leaving) 
                 last = at + _FRAME_BYTES_MAX >= len(request.body)
                 writer.write(_frame(_DATA, _END_STREAM if last else 0, 1, request.body[at : at + _FRAME_BYTES_MAX]))
             await writer.drain()
-            await _wait(reader, writer, leaving, request.leave_after_s)
+            if leaving is Leaving.ONCE_ASKED:
+                await wait_for_either(_wait(reader, writer, leaving), request.is_asked)
+            else:
+                await _wait(reader, writer, leaving)
             writer.write(_frame(_RESET, 0, 1, _CANCEL))
             await writer.drain()
 
 
-async def _wait(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, leaving: Leaving, leave_after_s: float
-) -> None:
+async def _wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, leaving: Leaving) -> None:
     """Returns when the client leaves, or the stream is over."""
-    if leaving is Leaving.AT_ONCE:
-        await asyncio.sleep(leave_after_s)
-        return
     until = _HEADERS if leaving is Leaving.AFTER_HEAD else _DATA
     while True:
         head = await reader.readexactly(9)

@@ -19,6 +19,11 @@ from tests.e2e.environment import Gateway, amount, run_gateway
 
 LIMIT_USD, LIMIT_NANO_USD = 2, 2_000_000_000
 """Of every key and model, for a month. Of the keys of honest calls it is $1,000."""
+CHAIN = (Temperament.NODE, Temperament.PYTHON, Temperament.GO)
+"""Whose providers follow each other in a chain."""
+CHAIN_LENGTHS = (2, 3)
+FIRST_BYTE_S = 1
+"""How long an attempt of a chain waits for the head of an answer."""
 ROUNDS = 3
 _AT_ONCE = 24
 _BOOKED_WITHIN_S = 30.0
@@ -65,6 +70,10 @@ class Plane:
     def model(self, temperament: Temperament, dialect: str) -> str:
         """The name under which the model of a provider is asked for."""
         return f"{temperament}-{dialect}"
+
+    def chain(self, length: int, dialect: str) -> str:
+        """The name under which a chain is asked for: that many providers, the first of `CHAIN`."""
+        return f"chain{length}-{dialect}"
 
     def wait_until_booked(self, calls: int) -> None:
         """Waits until the ledger has booked that many calls."""
@@ -131,9 +140,18 @@ def run_plane(folder: Path, *, poor: int, rich: int = 0) -> Iterator[Plane]:
 
 
 def configuration(providers: dict[Temperament, BillingProvider], keys: list[dict[str, Any]]) -> dict[str, Any]:
-    """A file with a model for each temperament and dialect, and a hard limit for each key."""
+    """A file with a model for each temperament and dialect, chains of them, and a hard limit for each key."""
     targets = {
         f"{kind}-{dialect}": f"{kind}-{dialect}/{model.name}" for kind in providers for dialect, model in MODELS.items()
+    }
+    models: dict[str, Any] = {name: {"targets": [target]} for name, target in targets.items()}
+    models |= {
+        f"chain{length}-{dialect}": {
+            "targets": [targets[f"{kind}-{dialect}"] for kind in CHAIN[:length]],
+            "first_byte_timeout": f"{FIRST_BYTE_S}s",
+        }
+        for length in CHAIN_LENGTHS
+        for dialect in MODELS
     }
     return {
         "providers": {
@@ -145,7 +163,7 @@ def configuration(providers: dict[Temperament, BillingProvider], keys: list[dict
             for kind, provider in providers.items()
             for dialect in MODELS
         },
-        "models": {name: {"targets": [target]} for name, target in targets.items()},
+        "models": models,
         "prices": dict.fromkeys(targets.values(), PRICE),
         "default_policies": False,
         "teams": {"poor": {}, "rich": {}},
@@ -157,7 +175,7 @@ def configuration(providers: dict[Temperament, BillingProvider], keys: list[dict
                 "limits": [{"spend": usd, "per": "month"}],
             }
             for team, usd in (("poor", LIMIT_USD), ("rich", 1_000))
-            for model in targets
+            for model in models
         ],
         "keys": keys,
     }

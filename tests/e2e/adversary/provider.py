@@ -11,8 +11,10 @@ import contextlib
 import json
 import re
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -44,6 +46,14 @@ MODELS = {
 }
 
 
+class Failure(Enum):
+    """How a provider can fail whoever pays it."""
+
+    STATUS = "an error in place of the answer"
+    CUT_BEFORE = "a hang-up before the head of the answer"
+    CUT_WITHIN = "a hang-up within the answer"
+
+
 @dataclass(frozen=True, slots=True)
 class Manner:
     """How a provider behaves towards the calls with one mark."""
@@ -58,8 +68,8 @@ class Manner:
     """Before each event."""
     output_tokens: int | None = None
     """What it writes, if the request allows it. None: as much as the request allows."""
-    fails: int = 0
-    """Status with which it ends after it has done, and billed, all of the work; 0: it does not."""
+    fails: Failure | None = None
+    """How it ends after it has done, and billed, all of the work. None: well."""
 
 
 @dataclass(eq=False)
@@ -69,38 +79,40 @@ class BillingProvider(HttpServer):
     temperament: Temperament
     books: Books
     manners: dict[str, Manner] = field(default_factory=dict)
+    served: Counter[str] = field(default_factory=Counter)
+    """Requests that were served, by mark."""
     unmarked: list[bytes] = field(default_factory=list)
     """Bodies that were served and billed to nobody: there must be none."""
 
     async def respond(self, request: Received, writer: asyncio.StreamWriter) -> bool:
-        """Serves the request, and bills it."""
-        await self._answer(request.path, request.headers, request.body, writer)
-        return True
-
-    async def _answer(self, path: str, headers: dict[str, str], body: bytes, writer: asyncio.StreamWriter) -> None:
+        """Bills the request, and serves it in the manner that its mark gets."""
+        path, headers = request.path, request.headers
         dialect = "gemini" if _GEMINI_PATH.search(path) else "anthropic" if "/messages" in path else "openai"
         try:
-            asked = self._read(dialect, path, headers, body)
+            asked = self._read(dialect, path, headers, request.body)
         except BadBodyError as error:
             await _send(writer, 400, {"error": {"message": str(error), "type": "invalid_request_error", "code": 400}})
-            return
-        mark = self._mark_of(body)
+            return True
+        mark = self._mark_of(request.body)
+        self.served[mark] += 1
         manner = self.manners.get(mark, Manner())
         if manner.output_tokens is not None:
             asked.output = min(asked.output, manner.output_tokens)
         bill = self.books.open(mark, asked, headers, MODELS[dialect].name)
-        if manner.goes_on:
+        if manner.goes_on or manner.fails:
             bill.output_tokens = asked.all_output
         await asyncio.sleep(manner.head_s)
         hides = not manner.usage or _hides_usage(path, headers)
-        if manner.fails:
-            bill.output_tokens = asked.all_output
-            await _send(writer, manner.fails, {"error": {"message": "lost", "type": "server_error"}})
+        if manner.fails is Failure.STATUS:
+            await _send(writer, 500, {"error": {"message": "lost", "type": "server_error"}})
+        elif manner.fails is Failure.CUT_BEFORE:
+            return False
         elif asked.stream:
             await _stream(writer, dialect, bill, manner, hides=hides)
         else:
             bill.output_tokens = asked.all_output
-            await _send(writer, 200, document(dialect, bill, usage=not hides))
+            await _send(writer, 200, document(dialect, bill, usage=not hides), cut=manner.fails is not None)
+        return manner.fails is None or manner.fails is Failure.STATUS
 
     def _read(self, dialect: str, path: str, headers: Mapping[str, str], body: bytes) -> Asked:
         parsed = read(body, headers.get("content-type", ""), self.temperament)
@@ -163,7 +175,7 @@ async def _stream(writer: asyncio.StreamWriter, dialect: str, bill: Bill, manner
     pieces = max(1, min(_MOST_EVENTS, total))
     for number, event in enumerate(events(dialect, bill, pieces, usage=not hides)):
         await asyncio.sleep(manner.event_s)
-        if writer.is_closing():
+        if writer.is_closing() or (manner.fails and number == pieces // 2):
             return
         bill.output_tokens = max(bill.output_tokens, total * min(number + 1, pieces) // pieces)
         writer.write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
@@ -174,8 +186,8 @@ async def _stream(writer: asyncio.StreamWriter, dialect: str, bill: Bill, manner
     await writer.drain()
 
 
-async def _send(writer: asyncio.StreamWriter, status: int, answer: Any) -> None:
+async def _send(writer: asyncio.StreamWriter, status: int, answer: Any, *, cut: bool = False) -> None:
     body = json.dumps(answer).encode()
     head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    writer.write(head.encode() + body)
+    writer.write(head.encode() + (body[: len(body) // 2] if cut else body))
     await writer.drain()

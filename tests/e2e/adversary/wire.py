@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 from urllib.parse import urlsplit
 
 _TIMEOUT_S = 60.0
+_POLL_S = 0.01
 # Small enough that a slow reader really holds up the provider.
 _SLOW_READ_BYTES, _SLOW_READ_S = 2_048, 0.02
 
@@ -22,6 +24,7 @@ class Leaving(Enum):
     NEVER = "never"
     BEFORE_BODY_ENDS = "before the body ends"
     AT_ONCE = "as soon as the request is sent"
+    ONCE_ASKED = "as soon as a provider has the request"
     AFTER_HEAD = "after the head of the answer"
     AFTER_FIRST_EVENT = "after the first event"
     AFTER_HALF = "after some of the events"
@@ -38,8 +41,8 @@ class Request:
     """In this order, and twice where they are twice."""
     method: str = "POST"
     version: str = "HTTP/1.1"
-    leave_after_s: float = 0
-    """With `Leaving.AT_ONCE`: how long it waits first."""
+    is_asked: Callable[[], bool] = lambda: False
+    """With `Leaving.ONCE_ASKED`: whether a provider has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ async def send(url: str, secret: str, request: Request, leaving: Leaving = Leavi
             message = _message(address.netloc, secret, request)
             writer.write(message[:-1] if leaving is Leaving.BEFORE_BODY_ENDS else message)
             await writer.drain()
-            return await _read(reader, leaving, request.leave_after_s)
+            return await _read(reader, leaving, request.is_asked)
     except (ConnectionError, asyncio.IncompleteReadError, TimeoutError):
         return Answer(0)
     finally:
@@ -78,9 +81,21 @@ def _message(host: str, secret: str, request: Request) -> bytes:
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + request.body
 
 
-async def _read(reader: asyncio.StreamReader, leaving: Leaving, leave_after_s: float) -> Answer:
-    if leaving in {Leaving.AT_ONCE, Leaving.BEFORE_BODY_ENDS}:
-        await asyncio.sleep(leave_after_s)
+async def wait_for_either(ending: Coroutine[Any, Any, Any], is_asked: Callable[[], bool]) -> None:
+    """Returns when the answer ends, or when a provider has been asked for it."""
+    answer = asyncio.ensure_future(ending)
+    while not is_asked():
+        done, _ = await asyncio.wait({answer}, timeout=_POLL_S)
+        if done:
+            break
+    answer.cancel()
+    await asyncio.gather(answer, return_exceptions=True)
+
+
+async def _read(reader: asyncio.StreamReader, leaving: Leaving, is_asked: Callable[[], bool]) -> Answer:
+    if leaving in {Leaving.AT_ONCE, Leaving.BEFORE_BODY_ENDS, Leaving.ONCE_ASKED}:
+        if leaving is Leaving.ONCE_ASKED:
+            await wait_for_either(reader.read(1), is_asked)
         return Answer(0)
     head = await reader.readuntil(b"\r\n\r\n")
     status = int(head.split(b" ", 2)[1])
