@@ -46,9 +46,10 @@ local FIGURES = {
   "finish",
   "error",
 }
--- Evidence is told again when there is so much more of it. What was sent after the last time can be added in
--- proportion to the bytes.
+-- Evidence is told again when there is so much more of it: events by this factor, or text by this factor and some
+-- bytes. So what was not told is bounded, and `UsageKey.SEEN` says by what.
 local GROWTH = 1.25
+local GROWTH_BYTES = 64
 
 local find = string.find
 
@@ -60,6 +61,7 @@ function new_meter(dialect, is_stream, stripping)
     published = {},
     sent = 0, -- bytes that were passed on
     told = 0, -- content events that were told
+    told_text = 0, -- bytes of text that were told
     ended = false,
   }
   if is_stream then
@@ -107,8 +109,16 @@ function news(meter)
   local source = stream or meter.reader
   local is_due = meter.ended or source.news
   local changed
-  if stream and stream.events > 0 and (meter.ended or stream.content >= meter.told * GROWTH + 1) then
-    meter.told = stream.content
+  if
+    stream
+    and stream.events > 0
+    and (
+      meter.ended
+      or stream.content >= meter.told * GROWTH + 1
+      or stream.text >= meter.told_text * GROWTH + GROWTH_BYTES
+    )
+  then
+    meter.told, meter.told_text = stream.content, stream.text
     changed = {
       seen = { events = stream.events, content = stream.content, text = stream.text, bytes = meter.sent },
     }

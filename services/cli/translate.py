@@ -138,6 +138,7 @@ def _provider(name: str, entry: ProviderEntry) -> router.Provider:
         base_url=entry.base_url or "",
         api_key=_secret_reference(entry.api_key),
         headers=router.ProviderHeaders(allow=entry.headers.allow) if entry.headers is not None else None,
+        stops_on_disconnect=entry.stops_on_disconnect,
     )
 
 

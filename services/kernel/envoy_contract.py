@@ -165,6 +165,9 @@ class AdmissionKey(StrEnum):
     """string: name of the tightest policy, absent when none applies."""
     CHAIN = "chain"
     """string: "provider/model" of each attempt in order, joined by commas."""
+    STOPS_ON_DISCONNECT = "stops_on_disconnect"
+    """string: those of the chain whose provider is declared to stop when its client hangs up, joined by commas. Absent
+    when there are none."""
     EXPECTED_INPUT_TOKENS = "expected_input_tokens"
     """number: what the ledger books as input when nobody reports it."""
     EXPECTED_OUTPUT_TOKENS = "expected_output_tokens"
@@ -224,6 +227,8 @@ class Socket(StrEnum):
 
 
 MAX_QUOTAS = 16
+STREAM_BUFFER_BYTES = 1 << 16
+"""What Envoy holds for a client that reads slowly, on either side, before it stops reading from the provider."""
 MAX_STREAM_S = 900
 """How long Envoy lets a request live, unless SPENDGATE_MAX_STREAM_S says otherwise to all three services: the ledger
 books what must be over by then, so nobody may believe in less than Envoy does."""

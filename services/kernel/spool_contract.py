@@ -68,8 +68,12 @@ class UsageKey(StrEnum):
     ERROR = "error"
     """The kind of an error that the answer tells."""
     SEEN = "seen"
-    """Object of `SeenKey`: evidence of a stream. Told at growing intervals: what was sent after the last time can be
-    added in proportion to the bytes."""
+    """Object of `SeenKey`: evidence of a stream. Told when text or events grew: what passed after the last time is less
+    than a quarter of what was told, and `UNTOLD_TEXT_BYTES` more. It can be added in proportion to the bytes."""
+
+
+UNTOLD_TEXT_BYTES = 64
+"""See `UsageKey.SEEN`."""
 
 
 class SeenKey(StrEnum):
@@ -124,6 +128,8 @@ class SpoolKey(StrEnum):
     """How many attempts were made."""
     BYTES_SENT = "bytes_sent"
     """Bytes of the body that the client was sent."""
+    PROTOCOL = "protocol"
+    """Of the client: "HTTP/1.1"."""
     METHOD = "method"
     TRACE_ID = "trace_id"
     SPAN_ID = "span_id"

@@ -365,6 +365,7 @@ def test_routes_show_chains_conditions_and_missing_credentials(services: StandIn
         preset="openai",
         credential_problem="environment variable K is not set",
         headers=router.ProviderHeaders(allow=["x-title"]),
+        stops_on_disconnect=True,
     )
     services.answers["RouterService.ListModels"] = router.ListModelsResponse(models=[model])
     services.answers["RouterService.ListProviders"] = router.ListProvidersResponse(providers=[provider])
@@ -382,6 +383,7 @@ def test_routes_show_chains_conditions_and_missing_credentials(services: StandIn
                 "name": "openai", "preset": "openai", "protocol": None, "base_url": None,
                 "credential_problem": "environment variable K is not set",
                 "allowed_headers": ["x-title"],
+                "stops_on_disconnect": True,
             }
         ],
     }  # fmt: skip

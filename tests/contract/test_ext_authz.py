@@ -32,12 +32,13 @@ from tests.contract.quota_process import (
 )
 
 GEMINI_PATH = "/v1beta/models/tiny:generateContent"
+SPARE = planned_target("spare/small", stops_on_disconnect=True)
 
 
 @pytest.fixture(scope="module")
 def quota() -> Iterator[QuotaProcess]:
     with QuotaProcess() as process:
-        lab, spare = planned_target("lab/tiny"), planned_target("spare/small")
+        lab, spare = planned_target("lab/tiny"), SPARE
         google = planned_target("google/gemini-x", "gemini")
         process.publish(route_plan("v1", {MODEL: [lab, spare, google], "other": [lab]}))
         yield process
@@ -76,6 +77,7 @@ def test_an_allowed_call_carries_its_reservation_its_owner_and_its_chain(quota: 
         "decision": "allow",
         "policy": "carries",
         "chain": "lab/tiny,spare/small",
+        "stops_on_disconnect": "spare/small",
         "expected_input_tokens": 200,
         "expected_output_tokens": 100,
         "held_input_tokens": 200,
@@ -154,7 +156,7 @@ def test_another_plan_is_not_answered_from_memory(quota: QuotaProcess) -> None:
     try:
         assert metadata_of(quota.check(call(model="other")))["targets"][0]["host"] == "new.example"
     finally:
-        lab, spare = planned_target("lab/tiny"), planned_target("spare/small")
+        lab, spare = planned_target("lab/tiny"), SPARE
         google = planned_target("google/gemini-x", "gemini")
         quota.publish(route_plan("v3", {MODEL: [lab, spare, google], "other": [lab]}))
 
@@ -314,7 +316,7 @@ def test_a_target_without_a_price_is_refused_under_a_spend_policy(quota: QuotaPr
         assert response.denied_response.status.code == 404
         assert error_of(response)["details"]["reason"] == "unpriced_model"
     finally:
-        lab, spare = planned_target("lab/tiny"), planned_target("spare/small")
+        lab, spare = planned_target("lab/tiny"), SPARE
         google = planned_target("google/gemini-x", "gemini")
         quota.publish(route_plan("v5", {MODEL: [lab, spare, google], "other": [lab]}))
 

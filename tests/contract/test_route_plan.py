@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,9 @@ def test_the_plan_says_all_that_quota_needs(tmp_path: Path) -> None:
             "anthropic/claude-sonnet-4-5",
             fallbacks=(fallback("anthropic/claude-haiku-4-5", when=budget(7_500)), fallback("lab/tiny")),
         )
-        running.router.administrator.apply([vendor(Preset.ANTHROPIC), lab()], [route], validate_only=False, by=OWNER)
+        running.router.administrator.apply(
+            [vendor(Preset.ANTHROPIC), replace(lab(), stops_on_disconnect=True)], [route], validate_only=False, by=OWNER
+        )
         envoy_acknowledges(running)
         quota = HandPlayedQuota(running)
         await quota.start()
@@ -96,6 +99,7 @@ def test_the_plan_says_all_that_quota_needs(tmp_path: Path) -> None:
         haiku, _, tiny = plan.targets
         assert (haiku.upstream_model, haiku.catalogue_provider) == ("claude-haiku-4-5", "anthropic")
         assert (haiku.max_output_tokens, haiku.context_window_tokens) == (64_000, 200_000)
+        assert (haiku.stops_on_disconnect, tiny.stops_on_disconnect) == (False, True)
         assert [face.dialect for face in haiku.faces] == ["anthropic", "openai"]
         assert tiny.faces[0] == pb.PlannedTarget.Face(
             dialect="openai",

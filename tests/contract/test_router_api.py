@@ -66,6 +66,7 @@ def test_what_was_applied_is_listed_as_it_was_sent(tmp_path: Path) -> None:
                 base_url="http://h",
                 api_key=pb.SecretReference(none=True),
                 headers=pb.ProviderHeaders(allow=["http-referer", "x-title"]),
+                stops_on_disconnect=True,
             ),
         ]
         sent = pb.ApplyConfigurationRequest(providers=providers, models=[whole_model()])

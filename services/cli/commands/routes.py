@@ -161,6 +161,7 @@ def _provider(provider: router.Provider) -> dict[str, object]:
         "base_url": provider.base_url or None,
         "credential_problem": provider.credential_problem or None,
         "allowed_headers": list(provider.headers.allow),
+        "stops_on_disconnect": provider.stops_on_disconnect,
     }
 
 

@@ -100,6 +100,8 @@ class ProviderEntry(Entry):
     base_url: HttpUrl | None = None
     api_key: Annotated[SecretReference, BeforeValidator(_none_allowed)]
     headers: HeadersEntry | None = None
+    stops_on_disconnect: bool = False
+    """It stops to generate, and to bill, when its client hangs up."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

@@ -20,7 +20,8 @@ import orjson
 
 from services.kernel.clock import Clock
 from services.kernel.spool_contract import SPOOL_SUFFIX
-from services.ledger.domain.call import SpooledAttempt, SpooledCall, UnreadableLineError, parse_line
+from services.ledger.domain.call import SpooledAttempt, SpooledCall, parse_line
+from services.ledger.domain.line_fields import UnreadableLineError
 from services.ledger.domain.spooled import SpoolBatch, SpoolFile, UnreadableLine
 
 _log = logging.getLogger("spendgate.ledger.spool")

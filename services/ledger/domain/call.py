@@ -11,27 +11,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from services.kernel.envoy_contract import AdmissionKey, RequestKey
 from services.kernel.spool_contract import SpoolKey, UsageKey
 from services.kernel.usage import TOKEN_FOR_EACH_BYTE, Line, Usage
+from services.ledger.domain.line_fields import (
+    UnreadableLineError,
+    is_known,
+    read_counts,
+    read_flag,
+    read_texts,
+    read_time_ms,
+    required,
+)
 from services.ledger.domain.outcome import Outcome, began, outcome_of_attempt, outcome_of_call
 from services.ledger.domain.reading import NOTHING_READ, Reading, ReadingState, read_answer
 
-# What the database holds and no honest counter reaches.
-_MAX_COUNT = 2**63 - 1
-_MOST_DIGITS = 20
 _MOST_RETRY_DIGITS = 4
-_LONGEST_TEXT = 4_096
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COMPLETE = frozenset({"1", "COMPLETE"})
-
-
-class UnreadableLineError(ValueError):
-    """A line of the spool is not what Envoy writes. The text says which field is wrong, never its value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +133,10 @@ class SpooledCall(NamedTuple):
     """The most input that one attempt can take; 0 when unknown, or when tokens do not bound its cost."""
     answer: Line = TOKEN_FOR_EACH_BYTE
     """How many tokens the text of an answer makes, as far as it was seen."""
+    stopping: tuple[str, ...] = ()
+    """Those of `chain` whose provider is declared to stop when its client hangs up."""
+    protocol: str = ""
+    """Of the client, as Envoy names it."""
 
     @property
     def retry_count(self) -> int:
@@ -150,6 +153,11 @@ class SpooledCall(NamedTuple):
         if how is Outcome.COMPLETED and self.usage is None and (self.reading.error or self.reading.is_open):
             return Outcome.PROVIDER_CUT
         return how
+
+    @property
+    def provider_stops(self) -> bool:
+        """Whether the provider of the last attempt is declared to stop when its client hangs up."""
+        return 1 <= self.attempts <= len(self.chain) and self.chain[self.attempts - 1] in self.stopping
 
     @property
     def began(self) -> bool:
@@ -201,7 +209,7 @@ _CALL_TEXTS = _names(
     SpoolKey.SDK_RETRY,
     RequestKey.BODY_PRINT,
 )
-_DROPPED_TEXTS = _names(SpoolKey.DROPPED)
+_LATER_TEXTS = _names(SpoolKey.DROPPED, AdmissionKey.STOPS_ON_DISCONNECT, SpoolKey.PROTOCOL)
 _CALL_COUNTS = _names(
     SpoolKey.STATUS,
     SpoolKey.DURATION_MS,
@@ -241,14 +249,14 @@ def parse_line(fields: Mapping[str, object]) -> SpooledCall | SpooledAttempt:
 
 
 def _parse_attempt(fields: Mapping[str, object]) -> SpooledAttempt:
-    request_id, flags, details, cluster, failure = _texts(fields, _ATTEMPT_TEXTS)
-    attempt, status, duration_ms, first_byte_ms = _counts(fields, _ATTEMPT_COUNTS)
+    request_id, flags, details, cluster, failure = read_texts(fields, _ATTEMPT_TEXTS)
+    attempt, status, duration_ms, first_byte_ms = read_counts(fields, _ATTEMPT_COUNTS)
     if not 1 <= attempt <= _MOST_ATTEMPTS:
         raise UnreadableLineError(f"{SpoolKey.ATTEMPT} is not a number of an attempt")
     return SpooledAttempt(
-        request_id=_required(request_id, SpoolKey.REQUEST_ID),
+        request_id=required(request_id, SpoolKey.REQUEST_ID),
         attempt=attempt,
-        time_ms=_time_ms(fields),
+        time_ms=read_time_ms(fields),
         status=status,
         flags=flags,
         details=details,
@@ -260,16 +268,17 @@ def _parse_attempt(fields: Mapping[str, object]) -> SpooledAttempt:
 
 
 def _parse_call(fields: Mapping[str, object]) -> SpooledCall:
-    request_id, reservation, flags, details, *texts = _texts(fields, _CALL_TEXTS)
+    request_id, reservation, flags, details, *texts = read_texts(fields, _CALL_TEXTS)
     model, model_requested, chain, decision, policy, response_model, dialect, features, tags, run, *texts = texts
     trace_id, span_id, client_request_id, sdk_retry, body_print = texts
-    status, duration_ms, first_byte_ms, attempts, bytes_sent, body_bytes, *counts = _counts(fields, _CALL_COUNTS)
+    status, duration_ms, first_byte_ms, attempts, bytes_sent, body_bytes, *counts = read_counts(fields, _CALL_COUNTS)
     expected_input, expected_output, held_output, held_input, *answer = counts
+    dropped, stopping, protocol = read_texts(fields, _LATER_TEXTS)
     reading = _reading(fields, features, response_model)
     return SpooledCall(
-        request_id=_required(request_id, SpoolKey.REQUEST_ID),
+        request_id=required(request_id, SpoolKey.REQUEST_ID),
         reservation=reservation,
-        time_ms=_time_ms(fields),
+        time_ms=read_time_ms(fields),
         status=status,
         flags=flags,
         details=details,
@@ -277,7 +286,7 @@ def _parse_call(fields: Mapping[str, object]) -> SpooledCall:
         first_byte_ms=first_byte_ms,
         attempts=attempts,
         bytes_sent=bytes_sent,
-        caller=Caller(*_texts(fields, _CALLER_TEXTS)),
+        caller=Caller(*read_texts(fields, _CALLER_TEXTS)),
         model_requested=model or model_requested,
         chain=tuple(chain.split(",")) if chain else (),
         decision=decision,
@@ -287,21 +296,23 @@ def _parse_call(fields: Mapping[str, object]) -> SpooledCall:
         usage=reading.usage,
         response_model=reading.model,
         dialect=dialect,
-        stream=_flag(fields, RequestKey.STREAM),
+        stream=read_flag(fields, RequestKey.STREAM),
         features=features,
         body_bytes=body_bytes,
         tags=tags,
         run=run,
-        prefixes=tuple(_texts(fields, _PREFIX_TEXTS)),
+        prefixes=tuple(read_texts(fields, _PREFIX_TEXTS)),
         trace_id=trace_id,
         span_id=span_id,
         client_request_id=client_request_id,
         sdk_retry=sdk_retry,
         body_print=body_print,
-        dropped=_texts(fields, _DROPPED_TEXTS)[0],
+        dropped=dropped,
         reading=reading,
         held_input_tokens=held_input,
         answer=Line(*answer) if any(answer) else TOKEN_FOR_EACH_BYTE,
+        stopping=tuple(stopping.split(",")) if stopping else (),
+        protocol=protocol,
     )
 
 
@@ -309,7 +320,7 @@ def _reading(fields: Mapping[str, object], features: str, response_model: str) -
     told = fields.get(SpoolKey.USAGE.value)
     if isinstance(told, Mapping):
         return read_answer(told)
-    if _is_known(told):
+    if is_known(told):
         raise UnreadableLineError(f"{SpoolKey.USAGE} is not an object")
     return _reading_before(fields, features, response_model)
 
@@ -322,76 +333,13 @@ def _reading_before(fields: Mapping[str, object], features: str, response_model:
     """
     if str(fields.get(SpoolKey.USAGE_STATUS)) not in _COMPLETE:
         return Reading(model=response_model)
-    counts = _counts(fields, tuple(_FIGURES_BEFORE))
+    counts = read_counts(fields, tuple(_FIGURES_BEFORE))
     known = {
         figure: count
         for (name, figure), count in zip(_FIGURES_BEFORE.items(), counts, strict=True)
-        if _is_known(fields.get(name))
+        if is_known(fields.get(name))
     }
     written = known.get(UsageKey.CACHE_WRITE_TOKENS)
     if written and "cache_1h" in features.split(","):
         known[UsageKey.CACHE_WRITE_1H_TOKENS] = written
     return Reading(ReadingState.WHOLE, known, response_model)
-
-
-def _is_known(value: object) -> bool:
-    return value not in (None, "-", "")
-
-
-def _counts(fields: Mapping[str, object], names: tuple[str, ...]) -> list[int]:
-    counts = [
-        value if type(value) is int else _count_of(value, name)
-        for name, value in zip(names, map(fields.get, names), strict=True)
-    ]
-    if min(counts) < 0 or max(counts) > _MAX_COUNT:
-        name = next(name for name, count in zip(names, counts, strict=True) if not 0 <= count <= _MAX_COUNT)
-        raise UnreadableLineError(f"{name} is out of range")
-    return counts
-
-
-def _count_of(value: object, name: str) -> int:
-    if not _is_known(value):
-        return 0
-    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < _MOST_DIGITS:
-        return int(value)
-    raise UnreadableLineError(f"{name} is not a whole number")
-
-
-def _texts(fields: Mapping[str, object], names: tuple[str, ...]) -> list[str]:
-    values: list[Any] = ["" if value is None or value == "-" else value for value in map(fields.get, names)]
-    try:
-        # Nearly every line: all are texts, and together shorter than one of them may be.
-        if len("".join(values)) <= _LONGEST_TEXT:
-            return values
-    except TypeError:
-        pass
-    for name, value in zip(names, values, strict=True):
-        if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
-            raise UnreadableLineError(f"{name} is not a text of at most {_LONGEST_TEXT} characters")
-    return values
-
-
-def _required(value: str, name: str) -> str:
-    if not value:
-        raise UnreadableLineError(f"{name} is missing")
-    return value
-
-
-def _flag(fields: Mapping[str, object], name: str) -> bool:
-    value = fields.get(name)
-    if value in (True, "true"):
-        return True
-    if value in (None, False, "false", "-", ""):
-        return False
-    raise UnreadableLineError(f"{name} is neither true nor false")
-
-
-def _time_ms(fields: Mapping[str, object]) -> int:
-    text = fields.get(SpoolKey.TIME.value)
-    if not isinstance(text, str):
-        raise UnreadableLineError(f"{SpoolKey.TIME} is missing")
-    try:
-        time = datetime.fromisoformat(text)
-        return round((time - _EPOCH).total_seconds() * 1000)
-    except (ValueError, TypeError) as error:
-        raise UnreadableLineError(f"{SpoolKey.TIME} is not a time with its zone") from error

@@ -20,12 +20,26 @@ The most is what an attempt can have been billed for at most. Quota keeps the di
     the provider told its last word                       that                    that
     the client left, or it took too long                  the provider's, else    held: nobody tells whether a provider
                                                           held                    stops when its client is gone
+    the same, and the provider is declared to stop:
+        a stream that tells a running count               the provider's          that, and what was under way
+        another stream of Anthropic's dialect             the provider's          a token for each byte of its text, and
+                                                                                  what was under way
+        any other answer                                  the provider's, else    held: reasoning may be unseen, or the
+                                                          held                    whole answer is made
     the provider hung up                                  the same                held: it may have made more
     it ended, and told no usage                           the same                held: reasoning may be unseen
     no answer, and another attempt followed               held                    held
     there is no record of it                              unbounded               unbounded
 
-Nothing that was learnt lowers a bound: what a client taught with one kind of text it may use for another.
+Nothing that was learnt lowers a bound: what a client taught with one kind of text it may use for another. What is
+declared of a provider does, where nothing but its answer was between it and what was seen:
+
+* Under way is what a stream brings in a second at its own pace, or a few of its events if that is more: a provider
+  needs a moment to notice. It is by the pace of the stream itself, since a fast one makes more in that moment.
+* A client that does not read holds the answer back where nobody sees it, while its provider makes more. So only streams
+  count that Envoy had room for, and those of HTTP/2, which share their connection's, do not.
+* Text bounds tokens only where all of the output is text that is sent: not with tools, whose calls are framed by more,
+  not where the request asks the model to think, and not in OpenAI's dialect, where models think unasked and unseen.
 """
 
 from __future__ import annotations
@@ -34,9 +48,13 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from services.kernel.dialect import Dialect
+from services.kernel.envoy_contract import STREAM_BUFFER_BYTES
 from services.kernel.price import ANY_SERVICE_TIER, Bounds, Price, charge, charge_at_most
+from services.kernel.spool_contract import UNTOLD_TEXT_BYTES
 from services.kernel.usage import Usage
 from services.ledger.domain.call import SpooledCall
+from services.ledger.domain.outcome import Outcome
+from services.ledger.domain.reading import ReadingState
 
 UNBOUNDED = -1
 _ENVELOPE_BYTES = 400
@@ -47,6 +65,12 @@ _MOST_ESTIMATED_TOKENS = 128_000
 """Bound of an estimate when the reservation's own bound is not on the line."""
 _BOUNDED_FEATURES = frozenset({"tools", "images", "response_format", "thinking", "cache_control", "cache_1h"})
 """What may be in a request whose cost tokens bound. Sound, searches and files are billed by more than those."""
+_LEFT = frozenset({Outcome.CLIENT_CANCELLED, Outcome.TIMEOUT})
+"""Ends at which Envoy hangs up on the provider."""
+_ALL_IS_SENT = frozenset({"images", "response_format", "cache_control", "cache_1h"})
+"""What may be in a request for an answer all of whose output is text that is sent."""
+_NOTICED_MS = 1_000
+_EVENTS_UNDER_WAY = 4
 
 
 class Most(NamedTuple):
@@ -64,11 +88,10 @@ def estimated_usage(call: SpooledCall) -> Usage:
     """Usage of an answer that began, from its evidence."""
     reading = call.reading
     input_tokens = call.expected.input_tokens if reading.input_tokens is None else reading.input_tokens
-    told = reading.output_tokens or 0
-    if call.dialect != Dialect.ANTHROPIC and told >= max(1, reading.seen.content):
-        # A running count, told with each event. Anthropic tells a first figure with the input, and then the last one.
-        return reading.usage_of(input_tokens, told)
-    return reading.usage_of(input_tokens, max(estimated_output_tokens(call), told))
+    running = _running_count(call)
+    if running is not None:
+        return reading.usage_of(input_tokens, running)
+    return reading.usage_of(input_tokens, max(estimated_output_tokens(call), reading.output_tokens or 0))
 
 
 def estimated_output_tokens(call: SpooledCall) -> int:
@@ -83,7 +106,7 @@ def estimated_output_tokens(call: SpooledCall) -> int:
 
 def most_of_answer(call: SpooledCall, booked: Usage, price: Price | None) -> Most:
     """Of an attempt that is booked so, by an estimate."""
-    output_tokens = max(_held_output(call), booked.output_tokens)
+    output_tokens = max(_most_output(call), booked.output_tokens)
     input_tokens = call.reading.input_tokens if call.began else None
     if input_tokens is None or not call.held_input_tokens:
         return most_of_silence(call, price)
@@ -113,6 +136,38 @@ def add_up_most(parts: Iterable[Most]) -> Most:
     return Most(*(UNBOUNDED if UNBOUNDED in column else sum(column) for column in columns))
 
 
+def _running_count(call: SpooledCall) -> int | None:
+    """The output that a stream tells with each of its events; None when it does not.
+
+    Anthropic tells a first figure with the input, and then the last one.
+    """
+    told = call.reading.output_tokens or 0
+    counts = call.dialect != Dialect.ANTHROPIC and told >= max(1, call.reading.seen.content)
+    return told if counts else None
+
+
+def _most_output(call: SpooledCall) -> int:
+    held = _held_output(call)
+    made = _made_when_left(call) if call.provider_stops and call.outcome in _LEFT else None
+    return held if made is None else min(held, made)
+
+
+def _made_when_left(call: SpooledCall) -> int | None:
+    """The most output that a provider had made when it noticed that its client was gone; None: nothing bounds it."""
+    seen = call.reading.seen
+    had_room = call.protocol.startswith("HTTP/1") and call.bytes_sent <= STREAM_BUFFER_BYTES
+    if not call.stream or not seen.content or not had_room or call.reading.state is ReadingState.FAILED:
+        return None
+    made = _running_count(call)
+    if made is None:
+        if call.dialect != Dialect.ANTHROPIC or not _has_only(call, _ALL_IS_SENT):
+            return None
+        made = seen.text_bytes + seen.text_bytes // 4 + UNTOLD_TEXT_BYTES
+    lasted_ms = max(1, call.duration_ms - call.first_byte_ms)
+    under_way = max(made * _NOTICED_MS // lasted_ms, made * _EVENTS_UNDER_WAY // seen.content)
+    return made + under_way + 1
+
+
 def _text_seen(call: SpooledCall) -> int:
     """Bytes of text that were sent."""
     seen = call.reading.seen
@@ -133,7 +188,11 @@ def _held_output(call: SpooledCall) -> int:
 
 
 def _is_bounded(call: SpooledCall) -> bool:
-    return not call.features or _BOUNDED_FEATURES.issuperset(call.features.split(","))
+    return _has_only(call, _BOUNDED_FEATURES)
+
+
+def _has_only(call: SpooledCall, features: frozenset[str]) -> bool:
+    return not call.features or features.issuperset(call.features.split(","))
 
 
 def _cost_at_most(call: SpooledCall, input_tokens: int, output_tokens: int, price: Price) -> int | None:

@@ -111,6 +111,7 @@ def _read_target(message: pb.PlannedTarget) -> PlannedTarget:
         context_window_tokens=message.context_window_tokens,
         faces=faces,
         catalogue_provider=message.catalogue_provider,
+        stops_on_disconnect=message.stops_on_disconnect,
     )
 
 

@@ -39,6 +39,8 @@ class PlannedTarget:
     faces: tuple[Face, ...]
     catalogue_provider: str = ""
     """Name by which the price catalogue knows the vendor; empty if none does."""
+    stops_on_disconnect: bool = False
+    """Its provider is declared to stop to generate, and to bill, when its client hangs up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,9 @@ class AllowWriter:
             AdmissionKey.PRIORITY_GROUPS: [_priority_group(attempt) for attempt in admitted.chain],
             AdmissionKey.TARGETS: [_target(attempt, admitted, check) for attempt in admitted.chain],
         }
+        stopping = [attempt.fit.target.name for attempt in admitted.chain if attempt.fit.target.stops_on_disconnect]
+        if stopping:
+            metadata[AdmissionKey.STOPS_ON_DISCONNECT] = ",".join(stopping)
         return _ok(headers, metadata).SerializeToString()
 
 

@@ -91,6 +91,7 @@ _ATTEMPT: dict[str, str] = {
 _CALL: dict[str, str] = {
     SpoolKey.ATTEMPTS: "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
     SpoolKey.BYTES_SENT: "%BYTES_SENT%",
+    SpoolKey.PROTOCOL: "%PROTOCOL%",
     SpoolKey.METHOD: "%REQ(:METHOD)%",
     SpoolKey.TRACE_ID: "%TRACE_ID%",
     SpoolKey.SPAN_ID: "%SPAN_ID%",

@@ -21,11 +21,10 @@ from spendgate_envoy.envoy.extensions.http.injected_credentials.generic.v3 impor
 from spendgate_envoy.envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
 from spendgate_envoy.envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 
-from services.kernel.envoy_contract import CREDENTIAL_HEADERS
+from services.kernel.envoy_contract import CREDENTIAL_HEADERS, STREAM_BUFFER_BYTES
 from services.router.adapters.envoy_resources_headers import with_headers
 from services.router.adapters.envoy_resources_scripts import Scripts
 from services.router.adapters.envoy_resources_wire import (
-    STREAM_BUFFER_BYTES,
     exact,
     from_ads,
     http_filter,

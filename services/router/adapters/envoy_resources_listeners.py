@@ -26,6 +26,7 @@ from services.kernel.envoy_contract import (
     CLIENT_REQUEST_ID_HEADER,
     REQUEST_NAMESPACE,
     RUN_HEADER,
+    STREAM_BUFFER_BYTES,
     TAGS_HEADER,
 )
 from services.router.adapters.envoy_resources_access_log import attempt_logs, call_logs
@@ -41,7 +42,6 @@ from services.router.adapters.envoy_resources_routes import (
 from services.router.adapters.envoy_resources_scripts import Scripts
 from services.router.adapters.envoy_resources_tracing import tracing
 from services.router.adapters.envoy_resources_wire import (
-    STREAM_BUFFER_BYTES,
     exact,
     from_ads,
     grpc_cluster,

@@ -13,9 +13,6 @@ from spendgate_envoy.envoy.extensions.filters.network.http_connection_manager.v3
 )
 from spendgate_envoy.envoy.type.matcher.v3 import regex_pb2, string_pb2
 
-STREAM_BUFFER_BYTES = 1 << 16
-"""What Envoy holds for a client that reads slowly, on either side, before it stops reading from the provider."""
-
 
 def pack(message: Message) -> any_pb2.Any:
     """`message` as Envoy's extension points take it. Deterministic, so that equal resources have equal bytes."""

@@ -66,6 +66,8 @@ class PlannedTarget:
     max_output_tokens: int
     context_window_tokens: int
     faces: tuple[PlannedFace, ...]
+    stops_on_disconnect: bool = False
+    """Its provider is declared to stop to generate, and to bill, when its client hangs up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,5 +187,11 @@ def _planned_target(name: str, providers: Mapping[str, Provider], clusters: Clus
         for face in faces_of(provider)
     )
     return PlannedTarget(
-        name, upstream_model, catalogue_provider(provider), limits.max_output, limits.context_window, faces
+        name,
+        upstream_model,
+        catalogue_provider(provider),
+        limits.max_output,
+        limits.context_window,
+        faces,
+        provider.stops_on_disconnect,
     )

@@ -47,6 +47,8 @@ class Provider:
     base_url: str = ""
     allowed_headers: tuple[str, ...] = ()
     """Headers that pass besides those that always do, in both directions."""
+    stops_on_disconnect: bool = False
+    """It stops to generate, and to bill, when its client hangs up: declared, and believed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ def read_provider(field: str, message: pb.Provider) -> Provider:
         protocol=_choice(f"{field}.protocol", Dialect, message.protocol),
         base_url=message.base_url,
         allowed_headers=read_allowed(f"{field}.headers.allow", message.headers.allow),
+        stops_on_disconnect=message.stops_on_disconnect,
     )
 
 
@@ -85,6 +86,7 @@ def write_provider(provider: Provider, credential_problem: str) -> pb.Provider:
         api_key=_write_reference(provider.api_key),
         credential_problem=credential_problem,
         headers=pb.ProviderHeaders(allow=provider.allowed_headers) if provider.allowed_headers else None,
+        stops_on_disconnect=provider.stops_on_disconnect,
     )
 
 

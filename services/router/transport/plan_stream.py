@@ -96,4 +96,5 @@ def _target(target: PlannedTarget) -> pb.PlannedTarget:
             )
             for face in target.faces
         ],
+        stops_on_disconnect=target.stops_on_disconnect,
     )

@@ -128,14 +128,17 @@ def key_of(number: int) -> str:
 
 
 @contextlib.contextmanager
-def run_plane(folder: Path, *, poor: int, rich: int = 0) -> Iterator[Plane]:
+def run_plane(folder: Path, *, poor: int, rich: int = 0, stops_on_disconnect: bool = False) -> Iterator[Plane]:
     """Runs a gateway with keys for that many attacks of the poor team, and then for as many of the rich one."""
     books = Books()
     providers = {kind: BillingProvider(kind, books) for kind in Temperament}
     with serving(*providers.values()):
         teams = ["poor"] * poor + ["rich"] * rich
         keys = [{"name": key_of(number), "team": team} for number, team in enumerate(teams)]
-        with run_gateway(folder, configuration(providers, keys)) as gateway:
+        file = configuration(providers, keys)
+        for provider in file["providers"].values():
+            provider["stops_on_disconnect"] = stops_on_disconnect
+        with run_gateway(folder, file) as gateway:
             yield Plane(gateway, books, providers)
 
 

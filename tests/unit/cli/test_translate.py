@@ -15,7 +15,7 @@ environments: [dev, prod]
 default_policies: false
 providers:
   lab: {protocol: openai, base_url: "http://127.0.0.1:8081/v1", api_key: none}
-  claude: {preset: anthropic, api_key: {file: claude-key}}
+  claude: {preset: anthropic, api_key: {file: claude-key}, stops_on_disconnect: true}
 models:
   chat:
     targets: [[lab/a, {claude/b: 3}], lab/c]
@@ -88,7 +88,12 @@ def test_providers_and_models_go_to_the_router() -> None:
     sent = MessageToDict(translate.router_request(_file(), validate_only=False), preserving_proto_field_name=True)
     assert sent["providers"] == [
         {"name": "lab", "protocol": "openai", "base_url": "http://127.0.0.1:8081/v1", "api_key": {"none": True}},
-        {"name": "claude", "preset": "anthropic", "api_key": {"file": "claude-key"}},
+        {
+            "name": "claude",
+            "preset": "anthropic",
+            "api_key": {"file": "claude-key"},
+            "stops_on_disconnect": True,
+        },
     ]
     (model,) = sent["models"]
     assert model["targets"] == [

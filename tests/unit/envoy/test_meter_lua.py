@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.kernel.spool_contract import SeenKey, UsageKey
+from services.kernel.spool_contract import UNTOLD_TEXT_BYTES, SeenKey, UsageKey
 from tests.unit.envoy.lua_scripts import FOLDER, plain, wire
 from tests.unit.envoy.meter import METER, cut, meter
 
@@ -152,6 +152,15 @@ def test_evidence_counts_the_events_that_say_something_and_their_text() -> None:
     assert metered.told["seen"] == {"events": 6, "content": 2, "text": 6, "bytes": sent}
 
 
+def test_what_passed_since_evidence_was_told_is_less_than_a_quarter_of_it() -> None:
+    state, told = METER.new_meter("anthropic", True, False), 0
+    for size in [4, 1, 500, *[3] * 400, 70, *[90] * 40]:
+        METER.take(state, event({"type": "content_block_delta", "delta": {"type": "text_delta", "text": "x" * size}}))
+        changed = METER.news(state)
+        told = plain(changed)["seen"]["text"] if changed and "seen" in plain(changed) else told
+        assert state.stream.text < told * 1.25 + UNTOLD_TEXT_BYTES
+
+
 @given(
     st.binary(max_size=400).map(lambda raw: raw.decode("latin-1"))
     | st.text(alphabet='data: {}[]"\\usage\n\r,:1n', max_size=400),
@@ -203,8 +212,10 @@ def test_the_figures_are_those_that_a_parser_finds(
 
 
 def count(value: object) -> int | None:
-    """A number that counts something."""
+    """A number that counts something. What is written with a sign does not."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
+        return None
+    if str(value).startswith("-"):
         return None
     return int(value) if value == int(value) else None
 

@@ -275,6 +275,11 @@ def test_a_mistake_in_a_chain_is_told(model: str, problem: str) -> None:
         ("{preset: openai, api_key: none, headers: {allow: [1]}}", "write the name of a header, like x-title"),
         ("{preset: openai, api_key: none, headers: {allow: [x-a, authorization]}}", "allow[1]: authorization carries"),
         ("{preset: openai, api_key: none, headers: {allow: [x_a]}}", "'x_a' holds an underscore"),
+        (
+            "{preset: openai, api_key: none, stops_on_disconect: true}",
+            "did you mean 'stops_on_disconnect'?",
+        ),
+        ("{preset: openai, api_key: none, stops_on_disconnect: 1}", "write true or false"),
         ("{preset: openai, protocol: openai, api_key: none}", "`preset` implies the protocol"),
         ("{preset: openai, api_key: {file: ../key}}", "a file is named relative to the `secrets` folder"),
         ("{preset: openai, api_key: {file: /etc/key}}", "a file is named relative to the `secrets` folder"),

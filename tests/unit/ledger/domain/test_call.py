@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from services.kernel.usage import CACHE_WRITE_1H, CACHE_WRITE_5M, CACHED_INPUT, REASONING, Usage
-from services.ledger.domain.call import SpooledAttempt, UnreadableLineError, parse_line
+from services.ledger.domain.call import SpooledAttempt, parse_line
+from services.ledger.domain.line_fields import UnreadableLineError
 from tests.unit.ledger.lines import NO_USAGE, attempt, attempt_fields, call, call_fields
 
 

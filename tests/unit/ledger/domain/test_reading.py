@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from services.kernel.spool_contract import UsageKey
 from services.kernel.usage import Usage, UsageSource
-from services.ledger.domain.call import UnreadableLineError
 from services.ledger.domain.charge import charge_call
+from services.ledger.domain.line_fields import UnreadableLineError
 from services.ledger.domain.reading import ReadingState, Seen, read_answer
 from tests.unit.ledger.lines import call, price_of
 

@@ -174,3 +174,88 @@ def test_a_line_that_does_not_say_what_was_held_bounds_nothing_whatever_the_prov
 def test_the_price_of_the_test_is_that_of_the_arithmetic() -> None:
     tier = PRICE.tiers[0]
     assert (tier.rates[INPUT], tier.rates[OUTPUT]) == (INPUT_RATE * 1_000, OUTPUT_RATE * 1_000)
+
+
+STOPS: dict[str, Any] = {
+    "stops_on_disconnect": "openai/gpt-4o",
+    "protocol": "HTTP/1.1",
+    "bytes_sent": 8_000,
+    "duration_ms": 5_000,
+    "first_byte_ms": 1_000,
+}
+COUNTED = {"meter": "open", "input_tokens": 1_234, "output_tokens": 400, **seen(40, 400, 8_000)}
+"""A running count of 400 tokens in 40 events and 4 s."""
+UNCOUNTED = {**COUNTED, "output_tokens": 1}
+
+
+def most_output(usage: dict[str, Any] | None, **changed: Any) -> int:
+    most = charged(usage, **{**STOPS, **changed}).most
+    assert most is not None
+    return most.output_tokens
+
+
+def test_of_a_provider_that_stops_a_running_count_and_a_second_more_is_the_most() -> None:
+    assert most_output(COUNTED, dialect="gemini") == 400 + 100 + 1
+    assert charged(COUNTED, **STOPS, dialect="gemini").usage.output_tokens == 400
+
+
+def test_of_a_provider_that_stops_each_byte_of_text_is_a_token_and_what_the_meter_had_not_told_a_quarter_more() -> None:
+    made = 400 + 400 // 4 + 64
+
+    assert most_output(UNCOUNTED, dialect="anthropic") == made + made // 4 + 1
+
+
+def test_the_shorter_a_stream_the_more_of_it_is_under_way() -> None:
+    one_event = {**COUNTED, "output_tokens": 10, **seen(1, 10, 400)}
+
+    assert most_output(one_event, dialect="gemini", bytes_sent=400) == 10 + 40 + 1
+    assert most_output(COUNTED, dialect="gemini", duration_ms=1_050) == HELD_OUTPUT
+
+
+@pytest.mark.parametrize(
+    ("usage", "changed"),
+    [
+        (COUNTED, {"stops_on_disconnect": None}),
+        (COUNTED, {"stops_on_disconnect": "lab/tiny"}),
+        (COUNTED, {"attempts": 2, "chain": "openai/gpt-4o,lab/dear"}),
+        (COUNTED, {"stream": False}),
+        (COUNTED, {"protocol": "HTTP/2"}),
+        (COUNTED, {"protocol": None}),
+        (COUNTED, {"bytes_sent": 65_537}),
+        (COUNTED, {"meter": "failed"}),
+        ({**COUNTED, **seen(0, 0, 300)}, {}),
+        (COUNTED, {"flags": "UPE", "details": "upstream_reset_after_response_started{x}"}),
+        (COUNTED, {"flags": "DC", "details": "downstream_local_disconnect(drain)"}),
+        (UNCOUNTED, {"dialect": "openai"}),
+        (UNCOUNTED, {"dialect": "gemini"}),
+        (UNCOUNTED, {"dialect": "anthropic", "features": "thinking"}),
+        (UNCOUNTED, {"dialect": "anthropic", "features": "tools"}),
+        (UNCOUNTED, {"dialect": "anthropic", "features": "images,of_tomorrow"}),
+    ],
+)
+def test_where_what_was_seen_does_not_bound_what_was_made_the_most_is_what_was_held(
+    usage: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    figures = {**usage, "meter": changed.pop("meter", usage["meter"])}
+
+    assert most_output(figures, **{"dialect": "gemini", **changed}) == HELD_OUTPUT
+
+
+def test_a_call_that_took_too_long_is_hung_up_on_by_the_gateway() -> None:
+    ended: dict[str, Any] = {"status": 200, "flags": None, "details": "max_duration_timeout"}
+
+    assert most_output(COUNTED, dialect="gemini", **ended) == 400 + 100 + 1
+
+
+@pytest.mark.parametrize("text", [400, 60_000])
+def test_what_was_seen_of_a_provider_that_stops_is_never_above_what_was_held(text: int) -> None:
+    usage = {**UNCOUNTED, **seen(40, text, 8_000)}
+
+    assert most_output(usage, dialect="anthropic") <= HELD_OUTPUT
+
+
+def test_the_bound_of_a_provider_that_stops_is_that_of_its_cost_too() -> None:
+    charge = charged(COUNTED, **STOPS, dialect="gemini")
+
+    assert charge.most is not None
+    assert charge.most.cost_nano_usd == 1_234 * INPUT_RATE + 501 * OUTPUT_RATE

@@ -17,7 +17,7 @@ from tests.unit.router.samples import budget, fallback, group, lab, vendor
 
 SLOW = Condition((Term(Measure.ERROR_RATE, 2_000, 60), Term(Measure.LATENCY_P95, 8_000, 300)), all_terms=True)
 WHOLE = check_configuration(
-    [vendor(Preset.ANTHROPIC), replace(lab(), allowed_headers=("x-title",))],
+    [vendor(Preset.ANTHROPIC), replace(lab(), allowed_headers=("x-title",), stops_on_disconnect=True)],
     [
         Model(
             "claude",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from services.kernel.errors import InvalidInput
@@ -106,9 +108,10 @@ def test_a_fallback_to_a_later_target_counts_when_it_takes_the_dearer_ones_out()
 def test_the_plan_names_exactly_the_targets_of_its_chains_and_how_to_reach_them() -> None:
     anthropic = vendor(Preset.ANTHROPIC)
     models = [model("z", "lab/tiny"), model("claude", "anthropic/claude-sonnet-4-5"), model("gone", "other/x")]
-    providers = [anthropic, lab()]
+    providers = [anthropic, replace(lab(), stops_on_disconnect=True)]
     plan = compile_plan(models, providers, name_clusters(providers, {}))
     assert [one.model for one in plan.models] == ["claude", "gone", "z"]
+    assert [one.stops_on_disconnect for one in plan.targets] == [False, True]
     assert [one.name for one in plan.targets] == ["anthropic/claude-sonnet-4-5", "lab/tiny"]
     claude = plan.targets[0]
     assert (claude.upstream_model, claude.catalogue_provider) == ("claude-sonnet-4-5", "anthropic")

@@ -1,0 +1,108 @@
+"""Fields of a line of the spool, one by one. The reason of a refusal names the field, never its value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from services.kernel.spool_contract import SpoolKey
+
+# What the database holds and no honest counter reaches.
+_MAX_COUNT = 2**63 - 1
+_MOST_DIGITS = 20
+_LONGEST_TEXT = 4_096
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class UnreadableLineError(ValueError):
+    """A line of the spool is not what Envoy writes. The text says which field is wrong, never its value."""
+
+
+def is_known(value: object) -> bool:
+    """Whether Envoy knew a value."""
+    return value not in (None, "-", "")
+
+
+def read_counts(fields: Mapping[str, object], names: tuple[str, ...]) -> list[int]:
+    """Whole numbers, 0 where Envoy knew none.
+
+    Raises:
+        UnreadableLineError: one is none, or out of range.
+    """
+    counts = [
+        value if type(value) is int else _count_of(value, name)
+        for name, value in zip(names, map(fields.get, names), strict=True)
+    ]
+    if min(counts) < 0 or max(counts) > _MAX_COUNT:
+        name = next(name for name, count in zip(names, counts, strict=True) if not 0 <= count <= _MAX_COUNT)
+        raise UnreadableLineError(f"{name} is out of range")
+    return counts
+
+
+def _count_of(value: object, name: str) -> int:
+    if not is_known(value):
+        return 0
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < _MOST_DIGITS:
+        return int(value)
+    raise UnreadableLineError(f"{name} is not a whole number")
+
+
+def read_texts(fields: Mapping[str, object], names: tuple[str, ...]) -> list[str]:
+    """Texts, empty where Envoy knew none.
+
+    Raises:
+        UnreadableLineError: one is none, or too long.
+    """
+    values: list[Any] = ["" if value is None or value == "-" else value for value in map(fields.get, names)]
+    try:
+        # Nearly every line: all are texts, and together shorter than one of them may be.
+        if len("".join(values)) <= _LONGEST_TEXT:
+            return values
+    except TypeError:
+        pass
+    for name, value in zip(names, values, strict=True):
+        if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
+            raise UnreadableLineError(f"{name} is not a text of at most {_LONGEST_TEXT} characters")
+    return values
+
+
+def required(value: str, name: str) -> str:
+    """A text that is not empty.
+
+    Raises:
+        UnreadableLineError: it is.
+    """
+    if not value:
+        raise UnreadableLineError(f"{name} is missing")
+    return value
+
+
+def read_flag(fields: Mapping[str, object], name: str) -> bool:
+    """True or false; false where Envoy knew neither.
+
+    Raises:
+        UnreadableLineError: it is something else.
+    """
+    value = fields.get(name)
+    if value in (True, "true"):
+        return True
+    if value in (None, False, "false", "-", ""):
+        return False
+    raise UnreadableLineError(f"{name} is neither true nor false")
+
+
+def read_time_ms(fields: Mapping[str, object]) -> int:
+    """When it began, in ms since 1970.
+
+    Raises:
+        UnreadableLineError: it says none, or without a zone.
+    """
+    text = fields.get(SpoolKey.TIME.value)
+    if not isinstance(text, str):
+        raise UnreadableLineError(f"{SpoolKey.TIME} is missing")
+    try:
+        time = datetime.fromisoformat(text)
+        return round((time - _EPOCH).total_seconds() * 1000)
+    except (ValueError, TypeError) as error:
+        raise UnreadableLineError(f"{SpoolKey.TIME} is not a time with its zone") from error
