@@ -1,11 +1,12 @@
 -- The events of a stream, as its bytes come in: finds the few that can say something about usage and has the reader
 -- read them, counts the others as evidence, and takes out of what is passed on the usage that nobody asked for.
 --
--- Most events are never looked into. "usage" is searched once in what has come, and counts only as a name: behind a
--- quote that no backslash escapes, which text cannot fake. An event that by its look holds no content is read whole:
--- that finds errors, the model in the first one, and the end. One that grows beyond HELD_BYTES_MAX is not held; the
--- reader walks it as it comes.
+-- Most events are never looked into: they are like the one before. In the others "usage" is searched, and counts only as
+-- a name: behind a quote that no backslash escapes, which text cannot fake. An event that by its look holds no content is
+-- read whole: that finds errors, the model in the first one, and the end. One that grows beyond HELD_BYTES_MAX is not
+-- held; the reader walks it as it comes.
 
+local likeness = require("meter/likeness")
 local lines = require("meter/lines")
 local reader = require("meter/reader")
 local strip = require("meter/strip")
@@ -13,11 +14,10 @@ local strip = require("meter/strip")
 local events = {}
 
 local byte, concat, find, sub = string.byte, table.concat, string.find, string.sub
-local huge = math.huge
 
 -- No usage chunk is as long.
 local HELD_BYTES_MAX = 16384
-local LF, CR, SPACE, QUOTE, COMMA, BACKSLASH, ZERO, NINE = 10, 13, 32, 34, 44, 92, 48, 57
+local LF, CR, SPACE, QUOTE, COMMA, BACKSLASH = 10, 13, 32, 34, 44, 92
 -- What may follow "usage" in a name that tells it: nothing, or Gemini's "Metadata".
 local CAPITAL_M = 77
 -- A null usage that ends its object, behind the name.
@@ -36,12 +36,15 @@ function events.new(dialect, found, stripping)
     held = 0, -- its bytes
     long = nil, -- an event that is too long to be held
     swallow = false, -- a line feed that comes now belongs to an event that was taken out
-    tail = nil, -- the end of an event, from its usage on, that is still to be read
-    shape = nil, -- the last such end
+    -- The end of an event, from its usage on, that is still to be read: in which text it stands, and where.
+    tail_in = nil,
+    tail_first = nil,
+    tail_last = nil,
+    like = likeness.new(),
     over = false, -- the event came after which there are none
     -- How content was last recognised, and how far into its event.
     marker = dialect.content[1],
-    offset = 0,
+    offset = 1,
     -- Evidence: events, those with content, and the bytes of that content as they are written.
     events = 0,
     content = 0,
@@ -61,59 +64,42 @@ end
 
 -- Reads the tail that waits, if one does.
 local function read_tail(stream)
-  local tail = stream.tail
-  if not tail then return end
-  stream.tail = nil
+  if not stream.tail_in then return end
+  local tail = sub(stream.tail_in, stream.tail_first, stream.tail_last)
+  stream.tail_in = nil
   reader.restart(stream.reader)
   reader.feed(stream.reader, "{")
   reader.feed(stream.reader, tail)
   stream.news = true
 end
 
--- Whether two texts say the same but for their numbers, and `b` has no zero where `a` has none.
-local function is_alike(a, b)
-  if #a ~= #b then return false end
-  for at = 1, #a do
-    local first, second = byte(a, at), byte(b, at)
-    if first ~= second then
-      local are_digits = first >= ZERO and first <= NINE and second > ZERO and second <= NINE
-      if not are_digits then return false end
-    end
-  end
-  return true
+-- The last byte of the event that ends with `last`, without its line ends.
+local function content_end(text, last)
+  while byte(text, last) == LF or byte(text, last) == CR do last = last - 1 end
+  return last
 end
 
--- Takes the event from `from` to `last`, which has content and at `usage` a usage, from there on only: what stands
--- before it is not walked through. Of such events that differ in their numbers alone the last is read, once no more of
--- them come. Whether it could be taken so: its usage must be the event's own, and nothing else in it news.
-local function take_tail(stream, text, from, last, usage, places)
+-- Takes an event that has content, and a usage at `usage`, from there on only: what stands before it is not walked
+-- through. Whether it could be taken so: its usage must be the event's own, and nothing else in it news.
+local function take_tail(stream, event, usage)
   local words = stream.dialect.telling
   if not words then return false end
   for index = 1, #words do
-    local word = words[index]
-    local place = places[word]
-    if not place or place < from then
-      place = find(text, word, from, true) or huge
-      places[word] = place
-    end
-    if place <= last then return false end
+    if find(event, words[index], 1, true) then return false end
   end
-  local start, stop = usage - 1, last
-  while byte(text, stop) == LF or byte(text, stop) == CR do stop = stop - 1 end
-  local tail = sub(text, start, stop)
-  if not (stream.shape and is_alike(stream.shape, tail)) then
-    -- The object that is open at the usage is the event's own if the event ends with it, in one line of data.
-    local is_one_line = not find(tail, "\n", 1, true) and not find(tail, "\r", 1, true)
-    if not is_one_line or reader.closing_bracket(tail, 1) ~= #tail then return false end
-    read_tail(stream)
-  end
-  stream.tail, stream.shape = tail, tail
+  local first, last = usage - 1, content_end(event, #event)
+  -- The object that is open at the usage is the event's own if the event ends with it, in one line of data.
+  local tail = sub(event, first, last)
+  local is_one_line = not find(tail, "\n", 1, true) and not find(tail, "\r", 1, true)
+  if not is_one_line or reader.closing_bracket(tail, 1) ~= #tail then return false end
+  read_tail(stream)
+  stream.tail_in, stream.tail_first, stream.tail_last = event, first, last
   return true
 end
 
-local function read_event(stream, text, first, last)
+local function read_event(stream, event)
   read_tail(stream)
-  local data = lines.data_of(text, first, last)
+  local data = lines.data_of(event, 1, #event)
   if data == " [DONE]" or data == "[DONE]" then
     stream.over, stream.news = true, true
   elseif data ~= "" then
@@ -123,24 +109,18 @@ local function read_event(stream, text, first, last)
   end
 end
 
--- Where content begins between `first` and `last`; nil when it does not. The events of a stream look alike, so the
--- place of the one before is tried first: a search stops at every letter that a marker begins with. `places` keeps
--- where each marker was found, so that no text is searched twice for it.
-local function content_at(stream, text, first, last, places)
+-- Where content begins; nil when there is none. The events of a stream look alike, so the place of the one before is
+-- tried first, and its marker before all others.
+local function content_at(stream, event)
   local marker = stream.marker
-  local guess = first + stream.offset
-  local after = guess + #marker
-  if after <= last and sub(text, guess, after - 1) == marker then return after end
+  local after = stream.offset + #marker
+  if sub(event, stream.offset, after - 1) == marker then return after end
   local markers = stream.dialect.content
   for index = 0, #markers do
     local tried = markers[index] or marker
-    local place = places[tried]
-    if not place or place < first then
-      place = find(text, tried, first, true) or huge
-      places[tried] = place
-    end
-    if place <= last then
-      stream.marker, stream.offset = tried, place - first
+    local place = find(event, tried, 1, true)
+    if place then
+      stream.marker, stream.offset = tried, place
       return place + #tried
     end
   end
@@ -153,93 +133,128 @@ local function names_usage(text, place)
   return code == QUOTE or code == CAPITAL_M, code == QUOTE
 end
 
--- Counts the event from `from` to `last`, and reads it if it may say something. `usage` is where that word comes next.
--- Where it comes next behind what was looked at, whether the event has a usage of its own, and the place of one that
--- is null and ends an object.
-local function look(stream, text, from, last, usage, places)
-  local named, null_at = false, nil
-  while usage <= last and not named do
-    local is_name, is_usage = names_usage(text, usage)
+-- Where the event has a usage of its own, nil when it has none; and the place of one that is null and ends an object.
+local function usage_in(event)
+  local null_at = nil
+  local usage = find(event, "usage", 1, true)
+  while usage do
+    local is_name, is_usage = names_usage(event, usage)
     if
       is_usage
-      and (sub(text, usage + 5, usage + 11) == NULL_AT_END or sub(text, usage + 5, usage + 12) == SPACED_NULL_AT_END)
+      and (sub(event, usage + 5, usage + 11) == NULL_AT_END or sub(event, usage + 5, usage + 12) == SPACED_NULL_AT_END)
     then
       null_at = usage
-    else
-      named = is_name
+    elseif is_name then
+      return usage, null_at
     end
-    if not named then usage = find(text, "usage", usage + 5, true) or huge end
+    usage = find(event, "usage", usage + 5, true)
   end
-  stream.events = stream.events + 1
-  local content = content_at(stream, text, from, last, places)
-  if content then
-    local quote = reader.closing_quote(text, content)
-    if quote and quote > content and quote < last then
-      stream.content = stream.content + 1
-      stream.text = stream.text + quote - content
-    end
-  end
-  if not content or stream.events == 1 or (named and not take_tail(stream, text, from, last, usage, places)) then
-    read_event(stream, text, from, last)
-  end
-  return usage, named, null_at
+  return nil, null_at
 end
 
--- What is left of the event from `from` to `last` when its usage is taken out: the first and the last byte to leave
--- out, and what to pass on in their place.
-local function cut(stream, text, from, last, null_at, named)
-  if null_at and not named then
-    local comma = byte(text, null_at - 2) == SPACE and null_at - 3 or null_at - 2
-    local brace = byte(text, null_at + 7) == SPACE and null_at + 12 or null_at + 11
-    if byte(text, comma) == COMMA and (brace + 2 == last or brace + 4 == last) then
+-- Counts an event that has content, of so many bytes.
+local function count_content(stream, size)
+  if size == 0 then return end
+  stream.content = stream.content + 1
+  stream.text = stream.text + size
+end
+
+-- Takes the event at `from` if it is like the one before: its last byte then. Of those that have a usage the last is
+-- read, once no more of them come.
+local function take_alike(stream, text, from, has_returns)
+  local like = stream.like
+  local content, quote, last = likeness.next(like, text, from, has_returns)
+  if not content then return nil end
+  stream.events = stream.events + 1
+  count_content(stream, quote - content)
+  if like.usage then
+    stream.tail_in, stream.tail_first, stream.tail_last = text, quote + like.usage - 1, content_end(text, last)
+  end
+  return last
+end
+
+-- Counts an event, and reads it if it may say something. Where its usage stands, as `usage_in` says it.
+local function look(stream, event)
+  local usage, null_at = usage_in(event)
+  local content = content_at(stream, event)
+  local quote = content and reader.closing_quote(event, content)
+  stream.events = stream.events + 1
+  if quote then count_content(stream, quote - content) end
+  local is_read = not content or stream.events == 1 or (usage and not take_tail(stream, event, usage))
+  if is_read then read_event(stream, event) end
+  if is_read or not quote or (usage and usage < quote) then
+    likeness.forget(stream.like)
+  else
+    likeness.note(stream.like, event, content, quote, usage)
+  end
+  return usage, null_at
+end
+
+-- What is left of an event when its usage is taken out, the bytes from `first` to `last`: these two, and what to pass on
+-- in their place.
+local function cut(event, usage, null_at)
+  if null_at and not usage then
+    local comma = byte(event, null_at - 2) == SPACE and null_at - 3 or null_at - 2
+    local brace = byte(event, null_at + 7) == SPACE and null_at + 12 or null_at + 11
+    if byte(event, comma) == COMMA and (brace + 2 == #event or brace + 4 == #event) then
       -- The null ends the event's object: its bytes alone go.
       return comma, brace - 1, ""
     end
   end
-  local event = sub(text, from, last)
   local kept = strip.event(event)
   if kept == event then return nil end
+  return 1, #event, kept
+end
+
+-- The last byte of the event that begins at `from`; nil when it has not ended.
+local function event_end(text, from, has_returns)
+  if has_returns then return lines.event_end(text, from) end
+  local line_feeds = find(text, "\n\n", from, true)
+  return line_feeds and line_feeds + 1
+end
+
+-- Takes the event that begins at `from`: its last byte, nil when it has not ended. Then what is to be taken out of it,
+-- by its first and last byte and what to pass on in its place; nil when nothing is.
+local function take_event(stream, text, from, has_returns)
+  local like = stream.like
+  local last = take_alike(stream, text, from, has_returns)
+  if last then return last, likeness.cut(like) end
+  last = event_end(text, from, has_returns)
+  if not last then return nil end
+  local event = sub(text, from, last)
+  local usage, null_at = look(stream, event)
+  if not stream.stripping or not (usage or null_at) then return last, nil end
+  local cut_first, cut_last, instead = cut(event, usage, null_at)
+  if not cut_first then return last, nil end
+  likeness.note_cut(like, cut_first, cut_last, instead)
   -- The line feed of the last line end may be the next byte.
-  stream.swallow = kept == "" and last == #text and byte(text, last) == CR
-  return from, last, kept
+  stream.swallow = cut_first == 1 and instead == "" and last == #text and byte(text, last) == CR
+  return last, from + cut_first - 1, from + cut_last - 1, instead
 end
 
 -- Goes through the whole events of `text`. Where the one begins that has not ended, and the others as they are to be
 -- passed on; nil when that is as they are.
 local function whole_events(stream, text)
   local from, passed, parts = 1, 1, nil
-  local places = {}
-  local has_returns = find(text, "\r", 1, true)
-  local usage = find(text, "usage", 1, true) or huge
+  local has_returns = find(text, "\r", 1, true) ~= nil
   while true do
     local code = byte(text, from)
     while code == LF or code == CR do
       from = from + 1
       code = byte(text, from)
     end
-    local last
-    if has_returns then
-      last = lines.event_end(text, from)
-    else
-      last = find(text, "\n\n", from, true)
-      last = last and last + 1
-    end
+    local last, cut_first, cut_last, instead = take_event(stream, text, from, has_returns)
     if not last then break end
-    if usage < from then usage = find(text, "usage", from, true) or huge end
-    local named, null_at
-    usage, named, null_at = look(stream, text, from, last, usage, places)
-    if stream.stripping and (named or null_at) then
-      local first, stop, instead = cut(stream, text, from, last, null_at, named)
-      if first then
-        parts = parts or {}
-        parts[#parts + 1] = sub(text, passed, first - 1)
-        parts[#parts + 1] = instead
-        passed = stop + 1
-      end
+    if cut_first then
+      parts = parts or {}
+      parts[#parts + 1] = sub(text, passed, cut_first - 1)
+      parts[#parts + 1] = instead
+      passed = cut_last + 1
     end
     from = last + 1
   end
   read_tail(stream)
+  likeness.let_go(stream.like)
   if not parts then return from, nil end
   parts[#parts + 1] = sub(text, passed, from - 1)
   return from, concat(parts)
