@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from services.cli.__main__ import keep_grpc_out_of_forks
-from tests.redis_process import RedisProcess
+from tests.worlds.redis_process import RedisProcess
 
 # Before any test module imports gRPC: tests fork as the supervisor does.
 keep_grpc_out_of_forks()

@@ -23,7 +23,7 @@ from services.kernel.envoy_contract import EPOCH_HEADER, KEY_STAGE, REQUEST_NAME
 from services.router.adapters.envoy_resources_scripts import Scripts
 from tests.bench import envoy_files
 from tests.bench.processes import ROOT, family, start, start_module, stop
-from tests.ports import free_port
+from tests.worlds.ports import free_port
 
 Json = dict[str, Any]
 

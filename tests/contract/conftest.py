@@ -11,8 +11,8 @@ import pytest
 
 from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_counters import RedisCounters
-from tests.contract.counter_store_notes import MemorySnapshots, open_doubts
-from tests.redis_process import RedisProcess
+from tests.worlds.counter_store_notes import MemorySnapshots, open_doubts
+from tests.worlds.redis_process import RedisProcess
 
 
 @pytest.fixture

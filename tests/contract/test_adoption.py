@@ -22,11 +22,11 @@ from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy, T
 from services.quota.domain.reservation import Level, Most, Reservation, Settlement
 from services.quota.ports import PoliciesChanged, Sum
 from services.quota.usecases.admit import Admitted
-from tests.contract.counter_store_notes import MemorySnapshots, open_doubts, open_file
-from tests.contract.redis_stores import eventually
 from tests.contract.test_counter_store import Store, store
-from tests.redis_process import RedisProcess
-from tests.unit.quota.world import CENT, World, counting, spend
+from tests.worlds.counter_store_notes import MemorySnapshots, open_doubts, open_file
+from tests.worlds.quota import CENT, World, counting, spend
+from tests.worlds.redis_process import RedisProcess
+from tests.worlds.redis_stores import eventually
 
 __all__ = ["store"]
 

@@ -14,8 +14,8 @@ from spendgate_envoy.envoy.extensions.transport_sockets.tls.v3.secret_pb2 import
 
 from services.kernel.change import OWNER
 from services.router.transport.ads_session import CLUSTER_TYPE, LISTENER_TYPE, ROUTE_TYPE, SECRET_TYPE
-from tests.contract.router_server import HandPlayedEnvoy, Running, named, serving, until
-from tests.unit.router.samples import lab, model
+from tests.worlds.router import lab, model
+from tests.worlds.router_server import HandPlayedEnvoy, Running, named, serving, until
 
 ONE_SECRET = "one.openai@127.0.0.1:8081"
 TWO_SECRET = "two.openai@127.0.0.1:8081"

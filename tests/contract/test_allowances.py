@@ -20,7 +20,7 @@ from services.quota.domain.allowance import Allowance, Taken, day_at
 from services.quota.domain.decision import fits
 from services.quota.domain.reservation import Hold, Reservation
 from services.quota.ports import ChooseWithin
-from tests.contract.counter_store_load import ENDS_MS, NOW_MS, SPEND, bounded
+from tests.worlds.counter_store_load import ENDS_MS, NOW_MS, SPEND, bounded
 
 Opened = Callable[..., SqliteAllowances]
 

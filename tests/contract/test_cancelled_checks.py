@@ -52,7 +52,7 @@ from services.quota.usecases.current import Current
 from services.quota.usecases.own_budget import ReadOwnBudget
 from services.quota.usecases.policies import PolicyMatches
 from services.quota.usecases.settle import Release
-from tests.contract.quota_process import MODEL, SECRET, TRACEPARENT, call
+from tests.worlds.quota_process import MODEL, SECRET, TRACEPARENT, call
 
 PEPPER = bytes(32)
 PATIENCE_S = 5

@@ -18,7 +18,7 @@ from services.cli.main import build_app, run
 from services.cli.session import Session
 from services.kernel.clock import ManualClock
 from services.kernel.errors import AlreadyExists, InvalidInput, NotFound, PermissionDenied
-from tests.contract.stand_in_services import TOKEN, StandIn, stand_in_services
+from tests.worlds.stand_in_services import TOKEN, StandIn, stand_in_services
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from services.cli.main import run
 from services.cli.session import Session
 from services.kernel.clock import ManualClock
 from services.kernel.errors import FailedPrecondition, InvalidInput
-from tests.contract.stand_in_services import TOKEN, StandIn, stand_in_services
+from tests.worlds.stand_in_services import TOKEN, StandIn, stand_in_services
 
 # 2027-01-15T08:00:00Z
 NOW_MS = 1_800_000_000_000

@@ -10,7 +10,7 @@ import pytest
 from spendgate.quota.v1 import counter_service_pb2 as pb
 from spendgate.quota.v1 import quota_service_pb2 as quota_pb
 
-from tests.contract.quota_process import (
+from tests.worlds.quota_process import (
     MODEL,
     QuotaProcess,
     call,

@@ -29,7 +29,7 @@ from services.quota.domain.reservation import (
     Watch,
 )
 from services.quota.ports import Choose
-from tests.contract.counter_store_notes import MemorySnapshots, open_doubts, open_file
+from tests.worlds.counter_store_notes import MemorySnapshots, open_doubts, open_file
 
 Store = MemoryCounters | SqliteCounters | RedisCounters
 

@@ -22,7 +22,7 @@ from services.quota.transport.dialects import gemini as gemini_dialect
 from services.quota.transport.dialects import openai as openai_dialect
 from services.quota.transport.dialects.answer import HttpAnswer
 from services.quota.transport.dialects.wording import word
-from tests.contract.replay_server import ReplayServer
+from tests.worlds.replay_server import ReplayServer
 
 SECRET = "spg_live_0123456789abcdefghijklmnopqrstuv123456"
 REQUEST_ID = "0f1e2d3c-0000-4000-8000-000000000001"

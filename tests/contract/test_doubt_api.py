@@ -17,7 +17,7 @@ from spendgate.quota.v1 import reservation_service_pb2 as reservation_pb
 from spendgate.type.v1 import audit_pb2
 
 from services.kernel.envoy_contract import ACTOR_HEADER, BUDGET_REMAINING_HEADER
-from tests.contract.quota_process import (
+from tests.worlds.quota_process import (
     MODEL,
     QuotaProcess,
     call,

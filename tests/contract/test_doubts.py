@@ -14,8 +14,6 @@ from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.domain.doubt import Doubt, Selection, all_of_it
 from services.quota.domain.reservation import CounterKey, Hold, Level, Most, Reservation, Settlement
 from services.quota.ports import Sum
-from tests.contract.counter_store_notes import open_file
-from tests.contract.redis_stores import eventually
 from tests.contract.test_counter_store import (
     DAY_MS,
     NOW_MS,
@@ -29,7 +27,9 @@ from tests.contract.test_counter_store import (
     settlement,
     store,
 )
-from tests.redis_process import RedisProcess
+from tests.worlds.counter_store_notes import open_file
+from tests.worlds.redis_process import RedisProcess
+from tests.worlds.redis_stores import eventually
 
 __all__ = ["store"]
 

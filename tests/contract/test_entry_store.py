@@ -23,7 +23,7 @@ from services.ledger.domain.dropped import Direction, DroppedHeader
 from services.ledger.domain.entry import Entry
 from services.ledger.domain.settlement import Crossing
 from services.ledger.domain.spooled import Booking, SpoolFile, UnreadableLine
-from tests.unit.ledger.lines import EPOCH, NO_USAGE, attempt, call, open_database, price_of
+from tests.worlds.spool_lines import EPOCH, NO_USAGE, attempt, call, open_database, price_of
 
 FILE = SpoolFile(EPOCH, 42, f"{EPOCH}.jsonl", is_closed=False, size_bytes=900)
 

@@ -14,7 +14,7 @@ from services.ledger.domain.charge import charge_call
 from services.ledger.domain.entry import Entry
 from services.ledger.domain.selection import CallQuery, UsageQuery
 from services.ledger.domain.spooled import Booking
-from tests.unit.ledger.lines import EPOCH, call, open_database, price_of
+from tests.worlds.spool_lines import EPOCH, call, open_database, price_of
 
 BODY = "0f1e2d3c4b5a6978"
 

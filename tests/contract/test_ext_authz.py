@@ -14,7 +14,7 @@ from spendgate_envoy.envoy.config.core.v3 import base_pb2
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2 as auth_pb
 
 from services.kernel.envoy_contract import CREDENTIAL_HEADERS, EPOCH_HEADER
-from tests.contract.quota_process import (
+from tests.worlds.quota_process import (
     ADMIN_TOKEN,
     EPOCH,
     MODEL,

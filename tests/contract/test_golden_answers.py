@@ -11,9 +11,9 @@ import pytest
 
 from services.kernel.price import charge
 from services.ledger.domain.call import SpooledCall
-from tests.golden_answers import GoldenAnswer, load_answers, pieces_of
-from tests.unit.envoy.meter import Metered, cut, meter
-from tests.unit.ledger.lines import call
+from tests.worlds.golden_answers import GoldenAnswer, load_answers, pieces_of
+from tests.worlds.lua_meter import Metered, cut, meter
+from tests.worlds.spool_lines import call
 
 ANSWERS = load_answers()
 # Longer ones are cut at random places only.

@@ -12,7 +12,7 @@ from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2 as auth_pb
 
 from services.kernel.envoy_contract import KEY_STAGE, STAGE_EXTENSION
-from tests.contract.quota_process import (
+from tests.worlds.quota_process import (
     MODEL,
     QuotaProcess,
     call,

@@ -31,7 +31,7 @@ from services.ledger.transport import admin_api, price_stream
 from services.ledger.usecases.price_book import PriceBook
 from services.ledger.usecases.query import Query
 from services.ledger.usecases.reconcile import Check
-from tests.unit.ledger.lines import EPOCH, attempt_fields, book_of, call_fields, open_database, write_lines
+from tests.worlds.spool_lines import EPOCH, attempt_fields, book_of, call_fields, open_database, write_lines
 
 NOW_MS = 1_795_464_100_000
 

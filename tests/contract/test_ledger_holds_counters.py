@@ -15,8 +15,8 @@ from spendgate.quota.v1 import counter_service_pb2 as counters_pb
 from spendgate.quota.v1 import quota_service_pb2 as quota_pb
 
 from services.chassis.metrics import Gauge, configure_metrics
-from tests.contract.ledger_process import ScriptedQuota, eventually, running, serving
-from tests.unit.ledger.lines import EPOCH, call_fields, write_lines
+from tests.worlds.ledger_process import ScriptedQuota, eventually, running, serving
+from tests.worlds.spool_lines import EPOCH, call_fields, write_lines
 
 START, END = Timestamp(seconds=1_793_491_200), Timestamp(seconds=1_796_083_200)
 

@@ -17,8 +17,8 @@ from spendgate.ledger.v1 import ledger_service_pb2_grpc as pb_grpc
 from spendgate.quota.v1 import reservation_service_pb2 as quota_pb
 from spendgate.type.v1 import attribution_pb2
 
-from tests.contract.ledger_process import LedgerProcess, ScriptedQuota, eventually, running, serving
-from tests.unit.ledger.lines import EPOCH, attempt_fields, call_fields, write_lines
+from tests.worlds.ledger_process import LedgerProcess, ScriptedQuota, eventually, running, serving
+from tests.worlds.spool_lines import EPOCH, attempt_fields, call_fields, write_lines
 
 LATER = "local-1795464000001"
 

@@ -8,7 +8,7 @@ import pytest
 from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate_envoy.envoy.config.core.v3 import base_pb2
 
-from tests.contract.quota_process import MODEL, QuotaProcess, call, configuration, planned_target, route_plan
+from tests.worlds.quota_process import MODEL, QuotaProcess, call, configuration, planned_target, route_plan
 
 LIMITED = pb.QuotaPolicy(
     name="limited",

@@ -18,7 +18,7 @@ from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate.type.v1 import audit_pb2
 
 from services.kernel.envoy_contract import ACTOR_HEADER
-from tests.contract.quota_process import (
+from tests.worlds.quota_process import (
     ADMIN_TOKEN,
     MODEL,
     QuotaProcess,

@@ -33,7 +33,7 @@ from services.kernel.usage import (
     Whole,
 )
 from services.ledger.adapters.price_catalogue import GenaiPrices, UnchargeableError, _compile
-from tests.unit.ledger.lines import call
+from tests.worlds.spool_lines import call
 
 GOLDEN = Path(__file__).parent / "golden" / "usage"
 TIME_MS = 1_795_464_000_000

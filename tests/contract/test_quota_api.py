@@ -21,7 +21,7 @@ from spendgate.type.v1 import attribution_pb2, configuration_pb2
 from services.chassis.well_known import usd
 from services.kernel.money import NANO_PER_USD
 from services.kernel.names import first_reservation_id
-from tests.contract.quota_process import (
+from tests.worlds.quota_process import (
     EPOCH,
     MODEL,
     SECRET,

@@ -19,7 +19,7 @@ from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate.quota.v1 import quota_service_pb2_grpc
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2_grpc
 
-from tests.contract.quota_process import SECRET, call, configuration, spend_policy
+from tests.worlds.quota_process import SECRET, call, configuration, spend_policy
 
 PATIENCE_S = 20
 

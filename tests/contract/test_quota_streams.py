@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from spendgate.quota.v1 import quota_service_pb2 as pb
 
-from tests.contract.quota_process import (
+from tests.worlds.quota_process import (
     MODEL,
     QuotaProcess,
     call,

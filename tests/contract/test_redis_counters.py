@@ -20,10 +20,10 @@ from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.domain.reservation import CounterKey, CrossingKind, Level, Reservation
 from services.quota.ports import Sum
-from tests.contract.counter_store_load import ENDS_MS, HELD, NOW_MS, SPEND, bounded, of_round, settlement_of
-from tests.contract.counter_store_notes import MemorySnapshots, open_doubts
-from tests.contract.redis_stores import BOUND, always, eventually, nothing, watching
-from tests.redis_process import PASSWORD, RedisProcess
+from tests.worlds.counter_store_load import ENDS_MS, HELD, NOW_MS, SPEND, bounded, of_round, settlement_of
+from tests.worlds.counter_store_notes import MemorySnapshots, open_doubts
+from tests.worlds.redis_process import PASSWORD, RedisProcess
+from tests.worlds.redis_stores import BOUND, always, eventually, nothing, watching
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +32,7 @@ def test_processes_that_share_one_redis_never_overspend_and_lose_nothing(
     redis_process: RedisProcess, opened: Callable[..., RedisCounters]
 ) -> None:
     tag, processes, rounds, bound = uuid.uuid4().hex, 3, 60, 5 * HELD
-    command = (sys.executable, "-m", "tests.contract.counter_store_load", redis_process.url, tag)
+    command = (sys.executable, "-m", "tests.worlds.counter_store_load", redis_process.url, tag)
     running = [
         subprocess.Popen(
             [*command, str(number * 10_000_000), str(rounds), str(bound)], cwd=ROOT, stdout=subprocess.PIPE, text=True

@@ -14,10 +14,10 @@ from services.kernel.errors import Unavailable
 from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.domain.reservation import Hold, Level, Reservation
 from services.quota.ports import Sum
-from tests.contract.counter_store_load import ENDS_MS, HELD, NOW_MS, SPEND, bounded, settlement_of
-from tests.contract.counter_store_notes import MemorySnapshots
-from tests.contract.redis_stores import BOUND, REQUESTS, always, eventually, nothing, watching
-from tests.redis_process import RedisProcess
+from tests.worlds.counter_store_load import ENDS_MS, HELD, NOW_MS, SPEND, bounded, settlement_of
+from tests.worlds.counter_store_notes import MemorySnapshots
+from tests.worlds.redis_process import RedisProcess
+from tests.worlds.redis_stores import BOUND, REQUESTS, always, eventually, nothing, watching
 
 
 def test_an_emptied_redis_admits_nothing_under_a_limit_until_it_is_restored(

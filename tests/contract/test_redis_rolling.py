@@ -15,9 +15,9 @@ from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.domain.reservation import CounterKey, Hold, Level, Reservation
 from services.quota.ports import Choose
-from tests.contract.counter_store_load import ENDS_MS, HELD, NOW_MS, SPEND, bounded, settlement_of
-from tests.contract.counter_store_notes import MemorySnapshots, open_doubts
-from tests.redis_process import RedisProcess
+from tests.worlds.counter_store_load import ENDS_MS, HELD, NOW_MS, SPEND, bounded, settlement_of
+from tests.worlds.counter_store_notes import MemorySnapshots, open_doubts
+from tests.worlds.redis_process import RedisProcess
 
 BOUND = 100
 

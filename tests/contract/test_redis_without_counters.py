@@ -20,9 +20,9 @@ from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.allowance import Allowance, day_at
 from services.quota.domain.reservation import CounterKey, Hold, Level, Reservation
 from services.quota.ports import StoreUnreachable, Sum
-from tests.contract.counter_store_load import ENDS_MS, HELD, NOW_MS, SPEND, TAKEN, bounded, settlement_of
-from tests.contract.counter_store_notes import MemorySnapshots
-from tests.redis_process import RedisProcess
+from tests.worlds.counter_store_load import ENDS_MS, HELD, NOW_MS, SPEND, TAKEN, bounded, settlement_of
+from tests.worlds.counter_store_notes import MemorySnapshots
+from tests.worlds.redis_process import RedisProcess
 
 BOUND = 10 * HELD
 DAY = day_at(NOW_MS)

@@ -14,8 +14,8 @@ from spendgate.router.v1 import route_plan_service_pb2_grpc
 from services.kernel.change import OWNER
 from services.quota.adapters.plan_stream import read_plan
 from services.router.domain.provider import Preset
-from tests.contract.router_server import EPOCH, QUIET_S, TIMEOUT_S, Running, serving, until
-from tests.unit.router.samples import Router, budget, fallback, lab, model, vendor
+from tests.worlds.router import Router, budget, fallback, lab, model, vendor
+from tests.worlds.router_server import EPOCH, QUIET_S, TIMEOUT_S, Running, serving, until
 
 
 class HandPlayedQuota:

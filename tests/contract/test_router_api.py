@@ -18,7 +18,7 @@ from spendgate_envoy.envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
 
 from services.chassis.status import DETAILS_KEY
 from services.router.usecases.observe import Tally
-from tests.contract.router_server import EPOCH, Running, serving, until
+from tests.worlds.router_server import EPOCH, Running, serving, until
 
 KEY = pb.SecretReference(env="LAB_KEY")
 LAB = pb.Provider(name="lab", protocol="openai", base_url="http://127.0.0.1:8081/v1", api_key=KEY)

@@ -17,10 +17,10 @@ from services.ledger.domain.spooled import Booking
 from services.ledger.usecases.sweep import Sweep
 from services.quota.domain.reservation import Level
 from tests.contract import test_counter_store as suite
-from tests.contract.quota_process import MODEL, QuotaProcess, configuration, planned_target, route_plan, spend_policy
-from tests.contract.quota_process import call as ask
 from tests.contract.test_counter_store import NOW_MS, SPEND, Store, always, nothing, reservation, settlement
-from tests.unit.ledger.lines import EPOCH, call, open_database, price_of
+from tests.worlds.quota_process import MODEL, QuotaProcess, configuration, planned_target, route_plan, spend_policy
+from tests.worlds.quota_process import call as ask
+from tests.worlds.spool_lines import EPOCH, call, open_database, price_of
 
 store = suite.store
 

@@ -18,7 +18,8 @@ from spendgate.type.v1.attribution_pb2 import Attribution
 
 from services.chassis.well_known import usd
 from services.quota.transport.simulation_api import SIMULATIONS_MAX
-from tests.contract.quota_process import (
+from tests.contract.test_quota_api import refused
+from tests.worlds.quota_process import (
     MODEL,
     QuotaProcess,
     configuration,
@@ -27,7 +28,6 @@ from tests.contract.quota_process import (
     route_plan,
     spend_policy,
 )
-from tests.contract.test_quota_api import refused
 
 WHO = Attribution(key_id="key_1", key="ds-prod", team="data-science", environment="prod", user="ada@example.com")
 HALF_A_DOLLAR = usd(500_000_000)

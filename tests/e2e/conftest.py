@@ -4,9 +4,9 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from tests.e2e.environment import RUNNING, Providers, simulated_providers
-from tests.e2e.real_model import RealModel, run_real_model
-from tests.redis_process import RedisProcess
+from tests.worlds.gateway import RUNNING, Providers, simulated_providers
+from tests.worlds.real_model import RealModel, run_real_model
+from tests.worlds.redis_process import RedisProcess
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from spendgate.ledger.v1 import ledger_service_pb2, ledger_service_pb2_grpc
 from spendgate.quota.v1 import quota_service_pb2, quota_service_pb2_grpc
 from spendgate.router.v1 import router_service_pb2, router_service_pb2_grpc
 
-from tests.e2e.environment import Gateway, Providers, run_gateway
+from tests.worlds.gateway import Gateway, Providers, run_gateway
 
 pytestmark = pytest.mark.e2e
 

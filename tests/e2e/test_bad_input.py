@@ -16,8 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.environment import Gateway, Providers, run_command, run_gateway
-from tests.ports import free_port
+from tests.worlds.gateway import Gateway, Providers, run_command, run_gateway
+from tests.worlds.ports import free_port
 
 pytestmark = pytest.mark.e2e
 

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from services.simulator.faults import Fault, FaultKind
 from services.simulator.provider import Vendor
-from tests.e2e.environment import Gateway, Providers, new_key_secret, run_command, run_gateway
+from tests.worlds.gateway import Gateway, Providers, new_key_secret, run_command, run_gateway
 
 pytestmark = pytest.mark.e2e
 

@@ -13,9 +13,9 @@ import openai
 import pytest
 
 from services.router.adapters.envoy_resources_listeners import DATA_LISTENER
-from tests.e2e.environment import Gateway, Providers, run_gateway
-from tests.e2e.second_envoy import second_envoy
-from tests.redis_process import RedisProcess
+from tests.worlds.gateway import Gateway, Providers, run_gateway
+from tests.worlds.redis_process import RedisProcess
+from tests.worlds.second_envoy import second_envoy
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 

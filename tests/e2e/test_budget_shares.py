@@ -14,7 +14,7 @@ import pytest
 
 from services.simulator.faults import Fault, FaultKind, Latency
 from services.simulator.provider import Vendor
-from tests.e2e.environment import Gateway, Providers, run_gateway
+from tests.worlds.gateway import Gateway, Providers, run_gateway
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

@@ -18,8 +18,8 @@ import pytest
 
 from services.simulator.faults import Latency
 from services.simulator.provider import Vendor
-from tests.e2e.environment import Gateway, Providers, run_gateway
-from tests.e2e.up_process import start_up, wait_gone
+from tests.worlds.gateway import Gateway, Providers, run_gateway
+from tests.worlds.up_process import start_up, wait_gone
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 

@@ -16,8 +16,8 @@ from spendgate.quota.v1 import quota_service_pb2, quota_service_pb2_grpc
 from spendgate.router.v1 import router_service_pb2, router_service_pb2_grpc
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2
 
-from tests.e2e.data_plane import DataPlane
-from tests.e2e.data_plane_services import deny
+from tests.worlds.data_plane import DataPlane
+from tests.worlds.data_plane_services import deny
 
 pytestmark = pytest.mark.e2e
 TOKEN = {"authorization": "Bearer admin"}

@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from services.kernel.dialect import Dialect
-from tests.e2e.data_plane import PROVIDER_KEY, DataPlane
-from tests.e2e.data_plane_provider import Answer
-from tests.ports import free_port
+from tests.worlds.data_plane import PROVIDER_KEY, DataPlane
+from tests.worlds.data_plane_provider import Answer
+from tests.worlds.ports import free_port
 
 pytestmark = pytest.mark.e2e
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from services.kernel.dialect import Dialect
-from tests.e2e.data_plane import EPOCH, PROVIDER_KEY, VIRTUAL_KEY, DataPlane
-from tests.e2e.data_plane_provider import Answer
-from tests.e2e.data_plane_services import deny
+from tests.worlds.data_plane import EPOCH, PROVIDER_KEY, VIRTUAL_KEY, DataPlane
+from tests.worlds.data_plane_provider import Answer
+from tests.worlds.data_plane_services import deny
 
 pytestmark = pytest.mark.e2e
 

@@ -9,7 +9,7 @@ from typing import Self
 import httpx
 import pytest
 
-from tests.e2e.data_plane import PROVIDER_KEY, DataPlane
+from tests.worlds.data_plane import PROVIDER_KEY, DataPlane
 
 pytestmark = pytest.mark.e2e
 

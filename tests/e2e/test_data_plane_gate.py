@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from services.kernel.dialect import Dialect
-from tests.e2e.data_plane import VIRTUAL_KEY, DataPlane, read_all
-from tests.e2e.data_plane_services import body_may_come, deny
+from tests.worlds.data_plane import VIRTUAL_KEY, DataPlane, read_all
+from tests.worlds.data_plane_services import body_may_come, deny
 
 pytestmark = pytest.mark.e2e
 

@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from services.kernel.dialect import Dialect
-from tests.e2e.data_plane import PROVIDER_KEY, VIRTUAL_KEY, DataPlane
-from tests.e2e.data_plane_provider import Answer
 from tests.e2e.hostile_headers import FROM_CLIENT, FROM_PROVIDER
-from tests.e2e.http_server import Received
+from tests.worlds.data_plane import PROVIDER_KEY, VIRTUAL_KEY, DataPlane
+from tests.worlds.data_plane_provider import Answer
+from tests.worlds.http_server import Received
 
 pytestmark = pytest.mark.e2e
 

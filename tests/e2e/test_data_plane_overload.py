@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from services.kernel.dialect import Dialect
-from tests.e2e.data_plane import DataPlane, read_all
+from tests.worlds.data_plane import DataPlane, read_all
 
 pytestmark = pytest.mark.e2e
 

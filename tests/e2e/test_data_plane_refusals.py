@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from services.kernel.dialect import Dialect
-from tests.e2e.data_plane import VIRTUAL_KEY, DataPlane, read_all
-from tests.e2e.data_plane_services import deny
+from tests.worlds.data_plane import VIRTUAL_KEY, DataPlane, read_all
+from tests.worlds.data_plane_services import deny
 
 pytestmark = pytest.mark.e2e
 

@@ -11,8 +11,8 @@ from itertools import pairwise
 import pytest
 
 from services.kernel.dialect import Dialect
-from tests.e2e.data_plane import DataPlane
-from tests.e2e.data_plane_provider import Answer, sse
+from tests.worlds.data_plane import DataPlane
+from tests.worlds.data_plane_provider import Answer, sse
 
 pytestmark = pytest.mark.e2e
 

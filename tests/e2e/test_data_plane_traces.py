@@ -12,8 +12,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 from services.kernel.dialect import Dialect
-from tests.e2e.data_plane import PROVIDER_KEY, VIRTUAL_KEY, DataPlane
-from tests.e2e.data_plane_provider import Answer
+from tests.worlds.data_plane import PROVIDER_KEY, VIRTUAL_KEY, DataPlane
+from tests.worlds.data_plane_provider import Answer
 
 pytestmark = pytest.mark.e2e
 

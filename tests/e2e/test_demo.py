@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.environment import run_command
+from tests.worlds.gateway import run_command
 
 pytestmark = pytest.mark.e2e
 

@@ -14,7 +14,7 @@ from google.genai import errors as gemini_errors
 from google.genai import types as gemini_types
 
 from services.simulator.provider import Vendor
-from tests.e2e.environment import Gateway, Providers, run_gateway
+from tests.worlds.gateway import Gateway, Providers, run_gateway
 
 pytestmark = pytest.mark.e2e
 

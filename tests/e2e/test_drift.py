@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.environment import Gateway, Providers, amount, run_gateway
+from tests.worlds.gateway import Gateway, Providers, amount, run_gateway
 
 pytestmark = [pytest.mark.e2e]
 

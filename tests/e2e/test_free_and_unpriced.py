@@ -13,7 +13,7 @@ import pytest
 
 from services.simulator.faults import Fault, FaultKind
 from services.simulator.provider import Vendor
-from tests.e2e.environment import SETTLE_TIMEOUT_S, Gateway, Providers, run_gateway
+from tests.worlds.gateway import SETTLE_TIMEOUT_S, Gateway, Providers, run_gateway
 
 pytestmark = pytest.mark.e2e
 

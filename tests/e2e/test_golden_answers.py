@@ -13,9 +13,9 @@ import pytest
 from services.kernel.dialect import Dialect
 from services.kernel.price import charge
 from services.ledger.domain.call import SpooledCall, parse_line
-from tests.e2e.data_plane import DataPlane
-from tests.e2e.data_plane_provider import Answer
-from tests.golden_answers import DIALECTS, GoldenAnswer, load_answers, pieces_of
+from tests.worlds.data_plane import DataPlane
+from tests.worlds.data_plane_provider import Answer
+from tests.worlds.golden_answers import DIALECTS, GoldenAnswer, load_answers, pieces_of
 
 ANSWERS = load_answers()
 MODELS = {"openai": "main", "anthropic": "claude", "gemini": "gem"}

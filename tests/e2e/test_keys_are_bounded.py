@@ -12,8 +12,8 @@ import openai
 import pytest
 
 from services.kernel.names import NOBODY
-from tests.e2e.environment import Gateway, Providers, run_command, run_gateway
 from tests.e2e.test_people import Person, person
+from tests.worlds.gateway import Gateway, Providers, run_command, run_gateway
 
 pytestmark = pytest.mark.e2e
 

@@ -23,10 +23,10 @@ from services.ledger.adapters.sql_tables import attempts
 from services.ledger.domain.entry import BookedCall
 from services.ledger.domain.selection import CallQuery
 from services.ledger.usecases.book import Book
-from tests.e2e.data_plane import DataPlane
-from tests.e2e.data_plane_provider import Answer
-from tests.ports import free_port
-from tests.unit.ledger.lines import NoSpans, book_of, open_database, price_of
+from tests.worlds.data_plane import DataPlane
+from tests.worlds.data_plane_provider import Answer
+from tests.worlds.ports import free_port
+from tests.worlds.spool_lines import NoSpans, book_of, open_database, price_of
 
 pytestmark = pytest.mark.e2e
 

@@ -13,7 +13,7 @@ import openai
 import pytest
 from google.genai import errors
 
-from tests.e2e.environment import Gateway, Providers, run_gateway
+from tests.worlds.gateway import Gateway, Providers, run_gateway
 
 pytestmark = pytest.mark.e2e
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.environment import Gateway, Providers, run_gateway
-from tests.e2e.load import ASK, CALLERS, load_on
-from tests.redis_process import PASSWORD, RedisProcess
+from tests.worlds.gateway import Gateway, Providers, run_gateway
+from tests.worlds.load import ASK, CALLERS, load_on
+from tests.worlds.redis_process import PASSWORD, RedisProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 

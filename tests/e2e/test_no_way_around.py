@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from services.simulator.provider import Vendor
-from tests.e2e.environment import Gateway, Providers, run_gateway
+from tests.worlds.gateway import Gateway, Providers, run_gateway
 
 pytestmark = pytest.mark.e2e
 

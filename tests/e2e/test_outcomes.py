@@ -12,9 +12,9 @@ import pytest
 
 from services.ledger.domain.call import SpooledCall, parse_line
 from services.ledger.domain.outcome import Outcome
-from tests.e2e.data_plane import VIRTUAL_KEY, DataPlane
-from tests.e2e.data_plane_provider import Answer
-from tests.ports import free_port
+from tests.worlds.data_plane import VIRTUAL_KEY, DataPlane
+from tests.worlds.data_plane_provider import Answer
+from tests.worlds.ports import free_port
 
 pytestmark = pytest.mark.e2e
 

@@ -18,7 +18,7 @@ from services.chassis.process import SystemClock
 from services.cli.main import build_app
 from services.cli.problems import Refused
 from services.cli.session import Session
-from tests.e2e.environment import Gateway, Providers, run_gateway
+from tests.worlds.gateway import Gateway, Providers, run_gateway
 
 pytestmark = pytest.mark.e2e
 

@@ -16,8 +16,8 @@ import pytest
 
 from services.simulator.faults import Fault, FaultKind
 from services.simulator.provider import Vendor
-from tests.e2e.environment import Gateway, Providers, amount, run_gateway
-from tests.redis_process import RedisProcess
+from tests.worlds.gateway import Gateway, Providers, amount, run_gateway
+from tests.worlds.redis_process import RedisProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 

@@ -25,10 +25,10 @@ import pytest
 from services.kernel.names import admitted_ms
 from services.simulator.faults import Latency
 from services.simulator.provider import Vendor
-from tests.e2e.environment import Gateway, Providers, run_gateway
 from tests.e2e.nemesis import Nemesis, Repeater, Victim
-from tests.e2e.second_envoy import SecondEnvoy, second_envoy
-from tests.redis_process import RedisProcess
+from tests.worlds.gateway import Gateway, Providers, run_gateway
+from tests.worlds.redis_process import RedisProcess
+from tests.worlds.second_envoy import SecondEnvoy, second_envoy
 
 SECONDS = float(os.environ.get("SPENDGATE_NEMESIS_S", "60"))
 SEED = int(os.environ.get("SPENDGATE_NEMESIS_SEED", "1"))

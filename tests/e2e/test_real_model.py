@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.environment import Gateway, run_gateway
-from tests.e2e.real_model import MODEL, RealModel
+from tests.worlds.gateway import Gateway, run_gateway
+from tests.worlds.real_model import MODEL, RealModel
 
 pytestmark = pytest.mark.e2e
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import pytest
 from spendgate.router.v1 import router_service_pb2 as pb
 
-from tests.e2e.data_plane_provider import Answer, Provider
-from tests.e2e.http_server import Received
-from tests.e2e.routed_plane import EPOCH, RoutedPlane, routed_plane
+from tests.worlds.data_plane_provider import Answer, Provider
+from tests.worlds.http_server import Received
+from tests.worlds.routed_plane import EPOCH, RoutedPlane, routed_plane
 
 pytestmark = pytest.mark.e2e
 

@@ -14,8 +14,8 @@ import pytest
 
 from services.simulator.faults import Fault, FaultKind
 from services.simulator.provider import Vendor
-from tests.e2e.environment import Gateway, Providers, run_gateway
-from tests.e2e.otlp_receiver import OtlpReceiver, otlp_receiver
+from tests.worlds.gateway import Gateway, Providers, run_gateway
+from tests.worlds.otlp_receiver import OtlpReceiver, otlp_receiver
 
 pytestmark = pytest.mark.e2e
 

@@ -15,9 +15,9 @@ from decimal import Decimal
 import pytest
 
 from services.kernel.money import NANO_PER_USD
-from tests.e2e.environment import Gateway, Providers, run_gateway
-from tests.e2e.load import ASK, Answer, Load, load_on, quota_pid
-from tests.redis_process import RedisProcess
+from tests.worlds.gateway import Gateway, Providers, run_gateway
+from tests.worlds.load import ASK, Answer, Load, load_on, quota_pid
+from tests.worlds.redis_process import RedisProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.environment import Gateway, Providers, run_gateway
+from tests.worlds.gateway import Gateway, Providers, run_gateway
 
 pytestmark = pytest.mark.e2e
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from services.simulator.provider import Vendor
-from tests.e2e.environment import Providers, run_command, run_gateway
+from tests.worlds.gateway import Providers, run_command, run_gateway
 
 pytestmark = pytest.mark.e2e
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.environment import run_command
-from tests.e2e.up_process import start_up
+from tests.worlds.gateway import run_command
+from tests.worlds.up_process import start_up
 
 pytestmark = pytest.mark.e2e
 

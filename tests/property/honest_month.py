@@ -17,7 +17,7 @@ from services.quota.domain.estimate import Lesson, RequestFacts, TargetFacts, To
 from services.quota.domain.policy import LimitKind
 from services.quota.domain.reservation import Most, Settlement
 from services.quota.domain.unmeasured import NOTHING_TAUGHT, Guide, Taught, unmeasured_tokens
-from tests.unit.ledger.lines import NO_USAGE, call
+from tests.worlds.spool_lines import NO_USAGE, call
 
 PRICE = flat_price(input_price=2_500_000, output=10_000_000, cached_input=1_250_000)
 _BYTES_PER_TOKEN = 4

@@ -15,8 +15,8 @@ from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mod
 from services.quota.domain.reservation import Level, Most, Settlement
 from services.quota.domain.scope import policies_for
 from services.quota.usecases.admit import Admitted
-from tests.property.books import key_of
-from tests.unit.quota.world import CENT, World
+from tests.worlds.books import key_of
+from tests.worlds.quota import CENT, World
 
 KEYS = (key_of("a1", team="a", user="ada"), key_of("a2", team="a", user="eve"), key_of("b1", team="b", user="bob"))
 SPEND = Limit(LimitKind.SPEND, 12 * CENT, WindowUnit.MONTH)

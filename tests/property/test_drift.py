@@ -15,8 +15,8 @@ from services.quota.domain.estimate import RequestFacts
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy
 from services.quota.domain.reservation import Move
 from services.quota.usecases.admit import Admitted
-from tests.property.books import Books, key_of
-from tests.unit.quota.world import spend
+from tests.worlds.books import Books, key_of
+from tests.worlds.quota import spend
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 PLENTY = 10**8

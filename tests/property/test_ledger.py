@@ -19,7 +19,7 @@ from services.ledger.adapters.sql_reports import SqlReports
 from services.ledger.adapters.sql_tables import entries, rollups
 from services.ledger.domain.charge import charge_call
 from services.ledger.domain.selection import SUM_DIMENSIONS, UsageQuery
-from tests.unit.ledger.lines import (
+from tests.worlds.spool_lines import (
     EPOCH,
     NO_USAGE,
     attempt,

@@ -24,7 +24,7 @@ from tests.e2e.adversary.attack import LONG_TEXT, PIXELS, Attack
 from tests.e2e.adversary.provider import MODELS, understand
 from tests.e2e.adversary.temperaments import BadBodyError, Temperament, read
 from tests.property.mutations import TEXT, mutated, parsed
-from tests.unit.envoy.lua_scripts import load, plain
+from tests.worlds.lua_scripts import load, plain
 
 BODIES = int(os.environ.get("SPENDGATE_MUTATED_BODIES", "1300"))
 SCRIPT = load("request_info")

@@ -16,7 +16,7 @@ from services.quota.domain.plan import Face
 from services.quota.domain.policy import LimitKind
 from services.quota.domain.reservation import CounterKey, Level
 from services.quota.domain.tier import FitPlace, FitTarget, FitTier, Weighed, attempts_of, weigh
-from tests.unit.quota.world import price, target
+from tests.worlds.quota import price, target
 
 FACE = Face(Dialect.OPENAI, "lab.openai", "host", "/path", "max_tokens")
 TOKENS = st.integers(0, 400)

@@ -13,7 +13,7 @@ from services.router.domain.backend import name_clusters
 from services.router.domain.model import Condition, Fallback, Measure, Model, TargetGroup, Term, WeightedTarget
 from services.router.domain.plan import compile_model, compile_plan
 from services.router.usecases.publish import Node
-from tests.unit.router.samples import Router, lab, model
+from tests.worlds.router import Router, lab, model
 
 PROVIDERS = ("a", "b", "c")
 TARGETS = [f"{provider}/{name}" for provider in PROVIDERS for name in "xyz"]

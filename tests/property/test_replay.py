@@ -15,8 +15,8 @@ from services.quota.domain.policy import LimitKind, QuotaPolicy, kind_of
 from services.quota.domain.replay import PastCall
 from services.quota.domain.reservation import Settlement
 from services.quota.usecases.admit import Admitted
-from tests.unit.quota.past_calls import START_MS, outcome, past, replay
-from tests.unit.quota.world import ADA, CENT, World, counting, spend
+from tests.worlds.past_calls import START_MS, outcome, past, replay
+from tests.worlds.quota import ADA, CENT, World, counting, spend
 
 POLICIES = (
     spend("day", 12, WindowUnit.DAY),

@@ -12,7 +12,7 @@ from services.quota.domain.estimate import RequestFacts
 from services.quota.domain.policy import LimitKind, kind_of
 from services.quota.domain.reservation import Most, Settlement
 from services.quota.usecases.admit import Admitted
-from tests.unit.quota.world import CENT, World, counting, spend
+from tests.worlds.quota import CENT, World, counting, spend
 
 BUDGET = 20 * CENT
 TOKENS = 25_000

@@ -15,7 +15,7 @@ from tests.e2e.adversary.bills import PRICE, Books
 from tests.e2e.adversary.provider import MODELS, BillingProvider, serving
 from tests.e2e.adversary.temperaments import Temperament
 from tests.e2e.adversary.wire import send
-from tests.e2e.environment import Gateway, amount, run_gateway
+from tests.worlds.gateway import Gateway, amount, run_gateway
 
 LIMIT_USD, LIMIT_NANO_USD = 2, 2_000_000_000
 """Of every key and model, for a month. Of the keys of honest calls it is $1,000."""

@@ -23,7 +23,7 @@ from tests.e2e.adversary.asking_elsewhere import read_anthropic, read_gemini
 from tests.e2e.adversary.bills import Bill, Books
 from tests.e2e.adversary.temperaments import BadBodyError, Members, Temperament, read
 from tests.e2e.adversary.writing import document, events
-from tests.e2e.http_server import HttpServer, Received
+from tests.worlds.http_server import HttpServer, Received
 
 _MARK = re.compile(rb"mark-\d+-[a-z]+")
 _GEMINI_PATH = re.compile(r"/models/([^:]+):(\w+)")

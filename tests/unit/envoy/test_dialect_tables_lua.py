@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.envoy.lua_scripts import load, load_module, plain, wire
+from tests.worlds.lua_scripts import load, load_module, plain, wire
 
 SCRIPT = load("request_info")
 PATHS = {

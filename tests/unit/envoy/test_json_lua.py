@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.envoy.lua_scripts import load_module, plain, wire
+from tests.worlds.lua_scripts import load_module, plain, wire
 
 JSON = load_module("json")
 

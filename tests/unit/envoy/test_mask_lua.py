@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lupa.luajit21 import LuaRuntime
 
 from services.router.adapters.envoy_resources_scripts import bundle
-from tests.unit.envoy.lua_scripts import FOLDER, plain, wire
+from tests.worlds.lua_scripts import FOLDER, plain, wire
 
 LUA = LuaRuntime(encoding="latin-1", unpack_returned_tuples=True)
 MASK = LUA.execute(bundle(FOLDER, "mask"))

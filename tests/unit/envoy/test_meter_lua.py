@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.kernel.spool_contract import UNTOLD_TEXT_BYTES, SeenKey, UsageKey
-from tests.unit.envoy.lua_scripts import FOLDER, plain, wire
-from tests.unit.envoy.meter import METER, cut, meter
+from tests.worlds.lua_meter import METER, cut, meter
+from tests.worlds.lua_scripts import FOLDER, plain, wire
 
 LONGEST_HELD = 16_384
 USAGE = {"prompt_tokens": 36, "completion_tokens": 7, "total_tokens": 43}

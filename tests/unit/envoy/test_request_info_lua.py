@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.envoy.lua_scripts import load, plain, wire
+from tests.worlds.lua_scripts import load, plain, wire
 
 SCRIPT = load("request_info")
 GEMINI = "/v1beta/models/gemini-x:generateContent"

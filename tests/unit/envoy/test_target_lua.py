@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.envoy.lua_scripts import load, plain, table, wire
+from tests.worlds.lua_scripts import load, plain, table, wire
 
 INFO = load("request_info")
 TARGET = load("target")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.envoy.lua_scripts import load_module
+from tests.worlds.lua_scripts import load_module
 
 UTF8 = load_module("utf8")
 

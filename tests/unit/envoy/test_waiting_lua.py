@@ -4,7 +4,7 @@ import pytest
 from lupa.luajit21 import LuaRuntime
 
 from services.router.adapters.envoy_resources_scripts import bundle
-from tests.unit.envoy.lua_scripts import FOLDER
+from tests.worlds.lua_scripts import FOLDER
 
 RUNTIME = LuaRuntime(encoding="latin-1", unpack_returned_tuples=True)
 WAITING = RUNTIME.execute(bundle(FOLDER, "waiting"))

@@ -11,7 +11,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from services.ledger.adapters.otlp_spans import OtlpCostSpans, attributes_of, span_of
 from services.ledger.domain.charge import charge_call
 from services.ledger.domain.entry import Entry
-from tests.unit.ledger.lines import EPOCH, call, price_of
+from tests.worlds.spool_lines import EPOCH, call, price_of
 
 MODULE = "services.ledger.adapters.otlp_spans"
 

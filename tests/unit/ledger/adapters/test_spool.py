@@ -9,7 +9,7 @@ import pytest
 from services.kernel.clock import ManualClock
 from services.ledger.adapters.spool import BATCH_LINES_MAX, LINE_BYTES_MAX, SpoolFolder, SpoolLimits
 from services.ledger.domain.spooled import SpoolBatch
-from tests.unit.ledger.lines import EPOCH, attempt_fields, call_fields, line, spool_of, write_lines
+from tests.worlds.spool_lines import EPOCH, attempt_fields, call_fields, line, spool_of, write_lines
 
 LATER = "local-1795464000001"
 

@@ -7,7 +7,7 @@ import pytest
 from services.kernel.usage import CACHE_WRITE_1H, CACHE_WRITE_5M, CACHED_INPUT, REASONING, Usage
 from services.ledger.domain.call import SpooledAttempt, parse_line
 from services.ledger.domain.line_fields import UnreadableLineError
-from tests.unit.ledger.lines import NO_USAGE, attempt, attempt_fields, call, call_fields
+from tests.worlds.spool_lines import NO_USAGE, attempt, attempt_fields, call, call_fields
 
 
 def test_a_line_of_a_call_is_read_whole() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from services.kernel.usage import INPUT, OUTPUT, Usage, UsageSource
 from services.ledger.domain.charge import charge_call
-from tests.unit.ledger.lines import NO_USAGE, PRICE, attempt, call, price_of
+from tests.worlds.spool_lines import NO_USAGE, PRICE, attempt, call, price_of
 
 EXPECTED = Usage(900, 300)
 EXPECTED_NANO_USD = 900 * 2_500 + 300 * 10_000

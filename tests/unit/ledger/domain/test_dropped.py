@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from services.ledger.domain.dropped import Direction, DroppedHeader, count_dropped
-from tests.unit.ledger.lines import call
+from tests.worlds.spool_lines import call
 
 
 def test_each_call_counts_a_header_once() -> None:

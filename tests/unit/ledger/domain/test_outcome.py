@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.ledger.domain.outcome import Outcome
-from tests.unit.ledger.lines import NO_USAGE, attempt, call
+from tests.worlds.spool_lines import NO_USAGE, attempt, call
 
 LEFT = "downstream_remote_disconnect"
 BEFORE, AFTER = "upstream_reset_before_response_started{x}", "upstream_reset_after_response_started{x}"

@@ -13,7 +13,7 @@ from services.kernel.usage import Usage, UsageSource
 from services.ledger.domain.charge import charge_call
 from services.ledger.domain.line_fields import UnreadableLineError
 from services.ledger.domain.reading import ReadingState, Seen, read_answer
-from tests.unit.ledger.lines import call, price_of
+from tests.worlds.spool_lines import call, price_of
 
 COUNTS = [name for name in UsageKey if name.endswith("_tokens") or name.startswith("web_")]
 CUT: dict[str, Any] = {"stream": True, "flags": "DC", "bytes_sent": 4_000}

@@ -10,7 +10,7 @@ from services.kernel.usage import CACHED_INPUT, INPUT, OUTPUT, Usage, UsageSourc
 from services.ledger.domain.charge import Charge, charge_call
 from services.ledger.domain.outcome import Outcome
 from services.ledger.domain.unmeasured import UNBOUNDED_MOST, Most
-from tests.unit.ledger.lines import NO_USAGE, PRICE, attempt, call, price_of
+from tests.worlds.spool_lines import NO_USAGE, PRICE, attempt, call, price_of
 
 LEFT: dict[str, Any] = {"flags": "DC", "details": "downstream_remote_disconnect"}
 LEARNT: dict[str, Any] = {"answer_tokens": 64, "answer_microtokens_per_byte": 250_000}

@@ -14,7 +14,7 @@ from services.ledger.adapters.sql_tables import unreadable_lines
 from services.ledger.domain.entry import BookedCall
 from services.ledger.domain.selection import CallQuery
 from services.ledger.usecases.book import WATERMARK_MARGIN_MS
-from tests.unit.ledger.lines import EPOCH, attempt_fields, book_of, call_fields, line, open_database, write_lines
+from tests.worlds.spool_lines import EPOCH, attempt_fields, book_of, call_fields, line, open_database, write_lines
 
 LATER = "local-1795464000001"
 

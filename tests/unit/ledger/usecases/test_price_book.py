@@ -16,7 +16,7 @@ from services.ledger.adapters.sql_database import Database
 from services.ledger.adapters.sql_tables import audit_entries
 from services.ledger.domain.configuration import Channel, Configuration, PricedTarget, flat_price
 from services.ledger.usecases.price_book import PriceBook
-from tests.unit.ledger.lines import PRICE, open_database
+from tests.worlds.spool_lines import PRICE, open_database
 
 FREE = flat_price(input_price=0, output=0)
 

@@ -1,4 +1,4 @@
-"""The ledger and quota over one wire: see `tests.property.books`."""
+"""The ledger and quota over one wire: see `tests.worlds.books`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from services.ledger.usecases.reconcile import ASK_INTERVAL_MS
 from services.quota.domain.adjustment import Adjustment, Reason
 from services.quota.domain.policy import LimitKind, Threshold
 from services.quota.ports import Sum
-from tests.property.books import INTERVAL_MS, Books
-from tests.unit.quota.world import counting, spend
+from tests.worlds.books import INTERVAL_MS, Books
+from tests.worlds.quota import counting, spend
 
 COST = 1_000 * 2_500 + 100 * 10_000
 """Of the call that `book` books."""

@@ -19,7 +19,7 @@ from services.ledger.domain.settlement import Crossing, Settlement
 from services.ledger.domain.spooled import Booking
 from services.ledger.usecases.settle import BATCH, EPOCH_GRACE_MS, OVERDUE_SLACK_MS, Settle
 from services.ledger.usecases.sweep import Sweep
-from tests.unit.ledger.lines import EPOCH, attempt, book_of, call_fields, open_database, price_of, write_lines
+from tests.worlds.spool_lines import EPOCH, attempt, book_of, call_fields, open_database, price_of, write_lines
 
 STREAM_MS_MAX = 900_000
 

@@ -10,7 +10,7 @@ import pytest
 from services.kernel.errors import Unavailable
 from services.quota.adapters import held_journal
 from services.quota.adapters.held_journal import HeldJournal
-from tests.contract.counter_store_load import bounded
+from tests.worlds.counter_store_load import bounded
 
 Opened = Callable[..., HeldJournal]
 

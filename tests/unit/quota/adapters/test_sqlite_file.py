@@ -17,7 +17,7 @@ from services.kernel.errors import Unavailable
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.denial import Denial
-from tests.unit.quota.world import CENT, World, spend
+from tests.worlds.quota import CENT, World, spend
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -115,7 +115,7 @@ def test_what_was_reserved_is_still_there_after_kill_9(path: Path) -> None:
         from pathlib import Path
         from services.quota.adapters.sqlite_counters import SqliteCounters
         from services.quota.adapters.sqlite_file import SqliteFile
-        from tests.unit.quota.world import World, spend
+        from tests.worlds.quota import World, spend
 
         world = World((spend("budget", 10),), counters=SqliteCounters(SqliteFile(Path({str(path)!r}))))
         world.let()

@@ -14,7 +14,7 @@ from services.quota.domain.directory import AppliedLimits, Call, apply_limits
 from services.quota.domain.policy import LimitKind, Mode, QuotaPolicy
 from services.quota.domain.reservation import Level
 from services.quota.domain.without_counters import without_counters
-from tests.unit.quota.world import ADA, CENT, spend
+from tests.worlds.quota import ADA, CENT, spend
 
 NOW_MS = ManualClock().now_ms()
 

@@ -10,7 +10,7 @@ from services.quota.domain.bounded import Bounds
 from services.quota.domain.directory import Call, Directory, apply_limits
 from services.quota.domain.key import Attribution, VirtualKey
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy
-from tests.unit.quota.world import spend
+from tests.worlds.quota import spend
 
 MODELS = ("dear", "cheap")
 DEV = Match(team="ds", environment="dev")

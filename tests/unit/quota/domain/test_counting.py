@@ -9,7 +9,7 @@ from services.quota.domain.counting import CountedLimit, counted_limits, parts_o
 from services.quota.domain.directory import Call, apply_limits
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy
 from services.quota.domain.scope import scope_of
-from tests.unit.quota.world import ADA, counting, spend
+from tests.worlds.quota import ADA, counting, spend
 
 NOW_MS = 1_800_000_000_000
 HOUR_MS = 3_600_000

@@ -22,7 +22,7 @@ from services.quota.domain.estimate import (
     learn,
 )
 from services.quota.domain.policy import MAX_COUNT, MAX_SPEND_NANO_USD, LimitKind
-from tests.unit.quota.world import CENT, CHEAP, DEAR, target
+from tests.worlds.quota import CENT, CHEAP, DEAR, target
 
 TARGET = TargetFacts(
     output_ceiling=4_096, context_window=128_000, image_tokens=10_000, price=DEAR, longest_output=4_096

@@ -11,7 +11,7 @@ from services.quota.domain.estimate import RequestFacts, TargetFacts, bound, hel
 from services.quota.domain.policy import Mode
 from services.quota.domain.price_options import NO_EXTRAS, Extras, extras_of, member_of
 from services.quota.usecases.admit import Admitted
-from tests.unit.quota.world import CENT, CENT_FACTS, DEAR, World, spend
+from tests.worlds.quota import CENT, CENT_FACTS, DEAR, World, spend
 
 TARGET = TargetFacts(4_096, 128_000, 10_000, DEAR, 4_096)
 RATES = DEAR.tiers[0].rates

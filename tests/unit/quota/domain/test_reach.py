@@ -14,7 +14,7 @@ from services.quota.domain.reach import (
     why_not,
     without_bite,
 )
-from tests.unit.quota.world import ADA, ADAS_KEY, spend
+from tests.worlds.quota import ADA, ADAS_KEY, spend
 
 MODELS = {"dear", "cheap"}
 

@@ -24,8 +24,8 @@ from services.quota.domain.policy import (
 )
 from services.quota.domain.replay import PastCall
 from services.quota.domain.replay_report import CallerTally, ReplayReport
-from tests.unit.quota.past_calls import START_MS, one_after_the_other, outcome, past, replay
-from tests.unit.quota.world import ADA, CENT, counting, spend
+from tests.worlds.past_calls import START_MS, one_after_the_other, outcome, past, replay
+from tests.worlds.quota import ADA, CENT, counting, spend
 
 DOLLAR = 100 * CENT
 # 2026-12-01T00:00:00 in New York, from the start on.

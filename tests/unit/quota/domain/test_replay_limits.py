@@ -12,8 +12,8 @@ from services.quota.domain.directory import Call, apply_limits
 from services.quota.domain.key import Attribution
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy
 from services.quota.domain.replay_limits import ReplayLimits
-from tests.unit.quota.past_calls import START_MS
-from tests.unit.quota.world import ADA, CENT, spend
+from tests.worlds.past_calls import START_MS
+from tests.worlds.quota import ADA, CENT, spend
 
 HOUR_MS = 3_600_000
 POLICIES = (

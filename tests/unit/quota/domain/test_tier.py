@@ -8,7 +8,7 @@ import pytest
 from services.kernel.dialect import Dialect
 from services.quota.domain.plan import ModelPlan, PlannedTarget
 from services.quota.domain.tier import FitTier, Route, compile_route, draw_chain, tier_at
-from tests.unit.quota.world import DEAR, target, tier
+from tests.worlds.quota import DEAR, target, tier
 
 TARGETS = {
     each.name: each

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from services.chassis.telemetry import Telemetry
 from services.quota.transport.decision_span import DecisionSpans
-from tests.unit.quota.world import World, spend
+from tests.worlds.quota import World, spend
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

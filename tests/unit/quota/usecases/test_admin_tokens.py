@@ -21,7 +21,7 @@ from services.quota.usecases.admin_tokens import AdminTokens, MintedToken
 from services.quota.usecases.administer import Administer
 from services.quota.usecases.amend import Amend
 from services.quota.usecases.current import Current
-from tests.unit.quota.world import PEPPER, spend
+from tests.worlds.quota import PEPPER, spend
 
 BY = Authorship(Actor("root", "platform"), "onboarding", "req-1")
 LEAD = Authorship(Actor("lead", "team-admin", "ds"), "a new service", "req-2")

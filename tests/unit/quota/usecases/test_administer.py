@@ -21,7 +21,7 @@ from services.quota.usecases.administer import Administer
 from services.quota.usecases.amend import Amend
 from services.quota.usecases.authenticate import Authenticate, Opened
 from services.quota.usecases.current import Current
-from tests.unit.quota.world import PEPPER
+from tests.worlds.quota import PEPPER
 
 SECRET = "a-secret-of-sixteen-or-more"
 DAILY = QuotaPolicy("daily", Match(team="ds"), (Limit(LimitKind.REQUESTS, 5, WindowUnit.DAY),))

@@ -14,7 +14,7 @@ from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mod
 from services.quota.domain.reservation import Level, Settlement
 from services.quota.domain.unmeasured import Guide
 from services.quota.usecases.admit import Admitted
-from tests.unit.quota.world import CENT, CENT_FACTS, PLAN, PRICES, SECRET, World, counting, spend
+from tests.worlds.quota import CENT, CENT_FACTS, PLAN, PRICES, SECRET, World, counting, spend
 
 
 def test_a_call_without_policies_is_admitted_and_reserved() -> None:

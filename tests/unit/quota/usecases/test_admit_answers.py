@@ -10,7 +10,7 @@ from services.quota.domain.denial import Denial
 from services.quota.domain.estimate import RequestFacts
 from services.quota.domain.plan import PriceSnapshot
 from services.quota.domain.policy import LimitKind, Mode
-from tests.unit.quota.world import CENT, CENT_FACTS, World, counting, free, spend
+from tests.worlds.quota import CENT, CENT_FACTS, World, counting, free, spend
 
 
 def test_an_unpriced_model_is_refused_under_a_spend_policy_only() -> None:

@@ -9,7 +9,7 @@ import pytest
 from services.quota.domain.denial import Denial
 from services.quota.domain.estimate import Lesson, RequestFacts, Tokens
 from services.quota.domain.policy import Dimension, LimitKind, Match, Mode
-from tests.unit.quota.world import CENT, World, counting, spend
+from tests.worlds.quota import CENT, World, counting, spend
 
 # At `DEAR` 1 000 bytes hold a tenth of a cent, and an output token 9 000 nano-USD.
 ASK = RequestFacts(body_bytes=1_000)

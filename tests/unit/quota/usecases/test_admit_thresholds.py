@@ -10,7 +10,7 @@ from services.kernel.window import WindowUnit
 from services.quota.domain.denial import Denial
 from services.quota.domain.policy import Dimension, LimitKind, Match, Mode, Threshold, ThresholdAction
 from services.quota.usecases.admit import Admitted
-from tests.unit.quota.world import CENT, World, counting, spend
+from tests.worlds.quota import CENT, World, counting, spend
 
 
 def served_by(admitted: Admitted) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from services.kernel.window import WindowUnit
 from services.quota.domain.denial import Denial, Deny
 from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy
-from tests.unit.quota.world import CENT, CENT_FACTS, World, counting
+from tests.worlds.quota import CENT, CENT_FACTS, World, counting
 
 
 def test_a_rolling_window_gives_room_back_bit_by_bit() -> None:

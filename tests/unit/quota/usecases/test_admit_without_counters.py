@@ -12,7 +12,7 @@ from services.quota.domain.plan import PriceSnapshot
 from services.quota.domain.policy import Limit, LimitKind, Match, Mode, QuotaPolicy, Threshold, ThresholdAction
 from services.quota.domain.reservation import CounterKey, Reservation
 from services.quota.ports import Choose, StoreUnreachable, T
-from tests.unit.quota.world import CENT, CENT_FACTS, PRICES, World, counting, free, spend
+from tests.worlds.quota import CENT, CENT_FACTS, PRICES, World, counting, free, spend
 
 PROBLEM = "the counter store does not answer"
 

@@ -6,7 +6,7 @@ from services.quota.domain.directory import Directory
 from services.quota.domain.key import PREFIX
 from services.quota.usecases.authenticate import Authenticate, ListModels, Opened
 from services.quota.usecases.current import Current
-from tests.unit.quota.world import ADAS_KEY, PEPPER, SECRET, World, spend
+from tests.worlds.quota import ADAS_KEY, PEPPER, SECRET, World, spend
 
 
 def test_a_key_sees_the_models_of_the_plan_that_it_may_use() -> None:

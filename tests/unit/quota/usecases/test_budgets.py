@@ -7,7 +7,7 @@ import pytest
 from services.kernel.errors import NotFound
 from services.quota.domain.policy import Dimension, Match, Mode
 from services.quota.usecases.budgets import ListBudgets
-from tests.unit.quota.world import CENT, World, spend
+from tests.worlds.quota import CENT, World, spend
 
 
 def budgets_of(world: World) -> ListBudgets:

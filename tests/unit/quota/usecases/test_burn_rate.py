@@ -9,7 +9,7 @@ from services.quota.domain.denial import Denial, Deny
 from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy, Threshold, ThresholdAction
 from services.quota.domain.reservation import Level
 from services.quota.usecases.admit import Admitted
-from tests.unit.quota.world import CENT, World, spend
+from tests.worlds.quota import CENT, World, spend
 
 POLICY = QuotaPolicy(
     "loops",

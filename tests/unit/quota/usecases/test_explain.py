@@ -8,7 +8,7 @@ from services.kernel.errors import NotFound
 from services.quota.domain.denial import Denial
 from services.quota.domain.policy import LimitKind
 from services.quota.usecases.explain import Explain, Explanation
-from tests.unit.quota.world import CENT, World, counting, spend
+from tests.worlds.quota import CENT, World, counting, spend
 
 
 def explain(world: World, model: str = "dear", key: str = "ds-prod") -> Explanation:

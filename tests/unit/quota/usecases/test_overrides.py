@@ -19,7 +19,7 @@ from services.quota.usecases.amend import Amend
 from services.quota.usecases.budgets import EffectiveLimits, ListBudgets
 from services.quota.usecases.explain import Explain
 from services.quota.usecases.overrides import Grant, Overrides
-from tests.unit.quota.world import CENT, World, spend
+from tests.worlds.quota import CENT, World, spend
 
 TEAM = "data-science"
 CAP = spend("team", 10, match=Match(team=TEAM))

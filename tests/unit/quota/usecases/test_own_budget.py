@@ -9,7 +9,7 @@ from services.quota.domain.denial import Denial, Deny
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode
 from services.quota.domain.reservation import Level
 from services.quota.usecases.own_budget import OwnLimit, ReadOwnBudget
-from tests.unit.quota.world import CENT, SECRET, World, counting, spend
+from tests.worlds.quota import CENT, SECRET, World, counting, spend
 
 
 def own(world: World, run: str = "", credential: str = SECRET) -> tuple[OwnLimit, ...]:

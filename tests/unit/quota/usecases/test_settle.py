@@ -7,7 +7,7 @@ import pytest
 from services.kernel.errors import InvalidInput
 from services.quota.domain.policy import Mode, Threshold
 from services.quota.domain.reservation import UNKNOWN_COST, CrossingKind, Settlement
-from tests.unit.quota.world import CENT, EPOCH, MAX_STREAM_MS, World, spend
+from tests.worlds.quota import CENT, EPOCH, MAX_STREAM_MS, World, spend
 
 
 def test_a_batch_says_which_were_open_and_which_had_ended() -> None:

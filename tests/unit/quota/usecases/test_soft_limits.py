@@ -11,7 +11,7 @@ from services.quota.domain.denial import Denial
 from services.quota.domain.estimate import RequestFacts
 from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy, Threshold
 from services.quota.usecases.admit import Admitted
-from tests.unit.quota.world import CENT, World
+from tests.worlds.quota import CENT, World
 
 # Without a bound of the client's: the ceiling of the target is 4 096 tokens, at $9 per million.
 UNBOUNDED = RequestFacts(body_bytes=1_000)

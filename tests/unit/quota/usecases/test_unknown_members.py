@@ -8,7 +8,7 @@ import pytest
 
 from services.quota.domain.denial import Denial
 from services.quota.domain.policy import LimitKind, Match, Mode, QuotaPolicy
-from tests.unit.quota.world import CENT, CENT_FACTS, World, counting, spend
+from tests.worlds.quota import CENT, CENT_FACTS, World, counting, spend
 
 UNKNOWN = replace(CENT_FACTS, unknown_members=("frobnicate", "anthropic-beta=warp-9"))
 OTHER_TEAM = Match(team="somebody-else")

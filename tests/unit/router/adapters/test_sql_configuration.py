@@ -13,7 +13,7 @@ from services.router.domain.backend import backends_of, name_clusters
 from services.router.domain.configuration import EMPTY, check_configuration
 from services.router.domain.model import Condition, Fallback, Measure, Model, Term
 from services.router.domain.provider import Preset
-from tests.unit.router.samples import budget, fallback, group, lab, vendor
+from tests.worlds.router import budget, fallback, group, lab, vendor
 
 SLOW = Condition((Term(Measure.ERROR_RATE, 2_000, 60), Term(Measure.LATENCY_P95, 8_000, 300)), all_terms=True)
 WHOLE = check_configuration(

@@ -14,7 +14,7 @@ from services.router.domain.configuration import (
     differences,
 )
 from services.router.domain.model import Condition, Fallback, Measure, Model, TargetGroup, Term
-from tests.unit.router.samples import fallback, group, lab, model
+from tests.worlds.router import fallback, group, lab, model
 
 TINY = model("tiny", "lab/tiny")
 

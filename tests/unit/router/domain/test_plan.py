@@ -9,7 +9,7 @@ from services.router.domain.backend import name_clusters
 from services.router.domain.model import Condition, Measure, Model, TargetGroup, Term
 from services.router.domain.plan import check_every_fallback_counts, compile_model, compile_plan
 from services.router.domain.provider import Preset
-from tests.unit.router.samples import budget, fallback, group, lab, model, vendor
+from tests.worlds.router import budget, fallback, group, lab, model, vendor
 
 ALL = frozenset({"a", "b", "c"})
 SLOW = Condition((Term(Measure.ERROR_RATE, 2_000, 60), Term(Measure.LATENCY_P95, 8_000, 300)))

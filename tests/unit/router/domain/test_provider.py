@@ -8,7 +8,7 @@ from services.router.domain.backend import Backend, backends_of, name_clusters
 from services.router.domain.model_limits import ModelLimits, limits_of
 from services.router.domain.provider import Preset, Provider, catalogue_provider, check_provider, faces_of
 from services.router.domain.secret import SecretReference, SecretSource
-from tests.unit.router.samples import env, lab, vendor
+from tests.worlds.router import env, lab, vendor
 
 GEMINI_CAP = "generationConfig.maxOutputTokens"
 NO_KEY = SecretReference(SecretSource.NONE)

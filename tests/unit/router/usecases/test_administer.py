@@ -9,7 +9,7 @@ from services.kernel.change import OWNER, Actor, Authorship
 from services.kernel.errors import InvalidInput
 from services.router.domain.configuration import EMPTY
 from services.router.domain.secret import CredentialProblem, SecretReference, SecretValue
-from tests.unit.router.samples import Router, lab, model
+from tests.worlds.router import Router, lab, model
 
 EPOCH = "local-1795464000000"
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from services.kernel.change import OWNER
 from services.router.domain.secret import SecretReference, SecretSource
 from services.router.usecases.publish import Node
-from tests.unit.router.samples import Router, lab, model
+from tests.worlds.router import Router, lab, model
 
 OLD = ([lab("old")], [model("m", "old/x")])
 NEW = ([lab("new", "http://127.0.0.1:8082/v1")], [model("m", "new/x")])

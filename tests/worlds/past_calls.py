@@ -13,7 +13,7 @@ from services.quota.domain.policy import QuotaPolicy
 from services.quota.domain.replay import PastCall, Replay
 from services.quota.domain.replay_report import ReplayReport
 from services.quota.domain.tier import Routes
-from tests.unit.quota.world import ADA, CENT, PLAN, PRICES, tier
+from tests.worlds.quota import ADA, CENT, PLAN, PRICES, tier
 
 # 2026-11-23T20:00:00Z
 START_MS = 1_795_464_000_000

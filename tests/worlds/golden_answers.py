@@ -19,7 +19,7 @@ from services.kernel.money import PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
 from services.kernel.usage import Usage
 
-FOLDER = Path(__file__).parent / "contract" / "golden" / "answers"
+FOLDER = Path(__file__).parents[1] / "contract" / "golden" / "answers"
 DIALECTS = ("openai", "anthropic", "gemini")
 
 

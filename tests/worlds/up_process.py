@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.environment import COMMAND
-from tests.ports import free_port
+from tests.worlds.gateway import COMMAND
+from tests.worlds.ports import free_port
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 45.0

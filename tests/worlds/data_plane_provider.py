@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from tests.e2e.http_server import HttpServer, Received
+from tests.worlds.http_server import HttpServer, Received
 
 
 @dataclass(frozen=True, slots=True)

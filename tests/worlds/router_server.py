@@ -26,7 +26,7 @@ from services.router.transport.attempt_log import AttemptLog
 from services.router.transport.plan_stream import RoutePlanStream
 from services.router.usecases.observe import Observer
 from services.router.usecases.publish import Release
-from tests.unit.router.samples import Router
+from tests.worlds.router import Router
 
 EPOCH = "local-1795464000000"
 TIMEOUT_S = 5.0

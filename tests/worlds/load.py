@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.e2e.environment import Gateway
+from tests.worlds.gateway import Gateway
 
 CALLERS = 6
 ASK = {"model": "tiny", "messages": [{"role": "user", "content": "Answer in 5 tokens."}], "max_tokens": 5}

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from tests.unit.envoy.lua_scripts import load, plain
+from tests.worlds.lua_scripts import load, plain
 
 METER = load("meter")
 

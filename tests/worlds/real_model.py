@@ -3,7 +3,7 @@
 What it says is noise; what it counts is real. The weights are written with `gguf` in llama.cpp's own format, and its
 own HTTP server answers in a process of its own:
 
-    python tests/e2e/real_model.py FOLDER KEY
+    python tests/worlds/real_model.py FOLDER KEY
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import gguf
 import numpy as np
 
-from tests.ports import free_port
+from tests.worlds.ports import free_port
 
 MODEL = "tiny"
 _WIDTH, _FEED_FORWARD, _LAYERS, _HEADS = 64, 128, 2, 4

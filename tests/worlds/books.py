@@ -30,8 +30,8 @@ from services.quota.domain.reservation import CounterKey
 from services.quota.transport.counter_api import CounterApi
 from services.quota.usecases.admit import Admitted
 from services.quota.usecases.reconcile import Reconcile as HoldCounters
-from tests.unit.ledger.lines import EPOCH, PRICE, call, open_database
-from tests.unit.quota.world import ADA, ADAS_KEY, PEPPER, World
+from tests.worlds.quota import ADA, ADAS_KEY, PEPPER, World
+from tests.worlds.spool_lines import EPOCH, PRICE, call, open_database
 
 INTERVAL_MS = 60_000
 

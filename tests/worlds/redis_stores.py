@@ -10,7 +10,7 @@ from services.kernel.errors import Unavailable
 from services.quota.domain.policy import Threshold
 from services.quota.domain.reservation import CounterKey, Reservation, Watch
 from services.quota.ports import Choose
-from tests.contract.counter_store_load import NOW_MS
+from tests.worlds.counter_store_load import NOW_MS
 
 REQUESTS = CounterKey("team", "requests/day/UTC", "team=a", NOW_MS)
 BOUND = 100

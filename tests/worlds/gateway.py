@@ -42,7 +42,7 @@ from services.kernel.envoy_contract import Socket
 from services.simulator.faults import Fault, Latency
 from services.simulator.provider import ReceivedRequest, SimulatedProvider, Vendor
 from services.simulator.server import Listener
-from tests.ports import free_port
+from tests.worlds.ports import free_port
 
 COMMAND = Path(sys.executable).with_name("spendgate")
 START_TIMEOUT_S = 60.0
