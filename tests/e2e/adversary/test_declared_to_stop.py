@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.adversary.behaviours import CASES, run
+from tests.e2e.adversary.behaviours import CASES, Toll, run
 from tests.e2e.adversary.plane import LIMIT_NANO_USD, run_plane
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -15,13 +15,13 @@ STOPPING = [case for case in CASES if not case.goes_on]
 
 
 @pytest.fixture(scope="module")
-def billed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
+def tolls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Toll]]:
     with run_plane(tmp_path_factory.mktemp("declared"), poor=len(CASES), stops_on_disconnect=True) as plane:
         yield run(plane, STOPPING)
 
 
 @pytest.mark.parametrize("title", [case.title for case in STOPPING])
 def test_a_declared_fact_that_is_true_lets_no_provider_bill_more_than_the_limit_for_a_client_that(
-    billed: dict[str, int], title: str
+    tolls: dict[str, Toll], title: str
 ) -> None:
-    assert billed[title] <= LIMIT_NANO_USD
+    assert tolls[title].billed_nano_usd <= LIMIT_NANO_USD
