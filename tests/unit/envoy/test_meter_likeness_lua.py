@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.kernel.spool_contract import SeenKey, UsageKey
-from tests.unit.envoy.lua_scripts import wire
-from tests.unit.envoy.meter import Metered, cut, meter
+from tests.worlds.lua_meter import Metered, cut, meter
+from tests.worlds.lua_scripts import wire
 
 COMMENT = ": nothing"
 # Where a text has one of these, the stream has what no JSON may have: the end of a line, or a quote too many.
