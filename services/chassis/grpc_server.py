@@ -10,13 +10,14 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from services.chassis.event_loop import EventLoop
 from services.chassis.neighbour_health import NeighbourHealth
 from services.chassis.status import DETAILS_KEY, status_of
 from services.kernel.errors import SpendgateError
@@ -48,6 +49,15 @@ class Registration:
     """Adds the servicer to the server it is given."""
 
 
+class Servicer(Protocol):
+    """Implements one service, in `transport/<name of the service>.py`."""
+
+    @property
+    def registration(self) -> Registration:
+        """Puts it into a server."""
+        ...
+
+
 def build_server(
     address: str,
     registrations: Sequence[Registration],
@@ -77,6 +87,56 @@ def build_server(
         health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     _bind(server, address)
     return server
+
+
+class ThreadedServer:
+    """A server of `build_server` as a part of a process."""
+
+    def __init__(self, name: str, server: grpc.Server, *, grace_s: float) -> None:
+        """`grace_s`: how long calls in flight may take to finish when it stops."""
+        self.name = name
+        self._server = server
+        self._grace_s = grace_s
+
+    def start(self) -> None:
+        """Answers from now on."""
+        self._server.start()
+
+    def stop(self) -> None:
+        """Returns when the last call has ended."""
+        self._server.stop(self._grace_s).wait()
+
+
+class AioServer:
+    """A server of `build_aio_server` as a part of a process, on an event loop that runs when it starts."""
+
+    def __init__(
+        self, name: str, events: EventLoop, address: str, registrations: Sequence[Registration], *, grace_s: float
+    ) -> None:
+        """`grace_s`: how long calls in flight may take to finish when it stops."""
+        self.name = name
+        self._events = events
+        self._address = address
+        self._registrations = registrations
+        self._grace_s = grace_s
+        self._server: grpc.aio.Server | None = None
+
+    def start(self) -> None:
+        """Returns when it answers.
+
+        Raises:
+            RuntimeError: the address cannot be bound.
+        """
+        self._events.run(self._start())
+
+    def stop(self) -> None:
+        """Returns when the last call has ended."""
+        if self._server is not None:
+            self._events.run(self._server.stop(self._grace_s))
+
+    async def _start(self) -> None:
+        self._server = await build_aio_server(self._address, self._registrations)
+        await self._server.start()
 
 
 async def build_aio_server(address: str, registrations: Sequence[Registration]) -> grpc.aio.Server:
@@ -220,9 +280,12 @@ def _abort(context: grpc.ServicerContext, error: SpendgateError) -> None:
 
 __all__ = [
     "CHANNEL_OPTIONS",
+    "AioServer",
     "AsyncErrorsToStatus",
     "ErrorsToStatus",
     "Registration",
+    "Servicer",
+    "ThreadedServer",
     "build_aio_server",
     "build_server",
     "open_aio_channel",

@@ -5,18 +5,19 @@ Exit codes: 0 after a signal, 2 when the settings are wrong, 1 when the start fa
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import orjson
 
+from services.chassis.runtime import Runtime
 from services.chassis.settings import Environ, SettingsError
+from services.kernel.clock import Clock
 
 RUN_FOLDER = "run"
 """Folder of the sockets inside the data directory. Processes work there, so that socket addresses are relative and
@@ -26,7 +27,7 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _log = logging.getLogger("spendgate.process")
 
-T = TypeVar("T")
+S = TypeVar("S")
 
 
 class SystemClock:
@@ -37,59 +38,16 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
 
-class Service(Protocol):
-    """What a process runs."""
-
-    def start(self) -> None:
-        """Returns when the service answers."""
-        ...
-
-    def stop(self) -> None:
-        """Returns when everything in hand is finished or safe."""
-        ...
-
-
-class AsyncService(Protocol):
-    """What a process runs on an event loop."""
-
-    async def start(self) -> None:
-        """Returns when the service answers."""
-        ...
-
-    async def stop(self) -> None:
-        """Returns when everything in hand is finished or safe."""
-        ...
-
-
-def run(name: str, build: Callable[[Environ], Service]) -> None:
+def run(name: str, settings_of: Callable[[Environ], S], build: Callable[[S, Clock], Runtime]) -> None:
     """Runs a service until SIGTERM or SIGINT, then exits the process."""
     # Blocked before the first thread starts, so that every thread inherits it, and then waited for. A handler that sets
     # an event would deadlock when it interrupts the wait for that event: the event's lock is not reentrant.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
-    service = _prepared(name, build)
-    service.start()
+    runtime = _started(name, settings_of, build)
     _log.info("%s started", name)
     signal.sigwait(_STOP_SIGNALS)
-    service.stop()
+    runtime.stop()
     _log.info("%s stopped", name)
-
-
-def run_async(name: str, build: Callable[[Environ], AsyncService]) -> None:
-    """Like `run`, for a service that lives on an event loop."""
-    service = _prepared(name, build)
-
-    async def serve() -> None:
-        stopping = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in _STOP_SIGNALS:
-            loop.add_signal_handler(number, stopping.set)
-        await service.start()
-        _log.info("%s started", name)
-        await stopping.wait()
-        await service.stop()
-        _log.info("%s stopped", name)
-
-    asyncio.run(serve())
 
 
 def configure_logging(level: str) -> None:
@@ -115,7 +73,7 @@ class JsonLines(logging.Formatter):
         return orjson.dumps(line).decode()
 
 
-def _prepared(name: str, build: Callable[[Environ], T]) -> T:
+def _started(name: str, settings_of: Callable[[Environ], S], build: Callable[[S, Clock], Runtime]) -> Runtime:
     environ = Environ(os.environ)  # noqa: TID251  (this is that one place)
     try:
         configure_logging(environ.text("SPENDGATE_LOG_LEVEL", "info"))
@@ -124,10 +82,12 @@ def _prepared(name: str, build: Callable[[Environ], T]) -> T:
         os.chdir(run_dir)
         # Nothing that a service creates is for other users of the machine.
         os.umask(0o077)
-        return build(environ)
+        runtime = build(settings_of(environ), SystemClock())
+        runtime.start()
     except SettingsError as error:
         _log.error("%s: %s", name, error)
         sys.exit(2)
     except Exception:  # noqa: BLE001  (whatever it was, it goes to the log and into the exit code)
         _log.exception("%s could not start", name)
         sys.exit(1)
+    return runtime

@@ -1,14 +1,15 @@
-"""Entry point of the ledger process."""
+"""Entry point of `spendgate-ledger`."""
 
 from __future__ import annotations
 
 from services.chassis.process import run
+from services.ledger.settings import Settings
 from services.ledger.wiring import build
 
 
 def main() -> None:
-    """Runs the ledger until SIGTERM."""
-    run("ledger", build)
+    """Runs the ledger until it is told to stop."""
+    run("spendgate-ledger", Settings.from_environ, build)
 
 
 if __name__ == "__main__":

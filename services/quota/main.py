@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from services.chassis.process import SystemClock, run
-from services.chassis.settings import Environ
+from services.chassis.process import run
 from services.quota.settings import Settings
-from services.quota.wiring import QuotaService
+from services.quota.wiring import build
 
 
 def main() -> None:
     """Runs quota until it is told to stop."""
-    run("spendgate-quota", _build)
-
-
-def _build(environ: Environ) -> QuotaService:
-    return QuotaService(Settings.from_environ(environ), SystemClock())
+    run("spendgate-quota", Settings.from_environ, build)
 
 
 if __name__ == "__main__":

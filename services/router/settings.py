@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from services.chassis.installed import envoy_files
 from services.chassis.settings import Environ
 from services.kernel.envoy_contract import MAX_QUOTAS, MAX_STREAM_S
 from services.router.domain.snapshot import NodeSettings
@@ -23,9 +24,11 @@ class Settings:
     """What every Envoy gets. Its epoch is empty: each Envoy brings its own."""
     retire_after_ms: int
     """How long a cluster stays that no plan names any more: as long as a request can live."""
+    environ: Environ = field(repr=False)
+    """Where the credentials are that the configuration refers to by variable."""
 
     @classmethod
-    def from_environ(cls, environ: Environ, default_envoy_files: Path) -> Settings:
+    def from_environ(cls, environ: Environ) -> Settings:
         """Reads the environment.
 
         Raises:
@@ -36,9 +39,10 @@ class Settings:
         retire_after_s = environ.integer("SPENDGATE_RETIRE_AFTER_S", node.max_stream_seconds, low=0, high=_MAX_SECONDS)
         return cls(
             data_dir=data_dir,
-            envoy_files=environ.path("SPENDGATE_ENVOY_FILES", str(default_envoy_files)),
+            envoy_files=environ.path("SPENDGATE_ENVOY_FILES", str(envoy_files())),
             node=node,
             retire_after_ms=retire_after_s * 1_000,
+            environ=environ,
         )
 
 

@@ -1,20 +1,19 @@
-"""Puts the router together. The only module that knows all its parts."""
+"""Puts the router together. The only module that knows all its parts; `build` is its table of contents."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import grpc.aio
 from google.protobuf.message import Message
 
 from services.chassis.audit import AuditLog
 from services.chassis.database import migrate, open_engine
-from services.chassis.grpc_server import build_aio_server
-from services.chassis.settings import Environ
+from services.chassis.event_loop import EventLoop
+from services.chassis.grpc_server import AioServer
+from services.chassis.loops import Loop
+from services.chassis.runtime import Closers, Runtime
 from services.kernel.clock import Clock
 from services.kernel.envoy_contract import Socket
 from services.router.adapters.api_descriptors import load_descriptors
@@ -25,64 +24,54 @@ from services.router.adapters.envoy_resources_scripts import Scripts
 from services.router.adapters.sql_configuration import AUDIT, SqlConfigurationStore
 from services.router.domain.snapshot import NodeSettings
 from services.router.settings import Settings
-from services.router.transport.admin_api import RouterAdmin
-from services.router.transport.ads import AggregatedDiscovery, BuildResources
+from services.router.transport.access_log_service import AccessLogService
 from services.router.transport.ads_session import CLUSTER_TYPE, LISTENER_TYPE, ROUTE_TYPE, SECRET_TYPE
-from services.router.transport.attempt_log import AttemptLog
-from services.router.transport.plan_stream import RoutePlanStream
+from services.router.transport.aggregated_discovery_service import AggregatedDiscoveryService, BuildResources
+from services.router.transport.route_plan_service import RoutePlanService
+from services.router.transport.router_service import RouterService
 from services.router.usecases.administer import Administrator
-from services.router.usecases.observe import Observer
+from services.router.usecases.attempt_stats import AttemptStats
 from services.router.usecases.publish import Publisher, Release
 
-_log = logging.getLogger("spendgate.router")
-
-_TICK_S = 1.0
-_REREAD_S = 3.0
+_TICK_MS = 1_000
+_REREAD_MS = 3_000
 _STOP_GRACE_S = 1.0
 
 
-class RouterService:
-    """The running router."""
+def build(settings: Settings, clock: Clock) -> Runtime:
+    """The router of these settings. When it stops, Envoy and quota go on with what they have.
 
-    def __init__(self, settings: Settings, environ: Environ, clock: Clock) -> None:
-        for folder in (settings.node.spool_dir, settings.node.log_dir):
-            Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+    Raises:
+        InvalidInput: what is stored is not a configuration that this release accepts.
+        OSError: a folder or a script is missing or unreadable.
+    """
+    for folder in (settings.node.spool_dir, settings.node.log_dir):
+        Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+    with Closers() as closers:
         engine = open_engine(settings.data_dir / "db" / "router.sqlite")
+        closers.add("the database", engine.dispose)
         migrate(engine, "services.router")
-        self._engine = engine
         store = SqlConfigurationStore(engine)
-        self._publisher = Publisher(clock, store, settings.retire_after_ms)
-        credentials = EnvironmentAndFiles(environ, settings.data_dir)
-        self._administrator = Administrator(store, credentials, self._publisher, clock)
-        self._build_resources = resource_builder(settings.node, settings.envoy_files)
-        self._envoy = EnvoyAdmin(Path(Socket.ENVOY_ADMIN))
-        self._server: grpc.aio.Server | None = None
-        self._loops: list[asyncio.Task[None]] = []
-
-    async def start(self) -> None:
-        """Publishes the stored configuration and answers."""
-        self._administrator.restore()
+        publisher = Publisher(clock, store, settings.retire_after_ms)
+        credentials = EnvironmentAndFiles(settings.environ, settings.data_dir)
+        administrator = Administrator(store, credentials, publisher, clock)
+        resources = resource_builder(settings.node, settings.envoy_files)
         services = (
-            RouterAdmin(self._administrator, self._publisher, AuditLog(self._engine, AUDIT)),
-            RoutePlanStream(self._publisher),
-            AggregatedDiscovery(self._publisher, self._build_resources, self._envoy.is_warming),
-            AttemptLog(Observer()),
+            RouterService(administrator, publisher, AuditLog(engine, AUDIT)),
+            RoutePlanService(publisher),
+            AggregatedDiscoveryService(publisher, resources, EnvoyAdmin(Path(Socket.ENVOY_ADMIN)).is_warming),
+            AccessLogService(AttemptStats()),
         )
-        self._server = await build_aio_server(f"unix:{Socket.ROUTER}", [service.registration for service in services])
-        await self._server.start()
-        self._loops = [
-            asyncio.create_task(_every(_TICK_S, self._publisher.tick)),
-            asyncio.create_task(_every(_REREAD_S, self._administrator.reread_credentials)),
+        administrator.restore()
+        # What the services share has no lock: all of it lives on this one loop.
+        events = EventLoop()
+        registrations = [service.registration for service in services]
+        server = AioServer("the server", events, f"unix:{Socket.ROUTER}", registrations, grace_s=_STOP_GRACE_S)
+        loops = [
+            Loop("retiring clusters", lambda: events.call(publisher.tick), every_ms=_TICK_MS),
+            Loop("reading credentials", lambda: events.call(administrator.reread_credentials), every_ms=_REREAD_MS),
         ]
-
-    async def stop(self) -> None:
-        """Ends the streams. Envoy and quota go on with what they have."""
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
-        if self._server is not None:
-            await self._server.stop(_STOP_GRACE_S)
-        self._engine.dispose()
+        return Runtime(servers=[events, server], loops=loops, closers=closers)
 
 
 def resource_builder(node: NodeSettings, envoy_files: Path) -> BuildResources:
@@ -105,13 +94,3 @@ def resource_builder(node: NodeSettings, envoy_files: Path) -> BuildResources:
         }
 
     return build
-
-
-async def _every(seconds: float, action: Callable[[], None]) -> None:
-    """Does `action` again and again. One failure is logged and does not end the loop."""
-    while True:
-        await asyncio.sleep(seconds)
-        try:
-            action()
-        except Exception:  # noqa: BLE001  (the next round may succeed)
-            _log.exception("a recurring task failed")

@@ -44,7 +44,8 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    threading.Thread(target=_wait_for_end_of_input, args=(stopping,), daemon=True).start()
+    waiting = threading.Thread(target=_wait_for_end_of_input, args=(stopping,), daemon=True)  # noqa: TID251  (it reads)
+    waiting.start()
     while not stopping.wait(timeout=1.0):
         pass
     for listener in listeners:

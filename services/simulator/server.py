@@ -22,7 +22,7 @@ class Listener:
         self._app = app
         self.port = 0
         self._server: uvicorn.Server | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: threading.Thread | None = None  # noqa: TID251  (uvicorn's own loop runs in it)
 
     @property
     def url(self) -> str:
@@ -56,7 +56,7 @@ class Listener:
             timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(
+        self._thread = threading.Thread(  # noqa: TID251  (likewise)
             target=self._server.run, kwargs={"sockets": [listening]}, name=f"simulator-{self.port}", daemon=True
         )
         self._thread.start()

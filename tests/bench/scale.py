@@ -52,9 +52,9 @@ from services.quota.domain.plan import (
 )
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, QuotaPolicy
 from services.quota.domain.pressure import Pressure
+from services.quota.transport.authorization import SERVICE
 from services.quota.transport.check_answer import AllowWriter
 from services.quota.transport.check_request import read_check
-from services.quota.transport.ext_authz import SERVICE
 from services.quota.usecases.admit import AdmissionRequest, Admit, Admitted
 from services.quota.usecases.authenticate import Authenticate
 from services.quota.usecases.current import Current

@@ -38,10 +38,10 @@ from services.quota.domain.pressure import Pressure
 from services.quota.domain.reservation import CounterKey
 from services.quota.ports import Choose, T
 from services.quota.transport.admin_gate import AdminGate
+from services.quota.transport.authorization import Authorization
 from services.quota.transport.budget_endpoint import BudgetEndpoint
 from services.quota.transport.check_answer import AllowWriter
 from services.quota.transport.decision_span import DecisionSpans
-from services.quota.transport.ext_authz import ExtAuthz
 from services.quota.transport.models_endpoint import ModelsEndpoint
 from services.quota.transport.root_token import RootToken
 from services.quota.usecases.admin_tokens import AdminTokens
@@ -123,7 +123,7 @@ class Gate:
         )
         amend = Amend(store=MemoryDirectory(), current=belief, counters=MemoryCounters(), clock=clock)
         tokens = AdminTokens(amend=amend, current=belief, clock=clock, entropy=bytes, pepper=PEPPER)
-        checks = ExtAuthz(
+        checks = Authorization(
             admit=admit,
             authenticate=authenticate,
             release=Release(self.counters),
@@ -134,7 +134,7 @@ class Gate:
             spans=DecisionSpans(telemetry),
         )
         address = f"unix:{self.folder}/quota.sock"
-        self._server = build_server(address, [checks.registration()], workers=2, reflect=False)
+        self._server = build_server(address, [checks.registration], workers=2, reflect=False)
         self._server.start()
         self._channel = grpc.insecure_channel(address)
         self.check: Any = external_auth_pb2_grpc.AuthorizationStub(self._channel).Check

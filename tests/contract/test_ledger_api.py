@@ -18,7 +18,7 @@ from spendgate.ledger.v1 import price_book_service_pb2_grpc as price_grpc
 from spendgate.type.v1 import configuration_pb2
 
 from services.chassis.audit import AuditLog
-from services.chassis.grpc_server import Registration, build_server
+from services.chassis.grpc_server import build_server
 from services.chassis.paging import write_token
 from services.kernel.clock import ManualClock
 from services.kernel.envoy_contract import ACTOR_HEADER
@@ -27,7 +27,7 @@ from services.ledger.adapters.sql_configuration import SqlConfiguration
 from services.ledger.adapters.sql_database import Database
 from services.ledger.adapters.sql_reports import SqlReports
 from services.ledger.adapters.sql_tables import audit_entries
-from services.ledger.transport import admin_api, price_stream
+from services.ledger.transport import ledger_service, price_book_service
 from services.ledger.usecases.price_book import PriceBook
 from services.ledger.usecases.query import Query
 from services.ledger.usecases.reconcile import Check
@@ -52,22 +52,22 @@ class Api:
 def api(tmp_path: Path) -> Iterator[Api]:
     database, stopping = open_database(tmp_path), threading.Event()
     prices = PriceBook(SqlConfiguration(database), GenaiPrices(), ManualClock(NOW_MS))
-    service = admin_api.LedgerService(
+    service = ledger_service.LedgerService(
         query=Query(SqlReports(database)),
         prices=prices,
         audit=AuditLog(database._engine, audit_entries),
-        status=lambda: admin_api.Status(1, 2, None, 3, 4, Check(0, 5, 6, 7, 8), 9),
+        status=lambda: ledger_service.Status(1, 2, None, 3, 4, Check(0, 5, 6, 7, 8), 9),
         stopping=stopping,
     )
-    stream = price_stream.PriceBookService(prices, stopping)
+    stream = price_book_service.PriceBookService(prices, stopping)
     address = f"unix:{tmp_path}/ledger.sock"
     server = build_server(
         address,
         [
-            Registration(admin_api.SERVICE, admin_api.register(service)),
-            Registration(price_stream.SERVICE, price_stream.register(stream)),
+            service.registration,
+            stream.registration,
         ],
-        workers=admin_api.TAILS_MAX + price_stream.WATCHES_MAX + 4,
+        workers=ledger_service.TAILS_MAX + price_book_service.WATCHES_MAX + 4,
     )
     server.start()
     with grpc.insecure_channel(address) as channel:
@@ -255,7 +255,7 @@ def test_a_tail_sends_what_is_booked_from_now_on_and_only_what_is_asked_for(api:
 
 
 def test_tails_leave_room_for_questions(api: Api) -> None:
-    tails = [api.ledger.TailCalls(pb.TailCallsRequest()) for _ in range(admin_api.TAILS_MAX)]
+    tails = [api.ledger.TailCalls(pb.TailCallsRequest()) for _ in range(ledger_service.TAILS_MAX)]
     for tail in tails:
         tail.initial_metadata()
 

@@ -17,7 +17,7 @@ from spendgate_envoy.envoy.data.accesslog.v3 import accesslog_pb2
 from spendgate_envoy.envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
 
 from services.chassis.status import DETAILS_KEY
-from services.router.usecases.observe import Tally
+from services.router.usecases.attempt_stats import Tally
 from tests.worlds.router_server import EPOCH, Running, serving, until
 
 KEY = pb.SecretReference(env="LAB_KEY")
@@ -229,8 +229,8 @@ def test_attempts_that_ended_are_counted(tmp_path: Path) -> None:
         stub: Any = als_pb2_grpc.AccessLogServiceStub(running.channel)
         call = stub.StreamAccessLogs()
         await call.write(message)
-        await until(lambda: running.observer.tally("lab.openai", now_ms, 60).attempts)
-        assert running.observer.tally("lab.openai", now_ms, 60) == Tally(attempts=2, failures=1, duration_ms=100)
+        await until(lambda: running.stats.tally("lab.openai", now_ms, 60).attempts)
+        assert running.stats.tally("lab.openai", now_ms, 60) == Tally(attempts=2, failures=1, duration_ms=100)
         await call.done_writing()
         await call
 

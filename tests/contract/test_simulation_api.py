@@ -17,7 +17,7 @@ from spendgate.quota.v1 import simulation_service_pb2_grpc
 from spendgate.type.v1.attribution_pb2 import Attribution
 
 from services.chassis.well_known import usd
-from services.quota.transport.simulation_api import SIMULATIONS_MAX
+from services.quota.transport.simulation_service import SIMULATIONS_MAX
 from tests.contract.test_quota_api import refused
 from tests.worlds.quota_process import (
     MODEL,
@@ -68,15 +68,16 @@ def batch(count: int, **changes: Any) -> pb.SimulatePoliciesRequest:
 def children() -> list[str]:
     """Process ids of the replays that run: this process may have other children."""
     tasks = Path(f"/proc/{os.getpid()}/task").glob("*/children")
-    found = [pid for task in tasks for pid in task.read_text().split()]
-    return [pid for pid in found if b"simulation_worker" in _command_of(pid)]
+    found = [pid for task in tasks for pid in _read(task).split()]
+    return [pid for pid in found if "simulation_worker" in _read(Path(f"/proc/{pid}/cmdline"))]
 
 
-def _command_of(pid: str) -> bytes:
+def _read(path: Path) -> str:
+    """What the system tells of a thread or process; nothing when it has just ended."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except FileNotFoundError:
-        return b""
+        return path.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def test_a_budget_of_two_dollars_lets_four_of_ten_calls_of_fifty_cents_pass(simulate: Any) -> None:

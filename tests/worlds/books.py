@@ -27,7 +27,7 @@ from services.quota.domain.directory import Call, apply_limits
 from services.quota.domain.key import Attribution, VirtualKey, digest_of
 from services.quota.domain.policy import LimitKind, QuotaPolicy, kind_of
 from services.quota.domain.reservation import CounterKey
-from services.quota.transport.counter_api import CounterApi
+from services.quota.transport.counter_service import CounterService
 from services.quota.usecases.admit import Admitted
 from services.quota.usecases.reconcile import Reconcile as HoldCounters
 from tests.worlds.quota import ADA, ADAS_KEY, PEPPER, World
@@ -39,7 +39,7 @@ INTERVAL_MS = 60_000
 class Wire:
     """The stub of a quota that answers at once."""
 
-    def __init__(self, api: CounterApi) -> None:
+    def __init__(self, api: CounterService) -> None:
         self._api = api
 
     def __getattr__(self, method: str) -> Any:
@@ -122,7 +122,7 @@ class Books:
     def start_ledger(self) -> None:
         """A ledger that has just started, over the same database."""
         counters = QuotaCountersClient.__new__(QuotaCountersClient)
-        counters._stub = Wire(CounterApi(self.hold))  # type: ignore[assignment]  # answers as the real one does
+        counters._stub = Wire(CounterService(self.hold))  # type: ignore[assignment]  # answers as the real one does
         self.reconcile = Reconcile(
             counters=counters,
             sums=SqlSettledSums(self.database),

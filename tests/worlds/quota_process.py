@@ -26,10 +26,11 @@ from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2 as auth_pb
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2_grpc
 
 from services.chassis.grpc_server import Registration, build_server
+from services.chassis.runtime import Runtime
 from services.kernel.clock import ManualClock
 from services.kernel.envoy_contract import EPOCH_HEADER, REQUEST_NAMESPACE
 from services.quota.settings import Settings
-from services.quota.wiring import QuotaService
+from services.quota.wiring import build
 
 SECRET = "imported-0123456789abcdef"
 ADMIN_TOKEN = "0123456789abcdef0123456789abcdef"
@@ -132,7 +133,7 @@ class QuotaProcess:
     def address(self, name: str) -> str:
         return f"unix:{self.folder}/{name}.sock"
 
-    def build(self) -> QuotaService:
+    def build(self) -> Runtime:
         settings = Settings(
             data_dir=self.folder,
             otlp_endpoint=None,
@@ -142,7 +143,7 @@ class QuotaProcess:
             router_address=self.address("router"),
             ledger_address=self.address("ledger"),
         )
-        return QuotaService(settings, self.clock)
+        return build(settings, self.clock)
 
     def __enter__(self) -> Self:
         for neighbour in self._neighbours:

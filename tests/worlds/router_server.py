@@ -19,12 +19,12 @@ from spendgate_envoy.envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from spendgate_envoy.envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 
 from services.chassis.grpc_server import build_aio_server, open_aio_channel
-from services.router.transport.admin_api import RouterAdmin
-from services.router.transport.ads import AggregatedDiscovery
+from services.router.transport.access_log_service import AccessLogService
 from services.router.transport.ads_session import CLUSTER_TYPE, LISTENER_TYPE, PUSH_ORDER, ROUTE_TYPE, SECRET_TYPE
-from services.router.transport.attempt_log import AttemptLog
-from services.router.transport.plan_stream import RoutePlanStream
-from services.router.usecases.observe import Observer
+from services.router.transport.aggregated_discovery_service import AggregatedDiscoveryService
+from services.router.transport.route_plan_service import RoutePlanService
+from services.router.transport.router_service import RouterService
+from services.router.usecases.attempt_stats import AttemptStats
 from services.router.usecases.publish import Release
 from tests.worlds.router import Router
 
@@ -48,7 +48,7 @@ class Running:
     """A router that answers, and a channel to it."""
 
     router: Router
-    observer: Observer
+    stats: AttemptStats
     channel: grpc.aio.Channel
     warming: Warming
 
@@ -57,19 +57,19 @@ class Running:
 async def serving(folder: Path, router: Router | None = None) -> AsyncIterator[Running]:
     """Serves a router on a socket in `folder`."""
     router = router or Router()
-    observer = Observer()
-    administration = RouterAdmin(router.administrator, router.publisher, router.audit)
+    stats = AttemptStats()
+    administration = RouterService(router.administrator, router.publisher, router.audit)
     warming = Warming()
-    discovery = AggregatedDiscovery(router.publisher, resources_of, warming.is_warming)
-    plans = RoutePlanStream(router.publisher)
-    attempts = AttemptLog(observer)
+    discovery = AggregatedDiscoveryService(router.publisher, resources_of, warming.is_warming)
+    plans = RoutePlanService(router.publisher)
+    attempts = AccessLogService(stats)
     address = f"unix:{folder}/r.sock"
     services = (administration, discovery, plans, attempts)
     server = await build_aio_server(address, [service.registration for service in services])
     await server.start()
     channel = open_aio_channel(address)
     try:
-        yield Running(router, observer, channel, warming)
+        yield Running(router, stats, channel, warming)
     finally:
         await channel.close()
         await server.stop(None)

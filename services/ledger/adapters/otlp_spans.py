@@ -67,6 +67,9 @@ def export_over(channel: grpc.Channel) -> Export:
 class OtlpCostSpans:
     """Writes the spans in a thread of its own, as `ports.CostSpans`. Does nothing without a receiver."""
 
+    name = "writing spans"
+    """What the log calls it."""
+
     def __init__(self, service: str, export: Export | None) -> None:
         self._export = export
         self._resource = resource_pb2.Resource(
@@ -77,7 +80,7 @@ class OtlpCostSpans:
         )
         self._waiting: queue.Queue[Sequence[Entry] | None] = queue.Queue(_BATCHES_MAX)
         self._complaint = ""
-        self._thread = threading.Thread(target=self._write, name="spans", daemon=True)
+        self._thread = threading.Thread(target=self._write, name="spans", daemon=True)  # noqa: TID251  (it empties a queue)
 
     def start(self) -> None:
         """Begins to write."""

@@ -11,8 +11,8 @@ from google.protobuf.message import DecodeError
 from spendgate.router.v1 import route_plan_service_pb2 as pb
 from spendgate.router.v1 import route_plan_service_pb2_grpc
 
+from services.chassis.loops import Stream, StreamLoop
 from services.kernel.dialect import Dialect
-from services.quota.adapters.stream_loop import Stream, StreamLoop
 from services.quota.domain.plan import Candidate, Face, ModelPlan, Place, PlannedTarget, PlanSnapshot, Tier
 from services.quota.ports import SnapshotStore
 
@@ -52,6 +52,11 @@ class PlanStream:
         except (DecodeError, ValueError):
             _log.exception("the stored route plan cannot be read; waiting for the router to send another")
             return None
+
+    @property
+    def name(self) -> str:
+        """What the log calls it."""
+        return self._loop.name
 
     def start(self) -> None:
         """Begins to listen; returns at once."""

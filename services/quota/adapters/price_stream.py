@@ -12,10 +12,10 @@ from google.protobuf.message import DecodeError
 from spendgate.ledger.v1 import price_book_service_pb2 as pb
 from spendgate.ledger.v1 import price_book_service_pb2_grpc
 
+from services.chassis.loops import Stream, StreamLoop
 from services.kernel.money import NanoUsd, PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
 from services.kernel.usage import CACHE_WRITE_1H, CACHE_WRITE_5M, CACHED_INPUT, INPUT, METERS, OUTPUT, REASONING
-from services.quota.adapters.stream_loop import Stream, StreamLoop
 from services.quota.domain.plan import PlannedTarget, PriceSnapshot
 from services.quota.ports import SnapshotStore
 
@@ -62,6 +62,11 @@ class PriceStream:
             _log.exception("the stored prices cannot be read; waiting for the ledger to send others")
             return None
         return self._last
+
+    @property
+    def name(self) -> str:
+        """What the log calls it."""
+        return self._loop.name
 
     def start(self) -> None:
         """Begins to listen; returns at once."""

@@ -15,16 +15,16 @@ from typing import Any
 
 import redis
 
+from services.chassis.loops import Loop
 from services.kernel.errors import SpendgateError, Unavailable
 from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_keys import RedisKeys, by_id, name_of
 from services.quota.adapters.redis_link import RedisLink
-from services.quota.adapters.repeating import Repeating
 from services.quota.adapters.uncertain_reservations import UncertainReservations
 from services.quota.domain.reservation import Reservation
 from services.quota.ports import SnapshotStore, Sum
 
-_EVERY_S = 0.25
+_EVERY_MS = 250
 _FIRST_LOOKS = 5
 _PRUNE_EVERY = 4
 _CHUNK = 500
@@ -70,7 +70,7 @@ class RedisRecovery:
         self._told_loss = False
         self._rounds = 0
         self._following = threading.Lock()
-        self._looking = Repeating("the look at Redis", _EVERY_S, self.look)
+        self._looking = Loop("the look at Redis", self.look, every_ms=_EVERY_MS)
 
     def start(self) -> None:
         """Looks, and then goes on looking in the background. A Redis that is only slow at first is not missed."""

@@ -18,7 +18,7 @@ from services.kernel.errors import Unavailable
 _BUSY_TIMEOUT_MS = 250
 _CACHED_STATEMENTS = 256
 # Left to the call whose commit makes the log long enough, it holds up that call and all behind it for some 20 ms.
-CHECKPOINT_EVERY_S = 0.5
+CHECKPOINT_EVERY_MS = 500
 
 
 class SqliteFile:
@@ -80,7 +80,7 @@ class SqliteFile:
     def checkpoint(self) -> None:
         """Moves what was committed from the log into the file, while others go on writing and reading.
 
-        Left alone, the log is moved by whoever commits when it is long. To be called every `CHECKPOINT_EVERY_S`.
+        Left alone, the log is moved by whoever commits when it is long. To be called every `CHECKPOINT_EVERY_MS`.
 
         Raises:
             Unavailable: the file cannot be written now. Nothing is lost.

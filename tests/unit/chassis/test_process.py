@@ -14,17 +14,20 @@ from services.chassis.process import JsonLines, SystemClock
 
 _PROGRAM = """
 from services.chassis import process
+from services.chassis.runtime import Closers, Runtime
 from pathlib import Path
 
 class Echo:
+    name = "echo"
     def start(self): print("up in", Path.cwd().name, flush=True)
     def stop(self): print("down", flush=True)
 
-def build(environ):
-    environ.text("NEEDED")
-    return Echo()
+def build(settings, clock):
+    if settings == "broken":
+        raise RuntimeError("no way")
+    return Runtime(servers=[Echo()], loops=[], closers=Closers())
 
-process.run("echo", build)
+process.run("echo", lambda environ: environ.text("NEEDED"), build)
 """
 
 
@@ -49,8 +52,17 @@ def test_a_signal_stops_a_service_cleanly(tmp_path: Path, number: signal.Signals
 
 
 def test_wrong_settings_end_with_two_and_the_name_of_the_variable(tmp_path: Path) -> None:
-    _, errors = _start(tmp_path).communicate(timeout=20)
-    assert json.loads(errors)["message"] == "echo: NEEDED is not set"
+    process = _start(tmp_path)
+    _, errors = process.communicate(timeout=20)
+    assert (process.returncode, json.loads(errors)["message"]) == (2, "echo: NEEDED is not set")
+
+
+def test_a_start_that_fails_ends_with_one_and_its_traceback_in_one_line(tmp_path: Path) -> None:
+    process = _start(tmp_path, NEEDED="broken")
+    _, errors = process.communicate(timeout=20)
+    told = json.loads(errors)
+    assert (process.returncode, told["message"]) == (1, "echo could not start")
+    assert "RuntimeError: no way" in told["exception"]
 
 
 def test_sockets_and_databases_are_for_the_owner_only(tmp_path: Path) -> None:

@@ -4,19 +4,18 @@ from pathlib import Path
 
 import pytest
 
+from services.chassis.installed import envoy_files
 from services.chassis.settings import Environ, SettingsError
 from services.router.settings import Settings
 
-FILES = Path("/usr/share/spendgate/envoy")
-
 
 def settings(**variables: str) -> Settings:
-    return Settings.from_environ(Environ({"SPENDGATE_DATA_DIR": "/data", **variables}), FILES)
+    return Settings.from_environ(Environ({"SPENDGATE_DATA_DIR": "/data", **variables}))
 
 
 def test_the_defaults_need_a_data_directory_only() -> None:
     made = settings()
-    assert made.envoy_files == FILES
+    assert made.envoy_files == envoy_files()
     assert (made.node.data_host, made.node.data_port, made.node.admin_port) == ("127.0.0.1", 10_000, 10_001)
     assert (made.node.spool_dir, made.node.log_dir) == ("/data/spool", "/data/logs")
     assert made.node.otlp_host == ""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 
 import grpc
 from spendgate.ledger.v1 import price_book_service_pb2 as pb
 from spendgate.ledger.v1 import price_book_service_pb2_grpc as pb_grpc
 
+from services.chassis.grpc_server import Registration
 from services.kernel.errors import InvalidInput, Unavailable
 from services.kernel.names import split_target
 from services.ledger.domain.configuration import PricedTarget
@@ -29,6 +31,11 @@ class PriceBookService(pb_grpc.PriceBookServiceServicer):
         self._stopping = stopping
         self._watches = threading.BoundedSemaphore(WATCHES_MAX)
 
+    @property
+    def registration(self) -> Registration:
+        """Puts the service into a server."""
+        return Registration(SERVICE, partial(pb_grpc.add_PriceBookServiceServicer_to_server, self))
+
     def WatchPrices(
         self, request: pb.WatchPricesRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.WatchPricesResponse]:
@@ -48,11 +55,6 @@ class PriceBookService(pb_grpc.PriceBookServiceServicer):
                 self._prices.wait_for_change(_LOOK_S)
         finally:
             self._watches.release()
-
-
-def register(servicer: PriceBookService) -> Callable[[grpc.Server], None]:
-    """Adds the service to a server."""
-    return lambda server: pb_grpc.add_PriceBookServiceServicer_to_server(servicer, server)
 
 
 def _targets(request: pb.WatchPricesRequest) -> list[PricedTarget]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 import grpc.aio
@@ -11,26 +12,24 @@ from spendgate_envoy.envoy.data.accesslog.v3 import accesslog_pb2
 from spendgate_envoy.envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
 
 from services.chassis.grpc_server import Registration
-from services.router.usecases.observe import Attempt, Observer
+from services.router.usecases.attempt_stats import Attempt, AttemptStats
 
-ATTEMPT_LOG_SERVICE = "envoy.service.accesslog.v3.AccessLogService"
+SERVICE = "envoy.service.accesslog.v3.AccessLogService"
 
 # An attempt is logged when its connection is ready and when it ends; only the end says how it went.
 _ENDS = frozenset({accesslog_pb2.AccessLogType.NotSet, accesslog_pb2.AccessLogType.UpstreamEnd})
 
 
-class AttemptLog(als_pb2_grpc.AccessLogServiceServicer):
-    """Feeds attempts to the observer."""
+class AccessLogService(als_pb2_grpc.AccessLogServiceServicer):
+    """Feeds attempts to the stats."""
 
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
+    def __init__(self, stats: AttemptStats) -> None:
+        self._stats = stats
 
     @property
     def registration(self) -> Registration:
         """Puts the service into a server."""
-        return Registration(
-            ATTEMPT_LOG_SERVICE, lambda server: als_pb2_grpc.add_AccessLogServiceServicer_to_server(self, server)
-        )
+        return Registration(SERVICE, partial(als_pb2_grpc.add_AccessLogServiceServicer_to_server, self))
 
     async def StreamAccessLogs(
         self,
@@ -39,7 +38,7 @@ class AttemptLog(als_pb2_grpc.AccessLogServiceServicer):
     ) -> als_pb2.StreamAccessLogsResponse:
         """Reads until the Envoy leaves."""
         async for message in request_iterator:
-            self._observer.observe(attempts_of(message))
+            self._stats.record(attempts_of(message))
         return als_pb2.StreamAccessLogsResponse()
 
 

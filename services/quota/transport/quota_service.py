@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import grpc
 from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate.quota.v1 import quota_service_pb2_grpc
@@ -18,7 +20,7 @@ from services.quota.domain.key import SecretKind
 from services.quota.domain.lag import SettlementLag
 from services.quota.ports import CounterReader
 from services.quota.transport import admin_messages as messages
-from services.quota.transport.counter_api import write_adjusted
+from services.quota.transport.counter_service import write_adjusted
 from services.quota.usecases.administer import Administer
 from services.quota.usecases.budgets import Budget, EffectiveLimits, ListBudgets
 from services.quota.usecases.current import Current
@@ -33,7 +35,7 @@ _MOST_UNPRICED = 1_000
 _MOST_DIGITS = 18
 
 
-class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
+class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
     """Administers who may spend how much."""
 
     def __init__(
@@ -61,11 +63,10 @@ class QuotaApi(quota_service_pb2_grpc.QuotaServiceServicer):
         self._lag = lag
         self._clock = clock
 
+    @property
     def registration(self) -> Registration:
-        """For a server."""
-        return Registration(
-            SERVICE, lambda server: quota_service_pb2_grpc.add_QuotaServiceServicer_to_server(self, server)
-        )
+        """Puts the service into a server."""
+        return Registration(SERVICE, partial(quota_service_pb2_grpc.add_QuotaServiceServicer_to_server, self))
 
     def ApplyConfiguration(
         self, request: pb.ApplyConfigurationRequest, context: grpc.ServicerContext

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import grpc
 from spendgate.quota.v1 import counter_service_pb2 as pb
@@ -18,7 +19,7 @@ from services.quota.domain.policy import kind_of
 from services.quota.domain.reservation import CounterKey
 from services.quota.ports import Sum
 from services.quota.transport.admin_messages import write_kind
-from services.quota.transport.reservation_api import write_crossing
+from services.quota.transport.reservation_service import write_crossing
 from services.quota.usecases.reconcile import LimitLevels, Reconcile
 from services.quota.usecases.settle import MAX_BATCH
 
@@ -32,17 +33,16 @@ _REASONS = {
 _REASON_NUMBERS = {reason: number for number, reason in _REASONS.items()}
 
 
-class CounterApi(counter_service_pb2_grpc.CounterServiceServicer):
+class CounterService(counter_service_pb2_grpc.CounterServiceServicer):
     """Tells what counters say, and moves them."""
 
     def __init__(self, reconcile: Reconcile) -> None:
         self._reconcile = reconcile
 
+    @property
     def registration(self) -> Registration:
-        """For a server."""
-        return Registration(
-            SERVICE, lambda server: counter_service_pb2_grpc.add_CounterServiceServicer_to_server(self, server)
-        )
+        """Puts the service into a server."""
+        return Registration(SERVICE, partial(counter_service_pb2_grpc.add_CounterServiceServicer_to_server, self))
 
     def GetCounterState(self, request: pb.GetCounterStateRequest, context: grpc.ServicerContext) -> pb.CounterState:
         """Whether the counters can be believed, and which limits are in force."""

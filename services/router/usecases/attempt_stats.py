@@ -49,13 +49,13 @@ class _Bucket:
     tally: Tally = field(default_factory=Tally)
 
 
-class Observer:
+class AttemptStats:
     """Counts attempts by cluster for an hour."""
 
     def __init__(self) -> None:
         self._buckets: dict[str, deque[_Bucket]] = {}
 
-    def observe(self, attempts: Iterable[Attempt]) -> None:
+    def record(self, attempts: Iterable[Attempt]) -> None:
         """Counts attempts. Entries of unheard-of clusters beyond a bound are dropped."""
         for attempt in attempts:
             tally = self._tally_for(attempt)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import grpc
@@ -15,7 +16,7 @@ from spendgate_envoy.envoy.service.discovery.v3 import ads_pb2_grpc, discovery_p
 
 from services.chassis.grpc_server import Registration
 from services.router.transport.ads_session import Rendering, Session, render
-from services.router.transport.pulse import reading
+from services.router.transport.wakeup import reading
 from services.router.usecases.publish import Publisher, Release
 
 _log = logging.getLogger("spendgate.router.ads")
@@ -23,7 +24,7 @@ _log = logging.getLogger("spendgate.router.ads")
 # The epoch names a file of the spool: nothing that could leave its folder.
 _EPOCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}-\d{13}")
 
-ADS_SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 
 BuildResources = Callable[[Release, str], Mapping[str, Mapping[str, Message]]]
 """Makes the resources of a release for the Envoy of an epoch, by type URL and name."""
@@ -34,7 +35,7 @@ IsWarming = Callable[[], Awaitable[bool]]
 _WARMING_POLL_S = 0.05
 
 
-class AggregatedDiscovery(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
+class AggregatedDiscoveryService(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
     """Sends each Envoy what the publisher releases, and tells the publisher what each holds."""
 
     def __init__(self, publisher: Publisher, build_resources: BuildResources, is_warming: IsWarming) -> None:
@@ -45,9 +46,7 @@ class AggregatedDiscovery(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
     @property
     def registration(self) -> Registration:
         """Puts the service into a server."""
-        return Registration(
-            ADS_SERVICE, lambda server: ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(self, server)
-        )
+        return Registration(SERVICE, partial(ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server, self))
 
     async def StreamAggregatedResources(
         self,
@@ -73,9 +72,9 @@ class AggregatedDiscovery(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
         receive(first)
         rendering: Rendering | None = None
         try:
-            async with reading(request_iterator, receive, self._publisher.subscribe) as pulse:
-                pulse.wake()
-                while await pulse.beat():
+            async with reading(request_iterator, receive, self._publisher.subscribe) as wakeup:
+                wakeup.wake()
+                while await wakeup.wait():
                     rendering = self._render(epoch, rendering)
                     if rendering is None:
                         continue
@@ -85,7 +84,7 @@ class AggregatedDiscovery(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
                     if not session.holds(rendering) or node.acknowledged is rendering.release:
                         continue
                     if await self._is_warming():
-                        asyncio.get_running_loop().call_later(_WARMING_POLL_S, pulse.wake)
+                        asyncio.get_running_loop().call_later(_WARMING_POLL_S, wakeup.wake)
                     else:
                         self._publisher.acknowledged(node, rendering.release)
         finally:

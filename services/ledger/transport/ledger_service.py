@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import grpc
 from spendgate.ledger.v1 import ledger_service_pb2 as pb
@@ -13,6 +14,7 @@ from spendgate.type.v1 import audit_pb2, configuration_pb2
 
 from services.chassis.audit import AuditLog
 from services.chassis.authorship import actor_of, authorship_of
+from services.chassis.grpc_server import Registration
 from services.chassis.paging import bad_token, check_page_size, read_token, write_token
 from services.chassis.well_known import timestamp
 from services.kernel.errors import PermissionDenied, Unavailable
@@ -69,6 +71,11 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
         self._status = status
         self._stopping = stopping
         self._tails = threading.BoundedSemaphore(TAILS_MAX)
+
+    @property
+    def registration(self) -> Registration:
+        """Puts the service into a server."""
+        return Registration(SERVICE, partial(pb_grpc.add_LedgerServiceServicer_to_server, self))
 
     def ApplyConfiguration(
         self, request: pb.ApplyConfigurationRequest, context: grpc.ServicerContext
@@ -161,11 +168,6 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
             swept_reservations=status.swept_reservations,
             dropped_headers=[messages.dropped_header(*one) for one in status.dropped_headers],
         )
-
-
-def register(servicer: LedgerService) -> Callable[[grpc.Server], None]:
-    """Adds the service to a server."""
-    return lambda server: pb_grpc.add_LedgerServiceServicer_to_server(servicer, server)
 
 
 def _write_positions(position: Sequence[int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import islice
 
 import grpc
@@ -18,21 +19,20 @@ from services.quota.domain.reservation import CounterKey, Hold
 from services.quota.transport.admin_messages import write_kind
 from services.quota.usecases.doubts import Doubts
 
+SERVICE = "spendgate.quota.v1.DoubtService"
 _MAX_AMOUNTS = 1_000
 
 
-class DoubtApi(doubt_service_pb2_grpc.DoubtServiceServicer):
+class DoubtService(doubt_service_pb2_grpc.DoubtServiceServicer):
     """Lists and clears what is in doubt."""
 
     def __init__(self, doubts: Doubts) -> None:
         self._doubts = doubts
 
+    @property
     def registration(self) -> Registration:
-        """For a server."""
-        return Registration(
-            pb.DESCRIPTOR.services_by_name["DoubtService"].full_name,
-            lambda server: doubt_service_pb2_grpc.add_DoubtServiceServicer_to_server(self, server),
-        )
+        """Puts the service into a server."""
+        return Registration(SERVICE, partial(doubt_service_pb2_grpc.add_DoubtServiceServicer_to_server, self))
 
     def ListDoubts(self, request: pb.ListDoubtsRequest, context: grpc.ServicerContext) -> pb.ListDoubtsResponse:
         """Lists what calls left in doubt, oldest first."""

@@ -40,7 +40,7 @@ _NOT_READABLE = "its body must be a JSON object that names a model"
 _log = logging.getLogger("spendgate.quota")
 
 
-class ExtAuthz:
+class Authorization:
     """Handles Checks, several at a time."""
 
     def __init__(
@@ -65,8 +65,9 @@ class ExtAuthz:
         self._spans = spans
         self._told_outage = ""
 
+    @property
     def registration(self) -> Registration:
-        """For a server: a handler without serialisers, since it takes and gives bytes."""
+        """Puts the service into a server: a handler without serialisers, since it takes and gives bytes."""
         methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {"Check": grpc.unary_unary_rpc_method_handler(self.check)}
         handler = grpc.method_handlers_generic_handler(SERVICE, methods)
 

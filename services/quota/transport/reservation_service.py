@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import grpc
 from spendgate.quota.v1 import reservation_service_pb2 as pb
-from spendgate.quota.v1 import reservation_service_pb2_grpc
+from spendgate.quota.v1 import reservation_service_pb2_grpc as pb_grpc
 
 from services.chassis.grpc_server import Registration
 from services.chassis.paging import check_page_size
@@ -21,7 +23,7 @@ _KINDS = {
 SERVICE = "spendgate.quota.v1.ReservationService"
 
 
-class ReservationApi(reservation_service_pb2_grpc.ReservationServiceServicer):
+class ReservationService(pb_grpc.ReservationServiceServicer):
     """Ends reservations."""
 
     def __init__(self, *, settle: Settle, release: Release, list_overdue: ListOverdue, list_open: ListOpen) -> None:
@@ -30,12 +32,10 @@ class ReservationApi(reservation_service_pb2_grpc.ReservationServiceServicer):
         self._list_overdue = list_overdue
         self._list_open = list_open
 
+    @property
     def registration(self) -> Registration:
-        """For a server."""
-        return Registration(
-            SERVICE,
-            lambda server: reservation_service_pb2_grpc.add_ReservationServiceServicer_to_server(self, server),
-        )
+        """Puts the service into a server."""
+        return Registration(SERVICE, partial(pb_grpc.add_ReservationServiceServicer_to_server, self))
 
     def SettleReservations(
         self, request: pb.SettleReservationsRequest, context: grpc.ServicerContext

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import grpc.aio
@@ -12,13 +13,13 @@ from spendgate.router.v1 import route_plan_service_pb2_grpc
 from services.chassis.grpc_server import Registration
 from services.router.domain.model import TargetGroup
 from services.router.domain.plan import PlannedTarget
-from services.router.transport.pulse import reading
+from services.router.transport.wakeup import reading
 from services.router.usecases.publish import Publisher, VersionedPlan
 
-PLAN_SERVICE = "spendgate.router.v1.RoutePlanService"
+SERVICE = "spendgate.router.v1.RoutePlanService"
 
 
-class RoutePlanStream(route_plan_service_pb2_grpc.RoutePlanServiceServicer):
+class RoutePlanService(route_plan_service_pb2_grpc.RoutePlanServiceServicer):
     """Tells every quota where calls may go."""
 
     def __init__(self, publisher: Publisher) -> None:
@@ -27,10 +28,7 @@ class RoutePlanStream(route_plan_service_pb2_grpc.RoutePlanServiceServicer):
     @property
     def registration(self) -> Registration:
         """Puts the service into a server."""
-        return Registration(
-            PLAN_SERVICE,
-            lambda server: route_plan_service_pb2_grpc.add_RoutePlanServiceServicer_to_server(self, server),
-        )
+        return Registration(SERVICE, partial(route_plan_service_pb2_grpc.add_RoutePlanServiceServicer_to_server, self))
 
     async def WatchRoutePlan(
         self,
@@ -46,9 +44,9 @@ class RoutePlanStream(route_plan_service_pb2_grpc.RoutePlanServiceServicer):
 
         sent: VersionedPlan | None = None
         try:
-            async with reading(request_iterator, receive, self._publisher.subscribe) as pulse:
-                pulse.wake()
-                while await pulse.beat():
+            async with reading(request_iterator, receive, self._publisher.subscribe) as wakeup:
+                wakeup.wake()
+                while await wakeup.wait():
                     plan = self._publisher.plan
                     if plan is not None and plan != sent:
                         sent = plan

@@ -13,7 +13,7 @@ _log = logging.getLogger("spendgate.router.stream")
 T = TypeVar("T")
 
 
-class Pulse:
+class Wakeup:
     """Wakes the writer of a stream. Wakes that come while it is busy are one wake."""
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Pulse:
         self._open = False
         self._woken.set()
 
-    async def beat(self) -> bool:
+    async def wait(self) -> bool:
         """Waits for the next wake. False: the stream has ended."""
         await self._woken.wait()
         self._woken.clear()
@@ -41,24 +41,24 @@ async def reading(
     requests: AsyncIterator[T],
     receive: Callable[[T], None],
     subscribe: Callable[[Callable[[], None]], Callable[[], None]],
-) -> AsyncIterator[Pulse]:
-    """Feeds `requests` to `receive`; the pulse beats after each of them and whenever the subscription says so."""
-    pulse = Pulse()
-    unsubscribe = subscribe(pulse.wake)
+) -> AsyncIterator[Wakeup]:
+    """Feeds `requests` to `receive`; the writer wakes after each of them and whenever the subscription says so."""
+    wakeup = Wakeup()
+    unsubscribe = subscribe(wakeup.wake)
 
     async def read() -> None:
         try:
             async for request in requests:
                 receive(request)
-                pulse.wake()
+                wakeup.wake()
         except Exception:  # noqa: BLE001  (the stream ends, the log says why)
             _log.exception("a stream is closed")
         finally:
-            pulse.close()
+            wakeup.close()
 
     reader = asyncio.create_task(read())
     try:
-        yield pulse
+        yield wakeup
     finally:
         unsubscribe()
         reader.cancel()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
@@ -27,18 +28,17 @@ SIMULATIONS_MAX = 2
 _MAX_BATCH = 1_000
 
 
-class SimulationApi(simulation_service_pb2_grpc.SimulationServiceServicer):
+class SimulationService(simulation_service_pb2_grpc.SimulationServiceServicer):
     """Replays past calls. The stream is the session: there is nothing to expire, and any replica can serve it."""
 
     def __init__(self, propose: Propose) -> None:
         self._propose = propose
         self._running = threading.BoundedSemaphore(SIMULATIONS_MAX)
 
+    @property
     def registration(self) -> Registration:
-        """For a server."""
-        return Registration(
-            SERVICE, lambda server: simulation_service_pb2_grpc.add_SimulationServiceServicer_to_server(self, server)
-        )
+        """Puts the service into a server."""
+        return Registration(SERVICE, partial(simulation_service_pb2_grpc.add_SimulationServiceServicer_to_server, self))
 
     def SimulatePolicies(
         self, request_iterator: Iterator[pb.SimulatePoliciesRequest], context: grpc.ServicerContext

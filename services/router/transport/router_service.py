@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import grpc.aio
@@ -24,12 +25,12 @@ from services.router.transport.admin_messages import (
 from services.router.usecases.administer import Administrator
 from services.router.usecases.publish import Node, Publisher
 
-ROUTER_SERVICE = "spendgate.router.v1.RouterService"
+SERVICE = "spendgate.router.v1.RouterService"
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class RouterAdmin(router_service_pb2_grpc.RouterServiceServicer):
+class RouterService(router_service_pb2_grpc.RouterServiceServicer):
     """Administers where calls may go. Who may call it is decided at Envoy's admin listener."""
 
     def __init__(self, administrator: Administrator, publisher: Publisher, audit: AuditLog) -> None:
@@ -40,9 +41,7 @@ class RouterAdmin(router_service_pb2_grpc.RouterServiceServicer):
     @property
     def registration(self) -> Registration:
         """Puts the service into a server."""
-        return Registration(
-            ROUTER_SERVICE, lambda server: router_service_pb2_grpc.add_RouterServiceServicer_to_server(self, server)
-        )
+        return Registration(SERVICE, partial(router_service_pb2_grpc.add_RouterServiceServicer_to_server, self))
 
     async def ApplyConfiguration(
         self, request: pb.ApplyConfigurationRequest, context: Context

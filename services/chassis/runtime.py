@@ -1,0 +1,112 @@
+"""The life of a service: what it starts, in which order, and what it closes.
+
+    opened --> servers start --> loops start      ... a signal ...      loops stop --> servers stop --> closed
+                                 in the order in which they stand       in reverse
+
+Whichever of these steps fails, what was started before it is stopped, and everything that was opened is closed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+_log = logging.getLogger("spendgate.runtime")
+
+
+class Part(Protocol):
+    """A server or a loop. It has threads of its own, and both calls return."""
+
+    @property
+    def name(self) -> str:
+        """What the log calls it."""
+        ...
+
+    def start(self) -> None:
+        """Returns when it runs."""
+        ...
+
+    def stop(self) -> None:
+        """Returns when what it has in hand is finished or safe. May be called although `start` failed."""
+        ...
+
+
+class Closers:
+    """What a service has opened, to be closed in reverse order.
+
+    A block closes them when it fails, so that a service that is half built leaves nothing open:
+
+        with Closers() as closers:
+            engine = open_engine(path)
+            closers.add("the database", engine.dispose)
+            ...
+            return Runtime(servers=..., loops=..., closers=closers)
+    """
+
+    def __init__(self) -> None:
+        self._closes: list[tuple[str, Callable[[], object]]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.close()
+
+    def add(self, name: str, close: Callable[[], object]) -> None:
+        """Has `close` called in the end. `name` is what the log calls it."""
+        self._closes.append((name, close))
+
+    def close(self) -> None:
+        """Closes everything that is still open, the last first."""
+        while self._closes:
+            _attempt(*self._closes.pop(), failed="could not be closed")
+
+
+class Runtime:
+    """A service that is built and not yet started."""
+
+    def __init__(
+        self,
+        *,
+        servers: Sequence[Part],
+        loops: Sequence[Part],
+        closers: Closers,
+        stopping: threading.Event | None = None,
+    ) -> None:
+        """`stopping` is set before anything is stopped, so that streams and long rounds end by themselves."""
+        self._parts = (*servers, *loops)
+        self._closers = closers
+        self._stopping = stopping or threading.Event()
+        self._begun: list[Part] = []
+
+    def start(self) -> None:
+        """Starts servers and loops in their order. Raises what the first failure raised, after stopping the rest."""
+        for part in self._parts:
+            self._begun.append(part)
+            try:
+                part.start()
+            except BaseException:
+                _log.error("%s could not be started; what runs is stopped", part.name)
+                self.stop()
+                raise
+
+    def stop(self) -> None:
+        """Stops what was started, the last first, and closes everything. What fails is logged and holds nothing up."""
+        self._stopping.set()
+        while self._begun:
+            part = self._begun.pop()
+            _attempt(part.name, part.stop, failed="could not be stopped")
+        self._closers.close()
+
+
+def _attempt(name: str, step: Callable[[], object], *, failed: str) -> None:
+    try:
+        step()
+    except Exception:  # noqa: BLE001  (the steps after it must have their turn)
+        _log.exception("%s %s", name, failed)

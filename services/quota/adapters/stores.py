@@ -1,0 +1,99 @@
+"""Opens what quota keeps on disk and in Redis, in the order in which one needs the other."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from services.chassis.database import migrate, open_engine
+from services.chassis.runtime import Closers
+from services.kernel.clock import Clock
+from services.quota.adapters.held_journal import HeldJournal
+from services.quota.adapters.pepper_file import PepperLostError, open_pepper
+from services.quota.adapters.redis_counters import RedisCounters
+from services.quota.adapters.redis_keys import tag_of
+from services.quota.adapters.sql_directory import SqlDirectory, SqlSnapshots
+from services.quota.adapters.sqlite_allowances import SqliteAllowances
+from services.quota.adapters.sqlite_counters import SqliteCounters, counts_anything
+from services.quota.adapters.sqlite_doubts import SqliteDoubts
+from services.quota.adapters.sqlite_expectations import SqliteExpectations
+from services.quota.adapters.sqlite_file import SqliteFile
+from services.quota.adapters.sqlite_key_rates import SqliteKeyRates
+from services.quota.ports import PutBack
+from services.quota.settings import Settings
+from services.quota.usecases.forget_secrets import forget_secrets
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Everything that survives a restart, and what is read from it."""
+
+    engine: sa.Engine
+    file: SqliteFile
+    """The same database, for the path of every call."""
+    snapshots: SqlSnapshots
+    directory: SqlDirectory
+    pepper: bytes
+    allowances: SqliteAllowances
+    counters: SqliteCounters | RedisCounters
+    expectations: SqliteExpectations
+    rates: SqliteKeyRates
+
+
+def open_stores(settings: Settings, clock: Clock, closers: Closers) -> Stores:
+    """Opens and migrates them.
+
+    Raises:
+        SettingsError: the Redis of the counters cannot be used, or the pepper of the stored secrets is lost.
+    """
+    engine = open_engine(settings.database)
+    closers.add("the database", engine.dispose)
+    migrate(engine, "services.quota")
+    file = SqliteFile(settings.database)
+    closers.add("the file of the counters", file.close)
+    snapshots, directory = SqlSnapshots(engine), SqlDirectory(engine)
+    pepper = _open_pepper(settings, snapshots, directory, clock)
+    allowances = SqliteAllowances(file, settings.number)
+    counters = _open_counters(settings, file, snapshots, pepper, allowances.put_back)
+    if isinstance(counters, RedisCounters):
+        closers.add("the counters", counters.close)
+    return Stores(
+        engine=engine,
+        file=file,
+        snapshots=snapshots,
+        directory=directory,
+        pepper=pepper,
+        allowances=allowances,
+        counters=counters,
+        expectations=SqliteExpectations(file),
+        rates=SqliteKeyRates(file),
+    )
+
+
+def _open_pepper(settings: Settings, snapshots: SqlSnapshots, directory: SqlDirectory, clock: Clock) -> bytes:
+    try:
+        return open_pepper(settings.pepper, snapshots, directory.load(), os.urandom)
+    except PepperLostError:
+        if not settings.new_pepper:
+            raise
+        forget_secrets(directory, clock)
+        return open_pepper(settings.pepper, snapshots, directory.load(), os.urandom)
+
+
+def _open_counters(
+    settings: Settings, file: SqliteFile, snapshots: SqlSnapshots, pepper: bytes, put_back: PutBack
+) -> SqliteCounters | RedisCounters:
+    if settings.counters_url is None:
+        return SqliteCounters(file)
+    return RedisCounters(
+        settings.counters_url,
+        tag_of(pepper),
+        snapshots,
+        HeldJournal(settings.database.parent, settings.number),
+        SqliteDoubts(file),
+        fresh=not counts_anything(file),
+        put_back=put_back,
+        is_first=settings.number == 1,
+    )

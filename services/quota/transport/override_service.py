@@ -1,0 +1,80 @@
+"""`spendgate.quota.v1.OverrideService`: limits that are different for a while."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import grpc
+from spendgate.quota.v1 import override_service_pb2 as pb
+from spendgate.quota.v1 import override_service_pb2_grpc as pb_grpc
+
+from services.chassis.authorship import actor_of, authorship_of
+from services.chassis.grpc_server import Registration
+from services.chassis.paging import page_of
+from services.chassis.well_known import timestamp, usd
+from services.kernel.errors import InvalidInput
+from services.quota.domain.override import Override
+from services.quota.domain.policy import kind_of
+from services.quota.transport.admin_messages import read_money
+from services.quota.usecases.overrides import Grant, Overrides
+
+SERVICE = "spendgate.quota.v1.OverrideService"
+
+
+class OverrideService(pb_grpc.OverrideServiceServicer):
+    """Administers temporary bounds."""
+
+    def __init__(self, overrides: Overrides) -> None:
+        self._overrides = overrides
+
+    @property
+    def registration(self) -> Registration:
+        """Puts the service into a server."""
+        return Registration(SERVICE, partial(pb_grpc.add_OverrideServiceServicer_to_server, self))
+
+    def GrantOverride(self, request: pb.GrantOverrideRequest, context: grpc.ServicerContext) -> pb.Override:
+        """Puts another bound in the place of a limit's own until a moment."""
+        asked = request.override
+        if not asked.HasField("expire_time"):
+            raise InvalidInput("override.expire_time", "say when it ends, at most 31 days ahead")
+        grant = Grant(
+            policy=asked.policy,
+            limit=asked.limit,
+            scope=asked.scope,
+            amount_nano_usd=read_money("override.amount", asked.amount) if asked.HasField("amount") else None,
+            count=asked.count,
+            expire_at_ms=asked.expire_time.ToMilliseconds(),
+        )
+        return _write_override(self._overrides.grant(grant, by=authorship_of(context, asked.reason)))
+
+    def ListOverrides(
+        self, request: pb.ListOverridesRequest, context: grpc.ServicerContext
+    ) -> pb.ListOverridesResponse:
+        """Lists the overrides in force by name."""
+        overrides = self._overrides.list(actor_of(context).team)
+        page, following = page_of(
+            overrides, lambda each: each.name, page_size=request.page_size, page_token=request.page_token
+        )
+        return pb.ListOverridesResponse(overrides=[_write_override(each) for each in page], next_page_token=following)
+
+    def RevokeOverride(self, request: pb.RevokeOverrideRequest, context: grpc.ServicerContext) -> pb.Override:
+        """Ends an override before its time."""
+        return _write_override(self._overrides.revoke(request.name, by=authorship_of(context, request.reason)))
+
+
+def _write_override(override: Override) -> pb.Override:
+    message = pb.Override(
+        name=override.name,
+        policy=override.policy,
+        limit=override.limit_id,
+        scope=override.scope,
+        expire_time=timestamp(override.expire_at_ms),
+        reason=override.reason,
+        create_time=timestamp(override.create_at_ms),
+        actor=override.actor,
+    )
+    if kind_of(override.limit_id).is_money:
+        message.amount.CopyFrom(usd(override.bound))
+    else:
+        message.count = override.bound
+    return message
