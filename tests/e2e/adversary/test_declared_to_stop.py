@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.adversary.behaviours import CASES, Toll, run
+from tests.e2e.adversary.behaviours import CASES, Case, Toll, run
 from tests.e2e.adversary.plane import LIMIT_NANO_USD, run_plane
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -20,8 +20,11 @@ def tolls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Toll]]
         yield run(plane, STOPPING)
 
 
-@pytest.mark.parametrize("title", [case.title for case in STOPPING])
+@pytest.mark.parametrize("case", STOPPING, ids=lambda case: case.title)
 def test_a_declared_fact_that_is_true_lets_no_provider_bill_more_than_the_limit_for_a_client_that(
-    tolls: dict[str, Toll], title: str
+    tolls: dict[str, Toll], case: Case
 ) -> None:
-    assert tolls[title].billed_nano_usd <= LIMIT_NANO_USD
+    toll = tolls[case.title]
+
+    assert case.behaviour.reaches in {toll.reached, None}
+    assert toll.billed_nano_usd <= LIMIT_NANO_USD
