@@ -209,6 +209,7 @@ def _policy(entry: PolicyEntry) -> quota.QuotaPolicy:
         exhausted_status=entry.exhausted_status,
         allows_unpriced=entry.unpriced == "allow",
         store_failure_allowance=usd(entry.on_store_failure.serve_up_to) if entry.on_store_failure else None,
+        estimates_unmeasured=entry.unmeasured == "estimate",
         refuses_unknown_members=entry.unknown_members == "refuse",
     )
 

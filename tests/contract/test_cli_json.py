@@ -225,6 +225,7 @@ def test_explain_names_the_decision_and_every_limit(
         others=[quota.ExplainResponse.OtherPolicy(policy="red", reason="it is for team red")],
         on_store_failure="It is refused.",
         on_unknown_members="It is held.",
+        on_unmeasured="It is reserved.",
     )
     assert cli.json("explain", "--key", "app", "--model", "gpt") == {
         "decision": word,
@@ -239,6 +240,7 @@ def test_explain_names_the_decision_and_every_limit(
         "others": [{"policy": "red", "reason": "it is for team red"}],
         "on_store_failure": "It is refused.",
         "on_unknown_members": "It is held.",
+        "on_unmeasured": "It is reserved.",
     }  # fmt: skip
 
 
@@ -250,7 +252,7 @@ def test_policies_tell_their_status_and_when_they_last_matched(services: StandIn
     services.answers["QuotaService.ListQuotaPolicies"] = quota.ListQuotaPoliciesResponse(
         quota_policies=[
             quota.QuotaPolicy(name="ds", store_failure_allowance=usd(2_500_000_000), refuses_unknown_members=True),
-            quota.QuotaPolicy(name="red"),
+            quota.QuotaPolicy(name="red", estimates_unmeasured=True),
         ],
         statuses=[active, unreachable],
     )
@@ -262,6 +264,7 @@ def test_policies_tell_their_status_and_when_they_last_matched(services: StandIn
                 "matched_calls": 7,
                 "last_matched_time": "2027-01-15T08:00:00Z",
                 "on_store_failure": {"serve_up_to_usd": "2.500000000"},
+                "unmeasured": "reserve",
                 "unknown_members": "refuse",
             },
             {
@@ -270,6 +273,7 @@ def test_policies_tell_their_status_and_when_they_last_matched(services: StandIn
                 "matched_calls": 0,
                 "last_matched_time": None,
                 "on_store_failure": "deny",
+                "unmeasured": "estimate",
                 "unknown_members": "hold",
             },
         ]

@@ -111,6 +111,7 @@ def test_what_was_applied_is_listed_as_it_was_sent(quota: QuotaProcess) -> None:
         exhausted_status=402,
         allows_unpriced=True,
         store_failure_allowance=usd(20 * NANO_PER_USD),
+        estimates_unmeasured=True,
         refuses_unknown_members=True,
     )
     enforced = spend_policy("enforced", 1)

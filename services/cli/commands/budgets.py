@@ -86,6 +86,7 @@ def explain(
                 "others": [{"policy": other.policy, "reason": other.reason} for other in answer.others],
                 "on_store_failure": answer.on_store_failure,
                 "on_unknown_members": answer.on_unknown_members,
+                "on_unmeasured": answer.on_unmeasured,
             }
         )
         return
@@ -108,6 +109,7 @@ def explain(
         print_table(columns, rows, numeric=frozenset({"USED", "DOUBT", "OF"}))
     print_text(answer.on_store_failure)
     print_text(answer.on_unknown_members)
+    print_text(answer.on_unmeasured)
 
 
 def print_budgets(found: Sequence[quota.Budget]) -> None:

@@ -39,7 +39,7 @@ def policies(context: typer.Context, *, json: JsonOption = False) -> None:
         )
     Listing(
         "policies",
-        columns=("POLICY", "STATUS", "MATCHED", "LAST (UTC)", "ON STORE FAILURE", "UNKNOWN MEMBERS"),
+        columns=("POLICY", "STATUS", "MATCHED", "LAST (UTC)", "ON STORE FAILURE", "UNMEASURED", "UNKNOWN MEMBERS"),
         row=_row,
         document=_as_json,
         empty="No policies yet: write some into the configuration file and apply it.",
@@ -56,6 +56,7 @@ def _as_json(listed: _Listed) -> dict[str, object]:
         "matched_calls": status.matched_calls,
         "last_matched_time": rfc3339(status.last_matched_time) if matched else None,
         "on_store_failure": _on_store_failure_as_json(policy),
+        "unmeasured": _unmeasured(policy),
         "unknown_members": _unknown_members(policy),
     }
 
@@ -64,6 +65,11 @@ def _on_store_failure_as_json(policy: quota.QuotaPolicy) -> object:
     """As the configuration file has it."""
     nano_usd = nano_usd_of(policy.store_failure_allowance)
     return {"serve_up_to_usd": format_usd(nano_usd)} if nano_usd else "deny"
+
+
+def _unmeasured(policy: quota.QuotaPolicy) -> str:
+    """As the configuration file has it."""
+    return "estimate" if policy.estimates_unmeasured else "reserve"
 
 
 def _unknown_members(policy: quota.QuotaPolicy) -> str:
@@ -78,4 +84,4 @@ def _row(listed: _Listed) -> tuple[str, ...]:
     nano_usd = nano_usd_of(policy.store_failure_allowance)
     on_store_failure = f"serve up to {readable_usd(nano_usd)} a day" if nano_usd else "deny"
     state, matched_calls = _STATES.get(status.state, "?"), f"{status.matched_calls:,}"
-    return policy.name, state, matched_calls, last, on_store_failure, _unknown_members(policy)
+    return policy.name, state, matched_calls, last, on_store_failure, _unmeasured(policy), _unknown_members(policy)

@@ -173,4 +173,6 @@ class PolicyEntry(Entry):
     unpriced: Literal["deny", "allow"] = "deny"
     on_store_failure: Annotated[StoreFailureEntry | None, BeforeValidator(_unless_denied)] = None
     """None denies."""
+    unmeasured: Literal["reserve", "estimate"] = "reserve"
+    """What its limits keep of calls whose end nobody measured."""
     unknown_members: Literal["hold", "refuse"] = "hold"

@@ -301,6 +301,7 @@ def _read_policy(name: str, body: Row) -> QuotaPolicy:
         exhausted_status=body.get("exhausted_status", TOO_MANY_REQUESTS),
         allows_unpriced=body.get("allows_unpriced", False),
         allowance_nano_usd=body.get("allowance_nano_usd", 0),
+        estimates_unmeasured=body.get("estimates_unmeasured", False),
         refuses_unknown_members=body.get("refuses_unknown_members", False),
     )
 

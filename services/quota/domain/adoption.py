@@ -59,7 +59,8 @@ class Adoption:
         call = doubt.reservation
         kept = {hold.counter: hold for hold in (*map(self._under_new_name, call.holds), *call.holds)}
         for limit in self._limits_of(call):
-            if limit.counter not in kept and holds_most(limit.counter.limit_id) and call.most is not None:
+            keeps = holds_most(limit.counter.limit_id) and not limit.estimates_unmeasured
+            if limit.counter not in kept and keeps and call.most is not None:
                 kept[limit.counter] = Hold(limit.counter, limit.counts_until_ms, amount_in(call, limit))
         holds = tuple(hold for hold in kept.values() if hold.held)
         return doubt if set(holds) == set(call.holds) else replace(doubt, reservation=replace(call, holds=holds))

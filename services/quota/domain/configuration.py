@@ -15,7 +15,7 @@ from services.quota.domain.directory import Directory, Environment, Team
 from services.quota.domain.key import VirtualKey, check_secret
 from services.quota.domain.override import Override
 from services.quota.domain.policy import Mode, QuotaPolicy, check_policy
-from services.quota.domain.reach import allowances_in_vain, concerns, refusals_in_vain, without_bite
+from services.quota.domain.reach import allowances_in_vain, concerns, estimates_in_vain, refusals_in_vain, without_bite
 from services.quota.domain.references import Known, check_key_references, check_match_references
 
 MAX_KEY_MODELS = 1_000
@@ -188,6 +188,7 @@ def warnings_of(
     warnings.extend(without_bite(directory.policies))
     warnings.extend(allowances_in_vain(directory.policies, counters_shared=counters_shared))
     warnings.extend(refusals_in_vain(directory.policies))
+    warnings.extend(estimates_in_vain(directory.policies))
     warnings.extend(Bounds(directory, models).warnings())
     for key in directory.keys:
         problem = problems.get(key.name, "")

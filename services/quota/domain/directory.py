@@ -131,6 +131,8 @@ class AppliedLimit(NamedTuple):
     """From how much settled on calls go to a cheaper tier; None: its policy leaves that to the model."""
     soft: bool = False
     """Calls hold what they usually take."""
+    estimates_unmeasured: bool = False
+    """See `QuotaPolicy`."""
     exhausted_status: int = TOO_MANY_REQUESTS
     """See `QuotaPolicy`."""
     overridden_until_ms: int = 0
@@ -361,6 +363,7 @@ def _applied(policy: QuotaPolicy, limit: Limit, scope: str, window: Window, over
         window=facts.window,
         overridden_until_ms=0 if override is None else override.expire_at_ms,
         soft=limit.soft,
+        estimates_unmeasured=policy.estimates_unmeasured,
         degrades_at=None if degrades_from is None or not enforced else part_of(limit.bound, degrades_from),
         exhausted_status=policy.exhausted_status,
     )

@@ -4,15 +4,17 @@ A call whose end nobody saw is settled at an estimate. What it can have taken ab
 reserved in every limit of which calls hold the most that they can take. So settled, reserved and doubt together stay
 within the limit whatever the provider bills in the end. Doubt goes when the window ends for which it is kept, when a
 measured figure comes after all, or when an administrator clears it. Nothing is settled by that.
+
+A policy may say that its limits keep none. That is looked up when a call is settled: what was kept before stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from services.kernel.names import first_reservation_id
-from services.quota.domain.policy import LimitKind
+from services.quota.domain.policy import LimitKind, QuotaPolicy
 from services.quota.domain.reservation import CounterKey, Hold, Most, Reservation, Settlement
 
 Goes = Callable[["Doubt", Hold], bool]
@@ -56,9 +58,14 @@ def doubt_of(reservation: Reservation, settlement: Settlement, now_ms: int) -> D
     """What a call leaves in doubt that is settled at this moment; None: nothing."""
     if settlement.most is None:
         return None
-    kept = ((hold, settlement.doubt(hold.counter.limit_id, hold.held)) for hold in reservation.holds)
+    kept = ((hold, settlement.doubt_in(hold.counter, hold.held)) for hold in reservation.holds)
     holds = tuple(Hold(hold.counter, hold.window_end_ms, doubt) for hold, doubt in kept if doubt)
     return Doubt(replace(reservation, holds=holds, most=_rest_of(reservation, settlement)), now_ms) if holds else None
+
+
+def estimating(policies: Iterable[QuotaPolicy]) -> frozenset[str]:
+    """Names of the policies whose limits keep no doubt."""
+    return frozenset(policy.name for policy in policies if policy.estimates_unmeasured)
 
 
 def without_doubt(settlement: Settlement) -> Settlement:

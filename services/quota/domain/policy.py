@@ -252,6 +252,8 @@ class QuotaPolicy:
     """Lets calls through whose cost nobody can know; they count for nothing in limits on spend."""
     allowance_nano_usd: int = 0
     """What calls may cost in a day while the counters cannot be read or written. 0: they are refused."""
+    estimates_unmeasured: bool = False
+    """Its limits keep no doubt: what nobody measured counts as its estimate alone."""
     refuses_unknown_members: bool = False
     """Refuses, where it is enforced, calls with members that nobody here knows. False: they hold what they can cost."""
 

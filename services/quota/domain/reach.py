@@ -9,6 +9,7 @@ from itertools import combinations
 from services.kernel.window import WindowUnit
 from services.quota.domain.key import Attribution, VirtualKey
 from services.quota.domain.policy import Dimension, Match, Mode, QuotaPolicy
+from services.quota.domain.reservation import holds_most
 from services.quota.domain.scope import scope_of
 
 _Fixed = frozenset[tuple[Dimension, str]]
@@ -106,6 +107,16 @@ def refusals_in_vain(policies: Iterable[QuotaPolicy]) -> Iterator[str]:
             yield (
                 f"Policy {policy.name} says `unknown_members: refuse`, which has no effect in mode {policy.mode}: "
                 "calls with such members pass. Enforce it, or leave that out."
+            )
+
+
+def estimates_in_vain(policies: Iterable[QuotaPolicy]) -> Iterator[str]:
+    """Policies that say how to count what nobody measured, and count nothing of it, each as a sentence."""
+    for policy in policies:
+        if policy.estimates_unmeasured and not any(holds_most(limit.limit_id) for limit in policy.limits):
+            yield (
+                f"Policy {policy.name} says `unmeasured: estimate`, which has no effect: only hard limits on spend and "
+                "tokens keep doubt, and it has none. Leave that out."
             )
 
 

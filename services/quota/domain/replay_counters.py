@@ -54,7 +54,7 @@ class ReplayCounters:
             self._levels[limit.counter] = Level(
                 settled + settlement.actual(limit.kind, amount),
                 reserved - amount,
-                doubt + settlement.doubt(limit.counter.limit_id, amount),
+                doubt + (0 if limit.estimates_unmeasured else settlement.doubt(limit.counter.limit_id, amount)),
             )
 
     def _forget(self, now_ms: int) -> None:

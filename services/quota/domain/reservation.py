@@ -132,6 +132,12 @@ class Settlement:
     """Bytes of text that were seen of the answer."""
     most: Most | None = None
     """The most that the call can have taken; None: what it took is known."""
+    estimated_in: frozenset[str] = frozenset()
+    """Names of policies whose limits count its estimate alone, and keep no doubt."""
+
+    def doubt_in(self, counter: CounterKey, held: int) -> int:
+        """What a counter holds on to after the call."""
+        return 0 if counter.policy in self.estimated_in else self.doubt(counter.limit_id, held)
 
     def doubt(self, limit_id: str, held: int) -> int:
         """What a limit holds on to after the call: what it can have taken above what is counted, within its hold."""
@@ -182,7 +188,7 @@ def add_moves(moves: dict[CounterKey, Move], reservation: Reservation, settlemen
         move.settled += taken
         move.last = reservation.id
         move.reserved -= held
-        move.doubt += settlement.doubt(counter.limit_id, held)
+        move.doubt += settlement.doubt_in(counter, held)
         move.excess += excess_of(counter, held, taken)
         if not move.unpriced and lacks_price(counter, settlement):
             move.unpriced = reservation.id

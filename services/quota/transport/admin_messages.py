@@ -157,6 +157,7 @@ def read_policy(field: str, message: pb.QuotaPolicy) -> QuotaPolicy:
         exhausted_status=message.exhausted_status or TOO_MANY_REQUESTS,
         allows_unpriced=message.allows_unpriced,
         allowance_nano_usd=read_money(f"{field}.store_failure_allowance", message.store_failure_allowance),
+        estimates_unmeasured=message.estimates_unmeasured,
         refuses_unknown_members=message.refuses_unknown_members,
     )
 
@@ -187,6 +188,7 @@ def write_policy(policy: QuotaPolicy) -> pb.QuotaPolicy:
         exhausted_status=policy.exhausted_status,
         allows_unpriced=policy.allows_unpriced,
         store_failure_allowance=usd(policy.allowance_nano_usd) if policy.allowance_nano_usd else None,
+        estimates_unmeasured=policy.estimates_unmeasured,
         refuses_unknown_members=policy.refuses_unknown_members,
     )
 
@@ -291,6 +293,7 @@ def write_explanation(explanation: Explanation) -> pb.ExplainResponse:
         others=others,
         on_store_failure=explanation.on_store_failure,
         on_unknown_members=explanation.on_unknown_members,
+        on_unmeasured=explanation.on_unmeasured,
     )
 
 

@@ -23,7 +23,7 @@ from services.quota.domain.plan import Tier
 from services.quota.domain.policy import LimitKind
 from services.quota.domain.pressure import Pressure
 from services.quota.domain.reach import why_not
-from services.quota.domain.reservation import Level
+from services.quota.domain.reservation import Level, holds_most
 from services.quota.domain.scope import policies_for
 from services.quota.domain.tier import FitTier, Weighed, find_route, refuse, usable_tiers, weigh
 from services.quota.domain.unfit import unfit
@@ -69,6 +69,8 @@ class Explanation:
     """Policies that do not concern the call, by name, each with the reason, a clause."""
     on_store_failure: str = ""
     """What would happen to it while the counters cannot be read or written, a sentence."""
+    on_unmeasured: str = ""
+    """What the limits keep of it if nobody measures what it took. A sentence."""
     on_unknown_members: str = ""
     """What would happen to it if it had members that nobody here knows, a sentence."""
 
@@ -116,6 +118,7 @@ class Explain:
             others=_others(belief, found, model),
             on_store_failure=_on_store_failure(limits),
             on_unknown_members=_on_unknown_members(limits),
+            on_unmeasured=_on_unmeasured(limits),
         )
 
     def _weigh(
@@ -220,6 +223,18 @@ def _on_unknown_members(limits: AppliedLimits) -> str:
     if limits.holds_tokens:
         return "With members that nobody here knows it holds the context window of its target."
     return "With members that nobody here knows it is judged no differently: no hard limit counts its size."
+
+
+def _on_unmeasured(limits: AppliedLimits) -> str:
+    counting = [limit for limit in limits.limits if limit.enforced and holds_most(limit.counter.limit_id)]
+    keeping = dict.fromkeys(limit.counter.policy for limit in counting if not limit.estimates_unmeasured)
+    if keeping:
+        return (
+            f"If nobody measures it, the most that it can have taken stays reserved by policy {' and '.join(keeping)}."
+        )
+    if counting:
+        return "If nobody measures it, the estimate of what it took is all that counts."
+    return "If nobody measures it, nothing stays reserved: no hard limit counts its size."
 
 
 def _denied(deny: Deny, limits: AppliedLimits, levels: Sequence[Level]) -> Explanation:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
+from services.quota.domain.doubt import estimating
 from services.quota.domain.estimate import Lesson, Tokens
 from services.quota.domain.lag import SettlementLag
 from services.quota.domain.reservation import UNBOUNDED, UNKNOWN_COST, Crossing, Reservation, Settlement
@@ -58,6 +59,9 @@ class Settle:
         check_batch(settlements)
         now_ms = self._clock.now_ms()
         directory = self._current.belief.directory
+        estimated_in = estimating(directory.directory.policies)
+        if estimated_in:
+            settlements = [replace(settlement, estimated_in=estimated_in) for settlement in settlements]
         done = self._counters.settle(settlements, lambda counter: directory.watch(counter, now_ms), now_ms)
         # Of one that is there twice the first counts, as in the store.
         taken = {settlement.reservation: settlement for settlement in reversed(settlements)}

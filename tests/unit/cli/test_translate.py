@@ -42,6 +42,7 @@ policies:
     exhausted_status: 402
     unpriced: allow
     on_store_failure: {serve_up_to: 2.50}
+    unmeasured: estimate
     unknown_members: refuse
 keys:
   - {name: app, team: ds, user: ada@example.com, models: [chat], expires: 2027-01-01, secret: {env: APP},
@@ -150,6 +151,7 @@ def test_teams_policies_and_keys_go_to_quota() -> None:
             "exhausted_status": 402,
             "allows_unpriced": True,
             "store_failure_allowance": {"currency_code": "USD", "units": "2", "nanos": 500_000_000},
+            "estimates_unmeasured": True,
             "refuses_unknown_members": True,
         }
     ]

@@ -107,6 +107,10 @@ LIMIT = "policies: [{name: p, limits: [LIMIT]}]"
             "11:57: policies[0].exhausted_status: write 429, or 402 for clients that retry every 429",
         ),
         (
+            "policies: [{name: p, limits: [{requests: 1, per: day}], unmeasured: forget}]",
+            "11:57: policies[0].unmeasured: write 'reserve' or 'estimate'",
+        ),
+        (
             "policies: [{name: p, limits: [{requests: 1, per: day}], unknown_members: allow}]",
             "11:57: policies[0].unknown_members: write 'hold' or 'refuse'",
         ),

@@ -9,6 +9,7 @@ from services.quota.domain.policy import Dimension, Match, Mode, QuotaPolicy
 from services.quota.domain.reach import (
     PolicyState,
     allowances_in_vain,
+    estimates_in_vain,
     refusals_in_vain,
     state_of,
     why_not,
@@ -129,3 +130,13 @@ def test_a_policy_that_refuses_unknown_members_and_is_not_enforced_says_so(mode:
     refusing = replace(policy, refuses_unknown_members=True)
     assert [f"no effect in mode {mode}" in warning for warning in refusals_in_vain([refusing])] == [True] * in_vain
     assert not list(refusals_in_vain([policy]))
+
+
+def test_a_policy_that_keeps_no_doubt_where_none_would_be_says_so() -> None:
+    policy = replace(spend("trusting", 1), estimates_unmeasured=True)
+    (limit,) = policy.limits
+    in_vain = replace(policy, limits=(replace(limit, soft=True),))
+
+    (warning,) = estimates_in_vain([policy, in_vain, replace(in_vain, estimates_unmeasured=False)])
+
+    assert warning.startswith("Policy trusting says `unmeasured: estimate`, which has no effect: only hard limits")

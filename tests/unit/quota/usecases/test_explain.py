@@ -106,3 +106,11 @@ def test_what_happens_to_members_that_nobody_knows_is_told_with_the_policy() -> 
     assert explain(World((spend("a", 1),))).on_unknown_members.endswith("it holds the context window of its target.")
     calls = counting("calls", LimitKind.REQUESTS, 9)
     assert explain(World((calls,))).on_unknown_members.endswith("no hard limit counts its size.")
+
+
+def test_it_says_which_policies_would_keep_doubt_of_the_call() -> None:
+    trusting = replace(spend("b", 1), estimates_unmeasured=True)
+    calls = counting("calls", LimitKind.REQUESTS, 1)
+    assert explain(World((spend("a", 1), trusting, calls))).on_unmeasured.endswith("stays reserved by policy a.")
+    assert explain(World((trusting, calls))).on_unmeasured.endswith("the estimate of what it took is all that counts.")
+    assert explain(World((calls,))).on_unmeasured.endswith("no hard limit counts its size.")
