@@ -157,6 +157,12 @@ class AdmissionKey(StrEnum):
     TAGS = "tags"
     """string: `name=value` pairs joined by commas, checked."""
     RUN = "run"
+    UNKNOWN_MEMBERS = "unknown_members"
+    """string: `RequestKey.UNKNOWN_MEMBERS`, and `header=value` for values of headers that nobody here knows. Absent
+    when there are none; at most 1 024 bytes: a last name `+3` stands for three more, `(withheld)` for what may hold a
+    key."""
+    PRICE_OPTIONS = "price_options"
+    """string: `RequestKey.PRICE_OPTIONS`, in the same form."""
     MODEL = "model"
     """string: as the client asked."""
     DECISION = "decision"

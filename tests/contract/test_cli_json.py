@@ -159,7 +159,7 @@ CALL = ledger.Call(
     model_served="openai/gpt-4o", status=200, usage_source="provider", input_tokens=10, cached_input_tokens=4,
     outcome="completed", output_tokens=5, cost=_usd(0, 75_000), trace_id="0" * 31 + "1", request_id="r-1",
     latency_ms=900, first_byte_ms=300, decision="allow", dialect="openai", stream=True, tags={"feature": "chat"},
-    retry_of="rsv_0", retry_count=2,
+    retry_of="rsv_0", retry_count=2, unknown_members=["frobnicate", "+3"], price_options=["service_tier=priority"],
     attempts=[
         ledger.Attempt(target="azure/gpt-4o", status=0, latency_ms=20, failure="refused"),
         ledger.Attempt(target="openai/gpt-4o", status=200, latency_ms=880, cost=_usd(0, 75_000)),
@@ -173,6 +173,7 @@ CALL_JSON = {
     "cost_usd": "0.000075000", "latency_ms": 900, "first_byte_ms": 300, "dialect": "openai", "stream": True,
     "tags": {"feature": "chat"}, "request_id": "r-1", "trace_id": "00000000000000000000000000000001",
     "retry_of": "rsv_0", "retry_count": 2, "retries": 0,
+    "unknown_members": ["frobnicate", "+3"], "price_options": ["service_tier=priority"],
     "attempts": [
         {"target": "azure/gpt-4o", "status": 0, "latency_ms": 20, "cost_usd": None, "failure": "refused"},
         {"target": "openai/gpt-4o", "status": 200, "latency_ms": 880, "cost_usd": "0.000075000", "failure": None},
@@ -187,6 +188,14 @@ def test_calls_carry_who_what_and_every_attempt(services: StandIn, cli: Cli) -> 
     assert cli.json("calls", "list", "--limit", "5") == {"calls": [CALL_JSON]}
     assert cli.json("calls", "show", "rsv_1") == CALL_JSON
     assert cli.json("calls", "tail", "--limit", "2") == {"calls": [CALL_JSON, CALL_JSON]}
+
+
+def test_what_nobody_knew_of_a_call_is_shown_in_words(services: StandIn, cli: Cli) -> None:
+    services.answers["LedgerService.GetCall"] = CALL
+    code, shown, _ = cli.text("calls", "show", "rsv_1")
+    assert code == 0
+    assert "frobnicate, +3" in shown
+    assert "service_tier=priority" in shown
 
 
 def test_a_cost_that_is_unknown_is_null_and_not_zero(services: StandIn, cli: Cli) -> None:

@@ -242,6 +242,17 @@ def test_one_call_is_found_by_its_id_and_by_envoys(api: Api) -> None:
     assert refused(api.ledger.GetCall, pb.GetCallRequest()) is grpc.StatusCode.NOT_FOUND
 
 
+def test_a_call_says_what_nobody_knew_of_it_and_what_changed_its_price(api: Api) -> None:
+    asked = {"unknown_members": "frobnicate,anthropic-beta=warp-9,+3", "price_options": "service_tier=priority"}
+    api.book(call_fields(1, **asked), call_fields(2))
+
+    call, plain = api.ledger.ListCalls(pb.ListCallsRequest(oldest_first=True)).calls
+
+    assert list(call.unknown_members) == ["frobnicate", "anthropic-beta=warp-9", "+3"]
+    assert list(call.price_options) == ["service_tier=priority"]
+    assert (list(plain.unknown_members), list(plain.price_options)) == ([], [])
+
+
 def test_a_tail_sends_what_is_booked_from_now_on_and_only_what_is_asked_for(api: Api) -> None:
     api.book(call_fields(1, team="b"))
     tail = api.ledger.TailCalls(pb.TailCallsRequest(filter="team=b"))

@@ -96,11 +96,33 @@ def test_a_policy_that_refuses_what_nobody_knows_names_it_and_no_provider_is_ask
 
 
 @every_ask
-def test_elsewhere_the_call_passes(gateway: Gateway, providers: Providers, ask: Ask) -> None:
+def test_elsewhere_the_call_passes_and_its_entry_names_what_nobody_knew(
+    gateway: Gateway, providers: Providers, ask: Ask
+) -> None:
+    booked = len(gateway.calls())
+
     answer = ask.send(gateway, "easy")
 
     assert answer.status_code == 200, answer.text
     assert len(providers.requests(ask.vendor)) == 1
+    gateway.settle(calls=booked + 1)
+    call = gateway.calls()[0]
+    assert (call["unknown_members"], call["price_options"]) == ([ask.unknown], [])
+    shown = gateway.json("calls", "show", call["id"])
+    assert shown["unknown_members"] == [ask.unknown]
+
+
+def test_what_changes_the_price_is_on_the_entry(gateway: Gateway, providers: Providers) -> None:
+    booked = len(gateway.calls())
+    body = {"model": "openai", **PLAIN, "prediction": {"type": "content", "content": "ten"}}
+
+    answer = gateway.http("easy").post("/v1/chat/completions", json=body)
+
+    assert answer.status_code == 200, answer.text
+    gateway.settle(calls=booked + 1)
+    call = gateway.calls()[0]
+    assert [option.partition("=")[0] for option in call["price_options"]] == ["prediction"]
+    assert call["unknown_members"] == []
 
 
 def test_the_command_line_tells_which_policy_refuses(gateway: Gateway) -> None:

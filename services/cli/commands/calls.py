@@ -72,6 +72,7 @@ def show(
         print_json(document)
         return
     document.pop("attempts")
+    document |= {name: ", ".join(getattr(call, name)) for name in ("unknown_members", "price_options")}
     print_table(("FIELD", "VALUE"), [(name, "" if value is None else value) for name, value in document.items()])
     if call.attempts:
         print_text("")
@@ -162,6 +163,8 @@ def call_as_json(call: ledger.Call) -> dict[str, object]:
         "retry_of": call.retry_of or None,
         "retry_count": call.retry_count,
         "retries": call.retries,
+        "unknown_members": list(call.unknown_members),
+        "price_options": list(call.price_options),
         "attempts": [
             {
                 "target": attempt.target,

@@ -63,6 +63,8 @@ _ENTRY_VALUES = {
     "dialect": "call.dialect",
     "stream": "call.stream",
     "features": "call.features",
+    "unknown_members": "call.unknown_members",
+    "price_options": "call.price_options",
     "body_bytes": "call.body_bytes",
     "bytes_sent": "call.bytes_sent",
     "trace_id": "call.trace_id",

@@ -209,16 +209,22 @@ def _booked_calls(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> lis
             retry_of=row.retry_of,
             retry_count=times_sent_before(row.sdk_retry),
             retries=retries.get(row.id, 0),
+            unknown_members=_names(row.unknown_members),
+            price_options=_names(row.price_options),
             attempts=join_attempts(
                 attempts=made.get(row.request_id, []),
                 made=row.attempts,
-                chain=row.chain.split(",") if row.chain else [],
+                chain=list(_names(row.chain)),
                 cost_nano_usd=row.cost_nano_usd,
                 unanswered_costs=unanswered.get(row.id, {}),
             ),
         )
         for row in rows
     ]
+
+
+def _names(joined: str) -> tuple[str, ...]:
+    return tuple(joined.split(",")) if joined else ()
 
 
 def _unanswered_costs(connection: sa.Connection, ids: list[str]) -> dict[str, dict[int, int | None]]:

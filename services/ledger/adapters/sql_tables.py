@@ -95,6 +95,9 @@ entries = sa.Table(
     sa.Column("most_output_tokens", sa.BigInteger),
     # Bytes of text that were seen of a streamed answer.
     _defaulted("answer_text_bytes", sa.BigInteger, "0"),
+    # Names joined by commas, as `AdmissionKey` has them.
+    _defaulted("unknown_members", sa.Text, ""),
+    _defaulted("price_options", sa.Text, ""),
     # When quota let the call pass, which its id says too.
     _number("admitted_ms"),
     sa.Index("entries_by_time", "time_ms"),

@@ -137,6 +137,10 @@ class SpooledCall(NamedTuple):
     """Those of `chain` whose provider is declared to stop when its client hangs up."""
     protocol: str = ""
     """Of the client, as Envoy names it."""
+    unknown_members: str = ""
+    """What nobody knew of the request and its headers, as `AdmissionKey.UNKNOWN_MEMBERS` has it."""
+    price_options: str = ""
+    """What it asked for that changes its price, in the same form."""
 
     @property
     def retry_count(self) -> int:
@@ -209,7 +213,14 @@ _CALL_TEXTS = _names(
     SpoolKey.SDK_RETRY,
     RequestKey.BODY_PRINT,
 )
-_LATER_TEXTS = _names(SpoolKey.DROPPED, AdmissionKey.STOPS_ON_DISCONNECT, SpoolKey.PROTOCOL)
+# Apart, since they may be long: the others are then still short together.
+_LATER_TEXTS = _names(
+    SpoolKey.DROPPED,
+    AdmissionKey.STOPS_ON_DISCONNECT,
+    SpoolKey.PROTOCOL,
+    AdmissionKey.UNKNOWN_MEMBERS,
+    AdmissionKey.PRICE_OPTIONS,
+)
 _CALL_COUNTS = _names(
     SpoolKey.STATUS,
     SpoolKey.DURATION_MS,
@@ -273,7 +284,7 @@ def _parse_call(fields: Mapping[str, object]) -> SpooledCall:
     trace_id, span_id, client_request_id, sdk_retry, body_print = texts
     status, duration_ms, first_byte_ms, attempts, bytes_sent, body_bytes, *counts = read_counts(fields, _CALL_COUNTS)
     expected_input, expected_output, held_output, held_input, *answer = counts
-    dropped, stopping, protocol = read_texts(fields, _LATER_TEXTS)
+    dropped, stopping, protocol, unknown_members, price_options = read_texts(fields, _LATER_TEXTS)
     reading = _reading(fields, features, response_model)
     return SpooledCall(
         request_id=required(request_id, SpoolKey.REQUEST_ID),
@@ -313,6 +324,8 @@ def _parse_call(fields: Mapping[str, object]) -> SpooledCall:
         answer=Line(*answer) if any(answer) else TOKEN_FOR_EACH_BYTE,
         stopping=tuple(stopping.split(",")) if stopping else (),
         protocol=protocol,
+        unknown_members=unknown_members,
+        price_options=price_options,
     )
 
 

@@ -125,6 +125,10 @@ class BookedCall:
     """How often the client's SDK had sent the request before, as it says itself."""
     retries: int
     """How many later calls repeat this one."""
+    unknown_members: tuple[str, ...]
+    """Of the request, and values of its headers, that nobody knew."""
+    price_options: tuple[str, ...]
+    """What it asked for that changes its price."""
     attempts: tuple[BookedAttempt, ...]
 
 

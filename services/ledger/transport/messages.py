@@ -84,6 +84,8 @@ def call_message(call: BookedCall) -> pb.Call:
         cache_write_1h_input_tokens=usage.cache_write_1h_tokens,
         meters=dict(usage.meters),
         service_tier=usage.service_tier,
+        unknown_members=call.unknown_members,
+        price_options=call.price_options,
     )
 
 

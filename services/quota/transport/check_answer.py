@@ -7,8 +7,9 @@ answer costs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 from urllib.parse import quote
 
@@ -44,6 +45,8 @@ FirstByteTimeout = Callable[[str], int]
 """How long an attempt for this model may take to its first byte, in milliseconds; 0: as long as the call may."""
 
 _MAX_REMEMBERED = 4_096
+# Of names in one text; what else a line of the spool holds must have room beside them.
+_LONGEST_NAMES = 1_000
 _RETRIES_HEADER = "x-envoy-max-retries"
 _ATTEMPT_TIMEOUT_HEADER = "x-envoy-upstream-rq-per-try-timeout-ms"
 _DYNAMIC_METADATA = external_auth_pb2.CheckResponse.DYNAMIC_METADATA_FIELD_NUMBER
@@ -235,6 +238,14 @@ def _call_part(admitted: Admitted, check: Check) -> bytes:
         entries.append(number_entry(AdmissionKey.HELD_OUTPUT_TOKENS, held))
         if not facts.unknown_members and not facts.price_options:
             entries.append(number_entry(AdmissionKey.HELD_INPUT_TOKENS, max(tokens.input for tokens in most)))
+        entries.extend(
+            string_entry(key, _joined(names))
+            for key, names in (
+                (AdmissionKey.UNKNOWN_MEMBERS, facts.unknown_members),
+                (AdmissionKey.PRICE_OPTIONS, facts.price_options),
+            )
+            if names
+        )
     if admitted.tightest is not None:
         entries.append(string_entry(AdmissionKey.POLICY, admitted.tightest.policy))
     if check.tags:
@@ -242,6 +253,14 @@ def _call_part(admitted: Admitted, check: Check) -> bytes:
     if check.run:
         entries.append(string_entry(AdmissionKey.RUN, check.run))
     return length_delimited(_DYNAMIC_METADATA, b"".join(entries))
+
+
+def _joined(names: Sequence[str]) -> str:
+    """The names, joined by commas; those beyond the longest text are only counted."""
+    ends = accumulate(len(name) + 1 for name in names)
+    shown = sum(end <= _LONGEST_NAMES for end in ends)
+    more = len(names) - shown
+    return ",".join((*names[:shown], f"+{more}") if more else names)
 
 
 def _answer_headers(admitted: Admitted) -> Iterator[tuple[str, str]]:

@@ -38,6 +38,7 @@ _MOST_TAGS = 8
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}=[!-+\--~]{1,64}")
 _LONGEST_TAG = 64
 _OUR_KEYS = re.compile("sp[ga]_")
+_WITHHELD = "(withheld)"
 _RUN = re.compile(r"[!-~]{1,64}")
 # What a Struct's double holds exactly; nothing that Envoy counts comes near it.
 _LARGEST_COUNT = 2**53
@@ -189,6 +190,7 @@ def _scan(struct: struct_pb2.Struct, headers: Mapping[str, str]) -> Scan | None:
     model = fields[RequestKey.MODEL].string_value
     if not model:
         return None
+    credential = _credential(headers)
     # The header passes in no other dialect.
     betas = read_betas(headers.get(BETA_HEADER, "") if dialect is Dialect.ANTHROPIC else "")
     return Scan(
@@ -206,15 +208,20 @@ def _scan(struct: struct_pb2.Struct, headers: Mapping[str, str]) -> Scan | None:
             features=frozenset(_names(fields, RequestKey.FEATURES)),
             stream=RequestKey.STREAM in fields and fields[RequestKey.STREAM].bool_value,
             include_usage=RequestKey.INCLUDE_USAGE in fields and fields[RequestKey.INCLUDE_USAGE].bool_value,
-            unknown_members=_names(fields, RequestKey.UNKNOWN_MEMBERS) + betas.unknown,
+            unknown_members=_without_keys(_names(fields, RequestKey.UNKNOWN_MEMBERS) + betas.unknown, credential),
             window_tokens=betas.window_tokens,
-            price_options=_names(fields, RequestKey.PRICE_OPTIONS),
+            price_options=_without_keys(_names(fields, RequestKey.PRICE_OPTIONS), credential),
         ),
     )
 
 
 def _names(fields: Mapping[str, struct_pb2.Value], key: RequestKey) -> tuple[str, ...]:
     return tuple(name for name in fields[key].string_value.split(",") if name) if key in fields else ()
+
+
+def _without_keys(names: tuple[str, ...], credential: str) -> tuple[str, ...]:
+    """The names that a client wrote as it likes, each once. They are shown and kept, so none may hold a key."""
+    return tuple({_WITHHELD if _holds_key(name, credential) else name: None for name in names})
 
 
 def _count(fields: Mapping[str, struct_pb2.Value], key: RequestKey) -> int | None:

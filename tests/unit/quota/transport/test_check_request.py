@@ -157,3 +157,21 @@ def test_a_credential_does_not_show_in_what_is_printed() -> None:
 def test_what_is_no_check_request_raises() -> None:
     with pytest.raises(DecodeError):
         read_check(b"\xff\xff")
+
+
+def test_a_name_that_may_hold_a_key_is_shown_nowhere() -> None:
+    key = "spg_live_0123456789abcdefghijklmnopqrstuv123456"
+    imported = "another-gateways-secret"
+    names = f"frobnicate,messages.{key},{imported}"
+
+    read = check(
+        headers={"x-api-key": imported, "anthropic-beta": f"{key},warp-2"},
+        dialect="anthropic",
+        model="m",
+        unknown_members=names,
+        price_options=f"service_tier={key}",
+    ).scan
+
+    assert read is not None
+    assert read.facts.unknown_members == ("frobnicate", "(withheld)", "anthropic-beta=warp-2")
+    assert read.facts.price_options == ("(withheld)",)

@@ -1,0 +1,28 @@
+"""An entry says what its call asked for that nobody knew, and what changes its price.
+
+Revision ID: 0012
+Revises: 0011
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0012"
+down_revision = "0011"
+branch_labels = None
+depends_on = None
+
+_COLUMNS = ("unknown_members", "price_options")
+
+
+def upgrade() -> None:
+    """Adds columns that the previous release neither reads nor writes."""
+    for name in _COLUMNS:
+        op.execute(f"ALTER TABLE entries ADD COLUMN {name} TEXT NOT NULL DEFAULT ''")
+
+
+def downgrade() -> None:
+    """Takes them away."""
+    for name in _COLUMNS:
+        op.execute(f"ALTER TABLE entries DROP COLUMN {name}")
