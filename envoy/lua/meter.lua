@@ -98,8 +98,8 @@ local function state_of(meter)
   local known = found.input_tokens or found.output_tokens
   if not (meter.ended or (stream and stream.over)) then return known and "open" or nil end
   if not known then return "none" end
-  -- A stream that ended in an error, or without its last figures, had more to say.
-  local is_cut = stream and (found.error or (meter.dialect.is_open and meter.dialect.is_open(found)))
+  -- A stream that ended in an error, within an event, or without its last figures, had more to say.
+  local is_cut = stream and (found.error or stream.broken or (meter.dialect.is_open and meter.dialect.is_open(found)))
   return is_cut and "open" or "whole"
 end
 

@@ -42,6 +42,7 @@ function events.new(dialect, found, stripping)
     tail_last = nil,
     like = likeness.new(),
     over = false, -- the event came after which there are none
+    broken = false, -- it ended within an event
     -- How content was last recognised, and how far into its event.
     marker = dialect.content[1],
     offset = 1,
@@ -318,11 +319,14 @@ function events.feed(stream, bytes)
   return stream.stripping and sent or bytes
 end
 
--- What was held back when no more bytes come. By the rules of server-sent events it is no event.
+-- What was held back when no more bytes come. By the rules of server-sent events it is no event; if it would have been
+-- one, the stream broke off, however well the connection ended.
 function events.finish(stream)
-  local rest = stream.stripping and concat(stream.pieces) or ""
+  local rest = concat(stream.pieces)
+  local data = lines.data_of(rest .. "\n", 1, #rest)
+  stream.broken = stream.long ~= nil or (data ~= "" and data ~= " [DONE]" and data ~= "[DONE]")
   stream.pieces, stream.held = {}, 0
-  return rest
+  return stream.stripping and rest or ""
 end
 
 return events
