@@ -8,10 +8,10 @@ import pytest
 
 from services.kernel.dialect import Dialect
 from services.ledger.domain.call import SpooledCall, parse_line
-from tests.broken_streams import BROKEN_STREAMS, BrokenStream
-from tests.e2e.data_plane import DataPlane
-from tests.e2e.data_plane_provider import Answer
-from tests.golden_answers import pieces_of
+from tests.worlds.broken_streams import BROKEN_STREAMS, BrokenStream
+from tests.worlds.data_plane import DataPlane
+from tests.worlds.data_plane_provider import Answer
+from tests.worlds.golden_answers import pieces_of
 
 pytestmark = pytest.mark.e2e
 

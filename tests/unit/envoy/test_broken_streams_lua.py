@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from tests.broken_streams import BROKEN_STREAMS, HUGE_BYTES, BrokenStream
-from tests.unit.envoy.meter import cut, meter
+from tests.worlds.broken_streams import BROKEN_STREAMS, HUGE_BYTES, BrokenStream
+from tests.worlds.lua_meter import cut, meter
 
 EVERY_CUT_BYTES = 1_500
 CUTS = 40
