@@ -17,6 +17,7 @@ import orjson
 
 from services.chassis.runtime import Runtime
 from services.chassis.settings import Environ, SettingsError
+from services.chassis.variables import refuse_unknown_variables
 from services.kernel.clock import Clock
 
 RUN_FOLDER = "run"
@@ -77,6 +78,7 @@ def _started(name: str, settings_of: Callable[[Environ], S], build: Callable[[S,
     environ = Environ(os.environ)  # noqa: TID251  (this is that one place)
     try:
         configure_logging(environ.text("SPENDGATE_LOG_LEVEL", "info"))
+        refuse_unknown_variables(os.environ)  # noqa: TID251  (likewise)
         run_dir = environ.path("SPENDGATE_DATA_DIR") / RUN_FOLDER
         run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.chdir(run_dir)

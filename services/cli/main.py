@@ -10,6 +10,8 @@ from typing import NoReturn
 import typer
 
 from services.chassis.process import SystemClock
+from services.chassis.settings import SettingsError
+from services.chassis.variables import refuse_unknown_variables
 from services.cli.commands import (
     adjustments,
     alerts,
@@ -30,7 +32,7 @@ from services.cli.commands import (
     usage,
 )
 from services.cli.printing import fail
-from services.cli.problems import CommandError
+from services.cli.problems import CommandError, Misuse
 from services.cli.session import GatewayCommand, Session
 
 
@@ -75,6 +77,8 @@ def run(arguments: Sequence[str], session: Session) -> NoReturn:
     """
     as_json = "--json" in arguments
     try:
+        if "--help" not in arguments:
+            _refuse_unknown_variables(session)
         # What cannot be parsed Typer itself tells people, with the usage; programs get a document.
         code = build_app()(list(arguments), obj=session, standalone_mode=not as_json)
     except CommandError as error:
@@ -84,6 +88,13 @@ def run(arguments: Sequence[str], session: Session) -> NoReturn:
         fail(error.format_message(), as_json=True)
         sys.exit(error.exit_code)
     sys.exit(code or 0)
+
+
+def _refuse_unknown_variables(session: Session) -> None:
+    try:
+        refuse_unknown_variables(session.environ)
+    except SettingsError as error:
+        raise Misuse(str(error)) from error
 
 
 def main() -> NoReturn:

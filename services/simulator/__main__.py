@@ -17,7 +17,8 @@ import threading
 from types import FrameType
 
 from services.chassis.process import SystemClock
-from services.chassis.settings import Environ
+from services.chassis.settings import Environ, SettingsError
+from services.chassis.variables import refuse_unknown_variables
 from services.simulator.control import Stage, control_app
 from services.simulator.provider import SimulatedProvider, Vendor
 from services.simulator.server import Listener
@@ -25,7 +26,13 @@ from services.simulator.server import Listener
 
 def main() -> None:
     """Serves until told to stop."""
-    api_key = Environ(os.environ).text("SPENDGATE_SIMULATOR_KEY")  # noqa: TID251  (the main of this process)
+    variables = os.environ  # noqa: TID251  (the main of this process)
+    try:
+        refuse_unknown_variables(variables)
+        api_key = Environ(variables).text("SPENDGATE_SIMULATOR_KEY")
+    except SettingsError as error:
+        sys.stderr.write(f"spendgate-simulator: {error}\n")
+        sys.exit(2)
     stages: dict[str, Stage] = {}
     for vendor in Vendor:
         provider = SimulatedProvider(vendor, api_key, SystemClock())

@@ -93,6 +93,16 @@ def test_a_role_that_is_too_small_is_told_in_the_gateways_words(
     assert (code, err) == (1, "error: admin token bob has role finance: this is for ...\n")
 
 
+def test_a_variable_that_nothing_reads_is_misuse(capsys: pytest.CaptureFixture[str]) -> None:
+    environ = {"SPENDGATE_TOKNE": "not to be told"}
+    with pytest.raises(SystemExit) as ended:
+        run(["budgets", "--json"], Session(environ, ManualClock()))
+    printed = capsys.readouterr()
+    assert ended.value.code == 2
+    assert "did you mean 'SPENDGATE_TOKEN'?" in json.loads(printed.out)["error"]
+    assert "not to be told" not in printed.out + printed.err
+
+
 def test_without_a_gateway_it_says_how_to_start_one(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = _run(capsys, "status", "--admin", "127.0.0.1:9")
     assert code == 1

@@ -6,14 +6,20 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
+from services.chassis.settings import Environ
+from services.chassis.variables import VARIABLES
 from services.cli.configuration import load_configuration
 from services.cli.main import build_app
+from services.ledger.settings import Settings as LedgerSettings
 from services.quota.domain.denial import Denial
+from services.quota.settings import Settings as QuotaSettings
 from services.quota.transport.dialects.wording import CLASSIFICATIONS
+from services.router.settings import Settings as RouterSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(
@@ -44,8 +50,9 @@ def document(name: str) -> str:
 
 
 def variables() -> set[str]:
-    """Every environment variable of ours that the code names."""
-    named = {name for path in (ROOT / "services").rglob("*.py") for name in _VARIABLE.findall(path.read_text())}
+    """Every environment variable of ours that the code names, where it reads or sets it."""
+    sources = [path for path in (ROOT / "services").rglob("*.py") if path.name != "variables.py"]
+    named = {name for path in sources for name in _VARIABLE.findall(path.read_text())}
     return named - _UNDOCUMENTED_VARIABLES
 
 
@@ -81,6 +88,37 @@ def test_every_variable_in_the_settings_exists() -> None:
     documented = set(re.findall(r"`(SPENDGATE_[A-Z_]*[A-Z])`", document("docs/settings.md")))
 
     assert documented - variables() == set()
+
+
+def test_every_variable_that_the_code_names_is_accepted_and_no_other() -> None:
+    ours = {name for name in variables() if name.startswith("SPENDGATE_")}
+
+    assert ours | _UNDOCUMENTED_VARIABLES == VARIABLES
+
+
+class Recording(dict[str, str]):
+    """An environment that notes which names it was asked for."""
+
+    def __init__(self, **values: str) -> None:
+        super().__init__(values)
+        self.asked: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.asked.add(name)
+        return super().get(name, default)
+
+
+@pytest.mark.parametrize(
+    ("service", "settings"), [("quota", QuotaSettings), ("router", RouterSettings), ("ledger", LedgerSettings)]
+)
+def test_the_settings_say_of_each_variable_which_service_reads_it(service: str, settings: Any) -> None:
+    environ = Recording(SPENDGATE_DATA_DIR="/data", SPENDGATE_OTLP_ENDPOINT="127.0.0.1:4317")
+    settings.from_environ(Environ(environ))
+    table = document("docs/settings.md").partition("## Variables of the services")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(SPENDGATE_\w+)` \| ([^|]*) \|", table, re.MULTILINE)
+    documented = {name for name, readers in rows if {"all", service} & set(readers.split(", "))}
+
+    assert environ.asked | {"SPENDGATE_LOG_LEVEL"} == documented
 
 
 def test_every_rpc_is_in_the_settings() -> None:

@@ -57,6 +57,13 @@ def test_wrong_settings_end_with_two_and_the_name_of_the_variable(tmp_path: Path
     assert (process.returncode, json.loads(errors)["message"]) == (2, "echo: NEEDED is not set")
 
 
+def test_a_variable_that_nothing_reads_ends_with_two_and_the_one_that_was_meant(tmp_path: Path) -> None:
+    process = _start(tmp_path, NEEDED="yes", SPENDGATE_LOG_LEVLE="debug")
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert "did you mean 'SPENDGATE_LOG_LEVEL'?" in json.loads(errors)["message"]
+
+
 def test_a_start_that_fails_ends_with_one_and_its_traceback_in_one_line(tmp_path: Path) -> None:
     process = _start(tmp_path, NEEDED="broken")
     _, errors = process.communicate(timeout=20)
