@@ -31,7 +31,7 @@ from services.router.transport.route_plan_service import RoutePlanService
 from services.router.transport.router_service import RouterService
 from services.router.usecases.administer import Administrator
 from services.router.usecases.attempt_stats import AttemptStats
-from services.router.usecases.publish import Publisher, Release
+from services.router.usecases.publish import Publisher, Version
 
 _TICK_MS = 1_000
 _REREAD_MS = 3_000
@@ -83,9 +83,9 @@ def resource_builder(node: NodeSettings, envoy_files: Path) -> BuildResources:
     scripts = Scripts.load(envoy_files / "lua")
     descriptors = load_descriptors()
 
-    def build(release: Release, epoch: str) -> Mapping[str, Mapping[str, Message]]:
-        values = {name: value.reveal() for name, value in release.secrets.items()}
-        made = build_resources(release.snapshot, replace(node, epoch=epoch), values, scripts, descriptors)
+    def build(version: Version, epoch: str) -> Mapping[str, Mapping[str, Message]]:
+        values = {name: value.reveal() for name, value in version.secrets.items()}
+        made = build_resources(version.snapshot, replace(node, epoch=epoch), values, scripts, descriptors)
         return {
             CLUSTER_TYPE: made.clusters,
             SECRET_TYPE: made.secrets,

@@ -58,8 +58,8 @@ def run(folder: Path, scenario: Callable[[Running], Awaitable[None]], router: Ro
 def envoy_acknowledges(running: Running) -> None:
     publisher = running.router.publisher
     node = publisher.nodes[0] if publisher.nodes else publisher.connect_node(EPOCH)
-    assert publisher.release is not None
-    publisher.acknowledged(node, publisher.release)
+    assert publisher.version is not None
+    publisher.acknowledged(node, publisher.version)
 
 
 def test_the_plan_says_all_that_quota_needs(tmp_path: Path) -> None:

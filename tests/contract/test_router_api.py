@@ -189,7 +189,7 @@ def test_the_status_tells_what_each_envoy_and_quota_hold(tmp_path: Path) -> None
         await api.ApplyConfiguration(pb.ApplyConfigurationRequest(providers=[LAB]))
         publisher = running.router.publisher
         node = publisher.connect_node(EPOCH)
-        node.sent = publisher.release
+        node.sent = publisher.version
         publisher.refused(node, "Cluster: bad")
         status = await api.GetRouterStatus(pb.GetRouterStatusRequest())
         assert status.version == status.nodes[0].version_sent != ""
@@ -197,8 +197,8 @@ def test_the_status_tells_what_each_envoy_and_quota_hold(tmp_path: Path) -> None
         assert status.nodes[0].refusal == "Cluster: bad"
         assert status.nodes[0].connect_time.ToMilliseconds() == running.router.clock.now_ms()
         assert status.plan_version == status.plan_version_taken == ""
-        assert publisher.release is not None
-        publisher.acknowledged(node, publisher.release)
+        assert publisher.version is not None
+        publisher.acknowledged(node, publisher.version)
         status = await api.GetRouterStatus(pb.GetRouterStatusRequest())
         assert status.nodes[0].version_acknowledged == status.version
         assert status.nodes[0].refusal == ""

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
+from typing import TypeVar
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from services.kernel.change import OWNER
-from services.router.domain.backend import name_clusters
+from services.kernel.dialect import Dialect
+from services.router.domain.backend import backends_of, name_clusters
 from services.router.domain.model import Condition, Fallback, Measure, Model, TargetGroup, Term, WeightedTarget
-from services.router.domain.plan import compile_model, compile_plan
+from services.router.domain.plan import RoutePlan, Tier, compile_model, compile_plan
+from services.router.domain.snapshot import Snapshot
 from services.router.usecases.publish import Node
 from tests.worlds.router import Router, lab, model
+
+T = TypeVar("T")
 
 PROVIDERS = ("a", "b", "c")
 TARGETS = [f"{provider}/{name}" for provider in PROVIDERS for name in "xyz"]
@@ -69,6 +75,85 @@ def test_targets_and_chains_of_a_plan_name_each_other(route: Model, providers: f
     assert in_chains == {target.name for target in plan.targets}
 
 
+@st.composite
+def offers(draw: st.DrawFn) -> tuple[Snapshot, RoutePlan]:
+    """What some configuration makes for Envoy and for quota."""
+    providers = [lab(name) for name in sorted(draw(usable))]
+    clusters = name_clusters(providers, {})
+    plan = compile_plan([draw(models)], providers, clusters)
+    return Snapshot("1", tuple(backend.cluster for backend in backends_of(providers, clusters))), plan
+
+
+@given(offers())
+def test_what_a_configuration_makes_fits_together(offer: tuple[Snapshot, RoutePlan]) -> None:
+    snapshot, plan = offer
+    assert snapshot.check(plan, snapshot.secret_names) == ()
+
+
+def without(items: tuple[T, ...], at: int) -> tuple[T, ...]:
+    return items[:at] + items[at + 1 :]
+
+
+@given(offers(), st.integers(0, 8))
+def test_a_cluster_or_secret_that_is_missing_or_left_over_is_found(offer: tuple[Snapshot, RoutePlan], at: int) -> None:
+    snapshot, plan = offer
+    assert snapshot.check(plan, snapshot.secret_names | {"of nobody"}) == ("secret of nobody belongs to no cluster",)
+    assume(snapshot.clusters)
+    at %= len(snapshot.clusters)
+    cluster = snapshot.clusters[at]
+    assert snapshot.check(plan, snapshot.secret_names - {cluster.secret_name}) == (
+        f"secret {cluster.secret_name} is missing",
+    )
+    twice = replace(snapshot, clusters=(*snapshot.clusters[:at], cluster, *snapshot.clusters[at:]))
+    assert twice.check(plan, snapshot.secret_names)
+    fewer = replace(snapshot, clusters=without(snapshot.clusters, at))
+    assert bool(fewer.check(plan, fewer.secret_names)) == (cluster.name in plan.clusters)
+
+
+@given(offers(), st.integers(0, 8), st.sampled_from(["secret", "port", "dialect"]))
+def test_a_cluster_of_another_server_or_dialect_is_found(offer: tuple[Snapshot, RoutePlan], at: int, what: str) -> None:
+    snapshot, plan = offer
+    assume(len(snapshot.clusters) > 1)
+    at %= len(snapshot.clusters)
+    cluster = snapshot.clusters[at]
+    assume(what != "dialect" or cluster.name in plan.clusters)
+    changed = {
+        # Another provider's key, at this server.
+        "secret": replace(cluster, secret_name=snapshot.clusters[at - 1].secret_name, hostname="elsewhere.example"),
+        "port": replace(cluster, port=0),
+        "dialect": replace(cluster, dialect=Dialect.GEMINI),
+    }[what]
+    wrong = replace(snapshot, clusters=(*snapshot.clusters[:at], changed, *snapshot.clusters[at + 1 :]))
+    assert wrong.check(plan, wrong.secret_names)
+
+
+@given(offers(), st.integers(0, 8), st.integers(0, 8))
+def test_a_plan_that_is_damaged_anywhere_is_found(offer: tuple[Snapshot, RoutePlan], tier_at: int, at: int) -> None:
+    snapshot, plan = offer
+    assume(plan.targets)
+    [one] = plan.models
+    tier = one.tiers[tier_at % len(one.tiers)]
+    place = tier.chain[at % len(tier.chain)]
+
+    def with_tier(changed: Tier) -> RoutePlan:
+        tiers = tuple(changed if each is tier else each for each in one.tiers)
+        return replace(plan, models=(replace(one, tiers=tiers),))
+
+    damaged = [
+        with_tier(replace(tier, chain=(*tier.chain, place))),
+        with_tier(replace(tier, chain=(*tier.chain, TargetGroup(())))),
+        with_tier(replace(tier, chain=(*tier.chain, TargetGroup((WeightedTarget("a/unheard-of"),))))),
+        with_tier(replace(tier, chain=())),
+        with_tier(replace(tier, from_basis_points=-1 if tier is not one.tiers[0] else 1)),
+        replace(plan, models=(replace(one, tiers=(*one.tiers, one.tiers[-1])),)),
+        replace(plan, targets=without(plan.targets, at % len(plan.targets))),
+        replace(plan, targets=(replace(plan.targets[0], faces=()), *plan.targets[1:])),
+        replace(plan, models=()),
+    ]
+    for wrong in damaged:
+        assert snapshot.check(wrong, snapshot.secret_names)
+
+
 class Publication(RuleBasedStateMachine):
     """Any order of configurations, acknowledgements, refusals, connections and time."""
 
@@ -114,9 +199,9 @@ class Publication(RuleBasedStateMachine):
     @rule(at=st.integers(0, 1), took=st.sampled_from([True, True, False]))
     def envoy_acts(self, at: int, took: bool) -> None:
         node = self._node(at)
-        assert self.publisher.release is not None
+        assert self.publisher.version is not None
         if took:
-            self.publisher.acknowledged(node, self.publisher.release)
+            self.publisher.acknowledged(node, self.publisher.version)
         else:
             self.publisher.refused(node, "no")
 
@@ -152,9 +237,16 @@ class Publication(RuleBasedStateMachine):
 
     @invariant()
     def every_secret_is_there(self) -> None:
-        release = self.publisher.release
-        assert release is not None
-        assert release.secrets.keys() == release.snapshot.secret_names
+        version = self.publisher.version
+        assert version is not None
+        assert version.secrets.keys() == version.snapshot.secret_names
+
+    @invariant()
+    def what_envoy_holds_and_quota_names_fits_together(self) -> None:
+        version, plan = self.publisher.version, self.publisher.plan
+        assert version is not None
+        if plan is not None:
+            assert version.snapshot.check(plan.plan, version.secrets) == ()
 
     def _node(self, at: int) -> Node:
         return self.publisher.nodes[at % len(self.publisher.nodes)]

@@ -83,9 +83,9 @@ class Router:
 
     @property
     def clusters(self) -> list[str]:
-        release = self.publisher.release
-        assert release is not None
-        return [cluster.name for cluster in release.snapshot.clusters]
+        version = self.publisher.version
+        assert version is not None
+        return [cluster.name for cluster in version.snapshot.clusters]
 
     @property
     def planned(self) -> frozenset[str]:

@@ -25,7 +25,7 @@ from services.router.transport.aggregated_discovery_service import AggregatedDis
 from services.router.transport.route_plan_service import RoutePlanService
 from services.router.transport.router_service import RouterService
 from services.router.usecases.attempt_stats import AttemptStats
-from services.router.usecases.publish import Release
+from services.router.usecases.publish import Version
 from tests.worlds.router import Router
 
 EPOCH = "local-1795464000000"
@@ -75,19 +75,19 @@ async def serving(folder: Path, router: Router | None = None) -> AsyncIterator[R
         await server.stop(None)
 
 
-def resources_of(release: Release, epoch: str) -> Mapping[str, Mapping[str, Message]]:
+def resources_of(version: Version, epoch: str) -> Mapping[str, Mapping[str, Message]]:
     """As many resources as the protocol needs to be seen at work; the real ones have tests of their own."""
     secrets = {
         name: secret_pb2.Secret(
             name=name,
             generic_secret=secret_pb2.GenericSecret(secret=base_pb2.DataSource(inline_string=value.reveal())),
         )
-        for name, value in release.secrets.items()
+        for name, value in version.secrets.items()
     }
     return {
         CLUSTER_TYPE: {
             one.name: cluster_pb2.Cluster(name=one.name, alt_stat_name=f"{one.hostname}:{one.port}")
-            for one in release.snapshot.clusters
+            for one in version.snapshot.clusters
         },
         SECRET_TYPE: secrets,
         LISTENER_TYPE: {"data": listener_pb2.Listener(name="data", stat_prefix=epoch)},

@@ -5,10 +5,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from services.kernel.dialect import Dialect
 from services.kernel.envoy_contract import MAX_STREAM_S
+from services.router.domain.plan import ModelPlan, PlannedTarget, RoutePlan
+
+_MAX_PORT = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,45 @@ class Snapshot:
         """The headers that some provider adds to those that always pass."""
         return frozenset(name for cluster in self.clusters for name in cluster.allowed_headers)
 
+    def check(self, plan: RoutePlan, secrets: Collection[str]) -> tuple[str, ...]:
+        """What is wrong with giving Envoy this, with these secrets at hand, and then quota this plan. Empty: nothing.
+
+        It takes nothing from how the three were made. So it finds what a mistake there would do to calls: a cluster
+        that nobody has, a key that another server is shown, a chain that never ends.
+        """
+        return (*self._check_clusters(), *self._check_secrets(secrets), *self._check_plan(plan))
+
+    def _check_clusters(self) -> Iterator[str]:
+        for before, cluster in pairwise(self.clusters):
+            if before.name >= cluster.name:
+                yield f"cluster {cluster.name} is there twice, or not in the order of names"
+        for cluster in self.clusters:
+            if not cluster.hostname or not 1 <= cluster.port <= _MAX_PORT:
+                yield f"cluster {cluster.name} has no address"
+
+    def _check_secrets(self, secrets: Collection[str]) -> Iterator[str]:
+        for name in sorted(self.secret_names - set(secrets)):
+            yield f"secret {name} is missing"
+        for name in sorted(set(secrets) - self.secret_names):
+            yield f"secret {name} belongs to no cluster"
+        servers: dict[str, tuple[str, int, bool]] = {}
+        for cluster in self.clusters:
+            server = (cluster.hostname, cluster.port, cluster.tls)
+            if cluster.secret_name and servers.setdefault(cluster.secret_name, server) != server:
+                yield f"secret {cluster.secret_name} would be shown to two servers"
+
+    def _check_plan(self, plan: RoutePlan) -> Iterator[str]:
+        dialects = {cluster.name: cluster.dialect for cluster in self.clusters}
+        for target in plan.targets:
+            yield from _check_target(target, dialects)
+        known = {target.name for target in plan.targets}
+        for model in plan.models:
+            yield from _check_model(model, known)
+        chains = [tier.chain for model in plan.models for tier in model.tiers]
+        named = {one.target for chain in chains for group in chain for one in group.targets}
+        for name in sorted(known - named):
+            yield f"target {name} is in no chain"
+
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
@@ -87,3 +131,29 @@ class NodeSettings:
     provider_roots: str = ""
     """Path of a PEM file with the roots that providers' certificates must lead to. Empty: the public ones."""
     trace_sampling_percent: int = 100
+
+
+def _check_target(target: PlannedTarget, dialects: dict[str, Dialect]) -> Iterator[str]:
+    if not target.faces:
+        yield f"target {target.name} has no face"
+    for face in target.faces:
+        if face.cluster not in dialects:
+            yield f"target {target.name} names cluster {face.cluster}, which Envoy would not have"
+        elif dialects[face.cluster] is not face.dialect:
+            yield f"target {target.name} speaks {face.dialect} to cluster {face.cluster}, which does not"
+
+
+def _check_model(model: ModelPlan, known: Collection[str]) -> Iterator[str]:
+    if model.tiers and model.tiers[0].from_basis_points != 0:
+        yield f"model {model.model} has no tier for an untouched budget"
+    for low, high in pairwise(model.tiers):
+        if low.from_basis_points >= high.from_basis_points:
+            yield f"tiers of model {model.model} do not rise"
+    for tier in model.tiers:
+        chain = [one.target for group in tier.chain for one in group.targets]
+        if not tier.chain or not all(group.targets for group in tier.chain):
+            yield f"a chain of model {model.model} has an empty place"
+        if len(chain) != len(set(chain)):
+            yield f"a chain of model {model.model} repeats a target"
+        for name in sorted(set(chain) - set(known)):
+            yield f"a chain of model {model.model} names target {name}, of which the plan says nothing"

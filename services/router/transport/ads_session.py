@@ -14,7 +14,7 @@ from google.protobuf import any_pb2
 from google.protobuf.message import Message
 from spendgate_envoy.envoy.service.discovery.v3 import discovery_pb2
 
-from services.router.usecases.publish import Release
+from services.router.usecases.publish import Version
 
 _PREFIX = "type.googleapis.com/"
 CLUSTER_TYPE = f"{_PREFIX}envoy.config.cluster.v3.Cluster"
@@ -33,19 +33,19 @@ Contents = Mapping[str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """A release as one Envoy takes it: contents by type URL."""
+    """A version as one Envoy takes it: contents by type URL."""
 
-    release: Release
+    version: Version
     contents: Mapping[str, Contents]
 
 
-def render(release: Release, resources: Mapping[str, Mapping[str, Message]]) -> Rendering:
+def render(version: Version, resources: Mapping[str, Mapping[str, Message]]) -> Rendering:
     """Serializes resources so that equal ones are equal bytes."""
     contents = {
         type_url: {name: message.SerializeToString(deterministic=True) for name, message in by_name.items()}
         for type_url, by_name in resources.items()
     }
-    return Rendering(release, contents)
+    return Rendering(version, contents)
 
 
 @dataclass(slots=True)
@@ -108,7 +108,7 @@ class Session:
             subscription.answer_due = False
             # An answer without the one secret that was asked for would say nothing.
             if selected or subscription.wants_all:
-                yield self._respond(subscription, rendering.release.snapshot.version, selected)
+                yield self._respond(subscription, rendering.version.snapshot.version, selected)
 
     def holds(self, rendering: Rendering) -> bool:
         """Whether the Envoy has acknowledged everything of `rendering`, secrets that its clusters wait for included."""

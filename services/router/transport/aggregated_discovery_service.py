@@ -17,7 +17,7 @@ from spendgate_envoy.envoy.service.discovery.v3 import ads_pb2_grpc, discovery_p
 from services.chassis.grpc_server import Registration
 from services.router.transport.ads_session import Rendering, Session, render
 from services.router.transport.wakeup import reading
-from services.router.usecases.publish import Publisher, Release
+from services.router.usecases.publish import Publisher, Version
 
 _log = logging.getLogger("spendgate.router.ads")
 
@@ -26,8 +26,8 @@ _EPOCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}-\d{13}")
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 
-BuildResources = Callable[[Release, str], Mapping[str, Mapping[str, Message]]]
-"""Makes the resources of a release for the Envoy of an epoch, by type URL and name."""
+BuildResources = Callable[[Version, str], Mapping[str, Mapping[str, Message]]]
+"""Makes the resources of a version for the Envoy of an epoch, by type URL and name."""
 
 IsWarming = Callable[[], Awaitable[bool]]
 """Whether the Envoy has clusters that it acknowledged and cannot use yet."""
@@ -36,7 +36,7 @@ _WARMING_POLL_S = 0.05
 
 
 class AggregatedDiscoveryService(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
-    """Sends each Envoy what the publisher releases, and tells the publisher what each holds."""
+    """Sends each Envoy what the publisher publishes, and tells the publisher what each holds."""
 
     def __init__(self, publisher: Publisher, build_resources: BuildResources, is_warming: IsWarming) -> None:
         self._publisher = publisher
@@ -80,13 +80,13 @@ class AggregatedDiscoveryService(ads_pb2_grpc.AggregatedDiscoveryServiceServicer
                         continue
                     for response in session.due(rendering):
                         yield response
-                    node.sent = rendering.release
-                    if not session.holds(rendering) or node.acknowledged is rendering.release:
+                    node.sent = rendering.version
+                    if not session.holds(rendering) or node.acknowledged is rendering.version:
                         continue
                     if await self._is_warming():
                         asyncio.get_running_loop().call_later(_WARMING_POLL_S, wakeup.wake)
                     else:
-                        self._publisher.acknowledged(node, rendering.release)
+                        self._publisher.acknowledged(node, rendering.version)
         finally:
             self._publisher.disconnect_node(node)
             _log.info("Envoy %s is gone", epoch)
@@ -101,12 +101,12 @@ class AggregatedDiscoveryService(ads_pb2_grpc.AggregatedDiscoveryServiceServicer
         yield discovery_pb2.DeltaDiscoveryResponse()
 
     def _render(self, epoch: str, before: Rendering | None) -> Rendering | None:
-        """The newest release for this Envoy; the one before when it cannot be made into resources."""
-        release = self._publisher.release
-        if release is None or (before is not None and before.release.number == release.number):
+        """The newest version for this Envoy; the one before when it cannot be made into resources."""
+        version = self._publisher.version
+        if version is None or (before is not None and before.version.number == version.number):
             return before
         try:
-            return render(release, self._build_resources(release, epoch))
+            return render(version, self._build_resources(version, epoch))
         except Exception:  # noqa: BLE001  (Envoy keeps what it has; the log says why)
-            _log.exception("release %s cannot be made into resources", release.snapshot.version)
+            _log.exception("version %s cannot be made into resources", version.snapshot.version)
             return before

@@ -88,9 +88,9 @@ class RouterService(router_service_pb2_grpc.RouterServiceServicer):
     async def GetRouterStatus(self, request: pb.GetRouterStatusRequest, context: Context) -> pb.RouterStatus:
         """What this process believes."""
         del request, context
-        release, plan = self._publisher.release, self._publisher.plan
+        version, plan = self._publisher.version, self._publisher.plan
         return pb.RouterStatus(
-            version=release.snapshot.version if release is not None else "",
+            version=version.snapshot.version if version is not None else "",
             plan_version=plan.version if plan is not None else "",
             plan_version_taken=self._publisher.plan_version_taken,
             nodes=[_node(node) for node in self._publisher.nodes],

@@ -18,7 +18,7 @@ from services.router.domain.configuration import (
     differences,
 )
 from services.router.domain.model import Model
-from services.router.domain.plan import compile_plan, providers_of
+from services.router.domain.plan import RoutePlan, compile_plan, providers_of
 from services.router.domain.provider import Provider
 from services.router.domain.secret import CredentialProblem, SecretReference, SecretSource, SecretValue
 from services.router.ports import ConfigurationStore, Credentials
@@ -73,7 +73,7 @@ class Administrator:
         )
         self._take(readings)
         usable = tuple(backend for backend in held if not isinstance(readings[backend.api_key], CredentialProblem))
-        self._publisher.hold(usable, self._secrets_of(usable))
+        self._publisher.hold(usable, _secrets_of(usable, self._values))
         self._publish()
 
     def apply(
@@ -83,6 +83,7 @@ class Administrator:
 
         Raises:
             InvalidInput: something is wrong with them; then nothing is changed.
+            FailedPrecondition: what they make for Envoy and quota does not fit together; likewise.
         """
         after = check_configuration(providers, models)
         readings = self._read(provider.api_key for provider in providers)
@@ -91,6 +92,9 @@ class Administrator:
             if isinstance(reading, CredentialProblem) and reading.forbidden:
                 raise InvalidInput(f"providers[{at}].api_key.{provider.api_key.source}", reading.text)
         changes = differences(self._configuration, after)
+        values = _values_of(readings)
+        offer = self._offer_of(after, values)
+        self._publisher.check(*offer)
         if not validate_only:
             if changes:
                 before, now_ms = self._configuration, self._clock.now_ms()
@@ -98,13 +102,13 @@ class Administrator:
                 self._store.save(after, entries)
             self._configuration = after
             self._take(readings)
-            self._publish()
+            self._publisher.offer(*offer)
         return Applied(changes, tuple(_warnings(after, readings)))
 
     def reread_credentials(self) -> None:
         """Publishes credentials that were rotated. One that cannot be read for the moment stays as it was."""
         readings = self._read(provider.api_key for provider in self._configuration.providers)
-        fresh = {name: value for name, value in readings.items() if isinstance(value, SecretValue)}
+        fresh = _values_of(readings)
         changed = [reference for reference, value in fresh.items() if self._values.get(reference) != value]
         self._note_problems(readings)
         if changed:
@@ -116,7 +120,7 @@ class Administrator:
         return {reference: self._credentials.read(reference) for reference in dict.fromkeys(references)}
 
     def _take(self, readings: Readings) -> None:
-        self._values = {name: value for name, value in readings.items() if isinstance(value, SecretValue)}
+        self._values = _values_of(readings)
         self._note_problems(readings)
 
     def _note_problems(self, readings: Readings) -> None:
@@ -127,18 +131,30 @@ class Administrator:
         self._problems = problems
 
     def _publish(self) -> None:
-        usable = [provider for provider in self._configuration.providers if provider.api_key in self._values]
+        offer = self._offer_of(self._configuration, self._values)
+        self._publisher.check(*offer)
+        self._publisher.offer(*offer)
+
+    def _offer_of(
+        self, configuration: Configuration, values: Mapping[SecretReference, SecretValue]
+    ) -> tuple[tuple[Backend, ...], Mapping[str, SecretValue], RoutePlan]:
+        """What Envoy and quota are to hold of a configuration, as far as its credentials are at hand."""
+        usable = [provider for provider in configuration.providers if provider.api_key in values]
         names = name_clusters(usable, self._publisher.in_use)
         backends = backends_of(usable, names)
-        plan = compile_plan(self._configuration.models, usable, names)
-        self._publisher.offer(backends, self._secrets_of(backends), plan)
+        return backends, _secrets_of(backends, values), compile_plan(configuration.models, usable, names)
 
-    def _secrets_of(self, backends: Iterable[Backend]) -> dict[str, SecretValue]:
-        return {
-            backend.cluster.secret_name: SecretValue(backend.header_value(self._values[backend.api_key].reveal()))
-            for backend in backends
-            if backend.api_key.source is not SecretSource.NONE
-        }
+
+def _values_of(readings: Readings) -> dict[SecretReference, SecretValue]:
+    return {reference: value for reference, value in readings.items() if isinstance(value, SecretValue)}
+
+
+def _secrets_of(backends: Iterable[Backend], values: Mapping[SecretReference, SecretValue]) -> dict[str, SecretValue]:
+    return {
+        backend.cluster.secret_name: SecretValue(backend.header_value(values[backend.api_key].reveal()))
+        for backend in backends
+        if backend.api_key.source is not SecretSource.NONE
+    }
 
 
 def _warnings(configuration: Configuration, readings: Readings) -> Iterable[str]:

@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from services.kernel.clock import Clock
+from services.kernel.errors import FailedPrecondition
 from services.router.domain.backend import Backend
 from services.router.domain.plan import RoutePlan
 from services.router.domain.secret import SecretValue
-from services.router.domain.snapshot import Snapshot
+from services.router.domain.snapshot import ClusterSpec, Snapshot
 from services.router.ports import ConfigurationStore
 
 _log = logging.getLogger("spendgate.router.publish")
@@ -29,11 +30,11 @@ _MAX_REFUSAL_CHARS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class Version:
     """One numbered version of everything that Envoy is to hold."""
 
     number: int
-    """Rises by one with each release, from 1 at each start."""
+    """Rises by one with each version, from 1 at each start."""
     snapshot: Snapshot
     secrets: Mapping[str, SecretValue]
     """Whole values of credential headers, by name of the secret: one for each that the snapshot refers to."""
@@ -53,8 +54,8 @@ class Node:
 
     epoch: str
     connect_time_ms: int
-    sent: Release | None = None
-    acknowledged: Release | None = None
+    sent: Version | None = None
+    acknowledged: Version | None = None
     refusal: str = ""
 
 
@@ -79,10 +80,10 @@ class _Proven:
 
 @dataclass(slots=True)
 class _Pending:
-    """A plan that waits for every Envoy to acknowledge a release."""
+    """A plan that waits for every Envoy to acknowledge a version."""
 
     plan: VersionedPlan
-    needs_release: int
+    needs_version: int
 
 
 @dataclass(slots=True)
@@ -92,7 +93,7 @@ class Publisher:
     clock: Clock
     store: ConfigurationStore
     retire_after_ms: int
-    release: Release | None = None
+    version: Version | None = None
     plan: VersionedPlan | None = None
     """What quota is to use; None until the first Envoy has acknowledged."""
     nodes: list[Node] = field(default_factory=list)
@@ -105,7 +106,7 @@ class Publisher:
     _listeners: list[Callable[[], None]] = field(default_factory=list)
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Calls `listener` after each new release or plan, until the function is called that is returned."""
+        """Calls `listener` after each new version or plan, until the function is called that is returned."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
@@ -114,14 +115,25 @@ class Publisher:
         self._proven = {backend.cluster.name: _Proven(backend) for backend in backends}
         self._secrets.update(secrets)
 
+    def check(self, backends: tuple[Backend, ...], secrets: Mapping[str, SecretValue], plan: RoutePlan) -> None:
+        """Passes what may be offered.
+
+        Raises:
+            FailedPrecondition: Envoy or quota would be given what does not fit together; a mistake of ours.
+        """
+        snapshot = Snapshot("", _clusters_of(self._held_with(backends)))
+        at_hand = snapshot.secret_names & (self._secrets.keys() | secrets.keys())
+        if problems := snapshot.check(plan, at_hand | secrets.keys()):
+            raise FailedPrecondition(f"nothing was changed, since this does not fit together: {'; '.join(problems)}")
+
     def offer(self, backends: tuple[Backend, ...], secrets: Mapping[str, SecretValue], plan: RoutePlan) -> None:
         """Puts a configuration on its way. `secrets` holds each secret that `backends` refer to."""
         self._desired = {backend.cluster.name: backend for backend in backends}
         for name in self._desired.keys() & self._proven.keys():
             self._proven[name].remove_at_ms = None
         self._secrets |= secrets
-        number = self._make_release()
-        self._make_plan(plan, needs_release=number)
+        number = self._make_version()
+        self._make_plan(plan, needs_version=number)
         self._advance()
 
     def tick(self) -> None:
@@ -138,7 +150,7 @@ class Publisher:
                 del self._proven[name]
             self._save_proven()
             _log.info("removing clusters that nobody uses any more: %s", ", ".join(sorted(due)))
-            self._make_release()
+            self._make_version()
             self._advance()
 
     def connect_node(self, epoch: str) -> Node:
@@ -152,11 +164,11 @@ class Publisher:
         self.nodes.remove(node)
         self._advance()
 
-    def acknowledged(self, node: Node, release: Release) -> None:
-        """The Envoy holds everything of `release`."""
-        if node.acknowledged is not None and node.acknowledged.number >= release.number:
+    def acknowledged(self, node: Node, version: Version) -> None:
+        """The Envoy holds everything of `version`."""
+        if node.acknowledged is not None and node.acknowledged.number >= version.number:
             return
-        node.acknowledged = release
+        node.acknowledged = version
         node.refusal = ""
         self._advance()
 
@@ -191,22 +203,25 @@ class Publisher:
         versions = {watcher.version_taken for watcher in self.watchers}
         return versions.pop() if len(versions) == 1 else ""
 
-    def _make_release(self) -> int:
-        """Numbers what Envoy is to hold now, unless it is what it was. Returns the number of the release."""
-        backends = dict(self.in_use) | self._desired
-        clusters = tuple(backends[name].cluster for name in sorted(backends))
+    def _make_version(self) -> int:
+        """Numbers what Envoy is to hold now, unless it is what it was. Returns the number of the version."""
+        clusters = _clusters_of(self._held_with(tuple(self._desired.values())))
         secrets = {
             cluster.secret_name: self._secrets[cluster.secret_name] for cluster in clusters if cluster.secret_name
         }
-        before = self.release
+        before = self.version
         if before is not None and before.snapshot.clusters == clusters and before.secrets == secrets:
             return before.number
         number = 1 if before is None else before.number + 1
         # The hash leaves secrets out: a version is logged and shown.
-        self.release = Release(number, Snapshot(f"{number}-{_hash(clusters)}", clusters), secrets)
+        self.version = Version(number, Snapshot(f"{number}-{_hash(clusters)}", clusters), secrets)
         self._forget_secrets()
         self._notify()
         return number
+
+    def _held_with(self, desired: Iterable[Backend]) -> Mapping[str, Backend]:
+        """What Envoy is to hold: what is desired, and what requests may still be on."""
+        return {**self.in_use, **{backend.cluster.name: backend for backend in desired}}
 
     def _forget_secrets(self) -> None:
         """Keeps the secrets of what Envoy holds, and of what it goes back to if the next version is refused."""
@@ -214,13 +229,13 @@ class Publisher:
         named = {backend.cluster.secret_name for backend in backends}
         self._secrets = {name: value for name, value in self._secrets.items() if name in named}
 
-    def _make_plan(self, plan: RoutePlan, *, needs_release: int) -> None:
+    def _make_plan(self, plan: RoutePlan, *, needs_version: int) -> None:
         newest = self._pending.plan if self._pending is not None else self.plan
         if newest is None or newest.plan != plan:
             self._plans_made += 1
             newest = VersionedPlan(f"{self._plans_made}-{_hash(plan)}", plan)
         if newest != self.plan:
-            self._pending = _Pending(newest, needs_release)
+            self._pending = _Pending(newest, needs_version)
 
     def _advance(self) -> None:
         """Gives quota the pending plan once every connected Envoy, at least one, holds what it names."""
@@ -228,7 +243,7 @@ class Publisher:
         if pending is None or not self.nodes:
             return
         for node in self.nodes:
-            if node.acknowledged is None or node.acknowledged.number < pending.needs_release:
+            if node.acknowledged is None or node.acknowledged.number < pending.needs_version:
                 return
         for name in pending.plan.plan.clusters:
             self._proven[name] = _Proven(self._desired[name])
@@ -251,6 +266,10 @@ class Publisher:
     def _notify(self) -> None:
         for listener in tuple(self._listeners):
             listener()
+
+
+def _clusters_of(backends: Mapping[str, Backend]) -> tuple[ClusterSpec, ...]:
+    return tuple(backends[name].cluster for name in sorted(backends))
 
 
 def _hash(content: object) -> str:

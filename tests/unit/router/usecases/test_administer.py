@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 import pytest
 from spendgate.type.v1.audit_pb2 import ListAuditEntriesRequest
 
 from services.kernel.change import OWNER, Actor, Authorship
-from services.kernel.errors import InvalidInput
+from services.kernel.errors import FailedPrecondition, InvalidInput
 from services.router.domain.configuration import EMPTY
+from services.router.domain.plan import ClusterNames
+from services.router.domain.provider import Provider, faces_of
 from services.router.domain.secret import CredentialProblem, SecretReference, SecretValue
+from services.router.usecases import administer
 from tests.worlds.router import Router, lab, model
 
 EPOCH = "local-1795464000000"
@@ -67,10 +71,10 @@ def test_a_credential_that_turns_up_later_is_taken_up() -> None:
 def test_a_credential_that_is_being_replaced_stays_in_force_and_the_problem_is_shown() -> None:
     router = Router()
     router.administrator.apply([lab()], [model("m", "lab/x")], validate_only=False, by=OWNER)
-    release = router.publisher.release
+    version = router.publisher.version
     del router.vault.values["LAB_KEY"]
     router.administrator.reread_credentials()
-    assert router.publisher.release == release
+    assert router.publisher.version == version
     assert "LAB_KEY" in router.administrator.credential_problem(lab())
 
 
@@ -92,8 +96,8 @@ def test_after_a_restart_the_stored_configuration_is_published() -> None:
     again = Router(router.store)
     assert again.administrator.configuration == router.administrator.configuration
     node = again.publisher.connect_node(EPOCH)
-    assert again.publisher.release is not None
-    again.publisher.acknowledged(node, again.publisher.release)
+    assert again.publisher.version is not None
+    again.publisher.acknowledged(node, again.publisher.version)
     assert again.planned == {"lab.openai"}
 
 
@@ -121,3 +125,21 @@ def test_what_was_changed_is_in_the_audit_log_and_credentials_are_only_named() -
     )
     assert (bool(log[0].before), log[0].after) == (True, "")
     assert "sk-" not in "".join(entry.before + entry.after for entry in log)
+
+
+def test_what_does_not_fit_together_is_refused_before_anything_is_stored_or_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    router = Router()
+    version, plan = router.publisher.version, router.publisher.plan
+
+    def one_name_for_all(providers: Iterable[Provider], _in_use: object) -> ClusterNames:
+        return {(provider.name, face.dialect): "lab.openai" for provider in providers for face in faces_of(provider)}
+
+    monkeypatch.setattr(administer, "name_clusters", one_name_for_all)
+    with pytest.raises(FailedPrecondition, match="belongs to no cluster"):
+        router.administrator.apply(
+            [lab("a"), lab("b", "http://127.0.0.1:2/v1")], [model("m", "a/x")], validate_only=False, by=OWNER
+        )
+    assert router.store.load() == EMPTY
+    assert (router.publisher.version, router.publisher.plan) == (version, plan)

@@ -15,8 +15,8 @@ def apply(router: Router, configuration: tuple[list, list]) -> None:  # type: ig
 
 
 def acknowledge(router: Router, node: Node) -> None:
-    assert router.publisher.release is not None
-    router.publisher.acknowledged(node, router.publisher.release)
+    assert router.publisher.version is not None
+    router.publisher.acknowledged(node, router.publisher.version)
 
 
 def take(router: Router) -> None:
@@ -66,9 +66,9 @@ def test_an_envoy_that_leaves_is_not_waited_for() -> None:
     assert router.planned == {"new.openai"}
 
 
-def test_a_late_acknowledgement_of_an_older_release_does_not_count() -> None:
+def test_a_late_acknowledgement_of_an_older_version_does_not_count() -> None:
     router, node = running()
-    before = router.publisher.release
+    before = router.publisher.version
     assert before is not None
     apply(router, NEW)
     router.publisher.acknowledged(node, before)
@@ -170,18 +170,18 @@ def test_a_refused_move_leaves_nothing_behind() -> None:
 
 def test_the_same_configuration_again_makes_no_new_version() -> None:
     router, _ = running()
-    before, plan = router.publisher.release, router.publisher.plan
+    before, plan = router.publisher.version, router.publisher.plan
     wakes: list[int] = []
     router.publisher.subscribe(lambda: wakes.append(1))
     apply(router, OLD)
-    assert (router.publisher.release, router.publisher.plan, wakes) == (before, plan, [])
+    assert (router.publisher.version, router.publisher.plan, wakes) == (before, plan, [])
 
 
 def test_a_plan_over_clusters_that_envoy_has_already_is_in_force_at_once() -> None:
     router, _ = running()
-    release = router.publisher.release
+    version = router.publisher.version
     apply(router, ([lab("old")], [model("m", "old/x"), model("n", "old/y")]))
-    assert router.publisher.release == release
+    assert router.publisher.version == version
     assert router.publisher.plan is not None
     assert [one.model for one in router.publisher.plan.plan.models] == ["m", "n"]
 
@@ -198,15 +198,15 @@ def test_going_back_to_a_plan_is_a_version_of_its_own() -> None:
     assert router.publisher.plan.version != first.version
 
 
-def test_a_rotated_secret_is_a_release_and_no_plan() -> None:
+def test_a_rotated_secret_is_a_version_and_no_plan() -> None:
     router, node = running()
-    release, plan = router.publisher.release, router.publisher.plan
+    version, plan = router.publisher.version, router.publisher.plan
     router.vault.values["LAB_KEY"] = "sk-rotated"
     router.administrator.reread_credentials()
-    assert router.publisher.release is not None
-    assert release is not None
-    assert router.publisher.release.number == release.number + 1
-    assert [value.reveal() for value in router.publisher.release.secrets.values()] == ["Bearer sk-rotated"]
+    assert router.publisher.version is not None
+    assert version is not None
+    assert router.publisher.version.number == version.number + 1
+    assert [value.reveal() for value in router.publisher.version.secrets.values()] == ["Bearer sk-rotated"]
     acknowledge(router, node)
     assert router.publisher.plan == plan
 
@@ -215,9 +215,9 @@ def test_no_version_reveals_anything_of_a_secret() -> None:
     one, other = Router(LAB_KEY="sk-one"), Router(LAB_KEY="sk-two")
     for router in (one, other):
         apply(router, OLD)
-    assert one.publisher.release is not None
-    assert other.publisher.release is not None
-    assert one.publisher.release.snapshot.version == other.publisher.release.snapshot.version
+    assert one.publisher.version is not None
+    assert other.publisher.version is not None
+    assert one.publisher.version.snapshot.version == other.publisher.version.snapshot.version
 
 
 def test_after_a_restart_clusters_that_were_retiring_are_still_there() -> None:
@@ -226,8 +226,8 @@ def test_after_a_restart_clusters_that_were_retiring_are_still_there() -> None:
     acknowledge(router, node)
     again = Router(router.store)
     assert again.clusters == ["new.openai", "old.openai"]
-    assert again.publisher.release is not None
-    assert len(again.publisher.release.secrets) == 2
+    assert again.publisher.version is not None
+    assert len(again.publisher.version.secrets) == 2
     acknowledge(again, again.publisher.connect_node(EPOCH))
     take(again)
     again.clock.advance(1_000)
@@ -243,5 +243,5 @@ def test_a_provider_that_takes_no_credential_needs_none() -> None:
     )
     apply(router, ([free], [model("m", "free/x")]))
     assert router.clusters == ["free.openai"]
-    assert router.publisher.release is not None
-    assert router.publisher.release.secrets == {}
+    assert router.publisher.version is not None
+    assert router.publisher.version.secrets == {}
