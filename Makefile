@@ -1,5 +1,6 @@
-# The verbs of this project: demo, test, check, bench, proto, fmt. Each works from a clean clone on a machine that has
-# Python >= 3.11 (with venv), make and git; everything else comes from package registries into .venv.
+# The verbs of this project: demo, test, check, bench, proto, fmt; tidy, unit, property, contract and e2e for the tests
+# of one folder. Each works from a clean clone on a machine that has Python >= 3.11 (with venv), make and git; everything
+# else comes from package registries into .venv.
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -10,19 +11,25 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	  && echo "$$python" && break; done)
 ROUNDS ?= 3
 
-PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 8
+# The order of tests is drawn anew in each run, and make prints what it was drawn by: `make test SEED=1` draws it again.
+SEED   ?= $(shell date +%s)
+PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --random-order-bucket=module --random-order-seed=$(SEED)
+# The tests of a file run one after the other in one process: they share a gateway, and what is in it.
+BY_FILE := --dist loadfile --no-loadscope-reorder
 # Compiled modules are what make the command line and the services start fast.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check bench proto fmt
+.PHONY: demo test tidy unit property contract e2e check bench proto fmt
 .DEFAULT_GOAL := test
 
 demo: $(VENV) | gen/spendgate
 	$(BIN)/spendgate demo
 
-# The tests of a file run one after the other in one process: they share a gateway, and what is in it.
 test: $(VENV) | gen/spendgate
-	$(PYTEST) --dist loadfile tests
+	$(PYTEST) $(BY_FILE) tests
+
+tidy unit property contract e2e: $(VENV) | gen/spendgate
+	$(PYTEST) $(BY_FILE) tests/$@
 
 check: $(VENV) | gen/spendgate
 	$(BIN)/ruff format --check --quiet .

@@ -35,19 +35,13 @@ GEMINI_PATH = "/v1beta/models/tiny:generateContent"
 SPARE = planned_target("spare/small", stops_on_disconnect=True)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def quota() -> Iterator[QuotaProcess]:
     with QuotaProcess() as process:
         lab, spare = planned_target("lab/tiny"), SPARE
         google = planned_target("google/gemini-x", "gemini")
         process.publish(route_plan("v1", {MODEL: [lab, spare, google], "other": [lab]}))
         yield process
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_in_flight(quota: QuotaProcess) -> None:
-    """What calls of one test hold would count in the policies of the next."""
-    quota.release_all()
 
 
 def metadata_of(response: auth_pb.CheckResponse) -> dict[str, Any]:

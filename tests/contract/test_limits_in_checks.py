@@ -40,16 +40,10 @@ ANTHROPIC_LIMITS = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def quota() -> Iterator[QuotaProcess]:
     with QuotaProcess() as process:
         yield process
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_in_flight(quota: QuotaProcess) -> None:
-    """What calls of one test hold would count in the policies of the next."""
-    quota.release_all()
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ from tests.worlds.quota_process import (
 MILLION = 1_000_000
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def quota() -> Iterator[QuotaProcess]:
     with QuotaProcess() as process:
         process.publish(route_plan("plan-1", {MODEL: [planned_target("lab/tiny")]}))
@@ -67,12 +67,6 @@ def settlement(quota: QuotaProcess, reservation: str, cost_nano_usd: int) -> res
     )
     settled.end_time.FromMilliseconds(quota.clock.now_ms())
     return settled
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_in_flight(quota: QuotaProcess) -> None:
-    """What calls of one test hold would count in the policies of the next."""
-    quota.release_all()
 
 
 def test_a_configuration_takes_effect_and_sending_it_twice_changes_nothing(quota: QuotaProcess) -> None:

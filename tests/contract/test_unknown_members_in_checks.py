@@ -25,18 +25,12 @@ from tests.worlds.spool_lines import call_fields
 MANY = [f"messages.content.a_member_that_is_new_number_{at:02}.with_a_long_path" for at in range(16)]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def quota() -> Iterator[QuotaProcess]:
     with QuotaProcess() as process:
         targets = [planned_target("lab/tiny"), planned_target("lab/claude", "anthropic")]
         process.publish(route_plan("v1", {MODEL: targets}))
         yield process
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_in_flight(quota: QuotaProcess) -> None:
-    """What calls of one test hold would count in the policies of the next."""
-    quota.release_all()
 
 
 def metadata_of(response: auth_pb.CheckResponse) -> dict[str, Any]:

@@ -83,20 +83,6 @@ def test_no_usage_within_the_bounds_costs_more_than_what_is_held(price: Price, u
         assert most is None or cost is None or cost <= most
 
 
-@given(st.fixed_dictionaries(dict.fromkeys(METERS, PRICE)), st.sampled_from(sorted(METERS)), TOKENS)
-def test_a_call_that_is_all_of_the_dearest_kind_that_it_asked_for_costs_exactly_what_is_held(
-    rates: dict[str, PicoUsdPerToken], dearest: str, count: int
-) -> None:
-    rates[dearest] = PicoUsdPerToken(max(rates.values()) + 1_000)
-    price = Price((PriceTier(0, rates),))
-    whole = METERS[dearest].whole
-    meters = {} if dearest in {INPUT, OUTPUT} else {dearest: count}
-    usage = Usage(count * (whole is Whole.INPUT), count * (whole is Whole.OUTPUT), meters)
-
-    # A bound that forgot one kind would be too low for it, and one that took it unasked too high for the others.
-    assert charge_at_most(bounds_around(usage, 0, service_tier=""), price) == charge(usage, price)
-
-
 @given(prices(), usages())
 def test_what_is_bounded_has_a_cost_unless_it_has_pictures_or_the_unknown_in_it(price: Price, usage: Usage) -> None:
     unbounded = [name for name in usage.meters if METERS[name].asked is Asked.ALWAYS and not METERS[name].priced_as]

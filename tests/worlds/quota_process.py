@@ -170,11 +170,6 @@ class QuotaProcess:
         self.service.start()
         self._connect()
 
-    def release_all(self) -> None:
-        """Ends what calls hold: it counts in all policies that begin to concern them."""
-        held = self.reservations.ListOpenReservations(reservation_pb.ListOpenReservationsRequest()).reservations
-        self.reservations.ReleaseReservations(reservation_pb.ReleaseReservationsRequest(reservations=held))
-
     def stop_neighbours(self) -> None:
         """From now on neither router nor ledger answers."""
         self.router.plans.put(None)
