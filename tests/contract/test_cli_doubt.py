@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from spendgate.quota.v1 import doubt_service_pb2 as doubts
 from spendgate.quota.v1 import quota_service_pb2 as quota
 
-from tests.contract.test_cli_json import Cli
+from tests.worlds.cli import Cli
 from tests.worlds.stand_in_services import StandIn, stand_in_services
 
 

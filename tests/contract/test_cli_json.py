@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,13 +14,9 @@ from spendgate.router.v1 import router_service_pb2 as router
 from spendgate.type.v1.attribution_pb2 import Attribution
 
 from services.chassis.well_known import usd
-from services.cli.main import run
-from services.cli.session import Session
-from services.kernel.clock import ManualClock
-from tests.worlds.stand_in_services import TOKEN, StandIn, stand_in_services
+from tests.worlds.cli import Cli
+from tests.worlds.stand_in_services import StandIn, stand_in_services
 
-# 2027-01-15T08:00:00Z
-NOW_MS = 1_800_000_000_000
 WHO = Attribution(key_id="key_1", key="app", team="ds", project="p", environment="prod", user="ada@example.com")
 
 
@@ -29,25 +24,6 @@ WHO = Attribution(key_id="key_1", key="app", team="ds", project="p", environment
 def services() -> Iterator[StandIn]:
     with stand_in_services() as state:
         yield state
-
-
-class Cli:
-    def __init__(self, services: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
-        self._admin = services.address
-        self._capsys = capsys
-
-    def text(self, *arguments: str, token: str = TOKEN) -> tuple[int, str, str]:
-        session = Session({"SPENDGATE_TOKEN": token}, ManualClock(NOW_MS))
-        with pytest.raises(SystemExit) as ended:
-            run([*arguments, "--admin", self._admin], session)
-        out, err = self._capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, out, err
-
-    def json(self, *arguments: str) -> Any:
-        code, out, err = self.text(*arguments, "--json")
-        assert (code, err) == (0, "")
-        return json.loads(out)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from spendgate.quota.v1 import override_service_pb2 as overrides
 from spendgate.quota.v1 import quota_service_pb2 as quota
 from spendgate.type.v1 import audit_pb2
 
-from tests.contract.test_cli_json import Cli
+from tests.worlds.cli import Cli
 from tests.worlds.stand_in_services import StandIn, stand_in_services
 
 

@@ -18,7 +18,6 @@ from spendgate.ledger.v1 import price_book_service_pb2 as prices_pb
 from spendgate.ledger.v1 import price_book_service_pb2_grpc
 from spendgate.quota.v1 import counter_service_pb2_grpc, quota_service_pb2_grpc, reservation_service_pb2_grpc
 from spendgate.quota.v1 import quota_service_pb2 as pb
-from spendgate.quota.v1 import reservation_service_pb2 as reservation_pb
 from spendgate.router.v1 import route_plan_service_pb2 as plan_pb
 from spendgate.router.v1 import route_plan_service_pb2_grpc
 from spendgate.type.v1 import attribution_pb2
