@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path, PurePath
@@ -112,6 +114,26 @@ def test_folders_that_share_a_name_with_a_package_hold_no_python() -> None:
     stray = set(chosen({".py"}, "envoy", "protos", "deploy")) - BUILD_HOOK
 
     assert stray == set()
+
+
+def test_the_package_of_all_services_holds_no_code() -> None:
+    # Another wheel may bring a package of this name, and take the file with it: docs/adr/0023.
+    [only] = ast.parse(tree()[PurePath("services/__init__.py")]).body
+
+    assert isinstance(only, ast.Expr)
+    assert isinstance(only.value, ast.Constant)
+
+
+def test_each_proto_service_of_ours_is_one_file_of_its_name() -> None:
+    missing = []
+    for path, text in chosen({".proto"}, "protos/spendgate").items():
+        for name in re.findall(r"^service (\w+) ", text, re.MULTILINE):
+            file = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+            transport = PurePath("services") / path.parts[2] / "transport" / f"{file}.py"
+            if f"class {name}(" not in tree().get(transport, ""):
+                missing.append(f"{path}: no class {name} in {transport}")
+
+    assert missing == []
 
 
 def test_the_kernel_stays_small() -> None:
