@@ -306,45 +306,6 @@ def test_disabling_a_key_tells_its_state(services: StandIn, cli: Cli) -> None:
     assert [request.disabled for _, request in services.requests] == [True, False]
 
 
-def test_alerts_name_threshold_window_and_recipients(services: StandIn, cli: Cli) -> None:
-    alert = ledger.Alert(
-        policy="ds", limit="spend per month", scope="team=ds", basis_points=8050, window_start=_time(1_798_761_600),
-        cross_time=_time(1_800_000_000), recipients=["finance"],
-    )  # fmt: skip
-    overrun = ledger.Alert()
-    overrun.CopyFrom(alert)
-    overrun.basis_points, overrun.kind, overrun.excess = 0, ledger.ALERT_KIND_OVERRUN, 50_000_000
-    unpriced = ledger.Alert()
-    unpriced.CopyFrom(alert)
-    unpriced.basis_points, unpriced.kind = 0, ledger.ALERT_KIND_UNPRICED
-    unpriced.call, unpriced.target, unpriced.key, unpriced.team = "rsv_1", "openai/new", "app", "ds"
-    services.answers["LedgerService.ListAlerts"] = ledger.ListAlertsResponse(alerts=[alert, overrun, unpriced])
-    shown = {
-        "policy": "ds", "limit": "spend per month", "scope": "team=ds",
-        "window_start": "2027-01-01T00:00:00Z", "crossed_at": "2027-01-15T08:00:00Z",
-        "call": "",
-        "target": "",
-        "key": "",
-        "team": "",
-        "trace_id": "",
-        "run": "",
-        "recipients": ["finance"], "delivered_at": None,
-    }  # fmt: skip
-    assert cli.json("alerts", "list") == {
-        "alerts": [
-            shown | {"kind": "threshold", "threshold": "80.5%"},
-            shown | {"kind": "overrun", "threshold": None, "excess_usd": "0.050000000"},
-            shown
-            | {"kind": "unpriced", "threshold": None}
-            | {"call": "rsv_1", "target": "openai/new", "key": "app", "team": "ds"},
-        ]
-    }
-    _, listed, _ = cli.text("alerts", "list")
-    assert "80.5%" in listed
-    assert "overrun by $0.05" in listed
-    assert "no price of openai/new, call of key app" in listed
-
-
 def test_routes_show_chains_conditions_and_missing_credentials(services: StandIn, cli: Cli) -> None:
     group = router.TargetGroup(targets=[router.TargetGroup.WeightedTarget(target="openai/gpt-4o", weight=2)])
     when = router.Condition(terms=[router.Condition.Term(budget_used_basis_points=7500)])

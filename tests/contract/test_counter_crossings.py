@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from services.chassis.database import migrate, open_engine
@@ -80,6 +81,33 @@ def test_the_first_call_of_a_window_without_a_price_is_told_once_and_only_of_lim
     assert (overrun.kind, overrun.counter, overrun.reservation) == (CrossingKind.OVERRUN, SPEND, made[2].id)
     assert (unpriced.kind, unpriced.counter, unpriced.reservation) == (CrossingKind.UNPRICED, SPEND, made[1].id)
     assert (unpriced.basis_points, unpriced.excess, unpriced.settled) == (0, 0, 7)
+
+
+def test_the_first_call_of_a_window_with_unknown_members_is_told_once_and_only_of_limits_on_money(store: Store) -> None:
+    known, *unknown = [
+        replace(reservation(number, {SPEND: 9, TOKENS: 9}), unknown_members=number > 0) for number in range(4)
+    ]
+    for each in (known, *unknown):
+        store.reserve([], always(each))
+    store.release(reservation_ids=[unknown.pop(0).id])
+    assert store.crossings_after(0, 9) == []
+    for each in (known, *unknown):
+        store.settle([settlement(each, 1)], watching(100), NOW_MS)
+
+    (told,) = store.crossings_after(0, 9)
+
+    assert (told.kind, told.counter, told.reservation) == (CrossingKind.UNKNOWN_MEMBERS, SPEND, unknown[0].id)
+    assert (told.basis_points, told.excess, told.settled, told.notify) == (0, 0, 2, ())
+
+
+def test_an_unknown_price_and_unknown_members_of_one_call_are_told_apart(store: Store) -> None:
+    made = replace(reservation(1, {SPEND: 9}), unknown_members=True)
+    store.reserve([], always(made))
+    store.settle([settlement(made, -1)], watching(100), NOW_MS)
+
+    kinds = [told.kind for told in store.crossings_after(0, 9)]
+
+    assert kinds == [CrossingKind.UNPRICED, CrossingKind.UNKNOWN_MEMBERS]
 
 
 def test_a_limit_that_is_lowered_below_what_is_used_is_told_at_the_next_settlement(store: Store) -> None:

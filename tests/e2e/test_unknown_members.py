@@ -112,6 +112,22 @@ def test_elsewhere_the_call_passes_and_its_entry_names_what_nobody_knew(
     assert shown["unknown_members"] == [ask.unknown]
 
 
+def test_an_alert_tells_the_first_call_of_each_window_that_passed_unknown_in_part(
+    gateway: Gateway, providers: Providers
+) -> None:
+    booked = len(gateway.calls())
+    for ask in ASKS:
+        assert ask.send(gateway, "easy").status_code == 200
+    gateway.settle(calls=booked + len(ASKS))
+
+    (told,) = gateway.json("alerts", "list")["alerts"]
+
+    assert (told["kind"], told["policy"], told["limit"]) == ("unknown_members", "all", "spend per month")
+    assert (told["key"], told["threshold"]) == ("easy", None)
+    # The first of this gateway, made by whichever test came first.
+    assert told["unknown_members"] == gateway.json("calls", "show", told["call"])["unknown_members"] != []
+
+
 def test_what_changes_the_price_is_on_the_entry(gateway: Gateway, providers: Providers) -> None:
     booked = len(gateway.calls())
     body = {"model": "openai", **PLAIN, "prediction": {"type": "content", "content": "ten"}}

@@ -1,4 +1,4 @@
-"""`spendgate alerts`: thresholds that were crossed, limits that were overrun, and calls without a price under them."""
+"""`spendgate alerts`: thresholds that were crossed, limits that were overrun, and calls that are unknown in part."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from services.kernel.money import format_usd
 
 _DEFAULT_LIMIT = 50
 _MAX_LIMIT = 100_000
-_KINDS: dict[int, str] = {ledger.ALERT_KIND_OVERRUN: "overrun", ledger.ALERT_KIND_UNPRICED: "unpriced"}
+_KINDS: dict[int, str] = {
+    ledger.ALERT_KIND_OVERRUN: "overrun",
+    ledger.ALERT_KIND_UNPRICED: "unpriced",
+    ledger.ALERT_KIND_UNKNOWN_MEMBERS: "unknown_members",
+}
 
 
 def build_alerts() -> typer.Typer:
@@ -57,7 +61,7 @@ def list_alerts(
         row=_row,
         document=_as_json,
         empty="No alerts yet: one is listed here when a budget crosses a threshold of its policy, is overrun,"
-        " or lets a call through whose target has no price.",
+        " or lets a call through whose target has no price, or with members that nobody knows.",
     ).print(alerts, as_json=json)
 
 
@@ -91,6 +95,7 @@ def _as_json(alert: ledger.Alert) -> dict[str, object]:
         "target": alert.target,
         "key": alert.key,
         "team": alert.team,
+        "unknown_members": list(alert.unknown_members),
         "trace_id": alert.trace_id,
         "run": alert.run,
         "recipients": list(alert.recipients),
@@ -104,6 +109,11 @@ def _what(alert: ledger.Alert) -> str:
             return f"overrun by {f'${format_usd(alert.excess)}' if _is_money(alert) else alert.excess}"
         case ledger.ALERT_KIND_UNPRICED:
             return f"no price of {alert.target}, call of key {alert.key}"
+        case ledger.ALERT_KIND_UNKNOWN_MEMBERS:
+            return (
+                f"nobody knows {', '.join(alert.unknown_members)}, call of key {alert.key}: it held the context window"
+                f" of {alert.target}. `unknown_members: refuse` on {alert.policy} stops such calls"
+            )
         case _:
             return _percent(alert.basis_points)
 

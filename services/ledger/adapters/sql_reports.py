@@ -22,6 +22,7 @@ from services.ledger.domain.selection import CallQuery, Dimension, Filter, Usage
 from services.ledger.domain.settlement import Alert, Crossing, CrossingKind
 
 _DAY_MS = 24 * HOUR_MS
+_OF_ALERTED_CALL = ("trace_id", "run", "model_served", "key", "team", "unknown_members")
 _SUMS = [
     sa.func.sum(rollups.c[name]).label(name)
     for name in (
@@ -102,7 +103,7 @@ class SqlReports:
         """Alerts newest first, with sequence numbers below `before`."""
         called = sa.outerjoin(alerts, entries, entries.c.id == alerts.c.call)
         statement = (
-            sa.select(alerts, entries.c.trace_id, entries.c.run, entries.c.model_served, entries.c.key, entries.c.team)
+            sa.select(alerts, *(entries.c[name] for name in _OF_ALERTED_CALL))
             .select_from(called)
             .order_by(alerts.c.sequence.desc())
             .limit(limit)
@@ -223,7 +224,7 @@ def _booked_calls(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> lis
     ]
 
 
-def _names(joined: str) -> tuple[str, ...]:
+def _names(joined: str | None) -> tuple[str, ...]:
     return tuple(joined.split(",")) if joined else ()
 
 
@@ -267,4 +268,5 @@ def _alert(row: sa.Row[Any]) -> Alert:
         target=row.model_served or "",
         key=row.key or "",
         team=row.team or "",
+        unknown_members=_names(row.unknown_members),
     )

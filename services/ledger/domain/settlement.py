@@ -35,6 +35,8 @@ class CrossingKind(StrEnum):
     """A call took more than it held, since a provider billed more than it was allowed: once per window."""
     UNPRICED = "unpriced"
     """A call whose cost is unknown went through a limit on spend: once per window."""
+    UNKNOWN_MEMBERS = "unknown_members"
+    """A call with members that nobody here knows went through a limit on spend: once per window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +78,5 @@ class Alert:
     """The target that served it."""
     key: str = ""
     team: str = ""
+    unknown_members: tuple[str, ...] = ()
+    """Of the request of that call."""

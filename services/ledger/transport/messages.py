@@ -38,6 +38,7 @@ _ALERT_KINDS = {
     CrossingKind.THRESHOLD: pb.ALERT_KIND_THRESHOLD,
     CrossingKind.OVERRUN: pb.ALERT_KIND_OVERRUN,
     CrossingKind.UNPRICED: pb.ALERT_KIND_UNPRICED,
+    CrossingKind.UNKNOWN_MEMBERS: pb.ALERT_KIND_UNKNOWN_MEMBERS,
 }
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
@@ -155,6 +156,7 @@ def alert_message(alert: Alert) -> pb.Alert:
         target=alert.target,
         key=alert.key,
         team=alert.team,
+        unknown_members=alert.unknown_members,
     )
 
 

@@ -220,6 +220,7 @@ class MemoryCounters:
             highest_told,
             overrun_told=CrossingKind.OVERRUN in kinds_told,
             unpriced_told=CrossingKind.UNPRICED in kinds_told,
+            unknown_told=CrossingKind.UNKNOWN_MEMBERS in kinds_told,
         )
         for crossing in news.crossings(watch, now_ms):
             self._crossings.append(replace(crossing, sequence=len(self._crossings) + 1))

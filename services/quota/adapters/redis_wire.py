@@ -34,6 +34,7 @@ from services.quota.domain.reservation import (
     Watch,
     Watching,
     excess_of,
+    holds_unknown,
     lacks_price,
     least_reaching,
 )
@@ -157,6 +158,8 @@ def end_arguments(
             name = names.get(counter) or names.setdefault(counter, name_of(counter))
             excess = excess_of(counter, held, taken)
             arguments += (name, window_end_ms, -held, _checked(taken), kept.get(counter, 0), excess, int(unpriced))
+            # Of calls that are released nothing is watched.
+            arguments.append(int(holds_unknown(counter, reservation)))
     arguments.append(len(adjustments))
     for adjustment in adjustments:
         counter, window_end_ms, before, after, reason = adjustment
@@ -268,7 +271,7 @@ def _watched(counter: CounterKey, name: str, watching: Watching) -> Iterator[Arg
         basis_points = threshold.basis_points
         told = _payload(name, watch, CrossingKind.THRESHOLD, basis_points, threshold.notify)
         yield from (basis_points, least_reaching(watch.bound, basis_points), told)
-    for kind in (CrossingKind.OVERRUN, CrossingKind.UNPRICED):
+    for kind in (CrossingKind.OVERRUN, CrossingKind.UNPRICED, CrossingKind.UNKNOWN_MEMBERS):
         yield _payload(name, watch, kind, 0, watch.everybody) if watch.enforced else ""
 
 

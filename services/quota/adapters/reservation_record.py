@@ -31,6 +31,8 @@ def write_record(reservation: Reservation) -> bytes:
         record["text_bytes"] = reservation.text_bytes
     if reservation.run:
         record["run"] = reservation.run
+    if reservation.unknown_members:
+        record["unknown_members"] = True
     if reservation.most is not None:
         most = reservation.most
         record["most"] = (most.cost_nano_usd, most.input_tokens, most.output_tokens)
@@ -57,6 +59,7 @@ def read_reservation(name: str, request_id: str, epoch: str, record: dict[str, A
         text_bytes=record.get("text_bytes", 0),
         run=record["run"] if "run" in record else _run_in(holds),
         most=Most(*record["most"]) if "most" in record else None,
+        unknown_members=record.get("unknown_members", False),
     )
 
 

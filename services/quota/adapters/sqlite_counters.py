@@ -65,8 +65,8 @@ _DROP_COUNTERS = "DELETE FROM counters WHERE policy = ?"
 _RENAME_CROSSINGS = "UPDATE OR IGNORE crossings SET policy = ? WHERE policy = ?"
 _OF_REQUESTS = "SELECT id FROM reservations WHERE request_id IN (SELECT value FROM json_each(?))"
 _TOLD = (
-    "SELECT coalesce(max(basis_points), 0), coalesce(max(kind = 'overrun'), 0), coalesce(max(kind = 'unpriced'), 0)"
-    " FROM crossings"
+    "SELECT coalesce(max(basis_points), 0), coalesce(max(kind = 'overrun'), 0), coalesce(max(kind = 'unpriced'), 0),"
+    " coalesce(max(kind = 'unknown_members'), 0) FROM crossings"
     " WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms <= ? AND window_start_ms >= ?"
 )
 _SETTLED = "SELECT settled FROM counters WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms = ?"
@@ -370,10 +370,10 @@ def _tell(
         return
     for trailing in watch.trailing:
         settled += sum(amount for (amount,) in connection.execute(_SETTLED, trailing))
-    if not move.excess and not move.unpriced and not newly_passed(settled, watch, 0):
+    if not (move.excess or move.unpriced or move.unknown or newly_passed(settled, watch, 0)):
         return
-    highest_told, overrun_told, unpriced_told = connection.execute(_TOLD, (*counter, watch.told_since_ms)).fetchone()
-    news = News(counter, settled, move, highest_told, bool(overrun_told), bool(unpriced_told))
+    highest_told, *kinds_told = connection.execute(_TOLD, (*counter, watch.told_since_ms)).fetchone()
+    news = News(counter, settled, move, highest_told, *map(bool, kinds_told))
     for crossing in news.crossings(watch, now_ms):
         connection.execute(_TELL, _crossing_row(crossing))
 

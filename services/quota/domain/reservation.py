@@ -83,6 +83,8 @@ class Reservation:
     """What the client names the run that the call belongs to, empty when it names none."""
     most: Most | None = None
     """The most that the call can take, whatever it holds now: limits may begin to concern it. None: nobody noted it."""
+    unknown_members: bool = False
+    """The request has members, or values of headers, that nobody here knows."""
     policies: str = field(default="", compare=False)
     """Version of the policies that it was decided by, empty when none decided. Matters while it is made."""
 
@@ -178,6 +180,8 @@ class Move:
     """The last call of them, by the id of its reservation."""
     unpriced: str = ""
     """The first call of them whose cost is unknown, in a limit on spend; empty when there is none."""
+    unknown: str = ""
+    """The first call of them with members that nobody knows, in a limit on spend; empty when there is none."""
 
 
 def add_moves(moves: dict[CounterKey, Move], reservation: Reservation, settlement: Settlement) -> None:
@@ -192,6 +196,8 @@ def add_moves(moves: dict[CounterKey, Move], reservation: Reservation, settlemen
         move.excess += excess_of(counter, held, taken)
         if not move.unpriced and lacks_price(counter, settlement):
             move.unpriced = reservation.id
+        if not move.unknown and holds_unknown(counter, reservation):
+            move.unknown = reservation.id
 
 
 def excess_of(counter: CounterKey, held: int, taken: int) -> int:
@@ -207,6 +213,11 @@ def holds_most(limit_id: str) -> bool:
 def lacks_price(counter: CounterKey, settlement: Settlement) -> bool:
     """Whether what a call took of a counter is unknown."""
     return settlement.cost_nano_usd == UNKNOWN_COST and kind_of(counter.limit_id).needs_price
+
+
+def holds_unknown(counter: CounterKey, reservation: Reservation) -> bool:
+    """Whether a call holds money for what nobody here knows of its request."""
+    return reservation.unknown_members and kind_of(counter.limit_id).needs_price
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +253,8 @@ class CrossingKind(StrEnum):
     """A call took more than it held in an enforced limit: a provider billed more than it was allowed."""
     UNPRICED = "unpriced"
     """A call whose cost is unknown went through an enforced limit on spend."""
+    UNKNOWN_MEMBERS = "unknown_members"
+    """A call with members that nobody here knows went through an enforced limit on spend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +321,7 @@ class News:
     """Basis points of the highest threshold that was told."""
     overrun_told: bool
     unpriced_told: bool
+    unknown_told: bool
 
     def crossings(self, watch: Watch, now_ms: int) -> tuple[Crossing, ...]:
         """What is to be told, with sequence numbers yet to be given."""
@@ -325,6 +339,7 @@ class News:
             reservation=self.move.last,
         )
         unpriced = replace(overrun, kind=CrossingKind.UNPRICED, excess=0, reservation=self.move.unpriced)
+        unknown = replace(unpriced, kind=CrossingKind.UNKNOWN_MEMBERS, reservation=self.move.unknown)
         passed = tuple(
             replace(
                 overrun,
@@ -337,4 +352,5 @@ class News:
         )
         overran = self.move.excess > 0 and watch.enforced and not self.overrun_told
         lacked_price = bool(self.move.unpriced) and watch.enforced and not self.unpriced_told
-        return (*passed, *(overrun,) * overran, *(unpriced,) * lacked_price)
+        was_unknown = bool(self.move.unknown) and watch.enforced and not self.unknown_told
+        return (*passed, *(overrun,) * overran, *(unpriced,) * lacked_price, *(unknown,) * was_unknown)

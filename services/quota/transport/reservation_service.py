@@ -19,6 +19,7 @@ _KINDS = {
     CrossingKind.THRESHOLD: pb.CROSSING_KIND_THRESHOLD,
     CrossingKind.OVERRUN: pb.CROSSING_KIND_OVERRUN,
     CrossingKind.UNPRICED: pb.CROSSING_KIND_UNPRICED,
+    CrossingKind.UNKNOWN_MEMBERS: pb.CROSSING_KIND_UNKNOWN_MEMBERS,
 }
 SERVICE = "spendgate.quota.v1.ReservationService"
 

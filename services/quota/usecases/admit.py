@@ -291,6 +291,7 @@ class Admit:
             output_cap_tokens=(weighed.output_cap_tokens or 0) * request.facts.choices,
             text_bytes=taught_by_text(request.facts),
             run=request.run,
+            unknown_members=bool(request.facts.unknown_members),
             policies=opened.belief.directory.version,
             most=Most(weighed.held.spend_nano_usd, weighed.held.input_tokens, weighed.held.output_tokens),
             holds=tuple(

@@ -3,12 +3,12 @@
 -- KEYS: counters, windows, reservations, doubts, index, told, crossings, sequence, ready, adjusted
 -- ARGV: now in ms, generation, how many records of moved counters are kept; how many reservations, then for each its id, the record of it that was read, its place in the index by request, by epoch,
 -- and of what it leaves in doubt, a record of that ("": nothing), how many holds, and for each hold its counter, when that
--- stops to matter, what to add to reserved (negative), to settled and to doubt, what the call took above what it held, and 1 where its cost is unknown; how many counters to move, and for
+-- stops to matter, what to add to reserved (negative), to settled and to doubt, what the call took above what it held, 1 where its cost is unknown, and 1 where it held money for members that nobody knows; how many counters to move, and for
 -- each its name, when it stops to matter, what is settled before and after, and a record of it; how many counters to
 -- watch, then for each its name, how many counters add to it, and those; how what is told of it begins, and the range of
 -- what was told of it and of those before it; how many thresholds, and for each, ascending, its basis points, the
--- smallest amount that reaches it, and what is told then; what is told of the first overrun, and what of the first call
--- whose cost is unknown ("": nothing).
+-- smallest amount that reaches it, and what is told then; what is told of the first overrun, of the first call whose cost
+-- is unknown, and of the first with members that nobody knows ("": nothing).
 -- Returns "ended", how many counters were moved, and the ids that were open; or "lost" (the counters cannot be believed).
 local counters, windows, reservations, doubts, index, told, crossings, sequence, ready, adjusted = unpack(KEYS)
 local most_crossings = 10000
@@ -24,7 +24,7 @@ if redis.call('HGET', ready, 'generation') ~= generation then
   return {'lost'}
 end
 
-local ended, excess_of, last_of, unpriced_of = {'ended', 0}, {}, {}, {}
+local ended, excess_of, last_of, unpriced_of, unknown_of = {'ended', 0}, {}, {}, {}, {}
 for _ = 1, tonumber(take()) do
   local id, read, by_request, by_epoch, by_doubt, doubt = take(), take(), take(), take(), take(), take()
   -- What it holds may have been made anew since it was read: then it is read again.
@@ -40,7 +40,7 @@ for _ = 1, tonumber(take()) do
   end
   for _ = 1, tonumber(take()) do
     local counter, ends_ms, reserved, settled = take(), take(), take(), take()
-    local doubtful, excess, unpriced = take(), take(), take()
+    local doubtful, excess, unpriced, unknown = take(), take(), take(), take()
     if open then
       redis.call('HINCRBY', counters, 'r' .. counter, reserved)
       redis.call('HINCRBY', counters, 's' .. counter, settled)
@@ -51,6 +51,7 @@ for _ = 1, tonumber(take()) do
       excess_of[counter] = (excess_of[counter] or 0) + excess
       last_of[counter] = id
       unpriced_of[counter] = unpriced_of[counter] or (unpriced == '1' and id or nil)
+      unknown_of[counter] = unknown_of[counter] or (unknown == '1' and id or nil)
     end
   end
 end
@@ -118,12 +119,15 @@ for _ = 1, tonumber(take()) do
       tell(told_as, basis_points, total, 0, last_of[names[1]], payload)
     end
   end
-  local overrun, unpriced = take(), take()
+  local overrun, unpriced, unknown = take(), take(), take()
   if excess and excess > 0 and overrun ~= '' and not kinds.overrun then
     tell(told_as, 'overrun', total, excess, last_of[names[1]], overrun)
   end
   if unpriced_of[names[1]] and unpriced ~= '' and not kinds.unpriced then
     tell(told_as, 'unpriced', total, 0, unpriced_of[names[1]], unpriced)
+  end
+  if unknown_of[names[1]] and unknown ~= '' and not kinds.unknown_members then
+    tell(told_as, 'unknown_members', total, 0, unknown_of[names[1]], unknown)
   end
 end
 redis.call('ZREMRANGEBYRANK', crossings, 0, -most_crossings - 1)

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from services.kernel.errors import InvalidInput
-from services.quota.domain.policy import Mode, Threshold
+from services.quota.domain.policy import LimitKind, Mode, Threshold
 from services.quota.domain.reservation import UNKNOWN_COST, CrossingKind, Settlement
-from tests.worlds.quota import CENT, EPOCH, MAX_STREAM_MS, World, spend
+from tests.worlds.quota import CENT, CENT_FACTS, EPOCH, MAX_STREAM_MS, World, counting, spend
 
 
 def test_a_batch_says_which_were_open_and_which_had_ended() -> None:
@@ -73,6 +73,21 @@ def test_a_call_without_a_price_is_told_once_to_everybody() -> None:
     again = world.settle(world.let(), UNKNOWN_COST).crossings
 
     assert (told.counter.policy, told.kind, told.notify) == ("lenient", CrossingKind.UNPRICED, ("lead", "finance"))
+    assert told.reservation == first.reservation.id
+    assert again == (told,)
+
+
+def test_a_call_with_members_that_nobody_knows_is_told_once_where_a_limit_on_spend_is_enforced() -> None:
+    unknown = replace(CENT_FACTS, unknown_members=("frobnicate",))
+    watching = replace(spend("watching", 1_000), mode=Mode.SHADOW, thresholds=(Threshold(10_000),))
+    world = World((spend("enforced", 1_000), watching, counting("calls", LimitKind.REQUESTS, 9)))
+    assert world.settle(world.let(), CENT).crossings == ()
+    first = world.let(facts=unknown)
+
+    (told,) = world.settle(first, CENT).crossings
+    again = world.settle(world.let(facts=unknown), CENT).crossings
+
+    assert (told.counter.policy, told.kind) == ("enforced", CrossingKind.UNKNOWN_MEMBERS)
     assert told.reservation == first.reservation.id
     assert again == (told,)
 
