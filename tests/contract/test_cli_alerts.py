@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 
-from tests.contract.test_cli_json import Cli
+from tests.worlds.cli import Cli
 from tests.worlds.stand_in_services import StandIn, stand_in_services
 
 
