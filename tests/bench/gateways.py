@@ -76,7 +76,7 @@ class Gateway:
     processes: Callable[[], dict[str, int]] = dict
     """The processes that it costs, by role."""
     is_part: bool = False
-    """Not a gateway but one part of it, measured with two sizes of JSON only."""
+    """Not a gateway but one part of it, the scan."""
 
 
 @dataclass(slots=True)

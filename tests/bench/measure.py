@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from tests.bench.driver import Load, Result
 from tests.bench.gateways import MODELS, OUTPUT_TOKENS, Gateway, path_of
@@ -26,6 +28,9 @@ _SETTLING_S = 1.5
 _WORDS = 'The quarterly forecast says that revenue grows while costs stay flat, and \\"churn\\" falls by half.\n'
 
 
+_WORDS_NOT_ASCII = "季度预测显示收入增长而成本保持不变。 Der Rückgang beträgt die Hälfte.\n"
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One kind of request."""
@@ -34,18 +39,33 @@ class Case:
     prompt_bytes: int
     stream: bool
     dialect: str = "openai"
+    words: str = _WORDS
+    """What the prompt repeats."""
+    image_bytes: int = 0
+    """Of an image in base64 that comes with the prompt."""
+    rate_per_s: float = RATE_PER_S
 
     @property
     def body(self) -> str:
         """A chat request with a prompt of about `prompt_bytes`: a system text, and a user's text for the rest."""
-        filler = (_WORDS * (self.prompt_bytes // len(_WORDS) + 1))[: self.prompt_bytes]
+        filler = self.words.encode() * (self.prompt_bytes // len(self.words.encode()) + 1)
+        text = filler[: self.prompt_bytes].decode(errors="ignore")
         if self.dialect == "gemini":
-            contents = [{"role": "user", "parts": [{"text": filler}]}]
-            return json.dumps({"contents": contents, "generationConfig": {"maxOutputTokens": OUTPUT_TOKENS}})
+            contents = [{"role": "user", "parts": [{"text": text}]}]
+            return _json({"contents": contents, "generationConfig": {"maxOutputTokens": OUTPUT_TOKENS}})
         system = [{"role": "system", "content": "You are terse."}] if self.dialect == "openai" else []
-        messages = [*system, {"role": "user", "content": filler}]
+        messages = [*system, {"role": "user", "content": self._parts(text) if self.image_bytes else text}]
         request = {"model": MODELS[self.dialect], "messages": messages, "max_tokens": OUTPUT_TOKENS, "temperature": 0}
-        return json.dumps({**request, "stream": True} if self.stream else request)
+        return _json({**request, "stream": True} if self.stream else request)
+
+    def _parts(self, text: str) -> list[dict[str, Any]]:
+        letters = base64.b64encode(bytes(range(256)) * (self.image_bytes // 256)).decode()
+        url = f"data:image/png;base64,{letters[: self.image_bytes // 4 * 4]}"
+        return [{"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": url}}]
+
+
+def _json(request: dict[str, Any]) -> str:
+    return json.dumps(request, ensure_ascii=False)
 
 
 PEAK = "peak"
@@ -56,6 +76,14 @@ CASES = (
     Case("SSE of 100 chunks, 2 KB prompt", 2_000, stream=True),
     Case("SSE of 100 chunks, 100 KB prompt", 100_000, stream=True),
 )
+
+SCANS = (
+    *(case for case in CASES if not case.stream),
+    Case("JSON, 25 KB prompt, not ASCII", 25_000, stream=False, words=_WORDS_NOT_ASCII),
+    # As large as a plain Envoy buffers, and seldom: the driver and the provider share a core.
+    Case("JSON, image of 1 MB", 200, stream=False, image_bytes=1_000_000, rate_per_s=50),
+)
+"""What the scan alone is measured with, against a plain Envoy."""
 
 DIALECTS = tuple(MODELS)
 STREAMS = {
@@ -112,9 +140,9 @@ def run_round(gateways: Sequence[Gateway], samples: Samples, *, seconds: float, 
 
 def pairs(gateways: Sequence[Gateway]) -> Iterator[tuple[Gateway, Case]]:
     """Each gateway with each case that it is measured with, interleaved."""
-    for case in CASES:
+    for case in dict.fromkeys((*CASES, *SCANS)):
         for gateway in gateways:
-            if not (gateway.is_part and case.stream):
+            if case in (SCANS if gateway.is_part else CASES) or (case in SCANS and gateway.name == "raw"):
                 yield gateway, case
     chain = next(gateway for gateway in gateways if gateway.name == "chain")
     for case in STREAMS.values():
@@ -129,7 +157,9 @@ def measure_memory(gateways: Sequence[Gateway], samples: Samples) -> None:
 
 
 def _at_fixed_rate(gateway: Gateway, case: Case, samples: Samples, seconds: float, load_core: int | None) -> None:
-    result = _measured(gateway, case, case.name, samples, rate_per_s=RATE_PER_S, seconds=seconds, load_core=load_core)
+    result = _measured(
+        gateway, case, case.name, samples, rate_per_s=case.rate_per_s, seconds=seconds, load_core=load_core
+    )
     samples.p50_ms[gateway.name, case.name].append(result.p50_ms)
     samples.p99_ms[gateway.name, case.name].append(result.p99_ms)
     samples.late_p99_ms.append(result.late_p99_ms)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 
-from tests.bench.measure import CASES, CONNECTIONS, DIALECTS, PEAK, RATE_PER_S, STREAMS, Samples
+from tests.bench.measure import CASES, CONNECTIONS, DIALECTS, PEAK, RATE_PER_S, SCANS, STREAMS, Samples
 from tests.bench.scale import Scale
 
 MARK = "<!-- measured: everything below this line is written by `make bench` -->"
@@ -32,6 +32,7 @@ def write(
         _traces(samples),
         _latency(samples),
         _scan(samples),
+        _gate(samples),
         _peak(samples),
         _memory(samples),
         _scale(scales),
@@ -103,11 +104,27 @@ def _latency(samples: Samples) -> str:
 
 def _scan(samples: Samples) -> str:
     rows = []
-    for case in CASES[:2]:
+    for case in SCANS:
         with_scan, raw = (samples.cpu(name, case.name) for name in ("scan", "raw"))
-        rows.append([case.name, f"{raw:.0f}", f"{with_scan:.0f}", f"{with_scan - raw:.0f}"])
-    head = ["request", "raw Envoy", "raw Envoy with the scan", "scan"]
+        rows.append([case.name, f"{raw:.0f}", f"{with_scan:.0f}", f"{with_scan - raw:.0f}", _ratio(with_scan, raw)])
+    head = ["request", "raw Envoy", "raw Envoy with the scan", "scan", "with the scan / raw"]
     return _section("Cost of the request scan, microseconds of Envoy", head, rows)
+
+
+def _gate(samples: Samples) -> str:
+    """What a large body costs beyond a small one where quota is asked about its key first, and where it is not."""
+    small, large = (case.name for case in CASES if not case.stream)
+
+    def adds(name: str, role: str) -> float:
+        return samples.cpu(name, large, role) - samples.cpu(name, small, role)
+
+    asked, unasked, quota = adds("without traces", "envoy"), adds("chain", "envoy"), adds("without traces", "quota")
+    rows = [
+        ["envoy", f"{asked:.0f}", f"{unasked:.0f}", f"{asked - unasked:.0f}"],
+        ["quota", f"{quota:.0f}", "", f"{quota:.0f}"],
+    ]
+    head = ["process", "without traces: 100 KB adds", "chain: 100 KB adds", "the gate's question"]
+    return _section("Cost of looking at the key before a large body, microseconds of CPU time a request", head, rows)
 
 
 def _peak(samples: Samples) -> str:
