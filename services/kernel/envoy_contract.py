@@ -114,6 +114,8 @@ class GateKey(StrEnum):
     """bool: its key need not be looked at before its body comes. Absent: it must be."""
     NUMBER = "number"
     """number: of the room that a large body takes, within one worker. Only `large_bodies.lua` reads it."""
+    SHOWN = "shown"
+    """number: of the credentials that came with a large body, within one worker. Only `small_bodies.lua` reads it."""
 
 
 class ScanKey(StrEnum):
@@ -195,7 +197,8 @@ class AdmissionKey(StrEnum):
     TARGETS = "targets"
     """list of `TargetKey` structs, one for each attempt, in order."""
     HOLDER = "holder"
-    """string: id of the key whose body may come. In the answer to a Check of the stage "key", which carries no more."""
+    """string: id of the key whose body may come. In the answer to a Check of the stage "key", which carries no more;
+    and from `small_bodies.lua`, which remembers for a moment whose key was good."""
 
 
 class TargetKey(StrEnum):

@@ -112,7 +112,7 @@ def _scan(samples: Samples) -> str:
 
 
 def _gate(samples: Samples) -> str:
-    """What a large body costs beyond a small one where quota is asked about its key first, and where it is not."""
+    """What a large body adds to a call where its key is looked at first, and where nobody is asked."""
     small, large = (case.name for case in CASES if not case.stream)
 
     def adds(name: str, role: str) -> float:
@@ -123,7 +123,7 @@ def _gate(samples: Samples) -> str:
         ["envoy", f"{asked:.0f}", f"{unasked:.0f}", f"{asked - unasked:.0f}"],
         ["quota", f"{quota:.0f}", "", f"{quota:.0f}"],
     ]
-    head = ["process", "without traces: 100 KB adds", "chain: 100 KB adds", "the gate's question"]
+    head = ["process", "without traces: 100 KB adds", "chain: 100 KB adds", "looking at the key"]
     return _section("Cost of looking at the key before a large body, microseconds of CPU time a request", head, rows)
 
 
