@@ -226,7 +226,11 @@ local function take_event(stream, text, from, has_returns)
   local usage, null_at = look(stream, event)
   if not stream.stripping or not (usage or null_at) then return last, nil end
   local cut_first, cut_last, instead = cut(event, usage, null_at)
-  if not cut_first then return last, nil end
+  if not cut_first then
+    -- Its usage could not be taken out, as that of the next one may.
+    likeness.forget(like)
+    return last, nil
+  end
   likeness.note_cut(like, cut_first, cut_last, instead)
   -- The line feed of the last line end may be the next byte.
   stream.swallow = cut_first == 1 and instead == "" and last == #text and byte(text, last) == CR

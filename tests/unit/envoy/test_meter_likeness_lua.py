@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.kernel.spool_contract import SeenKey, UsageKey
@@ -101,6 +101,7 @@ def told(metered: Metered) -> dict[str, Any]:
     st.lists(st.integers(0, 10_000), max_size=6),
     st.booleans(),
 )
+@example("openai", [("word ", 0, 0), ("{lf}", 0, 6), ("word ", 0, 6)], "\n\n", [], True)
 def test_a_stream_is_read_as_if_each_event_were_looked_at(
     dialect: str, said: list[tuple[str, int, int]], end: str, cuts: list[int], strip: bool
 ) -> None:
