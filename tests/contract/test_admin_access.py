@@ -32,9 +32,9 @@ def may(role: Role, method: str) -> bool:
 
 
 def test_the_table_knows_every_service_that_envoy_routes_and_no_other() -> None:
-    routed = envoy_resources_admin._SERVICES | envoy_resources_admin._TOOLS
+    routed = envoy_resources_admin.SERVICES | envoy_resources_admin.TOOLS
 
-    assert {service.full_name for service in ADMIN_SERVICES} == set(envoy_resources_admin._SERVICES)
+    assert {service.full_name for service in ADMIN_SERVICES} == set(envoy_resources_admin.SERVICES)
     assert {method.split("/")[1] for method in ACCESS} == set(routed)
 
 

@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 
+from services.quota.adapters import redis_adoption
 from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_counters import RedisCounters
+from services.quota.adapters.redis_link import RedisLink
 from services.quota.adapters.sqlite_counters import SqliteCounters
+from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.adoption import Adoption
 from services.quota.domain.directory import Directory
 from services.quota.domain.estimate import RequestFacts
@@ -37,9 +40,7 @@ TIGHT = spend("tight", 3)
 
 def world_of(counters: Any, *policies: QuotaPolicy, first: int = 0) -> World:
     """A quota over these counters, of which several may share them."""
-    world = World(policies, counters=counters)
-    entropy = itertools.count(first * 1_000_000 + 1)
-    world.admit._entropy = lambda size: next(entropy).to_bytes(size, "big")
+    world = World(policies, counters=counters, first_number=first * 1_000_000)
     world.change_policies(policies)
     return world
 
@@ -211,26 +212,24 @@ def test_a_store_that_is_opened_again_after_a_change_knows_what_is_held(tmp_path
         assert [each for each in found if any(each.level)] == [each for each in seen if any(each.level)]
 
 
-@pytest.mark.parametrize("step", ["_redoubt", "clear_doubts"])
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("writes", range(4))
 def test_a_quota_that_was_killed_while_policies_changed_ends_what_it_began(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, times: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
 ) -> None:
     with open_file(tmp_path) as file:
         world = world_of(SqliteCounters(file), OLD)
         world.let()
         doubtful(world, world.let(), CENT // 4)
         settle(world, world.let(), CENT)
-        count = itertools.count(1)
-        real = getattr(world.counters, step)
+        count, real = itertools.count(), SqliteFile.writing
 
-        def killed(*arguments: Any) -> Any:
-            if next(count) >= times:
+        def killed(written: SqliteFile) -> Any:
+            if next(count) >= writes:
                 raise KeyboardInterrupt
-            return real(*arguments)
+            return real(written)
 
         with monkeypatch.context() as patched:
-            patched.setattr(world.counters, step, killed)
+            patched.setattr(SqliteFile, "writing", killed)
             with contextlib.suppress(KeyboardInterrupt):
                 world.change_policies((NEW, TIGHT))
     with open_file(tmp_path) as file:
@@ -279,7 +278,7 @@ def test_a_quota_that_has_not_heard_of_a_change_lets_nobody_in_until_it_has(
         heard.append(1)
         second.change_policies((NEW, TIGHT))
 
-    second.admit._catch_up = hear
+    second.catch_up = hear
     second.let()
     assert heard == [1]
     assert levels(first, "tight") == (0, 2 * CENT, 0)
@@ -290,7 +289,7 @@ def test_a_quota_that_has_not_heard_of_a_change_lets_nobody_in_until_it_has(
 def test_nobody_is_let_in_by_several_quotas_while_policies_change(quotas: Callable[[int], RedisCounters]) -> None:
     first, second = world_of(quotas(1), TIGHT), world_of(quotas(2), TIGHT, first=2)
     current: list[tuple[QuotaPolicy, ...]] = [(TIGHT,)]
-    second.admit._catch_up = lambda: second.change_policies(current[0])
+    second.catch_up = lambda: second.change_policies(current[0])
     stopped, between_calls = threading.Event(), threading.Lock()
     went: list[Admitted] = []
     refused: list[object] = []
@@ -324,15 +323,14 @@ def test_a_call_that_settles_while_its_holds_are_made_anew_settles_in_the_new_on
 ) -> None:
     world = world_of(quotas(1), OLD)
     call = world.let()
-    real = world.counters._find  # type: ignore[union-attr]  # a store in Redis
 
-    def found_before(names: Any) -> Any:
-        found = real(names)
+    def changed_before(*asked: Any, **options: Any) -> Any:
         monkeypatch.undo()
         world.change_policies((NEW, TIGHT))
-        return found
+        return RedisLink.run(*asked, **options)
 
-    monkeypatch.setattr(world.counters, "_find", found_before)
+    # What a call holds was read, and its end is on the way to the store.
+    monkeypatch.setattr(RedisLink, "run", changed_before)
     settle(world, call, CENT // 2)
     assert levels(world, "old") == (0, 0, 0)
     assert levels(world, "new") == levels(world, "tight") == (CENT // 2, 0, 0)
@@ -349,7 +347,8 @@ def test_a_first_quota_that_was_killed_between_two_policies_ends_the_change_when
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(world.counters._adoption, "_rename_counters", killed)  # type: ignore[union-attr]  # in Redis
+        # Before the first counter is renamed.
+        patched.setattr(redis_adoption, "chunks", killed)
         with pytest.raises(KeyboardInterrupt):
             world.change_policies((NEW, TIGHT))
     again = world_of(quotas(1), OLD)
@@ -374,7 +373,7 @@ def test_counters_that_were_lost_after_a_change_come_back_under_the_new_policies
     eventually(counters.is_ready)
     with pytest.raises(PoliciesChanged):
         counters.reserve([], lambda _: (made_by("other"), None))
-    world.admit._catch_up = lambda: world.change_policies((NEW, TIGHT))
+    world.catch_up = lambda: world.change_policies((NEW, TIGHT))
 
     assert levels(world, "new") == (CENT // 4, CENT, CENT - CENT // 4)
     assert levels(world, "tight") == (0, CENT, CENT - CENT // 4)

@@ -10,7 +10,9 @@ import pytest
 
 from services.kernel.errors import Unavailable
 from services.quota.adapters.redis_counters import RedisCounters
+from services.quota.adapters.redis_link import RedisLink
 from services.quota.adapters.sqlite_counters import SqliteCounters
+from services.quota.adapters.sqlite_doubts import SqliteDoubts
 from services.quota.domain.doubt import Doubt, Selection, all_of_it
 from services.quota.domain.reservation import CounterKey, Hold, Level, Most, Reservation, Settlement
 from services.quota.ports import Sum
@@ -50,7 +52,7 @@ def leave(store: Store, number: int, cost: int = 40) -> Reservation:
     return made
 
 
-def killed(*_: object) -> None:
+def killed(*_: object, **_options: object) -> None:
     raise KeyboardInterrupt
 
 
@@ -244,7 +246,7 @@ def test_what_was_written_down_before_a_settlement_that_never_came_counts_once(
     store.reserve([], always(made))
 
     with monkeypatch.context() as patched:
-        patched.setattr(store, "_run_end", killed)
+        patched.setattr(RedisLink, "run", killed)
         with pytest.raises(KeyboardInterrupt):
             store.settle([estimated(made, 40)], nothing, NOW_MS)
     own_redis.client.flushall()
@@ -284,7 +286,7 @@ def test_what_was_cleared_by_a_quota_that_was_killed_does_not_come_back(
     made = leave(store, 1)
 
     with monkeypatch.context() as patched:
-        patched.setattr(store._doubts._copy, "put", killed)
+        patched.setattr(SqliteDoubts, "put", killed)
         with pytest.raises(KeyboardInterrupt):
             store.clear_doubts([made.id], all_of_it)
     assert store.levels([SPEND]) == [Level(40, 0, 0)]

@@ -23,7 +23,7 @@ from services.ledger.domain.dropped import Direction, DroppedHeader
 from services.ledger.domain.entry import Entry
 from services.ledger.domain.settlement import Crossing
 from services.ledger.domain.spooled import Booking, SpoolFile, UnreadableLine
-from tests.worlds.spool_lines import EPOCH, NO_USAGE, attempt, call, open_database, price_of
+from tests.worlds.spool_lines import EPOCH, NO_USAGE, attempt, call, no_room_for_checkpoints, open_database, price_of
 
 FILE = SpoolFile(EPOCH, 42, f"{EPOCH}.jsonl", is_closed=False, size_bytes=900)
 
@@ -74,15 +74,10 @@ def test_an_unknown_cost_is_null_and_counted_apart(store: SqlEntries, database: 
     assert (row.cost_nano_usd, row.unpriced_calls, costs) == (0, 2, {None})
 
 
-def test_a_booking_is_all_or_nothing(store: SqlEntries, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
-        raise OSError("disk full")
-
+def test_a_booking_is_all_or_nothing(store: SqlEntries, database: Database) -> None:
     booking = Booking((entry(1),), (attempt(1),), ("request-9",), (UnreadableLine(0, 5, "bad"),), FILE, checkpoint=500)
-    with monkeypatch.context() as patch:
-        patch.setattr("services.ledger.adapters.sql_entries._checkpoint_row", broken)
-        with pytest.raises(OSError, match="disk full"):
-            store.book(booking)
+    with no_room_for_checkpoints(database), pytest.raises(sa.exc.IntegrityError, match="disk full"):
+        store.book(booking)
 
     assert store.checkpoints() == {}
     assert store.attempts_of(["request-1"]) == {}

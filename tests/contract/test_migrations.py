@@ -21,7 +21,7 @@ from services.router.adapters import sql_configuration as router_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = {
-    "services.quota": quota_tables._metadata,
+    "services.quota": quota_tables.METADATA,
     "services.router": router_tables.METADATA,
     "services.ledger": ledger_tables.metadata,
 }

@@ -32,7 +32,7 @@ from services.kernel.usage import (
     Usage,
     Whole,
 )
-from services.ledger.adapters.price_catalogue import GenaiPrices, UnchargeableError, _compile
+from services.ledger.adapters.price_catalogue import GenaiPrices, UnchargeableError, compile_price
 from tests.worlds.spool_lines import call
 
 GOLDEN = Path(__file__).parent / "golden" / "usage"
@@ -160,11 +160,11 @@ TEXT = {"input_mtok": Decimal("2.5"), "output_mtok": Decimal(10)}
 )
 def test_what_cannot_be_charged_exactly_is_refused(published: dict[str, Any], reason: str) -> None:
     with pytest.raises(UnchargeableError, match=reason):
-        _compile(published)
+        compile_price(published)
 
 
 def test_what_the_catalogue_leaves_out_costs_as_documented_or_an_unknown_amount() -> None:
-    (tier,) = _compile(TEXT).tiers
+    (tier,) = compile_price(TEXT).tiers
 
     assert (tier.rate(CACHED_INPUT), tier.rate(CACHE_WRITE_5M), tier.rate(REASONING)) == (2_500_000, 2_500_000, 10**7)
     unknown = [meter for meter in METERS if tier.rate(meter) is None]
@@ -187,4 +187,4 @@ def test_sound_images_and_searches_have_the_prices_that_are_published(catalogue:
 
 
 def test_a_price_per_request_is_in_nano_dollars() -> None:
-    assert _compile({**TEXT, "requests_kcount": Decimal(5)}).request_nano_usd == 5_000_000
+    assert compile_price({**TEXT, "requests_kcount": Decimal(5)}).request_nano_usd == 5_000_000

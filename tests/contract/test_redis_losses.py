@@ -12,6 +12,7 @@ import pytest
 from services.chassis.settings import SettingsError
 from services.kernel.errors import Unavailable
 from services.quota.adapters.redis_counters import RedisCounters
+from services.quota.adapters.redis_link import RedisLink
 from services.quota.domain.reservation import Hold, Level, Reservation
 from services.quota.ports import Sum
 from tests.worlds.counter_store_load import ENDS_MS, HELD, NOW_MS, SPEND, bounded, settlement_of
@@ -144,15 +145,14 @@ def test_what_was_asked_for_while_the_counters_were_restored_is_released_when_it
 ) -> None:
     asking, restoring = opened(own_redis, "a"), opened(own_redis, "a")
     made = bounded(1, BOUND)
-    ask = asking._link.run
 
     def restored_meanwhile(*asked: Any, **options: Any) -> Any:
-        monkeypatch.setattr(asking._link, "run", ask)
+        monkeypatch.undo()
         own_redis.client.flushall()
         restoring.restore([])
-        return ask(*asked, **options)
+        return RedisLink.run(*asked, **options)
 
-    monkeypatch.setattr(asking._link, "run", restored_meanwhile)
+    monkeypatch.setattr(RedisLink, "run", restored_meanwhile)
     with pytest.raises(Unavailable, match="rebuilt"):
         asking.reserve([SPEND], always(made))
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.worlds.gateway import RUNNING, Providers, simulated_providers
 from tests.worlds.real_model import RealModel, run_real_model
 from tests.worlds.redis_process import RedisProcess
+
+_HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +35,14 @@ def redis() -> Iterator[RedisProcess]:
 def real_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealModel]:
     with run_real_model(tmp_path_factory.mktemp("llama"), "key-of-the-real-model") as model:
         yield model
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files come in any order. The tests of a file keep theirs: they go on with one gateway, and what is in it."""
+    for item in items:
+        if item.path.is_relative_to(_HERE):
+            item.add_marker(pytest.mark.random_order(disabled=True))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, consumes, multiple, rule
 
 from services.kernel.window import WindowUnit
-from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.domain.denial import Deny
 from services.quota.domain.estimate import RequestFacts
 from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy
@@ -128,8 +127,7 @@ class Drift(RuleBasedStateMachine):
         counters = self.books.world.counters.counters_at(self.books.clock.now_ms())
         if counters:
             key, end_ms, _ = counters[at % len(counters)]
-            assert isinstance(self.books.world.counters, MemoryCounters)
-            self.books.world.counters._levels.move({key: Move(end_ms, settled=amount)})
+            self.books.counted.move({key: Move(end_ms, settled=amount)})
 
     @rule()
     def compare(self) -> None:

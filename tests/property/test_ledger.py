@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.kernel.clock import ManualClock
 from services.kernel.usage import UsageSource
 from services.ledger.adapters.sql_database import Database
 from services.ledger.adapters.sql_entries import SqlEntries
@@ -30,6 +31,7 @@ from tests.worlds.spool_lines import (
     line,
     open_database,
     price_of,
+    spool_of,
 )
 
 SUMMED = ("input_tokens", "cached_input_tokens", "output_tokens", "cost_nano_usd")
@@ -111,7 +113,7 @@ def test_any_history_read_in_any_pieces_and_replayed_books_each_call_once(
         with database.read() as connection:
             before = connection.execute(sa.select(entries).order_by(entries.c.sequence)).all()
         for _ in range(replays):
-            for file in book_of(folder, database)._spool.files():
+            for file in spool_of(folder, ManualClock()).files():
                 SqlEntries(database).forget(file)
             book_of(folder, database).run_pass()
         with database.read() as connection:

@@ -184,7 +184,7 @@ class Publication(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         quotas = len(self.publisher.watchers)
-        self.router = Router(self.router.store, retire_after_ms=1_000)
+        self.router = Router(self.router.engine, retire_after_ms=1_000)
         self.router.clock.advance(self.publisher.clock.now_ms() - self.router.clock.now_ms())
         self.publisher = self.router.publisher
         for _ in range(quotas):

@@ -22,6 +22,9 @@ _CLOCKS = {
     "time.time",
     "time.time_ns",
 }
+# How a name is reached by its text.
+_BY_NAME = {"getattr", "setattr", "delattr", "hasattr"}
+_NAMED_TUPLE = {"_replace", "_asdict", "_fields", "_make"}
 _ENVIRONMENT = {"os.environ", "os.environb", "os.getenv"}
 
 
@@ -99,6 +102,26 @@ def counts_in_integers(path: PurePath, text: str) -> Iterator[str]:
                 yield f"{path}:{node.lineno} divides with /: use //, and say how it rounds"
 
 
+def touches_no_private_name(path: PurePath, text: str) -> Iterator[str]:
+    """A test asks what a user of the code could ask. `self._x` is its own, `x._replace(...)` a named tuple's."""
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Attribute(value=ast.Name(id="self" | "cls")):
+                continue
+            case ast.Attribute(attr=name) if _is_private(name) and name not in _NAMED_TUPLE:
+                found = ast.unparse(node)
+            case ast.ImportFrom(module=str(module), names=names) if _private_part(
+                ".".join((module, *(alias.name for alias in names)))
+            ):
+                found = ast.unparse(node)
+            case ast.Call(func=ast.Name(id=called) | ast.Attribute(attr=called), args=args) if called in _BY_NAME:
+                found = next(filter(_private_part, (_text_of(each) for each in args[:2])), "")
+            case _:
+                continue
+        if found:
+            yield f"{path}:{node.lineno} touches {found}: test it through what it is there for"
+
+
 def imported_modules(text: str) -> Iterator[str]:
     """Full names of what a module imports: `a.b` and, for `from a import b`, both `a` and `a.b`."""
     for node in ast.walk(ast.parse(text)):
@@ -117,3 +140,15 @@ def _dotted_names(text: str) -> Iterator[tuple[str, int]]:
                 yield ast.unparse(node), node.lineno
             case ast.ImportFrom(module=str(module), names=names):
                 yield from ((f"{module}.{alias.name}", node.lineno) for alias in names)
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def _private_part(dotted: str) -> bool:
+    return any(map(_is_private, dotted.split(".")))
+
+
+def _text_of(node: ast.expr) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""

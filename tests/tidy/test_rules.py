@@ -33,6 +33,12 @@ REFUSED: list[tuple[Rule, str, str]] = [
     (rules.counts_in_integers, "a.py", "cost = 0.1\n"),
     (rules.counts_in_integers, "a.py", "cost = held / 2\n"),
     (rules.counts_in_integers, "a.py", "def cost() -> float: ...\n"),
+    (rules.touches_no_private_name, "a.py", "store._engine.dispose()\n"),
+    (rules.touches_no_private_name, "a.py", "from services.router.main import _wire\n"),
+    (rules.touches_no_private_name, "a.py", "from services._hidden import wire\n"),
+    (rules.touches_no_private_name, "a.py", "monkeypatch.setattr(store, '_link', None)\n"),
+    (rules.touches_no_private_name, "a.py", "monkeypatch.setattr('services.router.main._wire', None)\n"),
+    (rules.touches_no_private_name, "a.py", "getattr(store, '_link')\n"),
 ]
 
 PASSED: list[tuple[Rule, str, str]] = [
@@ -46,6 +52,9 @@ PASSED: list[tuple[Rule, str, str]] = [
     (rules.reads_no_clock, "a.py", "clock.now_ms()\ntime.monotonic()\ntime.sleep(1)\n"),
     (rules.reads_no_environment, "a.py", "environ.text('HOME')\n"),
     (rules.counts_in_integers, "a.py", "cost = held // 2 + 10\n"),
+    (rules.touches_no_private_name, "a.py", "self._own = type(call).__name__, call._replace(id='b')\n"),
+    (rules.touches_no_private_name, "a.py", "from __future__ import annotations\n_OWN = 1\n"),
+    (rules.touches_no_private_name, "a.py", "monkeypatch.setattr(store, 'MOST', 2)\nprint('_private')\n"),
 ]
 
 

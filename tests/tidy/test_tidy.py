@@ -109,6 +109,10 @@ def test_no_float_touches_money() -> None:
     assert broken(rules.counts_in_integers, counting) == []
 
 
+def test_tests_touch_no_private_name() -> None:
+    assert broken(rules.touches_no_private_name, chosen({".py"}, "tests")) == []
+
+
 def test_folders_that_share_a_name_with_a_package_hold_no_python() -> None:
     # Envoy's wheel owns the import name `envoy`: one stray module in our folder of that name would break it.
     stray = set(chosen({".py"}, "envoy", "protos", "deploy")) - BUILD_HOOK

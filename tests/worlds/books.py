@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from services.ledger.domain.spooled import Booking
 from services.ledger.usecases.reconcile import ASK_INTERVAL_MS, Reconcile
 from services.ledger.usecases.settle import Settle
 from services.ledger.usecases.sweep import Sweep
+from services.quota.adapters.counter_levels import CounterLevels
+from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.domain import reservation as quota_reservation
 from services.quota.domain.adoption import Adoption
 from services.quota.domain.directory import Call, apply_limits
@@ -37,13 +39,15 @@ INTERVAL_MS = 60_000
 
 
 class Wire:
-    """The stub of a quota that answers at once."""
+    """A channel to a quota that answers at once."""
 
     def __init__(self, api: CounterService) -> None:
         self._api = api
 
-    def __getattr__(self, method: str) -> Any:
-        return lambda request, **_options: getattr(self._api, method)(request, None)
+    def unary_unary(self, path: str, *_codecs: object, **_options: object) -> Callable[..., Any]:
+        return lambda request, **_options: getattr(self._api, path.rpartition("/")[2])(request, None)
+
+    unary_stream = stream_unary = unary_unary
 
 
 class DirectQuota:
@@ -95,7 +99,8 @@ class Books:
     def __init__(self, policies: tuple[QuotaPolicy, ...], keys: tuple[VirtualKey, ...] = (ADAS_KEY,)) -> None:
         self._folder = tempfile.TemporaryDirectory()
         self.database = open_database(Path(self._folder.name))
-        self.world = World(policies)
+        self.counted = CounterLevels()
+        self.world = World(policies, counters=MemoryCounters(self.counted))
         self.keys = keys
         self.clock = self.world.clock
         self.store, self.outbox = SqlEntries(self.database), SqlOutbox(self.database)
@@ -121,10 +126,9 @@ class Books:
 
     def start_ledger(self) -> None:
         """A ledger that has just started, over the same database."""
-        counters = QuotaCountersClient.__new__(QuotaCountersClient)
-        counters._stub = Wire(CounterService(self.hold))  # type: ignore[assignment]  # answers as the real one does
+        wire: Any = Wire(CounterService(self.hold))
         self.reconcile = Reconcile(
-            counters=counters,
+            counters=QuotaCountersClient(wire),
             sums=SqlSettledSums(self.database),
             outbox=self.outbox,
             sweep=self.sweep,

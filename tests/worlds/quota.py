@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from services.kernel.clock import ManualClock
@@ -122,8 +122,8 @@ class Disk:
         return self.low
 
 
-def numbers() -> Iterator[int]:
-    number = 0
+def numbers(first: int) -> Iterator[int]:
+    number = first
     while True:
         number += 1
         yield number
@@ -138,6 +138,9 @@ class World:
     counters: MemoryCounters | SqliteCounters | RedisCounters = field(default_factory=MemoryCounters)
     allowances: MemoryAllowances = field(default_factory=MemoryAllowances)
     quotas: int = 1
+    first_number: int = 0
+    """Before the first that reservations are named by: those of several quotas must differ."""
+    catch_up: Callable[[], object] = lambda: None
     expectations: MemoryExpectations = field(default_factory=MemoryExpectations)
     rates: MemoryKeyRates = field(default_factory=MemoryKeyRates)
     clock: ManualClock = field(default_factory=ManualClock)
@@ -146,7 +149,7 @@ class World:
     pressure: Pressure = field(default_factory=Pressure)
 
     def __post_init__(self) -> None:
-        entropy = numbers()
+        entropy = numbers(self.first_number)
         self.current = Current(Directory("acme", (), self.policies, (self.key,)), self.rates.usual_nano_usd)
         self.current.set_plan(PLAN)
         self.current.set_prices(PRICES)
@@ -165,6 +168,7 @@ class World:
             clock=self.clock,
             entropy=lambda size: next(entropy).to_bytes(size, "big"),
             draw=lambda _: 0,
+            catch_up=lambda: self.catch_up(),  # noqa: PLW0108  # tests set another one later
         )
         self.settle_all = Settle(
             current=self.current,

@@ -58,20 +58,19 @@ class Vault:
         return SecretValue(value) if value is not None else CredentialProblem(f"{reference} is not set")
 
 
-def store() -> SqlConfigurationStore:
+def new_engine() -> sa.Engine:
     engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
     METADATA.create_all(engine)
-    return SqlConfigurationStore(engine)
+    return engine
 
 
 class Router:
     """The use cases over a real store, with a clock and credentials that are turned by hand."""
 
-    def __init__(
-        self, kept: SqlConfigurationStore | None = None, retire_after_ms: int = 1_000, **credentials: str
-    ) -> None:
+    def __init__(self, engine: sa.Engine | None = None, retire_after_ms: int = 1_000, **credentials: str) -> None:
         self.clock = ManualClock()
-        self.store = kept or store()
+        self.engine = engine or new_engine()
+        self.store = SqlConfigurationStore(self.engine)
         self.vault = Vault({"LAB_KEY": "sk-lab", "OTHER_KEY": "sk-other"} | credentials)
         self.publisher = Publisher(self.clock, self.store, retire_after_ms)
         self.administrator = Administrator(self.store, self.vault, self.publisher, self.clock)
@@ -79,7 +78,7 @@ class Router:
 
     @property
     def audit(self) -> AuditLog:
-        return AuditLog(self.store._engine, AUDIT)
+        return AuditLog(self.engine, AUDIT)
 
     @property
     def clusters(self) -> list[str]:

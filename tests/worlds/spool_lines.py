@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import orjson
+import sqlalchemy as sa
 
 from services.chassis.database import migrate, open_engine
 from services.kernel.clock import ManualClock
@@ -131,6 +133,23 @@ def open_database(folder: Path) -> Database:
     engine = open_engine(folder / "db" / "ledger.sqlite")
     migrate(engine, "services.ledger")
     return Database(engine)
+
+
+def engine_of(database: Database) -> sa.Engine:
+    """What the database lies on."""
+    with database.read() as connection:
+        return connection.engine
+
+
+@contextmanager
+def no_room_for_checkpoints(database: Database) -> Iterator[None]:
+    """Bookings fail within the block when all but their checkpoint was written: the transaction is half done."""
+    with database.write() as connection:
+        full = "BEFORE INSERT ON checkpoints BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        connection.execute(sa.text(f"CREATE TRIGGER full {full}"))
+    yield
+    with database.write() as connection:
+        connection.execute(sa.text("DROP TRIGGER full"))
 
 
 class NoSpans:

@@ -2,7 +2,8 @@
 
 The package carries its data: nothing is fetched. Its prices are decimals of US dollars per million tokens with tiers by
 size of the prompt, dates and hours of validity. A price is compiled once per model and minute of use, so that a call
-is charged as of the moment when it began. What we cannot charge to the nano-dollar has no price here: see `_compile`.
+is charged as of the moment when it began. What we cannot charge to the nano-dollar has no price here: see
+`compile_price`.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class GenaiPrices:
             _, info = get_snapshot().find_provider_model(model, None, provider, None)
             published = info.get_prices(datetime.fromtimestamp(minute * 60, UTC))
             known = {name: value for name, value in vars(published).items() if value is not None}
-            return _compile(known, sees_at_input_price=provider in _SEES_AT_INPUT_PRICE)
+            return compile_price(known, sees_at_input_price=provider in _SEES_AT_INPUT_PRICE)
         except LookupError:
             return None
         except UnchargeableError as error:
@@ -107,7 +108,7 @@ class GenaiPrices:
             return None
 
 
-def _compile(published: Mapping[str, Decimal | TieredPrices], *, sees_at_input_price: bool = False) -> Price:
+def compile_price(published: Mapping[str, Decimal | TieredPrices], *, sees_at_input_price: bool = False) -> Price:
     """The same price in integers.
 
     Raises:

@@ -25,8 +25,8 @@ from services.quota.domain.reservation import Reservation
 
 _NAME = "held-{}.jsonl"
 # Far more than Envoy lets run at once. Beyond it the oldest is left to the store.
-_MOST = 100_000
-_REWRITE_BYTES = 8 * 1024 * 1024
+MOST_HELD = 100_000
+REWRITE_BYTES = 8 * 1024 * 1024
 
 _log = logging.getLogger("spendgate.quota")
 
@@ -55,7 +55,7 @@ class HeldJournal:
             self._append(line)
             self._open[reservation.id] = line
             self._asking.add(reservation.id)
-            if len(self._open) > _MOST:
+            if len(self._open) > MOST_HELD:
                 self._forget([next(iter(self._open))])
 
     def confirm(self, ids: Iterable[str]) -> None:
@@ -99,7 +99,7 @@ class HeldJournal:
 
     def _append(self, text: bytes) -> None:
         try:
-            if self._bytes > _REWRITE_BYTES:
+            if self._bytes > REWRITE_BYTES:
                 full, self._file, self._bytes = self._file, self._rewritten(), 0
                 full.close()
             written = self._file.write(text)

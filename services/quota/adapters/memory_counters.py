@@ -29,9 +29,9 @@ from services.quota.ports import Choose, Counter, Settled, Sum, T
 class MemoryCounters:
     """`ports.CounterStore` and `ports.CounterReader`. What it holds is gone with the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, levels: CounterLevels | None = None) -> None:
         self._lock = threading.RLock()
-        self._levels = CounterLevels()
+        self._levels = levels or CounterLevels()
         self._open: dict[str, Reservation] = {}
         self._doubts: dict[str, Doubt] = {}
         self._crossings: list[Crossing] = []

@@ -37,14 +37,14 @@ from services.quota.ports import RecordedChange
 T = TypeVar("T")
 Row = dict[str, Any]
 
-_metadata = sa.MetaData()
-_organizations = sa.Table("organizations", _metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("name"))
-_environments = sa.Table("environments", _metadata, sa.Column("name", primary_key=True))
-_teams = sa.Table("teams", _metadata, sa.Column("name", primary_key=True), sa.Column("projects"), sa.Column("members"))
-_policies = sa.Table("policies", _metadata, sa.Column("name", primary_key=True), sa.Column("body"))
+METADATA = sa.MetaData()
+_organizations = sa.Table("organizations", METADATA, sa.Column("id", sa.Integer, primary_key=True), sa.Column("name"))
+_environments = sa.Table("environments", METADATA, sa.Column("name", primary_key=True))
+_teams = sa.Table("teams", METADATA, sa.Column("name", primary_key=True), sa.Column("projects"), sa.Column("members"))
+_policies = sa.Table("policies", METADATA, sa.Column("name", primary_key=True), sa.Column("body"))
 _keys = sa.Table(
     "virtual_keys",
-    _metadata,
+    METADATA,
     sa.Column("name", primary_key=True),
     *(sa.Column(name) for name in ("key_id", "team", "project", "environment", "user", "models")),
     sa.Column("disabled", sa.Boolean),
@@ -55,26 +55,26 @@ _keys = sa.Table(
 )
 _retired = sa.Table(
     "retired_secrets",
-    _metadata,
+    METADATA,
     sa.Column("digest", primary_key=True),
     *(sa.Column(name) for name in ("key", "retire_at_ms")),
 )
 _overrides = sa.Table(
     "overrides",
-    _metadata,
+    METADATA,
     sa.Column("name", primary_key=True),
     *(sa.Column(name) for name in ("policy", "limit_id", "scope", "bound")),
     *(sa.Column(name) for name in ("create_at_ms", "expire_at_ms", "reason", "actor", "role")),
 )
 _tokens = sa.Table(
     "admin_tokens",
-    _metadata,
+    METADATA,
     sa.Column("name", primary_key=True),
     *(sa.Column(name) for name in ("role", "team", "digest", "hint", "create_at_ms", "expire_at_ms")),
 )
-AUDIT = audit_table(_metadata)
+AUDIT = audit_table(METADATA)
 _snapshots = sa.Table(
-    "snapshots", _metadata, sa.Column("name", primary_key=True), sa.Column("version"), sa.Column("body")
+    "snapshots", METADATA, sa.Column("name", primary_key=True), sa.Column("version"), sa.Column("body")
 )
 
 _DIRECTORY = "directory"

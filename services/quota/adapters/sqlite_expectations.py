@@ -13,9 +13,9 @@ from services.quota.domain.scale import Scale
 from services.quota.domain.unmeasured import NOTHING_TAUGHT, Guide, Taught
 
 # Pairs of a key and a model. Beyond it the pair that was learnt first makes room.
-_MOST = 50_000
+MOST_PAIRS = 50_000
 # What all keys taught of a model. Models come and go with the configuration; of what is gone the first makes room.
-_MOST_MODELS = 5_000
+MOST_MODELS = 5_000
 # No key has this id.
 _ALL_KEYS = ""
 _SAVE = (
@@ -42,7 +42,7 @@ class SqliteExpectations:
     def refresh(self) -> None:
         """Takes over what another process has learnt."""
         with self._learning, self._file.reading() as connection:
-            rows = connection.execute(_LOAD, (_MOST + _MOST_MODELS,)).fetchall()
+            rows = connection.execute(_LOAD, (MOST_PAIRS + MOST_MODELS,)).fetchall()
             found = {(row[0], row[1]): _read(*row[2:]) for row in rows}
             self._known = {pair: taught for pair, taught in found.items() if pair[0] != _ALL_KEYS}
             self._of_all = {pair: taught for pair, taught in found.items() if pair[0] == _ALL_KEYS}
@@ -65,7 +65,7 @@ class SqliteExpectations:
                 for known, key_id in ((self._known, lesson.key_id), (self._of_all, _ALL_KEYS)):
                     pair = (key_id, lesson.model)
                     known[pair] = changed[pair] = known.get(pair, NOTHING_TAUGHT).after(lesson)
-            dropped = [*_make_room(self._known, _MOST), *_make_room(self._of_all, _MOST_MODELS)]
+            dropped = [*_make_room(self._known, MOST_PAIRS), *_make_room(self._of_all, MOST_MODELS)]
             with self._file.writing() as connection:
                 connection.executemany(_SAVE, [(*pair, *_row(taught)) for pair, taught in changed.items()])
                 connection.executemany(_DROP, dropped)

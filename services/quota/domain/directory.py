@@ -33,7 +33,7 @@ from services.quota.domain.reservation import CounterKey, Level, Watch
 from services.quota.domain.scope import policies_for, policy_scope
 
 # Pairs of a key and a model whose limits are remembered. Beyond it everything is forgotten and found again.
-_MAX_REMEMBERED = 50_000
+MAX_REMEMBERED = 50_000
 NO_OVERRIDES: Mapping[Place, Override] = {}
 # What was told of a window that rolls is not told again sooner, however short the window.
 _QUIET_MS = 3_600_000
@@ -230,7 +230,7 @@ class DirectorySnapshot:
         if remembered is not None and remembered.from_ms <= now_ms < remembered.until_ms:
             return remembered
         found = self.apply(attribution, model, now_ms, run)
-        if len(self._applied) >= _MAX_REMEMBERED:
+        if len(self._applied) >= MAX_REMEMBERED:
             self._applied.clear()
         self._applied[asked] = found
         return found

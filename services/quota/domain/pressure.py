@@ -9,7 +9,7 @@ from services.quota.domain.reservation import CounterKey
 
 _LASTS_MS = 10_000
 # Beyond it the counter that was noted first is forgotten: its calls ask for all there is again.
-_MOST = 4_096
+MOST_COUNTERS = 4_096
 
 
 class Pressure:
@@ -24,7 +24,7 @@ class Pressure:
         with self._lock:
             self._noted_at_ms.pop(counter, None)
             self._noted_at_ms[counter] = now_ms
-            if len(self._noted_at_ms) > _MOST:
+            if len(self._noted_at_ms) > MOST_COUNTERS:
                 del self._noted_at_ms[next(iter(self._noted_at_ms))]
 
     def is_on(self, counters: Iterable[CounterKey], now_ms: int) -> bool:

@@ -11,7 +11,7 @@ from services.quota.domain.policy import LimitKind
 from services.quota.domain.reservation import CounterKey, Level, Settlement
 
 MOST_COUNTERS = 250_000
-_FEW_COUNTERS = 4_096
+FEW_COUNTERS = 4_096
 _NOTHING = Level(0, 0)
 
 
@@ -21,7 +21,7 @@ class ReplayCounters:
     def __init__(self) -> None:
         self._levels: dict[CounterKey, Level] = {}
         self._until_ms: dict[CounterKey, int] = {}
-        self._look_at = _FEW_COUNTERS
+        self._look_at = FEW_COUNTERS
 
     def of(self, counters: Sequence[CounterKey]) -> list[Level]:
         """The levels of these counters, in their order."""
@@ -68,4 +68,4 @@ class ReplayCounters:
                 f"the policies need more than {MOST_COUNTERS:,} counters at once: simulate a shorter time, or fewer "
                 "policies that count each user, key or run by itself"
             )
-        self._look_at = min(MOST_COUNTERS, max(_FEW_COUNTERS, 2 * len(self._levels)))
+        self._look_at = min(MOST_COUNTERS, max(FEW_COUNTERS, 2 * len(self._levels)))

@@ -19,7 +19,7 @@ from services.router.domain.snapshot import NodeSettings
 
 ADMIN_LISTENER = "admin"
 ADMIN_ROUTES = "admin"
-_SERVICES = {
+SERVICES = {
     "spendgate.quota.v1.QuotaService": "quota_admin",
     "spendgate.quota.v1.AdminService": "quota_admin",
     "spendgate.quota.v1.OverrideService": "quota_admin",
@@ -28,7 +28,7 @@ _SERVICES = {
     "spendgate.router.v1.RouterService": "router",
     "spendgate.ledger.v1.LedgerService": "ledger",
 }
-_TOOLS = {
+TOOLS = {
     "grpc.health.v1.Health": "quota_admin",
     "grpc.reflection.v1.ServerReflection": "quota_admin",
     "grpc.reflection.v1alpha.ServerReflection": "quota_admin",
@@ -42,7 +42,7 @@ def admin_listener(node: NodeSettings, descriptors: bytes) -> listener_pb2.Liste
     manager.request_timeout.CopyFrom(milliseconds(node.max_stream_seconds * 1000))
     transcoder = transcoder_pb2.GrpcJsonTranscoder(
         proto_descriptor_bin=descriptors,
-        services=list(_SERVICES),
+        services=list(SERVICES),
         convert_grpc_status=True,
         print_options=transcoder_pb2.GrpcJsonTranscoder.PrintOptions(always_print_primitive_fields=True),
         request_validation_options=transcoder_pb2.GrpcJsonTranscoder.RequestValidationOptions(
@@ -73,7 +73,7 @@ def admin_routes(node: NodeSettings) -> route_pb2.RouteConfiguration:
     host = route_components_pb2.VirtualHost(
         name="admin",
         domains=["*"],
-        routes=[*(_service(name, cluster, node) for name, cluster in (_SERVICES | _TOOLS).items()), nothing],
+        routes=[*(_service(name, cluster, node) for name, cluster in (SERVICES | TOOLS).items()), nothing],
     )
     plane = ext_authz_pb2.CheckSettings(context_extensions={PLANE_EXTENSION: ADMIN_PLANE})
     context = ext_authz_pb2.ExtAuthzPerRoute(check_settings=plane)

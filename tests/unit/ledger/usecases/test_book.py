@@ -14,7 +14,17 @@ from services.ledger.adapters.sql_tables import unreadable_lines
 from services.ledger.domain.entry import BookedCall
 from services.ledger.domain.selection import CallQuery
 from services.ledger.usecases.book import WATERMARK_MARGIN_MS
-from tests.worlds.spool_lines import EPOCH, attempt_fields, book_of, call_fields, line, open_database, write_lines
+from tests.worlds.spool_lines import (
+    EPOCH,
+    attempt_fields,
+    book_of,
+    call_fields,
+    line,
+    no_room_for_checkpoints,
+    open_database,
+    spool_of,
+    write_lines,
+)
 
 LATER = "local-1795464000001"
 
@@ -37,7 +47,7 @@ def test_a_call_is_booked_once_however_often_its_file_is_read(tmp_path: Path, da
 
     assert book_of(tmp_path, database).run_pass() == 2
     assert book_of(tmp_path, database).run_pass() == 0
-    SqlEntries(database).forget(book_of(tmp_path, database)._spool.files()[0])
+    SqlEntries(database).forget(spool_of(tmp_path, ManualClock()).files()[0])
     assert book_of(tmp_path, database).run_pass() == 2
 
     (call,) = booked(database)
@@ -146,20 +156,12 @@ def test_an_interrupted_pass_proves_nothing(tmp_path: Path, database: Database) 
     assert booked(database) == []
 
 
-def test_a_failed_commit_moves_neither_the_checkpoint_nor_the_watermark(
-    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_commit_moves_neither_the_checkpoint_nor_the_watermark(tmp_path: Path, database: Database) -> None:
     write_lines(live(tmp_path), [call_fields()])
     book = book_of(tmp_path, database)
 
-    def full(*_: object) -> None:
-        raise OSError("disk full")
-
-    with monkeypatch.context() as patch:
-        # After the entries were inserted, before the checkpoint was: the transaction is half done.
-        patch.setattr("services.ledger.adapters.sql_entries._checkpoint_row", full)
-        with pytest.raises(OSError, match="disk full"):
-            book.run_pass()
+    with no_room_for_checkpoints(database), pytest.raises(sa.exc.IntegrityError, match="disk full"):
+        book.run_pass()
     assert (booked(database), book.booked_through_ms) == ([], None)
 
     assert book.run_pass() == 1

@@ -16,7 +16,7 @@ from services.ledger.adapters.sql_database import Database
 from services.ledger.adapters.sql_tables import audit_entries
 from services.ledger.domain.configuration import Channel, Configuration, PricedTarget, flat_price
 from services.ledger.usecases.price_book import PriceBook
-from tests.worlds.spool_lines import PRICE, open_database
+from tests.worlds.spool_lines import PRICE, engine_of, open_database
 
 FREE = flat_price(input_price=0, output=0)
 
@@ -150,7 +150,7 @@ def test_what_was_changed_is_in_the_audit_log_without_what_a_channel_keeps_secre
     book_of(database).apply(Configuration(dearer, channels), validate_only=False, by=by)
     book_of(database).apply(Configuration(), validate_only=True, by=by)
 
-    log = AuditLog(database._engine, audit_entries).page(ListAuditEntriesRequest()).audit_entries
+    log = AuditLog(engine_of(database), audit_entries).page(ListAuditEntriesRequest()).audit_entries
 
     assert [(entry.action, entry.kind, entry.name) for entry in log] == [
         ("update", "price", "lab/tiny"),

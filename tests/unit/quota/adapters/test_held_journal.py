@@ -74,7 +74,7 @@ def test_a_line_that_was_cut_off_spoils_no_other(opened: Opened, tmp_path: Path)
 def test_the_file_does_not_grow_with_what_has_ended(
     opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(held_journal, "_REWRITE_BYTES", 4_096)
+    monkeypatch.setattr(held_journal, "REWRITE_BYTES", 4_096)
     journal, kept = opened(), bounded(0, 100)
     journal.add(kept)
     for number in range(1, 200):
@@ -86,7 +86,7 @@ def test_the_file_does_not_grow_with_what_has_ended(
 
 
 def test_no_more_are_remembered_than_can_be_open(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held_journal, "_MOST", 2)
+    monkeypatch.setattr(held_journal, "MOST_HELD", 2)
     journal = opened()
     for number in range(4):
         journal.add(bounded(number, 100))

@@ -63,7 +63,7 @@ def test_a_row_of_the_previous_release_knows_the_usual_call_only(file: SqliteFil
 
 
 def test_of_models_that_are_gone_the_first_makes_room(file: SqliteFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_expectations, "_MOST_MODELS", 2)
+    monkeypatch.setattr(sqlite_expectations, "MOST_MODELS", 2)
     expectations = SqliteExpectations(file)
     for model in ("a", "b", "c"):
         expectations.learn([Lesson("key", model, Tokens(1, 1), text_bytes=9)])
@@ -74,7 +74,7 @@ def test_of_models_that_are_gone_the_first_makes_room(file: SqliteFile, monkeypa
 
 
 def test_the_pair_that_was_learnt_first_makes_room(file: SqliteFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_expectations, "_MOST", 2)
+    monkeypatch.setattr(sqlite_expectations, "MOST_PAIRS", 2)
     expectations = SqliteExpectations(file)
     for key in ("a", "b", "c"):
         expectations.learn([Lesson(key, "tiny", Tokens(1, 1))])

@@ -22,7 +22,7 @@ def test_pressure_lasts_ten_seconds_from_the_last_refusal() -> None:
 
 
 def test_of_too_many_counters_the_one_that_was_noted_first_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST", 2)
+    monkeypatch.setattr(module, "MOST_COUNTERS", 2)
     pressure = Pressure()
 
     for counter in (ONE, OTHER, ONE, THIRD):

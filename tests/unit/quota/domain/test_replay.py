@@ -260,7 +260,7 @@ def test_a_breaker_stops_a_key_that_spends_far_faster_than_the_floor_allows() ->
 
 def test_counters_of_windows_that_are_over_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replay_counters, "MOST_COUNTERS", 10)
-    monkeypatch.setattr(replay_counters, "_FEW_COUNTERS", 4)
+    monkeypatch.setattr(replay_counters, "FEW_COUNTERS", 4)
     minutes = [past(minute * 60_000) for minute in range(200)]
 
     report = replay(minutes, counting("each-minute", LimitKind.REQUESTS, 1, WindowUnit.MINUTE))
@@ -270,7 +270,7 @@ def test_counters_of_windows_that_are_over_are_forgotten(monkeypatch: pytest.Mon
 
 def test_more_counters_than_a_simulation_may_have_end_it_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replay_counters, "MOST_COUNTERS", 10)
-    monkeypatch.setattr(replay_counters, "_FEW_COUNTERS", 4)
+    monkeypatch.setattr(replay_counters, "FEW_COUNTERS", 4)
     limit = Limit(LimitKind.SPEND, DOLLAR, WindowUnit.RUN)
     calls = [past(number * 2_000, run=f"run-{number}") for number in range(12)]
 

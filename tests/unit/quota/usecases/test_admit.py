@@ -6,6 +6,7 @@ import pytest
 
 from services.kernel.dialect import Dialect
 from services.kernel.window import WindowUnit
+from services.quota.domain import directory
 from services.quota.domain.denial import Denial, Deny
 from services.quota.domain.directory import Directory
 from services.quota.domain.estimate import RequestFacts
@@ -14,7 +15,7 @@ from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mod
 from services.quota.domain.reservation import Level, Settlement
 from services.quota.domain.unmeasured import Guide
 from services.quota.usecases.admit import Admitted
-from tests.worlds.quota import CENT, CENT_FACTS, PLAN, PRICES, SECRET, World, counting, spend
+from tests.worlds.quota import ADA, CENT, CENT_FACTS, PLAN, PRICES, SECRET, World, counting, spend
 
 
 def test_a_call_without_policies_is_admitted_and_reserved() -> None:
@@ -197,11 +198,17 @@ def test_a_mistyped_key_of_ours_is_told_to_be_mistyped() -> None:
     assert "checksum" in outcome.detail
 
 
-def test_an_unknown_model_is_refused_and_leaves_nothing_behind() -> None:
+def test_unknown_models_are_refused_and_push_out_nothing_that_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory, "MAX_REMEMBERED", 2)
     world = World((spend("budget", 1),))
 
-    assert world.refused("no-such-model").denial is Denial.MODEL_NOT_FOUND
-    assert world.current.belief.directory._applied == {}
+    def limits() -> object:
+        return world.current.belief.directory.limits_for(ADA, "dear", world.clock.now_ms())
+
+    remembered = limits()
+    for number in range(3):
+        assert world.refused(f"no-such-model-{number}").denial is Denial.MODEL_NOT_FOUND
+    assert limits() is remembered
 
 
 def test_a_model_whose_provider_lacks_its_credential_exists_and_says_what_is_missing() -> None:

@@ -93,7 +93,7 @@ def test_a_reference_that_leads_astray_is_refused_with_its_field() -> None:
 def test_after_a_restart_the_stored_configuration_is_published() -> None:
     router = Router()
     router.administrator.apply([lab()], [model("m", "lab/x")], validate_only=False, by=OWNER)
-    again = Router(router.store)
+    again = Router(router.engine)
     assert again.administrator.configuration == router.administrator.configuration
     node = again.publisher.connect_node(EPOCH)
     assert again.publisher.version is not None

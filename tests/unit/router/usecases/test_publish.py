@@ -224,7 +224,7 @@ def test_after_a_restart_clusters_that_were_retiring_are_still_there() -> None:
     router, node = running()
     apply(router, NEW)
     acknowledge(router, node)
-    again = Router(router.store)
+    again = Router(router.engine)
     assert again.clusters == ["new.openai", "old.openai"]
     assert again.publisher.version is not None
     assert len(again.publisher.version.secrets) == 2
