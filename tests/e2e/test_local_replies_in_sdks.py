@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -99,8 +100,9 @@ def test_a_quota_that_is_gone_is_unavailable(gateway: Gateway, providers: Provid
     # The supervisor is held, so that it does not bring quota back while the SDKs are asked.
     os.kill(supervisor, signal.SIGSTOP)
     try:
-        os.kill(gateway.pids()["quota"], signal.SIGKILL)
-        time.sleep(0.3)
+        quota = gateway.pids()["quota"]
+        os.kill(quota, signal.SIGKILL)
+        _wait_until_dead(quota)
         _assert_unavailable(gateway)
     finally:
         os.kill(supervisor, signal.SIGCONT)
@@ -126,6 +128,14 @@ def _timed(ask: Callable[[Gateway], Any], gateway: Gateway) -> Any:
     error = ask(gateway)
     assert time.monotonic() - started < WITHIN_S
     return error
+
+
+def _wait_until_dead(pid: int) -> None:
+    """Nobody reaps it: it stays behind as a zombie, which listens no more."""
+    deadline = time.monotonic() + 5
+    while ") Z " not in Path(f"/proc/{pid}/stat").read_text():
+        assert time.monotonic() < deadline, "quota does not end"
+        time.sleep(0.02)
 
 
 def _wait_until_served(gateway: Gateway) -> None:

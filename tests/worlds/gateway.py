@@ -43,6 +43,7 @@ from services.simulator.faults import Fault, Latency
 from services.simulator.provider import ReceivedRequest, SimulatedProvider, Vendor
 from services.simulator.server import Listener
 from tests.worlds.ports import free_port
+from tests.worlds.window_edge import stay_clear_of_the_edge
 
 COMMAND = Path(sys.executable).with_name("spendgate")
 START_TIMEOUT_S = 60.0
@@ -266,7 +267,7 @@ def run_gateway(
     environment: Mapping[str, str] | None = None,
     arguments: tuple[str, ...] = (),
 ) -> Iterator[Gateway]:
-    """Runs `spendgate up` with `configuration` until the block ends.
+    """Runs `spendgate up` with `configuration` until the block ends, which begins when no window is about to end.
 
     Each of its `keys` without a `secret` gets one; `providers` are added if it names none.
     """
@@ -287,6 +288,7 @@ def run_gateway(
     RUNNING.append(gateway)
     try:
         _wait_until_ready(gateway)
+        stay_clear_of_the_edge()
         yield gateway
     finally:
         try:
