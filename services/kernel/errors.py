@@ -8,7 +8,7 @@
     +-- FailedPrecondition  right in itself, but not in the present state
     +-- Unavailable         cannot be decided now; asking again may help
 
-A refusal to spend is not an error: it is a value (`services.quota.domain.denial`).
+A refusal to spend is not an error: it is a value (`services.quota.domain.policies.denial`).
 """
 
 from __future__ import annotations

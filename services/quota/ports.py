@@ -8,14 +8,18 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from services.kernel.change import AuditEntry
 from services.kernel.errors import Unavailable
-from services.quota.domain.adjustment import Adjusted, Adjustment
-from services.quota.domain.adoption import Adoption
-from services.quota.domain.allowance import Taken
-from services.quota.domain.directory import Directory
-from services.quota.domain.doubt import Doubt, Goes
-from services.quota.domain.estimate import Lesson, Tokens
-from services.quota.domain.reservation import CounterKey, Crossing, Level, Reservation, Settlement, Watching
-from services.quota.domain.unmeasured import Guide
+from services.quota.domain.admission.learning import Lesson
+from services.quota.domain.admission.request_facts import Tokens
+from services.quota.domain.admission.unmeasured import Guide
+from services.quota.domain.counters.adjustment import Adjusted, Adjustment
+from services.quota.domain.counters.allowance import Taken
+from services.quota.domain.counters.counter import CounterKey, Level
+from services.quota.domain.counters.crossing import Crossing, Watching
+from services.quota.domain.counters.doubt import Doubt, Goes
+from services.quota.domain.counters.reservation import Reservation
+from services.quota.domain.counters.settlement import Settlement
+from services.quota.domain.directory.adoption import Adoption
+from services.quota.domain.directory.directory import Directory
 
 T = TypeVar("T")
 

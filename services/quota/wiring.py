@@ -19,8 +19,8 @@ from services.quota.adapters.price_stream import PriceStream
 from services.quota.adapters.sql_directory import AUDIT, SqlAuditTrail
 from services.quota.adapters.sqlite_file import CHECKPOINT_EVERY_MS
 from services.quota.adapters.stores import Stores, open_stores
-from services.quota.domain.lag import SettlementLag
-from services.quota.domain.pressure import Pressure
+from services.quota.domain.counters.contention import Pressure
+from services.quota.domain.counters.settlement_lag import SettlementLag
 from services.quota.settings import Settings
 from services.quota.transport.admin_gate import AdminGate
 from services.quota.transport.admin_methods import LEDGER_SERVICE, ROUTER_SERVICE

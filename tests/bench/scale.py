@@ -37,10 +37,15 @@ from services.quota.adapters.memory_allowances import MemoryAllowances
 from services.quota.adapters.memory_expectations import MemoryExpectations
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_file import SqliteFile
-from services.quota.domain.directory import Directory
-from services.quota.domain.key import Attribution, VirtualKey, digest_of
-from services.quota.domain.lag import SettlementLag
-from services.quota.domain.plan import (
+from services.quota.domain.counters.contention import Pressure
+from services.quota.domain.counters.settlement_lag import SettlementLag
+from services.quota.domain.directory.directory import Directory
+from services.quota.domain.identity.attribution import Attribution
+from services.quota.domain.identity.key import VirtualKey, digest_of
+from services.quota.domain.policies.limit import Limit
+from services.quota.domain.policies.limit_kind import LimitKind
+from services.quota.domain.policies.policy import Dimension, Match, QuotaPolicy
+from services.quota.domain.routing.plan import (
     Candidate,
     Face,
     ModelPlan,
@@ -50,8 +55,6 @@ from services.quota.domain.plan import (
     PriceSnapshot,
     Tier,
 )
-from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, QuotaPolicy
-from services.quota.domain.pressure import Pressure
 from services.quota.transport.authorization import SERVICE
 from services.quota.transport.check_answer import AllowWriter
 from services.quota.transport.check_request import read_check

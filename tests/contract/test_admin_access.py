@@ -11,7 +11,7 @@ from google.protobuf.descriptor import MethodDescriptor
 
 from services.kernel.change import Actor
 from services.kernel.errors import PermissionDenied
-from services.quota.domain.access import ACCESS, Access, Role, check_access
+from services.quota.domain.identity.access import ACCESS, Access, Role, check_access
 from services.quota.transport.admin_methods import ADMIN_SERVICES, method_of
 from services.router.adapters import envoy_resources_admin
 

@@ -18,11 +18,15 @@ from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.adapters.redis_link import RedisLink
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_file import SqliteFile
-from services.quota.domain.adoption import Adoption
-from services.quota.domain.directory import Directory
-from services.quota.domain.estimate import RequestFacts
-from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy, Threshold
-from services.quota.domain.reservation import Level, Most, Reservation, Settlement
+from services.quota.domain.admission.request_facts import RequestFacts
+from services.quota.domain.counters.counter import Level
+from services.quota.domain.counters.reservation import Most, Reservation
+from services.quota.domain.counters.settlement import Settlement
+from services.quota.domain.directory.adoption import Adoption
+from services.quota.domain.directory.directory import Directory
+from services.quota.domain.policies.limit import Limit
+from services.quota.domain.policies.limit_kind import LimitKind
+from services.quota.domain.policies.policy import Match, QuotaPolicy, Threshold
 from services.quota.ports import PoliciesChanged, Sum
 from services.quota.usecases.admit import Admitted
 from tests.contract.test_counter_store import Store, store

@@ -16,9 +16,9 @@ from services.quota.adapters import sqlite_allowances
 from services.quota.adapters.memory_allowances import MemoryAllowances
 from services.quota.adapters.sqlite_allowances import SqliteAllowances
 from services.quota.adapters.sqlite_file import SqliteFile
-from services.quota.domain.allowance import Allowance, Taken, day_at
-from services.quota.domain.decision import fits
-from services.quota.domain.reservation import Hold, Reservation
+from services.quota.domain.admission.decision import fits
+from services.quota.domain.counters.allowance import Allowance, Taken, day_at
+from services.quota.domain.counters.reservation import Hold, Reservation
 from services.quota.ports import ChooseWithin
 from tests.worlds.counter_store_load import ENDS_MS, NOW_MS, SPEND, bounded
 

@@ -29,13 +29,16 @@ from services.quota.adapters.memory_allowances import MemoryAllowances
 from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.adapters.memory_directory import MemoryDirectory
 from services.quota.adapters.memory_expectations import MemoryExpectations
-from services.quota.domain.directory import Directory
-from services.quota.domain.key import Attribution, VirtualKey, digest_of
-from services.quota.domain.lag import SettlementLag
-from services.quota.domain.plan import Candidate, Face, ModelPlan, Place, PlannedTarget, PlanSnapshot, Tier
-from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy
-from services.quota.domain.pressure import Pressure
-from services.quota.domain.reservation import CounterKey
+from services.quota.domain.counters.contention import Pressure
+from services.quota.domain.counters.counter import CounterKey
+from services.quota.domain.counters.settlement_lag import SettlementLag
+from services.quota.domain.directory.directory import Directory
+from services.quota.domain.identity.attribution import Attribution
+from services.quota.domain.identity.key import VirtualKey, digest_of
+from services.quota.domain.policies.limit import Limit
+from services.quota.domain.policies.limit_kind import LimitKind
+from services.quota.domain.policies.policy import Match, QuotaPolicy
+from services.quota.domain.routing.plan import Candidate, Face, ModelPlan, Place, PlannedTarget, PlanSnapshot, Tier
 from services.quota.ports import Choose, T
 from services.quota.transport.admin_gate import AdminGate
 from services.quota.transport.authorization import Authorization

@@ -8,7 +8,8 @@ from pathlib import Path
 from services.chassis.database import migrate, open_engine
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_file import SqliteFile
-from services.quota.domain.reservation import CounterKey, CrossingKind, Watch
+from services.quota.domain.counters.counter import CounterKey
+from services.quota.domain.counters.crossing import CrossingKind, Watch
 from tests.contract import test_counter_store as suite
 from tests.contract.test_counter_store import (
     NOW_MS,

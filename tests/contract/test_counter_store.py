@@ -18,16 +18,12 @@ from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_file import SqliteFile
-from services.quota.domain.key import Attribution
-from services.quota.domain.policy import Threshold
-from services.quota.domain.reservation import (
-    CounterKey,
-    Hold,
-    Level,
-    Reservation,
-    Settlement,
-    Watch,
-)
+from services.quota.domain.counters.counter import CounterKey, Level
+from services.quota.domain.counters.crossing import Watch
+from services.quota.domain.counters.reservation import Hold, Reservation
+from services.quota.domain.counters.settlement import Settlement
+from services.quota.domain.identity.attribution import Attribution
+from services.quota.domain.policies.policy import Threshold
 from services.quota.ports import Choose
 from tests.worlds.counter_store_notes import MemorySnapshots, open_doubts, open_file
 

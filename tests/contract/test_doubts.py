@@ -13,8 +13,10 @@ from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.adapters.redis_link import RedisLink
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_doubts import SqliteDoubts
-from services.quota.domain.doubt import Doubt, Selection, all_of_it
-from services.quota.domain.reservation import CounterKey, Hold, Level, Most, Reservation, Settlement
+from services.quota.domain.counters.counter import CounterKey, Level
+from services.quota.domain.counters.doubt import Doubt, Selection, all_of_it
+from services.quota.domain.counters.reservation import Hold, Most, Reservation
+from services.quota.domain.counters.settlement import Settlement
 from services.quota.ports import Sum
 from tests.contract.test_counter_store import (
     DAY_MS,

@@ -18,7 +18,9 @@ from services.chassis.settings import SettingsError
 from services.kernel.errors import InvalidInput, Unavailable
 from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_counters import RedisCounters
-from services.quota.domain.reservation import CounterKey, CrossingKind, Level, Reservation
+from services.quota.domain.counters.counter import CounterKey, Level
+from services.quota.domain.counters.crossing import CrossingKind
+from services.quota.domain.counters.reservation import Reservation
 from services.quota.ports import Sum
 from tests.worlds.counter_store_load import ENDS_MS, HELD, NOW_MS, SPEND, bounded, of_round, settlement_of
 from tests.worlds.counter_store_notes import MemorySnapshots, open_doubts

@@ -13,7 +13,8 @@ import pytest
 
 from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_counters import RedisCounters
-from services.quota.domain.reservation import CounterKey, Hold, Level, Reservation
+from services.quota.domain.counters.counter import CounterKey, Level
+from services.quota.domain.counters.reservation import Hold, Reservation
 from services.quota.ports import Choose
 from tests.worlds.counter_store_load import ENDS_MS, HELD, NOW_MS, SPEND, bounded, settlement_of
 from tests.worlds.counter_store_notes import MemorySnapshots, open_doubts

@@ -15,7 +15,7 @@ from services.ledger.domain.charge import charge_call
 from services.ledger.domain.entry import Entry
 from services.ledger.domain.spooled import Booking
 from services.ledger.usecases.sweep import Sweep
-from services.quota.domain.reservation import Level
+from services.quota.domain.counters.counter import Level
 from tests.contract import test_counter_store as suite
 from tests.contract.test_counter_store import NOW_MS, SPEND, Store, always, nothing, reservation, settlement
 from tests.worlds.quota_process import MODEL, QuotaProcess, configuration, planned_target, route_plan, spend_policy

@@ -13,10 +13,14 @@ from services.kernel.dialect import Dialect
 from services.kernel.price import Price
 from services.ledger.domain.charge import charge_call
 from services.ledger.domain.configuration import flat_price
-from services.quota.domain.estimate import Lesson, RequestFacts, TargetFacts, Tokens, bound, held_by_chain
-from services.quota.domain.policy import LimitKind
-from services.quota.domain.reservation import Most, Settlement
-from services.quota.domain.unmeasured import NOTHING_TAUGHT, Guide, Taught, unmeasured_tokens
+from services.quota.domain.admission.estimate import bound, held_by_chain
+from services.quota.domain.admission.learning import Lesson
+from services.quota.domain.admission.request_facts import RequestFacts, Tokens
+from services.quota.domain.admission.unmeasured import NOTHING_TAUGHT, Guide, Taught, unmeasured_tokens
+from services.quota.domain.counters.reservation import Most
+from services.quota.domain.counters.settlement import Settlement
+from services.quota.domain.policies.limit_kind import LimitKind
+from services.quota.domain.routing.target_facts import TargetFacts
 from tests.worlds.spool_lines import NO_USAGE, call
 
 PRICE = flat_price(input_price=2_500_000, output=10_000_000, cached_input=1_250_000)

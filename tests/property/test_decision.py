@@ -5,12 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.quota.domain.decision import decide, fits
-from services.quota.domain.denial import Denial
-from services.quota.domain.directory import AppliedLimit
-from services.quota.domain.estimate import Amounts
-from services.quota.domain.policy import LimitKind
-from services.quota.domain.reservation import CounterKey, Level
+from services.quota.domain.admission.decision import decide, fits
+from services.quota.domain.admission.request_facts import Amounts
+from services.quota.domain.counters.counter import CounterKey, Level
+from services.quota.domain.directory.applied_limits import AppliedLimit
+from services.quota.domain.policies.denial import Denial
+from services.quota.domain.policies.limit_kind import LimitKind
 
 SMALL = st.integers(0, 40)
 KINDS = st.sampled_from(LimitKind)

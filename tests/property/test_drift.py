@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, consumes, multiple, rule
 
 from services.kernel.window import WindowUnit
-from services.quota.domain.denial import Deny
-from services.quota.domain.estimate import RequestFacts
-from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy
-from services.quota.domain.reservation import Move
+from services.quota.domain.admission.request_facts import RequestFacts
+from services.quota.domain.counters.settlement import Move
+from services.quota.domain.policies.denial import Deny
+from services.quota.domain.policies.limit import Limit
+from services.quota.domain.policies.limit_kind import LimitKind
+from services.quota.domain.policies.policy import Dimension, Match, Mode, QuotaPolicy
 from services.quota.usecases.admit import Admitted
 from tests.worlds.books import Books, key_of
 from tests.worlds.quota import spend

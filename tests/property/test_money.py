@@ -19,7 +19,9 @@ from services.kernel.usage import (
     Usage,
     Whole,
 )
-from services.quota.domain.estimate import RequestFacts, TargetFacts, bound, held_by_chain
+from services.quota.domain.admission.estimate import bound, held_by_chain
+from services.quota.domain.admission.request_facts import RequestFacts
+from services.quota.domain.routing.target_facts import TargetFacts
 
 PRICE = st.integers(0, 100_000_000).map(PicoUsdPerToken)
 TOKENS = st.integers(0, 300_000)

@@ -16,8 +16,10 @@ import pytest
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2
 
 from services.kernel.envoy_contract import REQUEST_NAMESPACE
-from services.quota.domain.estimate import RequestFacts, TargetFacts, bound
-from services.quota.domain.plan import PlannedTarget
+from services.quota.domain.admission.estimate import bound
+from services.quota.domain.admission.request_facts import RequestFacts
+from services.quota.domain.routing.plan import PlannedTarget
+from services.quota.domain.routing.target_facts import TargetFacts
 from services.quota.transport.check_request import read_check
 from tests.e2e.adversary import attacks_anthropic, attacks_gemini, attacks_openai
 from tests.e2e.adversary.attack import LONG_TEXT, PIXELS, Attack

@@ -8,14 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.kernel.dialect import Dialect
-from services.quota.domain.decision import decide
-from services.quota.domain.directory import AppliedLimit, AppliedLimits
-from services.quota.domain.estimate import RequestFacts, TargetFacts, Tokens, held_by_chain, output_cap
-from services.quota.domain.output_cap import Wish, wish_of
-from services.quota.domain.plan import Face
-from services.quota.domain.policy import LimitKind
-from services.quota.domain.reservation import CounterKey, Level
-from services.quota.domain.tier import FitPlace, FitTarget, FitTier, Weighed, attempts_of, weigh
+from services.quota.domain.admission.decision import decide
+from services.quota.domain.admission.estimate import held_by_chain, output_cap
+from services.quota.domain.admission.evaluate import Weighed, attempts_of, weigh
+from services.quota.domain.admission.output_range import Wish, wish_of
+from services.quota.domain.admission.request_facts import RequestFacts, Tokens
+from services.quota.domain.counters.counter import CounterKey, Level
+from services.quota.domain.directory.applied_limits import AppliedLimit, AppliedLimits
+from services.quota.domain.policies.limit_kind import LimitKind
+from services.quota.domain.routing.compile import FitPlace, FitTarget, FitTier
+from services.quota.domain.routing.plan import Face
+from services.quota.domain.routing.target_facts import TargetFacts
 from tests.worlds.quota import price, target
 
 FACE = Face(Dialect.OPENAI, "lab.openai", "host", "/path", "max_tokens")

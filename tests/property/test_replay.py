@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from services.kernel.dialect import Dialect
 from services.kernel.usage import Usage
 from services.kernel.window import WindowUnit
-from services.quota.domain.estimate import RequestFacts
-from services.quota.domain.policy import LimitKind, QuotaPolicy, kind_of
-from services.quota.domain.replay import PastCall
-from services.quota.domain.reservation import Settlement
+from services.quota.domain.admission.request_facts import RequestFacts
+from services.quota.domain.counters.settlement import Settlement
+from services.quota.domain.policies.limit_kind import LimitKind, kind_of
+from services.quota.domain.policies.policy import QuotaPolicy
+from services.quota.domain.replay.replay import PastCall
 from services.quota.usecases.admit import Admitted
 from tests.worlds.past_calls import START_MS, outcome, past, replay
 from tests.worlds.quota import ADA, CENT, World, counting, spend

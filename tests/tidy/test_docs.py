@@ -16,7 +16,7 @@ from services.chassis.variables import VARIABLES
 from services.cli.configuration import load_configuration
 from services.cli.main import build_app
 from services.ledger.settings import Settings as LedgerSettings
-from services.quota.domain.denial import Denial
+from services.quota.domain.policies.denial import Denial
 from services.quota.settings import Settings as QuotaSettings
 from services.quota.transport.dialects.wording import CLASSIFICATIONS
 from services.router.settings import Settings as RouterSettings

@@ -44,7 +44,7 @@ REFUSED: list[tuple[Rule, str, str]] = [
 PASSED: list[tuple[Rule, str, str]] = [
     (rules.is_short, "a.py", "x\n" * rules.MAX_FILE_LINES),
     (rules.has_short_functions, "a.py", LONG_FUNCTION.replace("    pass\n", "", 1)),
-    (rules.has_a_telling_name, "services/quota/domain/decision.py", ""),
+    (rules.has_a_telling_name, "services/quota/domain/admission/decision.py", ""),
     (rules.is_finished, "a.py", "methodology = 'todos'\n"),
     (rules.has_clean_ends, "a.py", "x = 1\n"),
     (rules.has_clean_ends, "a.py", ""),

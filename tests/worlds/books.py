@@ -23,12 +23,14 @@ from services.ledger.usecases.settle import Settle
 from services.ledger.usecases.sweep import Sweep
 from services.quota.adapters.counter_levels import CounterLevels
 from services.quota.adapters.memory_counters import MemoryCounters
-from services.quota.domain import reservation as quota_reservation
-from services.quota.domain.adoption import Adoption
-from services.quota.domain.directory import Call, apply_limits
-from services.quota.domain.key import Attribution, VirtualKey, digest_of
-from services.quota.domain.policy import LimitKind, QuotaPolicy, kind_of
-from services.quota.domain.reservation import CounterKey
+from services.quota.domain.counters.counter import CounterKey
+from services.quota.domain.counters.settlement import Settlement as QuotaSettlement
+from services.quota.domain.directory.adoption import Adoption
+from services.quota.domain.directory.applied_limits import Call, apply_limits
+from services.quota.domain.identity.attribution import Attribution
+from services.quota.domain.identity.key import VirtualKey, digest_of
+from services.quota.domain.policies.limit_kind import LimitKind, kind_of
+from services.quota.domain.policies.policy import QuotaPolicy
 from services.quota.transport.counter_service import CounterService
 from services.quota.usecases.admit import Admitted
 from services.quota.usecases.reconcile import Reconcile as HoldCounters
@@ -58,7 +60,7 @@ class DirectQuota:
 
     def settle(self, settlements: Sequence[Settlement], crossings_after: int) -> tuple[set[str], list[Crossing]]:
         sent = [
-            quota_reservation.Settlement(
+            QuotaSettlement(
                 each.reservation,
                 -1 if each.cost_nano_usd is None else each.cost_nano_usd,
                 each.input_tokens,
@@ -210,7 +212,7 @@ class Books:
 
 def _taken(entry: Entry, kind: LimitKind) -> int | None:
     usage, cost = entry.charge.usage, entry.charge.cost_nano_usd
-    settled = quota_reservation.Settlement(entry.id, cost or 0, usage.input_tokens, usage.output_tokens, 0, True)
+    settled = QuotaSettlement(entry.id, cost or 0, usage.input_tokens, usage.output_tokens, 0, True)
     return None if kind is LimitKind.SPEND and cost is None else settled.actual(kind, 0)
 
 

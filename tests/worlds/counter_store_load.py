@@ -13,9 +13,11 @@ from pathlib import Path
 from services.kernel.names import reservation_id
 from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_counters import RedisCounters
-from services.quota.domain.decision import fits
-from services.quota.domain.key import Attribution
-from services.quota.domain.reservation import CounterKey, Hold, Level, Reservation, Settlement
+from services.quota.domain.admission.decision import fits
+from services.quota.domain.counters.counter import CounterKey, Level
+from services.quota.domain.counters.reservation import Hold, Reservation
+from services.quota.domain.counters.settlement import Settlement
+from services.quota.domain.identity.attribution import Attribution
 from tests.worlds.counter_store_notes import MemorySnapshots, open_doubts
 
 NOW_MS = 1_800_000_000_000

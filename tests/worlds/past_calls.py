@@ -8,11 +8,11 @@ from typing import Any
 from services.kernel.dialect import Dialect
 from services.kernel.names import reservation_id
 from services.kernel.usage import Usage
-from services.quota.domain.plan import ModelPlan
-from services.quota.domain.policy import QuotaPolicy
-from services.quota.domain.replay import PastCall, Replay
-from services.quota.domain.replay_report import ReplayReport
-from services.quota.domain.tier import Routes
+from services.quota.domain.policies.policy import QuotaPolicy
+from services.quota.domain.replay.replay import PastCall, Replay
+from services.quota.domain.replay.report import ReplayReport
+from services.quota.domain.routing.compile import Routes
+from services.quota.domain.routing.plan import ModelPlan
 from tests.worlds.quota import ADA, CENT, PLAN, PRICES, tier
 
 # 2026-11-23T20:00:00Z

@@ -17,13 +17,20 @@ from services.quota.adapters.memory_expectations import MemoryExpectations
 from services.quota.adapters.memory_key_rates import MemoryKeyRates
 from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.adapters.sqlite_counters import SqliteCounters
-from services.quota.domain.adoption import Adoption, renamed_between
-from services.quota.domain.denial import Deny
-from services.quota.domain.directory import Directory
-from services.quota.domain.estimate import RequestFacts
-from services.quota.domain.key import Attribution, VirtualKey, digest_of
-from services.quota.domain.lag import SettlementLag
-from services.quota.domain.plan import (
+from services.quota.domain.admission.request_facts import RequestFacts
+from services.quota.domain.counters.contention import Pressure
+from services.quota.domain.counters.counter import Level
+from services.quota.domain.counters.settlement import Settlement
+from services.quota.domain.counters.settlement_lag import SettlementLag
+from services.quota.domain.directory.adoption import Adoption, renamed_between
+from services.quota.domain.directory.directory import Directory
+from services.quota.domain.identity.attribution import Attribution
+from services.quota.domain.identity.key import VirtualKey, digest_of
+from services.quota.domain.policies.denial import Deny
+from services.quota.domain.policies.limit import Limit
+from services.quota.domain.policies.limit_kind import LimitKind
+from services.quota.domain.policies.policy import Match, QuotaPolicy
+from services.quota.domain.routing.plan import (
     Candidate,
     Face,
     ModelPlan,
@@ -33,9 +40,6 @@ from services.quota.domain.plan import (
     PriceSnapshot,
     Tier,
 )
-from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy
-from services.quota.domain.pressure import Pressure
-from services.quota.domain.reservation import Level, Settlement
 from services.quota.usecases.admit import AdmissionRequest, Admit, Admitted
 from services.quota.usecases.authenticate import Authenticate
 from services.quota.usecases.current import Current

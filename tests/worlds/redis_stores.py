@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable
 
 from services.kernel.errors import Unavailable
-from services.quota.domain.policy import Threshold
-from services.quota.domain.reservation import CounterKey, Reservation, Watch
+from services.quota.domain.counters.counter import CounterKey
+from services.quota.domain.counters.crossing import Watch
+from services.quota.domain.counters.reservation import Reservation
+from services.quota.domain.policies.policy import Threshold
 from services.quota.ports import Choose
 from tests.worlds.counter_store_load import NOW_MS
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from services.quota.domain.doubt import Doubt
-from services.quota.domain.reservation import CounterKey, Hold, Level, Move
+from services.quota.domain.counters.counter import CounterKey, Level
+from services.quota.domain.counters.doubt import Doubt
+from services.quota.domain.counters.reservation import Hold
+from services.quota.domain.counters.settlement import Move
 from services.quota.ports import Counter, Sum
 
 _NOTHING = Level(0, 0)

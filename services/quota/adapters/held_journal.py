@@ -21,7 +21,7 @@ import orjson
 
 from services.kernel.errors import Unavailable
 from services.quota.adapters.reservation_record import read_reservation, write_record
-from services.quota.domain.reservation import Reservation
+from services.quota.domain.counters.reservation import Reservation
 
 _NAME = "held-{}.jsonl"
 # Far more than Envoy lets run at once. Beyond it the oldest is left to the store.

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from services.quota.domain.allowance import Taken
-from services.quota.domain.reservation import CounterKey, Reservation
+from services.quota.domain.counters.allowance import Taken
+from services.quota.domain.counters.counter import CounterKey
+from services.quota.domain.counters.reservation import Reservation
 from services.quota.ports import ChooseWithin, HoldAgain, T
 
 

@@ -7,22 +7,13 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from services.quota.adapters.counter_levels import CounterLevels
-from services.quota.domain.adjustment import MAX_KEPT, Adjusted, Adjustment, check_adjustments
-from services.quota.domain.adoption import Adoption
-from services.quota.domain.doubt import Doubt, Goes, all_of_it, doubt_of, without_doubt
-from services.quota.domain.reservation import (
-    CounterKey,
-    Crossing,
-    CrossingKind,
-    Level,
-    Move,
-    News,
-    Reservation,
-    Settlement,
-    Watching,
-    add_moves,
-    check_sums,
-)
+from services.quota.domain.counters.adjustment import MAX_KEPT, Adjusted, Adjustment, check_adjustments
+from services.quota.domain.counters.counter import CounterKey, Level, check_sums
+from services.quota.domain.counters.crossing import Crossing, CrossingKind, News, Watching
+from services.quota.domain.counters.doubt import Doubt, Goes, all_of_it, doubt_of, without_doubt
+from services.quota.domain.counters.reservation import Reservation
+from services.quota.domain.counters.settlement import Move, Settlement, add_moves
+from services.quota.domain.directory.adoption import Adoption
 from services.quota.ports import Choose, Counter, Settled, Sum, T
 
 

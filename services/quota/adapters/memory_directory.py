@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from services.kernel.change import AuditEntry
-from services.quota.domain.directory import Directory
+from services.quota.domain.directory.directory import Directory
 from services.quota.ports import RecordedChange
 
 

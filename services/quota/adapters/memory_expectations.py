@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.quota.domain.estimate import Lesson, Tokens
-from services.quota.domain.unmeasured import NOTHING_TAUGHT, Guide, Taught
+from services.quota.domain.admission.learning import Lesson
+from services.quota.domain.admission.request_facts import Tokens
+from services.quota.domain.admission.unmeasured import NOTHING_TAUGHT, Guide, Taught
 
 
 class MemoryExpectations:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.quota.domain.burn_rate import KeyRate, add_spend
+from services.quota.domain.policies.burn_rate import KeyRate, add_spend
 
 
 class MemoryKeyRates:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from services.chassis.settings import SettingsError
-from services.quota.domain.directory import Directory
+from services.quota.domain.directory.directory import Directory
 from services.quota.ports import SnapshotStore
 
 PEPPER_BYTES = 32

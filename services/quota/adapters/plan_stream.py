@@ -13,7 +13,7 @@ from spendgate.router.v1 import route_plan_service_pb2_grpc
 
 from services.chassis.loops import Stream, StreamLoop
 from services.kernel.dialect import Dialect
-from services.quota.domain.plan import Candidate, Face, ModelPlan, Place, PlannedTarget, PlanSnapshot, Tier
+from services.quota.domain.routing.plan import Candidate, Face, ModelPlan, Place, PlannedTarget, PlanSnapshot, Tier
 from services.quota.ports import SnapshotStore
 
 _SNAPSHOT = "route_plan"

@@ -16,7 +16,7 @@ from services.chassis.loops import Stream, StreamLoop
 from services.kernel.money import NanoUsd, PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
 from services.kernel.usage import CACHE_WRITE_1H, CACHE_WRITE_5M, CACHED_INPUT, INPUT, METERS, OUTPUT, REASONING
-from services.quota.domain.plan import PlannedTarget, PriceSnapshot
+from services.quota.domain.routing.plan import PlannedTarget, PriceSnapshot
 from services.quota.ports import SnapshotStore
 
 _SNAPSHOT = "prices"

@@ -30,8 +30,9 @@ from services.quota.adapters.redis_wire import (
     rewrite_arguments,
     write_value,
 )
-from services.quota.domain.adoption import Adoption
-from services.quota.domain.reservation import CounterKey, Reservation
+from services.quota.domain.counters.counter import CounterKey
+from services.quota.domain.counters.reservation import Reservation
+from services.quota.domain.directory.adoption import Adoption
 
 _CHANGING = "changing"
 _TRIES = 8

@@ -35,19 +35,13 @@ from services.quota.adapters.redis_wire import (
 )
 from services.quota.adapters.sqlite_doubts import SqliteDoubts
 from services.quota.adapters.uncertain_reservations import UncertainReservations
-from services.quota.domain.adjustment import Adjusted, Adjustment, check_adjustments
-from services.quota.domain.adoption import Adoption
-from services.quota.domain.doubt import Doubt, Goes, all_of_it
-from services.quota.domain.reservation import (
-    CounterKey,
-    Crossing,
-    Hold,
-    Level,
-    Reservation,
-    Settlement,
-    Watching,
-    check_sums,
-)
+from services.quota.domain.counters.adjustment import Adjusted, Adjustment, check_adjustments
+from services.quota.domain.counters.counter import CounterKey, Level, check_sums
+from services.quota.domain.counters.crossing import Crossing, Watching
+from services.quota.domain.counters.doubt import Doubt, Goes, all_of_it
+from services.quota.domain.counters.reservation import Hold, Reservation
+from services.quota.domain.counters.settlement import Settlement
+from services.quota.domain.directory.adoption import Adoption
 from services.quota.ports import (
     Choose,
     Counter,

@@ -26,9 +26,10 @@ from services.quota.adapters.redis_wire import (
     write_doubt,
 )
 from services.quota.adapters.sqlite_doubts import SqliteDoubts
-from services.quota.domain.adoption import Adoption
-from services.quota.domain.doubt import Doubt, Goes
-from services.quota.domain.reservation import CounterKey, Hold
+from services.quota.domain.counters.counter import CounterKey
+from services.quota.domain.counters.doubt import Doubt, Goes
+from services.quota.domain.counters.reservation import Hold
+from services.quota.domain.directory.adoption import Adoption
 
 # Somebody else cleared, or lowered, what was read. Each try reads anew.
 _TRIES = 8

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 
 import orjson
 
-from services.quota.domain.reservation import CounterKey
+from services.quota.domain.counters.counter import CounterKey
 
 
 def tag_of(pepper: bytes) -> str:

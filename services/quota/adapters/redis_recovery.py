@@ -21,7 +21,7 @@ from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_keys import RedisKeys, by_id, name_of
 from services.quota.adapters.redis_link import RedisLink
 from services.quota.adapters.uncertain_reservations import UncertainReservations
-from services.quota.domain.reservation import Reservation
+from services.quota.domain.counters.reservation import Reservation
 from services.quota.ports import SnapshotStore, Sum
 
 _EVERY_MS = 250

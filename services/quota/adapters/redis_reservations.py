@@ -17,7 +17,7 @@ from services.quota.adapters.redis_keys import (
 )
 from services.quota.adapters.redis_link import RedisLink
 from services.quota.adapters.redis_wire import MOST_AT_ONCE, chunks, read_value
-from services.quota.domain.reservation import Reservation
+from services.quota.domain.counters.reservation import Reservation
 
 
 class Filed(NamedTuple):

@@ -20,24 +20,13 @@ from services.quota.adapters.redis_keys import (
     told_of,
 )
 from services.quota.adapters.reservation_record import read_reservation, write_record
-from services.quota.domain.adjustment import MAX_KEPT, Adjusted, Adjustment, Reason
-from services.quota.domain.doubt import Doubt, doubt_of
-from services.quota.domain.policy import MAX_COUNT, kind_of
-from services.quota.domain.reservation import (
-    CounterKey,
-    Crossing,
-    CrossingKind,
-    Hold,
-    Level,
-    Reservation,
-    Settlement,
-    Watch,
-    Watching,
-    excess_of,
-    holds_unknown,
-    lacks_price,
-    least_reaching,
-)
+from services.quota.domain.counters.adjustment import MAX_KEPT, Adjusted, Adjustment, Reason
+from services.quota.domain.counters.counter import CounterKey, Level
+from services.quota.domain.counters.crossing import Crossing, CrossingKind, Watch, Watching, least_reaching
+from services.quota.domain.counters.doubt import Doubt, doubt_of
+from services.quota.domain.counters.reservation import Hold, Reservation, holds_unknown
+from services.quota.domain.counters.settlement import Settlement, excess_of, lacks_price
+from services.quota.domain.policies.limit_kind import MAX_COUNT, kind_of
 
 Argument = str | bytes | int
 

@@ -9,8 +9,9 @@ import orjson
 
 from services.kernel.names import run_of
 from services.kernel.window import WindowUnit
-from services.quota.domain.key import Attribution
-from services.quota.domain.reservation import CounterKey, Hold, Most, Reservation
+from services.quota.domain.counters.counter import CounterKey
+from services.quota.domain.counters.reservation import Hold, Most, Reservation
+from services.quota.domain.identity.attribution import Attribution
 
 
 def write_record(reservation: Reservation) -> bytes:

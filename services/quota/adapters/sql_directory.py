@@ -16,16 +16,18 @@ from services.chassis.audit import append_entries, audit_table
 from services.kernel.change import AuditEntry
 from services.kernel.errors import Unavailable
 from services.kernel.window import Weekday, WindowUnit
-from services.quota.domain.access import Role
-from services.quota.domain.admin_token import AdminToken
-from services.quota.domain.directory import Directory, Environment, Team
-from services.quota.domain.key import Attribution, RetiredSecret, VirtualKey
-from services.quota.domain.override import Override
-from services.quota.domain.policy import (
+from services.quota.domain.directory.directory import Directory
+from services.quota.domain.identity.access import Role
+from services.quota.domain.identity.admin_token import AdminToken
+from services.quota.domain.identity.attribution import Attribution
+from services.quota.domain.identity.key import RetiredSecret, VirtualKey
+from services.quota.domain.identity.team import Environment, Team
+from services.quota.domain.policies.limit import Limit
+from services.quota.domain.policies.limit_kind import LimitKind
+from services.quota.domain.policies.override import Override
+from services.quota.domain.policies.policy import (
     TOO_MANY_REQUESTS,
     Dimension,
-    Limit,
-    LimitKind,
     Match,
     Mode,
     QuotaPolicy,

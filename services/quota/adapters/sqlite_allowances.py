@@ -19,8 +19,9 @@ from services.kernel.errors import Unavailable
 from services.kernel.money import format_usd
 from services.quota.adapters.reservation_record import read_reservation, write_record
 from services.quota.adapters.sqlite_file import SqliteFile
-from services.quota.domain.allowance import Taken
-from services.quota.domain.reservation import CounterKey, Reservation
+from services.quota.domain.counters.allowance import Taken
+from services.quota.domain.counters.counter import CounterKey
+from services.quota.domain.counters.reservation import Reservation
 from services.quota.ports import ChooseWithin, HoldAgain, T
 
 # As many as quotas remember of their own calls. A free call takes nothing, and would have no end.

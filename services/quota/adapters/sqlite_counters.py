@@ -26,23 +26,13 @@ from services.quota.adapters.sqlite_doubts import (
     put_doubts,
 )
 from services.quota.adapters.sqlite_file import SqliteFile
-from services.quota.domain.adjustment import MAX_KEPT, Adjusted, Adjustment, Reason, check_adjustments
-from services.quota.domain.adoption import Adoption
-from services.quota.domain.doubt import Doubt, Goes, all_of_it, doubt_of, without_doubt
-from services.quota.domain.reservation import (
-    CounterKey,
-    Crossing,
-    CrossingKind,
-    Level,
-    Move,
-    News,
-    Reservation,
-    Settlement,
-    Watching,
-    add_moves,
-    check_sums,
-    newly_passed,
-)
+from services.quota.domain.counters.adjustment import MAX_KEPT, Adjusted, Adjustment, Reason, check_adjustments
+from services.quota.domain.counters.counter import CounterKey, Level, check_sums
+from services.quota.domain.counters.crossing import Crossing, CrossingKind, News, Watching, newly_passed
+from services.quota.domain.counters.doubt import Doubt, Goes, all_of_it, doubt_of, without_doubt
+from services.quota.domain.counters.reservation import Reservation
+from services.quota.domain.counters.settlement import Move, Settlement, add_moves
+from services.quota.domain.directory.adoption import Adoption
 from services.quota.ports import Choose, Counter, Settled, Sum, T
 
 _SETTLE = (

@@ -14,7 +14,7 @@ import orjson
 
 from services.quota.adapters.reservation_record import read_reservation, write_record
 from services.quota.adapters.sqlite_file import SqliteFile
-from services.quota.domain.doubt import Doubt
+from services.quota.domain.counters.doubt import Doubt
 
 _COLUMNS = "id, since_ms, request_id, epoch, record"
 _PUT = (

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import orjson
 
 from services.quota.adapters.sqlite_file import SqliteFile
-from services.quota.domain.estimate import Lesson, Tokens
-from services.quota.domain.scale import Scale
-from services.quota.domain.unmeasured import NOTHING_TAUGHT, Guide, Taught
+from services.quota.domain.admission.learning import Lesson
+from services.quota.domain.admission.request_facts import Tokens
+from services.quota.domain.admission.scale import Scale
+from services.quota.domain.admission.unmeasured import NOTHING_TAUGHT, Guide, Taught
 
 # Pairs of a key and a model. Beyond it the pair that was learnt first makes room.
 MOST_PAIRS = 50_000

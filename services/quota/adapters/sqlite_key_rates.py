@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from services.quota.adapters.sqlite_file import SqliteFile
-from services.quota.domain.burn_rate import KeyRate, add_spend
+from services.quota.domain.policies.burn_rate import KeyRate, add_spend
 
 # Beyond it the key that was added first makes room.
 _MOST = 50_000

@@ -7,8 +7,8 @@ from google.rpc import code_pb2
 from services.kernel.change import Actor
 from services.kernel.clock import Clock
 from services.kernel.errors import PermissionDenied
-from services.quota.domain.access import check_access
-from services.quota.domain.admin_token import ROOT
+from services.quota.domain.identity.access import check_access
+from services.quota.domain.identity.admin_token import ROOT
 from services.quota.transport.admin_methods import method_of
 from services.quota.transport.check_answer import write_admin_allow, write_denial
 from services.quota.transport.check_request import Check

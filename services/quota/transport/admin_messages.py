@@ -16,23 +16,22 @@ from services.kernel.change import Action
 from services.kernel.errors import InvalidInput
 from services.kernel.money import NANO_PER_USD
 from services.kernel.window import MAX_ROLLING_MS, Weekday, WindowUnit
-from services.quota.domain.configuration import Configuration, KeySpec
-from services.quota.domain.denial import Denial
-from services.quota.domain.directory import Environment, Team
-from services.quota.domain.key import Attribution, VirtualKey
-from services.quota.domain.policy import (
+from services.quota.domain.directory.configuration import Configuration, KeySpec
+from services.quota.domain.identity.attribution import Attribution
+from services.quota.domain.identity.key import KeyState, VirtualKey
+from services.quota.domain.identity.team import Environment, Team
+from services.quota.domain.policies.limit import UTC, Limit
+from services.quota.domain.policies.limit_kind import LimitKind
+from services.quota.domain.policies.lint import PolicyState
+from services.quota.domain.policies.policy import (
     TOO_MANY_REQUESTS,
-    UTC,
     Dimension,
-    Limit,
-    LimitKind,
     Match,
     Mode,
     QuotaPolicy,
     Threshold,
     ThresholdAction,
 )
-from services.quota.domain.reach import PolicyState
 from services.quota.usecases.administer import Applied
 from services.quota.usecases.budgets import Budget
 from services.quota.usecases.explain import Explanation
@@ -369,10 +368,10 @@ def _write_limit(limit: Limit) -> pb.Limit:
 
 
 def _state(key: VirtualKey, now_ms: int, *, unbounded: bool) -> pb.VirtualKey.State.ValueType:
-    refusal = key.refusal_at(now_ms)
-    if refusal is Denial.DISABLED_KEY:
+    state = key.state_at(now_ms)
+    if state is KeyState.DISABLED:
         return pb.VirtualKey.STATE_DISABLED
-    if refusal is Denial.EXPIRED_KEY:
+    if state is KeyState.EXPIRED:
         return pb.VirtualKey.STATE_EXPIRED
     if key.digest is None:
         return pb.VirtualKey.STATE_WITHOUT_SECRET

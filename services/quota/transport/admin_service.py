@@ -16,8 +16,8 @@ from services.chassis.paging import page_of
 from services.chassis.well_known import timestamp
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
-from services.quota.domain.access import Role
-from services.quota.domain.admin_token import AdminToken
+from services.quota.domain.identity.access import Role
+from services.quota.domain.identity.admin_token import AdminToken
 from services.quota.usecases.admin_tokens import AdminTokens
 
 SERVICE = "spendgate.quota.v1.AdminService"

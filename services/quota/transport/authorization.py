@@ -17,7 +17,7 @@ from services.chassis.grpc_server import Registration
 from services.kernel.dialect import Dialect
 from services.kernel.envoy_contract import EPOCH_HEADER, TRACE_ID_HEADER
 from services.kernel.errors import SpendgateError
-from services.quota.domain.denial import Denial, Deny
+from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.transport.admin_gate import AdminGate
 from services.quota.transport.budget_endpoint import BudgetEndpoint
 from services.quota.transport.check_answer import AllowWriter, write_body_may_come, write_denial

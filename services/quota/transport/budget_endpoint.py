@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.kernel.money import format_usd
-from services.quota.domain.denial import Deny
+from services.quota.domain.policies.denial import Deny
 from services.quota.transport.dialects.answer import HttpAnswer, Json, json_answer, request_id_headers
 from services.quota.transport.dialects.sentences import format_time
 from services.quota.usecases.own_budget import OwnLimit, ReadOwnBudget

@@ -30,10 +30,11 @@ from services.kernel.envoy_contract import (
     AdmissionKey,
     TargetKey,
 )
-from services.quota.domain.denial import Deny
-from services.quota.domain.estimate import bound
-from services.quota.domain.key import Attribution, VirtualKey
-from services.quota.domain.tier import Attempt
+from services.quota.domain.admission.estimate import bound
+from services.quota.domain.admission.evaluate import Attempt
+from services.quota.domain.identity.attribution import Attribution
+from services.quota.domain.identity.key import VirtualKey
+from services.quota.domain.policies.denial import Deny
 from services.quota.transport.check_request import Check
 from services.quota.transport.dialects.answer import HttpAnswer
 from services.quota.transport.header_wire import headers_to_client

@@ -27,8 +27,8 @@ from services.kernel.envoy_contract import (
     TAGS_HEADER,
     RequestKey,
 )
-from services.quota.domain.betas import read_betas
-from services.quota.domain.estimate import RequestFacts
+from services.quota.domain.admission.betas import read_betas
+from services.quota.domain.admission.request_facts import RequestFacts
 
 _MODELS_PATH = re.compile(r"/(?:v1|v1beta)/models(?:/(?P<model>.{1,256}))?")
 # Longer than any key that can be stored: not worth hashing.

@@ -13,10 +13,10 @@ from spendgate.quota.v1 import quota_service_pb2 as quota_pb
 from services.chassis.grpc_server import Registration
 from services.chassis.well_known import timestamp
 from services.kernel.errors import InvalidInput
-from services.quota.domain.adjustment import Adjusted, Adjustment, Reason
-from services.quota.domain.counting import CountedLimit, Parts
-from services.quota.domain.policy import kind_of
-from services.quota.domain.reservation import CounterKey
+from services.quota.domain.counters.adjustment import Adjusted, Adjustment, Reason
+from services.quota.domain.counters.counter import CounterKey
+from services.quota.domain.policies.counting import CountedLimit, Parts
+from services.quota.domain.policies.limit_kind import kind_of
 from services.quota.ports import Sum
 from services.quota.transport.admin_messages import write_kind
 from services.quota.transport.reservation_service import write_crossing

@@ -9,8 +9,8 @@ from opentelemetry.trace import Span, SpanKind
 
 from services.chassis.telemetry import Telemetry, in_context, parent_of_traceparent
 from services.kernel.money import format_usd
-from services.quota.domain.denial import Deny
-from services.quota.domain.policy import LimitKind, kind_of
+from services.quota.domain.policies.denial import Deny
+from services.quota.domain.policies.limit_kind import LimitKind, kind_of
 from services.quota.usecases.admit import Admitted
 
 _NAME = "quota.reserve"

@@ -13,9 +13,10 @@ from services.chassis.authorship import actor_of, authorship_of
 from services.chassis.grpc_server import Registration
 from services.chassis.paging import check_page_size, read_token, write_token
 from services.chassis.well_known import timestamp
-from services.quota.domain.doubt import Doubt, Selection
-from services.quota.domain.policy import kind_of
-from services.quota.domain.reservation import CounterKey, Hold
+from services.quota.domain.counters.counter import CounterKey
+from services.quota.domain.counters.doubt import Doubt, Selection
+from services.quota.domain.counters.reservation import Hold
+from services.quota.domain.policies.limit_kind import kind_of
 from services.quota.transport.admin_messages import write_kind
 from services.quota.usecases.doubts import Doubts
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.kernel.dialect import Dialect
-from services.quota.domain.denial import Denial, Deny
+from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.transport.dialects.answer import HttpAnswer
 from services.quota.transport.dialects.envelopes import envelope_of
 from services.quota.usecases.authenticate import ListModels

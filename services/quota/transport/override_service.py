@@ -13,8 +13,8 @@ from services.chassis.grpc_server import Registration
 from services.chassis.paging import page_of
 from services.chassis.well_known import timestamp, usd
 from services.kernel.errors import InvalidInput
-from services.quota.domain.override import Override
-from services.quota.domain.policy import kind_of
+from services.quota.domain.policies.limit_kind import kind_of
+from services.quota.domain.policies.override import Override
 from services.quota.transport.admin_messages import read_money
 from services.quota.usecases.overrides import Grant, Overrides
 

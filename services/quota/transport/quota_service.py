@@ -14,10 +14,10 @@ from services.chassis.grpc_server import Registration
 from services.chassis.paging import bad_token, check_page_size, page_of, read_token, write_token
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
-from services.quota.domain.access import check_team
-from services.quota.domain.bounded import Bounds
-from services.quota.domain.key import SecretKind
-from services.quota.domain.lag import SettlementLag
+from services.quota.domain.counters.settlement_lag import SettlementLag
+from services.quota.domain.directory.bounded import Bounds
+from services.quota.domain.identity.access import check_team
+from services.quota.domain.identity.key import SecretKind
 from services.quota.ports import CounterReader
 from services.quota.transport import admin_messages as messages
 from services.quota.transport.counter_service import write_adjusted

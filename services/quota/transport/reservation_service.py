@@ -11,7 +11,9 @@ from spendgate.quota.v1 import reservation_service_pb2_grpc as pb_grpc
 from services.chassis.grpc_server import Registration
 from services.chassis.paging import check_page_size
 from services.chassis.well_known import timestamp
-from services.quota.domain.reservation import Crossing, CrossingKind, Most, Reservation, Settlement
+from services.quota.domain.counters.crossing import Crossing, CrossingKind
+from services.quota.domain.counters.reservation import Most, Reservation
+from services.quota.domain.counters.settlement import Settlement
 from services.quota.transport.admin_messages import write_attribution
 from services.quota.usecases.settle import ListOpen, ListOverdue, Release, Settle
 

@@ -10,9 +10,9 @@ from services.chassis.well_known import nano_usd_of, timestamp, usd
 from services.kernel.dialect import Dialect
 from services.kernel.errors import InvalidInput
 from services.kernel.usage import CACHE_WRITE_1H, CACHE_WRITE_5M, CACHED_INPUT, REASONING, Usage
-from services.quota.domain.key import Attribution
-from services.quota.domain.replay import PastCall
-from services.quota.domain.replay_report import CallerTally, LimitTally, ReplayReport
+from services.quota.domain.identity.attribution import Attribution
+from services.quota.domain.replay.replay import PastCall
+from services.quota.domain.replay.report import CallerTally, LimitTally, ReplayReport
 from services.quota.transport.admin_messages import write_kind
 
 _DIALECTS = {str(dialect): dialect for dialect in Dialect}

@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from spendgate.quota.v1 import simulation_service_pb2 as pb
 
 from services.kernel.errors import FailedPrecondition, InvalidInput
-from services.quota.domain.replay import Replay
+from services.quota.domain.replay.replay import Replay
 from services.quota.transport.simulation_messages import Outcome, read_past_call, write_report
 from services.quota.usecases.simulate import Proposal
 

@@ -8,10 +8,16 @@ from services.kernel.change import Action, Authorship
 from services.kernel.clock import Clock
 from services.kernel.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 from services.kernel.names import no_such
-from services.quota.domain.access import Role
-from services.quota.domain.admin_token import MAX_TOKENS, AdminToken, check_token, mint_token_secret, token_hint
-from services.quota.domain.directory import Directory
-from services.quota.domain.key import Entropy, digest_of
+from services.quota.domain.directory.directory import Directory
+from services.quota.domain.identity.access import Role
+from services.quota.domain.identity.admin_token import (
+    MAX_TOKENS,
+    AdminToken,
+    check_token,
+    mint_token_secret,
+    token_hint,
+)
+from services.quota.domain.identity.key import Entropy, digest_of
 from services.quota.usecases.amend import Amend
 from services.quota.usecases.current import Current
 

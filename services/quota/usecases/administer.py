@@ -10,10 +10,9 @@ from services.kernel.change import Action, Authorship, Change
 from services.kernel.clock import Clock
 from services.kernel.errors import AlreadyExists, InvalidInput, NotFound, PermissionDenied
 from services.kernel.names import no_such
-from services.quota.domain.access import Role, check_team
-from services.quota.domain.adoption import renamed_between
-from services.quota.domain.bounded import Bounds
-from services.quota.domain.configuration import (
+from services.quota.domain.directory.adoption import renamed_between
+from services.quota.domain.directory.bounded import Bounds
+from services.quota.domain.directory.configuration import (
     Configuration,
     KeySpec,
     check_configuration,
@@ -23,11 +22,12 @@ from services.quota.domain.configuration import (
     differences,
     warnings_of,
 )
-from services.quota.domain.directory import DEFAULT_ENVIRONMENTS, Directory
-from services.quota.domain.grant import kept_overrides, under_new_names
-from services.quota.domain.key import (
+from services.quota.domain.directory.directory import Directory
+from services.quota.domain.directory.references import Known, check_key_references
+from services.quota.domain.identity.access import Role, check_team
+from services.quota.domain.identity.attribution import Attribution
+from services.quota.domain.identity.key import (
     PREFIX,
-    Attribution,
     Entropy,
     RetiredSecret,
     SecretKind,
@@ -36,7 +36,8 @@ from services.quota.domain.key import (
     hint_of,
     mint_secret,
 )
-from services.quota.domain.references import Known, check_key_references
+from services.quota.domain.identity.team import DEFAULT_ENVIRONMENTS
+from services.quota.domain.policies.override_rules import kept_overrides, under_new_names
 from services.quota.usecases.amend import Amend
 from services.quota.usecases.current import Current
 

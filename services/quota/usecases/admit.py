@@ -10,22 +10,9 @@ from services.kernel.dialect import Dialect
 from services.kernel.errors import Unavailable
 from services.kernel.names import reservation_id
 from services.kernel.usage import TOKEN_FOR_EACH_BYTE, Line
-from services.quota.domain.bounded import refuse_unbounded
-from services.quota.domain.decision import Refusal, ceiling_of, used_basis_points
-from services.quota.domain.denial import Denial, Deny
-from services.quota.domain.directory import AppliedLimit, AppliedLimits
-from services.quota.domain.estimate import RequestFacts
-from services.quota.domain.key import Entropy
-from services.quota.domain.lag import SettlementLag
-from services.quota.domain.output_cap import Wish, wish_of
-from services.quota.domain.policy import LimitKind
-from services.quota.domain.pressure import Pressure
-from services.quota.domain.reservation import Hold, Level, Most, Reservation
-from services.quota.domain.standing import Standing, counted, remaining_of
-from services.quota.domain.tier import (
+from services.quota.domain.admission.decision import Refusal, ceiling_of, used_basis_points
+from services.quota.domain.admission.evaluate import (
     Attempt,
-    Draw,
-    FitTier,
     Weighed,
     attempts_of,
     find_route,
@@ -33,9 +20,22 @@ from services.quota.domain.tier import (
     usable_tiers,
     weigh,
 )
-from services.quota.domain.unfit import refuse_unknown_members, unfit
-from services.quota.domain.unmeasured import Guide, taught_by_text, unmeasured_tokens
-from services.quota.domain.without_counters import LimitsWithoutCounters, without_counters
+from services.quota.domain.admission.output_range import Wish, wish_of
+from services.quota.domain.admission.request_facts import RequestFacts
+from services.quota.domain.admission.unfit import refuse_unknown_members, unfit
+from services.quota.domain.admission.unmeasured import Guide, taught_by_text, unmeasured_tokens
+from services.quota.domain.admission.without_counters import LimitsWithoutCounters, without_counters
+from services.quota.domain.counters.contention import Pressure
+from services.quota.domain.counters.counter import Level
+from services.quota.domain.counters.reservation import Hold, Most, Reservation
+from services.quota.domain.counters.settlement_lag import SettlementLag
+from services.quota.domain.directory.applied_limits import AppliedLimit, AppliedLimits
+from services.quota.domain.directory.bounded import refuse_unbounded
+from services.quota.domain.identity.key import Entropy
+from services.quota.domain.policies.denial import Denial, Deny
+from services.quota.domain.policies.limit_kind import LimitKind
+from services.quota.domain.policies.limit_status import Standing, counted, remaining_of
+from services.quota.domain.routing.compile import Draw, FitTier
 from services.quota.ports import (
     Allowances,
     Choose,

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 
 from services.kernel.change import NO_VERBS, Action, AuditEntry, Authorship, audit_entries
 from services.kernel.clock import Clock
-from services.quota.domain.adoption import Adoption
-from services.quota.domain.configuration import describe, differences
-from services.quota.domain.directory import Directory, without_expired
+from services.quota.domain.directory.adoption import Adoption
+from services.quota.domain.directory.configuration import describe, differences
+from services.quota.domain.directory.directory import Directory, without_expired
 from services.quota.ports import CounterStore, DirectoryStore, StoreUnreachable
 from services.quota.usecases.current import Current
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from services.kernel.clock import Clock
 from services.kernel.errors import Unavailable
-from services.quota.domain.denial import Denial, Deny
-from services.quota.domain.key import PREFIX, VirtualKey, checksum_holds, digest_of
+from services.quota.domain.identity.key import PREFIX, VirtualKey, checksum_holds, digest_of
+from services.quota.domain.policies.denial import Denial, Deny, denial_of
 from services.quota.usecases.current import Belief, Current
 
 
@@ -51,8 +51,8 @@ class Authenticate:
             opened = self._find(digest)
         if opened is None:
             return Deny(Denial.INVALID_KEY)
-        refusal = opened.key.refusal_at(self._clock.now_ms())
-        return opened if refusal is None else Deny(refusal, key=opened.key.name)
+        denial = denial_of(opened.key.state_at(self._clock.now_ms()))
+        return opened if denial is None else Deny(denial, key=opened.key.name)
 
     def _find(self, digest: bytes) -> Opened | None:
         belief = self._current.belief

@@ -9,12 +9,14 @@ from services.kernel.clock import Clock
 from services.kernel.errors import NotFound
 from services.kernel.names import no_such
 from services.kernel.window import WindowUnit
-from services.quota.domain.decision import basis_points_of
-from services.quota.domain.directory import AppliedLimit, DirectorySnapshot, override_of
-from services.quota.domain.override import Override, Place
-from services.quota.domain.policy import Dimension, LimitKind, Mode, QuotaPolicy
-from services.quota.domain.reservation import Level
-from services.quota.domain.scope import fixed_scope, policy_scope, scope_of
+from services.quota.domain.admission.decision import basis_points_of
+from services.quota.domain.counters.counter import Level
+from services.quota.domain.directory.applied_limits import AppliedLimit, override_of
+from services.quota.domain.directory.snapshot import DirectorySnapshot
+from services.quota.domain.policies.limit_kind import LimitKind
+from services.quota.domain.policies.override import Override, Place
+from services.quota.domain.policies.policy import Dimension, Mode, QuotaPolicy
+from services.quota.domain.policies.scope import fixed_scope, policy_scope, scope_of
 from services.quota.ports import Counter, CounterReader
 from services.quota.usecases.current import Belief, Current
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from services.quota.domain.burn_rate import UsualRate, nothing_usual
-from services.quota.domain.directory import Directory, DirectorySnapshot
-from services.quota.domain.plan import PlanSnapshot, PriceSnapshot
-from services.quota.domain.tier import Routes
+from services.quota.domain.directory.directory import Directory
+from services.quota.domain.directory.snapshot import DirectorySnapshot
+from services.quota.domain.policies.burn_rate import UsualRate, nothing_usual
+from services.quota.domain.routing.compile import Routes
+from services.quota.domain.routing.plan import PlanSnapshot, PriceSnapshot
 
 
 @dataclass(frozen=True, slots=True)

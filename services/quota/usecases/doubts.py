@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from services.kernel.change import AuditEntry, Authorship
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
-from services.quota.domain.doubt import Doubt, Selection
-from services.quota.domain.reservation import CounterKey, Hold
+from services.quota.domain.counters.counter import CounterKey
+from services.quota.domain.counters.doubt import Doubt, Selection
+from services.quota.domain.counters.reservation import Hold
 from services.quota.ports import AuditTrail, CounterReader, CounterStore
 
 MAX_NAMED = 1_000

@@ -11,22 +11,23 @@ from services.kernel.dialect import Dialect
 from services.kernel.errors import NotFound
 from services.kernel.names import no_such
 from services.kernel.price import Price
-from services.quota.domain.bounded import refuse_unbounded
-from services.quota.domain.decision import used_basis_points
-from services.quota.domain.denial import Denial, Deny
-from services.quota.domain.directory import AppliedLimit, AppliedLimits
-from services.quota.domain.estimate import RequestFacts
-from services.quota.domain.key import VirtualKey
-from services.quota.domain.lag import SettlementLag
-from services.quota.domain.output_cap import wish_of
-from services.quota.domain.plan import Tier
-from services.quota.domain.policy import LimitKind
-from services.quota.domain.pressure import Pressure
-from services.quota.domain.reach import why_not
-from services.quota.domain.reservation import Level, holds_most
-from services.quota.domain.scope import policies_for
-from services.quota.domain.tier import FitTier, Weighed, find_route, refuse, usable_tiers, weigh
-from services.quota.domain.unfit import unfit
+from services.quota.domain.admission.decision import used_basis_points
+from services.quota.domain.admission.evaluate import Weighed, find_route, refuse, usable_tiers, weigh
+from services.quota.domain.admission.output_range import wish_of
+from services.quota.domain.admission.request_facts import RequestFacts
+from services.quota.domain.admission.unfit import unfit
+from services.quota.domain.counters.contention import Pressure
+from services.quota.domain.counters.counter import Level
+from services.quota.domain.counters.settlement_lag import SettlementLag
+from services.quota.domain.directory.applied_limits import AppliedLimit, AppliedLimits
+from services.quota.domain.directory.bounded import refuse_unbounded
+from services.quota.domain.identity.key import VirtualKey
+from services.quota.domain.policies.denial import Denial, Deny, denial_of
+from services.quota.domain.policies.limit_kind import LimitKind, holds_most
+from services.quota.domain.policies.lint import why_not
+from services.quota.domain.policies.scope import policies_for
+from services.quota.domain.routing.compile import FitTier
+from services.quota.domain.routing.plan import Tier
 from services.quota.ports import CounterReader, Expectations
 from services.quota.usecases.current import Belief, Current
 
@@ -125,12 +126,12 @@ class Explain:
         self, belief: Belief, found: VirtualKey, model: str, facts: RequestFacts, limits: AppliedLimits, *, now_ms: int
     ) -> Explanation:
         key = found.name
-        refusal = found.refusal_at(now_ms)
+        denial = denial_of(found.state_at(now_ms))
         levels = limits.fold(self._reader.levels(limits.counters))
         if not belief.routes.plan.version:
             return _denied(Deny.unavailable("no route plan has arrived yet"), limits, levels)
-        if refusal is not None:
-            return _denied(Deny(refusal, model=model, key=key), limits, levels)
+        if denial is not None:
+            return _denied(Deny(denial, model=model, key=key), limits, levels)
         tiers = self._tiers(belief, found, limits, model)
         if isinstance(tiers, Deny):
             return _denied(tiers, limits, levels)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from services.kernel.change import OWNER
 from services.kernel.clock import Clock
-from services.quota.domain.directory import Directory
+from services.quota.domain.directory.directory import Directory
 from services.quota.ports import DirectoryStore
 from services.quota.usecases.amend import Amend
 from services.quota.usecases.current import Current

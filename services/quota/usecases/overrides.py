@@ -9,9 +9,13 @@ from services.kernel.clock import Clock
 from services.kernel.errors import FailedPrecondition, InvalidInput, NotFound, PermissionDenied
 from services.kernel.money import format_usd
 from services.kernel.names import NOBODY, no_such
-from services.quota.domain.access import Role, check_team
-from services.quota.domain.directory import Directory
-from services.quota.domain.grant import (
+from services.quota.domain.directory.directory import Directory
+from services.quota.domain.directory.references import Known, check_value
+from services.quota.domain.identity.access import Role, check_team
+from services.quota.domain.identity.key import Entropy
+from services.quota.domain.policies.limit import Limit
+from services.quota.domain.policies.override import Override
+from services.quota.domain.policies.override_rules import (
     MAX_LIFE_MS,
     MAX_OVERRIDES,
     check_bound,
@@ -20,10 +24,7 @@ from services.quota.domain.grant import (
     team_cap,
     value_in,
 )
-from services.quota.domain.key import Entropy
-from services.quota.domain.override import Override
-from services.quota.domain.policy import Limit, QuotaPolicy
-from services.quota.domain.references import Known, check_value
+from services.quota.domain.policies.policy import QuotaPolicy
 from services.quota.usecases.amend import Amend
 from services.quota.usecases.current import Current
 

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from services.quota.domain.policy import QuotaPolicy
-from services.quota.domain.reach import PolicyState, state_of
+from services.quota.domain.policies.lint import PolicyState, state_of
+from services.quota.domain.policies.policy import QuotaPolicy
 from services.quota.usecases.current import Current
 
 

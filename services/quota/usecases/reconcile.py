@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
-from services.quota.domain.adjustment import Adjusted, Adjustment
-from services.quota.domain.counting import CountedLimit, Parts, counted_limits, preferred
-from services.quota.domain.reservation import Crossing
+from services.quota.domain.counters.adjustment import Adjusted, Adjustment
+from services.quota.domain.counters.crossing import Crossing
+from services.quota.domain.policies.counting import CountedLimit, Parts, counted_limits, preferred
 from services.quota.ports import CounterReader, CounterStore, Sum
 from services.quota.usecases.current import Current
 from services.quota.usecases.settle import MAX_BATCH, MAX_CROSSINGS

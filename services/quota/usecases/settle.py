@@ -7,10 +7,13 @@ from dataclasses import astuple, dataclass, replace
 
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
-from services.quota.domain.doubt import estimating
-from services.quota.domain.estimate import Lesson, Tokens
-from services.quota.domain.lag import SettlementLag
-from services.quota.domain.reservation import UNBOUNDED, UNKNOWN_COST, Crossing, Reservation, Settlement
+from services.quota.domain.admission.learning import Lesson
+from services.quota.domain.admission.request_facts import Tokens
+from services.quota.domain.counters.crossing import Crossing
+from services.quota.domain.counters.doubt import estimating
+from services.quota.domain.counters.reservation import UNBOUNDED, Reservation
+from services.quota.domain.counters.settlement import UNKNOWN_COST, Settlement
+from services.quota.domain.counters.settlement_lag import SettlementLag
 from services.quota.ports import CounterReader, CounterStore, Expectations, KeyRates
 from services.quota.usecases.current import Current
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from services.kernel.errors import Unavailable
 from services.kernel.names import check_unique
-from services.quota.domain.policy import QuotaPolicy, check_policy
-from services.quota.domain.tier import Routes
+from services.quota.domain.policies.policy import QuotaPolicy
+from services.quota.domain.policies.policy_rules import check_policy
+from services.quota.domain.routing.compile import Routes
 from services.quota.usecases.current import Current
 
 

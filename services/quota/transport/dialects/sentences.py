@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from services.kernel.money import format_usd
 from services.kernel.window import WindowUnit
-from services.quota.domain.denial import Denial, Deny
-from services.quota.domain.policy import LimitKind
+from services.quota.domain.policies.denial import Denial, Deny
+from services.quota.domain.policies.limit_kind import LimitKind
 
 _LIST_MODELS = "GET /v1/models lists the models that it may use."
 # Of the refusals that are not about an amount. {key} begins a sentence; {detail} is empty or ": ..."

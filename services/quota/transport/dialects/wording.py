@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 
 from services.kernel.envoy_contract import ATTEMPTS_HEADER, MODEL_REQUESTED_HEADER, POLICY_HEADER
 from services.kernel.money import format_usd
-from services.quota.domain.denial import Denial, Deny
-from services.quota.domain.policy import PAYMENT_REQUIRED, LimitKind
-from services.quota.domain.standing import Standing, remaining_of
+from services.quota.domain.policies.denial import Denial, Deny
+from services.quota.domain.policies.limit_kind import LimitKind
+from services.quota.domain.policies.limit_status import Standing, remaining_of
+from services.quota.domain.policies.policy import PAYMENT_REQUIRED
 from services.quota.transport.dialects.answer import Json
 from services.quota.transport.dialects.sentences import format_time, sentence_of
 from services.quota.transport.limit_headers import budget_headers

@@ -9,8 +9,9 @@ import pytest
 from services.kernel.errors import Unavailable
 from services.kernel.window import WindowUnit
 from services.ledger.usecases.reconcile import ASK_INTERVAL_MS
-from services.quota.domain.adjustment import Adjustment, Reason
-from services.quota.domain.policy import LimitKind, Threshold
+from services.quota.domain.counters.adjustment import Adjustment, Reason
+from services.quota.domain.policies.limit_kind import LimitKind
+from services.quota.domain.policies.policy import Threshold
 from services.quota.ports import Sum
 from tests.worlds.books import INTERVAL_MS, Books
 from tests.worlds.quota import counting, spend

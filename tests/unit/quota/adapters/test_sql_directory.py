@@ -14,12 +14,16 @@ from services.kernel.change import Actor, AuditEntry, Authorship
 from services.kernel.errors import Unavailable
 from services.kernel.window import WindowUnit
 from services.quota.adapters.sql_directory import AUDIT, SqlDirectory, SqlSnapshots
-from services.quota.domain.access import Role
-from services.quota.domain.admin_token import AdminToken
-from services.quota.domain.directory import Directory, Team
-from services.quota.domain.key import Attribution, VirtualKey
-from services.quota.domain.override import Override
-from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy, Threshold
+from services.quota.domain.directory.directory import Directory
+from services.quota.domain.identity.access import Role
+from services.quota.domain.identity.admin_token import AdminToken
+from services.quota.domain.identity.attribution import Attribution
+from services.quota.domain.identity.key import VirtualKey
+from services.quota.domain.identity.team import Team
+from services.quota.domain.policies.limit import Limit
+from services.quota.domain.policies.limit_kind import LimitKind
+from services.quota.domain.policies.override import Override
+from services.quota.domain.policies.policy import Dimension, Match, Mode, QuotaPolicy, Threshold
 
 EVERYTHING = Directory(
     organization="acme",

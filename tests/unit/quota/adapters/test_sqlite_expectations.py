@@ -10,8 +10,9 @@ from services.kernel.usage import MICRO, Line
 from services.quota.adapters import sqlite_expectations
 from services.quota.adapters.sqlite_expectations import SqliteExpectations
 from services.quota.adapters.sqlite_file import SqliteFile
-from services.quota.domain.estimate import Lesson, Tokens
-from services.quota.domain.unmeasured import Guide
+from services.quota.domain.admission.learning import Lesson
+from services.quota.domain.admission.request_facts import Tokens
+from services.quota.domain.admission.unmeasured import Guide
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from services.chassis.database import migrate, open_engine
 from services.kernel.errors import Unavailable
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_file import SqliteFile
-from services.quota.domain.denial import Denial
+from services.quota.domain.policies.denial import Denial
 from tests.worlds.quota import CENT, World, spend
 
 ROOT = Path(__file__).resolve().parents[4]

@@ -8,7 +8,7 @@ import pytest
 from services.chassis.database import migrate, open_engine
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.adapters.sqlite_key_rates import SqliteKeyRates
-from services.quota.domain.burn_rate import MINUTE_MS
+from services.quota.domain.policies.burn_rate import MINUTE_MS
 
 USD = 1_000_000_000
 

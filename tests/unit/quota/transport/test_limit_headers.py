@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from services.kernel.dialect import Dialect
-from services.quota.domain.policy import LimitKind
-from services.quota.domain.standing import Standing
+from services.quota.domain.policies.limit_kind import LimitKind
+from services.quota.domain.policies.limit_status import Standing
 from services.quota.transport.limit_headers import budget_headers, format_duration, limit_headers
 
 NOON_MS = 1_795_521_600_000

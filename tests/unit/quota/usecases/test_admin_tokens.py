@@ -11,12 +11,13 @@ from services.kernel.clock import ManualClock
 from services.kernel.errors import AlreadyExists, InvalidInput, NotFound, PermissionDenied
 from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.adapters.memory_directory import MemoryDirectory
-from services.quota.domain.access import Role
-from services.quota.domain.admin_token import MAX_LIFE_MS
-from services.quota.domain.configuration import Configuration, KeySpec
-from services.quota.domain.directory import Directory, Team
-from services.quota.domain.key import SecretKind
-from services.quota.domain.policy import Match
+from services.quota.domain.directory.configuration import Configuration, KeySpec
+from services.quota.domain.directory.directory import Directory
+from services.quota.domain.identity.access import Role
+from services.quota.domain.identity.admin_token import MAX_LIFE_MS
+from services.quota.domain.identity.key import SecretKind
+from services.quota.domain.identity.team import Team
+from services.quota.domain.policies.policy import Match
 from services.quota.usecases.admin_tokens import AdminTokens, MintedToken
 from services.quota.usecases.administer import Administer
 from services.quota.usecases.amend import Amend

@@ -12,10 +12,14 @@ from services.kernel.errors import AlreadyExists, InvalidInput, NotFound
 from services.kernel.window import WindowUnit
 from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.adapters.memory_directory import MemoryDirectory
-from services.quota.domain.configuration import Configuration, KeySpec
-from services.quota.domain.directory import Directory, Environment, Team
-from services.quota.domain.key import Attribution, SecretKind, checksum_holds, digest_of
-from services.quota.domain.policy import Limit, LimitKind, Match, QuotaPolicy
+from services.quota.domain.directory.configuration import Configuration, KeySpec
+from services.quota.domain.directory.directory import Directory
+from services.quota.domain.identity.attribution import Attribution
+from services.quota.domain.identity.key import SecretKind, checksum_holds, digest_of
+from services.quota.domain.identity.team import Environment, Team
+from services.quota.domain.policies.limit import Limit
+from services.quota.domain.policies.limit_kind import LimitKind
+from services.quota.domain.policies.policy import Match, QuotaPolicy
 from services.quota.ports import RecordedChange
 from services.quota.usecases.administer import Administer
 from services.quota.usecases.amend import Amend

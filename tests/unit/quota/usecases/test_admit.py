@@ -6,14 +6,17 @@ import pytest
 
 from services.kernel.dialect import Dialect
 from services.kernel.window import WindowUnit
-from services.quota.domain import directory
-from services.quota.domain.denial import Denial, Deny
-from services.quota.domain.directory import Directory
-from services.quota.domain.estimate import RequestFacts
-from services.quota.domain.plan import PlanSnapshot, PriceSnapshot
-from services.quota.domain.policy import Dimension, Limit, LimitKind, Match, Mode, QuotaPolicy
-from services.quota.domain.reservation import Level, Settlement
-from services.quota.domain.unmeasured import Guide
+from services.quota.domain.admission.request_facts import RequestFacts
+from services.quota.domain.admission.unmeasured import Guide
+from services.quota.domain.counters.counter import Level
+from services.quota.domain.counters.settlement import Settlement
+from services.quota.domain.directory import directory
+from services.quota.domain.directory.directory import Directory
+from services.quota.domain.policies.denial import Denial, Deny
+from services.quota.domain.policies.limit import Limit
+from services.quota.domain.policies.limit_kind import LimitKind
+from services.quota.domain.policies.policy import Dimension, Match, Mode, QuotaPolicy
+from services.quota.domain.routing.plan import PlanSnapshot, PriceSnapshot
 from services.quota.usecases.admit import Admitted
 from tests.worlds.quota import ADA, CENT, CENT_FACTS, PLAN, PRICES, SECRET, World, counting, spend
 

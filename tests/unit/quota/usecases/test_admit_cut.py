@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from services.quota.domain.denial import Denial
-from services.quota.domain.estimate import Lesson, RequestFacts, Tokens
-from services.quota.domain.policy import Dimension, LimitKind, Match, Mode
+from services.quota.domain.admission.learning import Lesson
+from services.quota.domain.admission.request_facts import RequestFacts, Tokens
+from services.quota.domain.policies.denial import Denial
+from services.quota.domain.policies.limit_kind import LimitKind
+from services.quota.domain.policies.policy import Dimension, Match, Mode
 from tests.worlds.quota import CENT, World, counting, spend
 
 # At `DEAR` 1 000 bytes hold a tenth of a cent, and an output token 9 000 nano-USD.

@@ -6,11 +6,14 @@ from dataclasses import replace
 from services.kernel.errors import Unavailable
 from services.kernel.window import WindowUnit
 from services.quota.adapters.memory_counters import MemoryCounters
-from services.quota.domain.denial import Denial
-from services.quota.domain.estimate import RequestFacts
-from services.quota.domain.plan import PriceSnapshot
-from services.quota.domain.policy import Limit, LimitKind, Match, Mode, QuotaPolicy, Threshold, ThresholdAction
-from services.quota.domain.reservation import CounterKey, Reservation
+from services.quota.domain.admission.request_facts import RequestFacts
+from services.quota.domain.counters.counter import CounterKey
+from services.quota.domain.counters.reservation import Reservation
+from services.quota.domain.policies.denial import Denial
+from services.quota.domain.policies.limit import Limit
+from services.quota.domain.policies.limit_kind import LimitKind
+from services.quota.domain.policies.policy import Match, Mode, QuotaPolicy, Threshold, ThresholdAction
+from services.quota.domain.routing.plan import PriceSnapshot
 from services.quota.ports import Choose, StoreUnreachable, T
 from tests.worlds.quota import CENT, CENT_FACTS, PRICES, World, counting, free, spend
 

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 from services.kernel.errors import Unavailable
-from services.quota.domain.denial import Denial, Deny
-from services.quota.domain.directory import Directory
-from services.quota.domain.key import PREFIX
+from services.quota.domain.directory.directory import Directory
+from services.quota.domain.identity.key import PREFIX
+from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.usecases.authenticate import Authenticate, ListModels, Opened
 from services.quota.usecases.current import Current
 from tests.worlds.quota import ADAS_KEY, PEPPER, SECRET, World, spend

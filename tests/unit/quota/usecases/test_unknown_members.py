@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from services.quota.domain.denial import Denial
-from services.quota.domain.policy import LimitKind, Match, Mode, QuotaPolicy
+from services.quota.domain.policies.denial import Denial
+from services.quota.domain.policies.limit_kind import LimitKind
+from services.quota.domain.policies.policy import Match, Mode, QuotaPolicy
 from tests.worlds.quota import CENT, CENT_FACTS, World, counting, spend
 
 UNKNOWN = replace(CENT_FACTS, unknown_members=("frobnicate", "anthropic-beta=warp-9"))

@@ -1,0 +1,184 @@
+"""The one comparison of spend with limit, for every scope, limit kind and window.
+
+A scope is data here. There is no rule for keys and another for teams, so none can be forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.quota.domain.admission.request_facts import Amounts
+from services.quota.domain.counters.counter import Level
+from services.quota.domain.directory.applied_limits import AppliedLimit
+from services.quota.domain.policies.denial import Denial, Deny
+from services.quota.domain.policies.limit_kind import LimitKind
+from services.quota.domain.policies.limit_status import counted
+
+_WHOLE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One limit that has no room for a call."""
+
+    denial: Denial
+    limit: AppliedLimit
+    level: Level
+    requested: int
+    frees_up: bool
+    """Only calls in flight are in the way, and they can give room back when they end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What all limits say of one call."""
+
+    refusal: Refusal | None
+    """The refusal to tell, None when every enforced limit has room."""
+    shadowed: tuple[Refusal, ...]
+    """Refusals of limits that only watch."""
+
+
+def fits(settled: int, reserved: int, doubt: int, held: int, bound: int) -> bool:
+    """Whether a counter has room: the limit is inclusive."""
+    return settled + reserved + doubt + held <= bound
+
+
+def ceiling_of(limit: AppliedLimit, held: int) -> int | None:
+    """What a limit's counter may come to with a call that holds this; None: nothing of it is in the call's way."""
+    return limit.bound if limit.enforced and not _is_free(limit, held) else None
+
+
+def decide(limits: Sequence[AppliedLimit], levels: Sequence[Level], amounts: Amounts) -> Decision:
+    """Admits only if every enforced limit has room for the call. `levels` are those of `limits`, in the same order.
+
+    Of several refusals the one of the first `Denial` by precedence is told, of equal ones the one whose window ends
+    last: whatever else is in the way will have passed by then.
+    """
+    told: Refusal | None = None
+    shadowed: tuple[Refusal, ...] = ()
+    for limit, level in zip(limits, levels, strict=True):
+        held = amounts.held_in(limit.kind, soft=limit.soft)
+        settled, reserved, doubt = level
+        if _is_free(limit, held) or fits(settled, reserved, doubt, held, limit.bound):
+            continue
+        refusal = _refusal(limit, level, held)
+        if not limit.enforced:
+            shadowed += (refusal,)
+        elif told is None or _weight(refusal) < _weight(told):
+            told = refusal
+    return Decision(told, shadowed)
+
+
+def _is_free(limit: AppliedLimit, held: int) -> bool:
+    """What costs nothing is free, and no limit on spend is in its way: not even one that is overdrawn."""
+    return held == 0 and limit.kind.needs_price
+
+
+def used_basis_points(limit: AppliedLimit, amount: int) -> int:
+    """Which part of a limit an amount is."""
+    return basis_points_of(limit.bound, amount)
+
+
+def basis_points_of(bound: int, amount: int) -> int:
+    """Which part of a bound an amount is, in basis points rounded down. A bound of 0 is used up from the start."""
+    return amount * _WHOLE // bound if bound else _WHOLE
+
+
+def budget_used_basis_points(limits: Sequence[AppliedLimit], levels: Sequence[Level]) -> int:
+    """Settled part of the tightest enforced limit of a day or longer: it only grows within a window."""
+    return max(
+        (used_basis_points(limit, level[0]) for limit, level in zip(limits, levels, strict=True) if limit.steers),
+        default=0,
+    )
+
+
+def is_degraded(limits: Sequence[AppliedLimit], levels: Sequence[Level]) -> bool:
+    """Whether a threshold is reached from which on calls go to a cheaper tier, whatever their model says."""
+    return any(
+        limit.degrades_at is not None and level[0] >= limit.degrades_at
+        for limit, level in zip(limits, levels, strict=True)
+    )
+
+
+def deny_of(refusal: Refusal, *, expected: Amounts, key: str, model: str, now_ms: int, contention_wait_ms: int) -> Deny:
+    """The refusal of a limit with all its figures.
+
+    `expected`: what such a call usually takes. A limit whose rest does not cover even that is exhausted, although the
+    rest is not quite nothing; but not by a call that the limit could not take from the start. `contention_wait_ms`:
+    how long calls in flight need to give room back.
+    """
+    limit = refusal.limit
+    denial = refusal.denial
+    settled, reserved, doubt = refusal.level
+    usual = expected.of(limit.kind)
+    if denial is Denial.REQUEST_EXCEEDS_REMAINING_BUDGET and not (
+        limit.is_rate or usual > limit.bound or fits(settled, 0, doubt, usual, limit.bound)
+    ):
+        denial = Denial.BUDGET_EXHAUSTED
+    used = counted(limit.kind, settled, reserved)
+    until_reset_ms = limit.window_end_ms - now_ms
+    retry_after_ms: int | None = None
+    if denial.transient:
+        if denial is Denial.BURN_RATE:
+            until_reset_ms = limit.window.rolling_ms
+        retry_after_ms = min(contention_wait_ms, until_reset_ms) if refusal.frees_up else until_reset_ms
+    return Deny(
+        denial,
+        model=model,
+        key=key,
+        policy=limit.counter.policy,
+        scope=limit.counter.scope,
+        limit_kind=limit.kind,
+        limit=limit.bound,
+        used=used,
+        reserved=settled + reserved - used,
+        doubt=doubt,
+        requested=refusal.requested,
+        window=limit.window,
+        window_start_ms=limit.counter.window_start_ms,
+        resets_at_ms=limit.window_end_ms,
+        overridden_until_ms=limit.overridden_until_ms,
+        retry_after_ms=retry_after_ms,
+        decided_at_ms=now_ms,
+        exhausted_status=limit.exhausted_status,
+    )
+
+
+def _refusal(limit: AppliedLimit, level: Level, held: int) -> Refusal:
+    """Names the reason for which `fits` said no.
+
+    | what holds                              | a budget               | a rate (in an hour or less)      |
+    |-----------------------------------------|------------------------|----------------------------------|
+    | the limit is 0                          | BUDGET_EXHAUSTED       | BUDGET_EXHAUSTED                 |
+    | used and doubt have reached the limit   | BUDGET_EXHAUSTED       | RATE_LIMITED                     |
+    | the call alone is more than the limit   | REQUEST_EXCEEDS_...    | REQUEST_EXCEEDS_... (goes first) |
+    | it would not fit with nothing in flight | REQUEST_EXCEEDS_...    | RATE_LIMITED                     |
+    | it fits but for what is in flight       | RESERVATION_CONTENTION | RATE_LIMITED                     |
+
+    Requests in flight are used: a call counts as one however it ends, and waiting for it gives nothing back. Nor does
+    waiting lift doubt: no call in flight holds it. The bound on what one call may cost has one reason only,
+    REQUEST_COST_LIMIT, and so has the one on the burn rate.
+    """
+    used, bound = counted(limit.kind, level.settled, level.reserved), limit.bound
+    fits_alone = fits(used, 0, level.doubt, held, bound)
+    if limit.kind is LimitKind.REQUEST_COST:
+        denial = Denial.REQUEST_COST_LIMIT
+    elif limit.kind is LimitKind.BURN_RATE:
+        denial = Denial.BURN_RATE
+    elif bound == 0 or (used + level.doubt >= bound and not limit.is_rate):
+        denial = Denial.BUDGET_EXHAUSTED
+    elif held > bound:
+        denial = Denial.REQUEST_EXCEEDS_REMAINING_BUDGET
+    elif limit.is_rate:
+        denial = Denial.RATE_LIMITED
+    elif fits_alone:
+        denial = Denial.RESERVATION_CONTENTION
+    else:
+        denial = Denial.REQUEST_EXCEEDS_REMAINING_BUDGET
+    return Refusal(denial, limit, level, held, frees_up=fits_alone)
+
+
+def _weight(refusal: Refusal) -> tuple[int, int]:
+    return refusal.denial.precedence, -refusal.limit.window_end_ms

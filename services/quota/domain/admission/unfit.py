@@ -1,0 +1,55 @@
+"""Why a call cannot be carried because of what it asks for: the refusal that names what is in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.quota.domain.admission.estimate import is_boundable
+from services.quota.domain.admission.price_options import extras_of, member_of
+from services.quota.domain.admission.request_facts import RequestFacts
+from services.quota.domain.directory.applied_limits import AppliedLimits
+from services.quota.domain.identity.key import VirtualKey
+from services.quota.domain.policies.denial import Denial, Deny
+from services.quota.domain.routing.compile import FitTier, targets_of
+
+_BEYOND = "it has input that is not in the request"
+
+
+_MOST_NAMED = 8
+
+
+def refuse_unknown_members(key: VirtualKey, limits: AppliedLimits, model: str, facts: RequestFacts) -> Deny | None:
+    """The refusal of a call with members that nobody knows, where one of its policies lets none pass; else None."""
+    unknown = facts.unknown_members
+    if limits.refuses_unknown_members is None or not unknown:
+        return None
+    policy, scope = limits.refuses_unknown_members
+    more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
+    return Deny(
+        Denial.UNKNOWN_MEMBER,
+        f"{', '.join(unknown[:_MOST_NAMED])}{more}",
+        model=model,
+        parameter=unknown[0],
+        key=key.name,
+        policy=policy,
+        scope=scope,
+    )
+
+
+def unfit(key: VirtualKey, model: str, tiers: Sequence[FitTier], facts: RequestFacts) -> Deny:
+    """The refusal when `weigh` finds no target that can carry a call."""
+    if not any(is_boundable(facts, target.facts) for tier in tiers for target in targets_of(tier)):
+        beyond = f"nobody here knows {', '.join(facts.unknown_members)}" if facts.unknown_members else _BEYOND
+        detail = f"{beyond}, and no target of the model has a known context window"
+        member = facts.unknown_members[0] if facts.unknown_members else ""
+        return Deny(Denial.NO_FIT_TARGET, detail, model=model, key=key.name, parameter=member)
+    if facts.price_options:
+        option = extras_of(facts.price_options).unpriceable or facts.price_options[0]
+        hint = " without max_uses" if option.startswith("tools.web_") and "=" not in option else ""
+        detail = f"a limit on spend applies, and no price is known for {option}{hint}"
+        return Deny(Denial.NO_FIT_TARGET, detail, model=model, key=key.name, parameter=member_of(option))
+    if "audio" in facts.features:
+        detail = "none of its targets has a price for sound, which the request holds"
+    else:
+        detail = "none of its targets has a price for caching that lasts an hour, which the request asks for"
+    return Deny(Denial.UNPRICED_MODEL, detail, model=model, key=key.name)

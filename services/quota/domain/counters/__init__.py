@@ -1,0 +1,1 @@
+"""What is spent: counters, reservations, settlements, and what people are told of them."""

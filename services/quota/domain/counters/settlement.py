@@ -1,0 +1,105 @@
+"""What a call took, and how that moves the counters that it holds room in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.quota.domain.counters.counter import CounterKey
+from services.quota.domain.counters.reservation import Most, Reservation, holds_unknown
+from services.quota.domain.policies.limit_kind import LimitKind, holds_most, kind_of
+
+UNKNOWN_COST = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What one call took."""
+
+    reservation: str
+    cost_nano_usd: int
+    """-1 when the price is unknown; what is held then counts."""
+    input_tokens: int
+    """Cached ones included."""
+    output_tokens: int
+    """Reasoning included."""
+    end_at_ms: int
+    reported: bool
+    """The tokens are the provider's own count: only such calls teach what to expect."""
+    answer_text_bytes: int = 0
+    """Bytes of text that were seen of the answer."""
+    most: Most | None = None
+    """The most that the call can have taken; None: what it took is known."""
+    estimated_in: frozenset[str] = frozenset()
+    """Names of policies whose limits count its estimate alone, and keep no doubt."""
+
+    def doubt_in(self, counter: CounterKey, held: int) -> int:
+        """What a counter holds on to after the call."""
+        return 0 if counter.policy in self.estimated_in else self.doubt(counter.limit_id, held)
+
+    def doubt(self, limit_id: str, held: int) -> int:
+        """What a limit holds on to after the call: what it can have taken above what is counted, within its hold."""
+        if self.most is None or not holds_most(limit_id):
+            return 0
+        kind = kind_of(limit_id)
+        most = self.most.of(kind)
+        return max(0, (held if most is None else min(held, most)) - self.actual(kind, held))
+
+    def actual(self, kind: LimitKind, held: int) -> int:
+        """What a limit of this kind counts of the call."""
+        match kind:
+            case LimitKind.SPEND | LimitKind.BURN_RATE:
+                return held if self.cost_nano_usd == UNKNOWN_COST else self.cost_nano_usd
+            case LimitKind.TOKENS:
+                return self.input_tokens + self.output_tokens
+            case LimitKind.INPUT_TOKENS:
+                return self.input_tokens
+            case LimitKind.OUTPUT_TOKENS:
+                return self.output_tokens
+            case LimitKind.REQUESTS:
+                return 1
+            case LimitKind.CONCURRENCY | LimitKind.REQUEST_COST:
+                return 0
+
+
+@dataclass(slots=True)
+class Move:
+    """How settlements move one counter. Those of a batch are added up: each counter is written once."""
+
+    window_end_ms: int
+    settled: int = 0
+    reserved: int = 0
+    doubt: int = 0
+    excess: int = 0
+    """What calls took above what they held."""
+    last: str = ""
+    """The last call of them, by the id of its reservation."""
+    unpriced: str = ""
+    """The first call of them whose cost is unknown, in a limit on spend; empty when there is none."""
+    unknown: str = ""
+    """The first call of them with members that nobody knows, in a limit on spend; empty when there is none."""
+
+
+def add_moves(moves: dict[CounterKey, Move], reservation: Reservation, settlement: Settlement) -> None:
+    """Adds how one settlement moves the counters of its reservation."""
+    for counter, window_end_ms, held, _, _ in reservation.holds:
+        move = moves.setdefault(counter, Move(window_end_ms))
+        taken = settlement.actual(kind_of(counter.limit_id), held)
+        move.settled += taken
+        move.last = reservation.id
+        move.reserved -= held
+        move.doubt += settlement.doubt_in(counter, held)
+        move.excess += excess_of(counter, held, taken)
+        if not move.unpriced and lacks_price(counter, settlement):
+            move.unpriced = reservation.id
+        if not move.unknown and holds_unknown(counter, reservation):
+            move.unknown = reservation.id
+
+
+def excess_of(counter: CounterKey, held: int, taken: int) -> int:
+    """What a call took above what it held of a counter whose holds are the most that it could take; else 0."""
+    return max(0, taken - held) if holds_most(counter.limit_id) else 0
+
+
+def lacks_price(counter: CounterKey, settlement: Settlement) -> bool:
+    """Whether what a call took of a counter is unknown."""
+    return settlement.cost_nano_usd == UNKNOWN_COST and kind_of(counter.limit_id).needs_price

@@ -1,0 +1,36 @@
+"""How long settlements take: what tells a client when room held by others comes back."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+_SAMPLE = 512
+
+
+_SHORTEST_WAIT_MS = 250
+
+
+# Right after an outage of the ledger calls look slow to settle; room still comes back soon.
+_LONGEST_WAIT_MS = 20_000
+
+
+class SettlementLag:
+    """The times from the end of calls to their settlement, of the last 512 calls."""
+
+    def __init__(self) -> None:
+        self._sample: deque[int] = deque(maxlen=_SAMPLE)
+        self.p95_ms = 0
+        """95th percentile, 0 before the first settlement."""
+
+    def record(self, lags_ms: Iterable[int]) -> None:
+        """Takes in the lags of a batch. Clocks of two processes may disagree: none is below zero."""
+        self._sample.extend(max(0, lag_ms) for lag_ms in lags_ms)
+        if self._sample:
+            ordered = sorted(self._sample)
+            self.p95_ms = ordered[len(ordered) * 95 // 100]
+
+    @property
+    def wait_ms(self) -> int:
+        """How long a client should wait for calls in flight to give room back."""
+        return min(max(_SHORTEST_WAIT_MS, 2 * self.p95_ms), _LONGEST_WAIT_MS)

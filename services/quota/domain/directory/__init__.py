@@ -1,0 +1,1 @@
+"""Everything an administrator set, and the limits that follow from it for one call."""

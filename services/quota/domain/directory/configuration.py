@@ -1,0 +1,256 @@
+"""A configuration as it is sent, how it differs from the one in force, and what in it will not work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+from services.kernel.change import Action, Change, Describe, changes_between, differing_fields
+from services.kernel.errors import InvalidInput
+from services.kernel.names import check_model, check_name, check_unique, check_user
+from services.quota.domain.directory.bounded import Bounds
+from services.quota.domain.directory.directory import Directory
+from services.quota.domain.directory.references import Known, check_key_references, check_match_references
+from services.quota.domain.identity.admin_token import AdminToken
+from services.quota.domain.identity.key import VirtualKey, check_secret
+from services.quota.domain.identity.team import Environment, Team
+from services.quota.domain.policies.lint import (
+    allowances_in_vain,
+    concerns,
+    estimates_in_vain,
+    refusals_in_vain,
+    without_bite,
+)
+from services.quota.domain.policies.override import Override
+from services.quota.domain.policies.policy import Mode, QuotaPolicy
+from services.quota.domain.policies.policy_rules import check_policy
+
+MAX_KEY_MODELS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class KeySpec:
+    """A key as it is asked for."""
+
+    name: str
+    team: str = ""
+    project: str = ""
+    environment: str = ""
+    user: str = ""
+    models: tuple[str, ...] = ()
+    expire_at_ms: int | None = None
+    unlimited: bool = False
+    """See `VirtualKey`."""
+    secret: str = ""
+    """Declared keys only. Empty leaves a known secret as it is."""
+    secret_problem: str = ""
+    """Why `secret` is empty although there should be one, a clause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What quota is to hold. Keys that were made by `create_key` are left alone."""
+
+    organization: str
+    teams: tuple[Team, ...]
+    policies: tuple[QuotaPolicy, ...]
+    keys: tuple[KeySpec, ...]
+    environments: tuple[Environment, ...] = ()
+    """Empty: `DEFAULT_ENVIRONMENTS`."""
+    models: tuple[str, ...] = ()
+    """Names of all models that can be asked for. Empty: those of the route plan."""
+
+
+def check_configuration(configuration: Configuration) -> None:
+    """Passes a configuration that can be put into force.
+
+    Raises:
+        InvalidInput: something in it is wrong; `field` is its path, e.g. "policies[2].limits[0].per".
+    """
+    check_name("organization", configuration.organization)
+    for at, team in enumerate(configuration.teams):
+        _check_team(f"teams[{at}]", team)
+    for at, policy in enumerate(configuration.policies):
+        check_policy(f"policies[{at}]", policy)
+    for at, key in enumerate(configuration.keys):
+        check_key(f"keys[{at}]", key)
+    for at, environment in enumerate(configuration.environments):
+        check_name(f"environments[{at}]", environment.name)
+    for at, model in enumerate(configuration.models):
+        check_model(f"models[{at}]", model)
+    check_unique("environments", (environment.name for environment in configuration.environments))
+    check_unique("teams", (team.name for team in configuration.teams))
+    check_unique("policies", (policy.name for policy in configuration.policies))
+    check_unique("keys", (key.name for key in configuration.keys))
+
+
+def check_key(field: str, key: KeySpec) -> None:
+    """Passes a key that can be made.
+
+    Raises:
+        InvalidInput: something in it is wrong; `field` is the path of the key.
+    """
+    check_name(f"{field}.name", key.name)
+    for part, name in (("team", key.team), ("project", key.project), ("environment", key.environment)):
+        if name:
+            check_name(f"{field}.{part}", name)
+    if key.user:
+        check_user(f"{field}.user", key.user)
+    if len(key.models) > MAX_KEY_MODELS:
+        raise InvalidInput(f"{field}.models", f"at most {MAX_KEY_MODELS} models: leave it empty to allow all")
+    for at, model in enumerate(key.models):
+        check_model(f"{field}.models[{at}]", model)
+    if key.secret:
+        check_secret(f"{field}.secret", key.secret)
+
+
+def check_references(configuration: Configuration, after: Directory, models: Collection[str]) -> None:
+    """Passes a configuration that names nothing but what there is in the directory that it makes, and of models.
+
+    Raises:
+        InvalidInput: it names something else; `field` is its path.
+    """
+    known = Known.of(after, models)
+    for at, policy in enumerate(configuration.policies):
+        check_match_references(f"policies[{at}].match", policy.match, known)
+    places = {spec.name: at for at, spec in enumerate(configuration.keys)}
+    bounds = Bounds(after, models)
+    for key in after.keys:
+        if key.name in places:
+            field = f"keys[{places[key.name]}]"
+            check_key_references(field, key.attribution, key.models, known)
+            bounds.check(field, key)
+
+
+def check_secrets(configuration: Configuration, keys: Iterable[VirtualKey]) -> None:
+    """Passes keys of which no two have the same secret.
+
+    Raises:
+        InvalidInput: two have; `field` is that of a key that declares it.
+    """
+    owners: dict[bytes, str] = {}
+    places = {spec.name: at for at, spec in enumerate(configuration.keys)}
+    for key in keys:
+        if key.digest is None:
+            continue
+        owner = owners.setdefault(key.digest, key.name)
+        if owner != key.name:
+            at = places.get(key.name, places.get(owner, 0))
+            raise InvalidInput(
+                f"keys[{at}].secret", f"keys {owner} and {key.name} have the same secret: give each its own"
+            )
+
+
+def differences(before: Directory, after: Directory) -> tuple[Change, ...]:
+    """What changes, by kind and name."""
+    organization: tuple[Change, ...] = ()
+    if before.organization != after.organization:
+        action = Action.UPDATE if before.organization else Action.CREATE
+        organization = (Change(action, "organization", after.organization),)
+    return (
+        *organization,
+        *(
+            change
+            for (kind, old), new in zip(_by_kind(before).items(), _by_kind(after).values(), strict=True)
+            for change in _differences(kind, old, new)
+        ),
+    )
+
+
+def describe(directory: Directory) -> Describe:
+    """What an audit entry says of a resource of this directory: all but what secrets are recognised by."""
+    resources: dict[tuple[str, str], Resource] = {
+        (kind, resource.name): resource for kind, some in _by_kind(directory).items() for resource in some
+    }
+
+    def describe_one(kind: str, name: str) -> str:
+        if kind == "organization":
+            return json.dumps({"name": directory.organization}) if directory.organization else ""
+        resource = resources.get((kind, name))
+        if resource is None:
+            return ""
+        shown = {name: value for name, value in asdict(resource).items() if name not in _NEVER_SHOWN}
+        return json.dumps(shown, sort_keys=True)
+
+    return describe_one
+
+
+def warnings_of(
+    directory: Directory, sent: Configuration, models: Collection[str], *, counters_shared: bool
+) -> tuple[str, ...]:
+    """What of `sent` was accepted but will not work as it stands, each a sentence that says what to do.
+
+    `models` are all that can be asked for. `counters_shared`: counters are in a store of their own, apart from quota.
+    """
+    problems = {spec.name: spec.secret_problem for spec in sent.keys if spec.secret_problem and not spec.secret}
+    known = Known.of(directory, models)
+    declared = {spec.name for spec in sent.keys}
+    warnings = [
+        f"Policy {policy.name} matches no virtual key: check its match, or make such a key."
+        for policy in directory.policies
+        if policy.mode is not Mode.DISABLED
+        and not policy.default
+        and not any(concerns(policy, key) for key in directory.keys)
+    ]
+    warnings.extend(without_bite(directory.policies))
+    warnings.extend(allowances_in_vain(directory.policies, counters_shared=counters_shared))
+    warnings.extend(refusals_in_vain(directory.policies))
+    warnings.extend(estimates_in_vain(directory.policies))
+    warnings.extend(Bounds(directory, models).warnings())
+    for key in directory.keys:
+        problem = problems.get(key.name, "")
+        if key.digest is None:
+            why = f" ({problem})" if problem else ""
+            warnings.append(f"Virtual key {key.name} has no secret{why}: give it one, or rotate it.")
+        elif problem:
+            warnings.append(f"Virtual key {key.name} keeps the secret that it has: {problem}.")
+        if key.name not in declared:
+            warnings.extend(_no_longer_known(key, known))
+    return tuple(warnings)
+
+
+def _no_longer_known(key: VirtualKey, known: Known) -> Iterator[str]:
+    """A key that was created stays when what it names leaves the configuration."""
+    try:
+        check_key_references("", key.attribution, key.models, known)
+    except InvalidInput as error:
+        yield f"Virtual key {key.name} was created, and by now {error.problem} (declare that, or disable the key)"
+
+
+def _check_team(field: str, team: Team) -> None:
+    check_name(f"{field}.name", team.name)
+    for at, project in enumerate(team.projects):
+        check_name(f"{field}.projects[{at}]", project)
+    for at, member in enumerate(team.members):
+        check_user(f"{field}.members[{at}]", member)
+
+
+Resource = Environment | Team | QuotaPolicy | VirtualKey | Override | AdminToken
+
+
+_NEVER_SHOWN = {"digest", "old_digest"}
+
+
+# What a person calls these fields of a key.
+_SHOWN_AS = {"digest": "secret", "hint": "secret", "old_digest": "secret", "old_until_ms": "secret"}
+
+
+def _by_kind(directory: Directory) -> dict[str, Sequence[Resource]]:
+    return {
+        "environment": directory.environments,
+        "team": directory.teams,
+        "policy": directory.policies,
+        "virtual key": directory.keys,
+        "override": directory.overrides,
+        "admin token": directory.tokens,
+    }
+
+
+def _differences(kind: str, before: Sequence[Resource], after: Sequence[Resource]) -> tuple[Change, ...]:
+    old, new = ({resource.name: resource for resource in resources} for resources in (before, after))
+    return changes_between(kind, old, new, _differing)
+
+
+def _differing(before: Resource, after: Resource) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_SHOWN_AS.get(name, name) for name in differing_fields(before, after)))

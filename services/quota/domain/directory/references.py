@@ -1,0 +1,98 @@
+"""Whether what keys and policies name exists: a typing mistake must not lead past a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from services.kernel.errors import InvalidInput
+from services.kernel.names import no_such
+from services.quota.domain.directory.directory import Directory
+from services.quota.domain.identity.attribution import Attribution
+from services.quota.domain.policies.policy import Dimension, Match
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The names that there are."""
+
+    teams: Collection[str]
+    projects: Mapping[str, Collection[str]]
+    """Of each team. Of no team, "", those of all teams."""
+    members: Mapping[str, Collection[str]]
+    """The same."""
+    environments: tuple[str, ...]
+    keys: Collection[str]
+    models: Collection[str]
+    """Empty: not known yet, so that no model is called unknown."""
+
+    @classmethod
+    def of(cls, directory: Directory, models: Collection[str]) -> Known:
+        """Those of a directory, and of the models that can be asked for."""
+        return cls(
+            teams={team.name for team in directory.teams},
+            projects=_by_team((team.name, team.projects) for team in directory.teams),
+            members=_by_team((team.name, team.members) for team in directory.teams),
+            environments=directory.environment_names,
+            keys=frozenset(key.name for key in directory.keys),
+            models=models,
+        )
+
+
+def check_key_references(field: str, who: Attribution, models: Collection[str], known: Known) -> None:
+    """Passes a key whose team, project, environment, user and models there are.
+
+    Raises:
+        InvalidInput: one of them there is not; the text suggests the one that is meant.
+    """
+    _check_who(field, known, team=who.team, project=who.project, environment=who.environment, user=who.user)
+    for at, model in enumerate(models):
+        _check_model(f"{field}.models[{at}]", known, model)
+
+
+def check_match_references(field: str, match: Match, known: Known) -> None:
+    """Passes a match whose values there are.
+
+    Raises:
+        InvalidInput: one of them there is not; the text suggests the one that is meant.
+    """
+    _check_who(field, known, team=match.team, project=match.project, environment=match.environment, user=match.user)
+    if match.key and match.key not in known.keys:
+        raise InvalidInput(
+            f"{field}.key", f"{no_such('virtual key', match.key, known.keys)} (declare it, or create it first)"
+        )
+    _check_model(f"{field}.model", known, match.model)
+
+
+def check_value(field: str, dimension: Dimension, value: str, match: Match, known: Known) -> None:
+    """Passes a value that calls which match can have.
+
+    Raises:
+        InvalidInput: there is none of this name.
+    """
+    try:
+        check_match_references("", replace(match, **{dimension: value}), known)
+    except InvalidInput as error:
+        raise InvalidInput(field, error.problem) from error
+
+
+def _check_who(field: str, known: Known, *, team: str, project: str, environment: str, user: str) -> None:
+    if team and team not in known.teams:
+        raise InvalidInput(f"{field}.team", no_such("team", team, known.teams))
+    whose = f" of team {team}" if team else ""
+    if project and project not in known.projects[team]:
+        raise InvalidInput(f"{field}.project", no_such(f"project{whose}", project, known.projects[team]))
+    if user and user not in known.members[team]:
+        raise InvalidInput(f"{field}.user", no_such(f"member{whose}", user, known.members[team]))
+    if environment and environment not in known.environments:
+        raise InvalidInput(f"{field}.environment", no_such("environment", environment, known.environments))
+
+
+def _by_team(named: Iterable[tuple[str, Collection[str]]]) -> dict[str, Collection[str]]:
+    by_team = {team: frozenset(names) for team, names in named}
+    return {**by_team, "": frozenset[str]().union(*by_team.values())}
+
+
+def _check_model(field: str, known: Known, model: str) -> None:
+    if model and known.models and model not in known.models:
+        raise InvalidInput(field, no_such("model", model, known.models))

@@ -1,0 +1,128 @@
+"""Who may do what on the admin plane: one table for the RPCs of all services behind it.
+
+What is not in the table is for the platform alone. A team admin is let through where the API can keep to one team; the
+use case then does, by `services.kernel.change.Actor.may_touch`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, StrEnum
+
+from services.kernel.change import Actor
+from services.kernel.errors import PermissionDenied
+
+
+class Role(StrEnum):
+    """What the holder of an admin token may do."""
+
+    PLATFORM = "platform"
+    """Everything."""
+    TEAM_ADMIN = "team-admin"
+    """Looks at its team, makes and stops its keys, grants overrides within its cap."""
+    FINANCE = "finance"
+    """Looks at everything, changes nothing."""
+
+
+class Access(Enum):
+    """Whom an RPC is for."""
+
+    PLATFORM = frozenset({Role.PLATFORM})
+    """It changes what concerns everybody."""
+    READ = frozenset({Role.PLATFORM, Role.FINANCE})
+    """It shows what concerns everybody."""
+    TEAM_READ = frozenset({Role.PLATFORM, Role.FINANCE, Role.TEAM_ADMIN})
+    """It shows a team admin its team alone."""
+    TEAM_WRITE = frozenset({Role.PLATFORM, Role.TEAM_ADMIN})
+    """It lets a team admin change its team alone."""
+    ANYBODY = frozenset(Role)
+    """It shows nothing of anybody's."""
+
+
+_QUOTA = "/spendgate.quota.v1.QuotaService"
+
+
+_ADMIN = "/spendgate.quota.v1.AdminService"
+
+
+_OVERRIDE = "/spendgate.quota.v1.OverrideService"
+
+
+_DOUBT = "/spendgate.quota.v1.DoubtService"
+
+
+_SIMULATION = "/spendgate.quota.v1.SimulationService"
+
+
+_ROUTER = "/spendgate.router.v1.RouterService"
+
+
+_LEDGER = "/spendgate.ledger.v1.LedgerService"
+
+
+ACCESS = {
+    f"{_QUOTA}/ApplyConfiguration": Access.PLATFORM,
+    f"{_QUOTA}/ListTeams": Access.TEAM_READ,
+    f"{_QUOTA}/ListQuotaPolicies": Access.TEAM_READ,
+    f"{_QUOTA}/CreateVirtualKey": Access.TEAM_WRITE,
+    f"{_QUOTA}/ListVirtualKeys": Access.TEAM_READ,
+    f"{_QUOTA}/RotateVirtualKey": Access.TEAM_WRITE,
+    f"{_QUOTA}/SetVirtualKeyDisabled": Access.TEAM_WRITE,
+    f"{_QUOTA}/ListBudgets": Access.TEAM_READ,
+    f"{_QUOTA}/ListAdjustments": Access.READ,
+    f"{_QUOTA}/Explain": Access.TEAM_READ,
+    f"{_QUOTA}/GetEffectiveLimits": Access.TEAM_READ,
+    f"{_QUOTA}/GetQuotaStatus": Access.READ,
+    f"{_ADMIN}/CreateAdminToken": Access.PLATFORM,
+    f"{_ADMIN}/ListAdminTokens": Access.READ,
+    f"{_ADMIN}/RevokeAdminToken": Access.PLATFORM,
+    f"{_ADMIN}/ListAuditEntries": Access.READ,
+    f"{_OVERRIDE}/GrantOverride": Access.TEAM_WRITE,
+    f"{_OVERRIDE}/ListOverrides": Access.TEAM_READ,
+    f"{_OVERRIDE}/RevokeOverride": Access.TEAM_WRITE,
+    f"{_DOUBT}/ListDoubts": Access.TEAM_READ,
+    f"{_DOUBT}/ClearDoubts": Access.PLATFORM,
+    # The calls are those that its asker may see: they come from the ledger by way of it.
+    f"{_SIMULATION}/SimulatePolicies": Access.TEAM_READ,
+    f"{_ROUTER}/ApplyConfiguration": Access.PLATFORM,
+    f"{_ROUTER}/ListProviders": Access.READ,
+    f"{_ROUTER}/ListModels": Access.READ,
+    f"{_ROUTER}/GetRouterStatus": Access.READ,
+    f"{_ROUTER}/ListAuditEntries": Access.READ,
+    f"{_LEDGER}/ApplyConfiguration": Access.PLATFORM,
+    f"{_LEDGER}/QueryUsage": Access.TEAM_READ,
+    f"{_LEDGER}/ListCalls": Access.TEAM_READ,
+    f"{_LEDGER}/GetCall": Access.TEAM_READ,
+    f"{_LEDGER}/TailCalls": Access.TEAM_READ,
+    f"{_LEDGER}/ListAlerts": Access.READ,
+    f"{_LEDGER}/GetLedgerStatus": Access.READ,
+    f"{_LEDGER}/ListAuditEntries": Access.READ,
+    "/grpc.health.v1.Health/Check": Access.ANYBODY,
+    "/grpc.health.v1.Health/Watch": Access.ANYBODY,
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": Access.ANYBODY,
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Access.ANYBODY,
+}
+
+
+def check_access(actor: Actor, method: str) -> None:
+    """Passes who may call `method`, e.g. "/spendgate.quota.v1.QuotaService/ListTeams".
+
+    Raises:
+        PermissionDenied: the actor's role may not; the text says which may.
+    """
+    access = ACCESS.get(method, Access.PLATFORM)
+    if actor.role not in access.value:
+        what = method.rpartition("/")[2] if method in ACCESS else "this"
+        may = " or ".join(role for role in Role if role in access.value)
+        raise PermissionDenied(f"admin token {actor.name} has role {actor.role}: {what} is for {may}")
+
+
+def check_team(actor: Actor, team: str, what: str) -> None:
+    """Passes who may touch what belongs to `team`; `what` begins the sentence, e.g. "virtual key ci".
+
+    Raises:
+        PermissionDenied: it is confined to another team.
+    """
+    if not actor.may_touch(team):
+        whose = f"team {team}" if team else "no team"
+        asks = f"admin token {actor.name} is for team {actor.team}"
+        raise PermissionDenied(f"{what} belongs to {whose}, and {asks}: the {Role.PLATFORM} role may")

@@ -1,0 +1,80 @@
+"""Admin tokens: credentials for the admin plane, each with a role, a scope and an end.
+
+A secret is `spa_`, 32 random base62 characters and a checksum, as those of virtual keys; only its digest is kept. The
+token in the data directory is none of these: it is `root` and never ends, since its holder could change the files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.kernel.change import OWNER, Actor
+from services.kernel.errors import InvalidInput
+from services.kernel.names import check_name
+from services.quota.domain.identity.access import Role
+from services.quota.domain.identity.key import Entropy, mint
+
+ROOT = Actor("root", Role.PLATFORM)
+"""Who holds the token in the data directory."""
+
+
+MAX_TOKENS = 1_000
+
+
+MAX_LIFE_MS = 366 * 86_400_000
+
+
+_PREFIX = "spa_"
+
+
+@dataclass(frozen=True, slots=True)
+class AdminToken:
+    """A token, without its secret."""
+
+    name: str
+    role: Role
+    team: str
+    """The one team of a team admin, else empty."""
+    digest: bytes
+    hint: str
+    """First and last characters of the secret."""
+    create_at_ms: int
+    expire_at_ms: int
+
+    @property
+    def actor(self) -> Actor:
+        """Its holder."""
+        return Actor(self.name, self.role, self.team)
+
+    def is_expired(self, now_ms: int) -> bool:
+        """Whether its time is over."""
+        return now_ms >= self.expire_at_ms
+
+
+def check_token(name: str, role: Role, team: str, expire_at_ms: int, now_ms: int) -> None:
+    """Passes a token that can be made.
+
+    Raises:
+        InvalidInput: something in it is wrong.
+    """
+    check_name("token.name", name)
+    if name in {ROOT.name, OWNER.actor.name}:
+        raise InvalidInput(
+            "token.name", f"{name!r} is what the audit log calls the owner of the gateway: choose another"
+        )
+    if role is Role.TEAM_ADMIN:
+        check_name("token.team", team)
+    elif team:
+        raise InvalidInput("token.team", f"a token of role {role} is for the whole organization: leave it empty")
+    if not now_ms < expire_at_ms <= now_ms + MAX_LIFE_MS:
+        raise InvalidInput("token.expire_time", "must be in the future, at most 366 days ahead")
+
+
+def mint_token_secret(entropy: Entropy) -> str:
+    """Makes a secret."""
+    return mint(_PREFIX, entropy)
+
+
+def token_hint(secret: str) -> str:
+    """What lets its owner recognise a secret: "spa_ab...9xyz"."""
+    return f"{secret[:6]}...{secret[-4:]}"

@@ -1,0 +1,177 @@
+"""Virtual keys: the credentials that clients hold in place of provider keys.
+
+A secret of ours is `spg_live_` or `spg_test_`, 32 base62 characters from a random source, and 6 base62 characters of
+the CRC32 of everything before them, so that a scanner tells a leaked key from a look-alike without asking us. Secrets
+that clients already have from another gateway can be imported as they are. We keep HMAC-SHA256 digests only: without
+the pepper, which is not in the database, a stolen database cannot even test a guess.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from services.kernel.errors import InvalidInput
+from services.quota.domain.identity.attribution import Attribution
+
+Entropy = Callable[[int], bytes]
+"""Gives that many random bytes, e.g. `os.urandom`."""
+
+
+PREFIX = "spg_"
+
+
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+_RANDOM_LENGTH = 32
+
+
+_CHECK_LENGTH = 6
+
+
+_MINTED = re.compile(rf"spg_(?:live|test)_[0-9A-Za-z]{{{_RANDOM_LENGTH + _CHECK_LENGTH}}}")
+
+
+_IMPORTED = re.compile(r"[!-~]{16,256}")
+
+
+# The largest multiple of 62 in a byte: bytes above it are drawn again, so that every character is equally likely.
+_UNBIASED = 248
+
+
+class SecretKind(StrEnum):
+    """A marking within the secret, for people and scanners. Both work alike."""
+
+    LIVE = "live"
+    TEST = "test"
+
+
+class KeyState(StrEnum):
+    """Whether a key works."""
+
+    ACTIVE = "active"
+    DISABLED = "disabled"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualKey:
+    """A key, without its secret."""
+
+    attribution: Attribution
+    models: tuple[str, ...] = ()
+    """Models that it may use. Empty: all."""
+    disabled: bool = False
+    expire_at_ms: int | None = None
+    create_at_ms: int = 0
+    hint: str = ""
+    """First and last characters of the secret. Empty for imported secrets."""
+    declared: bool = False
+    """Comes from the configuration file, and leaves with it."""
+    digest: bytes | None = None
+    """Of the secret. None: declared, but its secret was never given."""
+    old_digest: bytes | None = None
+    """Of the secret before the last rotation."""
+    old_until_ms: int = 0
+    """Until when the secret before the last rotation still works."""
+    unlimited: bool = False
+    """Works also where no policy bounds what it can take. Policies that match it hold all the same."""
+
+    @property
+    def name(self) -> str:
+        """Name, unique."""
+        return self.attribution.key
+
+    @property
+    def key_id(self) -> str:
+        """Public id, safe to log."""
+        return self.attribution.key_id
+
+    def state_at(self, now_ms: int) -> KeyState:
+        """Whether it works at this moment. One that is disabled says so even when it has expired."""
+        if self.disabled:
+            return KeyState.DISABLED
+        if self.expire_at_ms is not None and now_ms >= self.expire_at_ms:
+            return KeyState.EXPIRED
+        return KeyState.ACTIVE
+
+    def may_use(self, model: str) -> bool:
+        """Whether the key is for this model."""
+        return not self.models or model in self.models
+
+    def opened_by(self, digest: bytes, now_ms: int) -> bool:
+        """Whether the secret of this digest opens the key: the present one, or the one before within its grace."""
+        if digest == self.digest:
+            return True
+        return digest == self.old_digest and now_ms < self.old_until_ms
+
+
+@dataclass(frozen=True, slots=True)
+class RetiredSecret:
+    """A secret that a rotation took out of use, so that a file which still gives it does not bring it back."""
+
+    digest: bytes
+    key: str
+    """Name of the key that it opened."""
+    retire_at_ms: int
+
+
+def mint_secret(kind: SecretKind, entropy: Entropy) -> str:
+    """Makes the secret of a key."""
+    return mint(f"{PREFIX}{kind}_", entropy)
+
+
+def mint(prefix: str, entropy: Entropy) -> str:
+    """Makes a secret that begins with `prefix` and ends with a checksum."""
+    letters: list[str] = []
+    while len(letters) < _RANDOM_LENGTH:
+        letters += [_ALPHABET[byte % 62] for byte in entropy(_RANDOM_LENGTH) if byte < _UNBIASED]
+    body = f"{prefix}{''.join(letters[:_RANDOM_LENGTH])}"
+    return body + _checksum(body)
+
+
+def looks_minted(secret: str) -> bool:
+    """Whether it has the form of our secrets, whatever its checksum."""
+    return _MINTED.fullmatch(secret) is not None
+
+
+def checksum_holds(secret: str) -> bool:
+    """Whether we can have minted it. Needs no database and no pepper."""
+    return looks_minted(secret) and _checksum(secret[:-_CHECK_LENGTH]) == secret[-_CHECK_LENGTH:]
+
+
+def digest_of(secret: str, pepper: bytes) -> bytes:
+    """HMAC-SHA256 of the secret, 32 bytes: what is stored and looked up."""
+    return hmac.digest(pepper, secret.encode(), "sha256")
+
+
+def hint_of(secret: str) -> str:
+    """What lets its owner recognise a secret, e.g. "spg_live_ab...9xyz". Empty for imported secrets."""
+    return f"{secret[:11]}...{secret[-4:]}" if looks_minted(secret) else ""
+
+
+def check_secret(field: str, secret: str) -> str:
+    """Returns `secret` if it can be the secret of a key.
+
+    Raises:
+        InvalidInput: it cannot. The text does not repeat it.
+    """
+    if looks_minted(secret) and not checksum_holds(secret):
+        raise InvalidInput(field, "looks like a key of ours but is mistyped: its checksum does not hold")
+    if not _IMPORTED.fullmatch(secret):
+        raise InvalidInput(field, "must be 16 to 256 visible ASCII characters without spaces")
+    return secret
+
+
+def _checksum(body: str) -> str:
+    number = zlib.crc32(body.encode())
+    letters = ""
+    for _ in range(_CHECK_LENGTH):
+        number, digit = divmod(number, 62)
+        letters = _ALPHABET[digit] + letters
+    return letters

@@ -1,0 +1,25 @@
+"""Teams and environments: the names that keys and policies may use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A kind of use that policies tell apart, such as prod. Keys and policies name no others than those declared."""
+
+    name: str
+
+
+DEFAULT_ENVIRONMENTS = (Environment("dev"), Environment("prod"), Environment("staging"))
+"""Where none is declared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """A team, its projects and members."""
+
+    name: str
+    projects: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()

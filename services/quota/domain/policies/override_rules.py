@@ -1,0 +1,156 @@
+"""What may be granted: which counter an override is for, which bound it can set, and up to where a team admin may go.
+
+A team admin may override the limits of its team's policies up to the cap of the team: the tightest limit of the same
+kind, over as long a window, that counts all calls of the team together. Whatever it grants, that cap still holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from services.kernel.errors import InvalidInput
+from services.kernel.names import NOBODY, check_model, check_name, check_user
+from services.kernel.window import FOREVER_MS, WindowUnit
+from services.quota.domain.policies.limit import Limit
+from services.quota.domain.policies.limit_kind import MAX_COUNT, MAX_SPEND_NANO_USD, LimitKind
+from services.quota.domain.policies.override import Override
+from services.quota.domain.policies.policy import Dimension, Match, Mode, QuotaPolicy
+from services.quota.domain.policies.scope import fixed_scope
+
+MAX_OVERRIDES = 1_000
+
+
+MAX_LIFE_MS = 31 * 86_400_000
+
+
+_DAY_MS = 86_400_000
+
+
+# The longest that each can be. A run can go on for as long as it likes.
+_LONGEST_MS = {
+    WindowUnit.MINUTE: 60_000,
+    WindowUnit.HOUR: 3_600_000,
+    WindowUnit.DAY: _DAY_MS,
+    WindowUnit.WEEK: 7 * _DAY_MS,
+    WindowUnit.MONTH: 31 * _DAY_MS,
+    WindowUnit.QUARTER: 92 * _DAY_MS,
+    WindowUnit.YEAR: 366 * _DAY_MS,
+    WindowUnit.LIFETIME: FOREVER_MS,
+    WindowUnit.RUN: FOREVER_MS,
+}
+
+
+_CHECKS = {Dimension.USER: check_user, Dimension.MODEL: check_model}
+
+
+def find_limit(policy: QuotaPolicy, text: str) -> Limit:
+    """The limit that `text` names: its id, its id without the time zone, or nothing if there is only one.
+
+    Raises:
+        InvalidInput: none or several are meant.
+    """
+    found = [limit for limit in policy.limits if limit.limit_id == text]
+    found = found or [limit for limit in policy.limits if not text or limit.limit_id.startswith(f"{text}/")]
+    if len(found) != 1:
+        known = ", ".join(limit.limit_id for limit in policy.limits)
+        raise InvalidInput(
+            "override.limit", f"{text[:80]!r} names no single limit of policy {policy.name}: write one of {known}"
+        )
+    if found[0].kind is LimitKind.BURN_RATE:
+        raise InvalidInput("override.limit", "a burn rate follows what each key usually spends: change the policy")
+    return found[0]
+
+
+def find_scope(policy: QuotaPolicy, text: str) -> str:
+    """The scope that `text` names, which may be empty for a policy without `each`.
+
+    Raises:
+        InvalidInput: the policy has no such counter.
+    """
+    if policy.each is None:
+        scope = fixed_scope(policy)
+        if text not in {"", scope}:
+            raise InvalidInput("override.scope", f"policy {policy.name} has one counter, {scope}: leave it empty")
+        return scope
+    value = getattr(policy.match, policy.each) or value_in(text, policy.each)
+    if not value or text != _scope_with(policy, policy.each, value):
+        wanted = _scope_with(policy, policy.each, policy.each.upper())
+        raise InvalidInput("override.scope", f"policy {policy.name} counts each {policy.each}: write {wanted}")
+    if value != NOBODY:
+        _CHECKS.get(policy.each, check_name)("override.scope", value)
+    return text
+
+
+def value_in(scope: str, dimension: Dimension) -> str:
+    """What a scope says of a dimension, empty when it says nothing."""
+    values = dict(part.partition("=")[::2] for part in scope.split(","))
+    return values.get(dimension, "")
+
+
+def check_bound(kind: LimitKind, bound: int) -> None:
+    """Passes a bound that a limit of this kind can have.
+
+    Raises:
+        InvalidInput: it cannot.
+    """
+    if kind.is_money:
+        if not 0 <= bound <= MAX_SPEND_NANO_USD:
+            raise InvalidInput("override.amount", "must be 0 to 9000000 dollars")
+    elif not 0 <= bound <= MAX_COUNT:
+        raise InvalidInput("override.count", f"must be 0 to {MAX_COUNT}")
+
+
+def team_cap(policies: Iterable[QuotaPolicy], team: str, policy: QuotaPolicy, limit: Limit) -> int | None:
+    """Up to which bound an admin of `team` may override this limit of this policy. None: not at all.
+
+    The policy must name the team and be narrower than it; the cap is the tightest enforced limit of the same kind, over
+    an equal or longer window, of the policies that count all calls of the team together. Default policies are none of
+    them: they step back.
+    """
+    if policy.match.team != team or _counts_whole_team(policy, team):
+        return None
+    bounds = [
+        other.bound
+        for parent in policies
+        if parent.mode is Mode.ENFORCE and not parent.default and _counts_whole_team(parent, team)
+        for other in parent.limits
+        if other.kind is limit.kind and other.per is not WindowUnit.RUN and length_ms(other) >= length_ms(limit)
+    ]
+    return min(bounds, default=None)
+
+
+def length_ms(limit: Limit) -> int:
+    """How long what a limit counts can stand against it, to compare limits by."""
+    return limit.rolling_ms if limit.per is WindowUnit.ROLLING else _LONGEST_MS[limit.per]
+
+
+def kept_overrides(overrides: Iterable[Override], policies: Iterable[QuotaPolicy]) -> tuple[Override, ...]:
+    """Those whose counters these policies have."""
+    known = {policy.name: policy for policy in policies}
+    return tuple(each for each in overrides if _has_counter(each, known.get(each.policy)))
+
+
+def under_new_names(overrides: Iterable[Override], names: Mapping[str, str]) -> tuple[Override, ...]:
+    """The same, those of renamed policies under their new names. `names`: of policies now, by those before."""
+    return tuple(replace(each, policy=names.get(each.policy, each.policy)) for each in overrides)
+
+
+def _has_counter(override: Override, policy: QuotaPolicy | None) -> bool:
+    if policy is None or all(limit.limit_id != override.limit_id for limit in policy.limits):
+        return False
+    try:
+        return find_scope(policy, override.scope) == override.scope
+    except InvalidInput:
+        return False
+
+
+def _scope_with(policy: QuotaPolicy, each: Dimension, value: str) -> str:
+    return fixed_scope(replace(policy, match=replace(policy.match, **{each: value})))
+
+
+def _counts_whole_team(policy: QuotaPolicy, team: str) -> bool:
+    """Whether all calls of the team, and no others, share one counter of the policy."""
+    if policy.each in {None, Dimension.TEAM} and policy.match == Match(team=team):
+        return True
+    return policy.each is Dimension.TEAM and policy.match == Match()

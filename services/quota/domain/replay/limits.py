@@ -1,0 +1,105 @@
+"""Finds the limits of calls that are replayed, fast: half an hour of calls passes in a second.
+
+A living call asks for limits that were found for the call before. Here the short windows end from one call to the next,
+so each limit is remembered by itself, for as long as its own window lasts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from services.kernel.window import WindowUnit
+from services.quota.domain.directory.applied_limits import AppliedLimits, Call, apply_limits
+from services.quota.domain.identity.attribution import Attribution
+from services.quota.domain.policies.burn_rate import UsualRate
+from services.quota.domain.policies.limit import facts_of
+from services.quota.domain.policies.limit_kind import LimitKind
+from services.quota.domain.policies.policy import QuotaPolicy
+from services.quota.domain.policies.scope import policies_for
+
+_MOST_REMEMBERED = 50_000
+
+
+Key = TypeVar("Key")
+
+
+Found = TypeVar("Found")
+
+
+_Single = tuple[QuotaPolicy, str]
+"""A policy of one limit, and the scope under which it counts a call."""
+
+
+class ReplayLimits:
+    """The limits of these policies, as `directory.apply_limits` finds them."""
+
+    def __init__(self, policies: Sequence[QuotaPolicy], usual: UsualRate) -> None:
+        self._policies = policies
+        self._usual = usual
+        self._concerned: dict[tuple[Attribution, str], list[_Single]] = {}
+        self._single: dict[tuple[str, str, str, str], AppliedLimits] = {}
+        self._whole: dict[tuple[Attribution, str, str], AppliedLimits] = {}
+
+    def find(self, attribution: Attribution, model: str, run: str, now_ms: int) -> AppliedLimits:
+        """The limits that concern a call, with their counters in the windows of this moment."""
+        asked = (attribution, model, run)
+        whole = self._whole.get(asked)
+        if whole is None or not whole.from_ms <= now_ms < whole.until_ms:
+            concerned = self._concerning(attribution, model)
+            whole = _together([self._find_single(single, attribution, model, run, now_ms) for single in concerned])
+            _remember(self._whole, asked, whole)
+        return whole
+
+    def _concerning(self, attribution: Attribution, model: str) -> list[_Single]:
+        found = self._concerned.get((attribution, model))
+        if found is None:
+            # Which default policies step back is decided here, where all policies are seen.
+            found = [
+                (replace(policy, limits=(limit,), default=False), scope)
+                for policy, scope in policies_for(self._policies, attribution, model)
+                for limit in policy.limits
+            ]
+            _remember(self._concerned, (attribution, model), found)
+        return found
+
+    def _find_single(
+        self, single: _Single, attribution: Attribution, model: str, run: str, now_ms: int
+    ) -> AppliedLimits:
+        policy, scope = single
+        (limit,) = policy.limits
+        part = run if limit.per is WindowUnit.RUN else attribution.key if limit.kind is LimitKind.BURN_RATE else ""
+        asked = (policy.name, facts_of(limit).limit_id, scope, part)
+        found = self._single.get(asked)
+        if found is None or not found.from_ms <= now_ms < found.until_ms:
+            usual = self._usual(attribution.key_id) if limit.kind is LimitKind.BURN_RATE else 0
+            found = apply_limits((policy,), Call(attribution, model, run, usual), now_ms)
+            _remember(self._single, asked, found)
+        return found
+
+
+def _together(singles: Sequence[AppliedLimits]) -> AppliedLimits:
+    """What `apply_limits` says of all of them: a limit per run is none for a call without a run."""
+    found = [single for single in singles if single.limits]
+    return AppliedLimits(
+        limits=tuple(single.limits[0] for single in found),
+        counters=(
+            *(single.counters[0] for single in found),
+            *(key for single in found for key in single.counters[1:]),
+        ),
+        from_ms=max((single.from_ms for single in found), default=0),
+        until_ms=min((single.until_ms for single in found), default=2**63),
+        needs_price=any(single.needs_price for single in found),
+        policies=tuple(dict.fromkeys(name for single in singles for name in single.policies)),
+        holds_tokens=any(single.holds_tokens for single in found),
+        has_soft=any(single.has_soft for single in found),
+        bounded=any(single.bounded for single in found),
+    )
+
+
+def _remember(known: dict[Key, Found], asked: Key, found: Found) -> None:
+    """Beyond the bound everything is forgotten and found again."""
+    if len(known) >= _MOST_REMEMBERED:
+        known.clear()
+    known[asked] = found
