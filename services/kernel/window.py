@@ -72,7 +72,7 @@ class Window:
 
     start_ms: int
     end_ms: int
-    counts_until_ms: int
+    retain_until_ms: int
     """When what is counted in it stops to matter: its end, but later where windows overlap."""
 
 

@@ -8,13 +8,13 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from services.kernel.change import AuditEntry
 from services.kernel.errors import Unavailable
-from services.quota.domain.admission.learning import Lesson
+from services.quota.domain.admission.learning import UsageSample
 from services.quota.domain.admission.request_facts import Tokens
 from services.quota.domain.admission.unmeasured import Guide
 from services.quota.domain.counters.adjustment import Adjusted, Adjustment
 from services.quota.domain.counters.allowance import Taken
 from services.quota.domain.counters.counter import CounterKey, Level
-from services.quota.domain.counters.crossing import Crossing, Watching
+from services.quota.domain.counters.crossing import Crossing, FindThresholdRule
 from services.quota.domain.counters.doubt import Doubt, Goes
 from services.quota.domain.counters.reservation import Reservation
 from services.quota.domain.counters.settlement import Settlement
@@ -91,7 +91,7 @@ class CounterStore(Protocol):
         """
         ...
 
-    def settle(self, settlements: Sequence[Settlement], watching: Watching, now_ms: int) -> Settled:
+    def settle(self, settlements: Sequence[Settlement], find_rule: FindThresholdRule, now_ms: int) -> Settled:
         """Ends reservations with what their calls took, and notes the thresholds that are newly passed.
 
         Settling twice changes nothing, also within one batch. Only that what a call left in doubt ends when what it
@@ -126,7 +126,7 @@ class CounterStore(Protocol):
         """
         ...
 
-    def adjust(self, adjustments: Sequence[Adjustment], watching: Watching, now_ms: int) -> int:
+    def adjust(self, adjustments: Sequence[Adjustment], find_rule: FindThresholdRule, now_ms: int) -> int:
         """Moves what is settled where it is as the adjustment says, keeps a record of it, and notes thresholds.
 
         Adjusting twice changes nothing. Returns how many counters were moved.
@@ -224,7 +224,7 @@ class Expectations(Protocol):
         """What an estimate goes by of a call that no provider measured."""
         ...
 
-    def learn(self, lessons: Sequence[Lesson]) -> None:
+    def learn(self, samples: Sequence[UsageSample]) -> None:
         """Learns from calls."""
         ...
 
@@ -232,7 +232,7 @@ class Expectations(Protocol):
 class KeyRates(Protocol):
     """What keys usually spend in a minute. Bounded; may be called from any thread."""
 
-    def usual_nano_usd(self, key_id: str) -> int:
+    def typical_nano_usd(self, key_id: str) -> int:
         """In a minute in which it spends at all; 0 when nothing is known."""
         ...
 
@@ -288,7 +288,7 @@ class SnapshotStore(Protocol):
         ...
 
 
-class Headroom(Protocol):
+class DiskSpace(Protocol):
     """Tells whether the disk has room for the spool. Asks the system at most once a second."""
 
     def is_low(self) -> bool:

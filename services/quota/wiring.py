@@ -13,13 +13,13 @@ from services.chassis.loops import Loop
 from services.chassis.runtime import Closers, Runtime
 from services.chassis.telemetry import Telemetry, configure
 from services.kernel.clock import Clock
-from services.quota.adapters.disk import DiskHeadroom
+from services.quota.adapters.disk import FileSystemSpace
 from services.quota.adapters.plan_stream import PlanStream
 from services.quota.adapters.price_stream import PriceStream
 from services.quota.adapters.sql_directory import AUDIT, SqlAuditTrail
 from services.quota.adapters.sqlite_file import CHECKPOINT_EVERY_MS
 from services.quota.adapters.stores import Stores, open_stores
-from services.quota.domain.counters.contention import Pressure
+from services.quota.domain.counters.contention import Contention
 from services.quota.domain.counters.settlement_lag import SettlementLag
 from services.quota.settings import Settings
 from services.quota.transport.admin_gate import AdminGate
@@ -43,9 +43,9 @@ from services.quota.usecases.admit import Admit
 from services.quota.usecases.amend import Amend
 from services.quota.usecases.authenticate import Authenticate, ListModels
 from services.quota.usecases.budgets import EffectiveLimits, ListBudgets
-from services.quota.usecases.current import Current
 from services.quota.usecases.doubts import Doubts
 from services.quota.usecases.explain import Explain
+from services.quota.usecases.live import Live
 from services.quota.usecases.overrides import Overrides
 from services.quota.usecases.own_budget import ReadOwnBudget
 from services.quota.usecases.policies import ListPolicies, PolicyMatches
@@ -62,7 +62,7 @@ _PRICES_WAIT_S = 2.0
 _FORGET_EVERY_MS = 60_000
 # A change holds everywhere within a second.
 _FOLLOW_EVERY_MS = 250
-# What is learnt of calls is known everywhere within a minute.
+# What is learned of calls is known everywhere within a minute.
 _LEARN_EVERY_MS = 30_000
 _FORGET_AFTER_MS = 3_600_000
 
@@ -95,39 +95,37 @@ class _Quota:
 
     def __init__(self, settings: Settings, clock: Clock, stores: Stores) -> None:
         self.settings, self.clock, self.stores = settings, clock, stores
-        self.lag, self.pressure, self.matches = SettlementLag(), Pressure(), PolicyMatches()
-        self.current = Current(stores.directory.load(), stores.rates.usual_nano_usd)
-        self.amend = Amend(store=stores.directory, current=self.current, counters=stores.counters, clock=clock)
+        self.lag, self.contention, self.matches = SettlementLag(), Contention(), PolicyMatches()
+        self.live = Live(stores.directory.load(), stores.rates.typical_nano_usd)
+        self.amend = Amend(store=stores.directory, live=self.live, counters=stores.counters, clock=clock)
         self.follows = settings.number > 1
         """Another quota is administered; this one takes over what it does."""
-        self.authenticate = Authenticate(
-            self.current, clock, stores.pepper, self.amend.refresh if self.follows else None
-        )
+        self.authenticate = Authenticate(self.live, clock, stores.pepper, self.amend.refresh if self.follows else None)
         self.release = Release(stores.counters)
         self.tokens = AdminTokens(
-            amend=self.amend, current=self.current, clock=clock, entropy=os.urandom, pepper=stores.pepper
+            amend=self.amend, live=self.live, clock=clock, entropy=os.urandom, pepper=stores.pepper
         )
 
     def first_byte_timeout_ms(self, model: str) -> int:
         """How long the first byte of an answer of this model may take; 0 when there is no such model."""
-        plan = self.current.belief.routes.plan.models.get(model)
+        plan = self.live.snapshot.routes.plan.models.get(model)
         return plan.first_byte_timeout_ms if plan else 0
 
 
 def _streams(router: grpc.Channel, ledger: grpc.Channel, quota: _Quota) -> tuple[PriceStream, PlanStream]:
     """Prices and plan as they change. Those of before the last stop are in force at once."""
-    current, snapshots = quota.current, quota.stores.snapshots
-    prices = PriceStream(ledger, snapshots, swap_in=current.set_prices)
+    live, snapshots = quota.live, quota.stores.snapshots
+    prices = PriceStream(ledger, snapshots, swap_in=live.set_prices)
     plans = PlanStream(
         router,
         snapshots,
         prepare=lambda targets: prices.watch(targets, timeout_s=_PRICES_WAIT_S),
-        swap_in=current.set_plan,
+        swap_in=live.set_plan,
     )
     if known_prices := prices.load():
-        current.set_prices(known_prices)
+        live.set_prices(known_prices)
     if known_plan := plans.load():
-        current.set_plan(known_plan)
+        live.set_plan(known_plan)
         prices.watch(known_plan.targets.values(), timeout_s=0)
     return prices, plans
 
@@ -144,7 +142,7 @@ def _loops(quota: _Quota) -> list[Loop]:
         Loop("following the directory", quota.amend.refresh, every_ms=_FOLLOW_EVERY_MS),
     ]
     if quota.follows:
-        # What is learnt where administrators and the ledger ask is taken over here.
+        # What is learned where administrators and the ledger ask is taken over here.
         loops += [
             Loop("following what calls took", stores.expectations.refresh, every_ms=_LEARN_EVERY_MS),
             Loop("following what keys spend", stores.rates.refresh, every_ms=_LEARN_EVERY_MS),
@@ -155,15 +153,15 @@ def _loops(quota: _Quota) -> list[Loop]:
 def _check_server(quota: _Quota, telemetry: Telemetry) -> ThreadedServer:
     settings, clock, stores, authenticate = quota.settings, quota.clock, quota.stores, quota.authenticate
     admit = Admit(
-        current=quota.current,
+        live=quota.live,
         authenticate=authenticate,
         counters=stores.counters,
         allowances=stores.allowances,
         expectations=stores.expectations,
-        headroom=DiskHeadroom(settings.data_dir, clock),
+        disk_space=FileSystemSpace(settings.data_dir, clock),
         matches=quota.matches,
         lag=quota.lag,
-        pressure=quota.pressure,
+        contention=quota.contention,
         clock=clock,
         entropy=os.urandom,
         draw=secrets.randbelow,
@@ -185,16 +183,16 @@ def _check_server(quota: _Quota, telemetry: Telemetry) -> ThreadedServer:
 
 
 def _admin_server(quota: _Quota, router: grpc.Channel, ledger: grpc.Channel) -> ThreadedServer:
-    settings, clock, current, stores = quota.settings, quota.clock, quota.current, quota.stores
+    settings, clock, live, stores = quota.settings, quota.clock, quota.live, quota.stores
     counters = stores.counters
-    reconcile = Reconcile(current=current, counters=counters, reader=counters, clock=clock)
+    reconcile = Reconcile(live=live, counters=counters, reader=counters, clock=clock)
     doubts = Doubts(counters=counters, reader=counters, audit=SqlAuditTrail(stores.engine), clock=clock)
     services: list[Servicer] = [
         _quota_service(quota, reconcile),
         AdminService(tokens=quota.tokens, audit=AuditLog(stores.engine, AUDIT), clock=clock),
-        OverrideService(Overrides(amend=quota.amend, current=current, clock=clock, entropy=os.urandom)),
+        OverrideService(Overrides(amend=quota.amend, live=live, clock=clock, entropy=os.urandom)),
         DoubtService(doubts),
-        SimulationService(Propose(current)),
+        SimulationService(Propose(live)),
         _reservation_service(quota),
         CounterService(reconcile),
     ]
@@ -208,27 +206,27 @@ def _admin_server(quota: _Quota, router: grpc.Channel, ledger: grpc.Channel) -> 
 
 
 def _quota_service(quota: _Quota, reconcile: Reconcile) -> QuotaService:
-    clock, current, stores, lag = quota.clock, quota.current, quota.stores, quota.lag
+    clock, live, stores, lag = quota.clock, quota.live, quota.stores, quota.lag
     counters = stores.counters
     return QuotaService(
-        current=current,
+        live=live,
         administer=Administer(
             amend=quota.amend,
-            current=current,
+            live=live,
             clock=clock,
             entropy=os.urandom,
             pepper=stores.pepper,
             counters_shared=quota.settings.counters_url is not None,
         ),
-        list_policies=ListPolicies(current, quota.matches),
-        list_budgets=ListBudgets(current=current, reader=counters, clock=clock),
-        effective_limits=EffectiveLimits(current=current, reader=counters, clock=clock),
+        list_policies=ListPolicies(live, quota.matches),
+        list_budgets=ListBudgets(live=live, reader=counters, clock=clock),
+        effective_limits=EffectiveLimits(live=live, reader=counters, clock=clock),
         explain=Explain(
-            current=current,
+            live=live,
             reader=counters,
             expectations=stores.expectations,
             lag=lag,
-            pressure=quota.pressure,
+            contention=quota.contention,
             clock=clock,
         ),
         reconcile=reconcile,
@@ -241,7 +239,7 @@ def _quota_service(quota: _Quota, reconcile: Reconcile) -> QuotaService:
 def _reservation_service(quota: _Quota) -> ReservationService:
     stores = quota.stores
     settle = Settle(
-        current=quota.current,
+        live=quota.live,
         counters=stores.counters,
         reader=stores.counters,
         expectations=stores.expectations,

@@ -37,7 +37,7 @@ from services.quota.adapters.memory_allowances import MemoryAllowances
 from services.quota.adapters.memory_expectations import MemoryExpectations
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_file import SqliteFile
-from services.quota.domain.counters.contention import Pressure
+from services.quota.domain.counters.contention import Contention
 from services.quota.domain.counters.settlement_lag import SettlementLag
 from services.quota.domain.directory.directory import Directory
 from services.quota.domain.identity.attribution import Attribution
@@ -46,21 +46,21 @@ from services.quota.domain.policies.limit import Limit
 from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Dimension, Match, QuotaPolicy
 from services.quota.domain.routing.plan import (
-    Candidate,
+    ChainSlot,
     Face,
     ModelPlan,
-    Place,
     PlannedTarget,
     PlanSnapshot,
     PriceSnapshot,
     Tier,
+    WeightedTarget,
 )
 from services.quota.transport.authorization import SERVICE
 from services.quota.transport.check_answer import AllowWriter
 from services.quota.transport.check_request import read_check
 from services.quota.usecases.admit import AdmissionRequest, Admit, Admitted
 from services.quota.usecases.authenticate import Authenticate
-from services.quota.usecases.current import Current
+from services.quota.usecases.live import Live
 from services.quota.usecases.policies import PolicyMatches
 
 CHECKS = 4_000
@@ -192,19 +192,19 @@ def _quota(keys: int, policies: int) -> Iterator[_Quota]:
         engine.dispose()
         file = SqliteFile(path)
         clock = SystemClock()
-        current = Current(_directory(keys, policies))
-        current.set_plan(_plan())
-        current.set_prices(PriceSnapshot("1", {"openai/gpt-4o": _price()}))
+        live = Live(_directory(keys, policies))
+        live.set_plan(_plan())
+        live.set_prices(PriceSnapshot("1", {"openai/gpt-4o": _price()}))
         admit = Admit(
-            current=current,
-            authenticate=Authenticate(current, clock, _PEPPER),
+            live=live,
+            authenticate=Authenticate(live, clock, _PEPPER),
             counters=SqliteCounters(file),
             allowances=MemoryAllowances(),
             expectations=MemoryExpectations(),
-            headroom=_Room(),
+            disk_space=_Room(),
             matches=PolicyMatches(),
             lag=SettlementLag(),
-            pressure=Pressure(),
+            contention=Contention(),
             clock=clock,
             entropy=os.urandom,
             draw=lambda _: 0,
@@ -253,7 +253,7 @@ def _check(number: int) -> bytes:
 def _plan() -> PlanSnapshot:
     face = Face(Dialect.OPENAI, "openai.openai", "api.openai.com", "/v1/chat/completions", "max_tokens")
     target = PlannedTarget("openai/gpt-4o", _MODEL, 16_384, 128_000, (face,))
-    model = ModelPlan(_MODEL, (Tier(0, (Place((Candidate(target.name),)),)),))
+    model = ModelPlan(_MODEL, (Tier(0, (ChainSlot((WeightedTarget(target.name),)),)),))
     return PlanSnapshot("1", {_MODEL: model}, {target.name: target})
 
 

@@ -132,7 +132,7 @@ def test_adopting_the_same_policies_again_changes_nothing(store: Store) -> None:
     doubtful(world, world.let(), CENT // 4)
     world.change_policies((NEW,))
     before = world.counters.counters_at(world.clock.now_ms())
-    snapshot = world.current.belief.directory
+    snapshot = world.live.snapshot.directory
     assert snapshot.directory.renamed == (("old", "new"),)
     world.counters.adopt(Adoption.of(snapshot), lambda: None)
     assert world.counters.counters_at(world.clock.now_ms()) == before
@@ -163,7 +163,7 @@ def test_nobody_gets_in_by_policies_that_are_not_in_force_any_more(store: Store)
             outcome = world.ask()
             if isinstance(outcome, Admitted):
                 made = outcome.reservation
-                limits = world.current.belief.directory.limits_for(made.attribution, made.model, world.clock.now_ms())
+                limits = world.live.snapshot.directory.limits_for(made.attribution, made.model, world.clock.now_ms())
                 found = world.counters.levels([limit.counter for limit in limits.limits])
                 problems.extend(each for each in found if sum(each) > 3 * CENT)
                 settle(world, outcome, 0)
@@ -239,7 +239,7 @@ def test_a_quota_that_was_killed_while_policies_changed_ends_what_it_began(
     with open_file(tmp_path) as file:
         world.counters = SqliteCounters(file)
         directory = Directory("acme", (), (NEW, TIGHT), (world.key,), renamed=(("old", "new"),))
-        world.counters.adopt(Adoption.of(world.current.snapshot_of(directory)), lambda: None)
+        world.counters.adopt(Adoption.of(world.live.snapshot_of(directory)), lambda: None)
 
         assert levels(world, "old") == (0, 0, 0)
         assert levels(world, "new") == (CENT + CENT // 4, CENT, CENT - CENT // 4)
@@ -292,8 +292,8 @@ def test_a_quota_that_has_not_heard_of_a_change_lets_nobody_in_until_it_has(
 
 def test_nobody_is_let_in_by_several_quotas_while_policies_change(quotas: Callable[[int], RedisCounters]) -> None:
     first, second = world_of(quotas(1), TIGHT), world_of(quotas(2), TIGHT, first=2)
-    current: list[tuple[QuotaPolicy, ...]] = [(TIGHT,)]
-    second.catch_up = lambda: second.change_policies(current[0])
+    live: list[tuple[QuotaPolicy, ...]] = [(TIGHT,)]
+    second.catch_up = lambda: second.change_policies(live[0])
     stopped, between_calls = threading.Event(), threading.Lock()
     went: list[Admitted] = []
     refused: list[object] = []
@@ -307,13 +307,13 @@ def test_nobody_is_let_in_by_several_quotas_while_policies_change(quotas: Callab
     worker = threading.Thread(target=call_on)
     worker.start()
     for number in range(10):
-        current[0] = (replace(TIGHT, name="abc"[number % 3]), spend(f"beside-{number % 2}", 3))
-        first.change_policies(current[0])
+        live[0] = (replace(TIGHT, name="abc"[number % 3]), spend(f"beside-{number % 2}", 3))
+        first.change_policies(live[0])
         refused.clear()
         eventually(lambda: len(refused) > 1)
         with between_calls:
             held = sum(hold.held for call in went for hold in call.reservation.holds[:1])
-            assert levels(first, current[0][0].name) == levels(first, current[0][1].name) == (0, held, 0)
+            assert levels(first, live[0][0].name) == levels(first, live[0][1].name) == (0, held, 0)
             assert held <= 3 * CENT
             for call in went[::2]:
                 settle(first, call, 0)

@@ -29,7 +29,7 @@ from services.quota.adapters.memory_allowances import MemoryAllowances
 from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.adapters.memory_directory import MemoryDirectory
 from services.quota.adapters.memory_expectations import MemoryExpectations
-from services.quota.domain.counters.contention import Pressure
+from services.quota.domain.counters.contention import Contention
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.counters.settlement_lag import SettlementLag
 from services.quota.domain.directory.directory import Directory
@@ -38,7 +38,15 @@ from services.quota.domain.identity.key import VirtualKey, digest_of
 from services.quota.domain.policies.limit import Limit
 from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Match, QuotaPolicy
-from services.quota.domain.routing.plan import Candidate, Face, ModelPlan, Place, PlannedTarget, PlanSnapshot, Tier
+from services.quota.domain.routing.plan import (
+    ChainSlot,
+    Face,
+    ModelPlan,
+    PlannedTarget,
+    PlanSnapshot,
+    Tier,
+    WeightedTarget,
+)
 from services.quota.ports import Choose, T
 from services.quota.transport.admin_gate import AdminGate
 from services.quota.transport.authorization import Authorization
@@ -51,7 +59,7 @@ from services.quota.usecases.admin_tokens import AdminTokens
 from services.quota.usecases.admit import Admit
 from services.quota.usecases.amend import Amend
 from services.quota.usecases.authenticate import Authenticate, ListModels
-from services.quota.usecases.current import Current
+from services.quota.usecases.live import Live
 from services.quota.usecases.own_budget import ReadOwnBudget
 from services.quota.usecases.policies import PolicyMatches
 from services.quota.usecases.settle import Release
@@ -91,13 +99,13 @@ class Roomy:
         return False
 
 
-def current() -> Current:
+def live() -> Live:
     key = VirtualKey(Attribution("key_1", "ds-prod", team="data-science"), digest=digest_of(SECRET, PEPPER))
     limit = Limit(LimitKind.REQUESTS, 10, WindowUnit.DAY)
-    made = Current(Directory("acme", policies=(QuotaPolicy("day", Match(), (limit,)),), keys=(key,)))
+    made = Live(Directory("acme", policies=(QuotaPolicy("day", Match(), (limit,)),), keys=(key,)))
     face = Face(Dialect.OPENAI, "lab.openai", "lab.example", "/v1/chat/completions")
     target = PlannedTarget("lab/tiny", "tiny", 100, 1_000, (face,))
-    plan = ModelPlan(MODEL, (Tier(0, (Place((Candidate("lab/tiny"),)),)),))
+    plan = ModelPlan(MODEL, (Tier(0, (ChainSlot((WeightedTarget("lab/tiny"),)),)),))
     made.set_plan(PlanSnapshot("v1", {MODEL: plan}, {"lab/tiny": target}))
     return made
 
@@ -108,24 +116,24 @@ class Gate:
     def __init__(self, telemetry: Telemetry) -> None:
         self.counters = HeldCounters()
         self.folder = Path(tempfile.mkdtemp(prefix="q"))
-        clock, belief = ManualClock(), current()
-        authenticate = Authenticate(belief, clock, PEPPER)
+        clock, snapshot = ManualClock(), live()
+        authenticate = Authenticate(snapshot, clock, PEPPER)
         admit = Admit(
-            current=belief,
+            live=snapshot,
             authenticate=authenticate,
             counters=self.counters,
             allowances=MemoryAllowances(),
             expectations=MemoryExpectations(),
-            headroom=Roomy(),
+            disk_space=Roomy(),
             matches=PolicyMatches(),
             lag=SettlementLag(),
-            pressure=Pressure(),
+            contention=Contention(),
             clock=clock,
             entropy=bytes,
             draw=lambda _: 0,
         )
-        amend = Amend(store=MemoryDirectory(), current=belief, counters=MemoryCounters(), clock=clock)
-        tokens = AdminTokens(amend=amend, current=belief, clock=clock, entropy=bytes, pepper=PEPPER)
+        amend = Amend(store=MemoryDirectory(), live=snapshot, counters=MemoryCounters(), clock=clock)
+        tokens = AdminTokens(amend=amend, live=snapshot, clock=clock, entropy=bytes, pepper=PEPPER)
         checks = Authorization(
             admit=admit,
             authenticate=authenticate,

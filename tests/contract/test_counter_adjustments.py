@@ -17,10 +17,10 @@ from tests.contract.test_counter_store import (
     TOKENS,
     Store,
     always,
+    find_rule,
     nothing,
     reservation,
     settlement,
-    watching,
 )
 
 store = suite.store
@@ -88,9 +88,9 @@ def test_only_the_last_adjustments_are_kept(store: Store, monkeypatch: pytest.Mo
 
 
 def test_a_threshold_that_an_adjustment_passes_is_told_like_any_other(store: Store) -> None:
-    store.adjust([adjustment(SPEND, 0, 85)], watching(100, 8_000, 9_000), NOW_MS)
-    store.adjust([adjustment(SPEND, 85, 10)], watching(100, 8_000, 9_000), NOW_MS)
-    store.adjust([adjustment(SPEND, 10, 90)], watching(100, 8_000, 9_000), NOW_MS)
+    store.adjust([adjustment(SPEND, 0, 85)], find_rule(100, 8_000, 9_000), NOW_MS)
+    store.adjust([adjustment(SPEND, 85, 10)], find_rule(100, 8_000, 9_000), NOW_MS)
+    store.adjust([adjustment(SPEND, 10, 90)], find_rule(100, 8_000, 9_000), NOW_MS)
 
     assert [(each.basis_points, each.settled) for each in store.crossings_after(0, 9)] == [(8_000, 85), (9_000, 90)]
 

@@ -9,7 +9,7 @@ from services.chassis.database import migrate, open_engine
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.counters.counter import CounterKey
-from services.quota.domain.counters.crossing import CrossingKind, Watch
+from services.quota.domain.counters.crossing import CrossingKind, ThresholdRule
 from tests.contract import test_counter_store as suite
 from tests.contract.test_counter_store import (
     NOW_MS,
@@ -17,9 +17,9 @@ from tests.contract.test_counter_store import (
     TOKENS,
     Store,
     always,
+    find_rule,
     reservation,
     settlement,
-    watching,
 )
 
 store = suite.store
@@ -31,7 +31,7 @@ def test_a_threshold_is_told_once_when_it_is_passed(store: Store) -> None:
         store.reserve([], always(each))
 
     for each, cost in zip(made, (79, 1, 10, 20), strict=True):
-        store.settle([settlement(each, cost)], watching(100, 8_000, 10_000), NOW_MS)
+        store.settle([settlement(each, cost)], find_rule(100, 8_000, 10_000), NOW_MS)
 
     told = store.crossings_after(0, 10)
     assert [(each.basis_points, each.settled) for each in told] == [(8_000, 80), (10_000, 110)]
@@ -45,7 +45,7 @@ def test_the_first_overrun_of_a_window_is_told_besides_the_thresholds(store: Sto
     for number, (held, cost) in enumerate([(40, 40), (10, 50), (1, 30)]):
         made = reservation(number, {SPEND: held})
         store.reserve([], always(made))
-        store.settle([settlement(made, cost)], watching(100, 8_000, 10_000), NOW_MS)
+        store.settle([settlement(made, cost)], find_rule(100, 8_000, 10_000), NOW_MS)
 
     told = store.crossings_after(0, 10)
     assert [(each.kind, each.basis_points, each.settled, each.excess) for each in told] == [
@@ -59,8 +59,8 @@ def test_the_first_overrun_of_a_window_is_told_besides_the_thresholds(store: Sto
 def test_an_overrun_of_a_window_that_rolls_is_told_once_for_all_its_parts(store: Store) -> None:
     earlier = SPEND._replace(window_start_ms=SPEND.window_start_ms - 60_000)
 
-    def rolling(counter: CounterKey) -> Watch:
-        return Watch(1_000, (), "spend in 24 hours", (earlier,) if counter == SPEND else ())
+    def rolling(counter: CounterKey) -> ThresholdRule:
+        return ThresholdRule(1_000, (), "spend in 24 hours", (earlier,) if counter == SPEND else ())
 
     for number, counter in enumerate([earlier, SPEND]):
         made = reservation(number, {counter: 1})
@@ -75,8 +75,8 @@ def test_the_first_call_of_a_window_without_a_price_is_told_once_and_only_of_lim
     for each in made:
         store.reserve([], always(each))
     first, *later = [settlement(each, cost) for each, cost in zip(made, (5, -1, -1, -1), strict=True)]
-    store.settle([first, *later[:2]], watching(100), NOW_MS)
-    store.settle(later[2:], watching(100), NOW_MS)
+    store.settle([first, *later[:2]], find_rule(100), NOW_MS)
+    store.settle(later[2:], find_rule(100), NOW_MS)
 
     overrun, unpriced = store.crossings_after(0, 9)
     assert (overrun.kind, overrun.counter, overrun.reservation) == (CrossingKind.OVERRUN, SPEND, made[2].id)
@@ -93,7 +93,7 @@ def test_the_first_call_of_a_window_with_unknown_members_is_told_once_and_only_o
     store.release(reservation_ids=[unknown.pop(0).id])
     assert store.crossings_after(0, 9) == []
     for each in (known, *unknown):
-        store.settle([settlement(each, 1)], watching(100), NOW_MS)
+        store.settle([settlement(each, 1)], find_rule(100), NOW_MS)
 
     (told,) = store.crossings_after(0, 9)
 
@@ -104,7 +104,7 @@ def test_the_first_call_of_a_window_with_unknown_members_is_told_once_and_only_o
 def test_an_unknown_price_and_unknown_members_of_one_call_are_told_apart(store: Store) -> None:
     made = replace(reservation(1, {SPEND: 9}), unknown_members=True)
     store.reserve([], always(made))
-    store.settle([settlement(made, -1)], watching(100), NOW_MS)
+    store.settle([settlement(made, -1)], find_rule(100), NOW_MS)
 
     kinds = [told.kind for told in store.crossings_after(0, 9)]
 
@@ -115,10 +115,10 @@ def test_a_limit_that_is_lowered_below_what_is_used_is_told_at_the_next_settleme
     first, second = reservation(1, {SPEND: 50}), reservation(2, {SPEND: 50})
     store.reserve([], always(first))
     store.reserve([], always(second))
-    store.settle([settlement(first, 50)], watching(100, 8_000), NOW_MS)
+    store.settle([settlement(first, 50)], find_rule(100, 8_000), NOW_MS)
     assert store.crossings_after(0, 10) == []
 
-    store.settle([settlement(second, 1)], watching(60, 8_000), NOW_MS)
+    store.settle([settlement(second, 1)], find_rule(60, 8_000), NOW_MS)
 
     assert [each.basis_points for each in store.crossings_after(0, 10)] == [8_000]
 
@@ -127,8 +127,8 @@ def test_a_threshold_added_below_one_that_was_told_is_not_told_late(store: Store
     first, second = reservation(1, {SPEND: 90}), reservation(2, {SPEND: 1})
     store.reserve([], always(first))
     store.reserve([], always(second))
-    store.settle([settlement(first, 90)], watching(100, 8_000), NOW_MS)
-    store.settle([settlement(second, 1)], watching(100, 5_000, 8_000), NOW_MS)
+    store.settle([settlement(first, 90)], find_rule(100, 8_000), NOW_MS)
+    store.settle([settlement(second, 1)], find_rule(100, 5_000, 8_000), NOW_MS)
 
     assert [each.basis_points for each in store.crossings_after(0, 10)] == [8_000]
 
@@ -142,7 +142,7 @@ def test_a_store_that_is_opened_again_knows_what_it_told(tmp_path: Path) -> None
         store = SqliteCounters(file)
         made = reservation(number, {SPEND: 0})
         store.reserve([], always(made))
-        store.settle([settlement(made, -1)], watching(100), NOW_MS)
+        store.settle([settlement(made, -1)], find_rule(100), NOW_MS)
         told = store.crossings_after(0, 9)
         file.close()
 

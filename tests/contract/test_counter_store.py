@@ -19,7 +19,7 @@ from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.counters.counter import CounterKey, Level
-from services.quota.domain.counters.crossing import Watch
+from services.quota.domain.counters.crossing import ThresholdRule
 from services.quota.domain.counters.reservation import Hold, Reservation
 from services.quota.domain.counters.settlement import Settlement
 from services.quota.domain.identity.attribution import Attribution
@@ -88,9 +88,9 @@ def nothing(_: CounterKey) -> None:
     return None
 
 
-def watching(bound: int, *basis_points: int) -> Callable[[CounterKey], Watch]:
+def find_rule(bound: int, *basis_points: int) -> Callable[[CounterKey], ThresholdRule]:
     thresholds = tuple(Threshold(each, ("lead",)) for each in basis_points)
-    return lambda _: Watch(bound, thresholds, "spend per day")
+    return lambda _: ThresholdRule(bound, thresholds, "spend per day")
 
 
 def test_counters_that_nobody_used_are_at_zero(store: Store) -> None:
@@ -292,9 +292,11 @@ def test_nobody_gets_between_reading_and_reserving(store: Store) -> None:
 def test_a_threshold_of_a_window_that_rolls_counts_all_its_parts_and_is_told_once(store: Store) -> None:
     earlier = SPEND._replace(window_start_ms=SPEND.window_start_ms - 60_000)
 
-    def rolling(counter: CounterKey) -> Watch:
+    def rolling(counter: CounterKey) -> ThresholdRule:
         trailing = (earlier,) if counter == SPEND else ()
-        return Watch(100, (Threshold(8_000, ("finance",)),), "spend in 24 hours", trailing, earlier.window_start_ms)
+        return ThresholdRule(
+            100, (Threshold(8_000, ("finance",)),), "spend in 24 hours", trailing, earlier.window_start_ms
+        )
 
     for number, (counter, cost) in enumerate([(earlier, 50), (SPEND, 29), (SPEND, 1), (SPEND, 5)]):
         made = reservation(number, {counter: cost})
@@ -319,6 +321,6 @@ def test_what_is_told_names_a_call_that_brought_it_about(store: Store) -> None:
     first, second = reservation(1, {SPEND: 50}), reservation(2, {SPEND: 50})
     for made in (first, second):
         store.reserve([], always(made))
-        store.settle([settlement(made, 50)], watching(100, 8_000), NOW_MS)
+        store.settle([settlement(made, 50)], find_rule(100, 8_000), NOW_MS)
 
     assert [told.reservation for told in store.crossings_after(0, 9)] == [second.id]

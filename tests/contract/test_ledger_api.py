@@ -30,7 +30,7 @@ from services.ledger.adapters.sql_tables import audit_entries
 from services.ledger.transport import ledger_service, price_book_service
 from services.ledger.usecases.price_book import PriceBook
 from services.ledger.usecases.query import Query
-from services.ledger.usecases.reconcile import Check
+from services.ledger.usecases.reconcile import ReconcileReport
 from tests.worlds.spool_lines import EPOCH, attempt_fields, book_of, call_fields, engine_of, open_database, write_lines
 
 NOW_MS = 1_795_464_100_000
@@ -56,7 +56,7 @@ def api(tmp_path: Path) -> Iterator[Api]:
         query=Query(SqlReports(database)),
         prices=prices,
         audit=AuditLog(engine_of(database), audit_entries),
-        status=lambda: ledger_service.Status(1, 2, None, 3, 4, Check(0, 5, 6, 7, 8), 9),
+        status=lambda: ledger_service.Status(1, 2, None, 3, 4, ReconcileReport(0, 5, 6, 7, 8), 9),
         stopping=stopping,
     )
     stream = price_book_service.PriceBookService(prices, stopping)

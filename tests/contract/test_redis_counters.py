@@ -25,7 +25,7 @@ from services.quota.ports import Sum
 from tests.worlds.counter_store_load import ENDS_MS, HELD, NOW_MS, SPEND, bounded, of_round, settlement_of
 from tests.worlds.counter_store_notes import MemorySnapshots, open_doubts
 from tests.worlds.redis_process import PASSWORD, RedisProcess
-from tests.worlds.redis_stores import BOUND, always, eventually, nothing, watching
+from tests.worlds.redis_stores import BOUND, always, eventually, find_rule, nothing
 
 ROOT = Path(__file__).parents[2]
 
@@ -111,7 +111,7 @@ def test_a_threshold_is_told_once_whoever_settles(
 
     def settle(store: RedisCounters, mine: Sequence[Reservation]) -> None:
         for reservation in mine:
-            store.settle([settlement_of(reservation, 3)], watching(5_000, 8_000, 10_000), NOW_MS)
+            store.settle([settlement_of(reservation, 3)], find_rule(5_000, 8_000, 10_000), NOW_MS)
 
     threads = [
         threading.Thread(target=settle, args=(store, made if number == 0 else made[number::3]))
@@ -136,7 +136,7 @@ def test_an_overrun_is_told_once_whoever_settles(
     made = [bounded(number, None) for number in range(2)]
     for store, reservation in zip(stores, made, strict=True):
         store.reserve([], always(reservation))
-        store.settle([settlement_of(reservation, HELD + 3)], watching(), NOW_MS)
+        store.settle([settlement_of(reservation, HELD + 3)], find_rule(), NOW_MS)
 
     (told,) = stores[1].crossings_after(0, 10)
     assert (told.kind, told.excess, told.settled) == (CrossingKind.OVERRUN, 3, HELD + 3)

@@ -19,7 +19,7 @@ from services.quota.ports import Sum
 from tests.worlds.counter_store_load import ENDS_MS, HELD, NOW_MS, SPEND, bounded, settlement_of
 from tests.worlds.counter_store_notes import MemorySnapshots
 from tests.worlds.redis_process import RedisProcess
-from tests.worlds.redis_stores import BOUND, REQUESTS, always, eventually, nothing, watching
+from tests.worlds.redis_stores import BOUND, REQUESTS, always, eventually, find_rule, nothing
 
 
 def test_an_emptied_redis_admits_nothing_under_a_limit_until_it_is_restored(
@@ -31,7 +31,7 @@ def test_an_emptied_redis_admits_nothing_under_a_limit_until_it_is_restored(
     for store, reservation in zip(stores, held, strict=True):
         store.reserve([SPEND], always(reservation))
     stores[0].reserve([SPEND], always(settled))
-    stores[0].settle([settlement_of(settled, 60)], watching(5_000), NOW_MS)
+    stores[0].settle([settlement_of(settled, 60)], find_rule(5_000), NOW_MS)
     (before,) = stores[0].crossings_after(0, 10)
 
     own_redis.client.flushall()
@@ -48,7 +48,7 @@ def test_an_emptied_redis_admits_nothing_under_a_limit_until_it_is_restored(
 
     eventually(lambda: all(store.is_ready() for store in stores))
     assert stores[0].levels([SPEND, REQUESTS]) == [Level(60, 2 * HELD), Level(0, 1)]
-    done = stores[0].settle([settlement_of(each) for each in held], watching(5_000, 7_000), NOW_MS)
+    done = stores[0].settle([settlement_of(each) for each in held], find_rule(5_000, 7_000), NOW_MS)
     assert [each.id for each in done.settled] == [each.id for each in held]
     (again,) = stores[0].crossings_after(before.sequence, 10)
     assert again.basis_points == 7_000

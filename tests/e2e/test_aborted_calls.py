@@ -207,7 +207,7 @@ def test_after_twenty_measured_calls_one_that_nobody_waited_for_is_booked_as_it_
     _assert_booked_as_billed(client, left, client.bills[20:])
 
 
-def test_before_anything_is_learnt_no_call_that_was_left_is_booked_below_what_was_billed(
+def test_before_anything_is_learned_no_call_that_was_left_is_booked_below_what_was_billed(
     gateway: Gateway, providers: Providers, vendor: Vendor
 ) -> None:
     before, client = calls_so_far(gateway), Client(gateway, providers, vendor, "new")

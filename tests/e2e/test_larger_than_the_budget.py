@@ -1,4 +1,4 @@
-"""A call of 400,000 tokens on a budget that nobody has touched is told what it needs, before anything was learnt."""
+"""A call of 400,000 tokens on a budget that nobody has touched is told what it needs, before anything was learned."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from services.kernel.price import Price
 from services.ledger.domain.charge import charge_call
 from services.ledger.domain.configuration import flat_price
 from services.quota.domain.admission.estimate import bound, held_by_chain
-from services.quota.domain.admission.learning import Lesson
+from services.quota.domain.admission.learning import UsageSample
 from services.quota.domain.admission.request_facts import RequestFacts, Tokens
 from services.quota.domain.admission.unmeasured import NOTHING_TAUGHT, Guide, Taught, unmeasured_tokens
 from services.quota.domain.counters.reservation import Most
@@ -79,7 +79,7 @@ def _live(
         books.billed_at_most += cost
         books.settled += cost
         usage = Tokens(input_tokens, output_tokens)
-        return taught.after(Lesson("key", "model", usage, False, body_bytes, output_tokens * _BYTES_PER_TOKEN))
+        return taught.after(UsageSample("key", "model", usage, False, body_bytes, output_tokens * _BYTES_PER_TOKEN))
     sent = source.randint(1, output_tokens - 1)
     charge = charge_call(_line(habits, facts, target, taught, input_tokens=input_tokens, sent=sent), (), _price_of)
     assert charge.cost_nano_usd is not None

@@ -76,7 +76,7 @@ class Changes(RuleBasedStateMachine):
         self.open[outcome.reservation.id] = outcome
         # Whatever policies did meanwhile, nobody is let in above a limit that is in force.
         made = outcome.reservation
-        limits = self.world.current.belief.directory.limits_for(
+        limits = self.world.live.snapshot.directory.limits_for(
             made.attribution, made.model, self.world.clock.now_ms(), run
         )
         levels = limits.fold(self.world.counters.levels(limits.counters))

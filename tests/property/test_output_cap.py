@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from services.kernel.dialect import Dialect
 from services.quota.domain.admission.decision import decide
 from services.quota.domain.admission.estimate import held_by_chain, output_cap
-from services.quota.domain.admission.evaluate import Weighed, attempts_of, weigh
-from services.quota.domain.admission.output_range import Wish, wish_of
+from services.quota.domain.admission.evaluate import Candidate, attempts_of, evaluate
+from services.quota.domain.admission.output_range import OutputRange, output_range_of
 from services.quota.domain.admission.request_facts import RequestFacts, Tokens
 from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.domain.directory.applied_limits import AppliedLimit, AppliedLimits
 from services.quota.domain.policies.limit_kind import LimitKind
-from services.quota.domain.routing.compile import FitPlace, FitTarget, FitTier
+from services.quota.domain.routing.compile import FitSlot, FitTarget, FitTier
 from services.quota.domain.routing.plan import Face
 from services.quota.domain.routing.target_facts import TargetFacts
 from tests.worlds.quota import price, target
@@ -51,17 +51,19 @@ class Situation:
     limits: AppliedLimits
     levels: list[Level]
     facts: RequestFacts
-    wish: Wish
+    output_range: OutputRange
 
     @property
     def candidates(self) -> list[tuple[FitTarget, ...]]:
         """The chains that may serve, in order."""
         return [part for tier in self.tiers if tier.fixed for part in (tier.fixed, tier.fixed[:1])]
 
-    def weighed(self) -> Weighed:
-        weighed = weigh(self.tiers, self.limits, self.levels, self.facts, draw=lambda _: 0, wish=lambda: self.wish)
-        assert weighed is not None
-        return weighed
+    def candidate(self) -> Candidate:
+        candidate = evaluate(
+            self.tiers, self.limits, self.levels, self.facts, draw=lambda _: 0, output_range=lambda: self.output_range
+        )
+        assert candidate is not None
+        return candidate
 
     def fits(self, chain: tuple[FitTarget, ...], facts: RequestFacts) -> bool:
         held = held_by_chain(facts, tuple(each.facts for each in chain))
@@ -73,7 +75,7 @@ def situations(draw: st.DrawFn) -> Situation:
     chains = draw(st.lists(st.lists(fit_targets, min_size=1, max_size=3), min_size=1, max_size=2))
     # No budget reaches the second tier.
     tiers = [
-        FitTier(at * 10**12, tuple(FitPlace((each,), (1,)) for each in chain), tuple(chain))
+        FitTier(at * 10**12, tuple(FitSlot((each,), (1,)) for each in chain), tuple(chain))
         for at, chain in enumerate(chains)
     ]
     facts = draw(calls)
@@ -89,53 +91,53 @@ def situations(draw: st.DrawFn) -> Situation:
     applied = AppliedLimits(
         tuple(limits), tuple(limit.counter for limit in limits), 0, 1, needs_price=True, holds_tokens=True, policies=()
     )
-    wish = wish_of(facts, draw(learnts), contended=draw(st.booleans()))
-    return Situation(tiers, applied, levels, facts, wish)
+    output_range = output_range_of(facts, draw(learnts), contended=draw(st.booleans()))
+    return Situation(tiers, applied, levels, facts, output_range)
 
 
 @given(situations())
 @settings(max_examples=400)
 def test_a_cap_fits_and_one_token_more_does_not_or_is_not_wanted(call: Situation) -> None:
-    weighed = call.weighed()
-    cap, ceiling = weighed.output_cap_tokens, max(output_cap(call.facts, each.facts) for each in weighed.chain)
-    if cap is None or weighed.decision.refusal is not None:
+    candidate = call.candidate()
+    cap, ceiling = candidate.output_cap_tokens, max(output_cap(call.facts, each.facts) for each in candidate.chain)
+    if cap is None or candidate.decision.refusal is not None:
         return
-    assert call.fits(weighed.chain, replace(call.facts, max_output_tokens=cap))
-    one_more = call.fits(weighed.chain, replace(call.facts, max_output_tokens=cap + 1))
-    assert not one_more or cap == min(call.wish.most, ceiling)
-    assert min(call.wish.least, ceiling) <= cap < ceiling
+    assert call.fits(candidate.chain, replace(call.facts, max_output_tokens=cap))
+    one_more = call.fits(candidate.chain, replace(call.facts, max_output_tokens=cap + 1))
+    assert not one_more or cap == min(call.output_range.most, ceiling)
+    assert min(call.output_range.least, ceiling) <= cap < ceiling
 
 
 @given(situations())
 @settings(max_examples=400)
 def test_what_fits_at_its_ceilings_is_never_cut_and_what_is_refused_has_no_room_for_the_least(call: Situation) -> None:
-    weighed = call.weighed()
+    candidate = call.candidate()
     whole = [chain for chain in call.candidates if call.fits(chain, call.facts)]
-    least = replace(call.facts, max_output_tokens=call.wish.least)
+    least = replace(call.facts, max_output_tokens=call.output_range.least)
 
-    assert (weighed.decision.refusal is None and not weighed.cut) == bool(whole)
-    assert not whole or weighed.chain == whole[0]
-    if weighed.decision.refusal is not None:
+    assert (candidate.decision.refusal is None and not candidate.cut) == bool(whole)
+    assert not whole or candidate.chain == whole[0]
+    if candidate.decision.refusal is not None:
         assert not any(call.fits(chain, least) for chain in call.candidates)
 
 
 @given(situations())
 def test_what_the_attempts_may_take_together_is_what_is_held(call: Situation) -> None:
-    weighed, asked = call.weighed(), call.facts.max_output_tokens
+    candidate, asked = call.candidate(), call.facts.max_output_tokens
     allowed = 0
-    for attempt in attempts_of(weighed, call.facts, holds_tokens=True):
+    for attempt in attempts_of(candidate, call.facts, holds_tokens=True):
         cap = asked if attempt.output_cap_tokens is None else attempt.output_cap_tokens
         assert cap is not None
         assert asked is None or cap <= asked
         allowed += cap * call.facts.choices
-    assert allowed == weighed.held.output_tokens
+    assert allowed == candidate.held.output_tokens
 
 
 @given(situations(), st.integers(0, 200_000))
 def test_with_more_room_a_chain_never_gets_less(call: Situation, room: int) -> None:
-    one = replace(call, tiers=[FitTier(0, call.tiers[0].places[:1], call.candidates[0][:1])])
+    one = replace(call, tiers=[FitTier(0, call.tiers[0].slots[:1], call.candidates[0][:1])])
     wider = tuple(limit._replace(bound=limit.bound + room) for limit in call.limits.limits)
-    before, after = one.weighed(), replace(one, limits=replace(call.limits, limits=wider)).weighed()
+    before, after = one.candidate(), replace(one, limits=replace(call.limits, limits=wider)).candidate()
 
     if before.decision.refusal is None:
         assert after.decision.refusal is None
@@ -144,9 +146,9 @@ def test_with_more_room_a_chain_never_gets_less(call: Situation, room: int) -> N
 
 @given(calls, learnts)
 def test_a_wish_stays_within_what_the_client_asks_for_and_above_its_thinking_budget(
-    facts: RequestFacts, learnt: Tokens | None
+    facts: RequestFacts, learned: Tokens | None
 ) -> None:
-    alone, sharing = (wish_of(facts, learnt, contended=contended) for contended in (False, True))
+    alone, sharing = (output_range_of(facts, learned, contended=contended) for contended in (False, True))
     own = facts.max_output_tokens
 
     assert alone.least == sharing.least <= sharing.most <= alone.most

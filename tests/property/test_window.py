@@ -37,7 +37,7 @@ ENDLESS = {WindowUnit.LIFETIME, WindowUnit.RUN}
 def test_an_instant_lies_in_exactly_one_window(rule: WindowRule, now_ms: int) -> None:
     window = rule.at(now_ms)
 
-    assert window.start_ms <= now_ms < window.end_ms <= window.counts_until_ms
+    assert window.start_ms <= now_ms < window.end_ms <= window.retain_until_ms
     if rule.unit in ENDLESS:
         # One window only, whose counter is the same for ever.
         assert window.start_ms == 0

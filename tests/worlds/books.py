@@ -108,7 +108,7 @@ class Books:
         self.store, self.outbox = SqlEntries(self.database), SqlOutbox(self.database)
         self.entries: list[Entry] = []
         self.hold = HoldCounters(
-            current=self.world.current, counters=self.world.counters, reader=self.world.counters, clock=self.clock
+            live=self.world.live, counters=self.world.counters, reader=self.world.counters, clock=self.clock
         )
         quota = DirectQuota(self.world)
         self.sweep = Sweep(outbox=self.outbox, held=quota)
@@ -170,7 +170,7 @@ class Books:
 
     def put_back(self, admitted: Admitted) -> None:
         """Holds again what a call held, as a quota does whose store has lost it."""
-        made = Adoption.of(self.world.current.belief.directory).reheld(admitted.reservation)
+        made = Adoption.of(self.world.live.snapshot.directory).reheld(admitted.reservation)
         if made.id not in self.open_reservations():
             self.world.counters.reserve([], lambda _: (made, None))
 
@@ -206,7 +206,7 @@ class Books:
         attribution = Attribution(who.key_id, who.key, who.team, who.project, who.environment, who.user)
         found = apply_limits(self.world.policies, Call(attribution, entry.call.model_requested, entry.call.run), at_ms)
         for limit in found.limits:
-            if limit.counts_until_ms > self.clock.now_ms() and limit.kind.has_window:
+            if limit.retain_until_ms > self.clock.now_ms() and limit.kind.has_window:
                 yield limit.counter, kind_of(limit.counter.limit_id)
 
 

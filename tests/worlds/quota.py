@@ -18,7 +18,7 @@ from services.quota.adapters.memory_key_rates import MemoryKeyRates
 from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.domain.admission.request_facts import RequestFacts
-from services.quota.domain.counters.contention import Pressure
+from services.quota.domain.counters.contention import Contention
 from services.quota.domain.counters.counter import Level
 from services.quota.domain.counters.settlement import Settlement
 from services.quota.domain.counters.settlement_lag import SettlementLag
@@ -31,18 +31,18 @@ from services.quota.domain.policies.limit import Limit
 from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Match, QuotaPolicy
 from services.quota.domain.routing.plan import (
-    Candidate,
+    ChainSlot,
     Face,
     ModelPlan,
-    Place,
     PlannedTarget,
     PlanSnapshot,
     PriceSnapshot,
     Tier,
+    WeightedTarget,
 )
 from services.quota.usecases.admit import AdmissionRequest, Admit, Admitted
 from services.quota.usecases.authenticate import Authenticate
-from services.quota.usecases.current import Current
+from services.quota.usecases.live import Live
 from services.quota.usecases.policies import PolicyMatches
 from services.quota.usecases.settle import ListOpen, ListOverdue, Release, Settle, SettleResult
 
@@ -77,11 +77,13 @@ def target(name: str, *dialects: Dialect, max_output_tokens: int = 4_096, window
 
 def tier(from_basis_points: int, *chain: str | Sequence[tuple[str, int]]) -> Tier:
     """A tier; a place of several equals is a list of targets with their weights."""
-    places = [
-        Place((Candidate(place),)) if isinstance(place, str) else Place(tuple(Candidate(*each) for each in place))
+    slots = [
+        ChainSlot((WeightedTarget(place),))
+        if isinstance(place, str)
+        else ChainSlot(tuple(WeightedTarget(*each) for each in place))
         for place in chain
     ]
-    return Tier(from_basis_points, tuple(places))
+    return Tier(from_basis_points, tuple(slots))
 
 
 def spend(name: str, usd_cents: int, per: WindowUnit = WindowUnit.MONTH, match: Match | None = None) -> QuotaPolicy:
@@ -118,7 +120,7 @@ PRICES = PriceSnapshot("prices-1", {"lab/dear": DEAR, "lab/cheap": CHEAP, "lab/c
 
 
 class Disk:
-    """`ports.Headroom` that is told."""
+    """`ports.DiskSpace` that is told."""
 
     low = False
 
@@ -150,32 +152,32 @@ class World:
     clock: ManualClock = field(default_factory=ManualClock)
     disk: Disk = field(default_factory=Disk)
     lag: SettlementLag = field(default_factory=SettlementLag)
-    pressure: Pressure = field(default_factory=Pressure)
+    contention: Contention = field(default_factory=Contention)
 
     def __post_init__(self) -> None:
         entropy = numbers(self.first_number)
-        self.current = Current(Directory("acme", (), self.policies, (self.key,)), self.rates.usual_nano_usd)
-        self.current.set_plan(PLAN)
-        self.current.set_prices(PRICES)
-        self.authenticate = Authenticate(self.current, self.clock, PEPPER)
+        self.live = Live(Directory("acme", (), self.policies, (self.key,)), self.rates.typical_nano_usd)
+        self.live.set_plan(PLAN)
+        self.live.set_prices(PRICES)
+        self.authenticate = Authenticate(self.live, self.clock, PEPPER)
         self.admit = Admit(
-            current=self.current,
+            live=self.live,
             authenticate=self.authenticate,
             counters=self.counters,
             allowances=self.allowances,
             quotas=self.quotas,
             expectations=self.expectations,
-            headroom=self.disk,
+            disk_space=self.disk,
             matches=PolicyMatches(),
             lag=self.lag,
-            pressure=self.pressure,
+            contention=self.contention,
             clock=self.clock,
             entropy=lambda size: next(entropy).to_bytes(size, "big"),
             draw=lambda _: 0,
             catch_up=lambda: self.catch_up(),  # noqa: PLW0108  # tests set another one later
         )
         self.settle_all = Settle(
-            current=self.current,
+            live=self.live,
             counters=self.counters,
             reader=self.counters,
             expectations=self.expectations,
@@ -233,16 +235,16 @@ class World:
 
     def change_policies(self, policies: tuple[QuotaPolicy, ...], keys: tuple[VirtualKey, ...] = ()) -> None:
         """Puts other policies in force, as an administrator does."""
-        renamed = renamed_between(self.policies, policies, self.current.belief.directory.directory.renamed)
+        renamed = renamed_between(self.policies, policies, self.live.snapshot.directory.directory.renamed)
         self.policies = policies
         directory = Directory("acme", (), policies, keys or (self.key,), renamed=renamed)
-        snapshot = self.current.snapshot_of(directory)
-        self.counters.adopt(Adoption.of(snapshot), lambda: self.current.take(snapshot))
+        snapshot = self.live.snapshot_of(directory)
+        self.counters.adopt(Adoption.of(snapshot), lambda: self.live.take(snapshot))
 
     def change_key(self, **changes: object) -> None:
         """Swaps the directory for one whose key differs."""
         self.key = replace(self.key, **changes)  # type: ignore[arg-type]  # names and types as in VirtualKey
-        self.current.set_directory(Directory("acme", (), self.policies, (self.key,)))
+        self.live.set_directory(Directory("acme", (), self.policies, (self.key,)))
 
 
 def free() -> Price:

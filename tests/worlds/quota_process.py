@@ -106,10 +106,10 @@ def route_plan(version: str, chains: Mapping[str, list[plan_pb.PlannedTarget]]) 
     """A plan with one tier for each model."""
     models = []
     for model, targets in chains.items():
-        places = [
+        slots = [
             plan_pb.Place(candidates=[plan_pb.Place.Candidate(target=target.name, weight=1)]) for target in targets
         ]
-        models.append(plan_pb.ModelPlan(model=model, tiers=[plan_pb.Tier(chain=places)], first_byte_timeout_ms=30_000))
+        models.append(plan_pb.ModelPlan(model=model, tiers=[plan_pb.Tier(chain=slots)], first_byte_timeout_ms=30_000))
     targets_by_name = {target.name: target for targets in chains.values() for target in targets}
     return plan_pb.RoutePlan(version=version, models=models, targets=targets_by_name.values())
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from services.kernel.errors import Unavailable
 from services.quota.domain.counters.counter import CounterKey
-from services.quota.domain.counters.crossing import Watch
+from services.quota.domain.counters.crossing import ThresholdRule
 from services.quota.domain.counters.reservation import Reservation
 from services.quota.domain.policies.policy import Threshold
 from services.quota.ports import Choose
@@ -26,8 +26,8 @@ def nothing(_: CounterKey) -> None:
     return None
 
 
-def watching(*basis_points: int) -> Callable[[CounterKey], Watch]:
-    return lambda _: Watch(BOUND, tuple(Threshold(each, ("lead",)) for each in basis_points), "spend per day")
+def find_rule(*basis_points: int) -> Callable[[CounterKey], ThresholdRule]:
+    return lambda _: ThresholdRule(BOUND, tuple(Threshold(each, ("lead",)) for each in basis_points), "spend per day")
 
 
 def eventually(holds: Callable[[], bool], within_s: float = 5.0) -> float:

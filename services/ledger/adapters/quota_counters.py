@@ -113,7 +113,7 @@ def _read_limit(limit: pb.CountedLimit) -> CountedLimit:
         parts=_read_parts(limit.parts),
         default=limit.default,
         span=Span(limit.window_start.ToMilliseconds(), limit.window_end.ToMilliseconds(), limit.each_run),
-        counts_until_ms=limit.counts_until.ToMilliseconds(),
+        retain_until_ms=limit.counts_until.ToMilliseconds(),
     )
 
 
@@ -148,5 +148,5 @@ def _write_name(counter: Counter) -> pb.CounterName:
         limit=counter.limit_id,
         scope=counter.scope,
         window_start=timestamp(counter.window_start_ms),
-        counts_until=timestamp(counter.counts_until_ms),
+        counts_until=timestamp(counter.retain_until_ms),
     )

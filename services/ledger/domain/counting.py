@@ -65,7 +65,7 @@ class CountedLimit:
     default: bool
     """Counts no call that a preferred policy concerns."""
     span: Span
-    counts_until_ms: int
+    retain_until_ms: int
     """When its counters stop to matter. Each run has its own such moment."""
 
 
@@ -138,7 +138,7 @@ class Counter(NamedTuple):
     limit_id: str
     scope: str
     window_start_ms: int
-    counts_until_ms: int
+    retain_until_ms: int
 
 
 class Sum(NamedTuple):
@@ -231,7 +231,7 @@ def compare(levels: LimitLevels, expected: Mapping[str, Expected], reason: Reaso
 
 def counter_of(limit: CountedLimit, scope: str, expected: Expected) -> Counter:
     """The counter of a scope."""
-    until_ms = _RUN.at(expected.last_ms).counts_until_ms if limit.span.each_run else limit.counts_until_ms
+    until_ms = _RUN.at(expected.last_ms).retain_until_ms if limit.span.each_run else limit.retain_until_ms
     return Counter(limit.policy, limit.limit_id, scope, limit.span.start_ms, until_ms)
 
 

@@ -5,12 +5,12 @@ The estimate goes by the call's own evidence, never above what was held, and wha
     what is known of the answer                           input                   output
     nothing came back                                     expected                expected
     a stream that tells a running count                   the provider's          the provider's
-    a stream whose text was seen, in part or whole        the provider's, else    its text by the learnt scale, at
+    a stream whose text was seen, in part or whole        the provider's, else    its text by the learned scale, at
                                                           expected                least a token for each content event
     a stream of which no text was seen                    the same                expected, or by its bytes
     a body that was cut, or told no usage                 the same                expected, or by its bytes
 
-"Expected" is this call's own size by the learnt scale of requests, and what answers usually take. Of a stream that was
+"Expected" is this call's own size by the learned scale of requests, and what answers usually take. Of a stream that was
 seen in part the text that was sent after the meter had told it last is added in proportion to the bytes.
 
 The most is what an attempt can have been billed for at most. Quota keeps the difference reserved, as doubt:
@@ -31,7 +31,7 @@ The most is what an attempt can have been billed for at most. Quota keeps the di
     no answer, and another attempt followed               held                    held
     there is no record of it                              unbounded               unbounded
 
-Nothing that was learnt lowers a bound: what a client taught with one kind of text it may use for another. What is
+Nothing that was learned lowers a bound: what a client taught with one kind of text it may use for another. What is
 declared of a provider does, where nothing but its answer was between it and what was seen:
 
 * Under way is what a stream brings in a second at its own pace, or a few of its events if that is more: a provider

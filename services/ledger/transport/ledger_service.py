@@ -24,7 +24,7 @@ from services.ledger.domain.selection import confine, parse_filter
 from services.ledger.transport import messages
 from services.ledger.usecases.price_book import PriceBook
 from services.ledger.usecases.query import Query
-from services.ledger.usecases.reconcile import Check
+from services.ledger.usecases.reconcile import ReconcileReport
 
 SERVICE = "spendgate.ledger.v1.LedgerService"
 TAILS_MAX = 8
@@ -42,7 +42,7 @@ class Status:
     booked_through_ms: int | None
     unreadable_lines: int
     spool_backlog_bytes: int
-    check: Check
+    check: ReconcileReport
     """The last comparison of quota's counters with the entries."""
     swept_reservations: int
     """Released since this process started: they were open although their calls were settled."""

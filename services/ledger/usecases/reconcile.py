@@ -39,7 +39,7 @@ _BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class ReconcileReport:
     """What a comparison found."""
 
     checked_ms: int = 0
@@ -77,10 +77,10 @@ class Reconcile:
         self._limits_version = ""
         self._checked_version = ""
         self._rebuilt = False
-        self._last = Check()
+        self._last = ReconcileReport()
 
     @property
-    def last(self) -> Check:
+    def last(self) -> ReconcileReport:
         """The last comparison."""
         return self._last
 
@@ -141,7 +141,7 @@ class Reconcile:
         # Only now: what a call took is in its counters, so that the room it held is not given away twice.
         self._sweep.release_all()
         self._rebuilt = False
-        self._last = Check(
+        self._last = ReconcileReport(
             checked_ms=self._clock.now_ms(),
             counters=sum(each.compared for each in found),
             drift_nano_usd=max((each.drift_nano_usd for each in found), default=0),

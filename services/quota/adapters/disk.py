@@ -11,8 +11,8 @@ LEAST_FREE_BYTES = 256 * 1024 * 1024
 _ASK_EVERY_MS = 1_000
 
 
-class DiskHeadroom:
-    """`ports.Headroom` of the file system that `folder` is on."""
+class FileSystemSpace:
+    """`ports.DiskSpace` of the file system that `folder` is on."""
 
     def __init__(self, folder: Path, clock: Clock, *, least_free_bytes: int = LEAST_FREE_BYTES) -> None:
         self._folder = folder

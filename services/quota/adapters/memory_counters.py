@@ -9,7 +9,7 @@ from dataclasses import replace
 from services.quota.adapters.counter_levels import CounterLevels
 from services.quota.domain.counters.adjustment import MAX_KEPT, Adjusted, Adjustment, check_adjustments
 from services.quota.domain.counters.counter import CounterKey, Level, check_sums
-from services.quota.domain.counters.crossing import Crossing, CrossingKind, News, Watching
+from services.quota.domain.counters.crossing import CounterUpdate, Crossing, CrossingKind, FindThresholdRule
 from services.quota.domain.counters.doubt import Doubt, Goes, all_of_it, doubt_of, without_doubt
 from services.quota.domain.counters.reservation import Reservation
 from services.quota.domain.counters.settlement import Move, Settlement, add_moves
@@ -37,7 +37,7 @@ class MemoryCounters:
                 self._levels.hold(reservation.holds)
             return answer
 
-    def settle(self, settlements: Sequence[Settlement], watching: Watching, now_ms: int) -> Settled:
+    def settle(self, settlements: Sequence[Settlement], find_rule: FindThresholdRule, now_ms: int) -> Settled:
         """Ends reservations with what their calls took, and notes the thresholds that are newly passed."""
         settled: list[Reservation] = []
         already_ended: list[str] = []
@@ -57,7 +57,7 @@ class MemoryCounters:
                     self._doubts[reservation.id] = doubt
             self._levels.move(moves)
             for counter, move in moves.items():
-                self._tell(counter, move, watching, now_ms)
+                self._tell(counter, move, find_rule, now_ms)
         return Settled(tuple(settled), tuple(already_ended))
 
     def release(self, reservation_ids: Collection[str] = (), request_ids: Collection[str] = ()) -> int:
@@ -115,7 +115,7 @@ class MemoryCounters:
             self._levels.drop(gone)
             return len(gone)
 
-    def adjust(self, adjustments: Sequence[Adjustment], watching: Watching, now_ms: int) -> int:
+    def adjust(self, adjustments: Sequence[Adjustment], find_rule: FindThresholdRule, now_ms: int) -> int:
         """Moves what is settled where it is as the adjustment says, keeps a record of it, and notes thresholds."""
         check_adjustments(adjustments)
         moved = 0
@@ -128,7 +128,7 @@ class MemoryCounters:
                 sequence = self._adjusted[-1].sequence + 1 if self._adjusted else 1
                 self._adjusted = [*self._adjusted, Adjusted(sequence, adjustment, now_ms)][-MAX_KEPT:]
                 self._levels.move({counter: Move(window_end_ms, settled=after - before)})
-                self._tell(counter, Move(window_end_ms), watching, now_ms)
+                self._tell(counter, Move(window_end_ms), find_rule, now_ms)
         return moved
 
     def is_ready(self) -> bool:
@@ -191,27 +191,27 @@ class MemoryCounters:
         with self._lock:
             return len(self._open)
 
-    def _tell(self, counter: CounterKey, move: Move, watching: Watching, now_ms: int) -> None:
-        watch = watching(counter)
-        if watch is None:
+    def _tell(self, counter: CounterKey, move: Move, find_rule: FindThresholdRule, now_ms: int) -> None:
+        threshold_rule = find_rule(counter)
+        if threshold_rule is None:
             return
-        settled = sum(level.settled for level in self._levels.of((counter, *watch.trailing)))
+        settled = sum(level.settled for level in self._levels.of((counter, *threshold_rule.trailing)))
         told = [
             crossing
             for crossing in self._crossings
             if crossing.counter[:3] == counter[:3]
-            and watch.told_since_ms <= crossing.counter.window_start_ms <= counter.window_start_ms
+            and threshold_rule.reported_since_ms <= crossing.counter.window_start_ms <= counter.window_start_ms
         ]
-        highest_told = max((crossing.basis_points for crossing in told), default=0)
+        highest_reported = max((crossing.basis_points for crossing in told), default=0)
         kinds_told = {crossing.kind for crossing in told}
-        news = News(
+        update = CounterUpdate(
             counter,
             settled,
             move,
-            highest_told,
-            overrun_told=CrossingKind.OVERRUN in kinds_told,
-            unpriced_told=CrossingKind.UNPRICED in kinds_told,
+            highest_reported,
+            overrun_reported=CrossingKind.OVERRUN in kinds_told,
+            unpriced_reported=CrossingKind.UNPRICED in kinds_told,
             unknown_told=CrossingKind.UNKNOWN_MEMBERS in kinds_told,
         )
-        for crossing in news.crossings(watch, now_ms):
+        for crossing in update.crossings(threshold_rule, now_ms):
             self._crossings.append(replace(crossing, sequence=len(self._crossings) + 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.quota.domain.admission.learning import Lesson
+from services.quota.domain.admission.learning import UsageSample
 from services.quota.domain.admission.request_facts import Tokens
 from services.quota.domain.admission.unmeasured import NOTHING_TAUGHT, Guide, Taught
 
@@ -18,15 +18,15 @@ class MemoryExpectations:
 
     def get(self, key_id: str, model: str) -> Tokens | None:
         """What to expect; None when nothing is known."""
-        return self._known.get((key_id, model), NOTHING_TAUGHT).usual
+        return self._known.get((key_id, model), NOTHING_TAUGHT).typical
 
     def guide(self, key_id: str, model: str) -> Guide:
         """What an estimate goes by of a call that no provider measured."""
         return Guide.of(self._known.get((key_id, model)), self._models.get(model))
 
-    def learn(self, lessons: Sequence[Lesson]) -> None:
+    def learn(self, samples: Sequence[UsageSample]) -> None:
         """Learns from calls."""
-        for lesson in lessons:
-            pair = (lesson.key_id, lesson.model)
-            self._known[pair] = self._known.get(pair, NOTHING_TAUGHT).after(lesson)
-            self._models[lesson.model] = self._models.get(lesson.model, NOTHING_TAUGHT).after(lesson)
+        for sample in samples:
+            pair = (sample.key_id, sample.model)
+            self._known[pair] = self._known.get(pair, NOTHING_TAUGHT).after(sample)
+            self._models[sample.model] = self._models.get(sample.model, NOTHING_TAUGHT).after(sample)

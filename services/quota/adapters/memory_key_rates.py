@@ -13,10 +13,10 @@ class MemoryKeyRates:
     def __init__(self) -> None:
         self._rates: dict[str, KeyRate] = {}
 
-    def usual_nano_usd(self, key_id: str) -> int:
+    def typical_nano_usd(self, key_id: str) -> int:
         """In a minute in which it spends at all; 0 when nothing is known."""
         rate = self._rates.get(key_id)
-        return rate.usual_nano_usd if rate else 0
+        return rate.typical_nano_usd if rate else 0
 
     def add(self, spent: Sequence[tuple[str, int, int]]) -> None:
         """Adds calls."""

@@ -13,7 +13,15 @@ from spendgate.router.v1 import route_plan_service_pb2_grpc
 
 from services.chassis.loops import Stream, StreamLoop
 from services.kernel.dialect import Dialect
-from services.quota.domain.routing.plan import Candidate, Face, ModelPlan, Place, PlannedTarget, PlanSnapshot, Tier
+from services.quota.domain.routing.plan import (
+    ChainSlot,
+    Face,
+    ModelPlan,
+    PlannedTarget,
+    PlanSnapshot,
+    Tier,
+    WeightedTarget,
+)
 from services.quota.ports import SnapshotStore
 
 _SNAPSHOT = "route_plan"
@@ -96,13 +104,13 @@ def read_plan(message: pb.RoutePlan) -> PlanSnapshot:
 
 def _read_model(message: pb.ModelPlan) -> ModelPlan:
     tiers = tuple(
-        Tier(tier.from_basis_points, tuple(_read_place(place) for place in tier.chain)) for tier in message.tiers
+        Tier(tier.from_basis_points, tuple(_read_slot(place) for place in tier.chain)) for tier in message.tiers
     )
     return ModelPlan(message.model, tiers, message.first_byte_timeout_ms, tuple(message.providers_without_credential))
 
 
-def _read_place(message: pb.Place) -> Place:
-    return Place(tuple(Candidate(each.target, max(1, each.weight)) for each in message.candidates))
+def _read_slot(message: pb.Place) -> ChainSlot:
+    return ChainSlot(tuple(WeightedTarget(each.target, max(1, each.weight)) for each in message.candidates))
 
 
 def _read_target(message: pb.PlannedTarget) -> PlannedTarget:

@@ -37,7 +37,7 @@ from services.quota.adapters.sqlite_doubts import SqliteDoubts
 from services.quota.adapters.uncertain_reservations import UncertainReservations
 from services.quota.domain.counters.adjustment import Adjusted, Adjustment, check_adjustments
 from services.quota.domain.counters.counter import CounterKey, Level, check_sums
-from services.quota.domain.counters.crossing import Crossing, Watching
+from services.quota.domain.counters.crossing import Crossing, FindThresholdRule
 from services.quota.domain.counters.doubt import Doubt, Goes, all_of_it
 from services.quota.domain.counters.reservation import Hold, Reservation
 from services.quota.domain.counters.settlement import Settlement
@@ -147,7 +147,7 @@ class RedisCounters:
             return answer
         raise Unavailable("too many calls at once ask for the same counters")
 
-    def settle(self, settlements: Sequence[Settlement], watching: Watching, now_ms: int) -> Settled:
+    def settle(self, settlements: Sequence[Settlement], find_rule: FindThresholdRule, now_ms: int) -> Settled:
         """Ends reservations with what their calls took, and notes the thresholds that are newly passed."""
         # Of one that is there twice the first counts.
         first = {settlement.reservation: settlement for settlement in reversed(settlements)}
@@ -155,7 +155,7 @@ class RedisCounters:
         def ending_of(found: Reservation, read: str) -> Ending:
             return Ending.settled((found, read), first[found.id], now_ms, self._adoption.counting(found))
 
-        ended = self._end_all([*reversed(first)], ending_of, watching, now_ms)
+        ended = self._end_all([*reversed(first)], ending_of, find_rule, now_ms)
         settled: list[Reservation] = []
         already_ended: list[str] = []
         for settlement in settlements:
@@ -207,10 +207,10 @@ class RedisCounters:
             for some in chunks(names)
         )
 
-    def adjust(self, adjustments: Sequence[Adjustment], watching: Watching, now_ms: int) -> int:
+    def adjust(self, adjustments: Sequence[Adjustment], find_rule: FindThresholdRule, now_ms: int) -> int:
         """Moves what is settled where it is as the adjustment says, keeps a record of it, and notes thresholds."""
         check_adjustments(adjustments)
-        return self._run_end([], adjustments, watching, now_ms)[0]
+        return self._run_end([], adjustments, find_rule, now_ms)[0]
 
     def adjustments_before(self, sequence: int | None, limit: int) -> list[Adjusted]:
         """At most `limit` of the last adjustments, those with lower sequence numbers, newest first."""
@@ -342,7 +342,11 @@ class RedisCounters:
         return len(self._end_all(names, Ending.released, lambda _: None, 0))
 
     def _end_all(
-        self, names: Iterable[str], ending_of: Callable[[Reservation, str], Ending], watching: Watching, now_ms: int
+        self,
+        names: Iterable[str],
+        ending_of: Callable[[Reservation, str], Ending],
+        find_rule: FindThresholdRule,
+        now_ms: int,
     ) -> dict[str, Reservation]:
         """Those that were open, with what they held when they ended. What is made anew meanwhile is read again."""
         ended: dict[str, Reservation] = {}
@@ -351,7 +355,7 @@ class RedisCounters:
         for _ in range(_TRIES):
             endings = [ending_of(reservation, read) for reservation, read in self._find(left).values()]
             self._doubts.write_down([ending.doubt for ending in endings if ending.doubt is not None])
-            done = self._run_end(endings, [], watching, now_ms)[1]
+            done = self._run_end(endings, [], find_rule, now_ms)[1]
             ended |= {each.reservation.id: each.reservation for each in endings if each.reservation.id in done}
             left = [each.reservation.id for each in endings if each.reservation.id not in done]
             not_ended += left
@@ -363,10 +367,10 @@ class RedisCounters:
         return ended
 
     def _run_end(
-        self, endings: Sequence[Ending], adjustments: Sequence[Adjustment], watching: Watching, now_ms: int
+        self, endings: Sequence[Ending], adjustments: Sequence[Adjustment], find_rule: FindThresholdRule, now_ms: int
     ) -> tuple[int, set[str]]:
         """How many counters were moved, and the ids of those reservations that were open."""
-        arguments = end_arguments(endings, adjustments, watching, now_ms, self._recovery.generation)
+        arguments = end_arguments(endings, adjustments, find_rule, now_ms, self._recovery.generation)
         said, *rest = self._link.run(self._end, self._keys.of_end, arguments, batch=True)
         if said == "lost":
             raise Unavailable(_LOST)

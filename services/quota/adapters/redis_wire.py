@@ -22,7 +22,13 @@ from services.quota.adapters.redis_keys import (
 from services.quota.adapters.reservation_record import read_reservation, write_record
 from services.quota.domain.counters.adjustment import MAX_KEPT, Adjusted, Adjustment, Reason
 from services.quota.domain.counters.counter import CounterKey, Level
-from services.quota.domain.counters.crossing import Crossing, CrossingKind, Watch, Watching, least_reaching
+from services.quota.domain.counters.crossing import (
+    Crossing,
+    CrossingKind,
+    FindThresholdRule,
+    ThresholdRule,
+    least_reaching,
+)
 from services.quota.domain.counters.doubt import Doubt, doubt_of
 from services.quota.domain.counters.reservation import Hold, Reservation, holds_unknown
 from services.quota.domain.counters.settlement import Settlement, excess_of, lacks_price
@@ -122,7 +128,11 @@ def forget_arguments(names: Sequence[str], ended_before_ms: int) -> list[Argumen
 
 
 def end_arguments(
-    endings: Sequence[Ending], adjustments: Sequence[Adjustment], watching: Watching, now_ms: int, generation: str
+    endings: Sequence[Ending],
+    adjustments: Sequence[Adjustment],
+    find_rule: FindThresholdRule,
+    now_ms: int,
+    generation: str,
 ) -> list[Argument]:
     """For `end.lua`.
 
@@ -155,7 +165,7 @@ def end_arguments(
         name = names.get(counter) or names.setdefault(counter, name_of(counter))
         record = orjson.dumps((name, window_end_ms, before, after, reason))
         arguments += (name, window_end_ms, before, after, record)
-    watched = [list(_watched(counter, name, watching)) for counter, name in names.items()]
+    watched = [list(_ruled(counter, name, find_rule)) for counter, name in names.items()]
     told = [each for each in watched if each]
     arguments.append(len(told))
     return arguments + [argument for each in told for argument in each]
@@ -248,24 +258,26 @@ def _places(reservation: Reservation) -> tuple[str, str]:
     return by_request(reservation.request_id, reservation.id), by_epoch(reservation.epoch, reservation.id)
 
 
-def _watched(counter: CounterKey, name: str, watching: Watching) -> Iterator[Argument]:
-    watch = watching(counter)
-    if watch is None:
+def _ruled(counter: CounterKey, name: str, find_rule: FindThresholdRule) -> Iterator[Argument]:
+    threshold_rule = find_rule(counter)
+    if threshold_rule is None:
         return
-    thresholds = watch.thresholds if watch.bound else ()
-    yield from (name, len(watch.trailing))
-    yield from map(name_of, watch.trailing)
-    yield from (told_of(counter), *told_between(watch.told_since_ms, counter), len(thresholds))
+    thresholds = threshold_rule.thresholds if threshold_rule.bound else ()
+    yield from (name, len(threshold_rule.trailing))
+    yield from map(name_of, threshold_rule.trailing)
+    yield from (told_of(counter), *told_between(threshold_rule.reported_since_ms, counter), len(thresholds))
     for threshold in thresholds:
         basis_points = threshold.basis_points
-        told = _payload(name, watch, CrossingKind.THRESHOLD, basis_points, threshold.notify)
-        yield from (basis_points, least_reaching(watch.bound, basis_points), told)
+        told = _payload(name, threshold_rule, CrossingKind.THRESHOLD, basis_points, threshold.notify)
+        yield from (basis_points, least_reaching(threshold_rule.bound, basis_points), told)
     for kind in (CrossingKind.OVERRUN, CrossingKind.UNPRICED, CrossingKind.UNKNOWN_MEMBERS):
-        yield _payload(name, watch, kind, 0, watch.everybody) if watch.enforced else ""
+        yield _payload(name, threshold_rule, kind, 0, threshold_rule.everybody) if threshold_rule.enforced else ""
 
 
-def _payload(name: str, watch: Watch, kind: CrossingKind, basis_points: int, notify: tuple[str, ...]) -> bytes:
-    return orjson.dumps((name, watch.limit, basis_points, notify, watch.bound, kind))
+def _payload(
+    name: str, threshold_rule: ThresholdRule, kind: CrossingKind, basis_points: int, notify: tuple[str, ...]
+) -> bytes:
+    return orjson.dumps((name, threshold_rule.limit, basis_points, notify, threshold_rule.bound, kind))
 
 
 def _checked(amount: int) -> int:

@@ -28,7 +28,13 @@ from services.quota.adapters.sqlite_doubts import (
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.counters.adjustment import MAX_KEPT, Adjusted, Adjustment, Reason, check_adjustments
 from services.quota.domain.counters.counter import CounterKey, Level, check_sums
-from services.quota.domain.counters.crossing import Crossing, CrossingKind, News, Watching, newly_passed
+from services.quota.domain.counters.crossing import (
+    CounterUpdate,
+    Crossing,
+    CrossingKind,
+    FindThresholdRule,
+    newly_passed,
+)
 from services.quota.domain.counters.doubt import Doubt, Goes, all_of_it, doubt_of, without_doubt
 from services.quota.domain.counters.reservation import Reservation
 from services.quota.domain.counters.settlement import Move, Settlement, add_moves
@@ -124,7 +130,7 @@ class SqliteCounters:
                 self._levels.hold(reservation.holds)
         return answer
 
-    def settle(self, settlements: Sequence[Settlement], watching: Watching, now_ms: int) -> Settled:
+    def settle(self, settlements: Sequence[Settlement], find_rule: FindThresholdRule, now_ms: int) -> Settled:
         """Ends reservations with what their calls took, and notes the thresholds that are newly passed."""
         settled: list[Reservation] = []
         already_ended: list[str] = []
@@ -148,7 +154,7 @@ class SqliteCounters:
                 self._fresh_doubts.update(doubt.reservation.id for doubt in doubts)
                 for counter, move in moves.items():
                     (total,) = connection.execute(_SETTLE, (*counter, move.window_end_ms, move.settled)).fetchone()
-                    _tell(connection, counter, (total, move), watching, now_ms)
+                    _tell(connection, counter, (total, move), find_rule, now_ms)
             self._levels.move(moves)
         known_after_all = {settlement.reservation for settlement in settlements if settlement.most is None}
         self.clear_doubts([name for name in already_ended if name in known_after_all], all_of_it)
@@ -243,7 +249,7 @@ class SqliteCounters:
             self._levels.drop(gone)
         return len(gone)
 
-    def adjust(self, adjustments: Sequence[Adjustment], watching: Watching, now_ms: int) -> int:
+    def adjust(self, adjustments: Sequence[Adjustment], find_rule: FindThresholdRule, now_ms: int) -> int:
         """Moves what is settled where it is as the adjustment says, keeps a record of it, and notes thresholds."""
         check_adjustments(adjustments)
         with self._deciding:
@@ -256,7 +262,7 @@ class SqliteCounters:
                 for counter, window_end_ms, before, after, reason in due.values():
                     connection.execute(_SET, (*counter, window_end_ms, after))
                     connection.execute(_KEEP_ADJUSTMENT, (*counter, window_end_ms, before, after, reason, now_ms))
-                    _tell(connection, counter, (after, Move(window_end_ms)), watching, now_ms)
+                    _tell(connection, counter, (after, Move(window_end_ms)), find_rule, now_ms)
                 connection.execute(_DROP_ADJUSTMENTS, (MAX_KEPT,))
             self._levels.move(
                 {each.counter: Move(each.window_end_ms, settled=each.after - each.before) for each in due.values()}
@@ -351,20 +357,24 @@ def _rename(connection: sqlite3.Connection, adoption: Adoption) -> None:
 
 
 def _tell(
-    connection: sqlite3.Connection, counter: CounterKey, moved: tuple[int, Move], watching: Watching, now_ms: int
+    connection: sqlite3.Connection,
+    counter: CounterKey,
+    moved: tuple[int, Move],
+    find_rule: FindThresholdRule,
+    now_ms: int,
 ) -> None:
     """`moved`: what is settled now, and how it came to that."""
     settled, move = moved
-    watch = watching(counter)
-    if watch is None:
+    threshold_rule = find_rule(counter)
+    if threshold_rule is None:
         return
-    for trailing in watch.trailing:
+    for trailing in threshold_rule.trailing:
         settled += sum(amount for (amount,) in connection.execute(_SETTLED, trailing))
-    if not (move.excess or move.unpriced or move.unknown or newly_passed(settled, watch, 0)):
+    if not (move.excess or move.unpriced or move.unknown or newly_passed(settled, threshold_rule, 0)):
         return
-    highest_told, *kinds_told = connection.execute(_TOLD, (*counter, watch.told_since_ms)).fetchone()
-    news = News(counter, settled, move, highest_told, *map(bool, kinds_told))
-    for crossing in news.crossings(watch, now_ms):
+    highest_reported, *kinds_told = connection.execute(_TOLD, (*counter, threshold_rule.reported_since_ms)).fetchone()
+    update = CounterUpdate(counter, settled, move, highest_reported, *map(bool, kinds_told))
+    for crossing in update.crossings(threshold_rule, now_ms):
         connection.execute(_TELL, _crossing_row(crossing))
 
 

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import orjson
 
 from services.quota.adapters.sqlite_file import SqliteFile
-from services.quota.domain.admission.learning import Lesson
+from services.quota.domain.admission.learning import UsageSample
 from services.quota.domain.admission.request_facts import Tokens
 from services.quota.domain.admission.scale import Scale
 from services.quota.domain.admission.unmeasured import NOTHING_TAUGHT, Guide, Taught
 
-# Pairs of a key and a model. Beyond it the pair that was learnt first makes room.
+# Pairs of a key and a model. Beyond it the pair that was learned first makes room.
 MOST_PAIRS = 50_000
 # What all keys taught of a model. Models come and go with the configuration; of what is gone the first makes room.
 MOST_MODELS = 5_000
@@ -41,7 +41,7 @@ class SqliteExpectations:
         self.refresh()
 
     def refresh(self) -> None:
-        """Takes over what another process has learnt."""
+        """Takes over what another process has learned."""
         with self._learning, self._file.reading() as connection:
             rows = connection.execute(_LOAD, (MOST_PAIRS + MOST_MODELS,)).fetchall()
             found = {(row[0], row[1]): _read(*row[2:]) for row in rows}
@@ -50,22 +50,22 @@ class SqliteExpectations:
 
     def get(self, key_id: str, model: str) -> Tokens | None:
         """What to expect; None when nothing is known."""
-        return self._known.get((key_id, model), NOTHING_TAUGHT).usual
+        return self._known.get((key_id, model), NOTHING_TAUGHT).typical
 
     def guide(self, key_id: str, model: str) -> Guide:
         """What an estimate goes by of a call that no provider measured."""
         return Guide.of(self._known.get((key_id, model)), self._of_all.get((_ALL_KEYS, model)))
 
-    def learn(self, lessons: Sequence[Lesson]) -> None:
+    def learn(self, samples: Sequence[UsageSample]) -> None:
         """Learns from calls."""
-        if not lessons:
+        if not samples:
             return
         with self._learning:
             changed: dict[Pair, Taught] = {}
-            for lesson in lessons:
-                for known, key_id in ((self._known, lesson.key_id), (self._of_all, _ALL_KEYS)):
-                    pair = (key_id, lesson.model)
-                    known[pair] = changed[pair] = known.get(pair, NOTHING_TAUGHT).after(lesson)
+            for sample in samples:
+                for known, key_id in ((self._known, sample.key_id), (self._of_all, _ALL_KEYS)):
+                    pair = (key_id, sample.model)
+                    known[pair] = changed[pair] = known.get(pair, NOTHING_TAUGHT).after(sample)
             dropped = [*_make_room(self._known, MOST_PAIRS), *_make_room(self._of_all, MOST_MODELS)]
             with self._file.writing() as connection:
                 connection.executemany(_SAVE, [(*pair, *_row(taught)) for pair, taught in changed.items()])
@@ -73,7 +73,7 @@ class SqliteExpectations:
 
 
 def _make_room(known: dict[Pair, Taught], most: int) -> list[Pair]:
-    """Forgets what was learnt first. Returns of whom."""
+    """Forgets what was learned first. Returns of whom."""
     dropped = list(known)[: max(0, len(known) - most)]
     for pair in dropped:
         del known[pair]
@@ -81,8 +81,8 @@ def _make_room(known: dict[Pair, Taught], most: int) -> list[Pair]:
 
 
 def _row(taught: Taught) -> tuple[int, int, str]:
-    usual = taught.usual or Tokens(0, 0)
-    return usual.input, usual.output, orjson.dumps((tuple(taught.request), tuple(taught.answer))).decode()
+    typical = taught.typical or Tokens(0, 0)
+    return typical.input, typical.output, orjson.dumps((tuple(taught.request), tuple(taught.answer))).decode()
 
 
 def _read(input_tokens: int, output_tokens: int, scales: str) -> Taught:

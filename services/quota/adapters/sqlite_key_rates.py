@@ -32,31 +32,31 @@ class SqliteKeyRates:
         self.refresh()
 
     def refresh(self) -> None:
-        """Takes over what another process has learnt. What is being added up here goes on."""
+        """Takes over what another process has learned. What is being added up here goes on."""
         with self._adding, self._file.reading() as connection:
-            for key_id, usual in connection.execute(_LOAD, (_MOST,)):
+            for key_id, typical in connection.execute(_LOAD, (_MOST,)):
                 known = self._rates.get(key_id)
-                self._rates[key_id] = replace(known, usual_nano_usd=usual) if known else KeyRate(0, 0, usual)
+                self._rates[key_id] = replace(known, typical_nano_usd=typical) if known else KeyRate(0, 0, typical)
             self._make_room()
 
-    def usual_nano_usd(self, key_id: str) -> int:
+    def typical_nano_usd(self, key_id: str) -> int:
         """In a minute in which it spends at all; 0 when nothing is known."""
         rate = self._rates.get(key_id)
-        return rate.usual_nano_usd if rate else 0
+        return rate.typical_nano_usd if rate else 0
 
     def add(self, spent: Sequence[tuple[str, int, int]]) -> None:
         """Adds calls, each as key id, cost in nano-USD and the moment of its end in milliseconds."""
         with self._adding:
-            learnt: dict[str, int] = {}
+            learned: dict[str, int] = {}
             for key_id, nano_usd, at_ms in spent:
                 before = self._rates.get(key_id)
                 rate = self._rates[key_id] = add_spend(before, nano_usd, at_ms)
-                if before is not None and rate.usual_nano_usd != before.usual_nano_usd:
-                    learnt[key_id] = rate.usual_nano_usd
+                if before is not None and rate.typical_nano_usd != before.typical_nano_usd:
+                    learned[key_id] = rate.typical_nano_usd
             dropped = self._make_room()
-            if learnt or dropped:
+            if learned or dropped:
                 with self._file.writing() as connection:
-                    connection.executemany(_SAVE, list(learnt.items()))
+                    connection.executemany(_SAVE, list(learned.items()))
                     connection.executemany(_DROP, [(key_id,) for key_id in dropped])
 
     def _make_room(self) -> list[str]:

@@ -176,5 +176,5 @@ def _refuse(check: Check | None, deny: Deny, traceparent: str) -> bytes:
     trace_id = trace[1] if trace else ""
     answer = envelope_of(dialect).refuse(word(deny, trace_id), request_id)
     traced = ((TRACE_ID_HEADER, trace_id),) if trace_id else ()
-    limits = limit_headers(dialect, deny.standings, deny.decided_at_ms)
+    limits = limit_headers(dialect, deny.limit_statuses, deny.decided_at_ms)
     return write_denial(replace(answer, headers=(*answer.headers, *traced, *limits)), deny)

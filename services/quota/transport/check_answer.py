@@ -266,10 +266,10 @@ def _joined(names: Sequence[str]) -> str:
 
 def _answer_headers(admitted: Admitted) -> Iterator[tuple[str, str]]:
     """What the client is told whatever becomes of the call. Envoy adds which target served, and after how many."""
-    reservation, standings = admitted.reservation, admitted.standings
+    reservation, limit_statuses = admitted.reservation, admitted.limit_statuses
     yield MODEL_REQUESTED_HEADER, reservation.model
     if admitted.output_cap_tokens is not None:
         yield OUTPUT_CAPPED_HEADER, str(admitted.output_cap_tokens)
-    if standings:
-        yield from budget_headers(standings[0])
-        yield from limit_headers(Dialect(reservation.dialect), standings, reservation.created_at_ms)
+    if limit_statuses:
+        yield from budget_headers(limit_statuses[0])
+        yield from limit_headers(Dialect(reservation.dialect), limit_statuses, reservation.created_at_ms)

@@ -112,7 +112,7 @@ def _write_counted(limit: CountedLimit) -> pb.CountedLimit:
         default=limit.default,
         window_start=timestamp(limit.window.start_ms),
         window_end=timestamp(limit.window.end_ms),
-        counts_until=timestamp(limit.window.counts_until_ms),
+        counts_until=timestamp(limit.window.retain_until_ms),
     )
 
 

@@ -12,7 +12,7 @@ from services.kernel.dialect import Dialect
 from services.kernel.envoy_contract import BUDGET_REMAINING_HEADER, BUDGET_RESETS_HEADER, POLICY_HEADER
 from services.kernel.money import format_usd
 from services.quota.domain.policies.limit_kind import LimitKind
-from services.quota.domain.policies.limit_status import Standing
+from services.quota.domain.policies.limit_status import LimitStatus
 from services.quota.transport.dialects.sentences import format_time
 
 Headers = Iterator[tuple[str, str]]
@@ -29,26 +29,26 @@ _ANTHROPIC = (
 _REMEMBERED_RESETS = 1_024
 
 
-def limit_headers(dialect: Dialect, standings: Sequence[Standing], now_ms: int) -> Headers:
+def limit_headers(dialect: Dialect, limit_statuses: Sequence[LimitStatus], now_ms: int) -> Headers:
     """The rate limits in the names of the dialect's vendor. Gemini's has none."""
     if dialect is Dialect.OPENAI:
-        for standing, name in _named(_OPENAI, standings):
-            yield f"x-ratelimit-limit-{name}", str(standing.bound)
-            yield f"x-ratelimit-remaining-{name}", str(standing.remaining)
-            yield f"x-ratelimit-reset-{name}", format_duration(standing.resets_at_ms - now_ms)
+        for status, name in _named(_OPENAI, limit_statuses):
+            yield f"x-ratelimit-limit-{name}", str(status.bound)
+            yield f"x-ratelimit-remaining-{name}", str(status.remaining)
+            yield f"x-ratelimit-reset-{name}", format_duration(status.resets_at_ms - now_ms)
     elif dialect is Dialect.ANTHROPIC:
-        for standing, name in _named(_ANTHROPIC, standings):
-            yield f"anthropic-ratelimit-{name}-limit", str(standing.bound)
-            yield f"anthropic-ratelimit-{name}-remaining", str(standing.remaining)
-            yield f"anthropic-ratelimit-{name}-reset", _reset_text(standing.resets_at_ms)
+        for status, name in _named(_ANTHROPIC, limit_statuses):
+            yield f"anthropic-ratelimit-{name}-limit", str(status.bound)
+            yield f"anthropic-ratelimit-{name}-remaining", str(status.remaining)
+            yield f"anthropic-ratelimit-{name}-reset", _reset_text(status.resets_at_ms)
 
 
-def budget_headers(standing: Standing) -> Headers:
+def budget_headers(status: LimitStatus) -> Headers:
     """One limit in our own names."""
-    money = standing.kind.is_money
-    yield POLICY_HEADER, standing.policy
-    yield BUDGET_REMAINING_HEADER, format_usd(standing.remaining) if money else str(standing.remaining)
-    yield BUDGET_RESETS_HEADER, _reset_text(standing.resets_at_ms)
+    money = status.kind.is_money
+    yield POLICY_HEADER, status.policy
+    yield BUDGET_REMAINING_HEADER, format_usd(status.remaining) if money else str(status.remaining)
+    yield BUDGET_RESETS_HEADER, _reset_text(status.resets_at_ms)
 
 
 def format_duration(length_ms: int) -> str:
@@ -64,12 +64,12 @@ def format_duration(length_ms: int) -> str:
 
 
 def _named(
-    names: Iterable[tuple[frozenset[LimitKind], str]], standings: Sequence[Standing]
-) -> Iterator[tuple[Standing, str]]:
+    names: Iterable[tuple[frozenset[LimitKind], str]], limit_statuses: Sequence[LimitStatus]
+) -> Iterator[tuple[LimitStatus, str]]:
     for kinds, name in names:
-        for standing in standings:
-            if standing.kind in kinds:
-                yield standing, name
+        for status in limit_statuses:
+            if status.kind in kinds:
+                yield status, name
                 break
 
 

@@ -23,8 +23,8 @@ from services.quota.transport import admin_messages as messages
 from services.quota.transport.counter_service import write_adjusted
 from services.quota.usecases.administer import Administer
 from services.quota.usecases.budgets import Budget, EffectiveLimits, ListBudgets
-from services.quota.usecases.current import Current
 from services.quota.usecases.explain import Explain
+from services.quota.usecases.live import Live
 from services.quota.usecases.policies import ListPolicies
 from services.quota.usecases.reconcile import Reconcile
 
@@ -41,7 +41,7 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
     def __init__(
         self,
         *,
-        current: Current,
+        live: Live,
         administer: Administer,
         list_policies: ListPolicies,
         list_budgets: ListBudgets,
@@ -52,7 +52,7 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
         lag: SettlementLag,
         clock: Clock,
     ) -> None:
-        self._current = current
+        self._live = live
         self._administer = administer
         self._list_policies = list_policies
         self._list_budgets = list_budgets
@@ -79,7 +79,7 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
     def ListTeams(self, request: pb.ListTeamsRequest, context: grpc.ServicerContext) -> pb.ListTeamsResponse:
         """Lists the teams by name."""
         actor = actor_of(context)
-        known = (team for team in self._current.belief.directory.directory.teams if actor.may_touch(team.name))
+        known = (team for team in self._live.snapshot.directory.directory.teams if actor.may_touch(team.name))
         teams = sorted(known, key=lambda team: team.name)
         page, token = page_of(teams, lambda team: team.name, page_size=request.page_size, page_token=request.page_token)
         written = [pb.Team(name=team.name, projects=team.projects, members=team.members) for team in page]
@@ -119,9 +119,9 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
     ) -> pb.ListVirtualKeysResponse:
         """Lists the keys by name. Never their secrets."""
         actor = actor_of(context)
-        belief = self._current.belief
-        directory = belief.directory.directory
-        bounds = Bounds(directory, belief.routes.plan.models)
+        snapshot = self._live.snapshot
+        directory = snapshot.directory.directory
+        bounds = Bounds(directory, snapshot.routes.plan.models)
         keys = sorted(
             (key for key in directory.keys if actor.may_touch(key.attribution.team)), key=lambda key: key.name
         )
@@ -190,19 +190,19 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
 
     def GetQuotaStatus(self, request: pb.GetQuotaStatusRequest, context: grpc.ServicerContext) -> pb.QuotaStatus:
         """What this process believes."""
-        belief = self._current.belief
+        snapshot = self._live.snapshot
         return pb.QuotaStatus(
-            plan_version=belief.routes.plan.version,
-            price_version=belief.routes.prices.version,
-            virtual_keys=len(belief.directory.directory.keys),
-            policies=len(belief.directory.directory.policies),
+            plan_version=snapshot.routes.plan.version,
+            price_version=snapshot.routes.prices.version,
+            virtual_keys=len(snapshot.directory.directory.keys),
+            policies=len(snapshot.directory.directory.policies),
             open_reservations=self._counters.open_count(),
             settlement_lag_p95_ms=self._lag.p95_ms,
-            unpriced_targets=belief.routes.unpriced_targets[:_MOST_UNPRICED],
+            unpriced_targets=snapshot.routes.unpriced_targets[:_MOST_UNPRICED],
         )
 
     def _check_key(self, name: str, context: grpc.ServicerContext) -> None:
-        key = self._current.belief.directory.keys_by_name.get(name)
+        key = self._live.snapshot.directory.keys_by_name.get(name)
         if key is not None:
             check_team(actor_of(context), key.attribution.team, f"virtual key {name}")
 

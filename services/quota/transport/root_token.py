@@ -28,10 +28,10 @@ class RootToken:
 
     def matches(self, presented: str) -> bool:
         """Whether `presented` is the token. Takes as long for a nearly right token as for a wrong one."""
-        value = self._current()
+        value = self._live()
         return len(value) >= _SHORTEST and hmac.compare_digest(presented.encode(), value)
 
-    def _current(self) -> bytes:
+    def _live(self) -> bytes:
         try:
             status = self._path.stat()
             stamp = (status.st_mtime_ns, status.st_size, status.st_ino)

@@ -19,7 +19,7 @@ from services.quota.domain.identity.admin_token import (
 )
 from services.quota.domain.identity.key import Entropy, digest_of
 from services.quota.usecases.amend import Amend
-from services.quota.usecases.current import Current
+from services.quota.usecases.live import Live
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,9 @@ class MintedToken:
 class AdminTokens:
     """All but the one in the data directory."""
 
-    def __init__(self, *, amend: Amend, current: Current, clock: Clock, entropy: Entropy, pepper: bytes) -> None:
+    def __init__(self, *, amend: Amend, live: Live, clock: Clock, entropy: Entropy, pepper: bytes) -> None:
         self._amend = amend
-        self._current = current
+        self._live = live
         self._clock = clock
         self._entropy = entropy
         self._pepper = pepper
@@ -47,15 +47,15 @@ class AdminTokens:
             Unavailable: it is not known here, and whether it is elsewhere cannot be found out.
         """
         digest = digest_of(secret, self._pepper)
-        found = self._current.belief.directory.tokens_by_digest.get(digest)
+        found = self._live.snapshot.directory.tokens_by_digest.get(digest)
         if found is None:
             self._amend.refresh()
-            found = self._current.belief.directory.tokens_by_digest.get(digest)
+            found = self._live.snapshot.directory.tokens_by_digest.get(digest)
         return found
 
     def list(self) -> tuple[AdminToken, ...]:
         """All by name, also those whose time is over."""
-        return self._current.belief.directory.directory.tokens
+        return self._live.snapshot.directory.directory.tokens
 
     def create(self, name: str, role: Role, team: str, expire_at_ms: int, *, by: Authorship) -> MintedToken:
         """Makes a token with a new secret.

@@ -39,7 +39,7 @@ from services.quota.domain.identity.key import (
 from services.quota.domain.identity.team import DEFAULT_ENVIRONMENTS
 from services.quota.domain.policies.override_rules import kept_overrides, under_new_names
 from services.quota.usecases.amend import Amend
-from services.quota.usecases.current import Current
+from services.quota.usecases.live import Live
 
 MAX_GRACE_MS = 604_800_000
 MAX_RETIRED = 10_000
@@ -71,7 +71,7 @@ class Administer:
         self,
         *,
         amend: Amend,
-        current: Current,
+        live: Live,
         clock: Clock,
         entropy: Entropy,
         pepper: bytes,
@@ -79,7 +79,7 @@ class Administer:
     ) -> None:
         """`counters_shared`: counters are in a store of their own, apart from quota."""
         self._amend = amend
-        self._current = current
+        self._live = live
         self._clock = clock
         self._entropy = entropy
         self._pepper = pepper
@@ -192,7 +192,7 @@ class Administer:
 
     def _models(self) -> Collection[str]:
         """Names of the models that can be asked for; none before there is a plan."""
-        return self._current.belief.routes.plan.models
+        return self._live.snapshot.routes.plan.models
 
     def _retire(self, before: Directory, key: VirtualKey) -> Directory:
         """The secret of a key will open nothing any more, whoever declares it."""

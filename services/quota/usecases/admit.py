@@ -13,19 +13,19 @@ from services.kernel.usage import TOKEN_FOR_EACH_BYTE, Line
 from services.quota.domain.admission.decision import Refusal, ceiling_of, used_basis_points
 from services.quota.domain.admission.evaluate import (
     Attempt,
-    Weighed,
+    Candidate,
     attempts_of,
+    evaluate,
     find_route,
     refuse,
     usable_tiers,
-    weigh,
 )
-from services.quota.domain.admission.output_range import Wish, wish_of
+from services.quota.domain.admission.output_range import OutputRange, output_range_of
 from services.quota.domain.admission.request_facts import RequestFacts
 from services.quota.domain.admission.unfit import refuse_unknown_members, unfit
 from services.quota.domain.admission.unmeasured import Guide, taught_by_text, unmeasured_tokens
 from services.quota.domain.admission.without_counters import LimitsWithoutCounters, without_counters
-from services.quota.domain.counters.contention import Pressure
+from services.quota.domain.counters.contention import Contention
 from services.quota.domain.counters.counter import Level
 from services.quota.domain.counters.reservation import Hold, Most, Reservation
 from services.quota.domain.counters.settlement_lag import SettlementLag
@@ -34,19 +34,19 @@ from services.quota.domain.directory.bounded import refuse_unbounded
 from services.quota.domain.identity.key import Entropy
 from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.domain.policies.limit_kind import LimitKind
-from services.quota.domain.policies.limit_status import Standing, counted, remaining_of
+from services.quota.domain.policies.limit_status import LimitStatus, counted, remaining_of
 from services.quota.domain.routing.compile import Draw, FitTier
 from services.quota.ports import (
     Allowances,
     Choose,
     CounterStore,
+    DiskSpace,
     Expectations,
-    Headroom,
     PoliciesChanged,
     StoreUnreachable,
 )
-from services.quota.usecases.authenticate import Authenticate, Opened
-from services.quota.usecases.current import Current
+from services.quota.usecases.authenticate import Authenticate, AuthenticatedKey
+from services.quota.usecases.live import Live
 from services.quota.usecases.policies import PolicyMatches
 
 _ID_ENTROPY_BYTES = 8
@@ -84,14 +84,14 @@ class Admitted:
     """Output tokens of each choice to which the limits cut the call; None: they do not."""
     from_basis_points: int
     """Of the tier that serves."""
-    standings: tuple[Standing, ...]
+    limit_statuses: tuple[LimitStatus, ...]
     """The tightest enforced limit of each kind, this call included, the tightest of all first."""
     strip_usage: bool
     """The client did not ask for the usage chunk that we make the provider send."""
     shadowed: tuple[Refusal, ...]
     """What limits in shadow mode would have refused."""
     without_counters: bool = False
-    """The counters could not be read or written: its policies' allowances pay for it, and `standings` are unknown."""
+    """The counters could not be read or written: its policies' allowances pay for it. `limit_statuses` are unknown."""
 
     @property
     def downgraded(self) -> bool:
@@ -99,9 +99,9 @@ class Admitted:
         return self.from_basis_points > 0
 
     @property
-    def tightest(self) -> Standing | None:
+    def tightest(self) -> LimitStatus | None:
         """The enforced limit that leaves least of itself; None when none applies."""
-        return self.standings[0] if self.standings else None
+        return self.limit_statuses[0] if self.limit_statuses else None
 
 
 def _nobody_is_ahead() -> None:
@@ -114,15 +114,15 @@ class Admit:
     def __init__(
         self,
         *,
-        current: Current,
+        live: Live,
         authenticate: Authenticate,
         counters: CounterStore,
         allowances: Allowances,
         expectations: Expectations,
-        headroom: Headroom,
+        disk_space: DiskSpace,
         matches: PolicyMatches,
         lag: SettlementLag,
-        pressure: Pressure,
+        contention: Contention,
         clock: Clock,
         entropy: Entropy,
         draw: Draw,
@@ -130,26 +130,26 @@ class Admit:
         catch_up: Callable[[], object] = _nobody_is_ahead,
     ) -> None:
         """`quotas`: how many share the counters and the allowances. `catch_up`: takes over the policies of others."""
-        self._current = current
+        self._live = live
         self._authenticate = authenticate
         self._counters = counters
         self._allowances = allowances
         self._quotas = quotas
         self._catch_up = catch_up
         self._expectations = expectations
-        self._headroom = headroom
+        self._disk_space = disk_space
         self._matches = matches
         self._lag = lag
-        self._pressure = pressure
+        self._contention = contention
         self._clock = clock
         self._entropy = entropy
         self._draw = draw
 
     def __call__(self, request: AdmissionRequest) -> Admitted | Deny:
         """Never raises for want of a store or a disk: what cannot be decided is refused, and says so."""
-        if self._headroom.is_low():
+        if self._disk_space.is_low():
             return Deny.unavailable("the disk of the gateway is nearly full")
-        if not self._current.belief.routes.plan.version:
+        if not self._live.snapshot.routes.plan.version:
             return Deny.unavailable("no route plan has arrived yet")
         try:
             return self._decide(request)
@@ -158,46 +158,46 @@ class Admit:
 
     def _decide(self, request: AdmissionRequest) -> Admitted | Deny:
         for _ in range(_TRIES):
-            directory = self._current.belief.directory
+            directory = self._live.snapshot.directory
             try:
                 return self._decide_once(request)
             except PoliciesChanged:
-                if self._current.belief.directory is directory:
+                if self._live.snapshot.directory is directory:
                     self._catch_up()
         raise Unavailable("policies change faster than a call can be decided")
 
     def _decide_once(self, request: AdmissionRequest) -> Admitted | Deny:
-        opened = self._authenticate(request.credential)
-        if isinstance(opened, Deny):
-            return opened
-        key, belief = opened
-        route = find_route(belief.routes, key, request.model, request.dialect)
+        caller = self._authenticate(request.credential)
+        if isinstance(caller, Deny):
+            return caller
+        key, snapshot = caller
+        route = find_route(snapshot.routes, key, request.model, request.dialect)
         if isinstance(route, Deny):
             return route
         # From here on the model is one of the plan's: what is remembered by model stays bounded.
         now_ms = self._clock.now_ms()
-        limits = belief.directory.limits_for(key.attribution, request.model, now_ms, request.run)
+        limits = snapshot.directory.limits_for(key.attribution, request.model, now_ms, request.run)
         self._matches.note(limits.policies, now_ms)
         barred = refuse_unbounded(key, limits, request.model) or refuse_unknown_members(
             key, limits, request.model, request.facts
         )
         if barred is not None:
             return barred
-        tiers = usable_tiers(route, limits, belief.routes.prices, key=key, model=request.model)
+        tiers = usable_tiers(route, limits, snapshot.routes.prices, key=key, model=request.model)
         if isinstance(tiers, Deny):
             return tiers
         try:
             return self._counters.reserve(
-                limits.counters, self._choosing(request, opened, limits, tiers, now_ms=now_ms)
+                limits.counters, self._choosing(request, caller, limits, tiers, now_ms=now_ms)
             )
         except StoreUnreachable as error:
             spare = without_counters(limits, self._quotas, now_ms)
             if spare is None:
                 raise
-            tiers = usable_tiers(route, spare.limits, belief.routes.prices, key=key, model=request.model)
+            tiers = usable_tiers(route, spare.limits, snapshot.routes.prices, key=key, model=request.model)
             if isinstance(tiers, Deny):
                 raise
-            choose = self._choosing(request, opened, spare.limits, tiers, now_ms=now_ms)
+            choose = self._choosing(request, caller, spare.limits, tiers, now_ms=now_ms)
             return self._let_through(spare, choose, str(error))
 
     def _let_through(
@@ -206,62 +206,64 @@ class Admit:
         """Takes the most that a call can cost from all of its allowances, or refuses it for the problem there is."""
         outcome = self._allowances.take(spare.allowances, lambda taken: choose(spare.levels(taken)))
         if isinstance(outcome, Admitted):
-            return replace(outcome, standings=(), without_counters=True)
+            return replace(outcome, limit_statuses=(), without_counters=True)
         if outcome.denial is Denial.REQUEST_COST_LIMIT:
-            return replace(outcome, standings=())
+            return replace(outcome, limit_statuses=())
         # What else refuses would do so for now only, or knows no figures.
         return Deny.unavailable(problem)
 
     def _choosing(
         self,
         request: AdmissionRequest,
-        opened: Opened,
+        caller: AuthenticatedKey,
         limits: AppliedLimits,
         tiers: Sequence[FitTier],
         *,
         now_ms: int,
     ) -> Choose[Admitted | Deny]:
-        facts, key, current, directory = request.facts, opened.key, self._current, opened.belief.directory
+        facts, key, live, directory = request.facts, caller.key, self._live, caller.snapshot.directory
 
         def choose(read: Sequence[Level]) -> tuple[Reservation | None, Admitted | Deny]:
-            if current.belief.directory is not directory:
+            if live.snapshot.directory is not directory:
                 raise PoliciesChanged
             levels = limits.fold(read)
-            learnt = self._expectations.get(key.key_id, request.model)
+            learned = self._expectations.get(key.key_id, request.model)
 
-            def wish() -> Wish:
-                return wish_of(facts, learnt, contended=self._pressure.is_on(limits.counters, now_ms))
+            def output_range() -> OutputRange:
+                return output_range_of(facts, learned, contended=self._contention.is_on(limits.counters, now_ms))
 
-            weighed = weigh(tiers, limits, levels, facts, draw=self._draw, wish=wish, learnt=learnt)
-            if weighed is None:
+            candidate = evaluate(
+                tiers, limits, levels, facts, draw=self._draw, output_range=output_range, learned=learned
+            )
+            if candidate is None:
                 return None, unfit(key, request.model, tiers, facts)
-            refusal = weighed.decision.refusal
+            refusal = candidate.decision.refusal
             if refusal is not None:
                 if refusal.frees_up and refusal.limit.kind.is_of_size:
-                    self._pressure.note(refusal.limit.counter, now_ms)
+                    self._contention.note(refusal.limit.counter, now_ms)
                 denied = refuse(
-                    weighed,
+                    candidate,
                     refusal,
                     limits,
                     levels,
-                    learnt=learnt,
+                    learned=learned,
                     key=key.name,
                     model=request.model,
                     now_ms=now_ms,
                     contention_wait_ms=self._lag.wait_ms,
                 )
-                return None, replace(denied, standings=find_standings(limits, levels))
+                return None, replace(denied, limit_statuses=limit_statuses_of(limits, levels))
             guide = self._expectations.guide(key.key_id, request.model)
-            reservation = self._draft(request, opened, limits, weighed, guide=guide, now_ms=now_ms)
+            reservation = self._draft(request, caller, limits, candidate, guide=guide, now_ms=now_ms)
             return reservation, Admitted(
                 reservation=reservation,
                 answer=guide.answer or TOKEN_FOR_EACH_BYTE,
-                chain=attempts_of(weighed, facts, holds_tokens=limits.holds_tokens),
-                output_cap_tokens=weighed.output_cap_tokens,
-                from_basis_points=weighed.tier.from_basis_points,
-                standings=find_standings(limits, levels, requests=weighed.held.requests),
+                chain=attempts_of(candidate, facts, holds_tokens=limits.holds_tokens),
+                output_cap_tokens=candidate.output_cap_tokens,
+                from_basis_points=candidate.tier.from_basis_points,
+                limit_statuses=limit_statuses_of(limits, levels, requests=candidate.held.requests),
                 strip_usage=facts.stream and not facts.include_usage and request.dialect is Dialect.OPENAI,
-                shadowed=weighed.decision.shadowed,
+                shadowed=candidate.decision.shadowed,
             )
 
         return choose
@@ -269,33 +271,33 @@ class Admit:
     def _draft(
         self,
         request: AdmissionRequest,
-        opened: Opened,
+        caller: AuthenticatedKey,
         limits: AppliedLimits,
-        weighed: Weighed,
+        candidate: Candidate,
         *,
         guide: Guide,
         now_ms: int,
     ) -> Reservation:
-        expected = unmeasured_tokens(weighed.facts, weighed.chain[0].facts, guide)
+        expected = unmeasured_tokens(candidate.facts, candidate.chain[0].facts, guide)
         return Reservation(
             id=reservation_id(now_ms, self._entropy(_ID_ENTROPY_BYTES)),
             request_id=request.request_id,
             epoch=request.epoch,
             created_at_ms=now_ms,
-            attribution=opened.key.attribution,
+            attribution=caller.key.attribution,
             model=request.model,
-            chain=tuple(fit.target.name for fit in weighed.chain),
+            chain=tuple(fit.target.name for fit in candidate.chain),
             dialect=request.dialect,
             expected_input_tokens=expected.input,
             expected_output_tokens=expected.output,
-            output_cap_tokens=(weighed.output_cap_tokens or 0) * request.facts.choices,
+            output_cap_tokens=(candidate.output_cap_tokens or 0) * request.facts.choices,
             text_bytes=taught_by_text(request.facts),
             run=request.run,
             unknown_members=bool(request.facts.unknown_members),
-            policies=opened.belief.directory.version,
-            most=Most(weighed.held.spend_nano_usd, weighed.held.input_tokens, weighed.held.output_tokens),
+            policies=caller.snapshot.directory.version,
+            most=Most(candidate.held.spend_nano_usd, candidate.held.input_tokens, candidate.held.output_tokens),
             holds=tuple(
-                _hold_in(limit, weighed.held.held_in(limit.kind, soft=limit.soft))
+                _hold_in(limit, candidate.held.held_in(limit.kind, soft=limit.soft))
                 for limit in limits.limits
                 if limit.kind is not LimitKind.REQUEST_COST
             ),
@@ -303,15 +305,15 @@ class Admit:
 
 
 def _hold_in(limit: AppliedLimit, held: int) -> Hold:
-    return Hold(limit.counter, limit.counts_until_ms, held, ceiling_of(limit, held), limit.trailing)
+    return Hold(limit.counter, limit.retain_until_ms, held, ceiling_of(limit, held), limit.trailing)
 
 
-def find_standings(limits: AppliedLimits, levels: Sequence[Level], requests: int = 0) -> tuple[Standing, ...]:
+def limit_statuses_of(limits: AppliedLimits, levels: Sequence[Level], requests: int = 0) -> tuple[LimitStatus, ...]:
     """The tightest enforced limit of each kind that adds up, the tightest of all first; of equals the later to reset.
 
     `requests`: how many the call itself is that `levels` do not know of yet.
     """
-    found: dict[LimitKind, tuple[int, int, Standing]] = {}
+    found: dict[LimitKind, tuple[int, int, LimitStatus]] = {}
     for limit, (settled, reserved, doubt) in zip(limits.limits, levels, strict=True):
         kind = limit.kind
         if not (limit.enforced and kind.has_window):
@@ -321,10 +323,10 @@ def find_standings(limits: AppliedLimits, levels: Sequence[Level], requests: int
         if kind not in found or closeness > found[kind][:2]:
             remaining = remaining_of(kind, limit.bound, settled, held, doubt)
             counter = limit.counter
-            standing = Standing(counter.policy, counter.scope, kind, limit.bound, remaining, limit.window_end_ms)
-            found[kind] = (*closeness, standing)
-    return tuple(standing for _, _, standing in sorted(found.values(), key=_closeness, reverse=True))
+            status = LimitStatus(counter.policy, counter.scope, kind, limit.bound, remaining, limit.window_end_ms)
+            found[kind] = (*closeness, status)
+    return tuple(status for _, _, status in sorted(found.values(), key=_closeness, reverse=True))
 
 
-def _closeness(ranked: tuple[int, int, Standing]) -> tuple[int, int]:
+def _closeness(ranked: tuple[int, int, LimitStatus]) -> tuple[int, int]:
     return ranked[:2]

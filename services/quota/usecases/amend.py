@@ -12,26 +12,26 @@ from services.quota.domain.directory.adoption import Adoption
 from services.quota.domain.directory.configuration import describe, differences
 from services.quota.domain.directory.directory import Directory, without_expired
 from services.quota.ports import CounterStore, DirectoryStore, StoreUnreachable
-from services.quota.usecases.current import Current
+from services.quota.usecases.live import Live
 
 _log = logging.getLogger("spendgate.quota")
 
-Change = Callable[[Directory], Directory]
+Edit = Callable[[Directory], Directory]
 
 
 class Amend:
     """Changes the directory. Nothing else writes to the store, so nothing changes without an entry."""
 
-    def __init__(self, *, store: DirectoryStore, current: Current, counters: CounterStore | None, clock: Clock) -> None:
+    def __init__(self, *, store: DirectoryStore, live: Live, counters: CounterStore | None, clock: Clock) -> None:
         """`counters`: None before they are open, when nothing is decided by what is stored: a start adopts it."""
         self._store = store
-        self._current = current
+        self._live = live
         self._counters = counters
         self._clock = clock
         self._changing = threading.Lock()
         self._adopted = False
 
-    def preview(self, change: Change) -> tuple[Directory, Directory]:
+    def preview(self, change: Edit) -> tuple[Directory, Directory]:
         """What is stored, and what a change would make of it."""
         before = without_expired(self._store.load(), self._clock.now_ms())
         return before, change(before)
@@ -58,7 +58,7 @@ class Amend:
             self._put_in_force(self._store.load())
 
     def __call__(
-        self, change: Change, *, by: Authorship, verbs: Mapping[Action, str] = NO_VERBS
+        self, change: Edit, *, by: Authorship, verbs: Mapping[Action, str] = NO_VERBS
     ) -> tuple[Directory, Directory]:
         """What was stored, and what the change made of it. `verbs`: see `services.kernel.change.audit_entries`.
 
@@ -84,16 +84,16 @@ class Amend:
 
     def _put_in_force(self, directory: Directory) -> None:
         """What is stored. Where that fails, what was in force still is, until `refresh` tries again."""
-        snapshot = self._current.snapshot_of(directory)
+        snapshot = self._live.snapshot_of(directory)
         if self._counters is None:
-            self._current.take(snapshot)
+            self._live.take(snapshot)
             return
-        if self._adopted and directory.policies == self._current.belief.directory.directory.policies:
-            self._current.take(snapshot)
+        if self._adopted and directory.policies == self._live.snapshot.directory.directory.policies:
+            self._live.take(snapshot)
             return
         self._adopted = False
         try:
-            self._counters.adopt(Adoption.of(snapshot), lambda: self._current.take(snapshot))
+            self._counters.adopt(Adoption.of(snapshot), lambda: self._live.take(snapshot))
         except StoreUnreachable as error:
             # Whoever may call must not wait for the counters: without them nobody is let through under a limit.
             _log.warning("policies are in force, and what calls hold will follow when the counters are back: %s", error)

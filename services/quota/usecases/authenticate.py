@@ -9,29 +9,27 @@ from services.kernel.clock import Clock
 from services.kernel.errors import Unavailable
 from services.quota.domain.identity.key import PREFIX, VirtualKey, checksum_holds, digest_of
 from services.quota.domain.policies.denial import Denial, Deny, denial_of
-from services.quota.usecases.current import Belief, Current
+from services.quota.usecases.live import Live, Snapshot
 
 
-class Opened(NamedTuple):
+class AuthenticatedKey(NamedTuple):
     """A key, and the picture in which it was found."""
 
     key: VirtualKey
-    belief: Belief
+    snapshot: Snapshot
 
 
 class Authenticate:
     """Finds the key of a credential."""
 
-    def __init__(
-        self, current: Current, clock: Clock, pepper: bytes, look_again: Callable[[], object] | None = None
-    ) -> None:
+    def __init__(self, live: Live, clock: Clock, pepper: bytes, look_again: Callable[[], object] | None = None) -> None:
         """`look_again` takes over what another process changed; None: nobody else changes anything."""
-        self._current = current
+        self._live = live
         self._clock = clock
         self._pepper = pepper
         self._look_again = look_again
 
-    def __call__(self, credential: str) -> Opened | Deny:
+    def __call__(self, credential: str) -> AuthenticatedKey | Deny:
         """The key that `credential` opens. It is the bare secret, without "Bearer".
 
         A key that was made elsewhere a moment ago opens here too: before one is called unknown, whoever keeps the keys
@@ -40,26 +38,26 @@ class Authenticate:
         if not credential:
             return Deny(Denial.MISSING_KEY)
         digest = digest_of(credential, self._pepper)
-        opened = self._find(digest)
-        if opened is None and credential.startswith(PREFIX) and not checksum_holds(credential):
+        caller = self._find(digest)
+        if caller is None and credential.startswith(PREFIX) and not checksum_holds(credential):
             return Deny(Denial.INVALID_KEY, detail="it is mistyped or cut: its checksum does not hold")
-        if opened is None and self._look_again is not None:
+        if caller is None and self._look_again is not None:
             try:
                 self._look_again()
             except Unavailable as error:
                 return Deny.unavailable(str(error))
-            opened = self._find(digest)
-        if opened is None:
+            caller = self._find(digest)
+        if caller is None:
             return Deny(Denial.INVALID_KEY)
-        denial = denial_of(opened.key.state_at(self._clock.now_ms()))
-        return opened if denial is None else Deny(denial, key=opened.key.name)
+        denial = denial_of(caller.key.state_at(self._clock.now_ms()))
+        return caller if denial is None else Deny(denial, key=caller.key.name)
 
-    def _find(self, digest: bytes) -> Opened | None:
-        belief = self._current.belief
-        key = belief.directory.keys_by_digest.get(digest)
+    def _find(self, digest: bytes) -> AuthenticatedKey | None:
+        snapshot = self._live.snapshot
+        key = snapshot.directory.keys_by_digest.get(digest)
         if key is None or not key.opened_by(digest, self._clock.now_ms()):
             return None
-        return Opened(key, belief)
+        return AuthenticatedKey(key, snapshot)
 
 
 class ListModels:
@@ -70,8 +68,8 @@ class ListModels:
 
     def __call__(self, credential: str) -> tuple[str, ...] | Deny:
         """Names of models, sorted."""
-        opened = self._authenticate(credential)
-        if isinstance(opened, Deny):
-            return opened
-        key, belief = opened
-        return tuple(sorted(model for model in belief.routes.plan.models if key.may_use(model)))
+        caller = self._authenticate(credential)
+        if isinstance(caller, Deny):
+            return caller
+        key, snapshot = caller
+        return tuple(sorted(model for model in snapshot.routes.plan.models if key.may_use(model)))

@@ -14,11 +14,11 @@ from services.quota.domain.counters.counter import Level
 from services.quota.domain.directory.applied_limits import AppliedLimit, override_of
 from services.quota.domain.directory.snapshot import DirectorySnapshot
 from services.quota.domain.policies.limit_kind import LimitKind
-from services.quota.domain.policies.override import Override, Place
+from services.quota.domain.policies.override import Override, OverrideTarget
 from services.quota.domain.policies.policy import Dimension, Mode, QuotaPolicy
 from services.quota.domain.policies.scope import fixed_scope, policy_scope, scope_of
 from services.quota.ports import Counter, CounterReader
-from services.quota.usecases.current import Belief, Current
+from services.quota.usecases.live import Live, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class Budget:
 class ListBudgets:
     """Lists what is used, held, in doubt and left in the present windows."""
 
-    def __init__(self, *, current: Current, reader: CounterReader, clock: Clock) -> None:
-        self._current = current
+    def __init__(self, *, live: Live, reader: CounterReader, clock: Clock) -> None:
+        self._live = live
         self._reader = reader
         self._clock = clock
 
@@ -58,19 +58,19 @@ class ListBudgets:
             NotFound: no such policy.
             Unavailable: the counters cannot be read.
         """
-        belief = self._current.belief
+        snapshot = self._live.snapshot
         now_ms = self._clock.now_ms()
         used = _used(self._reader.counters_at(now_ms))
-        if policy and policy not in belief.directory.policies_by_name:
+        if policy and policy not in snapshot.directory.policies_by_name:
             visible = (
-                name for name, each in belief.directory.policies_by_name.items() if team in {"", each.match.team}
+                name for name, each in snapshot.directory.policies_by_name.items() if team in {"", each.match.team}
             )
             raise NotFound(no_such("policy", policy, visible))
         return tuple(
             budget
-            for name, each in sorted(belief.directory.policies_by_name.items())
+            for name, each in sorted(snapshot.directory.policies_by_name.items())
             if policy in {"", name} and each.mode is not Mode.DISABLED
-            for budget in _budgets(each, _scopes(each, belief), used, belief.directory.overrides_by_place, now_ms)
+            for budget in _budgets(each, _scopes(each, snapshot), used, snapshot.directory.overrides_by_target, now_ms)
             if not team or f"team={team}" in policy_scope(budget.scope).split(",")
         )
 
@@ -78,8 +78,8 @@ class ListBudgets:
 class EffectiveLimits:
     """Lists what binds a key: limits of its own and of all that it is part of."""
 
-    def __init__(self, *, current: Current, reader: CounterReader, clock: Clock) -> None:
-        self._current = current
+    def __init__(self, *, live: Live, reader: CounterReader, clock: Clock) -> None:
+        self._live = live
         self._reader = reader
         self._clock = clock
 
@@ -92,13 +92,13 @@ class EffectiveLimits:
             NotFound: no such key.
             Unavailable: the counters cannot be read.
         """
-        belief = self._current.belief
-        found = belief.directory.keys_by_name.get(key)
+        snapshot = self._live.snapshot
+        found = snapshot.directory.keys_by_name.get(key)
         if found is None:
-            raise NotFound(no_such("virtual key", key, belief.directory.directory.keys_of(team)))
+            raise NotFound(no_such("virtual key", key, snapshot.directory.directory.keys_of(team)))
         now_ms = self._clock.now_ms()
-        directory = belief.directory
-        named = {policy.match.model for policy in directory.directory.policies} | set(belief.routes.plan.models)
+        directory = snapshot.directory
+        named = {policy.match.model for policy in directory.directory.policies} | set(snapshot.routes.plan.models)
         models = [model] if model else sorted(one for one in named | {""} if not one or found.may_use(one))
         applied = {
             limit.counter: limit for one in models for limit in directory.apply(found.attribution, one, now_ms).limits
@@ -128,7 +128,7 @@ def _budget(limit: AppliedLimit, levels: Sequence[Level], directory: DirectorySn
         doubt=sum(level.doubt for level in levels),
         mode=directory.policies_by_name[counter.policy].mode,
         limit_id=counter.limit_id,
-        override=override_of(directory.overrides_by_place, place, now_ms),
+        override=override_of(directory.overrides_by_target, place, now_ms),
     )
 
 
@@ -151,7 +151,7 @@ def _used(counters: Iterable[Counter]) -> _Used:
 
 
 def _budgets(
-    policy: QuotaPolicy, known_scopes: set[str], used: _Used, overrides: Mapping[Place, Override], now_ms: int
+    policy: QuotaPolicy, known_scopes: set[str], used: _Used, overrides: Mapping[OverrideTarget, Override], now_ms: int
 ) -> Iterator[Budget]:
     for limit in sorted(policy.limits, key=lambda limit: limit.limit_id):
         if limit.kind in _NO_BUDGETS:
@@ -180,12 +180,14 @@ def _budgets(
             )
 
 
-def _scopes(policy: QuotaPolicy, belief: Belief) -> set[str]:
+def _scopes(policy: QuotaPolicy, snapshot: Snapshot) -> set[str]:
     """The scopes that are known without a call: that of the policy, or one for each key or model that it concerns."""
     if policy.each is None:
         return {fixed_scope(policy)}
     models = (
-        [policy.match.model] if policy.match.model or policy.each is not Dimension.MODEL else belief.routes.plan.models
+        [policy.match.model]
+        if policy.match.model or policy.each is not Dimension.MODEL
+        else snapshot.routes.plan.models
     )
-    found = {scope_of(policy, key.attribution, model) for key in belief.directory.directory.keys for model in models}
+    found = {scope_of(policy, key.attribution, model) for key in snapshot.directory.directory.keys for model in models}
     return {scope for scope in found if scope is not None}

@@ -12,11 +12,11 @@ from services.kernel.errors import NotFound
 from services.kernel.names import no_such
 from services.kernel.price import Price
 from services.quota.domain.admission.decision import used_basis_points
-from services.quota.domain.admission.evaluate import Weighed, find_route, refuse, usable_tiers, weigh
-from services.quota.domain.admission.output_range import wish_of
+from services.quota.domain.admission.evaluate import Candidate, evaluate, find_route, refuse, usable_tiers
+from services.quota.domain.admission.output_range import output_range_of
 from services.quota.domain.admission.request_facts import RequestFacts
 from services.quota.domain.admission.unfit import unfit
-from services.quota.domain.counters.contention import Pressure
+from services.quota.domain.counters.contention import Contention
 from services.quota.domain.counters.counter import Level
 from services.quota.domain.counters.settlement_lag import SettlementLag
 from services.quota.domain.directory.applied_limits import AppliedLimit, AppliedLimits
@@ -29,7 +29,7 @@ from services.quota.domain.policies.scope import policies_for
 from services.quota.domain.routing.compile import FitTier
 from services.quota.domain.routing.plan import Tier
 from services.quota.ports import CounterReader, Expectations
-from services.quota.usecases.current import Belief, Current
+from services.quota.usecases.live import Live, Snapshot
 
 _MAX_OTHERS = 100
 
@@ -82,18 +82,18 @@ class Explain:
     def __init__(
         self,
         *,
-        current: Current,
+        live: Live,
         reader: CounterReader,
         expectations: Expectations,
         lag: SettlementLag,
-        pressure: Pressure,
+        contention: Contention,
         clock: Clock,
     ) -> None:
-        self._current = current
+        self._live = live
         self._reader = reader
         self._expectations = expectations
         self._lag = lag
-        self._pressure = pressure
+        self._contention = contention
         self._clock = clock
 
     def __call__(
@@ -107,82 +107,93 @@ class Explain:
             NotFound: no such key.
             Unavailable: the counters cannot be read.
         """
-        belief = self._current.belief
-        found = belief.directory.keys_by_name.get(key)
+        snapshot = self._live.snapshot
+        found = snapshot.directory.keys_by_name.get(key)
         if found is None:
-            raise NotFound(no_such("virtual key", key, belief.directory.directory.keys_of(team)))
+            raise NotFound(no_such("virtual key", key, snapshot.directory.directory.keys_of(team)))
         facts = RequestFacts(body_bytes=input_tokens, max_output_tokens=max_output_tokens)
         now_ms = self._clock.now_ms()
-        limits = belief.directory.limits_for(found.attribution, model, now_ms)
+        limits = snapshot.directory.limits_for(found.attribution, model, now_ms)
         return replace(
-            self._weigh(belief, found, model, facts, limits, now_ms=now_ms),
-            others=_others(belief, found, model),
+            self._evaluate(snapshot, found, model, facts, limits, now_ms=now_ms),
+            others=_others(snapshot, found, model),
             on_store_failure=_on_store_failure(limits),
             on_unknown_members=_on_unknown_members(limits),
             on_unmeasured=_on_unmeasured(limits),
         )
 
-    def _weigh(
-        self, belief: Belief, found: VirtualKey, model: str, facts: RequestFacts, limits: AppliedLimits, *, now_ms: int
+    def _evaluate(
+        self,
+        snapshot: Snapshot,
+        found: VirtualKey,
+        model: str,
+        facts: RequestFacts,
+        limits: AppliedLimits,
+        *,
+        now_ms: int,
     ) -> Explanation:
         key = found.name
         denial = denial_of(found.state_at(now_ms))
         levels = limits.fold(self._reader.levels(limits.counters))
-        if not belief.routes.plan.version:
+        if not snapshot.routes.plan.version:
             return _denied(Deny.unavailable("no route plan has arrived yet"), limits, levels)
         if denial is not None:
             return _denied(Deny(denial, model=model, key=key), limits, levels)
-        tiers = self._tiers(belief, found, limits, model)
+        tiers = self._tiers(snapshot, found, limits, model)
         if isinstance(tiers, Deny):
             return _denied(tiers, limits, levels)
-        learnt = self._expectations.get(found.key_id, model)
-        wish = wish_of(facts, learnt, contended=self._pressure.is_on(limits.counters, now_ms))
-        weighed = weigh(tiers, limits, levels, facts, draw=lambda _: 0, wish=lambda: wish, learnt=learnt)
-        if weighed is None:
+        learned = self._expectations.get(found.key_id, model)
+        output_range = output_range_of(facts, learned, contended=self._contention.is_on(limits.counters, now_ms))
+        candidate = evaluate(
+            tiers, limits, levels, facts, draw=lambda _: 0, output_range=lambda: output_range, learned=learned
+        )
+        if candidate is None:
             return _denied(unfit(found, model, tiers, facts), limits, levels)
-        if weighed.decision.refusal is not None:
+        if candidate.decision.refusal is not None:
             deny = refuse(
-                weighed,
-                weighed.decision.refusal,
+                candidate,
+                candidate.decision.refusal,
                 limits,
                 levels,
-                learnt=learnt,
+                learned=learned,
                 key=key,
                 model=model,
                 now_ms=now_ms,
                 contention_wait_ms=self._lag.wait_ms,
             )
             return _denied(deny, limits, levels)
-        return _allowed(weighed, limits, levels, _passed_over(belief, model, weighed, limits))
+        return _allowed(candidate, limits, levels, _passed_over(snapshot, model, candidate, limits))
 
-    def _tiers(self, belief: Belief, key: VirtualKey, limits: AppliedLimits, model: str) -> Sequence[FitTier] | Deny:
-        routes = [find_route(belief.routes, key, model, dialect) for dialect in Dialect]
+    def _tiers(
+        self, snapshot: Snapshot, key: VirtualKey, limits: AppliedLimits, model: str
+    ) -> Sequence[FitTier] | Deny:
+        routes = [find_route(snapshot.routes, key, model, dialect) for dialect in Dialect]
         route = next((route for route in routes if not isinstance(route, Deny)), routes[0])
         if isinstance(route, Deny):
-            return _with_suggestion(route, belief, key, model)
+            return _with_suggestion(route, snapshot, key, model)
         unbounded = refuse_unbounded(key, limits, model)
         if unbounded is not None:
             return unbounded
-        return usable_tiers(route, limits, belief.routes.prices, key=key, model=model)
+        return usable_tiers(route, limits, snapshot.routes.prices, key=key, model=model)
 
 
-def _with_suggestion(deny: Deny, belief: Belief, key: VirtualKey, model: str) -> Deny:
+def _with_suggestion(deny: Deny, snapshot: Snapshot, key: VirtualKey, model: str) -> Deny:
     """Who administers is told which model was meant. Clients are not: they ask for the list."""
     if deny.denial is not Denial.MODEL_NOT_FOUND:
         return deny
-    return replace(deny, detail=no_such("model", model, filter(key.may_use, belief.routes.plan.models)))
+    return replace(deny, detail=no_such("model", model, filter(key.may_use, snapshot.routes.plan.models)))
 
 
-def _passed_over(belief: Belief, model: str, weighed: Weighed, limits: AppliedLimits) -> str:
+def _passed_over(snapshot: Snapshot, model: str, candidate: Candidate, limits: AppliedLimits) -> str:
     """What is to be said of targets that would lead the tier, and have no price; empty when there are none."""
     if not limits.needs_price:
         return ""
-    prices, serves_from = belief.routes.prices.prices, weighed.tier.from_basis_points
+    prices, serves_from = snapshot.routes.prices.prices, candidate.tier.from_basis_points
     unpriced = [
-        candidate.target
-        for tier in belief.routes.plan.models[model].tiers
-        for candidate in tier.chain[0].candidates
-        if candidate.target not in prices
+        weighted.target
+        for tier in snapshot.routes.plan.models[model].tiers
+        for weighted in tier.chain[0].targets
+        if weighted.target not in prices
         # A tier without any price is left out as a whole, and a cheaper one serves.
         and (
             tier.from_basis_points == serves_from
@@ -193,11 +204,11 @@ def _passed_over(belief: Belief, model: str, weighed: Weighed, limits: AppliedLi
 
 
 def _has_price(tier: Tier, prices: Mapping[str, Price]) -> bool:
-    return any(candidate.target in prices for place in tier.chain for candidate in place.candidates)
+    return any(weighted.target in prices for slot in tier.chain for weighted in slot.targets)
 
 
-def _others(belief: Belief, key: VirtualKey, model: str) -> tuple[tuple[str, str], ...]:
-    policies = belief.directory.directory.policies
+def _others(snapshot: Snapshot, key: VirtualKey, model: str) -> tuple[tuple[str, str], ...]:
+    policies = snapshot.directory.directory.policies
     concern = {policy.name for policy, _ in policies_for(policies, key.attribution, model)}
     found = (
         (
@@ -253,19 +264,21 @@ def _denied(deny: Deny, limits: AppliedLimits, levels: Sequence[Level]) -> Expla
     return Explanation(deny, False, reason, "", _explained(limits, levels, binds))
 
 
-def _allowed(weighed: Weighed, limits: AppliedLimits, levels: Sequence[Level], passed_over: str) -> Explanation:
-    target = weighed.chain[0].target.name
-    percent = weighed.tier.from_basis_points / 100
+def _allowed(candidate: Candidate, limits: AppliedLimits, levels: Sequence[Level], passed_over: str) -> Explanation:
+    target = candidate.chain[0].target.name
+    percent = candidate.tier.from_basis_points / 100
     downgraded = percent > 0
     pairs = [pair for pair in zip(limits.limits, levels, strict=True) if pair[0].enforced]
-    with_cap = f" with at most {weighed.output_cap_tokens} output tokens" if weighed.cut else ""
+    with_cap = f" with at most {candidate.output_cap_tokens} output tokens" if candidate.cut else ""
     if downgraded:
         pairs = [pair for pair in pairs if pair[0].steers]
         tightest = max(pairs, key=lambda pair: used_basis_points(pair[0], pair[1].settled), default=None)
         reason = f"Goes to {target}{with_cap}, the tier from {percent:g} % of the budget on."
     else:
         tightest = max(pairs, key=lambda pair: used_basis_points(pair[0], sum(pair[1])), default=None)
-        why = ("no limit has room for more" if weighed.cut else "every limit has room") if pairs else "no limit applies"
+        why = (
+            ("no limit has room for more" if candidate.cut else "every limit has room") if pairs else "no limit applies"
+        )
         reason = f"Goes to {target}{with_cap}: {why}."
 
     def binds(limit: AppliedLimit) -> bool:

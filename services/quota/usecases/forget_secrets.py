@@ -9,12 +9,12 @@ from services.kernel.clock import Clock
 from services.quota.domain.directory.directory import Directory
 from services.quota.ports import DirectoryStore
 from services.quota.usecases.amend import Amend
-from services.quota.usecases.current import Current
+from services.quota.usecases.live import Live
 
 
 def forget_secrets(store: DirectoryStore, clock: Clock) -> None:
     """Keys stay, without secrets, with their budgets and policies. Admin tokens, which are nothing else, go."""
-    amend = Amend(store=store, current=Current(Directory()), counters=None, clock=clock)
+    amend = Amend(store=store, live=Live(Directory()), counters=None, clock=clock)
     amend(_without_secrets, by=replace(OWNER, reason="the pepper was lost"))
 
 

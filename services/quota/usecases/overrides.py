@@ -26,7 +26,7 @@ from services.quota.domain.policies.override_rules import (
 )
 from services.quota.domain.policies.policy import QuotaPolicy
 from services.quota.usecases.amend import Amend
-from services.quota.usecases.current import Current
+from services.quota.usecases.live import Live
 
 _NAME_ENTROPY_BYTES = 6
 
@@ -48,15 +48,15 @@ class Grant:
 class Overrides:
     """Changes bounds for a while. A team admin does so for policies of its team, within the team's cap."""
 
-    def __init__(self, *, amend: Amend, current: Current, clock: Clock, entropy: Entropy) -> None:
+    def __init__(self, *, amend: Amend, live: Live, clock: Clock, entropy: Entropy) -> None:
         self._amend = amend
-        self._current = current
+        self._live = live
         self._clock = clock
         self._entropy = entropy
 
     def list(self, team: str = "") -> tuple[Override, ...]:
         """Those in force by name; with `team` only those of policies that name it."""
-        directory = self._current.belief.directory
+        directory = self._live.snapshot.directory
         now_ms = self._clock.now_ms()
         return tuple(
             each
@@ -142,7 +142,7 @@ class Overrides:
         each = policy.each
         value = value_in(scope, each) if each is not None else NOBODY
         if each is not None and value != NOBODY:
-            known = Known.of(directory, self._current.belief.routes.plan.models)
+            known = Known.of(directory, self._live.snapshot.routes.plan.models)
             check_value("override.scope", each, value, policy.match, known)
 
 

@@ -15,7 +15,7 @@ from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Dimension
 from services.quota.ports import CounterReader
 from services.quota.usecases.authenticate import Authenticate
-from services.quota.usecases.current import Belief
+from services.quota.usecases.live import Snapshot
 
 _ANY_MODEL = ""
 
@@ -42,21 +42,21 @@ class ReadOwnBudget:
         `run`: the limits per run are those of this one. A bound on the cost of one call is not among them: nothing
         adds up in it.
         """
-        opened = self._authenticate(credential)
-        if isinstance(opened, Deny):
-            return opened
-        key, belief = opened
+        caller = self._authenticate(credential)
+        if isinstance(caller, Deny):
+            return caller
+        key, snapshot = caller
         try:
-            found = self._found(belief, key, run)
+            found = self._found(snapshot, key, run)
         except Unavailable as error:
             return Deny.unavailable(str(error))
         return tuple(sorted(found.values(), key=_tightness, reverse=True))
 
-    def _found(self, belief: Belief, key: VirtualKey, run: str) -> dict[CounterKey, OwnLimit]:
+    def _found(self, snapshot: Snapshot, key: VirtualKey, run: str) -> dict[CounterKey, OwnLimit]:
         now_ms = self._clock.now_ms()
         found: dict[CounterKey, OwnLimit] = {}
-        for model in _models(belief, key):
-            applied = belief.directory.limits_for(key.attribution, model, now_ms, run)
+        for model in _models(snapshot, key):
+            applied = snapshot.directory.limits_for(key.attribution, model, now_ms, run)
             levels = applied.fold(self._reader.levels(applied.counters))
             for limit, level in zip(applied.limits, levels, strict=True):
                 if limit.enforced and limit.kind is not LimitKind.REQUEST_COST:
@@ -64,12 +64,12 @@ class ReadOwnBudget:
         return found
 
 
-def _models(belief: Belief, key: VirtualKey) -> list[str]:
+def _models(snapshot: Snapshot, key: VirtualKey) -> list[str]:
     """The models whose limits may differ: one stands for all where no policy looks at the model."""
-    policies = belief.directory.directory.policies
+    policies = snapshot.directory.directory.policies
     if not any(policy.match.model or policy.each is Dimension.MODEL for policy in policies):
         return [_ANY_MODEL]
-    return [model for model in belief.routes.plan.models if key.may_use(model)]
+    return [model for model in snapshot.routes.plan.models if key.may_use(model)]
 
 
 def _tightness(own: OwnLimit) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from services.quota.domain.policies.lint import PolicyState, state_of
 from services.quota.domain.policies.policy import QuotaPolicy
-from services.quota.usecases.current import Current
+from services.quota.usecases.live import Live
 
 
 class PolicyMatches:
@@ -46,18 +46,18 @@ class ListedPolicy:
 class ListPolicies:
     """Lists policies with their states."""
 
-    def __init__(self, current: Current, matches: PolicyMatches) -> None:
-        self._current = current
+    def __init__(self, live: Live, matches: PolicyMatches) -> None:
+        self._live = live
         self._matches = matches
 
     def __call__(self) -> list[QuotaPolicy]:
         """All of them, by name."""
-        return sorted(self._current.belief.directory.directory.policies, key=lambda policy: policy.name)
+        return sorted(self._live.snapshot.directory.directory.policies, key=lambda policy: policy.name)
 
     def described(self, policies: Iterable[QuotaPolicy]) -> list[ListedPolicy]:
         """These of them with their states, in the same order."""
-        belief = self._current.belief
-        keys, models = belief.directory.directory.keys, belief.routes.plan.models
+        snapshot = self._live.snapshot
+        keys, models = snapshot.directory.directory.keys, snapshot.routes.plan.models
         return [
             ListedPolicy(policy, state_of(policy, keys, models), *self._matches.of(policy.name)) for policy in policies
         ]

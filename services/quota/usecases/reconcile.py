@@ -11,7 +11,7 @@ from services.quota.domain.counters.adjustment import Adjusted, Adjustment
 from services.quota.domain.counters.crossing import Crossing
 from services.quota.domain.policies.counting import CountedLimit, Parts, counted_limits, preferred
 from services.quota.ports import CounterReader, CounterStore, Sum
-from services.quota.usecases.current import Current
+from services.quota.usecases.live import Live
 from services.quota.usecases.settle import MAX_BATCH, MAX_CROSSINGS
 
 
@@ -53,8 +53,8 @@ class AdjustResult:
 class Reconcile:
     """What the ledger asks of the counters."""
 
-    def __init__(self, *, current: Current, counters: CounterStore, reader: CounterReader, clock: Clock) -> None:
-        self._current = current
+    def __init__(self, *, live: Live, counters: CounterStore, reader: CounterReader, clock: Clock) -> None:
+        self._live = live
         self._counters = counters
         self._reader = reader
         self._clock = clock
@@ -62,7 +62,7 @@ class Reconcile:
     def state(self) -> CounterState:
         """Whether the counters can be believed, and which limits are in force."""
         return CounterState(
-            self._counters.is_ready(), self._current.belief.directory.version, tuple(self._counters.lost())
+            self._counters.is_ready(), self._live.snapshot.directory.version, tuple(self._counters.lost())
         )
 
     def list_counters(self) -> Listing:
@@ -71,7 +71,7 @@ class Reconcile:
         Raises:
             Unavailable: the counters cannot be read.
         """
-        policies = self._current.belief.directory.directory.policies
+        policies = self._live.snapshot.directory.directory.policies
         now_ms = self._clock.now_ms()
         found = {
             (limit.policy, limit.limit_id, limit.window.start_ms): LimitLevels(limit, {})
@@ -93,8 +93,8 @@ class Reconcile:
         """
         if len(adjustments) > MAX_BATCH:
             raise InvalidInput("adjustments", f"at most {MAX_BATCH} at a time")
-        directory, now_ms = self._current.belief.directory, self._clock.now_ms()
-        adjusted = self._counters.adjust(adjustments, lambda counter: directory.watch(counter, now_ms), now_ms)
+        directory, now_ms = self._live.snapshot.directory, self._clock.now_ms()
+        adjusted = self._counters.adjust(adjustments, lambda counter: directory.threshold_rule(counter, now_ms), now_ms)
         return AdjustResult(adjusted, tuple(self._reader.crossings_after(crossings_after, MAX_CROSSINGS)))
 
     def restore(self, parts: Iterable[tuple[Sequence[Sum], Sequence[str]]]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass, replace
 
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
-from services.quota.domain.admission.learning import Lesson
+from services.quota.domain.admission.learning import UsageSample
 from services.quota.domain.admission.request_facts import Tokens
 from services.quota.domain.counters.crossing import Crossing
 from services.quota.domain.counters.doubt import estimating
@@ -15,7 +15,7 @@ from services.quota.domain.counters.reservation import UNBOUNDED, Reservation
 from services.quota.domain.counters.settlement import UNKNOWN_COST, Settlement
 from services.quota.domain.counters.settlement_lag import SettlementLag
 from services.quota.ports import CounterReader, CounterStore, Expectations, KeyRates
-from services.quota.usecases.current import Current
+from services.quota.usecases.live import Live
 
 MAX_BATCH = 1_000
 MAX_CROSSINGS = 1_000
@@ -36,7 +36,7 @@ class Settle:
     def __init__(
         self,
         *,
-        current: Current,
+        live: Live,
         counters: CounterStore,
         reader: CounterReader,
         expectations: Expectations,
@@ -44,7 +44,7 @@ class Settle:
         lag: SettlementLag,
         clock: Clock,
     ) -> None:
-        self._current = current
+        self._live = live
         self._counters = counters
         self._reader = reader
         self._expectations = expectations
@@ -61,17 +61,17 @@ class Settle:
         """
         check_batch(settlements)
         now_ms = self._clock.now_ms()
-        directory = self._current.belief.directory
+        directory = self._live.snapshot.directory
         estimated_in = estimating(directory.directory.policies)
         if estimated_in:
             settlements = [replace(settlement, estimated_in=estimated_in) for settlement in settlements]
-        done = self._counters.settle(settlements, lambda counter: directory.watch(counter, now_ms), now_ms)
+        done = self._counters.settle(settlements, lambda counter: directory.threshold_rule(counter, now_ms), now_ms)
         # Of one that is there twice the first counts, as in the store.
         taken = {settlement.reservation: settlement for settlement in reversed(settlements)}
         self._lag.record(now_ms - taken[reservation.id].end_at_ms for reservation in done.settled)
         self._expectations.learn(
             [
-                _lesson(reservation, taken[reservation.id])
+                _sample(reservation, taken[reservation.id])
                 for reservation in done.settled
                 if taken[reservation.id].reported
             ]
@@ -141,9 +141,9 @@ class ListOpen:
         return tuple(self._reader.open_after(after, page_size))
 
 
-def _lesson(reservation: Reservation, settlement: Settlement) -> Lesson:
+def _sample(reservation: Reservation, settlement: Settlement) -> UsageSample:
     cap = reservation.output_cap_tokens
-    return Lesson(
+    return UsageSample(
         reservation.attribution.key_id,
         reservation.model,
         Tokens(settlement.input_tokens, settlement.output_tokens),

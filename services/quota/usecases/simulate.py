@@ -10,7 +10,7 @@ from services.kernel.names import check_unique
 from services.quota.domain.policies.policy import QuotaPolicy
 from services.quota.domain.policies.policy_rules import check_policy
 from services.quota.domain.routing.compile import Routes
-from services.quota.usecases.current import Current
+from services.quota.usecases.live import Live
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class Proposal:
 class Propose:
     """Takes policies that may be replayed against."""
 
-    def __init__(self, current: Current) -> None:
-        self._current = current
+    def __init__(self, live: Live) -> None:
+        self._live = live
 
     def __call__(self, policies: Sequence[QuotaPolicy]) -> Proposal:
         """The policies with the present plan and prices.
@@ -38,7 +38,7 @@ class Propose:
         for at, policy in enumerate(policies):
             check_policy(f"policies[{at}]", policy)
         check_unique("policies", (policy.name for policy in policies))
-        routes = self._current.belief.routes
+        routes = self._live.snapshot.routes
         if not routes.plan.version:
             raise Unavailable("no route plan has arrived yet")
         return Proposal(tuple(policies), Routes(routes.plan, routes.prices))

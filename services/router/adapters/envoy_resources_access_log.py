@@ -134,7 +134,7 @@ _REFUSED: dict[str, str] = {
 def call_logs(node: NodeSettings) -> list[accesslog_pb2.AccessLog]:
     """The logs of the data listener: each request goes to the spool or to the log of refusals, never to both.
 
-    The spool gets the calls that quota reserved for, and those of which Envoy never learnt whether it did: a Check
+    The spool gets the calls that quota reserved for, and those of which Envoy never learned whether it did: a Check
     that broke, and a client that left while it ran (no status was sent). The ledger releases those by request id.
     """
     call = _COMMON | _CALL

@@ -21,7 +21,7 @@ def ms(zone: str, *when: int) -> int:
 
 
 def plain(start_ms: int, end_ms: int) -> Window:
-    return Window(start_ms, end_ms, counts_until_ms=end_ms)
+    return Window(start_ms, end_ms, retain_until_ms=end_ms)
 
 
 def test_a_month_runs_from_its_first_midnight_in_the_zone_to_the_next() -> None:
@@ -125,7 +125,7 @@ def test_a_lifetime_never_ends() -> None:
 def test_a_run_is_remembered_for_thirty_days_after_its_last_call() -> None:
     day_ms = 86_400_000
 
-    assert WindowRule(WindowUnit.RUN).at(5 * day_ms + 1) == Window(0, 6 * day_ms, counts_until_ms=36 * day_ms)
+    assert WindowRule(WindowUnit.RUN).at(5 * day_ms + 1) == Window(0, 6 * day_ms, retain_until_ms=36 * day_ms)
 
 
 def test_a_rolling_window_counts_whole_parts_and_never_less_than_its_length() -> None:
@@ -140,7 +140,7 @@ def test_a_rolling_window_counts_whole_parts_and_never_less_than_its_length() ->
     assert now_ms - trailing[-1] >= rule.rolling_ms
     # What was counted stops to matter exactly when its part no longer trails.
     oldest = rule.at(trailing[-1])
-    assert oldest.counts_until_ms == part.end_ms
+    assert oldest.retain_until_ms == part.end_ms
 
 
 def test_only_rolling_windows_trail() -> None:

@@ -112,9 +112,9 @@ def deny_of(refusal: Refusal, *, expected: Amounts, key: str, model: str, now_ms
     limit = refusal.limit
     denial = refusal.denial
     settled, reserved, doubt = refusal.level
-    usual = expected.of(limit.kind)
+    typical = expected.of(limit.kind)
     if denial is Denial.REQUEST_EXCEEDS_REMAINING_BUDGET and not (
-        limit.is_rate or usual > limit.bound or fits(settled, 0, doubt, usual, limit.bound)
+        limit.is_rate or typical > limit.bound or fits(settled, 0, doubt, typical, limit.bound)
     ):
         denial = Denial.BUDGET_EXHAUSTED
     used = counted(limit.kind, settled, reserved)

@@ -28,7 +28,7 @@ _INSTRUCTION_TOKENS = 1_000
 _INSTRUCTED = frozenset({"tools", "response_format"})
 
 
-_UNLEARNT_DIVISOR = 10
+_UNLEARNED_DIVISOR = 10
 
 
 # The mean of answers whose lengths are log-normal lies above their median: with a quarter more, half of the calls still
@@ -80,25 +80,25 @@ def held_by_chain(facts: RequestFacts, targets: tuple[TargetFacts, ...]) -> Amou
     return Amounts(min(spend, _NEVER_FITS), min(input_tokens, _NEVER_FITS), min(output_tokens, _NEVER_FITS))
 
 
-def usual_amounts(facts: RequestFacts, target: TargetFacts, learnt: Tokens | None) -> Amounts:
+def typical_amounts(facts: RequestFacts, target: TargetFacts, learned: Tokens | None) -> Amounts:
     """What soft limits hold of a call: what it probably takes and a guard, for one attempt at this target."""
-    tokens = expected_tokens(facts, target, learnt)
+    tokens = expected_tokens(facts, target, learned)
     input_tokens, output_tokens = (-(-each * _SOFT_GUARD_PERCENT // 100) for each in (tokens.input, tokens.output))
     spend = _most(facts, Tokens(input_tokens, output_tokens), target.price) if target.price else None
     return Amounts(spend or 0, input_tokens, output_tokens)
 
 
-def expected_tokens(facts: RequestFacts, target: TargetFacts, learnt: Tokens | None) -> Tokens:
+def expected_tokens(facts: RequestFacts, target: TargetFacts, learned: Tokens | None) -> Tokens:
     """What a call probably takes: what its key and model took before, else a tenth of the bound. Never above it."""
     most = bound(facts, target)
-    if learnt is None:
-        return Tokens(-(-most.input // _UNLEARNT_DIVISOR), -(-most.output // _UNLEARNT_DIVISOR))
-    return Tokens(min(learnt.input, most.input), min(learnt.output, most.output))
+    if learned is None:
+        return Tokens(-(-most.input // _UNLEARNED_DIVISOR), -(-most.output // _UNLEARNED_DIVISOR))
+    return Tokens(min(learned.input, most.input), min(learned.output, most.output))
 
 
-def expected_amounts(facts: RequestFacts, target: TargetFacts, learnt: Tokens | None) -> Amounts:
+def expected_amounts(facts: RequestFacts, target: TargetFacts, learned: Tokens | None) -> Amounts:
     """The same as amounts of each kind of limit, for one attempt at this target."""
-    tokens = expected_tokens(facts, target, learnt)
+    tokens = expected_tokens(facts, target, learned)
     spend = _most(facts, tokens, target.price) if target.price else None
     return Amounts(spend or 0, tokens.input, tokens.output)
 

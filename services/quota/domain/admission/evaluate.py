@@ -26,9 +26,9 @@ from services.quota.domain.admission.estimate import (
     is_boundable,
     is_priceable,
     output_cap,
-    usual_amounts,
+    typical_amounts,
 )
-from services.quota.domain.admission.output_range import Wish, largest_fitting
+from services.quota.domain.admission.output_range import OutputRange, largest_fitting
 from services.quota.domain.admission.request_facts import Amounts, RequestFacts, Tokens
 from services.quota.domain.counters.counter import Level
 from services.quota.domain.directory.applied_limits import AppliedLimits
@@ -56,7 +56,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Weighed:
+class Candidate:
     """A chain with what it holds and what the limits say of it."""
 
     tier: FitTier
@@ -111,16 +111,16 @@ def tiers_from(tiers: Sequence[FitTier], limits: AppliedLimits, levels: Sequence
     return tiers[first:]
 
 
-def weigh(
+def evaluate(
     tiers: Sequence[FitTier],
     limits: AppliedLimits,
     levels: Sequence[Level],
     facts: RequestFacts,
     *,
     draw: Draw,
-    wish: Callable[[], Wish],
-    learnt: Tokens | None = None,
-) -> Weighed | None:
+    output_range: Callable[[], OutputRange],
+    learned: Tokens | None = None,
+) -> Candidate | None:
     """The first tier from the reached one on that every limit has room for.
 
     Where the whole chain has no room its head alone is tried: near the limit a call goes without a second target
@@ -128,7 +128,7 @@ def weigh(
     as fits of what the call wishes for. When not even the least of that fits, the last chain with its refusal: the
     cheapest says best what would still pass. None when no target can carry the call.
     """
-    refused: list[Weighed] = []
+    refused: list[Candidate] = []
     for tier in tiers_from(tiers, limits, levels):
         chain = draw_chain(tier, draw)
         if limits.holds_tokens:
@@ -138,24 +138,24 @@ def weigh(
         if not chain:
             continue
         for attempts in (chain, chain[:1]) if len(chain) > 1 else (chain,):
-            usual = usual_amounts(facts, attempts[0].facts, learnt) if limits.has_soft else None
-            weighed = _weigh(tier, attempts, facts, limits, levels, usual=usual)
-            if weighed.decision.refusal is None:
-                return weighed
-            refused.append(weighed)
+            typical = typical_amounts(facts, attempts[0].facts, learned) if limits.has_soft else None
+            candidate = _evaluate(tier, attempts, facts, limits, levels, typical=typical)
+            if candidate.decision.refusal is None:
+                return candidate
+            refused.append(candidate)
     if not refused:
         return None
     cuttable = [each for each in refused if limits.holds_tokens and _is_cuttable(each)]
-    return _weigh_cut(cuttable, limits, levels, wish()) if cuttable else refused[-1]
+    return _evaluate_cut(cuttable, limits, levels, output_range()) if cuttable else refused[-1]
 
 
 def refuse(
-    weighed: Weighed,
+    candidate: Candidate,
     refusal: Refusal,
     limits: AppliedLimits,
     levels: Sequence[Level],
     *,
-    learnt: Tokens | None,
+    learned: Tokens | None,
     key: str,
     model: str,
     now_ms: int,
@@ -164,7 +164,7 @@ def refuse(
     """The refusal of a chain with all its figures. `contention_wait_ms`: see `deny_of`."""
     deny = deny_of(
         refusal,
-        expected=expected_amounts(weighed.facts, weighed.chain[0].facts, learnt),
+        expected=expected_amounts(candidate.facts, candidate.chain[0].facts, learned),
         key=key,
         model=model,
         now_ms=now_ms,
@@ -172,36 +172,36 @@ def refuse(
     )
     if deny.denial not in _WITH_LESS_OUTPUT or not limits.holds_tokens:
         return deny
-    return replace(deny, max_affordable_output_tokens=_affordable_output(weighed, limits, levels))
+    return replace(deny, max_affordable_output_tokens=_affordable_output(candidate, limits, levels))
 
 
-def attempts_of(weighed: Weighed, facts: RequestFacts, *, holds_tokens: bool) -> tuple[Attempt, ...]:
+def attempts_of(candidate: Candidate, facts: RequestFacts, *, holds_tokens: bool) -> tuple[Attempt, ...]:
     """The attempts of a chain, each with the output bound that makes what was reserved hold.
 
     `facts`: of the call as the client sent it.
     """
     return tuple(
-        Attempt(target, _cap(target, weighed.facts, facts) if holds_tokens else None) for target in weighed.chain
+        Attempt(target, _cap(target, candidate.facts, facts) if holds_tokens else None) for target in candidate.chain
     )
 
 
-def _weigh(
+def _evaluate(
     tier: FitTier,
     chain: tuple[FitTarget, ...],
     facts: RequestFacts,
     limits: AppliedLimits,
     levels: Sequence[Level],
     *,
-    usual: Amounts | None,
+    typical: Amounts | None,
     cut: bool = False,
-) -> Weighed:
+) -> Candidate:
     held = held_by_chain(facts, tuple(target.facts for target in chain))
-    if usual is not None:
-        held = replace(held, usual=usual)
-    return Weighed(tier, chain, facts, cut, held, decide(limits.limits, levels, held))
+    if typical is not None:
+        held = replace(held, typical=typical)
+    return Candidate(tier, chain, facts, cut, held, decide(limits.limits, levels, held))
 
 
-def _is_cuttable(refused: Weighed) -> bool:
+def _is_cuttable(refused: Candidate) -> bool:
     """What one call may cost at most is a rule for whoever writes the call, not room that runs out: it is told.
 
     Of a soft limit a call holds what it usually takes, whatever it is bounded to.
@@ -210,32 +210,34 @@ def _is_cuttable(refused: Weighed) -> bool:
     return refusal is None or not (refusal.denial is Denial.REQUEST_COST_LIMIT or refusal.limit.soft)
 
 
-def _weigh_cut(refused: Sequence[Weighed], limits: AppliedLimits, levels: Sequence[Level], wish: Wish) -> Weighed:
+def _evaluate_cut(
+    refused: Sequence[Candidate], limits: AppliedLimits, levels: Sequence[Level], output_range: OutputRange
+) -> Candidate:
     """The first of these chains that has room for the least output, with the most that fits; else the last one."""
     for whole in refused:
         ceiling = max(output_cap(whole.facts, target.facts) for target in whole.chain)
-        least, most = min(wish.least, ceiling), min(wish.most, ceiling)
-        weighed = _with_cap(whole, least, limits, levels)
-        if weighed.decision.refusal is None:
+        least, most = min(output_range.least, ceiling), min(output_range.most, ceiling)
+        candidate = _with_cap(whole, least, limits, levels)
+        if candidate.decision.refusal is None:
             cap = largest_fitting(partial(_fits, whole, limits, levels), least + 1, most)
             return _with_cap(whole, cap, limits, levels)
-    return weighed
+    return candidate
 
 
-def _with_cap(whole: Weighed, cap: int, limits: AppliedLimits, levels: Sequence[Level]) -> Weighed:
+def _with_cap(whole: Candidate, cap: int, limits: AppliedLimits, levels: Sequence[Level]) -> Candidate:
     facts = replace(whole.facts, max_output_tokens=cap)
-    return _weigh(whole.tier, whole.chain, facts, limits, levels, usual=whole.held.usual, cut=True)
+    return _evaluate(whole.tier, whole.chain, facts, limits, levels, typical=whole.held.typical, cut=True)
 
 
-def _fits(whole: Weighed, limits: AppliedLimits, levels: Sequence[Level], cap: int) -> bool:
+def _fits(whole: Candidate, limits: AppliedLimits, levels: Sequence[Level], cap: int) -> bool:
     return _with_cap(whole, cap, limits, levels).decision.refusal is None
 
 
-def _affordable_output(weighed: Weighed, limits: AppliedLimits, levels: Sequence[Level]) -> int:
+def _affordable_output(candidate: Candidate, limits: AppliedLimits, levels: Sequence[Level]) -> int:
     """The output tokens of each choice that fit beside what is settled and in doubt, whatever is in flight; 0: none."""
     idle = [level._replace(reserved=0) for level in levels]
-    most = max(output_cap(weighed.facts, target.facts) for target in weighed.chain)
-    return largest_fitting(partial(_fits, weighed, limits, idle), 1, most)
+    most = max(output_cap(candidate.facts, target.facts) for target in candidate.chain)
+    return largest_fitting(partial(_fits, candidate, limits, idle), 1, most)
 
 
 def _cap(target: FitTarget, allowed: RequestFacts, asked: RequestFacts) -> int | None:

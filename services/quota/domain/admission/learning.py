@@ -7,7 +7,7 @@ from typing import NamedTuple
 from services.quota.domain.admission.request_facts import Tokens
 
 
-class Lesson(NamedTuple):
+class UsageSample(NamedTuple):
     """What one call of a key for a model took."""
 
     key_id: str
@@ -21,15 +21,15 @@ class Lesson(NamedTuple):
     """Of its answer, as far as it was seen to be text; 0: nobody looked."""
 
 
-def learn(before: Tokens | None, lesson: Lesson) -> Tokens:
+def learn(before: Tokens | None, sample: UsageSample) -> Tokens:
     """Moves what is expected an eighth of the way to what a call took; the first call is taken as it is.
 
     A call that was cut can only raise what is expected, else cutting calls would teach to cut them further.
     """
-    usage = lesson.usage
+    usage = sample.usage
     if before is None:
         return usage
-    output = max(before.output, usage.output) if lesson.cut else usage.output
+    output = max(before.output, usage.output) if sample.cut else usage.output
     return Tokens(_towards(before.input, usage.input), _towards(before.output, output))
 
 

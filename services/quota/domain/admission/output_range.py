@@ -13,20 +13,20 @@ from dataclasses import dataclass
 from services.quota.domain.admission.request_facts import RequestFacts, Tokens
 
 # Of each choice, while nobody knows how long the answers of a key and model are.
-_LEAST_UNLEARNT = 64
+_LEAST_UNLEARNED = 64
 
 
-_SHARE_UNLEARNT = 1_024
+_SHARE_UNLEARNED = 1_024
 
 
-_SHARE_OF_LEARNT = 2
+_SHARE_OF_LEARNED = 2
 
 
 _ALL_THERE_IS = 2**62
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class OutputRange:
     """Output tokens of each choice."""
 
     least: int
@@ -35,17 +35,17 @@ class Wish:
     """At least `least`."""
 
 
-def wish_of(facts: RequestFacts, learnt: Tokens | None, *, contended: bool) -> Wish:
+def output_range_of(facts: RequestFacts, learned: Tokens | None, *, contended: bool) -> OutputRange:
     """What a call asks for.
 
     `contended`: others were refused a moment ago for what is in flight. A call then leaves room for them; else it may
     take all that there is. A cap must stay above a thinking budget, or the provider refuses the request.
     """
-    usual = _LEAST_UNLEARNT if learnt is None else max(1, -(-learnt.output // facts.choices))
-    share = _SHARE_UNLEARNT if learnt is None else _SHARE_OF_LEARNT * usual
+    typical = _LEAST_UNLEARNED if learned is None else max(1, -(-learned.output // facts.choices))
+    share = _SHARE_UNLEARNED if learned is None else _SHARE_OF_LEARNED * typical
     own = _ALL_THERE_IS if facts.max_output_tokens is None else facts.max_output_tokens
-    least = min(usual + facts.thinking_tokens, own)
-    return Wish(least, min(share + facts.thinking_tokens, own) if contended else own)
+    least = min(typical + facts.thinking_tokens, own)
+    return OutputRange(least, min(share + facts.thinking_tokens, own) if contended else own)
 
 
 def largest_fitting(fits: Callable[[int], bool], least: int, most: int) -> int:

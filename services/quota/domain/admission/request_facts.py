@@ -66,13 +66,13 @@ class Amounts:
     input_tokens: int
     output_tokens: int
     requests: int = 1
-    usual: Amounts | None = None
+    typical: Amounts | None = None
     """What soft limits hold of the call instead, where one applies."""
 
     def held_in(self, kind: LimitKind, *, soft: bool) -> int:
         """The amount that a call holds in a limit of this kind. Never more than the most that it can take."""
         most = self.of(kind)
-        return min(most, self.usual.of(kind)) if soft and self.usual is not None else most
+        return min(most, self.typical.of(kind)) if soft and self.typical is not None else most
 
     def of(self, kind: LimitKind) -> int:
         """The amount that a limit of this kind counts."""

@@ -1,4 +1,4 @@
-"""How many tokens a text makes: learnt from calls that providers measured, for those that nobody did.
+"""How many tokens a text makes: learned from calls that providers measured, for those that nobody did.
 
 The tokens of a text grow with its bytes, and each call has some beside: `per_call + per_byte * bytes`. What stands
 around a text in a request, for which nobody pays, makes `per_call` negative, what providers add to it positive; an
@@ -48,10 +48,10 @@ class Assumed(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """What is known, in a form in which more can be learnt."""
+    """What is known, in a form in which more can be learned."""
 
     calls: int = 0
-    """It was learnt from so many, counted to `_REMEMBERED`."""
+    """It was learned from so many, counted to `_REMEMBERED`."""
     ratio: int = 0
     """Mean of the tokens per byte."""
     inverse: int = 0
@@ -75,8 +75,8 @@ class Scale(NamedTuple):
         inverse = MICRO // text_bytes
         line = self.line(assumed)
         if line is not None and self.calls >= _TRUSTED_CALLS:
-            usual = max(1, line.tokens(text_bytes)) * MICRO // text_bytes
-            ratio = min(max(ratio, usual // _FURTHEST), usual * _FURTHEST)
+            typical = max(1, line.tokens(text_bytes)) * MICRO // text_bytes
+            ratio = min(max(ratio, typical // _FURTHEST), typical * _FURTHEST)
         calls = min(self.calls + 1, _REMEMBERED)
         up, along = ratio - self.ratio, inverse - self.inverse
         return self._replace(

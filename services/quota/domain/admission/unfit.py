@@ -37,7 +37,7 @@ def refuse_unknown_members(key: VirtualKey, limits: AppliedLimits, model: str, f
 
 
 def unfit(key: VirtualKey, model: str, tiers: Sequence[FitTier], facts: RequestFacts) -> Deny:
-    """The refusal when `weigh` finds no target that can carry a call."""
+    """The refusal when `evaluate` finds no target that can carry a call."""
     if not any(is_boundable(facts, target.facts) for tier in tiers for target in targets_of(tier)):
         beyond = f"nobody here knows {', '.join(facts.unknown_members)}" if facts.unknown_members else _BEYOND
         detail = f"{beyond}, and no target of the model has a known context window"

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from services.kernel.usage import Line
 from services.quota.domain.admission.estimate import bound
-from services.quota.domain.admission.learning import Lesson, learn
+from services.quota.domain.admission.learning import UsageSample, learn
 from services.quota.domain.admission.request_facts import RequestFacts, Tokens
 from services.quota.domain.admission.scale import Assumed, Scale
 from services.quota.domain.routing.target_facts import TargetFacts
@@ -27,21 +27,21 @@ _ANSWER = Assumed(per_call=0, least=0)
 class Taught(NamedTuple):
     """What calls taught of a key and a model, or of a model over all keys."""
 
-    usual: Tokens | None = None
+    typical: Tokens | None = None
     """What they took."""
     request: Scale = Scale()
     """Input tokens by bytes of the request's text."""
     answer: Scale = Scale()
     """Output tokens by bytes of the answer's text."""
 
-    def after(self, lesson: Lesson) -> Taught:
+    def after(self, sample: UsageSample) -> Taught:
         """What is known after one more call."""
         request, answer = self.request, self.answer
-        if lesson.text_bytes:
-            request = request.after(lesson.text_bytes, lesson.usage.input, _REQUEST)
-        if lesson.answer_text_bytes:
-            answer = answer.after(lesson.answer_text_bytes, lesson.usage.output, _ANSWER)
-        return Taught(learn(self.usual, lesson), request, answer)
+        if sample.text_bytes:
+            request = request.after(sample.text_bytes, sample.usage.input, _REQUEST)
+        if sample.answer_text_bytes:
+            answer = answer.after(sample.answer_text_bytes, sample.usage.output, _ANSWER)
+        return Taught(learn(self.typical, sample), request, answer)
 
 
 NOTHING_TAUGHT = Taught()
@@ -50,7 +50,7 @@ NOTHING_TAUGHT = Taught()
 class Guide(NamedTuple):
     """What an estimate goes by. None: nobody knows."""
 
-    usual_output: int | None
+    typical_output: int | None
     request: Line | None
     answer: Line | None
 
@@ -58,9 +58,9 @@ class Guide(NamedTuple):
     def of(cls, own: Taught | None, everybody: Taught | None) -> Guide:
         """What the key taught itself, and where it did not, what all did."""
         own, everybody = own or NOTHING_TAUGHT, everybody or NOTHING_TAUGHT
-        usual = own.usual or everybody.usual
+        typical = own.typical or everybody.typical
         return cls(
-            usual.output if usual else None,
+            typical.output if typical else None,
             own.request.line(_REQUEST) or everybody.request.line(_REQUEST),
             own.answer.line(_ANSWER) or everybody.answer.line(_ANSWER),
         )
@@ -72,7 +72,7 @@ def unmeasured_tokens(facts: RequestFacts, target: TargetFacts, guide: Guide) ->
     tokens = most.input
     if guide.request is not None and not facts.reaches_beyond:
         tokens = guide.request.tokens(facts.text_bytes) + facts.images * target.image_tokens
-    output = most.output if guide.usual_output is None else guide.usual_output
+    output = most.output if guide.typical_output is None else guide.typical_output
     return Tokens(min(tokens, most.input), min(output, most.output))
 
 

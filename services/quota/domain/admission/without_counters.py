@@ -56,5 +56,5 @@ def _limit_on(allowance: Allowance, quotas: int, now_ms: int) -> AppliedLimit:
         enforced=True,
         steers=False,
         is_rate=False,
-        counts_until_ms=day.end_ms,
+        retain_until_ms=day.end_ms,
     )

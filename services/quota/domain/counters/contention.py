@@ -14,7 +14,7 @@ _LASTS_MS = 10_000
 MOST_COUNTERS = 4_096
 
 
-class Pressure:
+class Contention:
     """The counters of the last contention refusals. May be used from several threads."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from services.quota.domain.policies.policy import Threshold
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class ThresholdRule:
     """What to look for in a counter while it settles."""
 
     bound: int
@@ -21,7 +21,7 @@ class Watch:
     """For people: "spend per month"."""
     trailing: tuple[CounterKey, ...] = ()
     """Counters that add to it, in a window that rolls."""
-    told_since_ms: int = 0
+    reported_since_ms: int = 0
     """What was told of a window that began then or later was told of this one."""
     enforced: bool = True
 
@@ -31,7 +31,7 @@ class Watch:
         return tuple(dict.fromkeys(name for threshold in self.thresholds for name in threshold.notify))
 
 
-Watching = Callable[[CounterKey], Watch | None]
+FindThresholdRule = Callable[[CounterKey], ThresholdRule | None]
 """Tells what to look for in a counter; None: nothing."""
 
 
@@ -75,7 +75,7 @@ def least_reaching(bound: int, basis_points: int) -> int:
     return -(-bound * basis_points // 10_000)
 
 
-def newly_passed(settled: int, watch: Watch, highest_told: int) -> tuple[Threshold, ...]:
+def newly_passed(settled: int, threshold_rule: ThresholdRule, highest_reported: int) -> tuple[Threshold, ...]:
     """Thresholds that `settled` has reached and that lie above the highest one told of this counter, in basis points.
 
     It compares with what was told, not with what was settled a moment ago: a limit that is lowered below what is
@@ -83,37 +83,37 @@ def newly_passed(settled: int, watch: Watch, highest_told: int) -> tuple[Thresho
     """
     return tuple(
         threshold
-        for threshold in watch.thresholds
-        if threshold.basis_points > highest_told
-        and watch.bound
-        and settled >= least_reaching(watch.bound, threshold.basis_points)
+        for threshold in threshold_rule.thresholds
+        if threshold.basis_points > highest_reported
+        and threshold_rule.bound
+        and settled >= least_reaching(threshold_rule.bound, threshold.basis_points)
     )
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class CounterUpdate:
     """What a batch of settlements did to a counter, and what of it was told before."""
 
     counter: CounterKey
     settled: int
     move: Move
-    highest_told: int
+    highest_reported: int
     """Basis points of the highest threshold that was told."""
-    overrun_told: bool
-    unpriced_told: bool
+    overrun_reported: bool
+    unpriced_reported: bool
     unknown_told: bool
 
-    def crossings(self, watch: Watch, now_ms: int) -> tuple[Crossing, ...]:
+    def crossings(self, threshold_rule: ThresholdRule, now_ms: int) -> tuple[Crossing, ...]:
         """What is to be told, with sequence numbers yet to be given."""
         overrun = Crossing(
             sequence=0,
             counter=self.counter,
-            limit=watch.limit,
+            limit=threshold_rule.limit,
             basis_points=0,
-            notify=watch.everybody,
+            notify=threshold_rule.everybody,
             crossed_at_ms=now_ms,
             settled=self.settled,
-            bound=watch.bound,
+            bound=threshold_rule.bound,
             kind=CrossingKind.OVERRUN,
             excess=self.move.excess,
             reservation=self.move.last,
@@ -128,9 +128,9 @@ class News:
                 kind=CrossingKind.THRESHOLD,
                 excess=0,
             )
-            for threshold in newly_passed(self.settled, watch, self.highest_told)
+            for threshold in newly_passed(self.settled, threshold_rule, self.highest_reported)
         )
-        overran = self.move.excess > 0 and watch.enforced and not self.overrun_told
-        lacked_price = bool(self.move.unpriced) and watch.enforced and not self.unpriced_told
-        was_unknown = bool(self.move.unknown) and watch.enforced and not self.unknown_told
+        overran = self.move.excess > 0 and threshold_rule.enforced and not self.overrun_reported
+        lacked_price = bool(self.move.unpriced) and threshold_rule.enforced and not self.unpriced_reported
+        was_unknown = bool(self.move.unknown) and threshold_rule.enforced and not self.unknown_told
         return (*passed, *(overrun,) * overran, *(unpriced,) * lacked_price, *(unknown,) * was_unknown)

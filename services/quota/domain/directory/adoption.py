@@ -43,7 +43,7 @@ class Adoption:
         """The same call, with what it holds under these policies."""
         held = {hold.counter: hold for hold in map(self._under_new_name, reservation.holds)}
         holds = tuple(
-            held.get(limit.counter) or Hold(limit.counter, limit.counts_until_ms, amount_in(reservation, limit))
+            held.get(limit.counter) or Hold(limit.counter, limit.retain_until_ms, amount_in(reservation, limit))
             for limit in self._limits_of(reservation)
         )
         return reservation if holds == reservation.holds else replace(reservation, holds=holds)
@@ -65,7 +65,7 @@ class Adoption:
         for limit in self._limits_of(call):
             keeps = holds_most(limit.counter.limit_id) and not limit.estimates_unmeasured
             if limit.counter not in kept and keeps and call.most is not None:
-                kept[limit.counter] = Hold(limit.counter, limit.counts_until_ms, amount_in(call, limit))
+                kept[limit.counter] = Hold(limit.counter, limit.retain_until_ms, amount_in(call, limit))
         holds = tuple(hold for hold in kept.values() if hold.held)
         return doubt if set(holds) == set(call.holds) else replace(doubt, reservation=replace(call, holds=holds))
 

@@ -16,7 +16,7 @@ from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.policies.burn_rate import allowed_per_minute
 from services.quota.domain.policies.limit import Limit, facts_of
 from services.quota.domain.policies.limit_kind import LimitKind
-from services.quota.domain.policies.override import Override, Place
+from services.quota.domain.policies.override import Override, OverrideTarget
 from services.quota.domain.policies.policy import (
     MAX_BASIS_POINTS,
     TOO_MANY_REQUESTS,
@@ -27,7 +27,7 @@ from services.quota.domain.policies.policy import (
 )
 from services.quota.domain.policies.scope import policies_for
 
-NO_OVERRIDES: Mapping[Place, Override] = {}
+NO_OVERRIDES: Mapping[OverrideTarget, Override] = {}
 
 
 WindowAt = Callable[[WindowRule, int], Window]
@@ -41,7 +41,7 @@ class Call(NamedTuple):
     model: str
     run: str = ""
     """What the client names the run that the call belongs to, empty when it names none."""
-    usual_nano_usd: int = 0
+    typical_nano_usd: int = 0
     """What its key usually spends in a minute."""
 
 
@@ -58,7 +58,7 @@ class AppliedLimit(NamedTuple):
     steers: bool
     """Its window is a day or longer and it is enforced, so that it has a say in which tier serves."""
     is_rate: bool
-    counts_until_ms: int = 0
+    retain_until_ms: int = 0
     """When what it counts now stops to matter: not before its window ends."""
     trailing: tuple[CounterKey, ...] = ()
     """Counters that add to its own, in a window that rolls."""
@@ -116,7 +116,7 @@ def apply_limits(
     now_ms: int,
     *,
     window_at: WindowAt = WindowRule.at,
-    overrides: Mapping[Place, Override] = NO_OVERRIDES,
+    overrides: Mapping[OverrideTarget, Override] = NO_OVERRIDES,
 ) -> AppliedLimits:
     """Finds the limits of all policies that match a call. Those per run do not concern a call that names none."""
     found: list[AppliedLimit] = []
@@ -135,7 +135,7 @@ def apply_limits(
                 counted = part_scope(scope, WindowUnit.RUN, call.run)
             elif limit.kind is LimitKind.BURN_RATE:
                 counted = part_scope(scope, Dimension.KEY, call.attribution.key)
-                asked = with_allowance(limit, call.usual_nano_usd)
+                asked = with_allowance(limit, call.typical_nano_usd)
             window = window_at(facts.window, now_ms)
             applied = _applied_limit(policy, asked, counted, window, override)
             found.append(applied)
@@ -169,7 +169,7 @@ def apply_limits(
     )
 
 
-def override_of(overrides: Mapping[Place, Override], place: Place, now_ms: int) -> Override | None:
+def override_of(overrides: Mapping[OverrideTarget, Override], place: OverrideTarget, now_ms: int) -> Override | None:
     """The override in a place at this moment."""
     override = overrides.get(place)
     return override if override is not None and override.holds_at(now_ms) else None
@@ -180,9 +180,9 @@ def with_bound_of(override: Override | None, limit: Limit) -> Limit:
     return limit if override is None else replace(limit, bound=override.bound)
 
 
-def with_allowance(limit: Limit, usual_nano_usd: int) -> Limit:
+def with_allowance(limit: Limit, typical_nano_usd: int) -> Limit:
     """A limit on the burn rate with the bound that it has for a key which usually spends that much in a minute."""
-    return replace(limit, bound=allowed_per_minute(usual_nano_usd, limit.bound, limit.factor_percent))
+    return replace(limit, bound=allowed_per_minute(typical_nano_usd, limit.bound, limit.factor_percent))
 
 
 def _applied_limit(
@@ -200,7 +200,7 @@ def _applied_limit(
         enforced=enforced,
         steers=enforced and facts.steers,
         is_rate=facts.is_rate,
-        counts_until_ms=window.counts_until_ms,
+        retain_until_ms=window.retain_until_ms,
         trailing=trailing_counters(limit, counter),
         window=facts.window,
         overridden_until_ms=0 if override is None else override.expire_at_ms,

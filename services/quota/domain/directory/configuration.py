@@ -17,10 +17,10 @@ from services.quota.domain.identity.key import VirtualKey, check_secret
 from services.quota.domain.identity.team import Environment, Team
 from services.quota.domain.policies.lint import (
     allowances_in_vain,
-    concerns,
+    applies_to,
     estimates_in_vain,
     refusals_in_vain,
-    without_bite,
+    unreachable_limits,
 )
 from services.quota.domain.policies.override import Override
 from services.quota.domain.policies.policy import Mode, QuotaPolicy
@@ -191,9 +191,9 @@ def warnings_of(
         for policy in directory.policies
         if policy.mode is not Mode.DISABLED
         and not policy.default
-        and not any(concerns(policy, key) for key in directory.keys)
+        and not any(applies_to(policy, key) for key in directory.keys)
     ]
-    warnings.extend(without_bite(directory.policies))
+    warnings.extend(unreachable_limits(directory.policies))
     warnings.extend(allowances_in_vain(directory.policies, counters_shared=counters_shared))
     warnings.extend(refusals_in_vain(directory.policies))
     warnings.extend(estimates_in_vain(directory.policies))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from services.kernel.window import Window, WindowRule, WindowUnit
 from services.quota.domain.counters.counter import CounterKey
-from services.quota.domain.counters.crossing import Watch
+from services.quota.domain.counters.crossing import ThresholdRule
 from services.quota.domain.directory.applied_limits import (
     AppliedLimits,
     Call,
@@ -21,11 +21,11 @@ from services.quota.domain.directory.directory import Directory, version_of
 from services.quota.domain.identity.admin_token import AdminToken
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import VirtualKey
-from services.quota.domain.policies.burn_rate import UsualRate, nothing_usual
+from services.quota.domain.policies.burn_rate import TypicalRate, nothing_typical
 from services.quota.domain.policies.index import PolicyIndex
 from services.quota.domain.policies.limit import Limit, facts_of
 from services.quota.domain.policies.limit_kind import LimitKind
-from services.quota.domain.policies.override import Override, Place
+from services.quota.domain.policies.override import Override, OverrideTarget
 from services.quota.domain.policies.policy import Dimension, Mode, QuotaPolicy
 from services.quota.domain.policies.scope import policy_scope
 
@@ -45,13 +45,13 @@ class DirectorySnapshot:
     keys_by_digest: Mapping[bytes, VirtualKey]
     keys_by_name: Mapping[str, VirtualKey]
     policies_by_name: Mapping[str, QuotaPolicy]
-    overrides_by_place: Mapping[Place, Override]
+    overrides_by_target: Mapping[OverrideTarget, Override]
     tokens_by_digest: Mapping[bytes, AdminToken]
     counts_runs: bool
     """Some limit counts each run of its own."""
     watches_rates: bool
     """Some limit compares what a key spends with what it usually does."""
-    usual: UsualRate
+    typical: TypicalRate
     policies: PolicyIndex
     version: str
     """Tells whether two processes believe in the same policies."""
@@ -60,7 +60,7 @@ class DirectorySnapshot:
     _applied: dict[tuple[str, str, str], AppliedLimits] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
-    def of(cls, directory: Directory, usual: UsualRate = nothing_usual) -> DirectorySnapshot:
+    def of(cls, directory: Directory, typical: TypicalRate = nothing_typical) -> DirectorySnapshot:
         """Indexes a directory."""
         by_digest: dict[bytes, VirtualKey] = {}
         for key in directory.keys:
@@ -72,13 +72,13 @@ class DirectorySnapshot:
             keys_by_digest=by_digest,
             keys_by_name={key.name: key for key in directory.keys},
             policies_by_name={policy.name: policy for policy in directory.policies},
-            overrides_by_place={override.place: override for override in directory.overrides},
+            overrides_by_target={override.place: override for override in directory.overrides},
             tokens_by_digest={token.digest: token for token in directory.tokens},
             counts_runs=any(limit.per is WindowUnit.RUN for policy in directory.policies for limit in policy.limits),
             watches_rates=any(
                 limit.kind is LimitKind.BURN_RATE for policy in directory.policies for limit in policy.limits
             ),
-            usual=usual,
+            typical=typical,
             policies=PolicyIndex(directory.policies),
             version=version_of(directory.policies),
         )
@@ -100,13 +100,13 @@ class DirectorySnapshot:
 
     def apply(self, attribution: Attribution, model: str, now_ms: int, run: str = "") -> AppliedLimits:
         """The same, found anew."""
-        usual_nano_usd = self.usual(attribution.key_id) if self.watches_rates else 0
+        typical_nano_usd = self.typical(attribution.key_id) if self.watches_rates else 0
         return apply_limits(
             self.policies.candidates(attribution, model),
-            Call(attribution, model, run, usual_nano_usd),
+            Call(attribution, model, run, typical_nano_usd),
             now_ms,
             window_at=self._window_at,
-            overrides=self.overrides_by_place,
+            overrides=self.overrides_by_target,
         )
 
     def _window_at(self, rule: WindowRule, now_ms: int) -> Window:
@@ -115,7 +115,7 @@ class DirectorySnapshot:
             window = self._windows[rule] = rule.at(now_ms)
         return window
 
-    def watch(self, counter: CounterKey, now_ms: int) -> Watch | None:
+    def threshold_rule(self, counter: CounterKey, now_ms: int) -> ThresholdRule | None:
         """What to look for while this counter settles. None: its policy or limit is gone, or has nothing to tell."""
         policy = self.policies_by_name.get(counter.policy)
         if policy is None or policy.mode is Mode.DISABLED:
@@ -125,20 +125,20 @@ class DirectorySnapshot:
         for limit in policy.limits:
             if facts_of(limit).limit_id == counter.limit_id:
                 place = (policy.name, counter.limit_id, policy_scope(counter.scope))
-                asked = with_bound_of(override_of(self.overrides_by_place, place, now_ms), limit)
+                asked = with_bound_of(override_of(self.overrides_by_target, place, now_ms), limit)
                 if limit.kind is LimitKind.BURN_RATE:
                     key = self.keys_by_name.get(_key_in(counter.scope))
-                    asked = with_allowance(limit, self.usual(key.key_id) if key else 0)
-                return _watch(policy, asked, counter)
+                    asked = with_allowance(limit, self.typical(key.key_id) if key else 0)
+                return _threshold_rule(policy, asked, counter)
         return None
 
 
-def _watch(policy: QuotaPolicy, limit: Limit, counter: CounterKey) -> Watch:
+def _threshold_rule(policy: QuotaPolicy, limit: Limit, counter: CounterKey) -> ThresholdRule:
     trailing = trailing_counters(limit, counter)
     start_ms = counter.window_start_ms
-    told_since_ms = min(start_ms - _QUIET_MS, trailing[-1].window_start_ms) if trailing else start_ms
+    reported_since_ms = min(start_ms - _QUIET_MS, trailing[-1].window_start_ms) if trailing else start_ms
     enforced = policy.mode is Mode.ENFORCE
-    return Watch(limit.bound, policy.thresholds, limit.title, trailing, told_since_ms, enforced)
+    return ThresholdRule(limit.bound, policy.thresholds, limit.title, trailing, reported_since_ms, enforced)
 
 
 def _key_in(scope: str) -> str:

@@ -10,18 +10,18 @@ from services.kernel.money import NANO_PER_USD
 MINUTE_MS = 60_000
 
 
-_LEAST_USUAL_NANO_USD = NANO_PER_USD // 100
+_LEAST_TYPICAL_NANO_USD = NANO_PER_USD // 100
 
 
 # A minute counts as at most so many usual ones, so that a loop does not become what is usual before somebody stops it.
-_MOST_USUAL_MINUTES = 2
+_MOST_TYPICAL_MINUTES = 2
 
 
-UsualRate = Callable[[str], int]
+TypicalRate = Callable[[str], int]
 """What the key of this id spends in a minute in which it spends at all, in nano-USD; 0 when nothing is known."""
 
 
-def nothing_usual(_: str) -> int:
+def nothing_typical(_: str) -> int:
     """The rates of keys that never called."""
     return 0
 
@@ -34,12 +34,12 @@ class KeyRate:
     """The minute that is being added up, counted since 1970."""
     spent_nano_usd: int
     """In that minute so far."""
-    usual_nano_usd: int
+    typical_nano_usd: int
     """Per minute, of the minutes before."""
 
 
 def add_spend(before: KeyRate | None, spent_nano_usd: int, at_ms: int) -> KeyRate:
-    """Adds a call. The minute before is learnt from as soon as a later one begins.
+    """Adds a call. The minute before is learned from as soon as a later one begins.
 
     Each minute moves what is usual an eighth of the way to what it took, so that a key whose use really grows gets
     there within an hour: with minutes counted at most twice what is usual, it grows by an eighth each.
@@ -48,12 +48,12 @@ def add_spend(before: KeyRate | None, spent_nano_usd: int, at_ms: int) -> KeyRat
     if before is None:
         return KeyRate(minute, spent_nano_usd, 0)
     if minute <= before.minute:
-        return KeyRate(before.minute, before.spent_nano_usd + spent_nano_usd, before.usual_nano_usd)
-    usual = max(before.usual_nano_usd, _LEAST_USUAL_NANO_USD)
-    counted = min(before.spent_nano_usd, _MOST_USUAL_MINUTES * usual)
-    return KeyRate(minute, spent_nano_usd, (7 * usual + counted + 4) // 8)
+        return KeyRate(before.minute, before.spent_nano_usd + spent_nano_usd, before.typical_nano_usd)
+    typical = max(before.typical_nano_usd, _LEAST_TYPICAL_NANO_USD)
+    counted = min(before.spent_nano_usd, _MOST_TYPICAL_MINUTES * typical)
+    return KeyRate(minute, spent_nano_usd, (7 * typical + counted + 4) // 8)
 
 
-def allowed_per_minute(usual_nano_usd: int, floor_nano_usd: int, factor_percent: int) -> int:
+def allowed_per_minute(typical_nano_usd: int, floor_nano_usd: int, factor_percent: int) -> int:
     """So much may a key spend in a minute: a multiple of what is usual for it, or of the floor if that is more."""
-    return max(usual_nano_usd, floor_nano_usd) * factor_percent // 100
+    return max(typical_nano_usd, floor_nano_usd) * factor_percent // 100

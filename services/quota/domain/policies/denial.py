@@ -8,7 +8,7 @@ from enum import StrEnum
 from services.kernel.window import WindowRule
 from services.quota.domain.identity.key import KeyState
 from services.quota.domain.policies.limit_kind import LimitKind
-from services.quota.domain.policies.limit_status import Standing
+from services.quota.domain.policies.limit_status import LimitStatus
 from services.quota.domain.policies.policy import TOO_MANY_REQUESTS
 
 
@@ -128,7 +128,7 @@ class Deny:
     exhausted_status: int = TOO_MANY_REQUESTS
     """HTTP status if nothing but the end of the window, or a smaller call, helps."""
     decided_at_ms: int = 0
-    standings: tuple[Standing, ...] = ()
+    limit_statuses: tuple[LimitStatus, ...] = ()
     """The tightest enforced limit of each kind, when limits were looked at."""
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from services.quota.domain.policies.limit_kind import LimitKind
 
 
-class Standing(NamedTuple):
+class LimitStatus(NamedTuple):
     """An enforced limit at the moment of a decision. Amounts are nano-USD for spend, else tokens or requests."""
 
     policy: str

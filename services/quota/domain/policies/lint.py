@@ -31,12 +31,12 @@ def state_of(policy: QuotaPolicy, keys: Iterable[VirtualKey], models: Collection
     if policy.mode is Mode.DISABLED:
         return PolicyState.DISABLED
     has_model = not policy.match.model or policy.match.model in models
-    if not (has_model and any(concerns(policy, key) for key in keys)):
+    if not (has_model and any(applies_to(policy, key) for key in keys)):
         return PolicyState.UNREACHABLE
     return PolicyState.SHADOW if policy.mode is Mode.SHADOW else PolicyState.ACTIVE
 
 
-def concerns(policy: QuotaPolicy, key: VirtualKey) -> bool:
+def applies_to(policy: QuotaPolicy, key: VirtualKey) -> bool:
     """Whether some call of this key matches a policy."""
     models = key.models or (policy.match.model or "any",)
     return any(scope_of(policy, key.attribution, model) is not None for model in models)
@@ -54,7 +54,7 @@ def why_not(policy: QuotaPolicy, attribution: Attribution, model: str) -> str:
     return "it is disabled" if policy.mode is Mode.DISABLED else ""
 
 
-def without_bite(policies: Iterable[QuotaPolicy]) -> Iterator[str]:
+def unreachable_limits(policies: Iterable[QuotaPolicy]) -> Iterator[str]:
     """Limits that another limit always reaches first, each as a sentence that says what to do."""
     enforced = [policy for policy in policies if policy.mode is Mode.ENFORCE and not policy.default]
     # Of the policies that count the same calls together, the lowest bound of each limit.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-Place = tuple[str, str, str]
+OverrideTarget = tuple[str, str, str]
 """Policy, id of its limit, and scope: what an override is for. There is one in each place at most."""
 
 
@@ -27,7 +27,7 @@ class Override:
     role: str
 
     @property
-    def place(self) -> Place:
+    def place(self) -> OverrideTarget:
         """What it is for."""
         return self.policy, self.limit_id, self.scope
 

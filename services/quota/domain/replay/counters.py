@@ -47,7 +47,7 @@ class ReplayCounters:
             level = self._levels.get(limit.counter, _NOTHING)
             taken = held.held_in(limit.kind, soft=limit.soft)
             self._levels[limit.counter] = level._replace(reserved=level.reserved + taken)
-            self._until_ms[limit.counter] = limit.counts_until_ms
+            self._until_ms[limit.counter] = limit.retain_until_ms
 
     def settle(self, limits: AppliedLimits, held: Amounts, settlement: Settlement) -> None:
         """Ends what `hold` took, with what the call took."""

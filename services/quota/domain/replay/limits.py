@@ -13,7 +13,7 @@ from typing import TypeVar
 from services.kernel.window import WindowUnit
 from services.quota.domain.directory.applied_limits import AppliedLimits, Call, apply_limits
 from services.quota.domain.identity.attribution import Attribution
-from services.quota.domain.policies.burn_rate import UsualRate
+from services.quota.domain.policies.burn_rate import TypicalRate
 from services.quota.domain.policies.limit import facts_of
 from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import QuotaPolicy
@@ -35,9 +35,9 @@ _Single = tuple[QuotaPolicy, str]
 class ReplayLimits:
     """The limits of these policies, as `directory.apply_limits` finds them."""
 
-    def __init__(self, policies: Sequence[QuotaPolicy], usual: UsualRate) -> None:
+    def __init__(self, policies: Sequence[QuotaPolicy], typical: TypicalRate) -> None:
         self._policies = policies
-        self._usual = usual
+        self._typical = typical
         self._concerned: dict[tuple[Attribution, str], list[_Single]] = {}
         self._single: dict[tuple[str, str, str, str], AppliedLimits] = {}
         self._whole: dict[tuple[Attribution, str, str], AppliedLimits] = {}
@@ -73,8 +73,8 @@ class ReplayLimits:
         asked = (policy.name, facts_of(limit).limit_id, scope, part)
         found = self._single.get(asked)
         if found is None or not found.from_ms <= now_ms < found.until_ms:
-            usual = self._usual(attribution.key_id) if limit.kind is LimitKind.BURN_RATE else 0
-            found = apply_limits((policy,), Call(attribution, model, run, usual), now_ms)
+            typical = self._typical(attribution.key_id) if limit.kind is LimitKind.BURN_RATE else 0
+            found = apply_limits((policy,), Call(attribution, model, run, typical), now_ms)
             _remember(self._single, asked, found)
         return found
 

@@ -92,7 +92,7 @@ class Replay:
     """Takes calls in the order in which they began, admits each when it was admitted and settles it when it ended."""
 
     def __init__(self, policies: Sequence[QuotaPolicy], routes: Routes) -> None:
-        self._limits = ReplayLimits(policies, self._usual_nano_usd)
+        self._limits = ReplayLimits(policies, self._typical_nano_usd)
         self._rates: dict[str, KeyRate] = {}
         self._routes = routes
         self._counters = ReplayCounters()
@@ -140,9 +140,9 @@ class Replay:
         if cost > 0:
             self._rates[ended.key_id] = add_spend(self._rates.get(ended.key_id), cost, ended.end_at_ms)
 
-    def _usual_nano_usd(self, key_id: str) -> int:
+    def _typical_nano_usd(self, key_id: str) -> int:
         rate = self._rates.get(key_id)
-        return rate.usual_nano_usd if rate else 0
+        return rate.typical_nano_usd if rate else 0
 
     def _judge(self, call: PastCall, number: int, now_ms: int) -> None:
         limits = self._limits.find(call.attribution, call.model, call.run, now_ms)
@@ -204,7 +204,7 @@ class Replay:
 
 
 def _ways(call: PastCall, tiers: Sequence[FitTier], limits: AppliedLimits, levels: Sequence[Level]) -> Iterator[_Way]:
-    """How a call may go, in the order in which `tier.weigh` tries the tiers; at least one way."""
+    """How a call may go, in the order in which `tier.evaluate` tries the tiers; at least one way."""
     if not tiers:
         yield _way(call, None, call.cost_nano_usd, unpriced=True)
     for tier in tiers_from(tiers, limits, levels):

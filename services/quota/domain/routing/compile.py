@@ -25,7 +25,7 @@ class FitTarget:
 
 
 @dataclass(frozen=True, slots=True)
-class FitPlace:
+class FitSlot:
     """The fit part of a place: at least one target."""
 
     targets: tuple[FitTarget, ...]
@@ -38,7 +38,7 @@ class FitTier:
     """The fit part of a tier."""
 
     from_basis_points: int
-    places: tuple[FitPlace, ...]
+    slots: tuple[FitSlot, ...]
     """No target is in two of them."""
     fixed: tuple[FitTarget, ...] | None
     """The chain when there is nothing to draw."""
@@ -83,9 +83,9 @@ def compile_route(
     """Finds the targets of a model that are fit for a dialect."""
     fit: dict[str, FitTarget] = {}
     for tier in plan.tiers:
-        for place in tier.chain:
-            for candidate in place.candidates:
-                target = targets.get(candidate.target)
+        for slot in tier.chain:
+            for weighted in slot.targets:
+                target = targets.get(weighted.target)
                 face = next((face for face in target.faces if face.dialect is dialect), None) if target else None
                 if target is not None and face is not None:
                     facts = TargetFacts.of(target, prices.get(target.name))
@@ -108,41 +108,41 @@ def draw_chain(tier: FitTier, draw: Draw) -> tuple[FitTarget, ...]:
     if tier.fixed is not None:
         return tier.fixed
     chain: list[FitTarget] = []
-    for place in tier.places:
-        leader = _leader(place, draw)
+    for slot in tier.slots:
+        leader = _leader(slot, draw)
         chain.append(leader)
-        chain.extend(target for target in place.targets if target is not leader)
+        chain.extend(target for target in slot.targets if target is not leader)
     return tuple(chain)
 
 
 def targets_of(tier: FitTier) -> Iterator[FitTarget]:
     """All targets of a tier."""
-    for place in tier.places:
-        yield from place.targets
+    for slot in tier.slots:
+        yield from slot.targets
 
 
-def _leader(place: FitPlace, draw: Draw) -> FitTarget:
-    if len(place.targets) == 1:
-        return place.targets[0]
-    number = draw(sum(place.weights))
-    reached = accumulate(place.weights)
-    return next(target for target, above in zip(place.targets, reached, strict=True) if number < above)
+def _leader(slot: FitSlot, draw: Draw) -> FitTarget:
+    if len(slot.targets) == 1:
+        return slot.targets[0]
+    number = draw(sum(slot.weights))
+    reached = accumulate(slot.weights)
+    return next(target for target, above in zip(slot.targets, reached, strict=True) if number < above)
 
 
 def _fit_tiers(tiers: Sequence[Tier], fit: Mapping[str, FitTarget]) -> tuple[FitTier, ...]:
     found: list[FitTier] = []
     for tier in tiers:
         named: set[str] = set()
-        places: list[FitPlace] = []
-        for place in tier.chain:
+        slots: list[FitSlot] = []
+        for slot in tier.chain:
             weights = {
-                each.target: each.weight for each in place.candidates if each.target in fit and each.target not in named
+                each.target: each.weight for each in slot.targets if each.target in fit and each.target not in named
             }
             named.update(weights)
             if weights:
-                places.append(FitPlace(tuple(fit[name] for name in weights), tuple(weights.values())))
-        if places:
-            drawn = any(len(place.targets) > 1 for place in places)
-            fixed = None if drawn else tuple(place.targets[0] for place in places)
-            found.append(FitTier(tier.from_basis_points, tuple(places), fixed))
+                slots.append(FitSlot(tuple(fit[name] for name in weights), tuple(weights.values())))
+        if slots:
+            drawn = any(len(slot.targets) > 1 for slot in slots)
+            fixed = None if drawn else tuple(slot.targets[0] for slot in slots)
+            found.append(FitTier(tier.from_basis_points, tuple(slots), fixed))
     return tuple(found)

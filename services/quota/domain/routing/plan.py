@@ -44,7 +44,7 @@ class PlannedTarget:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class WeightedTarget:
     """One of the equals of a place."""
 
     target: str
@@ -53,10 +53,10 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ChainSlot:
     """A place in a chain. One of its candidates is drawn by weight for each call, the others follow."""
 
-    candidates: tuple[Candidate, ...]
+    targets: tuple[WeightedTarget, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Tier:
 
     from_basis_points: int
     """Applies from this settled part of the tightest budget on."""
-    chain: tuple[Place, ...]
+    chain: tuple[ChainSlot, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from services.kernel.envoy_contract import ATTEMPTS_HEADER, MODEL_REQUESTED_HEAD
 from services.kernel.money import format_usd
 from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.domain.policies.limit_kind import LimitKind
-from services.quota.domain.policies.limit_status import Standing, remaining_of
+from services.quota.domain.policies.limit_status import LimitStatus, remaining_of
 from services.quota.domain.policies.policy import PAYMENT_REQUIRED
 from services.quota.transport.dialects.answer import Json
 from services.quota.transport.dialects.sentences import format_time, sentence_of
@@ -132,7 +132,7 @@ def _budget_headers(deny: Deny) -> tuple[tuple[str, str], ...]:
     if not deny.limit_kind.has_window:
         return (*asked, (POLICY_HEADER, deny.policy))
     remaining = remaining_of(deny.limit_kind, deny.limit, deny.used, deny.reserved, deny.doubt)
-    refused_by = Standing(deny.policy, deny.scope, deny.limit_kind, deny.limit, remaining, deny.resets_at_ms)
+    refused_by = LimitStatus(deny.policy, deny.scope, deny.limit_kind, deny.limit, remaining, deny.resets_at_ms)
     return (*asked, *budget_headers(refused_by))
 
 

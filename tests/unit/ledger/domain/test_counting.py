@@ -75,7 +75,7 @@ def test_each_run_has_a_counter_that_is_remembered_as_long_as_quota_remembers_it
     (expected,) = expected_counters([limit], NONE, [ADA._replace(run="x", last_ms=DAY_MS)])
 
     assert list(expected) == ["team=a,run=x"]
-    assert counter_of(limit, "team=a,run=x", expected["team=a,run=x"]).counts_until_ms == 32 * DAY_MS
+    assert counter_of(limit, "team=a,run=x", expected["team=a,run=x"]).retain_until_ms == 32 * DAY_MS
 
 
 def test_only_what_differs_is_adjusted_also_counters_that_one_side_does_not_know() -> None:

@@ -43,7 +43,7 @@ def test_an_event_is_at_least_a_token() -> None:
     assert charged(seen(40, 40, 8_000), answer_tokens=0).usage.output_tokens == 40
 
 
-def test_before_anything_is_learnt_each_byte_of_text_is_a_token() -> None:
+def test_before_anything_is_learned_each_byte_of_text_is_a_token() -> None:
     charge = charged(seen(40, 400, 8_000), answer_tokens=None, answer_microtokens_per_byte=None)
 
     assert charge.usage.output_tokens == 400

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.kernel.clock import ManualClock
-from services.quota.adapters.disk import LEAST_FREE_BYTES, DiskHeadroom
+from services.quota.adapters.disk import LEAST_FREE_BYTES, FileSystemSpace
 
 Status = namedtuple("Status", ["f_bavail", "f_frsize"])  # noqa: PYI024  (stands for os.statvfs_result)
 
@@ -22,17 +22,17 @@ def test_the_disk_is_asked_at_most_once_a_second(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(os, "statvfs", statvfs)
     clock = ManualClock()
-    headroom = DiskHeadroom(tmp_path, clock)
+    disk_space = FileSystemSpace(tmp_path, clock)
 
-    assert [headroom.is_low(), headroom.is_low()] == [False, False]
+    assert [disk_space.is_low(), disk_space.is_low()] == [False, False]
     free_bytes -= 4_096
     clock.advance(999)
-    assert not headroom.is_low()
+    assert not disk_space.is_low()
     clock.advance(1)
-    assert headroom.is_low()
+    assert disk_space.is_low()
     assert asked == [tmp_path, tmp_path]
 
 
 def test_a_real_disk_answers(tmp_path: Path) -> None:
-    assert not DiskHeadroom(tmp_path, ManualClock(), least_free_bytes=0).is_low()
-    assert DiskHeadroom(tmp_path, ManualClock(), least_free_bytes=2**62).is_low()
+    assert not FileSystemSpace(tmp_path, ManualClock(), least_free_bytes=0).is_low()
+    assert FileSystemSpace(tmp_path, ManualClock(), least_free_bytes=2**62).is_low()

@@ -10,7 +10,7 @@ from services.kernel.usage import MICRO, Line
 from services.quota.adapters import sqlite_expectations
 from services.quota.adapters.sqlite_expectations import SqliteExpectations
 from services.quota.adapters.sqlite_file import SqliteFile
-from services.quota.domain.admission.learning import Lesson
+from services.quota.domain.admission.learning import UsageSample
 from services.quota.domain.admission.request_facts import Tokens
 from services.quota.domain.admission.unmeasured import Guide
 
@@ -25,12 +25,12 @@ def file(tmp_path: Path) -> Iterator[SqliteFile]:
     file.close()
 
 
-def test_what_was_learnt_is_known_after_a_restart(file: SqliteFile) -> None:
+def test_what_was_learned_is_known_after_a_restart(file: SqliteFile) -> None:
     expectations = SqliteExpectations(file)
     assert expectations.get("key", "tiny") is None
 
-    lessons = [("tiny", Tokens(800, 80)), ("tiny", Tokens(0, 0)), ("huge", Tokens(1, 2))]
-    expectations.learn([Lesson("key", model, usage) for model, usage in lessons])
+    samples = [("tiny", Tokens(800, 80)), ("tiny", Tokens(0, 0)), ("huge", Tokens(1, 2))]
+    expectations.learn([UsageSample("key", model, usage) for model, usage in samples])
     expectations.learn([])
 
     for each in (expectations, SqliteExpectations(file)):
@@ -41,7 +41,7 @@ def test_what_was_learnt_is_known_after_a_restart(file: SqliteFile) -> None:
 def test_what_texts_take_is_known_after_a_restart_of_the_key_and_of_all_keys(file: SqliteFile) -> None:
     expectations = SqliteExpectations(file)
 
-    expectations.learn([Lesson("key", "tiny", Tokens(250, 50), text_bytes=1_064, answer_text_bytes=200)])
+    expectations.learn([UsageSample("key", "tiny", Tokens(250, 50), text_bytes=1_064, answer_text_bytes=200)])
 
     guide = Guide(50, Line(-16, 249_986), Line(0, MICRO // 4))
     for each in (expectations, SqliteExpectations(file)):
@@ -67,18 +67,18 @@ def test_of_models_that_are_gone_the_first_makes_room(file: SqliteFile, monkeypa
     monkeypatch.setattr(sqlite_expectations, "MOST_MODELS", 2)
     expectations = SqliteExpectations(file)
     for model in ("a", "b", "c"):
-        expectations.learn([Lesson("key", model, Tokens(1, 1), text_bytes=9)])
+        expectations.learn([UsageSample("key", model, Tokens(1, 1), text_bytes=9)])
 
     for each in (expectations, SqliteExpectations(file)):
         assert [each.guide("new", model).request is None for model in ("a", "b", "c")] == [True, False, False]
         assert each.get("key", "a") == Tokens(1, 1)
 
 
-def test_the_pair_that_was_learnt_first_makes_room(file: SqliteFile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pair_that_was_learned_first_makes_room(file: SqliteFile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_expectations, "MOST_PAIRS", 2)
     expectations = SqliteExpectations(file)
     for key in ("a", "b", "c"):
-        expectations.learn([Lesson(key, "tiny", Tokens(1, 1))])
+        expectations.learn([UsageSample(key, "tiny", Tokens(1, 1))])
 
     for each in (expectations, SqliteExpectations(file)):
         assert [each.get(key, "tiny") is None for key in ("a", "b", "c")] == [True, False, False]

@@ -23,15 +23,15 @@ def file(tmp_path: Path) -> Iterator[SqliteFile]:
     file.close()
 
 
-def test_what_the_quota_that_settles_has_learnt_is_known_to_the_others_when_they_look(file: SqliteFile) -> None:
+def test_what_the_quota_that_settles_has_learned_is_known_to_the_others_when_they_look(file: SqliteFile) -> None:
     settling, other = SqliteKeyRates(file), SqliteKeyRates(file)
     for minute in range(10):
         settling.add([("key", USD, minute * MINUTE_MS)])
-    assert other.usual_nano_usd("key") == 0
+    assert other.typical_nano_usd("key") == 0
 
     other.refresh()
 
-    assert other.usual_nano_usd("key") == settling.usual_nano_usd("key") > 0
+    assert other.typical_nano_usd("key") == settling.typical_nano_usd("key") > 0
 
 
 def test_a_minute_that_is_being_added_up_goes_on_when_others_are_looked_at(file: SqliteFile) -> None:
@@ -41,4 +41,4 @@ def test_a_minute_that_is_being_added_up_goes_on_when_others_are_looked_at(file:
     rates.add([("key", USD // 200, 0), ("key", 0, MINUTE_MS)])
     undisturbed.add([("key", USD // 100, 0), ("key", 0, MINUTE_MS)])
 
-    assert rates.usual_nano_usd("key") == undisturbed.usual_nano_usd("key") > 0
+    assert rates.typical_nano_usd("key") == undisturbed.typical_nano_usd("key") > 0

@@ -4,15 +4,15 @@ import pytest
 
 from services.kernel.dialect import Dialect
 from services.quota.domain.policies.limit_kind import LimitKind
-from services.quota.domain.policies.limit_status import Standing
+from services.quota.domain.policies.limit_status import LimitStatus
 from services.quota.transport.limit_headers import budget_headers, format_duration, limit_headers
 
 NOON_MS = 1_795_521_600_000
 HOUR_MS = 3_600_000
 
 
-def standing(kind: LimitKind, remaining: int, policy: str = "p") -> Standing:
-    return Standing(policy, "team=a", kind, 10, remaining, NOON_MS + HOUR_MS)
+def status(kind: LimitKind, remaining: int, policy: str = "p") -> LimitStatus:
+    return LimitStatus(policy, "team=a", kind, 10, remaining, NOON_MS + HOUR_MS)
 
 
 @pytest.mark.parametrize(
@@ -24,19 +24,17 @@ def test_a_duration_is_written_as_openai_writes_it_and_never_too_short(length_ms
 
 
 def test_the_tightest_limit_on_any_tokens_is_the_one_on_tokens() -> None:
-    standings = [standing(LimitKind.OUTPUT_TOKENS, 1), standing(LimitKind.TOKENS, 2), standing(LimitKind.SPEND, 3)]
-    assert dict(limit_headers(Dialect.OPENAI, standings, NOON_MS)) == {
+    limit_statuses = [status(LimitKind.OUTPUT_TOKENS, 1), status(LimitKind.TOKENS, 2), status(LimitKind.SPEND, 3)]
+    assert dict(limit_headers(Dialect.OPENAI, limit_statuses, NOON_MS)) == {
         "x-ratelimit-limit-tokens": "10",
         "x-ratelimit-remaining-tokens": "1",
         "x-ratelimit-reset-tokens": "1h0m0s",
     }
-    told = dict(limit_headers(Dialect.ANTHROPIC, standings, NOON_MS))
+    told = dict(limit_headers(Dialect.ANTHROPIC, limit_statuses, NOON_MS))
     assert told["anthropic-ratelimit-tokens-remaining"] == told["anthropic-ratelimit-output-tokens-remaining"] == "1"
     assert "anthropic-ratelimit-input-tokens-limit" not in told
 
 
 def test_money_is_told_in_dollars_and_anything_else_as_a_count() -> None:
-    assert (
-        dict(budget_headers(standing(LimitKind.SPEND, 1_500_000_000)))["x-spendgate-budget-remaining"] == "1.500000000"
-    )
-    assert dict(budget_headers(standing(LimitKind.REQUESTS, 7)))["x-spendgate-budget-remaining"] == "7"
+    assert dict(budget_headers(status(LimitKind.SPEND, 1_500_000_000)))["x-spendgate-budget-remaining"] == "1.500000000"
+    assert dict(budget_headers(status(LimitKind.REQUESTS, 7)))["x-spendgate-budget-remaining"] == "7"

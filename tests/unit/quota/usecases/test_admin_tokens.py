@@ -21,7 +21,7 @@ from services.quota.domain.policies.policy import Match
 from services.quota.usecases.admin_tokens import AdminTokens, MintedToken
 from services.quota.usecases.administer import Administer
 from services.quota.usecases.amend import Amend
-from services.quota.usecases.current import Current
+from services.quota.usecases.live import Live
 from tests.worlds.quota import PEPPER, spend
 
 BY = Authorship(Actor("root", "platform"), "onboarding", "req-1")
@@ -38,14 +38,10 @@ class Office:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.store = MemoryDirectory()
-        self.current = Current(Directory())
-        amend = Amend(store=self.store, current=self.current, counters=MemoryCounters(), clock=self.clock)
-        self.tokens = AdminTokens(
-            amend=amend, current=self.current, clock=self.clock, entropy=os.urandom, pepper=PEPPER
-        )
-        self.administer = Administer(
-            amend=amend, current=self.current, clock=self.clock, entropy=os.urandom, pepper=PEPPER
-        )
+        self.live = Live(Directory())
+        amend = Amend(store=self.store, live=self.live, counters=MemoryCounters(), clock=self.clock)
+        self.tokens = AdminTokens(amend=amend, live=self.live, clock=self.clock, entropy=os.urandom, pepper=PEPPER)
+        self.administer = Administer(amend=amend, live=self.live, clock=self.clock, entropy=os.urandom, pepper=PEPPER)
         self.administer.apply(EVERYBODY, validate_only=False, by=OWNER)
         self.store.entries.clear()
 

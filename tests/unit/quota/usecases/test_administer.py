@@ -23,8 +23,8 @@ from services.quota.domain.policies.policy import Match, QuotaPolicy
 from services.quota.ports import RecordedChange
 from services.quota.usecases.administer import Administer
 from services.quota.usecases.amend import Amend
-from services.quota.usecases.authenticate import Authenticate, Opened
-from services.quota.usecases.current import Current
+from services.quota.usecases.authenticate import Authenticate, AuthenticatedKey
+from services.quota.usecases.live import Live
 from tests.worlds.quota import PEPPER
 
 SECRET = "a-secret-of-sixteen-or-more"
@@ -59,12 +59,12 @@ class Office:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.store = WatchedDirectory()
-        self.current = Current(Directory())
-        self.amend = Amend(store=self.store, current=self.current, counters=MemoryCounters(), clock=self.clock)
+        self.live = Live(Directory())
+        self.amend = Amend(store=self.store, live=self.live, counters=MemoryCounters(), clock=self.clock)
         self.administer = Administer(
-            amend=self.amend, current=self.current, clock=self.clock, entropy=os.urandom, pepper=PEPPER
+            amend=self.amend, live=self.live, clock=self.clock, entropy=os.urandom, pepper=PEPPER
         )
-        self.authenticate = Authenticate(self.current, self.clock, PEPPER)
+        self.authenticate = Authenticate(self.live, self.clock, PEPPER)
 
     def apply(self, configuration: Configuration = CONFIGURATION) -> list[tuple[Action, str, str, str]]:
         applied = self.administer.apply(configuration, validate_only=False, by=OWNER)
@@ -72,7 +72,7 @@ class Office:
 
     def opens(self, secret: str) -> str | None:
         found = self.authenticate(secret)
-        return found.key.name if isinstance(found, Opened) else None
+        return found.key.name if isinstance(found, AuthenticatedKey) else None
 
 
 def test_applying_makes_everything_as_sent_and_it_is_in_force_at_once() -> None:
@@ -85,8 +85,8 @@ def test_applying_makes_everything_as_sent_and_it_is_in_force_at_once() -> None:
         (Action.CREATE, "virtual key", "ds-prod", ""),
     ]
     assert office.opens(SECRET) == "ds-prod"
-    assert office.current.belief.directory.policies_by_name == {"daily": DAILY}
-    assert office.store.load() == office.current.belief.directory.directory
+    assert office.live.snapshot.directory.policies_by_name == {"daily": DAILY}
+    assert office.store.load() == office.live.snapshot.directory.directory
 
 
 def test_what_was_in_force_stays_in_force_until_a_change_is_stored() -> None:
@@ -241,7 +241,7 @@ def test_an_allowance_is_warned_of_where_there_is_no_counter_store_that_could_fa
     office = Office()
     administer = Administer(
         amend=office.amend,
-        current=office.current,
+        live=office.live,
         clock=office.clock,
         entropy=os.urandom,
         pepper=PEPPER,
@@ -336,9 +336,9 @@ def test_what_another_process_changed_is_taken_over() -> None:
     office = Office()
     changed = Directory("acme", policies=(DAILY,))
     office.amend.refresh()
-    assert office.current.belief.directory.directory == Directory()
+    assert office.live.snapshot.directory.directory == Directory()
 
     office.store.changed_elsewhere(changed)
     office.amend.refresh()
 
-    assert office.current.belief.directory.directory == changed
+    assert office.live.snapshot.directory.directory == changed

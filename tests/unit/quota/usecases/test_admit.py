@@ -128,7 +128,7 @@ def test_raising_the_limit_lets_the_next_call_pass() -> None:
     world.settle(world.let(), CENT)
     world.refused()
 
-    world.current.set_directory(Directory("acme", (), (spend("budget", 2),), (world.key,)))
+    world.live.set_directory(Directory("acme", (), (spend("budget", 2),), (world.key,)))
 
     assert world.let().tightest is not None
     assert world.level("budget") == (CENT, CENT)
@@ -206,7 +206,7 @@ def test_unknown_models_are_refused_and_push_out_nothing_that_is_remembered(monk
     world = World((spend("budget", 1),))
 
     def limits() -> object:
-        return world.current.belief.directory.limits_for(ADA, "dear", world.clock.now_ms())
+        return world.live.snapshot.directory.limits_for(ADA, "dear", world.clock.now_ms())
 
     remembered = limits()
     for number in range(3):
@@ -235,7 +235,7 @@ def test_a_model_without_a_face_in_the_clients_dialect_has_no_fit_target() -> No
 def test_stored_input_without_a_known_context_window_cannot_be_bounded() -> None:
     world = World((spend("budget", 100_000),))
     targets = {name: replace(each, context_window_tokens=0) for name, each in PLAN.targets.items()}
-    world.current.set_plan(replace(PLAN, targets=targets))
+    world.live.set_plan(replace(PLAN, targets=targets))
 
     deny = world.refused(facts=replace(CENT_FACTS, features=frozenset({"stored_input"})))
 
@@ -245,16 +245,16 @@ def test_stored_input_without_a_known_context_window_cannot_be_bounded() -> None
 
 def test_without_a_plan_prices_or_room_on_disk_nothing_is_decided() -> None:
     world = World((spend("budget", 100),))
-    world.current.set_prices(PriceSnapshot(""))
+    world.live.set_prices(PriceSnapshot(""))
     assert world.refused().denial is Denial.POLICY_UNAVAILABLE
 
-    world.current.set_prices(PRICES)
+    world.live.set_prices(PRICES)
     world.disk.low = True
     assert world.refused().denial is Denial.POLICY_UNAVAILABLE
 
     world.disk.low = False
     assert world.let()
-    world.current.set_plan(PlanSnapshot(""))
+    world.live.set_plan(PlanSnapshot(""))
     deny = world.refused()
     assert deny.denial is Denial.POLICY_UNAVAILABLE
     assert deny.retry_after_ms == 1_000

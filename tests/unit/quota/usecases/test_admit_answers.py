@@ -22,7 +22,7 @@ def test_an_unpriced_model_is_refused_under_a_spend_policy_only() -> None:
 
 def test_a_free_model_is_priced_and_passes_a_spend_limit_with_room() -> None:
     world = World((spend("budget", 1),))
-    world.current.set_prices(PriceSnapshot("free", {"lab/dear": free()}))
+    world.live.set_prices(PriceSnapshot("free", {"lab/dear": free()}))
 
     assert world.let().reservation.holds[0].held == 0
 
@@ -32,10 +32,10 @@ def test_at31_an_explicit_price_of_zero_is_free_and_no_spend_limit_blocks_it() -
     world.settle(world.let(), 2 * CENT)
     assert world.refused().denial is Denial.BUDGET_EXHAUSTED
 
-    world.current.set_prices(PriceSnapshot("free", {"lab/dear": free()}))
+    world.live.set_prices(PriceSnapshot("free", {"lab/dear": free()}))
     assert world.let().reservation.holds[0].ceiling is None
 
-    world.current.set_prices(PriceSnapshot("none", {}))
+    world.live.set_prices(PriceSnapshot("none", {}))
     assert world.refused().denial is Denial.UNPRICED_MODEL
 
 
@@ -52,9 +52,9 @@ def test_the_tightest_limit_of_each_kind_says_what_finished_calls_leave_of_it() 
     world = World((spend("tight", 2), spend("roomy", 100), calls))
     world.settle(world.let(), CENT)
 
-    standings = world.let().standings
+    limit_statuses = world.let().limit_statuses
 
-    assert [(each.policy, each.remaining) for each in standings] == [("tight", CENT), ("calls", 98)]
+    assert [(each.policy, each.remaining) for each in limit_statuses] == [("tight", CENT), ("calls", 98)]
 
 
 def test_what_is_told_to_remain_only_falls_whatever_calls_hold_and_give_back() -> None:
@@ -64,10 +64,10 @@ def test_what_is_told_to_remain_only_falls_whatever_calls_hold_and_give_back() -
     told: list[dict[str, int]] = []
     for facts in (CENT_FACTS, RequestFacts(5_000, max_output_tokens=10), RequestFacts(9, max_output_tokens=9)):
         admitted = world.let(facts=facts)
-        told.append({each.policy: each.remaining for each in admitted.standings})
+        told.append({each.policy: each.remaining for each in admitted.limit_statuses})
         world.let(facts=facts)
         world.settle(admitted, CENT // 9, tokens=(9, 9))
-    told.append({each.policy: each.remaining for each in world.refused(facts=RequestFacts(500_000)).standings})
+    told.append({each.policy: each.remaining for each in world.refused(facts=RequestFacts(500_000)).limit_statuses})
 
     for policy in ("money", "tokens", "calls"):
         amounts = [each[policy] for each in told]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.quota.domain.admission.learning import Lesson
+from services.quota.domain.admission.learning import UsageSample
 from services.quota.domain.admission.request_facts import RequestFacts, Tokens
 from services.quota.domain.policies.denial import Denial
 from services.quota.domain.policies.limit_kind import LimitKind
@@ -18,9 +18,9 @@ ASK = RequestFacts(body_bytes=1_000)
 CEILING = 4_096
 
 
-def usual(world: World, output_tokens: int, model: str = "dear") -> None:
+def typical(world: World, output_tokens: int, model: str = "dear") -> None:
     """Teaches what calls for a model take."""
-    world.expectations.learn([Lesson("key_ada", model, Tokens(100, output_tokens))])
+    world.expectations.learn([UsageSample("key_ada", model, Tokens(100, output_tokens))])
 
 
 def test_far_from_the_limit_the_ceiling_is_reserved_and_nothing_is_cut() -> None:
@@ -96,7 +96,7 @@ def test_every_attempt_of_a_chain_is_cut_alike() -> None:
 
 def test_a_chain_that_does_not_fit_with_the_least_goes_on_with_its_head() -> None:
     world = World((spend("budget", 1),))
-    usual(world, 950, "chained")
+    typical(world, 950, "chained")
 
     admitted = world.let("chained", ASK)
 
@@ -113,15 +113,15 @@ def test_a_call_that_fits_in_a_cheaper_tier_is_not_cut() -> None:
 
 def test_nothing_is_served_below_what_such_calls_usually_take() -> None:
     world = World((spend("budget", 1),))
-    usual(world, 1_000)
+    typical(world, 1_000)
     assert world.let(facts=ASK).output_cap_tokens == 1_000
 
     world = World((spend("budget", 1),))
-    usual(world, 1_001)
+    typical(world, 1_001)
     assert world.refused(facts=ASK).max_affordable_output_tokens == 1_000
 
 
-def test_an_unlearnt_call_accepts_64_tokens_and_no_fewer() -> None:
+def test_an_unlearned_call_accepts_64_tokens_and_no_fewer() -> None:
     assert World((counting("tokens", LimitKind.OUTPUT_TOKENS, 64),)).let(facts=ASK).output_cap_tokens == 64
     deny = World((counting("tokens", LimitKind.OUTPUT_TOKENS, 63),)).refused(facts=ASK)
     assert deny.max_affordable_output_tokens == 63
@@ -137,7 +137,7 @@ def test_a_cap_stays_above_the_thinking_budget() -> None:
 
 def test_without_contention_a_call_takes_all_and_after_it_calls_leave_room_for_each_other() -> None:
     world = World((spend("budget", 2),))
-    usual(world, 100)
+    typical(world, 100)
     first = world.let(facts=ASK)
     assert first.output_cap_tokens == 2_111
 
@@ -151,7 +151,7 @@ def test_without_contention_a_call_takes_all_and_after_it_calls_leave_room_for_e
 
 def test_contention_is_over_ten_seconds_after_the_last_refusal() -> None:
     world = World((spend("budget", 1),))
-    usual(world, 100)
+    typical(world, 100)
     held = world.let(facts=ASK)
     world.refused(facts=ASK)
     world.release.by_id(held.reservation.id)
@@ -167,8 +167,8 @@ def test_contention_is_over_ten_seconds_after_the_last_refusal() -> None:
 
 def test_contention_in_one_scope_is_none_of_the_others_business() -> None:
     world = World((replace(spend("each", 1, match=Match(team="data-science")), each=Dimension.MODEL),))
-    usual(world, 100)
-    usual(world, 100, "chained")
+    typical(world, 100)
+    typical(world, 100, "chained")
     held = world.let(facts=ASK)
     world.refused(facts=ASK)
     world.release.by_id(held.reservation.id)
@@ -179,7 +179,7 @@ def test_contention_in_one_scope_is_none_of_the_others_business() -> None:
 
 def test_what_fits_but_for_calls_in_flight_is_contention_and_never_exhausted() -> None:
     world = World((spend("budget", 1),))
-    usual(world, 950)
+    typical(world, 950)
     world.let(facts=ASK)
 
     deny = world.refused(facts=ASK)
@@ -189,11 +189,11 @@ def test_what_fits_but_for_calls_in_flight_is_contention_and_never_exhausted() -
 
 
 def test_a_call_that_used_up_its_cut_teaches_no_less_than_was_known() -> None:
-    for output_tokens, learnt in ((1_000, 2_000), (999, 1_875)):
+    for output_tokens, learned in ((1_000, 2_000), (999, 1_875)):
         world = World((spend("budget", 1),))
         cut = world.let(facts=ASK)
         assert cut.output_cap_tokens == 1_000
         # Others have taught meanwhile that such calls take twice as much.
-        usual(world, 2_000)
+        typical(world, 2_000)
         world.settle(cut, 0, tokens=(100, output_tokens))
-        assert world.expectations.get("key_ada", "dear") == Tokens(100, learnt)
+        assert world.expectations.get("key_ada", "dear") == Tokens(100, learned)

@@ -52,7 +52,7 @@ def served(world: World, calls: int, model: str = "dear") -> int:
 def assert_unavailable(world: World, model: str = "dear", facts: RequestFacts = CENT_FACTS) -> None:
     deny = world.refused(model, facts)
     assert (deny.denial, deny.detail, deny.retry_after_ms) == (Denial.POLICY_UNAVAILABLE, PROBLEM, 1_000)
-    assert deny.standings == ()
+    assert deny.limit_statuses == ()
 
 
 def test_calls_go_on_until_the_allowance_is_used_and_are_unavailable_then() -> None:
@@ -138,14 +138,14 @@ def test_the_output_is_bounded_although_no_limit_of_the_policy_counts_tokens() -
 def test_a_call_of_unknown_cost_is_refused_although_its_policy_lets_it_through_else() -> None:
     world = lost(replace(counting("calls", LimitKind.REQUESTS, 10), allowance_nano_usd=CENT))
     assert_unavailable(world, "unpriced")
-    world.current.set_prices(PriceSnapshot(""))
+    world.live.set_prices(PriceSnapshot(""))
     assert_unavailable(world)
 
 
 def test_a_free_call_takes_nothing() -> None:
     world = lost(allowing("team", 1))
     world.let()
-    world.current.set_prices(PriceSnapshot("prices-2", {**PRICES.prices, "lab/dear": free()}))
+    world.live.set_prices(PriceSnapshot("prices-2", {**PRICES.prices, "lab/dear": free()}))
     world.let()
     assert world.allowances.taken("team") == CENT
 
@@ -154,7 +154,7 @@ def test_the_bound_on_the_cost_of_one_call_still_holds_and_says_so() -> None:
     limits = (Limit(LimitKind.REQUEST_COST, CENT // 2, WindowUnit.LIFETIME), spend("", 9).limits[0])
     world = lost(QuotaPolicy("team", Match(), limits, allowance_nano_usd=9 * CENT))
     deny = world.refused()
-    assert (deny.denial, deny.limit, deny.requested, deny.standings) == (
+    assert (deny.denial, deny.limit, deny.requested, deny.limit_statuses) == (
         Denial.REQUEST_COST_LIMIT,
         CENT // 2,
         CENT,
@@ -169,7 +169,7 @@ def test_a_limit_of_zero_still_blocks() -> None:
 def test_what_remains_of_the_limits_is_unknown_and_not_told() -> None:
     admitted = lost(allowing("team", 9)).let()
     assert admitted.without_counters
-    assert admitted.standings == ()
+    assert admitted.limit_statuses == ()
     assert admitted.tightest is None
 
 

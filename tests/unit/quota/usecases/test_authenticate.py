@@ -4,8 +4,8 @@ from services.kernel.errors import Unavailable
 from services.quota.domain.directory.directory import Directory
 from services.quota.domain.identity.key import PREFIX
 from services.quota.domain.policies.denial import Denial, Deny
-from services.quota.usecases.authenticate import Authenticate, ListModels, Opened
-from services.quota.usecases.current import Current
+from services.quota.usecases.authenticate import Authenticate, AuthenticatedKey, ListModels
+from services.quota.usecases.live import Live
 from tests.worlds.quota import ADAS_KEY, PEPPER, SECRET, World, spend
 
 
@@ -29,14 +29,14 @@ class Elsewhere:
     """A directory that another process changes."""
 
     def __init__(self) -> None:
-        self.current = Current(Directory())
+        self.live = Live(Directory())
         self.directory = Directory("acme", (), (), (ADAS_KEY,))
         self.looks = 0
-        self.authenticate = Authenticate(self.current, World().clock, PEPPER, self.look_again)
+        self.authenticate = Authenticate(self.live, World().clock, PEPPER, self.look_again)
 
     def look_again(self) -> None:
         self.looks += 1
-        self.current.set_directory(self.directory)
+        self.live.set_directory(self.directory)
 
 
 def test_a_key_that_was_just_made_elsewhere_opens_at_once_and_within_the_picture_that_knows_it() -> None:
@@ -44,8 +44,8 @@ def test_a_key_that_was_just_made_elsewhere_opens_at_once_and_within_the_picture
 
     opened = elsewhere.authenticate(SECRET)
 
-    assert opened == Opened(ADAS_KEY, elsewhere.current.belief)
-    assert elsewhere.current.belief.directory.directory == elsewhere.directory
+    assert opened == AuthenticatedKey(ADAS_KEY, elsewhere.live.snapshot)
+    assert elsewhere.live.snapshot.directory.directory == elsewhere.directory
 
 
 def test_nobody_is_asked_about_a_key_that_is_known_missing_or_visibly_mistyped() -> None:
@@ -65,7 +65,7 @@ def test_a_key_is_not_called_unknown_while_nobody_can_be_asked() -> None:
         raise Unavailable("the directory cannot be read")
 
     world = World()
-    authenticate = Authenticate(world.current, world.clock, PEPPER, away)
+    authenticate = Authenticate(world.live, world.clock, PEPPER, away)
 
     assert authenticate("made-elsewhere") == Deny.unavailable("the directory cannot be read")
-    assert isinstance(authenticate(SECRET), Opened)
+    assert isinstance(authenticate(SECRET), AuthenticatedKey)

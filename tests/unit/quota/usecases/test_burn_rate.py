@@ -65,7 +65,7 @@ def test_a_key_that_always_spends_that_much_is_not_bothered() -> None:
         for _ in range(4):
             assert isinstance(call(world), Admitted)
         world.clock.advance(61_000)
-    habit = world.rates.usual_nano_usd(world.key.key_id)
+    habit = world.rates.typical_nano_usd(world.key.key_id)
 
     assert habit > 3 * CENT
     assert all(isinstance(call(world), Admitted) for _ in range(25))

@@ -13,11 +13,11 @@ from tests.worlds.quota import CENT, World, counting, spend
 
 def explain(world: World, model: str = "dear", key: str = "ds-prod") -> Explanation:
     ask = Explain(
-        current=world.current,
+        live=world.live,
         reader=world.counters,
         expectations=world.expectations,
         lag=world.lag,
-        pressure=world.pressure,
+        contention=world.contention,
         clock=world.clock,
     )
     return ask(key, model)

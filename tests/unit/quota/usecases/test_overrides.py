@@ -38,10 +38,10 @@ class Desk(World):
         super().__post_init__()
         self.store = MemoryDirectory()
         teams = (Team(TEAM, members=("ada@example.com", "eve@example.com")),)
-        self.current.set_directory(replace(self.current.belief.directory.directory, teams=teams))
-        self.store.replace(lambda _: (self.current.belief.directory.directory, ()))
-        amend = Amend(store=self.store, current=self.current, counters=MemoryCounters(), clock=self.clock)
-        self.overrides = Overrides(amend=amend, current=self.current, clock=self.clock, entropy=os.urandom)
+        self.live.set_directory(replace(self.live.snapshot.directory.directory, teams=teams))
+        self.store.replace(lambda _: (self.live.snapshot.directory.directory, ()))
+        amend = Amend(store=self.store, live=self.live, counters=MemoryCounters(), clock=self.clock)
+        self.overrides = Overrides(amend=amend, live=self.live, clock=self.clock, entropy=os.urandom)
 
     def asked(self, policy: str = "prod", cents: int = 2, *, for_ms: int = 60_000, **changes: object) -> Grant:
         until_ms = self.clock.now_ms() + for_ms
@@ -82,21 +82,21 @@ def test_an_override_can_block_and_revoking_it_gives_the_room_back(desk: Desk) -
 def test_budgets_and_explanations_show_the_bound_in_force_and_until_when(desk: Desk) -> None:
     override = desk.overrides.grant(desk.asked(), by=LEAD)
 
-    (budget,) = ListBudgets(current=desk.current, reader=desk.counters, clock=desk.clock)("prod")
+    (budget,) = ListBudgets(live=desk.live, reader=desk.counters, clock=desk.clock)("prod")
     assert (budget.limit, budget.override) == (2 * CENT, override)
     explained = Explain(
-        current=desk.current,
+        live=desk.live,
         reader=desk.counters,
         expectations=desk.expectations,
         lag=desk.lag,
-        pressure=desk.pressure,
+        contention=desk.contention,
         clock=desk.clock,
     )("ds-prod", "dear")
     bounds = {limit.policy: (limit.bound, limit.overridden_until_ms) for limit in explained.limits}
     assert bounds == {"team": (10 * CENT, 0), "prod": (2 * CENT, override.expire_at_ms)}
 
     desk.clock.advance(60_000)
-    (budget,) = ListBudgets(current=desk.current, reader=desk.counters, clock=desk.clock)("prod")
+    (budget,) = ListBudgets(live=desk.live, reader=desk.counters, clock=desk.clock)("prod")
     assert (budget.limit, budget.override) == (CENT, None)
 
 
@@ -229,7 +229,7 @@ def test_the_limits_of_a_key_are_those_of_all_that_it_is_part_of_tightest_first(
     desk = Desk(policies)
     desk.settle(desk.let(), CENT)
     override = desk.overrides.grant(desk.asked(cents=4), by=LEAD)
-    limits_of = EffectiveLimits(current=desk.current, reader=desk.counters, clock=desk.clock)
+    limits_of = EffectiveLimits(live=desk.live, reader=desk.counters, clock=desk.clock)
 
     found = limits_of("ds-prod", "dear")
 
@@ -256,7 +256,7 @@ def test_an_override_of_a_limit_per_run_holds_for_every_run() -> None:
     for run in ("first", "second,team=marketing"):
         assert isinstance(desk.ask(run=run), Admitted)
         assert isinstance(desk.ask(run=run), Deny)
-    budgets = ListBudgets(current=desk.current, reader=desk.counters, clock=desk.clock)
+    budgets = ListBudgets(live=desk.live, reader=desk.counters, clock=desk.clock)
     assert budgets(team="marketing") == ()
     assert {budget.limit for budget in budgets(team=TEAM)} == {CENT}
 
@@ -272,5 +272,5 @@ def test_an_override_of_a_window_that_rolls_holds_for_all_of_it() -> None:
 
     desk.let()
     desk.refused()
-    (found,) = EffectiveLimits(current=desk.current, reader=desk.counters, clock=desk.clock)("ds-prod", "dear")
+    (found,) = EffectiveLimits(live=desk.live, reader=desk.counters, clock=desk.clock)("ds-prod", "dear")
     assert (found.settled, found.reserved, found.limit, found.override) == (CENT, CENT, 2 * CENT, override)

@@ -47,10 +47,10 @@ def test_a_key_reads_its_own_scope_and_nobody_elses() -> None:
 
 
 def test_what_binds_nobody_is_not_told() -> None:
-    watching, off = replace(spend("watch", 1), mode=Mode.SHADOW), replace(spend("off", 1), mode=Mode.DISABLED)
+    find_rule, off = replace(spend("watch", 1), mode=Mode.SHADOW), replace(spend("off", 1), mode=Mode.DISABLED)
     dear_calls = replace(spend("dear", 1), limits=(Limit(LimitKind.REQUEST_COST, CENT, WindowUnit.LIFETIME),))
 
-    assert own(World((watching, off, dear_calls))) == ()
+    assert own(World((find_rule, off, dear_calls))) == ()
 
 
 def test_limits_on_models_are_told_for_each_model_that_the_key_may_use() -> None:

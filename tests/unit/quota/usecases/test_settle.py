@@ -81,8 +81,8 @@ def test_a_call_without_a_price_is_told_once_to_everybody() -> None:
 
 def test_a_call_with_members_that_nobody_knows_is_told_once_where_a_limit_on_spend_is_enforced() -> None:
     unknown = replace(CENT_FACTS, unknown_members=("frobnicate",))
-    watching = replace(spend("watching", 1_000), mode=Mode.SHADOW, thresholds=(Threshold(10_000),))
-    world = World((spend("enforced", 1_000), watching, counting("calls", LimitKind.REQUESTS, 9)))
+    find_rule = replace(spend("watching", 1_000), mode=Mode.SHADOW, thresholds=(Threshold(10_000),))
+    world = World((spend("enforced", 1_000), find_rule, counting("calls", LimitKind.REQUESTS, 9)))
     assert world.settle(world.let(), CENT).crossings == ()
     first = world.let(facts=unknown)
 

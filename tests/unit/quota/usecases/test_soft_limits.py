@@ -35,7 +35,7 @@ def test_a_call_holds_what_such_calls_usually_take_and_a_quarter_more() -> None:
     assert held(world.let(facts=UNBOUNDED)) == 250
 
 
-def test_before_anything_is_learnt_a_tenth_of_the_bound_is_usual() -> None:
+def test_before_anything_is_learned_a_tenth_of_the_bound_is_usual() -> None:
     world = World((QuotaPolicy("budget", Match(), (soft(LimitKind.OUTPUT_TOKENS, 10**6),)),))
 
     assert held(world.let(facts=UNBOUNDED)) == -(-410 * 125 // 100)

@@ -149,8 +149,8 @@ def test_what_envoy_refused_is_gone_with_its_configuration() -> None:
 def test_a_provider_that_moves_keeps_its_old_cluster_for_the_requests_on_it() -> None:
     router, node = running()
     apply(router, ([lab("old", "http://127.0.0.1:1/v1")], [model("m", "old/x")]))
-    moved, usual = sorted(router.clusters, reverse=True)
-    assert (usual, moved[:11]) == ("old.openai", "old.openai~")
+    moved, typical = sorted(router.clusters, reverse=True)
+    assert (typical, moved[:11]) == ("old.openai", "old.openai~")
     assert router.planned == {"old.openai"}
     acknowledge(router, node)
     assert router.planned == {moved}

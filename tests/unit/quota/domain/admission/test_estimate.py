@@ -8,7 +8,7 @@ from services.kernel.money import PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
 from services.kernel.usage import CACHE_WRITE_1H, INPUT
 from services.quota.domain.admission.estimate import bound, expected_tokens, held_by_chain, is_boundable, is_priceable
-from services.quota.domain.admission.learning import Lesson, learn
+from services.quota.domain.admission.learning import UsageSample, learn
 from services.quota.domain.admission.request_facts import Amounts, RequestFacts, Tokens
 from services.quota.domain.policies.limit_kind import MAX_COUNT, MAX_SPEND_NANO_USD, LimitKind
 from services.quota.domain.routing.target_facts import OUTPUT_CEILING_WHEN_UNKNOWN, TargetFacts
@@ -136,24 +136,24 @@ def test_what_is_expected_never_exceeds_the_bound() -> None:
     assert expected_tokens(facts, TARGET, Tokens(9_999, 9_999)) == Tokens(1_001, 55)
 
 
-def took(input_tokens: int, output_tokens: int, *, cut: bool = False) -> Lesson:
-    return Lesson("key", "model", Tokens(input_tokens, output_tokens), cut)
+def took(input_tokens: int, output_tokens: int, *, cut: bool = False) -> UsageSample:
+    return UsageSample("key", "model", Tokens(input_tokens, output_tokens), cut)
 
 
 def test_learning_follows_what_calls_take_and_settles_on_it() -> None:
-    learnt = learn(None, took(800, 80))
-    assert learnt == Tokens(800, 80)
-    assert learn(learnt, took(0, 0)) == Tokens(700, 70)
+    learned = learn(None, took(800, 80))
+    assert learned == Tokens(800, 80)
+    assert learn(learned, took(0, 0)) == Tokens(700, 70)
 
     for _ in range(100):
-        learnt = learn(learnt, took(100, 10))
-    assert abs(learnt.input - 100) <= 4
-    assert abs(learnt.output - 10) <= 4
+        learned = learn(learned, took(100, 10))
+    assert abs(learned.input - 100) <= 4
+    assert abs(learned.output - 10) <= 4
 
 
 def test_a_call_that_was_cut_can_only_raise_what_is_expected() -> None:
-    learnt = Tokens(800, 80)
+    learned = Tokens(800, 80)
 
-    assert learn(learnt, took(0, 40, cut=True)) == Tokens(700, 80)
-    assert learn(learnt, took(800, 160, cut=True)) == Tokens(800, 90)
+    assert learn(learned, took(0, 40, cut=True)) == Tokens(700, 80)
+    assert learn(learned, took(800, 160, cut=True)) == Tokens(800, 90)
     assert learn(None, took(800, 40, cut=True)) == Tokens(800, 40)

@@ -63,7 +63,7 @@ def test_a_call_that_is_not_like_the_others_counts_no_more_than_four_times_what_
         assert 150 < line.tokens(1_000) < 250
 
 
-def test_what_a_key_sends_may_change_and_is_learnt_anew() -> None:
+def test_what_a_key_sends_may_change_and_is_learned_anew() -> None:
     scale = Scale()
     for tokens in [250] * 50 + [700] * 60:
         scale = scale.after(1_000, tokens, REQUEST)
@@ -81,7 +81,7 @@ def test_a_line_rounds_up_and_is_never_below_zero() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 2**31), st.integers(0, 2**53)), max_size=60))
-def test_whatever_is_learnt_fits_into_the_table_and_gives_no_negative_estimate(calls: list[tuple[int, int]]) -> None:
+def test_whatever_is_learned_fits_into_the_table_and_gives_no_negative_estimate(calls: list[tuple[int, int]]) -> None:
     scale = Scale()
     for size, tokens in calls:
         scale = scale.after(size, tokens, REQUEST)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from services.kernel.usage import MICRO, Line
-from services.quota.domain.admission.learning import Lesson
+from services.quota.domain.admission.learning import UsageSample
 from services.quota.domain.admission.request_facts import RequestFacts, Tokens
 from services.quota.domain.admission.unmeasured import NOTHING_TAUGHT, Guide, Taught, taught_by_text, unmeasured_tokens
 from services.quota.domain.routing.target_facts import TargetFacts
 
 TARGET = TargetFacts(output_ceiling=4_096, context_window=200_000, image_tokens=10_000, price=None)
-SHORT = Lesson("key", "model", Tokens(234, 50), text_bytes=1_000, answer_text_bytes=200)
+SHORT = UsageSample("key", "model", Tokens(234, 50), text_bytes=1_000, answer_text_bytes=200)
 
 
-def after(*lessons: Lesson) -> Taught:
+def after(*samples: UsageSample) -> Taught:
     taught = NOTHING_TAUGHT
-    for lesson in lessons:
-        taught = taught.after(lesson)
+    for sample in samples:
+        taught = taught.after(sample)
     return taught
 
 
@@ -23,7 +23,7 @@ def tokens_of(facts: RequestFacts, own: Taught | None = None, everybody: Taught 
     return unmeasured_tokens(facts, TARGET, Guide.of(own, everybody))
 
 
-def test_before_anything_is_learnt_a_call_is_booked_at_its_bound() -> None:
+def test_before_anything_is_learned_a_call_is_booked_at_its_bound() -> None:
     assert tokens_of(RequestFacts(5_000, max_output_tokens=100)) == Tokens(5_000, 100)
 
 
@@ -39,7 +39,7 @@ def test_a_new_key_goes_by_what_all_keys_taught_of_the_model() -> None:
 
 
 def test_a_key_goes_by_its_own_calls_once_it_has_some() -> None:
-    dense = Lesson("key", "model", Tokens(700, 9), text_bytes=1_000)
+    dense = UsageSample("key", "model", Tokens(700, 9), text_bytes=1_000)
 
     guide = Guide.of(after(dense), after(*[SHORT] * 20))
 
@@ -49,7 +49,7 @@ def test_a_key_goes_by_its_own_calls_once_it_has_some() -> None:
 
 
 def test_no_estimate_is_above_its_bound() -> None:
-    most = Lesson("key", "model", Tokens(900, 9_000), text_bytes=1_000)
+    most = UsageSample("key", "model", Tokens(900, 9_000), text_bytes=1_000)
 
     assert tokens_of(RequestFacts(1_000, max_output_tokens=70), after(most)) == Tokens(900, 70)
     assert tokens_of(RequestFacts(10_000_000), after(*[SHORT] * 4)).input == 200_000
@@ -73,7 +73,7 @@ def test_only_calls_whose_input_is_all_text_teach_what_text_takes() -> None:
         RequestFacts(1_000, features=frozenset({"stored_input"})),
     ):
         assert taught_by_text(other) == 0
-    assert after(Lesson("key", "model", Tokens(9_000, 50))).request == NOTHING_TAUGHT.request
+    assert after(UsageSample("key", "model", Tokens(9_000, 50))).request == NOTHING_TAUGHT.request
 
 
 def test_a_request_with_members_that_nobody_knows_teaches_nothing_and_is_booked_at_its_bound() -> None:

@@ -35,9 +35,9 @@ def test_a_call_needs_the_allowance_of_every_policy_and_has_none_when_one_allows
 
 
 def test_only_enforced_policies_with_a_limit_on_the_call_count() -> None:
-    watching = replace(spend("watching", 1), mode=Mode.SHADOW)
+    find_rule = replace(spend("watching", 1), mode=Mode.SHADOW)
     per_run = spend("runs", 1, WindowUnit.RUN)
-    assert applied(allowing("a", 5), watching, per_run).allowances == (("a", 5 * CENT),)
+    assert applied(allowing("a", 5), find_rule, per_run).allowances == (("a", 5 * CENT),)
     assert applied(allowing("a", 5), per_run, run="r-1").allowances == ()
     assert applied(replace(allowing("a", 5), mode=Mode.SHADOW)).allowances == ()
     assert applied().allowances == ()

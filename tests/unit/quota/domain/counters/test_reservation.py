@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.quota.domain.counters.crossing import Watch, newly_passed
+from services.quota.domain.counters.crossing import ThresholdRule, newly_passed
 from services.quota.domain.counters.settlement import Settlement
 from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Threshold
@@ -23,20 +23,20 @@ THRESHOLDS = (Threshold(5_000), Threshold(8_000), Threshold(10_000))
     ],
 )
 def test_a_threshold_is_passed_when_it_is_reached_and_was_not_told(settled: int, told: int, passed: list[int]) -> None:
-    found = newly_passed(settled, Watch(100, THRESHOLDS, "tokens per day"), told)
+    found = newly_passed(settled, ThresholdRule(100, THRESHOLDS, "tokens per day"), told)
 
     assert [threshold.basis_points for threshold in found] == passed
 
 
 def test_part_of_a_limit_is_compared_exactly() -> None:
-    watch = Watch(3, (Threshold(6_667),), "requests per day")
+    threshold_rule = ThresholdRule(3, (Threshold(6_667),), "requests per day")
 
-    assert newly_passed(2, watch, 0) == ()
-    assert newly_passed(3, watch, 0) == watch.thresholds
+    assert newly_passed(2, threshold_rule, 0) == ()
+    assert newly_passed(3, threshold_rule, 0) == threshold_rule.thresholds
 
 
 def test_a_limit_of_zero_has_no_parts_to_pass() -> None:
-    assert newly_passed(5, Watch(0, THRESHOLDS, "tokens per day"), 0) == ()
+    assert newly_passed(5, ThresholdRule(0, THRESHOLDS, "tokens per day"), 0) == ()
 
 
 def test_a_settlement_counts_for_each_kind_of_limit_what_it_took() -> None:

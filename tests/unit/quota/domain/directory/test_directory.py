@@ -69,16 +69,16 @@ def test_a_counter_is_watched_while_its_limit_is_in_force_and_somebody_is_to_be_
     snapshot = DirectorySnapshot.of(Directory(policies=(telling,)))
     (counter,) = snapshot.limits_for(ADA, "tiny", NOW_MS).counters
 
-    watch = snapshot.watch(counter, NOW_MS)
+    threshold_rule = snapshot.threshold_rule(counter, NOW_MS)
 
-    assert watch is not None
-    assert (watch.bound, watch.limit) == (5, "requests per day")
-    assert snapshot.watch(counter._replace(policy="gone"), NOW_MS) is None
-    assert snapshot.watch(counter._replace(limit_id="spend/day/UTC"), NOW_MS) is None
+    assert threshold_rule is not None
+    assert (threshold_rule.bound, threshold_rule.limit) == (5, "requests per day")
+    assert snapshot.threshold_rule(counter._replace(policy="gone"), NOW_MS) is None
+    assert snapshot.threshold_rule(counter._replace(limit_id="spend/day/UTC"), NOW_MS) is None
 
     for mode, enforced in ((Mode.ENFORCE, True), (Mode.SHADOW, None)):
         quiet = DirectorySnapshot.of(Directory(policies=(replace(policy(Match()), mode=mode),)))
-        assert getattr(quiet.watch(counter, NOW_MS), "enforced", None) is enforced
+        assert getattr(quiet.threshold_rule(counter, NOW_MS), "enforced", None) is enforced
 
     disabled = Directory(policies=(replace(telling, mode=Mode.DISABLED),))
-    assert DirectorySnapshot.of(disabled).watch(counter, NOW_MS) is None
+    assert DirectorySnapshot.of(disabled).threshold_rule(counter, NOW_MS) is None

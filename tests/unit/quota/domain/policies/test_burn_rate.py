@@ -28,20 +28,20 @@ def test_a_call_that_is_booked_late_counts_in_the_minute_at_hand() -> None:
 def test_what_is_usual_follows_what_a_key_spends() -> None:
     steady = after(*[100] * 200)
 
-    assert 99 * CENT <= steady.usual_nano_usd <= 100 * CENT
+    assert 99 * CENT <= steady.typical_nano_usd <= 100 * CENT
 
 
 def test_idle_minutes_say_nothing() -> None:
     before = after(*[100] * 200)
 
-    assert add_spend(before, CENT, 10_000 * MINUTE_MS).usual_nano_usd >= 80 * CENT
+    assert add_spend(before, CENT, 10_000 * MINUTE_MS).typical_nano_usd >= 80 * CENT
 
 
 def test_a_loop_does_not_become_usual_while_it_runs() -> None:
     before = after(*[10] * 100)
     looped = after(*[100_000] * 5, start=before)
 
-    assert looped.usual_nano_usd < 2 * before.usual_nano_usd
+    assert looped.typical_nano_usd < 2 * before.typical_nano_usd
 
 
 def test_a_new_key_is_held_to_the_floor_and_a_known_one_to_its_habit() -> None:

@@ -44,7 +44,7 @@ def test_its_windows_are_those_in_which_a_call_of_now_is_counted(policy: QuotaPo
 
     assert {limit.window.start_ms for limit in counted} == {key.window_start_ms for key in applied.counters}
     assert all(limit.has(key.scope) for limit in counted for key in applied.counters)
-    assert counted[0].window.counts_until_ms == applied.limits[0].counts_until_ms
+    assert counted[0].window.retain_until_ms == applied.limits[0].retain_until_ms
 
 
 def test_what_a_policy_was_before_left_counters_that_are_not_its_own() -> None:

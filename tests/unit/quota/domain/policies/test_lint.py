@@ -11,8 +11,8 @@ from services.quota.domain.policies.lint import (
     estimates_in_vain,
     refusals_in_vain,
     state_of,
+    unreachable_limits,
     why_not,
-    without_bite,
 )
 from services.quota.domain.policies.policy import Dimension, Match, Mode, QuotaPolicy
 from tests.worlds.quota import ADA, ADAS_KEY, spend
@@ -75,7 +75,7 @@ TEAM, PROD = Match(team="a"), Match(team="a", environment="prod")
     ],
 )
 def test_a_limit_that_a_wider_one_always_reaches_first_cannot_bite(narrow: QuotaPolicy) -> None:
-    (warning,) = without_bite([spend("wide", 10, match=TEAM), narrow])
+    (warning,) = unreachable_limits([spend("wide", 10, match=TEAM), narrow])
     assert warning.startswith("Policy narrow cannot bite with its limit of spend per month: policy wide counts")
 
 
@@ -90,7 +90,7 @@ def test_a_limit_that_a_wider_one_always_reaches_first_cannot_bite(narrow: Quota
     ],
 )
 def test_a_limit_that_can_be_reached_by_itself_is_not_complained_about(other: QuotaPolicy) -> None:
-    assert list(without_bite([spend("wide", 10, match=TEAM), other])) == []
+    assert list(unreachable_limits([spend("wide", 10, match=TEAM), other])) == []
 
 
 def with_allowance(policy: QuotaPolicy) -> QuotaPolicy:
