@@ -10,31 +10,24 @@ from services.kernel.dialect import Dialect
 from services.kernel.errors import Unavailable
 from services.kernel.names import reservation_id
 from services.kernel.usage import TOKEN_FOR_EACH_BYTE, Line
-from services.quota.domain.admission.decision import Refusal, ceiling_of, used_basis_points
-from services.quota.domain.admission.evaluate import (
-    Attempt,
-    Candidate,
-    attempts_of,
-    evaluate,
-    find_route,
-    refuse,
-    usable_tiers,
-)
-from services.quota.domain.admission.output_range import OutputRange, output_range_of
+from services.quota.domain.admission.case import Case
+from services.quota.domain.admission.decision import Refusal, ceiling_of
+from services.quota.domain.admission.evaluate import Admission, Attempt, evaluate, find_route, usable_tiers
 from services.quota.domain.admission.request_facts import RequestFacts
-from services.quota.domain.admission.unfit import refuse_unknown_members, unfit
+from services.quota.domain.admission.unfit import refuse_unknown_members
 from services.quota.domain.admission.unmeasured import Guide, taught_by_text, unmeasured_tokens
 from services.quota.domain.admission.without_counters import LimitsWithoutCounters, without_counters
 from services.quota.domain.counters.contention import Contention
-from services.quota.domain.counters.counter import Level
+from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.domain.counters.reservation import Hold, Most, Reservation
 from services.quota.domain.counters.settlement_lag import SettlementLag
 from services.quota.domain.directory.applied_limits import AppliedLimit, AppliedLimits
 from services.quota.domain.directory.bounded import refuse_unbounded
-from services.quota.domain.identity.key import Entropy
+from services.quota.domain.directory.snapshot import DirectorySnapshot
+from services.quota.domain.identity.key import Entropy, VirtualKey
 from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.domain.policies.limit_kind import LimitKind
-from services.quota.domain.policies.limit_status import LimitStatus, counted, remaining_of
+from services.quota.domain.policies.limit_status import LimitStatus
 from services.quota.domain.routing.compile import Draw, FitTier
 from services.quota.ports import (
     Allowances,
@@ -45,7 +38,7 @@ from services.quota.ports import (
     PoliciesChanged,
     StoreUnreachable,
 )
-from services.quota.usecases.authenticate import Authenticate, AuthenticatedKey
+from services.quota.usecases.authenticate import Authenticate
 from services.quota.usecases.live import Live
 from services.quota.usecases.policies import PolicyMatches
 
@@ -78,25 +71,41 @@ class Admitted:
     reservation: Reservation
     answer: Line
     """How many tokens the text of an answer makes that is seen in part."""
-    chain: tuple[Attempt, ...]
-    """At least one attempt, in order."""
-    output_cap_tokens: int | None
-    """Output tokens of each choice to which the limits cut the call; None: they do not."""
-    from_basis_points: int
-    """Of the tier that serves."""
-    limit_statuses: tuple[LimitStatus, ...]
-    """The tightest enforced limit of each kind, this call included, the tightest of all first."""
+    admission: Admission
     strip_usage: bool
     """The client did not ask for the usage chunk that we make the provider send."""
-    shadowed: tuple[Refusal, ...]
-    """What limits in shadow mode would have refused."""
     without_counters: bool = False
     """The counters could not be read or written: its policies' allowances pay for it. `limit_statuses` are unknown."""
+
+    @property
+    def chain(self) -> tuple[Attempt, ...]:
+        """At least one attempt, in order."""
+        return self.admission.attempts
+
+    @property
+    def output_cap_tokens(self) -> int | None:
+        """Output tokens of each choice to which the limits cut the call; None: they do not."""
+        return self.admission.output_cap_tokens
+
+    @property
+    def from_basis_points(self) -> int:
+        """Of the tier that serves."""
+        return self.admission.tier.from_basis_points
 
     @property
     def downgraded(self) -> bool:
         """Whether a cheaper tier serves because of the budget."""
         return self.from_basis_points > 0
+
+    @property
+    def limit_statuses(self) -> tuple[LimitStatus, ...]:
+        """The tightest enforced limit of each kind, this call included, the tightest of all first."""
+        return self.admission.limit_statuses
+
+    @property
+    def shadowed(self) -> tuple[Refusal, ...]:
+        """What limits in shadow mode would have refused."""
+        return self.admission.shadowed
 
     @property
     def tightest(self) -> LimitStatus | None:
@@ -186,10 +195,9 @@ class Admit:
         tiers = usable_tiers(route, limits, snapshot.routes.prices, key=key, model=request.model)
         if isinstance(tiers, Deny):
             return tiers
+        case = self._case(request, key, limits, now_ms)
         try:
-            return self._counters.reserve(
-                limits.counters, self._choosing(request, caller, limits, tiers, now_ms=now_ms)
-            )
+            return self._counters.reserve(limits.counters, self._choosing(request, case, tiers, snapshot.directory))
         except StoreUnreachable as error:
             spare = without_counters(limits, self._quotas, now_ms)
             if spare is None:
@@ -197,7 +205,7 @@ class Admit:
             tiers = usable_tiers(route, spare.limits, snapshot.routes.prices, key=key, model=request.model)
             if isinstance(tiers, Deny):
                 raise
-            choose = self._choosing(request, caller, spare.limits, tiers, now_ms=now_ms)
+            choose = self._choosing(request, replace(case, limits=spare.limits), tiers, snapshot.directory)
             return self._let_through(spare, choose, str(error))
 
     def _let_through(
@@ -206,99 +214,82 @@ class Admit:
         """Takes the most that a call can cost from all of its allowances, or refuses it for the problem there is."""
         outcome = self._allowances.take(spare.allowances, lambda taken: choose(spare.levels(taken)))
         if isinstance(outcome, Admitted):
-            return replace(outcome, limit_statuses=(), without_counters=True)
+            unknown = replace(outcome.admission, limit_statuses=())
+            return replace(outcome, admission=unknown, without_counters=True)
         if outcome.denial is Denial.REQUEST_COST_LIMIT:
             return replace(outcome, limit_statuses=())
         # What else refuses would do so for now only, or knows no figures.
         return Deny.unavailable(problem)
 
     def _choosing(
-        self,
-        request: AdmissionRequest,
-        caller: AuthenticatedKey,
-        limits: AppliedLimits,
-        tiers: Sequence[FitTier],
-        *,
-        now_ms: int,
+        self, request: AdmissionRequest, case: Case, tiers: Sequence[FitTier], directory: DirectorySnapshot
     ) -> Choose[Admitted | Deny]:
-        facts, key, live, directory = request.facts, caller.key, self._live, caller.snapshot.directory
+        live = self._live
 
         def choose(read: Sequence[Level]) -> tuple[Reservation | None, Admitted | Deny]:
             if live.snapshot.directory is not directory:
                 raise PoliciesChanged
-            levels = limits.fold(read)
-            learned = self._expectations.get(key.key_id, request.model)
-
-            def output_range() -> OutputRange:
-                return output_range_of(facts, learned, contended=self._contention.is_on(limits.counters, now_ms))
-
-            candidate = evaluate(
-                tiers, limits, levels, facts, draw=self._draw, output_range=output_range, learned=learned
-            )
-            if candidate is None:
-                return None, unfit(key, request.model, tiers, facts)
-            refusal = candidate.decision.refusal
-            if refusal is not None:
-                if refusal.frees_up and refusal.limit.kind.is_of_size:
-                    self._contention.note(refusal.limit.counter, now_ms)
-                denied = refuse(
-                    candidate,
-                    refusal,
-                    limits,
-                    levels,
-                    learned=learned,
-                    key=key.name,
-                    model=request.model,
-                    now_ms=now_ms,
-                    contention_wait_ms=self._lag.wait_ms,
-                )
-                return None, replace(denied, limit_statuses=limit_statuses_of(limits, levels))
-            guide = self._expectations.guide(key.key_id, request.model)
-            reservation = self._draft(request, caller, limits, candidate, guide=guide, now_ms=now_ms)
-            return reservation, Admitted(
-                reservation=reservation,
-                answer=guide.answer or TOKEN_FOR_EACH_BYTE,
-                chain=attempts_of(candidate, facts, holds_tokens=limits.holds_tokens),
-                output_cap_tokens=candidate.output_cap_tokens,
-                from_basis_points=candidate.tier.from_basis_points,
-                limit_statuses=limit_statuses_of(limits, levels, requests=candidate.held.requests),
-                strip_usage=facts.stream and not facts.include_usage and request.dialect is Dialect.OPENAI,
-                shadowed=candidate.decision.shadowed,
-            )
+            outcome = evaluate(case, tiers, case.limits.fold(read))
+            if isinstance(outcome, Deny):
+                self._note_contention(outcome, case.now_ms)
+                return None, outcome
+            admitted = self._admitted(request, case, outcome, directory.version)
+            return admitted.reservation, admitted
 
         return choose
 
+    def _case(self, request: AdmissionRequest, key: VirtualKey, limits: AppliedLimits, now_ms: int) -> Case:
+        return Case(
+            key=key,
+            model=request.model,
+            facts=request.facts,
+            limits=limits,
+            learned=self._expectations.get(key.key_id, request.model),
+            contended=self._contention.is_on(limits.counters, now_ms),
+            contention_wait_ms=self._lag.wait_ms,
+            now_ms=now_ms,
+            draw=self._draw,
+        )
+
+    def _note_contention(self, deny: Deny, now_ms: int) -> None:
+        if deny.contended and deny.limit_kind is not None and deny.limit_kind.is_of_size:
+            counter = CounterKey(deny.policy, deny.limit_id, deny.scope, deny.window_start_ms)
+            self._contention.note(counter, now_ms)
+
+    def _admitted(self, request: AdmissionRequest, case: Case, admission: Admission, policies: str) -> Admitted:
+        guide = self._expectations.guide(case.key.key_id, request.model)
+        return Admitted(
+            reservation=self._draft(request, case, admission, guide, policies),
+            answer=guide.answer or TOKEN_FOR_EACH_BYTE,
+            admission=admission,
+            strip_usage=case.facts.stream and not case.facts.include_usage and request.dialect is Dialect.OPENAI,
+        )
+
     def _draft(
-        self,
-        request: AdmissionRequest,
-        caller: AuthenticatedKey,
-        limits: AppliedLimits,
-        candidate: Candidate,
-        *,
-        guide: Guide,
-        now_ms: int,
+        self, request: AdmissionRequest, case: Case, admission: Admission, guide: Guide, policies: str
     ) -> Reservation:
-        expected = unmeasured_tokens(candidate.facts, candidate.chain[0].facts, guide)
+        chain, held = [attempt.fit for attempt in admission.attempts], admission.held
+        expected = unmeasured_tokens(admission.facts, chain[0].facts, guide)
         return Reservation(
-            id=reservation_id(now_ms, self._entropy(_ID_ENTROPY_BYTES)),
+            id=reservation_id(case.now_ms, self._entropy(_ID_ENTROPY_BYTES)),
             request_id=request.request_id,
             epoch=request.epoch,
-            created_at_ms=now_ms,
-            attribution=caller.key.attribution,
+            created_at_ms=case.now_ms,
+            attribution=case.key.attribution,
             model=request.model,
-            chain=tuple(fit.target.name for fit in candidate.chain),
+            chain=tuple(fit.target.name for fit in chain),
             dialect=request.dialect,
             expected_input_tokens=expected.input,
             expected_output_tokens=expected.output,
-            output_cap_tokens=(candidate.output_cap_tokens or 0) * request.facts.choices,
-            text_bytes=taught_by_text(request.facts),
+            output_cap_tokens=(admission.output_cap_tokens or 0) * case.facts.choices,
+            text_bytes=taught_by_text(case.facts),
             run=request.run,
-            unknown_members=bool(request.facts.unknown_members),
-            policies=caller.snapshot.directory.version,
-            most=Most(candidate.held.spend_nano_usd, candidate.held.input_tokens, candidate.held.output_tokens),
+            unknown_members=bool(case.facts.unknown_members),
+            policies=policies,
+            most=Most(held.spend_nano_usd, held.input_tokens, held.output_tokens),
             holds=tuple(
-                _hold_in(limit, candidate.held.held_in(limit.kind, soft=limit.soft))
-                for limit in limits.limits
+                _hold_in(limit, held.held_in(limit.kind, soft=limit.soft))
+                for limit in case.limits.limits
                 if limit.kind is not LimitKind.REQUEST_COST
             ),
         )
@@ -306,27 +297,3 @@ class Admit:
 
 def _hold_in(limit: AppliedLimit, held: int) -> Hold:
     return Hold(limit.counter, limit.retain_until_ms, held, ceiling_of(limit, held), limit.trailing)
-
-
-def limit_statuses_of(limits: AppliedLimits, levels: Sequence[Level], requests: int = 0) -> tuple[LimitStatus, ...]:
-    """The tightest enforced limit of each kind that adds up, the tightest of all first; of equals the later to reset.
-
-    `requests`: how many the call itself is that `levels` do not know of yet.
-    """
-    found: dict[LimitKind, tuple[int, int, LimitStatus]] = {}
-    for limit, (settled, reserved, doubt) in zip(limits.limits, levels, strict=True):
-        kind = limit.kind
-        if not (limit.enforced and kind.has_window):
-            continue
-        held = reserved + requests if kind is LimitKind.REQUESTS else reserved
-        closeness = used_basis_points(limit, counted(kind, settled, held) + doubt), limit.window_end_ms
-        if kind not in found or closeness > found[kind][:2]:
-            remaining = remaining_of(kind, limit.bound, settled, held, doubt)
-            counter = limit.counter
-            status = LimitStatus(counter.policy, counter.scope, kind, limit.bound, remaining, limit.window_end_ms)
-            found[kind] = (*closeness, status)
-    return tuple(status for _, _, status in sorted(found.values(), key=_closeness, reverse=True))
-
-
-def _closeness(ranked: tuple[int, int, LimitStatus]) -> tuple[int, int]:
-    return ranked[:2]

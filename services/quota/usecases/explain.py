@@ -11,11 +11,10 @@ from services.kernel.dialect import Dialect
 from services.kernel.errors import NotFound
 from services.kernel.names import no_such
 from services.kernel.price import Price
+from services.quota.domain.admission.case import Case
 from services.quota.domain.admission.decision import used_basis_points
-from services.quota.domain.admission.evaluate import Candidate, evaluate, find_route, refuse, usable_tiers
-from services.quota.domain.admission.output_range import output_range_of
+from services.quota.domain.admission.evaluate import Admission, evaluate, find_route, usable_tiers
 from services.quota.domain.admission.request_facts import RequestFacts
-from services.quota.domain.admission.unfit import unfit
 from services.quota.domain.counters.contention import Contention
 from services.quota.domain.counters.counter import Level
 from services.quota.domain.counters.settlement_lag import SettlementLag
@@ -111,58 +110,43 @@ class Explain:
         found = snapshot.directory.keys_by_name.get(key)
         if found is None:
             raise NotFound(no_such("virtual key", key, snapshot.directory.directory.keys_of(team)))
-        facts = RequestFacts(body_bytes=input_tokens, max_output_tokens=max_output_tokens)
         now_ms = self._clock.now_ms()
         limits = snapshot.directory.limits_for(found.attribution, model, now_ms)
+        case = Case(
+            key=found,
+            model=model,
+            facts=RequestFacts(body_bytes=input_tokens, max_output_tokens=max_output_tokens),
+            limits=limits,
+            learned=self._expectations.get(found.key_id, model),
+            contended=self._contention.is_on(limits.counters, now_ms),
+            contention_wait_ms=self._lag.wait_ms,
+            now_ms=now_ms,
+            draw=lambda _: 0,
+        )
         return replace(
-            self._evaluate(snapshot, found, model, facts, limits, now_ms=now_ms),
+            self._explain(snapshot, case),
             others=_others(snapshot, found, model),
             on_store_failure=_on_store_failure(limits),
             on_unknown_members=_on_unknown_members(limits),
             on_unmeasured=_on_unmeasured(limits),
         )
 
-    def _evaluate(
-        self,
-        snapshot: Snapshot,
-        found: VirtualKey,
-        model: str,
-        facts: RequestFacts,
-        limits: AppliedLimits,
-        *,
-        now_ms: int,
-    ) -> Explanation:
-        key = found.name
-        denial = denial_of(found.state_at(now_ms))
+    def _explain(self, snapshot: Snapshot, case: Case) -> Explanation:
+        limits = case.limits
         levels = limits.fold(self._reader.levels(limits.counters))
+        outcome = self._outcome(snapshot, case, levels)
+        if isinstance(outcome, Deny):
+            return _denied(outcome, limits, levels)
+        return _allowed(outcome, limits, levels, _passed_over(snapshot, case.model, outcome, limits))
+
+    def _outcome(self, snapshot: Snapshot, case: Case, levels: Sequence[Level]) -> Admission | Deny:
         if not snapshot.routes.plan.version:
-            return _denied(Deny.unavailable("no route plan has arrived yet"), limits, levels)
+            return Deny.unavailable("no route plan has arrived yet")
+        denial = denial_of(case.key.state_at(case.now_ms))
         if denial is not None:
-            return _denied(Deny(denial, model=model, key=key), limits, levels)
-        tiers = self._tiers(snapshot, found, limits, model)
-        if isinstance(tiers, Deny):
-            return _denied(tiers, limits, levels)
-        learned = self._expectations.get(found.key_id, model)
-        output_range = output_range_of(facts, learned, contended=self._contention.is_on(limits.counters, now_ms))
-        candidate = evaluate(
-            tiers, limits, levels, facts, draw=lambda _: 0, output_range=lambda: output_range, learned=learned
-        )
-        if candidate is None:
-            return _denied(unfit(found, model, tiers, facts), limits, levels)
-        if candidate.decision.refusal is not None:
-            deny = refuse(
-                candidate,
-                candidate.decision.refusal,
-                limits,
-                levels,
-                learned=learned,
-                key=key,
-                model=model,
-                now_ms=now_ms,
-                contention_wait_ms=self._lag.wait_ms,
-            )
-            return _denied(deny, limits, levels)
-        return _allowed(candidate, limits, levels, _passed_over(snapshot, model, candidate, limits))
+            return Deny(denial, model=case.model, key=case.key.name)
+        tiers = self._tiers(snapshot, case.key, case.limits, case.model)
+        return tiers if isinstance(tiers, Deny) else evaluate(case, tiers, levels)
 
     def _tiers(
         self, snapshot: Snapshot, key: VirtualKey, limits: AppliedLimits, model: str
@@ -184,11 +168,11 @@ def _with_suggestion(deny: Deny, snapshot: Snapshot, key: VirtualKey, model: str
     return replace(deny, detail=no_such("model", model, filter(key.may_use, snapshot.routes.plan.models)))
 
 
-def _passed_over(snapshot: Snapshot, model: str, candidate: Candidate, limits: AppliedLimits) -> str:
+def _passed_over(snapshot: Snapshot, model: str, admission: Admission, limits: AppliedLimits) -> str:
     """What is to be said of targets that would lead the tier, and have no price; empty when there are none."""
     if not limits.needs_price:
         return ""
-    prices, serves_from = snapshot.routes.prices.prices, candidate.tier.from_basis_points
+    prices, serves_from = snapshot.routes.prices.prices, admission.tier.from_basis_points
     unpriced = [
         weighted.target
         for tier in snapshot.routes.plan.models[model].tiers
@@ -264,12 +248,12 @@ def _denied(deny: Deny, limits: AppliedLimits, levels: Sequence[Level]) -> Expla
     return Explanation(deny, False, reason, "", _explained(limits, levels, binds))
 
 
-def _allowed(candidate: Candidate, limits: AppliedLimits, levels: Sequence[Level], passed_over: str) -> Explanation:
-    target = candidate.chain[0].target.name
-    percent = candidate.tier.from_basis_points / 100
+def _allowed(admission: Admission, limits: AppliedLimits, levels: Sequence[Level], passed_over: str) -> Explanation:
+    target = admission.attempts[0].fit.target.name
+    percent = admission.tier.from_basis_points / 100
     downgraded = percent > 0
     pairs = [pair for pair in zip(limits.limits, levels, strict=True) if pair[0].enforced]
-    with_cap = f" with at most {candidate.output_cap_tokens} output tokens" if candidate.cut else ""
+    with_cap = f" with at most {admission.output_cap_tokens} output tokens" if admission.cut else ""
     if downgraded:
         pairs = [pair for pair in pairs if pair[0].steers]
         tightest = max(pairs, key=lambda pair: used_basis_points(pair[0], pair[1].settled), default=None)
@@ -277,7 +261,7 @@ def _allowed(candidate: Candidate, limits: AppliedLimits, levels: Sequence[Level
     else:
         tightest = max(pairs, key=lambda pair: used_basis_points(pair[0], sum(pair[1])), default=None)
         why = (
-            ("no limit has room for more" if candidate.cut else "every limit has room") if pairs else "no limit applies"
+            ("no limit has room for more" if admission.cut else "every limit has room") if pairs else "no limit applies"
         )
         reason = f"Goes to {target}{with_cap}: {why}."
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from services.quota.domain.admission.case import Case
 from services.quota.domain.admission.estimate import is_boundable
 from services.quota.domain.admission.price_options import extras_of, member_of
 from services.quota.domain.admission.request_facts import RequestFacts
@@ -36,20 +37,21 @@ def refuse_unknown_members(key: VirtualKey, limits: AppliedLimits, model: str, f
     )
 
 
-def unfit(key: VirtualKey, model: str, tiers: Sequence[FitTier], facts: RequestFacts) -> Deny:
-    """The refusal when `evaluate` finds no target that can carry a call."""
+def unfit(case: Case, tiers: Sequence[FitTier]) -> Deny:
+    """The refusal of a call that no target of these tiers can carry."""
+    facts, model, key = case.facts, case.model, case.key.name
     if not any(is_boundable(facts, target.facts) for tier in tiers for target in targets_of(tier)):
         beyond = f"nobody here knows {', '.join(facts.unknown_members)}" if facts.unknown_members else _BEYOND
         detail = f"{beyond}, and no target of the model has a known context window"
         member = facts.unknown_members[0] if facts.unknown_members else ""
-        return Deny(Denial.NO_FIT_TARGET, detail, model=model, key=key.name, parameter=member)
+        return Deny(Denial.NO_FIT_TARGET, detail, model=model, key=key, parameter=member)
     if facts.price_options:
         option = extras_of(facts.price_options).unpriceable or facts.price_options[0]
         hint = " without max_uses" if option.startswith("tools.web_") and "=" not in option else ""
         detail = f"a limit on spend applies, and no price is known for {option}{hint}"
-        return Deny(Denial.NO_FIT_TARGET, detail, model=model, key=key.name, parameter=member_of(option))
+        return Deny(Denial.NO_FIT_TARGET, detail, model=model, key=key, parameter=member_of(option))
     if "audio" in facts.features:
         detail = "none of its targets has a price for sound, which the request holds"
     else:
         detail = "none of its targets has a price for caching that lasts an hour, which the request asks for"
-    return Deny(Denial.UNPRICED_MODEL, detail, model=model, key=key.name)
+    return Deny(Denial.UNPRICED_MODEL, detail, model=model, key=key)

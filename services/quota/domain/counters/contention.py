@@ -32,4 +32,4 @@ class Contention:
     def is_on(self, counters: Iterable[CounterKey], now_ms: int) -> bool:
         """Whether one of these counters refused a call within the last ten seconds."""
         noted = self._noted_at_ms
-        return any(now_ms - noted.get(counter, -_LASTS_MS - 1) <= _LASTS_MS for counter in counters)
+        return bool(noted) and any(now_ms - noted.get(counter, -_LASTS_MS - 1) <= _LASTS_MS for counter in counters)

@@ -107,6 +107,8 @@ class Deny:
     policy: str = ""
     scope: str = ""
     limit_kind: LimitKind | None = None
+    limit_id: str = ""
+    """What the counters of the limit are filed under."""
     limit: int = 0
     """The bound."""
     used: int = 0
@@ -121,6 +123,8 @@ class Deny:
     resets_at_ms: int = 0
     overridden_until_ms: int = 0
     """When the override ends that sets `limit`; 0: it is the policy's own."""
+    contended: bool = False
+    """Only calls in flight are in the way. They can give room back when they end."""
     retry_after_ms: int | None = None
     """How long to wait before asking again is worth it; None when waiting does not help."""
     max_affordable_output_tokens: int = 0
