@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -26,3 +27,10 @@ class ManualClock:
     def advance(self, milliseconds: int) -> None:
         """Moves the clock on."""
         self._now_ms += milliseconds
+
+
+def format_time(instant_ms: int) -> str:
+    """RFC 3339 in UTC; milliseconds only where there are some."""
+    instant = datetime.fromtimestamp(instant_ms / 1000, UTC)
+    spec = "milliseconds" if instant_ms % 1000 else "seconds"
+    return instant.isoformat(timespec=spec).replace("+00:00", "Z")

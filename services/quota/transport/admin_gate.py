@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.rpc import code_pb2
 
 from services.kernel.change import Actor
-from services.kernel.clock import Clock
+from services.kernel.clock import Clock, format_time
 from services.kernel.errors import PermissionDenied
 from services.quota.domain.identity.access import check_access
 from services.quota.domain.identity.admin_token import ROOT
@@ -13,7 +13,6 @@ from services.quota.transport.admin_methods import method_of
 from services.quota.transport.check_answer import write_admin_allow, write_denial
 from services.quota.transport.check_request import Check
 from services.quota.transport.dialects.answer import HttpAnswer, json_answer
-from services.quota.transport.dialects.sentences import format_time
 from services.quota.transport.root_token import RootToken
 from services.quota.usecases.admin_tokens import AdminTokens
 

@@ -7,15 +7,12 @@ before its question comes. A refusal is a complete HTTP answer in the dialect of
 from __future__ import annotations
 
 import logging
-import re
-from dataclasses import replace
 from typing import Any
 
 import grpc
 
 from services.chassis.grpc_server import Registration
-from services.kernel.dialect import Dialect
-from services.kernel.envoy_contract import EPOCH_HEADER, TRACE_ID_HEADER
+from services.kernel.envoy_contract import EPOCH_HEADER
 from services.kernel.errors import SpendgateError
 from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.transport.admin_gate import AdminGate
@@ -24,17 +21,14 @@ from services.quota.transport.check_answer import AllowWriter, write_body_may_co
 from services.quota.transport.check_request import Check, Scan, read_check
 from services.quota.transport.decision_span import DecisionSpans
 from services.quota.transport.dialects.answer import HttpAnswer
-from services.quota.transport.dialects.envelopes import envelope_of
-from services.quota.transport.dialects.wording import word
-from services.quota.transport.limit_headers import limit_headers
 from services.quota.transport.models_endpoint import ModelsEndpoint
+from services.quota.transport.refusal import write_refusal
 from services.quota.usecases.admit import AdmissionRequest, Admit, Admitted
 from services.quota.usecases.authenticate import Authenticate
 from services.quota.usecases.settle import Release
 
 SERVICE = "envoy.service.auth.v3.Authorization"
 _TRACEPARENT = "traceparent"
-_TRACEPARENT_FORM = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _NOT_READABLE = "its body must be a JSON object that names a model"
 
 _log = logging.getLogger("spendgate.quota")
@@ -84,7 +78,7 @@ class Authorization:
             return self._answer(check, context)
         except Exception:  # noqa: BLE001  (whatever it was, Envoy gets an answer that says so)
             _log.exception("a Check could not be decided")
-            return _refuse(check, Deny(Denial.POLICY_UNAVAILABLE), "")
+            return write_refusal(check, Deny(Denial.POLICY_UNAVAILABLE), "")
 
     def _answer(self, check: Check, context: grpc.ServicerContext) -> bytes:
         epoch, traceparent = _read_metadata(context)
@@ -92,16 +86,20 @@ class Authorization:
         if check.admin:
             return self._admin.answer(check)
         if check.asks_for_key:
-            opened = self._authenticate(check.credential)
-            return _refuse(check, opened, traceparent) if isinstance(opened, Deny) else write_body_may_come(opened.key)
+            caller = self._authenticate(check.credential)
+            return (
+                write_refusal(check, caller, traceparent)
+                if isinstance(caller, Deny)
+                else write_body_may_come(caller.key)
+            )
         if told := self._told(check):
-            return _refuse(check, told, traceparent) if isinstance(told, Deny) else write_denial(told)
+            return write_refusal(check, told, traceparent) if isinstance(told, Deny) else write_denial(told)
         if check.scan is None:
-            return _refuse(check, Deny(Denial.MALFORMED, detail=_NOT_READABLE), traceparent)
+            return write_refusal(check, Deny(Denial.MALFORMED, detail=_NOT_READABLE), traceparent)
         outcome = self._decide(check, check.scan, epoch, traceparent)
         if isinstance(outcome, Deny):
             self._tell_outage(outcome)
-            return _refuse(check, outcome, traceparent)
+            return write_refusal(check, outcome, traceparent)
         return self._let_through(outcome, check, context)
 
     def _told(self, check: Check) -> HttpAnswer | Deny | None:
@@ -167,14 +165,3 @@ def _read_metadata(context: grpc.ServicerContext) -> tuple[str, str]:
         elif key == _TRACEPARENT:
             traceparent = str(value)
     return epoch, traceparent
-
-
-def _refuse(check: Check | None, deny: Deny, traceparent: str) -> bytes:
-    dialect = check.dialect if check else Dialect.OPENAI
-    request_id = check.request_id if check else ""
-    trace = _TRACEPARENT_FORM.fullmatch(traceparent)
-    trace_id = trace[1] if trace else ""
-    answer = envelope_of(dialect).refuse(word(deny, trace_id), request_id)
-    traced = ((TRACE_ID_HEADER, trace_id),) if trace_id else ()
-    limits = limit_headers(dialect, deny.limit_statuses, deny.decided_at_ms)
-    return write_denial(replace(answer, headers=(*answer.headers, *traced, *limits)), deny)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from services.kernel.clock import format_time
 from services.kernel.money import format_usd
 from services.quota.domain.policies.denial import Deny
 from services.quota.transport.dialects.answer import HttpAnswer, Json, json_answer, request_id_headers
-from services.quota.transport.dialects.sentences import format_time
 from services.quota.usecases.own_budget import OwnLimit, ReadOwnBudget
 
 # What is left changes with every call.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
+from services.kernel.clock import format_time
 from services.kernel.money import format_usd
 from services.kernel.window import WindowUnit
 from services.quota.domain.policies.denial import Denial, Deny
@@ -56,13 +55,6 @@ def sentence_of(deny: Deny) -> str:
         policy=deny.policy,
         detail=f": {deny.detail}" if deny.detail else "",
     )
-
-
-def format_time(instant_ms: int) -> str:
-    """RFC 3339 in UTC; milliseconds only where there are some."""
-    instant = datetime.fromtimestamp(instant_ms / 1000, UTC)
-    spec = "milliseconds" if instant_ms % 1000 else "seconds"
-    return instant.isoformat(timespec=spec).replace("+00:00", "Z")
 
 
 def _cap_sentence(deny: Deny) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from services.kernel.clock import format_time
 from services.kernel.envoy_contract import ATTEMPTS_HEADER, MODEL_REQUESTED_HEADER, POLICY_HEADER
 from services.kernel.money import format_usd
 from services.quota.domain.policies.denial import Denial, Deny
@@ -15,7 +16,7 @@ from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.limit_status import LimitStatus, remaining_of
 from services.quota.domain.policies.policy import PAYMENT_REQUIRED
 from services.quota.transport.dialects.answer import Json
-from services.quota.transport.dialects.sentences import format_time, sentence_of
+from services.quota.transport.dialects.sentences import sentence_of
 from services.quota.transport.limit_headers import budget_headers
 
 # A client that waits longer than this is better off telling its user.
