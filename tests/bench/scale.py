@@ -29,6 +29,7 @@ from services.chassis.grpc_server import Registration, build_server, open_channe
 from services.chassis.process import SystemClock
 from services.kernel.dialect import Dialect
 from services.kernel.envoy_contract import REQUEST_NAMESPACE
+from services.kernel.limit_kind import LimitKind
 from services.kernel.money import NANO_PER_USD, PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
 from services.kernel.usage import INPUT, OUTPUT
@@ -43,7 +44,6 @@ from services.quota.domain.directory.directory import Directory
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import VirtualKey, digest_of
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Dimension, Match, QuotaPolicy
 from services.quota.domain.routing.plan import (
     ChainSlot,

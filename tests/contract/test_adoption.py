@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from services.kernel.limit_kind import LimitKind
 from services.quota.adapters import redis_adoption
 from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_counters import RedisCounters
@@ -25,7 +26,6 @@ from services.quota.domain.counters.settlement import Settlement
 from services.quota.domain.directory.adoption import Adoption
 from services.quota.domain.directory.directory import Directory
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Match, QuotaPolicy, Threshold
 from services.quota.ports import PoliciesChanged, Sum
 from services.quota.usecases.admit import Admitted

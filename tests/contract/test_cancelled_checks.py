@@ -24,6 +24,7 @@ from services.chassis.grpc_server import build_server
 from services.chassis.telemetry import Telemetry
 from services.kernel.clock import ManualClock
 from services.kernel.dialect import Dialect
+from services.kernel.limit_kind import LimitKind
 from services.kernel.window import WindowUnit
 from services.quota.adapters.memory_allowances import MemoryAllowances
 from services.quota.adapters.memory_counters import MemoryCounters
@@ -36,7 +37,6 @@ from services.quota.domain.directory.directory import Directory
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import VirtualKey, digest_of
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Match, QuotaPolicy
 from services.quota.domain.routing.plan import (
     ChainSlot,

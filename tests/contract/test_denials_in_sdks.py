@@ -14,9 +14,9 @@ from google import genai
 from google.genai import errors as gemini_errors
 from google.genai import types as gemini_types
 
+from services.kernel.limit_kind import LimitKind
 from services.kernel.money import NANO_PER_USD
 from services.quota.domain.policies.denial import Denial, Deny
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.transport.dialects import anthropic as anthropic_dialect
 from services.quota.transport.dialects import gemini as gemini_dialect
 from services.quota.transport.dialects import openai as openai_dialect

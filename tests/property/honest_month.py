@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.kernel.dialect import Dialect
+from services.kernel.limit_kind import LimitKind
 from services.kernel.price import Price
 from services.ledger.domain.charge import charge_call
 from services.ledger.domain.configuration import flat_price
@@ -19,7 +20,6 @@ from services.quota.domain.admission.request_facts import RequestFacts, Tokens
 from services.quota.domain.admission.unmeasured import NOTHING_TAUGHT, Guide, Taught, unmeasured_tokens
 from services.quota.domain.counters.reservation import Most
 from services.quota.domain.counters.settlement import Settlement
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.routing.target_facts import TargetFacts
 from tests.worlds.spool_lines import NO_USAGE, call
 
@@ -84,7 +84,7 @@ def _live(
     charge = charge_call(_line(habits, facts, target, taught, input_tokens=input_tokens, sent=sent), (), _price_of)
     assert charge.cost_nano_usd is not None
     assert charge.most is not None
-    held = held_by_chain(facts, (target,)).spend_nano_usd
+    held = held_by_chain(facts, (target,)).cost_nano_usd
     settlement = Settlement(
         "rsv",
         charge.cost_nano_usd,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.kernel.limit_kind import LimitKind
 from services.quota.domain.admission.decision import decide, fits
 from services.quota.domain.admission.request_facts import Amounts
 from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.domain.directory.applied_limits import AppliedLimit
 from services.quota.domain.policies.denial import Denial
-from services.quota.domain.policies.limit_kind import LimitKind
 
 SMALL = st.integers(0, 40)
 KINDS = st.sampled_from(LimitKind)
@@ -33,7 +33,7 @@ def limits(draw: st.DrawFn) -> AppliedLimit:
     )
 
 
-amounts = st.builds(Amounts, spend_nano_usd=SMALL, input_tokens=SMALL, output_tokens=SMALL)
+amounts = st.builds(Amounts, cost_nano_usd=SMALL, input_tokens=SMALL, output_tokens=SMALL)
 levels = st.builds(Level, SMALL, SMALL, SMALL)
 readings = st.lists(st.tuples(limits(), levels), max_size=6)
 
@@ -81,7 +81,7 @@ def test_more_use_or_a_larger_call_never_turns_a_refusal_into_a_pass(
         for (_, level), extra in zip(read, more, strict=False)
     ]
     sum_asked = Amounts(
-        asked.spend_nano_usd + larger.spend_nano_usd,
+        asked.cost_nano_usd + larger.cost_nano_usd,
         asked.input_tokens + larger.input_tokens,
         asked.output_tokens + larger.output_tokens,
     )

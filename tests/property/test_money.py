@@ -135,7 +135,7 @@ def test_a_chain_whose_every_attempt_was_billed_costs_no_more_than_it_holds(
         input_tokens, output_tokens = data.draw(st.integers(0, most.input)), data.draw(st.integers(0, most.output))
         spent += charge(Usage(input_tokens, output_tokens), price) or 0
 
-    assert spent <= held.spend_nano_usd
+    assert spent <= held.cost_nano_usd
 
 
 @given(st.integers(0, MAX_NANO_USD))

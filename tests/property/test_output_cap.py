@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.kernel.dialect import Dialect
+from services.kernel.limit_kind import LimitKind
 from services.quota.domain.admission.case import Case
 from services.quota.domain.admission.decision import decide
 from services.quota.domain.admission.estimate import held_by_chain, output_cap
@@ -19,7 +20,6 @@ from services.quota.domain.directory.applied_limits import AppliedLimit, Applied
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.policies.denial import Deny
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.routing.compile import FitSlot, FitTarget, FitTier
 from services.quota.domain.routing.plan import Face
 from services.quota.domain.routing.target_facts import TargetFacts

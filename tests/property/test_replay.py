@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.kernel.dialect import Dialect
+from services.kernel.limit_kind import LimitKind
 from services.kernel.usage import Usage
 from services.kernel.window import WindowUnit
 from services.quota.domain.admission.request_facts import RequestFacts
 from services.quota.domain.counters.settlement import Settlement
-from services.quota.domain.policies.limit_kind import LimitKind, kind_of
+from services.quota.domain.policies.limit_id import kind_of
 from services.quota.domain.policies.policy import QuotaPolicy
 from services.quota.domain.replay.replay import PastCall
 from services.quota.usecases.admit import Admitted

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from services.kernel.limit_kind import LimitKind
 from services.kernel.names import admitted_ms
 from services.kernel.price import Price
 from services.ledger.adapters.quota_counters import QuotaCountersClient
@@ -29,7 +30,7 @@ from services.quota.domain.directory.adoption import Adoption
 from services.quota.domain.directory.applied_limits import Call, apply_limits
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import VirtualKey, digest_of
-from services.quota.domain.policies.limit_kind import LimitKind, kind_of
+from services.quota.domain.policies.limit_id import kind_of
 from services.quota.domain.policies.policy import QuotaPolicy
 from services.quota.transport.counter_service import CounterService
 from services.quota.usecases.admit import Admitted

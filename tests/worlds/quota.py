@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from services.kernel.clock import ManualClock
 from services.kernel.dialect import Dialect
+from services.kernel.limit_kind import LimitKind
 from services.kernel.money import NANO_PER_USD, NanoUsd, PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
 from services.kernel.usage import INPUT, OUTPUT
@@ -28,7 +29,6 @@ from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import VirtualKey, digest_of
 from services.quota.domain.policies.denial import Deny
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Match, QuotaPolicy
 from services.quota.domain.routing.plan import (
     ChainSlot,

@@ -10,10 +10,10 @@ from spendgate.quota.v1 import counter_service_pb2_grpc as pb_grpc
 from spendgate.quota.v1 import quota_service_pb2 as quota_pb
 
 from services.chassis.well_known import timestamp
+from services.kernel.limit_kind import LimitKind
 from services.ledger.adapters.quota_client import asked, read_crossing
 from services.ledger.domain.counting import (
     Adjustment,
-    Counted,
     CountedLimit,
     Counter,
     CounterList,
@@ -30,13 +30,7 @@ _TIMEOUT_S = 10.0
 # All counters, which may be many.
 _LONG_TIMEOUT_S = 60.0
 _PER_MESSAGE = 500
-_COUNTED = {
-    quota_pb.LIMIT_KIND_SPEND: Counted.SPEND,
-    quota_pb.LIMIT_KIND_TOKENS: Counted.TOKENS,
-    quota_pb.LIMIT_KIND_INPUT_TOKENS: Counted.INPUT_TOKENS,
-    quota_pb.LIMIT_KIND_OUTPUT_TOKENS: Counted.OUTPUT_TOKENS,
-    quota_pb.LIMIT_KIND_REQUESTS: Counted.REQUESTS,
-}
+_KINDS = {quota_pb.LimitKind.Value(f"LIMIT_KIND_{kind.name}"): kind for kind in LimitKind}
 _REASONS = {
     Reason.DRIFT: quota_pb.Adjustment.REASON_DRIFT,
     Reason.REBUILD: quota_pb.Adjustment.REASON_REBUILD,
@@ -109,7 +103,7 @@ def _read_limit(limit: pb.CountedLimit) -> CountedLimit:
     return CountedLimit(
         policy=limit.policy,
         limit_id=limit.limit,
-        counted=_COUNTED[limit.kind],
+        kind=_KINDS[limit.kind],
         parts=_read_parts(limit.parts),
         default=limit.default,
         span=Span(limit.window_start.ToMilliseconds(), limit.window_end.ToMilliseconds(), limit.each_run),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from services.kernel.limit_kind import LimitKind
 from services.kernel.names import NOBODY, part_scope, scope_name
 from services.kernel.window import WindowRule, WindowUnit
 
@@ -17,18 +18,6 @@ _DIMENSIONS = ("team", "project", "environment", "user", "key", "model")
 Parts = tuple[tuple[str, str], ...]
 """Properties of a call with the values that they must have; an empty value stands for any and for
 none: calls without one count together."""
-
-
-class Counted(StrEnum):
-    """What a limit counts."""
-
-    SPEND = "spend"
-    """Nano-USD."""
-    TOKENS = "tokens"
-    """Input and output together."""
-    INPUT_TOKENS = "input_tokens"
-    OUTPUT_TOKENS = "output_tokens"
-    REQUESTS = "requests"
 
 
 class Reason(StrEnum):
@@ -59,7 +48,7 @@ class CountedLimit:
 
     policy: str
     limit_id: str
-    counted: Counted
+    kind: LimitKind
     parts: Parts
     """What its scopes are made of, in their order."""
     default: bool
@@ -105,20 +94,6 @@ class Taken(NamedTuple):
     unpriced_calls: int
     last_ms: int
     """When the last of them was admitted, to the hour."""
-
-    def of(self, counted: Counted) -> int:
-        """How much of it a limit counts."""
-        match counted:
-            case Counted.SPEND:
-                return self.cost_nano_usd
-            case Counted.TOKENS:
-                return self.input_tokens + self.output_tokens
-            case Counted.INPUT_TOKENS:
-                return self.input_tokens
-            case Counted.OUTPUT_TOKENS:
-                return self.output_tokens
-            case Counted.REQUESTS:
-                return self.calls
 
 
 @dataclass(slots=True)
@@ -188,8 +163,8 @@ def expected_counters(
             if limit.default and is_preferred:
                 continue
             counter = expected[at].setdefault(_scope(limit, each), Expected())
-            counter.amount += each.of(limit.counted)
-            counter.unpriced |= limit.counted is Counted.SPEND and each.unpriced_calls > 0
+            counter.amount += limit.kind.measure(each)
+            counter.unpriced |= limit.kind.needs_price and each.unpriced_calls > 0
             counter.last_ms = max(counter.last_ms, each.last_ms)
     return expected
 
@@ -224,7 +199,7 @@ def compare(levels: LimitLevels, expected: Mapping[str, Expected], reason: Reaso
         says = levels.settled.get(scope, 0)
         if says != must.amount:
             adjustments.append(Adjustment(counter_of(limit, scope, must), says, must.amount, reason))
-    counts_drift = reason is Reason.DRIFT and limit.counted is Counted.SPEND
+    counts_drift = reason is Reason.DRIFT and limit.kind.needs_price
     drift = max((abs(each.after - each.before) for each in adjustments), default=0) if counts_drift else 0
     return Comparison(tuple(adjustments), compared, unpriced, drift)
 

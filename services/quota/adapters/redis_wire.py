@@ -32,7 +32,7 @@ from services.quota.domain.counters.crossing import (
 from services.quota.domain.counters.doubt import Doubt, doubt_of
 from services.quota.domain.counters.reservation import Hold, Reservation, holds_unknown
 from services.quota.domain.counters.settlement import Settlement, excess_of, lacks_price
-from services.quota.domain.policies.limit_kind import MAX_COUNT, kind_of
+from services.quota.domain.policies.limit_id import MAX_COUNT, kind_of
 
 Argument = str | bytes | int
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from services.chassis.audit import append_entries, audit_table
 from services.kernel.change import AuditEntry
 from services.kernel.errors import Unavailable
+from services.kernel.limit_kind import kind_named
 from services.kernel.window import Weekday, WindowUnit
 from services.quota.domain.directory.directory import Directory
 from services.quota.domain.identity.access import Role
@@ -23,7 +24,6 @@ from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import RetiredSecret, VirtualKey
 from services.quota.domain.identity.team import Environment, Team
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.override import Override
 from services.quota.domain.policies.policy import (
     TOO_MANY_REQUESTS,
@@ -311,7 +311,7 @@ def _read_policy(name: str, body: Row) -> QuotaPolicy:
 def _read_limit(body: Row) -> Limit:
     """Fields that an earlier release did not write are absent."""
     return Limit(
-        kind=LimitKind(body["kind"]),
+        kind=kind_named(body["kind"]),
         bound=body["bound"],
         per=WindowUnit(body["per"]),
         timezone=body["timezone"],

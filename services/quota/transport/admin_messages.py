@@ -14,6 +14,7 @@ from spendgate.type.v1 import attribution_pb2, configuration_pb2
 from services.chassis.well_known import nano_usd_of, timestamp, usd
 from services.kernel.change import Action
 from services.kernel.errors import InvalidInput
+from services.kernel.limit_kind import LimitKind
 from services.kernel.money import NANO_PER_USD
 from services.kernel.window import MAX_ROLLING_MS, Weekday, WindowUnit
 from services.quota.domain.directory.configuration import Configuration, KeySpec
@@ -21,7 +22,6 @@ from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import KeyState, VirtualKey
 from services.quota.domain.identity.team import Environment, Team
 from services.quota.domain.policies.limit import UTC, Limit
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.lint import PolicyState
 from services.quota.domain.policies.policy import (
     TOO_MANY_REQUESTS,

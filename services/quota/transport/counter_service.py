@@ -16,7 +16,7 @@ from services.kernel.errors import InvalidInput
 from services.quota.domain.counters.adjustment import Adjusted, Adjustment, Reason
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.policies.counting import CountedLimit, Parts
-from services.quota.domain.policies.limit_kind import kind_of
+from services.quota.domain.policies.limit_id import kind_of
 from services.quota.ports import Sum
 from services.quota.transport.admin_messages import write_kind
 from services.quota.transport.reservation_service import write_crossing

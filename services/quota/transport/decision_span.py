@@ -8,9 +8,10 @@ from __future__ import annotations
 from opentelemetry.trace import Span, SpanKind
 
 from services.chassis.telemetry import Telemetry, in_context, parent_of_traceparent
+from services.kernel.limit_kind import LimitKind
 from services.kernel.money import format_usd
 from services.quota.domain.policies.denial import Deny
-from services.quota.domain.policies.limit_kind import LimitKind, kind_of
+from services.quota.domain.policies.limit_id import kind_of
 from services.quota.usecases.admit import Admitted
 
 _NAME = "quota.reserve"

@@ -16,7 +16,7 @@ from services.chassis.well_known import timestamp
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.counters.doubt import Doubt, Selection
 from services.quota.domain.counters.reservation import Hold
-from services.quota.domain.policies.limit_kind import kind_of
+from services.quota.domain.policies.limit_id import kind_of
 from services.quota.transport.admin_messages import write_kind
 from services.quota.usecases.doubts import Doubts
 

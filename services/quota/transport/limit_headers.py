@@ -11,8 +11,8 @@ from functools import lru_cache
 from services.kernel.clock import format_time
 from services.kernel.dialect import Dialect
 from services.kernel.envoy_contract import BUDGET_REMAINING_HEADER, BUDGET_RESETS_HEADER, POLICY_HEADER
+from services.kernel.limit_kind import LimitKind
 from services.kernel.money import format_usd
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.limit_status import LimitStatus
 
 Headers = Iterator[tuple[str, str]]

@@ -26,7 +26,6 @@ from services.quota.domain.directory.bounded import refuse_unbounded
 from services.quota.domain.directory.snapshot import DirectorySnapshot
 from services.quota.domain.identity.key import Entropy, VirtualKey
 from services.quota.domain.policies.denial import Denial, Deny
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.limit_status import LimitStatus
 from services.quota.domain.routing.compile import Draw, FitTier
 from services.quota.ports import (
@@ -286,11 +285,11 @@ class Admit:
             run=request.run,
             unknown_members=bool(case.facts.unknown_members),
             policies=policies,
-            most=Most(held.spend_nano_usd, held.input_tokens, held.output_tokens),
+            most=Most(held.cost_nano_usd, held.input_tokens, held.output_tokens),
             holds=tuple(
                 _hold_in(limit, held.held_in(limit.kind, soft=limit.soft))
                 for limit in case.limits.limits
-                if limit.kind is not LimitKind.REQUEST_COST
+                if limit.kind.has_counter
             ),
         )
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from services.kernel.clock import Clock
 from services.kernel.errors import NotFound
+from services.kernel.limit_kind import LimitKind
 from services.kernel.names import no_such
 from services.kernel.window import WindowUnit
 from services.quota.domain.admission.decision import basis_points_of
 from services.quota.domain.counters.counter import Level
 from services.quota.domain.directory.applied_limits import AppliedLimit, override_of
 from services.quota.domain.directory.snapshot import DirectorySnapshot
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.override import Override, OverrideTarget
 from services.quota.domain.policies.policy import Dimension, Mode, QuotaPolicy
 from services.quota.domain.policies.scope import fixed_scope, policy_scope, scope_of
@@ -138,7 +138,6 @@ def _looseness(budget: Budget) -> tuple[int, int, str, str]:
     return -used, budget.limit, budget.policy, budget.limit_id
 
 
-_NO_BUDGETS = {LimitKind.REQUEST_COST, LimitKind.BURN_RATE}
 _Used = dict[tuple[str, str, int], dict[str, Level]]
 """By policy, limit and start of the window: the level of each scope."""
 
@@ -154,7 +153,7 @@ def _budgets(
     policy: QuotaPolicy, known_scopes: set[str], used: _Used, overrides: Mapping[OverrideTarget, Override], now_ms: int
 ) -> Iterator[Budget]:
     for limit in sorted(policy.limits, key=lambda limit: limit.limit_id):
-        if limit.kind in _NO_BUDGETS:
+        if not limit.kind.is_budget:
             continue
         window = limit.window.at(now_ms)
         starts_ms = (window.start_ms, *limit.window.trailing_starts_ms(now_ms))

@@ -9,6 +9,7 @@ from itertools import islice
 from services.kernel.clock import Clock
 from services.kernel.dialect import Dialect
 from services.kernel.errors import NotFound
+from services.kernel.limit_kind import LimitKind
 from services.kernel.names import no_such
 from services.kernel.price import Price
 from services.quota.domain.admission.case import Case
@@ -22,7 +23,7 @@ from services.quota.domain.directory.applied_limits import AppliedLimit, Applied
 from services.quota.domain.directory.bounded import refuse_unbounded
 from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.policies.denial import Denial, Deny, denial_of
-from services.quota.domain.policies.limit_kind import LimitKind, holds_most
+from services.quota.domain.policies.limit_id import holds_most
 from services.quota.domain.policies.lint import why_not
 from services.quota.domain.policies.scope import policies_for
 from services.quota.domain.routing.compile import FitTier

@@ -11,7 +11,6 @@ from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.domain.directory.applied_limits import AppliedLimit
 from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.policies.denial import Deny
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Dimension
 from services.quota.ports import CounterReader
 from services.quota.usecases.authenticate import Authenticate
@@ -59,7 +58,7 @@ class ReadOwnBudget:
             applied = snapshot.directory.limits_for(key.attribution, model, now_ms, run)
             levels = applied.fold(self._reader.levels(applied.counters))
             for limit, level in zip(applied.limits, levels, strict=True):
-                if limit.enforced and limit.kind is not LimitKind.REQUEST_COST:
+                if limit.enforced and limit.kind.has_counter:
                     found[limit.counter] = OwnLimit(limit, Level(*level))
         return found
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from services.kernel.limit_kind import LimitKind
 from services.quota.domain.admission.request_facts import Amounts
 from services.quota.domain.counters.counter import Level
 from services.quota.domain.directory.applied_limits import AppliedLimit
 from services.quota.domain.policies.denial import Denial, Deny
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.limit_status import counted
 
 _WHOLE = 10_000
+_OWN_REASONS = {LimitKind.REQUEST_COST: Denial.REQUEST_COST_LIMIT, LimitKind.BURN_RATE: Denial.BURN_RATE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +166,8 @@ def _refusal(limit: AppliedLimit, level: Level, held: int) -> Refusal:
     """
     used, bound = counted(limit.kind, level.settled, level.reserved), limit.bound
     fits_alone = fits(used, 0, level.doubt, held, bound)
-    if limit.kind is LimitKind.REQUEST_COST:
-        denial = Denial.REQUEST_COST_LIMIT
-    elif limit.kind is LimitKind.BURN_RATE:
-        denial = Denial.BURN_RATE
+    if limit.kind in _OWN_REASONS:
+        denial = _OWN_REASONS[limit.kind]
     elif bound == 0 or (used + level.doubt >= bound and not limit.is_rate):
         denial = Denial.BUDGET_EXHAUSTED
     elif held > bound:

@@ -18,7 +18,7 @@ from services.kernel.price import Bounds, Price, charge_at_most
 from services.kernel.usage import AUDIO_INPUT, IMAGE_OUTPUT
 from services.quota.domain.admission.price_options import extras_of
 from services.quota.domain.admission.request_facts import Amounts, RequestFacts, Tokens
-from services.quota.domain.policies.limit_kind import MAX_COUNT
+from services.quota.domain.policies.limit_id import MAX_COUNT
 from services.quota.domain.routing.target_facts import TargetFacts
 
 # Providers add instructions of their own to a request that has tools or a schema: 313 to 804 tokens at Anthropic.

@@ -232,7 +232,7 @@ class _Evaluation:
             facts=candidate.facts,
             cut=candidate.cut,
             held=held,
-            limit_statuses=limit_statuses_of(self._limits, self._levels, held.requests),
+            limit_statuses=limit_statuses_of(self._limits, self._levels, held.calls),
             shadowed=candidate.decision.shadowed,
         )
 

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from services.kernel.limit_kind import LimitKind
 from services.quota.domain.admission.decision import used_basis_points
 from services.quota.domain.counters.counter import Level
 from services.quota.domain.directory.applied_limits import AppliedLimits
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.limit_status import LimitStatus, counted, remaining_of
 
 
-def limit_statuses_of(limits: AppliedLimits, levels: Sequence[Level], requests: int = 0) -> tuple[LimitStatus, ...]:
+def limit_statuses_of(limits: AppliedLimits, levels: Sequence[Level], calls: int = 0) -> tuple[LimitStatus, ...]:
     """The tightest enforced limit of each kind that adds up, the tightest of all first; of equals the later to reset.
 
-    `requests`: how many the call itself is that `levels` do not know of yet.
+    `calls`: how many the call itself is that `levels` do not know of yet.
     """
     found: dict[LimitKind, tuple[int, int, LimitStatus]] = {}
     for limit, (settled, reserved, doubt) in zip(limits.limits, levels, strict=True):
         kind = limit.kind
         if not (limit.enforced and kind.has_window):
             continue
-        held = reserved + requests if kind is LimitKind.REQUESTS else reserved
+        held = reserved + calls if kind.is_certain else reserved
         closeness = used_basis_points(limit, counted(kind, settled, held) + doubt), limit.window_end_ms
         if kind not in found or closeness > found[kind][:2]:
             remaining = remaining_of(kind, limit.bound, settled, held, doubt)

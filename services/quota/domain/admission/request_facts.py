@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from services.quota.domain.policies.limit_kind import LimitKind
+from services.kernel.limit_kind import LimitKind
 
 FETCHED = frozenset({"files", "stored_input", "server_tools"})
 """Features of requests with input that does not follow from their bytes."""
@@ -62,10 +62,10 @@ class Tokens:
 class Amounts:
     """What a call takes of each kind of limit."""
 
-    spend_nano_usd: int
+    cost_nano_usd: int
     input_tokens: int
     output_tokens: int
-    requests: int = 1
+    calls: int = 1
     typical: Amounts | None = None
     """What soft limits hold of the call instead, where one applies."""
 
@@ -75,13 +75,5 @@ class Amounts:
         return min(most, self.typical.of(kind)) if soft and self.typical is not None else most
 
     def of(self, kind: LimitKind) -> int:
-        """The amount that a limit of this kind counts."""
-        if kind is LimitKind.SPEND or kind is LimitKind.REQUEST_COST:
-            return self.spend_nano_usd
-        if kind is LimitKind.REQUESTS or kind is LimitKind.CONCURRENCY:
-            return self.requests
-        if kind is LimitKind.BURN_RATE:
-            return 0
-        if kind is LimitKind.TOKENS:
-            return self.input_tokens + self.output_tokens
-        return self.input_tokens if kind is LimitKind.INPUT_TOKENS else self.output_tokens
+        """The most that a call in flight takes of this kind."""
+        return kind.measure(self) if kind.is_held else 0

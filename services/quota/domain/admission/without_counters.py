@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from services.kernel.limit_kind import LimitKind
 from services.quota.domain.counters.allowance import Allowance, Taken, day_at, level_of
 from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.domain.directory.applied_limits import AppliedLimit, AppliedLimits
-from services.quota.domain.policies.limit_kind import LimitKind
 
 _NOTHING = Level(0, 0)
 

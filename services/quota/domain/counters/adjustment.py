@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from services.kernel.errors import InvalidInput
 from services.quota.domain.counters.counter import CounterKey
-from services.quota.domain.policies.limit_kind import MAX_COUNT
+from services.quota.domain.policies.limit_id import MAX_COUNT
 
 MAX_KEPT = 10_000
 """Adjustments that are kept to be listed."""

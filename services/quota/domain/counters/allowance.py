@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from services.kernel.limit_kind import LimitKind
 from services.kernel.window import Window, WindowRule, WindowUnit
 from services.quota.domain.counters.counter import CounterKey, Level
-from services.quota.domain.policies.limit_kind import LimitKind
 
 _LIMIT_ID = f"{LimitKind.SPEND}/allowance"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from services.kernel.errors import InvalidInput
-from services.quota.domain.policies.limit_kind import MAX_COUNT
+from services.quota.domain.policies.limit_id import MAX_COUNT
 
 
 class CounterKey(NamedTuple):

@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from services.kernel.limit_kind import LimitKind
 from services.kernel.names import first_reservation_id
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.counters.reservation import Hold, Most, Reservation
 from services.quota.domain.counters.settlement import Settlement
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import QuotaPolicy
 
 Goes = Callable[["Doubt", Hold], bool]

@@ -11,11 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from services.kernel.limit_kind import CallQuantities, LimitKind
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.identity.attribution import Attribution
-from services.quota.domain.policies.limit_kind import LimitKind, kind_of
+from services.quota.domain.policies.limit_id import kind_of
 
 UNBOUNDED = -1
+# Far enough below zero that no other part of a sum lifts it.
+_NO_BOUND = -(2**100)
 
 
 class Hold(NamedTuple):
@@ -82,17 +85,9 @@ class Most:
 
     def of(self, kind: LimitKind) -> int | None:
         """The most that a limit of this kind can count of the call; None: nothing bounds it."""
-        parts: tuple[int, ...]
-        match kind:
-            case LimitKind.SPEND:
-                parts = (self.cost_nano_usd,)
-            case LimitKind.INPUT_TOKENS:
-                parts = (self.input_tokens,)
-            case LimitKind.OUTPUT_TOKENS:
-                parts = (self.output_tokens,)
-            case _:
-                parts = (self.input_tokens, self.output_tokens)
-        return None if UNBOUNDED in parts else sum(parts)
+        quantities = (self.cost_nano_usd, self.input_tokens, self.output_tokens)
+        amount = kind.measure(CallQuantities(*(_NO_BOUND if each == UNBOUNDED else each for each in quantities)))
+        return None if amount < 0 else amount
 
 
 def holds_unknown(counter: CounterKey, reservation: Reservation) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from services.kernel.limit_kind import LimitKind
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.counters.reservation import Most, Reservation, holds_unknown
-from services.quota.domain.policies.limit_kind import LimitKind, holds_most, kind_of
+from services.quota.domain.policies.limit_id import holds_most, kind_of
 
 UNKNOWN_COST = -1
 
@@ -46,19 +47,16 @@ class Settlement:
 
     def actual(self, kind: LimitKind, held: int) -> int:
         """What a limit of this kind counts of the call."""
-        match kind:
-            case LimitKind.SPEND | LimitKind.BURN_RATE:
-                return held if self.cost_nano_usd == UNKNOWN_COST else self.cost_nano_usd
-            case LimitKind.TOKENS:
-                return self.input_tokens + self.output_tokens
-            case LimitKind.INPUT_TOKENS:
-                return self.input_tokens
-            case LimitKind.OUTPUT_TOKENS:
-                return self.output_tokens
-            case LimitKind.REQUESTS:
-                return 1
-            case LimitKind.CONCURRENCY | LimitKind.REQUEST_COST:
-                return 0
+        if not kind.is_taken:
+            return 0
+        if kind.is_money and self.cost_nano_usd == UNKNOWN_COST:
+            return held
+        return kind.measure(self)
+
+    @property
+    def calls(self) -> int:
+        """It is one call."""
+        return 1
 
 
 @dataclass(slots=True)

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from services.kernel.limit_kind import LimitKind
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.counters.doubt import Doubt
 from services.quota.domain.counters.reservation import Hold, Reservation
 from services.quota.domain.directory.applied_limits import AppliedLimit
 from services.quota.domain.directory.snapshot import DirectorySnapshot
-from services.quota.domain.policies.limit_kind import MAX_COUNT, LimitKind, holds_most, kind_of
+from services.quota.domain.policies.limit_id import MAX_COUNT, holds_most, kind_of
 from services.quota.domain.policies.policy import QuotaPolicy
 
 Renamed = Mapping[str, str]
@@ -83,7 +84,7 @@ class Adoption:
 
     def _limits_of(self, call: Reservation) -> list[AppliedLimit]:
         applied = self.directory.apply(call.attribution, call.model, call.created_at_ms, call.run)
-        return [limit for limit in applied.limits if limit.kind is not LimitKind.REQUEST_COST]
+        return [limit for limit in applied.limits if limit.kind.has_counter]
 
 
 def amount_in(reservation: Reservation, limit: AppliedLimit) -> int:
@@ -91,11 +92,8 @@ def amount_in(reservation: Reservation, limit: AppliedLimit) -> int:
 
     In a soft one that is the most that it can take as well: what is usual was not noted where no limit asked for it.
     """
-    match limit.kind:
-        case LimitKind.REQUESTS | LimitKind.CONCURRENCY:
-            return 1
-        case LimitKind.BURN_RATE:
-            return 0
+    if not limit.kind.is_of_size:
+        return 1 if limit.kind.is_held else 0
     if reservation.most is not None:
         most = reservation.most.of(limit.kind)
         return min(most, MAX_COUNT) if most is not None else 0

@@ -8,6 +8,7 @@ from itertools import islice
 from operator import add
 from typing import NamedTuple
 
+from services.kernel.limit_kind import LimitKind
 from services.kernel.names import part_scope
 from services.kernel.window import Window, WindowRule, WindowUnit
 from services.quota.domain.counters.allowance import Allowance, allowances_of
@@ -15,7 +16,6 @@ from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.policies.burn_rate import allowed_per_minute
 from services.quota.domain.policies.limit import Limit, facts_of
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.override import Override, OverrideTarget
 from services.quota.domain.policies.policy import (
     MAX_BASIS_POINTS,
@@ -133,7 +133,7 @@ def apply_limits(
                 if not call.run:
                     continue
                 counted = part_scope(scope, WindowUnit.RUN, call.run)
-            elif limit.kind is LimitKind.BURN_RATE:
+            elif limit.kind.follows_key:
                 counted = part_scope(scope, Dimension.KEY, call.attribution.key)
                 asked = with_allowance(limit, call.typical_nano_usd)
             window = window_at(facts.window, now_ms)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from services.kernel.errors import InvalidInput, PermissionDenied
+from services.kernel.limit_kind import LimitKind
 from services.quota.domain.directory.applied_limits import AppliedLimits
 from services.quota.domain.directory.directory import Directory
 from services.quota.domain.identity.access import Role
@@ -17,7 +18,6 @@ from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.domain.policies.index import PolicyIndex
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Dimension, QuotaPolicy
 from services.quota.domain.policies.scope import policies_for
 

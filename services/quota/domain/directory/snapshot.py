@@ -24,7 +24,6 @@ from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.policies.burn_rate import TypicalRate, nothing_typical
 from services.quota.domain.policies.index import PolicyIndex
 from services.quota.domain.policies.limit import Limit, facts_of
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.override import Override, OverrideTarget
 from services.quota.domain.policies.policy import Dimension, Mode, QuotaPolicy
 from services.quota.domain.policies.scope import policy_scope
@@ -75,9 +74,7 @@ class DirectorySnapshot:
             overrides_by_target={override.place: override for override in directory.overrides},
             tokens_by_digest={token.digest: token for token in directory.tokens},
             counts_runs=any(limit.per is WindowUnit.RUN for policy in directory.policies for limit in policy.limits),
-            watches_rates=any(
-                limit.kind is LimitKind.BURN_RATE for policy in directory.policies for limit in policy.limits
-            ),
+            watches_rates=any(limit.kind.follows_key for policy in directory.policies for limit in policy.limits),
             typical=typical,
             policies=PolicyIndex(directory.policies),
             version=version_of(directory.policies),
@@ -126,7 +123,7 @@ class DirectorySnapshot:
             if facts_of(limit).limit_id == counter.limit_id:
                 place = (policy.name, counter.limit_id, policy_scope(counter.scope))
                 asked = with_bound_of(override_of(self.overrides_by_target, place, now_ms), limit)
-                if limit.kind is LimitKind.BURN_RATE:
+                if limit.kind.follows_key:
                     key = self.keys_by_name.get(_key_in(counter.scope))
                     asked = with_allowance(limit, self.typical(key.key_id) if key else 0)
                 return _threshold_rule(policy, asked, counter)

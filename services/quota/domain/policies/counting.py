@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from services.kernel.limit_kind import LimitKind
 from services.kernel.names import has_parts
 from services.kernel.window import Window, WindowUnit
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Dimension, Mode, QuotaPolicy
 
 Parts = tuple[tuple[Dimension, str], ...]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from services.kernel.limit_kind import LimitKind
 from services.kernel.window import WindowRule
 from services.quota.domain.identity.key import KeyState
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.limit_status import LimitStatus
 from services.quota.domain.policies.policy import TOO_MANY_REQUESTS
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+from services.kernel.limit_kind import LimitKind
 from services.kernel.window import ROLLING_STEP_MS, Weekday, WindowRule, WindowUnit
 from services.quota.domain.policies.burn_rate import MINUTE_MS
-from services.quota.domain.policies.limit_kind import SOFT_MARK, LimitKind
+from services.quota.domain.policies.limit_id import SOFT_MARK
 
 UTC = "UTC"
 
@@ -37,7 +38,7 @@ class Limit:
     @property
     def window(self) -> WindowRule:
         """How its time is divided."""
-        if self.kind is LimitKind.BURN_RATE:
+        if self.kind.follows_key:
             return WindowRule(WindowUnit.ROLLING, rolling_ms=MINUTE_MS)
         return WindowRule(self.per, self.timezone, self.week_start, self.anchor_day, self.rolling_ms)
 
@@ -63,7 +64,7 @@ class Limit:
     @property
     def is_rate(self) -> bool:
         """Whether clients should see it as a rate limit, which passes by itself, and not as a budget."""
-        if self.kind in {LimitKind.CONCURRENCY, LimitKind.BURN_RATE}:
+        if self.kind.has_counter and not self.kind.has_window:
             return True
         return self.window.is_hour_or_shorter and not self.kind.is_money
 
@@ -74,7 +75,7 @@ class Limit:
         One per run does not: a client begins as many runs as it likes. Nor does one on output: calls without any take
         nothing of it. What has no window adds nothing up.
         """
-        return self.kind.is_of_every_call and self.per is not WindowUnit.RUN
+        return self.kind.bounds and self.per is not WindowUnit.RUN
 
     @property
     def steers(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from services.quota.domain.policies.limit_kind import LimitKind
+from services.kernel.limit_kind import LimitKind
 
 
 class LimitStatus(NamedTuple):
@@ -25,7 +25,7 @@ def counted(kind: LimitKind, settled: int, reserved: int) -> int:
     What calls in flight hold is mostly given back, so it does not count, and what is told to remain only falls within
     a window. A request in flight is one request however it ends, so it does.
     """
-    return settled + reserved if kind is LimitKind.REQUESTS else settled
+    return settled + reserved if kind.is_certain else settled
 
 
 def remaining_of(kind: LimitKind, bound: int, settled: int, reserved: int, doubt: int) -> int:

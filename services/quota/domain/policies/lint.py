@@ -9,7 +9,7 @@ from itertools import combinations
 from services.kernel.window import WindowUnit
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import VirtualKey
-from services.quota.domain.policies.limit_kind import holds_most
+from services.quota.domain.policies.limit_id import holds_most
 from services.quota.domain.policies.policy import Dimension, Match, Mode, QuotaPolicy
 from services.quota.domain.policies.scope import scope_of
 

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from services.kernel.errors import InvalidInput
+from services.kernel.limit_kind import LimitKind
 from services.kernel.names import NOBODY, check_model, check_name, check_user
 from services.kernel.window import FOREVER_MS, WindowUnit
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.limit_kind import MAX_COUNT, MAX_SPEND_NANO_USD, LimitKind
+from services.quota.domain.policies.limit_id import MAX_COUNT, MAX_SPEND_NANO_USD
 from services.quota.domain.policies.override import Override
 from services.quota.domain.policies.policy import Dimension, Match, Mode, QuotaPolicy
 from services.quota.domain.policies.scope import fixed_scope
@@ -57,7 +58,7 @@ def find_limit(policy: QuotaPolicy, text: str) -> Limit:
         raise InvalidInput(
             "override.limit", f"{text[:80]!r} names no single limit of policy {policy.name}: write one of {known}"
         )
-    if found[0].kind is LimitKind.BURN_RATE:
+    if found[0].kind.follows_key:
         raise InvalidInput("override.limit", "a burn rate follows what each key usually spends: change the policy")
     return found[0]
 

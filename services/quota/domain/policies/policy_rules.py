@@ -6,7 +6,7 @@ from services.kernel.errors import InvalidInput
 from services.kernel.names import check_model, check_name, check_user
 from services.kernel.window import MAX_ROLLING_MS, ROLLING_STEP_MS, Weekday, WindowUnit, load_timezone
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.limit_kind import MAX_COUNT, MAX_SPEND_NANO_USD, LimitKind
+from services.quota.domain.policies.limit_id import MAX_COUNT, MAX_SPEND_NANO_USD
 from services.quota.domain.policies.policy import (
     MAX_BASIS_POINTS,
     PAYMENT_REQUIRED,
@@ -88,9 +88,9 @@ def _check_limit(field: str, limit: Limit) -> None:
 def _check_window(field: str, limit: Limit) -> None:
     if not limit.kind.has_window and limit.per is not WindowUnit.LIFETIME:
         raise InvalidInput(f"{field}.per", f"a limit of {limit.kind} has no window: leave it out")
-    if (limit.kind is LimitKind.BURN_RATE) != (limit.factor_percent > 0):
+    if limit.kind.follows_key != (limit.factor_percent > 0):
         raise InvalidInput(f"{field}.factor_percent", "a burn rate is a multiple of what is usual; no other is")
-    if limit.kind is LimitKind.BURN_RATE and limit.bound == 0:
+    if limit.kind.follows_key and limit.bound == 0:
         raise InvalidInput(f"{field}.amount", "must be above 0: the least that is taken for usual in a minute")
     if limit.factor_percent and not MIN_FACTOR_PERCENT <= limit.factor_percent <= MAX_FACTOR_PERCENT:
         raise InvalidInput(f"{field}.factor_percent", "must be 2 to 1000 times what is usual")

@@ -9,7 +9,6 @@ from services.quota.domain.admission.request_facts import Amounts
 from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.domain.counters.settlement import Settlement
 from services.quota.domain.directory.applied_limits import AppliedLimits
-from services.quota.domain.policies.limit_kind import LimitKind
 
 MOST_COUNTERS = 250_000
 
@@ -42,7 +41,7 @@ class ReplayCounters:
         if len(self._levels) >= self._look_at:
             self._forget(now_ms)
         for limit in limits.limits:
-            if limit.kind is LimitKind.REQUEST_COST:
+            if not limit.kind.has_counter:
                 continue
             level = self._levels.get(limit.counter, _NOTHING)
             taken = held.held_in(limit.kind, soft=limit.soft)
@@ -52,7 +51,7 @@ class ReplayCounters:
     def settle(self, limits: AppliedLimits, held: Amounts, settlement: Settlement) -> None:
         """Ends what `hold` took, with what the call took."""
         for limit in limits.limits:
-            if limit.kind is LimitKind.REQUEST_COST:
+            if not limit.kind.has_counter:
                 continue
             amount = held.held_in(limit.kind, soft=limit.soft)
             settled, reserved, doubt = self._levels[limit.counter]

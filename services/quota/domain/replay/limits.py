@@ -15,7 +15,6 @@ from services.quota.domain.directory.applied_limits import AppliedLimits, Call, 
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.policies.burn_rate import TypicalRate
 from services.quota.domain.policies.limit import facts_of
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import QuotaPolicy
 from services.quota.domain.policies.scope import policies_for
 
@@ -69,11 +68,11 @@ class ReplayLimits:
     ) -> AppliedLimits:
         policy, scope = single
         (limit,) = policy.limits
-        part = run if limit.per is WindowUnit.RUN else attribution.key if limit.kind is LimitKind.BURN_RATE else ""
+        part = run if limit.per is WindowUnit.RUN else attribution.key if limit.kind.follows_key else ""
         asked = (policy.name, facts_of(limit).limit_id, scope, part)
         found = self._single.get(asked)
         if found is None or not found.from_ms <= now_ms < found.until_ms:
-            typical = self._typical(attribution.key_id) if limit.kind is LimitKind.BURN_RATE else 0
+            typical = self._typical(attribution.key_id) if limit.kind.follows_key else 0
             found = apply_limits((policy,), Call(attribution, model, run, typical), now_ms)
             _remember(self._single, asked, found)
         return found

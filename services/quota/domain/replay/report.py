@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from services.kernel.limit_kind import LimitKind
 from services.quota.domain.identity.attribution import Attribution
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import QuotaPolicy
 
 

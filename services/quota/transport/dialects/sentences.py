@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from services.kernel.clock import format_time
+from services.kernel.limit_kind import LimitKind
 from services.kernel.money import format_usd
 from services.kernel.window import WindowUnit
 from services.quota.domain.policies.denial import Denial, Deny
-from services.quota.domain.policies.limit_kind import LimitKind
 
 _LIST_MODELS = "GET /v1/models lists the models that it may use."
 # Of the refusals that are not about an amount. {key} begins a sentence; {detail} is empty or ": ..."
@@ -33,13 +33,6 @@ _SENTENCES = {
         "Model {model} has no price, so a spending limit cannot be kept with it{detail}. "
         "Ask your platform team to set one under `prices`."
     ),
-}
-_UNITS = {
-    LimitKind.TOKENS: "tokens",
-    LimitKind.INPUT_TOKENS: "input tokens",
-    LimitKind.OUTPUT_TOKENS: "output tokens",
-    LimitKind.REQUESTS: "requests",
-    LimitKind.CONCURRENCY: "calls",
 }
 _PERIODS = {WindowUnit.DAY: "today", WindowUnit.LIFETIME: "in all"}
 
@@ -133,7 +126,7 @@ def _amount(deny: Deny, amount: int) -> str:
 def _bound(deny: Deny) -> str:
     if deny.limit_kind and deny.limit_kind.is_money:
         return _amount(deny, deny.limit).rstrip("0").rstrip(".")
-    return f"{deny.limit:,} {_UNITS.get(deny.limit_kind, '') if deny.limit_kind else ''}".rstrip()
+    return f"{deny.limit:,} {deny.limit_kind.unit if deny.limit_kind else ''}".rstrip()
 
 
 def _override(deny: Deny) -> str:
@@ -143,7 +136,7 @@ def _override(deny: Deny) -> str:
 
 
 def _verb(deny: Deny) -> str:
-    return "spent" if deny.limit_kind is LimitKind.SPEND else "used"
+    return "spent" if deny.limit_kind and deny.limit_kind.is_money else "used"
 
 
 def _period(deny: Deny) -> str:

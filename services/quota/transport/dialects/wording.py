@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 from services.kernel.clock import format_time
 from services.kernel.envoy_contract import ATTEMPTS_HEADER, MODEL_REQUESTED_HEADER, POLICY_HEADER
+from services.kernel.limit_kind import LimitKind
 from services.kernel.money import format_usd
 from services.quota.domain.policies.denial import Denial, Deny
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.limit_status import LimitStatus, remaining_of
 from services.quota.domain.policies.policy import PAYMENT_REQUIRED
 from services.quota.transport.dialects.answer import Json

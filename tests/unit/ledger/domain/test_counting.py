@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from services.kernel.limit_kind import LimitKind
 from services.ledger.domain.counting import (
-    Counted,
     CountedLimit,
     Expected,
     LimitLevels,
@@ -24,7 +24,7 @@ DAY_MS = 86_400_000
 ADA = Taken("a", "p", "prod", "ada", "k1", "m", "", 2, 100, 10, 7, 0, 5)
 EVE = ADA._replace(user="eve", calls=3, cost_nano_usd=9)
 NOBODY = ADA._replace(user="", team="b")
-LIMIT = CountedLimit("p", "spend/day/UTC", Counted.SPEND, (), False, Span(0, DAY_MS, False), DAY_MS)
+LIMIT = CountedLimit("p", "spend/day/UTC", LimitKind.SPEND, (), False, Span(0, DAY_MS, False), DAY_MS)
 NONE = Matching(())
 
 
@@ -50,17 +50,17 @@ def test_calls_are_counted_under_the_scope_that_quota_counts_them_under(parts: P
 
 
 @pytest.mark.parametrize(
-    ("counted", "amount"),
+    ("kind", "amount"),
     [
-        (Counted.SPEND, 7),
-        (Counted.TOKENS, 110),
-        (Counted.INPUT_TOKENS, 100),
-        (Counted.OUTPUT_TOKENS, 10),
-        (Counted.REQUESTS, 2),
+        (LimitKind.SPEND, 7),
+        (LimitKind.TOKENS, 110),
+        (LimitKind.INPUT_TOKENS, 100),
+        (LimitKind.OUTPUT_TOKENS, 10),
+        (LimitKind.REQUESTS, 2),
     ],
 )
-def test_a_limit_counts_its_own_kind(counted: Counted, amount: int) -> None:
-    assert amounts(replace(LIMIT, counted=counted), ADA) == {"organization": amount}
+def test_a_limit_counts_its_own_kind(kind: LimitKind, amount: int) -> None:
+    assert amounts(replace(LIMIT, kind=kind), ADA) == {"organization": amount}
 
 
 def test_a_default_limit_counts_no_call_that_a_preferred_policy_concerns() -> None:
@@ -93,7 +93,7 @@ def test_only_what_differs_is_adjusted_also_counters_that_one_side_does_not_know
 
 def test_spend_is_left_alone_where_a_cost_is_unknown_and_tokens_are_not() -> None:
     unpriced = ADA._replace(unpriced_calls=1)
-    for limit, compared in ((LIMIT, 0), (replace(LIMIT, counted=Counted.TOKENS), 1)):
+    for limit, compared in ((LIMIT, 0), (replace(LIMIT, kind=LimitKind.TOKENS), 1)):
         (expected,) = expected_counters([limit], NONE, [unpriced])
 
         found = compare(LimitLevels(limit, {"organization": 99}), expected, Reason.DRIFT)

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterator
 import pytest
 
 from services.kernel.errors import Unavailable
+from services.kernel.limit_kind import LimitKind
 from services.kernel.window import WindowUnit
 from services.ledger.usecases.reconcile import ASK_INTERVAL_MS
 from services.quota.domain.counters.adjustment import Adjustment, Reason
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Threshold
 from services.quota.ports import Sum
 from tests.worlds.books import INTERVAL_MS, Books

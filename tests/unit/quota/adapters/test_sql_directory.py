@@ -12,6 +12,7 @@ from services.chassis.audit import AuditLog
 from services.chassis.database import migrate, open_engine
 from services.kernel.change import Actor, AuditEntry, Authorship
 from services.kernel.errors import Unavailable
+from services.kernel.limit_kind import LimitKind
 from services.kernel.window import WindowUnit
 from services.quota.adapters.sql_directory import AUDIT, SqlDirectory, SqlSnapshots
 from services.quota.domain.directory.directory import Directory
@@ -21,7 +22,6 @@ from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.identity.team import Team
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.override import Override
 from services.quota.domain.policies.policy import Dimension, Match, Mode, QuotaPolicy, Threshold
 

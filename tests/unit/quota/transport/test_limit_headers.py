@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from services.kernel.dialect import Dialect
-from services.quota.domain.policies.limit_kind import LimitKind
+from services.kernel.limit_kind import LimitKind
 from services.quota.domain.policies.limit_status import LimitStatus
 from services.quota.transport.limit_headers import budget_headers, format_duration, limit_headers
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from services.kernel.clock import format_time
+from services.kernel.limit_kind import LimitKind
 from services.kernel.money import NANO_PER_USD
 from services.kernel.window import WindowRule, WindowUnit
 from services.quota.domain.policies.denial import Denial, Deny
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.transport.dialects.sentences import sentence_of
 
 NOVEMBER_MS, DECEMBER_MS = 1_793_509_200_000, 1_796_101_200_000

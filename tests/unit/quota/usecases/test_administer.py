@@ -9,6 +9,7 @@ import pytest
 from services.kernel.change import OWNER, Action, AuditEntry
 from services.kernel.clock import ManualClock
 from services.kernel.errors import AlreadyExists, InvalidInput, NotFound
+from services.kernel.limit_kind import LimitKind
 from services.kernel.window import WindowUnit
 from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.adapters.memory_directory import MemoryDirectory
@@ -18,7 +19,6 @@ from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import SecretKind, checksum_holds, digest_of
 from services.quota.domain.identity.team import Environment, Team
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Match, QuotaPolicy
 from services.quota.ports import RecordedChange
 from services.quota.usecases.administer import Administer

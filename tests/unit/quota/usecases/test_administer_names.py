@@ -9,12 +9,12 @@ import pytest
 
 from services.kernel.change import OWNER, Actor, Authorship
 from services.kernel.errors import InvalidInput, NotFound, PermissionDenied
+from services.kernel.limit_kind import LimitKind
 from services.kernel.window import WindowUnit
 from services.quota.domain.directory.configuration import Configuration, KeySpec
 from services.quota.domain.identity.key import SecretKind
 from services.quota.domain.identity.team import Environment, Team
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Match, QuotaPolicy
 from tests.unit.quota.usecases.test_administer import Office
 

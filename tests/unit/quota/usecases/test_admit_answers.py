@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from services.kernel.limit_kind import LimitKind
 from services.quota.domain.admission.request_facts import RequestFacts
 from services.quota.domain.policies.denial import Denial
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Mode
 from services.quota.domain.routing.plan import PriceSnapshot
 from tests.worlds.quota import CENT, CENT_FACTS, World, counting, free, spend

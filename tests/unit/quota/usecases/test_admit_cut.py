@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from services.kernel.limit_kind import LimitKind
 from services.quota.domain.admission.learning import UsageSample
 from services.quota.domain.admission.request_facts import RequestFacts, Tokens
 from services.quota.domain.policies.denial import Denial
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Dimension, Match, Mode
 from tests.worlds.quota import CENT, World, counting, spend
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from services.kernel.errors import Unavailable
+from services.kernel.limit_kind import LimitKind
 from services.kernel.window import WindowUnit
 from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.domain.admission.request_facts import RequestFacts
@@ -11,7 +12,6 @@ from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.counters.reservation import Reservation
 from services.quota.domain.policies.denial import Denial
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Match, Mode, QuotaPolicy, Threshold, ThresholdAction
 from services.quota.domain.routing.plan import PriceSnapshot
 from services.quota.ports import Choose, StoreUnreachable, T

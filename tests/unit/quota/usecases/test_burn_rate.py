@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from services.kernel.limit_kind import LimitKind
 from services.kernel.window import WindowUnit
 from services.quota.domain.counters.counter import Level
 from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Match, QuotaPolicy, Threshold, ThresholdAction
 from services.quota.usecases.admit import Admitted
 from tests.worlds.quota import CENT, World, spend

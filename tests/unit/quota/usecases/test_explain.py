@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from services.kernel.errors import NotFound
+from services.kernel.limit_kind import LimitKind
 from services.quota.domain.policies.denial import Denial
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.usecases.explain import Explain, Explanation
 from tests.worlds.quota import CENT, World, counting, spend
 

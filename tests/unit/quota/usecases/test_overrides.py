@@ -7,13 +7,13 @@ import pytest
 
 from services.kernel.change import OWNER, Actor, Authorship
 from services.kernel.errors import InvalidInput, NotFound, PermissionDenied
+from services.kernel.limit_kind import LimitKind
 from services.kernel.window import WindowUnit
 from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.adapters.memory_directory import MemoryDirectory
 from services.quota.domain.identity.team import Team
 from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.override_rules import MAX_LIFE_MS
 from services.quota.domain.policies.policy import Dimension, Match, QuotaPolicy, Threshold
 from services.quota.usecases.admit import Admitted

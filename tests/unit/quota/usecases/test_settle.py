@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from services.kernel.errors import InvalidInput
+from services.kernel.limit_kind import LimitKind
 from services.quota.domain.counters.crossing import CrossingKind
 from services.quota.domain.counters.settlement import UNKNOWN_COST, Settlement
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Mode, Threshold
 from tests.worlds.quota import CENT, CENT_FACTS, EPOCH, MAX_STREAM_MS, World, counting, spend
 

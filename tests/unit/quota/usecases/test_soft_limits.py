@@ -6,11 +6,11 @@ import random
 from dataclasses import replace
 from statistics import median
 
+from services.kernel.limit_kind import LimitKind
 from services.kernel.window import WindowUnit
 from services.quota.domain.admission.request_facts import RequestFacts
 from services.quota.domain.policies.denial import Denial
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Match, QuotaPolicy, Threshold
 from services.quota.usecases.admit import Admitted
 from tests.worlds.quota import CENT, World

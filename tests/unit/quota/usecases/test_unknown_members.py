@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from services.kernel.limit_kind import LimitKind
 from services.quota.domain.policies.denial import Denial
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Match, Mode, QuotaPolicy
 from tests.worlds.quota import CENT, CENT_FACTS, World, counting, spend
 

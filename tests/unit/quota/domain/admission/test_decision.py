@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from services.kernel.limit_kind import LimitKind
 from services.quota.domain.admission.decision import budget_used_basis_points, decide, deny_of
 from services.quota.domain.admission.request_facts import Amounts
 from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.domain.directory.applied_limits import AppliedLimit
 from services.quota.domain.policies.denial import Denial
-from services.quota.domain.policies.limit_kind import LimitKind
 
 NOW_MS = 1_000_000
 BUDGET = AppliedLimit(
@@ -128,7 +128,7 @@ def test_every_denial_has_a_place_of_its_own_in_the_precedence() -> None:
 
 
 def test_the_same_comparison_judges_every_kind() -> None:
-    amounts = Amounts(spend_nano_usd=1, input_tokens=2, output_tokens=3)
+    amounts = Amounts(cost_nano_usd=1, input_tokens=2, output_tokens=3)
     for kind, amount in ((kind, amounts.of(kind)) for kind in LimitKind if kind is not LimitKind.BURN_RATE):
         limit = BUDGET._replace(kind=kind, bound=amount)
         assert decide([limit], [Level(0, 0)], amounts).refusal is None
@@ -138,11 +138,11 @@ def test_the_same_comparison_judges_every_kind() -> None:
 
 def grown(kind: LimitKind) -> dict[str, int]:
     return {
-        LimitKind.SPEND: {"spend_nano_usd": 2},
+        LimitKind.SPEND: {"cost_nano_usd": 2},
         LimitKind.TOKENS: {"input_tokens": 3},
         LimitKind.INPUT_TOKENS: {"input_tokens": 3},
         LimitKind.OUTPUT_TOKENS: {"output_tokens": 4},
-        LimitKind.REQUESTS: {"requests": 2},
-        LimitKind.CONCURRENCY: {"requests": 2},
-        LimitKind.REQUEST_COST: {"spend_nano_usd": 2},
+        LimitKind.REQUESTS: {"calls": 2},
+        LimitKind.CONCURRENCY: {"calls": 2},
+        LimitKind.REQUEST_COST: {"cost_nano_usd": 2},
     }[kind]

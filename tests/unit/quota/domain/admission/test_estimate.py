@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+from services.kernel.limit_kind import LimitKind
 from services.kernel.money import PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
 from services.kernel.usage import CACHE_WRITE_1H, INPUT
 from services.quota.domain.admission.estimate import bound, expected_tokens, held_by_chain, is_boundable, is_priceable
 from services.quota.domain.admission.learning import UsageSample, learn
 from services.quota.domain.admission.request_facts import Amounts, RequestFacts, Tokens
-from services.quota.domain.policies.limit_kind import MAX_COUNT, MAX_SPEND_NANO_USD, LimitKind
+from services.quota.domain.policies.limit_id import MAX_COUNT, MAX_SPEND_NANO_USD
 from services.quota.domain.routing.target_facts import OUTPUT_CEILING_WHEN_UNKNOWN, TargetFacts
 from tests.worlds.quota import CENT, CHEAP, DEAR, target
 
@@ -80,7 +81,7 @@ def test_a_chain_holds_the_sum_of_its_attempts_but_one_request() -> None:
 
     held = held_by_chain(facts, (TARGET, replace(TARGET, price=CHEAP)))
 
-    assert held == Amounts(CENT + CENT // 10, 2_000, 2_000, requests=1)
+    assert held == Amounts(CENT + CENT // 10, 2_000, 2_000, calls=1)
 
 
 def test_an_absurd_request_holds_more_than_any_limit_and_less_than_a_counter() -> None:
@@ -101,7 +102,7 @@ def test_the_price_of_an_hour_of_caching_is_held_only_when_it_is_asked_for() -> 
     hour = replace(facts, features=frozenset({"cache_control", "cache_1h"}))
     targets = (replace(TARGET, price=dear_hour),)
 
-    assert held_by_chain(hour, targets).spend_nano_usd == 2 * held_by_chain(facts, targets).spend_nano_usd
+    assert held_by_chain(hour, targets).cost_nano_usd == 2 * held_by_chain(facts, targets).cost_nano_usd
 
 
 def test_a_target_without_a_price_for_an_hour_of_caching_cannot_price_a_call_that_asks_for_it() -> None:
@@ -110,11 +111,11 @@ def test_a_target_without_a_price_for_an_hour_of_caching_cannot_price_a_call_tha
     assert is_priceable(replace(facts, features=frozenset({"cache_control"})), TARGET)
     assert not is_priceable(facts, TARGET)
     assert not is_priceable(RequestFacts(1_000), replace(TARGET, price=None))
-    assert held_by_chain(facts, (TARGET,)).spend_nano_usd == 0
+    assert held_by_chain(facts, (TARGET,)).cost_nano_usd == 0
 
 
 def test_an_amount_is_there_for_every_kind_of_limit() -> None:
-    amounts = Amounts(spend_nano_usd=1, input_tokens=20, output_tokens=300)
+    amounts = Amounts(cost_nano_usd=1, input_tokens=20, output_tokens=300)
 
     assert {kind: amounts.of(kind) for kind in LimitKind} == {
         LimitKind.SPEND: 1,

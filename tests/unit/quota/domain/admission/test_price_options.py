@@ -59,7 +59,7 @@ def test_a_service_tier_is_held_at_its_price_where_there_is_one() -> None:
 
     assert not is_priceable(facts, TARGET)
     assert is_priceable(facts, replace(TARGET, price=priced))
-    assert held_by_chain(facts, (replace(TARGET, price=priced),)).spend_nano_usd == 2 * CENT
+    assert held_by_chain(facts, (replace(TARGET, price=priced),)).cost_nano_usd == 2 * CENT
 
 
 def test_a_search_is_held_with_its_fee_and_the_input_once_more_for_each() -> None:
@@ -69,7 +69,7 @@ def test_a_search_is_held_with_its_fee_and_the_input_once_more_for_each() -> Non
     assert not is_priceable(facts, TARGET)
     assert bound(facts, target).input == 3 * 128_000
     tokens = 3 * 128_000 * 1_000 + 1_000 * 9_000
-    assert held_by_chain(facts, (target,)).spend_nano_usd == tokens + 2 * 10_000_000
+    assert held_by_chain(facts, (target,)).cost_nano_usd == tokens + 2 * 10_000_000
 
 
 def test_what_is_rejected_of_a_prediction_is_held_as_output_of_each_choice() -> None:
@@ -87,10 +87,10 @@ def test_sound_is_held_at_its_own_rate_and_never_at_that_of_text() -> None:
     assert not is_priceable(heard, TARGET)
     assert not is_priceable(spoken, TARGET)
     assert is_priceable(fetched, TARGET)
-    assert held_by_chain(heard, (target,)).spend_nano_usd == 600 * 1_000 + 400 * 5_000
-    assert held_by_chain(spoken, (target,)).spend_nano_usd == 100 * 20_000
+    assert held_by_chain(heard, (target,)).cost_nano_usd == 600 * 1_000 + 400 * 5_000
+    assert held_by_chain(spoken, (target,)).cost_nano_usd == 100 * 20_000
     # A file may be a recording.
-    assert held_by_chain(fetched, (target,)).spend_nano_usd == 128_000 * 5_000
+    assert held_by_chain(fetched, (target,)).cost_nano_usd == 128_000 * 5_000
 
 
 def test_pictures_in_the_answer_need_a_price() -> None:
@@ -98,7 +98,7 @@ def test_pictures_in_the_answer_need_a_price() -> None:
     target = replace(TARGET, price=rated(image_output=30_000_000))
 
     assert not is_priceable(facts, TARGET)
-    assert held_by_chain(facts, (target,)).spend_nano_usd == 100 * 30_000
+    assert held_by_chain(facts, (target,)).cost_nano_usd == 100 * 30_000
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_members_that_nobody_knows_hold_the_window_and_all_output() -> None:
     facts = replace(CENT_FACTS, unknown_members=("frobnicate",))
     most = 128_000 * 1_000 + 4_096 * 9_000
 
-    assert held_by_chain(facts, (TARGET,)).spend_nano_usd == most
+    assert held_by_chain(facts, (TARGET,)).cost_nano_usd == most
     admitted = World((spend("month", 100),)).ask(facts=facts)
     assert isinstance(admitted, Admitted)
     assert admitted.reservation.holds[0].held == most

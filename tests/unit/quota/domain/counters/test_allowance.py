@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.kernel.clock import ManualClock
+from services.kernel.limit_kind import LimitKind
 from services.kernel.window import WindowUnit
 from services.quota.domain.admission.decision import fits
 from services.quota.domain.admission.without_counters import without_counters
 from services.quota.domain.counters.allowance import Allowance, Taken, allowances_of, day_at, level_of
 from services.quota.domain.counters.counter import Level
 from services.quota.domain.directory.applied_limits import AppliedLimits, Call, apply_limits
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Mode, QuotaPolicy
 from tests.worlds.quota import ADA, CENT, spend
 

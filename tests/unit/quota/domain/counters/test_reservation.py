@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from services.kernel.limit_kind import LimitKind
 from services.quota.domain.counters.crossing import ThresholdRule, newly_passed
 from services.quota.domain.counters.settlement import Settlement
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Threshold
 
 THRESHOLDS = (Threshold(5_000), Threshold(8_000), Threshold(10_000))

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from services.kernel.errors import InvalidInput, PermissionDenied
+from services.kernel.limit_kind import LimitKind
 from services.kernel.window import WindowUnit
 from services.quota.domain.directory.applied_limits import Call, apply_limits
 from services.quota.domain.directory.bounded import Bounds
@@ -12,7 +13,6 @@ from services.quota.domain.directory.directory import Directory
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Dimension, Match, Mode, QuotaPolicy
 from tests.worlds.quota import spend
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from services.kernel.limit_kind import LimitKind
 from services.kernel.window import WindowUnit
 from services.quota.domain.directory.applied_limits import Call, apply_limits
 from services.quota.domain.directory.directory import Directory
@@ -9,7 +10,6 @@ from services.quota.domain.directory.snapshot import DirectorySnapshot
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Match, Mode, QuotaPolicy, Threshold
 
 NOW_MS = 1_800_000_000_000

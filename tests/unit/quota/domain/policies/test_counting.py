@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from services.kernel.limit_kind import LimitKind
 from services.kernel.window import WindowUnit
 from services.quota.domain.directory.applied_limits import Call, apply_limits
 from services.quota.domain.policies.counting import CountedLimit, counted_limits, parts_of, preferred
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Dimension, Match, Mode, QuotaPolicy
 from services.quota.domain.policies.scope import scope_of
 from tests.worlds.quota import ADA, counting, spend

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from services.kernel.errors import InvalidInput
+from services.kernel.limit_kind import LimitKind
 from services.kernel.window import WindowUnit
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.limit_kind import MAX_COUNT, MAX_SPEND_NANO_USD, LimitKind, kind_of
+from services.quota.domain.policies.limit_id import MAX_COUNT, MAX_SPEND_NANO_USD, kind_of
 from services.quota.domain.policies.policy import Match, QuotaPolicy, Threshold
 from services.quota.domain.policies.policy_rules import check_policy
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from services.kernel.errors import FailedPrecondition
+from services.kernel.limit_kind import LimitKind
 from services.kernel.names import reservation_id
 from services.kernel.usage import Usage
 from services.kernel.window import WindowUnit
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.limit_kind import LimitKind
 from services.quota.domain.policies.policy import Dimension, Match, Mode, QuotaPolicy, Threshold, ThresholdAction
 from services.quota.domain.replay import counters as replay_counters
 from services.quota.domain.replay import replay as replays
