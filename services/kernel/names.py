@@ -15,15 +15,19 @@ from services.kernel.errors import InvalidInput
 
 # Plain names go into file names, cluster names, log lines and URLs.
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
 # Users are often mail addresses; models carry slashes, colons and at signs ("us.anthropic.claude-x:0").
 _FREE = re.compile(r"[A-Za-z0-9@][A-Za-z0-9._@:/+-]{0,254}[A-Za-z0-9]|[A-Za-z0-9]")
+
+
 _RESERVATION = re.compile(r"rsv_([0-9a-f]{12})[0-9a-f]+")
+
+
 _MOST_NAMED = 8
+
+
 _MOST_CHARS = 80
-EVERYTHING = "organization"
-"""Of a policy that matches every call and counts them together."""
-NOBODY = "-"
-"""Stands in a scope for the value that a call has not: all calls without a user count as one user. No name is so."""
 
 
 def check_name(field: str, name: str) -> str:
@@ -98,35 +102,6 @@ def no_such(what: str, name: str, known: Iterable[str]) -> str:
     else:
         hint = "none is declared"
     return f"there is no {what} {name[:_MOST_CHARS]!r}: {hint}"
-
-
-def scope_name(parts: Iterable[tuple[str, str]]) -> str:
-    """The scope of calls with these properties, each given with its value."""
-    return ",".join(f"{dimension}={value}" for dimension, value in parts) or EVERYTHING
-
-
-def part_scope(scope: str, name: str, value: str) -> str:
-    """What a limit that counts each value apart, as of a run or a key, counts a call under within a scope."""
-    part = f"{name}={value}"
-    if scope == EVERYTHING:
-        return part
-    return scope if part in scope.split(",") else f"{scope},{part}"
-
-
-def run_of(scope: str) -> str:
-    """The run that a scope is of, empty when it is of none."""
-    return scope.partition("run=")[2]
-
-
-def has_parts(scope: str, parts: Iterable[tuple[str, str]], *, has_run: bool) -> bool:
-    """Whether `scope` is of these properties, an empty value standing for any or none, and of a run or of none."""
-    rest = "" if scope == EVERYTHING else scope
-    for dimension, value in parts:
-        head, _, rest = rest.partition(",")
-        name, _, has = head.partition("=")
-        if name != dimension or not has or (value and value != has):
-            return False
-    return rest.startswith("run=") if has_run else not rest
 
 
 def reservation_id(now_ms: int, entropy: bytes) -> str:

@@ -32,6 +32,7 @@ from services.kernel.envoy_contract import REQUEST_NAMESPACE
 from services.kernel.limit_kind import LimitKind
 from services.kernel.money import NANO_PER_USD, PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
+from services.kernel.scope import Dimension
 from services.kernel.usage import INPUT, OUTPUT
 from services.kernel.window import WindowUnit
 from services.quota.adapters.memory_allowances import MemoryAllowances
@@ -44,7 +45,7 @@ from services.quota.domain.directory.directory import Directory
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import VirtualKey, digest_of
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.policy import Dimension, Match, QuotaPolicy
+from services.quota.domain.policies.policy import Match, QuotaPolicy
 from services.quota.domain.routing.plan import (
     ChainSlot,
     Face,

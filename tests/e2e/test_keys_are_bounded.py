@@ -11,7 +11,7 @@ from typing import Any
 import openai
 import pytest
 
-from services.kernel.names import NOBODY
+from services.kernel.scope import NOBODY
 from tests.e2e.test_people import Person, person
 from tests.worlds.gateway import Gateway, Providers, run_command, run_gateway
 

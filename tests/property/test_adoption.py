@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from services.kernel.limit_kind import LimitKind
+from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
 from services.quota.domain.admission.request_facts import RequestFacts
 from services.quota.domain.counters.counter import Level
@@ -16,7 +17,7 @@ from services.quota.domain.counters.reservation import Most
 from services.quota.domain.counters.settlement import Settlement
 from services.quota.domain.policies.denial import Deny
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.policy import Dimension, Match, Mode, QuotaPolicy, Threshold
+from services.quota.domain.policies.policy import Match, Mode, QuotaPolicy, Threshold
 from services.quota.domain.policies.scope import policies_for
 from services.quota.usecases.admit import Admitted
 from tests.worlds.books import key_of

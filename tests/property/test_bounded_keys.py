@@ -16,6 +16,7 @@ from services.cli.configuration.source import ConfigurationError
 from services.cli.key_secrets import KeySecrets
 from services.kernel.errors import PermissionDenied
 from services.kernel.limit_kind import LimitKind
+from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
 from services.quota.domain.directory.applied_limits import Call, apply_limits
 from services.quota.domain.directory.bounded import Bounds
@@ -23,7 +24,7 @@ from services.quota.domain.directory.directory import Directory
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.policy import Dimension, Match, Mode, QuotaPolicy
+from services.quota.domain.policies.policy import Match, Mode, QuotaPolicy
 from services.quota.transport.admin_messages import read_configuration as read_request
 
 MODELS = ("m", "n")

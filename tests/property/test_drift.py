@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, consumes, multiple, rule
 
 from services.kernel.limit_kind import LimitKind
+from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
 from services.quota.domain.admission.request_facts import RequestFacts
 from services.quota.domain.counters.settlement import Move
 from services.quota.domain.policies.denial import Deny
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.policy import Dimension, Match, Mode, QuotaPolicy
+from services.quota.domain.policies.policy import Match, Mode, QuotaPolicy
 from services.quota.usecases.admit import Admitted
 from tests.worlds.books import Books, key_of
 from tests.worlds.quota import spend

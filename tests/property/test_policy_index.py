@@ -6,11 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.kernel.limit_kind import LimitKind
+from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.policies.index import PolicyIndex
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.policy import Dimension, Match, Mode, QuotaPolicy
+from services.quota.domain.policies.policy import Match, Mode, QuotaPolicy
 from services.quota.domain.policies.scope import policies_for
 
 NAMES = st.sampled_from(["", "a", "b"])

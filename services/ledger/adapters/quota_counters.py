@@ -11,6 +11,7 @@ from spendgate.quota.v1 import quota_service_pb2 as quota_pb
 
 from services.chassis.well_known import timestamp
 from services.kernel.limit_kind import LimitKind
+from services.kernel.scope import Dimension, ScopeParts
 from services.ledger.adapters.quota_client import asked, read_crossing
 from services.ledger.domain.counting import (
     Adjustment,
@@ -18,7 +19,6 @@ from services.ledger.domain.counting import (
     Counter,
     CounterList,
     LimitLevels,
-    Parts,
     Reason,
     Span,
     Sum,
@@ -87,7 +87,7 @@ class QuotaCountersClient:
 
 
 def _read_list(answers: Iterable[pb.ListCountersResponse]) -> CounterList:
-    preferred: list[Parts] = []
+    preferred: list[ScopeParts] = []
     limits: list[LimitLevels] = []
     settled: dict[str, int] = {}
     for answer in answers:
@@ -111,8 +111,8 @@ def _read_limit(limit: pb.CountedLimit) -> CountedLimit:
     )
 
 
-def _read_parts(parts: Iterable[pb.ScopePart]) -> Parts:
-    return tuple((part.dimension, part.value) for part in parts)
+def _read_parts(parts: Iterable[pb.ScopePart]) -> ScopeParts:
+    return tuple((Dimension(part.dimension), part.value) for part in parts)
 
 
 def _write_adjustment(adjustment: Adjustment) -> pb.CounterAdjustment:

@@ -10,14 +10,10 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from services.kernel.limit_kind import LimitKind
-from services.kernel.names import NOBODY, part_scope, scope_name
+from services.kernel.scope import NOBODY, Dimension, ScopeIndex, ScopeParts, part_scope, scope_of
 from services.kernel.window import WindowRule, WindowUnit
 
 _RUN = WindowRule(WindowUnit.RUN)
-_DIMENSIONS = ("team", "project", "environment", "user", "key", "model")
-Parts = tuple[tuple[str, str], ...]
-"""Properties of a call with the values that they must have; an empty value stands for any and for
-none: calls without one count together."""
 
 
 class Reason(StrEnum):
@@ -49,7 +45,7 @@ class CountedLimit:
     policy: str
     limit_id: str
     kind: LimitKind
-    parts: Parts
+    parts: ScopeParts
     """What its scopes are made of, in their order."""
     default: bool
     """Counts no call that a preferred policy concerns."""
@@ -70,7 +66,7 @@ class LimitLevels:
 class CounterList:
     """All counters of the present windows."""
 
-    preferred: tuple[Parts, ...]
+    preferred: tuple[ScopeParts, ...]
     """What the policies concern before which default ones step back."""
     limits: tuple[LimitLevels, ...]
 
@@ -133,21 +129,19 @@ class Adjustment(NamedTuple):
 
 
 class Matching:
-    """Finds those of many sets of properties that a call has, without looking at each."""
+    """Finds those of many sets of parts that calls are of."""
 
-    def __init__(self, sets: Iterable[Parts]) -> None:
-        self._by_first: dict[tuple[str, str] | None, list[tuple[int, Parts]]] = {}
-        for at, parts in enumerate(sets):
-            first = next((part for part in parts if part[1]), None)
-            self._by_first.setdefault(first, []).append((at, parts))
+    def __init__(self, sets: Iterable[ScopeParts]) -> None:
+        self._sets = list(sets)
+        self._index = ScopeIndex(self._sets)
 
-    def of(self, taken: Taken) -> Iterator[int]:
-        """The positions of the sets that calls with these properties have."""
-        has: dict[str, str] = {dimension: getattr(taken, dimension) for dimension in _DIMENSIONS}
-        for first in (None, *has.items()):
-            for at, parts in self._by_first.get(first, ()):
-                if all(not value or has[dimension] == value for dimension, value in parts):
-                    yield at
+    def of(self, taken: Taken) -> Iterator[tuple[int, str]]:
+        """The positions of the sets that calls with these properties are of, each with the scope they count under."""
+        has = {dimension: getattr(taken, dimension) for dimension in Dimension}
+        for at in self._index.candidates(has):
+            scope = scope_of(self._sets[at], has)
+            if scope is not None:
+                yield at, scope
 
 
 def expected_counters(
@@ -158,11 +152,12 @@ def expected_counters(
     expected: list[dict[str, Expected]] = [{} for _ in limits]
     for each in taken:
         is_preferred = any(True for _ in preferred.of(each))
-        for at in matching.of(each):
+        for at, scope in matching.of(each):
             limit = limits[at]
             if limit.default and is_preferred:
                 continue
-            counter = expected[at].setdefault(_scope(limit, each), Expected())
+            counted = part_scope(scope, "run", each.run) if limit.span.each_run else scope
+            counter = expected[at].setdefault(counted, Expected())
             counter.amount += limit.kind.measure(each)
             counter.unpriced |= limit.kind.needs_price and each.unpriced_calls > 0
             counter.last_ms = max(counter.last_ms, each.last_ms)
@@ -210,7 +205,7 @@ def counter_of(limit: CountedLimit, scope: str, expected: Expected) -> Counter:
     return Counter(limit.policy, limit.limit_id, scope, limit.span.start_ms, until_ms)
 
 
-def name_of(limit: CountedLimit, preferred: Sequence[Parts]) -> str:
+def name_of(limit: CountedLimit, preferred: Sequence[ScopeParts]) -> str:
     """Tells limits apart by what they count, whatever the window: a limit that counts other calls is another one."""
     # Earlier releases did not count calls without a value. What is in their place says that these are counted now.
     parts = [(dimension, value or f"any,{NOBODY}") for dimension, value in limit.parts]
@@ -218,8 +213,3 @@ def name_of(limit: CountedLimit, preferred: Sequence[Parts]) -> str:
     if limit.default:
         told.append(hashlib.sha256(json.dumps(sorted(preferred)).encode()).hexdigest()[:16])
     return json.dumps(told)
-
-
-def _scope(limit: CountedLimit, taken: Taken) -> str:
-    scope = scope_name((dimension, value or getattr(taken, dimension) or NOBODY) for dimension, value in limit.parts)
-    return part_scope(scope, "run", taken.run) if limit.span.each_run else scope

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from services.kernel.names import run_of
+from services.kernel.scope import run_of
 from services.kernel.window import WindowUnit
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.counters.reservation import Hold, Most, Reservation

@@ -16,6 +16,7 @@ from services.chassis.audit import append_entries, audit_table
 from services.kernel.change import AuditEntry
 from services.kernel.errors import Unavailable
 from services.kernel.limit_kind import kind_named
+from services.kernel.scope import Dimension
 from services.kernel.window import Weekday, WindowUnit
 from services.quota.domain.directory.directory import Directory
 from services.quota.domain.identity.access import Role
@@ -27,7 +28,6 @@ from services.quota.domain.policies.limit import Limit
 from services.quota.domain.policies.override import Override
 from services.quota.domain.policies.policy import (
     TOO_MANY_REQUESTS,
-    Dimension,
     Match,
     Mode,
     QuotaPolicy,

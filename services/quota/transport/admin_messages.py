@@ -16,6 +16,7 @@ from services.kernel.change import Action
 from services.kernel.errors import InvalidInput
 from services.kernel.limit_kind import LimitKind
 from services.kernel.money import NANO_PER_USD
+from services.kernel.scope import Dimension
 from services.kernel.window import MAX_ROLLING_MS, Weekday, WindowUnit
 from services.quota.domain.directory.configuration import Configuration, KeySpec
 from services.quota.domain.identity.attribution import Attribution
@@ -25,7 +26,6 @@ from services.quota.domain.policies.limit import UTC, Limit
 from services.quota.domain.policies.lint import PolicyState
 from services.quota.domain.policies.policy import (
     TOO_MANY_REQUESTS,
-    Dimension,
     Match,
     Mode,
     QuotaPolicy,

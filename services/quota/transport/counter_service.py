@@ -13,9 +13,10 @@ from spendgate.quota.v1 import quota_service_pb2 as quota_pb
 from services.chassis.grpc_server import Registration
 from services.chassis.well_known import timestamp
 from services.kernel.errors import InvalidInput
+from services.kernel.scope import ScopeParts
 from services.quota.domain.counters.adjustment import Adjusted, Adjustment, Reason
 from services.quota.domain.counters.counter import CounterKey
-from services.quota.domain.policies.counting import CountedLimit, Parts
+from services.quota.domain.policies.counting import CountedLimit
 from services.quota.domain.policies.limit_id import kind_of
 from services.quota.ports import Sum
 from services.quota.transport.admin_messages import write_kind
@@ -116,7 +117,7 @@ def _write_counted(limit: CountedLimit) -> pb.CountedLimit:
     )
 
 
-def _write_parts(parts: Parts) -> list[pb.ScopePart]:
+def _write_parts(parts: ScopeParts) -> list[pb.ScopePart]:
     return [pb.ScopePart(dimension=dimension, value=value) for dimension, value in parts]
 
 

@@ -9,13 +9,14 @@ from services.kernel.clock import Clock
 from services.kernel.errors import NotFound
 from services.kernel.limit_kind import LimitKind
 from services.kernel.names import no_such
+from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
 from services.quota.domain.admission.decision import basis_points_of
 from services.quota.domain.counters.counter import Level
 from services.quota.domain.directory.applied_limits import AppliedLimit, override_of
 from services.quota.domain.directory.snapshot import DirectorySnapshot
 from services.quota.domain.policies.override import Override, OverrideTarget
-from services.quota.domain.policies.policy import Dimension, Mode, QuotaPolicy
+from services.quota.domain.policies.policy import Mode, QuotaPolicy
 from services.quota.domain.policies.scope import fixed_scope, policy_scope, scope_of
 from services.quota.ports import Counter, CounterReader
 from services.quota.usecases.live import Live, Snapshot

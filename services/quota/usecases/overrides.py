@@ -8,7 +8,8 @@ from services.kernel.change import Action, Authorship
 from services.kernel.clock import Clock
 from services.kernel.errors import FailedPrecondition, InvalidInput, NotFound, PermissionDenied
 from services.kernel.money import format_usd
-from services.kernel.names import NOBODY, no_such
+from services.kernel.names import no_such
+from services.kernel.scope import NOBODY
 from services.quota.domain.directory.directory import Directory
 from services.quota.domain.directory.references import Known, check_value
 from services.quota.domain.identity.access import Role, check_team

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from services.kernel.clock import Clock
 from services.kernel.errors import Unavailable
+from services.kernel.scope import Dimension
 from services.quota.domain.admission.decision import used_basis_points
 from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.domain.directory.applied_limits import AppliedLimit
 from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.policies.denial import Deny
-from services.quota.domain.policies.policy import Dimension
 from services.quota.ports import CounterReader
 from services.quota.usecases.authenticate import Authenticate
 from services.quota.usecases.live import Snapshot

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
+from services.kernel.scope import ScopeParts
 from services.quota.domain.counters.adjustment import Adjusted, Adjustment
 from services.quota.domain.counters.crossing import Crossing
-from services.quota.domain.policies.counting import CountedLimit, Parts, counted_limits, preferred
+from services.quota.domain.policies.counting import CountedLimit, counted_limits, preferred
 from services.quota.ports import CounterReader, CounterStore, Sum
 from services.quota.usecases.live import Live
 from services.quota.usecases.settle import MAX_BATCH, MAX_CROSSINGS
@@ -37,7 +38,7 @@ class LimitLevels:
 class Listing:
     """All that adds something up at a moment."""
 
-    preferred: tuple[Parts, ...]
+    preferred: tuple[ScopeParts, ...]
     """What the policies concern before which default ones step back; empty when there is no default policy."""
     limits: tuple[LimitLevels, ...]
 

@@ -14,13 +14,10 @@ from services.kernel.names import (
     check_unique,
     check_user,
     first_reservation_id,
-    has_parts,
-    part_scope,
     reservation_id,
-    run_of,
-    scope_name,
     split_target,
 )
+from services.kernel.scope import has_parts, part_scope, run_of, scope_name
 
 
 @pytest.mark.parametrize("name", ["a", "data-science", "Team_1.b", "9lives", "x" * 63])

@@ -9,7 +9,7 @@ from operator import add
 from typing import NamedTuple
 
 from services.kernel.limit_kind import LimitKind
-from services.kernel.names import part_scope
+from services.kernel.scope import Dimension, part_scope
 from services.kernel.window import Window, WindowRule, WindowUnit
 from services.quota.domain.counters.allowance import Allowance, allowances_of
 from services.quota.domain.counters.counter import CounterKey, Level
@@ -20,7 +20,6 @@ from services.quota.domain.policies.override import Override, OverrideTarget
 from services.quota.domain.policies.policy import (
     MAX_BASIS_POINTS,
     TOO_MANY_REQUESTS,
-    Dimension,
     Mode,
     QuotaPolicy,
     ThresholdAction,

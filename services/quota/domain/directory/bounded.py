@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from services.kernel.errors import InvalidInput, PermissionDenied
 from services.kernel.limit_kind import LimitKind
+from services.kernel.scope import Dimension
 from services.quota.domain.directory.applied_limits import AppliedLimits
 from services.quota.domain.directory.directory import Directory
 from services.quota.domain.identity.access import Role
@@ -18,7 +19,7 @@ from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.domain.policies.index import PolicyIndex
-from services.quota.domain.policies.policy import Dimension, QuotaPolicy
+from services.quota.domain.policies.policy import QuotaPolicy
 from services.quota.domain.policies.scope import policies_for
 
 _ANY_MODEL = ""

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 from services.kernel.errors import InvalidInput
 from services.kernel.names import no_such
+from services.kernel.scope import Dimension
 from services.quota.domain.directory.directory import Directory
 from services.quota.domain.identity.attribution import Attribution
-from services.quota.domain.policies.policy import Dimension, Match
+from services.quota.domain.policies.policy import Match
 
 
 @dataclass(frozen=True, slots=True)

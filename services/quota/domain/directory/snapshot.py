@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from services.kernel.scope import Dimension
 from services.kernel.window import Window, WindowRule, WindowUnit
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.counters.crossing import ThresholdRule
@@ -25,7 +26,7 @@ from services.quota.domain.policies.burn_rate import TypicalRate, nothing_typica
 from services.quota.domain.policies.index import PolicyIndex
 from services.quota.domain.policies.limit import Limit, facts_of
 from services.quota.domain.policies.override import Override, OverrideTarget
-from services.quota.domain.policies.policy import Dimension, Mode, QuotaPolicy
+from services.quota.domain.policies.policy import Mode, QuotaPolicy
 from services.quota.domain.policies.scope import policy_scope
 
 # Pairs of a key and a model whose limits are remembered. Beyond it everything is forgotten and found again.

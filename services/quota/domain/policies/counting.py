@@ -6,13 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from services.kernel.limit_kind import LimitKind
-from services.kernel.names import has_parts
+from services.kernel.scope import ScopeParts, has_parts
 from services.kernel.window import Window, WindowUnit
-from services.quota.domain.policies.policy import Dimension, Mode, QuotaPolicy
-
-Parts = tuple[tuple[Dimension, str], ...]
-"""What a policy's scopes are made of, in their order. An empty value stands for any and for none, each with
-a counter of its own."""
+from services.quota.domain.policies.policy import Mode, QuotaPolicy
 
 
 class CountedLimit(NamedTuple):
@@ -21,7 +17,7 @@ class CountedLimit(NamedTuple):
     policy: str
     limit_id: str
     kind: LimitKind
-    parts: Parts
+    parts: ScopeParts
     each_run: bool
     """Counts each run of its own. Calls that name none are not concerned."""
     default: bool
@@ -47,19 +43,13 @@ def counted_limits(policies: Iterable[QuotaPolicy], now_ms: int) -> Iterator[Cou
                     policy=policy.name,
                     limit_id=limit.limit_id,
                     kind=limit.kind,
-                    parts=parts_of(policy),
+                    parts=policy.scope_parts,
                     each_run=limit.per is WindowUnit.RUN,
                     default=policy.default,
                     window=rule.at(at_ms),
                 )
 
 
-def preferred(policies: Iterable[QuotaPolicy]) -> Iterator[Parts]:
+def preferred(policies: Iterable[QuotaPolicy]) -> Iterator[ScopeParts]:
     """What the policies concern before which default ones step back."""
-    return (parts_of(policy) for policy in policies if policy.binds and not policy.default)
-
-
-def parts_of(policy: QuotaPolicy) -> Parts:
-    """What a policy's scopes are made of."""
-    values = ((dimension, getattr(policy.match, dimension)) for dimension in Dimension)
-    return tuple((dimension, value) for dimension, value in values if value or dimension is policy.each)
+    return (policy.scope_parts for policy in policies if policy.binds and not policy.default)

@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterable, Iterator
 from enum import StrEnum
 from itertools import combinations
 
+from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.policies.limit_id import holds_most
-from services.quota.domain.policies.policy import Dimension, Match, Mode, QuotaPolicy
-from services.quota.domain.policies.scope import scope_of
+from services.quota.domain.policies.policy import Match, Mode, QuotaPolicy
+from services.quota.domain.policies.scope import properties_of, scope_of
 
 _Fixed = frozenset[tuple[Dimension, str]]
 
@@ -44,10 +45,10 @@ def applies_to(policy: QuotaPolicy, key: VirtualKey) -> bool:
 
 def why_not(policy: QuotaPolicy, attribution: Attribution, model: str) -> str:
     """Why a policy does not match a call, a clause; empty when it does."""
-    for dimension in Dimension:
-        wanted: str = getattr(policy.match, dimension)
-        has = model if dimension is Dimension.MODEL else getattr(attribution, dimension)
-        if wanted and wanted != has:
+    properties = properties_of(attribution, model)
+    for dimension, wanted in policy.match.named:
+        has = properties[dimension]
+        if wanted != has:
             return (
                 f"it is for {dimension} {wanted}, and the call has {f'{dimension} {has}' if has else f'no {dimension}'}"
             )

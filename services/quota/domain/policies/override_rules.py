@@ -11,12 +11,13 @@ from dataclasses import replace
 
 from services.kernel.errors import InvalidInput
 from services.kernel.limit_kind import LimitKind
-from services.kernel.names import NOBODY, check_model, check_name, check_user
+from services.kernel.names import check_model, check_name, check_user
+from services.kernel.scope import NOBODY, Dimension
 from services.kernel.window import FOREVER_MS, WindowUnit
 from services.quota.domain.policies.limit import Limit
 from services.quota.domain.policies.limit_id import MAX_COUNT, MAX_SPEND_NANO_USD
 from services.quota.domain.policies.override import Override
-from services.quota.domain.policies.policy import Dimension, Match, Mode, QuotaPolicy
+from services.quota.domain.policies.policy import Match, Mode, QuotaPolicy
 from services.quota.domain.policies.scope import fixed_scope
 
 MAX_OVERRIDES = 1_000

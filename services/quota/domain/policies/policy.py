@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
 
+from services.kernel.scope import Dimension, ScopeParts
 from services.quota.domain.policies.limit import Limit, facts_of
 
 MAX_BASIS_POINTS = 10_000
@@ -27,17 +27,6 @@ class Mode(StrEnum):
     """Neither counts nor refuses."""
 
 
-class Dimension(StrEnum):
-    """A property of a call that policies can name, in the order in which scopes are written."""
-
-    TEAM = "team"
-    PROJECT = "project"
-    ENVIRONMENT = "environment"
-    USER = "user"
-    KEY = "key"
-    MODEL = "model"
-
-
 @dataclass(frozen=True, slots=True)
 class Match:
     """Which calls a policy is about. An empty field matches any value, also none."""
@@ -52,13 +41,8 @@ class Match:
     @property
     def named(self) -> tuple[tuple[Dimension, str], ...]:
         """The values that it names, in the order in which scopes are written."""
-        return _named(self)
-
-
-@lru_cache(maxsize=65_536)
-def _named(match: Match) -> tuple[tuple[Dimension, str], ...]:
-    values = ((dimension, getattr(match, dimension)) for dimension in Dimension)
-    return tuple((dimension, value) for dimension, value in values if value)
+        values = ((dimension, getattr(self, dimension)) for dimension in Dimension)
+        return tuple((dimension, value) for dimension, value in values if value)
 
 
 class ThresholdAction(StrEnum):
@@ -106,6 +90,15 @@ class QuotaPolicy:
     """Its limits keep no doubt: what nobody measured counts as its estimate alone."""
     refuses_unknown_members: bool = False
     """Refuses, where it is enforced, calls with members that nobody here knows. False: they hold what they can cost."""
+
+    scope_parts: ScopeParts = field(init=False, compare=False, repr=False)
+    """What its scopes are made of."""
+
+    def __post_init__(self) -> None:
+        """Works out once what each decision asks for."""
+        values = ((dimension, getattr(self.match, dimension)) for dimension in Dimension)
+        parts = tuple((dimension, value) for dimension, value in values if value or dimension is self.each)
+        object.__setattr__(self, "scope_parts", parts)
 
     @property
     def binds(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from services.kernel.errors import InvalidInput
 from services.kernel.names import check_model, check_name, check_user
+from services.kernel.scope import Dimension
 from services.kernel.window import MAX_ROLLING_MS, ROLLING_STEP_MS, Weekday, WindowUnit, load_timezone
 from services.quota.domain.policies.limit import Limit
 from services.quota.domain.policies.limit_id import MAX_COUNT, MAX_SPEND_NANO_USD
@@ -11,7 +12,6 @@ from services.quota.domain.policies.policy import (
     MAX_BASIS_POINTS,
     PAYMENT_REQUIRED,
     TOO_MANY_REQUESTS,
-    Dimension,
     Match,
     QuotaPolicy,
     Threshold,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from services.kernel.names import EVERYTHING, NOBODY, scope_name
+from services.kernel.scope import EVERYTHING, Dimension, scope_name
+from services.kernel.scope import scope_of as scope_of_parts
 from services.quota.domain.identity.attribution import Attribution
-from services.quota.domain.policies.policy import Dimension, Mode, QuotaPolicy
+from services.quota.domain.policies.policy import Mode, QuotaPolicy
 
 
 def policies_for(
@@ -16,10 +17,11 @@ def policies_for(
 
     Default policies step back as soon as another one binds the call: it is enforced, and bounds what calls can take.
     """
+    has = properties_of(attribution, model)
     matching = [
         (policy, scope)
         for policy in policies
-        if policy.mode is not Mode.DISABLED and (scope := scope_of(policy, attribution, model)) is not None
+        if policy.mode is not Mode.DISABLED and (scope := scope_of_parts(policy.scope_parts, has)) is not None
     ]
     if any(policy.binds and not policy.default for policy, _ in matching):
         return [(policy, scope) for policy, scope in matching if not policy.default]
@@ -27,19 +29,20 @@ def policies_for(
 
 
 def scope_of(policy: QuotaPolicy, attribution: Attribution, model: str) -> str | None:
-    """What a policy counts this call under, e.g. "environment=dev,user=ada@example.com"; None: it does not match.
+    """What a policy counts this call under; None: it does not match. See `services.kernel.scope.scope_of`."""
+    return scope_of_parts(policy.scope_parts, properties_of(attribution, model))
 
-    With `each`, all calls without a value of that dimension count together, as if `-` were their value: no call gets
-    past a policy by lacking what it counts.
-    """
-    named = policy.match.named
-    for dimension, wanted in named:
-        if wanted != (model if dimension is Dimension.MODEL else getattr(attribution, dimension)):
-            return None
-    if policy.each is not None:
-        has: str = model if policy.each is Dimension.MODEL else getattr(attribution, policy.each) or NOBODY
-        named = tuple(sorted((*(pair for pair in named if pair[0] is not policy.each), (policy.each, has)), key=_order))
-    return scope_name(named)
+
+def properties_of(attribution: Attribution, model: str) -> dict[Dimension, str]:
+    """What policies can name of a call."""
+    return {
+        Dimension.TEAM: attribution.team,
+        Dimension.PROJECT: attribution.project,
+        Dimension.ENVIRONMENT: attribution.environment,
+        Dimension.USER: attribution.user,
+        Dimension.KEY: attribution.key,
+        Dimension.MODEL: model,
+    }
 
 
 def policy_scope(scope: str) -> str:
@@ -50,10 +53,3 @@ def policy_scope(scope: str) -> str:
 def fixed_scope(policy: QuotaPolicy) -> str:
     """The one scope of a policy without `each`."""
     return scope_name(policy.match.named)
-
-
-_ORDER = {dimension: place for place, dimension in enumerate(Dimension)}
-
-
-def _order(pair: tuple[Dimension, str]) -> int:
-    return _ORDER[pair[0]]

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from services.kernel.limit_kind import LimitKind
+from services.kernel.scope import Dimension, ScopeParts
 from services.ledger.domain.counting import (
     CountedLimit,
     Expected,
     LimitLevels,
     Matching,
-    Parts,
     Reason,
     Span,
     Taken,
@@ -37,15 +37,17 @@ def amounts(limit: CountedLimit, *taken: Taken, preferred: Matching = NONE) -> d
     ("parts", "told"),
     [
         ((), {"organization": 23}),
-        ((("team", "a"),), {"team=a": 16}),
-        ((("team", "a"), ("user", "eve")), {"team=a,user=eve": 9}),
-        ((("team", "c"),), {}),
+        (((Dimension.TEAM, "a"),), {"team=a": 16}),
+        (((Dimension.TEAM, "a"), (Dimension.USER, "eve")), {"team=a,user=eve": 9}),
+        (((Dimension.TEAM, "c"),), {}),
         # Calls without a value of the dimension count together.
-        ((("user", ""),), {"user=-": 7, "user=ada": 7, "user=eve": 9}),
-        ((("environment", "prod"), ("model", "")), {"environment=prod,model=m": 23}),
+        (((Dimension.USER, ""),), {"user=-": 7, "user=ada": 7, "user=eve": 9}),
+        (((Dimension.ENVIRONMENT, "prod"), (Dimension.MODEL, "")), {"environment=prod,model=m": 23}),
     ],
 )
-def test_calls_are_counted_under_the_scope_that_quota_counts_them_under(parts: Parts, told: dict[str, int]) -> None:
+def test_calls_are_counted_under_the_scope_that_quota_counts_them_under(
+    parts: ScopeParts, told: dict[str, int]
+) -> None:
     assert amounts(replace(LIMIT, parts=parts), ADA, EVE, NOBODY) == told
 
 
@@ -64,14 +66,17 @@ def test_a_limit_counts_its_own_kind(kind: LimitKind, amount: int) -> None:
 
 
 def test_a_default_limit_counts_no_call_that_a_preferred_policy_concerns() -> None:
-    default, preferred = replace(LIMIT, default=True), Matching([(("user", "eve"),), (("team", "b"), ("user", ""))])
+    default, preferred = (
+        replace(LIMIT, default=True),
+        Matching([((Dimension.USER, "eve"),), ((Dimension.TEAM, "b"), (Dimension.USER, ""))]),
+    )
 
     assert amounts(default, ADA, EVE, NOBODY, preferred=preferred) == {"organization": 7}
     assert amounts(LIMIT, ADA, EVE, NOBODY, preferred=preferred) == {"organization": 23}
 
 
 def test_each_run_has_a_counter_that_is_remembered_as_long_as_quota_remembers_it() -> None:
-    limit = replace(LIMIT, parts=(("team", "a"),), span=Span(0, DAY_MS, True))
+    limit = replace(LIMIT, parts=((Dimension.TEAM, "a"),), span=Span(0, DAY_MS, True))
     (expected,) = expected_counters([limit], NONE, [ADA._replace(run="x", last_ms=DAY_MS)])
 
     assert list(expected) == ["team=a,run=x"]
@@ -114,10 +119,15 @@ def test_a_run_that_quota_remembers_longer_than_its_calls_is_left_alone() -> Non
 
 def test_a_limit_that_counts_other_calls_is_another_limit() -> None:
     default = replace(LIMIT, default=True)
-    others = [replace(LIMIT, policy="q"), replace(LIMIT, parts=(("team", "a"),)), replace(LIMIT, limit_id="x"), default]
+    others = [
+        replace(LIMIT, policy="q"),
+        replace(LIMIT, parts=((Dimension.TEAM, "a"),)),
+        replace(LIMIT, limit_id="x"),
+        default,
+    ]
     names = {name_of(limit, []) for limit in [LIMIT, *others]}
 
     assert len(names) == 5
-    assert name_of(default, [(("team", "a"),)]) not in names
-    assert name_of(LIMIT, [(("team", "a"),)]) in names
+    assert name_of(default, [((Dimension.TEAM, "a"),)]) not in names
+    assert name_of(LIMIT, [((Dimension.TEAM, "a"),)]) in names
     assert name_of(replace(LIMIT, span=Span(DAY_MS, 2 * DAY_MS, False)), []) in names

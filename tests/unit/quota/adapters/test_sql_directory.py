@@ -13,6 +13,7 @@ from services.chassis.database import migrate, open_engine
 from services.kernel.change import Actor, AuditEntry, Authorship
 from services.kernel.errors import Unavailable
 from services.kernel.limit_kind import LimitKind
+from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
 from services.quota.adapters.sql_directory import AUDIT, SqlDirectory, SqlSnapshots
 from services.quota.domain.directory.directory import Directory
@@ -23,7 +24,7 @@ from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.identity.team import Team
 from services.quota.domain.policies.limit import Limit
 from services.quota.domain.policies.override import Override
-from services.quota.domain.policies.policy import Dimension, Match, Mode, QuotaPolicy, Threshold
+from services.quota.domain.policies.policy import Match, Mode, QuotaPolicy, Threshold
 
 EVERYTHING = Directory(
     organization="acme",

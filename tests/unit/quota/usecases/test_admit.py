@@ -6,6 +6,7 @@ import pytest
 
 from services.kernel.dialect import Dialect
 from services.kernel.limit_kind import LimitKind
+from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
 from services.quota.domain.admission.request_facts import RequestFacts
 from services.quota.domain.admission.unmeasured import Guide
@@ -15,7 +16,7 @@ from services.quota.domain.directory import directory
 from services.quota.domain.directory.directory import Directory
 from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.policy import Dimension, Match, Mode, QuotaPolicy
+from services.quota.domain.policies.policy import Match, Mode, QuotaPolicy
 from services.quota.domain.routing.plan import PlanSnapshot, PriceSnapshot
 from services.quota.usecases.admit import Admitted
 from tests.worlds.quota import ADA, CENT, CENT_FACTS, PLAN, PRICES, SECRET, World, counting, spend

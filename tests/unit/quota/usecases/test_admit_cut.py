@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from services.kernel.limit_kind import LimitKind
+from services.kernel.scope import Dimension
 from services.quota.domain.admission.learning import UsageSample
 from services.quota.domain.admission.request_facts import RequestFacts, Tokens
 from services.quota.domain.policies.denial import Denial
-from services.quota.domain.policies.policy import Dimension, Match, Mode
+from services.quota.domain.policies.policy import Match, Mode
 from tests.worlds.quota import CENT, World, counting, spend
 
 # At `DEAR` 1 000 bytes hold a tenth of a cent, and an output token 9 000 nano-USD.

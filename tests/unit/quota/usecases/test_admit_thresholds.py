@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from services.kernel.limit_kind import LimitKind
+from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
 from services.quota.domain.policies.denial import Denial
-from services.quota.domain.policies.policy import Dimension, Match, Mode, Threshold, ThresholdAction
+from services.quota.domain.policies.policy import Match, Mode, Threshold, ThresholdAction
 from services.quota.usecases.admit import Admitted
 from tests.worlds.quota import CENT, World, counting, spend
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from services.kernel.errors import NotFound
-from services.quota.domain.policies.policy import Dimension, Match, Mode
+from services.kernel.scope import Dimension
+from services.quota.domain.policies.policy import Match, Mode
 from services.quota.usecases.budgets import ListBudgets
 from tests.worlds.quota import CENT, World, spend
 

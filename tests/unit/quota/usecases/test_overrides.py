@@ -8,6 +8,7 @@ import pytest
 from services.kernel.change import OWNER, Actor, Authorship
 from services.kernel.errors import InvalidInput, NotFound, PermissionDenied
 from services.kernel.limit_kind import LimitKind
+from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
 from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.adapters.memory_directory import MemoryDirectory
@@ -15,7 +16,7 @@ from services.quota.domain.identity.team import Team
 from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.domain.policies.limit import Limit
 from services.quota.domain.policies.override_rules import MAX_LIFE_MS
-from services.quota.domain.policies.policy import Dimension, Match, QuotaPolicy, Threshold
+from services.quota.domain.policies.policy import Match, QuotaPolicy, Threshold
 from services.quota.usecases.admit import Admitted
 from services.quota.usecases.amend import Amend
 from services.quota.usecases.budgets import EffectiveLimits, ListBudgets

@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from services.kernel.limit_kind import LimitKind
+from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
 from services.quota.domain.counters.counter import Level
 from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.policy import Dimension, Match, Mode
+from services.quota.domain.policies.policy import Match, Mode
 from services.quota.usecases.own_budget import OwnLimit, ReadOwnBudget
 from tests.worlds.quota import CENT, SECRET, World, counting, spend
 

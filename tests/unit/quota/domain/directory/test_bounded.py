@@ -6,6 +6,7 @@ import pytest
 
 from services.kernel.errors import InvalidInput, PermissionDenied
 from services.kernel.limit_kind import LimitKind
+from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
 from services.quota.domain.directory.applied_limits import Call, apply_limits
 from services.quota.domain.directory.bounded import Bounds
@@ -13,7 +14,7 @@ from services.quota.domain.directory.directory import Directory
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.policy import Dimension, Match, Mode, QuotaPolicy
+from services.quota.domain.policies.policy import Match, Mode, QuotaPolicy
 from tests.worlds.quota import spend
 
 MODELS = ("dear", "cheap")

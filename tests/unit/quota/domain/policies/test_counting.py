@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from services.kernel.limit_kind import LimitKind
+from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
 from services.quota.domain.directory.applied_limits import Call, apply_limits
-from services.quota.domain.policies.counting import CountedLimit, counted_limits, parts_of, preferred
+from services.quota.domain.policies.counting import CountedLimit, counted_limits, preferred
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.policy import Dimension, Match, Mode, QuotaPolicy
+from services.quota.domain.policies.policy import Match, Mode, QuotaPolicy
 from services.quota.domain.policies.scope import scope_of
 from tests.worlds.quota import ADA, counting, spend
 
@@ -71,5 +72,5 @@ def test_default_policies_step_back_before_enforced_ones_only() -> None:
 def test_the_parts_of_a_policy_name_its_scopes() -> None:
     policy = QuotaPolicy("p", Match(environment="prod", model="tiny"), (), each=Dimension.USER)
 
-    assert parts_of(policy) == ((Dimension.ENVIRONMENT, "prod"), (Dimension.USER, ""), (Dimension.MODEL, "tiny"))
+    assert policy.scope_parts == ((Dimension.ENVIRONMENT, "prod"), (Dimension.USER, ""), (Dimension.MODEL, "tiny"))
     assert scope_of(policy, ADA, "tiny") == "environment=prod,user=ada@example.com,model=tiny"

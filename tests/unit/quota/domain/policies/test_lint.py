@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
 from services.quota.domain.policies.lint import (
     PolicyState,
@@ -14,7 +15,7 @@ from services.quota.domain.policies.lint import (
     unreachable_limits,
     why_not,
 )
-from services.quota.domain.policies.policy import Dimension, Match, Mode, QuotaPolicy
+from services.quota.domain.policies.policy import Match, Mode, QuotaPolicy
 from tests.worlds.quota import ADA, ADAS_KEY, spend
 
 MODELS = {"dear", "cheap"}

@@ -3,10 +3,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from services.kernel.limit_kind import LimitKind
+from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.policy import Dimension, Match, QuotaPolicy
+from services.quota.domain.policies.policy import Match, QuotaPolicy
 from services.quota.domain.policies.scope import fixed_scope, scope_of
 
 ADA = Attribution("key_1", "ci", "data-science", "forecasting", "prod", "ada@example.com")

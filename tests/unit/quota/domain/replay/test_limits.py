@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.kernel.limit_kind import LimitKind
+from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
 from services.quota.domain.directory.applied_limits import Call, apply_limits
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.policy import Dimension, Match, Mode, QuotaPolicy
+from services.quota.domain.policies.policy import Match, Mode, QuotaPolicy
 from services.quota.domain.replay.limits import ReplayLimits
 from tests.worlds.past_calls import START_MS
 from tests.worlds.quota import ADA, CENT, spend

@@ -9,10 +9,11 @@ import pytest
 from services.kernel.errors import FailedPrecondition
 from services.kernel.limit_kind import LimitKind
 from services.kernel.names import reservation_id
+from services.kernel.scope import Dimension
 from services.kernel.usage import Usage
 from services.kernel.window import WindowUnit
 from services.quota.domain.policies.limit import Limit
-from services.quota.domain.policies.policy import Dimension, Match, Mode, QuotaPolicy, Threshold, ThresholdAction
+from services.quota.domain.policies.policy import Match, Mode, QuotaPolicy, Threshold, ThresholdAction
 from services.quota.domain.replay import counters as replay_counters
 from services.quota.domain.replay import replay as replays
 from services.quota.domain.replay.replay import PastCall
