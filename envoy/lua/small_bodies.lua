@@ -14,8 +14,8 @@ local BODY_BYTES_MAX = 32768
 local HEAD_BYTES = 65536
 -- What all who send slowly can make one worker hold, with a key or without. The next ones are asked.
 local ROOM_BYTES = 16777216
--- How long quota is believed about a key, and about how many. A key that was revoked meanwhile has one body taken in by
--- each worker: the first refusal ends the belief.
+-- How long a key counts as good after a call of it was admitted, and how many do. Of one that was revoked meanwhile each
+-- worker takes in one more body: the first refusal forgets it.
 local KEYS_MAX, LIFE_S = 256, 30
 
 local room = waiting.room(ROOM_BYTES)

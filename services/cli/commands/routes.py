@@ -86,8 +86,8 @@ def status(
         return
     rows = [
         (service, name.replace("_", " "), str(value))
-        for service, beliefs in facts.items()
-        for name, value in beliefs.items()
+        for service, known in facts.items()
+        for name, value in known.items()
         if name != "nodes"
     ]
     rows.extend(

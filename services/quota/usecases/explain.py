@@ -99,7 +99,7 @@ class Explain:
     def __call__(
         self, key: str, model: str, *, input_tokens: int = 1_000, max_output_tokens: int = 1_000, team: str = ""
     ) -> Explanation:
-        """Weighs an assumed call of the key of this name.
+        """Judges an assumed call of the key of this name.
 
         `team`: the only one whose keys its asker may learn of; empty: all.
 

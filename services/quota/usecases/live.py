@@ -1,4 +1,4 @@
-"""What quota believes at this moment: directory, plan and prices. Each is immutable and is swapped whole."""
+"""What is in force at this moment: directory, plan and prices. Each is immutable and is swapped whole."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from services.quota.domain.admission.request_facts import RequestFacts
 from services.quota.domain.admission.unmeasured import Guide
 from services.quota.domain.counters.counter import Level
 from services.quota.domain.counters.settlement import Settlement
-from services.quota.domain.directory import directory
+from services.quota.domain.directory import snapshot as directory_snapshot
 from services.quota.domain.directory.directory import Directory
 from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.domain.policies.limit import Limit
@@ -203,7 +203,7 @@ def test_a_mistyped_key_of_ours_is_told_to_be_mistyped() -> None:
 
 
 def test_unknown_models_are_refused_and_push_out_nothing_that_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(directory, "MAX_REMEMBERED", 2)
+    monkeypatch.setattr(directory_snapshot, "MAX_REMEMBERED", 2)
     world = World((spend("budget", 1),))
 
     def limits() -> object:
