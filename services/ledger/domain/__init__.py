@@ -1,1 +1,1 @@
-"""What a call, a charge and an entry are. Standard library and kernel only."""
+"""Calls, charges and entries. Imports only the standard library and the kernel."""

@@ -1,10 +1,10 @@
-"""Lines of the spool, parsed: calls and the attempts that were made for them.
+"""Parsed lines of the spool: calls and their attempts.
 
-Source of the format: `services.kernel.spool_contract.SpoolKey`. Envoy writes numbers as JSON numbers or, where they
-come from an expression, as strings; what it does not know is null, "-" or absent. Numbers with a fraction of zero, as
-metadata has them, are integers by the time they come here.
+Source of the format: `services.kernel.spool_contract.SpoolKey`. Envoy writes numbers as JSON numbers, or as strings
+where they come from an expression. It writes an unknown value as null or "-", or leaves it out. Metadata has numbers
+with a fraction of zero; those are integers by the time they arrive here.
 
-Calls and attempts are named tuples: of frozen dataclasses as wide as these, the making alone takes 5 us.
+Calls and attempts are named tuples: a frozen dataclass this wide takes 5 us to make.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _COMPLETE = frozenset({"1", "COMPLETE"})
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a call belongs to, as the virtual key says. Empty where the key says nothing."""
+    """The owner of a call, as the virtual key names it. Empty where the key names none."""
 
     key_id: str
     key: str
@@ -53,7 +53,7 @@ class SpooledAttempt(NamedTuple):
     """1 for the first."""
     time_ms: int
     status: int
-    """0 when none came."""
+    """0 when no status came."""
     flags: str
     details: str
     duration_ms: int
@@ -69,12 +69,12 @@ class SpooledAttempt(NamedTuple):
 
     @property
     def is_unanswered(self) -> bool:
-        """Whether the request went out and nothing came back: the provider may have done the work, and may bill it."""
+        """Whether the request went out and nothing came back. The provider may have done the work, and may bill it."""
         return not self.status and self.outcome is not Outcome.NEVER_SENT
 
     @property
     def failure_kind(self) -> str:
-        """Why it ended without an answer: "refused", "timeout" or "reset"; empty when it answered."""
+        """Why no answer came: "refused", "timeout" or "reset". Empty when the provider answered."""
         if self.outcome is Outcome.NEVER_SENT:
             return "refused"
         if self.status:
@@ -90,7 +90,7 @@ class SpooledCall(NamedTuple):
     """Empty when the gateway ended the request before quota's answer reached it."""
     time_ms: int
     status: int
-    """What the client was sent, 0 when nothing."""
+    """Status that the client got; 0 for none."""
     flags: str
     details: str
     duration_ms: int
@@ -104,11 +104,11 @@ class SpooledCall(NamedTuple):
     decision: str
     policy: str
     expected: Usage
-    """What to book for an answer that nobody counted."""
+    """Usage to book for an answer that nobody counted."""
     held_output_tokens: int
-    """What was reserved for output; 0 when unknown. No estimate goes beyond it."""
+    """Output tokens that were reserved; 0 when unknown. No estimate exceeds it."""
     usage: Usage | None
-    """The provider's own count, None when there is none or it was cut short."""
+    """The provider's own count. None when there is none, or it was cut short."""
     response_model: str
     dialect: str
     stream: bool
@@ -122,29 +122,29 @@ class SpooledCall(NamedTuple):
     span_id: str
     client_request_id: str
     sdk_retry: str
-    """What the client's SDK says of itself: how often it had sent this request before."""
+    """The client's SDK reports here how often it had sent this request before."""
     body_print: str
     """Fingerprint of the body, empty when the spool has none."""
     dropped: str = ""
-    """Headers that did not pass, as `AttemptKey.DROPPED` writes them."""
+    """Dropped headers, in the form of `AttemptKey.DROPPED`."""
     reading: Reading = NOTHING_READ
-    """All that the meter read in the answer, of one that ended early too."""
+    """All that the meter read in the answer, even of one that ended early."""
     held_input_tokens: int = 0
     """The most input that one attempt can take; 0 when unknown, or when tokens do not bound its cost."""
     answer: Line = TOKEN_FOR_EACH_BYTE
-    """How many tokens the text of an answer makes, as far as it was seen."""
+    """How many tokens the visible text of an answer makes."""
     stopping: tuple[str, ...] = ()
-    """Those of `chain` whose provider is declared to stop when its client hangs up."""
+    """Targets of `chain` whose provider is declared to stop when its client hangs up."""
     protocol: str = ""
-    """Of the client, as Envoy names it."""
+    """The client's protocol, as Envoy names it."""
     unknown_members: str = ""
-    """What nobody knew of the request and its headers, as `AdmissionKey.UNKNOWN_MEMBERS` has it."""
+    """Unknown members and headers of the request, in the form of `AdmissionKey.UNKNOWN_MEMBERS`."""
     price_options: str = ""
-    """What it asked for that changes its price, in the same form."""
+    """Requested options that change the price, in the same form."""
 
     @property
     def retry_count(self) -> int:
-        """The same as a number."""
+        """`sdk_retry` as a number."""
         return times_sent_before(self.sdk_retry)
 
     @property
@@ -165,18 +165,18 @@ class SpooledCall(NamedTuple):
 
     @property
     def began(self) -> bool:
-        """Whether the status is the provider's own: its answer had begun."""
+        """Whether the status is the provider's own, so its answer had begun."""
         return began(status=self.status, details=self.details, outcome=self.outcome)
 
 
 def times_sent_before(sdk_retry: str) -> int:
-    """The number that an SDK sent; 0 when it is none."""
+    """Parses the number that an SDK sent; 0 when it is not a number."""
     is_number = sdk_retry.isascii() and sdk_retry.isdecimal() and len(sdk_retry) <= _MOST_RETRY_DIGITS
     return int(sdk_retry) if is_number else 0
 
 
 def _names(*keys: StrEnum) -> tuple[str, ...]:
-    """Plain strings: an enumeration's members are twice as slow as keys."""
+    """Returns plain strings: members of an enumeration are twice as slow as dictionary keys."""
     return tuple(key.value for key in keys)
 
 
@@ -213,7 +213,7 @@ _CALL_TEXTS = _names(
     SpoolKey.SDK_RETRY,
     RequestKey.BODY_PRINT,
 )
-# Apart, since they may be long: the others are then still short together.
+# Kept apart because they may be long. The other texts are short even together.
 _LATER_TEXTS = _names(
     SpoolKey.DROPPED,
     AdmissionKey.STOPS_ON_DISCONNECT,
@@ -242,7 +242,7 @@ _FIGURES_BEFORE = {
     SpoolKey.CACHE_CREATION_TOKENS.value: UsageKey.CACHE_WRITE_TOKENS.value,
     SpoolKey.REASONING_TOKENS.value: UsageKey.REASONING_TOKENS.value,
 }
-"""Fields in which the release before wrote what is one object now."""
+"""Fields that the previous release wrote where there is one object now."""
 
 
 def parse_line(fields: Mapping[str, object]) -> SpooledCall | SpooledAttempt:

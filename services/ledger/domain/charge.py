@@ -1,15 +1,15 @@
-"""Which usage a call books, and what that costs.
+"""Decides which usage a call books and what it costs.
 
-The provider's word wins, explicit zeros included. Where it is missing, what the call took depends on how far it came:
+The provider's own count wins, explicit zeros included. Without one, the charge depends on how far the call got:
 
     no provider saw it, or the last attempt ended 4xx, 5xx or 3xx      nothing, cost 0
     the answer began and no count came (client left, stream cut)       an estimate from its evidence
-    the request went out and nothing came back (timeout, reset)        what the call was expected to take
+    the request went out and nothing came back (timeout, reset)        the expected usage
 
-`services.ledger.domain.unmeasured` has the estimates, and the most that each can have been.
+`services.ledger.domain.unmeasured` makes the estimates and bounds each of them.
 
-An attempt that went out, got no answer and was followed by another may be billed by its provider all the same, so it
-is added at what the call was expected to take. One call is one entry, however many attempts it took.
+A provider may bill an attempt that went out, got no answer and was followed by another. Such an attempt is added at its
+expected usage. One call is one entry, however many attempts it took.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from services.ledger.domain.unmeasured import (
 _NOTHING = Usage()
 
 PriceOf = Callable[[str, int], Price | None]
-"""Price of a target ("provider/model") at a time in ms, None when it has none."""
+"""Returns the price of a target ("provider/model") at a time in ms, or None when it has no price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +49,26 @@ class UnansweredCharge:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What a call took."""
+    """The usage and cost of a call."""
 
     target: str
-    """Target that answered or may have worked, empty when none did."""
+    """Target that answered or may have worked. Empty when none did."""
     usage: Usage
-    """The answer's usage with that of the unanswered attempts."""
+    """Usage of the answer plus usage of the unanswered attempts."""
     source: UsageSource
     """`provider` only if nothing in `usage` is estimated."""
     outcome: Outcome
-    """How the last attempt ended; if it took nothing, the last one before it that may have."""
+    """Outcome of the last attempt. If that took nothing: of the last earlier attempt that may have."""
     cost_nano_usd: NanoUsd | None
-    """None when any target that worked has no price for what it did: unknown is not zero."""
+    """None when a target that worked has no price for its work. Unknown is not zero."""
     unanswered: tuple[UnansweredCharge, ...]
-    """Attempts before the last one."""
+    """Unanswered attempts before the last one."""
     most: Most | None
-    """The most that the call can have taken, all attempts together. None: what it took is known."""
+    """Upper bound over all attempts together. None when the usage is known."""
 
 
 def charge_call(call: SpooledCall, attempts: Iterable[SpooledAttempt], price_of: PriceOf) -> Charge:
-    """What `call` took. `attempts` are those of its attempts that are known, in any order."""
+    """Charges `call`. `attempts` are its known attempts, in any order."""
     usage, source = usage_of_answer(call)
     worked = source is not UsageSource.NONE
     target = _target(call, call.attempts) if worked or call.began else ""
@@ -97,7 +97,7 @@ def charge_call(call: SpooledCall, attempts: Iterable[SpooledAttempt], price_of:
 
 
 def usage_of_answer(call: SpooledCall) -> tuple[Usage, UsageSource]:
-    """What the last attempt took, and how that is known."""
+    """Returns the usage of the last attempt and its source."""
     if call.usage is not None:
         return call.usage, UsageSource.PROVIDER
     if call.outcome is Outcome.NEVER_SENT or (call.began and not 200 <= call.status < 300):
@@ -108,7 +108,7 @@ def usage_of_answer(call: SpooledCall) -> tuple[Usage, UsageSource]:
 
 
 def _target(call: SpooledCall, attempt: int) -> str:
-    """Target of the nth attempt. Empty when the line names no such target."""
+    """Returns the target of the nth attempt. Empty when the line names no such target."""
     return call.chain[attempt - 1] if 1 <= attempt <= len(call.chain) else ""
 
 

@@ -1,4 +1,4 @@
-"""What an operator configures of the ledger: price overrides and alert channels."""
+"""The ledger's configuration: price overrides and alert channels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.kernel.usage import INPUT, METERS, OUTPUT
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """Where alerts go: exactly one of `url` and `webhook` is set."""
+    """A destination for alerts. Exactly one of `url` and `webhook` is set."""
 
     name: str
     url: str = ""
@@ -27,7 +27,7 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class PricedTarget:
-    """A target of the route plan, and what the catalogue calls it."""
+    """A target of the route plan and its names in the catalogue."""
 
     target: str
     """ "provider/model"."""
@@ -51,14 +51,14 @@ def flat_price(
     request_nano_usd: int = 0,
     **others: int,
 ) -> Price:
-    """A price of one tier, in pico-USD per token. `others` are rates by meter."""
+    """A price with one tier, in pico-USD per token. `others` are rates by meter."""
     rates = {INPUT: input_price, OUTPUT: output, **others}
     tier = PriceTier(0, {name: PicoUsdPerToken(rate) for name, rate in rates.items()})
     return Price((tier,), NanoUsd(request_nano_usd))
 
 
 def differences(before: Configuration, after: Configuration) -> tuple[Change, ...]:
-    """What becomes of each resource, by kind and name."""
+    """Lists how each resource changes, by kind and name."""
     return (
         *changes_between("price", before.prices, after.prices, _differing_prices),
         *changes_between("alert channel", before.channels, after.channels, differing_fields),
@@ -66,7 +66,7 @@ def differences(before: Configuration, after: Configuration) -> tuple[Change, ..
 
 
 def describe(configuration: Configuration) -> Describe:
-    """What an audit entry says of a resource of this configuration."""
+    """Returns the function that describes a resource of this configuration for an audit entry."""
 
     def describe_one(kind: str, name: str) -> str:
         if kind == "price":
@@ -79,7 +79,7 @@ def describe(configuration: Configuration) -> Describe:
 
 
 def warnings_of(configuration: Configuration) -> tuple[str, ...]:
-    """What was accepted but is not as it should be, each a sentence that says what to do."""
+    """Warns about accepted settings that need attention. Each sentence says what to do."""
     return tuple(
         f"alerts to channel {channel.name} are not signed: give it a secret"
         for channel in configuration.channels.values()
@@ -88,7 +88,7 @@ def warnings_of(configuration: Configuration) -> tuple[str, ...]:
 
 
 def _without_secrets(channel: Channel) -> dict[str, str]:
-    """Both addresses can hold a secret: what is left is the kind of service, and the host of a webhook."""
+    """Both addresses can hold a secret, so only the kind of service and the webhook's host remain."""
     return {
         "name": channel.name,
         "url": urlsplit(channel.url).scheme,
@@ -110,7 +110,7 @@ def _tiers_written(tiers: Iterable[PriceTier]) -> list[dict[str, int]]:
 
 
 def _differing_prices(before: Price, after: Price) -> tuple[str, ...]:
-    """Overrides have one tier."""
+    """Compares overrides, which have one tier."""
     old, new = before.tiers[0].rates, after.tiers[0].rates
     changed = [name for name in METERS if old.get(name) != new.get(name)]
     if before.request_nano_usd != after.request_nano_usd:

@@ -1,4 +1,4 @@
-"""What the entries say of quota's counters, and where a counter says something else."""
+"""Computes what quota's counters must be from the entries, and where a counter differs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _RUN = WindowRule(WindowUnit.RUN)
 
 
 class Reason(StrEnum):
-    """Why a counter is not what the entries say."""
+    """Why a counter differs from the entries."""
 
     DRIFT = "drift"
-    """Nobody knows. It should not happen."""
+    """Unknown. It should not happen."""
     REBUILD = "rebuild"
     """The counters were lost and have just been rebuilt."""
     BACKFILL = "backfill"
@@ -28,35 +28,35 @@ class Reason(StrEnum):
 
 
 class Span(NamedTuple):
-    """The calls of which a limit's counters are to be the sums."""
+    """The calls whose sums a limit's counters must hold."""
 
     start_ms: int
     """Admitted from this moment on,"""
     end_ms: int
     """and before this one."""
     each_run: bool
-    """Each run apart. Calls that name none are not among them, nor are runs that ended long ago."""
+    """One sum per run. Leaves out calls without a run, and runs that ended long ago."""
 
 
 @dataclass(frozen=True, slots=True)
 class CountedLimit:
-    """A limit of quota's in one window."""
+    """One of quota's limits in one window."""
 
     policy: str
     limit_id: str
     kind: LimitKind
     parts: ScopeParts
-    """What its scopes are made of, in their order."""
+    """The parts of its scopes, in their order."""
     default: bool
-    """Counts no call that a preferred policy concerns."""
+    """Leaves out calls that a preferred policy applies to."""
     span: Span
     retain_until_ms: int
-    """When its counters stop to matter. Each run has its own such moment."""
+    """When its counters expire. Each run has its own expiry."""
 
 
 @dataclass(frozen=True, slots=True)
 class LimitLevels:
-    """A limit with what is settled in its counters, by scope."""
+    """A limit with the settled amounts of its counters, by scope."""
 
     limit: CountedLimit
     settled: Mapping[str, int]
@@ -67,12 +67,12 @@ class CounterList:
     """All counters of the present windows."""
 
     preferred: tuple[ScopeParts, ...]
-    """What the policies concern before which default ones step back."""
+    """The scopes of preferred policies. Default policies step back for calls that match one."""
     limits: tuple[LimitLevels, ...]
 
 
 class Taken(NamedTuple):
-    """What calls of the same properties took."""
+    """The total that calls with the same properties took."""
 
     team: str
     project: str
@@ -81,24 +81,24 @@ class Taken(NamedTuple):
     key: str
     model: str
     run: str
-    """Empty where runs are not told apart."""
+    """Empty where runs are not separated."""
     calls: int
     input_tokens: int
     output_tokens: int
     cost_nano_usd: int
-    """Of the calls whose cost is known."""
+    """Counts only calls of known cost."""
     unpriced_calls: int
     last_ms: int
-    """When the last of them was admitted, to the hour."""
+    """When the last of them was admitted, rounded down to the hour."""
 
 
 @dataclass(slots=True)
 class Expected:
-    """What the entries say of one counter."""
+    """What the entries say about one counter."""
 
     amount: int = 0
     unpriced: bool = False
-    """It counts spend, and what some of its calls cost is unknown: quota counted what they held."""
+    """It counts spend and some of its calls have no known cost. Quota counted what they held."""
     last_ms: int = 0
 
 
@@ -113,14 +113,14 @@ class Counter(NamedTuple):
 
 
 class Sum(NamedTuple):
-    """What a counter is to be set to."""
+    """The value that a counter must be set to."""
 
     counter: Counter
     settled: int
 
 
 class Adjustment(NamedTuple):
-    """Where a counter is and where it is to be."""
+    """The present value of a counter and the value it must have."""
 
     counter: Counter
     before: int
@@ -129,14 +129,14 @@ class Adjustment(NamedTuple):
 
 
 class Matching:
-    """Finds those of many sets of parts that calls are of."""
+    """Finds those of many scopes that a call belongs to."""
 
     def __init__(self, sets: Iterable[ScopeParts]) -> None:
         self._sets = list(sets)
         self._index = ScopeIndex(self._sets)
 
     def of(self, taken: Taken) -> Iterator[tuple[int, str]]:
-        """The positions of the sets that calls with these properties are of, each with the scope they count under."""
+        """Yields the position of each matching set of parts, and the scope that these calls count under."""
         has = {dimension: getattr(taken, dimension) for dimension in Dimension}
         for at in self._index.candidates(has):
             scope = scope_of(self._sets[at], has)
@@ -147,7 +147,7 @@ class Matching:
 def expected_counters(
     limits: Sequence[CountedLimit], preferred: Matching, taken: Iterable[Taken]
 ) -> list[dict[str, Expected]]:
-    """What the counters of these limits must say, by scope, in the order of the limits, which share one span."""
+    """Returns what the counters of these limits must be, by scope, in the order of the limits. They share one span."""
     matching = Matching(limit.parts for limit in limits)
     expected: list[dict[str, Expected]] = [{} for _ in limits]
     for each in taken:
@@ -166,25 +166,25 @@ def expected_counters(
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What came of comparing the counters of a limit with what they must say."""
+    """The result of comparing a limit's counters with the entries."""
 
     adjustments: tuple[Adjustment, ...]
     compared: int
     unpriced: int
     """Counters that were left alone."""
     drift_nano_usd: int
-    """The furthest that spend was off for no known reason."""
+    """The largest deviation of spend without a known reason."""
 
 
 def compare(levels: LimitLevels, expected: Mapping[str, Expected], reason: Reason) -> Comparison:
-    """Compares each counter. What differs does so for this reason."""
+    """Compares each counter. `reason` explains every difference."""
     limit = levels.limit
     adjustments: list[Adjustment] = []
     compared = unpriced = 0
     for scope in sorted(levels.settled.keys() | expected.keys()):
         must = expected.get(scope)
         if must is None and limit.span.each_run:
-            # Its last call was long ago, but quota remembers it yet: by a call that was admitted and never left.
+            # Its last call was long ago, yet quota still has it: a call was admitted and never left.
             continue
         must = must or Expected()
         if must.unpriced:
@@ -200,13 +200,13 @@ def compare(levels: LimitLevels, expected: Mapping[str, Expected], reason: Reaso
 
 
 def counter_of(limit: CountedLimit, scope: str, expected: Expected) -> Counter:
-    """The counter of a scope."""
+    """Names the counter of a scope."""
     until_ms = _RUN.at(expected.last_ms).retain_until_ms if limit.span.each_run else limit.retain_until_ms
     return Counter(limit.policy, limit.limit_id, scope, limit.span.start_ms, until_ms)
 
 
 def name_of(limit: CountedLimit, preferred: Sequence[ScopeParts]) -> str:
-    """Tells limits apart by what they count, whatever the window: a limit that counts other calls is another one."""
+    """Names a limit by what it counts, regardless of the window. A limit that counts other calls gets another name."""
     # Earlier releases did not count calls without a value. What is in their place says that these are counted now.
     parts = [(dimension, value or f"any,{NOBODY}") for dimension, value in limit.parts]
     told = [limit.policy, limit.limit_id, parts]

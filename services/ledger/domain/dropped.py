@@ -1,4 +1,4 @@
-"""Headers that did not pass between a client and a provider, as the calls say, and how often."""
+"""Counts the headers that were dropped between clients and providers, as calls report them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ITEM = re.compile(r"(?P<provider>[^<>,]{1,128})(?P<side>[<>])(?P<name>[a-z0-9-]
 
 
 class Direction(StrEnum):
-    """Which way a header would have gone."""
+    """The direction in which a header was travelling."""
 
     REQUEST = "request"
     """From a client to a provider."""
@@ -36,7 +36,7 @@ _DIRECTIONS = {">": Direction.REQUEST, "<": Direction.ANSWER}
 
 
 def count_dropped(calls: Iterable[SpooledCall]) -> Counter[DroppedHeader]:
-    """How many of `calls` lost each header. What does not read as one is left out: it is for people, not for books."""
+    """Counts how many of `calls` lost each header. Skips unreadable items: the counts are for people, not for books."""
     counts: Counter[DroppedHeader] = Counter()
     for call in calls:
         if call.dropped:

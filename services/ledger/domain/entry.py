@@ -1,4 +1,4 @@
-"""Entries: what is booked, one for each reservation that a request used up."""
+"""Entries: booked calls, one for each reservation that a request used up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from services.ledger.domain.charge import Charge
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One booked call. Its id is that of the reservation, so a line that is read twice is booked once."""
+    """One booked call. Its id is its reservation's id, so a line that is read twice is booked once."""
 
     call: SpooledCall
     charge: Charge
@@ -27,7 +27,7 @@ class Entry:
 
     @property
     def admitted_ms(self) -> int:
-        """When quota let the call pass, by which it belongs to the windows of limits."""
+        """When quota admitted the call. This decides the windows it counts in."""
         admitted = admitted_ms(self.id)
         return self.call.time_ms if admitted is None else admitted
 
@@ -39,7 +39,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class OverdueReservation:
-    """A reservation of which no record can come any more, as quota tells it."""
+    """A reservation that can no longer get a record, as quota reports it."""
 
     reservation: str
     request_id: str
@@ -51,12 +51,12 @@ class OverdueReservation:
     dialect: str
     epoch: str
     run: str
-    """The client's run that a limit counts the call under, empty when none does."""
+    """The client's run that a limit counts the call under. Empty when no limit does."""
 
     def as_call(self, attempts_known: int) -> SpooledCall:
-        """The call that was never recorded: taken to have gone out and to have had no answer.
+        """Returns the unrecorded call, assumed to have gone out and got no answer.
 
-        `attempts_known` is the number of the last attempt that is on record, 0 for none.
+        `attempts_known` is the number of the last recorded attempt, 0 for none.
         """
         return SpooledCall(
             request_id=self.request_id,
@@ -95,7 +95,7 @@ class OverdueReservation:
 
 @dataclass(frozen=True, slots=True)
 class BookedCall:
-    """An entry as it is read back, with its attempts."""
+    """An entry with its attempts, read back from the database."""
 
     sequence: int
     """Order of booking, ascending."""
@@ -107,7 +107,7 @@ class BookedCall:
     model_served: str
     status: int
     outcome: str
-    """An `Outcome`; empty where an earlier release booked it."""
+    """An `Outcome`. Empty when an earlier release booked the call."""
     usage_source: UsageSource
     usage: Usage
     cost_nano_usd: int | None
@@ -120,21 +120,21 @@ class BookedCall:
     tags: str
     run: str
     retry_of: str
-    """Id of the first call of the same logical request; empty when this is the first."""
+    """Id of the first call of the same logical request. Empty when this is the first."""
     retry_count: int
-    """How often the client's SDK had sent the request before, as it says itself."""
+    """How often the client's SDK had sent the request before, by its own account."""
     retries: int
     """How many later calls repeat this one."""
     unknown_members: tuple[str, ...]
-    """Of the request, and values of its headers, that nobody knew."""
+    """Unknown members and header values of the request."""
     price_options: tuple[str, ...]
-    """What it asked for that changes its price."""
+    """Requested options that change the price."""
     attempts: tuple[BookedAttempt, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class BookedAttempt:
-    """An attempt as it is read back."""
+    """An attempt, read back from the database."""
 
     target: str
     status: int
@@ -151,9 +151,9 @@ def join_attempts(
     cost_nano_usd: int | None,
     unanswered_costs: dict[int, int | None],
 ) -> tuple[BookedAttempt, ...]:
-    """Gives each recorded attempt its target and its part of the call's cost.
+    """Gives each recorded attempt its target and its share of the call's cost.
 
-    The last of the `made` attempts carries what the unanswered ones before it do not; the others cost nothing.
+    The last of the `made` attempts carries what remains after the unanswered ones before it. The others cost nothing.
     """
     known = [cost for cost in unanswered_costs.values() if cost is not None]
     whole = cost_nano_usd is not None and len(known) == len(unanswered_costs)

@@ -1,4 +1,4 @@
-"""Fields of a line of the spool, one by one. The reason of a refusal names the field, never its value."""
+"""Reads single fields of a spool line. A refusal names the field, never its value."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from services.kernel.spool_contract import SpoolKey
 
-# What the database holds and no honest counter reaches.
+# Fits the database, and no honest counter reaches it.
 _MAX_COUNT = 2**63 - 1
 _MOST_DIGITS = 20
 _LONGEST_TEXT = 4_096
@@ -16,7 +16,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class UnreadableLineError(ValueError):
-    """A line of the spool is not what Envoy writes. The text says which field is wrong, never its value."""
+    """A spool line that Envoy would not write. The text says which field is wrong, never its value."""
 
 
 def is_known(value: object) -> bool:
@@ -25,10 +25,10 @@ def is_known(value: object) -> bool:
 
 
 def read_counts(fields: Mapping[str, object], names: tuple[str, ...]) -> list[int]:
-    """Whole numbers, 0 where Envoy knew none.
+    """Reads whole numbers; 0 where Envoy knew none.
 
     Raises:
-        UnreadableLineError: one is none, or out of range.
+        UnreadableLineError: a value is not a whole number, or is out of range.
     """
     counts = [
         value if type(value) is int else _count_of(value, name)
@@ -49,14 +49,14 @@ def _count_of(value: object, name: str) -> int:
 
 
 def read_texts(fields: Mapping[str, object], names: tuple[str, ...]) -> list[str]:
-    """Texts, empty where Envoy knew none.
+    """Reads texts; empty where Envoy knew none.
 
     Raises:
-        UnreadableLineError: one is none, or too long.
+        UnreadableLineError: a value is not a text, or is too long.
     """
     values: list[Any] = ["" if value is None or value == "-" else value for value in map(fields.get, names)]
     try:
-        # Nearly every line: all are texts, and together shorter than one of them may be.
+        # The fast path for nearly every line: all values are texts, and together shorter than the limit for one.
         if len("".join(values)) <= _LONGEST_TEXT:
             return values
     except TypeError:
@@ -68,10 +68,10 @@ def read_texts(fields: Mapping[str, object], names: tuple[str, ...]) -> list[str
 
 
 def required(value: str, name: str) -> str:
-    """A text that is not empty.
+    """Returns `value`, which must not be empty.
 
     Raises:
-        UnreadableLineError: it is.
+        UnreadableLineError: it is empty.
     """
     if not value:
         raise UnreadableLineError(f"{name} is missing")
@@ -79,10 +79,10 @@ def required(value: str, name: str) -> str:
 
 
 def read_flag(fields: Mapping[str, object], name: str) -> bool:
-    """True or false; false where Envoy knew neither.
+    """Reads a flag; false where Envoy did not know it.
 
     Raises:
-        UnreadableLineError: it is something else.
+        UnreadableLineError: the value is something else.
     """
     value = fields.get(name)
     if value in (True, "true"):
@@ -93,10 +93,10 @@ def read_flag(fields: Mapping[str, object], name: str) -> bool:
 
 
 def read_time_ms(fields: Mapping[str, object]) -> int:
-    """When it began, in ms since 1970.
+    """Reads when the call or attempt began, in ms since 1970.
 
     Raises:
-        UnreadableLineError: it says none, or without a zone.
+        UnreadableLineError: the time is missing, or has no zone.
     """
     text = fields.get(SpoolKey.TIME.value)
     if not isinstance(text, str):

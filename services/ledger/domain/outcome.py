@@ -1,7 +1,7 @@
-"""How an exchange with a provider ended, as far as its cost goes.
+"""How an exchange with a provider ended, for its cost.
 
-Envoy says it in two fields: response flags, and response code details. What each says of each way to end was measured
-with Envoy 1.40; `tests/e2e/test_outcomes.py` holds it to that:
+Envoy reports it in two fields: response flags and response code details. The table was measured with Envoy 1.40, and
+`tests/e2e/test_outcomes.py` keeps it true:
 
     how it ended                                        status     flags     details
     the provider ended its answer                       its own    -         via_upstream
@@ -24,17 +24,17 @@ class Outcome(StrEnum):
     """How a call, or one attempt of it, ended."""
 
     COMPLETED = "completed"
-    """The provider ended its answer itself, with a status of success."""
+    """The provider ended its answer itself, with a success status."""
     REFUSED = "refused"
     """The provider answered with another status."""
     CLIENT_CANCELLED = "client_cancelled"
-    """The client left before the answer was whole."""
+    """The client left before the answer was complete."""
     PROVIDER_CUT = "provider_cut"
-    """The provider hung up before its answer was whole, or before there was any."""
+    """The provider hung up before its answer was complete, or before there was any."""
     TIMEOUT = "timeout"
     """The answer, or its head, did not come in time."""
     UNKNOWN = "unknown"
-    """There is no record of the end, or none that says it: Envoy was killed, or stopped."""
+    """There is no record of the end, or the record does not say: Envoy was killed or stopped."""
     NEVER_SENT = "never_sent"
     """No provider saw the request."""
 
@@ -55,7 +55,7 @@ _BY_A_SCRIPT = "lua_response"
 
 
 def outcome_of_call(*, status: int, flags: str, details: str, attempts: int) -> Outcome:
-    """How the last attempt of a call ended. `status`: what the client was sent, 0 when nothing."""
+    """Returns how the last attempt of a call ended. `status` is what the client got, 0 for nothing."""
     raised = set(flags.split(","))
     if not attempts or raised & _NEVER_SENT or details == _BY_A_SCRIPT:
         return Outcome.NEVER_SENT
@@ -71,9 +71,9 @@ def outcome_of_call(*, status: int, flags: str, details: str, attempts: int) -> 
 
 
 def began(*, status: int, details: str, outcome: Outcome) -> bool:
-    """Whether the status that the client was sent is the provider's: its answer had begun.
+    """Whether the client got the provider's own status, so the answer had begun.
 
-    An error status of a call that ended early is Envoy's own, written because the provider had sent none.
+    If a call ended early, an error status is Envoy's own: the provider had sent none.
     """
     if not status or outcome is Outcome.NEVER_SENT:
         return False
@@ -81,9 +81,9 @@ def began(*, status: int, details: str, outcome: Outcome) -> bool:
 
 
 def outcome_of_attempt(*, status: int, flags: str, details: str, failure: str) -> Outcome:
-    """How an attempt ended that another followed, or the last one as its own line tells it.
+    """Returns how an attempt ended, if another followed or the last one has its own line.
 
-    `status`: 0 when none came. `failure`: Envoy's text for why the transport failed.
+    `status` is 0 when none came. `failure` is Envoy's text for why the transport failed.
     """
     raised = set(flags.split(","))
     if raised & _NEVER_SENT or (failure and not raised & _ENDED_EARLY):

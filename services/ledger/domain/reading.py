@@ -1,7 +1,7 @@
-"""What the meter read in an answer, and the usage that it amounts to.
+"""The meter's reading of an answer, and the usage that it amounts to.
 
-Source of the names: `services.kernel.spool_contract.UsageKey`. Providers tell parts of the input by what they are
-(sound, images) and by where they come from (a cache); our meters are disjoint, so what is both is taken out of both.
+Source of the names: `services.kernel.spool_contract.UsageKey`. Providers break the input down twice: by kind (sound,
+images) and by origin (a cache). Our meters are disjoint, so an overlap is subtracted from both.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from services.kernel import usage as meter
 from services.kernel.spool_contract import SeenKey, UsageKey
 from services.kernel.usage import Usage
 
-# What the meter can tell exactly.
+# The kinds of usage that the meter counts exactly.
 _MAX_COUNT = 2**53
 _LONGEST_TEXT = 128
 _SERVICE_TIERS = {
-    # Vertex, and Gemini's enumerations.
+    # Names on Vertex, and those of Gemini's enumerations.
     "on_demand_priority": "priority",
     "on_demand_flex": "flex",
     "traffic_type_unspecified": "",
     "unspecified": "",
 }
 _ENUM_PREFIX = "service_tier_"
-# Google bills these by the prompt that searched, later ones by the search. Source: its price page.
+# Google bills these by the prompt that searched, and later models by the search. Source: its price page.
 _BILLED_BY_PROMPT = ("gemini-1", "gemini-2")
 
-# Modalities of the input: the figure of the prompt, that of tools' prompts, that of the cache, and the two meters.
+# Modalities of the input: the figure for the prompt, for tools' prompts, for the cache, and the two meters.
 _KINDS = (
     (
         UsageKey.INPUT_AUDIO_TOKENS,
@@ -64,17 +64,17 @@ class ReadingState(StrEnum):
     """How far the figures of an answer can be trusted."""
 
     NOTHING = ""
-    """The answer was not read, or ended before a figure came."""
+    """The answer was not read, or ended before any figure came."""
     WHOLE = "whole"
-    """They are the provider's last word."""
+    """The figures are the provider's final ones."""
     OPEN = "open"
-    """The answer ended before that: they are what was known by then."""
+    """The answer ended early. The figures are the latest ones."""
     NONE = "none"
-    """The answer came to its end, and told no usage."""
+    """The answer was complete, and carried no usage."""
     ENCODED = "encoded"
-    """It was compressed."""
+    """The answer was compressed."""
     FAILED = "failed"
-    """The meter broke: figures may stand beside this, and may be old."""
+    """The meter broke. Figures beside this state may be old."""
 
 
 _TEXTS = (UsageKey.METER, UsageKey.MODEL, UsageKey.SERVICE_TIER, UsageKey.FINISH, UsageKey.ERROR)
@@ -84,15 +84,15 @@ _STATES = {state.value: state for state in ReadingState}
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Evidence of a stream: what of it had been passed on when that was told last."""
+    """Evidence from a stream, as of the meter's last report."""
 
     events: int = 0
     content: int = 0
-    """Events that hold something of what the model says."""
+    """Events that carry some of the model's output."""
     text_bytes: int = 0
-    """Bytes of that, as they are written in JSON."""
+    """Bytes of that output, as written in JSON."""
     sent_bytes: int = 0
-    """Bytes of the body that the client was sent by then."""
+    """Bytes of the body that the client had been sent by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,41 +101,41 @@ class Reading:
 
     state: ReadingState = ReadingState.NOTHING
     figures: Mapping[str, int] = field(default_factory=dict)
-    """By the names of `UsageKey`; what the provider did not say is absent."""
+    """Keyed by the names in `UsageKey`. A figure that the provider did not send is absent."""
     model: str = ""
     """As the answer names it."""
     service_tier: str = ""
-    """As the answer names it, in small letters; empty when it names none."""
+    """As the answer names it, in lower case. Empty when it names none."""
     finish: str = ""
     """Why the answer ended, in the dialect's word."""
     error: str = ""
-    """The kind of an error that the answer tells."""
+    """The kind of error that the answer reports."""
     seen: Seen = Seen()
 
     @property
     def input_tokens(self) -> int | None:
-        """All input, None when the provider did not say."""
+        """All input; None when the provider did not report it."""
         return self.figures.get(UsageKey.INPUT_TOKENS)
 
     @property
     def output_tokens(self) -> int | None:
-        """All output as far as it was told, None when the provider did not say."""
+        """All output reported so far; None when the provider reported none."""
         return self.figures.get(UsageKey.OUTPUT_TOKENS)
 
     @property
     def is_open(self) -> bool:
-        """Whether figures came, and more were to come."""
+        """Whether figures came and more were due."""
         return self.state is ReadingState.OPEN
 
     @property
     def usage(self) -> Usage | None:
-        """The provider's own count, None unless it is its last word."""
+        """The provider's own count. None unless it is final."""
         if self.state is not ReadingState.WHOLE or (self.input_tokens is None and self.output_tokens is None):
             return None
         return self.usage_of(self.input_tokens or 0, self.output_tokens or 0)
 
     def usage_of(self, input_tokens: int, output_tokens: int) -> Usage:
-        """These totals with the parts that the provider told. A whole below its parts was counted without them."""
+        """Combines these totals with the reported parts. A total below the sum of its parts did not include them."""
         inputs = _input_parts(self.figures, input_tokens)
         of_input = sum(inputs.values())
         outputs = {name: self.figures.get(figure, 0) for figure, name in _OUTPUT.items()}
@@ -161,7 +161,7 @@ NOTHING_READ = Reading()
 
 
 def read_answer(told: Mapping[str, object]) -> Reading:
-    """The reading that the meter published. What it cannot have published is left out."""
+    """Parses the reading that the meter published. Ignores values that the meter cannot have published."""
     state = told.get(UsageKey.METER)
     seen = told.get(UsageKey.SEEN)
     return Reading(
@@ -176,13 +176,13 @@ def read_answer(told: Mapping[str, object]) -> Reading:
 
 
 def service_tier_of(word: str) -> str:
-    """A service tier by the name that prices have for it."""
+    """Returns a service tier under the name that prices use for it."""
     name = word.lower().removeprefix(_ENUM_PREFIX)
     return _SERVICE_TIERS.get(name, name)
 
 
 def _input_parts(figures: Mapping[str, int], input_tokens: int) -> dict[str, int]:
-    """Disjoint parts of the input, by meter."""
+    """Splits the input into disjoint parts, by meter."""
     cached, parts = figures.get(UsageKey.CACHED_TOKENS, 0), {}
     for of_prompt, of_tools, from_cache, fresh, stored in _KINDS:
         count = figures.get(of_prompt, 0) + figures.get(of_tools, 0)
@@ -200,8 +200,8 @@ def _input_parts(figures: Mapping[str, int], input_tokens: int) -> dict[str, int
     parts[meter.CACHE_WRITE_1H] = written_1h
     parts[meter.CACHE_WRITE_5M] = max(figures.get(UsageKey.CACHE_WRITE_TOKENS, 0) - written_1h, 0)
     parts[meter.CACHED_INPUT] = cached
-    # Where the parts are more than the whole, what is cached is of those modalities, though nobody said so. Where there
-    # is room for both they are taken as apart, which costs no less.
+    # Where the parts exceed the total, cached tokens belong to those modalities, though no provider says so. Where the
+    # total has room for both, they count as separate, which never costs less.
     for _, _, _, fresh, stored in _KINDS:
         both = min(max(sum(parts.values()) - input_tokens, 0), parts[fresh], parts[meter.CACHED_INPUT])
         parts[fresh] -= both

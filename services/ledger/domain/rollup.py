@@ -1,4 +1,4 @@
-"""Rollups: sums by hour of UTC, kept in the same transaction as the entries that they sum."""
+"""Rollups: sums by the hour (UTC), written in the same transaction as the entries they sum."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HOUR_MS = 3_600_000
 
 
 class RollupKey(NamedTuple):
-    """What a sum is of."""
+    """The calls that a row of sums covers."""
 
     hour_ms: int
     """Start of the hour in which the calls began."""
@@ -24,31 +24,31 @@ class RollupKey(NamedTuple):
     model_requested: str
     model_served: str
     status: str
-    """Class of the status: "2xx"; "none" when the client was sent none."""
+    """Status class: "2xx"; "none" when the client got no status."""
 
 
 @dataclass(slots=True)
 class Sums:
-    """What is summed."""
+    """The sums of one rollup row."""
 
     calls: int = 0
     input_tokens: int = 0
     cached_input_tokens: int = 0
     output_tokens: int = 0
     cost_nano_usd: int = 0
-    """Of the calls whose price is known."""
+    """Only calls whose price is known."""
     unpriced_calls: int = 0
     retries: int = 0
-    """Calls that repeat an earlier one: the rest are logical requests."""
+    """Calls that repeat an earlier call. The others are logical requests."""
 
 
 def status_class(status: int) -> str:
-    """The class of a status: "2xx" for 200, "none" for 0."""
+    """Returns the class of a status: "2xx" for 200, "none" for 0."""
     return f"{status // 100}xx" if status else "none"
 
 
 def rollup_key(entry: Entry) -> RollupKey:
-    """The sum to which an entry belongs."""
+    """Returns the key of the row that an entry adds to."""
     call = entry.call
     caller = call.caller
     return RollupKey(
@@ -65,7 +65,7 @@ def rollup_key(entry: Entry) -> RollupKey:
 
 
 def roll_up(entries: Iterable[Entry], retries: Collection[str] = ()) -> dict[RollupKey, Sums]:
-    """Sums of `entries`, of which those with an id in `retries` repeat an earlier call."""
+    """Sums `entries`. An entry whose id is in `retries` counts as a repeat of an earlier call."""
     rolled: dict[RollupKey, Sums] = {}
     for entry in entries:
         sums = rolled.setdefault(rollup_key(entry), Sums())

@@ -1,4 +1,4 @@
-"""Which calls a question is about: dimensions, filters and ranges of time."""
+"""Selects calls for a question: dimensions, filters and time ranges."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_PAIRS = 16
 
 
 class Dimension(StrEnum):
-    """By what calls are told apart."""
+    """A property by which calls are grouped and filtered."""
 
     TEAM = "team"
     PROJECT = "project"
@@ -23,20 +23,20 @@ class Dimension(StrEnum):
     USER = "user"
     KEY = "key"
     MODEL = "model"
-    """As the client asked."""
+    """The model the client asked for."""
     MODEL_SERVED = "model_served"
     """ "provider/model" that answered."""
     PROVIDER = "provider"
     STATUS = "status"
-    """Class: "2xx"; "none" when the client was sent none."""
+    """Status class: "2xx"; "none" when the client got no status."""
     DAY = "day"
-    """Of UTC."""
+    """In UTC."""
     HOUR = "hour"
-    """Of UTC."""
+    """In UTC."""
     OUTCOME = "outcome"
-    """How the call ended: an `Outcome`. Of single calls only, like the next."""
+    """How the call ended: an `Outcome`. Like the next one, it exists for single calls only."""
     USAGE_SOURCE = "usage_source"
-    """Where its tokens are known from: a `UsageSource`."""
+    """The source of its tokens: a `UsageSource`."""
 
 
 _TIMES = frozenset({Dimension.DAY, Dimension.HOUR})
@@ -44,9 +44,9 @@ _OF_SINGLE_CALLS: Mapping[Dimension, type[StrEnum]] = {
     Dimension.OUTCOME: Outcome,
     Dimension.USAGE_SOURCE: UsageSource,
 }
-"""Sums do not tell them apart. Each with the values that it has."""
+"""Dimensions that sums do not have, each with its possible values."""
 SUM_DIMENSIONS = frozenset(Dimension) - _OF_SINGLE_CALLS.keys()
-"""By which sums are grouped and filtered, those of time grouped only."""
+"""Dimensions that group and filter sums. Those of time only group."""
 
 Filter = tuple[tuple[Dimension, str], ...]
 """All pairs must hold."""
@@ -54,7 +54,7 @@ Filter = tuple[tuple[Dimension, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class UsageQuery:
-    """Which sums."""
+    """Selects sums."""
 
     group_by: tuple[Dimension, ...]
     filter: Filter
@@ -65,7 +65,7 @@ class UsageQuery:
 
 @dataclass(frozen=True, slots=True)
 class CallQuery:
-    """Which calls, in which order."""
+    """Selects calls and their order."""
 
     filter: Filter = ()
     start_ms: int | None = None
@@ -86,7 +86,7 @@ class UsageSums:
     cost_nano_usd: int
     unpriced_calls: int
     retries: int
-    """Of the calls: those by which an SDK repeated an earlier one."""
+    """Calls in which an SDK repeated an earlier one."""
 
 
 def parse_group_by(names: list[str]) -> tuple[Dimension, ...]:
@@ -105,7 +105,7 @@ def parse_filter(text: str, known: Collection[Dimension] = frozenset(Dimension))
     """Reads "field=value" pairs joined by commas.
 
     Raises:
-        InvalidInput: not of that form, a field is none of the `known`, or has no such value.
+        InvalidInput: a pair has another form, its field is not among the `known`, or the field has no such value.
     """
     if not text.strip():
         return ()
@@ -116,10 +116,10 @@ def parse_filter(text: str, known: Collection[Dimension] = frozenset(Dimension))
 
 
 def confine(selection: Filter, actor: Actor) -> Filter:
-    """The same, of the actor's team alone if it is confined to one.
+    """Narrows a filter to the actor's team, if the actor is confined to one.
 
     Raises:
-        PermissionDenied: another team is asked for.
+        PermissionDenied: the filter asks for another team.
     """
     if not actor.team:
         return selection

@@ -1,4 +1,4 @@
-"""What the ledger tells quota of each booked call, and what quota tells of thresholds."""
+"""Messages between ledger and quota: a settlement for each booked call, and threshold crossings in return."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from services.ledger.domain.unmeasured import Most
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What one call took."""
+    """The usage and cost of one call."""
 
     reservation: str
     cost_nano_usd: int | None
@@ -21,30 +21,30 @@ class Settlement:
     reported: bool
     """Whether the tokens are the provider's own count."""
     answer_text_bytes: int = 0
-    """Bytes of text that were seen of the answer."""
+    """Bytes of the answer's text that were seen."""
     most: Most | None = None
-    """The most that the call can have taken. None: what it took is known."""
+    """The most that the call can have taken. None when its usage is known."""
 
 
 class CrossingKind(StrEnum):
-    """What happened to a counter."""
+    """The event that a counter went through."""
 
     THRESHOLD = "threshold"
-    """It passed a threshold: once per policy, limit, scope, window and threshold."""
+    """It passed a threshold. Reported once per policy, limit, scope, window and threshold."""
     OVERRUN = "overrun"
-    """A call took more than it held, since a provider billed more than it was allowed: once per window."""
+    """A call took more than it held: a provider billed more than it was allowed. Once per window."""
     UNPRICED = "unpriced"
-    """A call whose cost is unknown went through a limit on spend: once per window."""
+    """A call of unknown cost passed through a limit on spend. Once per window."""
     UNKNOWN_MEMBERS = "unknown_members"
-    """A call with members that nobody here knows went through a limit on spend: once per window."""
+    """A call with unknown members passed through a limit on spend. Once per window."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """What quota says that somebody is to be told of a counter."""
+    """An event of a counter that somebody should hear about, as quota reports it."""
 
     sequence: int
-    """Quota's own, ascending."""
+    """Assigned by quota, ascending."""
     policy: str
     limit: str
     scope: str
@@ -59,24 +59,24 @@ class Crossing:
     """In the same unit."""
     kind: CrossingKind = CrossingKind.THRESHOLD
     excess: int = 0
-    """By how much an overrun was above what was held, in the same unit."""
+    """How far an overrun exceeded what was held, in the same unit."""
     call: str = ""
-    """Id of the entry that brought it about, or of one of several that did. Empty: none did."""
+    """Id of the entry that caused it, or of one of several. Empty when no entry did."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A crossing and what became of telling it."""
+    """A crossing and the state of its delivery."""
 
     crossing: Crossing
     delivered_ms: int | None
     trace_id: str = ""
-    """Of the call that brought it about."""
+    """Labels of the call that caused it."""
     run: str = ""
-    """What the client named the run of that call."""
+    """The client's name for the run of that call."""
     target: str = ""
     """The target that served it."""
     key: str = ""
     team: str = ""
     unknown_members: tuple[str, ...] = ()
-    """Of the request of that call."""
+    """Unknown members of that call's request."""

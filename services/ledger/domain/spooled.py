@@ -1,4 +1,4 @@
-"""Files of the spool, and what is read from them at one go."""
+"""Spool files and the batches read from them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from services.ledger.domain.entry import Entry
 
 @dataclass(frozen=True, slots=True)
 class SpoolFile:
-    """A file of the spool. It keeps its identity when it is renamed."""
+    """A spool file. A rename does not change its identity."""
 
     epoch: str
     """The run of Envoy that writes it, or wrote it."""
     inode: int
     name: str
-    """At the time of looking; for people."""
+    """Name when the folder was listed, for people."""
     is_closed: bool
-    """Nothing will be appended: it was rotated away, or its Envoy is gone."""
+    """Nothing will be appended: the file was rotated away, or its Envoy is gone."""
     size_bytes: int
-    """At the time of looking."""
+    """Size in bytes when the folder was listed."""
 
     @property
     def identity(self) -> tuple[str, int]:
@@ -32,7 +32,7 @@ class SpoolFile:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableLine:
-    """A line that was set aside. What it says is not kept: it may be anything."""
+    """A line that was set aside. Its content is not kept, because it may be anything."""
 
     offset: int
     size_bytes: int
@@ -45,28 +45,28 @@ class SpoolBatch:
 
     file: SpoolFile
     end: int
-    """Offset in bytes behind the last of the lines: the next checkpoint."""
+    """Offset in bytes behind the last line: the next checkpoint."""
     calls: tuple[SpooledCall, ...]
     attempts: tuple[SpooledAttempt, ...]
     unreadable: tuple[UnreadableLine, ...]
 
     @property
     def lines(self) -> int:
-        """How many lines."""
+        """Number of lines."""
         return len(self.calls) + len(self.attempts) + len(self.unreadable)
 
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """What one transaction writes: all of it or nothing."""
+    """Everything that one transaction writes: all of it or nothing."""
 
     entries: tuple[Entry, ...] = ()
     attempts: tuple[SpooledAttempt, ...] = ()
     released: tuple[str, ...] = ()
-    """Envoy's ids of requests that hold no reservation that they know of."""
+    """Envoy's ids of requests that do not know their reservation."""
     unreadable: tuple[UnreadableLine, ...] = ()
     file: SpoolFile | None = None
-    """The file whose checkpoint moves; None when the entries come from no file."""
+    """The file whose checkpoint moves. None when the entries come from no file."""
     checkpoint: int = 0
     dropped: Counter[DroppedHeader] = field(default_factory=Counter)
     """How many of the calls lost each header."""

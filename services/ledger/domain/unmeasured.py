@@ -1,45 +1,45 @@
-"""What a call took that no provider measured: the best estimate, and the most that it can be.
+"""Estimates usage that no provider measured, and bounds it.
 
-The estimate goes by the call's own evidence, never above what was held, and whatever the provider did say wins:
+The estimate uses the call's own evidence and never exceeds what was held. A figure that the provider sent always wins:
 
-    what is known of the answer                           input                   output
+    evidence                                              input                   output
     nothing came back                                     expected                expected
-    a stream that tells a running count                   the provider's          the provider's
+    a stream with a running count                         the provider's          the provider's
     a stream whose text was seen, in part or whole        the provider's, else    its text by the learned scale, at
                                                           expected                least a token for each content event
-    a stream of which no text was seen                    the same                expected, or by its bytes
-    a body that was cut, or told no usage                 the same                expected, or by its bytes
+    a stream without visible text                         the same                expected, or by its bytes
+    a body that was cut, or carried no usage              the same                expected, or by its bytes
 
-"Expected" is this call's own size by the learned scale of requests, and what answers usually take. Of a stream that was
-seen in part the text that was sent after the meter had told it last is added in proportion to the bytes.
+"Expected" is the size of this call by the learned scale of requests, and the typical size of an answer. Where a stream
+was seen in part, the text sent after the meter's last report is added in proportion to the bytes.
 
-The most is what an attempt can have been billed for at most. Quota keeps the difference reserved, as doubt:
+The bound is the most that an attempt can be billed for. Quota keeps the difference reserved, as doubt:
 
     how it ended                                          input                   output
     never sent, or refused without usage                  nothing                 nothing
-    the provider told its last word                       that                    that
-    the client left, or it took too long                  the provider's, else    held: nobody tells whether a provider
-                                                          held                    stops when its client is gone
+    the provider sent its final count                     that                    that
+    the client left, or it took too long                  the provider's, else    held: we cannot see whether a
+                                                          held                    provider stops when its client is gone
     the same, and the provider is declared to stop:
-        a stream that tells a running count               the provider's          that, and what was under way
+        a stream with a running count                     the provider's          that, and what was under way
         another stream of Anthropic's dialect             the provider's          a token for each byte of its text, and
                                                                                   what was under way
-        any other answer                                  the provider's, else    held: reasoning may be unseen, or the
-                                                          held                    whole answer is made
+        any other answer                                  the provider's, else    held: it may contain unseen reasoning,
+                                                          held                    or the whole answer was made
     the provider hung up                                  the same                held: it may have made more
-    it ended, and told no usage                           the same                held: reasoning may be unseen
+    it ended without usage                                the same                held: it may contain unseen reasoning
     no answer, and another attempt followed               held                    held
     there is no record of it                              unbounded               unbounded
 
-Nothing that was learned lowers a bound: what a client taught with one kind of text it may use for another. What is
-declared of a provider does, where nothing but its answer was between it and what was seen:
+Nothing learned ever lowers a bound: a client could teach a scale with one kind of text and then send another. A
+declaration about a provider may lower it, if we saw the provider's answer directly:
 
-* Under way is what a stream brings in a second at its own pace, or a few of its events if that is more: a provider
-  needs a moment to notice. It is by the pace of the stream itself, since a fast one makes more in that moment.
-* A client that does not read holds the answer back where nobody sees it, while its provider makes more. So only streams
-  count that Envoy had room for, and those of HTTP/2, which share their connection's, do not.
-* Text bounds tokens only where all of the output is text that is sent: not with tools, whose calls are framed by more,
-  not where the request asks the model to think, and not in OpenAI's dialect, where models think unasked and unseen.
+* "Under way" is one second of the stream at its own pace, or a few of its events if that is more. A provider needs a
+  moment to notice a disconnect, and a fast stream makes more in that moment.
+* A client that does not read can hold the answer back, out of our sight, while its provider makes more. So only streams
+  that Envoy had room for qualify. HTTP/2 streams share their connection's room and do not qualify.
+* Text bounds tokens only where all output is text that is sent. That excludes tools, whose calls are framed by more;
+  requests that ask the model to think; and OpenAI's dialect, where models think unasked and unseen.
 """
 
 from __future__ import annotations
@@ -58,23 +58,23 @@ from services.ledger.domain.reading import ReadingState
 
 UNBOUNDED = -1
 _ENVELOPE_BYTES = 400
-"""Of an answer of one JSON document, around its text."""
+"""Bytes of a JSON answer besides its text."""
 _STREAM_BYTES_PER_TEXT_BYTE = 8
-"""Of a stream whose text nobody read: events of some 200 bytes around some 25 of text."""
+"""For a stream whose text nobody read: about 25 bytes of text in an event of about 200."""
 _MOST_ESTIMATED_TOKENS = 128_000
-"""Bound of an estimate when the reservation's own bound is not on the line."""
+"""Bounds an estimate when the line does not carry the reservation's own bound."""
 _BOUNDED_FEATURES = frozenset({"tools", "images", "response_format", "thinking", "cache_control", "cache_1h"})
-"""What may be in a request whose cost tokens bound. Sound, searches and files are billed by more than those."""
+"""Request features whose cost tokens bound. Sound, searches and files are billed in other units too."""
 _LEFT = frozenset({Outcome.CLIENT_CANCELLED, Outcome.TIMEOUT})
-"""Ends at which Envoy hangs up on the provider."""
+"""Outcomes in which Envoy hangs up on the provider."""
 _ALL_IS_SENT = frozenset({"images", "response_format", "cache_control", "cache_1h"})
-"""What may be in a request for an answer all of whose output is text that is sent."""
+"""Request features with which all output is text that is sent."""
 _NOTICED_MS = 1_000
 _EVENTS_UNDER_WAY = 4
 
 
 class Most(NamedTuple):
-    """The most that a call can have taken. `UNBOUNDED`: nothing bounds it but what was held."""
+    """The most that a call can have taken. With `UNBOUNDED`, only its reservation bounds it."""
 
     cost_nano_usd: int
     input_tokens: int
@@ -85,7 +85,7 @@ UNBOUNDED_MOST = Most(UNBOUNDED, UNBOUNDED, UNBOUNDED)
 
 
 def estimated_usage(call: SpooledCall) -> Usage:
-    """Usage of an answer that began, from its evidence."""
+    """Estimates the usage of an answer that began, from its evidence."""
     reading = call.reading
     input_tokens = call.expected.input_tokens if reading.input_tokens is None else reading.input_tokens
     running = _running_count(call)
@@ -95,7 +95,7 @@ def estimated_usage(call: SpooledCall) -> Usage:
 
 
 def estimated_output_tokens(call: SpooledCall) -> int:
-    """Output of an answer that began, as far as it shows."""
+    """Estimates the output of an answer that began, from what was visible of it."""
     seen = call.reading.seen
     if seen.content:
         tokens = max(call.answer.tokens(_text_seen(call)), seen.content)
@@ -105,7 +105,7 @@ def estimated_output_tokens(call: SpooledCall) -> int:
 
 
 def most_of_answer(call: SpooledCall, booked: Usage, price: Price | None) -> Most:
-    """Of an attempt that is booked so, by an estimate."""
+    """Bounds an attempt that is booked as `booked`, an estimate."""
     output_tokens = max(_most_output(call), booked.output_tokens)
     input_tokens = call.reading.input_tokens if call.began else None
     if input_tokens is None or not call.held_input_tokens:
@@ -117,12 +117,12 @@ def most_of_answer(call: SpooledCall, booked: Usage, price: Price | None) -> Mos
     as_booked = _cost_at_most(call, input_tokens, booked.output_tokens, price)
     if known is None or at_most is None or as_booked is None:
         return Most(UNBOUNDED, input_tokens, output_tokens)
-    # The kinds of input are known; of the output that nobody saw each token costs the dearest.
+    # The kinds of input are known. Each token of output that nobody saw costs the highest rate.
     return Most(known + at_most - as_booked, input_tokens, output_tokens)
 
 
 def most_of_silence(call: SpooledCall, price: Price | None) -> Most:
-    """Of an attempt of which nothing was measured."""
+    """Bounds an attempt without any measurement."""
     if not call.held_input_tokens:
         return UNBOUNDED_MOST
     input_tokens, output_tokens = call.held_input_tokens, call.held_output_tokens
@@ -131,15 +131,15 @@ def most_of_silence(call: SpooledCall, price: Price | None) -> Most:
 
 
 def add_up_most(parts: Iterable[Most]) -> Most:
-    """All attempts together."""
+    """Adds up the bounds of all attempts."""
     columns = zip(*parts, strict=True)
     return Most(*(UNBOUNDED if UNBOUNDED in column else sum(column) for column in columns))
 
 
 def _running_count(call: SpooledCall) -> int | None:
-    """The output that a stream tells with each of its events; None when it does not.
+    """Returns the output count that a stream repeats with each event, or None when it has none.
 
-    Anthropic tells a first figure with the input, and then the last one.
+    Anthropic sends a first figure with the input and then only the final one.
     """
     told = call.reading.output_tokens or 0
     counts = call.dialect != Dialect.ANTHROPIC and told >= max(1, call.reading.seen.content)
@@ -153,7 +153,7 @@ def _most_output(call: SpooledCall) -> int:
 
 
 def _made_when_left(call: SpooledCall) -> int | None:
-    """The most output that a provider had made when it noticed that its client was gone; None: nothing bounds it."""
+    """Returns the most output the provider can have made before it noticed the disconnect; None when unbounded."""
     seen = call.reading.seen
     had_room = call.protocol.startswith("HTTP/1") and call.bytes_sent <= STREAM_BUFFER_BYTES
     if not call.stream or not seen.content or not had_room or call.reading.state is ReadingState.FAILED:
@@ -176,7 +176,7 @@ def _text_seen(call: SpooledCall) -> int:
 
 
 def _text_by_bytes(call: SpooledCall) -> int:
-    """Bytes of text in an answer that nobody read."""
+    """Estimates the bytes of text in an answer that nobody read."""
     if call.stream:
         return call.bytes_sent // _STREAM_BYTES_PER_TEXT_BYTE
     return max(0, call.bytes_sent - _ENVELOPE_BYTES)
