@@ -8,7 +8,7 @@ from services.ledger.wiring import build
 
 
 def main() -> None:
-    """Runs the ledger until it is told to stop."""
+    """Runs the ledger until it is asked to stop."""
     run("spendgate-ledger", Settings.from_environ, build)
 
 

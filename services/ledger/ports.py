@@ -1,4 +1,4 @@
-"""What the use cases need from outside. The adapters fulfil it; nothing here is fulfilled twice in production."""
+"""The ports of the ledger's use cases. Each has one adapter in production."""
 
 from __future__ import annotations
 
@@ -19,77 +19,77 @@ from services.ledger.domain.spooled import Booking, SpoolBatch, SpoolFile
 
 
 class Spool(Protocol):
-    """Envoy's files, read."""
+    """Reads Envoy's files."""
 
     def files(self) -> Sequence[SpoolFile]:
-        """All files in the order in which they are to be booked."""
+        """Returns all files in booking order."""
         ...
 
     def read(self, file: SpoolFile, offset: int) -> SpoolBatch | None:
-        """The next whole lines from `offset` on; None when there is none yet."""
+        """Returns the next whole lines from `offset` on, or None when there is none yet."""
         ...
 
     def backlog_bytes(self, checkpoints: Mapping[tuple[str, int], int]) -> int:
-        """Bytes behind the checkpoints."""
+        """Counts the bytes behind the checkpoints."""
         ...
 
     def tidy(self, booked: Mapping[tuple[str, int], int]) -> Sequence[SpoolFile]:
-        """Rotates files that are too large and deletes old ones that are closed and booked.
+        """Rotates files that are too large and deletes old files that are closed and booked.
 
-        Returns the files that it deleted.
+        Returns the deleted files.
         """
         ...
 
 
 class EntryStore(Protocol):
-    """Entries, attempts, rollups and checkpoints: written together or not at all."""
+    """Entries, attempts, rollups and checkpoints, written together or not at all."""
 
     def checkpoints(self) -> dict[tuple[str, int], int]:
-        """Offset behind the last booked line of each file, by `SpoolFile.identity`."""
+        """Returns the offset behind the last booked line of each file, by `SpoolFile.identity`."""
         ...
 
     def attempts_of(self, request_ids: Sequence[str]) -> dict[str, list[SpooledAttempt]]:
-        """Recorded attempts by request id."""
+        """Returns recorded attempts by request id."""
         ...
 
     def book(self, booking: Booking) -> list[Entry]:
-        """Writes a booking in one transaction. Returns the entries that were not there before."""
+        """Writes a booking in one transaction. Returns the entries that are new."""
         ...
 
     def forget(self, file: SpoolFile) -> None:
-        """Drops the checkpoint of a file that is to be deleted."""
+        """Drops the checkpoint of a file that is about to be deleted."""
         ...
 
 
 class Outbox(Protocol):
-    """What quota must be told, and what it told."""
+    """Reports that quota has yet to get, and crossings that quota reported."""
 
     def unsettled(self, limit: int) -> list[Settlement]:
-        """Entries of which quota does not know, oldest first."""
+        """Returns entries that quota does not know, oldest first."""
         ...
 
     def mark_settled(self, reservations: Sequence[str], crossings: Sequence[Crossing], now_ms: int) -> None:
-        """Settles entries and stores the crossings that are new, in one transaction."""
+        """Settles entries and stores new crossings, in one transaction."""
         ...
 
     def settled_of(self, reservations: Collection[str]) -> set[str]:
-        """Those of them whose entries are settled."""
+        """Returns the reservations among these whose entries are settled."""
         ...
 
     def unsettled_but(self, reservations: Collection[str]) -> list[str]:
-        """Entries of which quota does not know, but for these."""
+        """Returns the entries that quota does not know, except these."""
         ...
 
     def last_crossing(self) -> int:
-        """Sequence number of the newest crossing, 0 for none."""
+        """Returns the sequence number of the newest crossing, 0 for none."""
         ...
 
     def pending_releases(self, limit: int) -> list[str]:
-        """Request ids to release."""
+        """Returns request ids to release."""
         ...
 
     def mark_released(self, request_ids: Sequence[str]) -> None:
-        """Drops them."""
+        """Drops request ids that are released."""
         ...
 
 
@@ -97,19 +97,19 @@ class Epochs(Protocol):
     """Runs of Envoy that are over."""
 
     def ended(self) -> set[str]:
-        """All that are known to be over and booked."""
+        """Returns all epochs known to be over and booked."""
         ...
 
     def uncleared(self) -> list[str]:
-        """Those of them of which quota may still hold a reservation."""
+        """Returns the ended epochs that quota may still hold reservations of."""
         ...
 
     def end(self, epoch: str, now_ms: int) -> None:
-        """Notes that one is over and booked."""
+        """Records that an epoch is over and booked."""
         ...
 
     def clear(self, epochs: Sequence[str], ended_before_ms: int, now_ms: int) -> None:
-        """Notes that quota holds nothing of those that ended before a moment."""
+        """Records that quota holds nothing for these epochs, if they ended before a moment."""
         ...
 
 
@@ -127,15 +127,15 @@ class Quota(Protocol):
     def overdue(
         self, ended_epochs: Sequence[str], booked_through_ms: int | None, limit: int
     ) -> list[OverdueReservation]:
-        """Reservations of which no record can come any more."""
+        """Lists reservations that can no longer get a record."""
         ...
 
 
 class OpenReservations(Protocol):
-    """What the quota service holds. Raises `Unavailable` when it does not answer."""
+    """Reservations held by the quota service. Raises `Unavailable` when it does not answer."""
 
     def open_after(self, reservation: str, limit: int) -> list[str]:
-        """Ids of at most `limit` reservations that have not ended, behind this id, oldest first."""
+        """Returns the ids of at most `limit` open reservations behind this id, oldest first."""
         ...
 
     def release_reservations(self, reservations: Sequence[str]) -> int:
@@ -145,10 +145,10 @@ class OpenReservations(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CounterState:
-    """What quota says of its counters."""
+    """The state of quota's counters."""
 
     ready: bool
-    """False: they were lost."""
+    """False after a loss."""
     limits_version: str
     """Changes whenever a policy does."""
     held: tuple[str, ...] = ()
@@ -159,38 +159,38 @@ class QuotaCounters(Protocol):
     """The counters of the quota service. Raises `Unavailable` when it does not answer."""
 
     def state(self) -> CounterState:
-        """Whether the counters can be believed, and which limits are in force."""
+        """Returns whether the counters can be trusted, and which limits are in force."""
         ...
 
     def list_counters(self) -> CounterList:
-        """All counters of the present windows."""
+        """Returns all counters of the present windows."""
         ...
 
     def adjust(self, adjustments: Sequence[Adjustment], crossings_after: int) -> tuple[int, list[Crossing]]:
-        """Moves counters that still are where they were listed.
+        """Moves counters that still have their listed value.
 
-        Returns how many were moved, and crossings with a higher sequence number.
+        Returns how many it moved, and crossings with a higher sequence number.
         """
         ...
 
     def restore(self, sums: Iterable[Sum], ended: Collection[str]) -> None:
-        """Sets all counters after they were lost, and has put back what calls hold that have not `ended`."""
+        """Sets all counters after a loss. Quota then puts back what calls hold, except for the `ended`."""
         ...
 
 
 class SettledSums(Protocol):
-    """What was settled with quota, added up, and which limits were compared with it."""
+    """Sums of calls settled with quota, and the limits already compared with them."""
 
     def taken(self, span: Span) -> AbstractContextManager[Iterator[Taken]]:
-        """What calls of the same properties took, each combination once."""
+        """Yields the totals of calls with the same properties, each combination once."""
         ...
 
     def checked_limits(self) -> set[str]:
-        """Names of the limits whose counters were once brought to what the entries say."""
+        """Returns the names of limits whose counters were once set to match the entries."""
         ...
 
     def set_checked_limits(self, names: set[str]) -> None:
-        """Notes that these were, and no others."""
+        """Replaces that list of names."""
         ...
 
 
@@ -200,23 +200,23 @@ class Catalogue(Protocol):
     version: str
 
     def price(self, provider: str, model: str, time_ms: int) -> Price | None:
-        """Price of a model at a time, None when it has none that we can charge exactly."""
+        """Returns the price of a model at a time, or None when it has none that we can charge exactly."""
         ...
 
 
 class ConfigurationStore(Protocol):
-    """Price overrides, alert channels, and what the targets of the route plan are called in the catalogue."""
+    """Price overrides, alert channels, and the catalogue's names for targets of the route plan."""
 
     def configuration(self) -> Configuration:
-        """What is in force."""
+        """Returns the configuration in force."""
         ...
 
     def replace(self, configuration: Configuration, entries: Sequence[AuditEntry]) -> None:
-        """Puts another in force and adds the audit entries that tell of it, in one transaction."""
+        """Puts another configuration in force and adds its audit entries, in one transaction."""
         ...
 
     def targets(self) -> dict[str, PricedTarget]:
-        """Targets that were ever asked for, by name."""
+        """Returns all targets ever asked for, by name."""
         ...
 
     def remember(self, targets: Sequence[PricedTarget]) -> None:
@@ -225,34 +225,34 @@ class ConfigurationStore(Protocol):
 
 
 CallPosition = tuple[int, int]
-"""Time in ms and sequence number of a call: no two calls have the same."""
+"""Time in ms and sequence number of a call. No two calls share them."""
 
 
 class Reports(Protocol):
-    """Reads what is booked."""
+    """Reads the books."""
 
     def usage(self, query: UsageQuery) -> list[UsageSums]:
-        """Sums from the rollups, by cost, highest first."""
+        """Returns sums from the rollups, highest cost first."""
         ...
 
     def calls(self, query: CallQuery, after: CallPosition | None, limit: int) -> list[BookedCall]:
-        """Calls in the order of the query, from behind `after` on."""
+        """Returns calls behind `after`, in the order of the query."""
         ...
 
     def call(self, call_id: str) -> BookedCall | None:
-        """One call by its id or by Envoy's request id."""
+        """Returns one call by its id or by Envoy's request id."""
         ...
 
     def calls_after(self, selection: Filter, sequence: int, limit: int) -> tuple[int, list[BookedCall]]:
-        """Calls booked after `sequence`, in the order of booking, and the sequence number to go on from."""
+        """Returns calls booked after `sequence`, in booking order, and the sequence number to continue from."""
         ...
 
     def newest_sequence(self) -> int:
-        """Sequence number of the last booked call, 0 for none."""
+        """Returns the sequence number of the last booked call, 0 for none."""
         ...
 
     def alerts(self, before: int | None, limit: int) -> list[Alert]:
-        """Alerts newest first, with sequence numbers below `before`."""
+        """Returns alerts with sequence numbers below `before`, newest first."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What the ledger is started with."""
+"""The ledger's start-up settings."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _MEGABYTE = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings of the ledger process. Socket addresses are relative to `<data dir>/run`, where it works."""
+    """Settings of the ledger process. Socket addresses are relative to its working directory, `<data dir>/run`."""
 
     data_dir: Path
     otlp_endpoint: str | None
     stream_s_max: int
-    """How long a request may live; as Envoy's `max_stream_duration`."""
+    """How long a request may live. Equals Envoy's `max_stream_duration`."""
     spool_file_bytes: int
-    """A live spool file that is larger is rotated."""
+    """A larger live spool file is rotated."""
     spool_keep_s: int
-    """How long a booked and closed spool file is kept."""
+    """How long to keep a booked and closed spool file."""
     refused_log_bytes: int
-    """A log of refused requests that is larger becomes the one old copy."""
+    """A larger log of refused requests replaces the one old copy."""
     drift_check_s: int
-    """How often quota's counters are compared with the entries."""
+    """How often to compare quota's counters with the entries."""
     address: str = f"unix:{Socket.LEDGER}"
     quota_address: str = f"unix:{Socket.QUOTA_ADMIN}"
     envoy_admin_socket: str = Socket.ENVOY_ADMIN
@@ -36,7 +36,7 @@ class Settings:
         """Reads the environment.
 
         Raises:
-            SettingsError: a variable is missing or cannot be read.
+            SettingsError: a variable is missing or unreadable.
         """
         return cls(
             data_dir=environ.path("SPENDGATE_DATA_DIR"),

@@ -1,4 +1,4 @@
-"""Puts the ledger together. The only module that knows all its parts; `build` is its table of contents."""
+"""Assembles the ledger. Only this module knows all its parts; `build` is its table of contents."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from services.ledger.usecases.settle import Settle
 from services.ledger.usecases.sweep import Sweep
 
 _RETRY_MS = (1_000, 1_000)
-# Tails and watches hold a worker each; the rest answers.
+# Each tail and each watch holds a worker. The others answer requests.
 _WORKERS = ledger_service.TAILS_MAX + price_book_service.WATCHES_MAX + 8
 _STOP_GRACE_S = 2.0
 
 
 def build(settings: Settings, clock: Clock) -> Runtime:
-    """The ledger of these settings. What is not booked or settled when it stops is taken up at the next start."""
+    """Assembles a ledger with these settings. The next start picks up whatever it leaves unbooked or unsettled."""
     stopping = threading.Event()
     with Closers() as closers:
         engine = open_engine(settings.data_dir / "db" / "ledger.sqlite")
@@ -105,7 +105,7 @@ def build(settings: Settings, clock: Clock) -> Runtime:
 
 
 def _loops(book: Book, settle: Settle, reconcile: Reconcile, clock: Clock, stopping: threading.Event) -> list[Loop]:
-    """One books, and wakes the other, which settles."""
+    """One loop books and wakes the other, which settles."""
     settling = Loop(
         "settling",
         SettleRound(settle, reconcile, clock),
@@ -146,19 +146,19 @@ def _gauges(reconcile: Reconcile, sweep: Sweep) -> list[Gauge]:
         Gauge(
             "spendgate_drift_nano_usd",
             "{nano-USD}",
-            "The furthest that the spend of a counter was from the ledger when they were last compared",
+            "Largest deviation of a counter's spend from the ledger at the last comparison",
             lambda: reconcile.last.drift_nano_usd,
         ),
         Gauge(
             "spendgate_repaired_counters",
             "{counter}",
-            "Counters that were moved to what the ledger says since the process started",
+            "Counters corrected to match the ledger since the process started",
             lambda: reconcile.last.repaired,
         ),
         Gauge(
             "spendgate_swept_reservations",
             "{reservation}",
-            "Reservations that were released because their calls were settled since the process started",
+            "Reservations released since the process started because their calls were settled",
             lambda: sweep.released,
         ),
     ]

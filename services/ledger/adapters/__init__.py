@@ -1,1 +1,1 @@
-"""The ledger's side of files, tables, catalogues and other services."""
+"""The ledger's adapters to files, tables, catalogues and other services."""

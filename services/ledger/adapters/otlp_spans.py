@@ -1,11 +1,11 @@
-"""One span of cost for each booked call, in the trace of the call.
+"""Exports one cost span for each booked call, in the call's trace.
 
 Names follow OpenTelemetry's GenAI conventions (semantic-conventions-genai, in development; the Python constants are
-deprecated as moved, so they stand here). No convention for cost is merged: `gen_ai.usage.cost.*` is the proposed one,
-a double, and `spendgate.cost_nano_usd` is exact.
+deprecated as moved, so the names are spelled out here). No convention for cost is merged: `gen_ai.usage.cost.*` is the
+proposed one, a double, and `spendgate.cost_nano_usd` is exact.
 
-The spans are written straight as OTLP messages, one request for each booked batch. A span of the SDK costs five times
-as much, and what it adds (clocks, samplers, processors) is for spans that begin and end while the process runs.
+The spans are written directly as OTLP messages, one request for each booked batch. A span of the SDK costs five times
+as much. The clocks, samplers and processors that it adds serve spans that begin and end while the process runs.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from services.ledger.domain.entry import Entry
 _log = logging.getLogger("spendgate.ledger.spans")
 
 _NANO_PER_MILLI = 1_000_000
-# W3C's "sampled", and OTLP's "it is known that the parent is remote" and "it is" (trace.proto, SpanFlags).
+# W3C's "sampled", then OTLP's "whether the parent is remote is known" and "it is" (trace.proto, SpanFlags).
 _FLAGS = 0x001 | 0x100 | 0x200
 _SCOPE = InstrumentationScope(name="spendgate")
 _EXPORT_TIMEOUT_S = 5.0
 _STOP_WAIT_S = 2.0
-# Batches that wait for a slow receiver: some seconds under load. What does not fit is dropped.
+# Batches waiting for a slow receiver: some seconds under load. Others are dropped.
 _BATCHES_MAX = 32
-# Who calls, and for which model: mostly the same few.
+# Callers and their models: mostly the same few.
 _KNOWN_TEXTS_MAX = 4_096
-# The convention's names of vendors whose preset is called otherwise.
+# The convention's names for vendors whose preset has another name.
 _PROVIDER_NAMES = {
     "gemini": "gcp.gemini",
     "google": "gcp.gemini",
@@ -55,20 +55,20 @@ _PROVIDER_NAMES = {
 }
 Attribute = str | int | float | bool
 Export = Callable[[ExportTraceServiceRequest], object]
-"""Sends spans to a receiver. Raises when it does not take them."""
+"""Sends spans to a receiver. Raises when the receiver does not accept them."""
 
 
 def export_over(channel: grpc.Channel) -> Export:
-    """Sends to the OTLP/gRPC receiver behind a channel; waits a while for it to come up."""
+    """Returns an exporter to the OTLP/gRPC receiver behind a channel. It waits a while for the receiver to come up."""
     stub = TraceServiceStub(channel)  # type: ignore[no-untyped-call]  # generated without types
     return lambda request: stub.Export(request, timeout=_EXPORT_TIMEOUT_S, wait_for_ready=True)
 
 
 class OtlpCostSpans:
-    """Writes the spans in a thread of its own, as `ports.CostSpans`. Does nothing without a receiver."""
+    """Writes spans in a thread of its own, as `ports.CostSpans`. Does nothing without a receiver."""
 
     name = "writing spans"
-    """What the log calls it."""
+    """Its name in the log."""
 
     def __init__(self, service: str, export: Export | None) -> None:
         self._export = export
@@ -83,19 +83,19 @@ class OtlpCostSpans:
         self._thread = threading.Thread(target=self._write, name="spans", daemon=True)  # noqa: TID251  (it empties a queue)
 
     def start(self) -> None:
-        """Begins to write."""
+        """Starts to write."""
         if self._export is not None:
             self._thread.start()
 
     def stop(self) -> None:
-        """Returns when what waits is sent, or after a little while."""
+        """Returns when all waiting spans are sent, or after a short time."""
         if self._thread.is_alive():
             with contextlib.suppress(queue.Full):
                 self._waiting.put(None, timeout=_STOP_WAIT_S)
             self._thread.join(_STOP_WAIT_S)
 
     def emit(self, entries: Sequence[Entry]) -> None:
-        """Writes one span for each entry that belongs to a trace, soon. Never raises, never waits."""
+        """Queues one span for each entry that belongs to a trace. Never raises, never waits."""
         if not entries or self._export is None:
             return
         try:
@@ -110,7 +110,7 @@ class OtlpCostSpans:
 
     def _send(self, spans: list[Span]) -> None:
         request = ExportTraceServiceRequest()
-        # In place: a message that is put into another is copied.
+        # In place, because putting a message into another copies it.
         of_service = request.resource_spans.add(resource=self._resource)
         of_service.scope_spans.add(scope=_SCOPE).spans.extend(spans)
         try:
@@ -122,7 +122,7 @@ class OtlpCostSpans:
             self._complain(f"the receiver of traces takes no spans: {code}; they are dropped")
 
     def _complain(self, text: str) -> None:
-        """Once for as long as it lasts."""
+        """Logs once for as long as the trouble lasts."""
         if text != self._complaint:
             _log.warning(text)
         self._complaint = text
@@ -140,7 +140,7 @@ def _spans_of(batch: Sequence[Entry]) -> Iterator[Span]:
 
 
 def span_of(entry: Entry) -> Span | None:
-    """The span of an entry, None when its call belongs to no trace."""
+    """Returns the span of an entry, or None when its call belongs to no trace."""
     call = entry.call
     trace_id, parent_id = _id(call.trace_id, 16), _id(call.span_id, 8)
     if trace_id is None or parent_id is None:
@@ -166,7 +166,7 @@ def span_of(entry: Entry) -> Span | None:
 
 
 def attributes_of(entry: Entry) -> dict[str, Attribute]:
-    """What the span says. A cost that is unknown is left out, never zero."""
+    """Returns the span's attributes. An unknown cost is left out, never zero."""
     call, charge = entry.call, entry.charge
     provider, _, model = charge.target.partition("/")
     attributes: dict[str, Attribute] = {
@@ -204,7 +204,7 @@ def attributes_of(entry: Entry) -> dict[str, Attribute]:
 
 
 def _write_attributes(span: Span, attributes: Mapping[str, Attribute]) -> None:
-    """Their order has no meaning."""
+    """Writes attributes in any order: it has no meaning."""
     numbers = []
     texts = []
     for name, value in attributes.items():
@@ -212,7 +212,7 @@ def _write_attributes(span: Span, attributes: Mapping[str, Attribute]) -> None:
             texts.append(_text_in_span(name, value))
         else:
             numbers.append((name, value))
-    # What is encoded apart may be joined: so says protobuf's encoding of repeated fields.
+    # Encoded parts may be joined, by protobuf's encoding of repeated fields.
     span.MergeFromString(b"".join(texts))
     for name, number in numbers:
         written = span.attributes.add(key=name).value
@@ -230,7 +230,7 @@ def _text_in_span(name: str, value: str) -> bytes:
 
 
 def _id(text: str, size_bytes: int) -> bytes | None:
-    """The bytes of a W3C id in hex, None when it is none."""
+    """Returns the bytes of a W3C id in hex, or None when `text` is not one."""
     try:
         value = bytes.fromhex(text)
     except ValueError:

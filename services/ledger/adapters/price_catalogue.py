@@ -1,8 +1,8 @@
 """Published prices from the `genai-prices` package, compiled to the kernel's integers.
 
-The package carries its data: nothing is fetched. Its prices are decimals of US dollars per million tokens with tiers by
-size of the prompt, dates and hours of validity. A price is compiled once per model and minute of use, so that a call
-is charged as of the moment when it began. What we cannot charge to the nano-dollar has no price here: see
+The package carries its data, so nothing is fetched. Its prices are decimals of US dollars per million tokens, with
+tiers by size of the prompt, dates and hours of validity. A price is compiled once per model and minute of use, and a
+call is charged as of the moment when it began. A price that we cannot charge to the nano-dollar counts as none: see
 `compile_price`.
 """
 
@@ -69,8 +69,8 @@ _METER_OF = {**_TOKENS, **_COUNTS}
 _REQUESTS = "requests_kcount"
 # Searches in files that the provider stores: a tool of the Responses API, which the gateway does not offer.
 _NEVER_USED = frozenset({"storage_searches_kcount"})
-# Vendors whose one price for input covers images, as their price pages say. Google names it "text / image / video";
-# OpenAI, Anthropic and xAI count images as tokens of the input. What the catalogue prices apart keeps its own price.
+# Vendors whose one input price covers images, by their price pages. Google calls it "text / image / video"; OpenAI,
+# Anthropic and xAI count images as input tokens. An image price of its own in the catalogue still wins.
 _SEES_AT_INPUT_PRICE = frozenset({"openai", "azure", "anthropic", "google", "x-ai"})
 _SEEN = (
     (IMAGE_INPUT, INPUT),
@@ -81,7 +81,7 @@ _SEEN = (
 
 
 class UnchargeableError(ValueError):
-    """A published price that integers or our units cannot express. The text says what is in the way."""
+    """A published price that integers or our units cannot express. The text says why."""
 
 
 class GenaiPrices:
@@ -92,7 +92,7 @@ class GenaiPrices:
         self._priced = lru_cache(maxsize=4_096)(self._look_up)
 
     def price(self, provider: str, model: str, time_ms: int) -> Price | None:
-        """Price of a model at a time, None when it has none that we can charge exactly."""
+        """Returns the price of a model at a time, or None when it has none that we can charge exactly."""
         return self._priced(provider, model, time_ms // _MINUTE_MS)
 
     def _look_up(self, provider: str, model: str, minute: int) -> Price | None:
@@ -109,10 +109,10 @@ class GenaiPrices:
 
 
 def compile_price(published: Mapping[str, Decimal | TieredPrices], *, sees_at_input_price: bool = False) -> Price:
-    """The same price in integers.
+    """Converts a published price to integers.
 
     Raises:
-        UnchargeableError: it lacks input or output, is not whole in pico-USD per token, or counts what we do not.
+        UnchargeableError: it lacks input or output, is not whole in pico-USD per token, or charges for other things.
     """
     unknown = published.keys() - _METER_OF.keys() - _NEVER_USED - {_REQUESTS}
     if unknown:
@@ -128,7 +128,7 @@ def compile_price(published: Mapping[str, Decimal | TieredPrices], *, sees_at_in
 
 
 def _tier(published: Mapping[str, Decimal | TieredPrices], above: int, *, sees_at_input_price: bool) -> PriceTier:
-    """What is not published stays out: the price engine knows the documented fall-backs, all else is unknown."""
+    """Leaves out unpublished rates: the price engine applies the documented fallbacks, and the others stay unknown."""
     rates = {
         meter: PicoUsdPerToken(
             _whole(_at(published[name], above), _PICO_PER_COUNT if name in _COUNTS else _PICO_PER_TOKEN, name)
@@ -147,7 +147,7 @@ def _tiers(price: Decimal | TieredPrices) -> list[Tier]:
 
 
 def _at(price: Decimal | TieredPrices, above: int) -> Decimal:
-    """Price of a prompt that is just larger than `above` tokens."""
+    """Returns the price of a prompt just larger than `above` tokens."""
     if not isinstance(price, TieredPrices):
         return price
     reached = [tier.price for tier in price.tiers if above >= tier.start]

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class QuotaClient:
-    """Settles, releases, and lists what is open or overdue."""
+    """Settles, releases, and lists open and overdue reservations."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._stub = pb_grpc.ReservationServiceStub(channel)
@@ -55,7 +55,7 @@ class QuotaClient:
         asked(lambda: self._stub.ReleaseReservations(request, timeout=_TIMEOUT_S))
 
     def open_after(self, reservation: str, limit: int) -> list[str]:
-        """Ids of at most `limit` reservations that have not ended, behind this id, oldest first.
+        """Returns the ids of at most `limit` open reservations behind this id, oldest first.
 
         Raises:
             Unavailable: quota does not answer.
@@ -77,7 +77,7 @@ class QuotaClient:
     def overdue(
         self, ended_epochs: Sequence[str], booked_through_ms: int | None, limit: int
     ) -> list[OverdueReservation]:
-        """Reservations of which no record can come any more.
+        """Lists reservations that can no longer get a record.
 
         Raises:
             Unavailable: quota does not answer.
@@ -92,10 +92,10 @@ class QuotaClient:
 
 
 def asked(call: Callable[[], T]) -> T:
-    """What a call of quota answers.
+    """Returns quota's answer to a call.
 
     Raises:
-        Unavailable: it does not.
+        Unavailable: there is none.
     """
     try:
         return call()
@@ -118,7 +118,7 @@ def _settlement(settlement: Settlement) -> pb.Settlement:
 
 
 def read_crossing(crossing: pb.Crossing) -> Crossing:
-    """What quota says that somebody is to be told of a counter."""
+    """Reads an event of a counter that somebody should hear about."""
     return Crossing(
         sequence=crossing.sequence,
         policy=crossing.policy,

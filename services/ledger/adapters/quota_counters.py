@@ -1,4 +1,4 @@
-"""The counters of the quota service over gRPC, as `ports.QuotaCounters`."""
+"""The quota service's counters over gRPC, as `ports.QuotaCounters`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from services.ledger.domain.settlement import Crossing
 from services.ledger.ports import CounterState
 
 _TIMEOUT_S = 10.0
-# All counters, which may be many.
+# For all counters, which may be many.
 _LONG_TIMEOUT_S = 60.0
 _PER_MESSAGE = 500
 _KINDS = {quota_pb.LimitKind.Value(f"LIMIT_KIND_{kind.name}"): kind for kind in LimitKind}
@@ -45,7 +45,7 @@ class QuotaCountersClient:
         self._stub = pb_grpc.CounterServiceStub(channel)
 
     def state(self) -> CounterState:
-        """Whether the counters can be believed, and which limits are in force.
+        """Returns whether the counters can be trusted, and which limits are in force.
 
         Raises:
             Unavailable: quota does not answer.
@@ -54,7 +54,7 @@ class QuotaCountersClient:
         return CounterState(answer.ready, answer.limits_version, tuple(answer.held_reservations))
 
     def list_counters(self) -> CounterList:
-        """All counters of the present windows.
+        """Returns all counters of the present windows.
 
         Raises:
             Unavailable: quota does not answer.
@@ -63,9 +63,9 @@ class QuotaCountersClient:
         return asked(lambda: _read_list(self._stub.ListCounters(request, timeout=_LONG_TIMEOUT_S)))
 
     def adjust(self, adjustments: Sequence[Adjustment], crossings_after: int) -> tuple[int, list[Crossing]]:
-        """Moves counters that still are where they were listed.
+        """Moves counters that still have their listed value.
 
-        Returns how many were moved, and crossings with a higher sequence number.
+        Returns how many it moved, and crossings with a higher sequence number.
 
         Raises:
             Unavailable: quota does not answer.
@@ -77,7 +77,7 @@ class QuotaCountersClient:
         return answer.adjusted, [read_crossing(each) for each in answer.crossings]
 
     def restore(self, sums: Iterable[Sum], ended: Collection[str]) -> None:
-        """Sets all counters after they were lost, and has put back what calls hold that have not `ended`.
+        """Sets all counters after a loss. Quota then puts back what calls hold, except for the `ended`.
 
         Raises:
             Unavailable: quota does not answer.

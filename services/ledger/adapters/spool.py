@@ -1,8 +1,8 @@
-"""Reads Envoy's spool: `<data dir>/spool/<epoch>.jsonl`, one JSON object a line.
+"""Reads Envoy's spool: `<data dir>/spool/<epoch>.jsonl`, one JSON object per line.
 
-A file keeps its identity (epoch and inode) through rotation, when it becomes `<epoch>.<n>.jsonl` and Envoy opens a new
-`<epoch>.jsonl`. Nothing is appended to a rotated file once its successor exists, nor to any file of an epoch when the
-same node has a later one. Only whole lines are read; what can never become one is set aside.
+A file keeps its identity (epoch and inode) through rotation: it becomes `<epoch>.<n>.jsonl`, and Envoy opens a new
+`<epoch>.jsonl`. Nothing is appended to a rotated file once its successor exists, nor to any file of an epoch once the
+same node has a later one. Only whole lines are read. A line that can never be completed is set aside.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NAME = re.compile(r"(?P<epoch>(?P<node>.+)-(?P<start>\d{13}))(?:\.(?P<rotation>
 _ADMIN_TIMEOUT_S = 2.0
 
 ReopenLogs = Callable[[], None]
-"""Makes Envoy open its log files anew, by name. Raises `httpx.HTTPError` when it cannot be asked."""
+"""Makes Envoy reopen its log files by name. Raises `httpx.HTTPError` when Envoy cannot be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,11 @@ class SpoolLimits:
     """How large files grow and how long they are kept."""
 
     file_bytes: int = 256 * 1024 * 1024
-    """A live file that is larger is rotated."""
+    """A larger live file is rotated."""
     keep_ms: int = 7 * 24 * 3_600_000
-    """How long a booked and closed file stays."""
+    """How long a booked and closed file is kept."""
     refused_bytes: int = 64 * 1024 * 1024
-    """A log of refused requests that is larger becomes the one old copy."""
+    """A larger log of refused requests replaces the one old copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +72,11 @@ class SpoolFolder:
         self._clock = clock
 
     def files(self) -> Sequence[SpoolFile]:
-        """All files: earlier epochs first, within one the rotated ones in order, then the live one."""
+        """Returns all files by epoch: within one, the rotated files in order, then the live one."""
         return [found.file for found in self._found()]
 
     def read(self, file: SpoolFile, offset: int) -> SpoolBatch | None:
-        """The next whole lines from `offset` on, at most 1000; None when there is none yet.
+        """Returns the next whole lines from `offset` on, at most 1000, or None when there is none yet.
 
         Raises:
             OSError: the file cannot be read.
@@ -89,7 +89,7 @@ class SpoolFolder:
                 return _parse(file, offset, chunk[:end])
             if len(chunk) <= LINE_BYTES_MAX and not (chunk and file.is_closed):
                 return None
-            # No line that we take is so long, or the rest of it will never come: skip to where the next one begins.
+            # No accepted line is this long, or its end will never come. Skip to the start of the next line.
             size = len(chunk)
             while more := stream.read(_CHUNK_BYTES):
                 newline = more.find(b"\n") + 1
@@ -101,11 +101,11 @@ class SpoolFolder:
         return _set_aside(file, offset, size, "cut off at the end of the file")
 
     def backlog_bytes(self, checkpoints: Mapping[tuple[str, int], int]) -> int:
-        """Bytes behind the checkpoints."""
+        """Counts the bytes behind the checkpoints."""
         return sum(max(found.file.size_bytes - checkpoints.get(found.file.identity, 0), 0) for found in self._found())
 
     def tidy(self, booked: Mapping[tuple[str, int], int]) -> Sequence[SpoolFile]:
-        """Rotates files that are too large and deletes old ones that are closed and booked."""
+        """Rotates files that are too large and deletes old files that are closed and booked."""
         found = self._found()
         if self._rotate(found) | self._cap_refused():
             try:
@@ -125,7 +125,7 @@ class SpoolFolder:
 
     def _found(self) -> list[_Found]:
         named = []
-        # All names before the first size: a file whose successor is named has the size that it keeps.
+        # Read all names before the first size: a file whose successor has a name no longer grows.
         for entry in list(os.scandir(self._folder)) if self._folder.is_dir() else ():
             match = _NAME.fullmatch(entry.name)
             if match is not None:
@@ -155,7 +155,7 @@ class SpoolFolder:
         return sorted(found, key=lambda each: (each.start, each.node, each.rotation is None, each.rotation or 0))
 
     def _rotate(self, found: list[_Found]) -> bool:
-        """Whether Envoy must open a file anew."""
+        """Returns whether Envoy must open a new file."""
         must_reopen = False
         rotations: dict[str, int] = {}
         for each in found:
@@ -172,7 +172,7 @@ class SpoolFolder:
         return must_reopen
 
     def _cap_refused(self) -> bool:
-        """Whether Envoy must open the log of refused requests anew: it writes to the old copy until it has."""
+        """Returns whether Envoy must reopen the log of refused requests. Until it does, it writes to the old copy."""
         log = self._refused_log
         old_copy = log.with_name(f"{log.stem}.1{log.suffix}")
         if not log.exists():
@@ -194,7 +194,7 @@ class SpoolFolder:
 
 
 def reopen_logs_at(socket: str) -> ReopenLogs:
-    """Asks the Envoy whose admin listens on this Unix socket."""
+    """Returns a function that asks the Envoy whose admin interface listens on this Unix socket."""
 
     def reopen() -> None:
         with httpx.Client(transport=httpx.HTTPTransport(uds=socket), timeout=_ADMIN_TIMEOUT_S) as client:
@@ -233,13 +233,13 @@ def _parse_line(line: bytes) -> SpooledCall | SpooledAttempt:
     if not isinstance(fields, dict):
         raise UnreadableLineError("not a JSON object")
     if b".0" in line:
-        # Metadata knows only floating numbers: 900 tokens may be 900.0 there.
+        # Metadata has only floating-point numbers: 900 tokens may be 900.0 there.
         fields = {name: _whole_numbers(value) for name, value in fields.items()}
     return parse_line(fields)
 
 
 def _whole_numbers(value: object) -> object:
-    """The same with every number that has a fraction of zero as the integer that it is."""
+    """Converts every number with a fraction of zero to an integer."""
     if isinstance(value, dict):
         return {name: _whole_numbers(each) for name, each in value.items()}
     return int(value) if type(value) is float and value.is_integer() else value

@@ -27,13 +27,13 @@ _REMEMBER = _insert_target.on_conflict_do_update(
 
 
 class SqlConfiguration:
-    """What was configured, as `ports.ConfigurationStore`."""
+    """Stores the configuration, as `ports.ConfigurationStore`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def configuration(self) -> Configuration:
-        """What is in force."""
+        """Returns the configuration in force."""
         with self._database.read() as connection:
             prices = {
                 row.target: Price(
@@ -45,7 +45,7 @@ class SqlConfiguration:
         return Configuration(prices, channels)
 
     def replace(self, configuration: Configuration, entries: Sequence[AuditEntry]) -> None:
-        """Puts another in force and adds the audit entries that tell of it, in one transaction."""
+        """Puts another configuration in force and adds its audit entries, in one transaction."""
         prices = [
             {
                 "target": target,
@@ -69,7 +69,7 @@ class SqlConfiguration:
             append_entries(connection, audit_entries, entries)
 
     def targets(self) -> dict[str, PricedTarget]:
-        """Targets that were ever asked for, by name."""
+        """Returns all targets ever asked for, by name."""
         with self._database.read() as connection:
             rows = connection.execute(sa.select(priced_targets)).mappings()
             return {row["target"]: PricedTarget(**row) for row in rows}

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 class Database:
     """Hands out transactions over one engine.
 
-    SQLite has one writer; the threads of this process queue here, in order, instead of polling for its lock.
+    SQLite allows one writer. Threads of this process queue here, in order, instead of polling for its lock.
     """
 
     def __init__(self, engine: sa.Engine) -> None:
@@ -21,12 +21,12 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """A transaction: committed at the end of the block, rolled back when it raises."""
+        """A transaction: commits at the end of the block, rolls back when the block raises."""
         with self._writer, self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """A connection that writes nothing."""
+        """A connection for reading."""
         with self._engine.connect() as connection:
             yield connection

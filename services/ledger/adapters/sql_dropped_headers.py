@@ -1,4 +1,4 @@
-"""Counts of dropped headers, by day: a table that stays small whatever clients and providers send."""
+"""Counts dropped headers by day. The table stays small whatever clients and providers send."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.ledger.domain.spooled import Booking
 
 _DAY_MS = 86_400_000
 _KEPT_DAYS = 7
-"""Days before the present one."""
+"""Days before today."""
 _ROWS_OF_A_DAY_MAX = 500
 _LISTED_MAX = 100
 
@@ -21,7 +21,7 @@ _COUNT = sa.select(sa.func.count()).where(dropped_headers.c.day_ms == sa.bindpar
 
 
 def write_dropped(connection: sa.Connection, booking: Booking) -> None:
-    """Adds what a booking counts. On a day with very many names, new ones are not kept."""
+    """Adds the counts of a booking. On a day with very many names, new names are not kept."""
     if not booking.dropped:
         return
     day_ms = booking.now_ms // _DAY_MS * _DAY_MS
@@ -39,7 +39,7 @@ def write_dropped(connection: sa.Connection, booking: Booking) -> None:
 
 
 def read_dropped(connection: sa.Connection, now_ms: int) -> list[tuple[DroppedHeader, int]]:
-    """The most frequent ones of the last seven days and today, with the number of calls that lost them."""
+    """Returns the most frequent headers of the last seven days and today, with the number of calls that lost them."""
     columns = (dropped_headers.c.provider, dropped_headers.c.direction, dropped_headers.c.name)
     calls = sa.func.sum(dropped_headers.c.calls)
     statement = (

@@ -1,7 +1,7 @@
-"""Books entries: one transaction for entries, attempts, rollups, what was set aside, and the checkpoint.
+"""Books entries: one transaction for entries, attempts, rollups, unreadable lines and the checkpoint.
 
-The statements of every batch are text with their values in order: SQLAlchemy would compile an `insert().values([...])`
-anew for each batch, and each upsert as well, and SQLite takes named parameters more slowly.
+The statements of every batch are text with their values in order. SQLAlchemy would compile `insert().values([...])` and
+each upsert anew for each batch, and SQLite is slower with named parameters.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from services.ledger.domain.entry import Entry
 from services.ledger.domain.rollup import RollupKey, roll_up
 from services.ledger.domain.spooled import Booking, SpoolFile
 
-# Parameters of one statement; SQLite allows 32 766.
+# Parameters per statement; SQLite allows 32 766.
 _MOST_IDS = 1_000
 
 _ENTRY_VALUES = {
@@ -84,7 +84,7 @@ _ENTRY_VALUES = {
     "cost_nano_usd": "charge.cost_nano_usd",
     "answer_text_bytes": "call.reading.seen.text_bytes",
 }
-"""Columns whose value is an attribute of the entry."""
+"""Columns that hold an attribute of the entry."""
 _values_of = attrgetter(*_ENTRY_VALUES.values())
 _PREFIXES = ("prefix_1k", "prefix_4k", "prefix_16k", "prefix_64k")
 _SUMS = ("calls", "input_tokens", "cached_input_tokens", "output_tokens", "cost_nano_usd", "unpriced_calls", "retries")
@@ -93,7 +93,7 @@ _RETRIED_WITHIN_MS = 600_000
 
 
 def _insert_into(table: sa.Table, columns: Iterable[str], otherwise: str = "") -> str:
-    """An insert of these columns, in this order. A mistaken name fails at the start and not in a batch."""
+    """Returns an insert of these columns, in this order. A wrong name fails at start-up and not in a batch."""
     names = [f'"{table.c[column].name}"' for column in columns]
     values = ", ".join("?" for _ in names)
     return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({values}) {otherwise}"  # noqa: S608  (our own names)
@@ -109,7 +109,8 @@ _ADD_ROLLUP = _insert_into(
     [*RollupKey._fields, *_SUMS],
     "ON CONFLICT DO UPDATE SET " + ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS),
 )
-# The latest call of the key with the same body that gave the SDK a reason to send it again, or what that one repeats.
+# Finds the key's latest call with the same body that gave the SDK a reason to retry, or the call which that one
+# repeats.
 _FOLD = """
 UPDATE entries SET retry_of = found.id FROM (
     SELECT CASE retry_of WHEN '' THEN id ELSE retry_of END AS id FROM entries
@@ -137,18 +138,18 @@ class SqlEntries:
         self._database = database
 
     def checkpoints(self) -> dict[tuple[str, int], int]:
-        """Offset behind the last booked line of each file."""
+        """Returns the offset behind the last booked line of each file."""
         with self._database.read() as connection:
             rows = connection.execute(sa.select(checkpoints.c.epoch, checkpoints.c.inode, checkpoints.c.offset))
             return {(epoch, inode): offset for epoch, inode, offset in rows}
 
     def attempts_of(self, request_ids: Sequence[str]) -> dict[str, list[SpooledAttempt]]:
-        """Recorded attempts by request id."""
+        """Returns recorded attempts by request id."""
         with self._database.read() as connection:
             return attempts_by_request(connection, request_ids)
 
     def book(self, booking: Booking) -> list[Entry]:
-        """Writes a booking in one transaction. Returns the entries that were not there before."""
+        """Writes a booking in one transaction. Returns the entries that are new."""
         with self._database.write() as connection:
             fresh = _only_new(connection, booking.entries)
             _run(connection, _INSERT_ENTRY, map(_entry_row, fresh))
@@ -163,7 +164,7 @@ class SqlEntries:
         return fresh
 
     def forget(self, file: SpoolFile) -> None:
-        """Drops the checkpoint of a file that is to be deleted."""
+        """Drops the checkpoint of a file that is about to be deleted."""
         with self._database.write() as connection:
             connection.execute(
                 sa.delete(checkpoints).where(checkpoints.c.epoch == file.epoch, checkpoints.c.inode == file.inode)
@@ -171,7 +172,7 @@ class SqlEntries:
 
 
 def attempts_by_request(connection: sa.Connection, request_ids: Sequence[str]) -> dict[str, list[SpooledAttempt]]:
-    """Recorded attempts of these requests."""
+    """Returns the recorded attempts of these requests."""
     found: dict[str, list[SpooledAttempt]] = {}
     for at in range(0, len(request_ids), _MOST_IDS):
         for row in connection.execute(_ATTEMPTS_OF, {"ids": request_ids[at : at + _MOST_IDS]}).mappings():
@@ -190,7 +191,7 @@ def _run(connection: sa.Connection, statement: sa.Executable | str, rows: Iterab
 
 
 def _only_new(connection: sa.Connection, booked: Sequence[Entry]) -> list[Entry]:
-    """Those that are not in the table, each once."""
+    """Returns the entries that are not in the table, each once."""
     by_id: dict[str, Entry] = {}
     for entry in booked:
         by_id.setdefault(entry.id, entry)
@@ -219,7 +220,7 @@ def _unanswered_rows(fresh: Iterable[Entry]) -> Iterable[dict[str, Any]]:
 
 
 def _fold_retries(connection: sa.Connection, fresh: Iterable[Entry]) -> set[str]:
-    """Notes which entries repeat an earlier one, in the order in which they were sent. Returns their ids."""
+    """Marks entries that repeat an earlier one, in the order they were sent. Returns their ids."""
     repeated = [entry for entry in fresh if entry.call.retry_count and entry.call.body_print]
     folded: set[str] = set()
     for entry in sorted(repeated, key=lambda entry: entry.call.time_ms):

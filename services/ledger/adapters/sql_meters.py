@@ -1,4 +1,4 @@
-"""Meters and their rates as the JSON of a column."""
+"""Stores meters and their rates as JSON in a column."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from services.kernel.price import PriceTier
 from services.kernel.usage import CACHE_WRITE_1H, CACHE_WRITE_5M, CACHED_INPUT, INPUT, OUTPUT, REASONING, Usage
 
 _COLUMNS = (INPUT, OUTPUT, CACHED_INPUT, CACHE_WRITE_5M, REASONING)
-"""Meters whose rate has had a column of its own, named alike, since the first release."""
+"""Meters whose rate has had its own column, with the same name, since the first release."""
 
 
 def write_meters(usage: Usage) -> str:
-    """The meters of an entry, empty when nothing is counted apart."""
+    """Returns the meters of an entry. Empty when it has no separate meters."""
     return orjson.dumps(dict(usage.meters)).decode() if usage.meters else ""
 
 
 def read_usage(row: sa.Row[Any]) -> Usage:
-    """The usage of an entry. One that the release before wrote has its parts in columns only."""
+    """Reads the usage of an entry. An entry of the previous release has its parts in columns only."""
     if row.meters:
         return Usage(row.input_tokens, row.output_tokens, orjson.loads(row.meters), row.service_tier)
     meters = {
@@ -35,7 +35,7 @@ def read_usage(row: sa.Row[Any]) -> Usage:
 
 
 def write_tier(tier: PriceTier) -> dict[str, object]:
-    """The columns of an override's rates, those of the release before filled as it reads them."""
+    """Returns the columns of an override's rates, with those of the release before filled the way it reads them."""
     written = tier.rate(CACHE_WRITE_5M)
     return {
         **{name: tier.rate(name) for name in _COLUMNS},
@@ -45,7 +45,7 @@ def write_tier(tier: PriceTier) -> dict[str, object]:
 
 
 def read_tier(row: sa.Row[Any]) -> PriceTier:
-    """The rates of an override. The release before wrote the price of input for an hour of caching that had none."""
+    """Reads an override's rates. With no price for an hour of caching, the previous release wrote that of input."""
     if row.rates:
         return tier_of(orjson.loads(row.rates))
     rates = {name: getattr(row, name) for name in _COLUMNS}
@@ -55,16 +55,16 @@ def read_tier(row: sa.Row[Any]) -> PriceTier:
 
 
 def write_service_tiers(service_tiers: Mapping[str, tuple[PriceTier, ...]]) -> str:
-    """The rates of the other service tiers of an override, which have one tier each; empty when there are none."""
+    """Returns the rates of an override's other service tiers, which have one tier each; empty when there are none."""
     rates = {name: dict(tiers[0].rates) for name, tiers in service_tiers.items()}
     return orjson.dumps(rates).decode() if rates else ""
 
 
 def read_service_tiers(text: str) -> dict[str, tuple[PriceTier, ...]]:
-    """The same read back."""
+    """Reads them back."""
     return {name: (tier_of(rates),) for name, rates in orjson.loads(text).items()} if text else {}
 
 
 def tier_of(rates: Mapping[str, int]) -> PriceTier:
-    """A tier that starts at 0."""
+    """Returns a tier that starts at 0."""
     return PriceTier(0, {name: PicoUsdPerToken(rate) for name, rate in rates.items()})

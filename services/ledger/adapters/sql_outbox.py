@@ -1,4 +1,4 @@
-"""What quota must be told, what it told, and which runs of Envoy are over."""
+"""Reports that quota has yet to get, crossings that it reported, and runs of Envoy that are over."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from services.ledger.domain.rollup import HOUR_MS
 from services.ledger.domain.settlement import Crossing, Settlement
 from services.ledger.domain.unmeasured import Most
 
-# Text, since every batch needs them: these cost SQLAlchemy more than SQLite.
+# Text, because every batch needs these statements: they cost SQLAlchemy more than SQLite.
 _UNSETTLED = (
     "SELECT id, cost_nano_usd, input_tokens, output_tokens, time_ms + duration_ms, usage_source, answer_text_bytes,"
     " most_cost_nano_usd, most_input_tokens, most_output_tokens FROM entries"
     " WHERE settled_ms IS NULL ORDER BY sequence LIMIT ?"
 )
-# Before `_SETTLE`, of the same entries.
+# Runs before `_SETTLE`, on the same entries.
 _ADD_SETTLED = f"""
     INSERT INTO settled_sums
     SELECT admitted_ms - admitted_ms % {HOUR_MS}, run, team, project, environment, "user", "key", model_requested,
@@ -53,12 +53,12 @@ class SqlOutbox:
         self._database = database
 
     def unsettled(self, limit: int) -> list[Settlement]:
-        """Entries of which quota does not know, oldest first."""
+        """Returns entries that quota does not know, oldest first."""
         with self._database.read() as connection:
             return [_settlement(row) for row in connection.exec_driver_sql(_UNSETTLED, (limit,))]
 
     def mark_settled(self, reservations: Sequence[str], crossings: Sequence[Crossing], now_ms: int) -> None:
-        """Settles entries and stores the crossings that are new, in one transaction."""
+        """Settles entries and stores new crossings, in one transaction."""
         with self._database.write() as connection:
             if reservations:
                 ids = _as_json(reservations)
@@ -68,32 +68,32 @@ class SqlOutbox:
                 connection.execute(_INSERT_ALERT, [_alert_row(crossing) for crossing in crossings])
 
     def settled_of(self, reservations: Collection[str]) -> set[str]:
-        """Those of them whose entries are settled."""
+        """Returns the reservations among these whose entries are settled."""
         with self._database.read() as connection:
             return set(connection.exec_driver_sql(_SETTLED_OF, (_as_json(reservations),)).scalars())
 
     def unsettled_but(self, reservations: Collection[str]) -> list[str]:
-        """Entries of which quota does not know, but for these."""
+        """Returns the entries that quota does not know, except these."""
         with self._database.read() as connection:
             return list(connection.exec_driver_sql(_UNSETTLED_BUT, (_as_json(reservations),)).scalars())
 
     def last_crossing(self) -> int:
-        """Sequence number of the newest crossing, 0 for none."""
+        """Returns the sequence number of the newest crossing, 0 for none."""
         with self._database.read() as connection:
             return connection.exec_driver_sql(_LAST_CROSSING).scalar() or 0
 
     def pending_releases(self, limit: int) -> list[str]:
-        """Request ids to release."""
+        """Returns request ids to release."""
         with self._database.read() as connection:
             return list(connection.exec_driver_sql(_PENDING_RELEASES, (limit,)).scalars())
 
     def mark_released(self, request_ids: Sequence[str]) -> None:
-        """Drops them."""
+        """Drops request ids that are released."""
         with self._database.write() as connection:
             connection.execute(_RELEASED, [{"of": each} for each in request_ids])
 
     def count_unsettled(self) -> int:
-        """How many entries quota does not know of."""
+        """Counts the entries that quota does not know."""
         with self._database.read() as connection:
             query = sa.select(sa.func.count()).select_from(entries).where(entries.c.settled_ms.is_(None))
             return connection.scalar(query) or 0
@@ -106,23 +106,23 @@ class SqlEpochs:
         self._database = database
 
     def ended(self) -> set[str]:
-        """All that are known to be over and booked."""
+        """Returns all epochs known to be over and booked."""
         with self._database.read() as connection:
             return set(connection.scalars(sa.select(epochs.c.epoch)))
 
     def uncleared(self) -> list[str]:
-        """Those of them of which quota may still hold a reservation."""
+        """Returns the ended epochs that quota may still hold reservations of."""
         with self._database.read() as connection:
             query = sa.select(epochs.c.epoch).where(epochs.c.cleared_ms.is_(None)).order_by(epochs.c.epoch)
             return list(connection.scalars(query))
 
     def end(self, epoch: str, now_ms: int) -> None:
-        """Notes that one is over and booked."""
+        """Records that an epoch is over and booked."""
         with self._database.write() as connection:
             connection.execute(_END_EPOCH, {"epoch": epoch, "ended_ms": now_ms})
 
     def clear(self, cleared: Sequence[str], ended_before_ms: int, now_ms: int) -> None:
-        """Notes that quota holds nothing of those that ended before a moment."""
+        """Records that quota holds nothing for these epochs, if they ended before a moment."""
         with self._database.write() as connection:
             connection.execute(
                 sa.update(epochs)

@@ -1,4 +1,4 @@
-"""Reads what is booked: sums from the rollups, calls page by page along an index, alerts."""
+"""Reads the books: sums from the rollups, calls page by page along an index, alerts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class SqlReports:
         self._database = database
 
     def usage(self, query: UsageQuery) -> list[UsageSums]:
-        """Sums from the rollups, by cost, highest first."""
+        """Returns sums from the rollups, highest cost first."""
         groups = [_rollup_dimension(dimension).label(f"group_{at}") for at, dimension in enumerate(query.group_by)]
         statement = sa.select(*groups, *_SUMS)
         for dimension, value in query.filter:
@@ -53,14 +53,14 @@ class SqlReports:
             statement = statement.where(rollups.c.hour_ms >= query.start_ms - query.start_ms % HOUR_MS)
         if query.end_ms is not None:
             statement = statement.where(rollups.c.hour_ms < query.end_ms)
-        # A sum over no rows is a row of nothing: grouping by a constant leaves it out.
+        # A sum over no rows yields one empty row. Grouping by a constant leaves it out.
         statement = statement.group_by(*groups) if groups else statement.group_by(sa.literal_column("'all'"))
         order = [sa.desc("cost_nano_usd"), sa.desc("calls"), *groups]
         with self._database.read() as connection:
             return [_sums(query.group_by, row) for row in connection.execute(statement.order_by(*order))]
 
     def calls(self, query: CallQuery, after: tuple[int, int] | None, limit: int) -> list[BookedCall]:
-        """Calls in the order of the query, from behind (time in ms, sequence) on."""
+        """Returns calls behind (time in ms, sequence), in the order of the query."""
         order = (entries.c.time_ms, entries.c.sequence)
         statement = _selected(query.filter).limit(limit)
         statement = statement.order_by(*(order if query.oldest_first else (column.desc() for column in order)))
@@ -75,7 +75,7 @@ class SqlReports:
             return _booked_calls(connection, connection.execute(statement).all())
 
     def call(self, call_id: str) -> BookedCall | None:
-        """One call by its id or by Envoy's request id."""
+        """Returns one call by its id or by Envoy's request id."""
         with self._database.read() as connection:
             for column in (entries.c.id, entries.c.request_id):
                 rows = connection.execute(sa.select(entries).where(column == call_id).limit(1)).all()
@@ -84,7 +84,7 @@ class SqlReports:
         return None
 
     def calls_after(self, selection: Filter, sequence: int, limit: int) -> tuple[int, list[BookedCall]]:
-        """Calls booked after `sequence`, in the order of booking, and the sequence number to go on from."""
+        """Returns calls booked after `sequence`, in booking order, and the sequence number to continue from."""
         with self._database.read() as connection:
             newest = connection.scalar(sa.select(sa.func.max(entries.c.sequence))) or 0
             if newest <= sequence:
@@ -95,12 +95,12 @@ class SqlReports:
         return (found[-1].sequence if len(found) == limit else newest), found
 
     def newest_sequence(self) -> int:
-        """Sequence number of the last booked call, 0 for none."""
+        """Returns the sequence number of the last booked call, 0 for none."""
         with self._database.read() as connection:
             return connection.scalar(sa.select(sa.func.max(entries.c.sequence))) or 0
 
     def alerts(self, before: int | None, limit: int) -> list[Alert]:
-        """Alerts newest first, with sequence numbers below `before`."""
+        """Returns alerts with sequence numbers below `before`, newest first."""
         called = sa.outerjoin(alerts, entries, entries.c.id == alerts.c.call)
         statement = (
             sa.select(alerts, *(entries.c[name] for name in _OF_ALERTED_CALL))
@@ -114,23 +114,23 @@ class SqlReports:
             return [_alert(row) for row in connection.execute(statement)]
 
     def count_booked(self) -> int:
-        """How many calls were ever booked."""
+        """Counts all calls ever booked."""
         with self._database.read() as connection:
             return int(connection.scalar(sa.select(sa.func.sum(rollups.c.calls))) or 0)
 
     def count_unreadable(self) -> int:
-        """How many lines were set aside."""
+        """Counts the lines that were set aside."""
         with self._database.read() as connection:
             return connection.scalar(sa.select(sa.func.count()).select_from(unreadable_lines)) or 0
 
     def dropped_headers(self, now_ms: int) -> list[tuple[DroppedHeader, int]]:
-        """Headers that did not pass lately, with the number of calls that lost them, the most frequent first."""
+        """Returns recently dropped headers with the number of calls that lost them, most frequent first."""
         with self._database.read() as connection:
             return read_dropped(connection, now_ms)
 
 
 def _provider_of(column: sa.Column[Any]) -> sa.ColumnElement[str]:
-    # Of "openai/gpt-4o" what stands before the slash; of "" nothing.
+    # The part of "openai/gpt-4o" before the slash. Nothing of "".
     return sa.func.substr(column, 1, sa.func.max(sa.func.instr(column, "/") - 1, 0))
 
 
@@ -238,7 +238,7 @@ def _unanswered_costs(connection: sa.Connection, ids: list[str]) -> dict[str, di
 
 
 def _count_retries(connection: sa.Connection, ids: list[str]) -> dict[str, int]:
-    """How many calls repeat each of these."""
+    """Counts the calls that repeat each of these."""
     repeats = entries.c.retry_of.in_(ids) & (entries.c.retry_of != "")
     counted = sa.select(entries.c.retry_of, sa.func.count()).where(repeats).group_by(entries.c.retry_of)
     return {row[0]: row[1] for row in connection.execute(counted)}

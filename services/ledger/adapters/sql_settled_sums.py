@@ -1,4 +1,4 @@
-"""Sums of what was settled with quota: whole hours from their running sums, the rest of a span from its entries."""
+"""Sums of calls settled with quota: running sums for whole hours, entries for the rest of a span."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class SqlSettledSums:
 
     @contextmanager
     def taken(self, span: Span) -> Iterator[Iterator[Taken]]:
-        """What calls of the same properties took, each combination once."""
+        """Yields the totals of calls with the same properties, each combination once."""
         with self._database.read() as connection:
             rows = (
                 connection.exec_driver_sql(_TAKEN_OF_RUNS, (_RUN.remembered_since_ms(span.end_ms - 1),))
@@ -54,12 +54,12 @@ class SqlSettledSums:
             yield (Taken(*row) for row in rows)
 
     def checked_limits(self) -> set[str]:
-        """Names of the limits whose counters were once brought to what the entries say."""
+        """Returns the names of limits whose counters were once set to match the entries."""
         with self._database.read() as connection:
             return set(connection.scalars(sa.select(checked_limits.c.name)))
 
     def set_checked_limits(self, names: set[str]) -> None:
-        """Notes that these were, and no others."""
+        """Replaces that list of names."""
         with self._database.write() as connection:
             connection.execute(_FORGET_LIMITS)
             if names:
@@ -67,7 +67,7 @@ class SqlSettledSums:
 
 
 def _bounds(span: Span) -> tuple[int, ...]:
-    """First and last of the whole hours within the span, of what is before them, and of what is behind."""
+    """Returns the bounds of the whole hours within the span, of the part before them, and of the part behind."""
     first, last = -(-span.start_ms // HOUR_MS) * HOUR_MS, span.end_ms // HOUR_MS * HOUR_MS
     if first >= last:
         return 0, 0, span.start_ms, span.end_ms, 0, 0

@@ -1,7 +1,7 @@
-"""The ledger's tables. `migrations` makes them; a test holds the two together.
+"""The ledger's tables. `migrations` creates them; a test keeps the two equal.
 
-Times are milliseconds since 1970 UTC, money is nano-USD, prices are pico-USD per token. Absent text is empty, absent
-numbers are NULL only where NULL means "unknown".
+Times are milliseconds since 1970 UTC, money is nano-USD, prices are pico-USD per token. Absent text is empty. Numbers
+are NULL only where NULL means "unknown".
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def _text(name: str) -> sa.Column[str]:
 
 
 def _defaulted(name: str, kind: type[sa.types.TypeEngine[Any]], value: str) -> sa.Column[Any]:
-    """A column that a later release added: what the one before writes has its default."""
+    """A column that a later release added. Rows that the release before writes get its default."""
     return sa.Column(name, kind, nullable=False, server_default=value)
 
 
@@ -31,7 +31,7 @@ def _number(name: str) -> sa.Column[int]:
 entries = sa.Table(
     "entries",
     metadata,
-    # Ascending in the order of booking, never reused: what a tail follows.
+    # Ascending in booking order, never reused: tails follow it.
     sa.Column("sequence", sa.Integer, primary_key=True),
     sa.Column("id", sa.Text, nullable=False, unique=True),
     _text("request_id"),
@@ -73,9 +73,9 @@ entries = sa.Table(
     _text("client_request_id"),
     _text("sdk_retry"),
     _defaulted("body_print", sa.Text, ""),
-    # Id of the entry that this one repeats, the first of them.
+    # Id of the first entry that this one repeats.
     _defaulted("retry_of", sa.Text, ""),
-    # `services.ledger.domain.outcome.Outcome`; empty in entries of earlier releases.
+    # `services.ledger.domain.outcome.Outcome`. Empty in entries of earlier releases.
     _defaulted("outcome", sa.Text, ""),
     _text("usage_source"),
     _number("input_tokens"),
@@ -84,31 +84,31 @@ entries = sa.Table(
     _number("cache_write_1h_tokens"),
     _number("output_tokens"),
     _number("reasoning_tokens"),
-    # All meters of the call as JSON, those of the columns above included. Empty in entries of the release before.
+    # All meters of the call as JSON, including those of the columns above. Empty in entries of the release before.
     _defaulted("meters", sa.Text, ""),
     _defaulted("service_tier", sa.Text, ""),
     # NULL: a target that worked has no price.
     sa.Column("cost_nano_usd", sa.BigInteger),
-    # The most that the call can have taken; -1 where nothing bounds it. NULL: what it took is known.
+    # The most that the call can have taken; -1 when unbounded. NULL: its usage is known.
     sa.Column("most_cost_nano_usd", sa.BigInteger),
     sa.Column("most_input_tokens", sa.BigInteger),
     sa.Column("most_output_tokens", sa.BigInteger),
     # Bytes of text that were seen of a streamed answer.
     _defaulted("answer_text_bytes", sa.BigInteger, "0"),
-    # Names joined by commas, as `AdmissionKey` has them.
+    # Names joined by commas, in the form of `AdmissionKey`.
     _defaulted("unknown_members", sa.Text, ""),
     _defaulted("price_options", sa.Text, ""),
-    # When quota let the call pass, which its id says too.
+    # When quota admitted the call. The entry's id says so too.
     _number("admitted_ms"),
     sa.Index("entries_by_time", "time_ms"),
     sa.Index("entries_by_admission", "admitted_ms"),
     sa.Index("entries_by_request", "request_id"),
     sqlite_autoincrement=True,
 )
-# The outbox: what quota has not been told. Partial, so that it stays small.
+# The outbox: entries that quota does not know yet. Partial, so that it stays small.
 sa.Index("entries_unsettled", entries.c.sequence, sqlite_where=entries.c.settled_ms.is_(None))
 
-# What an SDK may repeat: it got no answer, or one that says so. Both are partial, so that they stay small.
+# Calls that an SDK may repeat: without an answer, or with one that invites a retry. Both are partial, to stay small.
 sa.Index(
     "entries_repeatable",
     entries.c.body_print,
@@ -167,7 +167,7 @@ rollups = sa.Table(
     sqlite_with_rowid=False,
 )
 
-# What quota was told, by the hour of UTC in which the calls were admitted.
+# Entries settled with quota, by the hour (UTC) in which their calls were admitted.
 settled_sums = sa.Table(
     "settled_sums",
     metadata,
@@ -182,14 +182,14 @@ settled_sums = sa.Table(
     _number("calls"),
     _number("input_tokens"),
     _number("output_tokens"),
-    # Of the calls whose cost is known.
+    # Counts only calls of known cost.
     _number("cost_nano_usd"),
     _number("unpriced_calls"),
     sqlite_with_rowid=False,
 )
 sa.Index("settled_sums_by_run", settled_sums.c.run, sqlite_where=settled_sums.c.run != "")
 
-# Limits whose counters were once compared with the entries: what differs since is drift.
+# Limits whose counters were once compared with the entries. A later difference is drift.
 checked_limits = sa.Table("checked_limits", metadata, sa.Column("name", sa.Text, primary_key=True))
 
 checkpoints = sa.Table(
@@ -206,7 +206,7 @@ epochs = sa.Table(
     metadata,
     sa.Column("epoch", sa.Text, primary_key=True),
     _number("ended_ms"),
-    # NULL: quota may still hold a reservation of it.
+    # NULL: quota may still hold a reservation of this epoch.
     sa.Column("cleared_ms", sa.BigInteger),
 )
 
@@ -222,7 +222,7 @@ unreadable_lines = sa.Table(
     _number("seen_ms"),
 )
 
-# Headers that did not pass, by the day of UTC on which their calls were booked.
+# Headers that were dropped, by the day (UTC) on which their calls were booked.
 dropped_headers = sa.Table(
     "dropped_headers",
     metadata,
@@ -267,9 +267,9 @@ price_overrides = sa.Table(
     _number("output"),
     _number("reasoning"),
     _number("request_nano_usd"),
-    # Rates by meter as JSON; where there are any, the columns above only repeat them for the release before.
+    # Rates by meter as JSON. If there are any, the columns above only repeat them for the release before.
     _defaulted("rates", sa.Text, ""),
-    # The same by service tier.
+    # The same, by service tier.
     _defaulted("service_tiers", sa.Text, ""),
 )
 

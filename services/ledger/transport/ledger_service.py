@@ -1,4 +1,4 @@
-"""`spendgate.ledger.v1.LedgerService`: what calls cost, asked by people and the command line."""
+"""`spendgate.ledger.v1.LedgerService`: answers people and the command line about the cost of calls."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from services.ledger.usecases.reconcile import ReconcileReport
 SERVICE = "spendgate.ledger.v1.LedgerService"
 TAILS_MAX = 8
 _TAIL_INTERVAL_S = 0.2
-# A 64-bit number has 19 digits at most; none of ours comes near.
+# A 64-bit number has at most 19 digits; none of ours comes near.
 _MOST_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the process believes."""
+    """The process's own view of its state."""
 
     booked_calls: int
     unsettled_calls: int
@@ -43,17 +43,17 @@ class Status:
     unreadable_lines: int
     spool_backlog_bytes: int
     check: ReconcileReport
-    """The last comparison of quota's counters with the entries."""
+    """The latest comparison of quota's counters with the entries."""
     swept_reservations: int
-    """Released since this process started: they were open although their calls were settled."""
+    """Reservations released since this process started, which were open although their calls were settled."""
     dropped_headers: tuple[tuple[DroppedHeader, int], ...] = ()
-    """With the number of calls that lost them in the last seven days and today, the most frequent first."""
+    """Each with the calls that lost it in the last seven days and today, most frequent first."""
 
 
 class LedgerService(pb_grpc.LedgerServiceServicer):
     """Parses requests, asks the use cases, answers.
 
-    A tail holds a thread of the server for as long as its client listens, so their number is bounded.
+    A tail holds a server thread for as long as its client listens, so the number of tails is limited.
     """
 
     def __init__(
@@ -74,13 +74,13 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
 
     @property
     def registration(self) -> Registration:
-        """Puts the service into a server."""
+        """Adds the service to a server."""
         return Registration(SERVICE, partial(pb_grpc.add_LedgerServiceServicer_to_server, self))
 
     def ApplyConfiguration(
         self, request: pb.ApplyConfigurationRequest, context: grpc.ServicerContext
     ) -> configuration_pb2.ApplyConfigurationResponse:
-        """Makes price overrides and alert channels as sent."""
+        """Replaces price overrides and alert channels with those sent."""
         wanted = messages.configuration(request)
         by = authorship_of(context, request.reason)
         changes = self._prices.apply(wanted, validate_only=request.validate_only, by=by)
@@ -90,7 +90,7 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
         )
 
     def QueryUsage(self, request: pb.QueryUsageRequest, context: grpc.ServicerContext) -> pb.QueryUsageResponse:
-        """Sums by the asked dimensions."""
+        """Sums calls by the requested dimensions."""
         query = messages.usage_query(request)
         answer = self._query.usage(replace(query, filter=confine(query.filter, actor_of(context))))
         return pb.QueryUsageResponse(
@@ -98,7 +98,7 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
         )
 
     def ListCalls(self, request: pb.ListCallsRequest, context: grpc.ServicerContext) -> pb.ListCallsResponse:
-        """One page of calls."""
+        """Returns one page of calls."""
         after = _read_positions(request.page_token, count=2)
         calls, following = self._query.calls(
             messages.call_query(request, actor_of(context)),
@@ -110,19 +110,19 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
         )
 
     def GetCall(self, request: pb.GetCallRequest, context: grpc.ServicerContext) -> pb.Call:
-        """One call with its attempts."""
+        """Returns one call with its attempts."""
         call = self._query.call(request.id)
         if not actor_of(context).may_touch(call.caller.team):
             raise PermissionDenied(f"call {request.id[:80]} is of another team: the platform and finance roles may")
         return messages.call_message(call)
 
     def TailCalls(self, request: pb.TailCallsRequest, context: grpc.ServicerContext) -> Iterator[pb.Call]:
-        """Every call as it is booked, from now on."""
+        """Streams every call as it is booked, from now on."""
         selection = confine(parse_filter(request.filter), actor_of(context))
         if not self._tails.acquire(blocking=False):
             raise Unavailable(f"{TAILS_MAX} tails are open already: close one of them")
         try:
-            # Headers tell the client that from here on it misses nothing.
+            # The headers tell the client that it misses nothing from here on.
             steps = self._query.follow(selection)
             next(steps)
             context.send_initial_metadata(())
@@ -135,7 +135,7 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
             self._tails.release()
 
     def ListAlerts(self, request: pb.ListAlertsRequest, context: grpc.ServicerContext) -> pb.ListAlertsResponse:
-        """One page of alerts, newest first."""
+        """Returns one page of alerts, newest first."""
         before = _read_positions(request.page_token, count=1)
         alerts, following = self._query.alerts(before[0] if before else None, check_page_size(request.page_size))
         return pb.ListAlertsResponse(
@@ -146,11 +146,11 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
     def ListAuditEntries(
         self, request: audit_pb2.ListAuditEntriesRequest, context: grpc.ServicerContext
     ) -> audit_pb2.ListAuditEntriesResponse:
-        """Lists what was changed, newest first."""
+        """Lists configuration changes, newest first."""
         return self._audit.page(request)
 
     def GetLedgerStatus(self, request: pb.GetLedgerStatusRequest, context: grpc.ServicerContext) -> pb.LedgerStatus:
-        """What this process believes."""
+        """Returns this process's view of its state."""
         status = self._status()
         through_ms = status.booked_through_ms
         return pb.LedgerStatus(
@@ -175,7 +175,7 @@ def _write_positions(position: Sequence[int]) -> str:
 
 
 def _read_positions(page_token: str, *, count: int) -> Sequence[int]:
-    """The `count` numbers of a position, none for the first page."""
+    """Reads the `count` numbers of a position; none for the first page."""
     if not page_token:
         return ()
     parts = read_token(page_token).split(".")

@@ -1,4 +1,4 @@
-"""Turns what the use cases return into protobuf messages, and requests into what they take."""
+"""Converts results of use cases to protobuf messages, and requests to their arguments."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
 
 def call_message(call: BookedCall) -> pb.Call:
-    """A call as booked."""
+    """Returns a booked call."""
     caller, usage = call.caller, call.usage
     return pb.Call(
         id=call.id,
@@ -91,10 +91,10 @@ def call_message(call: BookedCall) -> pb.Call:
 
 
 def call_query(request: pb.ListCallsRequest, actor: Actor) -> CallQuery:
-    """Which calls are asked for, as far as the actor may see them.
+    """Reads which calls to list, limited to those that the actor may see.
 
     Raises:
-        InvalidInput: an unknown filter, or times in the wrong order.
+        InvalidInput: a filter is unknown, or the times are in the wrong order.
         PermissionDenied: another team than the actor's is asked for.
     """
     start_ms = request.start_time.ToMilliseconds() if request.HasField("start_time") else None
@@ -105,7 +105,7 @@ def call_query(request: pb.ListCallsRequest, actor: Actor) -> CallQuery:
 
 
 def usage_row(sums: UsageSums) -> pb.UsageRow:
-    """Sums of one group."""
+    """Returns the sums of one group."""
     return pb.UsageRow(
         values=sums.values,
         calls=sums.calls,
@@ -120,10 +120,10 @@ def usage_row(sums: UsageSums) -> pb.UsageRow:
 
 
 def usage_query(request: pb.QueryUsageRequest) -> UsageQuery:
-    """Which sums are asked for.
+    """Reads which sums to return.
 
     Raises:
-        InvalidInput: an unknown dimension or filter, or times in the wrong order.
+        InvalidInput: a dimension or filter is unknown, or the times are in the wrong order.
     """
     start_ms = request.start_time.ToMilliseconds() if request.HasField("start_time") else None
     end_ms = request.end_time.ToMilliseconds() if request.HasField("end_time") else None
@@ -137,7 +137,7 @@ def usage_query(request: pb.QueryUsageRequest) -> UsageQuery:
 
 
 def alert_message(alert: Alert) -> pb.Alert:
-    """What somebody is to be told of a limit."""
+    """Returns an alert about a limit."""
     crossing = alert.crossing
     return pb.Alert(
         policy=crossing.policy,
@@ -161,7 +161,7 @@ def alert_message(alert: Alert) -> pb.Alert:
 
 
 def change_messages(changes: Iterable[Change]) -> list[configuration_pb2.Change]:
-    """What a configuration changes."""
+    """Returns the changes that a configuration makes."""
     return [
         configuration_pb2.Change(
             action=_ACTIONS[change.action], kind=change.kind, name=change.name, detail=change.detail
@@ -171,10 +171,10 @@ def change_messages(changes: Iterable[Change]) -> list[configuration_pb2.Change]
 
 
 def configuration(request: pb.ApplyConfigurationRequest) -> Configuration:
-    """The configuration that is sent.
+    """Reads the configuration in a request.
 
     Raises:
-        InvalidInput: a name, a price or a channel is not right, or comes twice.
+        InvalidInput: a name, a price or a channel is wrong, or comes twice.
     """
     prices: dict[str, Price] = {}
     for at, override in enumerate(request.prices):
@@ -195,7 +195,7 @@ def configuration(request: pb.ApplyConfigurationRequest) -> Configuration:
 def _channel(field: str, channel: pb.AlertChannel) -> Channel:
     if bool(channel.url) == bool(channel.webhook):
         raise InvalidInput(field, "give either url or webhook")
-    # The text of a URL may hold a secret, so an error never repeats it.
+    # A URL may hold a secret, so an error never repeats it.
     if channel.url and not _URL.fullmatch(channel.url):
         raise InvalidInput(f"{field}.url", "it is not a URL: write scheme://...")
     if channel.webhook and not re.fullmatch(r"https?://\S+", channel.webhook):
@@ -228,7 +228,7 @@ _DIRECTIONS = {
 
 
 def dropped_header(header: DroppedHeader, calls: int) -> pb.DroppedHeader:
-    """A header that did not pass."""
+    """Returns a dropped header and its count."""
     return pb.DroppedHeader(
         provider=header.provider, direction=_DIRECTIONS[header.direction], name=header.name, calls=calls
     )

@@ -19,12 +19,12 @@ from services.ledger.usecases.price_book import MOST_TARGETS, PriceBook
 
 SERVICE = "spendgate.ledger.v1.PriceBookService"
 WATCHES_MAX = 8
-# How soon a watch notices that its client has gone; how late a price that changes by the clock is sent.
+# How soon a watch notices that its client has gone, and how late a price that changes with time may be sent.
 _LOOK_S = 1
 
 
 class PriceBookService(pb_grpc.PriceBookServiceServicer):
-    """Sends all asked prices at once, and all of them again when one changes."""
+    """Sends all requested prices at once, and again whenever one changes."""
 
     def __init__(self, prices: PriceBook, stopping: threading.Event) -> None:
         self._prices = prices
@@ -33,13 +33,13 @@ class PriceBookService(pb_grpc.PriceBookServiceServicer):
 
     @property
     def registration(self) -> Registration:
-        """Puts the service into a server."""
+        """Adds the service to a server."""
         return Registration(SERVICE, partial(pb_grpc.add_PriceBookServiceServicer_to_server, self))
 
     def WatchPrices(
         self, request: pb.WatchPricesRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.WatchPricesResponse]:
-        """Streams the prices of the asked targets."""
+        """Streams the prices of the requested targets."""
         targets = _targets(request)
         if not self._watches.acquire(blocking=False):
             raise Unavailable(f"{WATCHES_MAX} watches are open already")

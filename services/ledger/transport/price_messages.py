@@ -1,4 +1,4 @@
-"""Prices as protobuf messages: written for quota, read from what an operator configures."""
+"""Converts prices: to messages for quota, and from an operator's configuration."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from services.ledger.usecases.price_book import PriceRow
 
 _MOST_SERVICE_TIERS = 16
 _OPTIONAL = (CACHED_INPUT, CACHE_WRITE_5M, CACHE_WRITE_1H, REASONING)
-"""Meters that have a field of their own, named alike."""
+"""Meters that have a field of their own, with the same name."""
 
 
 def target_price(row: PriceRow) -> pb.TargetPrice:
-    """Price of one target."""
+    """Returns the price of one target."""
     return pb.TargetPrice(
         target=row.target,
         tiers=[_tier_message(tier) for tier in row.price.tiers],
@@ -32,10 +32,10 @@ def target_price(row: PriceRow) -> pb.TargetPrice:
 
 
 def read_override(field: str, message: pb.TargetPrice) -> Price:
-    """The price that an operator writes. `field` is its path within the request.
+    """Reads a price that an operator wrote. `field` is its path within the request.
 
     Raises:
-        InvalidInput: it has not exactly one tier, a rate is negative or of no meter, or a service tier comes twice.
+        InvalidInput: it has not exactly one tier, a rate is negative or names no meter, or a service tier comes twice.
     """
     if message.request_nano_usd < 0:
         raise InvalidInput(field, "a price is negative")
@@ -67,7 +67,7 @@ def _only_tier(field: str, tiers: Sequence[pb.PriceTier]) -> PriceTier:
 
 
 def _tier_message(tier: PriceTier) -> pb.PriceTier:
-    """Besides the rates their fields of old, filled as an older quota reads them: it takes absent for free."""
+    """Fills the old fields besides the rates. An older quota reads those and takes an absent one for free."""
     written = tier.rate(CACHE_WRITE_5M)
     return pb.PriceTier(
         above_input_tokens=tier.above_input_tokens,

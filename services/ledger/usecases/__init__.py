@@ -1,1 +1,1 @@
-"""What the ledger does: book, settle, price, answer questions."""
+"""The ledger's use cases: book, settle, price, answer questions."""

@@ -1,7 +1,7 @@
-"""Books the spool: reads what Envoy wrote, charges it, commits it, and knows how far it has come.
+"""Books the spool: reads what Envoy wrote, charges it, commits it, and tracks its progress.
 
-A batch becomes durable in one transaction with the offset behind it. If that fails, nothing of it happened and the same
-lines are read again; if the process dies after it, they are not. Either way each reservation is booked once.
+One transaction commits a batch together with the offset behind it. If the transaction fails, nothing was booked and the
+same lines are read again. If the process dies afterwards, they are not. Either way each reservation is booked once.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from services.ledger.domain.spooled import Booking, SpoolBatch, SpoolFile
 from services.ledger.ports import CostSpans, EntryStore, Epochs, Spool
 
 WATERMARK_MARGIN_MS = 5_000
-"""How long a line may take from its call's end into the file; Envoy flushes every 200 ms."""
+"""How long a line may take from the end of its call into the file. Envoy flushes every 200 ms."""
 
 
 class Book:
-    """Books one pass after the other, from one thread."""
+    """Books in passes, from one thread."""
 
     def __init__(
         self,
@@ -45,15 +45,15 @@ class Book:
 
     @property
     def booked_through_ms(self) -> int | None:
-        """Every line that was written before this moment is booked. None until the first pass."""
+        """Every line written before this moment is booked. None until the first pass."""
         return self._booked_through_ms
 
     def backlog_bytes(self) -> int:
-        """Bytes of the spool that are not booked."""
+        """Bytes of the spool that are not booked yet."""
         return self._spool.backlog_bytes(dict(self._checkpoints))
 
     def run_pass(self, stopping: Callable[[], bool] = lambda: False) -> int:
-        """Books everything that is there now. Returns how many lines that were."""
+        """Books everything in the spool now. Returns the number of lines."""
         began_ms = self._clock.now_ms()
         files = self._spool.files()
         lines = 0
@@ -67,13 +67,13 @@ class Book:
         return lines
 
     def tidy(self) -> None:
-        """Rotates and deletes files of the spool."""
+        """Rotates and deletes spool files."""
         for file in self._spool.tidy(dict(self._checkpoints)):
             self._store.forget(file)
             self._checkpoints.pop(file.identity, None)
 
     def _next(self, file: SpoolFile) -> SpoolBatch | None:
-        """What is not booked of a file, as far as it was there when the pass began."""
+        """Reads the next unbooked batch of a file, up to its size at the start of the pass."""
         checkpoint = self._checkpoints.get(file.identity, 0)
         return self._spool.read(file, checkpoint) if checkpoint < file.size_bytes else None
 
@@ -107,9 +107,9 @@ class Book:
     def _attempts_for(
         self, calls: Iterable[SpooledCall], fresh: Iterable[SpooledAttempt]
     ) -> dict[str, list[SpooledAttempt]]:
-        """Attempts of the calls that made more than one: those of this batch, else from the table.
+        """Returns the attempts of calls that made more than one: from this batch, else from the table.
 
-        Only an attempt that another followed can cost apart from its call, and its line comes before the call's.
+        Only an attempt that was followed by another can cost extra, and its line precedes the call's.
         """
         several = {call.request_id: call.attempts for call in calls if call.attempts > 1}
         found: dict[str, list[SpooledAttempt]] = {}
@@ -123,7 +123,7 @@ class Book:
         return found
 
     def _end_epochs(self, files: Sequence[SpoolFile]) -> None:
-        """Notes the runs of Envoy whose files are all closed and were just read to their end."""
+        """Marks runs of Envoy as over if all their files are closed and were just read to the end."""
         alive = {file.epoch for file in files if not file.is_closed}
         for epoch in sorted({file.epoch for file in files} - alive - self._ended):
             self._epochs.end(epoch, self._clock.now_ms())

@@ -1,7 +1,7 @@
-"""The price book: one answer to "what does this target cost?", for estimates and for charges.
+"""The price book: one price per target, for estimates and charges alike.
 
-An override wins. Else the catalogue is asked by the names that the route plan gives the target. A target with neither
-is unpriced, which is not free.
+An override wins. Otherwise the catalogue is asked under the target's names from the route plan. A target without either
+is unpriced, which does not mean free.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MOST_TARGETS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class PriceRow:
-    """Price of one target."""
+    """The price of one target."""
 
     target: str
     price: Price
@@ -32,7 +32,7 @@ class PriceRow:
 
 @dataclass(frozen=True, slots=True)
 class PriceList:
-    """Prices of the asked targets that have one."""
+    """The prices of the requested targets. Targets without a price are absent."""
 
     version: str
     """Changes whenever a price does."""
@@ -40,7 +40,7 @@ class PriceList:
 
 
 class PriceBook:
-    """Holds what is configured and asks the catalogue for the rest. Safe to use from several threads."""
+    """Holds the configured prices and asks the catalogue for the others. Thread-safe."""
 
     def __init__(self, store: ConfigurationStore, catalogue: Catalogue, clock: Clock) -> None:
         self._store = store
@@ -51,7 +51,7 @@ class PriceBook:
         self._targets = store.targets()
 
     def price_of(self, target: str, time_ms: int) -> Price | None:
-        """Price of a target for a call that began at `time_ms`, None when it has none."""
+        """Returns the price of a target for a call that began at `time_ms`, or None when it has none."""
         override = self._configuration.prices.get(target)
         if override is not None:
             return override
@@ -61,7 +61,7 @@ class PriceBook:
         return self._catalogue.price(known.catalogue_provider, known.upstream_model, time_ms)
 
     def apply(self, configuration: Configuration, *, validate_only: bool, by: Authorship) -> tuple[Change, ...]:
-        """Puts a configuration in force. Returns what that changes."""
+        """Puts a configuration in force. Returns the changes."""
         with self._changed:
             found = differences(self._configuration, configuration)
             if found and not validate_only:
@@ -73,7 +73,7 @@ class PriceBook:
         return found
 
     def remember(self, targets: Sequence[PricedTarget]) -> None:
-        """Learns what the targets of the route plan are called in the catalogue."""
+        """Records how the catalogue names the targets of the route plan."""
         with self._changed:
             fresh = [target for target in targets if self._targets.get(target.target) != target]
             self._store.remember(fresh)
@@ -82,12 +82,12 @@ class PriceBook:
                 self._changed.notify_all()
 
     def wait_for_change(self, timeout_s: int) -> None:
-        """Returns when the configuration changed, or after a while: published prices change by the clock."""
+        """Returns when the configuration changes, or after `timeout_s`, since published prices change with time."""
         with self._changed:
             self._changed.wait(timeout_s)
 
     def list_prices(self, targets: Sequence[str]) -> PriceList:
-        """Prices of these targets now."""
+        """Returns the present prices of these targets."""
         now_ms = self._clock.now_ms()
         overrides = self._configuration.prices
         rows = []
@@ -100,7 +100,7 @@ class PriceBook:
 
     @property
     def version(self) -> str:
-        """Version of all prices of all targets that are known."""
+        """Returns the version of all prices of all known targets."""
         return self.list_prices(sorted({*self._targets, *self._configuration.prices})).version
 
 

@@ -1,4 +1,4 @@
-"""Answers what was spent, and follows what is being booked."""
+"""Answers questions about spend, and follows calls as they are booked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TAIL_PAGE = 200
 
 @dataclass(frozen=True, slots=True)
 class UsageAnswer:
-    """Sums by group, and over all."""
+    """Sums by group, and in total."""
 
     rows: tuple[UsageSums, ...]
     total: UsageSums
@@ -29,7 +29,7 @@ class Query:
         self._reports = reports
 
     def usage(self, query: UsageQuery) -> UsageAnswer:
-        """Sums of the calls that began within the query's hours."""
+        """Sums the calls that began within the query's hours."""
         rows = tuple(self._reports.usage(query))
         total = UsageSums(
             values=(),
@@ -46,16 +46,16 @@ class Query:
     def calls(
         self, query: CallQuery, after: CallPosition | None, limit: int
     ) -> tuple[list[BookedCall], CallPosition | None]:
-        """At most `limit` calls from behind `after` on, and where the next page begins, if any."""
+        """Returns at most `limit` calls behind `after`, and where the next page begins, if there is one."""
         found = self._reports.calls(query, after, limit + 1)
         page = found[:limit]
         return page, (page[-1].time_ms, page[-1].sequence) if len(found) > limit else None
 
     def call(self, call_id: str) -> BookedCall:
-        """One call by its id or by Envoy's request id.
+        """Returns one call by its id or by Envoy's request id.
 
         Raises:
-            NotFound: it is not booked.
+            NotFound: no such call is booked.
         """
         found = self._reports.call(call_id) if call_id else None
         if found is None:
@@ -63,13 +63,13 @@ class Query:
         return found
 
     def alerts(self, before: int | None, limit: int) -> tuple[list[Alert], int | None]:
-        """At most `limit` alerts, newest first, numbered below `before`, and the bound of the next page, if any."""
+        """Returns at most `limit` alerts numbered below `before`, newest first, and the next bound, if any."""
         found = self._reports.alerts(before, limit + 1)
         page = found[:limit]
         return page, page[-1].crossing.sequence if len(found) > limit else None
 
     def follow(self, selection: Filter) -> Iterator[list[BookedCall]]:
-        """What was booked since the step before, at each step; the first step looks back at nothing."""
+        """Yields the newly booked calls at each step. The first step has none."""
         position = self._reports.newest_sequence()
         while True:
             position, found = self._reports.calls_after(selection, position, _TAIL_PAGE)

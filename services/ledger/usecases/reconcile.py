@@ -1,9 +1,9 @@
-"""Holds quota's counters to the entries: what is settled in a counter is what the ledger says of its window.
+"""Reconciles quota's counters with the entries: a counter's settled amount must equal the sum of its window's entries.
 
-What is settled is held no longer: see `services.ledger.usecases.sweep`.
+`services.ledger.usecases.sweep` releases what is still held for settled calls.
 
-It runs on the thread that settles, right after everything booked is settled. Nothing else moves what is settled, so
-that a counter which differs differs for good, and not because something is under way.
+Reconciling runs on the settling thread, right after everything booked is settled. Nothing else moves settled amounts,
+so a difference is real and not work in flight.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from services.ledger.usecases.sweep import Sweep
 _log = logging.getLogger("spendgate.ledger.reconcile")
 
 ASK_INTERVAL_MS = 1_000
-"""How often quota is asked whether its counters were lost or its policies have changed."""
+"""How often to ask quota whether its counters were lost or its policies changed."""
 _BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
 class ReconcileReport:
-    """What a comparison found."""
+    """The findings of a comparison."""
 
     checked_ms: int = 0
-    """0: there was none yet."""
+    """0: none has run yet."""
     counters: int = 0
     drift_nano_usd: int = 0
-    """The furthest that the spend of a counter was from its entries, for no reason that is known."""
+    """The largest deviation of a counter's spend from its entries without a known reason."""
     unpriced: int = 0
-    """Counters of spend that were left alone: what some of their calls cost is unknown."""
+    """Counters of spend that were left alone because some of their calls have no known cost."""
     repaired: int = 0
     """Counters moved since this process started."""
 
@@ -81,11 +81,11 @@ class Reconcile:
 
     @property
     def last(self) -> ReconcileReport:
-        """The last comparison."""
+        """The latest comparison."""
         return self._last
 
     def rebuild_if_lost(self) -> None:
-        """Sets all counters if quota lost them: it ends no reservation before that. Asks at most once a second.
+        """Restores all counters if quota lost them; quota ends no reservation before. Asks at most once a second.
 
         Raises:
             Unavailable: quota does not answer.
@@ -101,7 +101,7 @@ class Reconcile:
             return
         _log.warning("quota lost its counters; they are rebuilt from the entries")
         self._rebuilt = True
-        # Quota has ended these, and its answer was lost: they would not be found again.
+        # Quota had ended these, and its answer was lost. They would not turn up again.
         self._outbox.mark_settled(self._outbox.unsettled_but(state.held), [], now_ms)
         sums = [
             Sum(counter_of(levels.limit, scope, each), each.amount)
@@ -111,9 +111,9 @@ class Reconcile:
         self._counters.restore(sums, ended=self._outbox.settled_of(state.held))
 
     def check_if_due(self) -> None:
-        """Compares all counters with the entries and repairs them, and releases what is held for settled calls.
+        """Compares all counters with the entries, repairs them, and releases what is held for settled calls.
 
-        Each interval, when policies have changed, and after a rebuild, once quota says that its counters are ready.
+        It runs at each interval, when policies change, and after a rebuild once quota says its counters are ready.
 
         Raises:
             Unavailable: quota does not answer.
@@ -138,7 +138,7 @@ class Reconcile:
         repaired = self._repair([adjustment for each in found for adjustment in each.adjustments])
         if checked != known:
             self._sums.set_checked_limits(checked)
-        # Only now: what a call took is in its counters, so that the room it held is not given away twice.
+        # Only now are all settled calls in the counters, so this does not give their room away twice.
         self._sweep.release_all()
         self._rebuilt = False
         self._last = ReconcileReport(
@@ -150,7 +150,7 @@ class Reconcile:
         )
 
     def _expected(self, listing: CounterList) -> Iterator[tuple[LimitLevels, dict[str, Expected]]]:
-        """The limits, each with what the entries say of its counters. Entries are read once for each span."""
+        """Yields each limit with the expected values of its counters. Reads the entries once for each span."""
         preferred = Matching(listing.preferred)
         by_span: dict[Span, list[LimitLevels]] = {}
         for levels in listing.limits:
@@ -166,7 +166,7 @@ class Reconcile:
         return Reason.BACKFILL if is_new else Reason.DRIFT
 
     def _repair(self, adjustments: Sequence[Adjustment]) -> int:
-        """Moves counters, and says so. Returns how many."""
+        """Moves counters and logs that. Returns their number."""
         moved = 0
         for at in range(0, len(adjustments), _BATCH):
             some, crossings = self._counters.adjust(adjustments[at : at + _BATCH], self._outbox.last_crossing())

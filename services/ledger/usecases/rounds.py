@@ -1,6 +1,6 @@
-"""What the two threads of the ledger do in each round: one books, the other settles what is booked.
+"""One round of each of the ledger's two threads: one books, the other settles booked entries.
 
-A round says for how many milliseconds to pause after it, or None for as long as usual.
+A round returns the milliseconds to pause after it, or None for the default pause.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from services.ledger.usecases.book import Book
 from services.ledger.usecases.reconcile import Reconcile
 from services.ledger.usecases.settle import Settle
 
-# What Envoy wrote meanwhile is booked together: a transaction and a call of quota cost as much for one line as for ten.
-# Under load a pass waits for more; a settlement still follows its call within half a second or so.
+# A transaction, or a call to quota, costs as much for one line as for ten, so lines are booked together. Under load a
+# pass waits for more lines; a settlement still follows its call within about half a second.
 BOOK_INTERVAL_MS = 100
 _BUSY_BOOK_INTERVAL_MS = 250
 _BUSY_LINES = 20
-# Whatever is to be settled was booked, which wakes the thread; this is for what quota did not take then.
+# Booking wakes this thread whenever it creates work. The pause is for work that quota did not accept then.
 SETTLE_INTERVAL_MS = 1_000
 _EXPIRE_INTERVAL_MS = 3_000
 _TIDY_INTERVAL_MS = 5_000
 
 
 class BookRound:
-    """Books what is in the spool, and now and then tidies the spool up."""
+    """Books the spool, and tidies it now and then."""
 
     def __init__(
         self, book: Book, clock: Clock, *, is_stopping: Callable[[], bool], booked: Callable[[], object]
     ) -> None:
-        """`is_stopping` ends a long round early; `booked` is called when something is there to be settled."""
+        """`is_stopping` ends a long round early. `booked` is called when there is something to settle."""
         self._book = book
         self._clock = clock
         self._is_stopping = is_stopping
@@ -37,7 +37,7 @@ class BookRound:
         self._tidied_ms = 0
 
     def __call__(self) -> int | None:
-        """One round."""
+        """Runs one round."""
         lines = self._book.run_pass(self._is_stopping)
         if lines:
             self._booked()
@@ -48,7 +48,7 @@ class BookRound:
 
 
 class SettleRound:
-    """Settles, releases, ends what left no line, and compares counters with entries when that is due."""
+    """Settles, releases, ends reservations without a line, and compares counters with entries when that is due."""
 
     def __init__(self, settle: Settle, reconcile: Reconcile, clock: Clock) -> None:
         self._settle = settle
@@ -57,10 +57,10 @@ class SettleRound:
         self._expired_ms = 0
 
     def __call__(self) -> int | None:
-        """One round.
+        """Runs one round.
 
         Raises:
-            Unavailable: quota does not answer; nothing is lost.
+            Unavailable: quota does not answer. Nothing is lost.
         """
         self._reconcile.rebuild_if_lost()
         self._settle.settle()

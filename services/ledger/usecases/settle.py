@@ -1,8 +1,8 @@
-"""Tells quota what was booked, until quota knows it.
+"""Reports booked entries to quota until quota confirms them.
 
-Entries that are not settled are an outbox: they are sent at least once, and quota takes each once. Quota's answer names
-the thresholds that were crossed. A reservation of which no record can come any more is booked here as an estimate and
-settled like every other.
+Unsettled entries form an outbox. Each is sent at least once, and quota applies it once. Quota's answer names the
+thresholds that were crossed. A reservation that can no longer get a record is booked here as an estimate, and then
+settled like any other.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _log = logging.getLogger("spendgate.ledger.settle")
 BATCH = 500
 _OVERDUE_PAGE = 200
 OVERDUE_SLACK_MS = 30_000
-"""On top of the longest a stream may live: for a clock that was set, for a Check that took long."""
+"""Added to the longest life of a stream, for a clock that was set and for a Check that took long."""
 EPOCH_GRACE_MS = 60_000
-"""How long an ended epoch is reported at least: a Check under way when Envoy died may reserve a little later."""
+"""How long to report an ended epoch at least. A Check under way when Envoy died may reserve a little later."""
 
 
 class Settle:
@@ -54,10 +54,10 @@ class Settle:
         self._clock = clock
 
     def settle(self) -> int:
-        """Settles what is booked. Returns how many entries that were.
+        """Settles booked entries. Returns their number.
 
         Raises:
-            Unavailable: quota does not answer; what it was not told stays in the outbox.
+            Unavailable: quota does not answer. Everything unreported stays in the outbox.
         """
         count = 0
         while batch := self._outbox.unsettled(BATCH):
@@ -65,7 +65,7 @@ class Settle:
             ids = [settlement.reservation for settlement in batch]
             unknown = [each for each in ids if each not in ended]
             if unknown:
-                # It would be sent for ever: what quota does not hold cannot be settled.
+                # It would be sent for ever: quota cannot settle a reservation that it does not hold.
                 _log.warning("quota knows nothing of %d booked reservations, first %s", len(unknown), unknown[0])
             self._outbox.mark_settled(ids, crossings, self._clock.now_ms())
             count += len(ids)
@@ -89,9 +89,9 @@ class Settle:
         return count
 
     def expire(self) -> int:
-        """Books reservations of which no record can come any more. Returns how many it booked or ended.
+        """Books reservations that can no longer get a record. Returns how many it booked or ended.
 
-        Those that are settled are released, and those that are booked have their turn in `settle`.
+        It releases those that are settled. Those that are booked wait for `settle`.
 
         Raises:
             Unavailable: quota does not answer.
@@ -109,7 +109,7 @@ class Settle:
         return 0
 
     def _book(self, overdue: list[OverdueReservation]) -> int:
-        """Books those that are not booked. Returns how many."""
+        """Books those that are not booked yet. Returns their number."""
         now_ms = self._clock.now_ms()
         recorded = self._store.attempts_of([each.request_id for each in overdue])
         entries = []

@@ -1,8 +1,8 @@
-"""Ends reservations that are open although their calls are settled.
+"""Releases reservations that are still open although their calls are settled.
 
-Quota puts back what calls held when it finds its counters again. Where it was killed meanwhile it may do so twice, and
-the call was settled in between; or a call was settled before anybody held it again. The sums need nothing more: what it
-took is in the counters, or the comparison with the entries sees to it.
+When quota recovers its counters it puts back what calls held. If it is killed meanwhile it may do so twice, and a call
+may settle in between; or a call may settle before anybody holds it again. The sums are right either way: the call is in
+the counters, or reconciling puts it there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PAGE = 1_000
 
 
 class Sweep:
-    """Releases what is held for calls that are settled. From the thread that settles, so that none is meanwhile."""
+    """Releases what settled calls still hold. Runs on the settling thread, so that nothing settles meanwhile."""
 
     def __init__(self, *, outbox: Outbox, held: OpenReservations) -> None:
         self._outbox = outbox
@@ -31,7 +31,7 @@ class Sweep:
         return self._released
 
     def release_all(self) -> None:
-        """Looks through everything that is open.
+        """Checks all open reservations.
 
         Raises:
             Unavailable: quota does not answer.
@@ -44,7 +44,7 @@ class Sweep:
             after = page[-1]
 
     def release_among(self, reservations: Sequence[str]) -> int:
-        """Releases those of at most `PAGE` whose calls are settled. Returns how many of them were open.
+        """Releases those whose calls are settled, of at most `PAGE` reservations. Returns how many were open.
 
         Raises:
             Unavailable: quota does not answer.

@@ -1,4 +1,4 @@
-"""A provider that bills more than it was allowed is told of like a threshold.
+"""Alerts about a provider that bills more than it was allowed.
 
 Revision ID: 0002
 Revises: 0001
@@ -21,6 +21,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Takes them away."""
+    """Drops them."""
     op.execute("ALTER TABLE alerts DROP COLUMN excess")
     op.execute("ALTER TABLE alerts DROP COLUMN kind")

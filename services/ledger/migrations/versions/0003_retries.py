@@ -1,4 +1,4 @@
-"""Calls that an SDK repeats: which they repeat, and how many there are in each sum."""
+"""Calls that an SDK repeats: what they repeat, and how many each sum has."""
 
 from __future__ import annotations
 

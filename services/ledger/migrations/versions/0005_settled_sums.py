@@ -1,4 +1,4 @@
-"""When calls were admitted, and sums of what quota was told: what its counters are compared with."""
+"""When calls were admitted, and sums of settled calls to compare quota's counters with."""
 
 from __future__ import annotations
 

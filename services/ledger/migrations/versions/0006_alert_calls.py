@@ -1,4 +1,4 @@
-"""An alert names the call that brought it about.
+"""An alert names the call that caused it.
 
 Revision ID: 0006
 Revises: 0005
@@ -20,5 +20,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Takes it away."""
+    """Drops it."""
     op.execute("ALTER TABLE alerts DROP COLUMN call")

@@ -1,4 +1,4 @@
-"""A window can have an overrun and a call without a price: what is told once includes its kind.
+"""A window can have both an overrun and a call without a price, so alerts are unique by kind too.
 
 Revision ID: 0007
 Revises: 0006
@@ -22,7 +22,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Takes it away, with what only it let in."""
+    """Drops it, together with the rows that only it allowed."""
     op.execute("DELETE FROM alerts WHERE kind = 'unpriced'")
     _rebuild(_ONCE)
 

@@ -25,7 +25,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Takes them away."""
+    """Drops them."""
     for table, names in _ADDED.items():
         for name in names:
             op.drop_column(table, name)

@@ -1,4 +1,4 @@
-"""An entry says how its call ended.
+"""An entry records how its call ended.
 
 Revision ID: 0009
 Revises: 0008
@@ -20,5 +20,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Takes it away."""
+    """Drops it."""
     op.execute("ALTER TABLE entries DROP COLUMN outcome")

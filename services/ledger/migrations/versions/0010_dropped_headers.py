@@ -1,4 +1,4 @@
-"""Headers that did not pass are counted.
+"""Dropped headers are counted.
 
 Revision ID: 0010
 Revises: 0009
@@ -15,7 +15,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Adds a table of which the previous release knows nothing."""
+    """Adds a table that the previous release does not know."""
     op.execute(
         """
         CREATE TABLE dropped_headers (
@@ -31,5 +31,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Takes it away."""
+    """Drops it."""
     op.execute("DROP TABLE dropped_headers")

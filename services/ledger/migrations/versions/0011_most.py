@@ -1,4 +1,4 @@
-"""An entry that is estimated says how much it can be at most, and every one how much text was seen of the answer.
+"""An estimated entry bounds its cost, and every entry records how much text of the answer was seen.
 
 Revision ID: 0011
 Revises: 0010
@@ -22,12 +22,12 @@ _COLUMNS = {
 
 
 def upgrade() -> None:
-    """Adds columns that the previous release neither reads nor writes. What it booked has no doubt."""
+    """Adds columns that the previous release neither reads nor writes. Its entries have no doubt."""
     for name, kind in _COLUMNS.items():
         op.execute(f"ALTER TABLE entries ADD COLUMN {name} {kind}")
 
 
 def downgrade() -> None:
-    """Takes them away."""
+    """Drops them."""
     for name in _COLUMNS:
         op.execute(f"ALTER TABLE entries DROP COLUMN {name}")

@@ -1,4 +1,4 @@
-"""An entry says what its call asked for that nobody knew, and what changes its price.
+"""An entry records unknown members of its request, and options that change its price.
 
 Revision ID: 0012
 Revises: 0011
@@ -23,6 +23,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Takes them away."""
+    """Drops them."""
     for name in _COLUMNS:
         op.execute(f"ALTER TABLE entries DROP COLUMN {name}")
