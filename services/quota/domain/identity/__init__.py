@@ -1,1 +1,1 @@
-"""Who asks: virtual keys, admin tokens, teams, and who may do what."""
+"""Identity: virtual keys, admin tokens, teams, and who may do what."""

@@ -1,7 +1,7 @@
 """Who may do what on the admin plane: one table for the RPCs of all services behind it.
 
-What is not in the table is for the platform alone. A team admin is let through where the API can keep to one team; the
-use case then does, by `services.kernel.change.Actor.may_touch`.
+Only the platform role may call an RPC that the table does not list. The table lets a team admin through where the API
+can keep to one team; the use case then enforces that with `services.kernel.change.Actor.may_touch`.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ class Role(StrEnum):
     PLATFORM = "platform"
     """Everything."""
     TEAM_ADMIN = "team-admin"
-    """Looks at its team, makes and stops its keys, grants overrides within its cap."""
+    """Reads its own team's data, creates and disables its keys, and grants overrides within its cap."""
     FINANCE = "finance"
-    """Looks at everything, changes nothing."""
+    """Reads everything and changes nothing."""
 
 
 class Access(Enum):
-    """Whom an RPC is for."""
+    """Which roles may call an RPC."""
 
     PLATFORM = frozenset({Role.PLATFORM})
-    """It changes what concerns everybody."""
+    """Changes the whole organization."""
     READ = frozenset({Role.PLATFORM, Role.FINANCE})
-    """It shows what concerns everybody."""
+    """Shows the whole organization."""
     TEAM_READ = frozenset({Role.PLATFORM, Role.FINANCE, Role.TEAM_ADMIN})
-    """It shows a team admin its team alone."""
+    """Shows a team admin only its own team."""
     TEAM_WRITE = frozenset({Role.PLATFORM, Role.TEAM_ADMIN})
-    """It lets a team admin change its team alone."""
+    """Lets a team admin change only its own team."""
     ANYBODY = frozenset(Role)
-    """It shows nothing of anybody's."""
+    """Shows nobody's data."""
 
 
 _QUOTA = "/spendgate.quota.v1.QuotaService"
@@ -81,7 +81,7 @@ ACCESS = {
     f"{_OVERRIDE}/RevokeOverride": Access.TEAM_WRITE,
     f"{_DOUBT}/ListDoubts": Access.TEAM_READ,
     f"{_DOUBT}/ClearDoubts": Access.PLATFORM,
-    # The calls are those that its asker may see: they come from the ledger by way of it.
+    # The caller fetches the calls from the ledger, so they are calls that it may see.
     f"{_SIMULATION}/SimulatePolicies": Access.TEAM_READ,
     f"{_ROUTER}/ApplyConfiguration": Access.PLATFORM,
     f"{_ROUTER}/ListProviders": Access.READ,
@@ -104,10 +104,10 @@ ACCESS = {
 
 
 def check_access(actor: Actor, method: str) -> None:
-    """Passes who may call `method`, e.g. "/spendgate.quota.v1.QuotaService/ListTeams".
+    """Checks that the actor may call `method`, e.g. "/spendgate.quota.v1.QuotaService/ListTeams".
 
     Raises:
-        PermissionDenied: the actor's role may not; the text says which may.
+        PermissionDenied: the actor's role may not call it; the text names the roles that may.
     """
     access = ACCESS.get(method, Access.PLATFORM)
     if actor.role not in access.value:
@@ -117,10 +117,10 @@ def check_access(actor: Actor, method: str) -> None:
 
 
 def check_team(actor: Actor, team: str, what: str) -> None:
-    """Passes who may touch what belongs to `team`; `what` begins the sentence, e.g. "virtual key ci".
+    """Checks that the actor may touch something of `team`; `what` begins the error text, e.g. "virtual key ci".
 
     Raises:
-        PermissionDenied: it is confined to another team.
+        PermissionDenied: the actor is confined to another team.
     """
     if not actor.may_touch(team):
         whose = f"team {team}" if team else "no team"

@@ -1,7 +1,8 @@
-"""Admin tokens: credentials for the admin plane, each with a role, a scope and an end.
+"""Admin tokens: credentials for the admin plane, each with a role, a scope and an expiry.
 
-A secret is `spa_`, 32 random base62 characters and a checksum, as those of virtual keys; only its digest is kept. The
-token in the data directory is none of these: it is `root` and never ends, since its holder could change the files.
+A secret is `spa_`, 32 random base62 characters and a checksum, built like the secrets of virtual keys. We keep only its
+digest. The token in the data directory is not one of these: it is `root` and never expires, because its holder could
+change the files anyway.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from services.quota.domain.identity.access import Role
 from services.quota.domain.identity.key import Entropy, mint
 
 ROOT = Actor("root", Role.PLATFORM)
-"""Who holds the token in the data directory."""
+"""The holder of the token in the data directory."""
 
 
 MAX_TOKENS = 1_000
@@ -34,28 +35,28 @@ class AdminToken:
     name: str
     role: Role
     team: str
-    """The one team of a team admin, else empty."""
+    """The team of a team admin; empty for other roles."""
     digest: bytes
     hint: str
-    """First and last characters of the secret."""
+    """The first and last characters of the secret."""
     create_at_ms: int
     expire_at_ms: int
 
     @property
     def actor(self) -> Actor:
-        """Its holder."""
+        """The actor that holds this token."""
         return Actor(self.name, self.role, self.team)
 
     def is_expired(self, now_ms: int) -> bool:
-        """Whether its time is over."""
+        """Whether the token has expired."""
         return now_ms >= self.expire_at_ms
 
 
 def check_token(name: str, role: Role, team: str, expire_at_ms: int, now_ms: int) -> None:
-    """Passes a token that can be made.
+    """Checks that a token with these properties can be created.
 
     Raises:
-        InvalidInput: something in it is wrong.
+        InvalidInput: a property is wrong; the error names it.
     """
     check_name("token.name", name)
     if name in {ROOT.name, OWNER.actor.name}:
@@ -76,5 +77,5 @@ def mint_token_secret(entropy: Entropy) -> str:
 
 
 def token_hint(secret: str) -> str:
-    """What lets its owner recognise a secret: "spa_ab...9xyz"."""
+    """A hint by which its owner recognises a secret: "spa_ab...9xyz"."""
     return f"{secret[:6]}...{secret[-4:]}"

@@ -1,4 +1,4 @@
-"""Whom a call belongs to."""
+"""The key, team, project, environment and user that a call is attributed to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """Who a call belongs to. It comes from the key, never from a header. Empty: the key has none."""
+    """The attribution of a call. It comes from the key, never from a header. A field is empty if the key has none."""
 
     key_id: str
     key: str

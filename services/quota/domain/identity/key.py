@@ -1,9 +1,9 @@
 """Virtual keys: the credentials that clients hold in place of provider keys.
 
 A secret of ours is `spg_live_` or `spg_test_`, 32 base62 characters from a random source, and 6 base62 characters of
-the CRC32 of everything before them, so that a scanner tells a leaked key from a look-alike without asking us. Secrets
-that clients already have from another gateway can be imported as they are. We keep HMAC-SHA256 digests only: without
-the pepper, which is not in the database, a stolen database cannot even test a guess.
+the CRC32 of everything before them, so that a scanner can tell a leaked key from a look-alike without asking us.
+Clients may import the secrets that they already use with another gateway, unchanged. We keep only HMAC-SHA256 digests.
+The pepper is not in the database, so whoever steals the database cannot even test a guess.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from services.kernel.errors import InvalidInput
 from services.quota.domain.identity.attribution import Attribution
 
 Entropy = Callable[[int], bytes]
-"""Gives that many random bytes, e.g. `os.urandom`."""
+"""Returns that many random bytes, e.g. `os.urandom`."""
 
 
 PREFIX = "spg_"
@@ -45,7 +45,7 @@ _UNBIASED = 248
 
 
 class SecretKind(StrEnum):
-    """A marking within the secret, for people and scanners. Both work alike."""
+    """A mark in the secret for people and scanners. Both kinds work alike."""
 
     LIVE = "live"
     TEST = "test"
@@ -65,35 +65,35 @@ class VirtualKey:
 
     attribution: Attribution
     models: tuple[str, ...] = ()
-    """Models that it may use. Empty: all."""
+    """The models that the key may use. Empty: all."""
     disabled: bool = False
     expire_at_ms: int | None = None
     create_at_ms: int = 0
     hint: str = ""
-    """First and last characters of the secret. Empty for imported secrets."""
+    """The first and last characters of the secret. Empty for imported secrets."""
     declared: bool = False
-    """Comes from the configuration file, and leaves with it."""
+    """The key comes from the configuration file and goes when the file no longer declares it."""
     digest: bytes | None = None
-    """Of the secret. None: declared, but its secret was never given."""
+    """Digest of the secret. None: the key is declared, but nobody has given it a secret yet."""
     old_digest: bytes | None = None
-    """Of the secret before the last rotation."""
+    """Digest of the secret before the last rotation."""
     old_until_ms: int = 0
-    """Until when the secret before the last rotation still works."""
+    """When the secret before the last rotation stops working."""
     unlimited: bool = False
-    """Works also where no policy bounds what it can take. Policies that match it hold all the same."""
+    """The key works even where no policy bounds its use. Policies that match it still apply."""
 
     @property
     def name(self) -> str:
-        """Name, unique."""
+        """The unique name."""
         return self.attribution.key
 
     @property
     def key_id(self) -> str:
-        """Public id, safe to log."""
+        """The public id, safe to log."""
         return self.attribution.key_id
 
     def state_at(self, now_ms: int) -> KeyState:
-        """Whether it works at this moment. One that is disabled says so even when it has expired."""
+        """The key's state at this moment. A key that is both disabled and expired counts as disabled."""
         if self.disabled:
             return KeyState.DISABLED
         if self.expire_at_ms is not None and now_ms >= self.expire_at_ms:
@@ -101,11 +101,11 @@ class VirtualKey:
         return KeyState.ACTIVE
 
     def may_use(self, model: str) -> bool:
-        """Whether the key is for this model."""
+        """Whether the key may use this model."""
         return not self.models or model in self.models
 
     def opened_by(self, digest: bytes, now_ms: int) -> bool:
-        """Whether the secret of this digest opens the key: the present one, or the one before within its grace."""
+        """Whether this digest is of the current secret, or of the previous one within its grace period."""
         if digest == self.digest:
             return True
         return digest == self.old_digest and now_ms < self.old_until_ms
@@ -113,16 +113,16 @@ class VirtualKey:
 
 @dataclass(frozen=True, slots=True)
 class RetiredSecret:
-    """A secret that a rotation took out of use, so that a file which still gives it does not bring it back."""
+    """A secret that a rotation retired. We remember it so that a file that still lists it cannot bring it back."""
 
     digest: bytes
     key: str
-    """Name of the key that it opened."""
+    """The name of the key that it opened."""
     retire_at_ms: int
 
 
 def mint_secret(kind: SecretKind, entropy: Entropy) -> str:
-    """Makes the secret of a key."""
+    """Makes the secret of a virtual key."""
     return mint(f"{PREFIX}{kind}_", entropy)
 
 
@@ -136,22 +136,22 @@ def mint(prefix: str, entropy: Entropy) -> str:
 
 
 def looks_minted(secret: str) -> bool:
-    """Whether it has the form of our secrets, whatever its checksum."""
+    """Whether the text has the form of our secrets, whatever its checksum."""
     return _MINTED.fullmatch(secret) is not None
 
 
 def checksum_holds(secret: str) -> bool:
-    """Whether we can have minted it. Needs no database and no pepper."""
+    """Whether the checksum is right, so that we may have minted the secret. Needs neither database nor pepper."""
     return looks_minted(secret) and _checksum(secret[:-_CHECK_LENGTH]) == secret[-_CHECK_LENGTH:]
 
 
 def digest_of(secret: str, pepper: bytes) -> bytes:
-    """HMAC-SHA256 of the secret, 32 bytes: what is stored and looked up."""
+    """The HMAC-SHA256 of the secret, 32 bytes. We store it and look keys up by it."""
     return hmac.digest(pepper, secret.encode(), "sha256")
 
 
 def hint_of(secret: str) -> str:
-    """What lets its owner recognise a secret, e.g. "spg_live_ab...9xyz". Empty for imported secrets."""
+    """A hint by which its owner recognises a secret, e.g. "spg_live_ab...9xyz". Empty for imported secrets."""
     return f"{secret[:11]}...{secret[-4:]}" if looks_minted(secret) else ""
 
 
@@ -159,7 +159,7 @@ def check_secret(field: str, secret: str) -> str:
     """Returns `secret` if it can be the secret of a key.
 
     Raises:
-        InvalidInput: it cannot. The text does not repeat it.
+        InvalidInput: it cannot. The error text does not repeat the secret.
     """
     if looks_minted(secret) and not checksum_holds(secret):
         raise InvalidInput(field, "looks like a key of ours but is mistyped: its checksum does not hold")

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """A kind of use that policies tell apart, such as prod. Keys and policies name no others than those declared."""
+    """A kind of use, such as prod. Keys and policies may only name declared environments."""
 
     name: str
 
 
 DEFAULT_ENVIRONMENTS = (Environment("dev"), Environment("prod"), Environment("staging"))
-"""Where none is declared."""
+"""The environments of an organization that declares none."""
 
 
 @dataclass(frozen=True, slots=True)
