@@ -69,6 +69,6 @@ def test_at29_explain_says_why_the_other_policies_do_not_concern_a_call(gateway:
 def test_at29_what_matches_nothing_or_cannot_bite_is_warned_of(gateway: Gateway) -> None:
     output = gateway.output.read_text()
     assert "Policy nobody matches no virtual key" in output
-    assert "Policy looser cannot bite with its limit of spend per month: policy team counts" in output
+    assert "Policy looser can never reach its limit of spend per month: policy team counts" in output
     # And of no other.
-    assert (output.count("matches no virtual key"), output.count("cannot bite")) == (1, 1)
+    assert (output.count("matches no virtual key"), output.count("can never reach")) == (1, 1)

@@ -1,1 +1,1 @@
-"""What may be spent: policies, their limits and scopes, overrides, and the words for a refusal."""
+"""Policies: their limits, scopes and overrides, and the values that describe a refusal."""

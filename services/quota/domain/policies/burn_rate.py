@@ -1,4 +1,4 @@
-"""How fast a key spends compared with how fast it usually does: what tells a loop from a busy day."""
+"""Burn rates: how fast a key spends compared with its typical rate. This tells a loop from a busy day."""
 
 from __future__ import annotations
 
@@ -13,36 +13,37 @@ MINUTE_MS = 60_000
 _LEAST_TYPICAL_NANO_USD = NANO_PER_USD // 100
 
 
-# A minute counts as at most so many usual ones, so that a loop does not become what is usual before somebody stops it.
+# A minute counts for at most this many typical ones. Otherwise a loop would become typical before somebody stops it.
 _MOST_TYPICAL_MINUTES = 2
 
 
 TypicalRate = Callable[[str], int]
-"""What the key of this id spends in a minute in which it spends at all, in nano-USD; 0 when nothing is known."""
+"""Returns what the key with this id typically spends in a minute with calls, in nano-USD; 0 if we do not know."""
 
 
 def nothing_typical(_: str) -> int:
-    """The rates of keys that never called."""
+    """The typical rate of a key that never made a call."""
     return 0
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRate:
-    """What a key spends. Minutes without a call say nothing and are left out."""
+    """How fast a key spends. Minutes without a call say nothing and do not count."""
 
     minute: int
-    """The minute that is being added up, counted since 1970."""
+    """The current minute, as a number of minutes since 1970."""
     spent_nano_usd: int
-    """In that minute so far."""
+    """What the key has spent in that minute so far."""
     typical_nano_usd: int
-    """Per minute, of the minutes before."""
+    """The typical spend per minute, learned from earlier minutes."""
 
 
 def add_spend(before: KeyRate | None, spent_nano_usd: int, at_ms: int) -> KeyRate:
-    """Adds a call. The minute before is learned from as soon as a later one begins.
+    """Adds a call. The first call of a later minute closes the current one and learns from it.
 
-    Each minute moves what is usual an eighth of the way to what it took, so that a key whose use really grows gets
-    there within an hour: with minutes counted at most twice what is usual, it grows by an eighth each.
+    Each minute moves the typical spend an eighth of the way towards its own. A minute counts for at most twice the
+    typical spend, so the typical spend grows by at most an eighth a minute. A key whose use really grows is there
+    within an hour.
     """
     minute = at_ms // MINUTE_MS
     if before is None:
@@ -55,5 +56,5 @@ def add_spend(before: KeyRate | None, spent_nano_usd: int, at_ms: int) -> KeyRat
 
 
 def allowed_per_minute(typical_nano_usd: int, floor_nano_usd: int, factor_percent: int) -> int:
-    """So much may a key spend in a minute: a multiple of what is usual for it, or of the floor if that is more."""
+    """What a key may spend in a minute: a multiple of its typical spend, or of the floor if that is more."""
     return max(typical_nano_usd, floor_nano_usd) * factor_percent // 100

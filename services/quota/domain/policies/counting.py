@@ -1,4 +1,4 @@
-"""Which limits add something up at a moment, and which calls each of them counts."""
+"""The limits that keep counters at a given moment, and the calls that each of them counts."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from services.quota.domain.policies.policy import Mode, QuotaPolicy
 
 
 class CountedLimit(NamedTuple):
-    """A limit in one window. Of a window that rolls each part is one."""
+    """A limit in one window. Each part of a rolling window is one of its own."""
 
     policy: str
     limit_id: str
     kind: LimitKind
     parts: ScopeParts
     each_run: bool
-    """Counts each run of its own. Calls that name none are not concerned."""
+    """Each run has its own counter. The limit does not apply to calls that name no run."""
     default: bool
-    """Counts no call that a policy binds which is no default."""
+    """The limit belongs to a default policy, so it skips calls that another policy binds."""
     window: Window
 
     def has(self, scope: str) -> bool:
-        """Whether one of its counters has this scope; others are left over from what the policy was."""
+        """Whether the limit uses a counter with this scope. Other counters are from an earlier form of the policy."""
         return has_parts(scope, self.parts, has_run=self.each_run)
 
 
 def counted_limits(policies: Iterable[QuotaPolicy], now_ms: int) -> Iterator[CountedLimit]:
-    """The limits of these policies that add something up, in each window that counts at this moment."""
+    """Yields the limits that keep counters, once for each window that counts at this moment."""
     for policy in policies:
         if policy.mode is Mode.DISABLED:
             continue
@@ -51,5 +51,5 @@ def counted_limits(policies: Iterable[QuotaPolicy], now_ms: int) -> Iterator[Cou
 
 
 def preferred(policies: Iterable[QuotaPolicy]) -> Iterator[ScopeParts]:
-    """What the policies concern before which default ones step back."""
+    """Yields the scope parts of the policies that make default policies step back."""
     return (policy.scope_parts for policy in policies if policy.binds and not policy.default)

@@ -1,4 +1,4 @@
-"""One bound of a policy, and what follows from it."""
+"""Limits: one bound of a policy, and the facts that follow from it."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ UTC = "UTC"
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One bound of a policy."""
+    """A bound on one kind of use, within one window."""
 
     kind: LimitKind
     bound: int
-    """Inclusive. Nano-USD for money, else tokens, requests or calls. 0 blocks."""
+    """Inclusive. In nano-USD for money, else in tokens, requests or calls. 0 blocks all calls."""
     per: WindowUnit
     """LIFETIME for kinds without a window."""
     timezone: str = UTC
-    """IANA name. Matters to days and what is made of days."""
+    """An IANA name. It matters for days and longer calendar windows."""
     week_start: Weekday = Weekday.MONDAY
     anchor_day: int = 1
-    """On which day months begin."""
+    """The day on which months begin."""
     rolling_ms: int = 0
-    """Length of a rolling window."""
+    """The length of a rolling window."""
     soft: bool = False
-    """Calls hold what they usually take, not the most that they can: it can be exceeded by what is in flight."""
+    """Calls hold their typical use, not the most that they can take. So calls in flight can exceed the limit."""
     factor_percent: int = 0
-    """Of a burn rate: how many hundredths of what is usual are allowed. `bound` is then the least that is usual."""
+    """For a burn rate: the allowed percentage of the typical rate. `bound` is then the floor of the typical rate."""
 
     @property
     def window(self) -> WindowRule:
-        """How its time is divided."""
+        """How the limit divides time into windows."""
         if self.kind.follows_key:
             return WindowRule(WindowUnit.ROLLING, rolling_ms=MINUTE_MS)
         return WindowRule(self.per, self.timezone, self.week_start, self.anchor_day, self.rolling_ms)
 
     @property
     def limit_id(self) -> str:
-        """What the limit's counters are filed under, e.g. "spend/month/America-New_York".
+        """The id under which the limit's counters are stored, e.g. "spend/month/America-New_York".
 
-        It leaves out the bound: to raise a limit does not lose what is counted.
+        It leaves out the bound, so a raised limit keeps its counters.
         """
         if not self.kind.has_window:
             return str(self.kind)
@@ -54,7 +54,7 @@ class Limit:
 
     @property
     def title(self) -> str:
-        """For people, e.g. "spend per month"."""
+        """The limit's name for people, e.g. "spend per month"."""
         if not self.kind.has_window:
             return self.kind.replace("_", " ")
         if self.per is WindowUnit.ROLLING:
@@ -63,28 +63,28 @@ class Limit:
 
     @property
     def is_rate(self) -> bool:
-        """Whether clients should see it as a rate limit, which passes by itself, and not as a budget."""
+        """Whether clients should see it as a rate limit, which soon has room again, and not as a budget."""
         if self.kind.has_counter and not self.kind.has_window:
             return True
         return self.window.is_hour_or_shorter and not self.kind.is_money
 
     @property
     def bounds(self) -> bool:
-        """Whether it bounds, by itself, what calls can take in all.
+        """Whether this limit alone bounds the total that calls can take.
 
-        One per run does not: a client begins as many runs as it likes. Nor does one on output: calls without any take
-        nothing of it. What has no window adds nothing up.
+        A limit per run does not, because a client can begin as many runs as it likes. A limit on output does not,
+        because calls without output take nothing of it. A limit without a window keeps no total.
         """
         return self.kind.bounds and self.per is not WindowUnit.RUN
 
     @property
     def steers(self) -> bool:
-        """Whether it is long enough to have a say in which tier serves."""
+        """Whether the window is long enough for the limit to help choose the tier."""
         return self.kind.has_window and self.window.is_day_or_longer
 
 
 class LimitFacts(NamedTuple):
-    """What follows from a limit, worked out once: deciding asks for it with every call."""
+    """The facts that follow from a limit. We compute them once because every decision needs them."""
 
     limit_id: str
     window: WindowRule
@@ -95,5 +95,5 @@ class LimitFacts(NamedTuple):
 
 @lru_cache(maxsize=65_536)
 def facts_of(limit: Limit) -> LimitFacts:
-    """What follows from a limit."""
+    """Computes the facts of a limit."""
     return LimitFacts(limit.limit_id, limit.window, limit.is_rate, limit.steers, limit.bounds)

@@ -1,4 +1,4 @@
-"""How much a limit leaves, as answers tell it."""
+"""How much a limit leaves, as answers report it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from services.kernel.limit_kind import LimitKind
 
 
 class LimitStatus(NamedTuple):
-    """An enforced limit at the moment of a decision. Amounts are nano-USD for spend, else tokens or requests."""
+    """An enforced limit at the moment of a decision. Amounts are in nano-USD for spend, else in tokens or requests."""
 
     policy: str
     scope: str
@@ -20,14 +20,14 @@ class LimitStatus(NamedTuple):
 
 
 def counted(kind: LimitKind, settled: int, reserved: int) -> int:
-    """What of a counter is gone for good.
+    """The part of a counter that is gone for good.
 
-    What calls in flight hold is mostly given back, so it does not count, and what is told to remain only falls within
-    a window. A request in flight is one request however it ends, so it does.
+    Calls in flight give most of what they hold back, so holds do not count. The reported remainder can then only fall
+    within a window. A request in flight is one request however it ends, so it does count.
     """
     return settled + reserved if kind.is_certain else settled
 
 
 def remaining_of(kind: LimitKind, bound: int, settled: int, reserved: int, doubt: int) -> int:
-    """What a limit leaves; 0 when it is overdrawn. Doubt is gone until the window ends, or somebody clears it."""
+    """What a limit leaves; 0 if it is overdrawn. Doubt counts as used until the window ends or somebody clears it."""
     return max(0, bound - counted(kind, settled, reserved) - doubt)

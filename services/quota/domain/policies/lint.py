@@ -1,4 +1,4 @@
-"""Whether a policy can do anything: which calls it concerns, why not others, and whether it can bite."""
+"""Lint for policies: which calls a policy applies to, and which of its settings can never take effect."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _Fixed = frozenset[tuple[Dimension, str]]
 
 
 class PolicyState(StrEnum):
-    """What a policy is worth as it stands."""
+    """Whether a policy can take effect as it stands."""
 
     ACTIVE = "active"
     UNREACHABLE = "unreachable"
-    """No key and model that there is can match it."""
+    """No existing key and model can match it."""
     SHADOW = "shadow"
     DISABLED = "disabled"
 
 
 def state_of(policy: QuotaPolicy, keys: Iterable[VirtualKey], models: Collection[str]) -> PolicyState:
-    """The state of a policy among these keys, and the models that can be asked for."""
+    """The state of a policy, given the keys and the models that clients can ask for."""
     if policy.mode is Mode.DISABLED:
         return PolicyState.DISABLED
     has_model = not policy.match.model or policy.match.model in models
@@ -38,13 +38,13 @@ def state_of(policy: QuotaPolicy, keys: Iterable[VirtualKey], models: Collection
 
 
 def applies_to(policy: QuotaPolicy, key: VirtualKey) -> bool:
-    """Whether some call of this key matches a policy."""
+    """Whether a policy matches some call of this key."""
     models = key.models or (policy.match.model or "any",)
     return any(scope_of(policy, key.attribution, model) is not None for model in models)
 
 
 def why_not(policy: QuotaPolicy, attribution: Attribution, model: str) -> str:
-    """Why a policy does not match a call, a clause; empty when it does."""
+    """Why a policy does not match a call, as a clause; empty if it does."""
     properties = properties_of(attribution, model)
     for dimension, wanted in policy.match.named:
         has = properties[dimension]
@@ -56,9 +56,9 @@ def why_not(policy: QuotaPolicy, attribution: Attribution, model: str) -> str:
 
 
 def unreachable_limits(policies: Iterable[QuotaPolicy]) -> Iterator[str]:
-    """Limits that another limit always reaches first, each as a sentence that says what to do."""
+    """Warns of limits that another limit always reaches first. Each warning says what to do."""
     enforced = [policy for policy in policies if policy.mode is Mode.ENFORCE and not policy.default]
-    # Of the policies that count the same calls together, the lowest bound of each limit.
+    # The lowest bound of each limit, among the policies that count the same calls together.
     lowest: dict[tuple[_Fixed, str], tuple[int, str]] = {}
     for policy in enforced:
         if policy.each is None:
@@ -68,21 +68,21 @@ def unreachable_limits(policies: Iterable[QuotaPolicy]) -> Iterator[str]:
     for policy in enforced:
         fixed = _fixed(policy.match)
         wider = [frozenset(some) for size in range(len(fixed)) for some in combinations(sorted(fixed), size)]
-        # One counter for each value is narrower than the same calls counted together.
+        # A counter for each value is narrower than one counter for all of these calls.
         wider += [fixed] if policy.each is not None else []
         for limit in policy.limits:
             found = [lowest[place, limit.limit_id] for place in wider if (place, limit.limit_id) in lowest]
             if found and min(found)[0] <= limit.bound:
                 yield (
-                    f"Policy {policy.name} cannot bite with its limit of {limit.title}: policy {min(found)[1]} counts "
-                    "the same calls and more, and its limit is not higher. Lower the one or raise the other."
+                    f"Policy {policy.name} can never reach its limit of {limit.title}: policy {min(found)[1]} counts "
+                    "the same calls and more, and its limit is not higher. Lower this one or raise the other."
                 )
 
 
 def allowances_in_vain(policies: Iterable[QuotaPolicy], *, counters_shared: bool) -> Iterator[str]:
-    """Allowances that no call is ever let through by, each as a sentence that says what to do.
+    """Warns of allowances that can never let a call through. Each warning says what to do.
 
-    `counters_shared`: counters are in a store of their own, apart from quota.
+    `counters_shared`: the counters are in a store of their own, apart from quota.
     """
     enforced = [policy for policy in policies if policy.mode is Mode.ENFORCE]
     denying = [policy for policy in enforced if not policy.allowance_nano_usd and not policy.default]
@@ -92,38 +92,38 @@ def allowances_in_vain(policies: Iterable[QuotaPolicy], *, counters_shared: bool
         if not counters_shared:
             yield (
                 f"Policy {policy.name} states an allowance for a failure of the counter store, which has no effect "
-                "here: the counters are in quota's own file, without which no call can be recorded. It matters with "
+                "here: quota keeps the counters in its own file and cannot record calls without it. An allowance needs "
                 "SPENDGATE_COUNTERS=redis://..."
             )
         elif (other := next((each for each in denying if _is_always_beside(each, policy)), None)) is not None:
             yield (
                 f"Policy {policy.name} states an allowance for a failure of the counter store, which no call can use: "
-                f"policy {other.name} concerns the same calls and denies them then. Give both an allowance, or none."
+                f"policy {other.name} applies to the same calls and denies them then. Give both an allowance, or none."
             )
 
 
 def refusals_in_vain(policies: Iterable[QuotaPolicy]) -> Iterator[str]:
-    """Policies that would refuse members that nobody knows, and refuse nothing, each as a sentence."""
+    """Warns of policies that refuse unknown members, but in a mode that refuses nothing."""
     for policy in policies:
         if policy.refuses_unknown_members and policy.mode is not Mode.ENFORCE:
             yield (
                 f"Policy {policy.name} says `unknown_members: refuse`, which has no effect in mode {policy.mode}: "
-                "calls with such members pass. Enforce it, or leave that out."
+                "calls with such members pass. Enforce the policy, or remove the setting."
             )
 
 
 def estimates_in_vain(policies: Iterable[QuotaPolicy]) -> Iterator[str]:
-    """Policies that say how to count what nobody measured, and count nothing of it, each as a sentence."""
+    """Warns of policies that say how to count unmeasured calls, but have no limit to which that applies."""
     for policy in policies:
         if policy.estimates_unmeasured and not any(holds_most(limit.limit_id) for limit in policy.limits):
             yield (
                 f"Policy {policy.name} says `unmeasured: estimate`, which has no effect: only hard limits on spend and "
-                "tokens keep doubt, and it has none. Leave that out."
+                "tokens keep doubt, and it has none. Remove the setting."
             )
 
 
 def _is_always_beside(other: QuotaPolicy, policy: QuotaPolicy) -> bool:
-    """Whether each call that a policy concerns is one that the other one concerns as well."""
+    """Whether the other policy applies to every call that this policy applies to."""
     runs_only = all(limit.per is WindowUnit.RUN for limit in other.limits)
     return _fixed(other.match) <= _fixed(policy.match) and not runs_only
 

@@ -1,7 +1,8 @@
-"""What may be granted: which counter an override is for, which bound it can set, and up to where a team admin may go.
+"""Rules for overrides: the counter that one is for, the bounds that it can set, and the cap of a team admin.
 
-A team admin may override the limits of its team's policies up to the cap of the team: the tightest limit of the same
-kind, over as long a window, that counts all calls of the team together. Whatever it grants, that cap still holds.
+A team admin may override the limits of its team's policies up to the team's cap. The cap is the tightest limit of the
+same kind, over at least as long a window, that counts all calls of the team together. It holds whatever the admin
+grants.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ MAX_LIFE_MS = 31 * 86_400_000
 _DAY_MS = 86_400_000
 
 
-# The longest that each can be. A run can go on for as long as it likes.
+# The longest possible window of each unit. A run can last for any time.
 _LONGEST_MS = {
     WindowUnit.MINUTE: 60_000,
     WindowUnit.HOUR: 3_600_000,
@@ -47,28 +48,31 @@ _CHECKS = {Dimension.USER: check_user, Dimension.MODEL: check_model}
 
 
 def find_limit(policy: QuotaPolicy, text: str) -> Limit:
-    """The limit that `text` names: its id, its id without the time zone, or nothing if there is only one.
+    """Finds the limit by its id, its id without the time zone, or an empty text if the policy has only one.
 
     Raises:
-        InvalidInput: none or several are meant.
+        InvalidInput: the text matches no limit, or several.
     """
     found = [limit for limit in policy.limits if limit.limit_id == text]
     found = found or [limit for limit in policy.limits if not text or limit.limit_id.startswith(f"{text}/")]
     if len(found) != 1:
         known = ", ".join(limit.limit_id for limit in policy.limits)
         raise InvalidInput(
-            "override.limit", f"{text[:80]!r} names no single limit of policy {policy.name}: write one of {known}"
+            "override.limit",
+            f"{text[:80]!r} does not name exactly one limit of policy {policy.name}: write one of {known}",
         )
     if found[0].kind.follows_key:
-        raise InvalidInput("override.limit", "a burn rate follows what each key usually spends: change the policy")
+        raise InvalidInput(
+            "override.limit", "a burn rate follows each key's typical spend and has no override: change the policy"
+        )
     return found[0]
 
 
 def find_scope(policy: QuotaPolicy, text: str) -> str:
-    """The scope that `text` names, which may be empty for a policy without `each`.
+    """Finds the scope that `text` names. The text may be empty for a policy without `each`.
 
     Raises:
-        InvalidInput: the policy has no such counter.
+        InvalidInput: the policy has no counter with that scope.
     """
     if policy.each is None:
         scope = fixed_scope(policy)
@@ -85,16 +89,16 @@ def find_scope(policy: QuotaPolicy, text: str) -> str:
 
 
 def value_in(scope: str, dimension: Dimension) -> str:
-    """What a scope says of a dimension, empty when it says nothing."""
+    """The value of a dimension in a scope; empty if the scope does not contain it."""
     values = dict(part.partition("=")[::2] for part in scope.split(","))
     return values.get(dimension, "")
 
 
 def check_bound(kind: LimitKind, bound: int) -> None:
-    """Passes a bound that a limit of this kind can have.
+    """Checks that a limit of this kind can have this bound.
 
     Raises:
-        InvalidInput: it cannot.
+        InvalidInput: the bound is out of range.
     """
     if kind.is_money:
         if not 0 <= bound <= MAX_SPEND_NANO_USD:
@@ -104,11 +108,11 @@ def check_bound(kind: LimitKind, bound: int) -> None:
 
 
 def team_cap(policies: Iterable[QuotaPolicy], team: str, policy: QuotaPolicy, limit: Limit) -> int | None:
-    """Up to which bound an admin of `team` may override this limit of this policy. None: not at all.
+    """The highest bound to which an admin of `team` may override this limit. None: the admin may not.
 
-    The policy must name the team and be narrower than it; the cap is the tightest enforced limit of the same kind, over
-    an equal or longer window, of the policies that count all calls of the team together. Default policies are none of
-    them: they step back.
+    The policy must name the team and be narrower than the team. The cap is the tightest enforced limit of the same
+    kind, over an equal or longer window, among the policies that count all calls of the team together. Default
+    policies do not count here because they step back for others.
     """
     if policy.match.team != team or _counts_whole_team(policy, team):
         return None
@@ -123,18 +127,18 @@ def team_cap(policies: Iterable[QuotaPolicy], team: str, policy: QuotaPolicy, li
 
 
 def length_ms(limit: Limit) -> int:
-    """How long what a limit counts can stand against it, to compare limits by."""
+    """The longest time for which a call can count against a limit, to compare limits by."""
     return limit.rolling_ms if limit.per is WindowUnit.ROLLING else _LONGEST_MS[limit.per]
 
 
 def kept_overrides(overrides: Iterable[Override], policies: Iterable[QuotaPolicy]) -> tuple[Override, ...]:
-    """Those whose counters these policies have."""
+    """Keeps the overrides whose counters still exist under these policies."""
     known = {policy.name: policy for policy in policies}
     return tuple(each for each in overrides if _has_counter(each, known.get(each.policy)))
 
 
 def under_new_names(overrides: Iterable[Override], names: Mapping[str, str]) -> tuple[Override, ...]:
-    """The same, those of renamed policies under their new names. `names`: of policies now, by those before."""
+    """Moves the overrides of renamed policies to the new names. `names` maps old names to new ones."""
     return tuple(replace(each, policy=names.get(each.policy, each.policy)) for each in overrides)
 
 
@@ -152,7 +156,7 @@ def _scope_with(policy: QuotaPolicy, each: Dimension, value: str) -> str:
 
 
 def _counts_whole_team(policy: QuotaPolicy, team: str) -> bool:
-    """Whether all calls of the team, and no others, share one counter of the policy."""
+    """Whether the policy counts exactly the calls of the team, in one counter."""
     if policy.each in {None, Dimension.TEAM} and policy.match == Match(team=team):
         return True
     return policy.each is Dimension.TEAM and policy.match == Match()

@@ -1,4 +1,4 @@
-"""Policies: how much calls that match may spend, and what happens over it."""
+"""Policies: how much matching calls may spend, and what happens beyond that."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ PAYMENT_REQUIRED = 402
 
 
 class Mode(StrEnum):
-    """What a policy does with a call over its limit."""
+    """What a policy does to a call over its limit."""
 
     ENFORCE = "enforce"
     SHADOW = "shadow"
-    """Counts, refuses nothing."""
+    """Counts, but refuses nothing."""
     DISABLED = "disabled"
     """Neither counts nor refuses."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Which calls a policy is about. An empty field matches any value, also none."""
+    """The calls that a policy applies to. An empty field matches any value, and calls without a value."""
 
     team: str = ""
     project: str = ""
@@ -40,30 +40,30 @@ class Match:
 
     @property
     def named(self) -> tuple[tuple[Dimension, str], ...]:
-        """The values that it names, in the order in which scopes are written."""
+        """The values that are not empty, in the order in which a scope lists them."""
         values = ((dimension, getattr(self, dimension)) for dimension in Dimension)
         return tuple((dimension, value) for dimension, value in values if value)
 
 
 class ThresholdAction(StrEnum):
-    """What happens when a threshold is reached, besides that it is told."""
+    """What a threshold does once it is reached, besides the alert."""
 
     NOTIFY = "notify"
     """Nothing."""
     DEGRADE = "degrade"
-    """Calls go to the next cheaper tier of their model, whatever part of the budget that tier waits for."""
+    """Calls go to the next cheaper tier of their model, even if that tier starts at a higher part of the budget."""
     DENY = "deny"
-    """Calls are refused, as if the limit ended here."""
+    """The policy refuses calls, as if the limit ended here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """At which part of a limit whom to tell, and what to do."""
+    """A part of a limit at which to alert somebody or to act."""
 
     basis_points: int
-    """8000 is 80 %."""
+    """The part of the limit; 8000 is 80 %."""
     notify: tuple[str, ...] = ()
-    """Names of alert channels."""
+    """The names of alert channels."""
     action: ThresholdAction = ThresholdAction.NOTIFY
 
 
@@ -75,36 +75,38 @@ class QuotaPolicy:
     match: Match
     limits: tuple[Limit, ...]
     each: Dimension | None = None
-    """Counts each distinct value of this dimension separately, and all calls without one together."""
+    """The policy counts each distinct value of this dimension separately, and all calls without a value together."""
     thresholds: tuple[Threshold, ...] = ()
     mode: Mode = Mode.ENFORCE
     default: bool = False
-    """Concerns only calls that no other policy binds."""
+    """The policy applies only to calls that no other policy binds."""
     exhausted_status: int = TOO_MANY_REQUESTS
-    """HTTP status of a refusal that lasts until the window ends. Some clients retry every 429, and none a 402."""
+    """The HTTP status of a refusal that lasts until the window ends. Some clients retry every 429; none retries a
+    402."""
     allows_unpriced: bool = False
-    """Lets calls through whose cost nobody can know; they count for nothing in limits on spend."""
+    """The policy admits calls without a known price. They add nothing to limits on spend."""
     allowance_nano_usd: int = 0
-    """What calls may cost in a day while the counters cannot be read or written. 0: they are refused."""
+    """What calls may cost in a day while the counter store fails. 0: the policy refuses them."""
     estimates_unmeasured: bool = False
-    """Its limits keep no doubt: what nobody measured counts as its estimate alone."""
+    """The limits keep no doubt: an unmeasured call counts only as its estimate."""
     refuses_unknown_members: bool = False
-    """Refuses, where it is enforced, calls with members that nobody here knows. False: they hold what they can cost."""
+    """The policy, if enforced, refuses calls with members that the gateway does not know. False: such calls hold the
+    most that they can cost."""
 
     scope_parts: ScopeParts = field(init=False, compare=False, repr=False)
-    """What its scopes are made of."""
+    """The parts of which its scopes consist."""
 
     def __post_init__(self) -> None:
-        """Works out once what each decision asks for."""
+        """Computes once what every decision needs."""
         values = ((dimension, getattr(self.match, dimension)) for dimension in Dimension)
         parts = tuple((dimension, value) for dimension, value in values if value or dimension is self.each)
         object.__setattr__(self, "scope_parts", parts)
 
     @property
     def binds(self) -> bool:
-        """Whether what the calls that it matches can take in all is bounded by it."""
+        """Whether the policy bounds the total that its calls can take."""
         return self.mode is Mode.ENFORCE and any(facts_of(limit).bounds for limit in self.limits)
 
     def reached_at(self, action: ThresholdAction) -> int | None:
-        """Basis points of the first threshold with this action; None when there is none."""
+        """The basis points of the first threshold with this action; None if there is none."""
         return next((each.basis_points for each in self.thresholds if each.action is action), None)

@@ -1,4 +1,4 @@
-"""What a policy must look like before it can be enforced."""
+"""The rules that a policy must meet before we can enforce it."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ MAX_FACTOR_PERCENT = 100_000
 
 
 def check_policy(field: str, policy: QuotaPolicy) -> QuotaPolicy:
-    """Returns `policy` if it can be enforced as it stands.
+    """Returns `policy` if it meets the rules.
 
     Raises:
-        InvalidInput: it cannot; `field` is the path of the policy, e.g. "policies[2]".
+        InvalidInput: it does not. The error names a path below `field`, e.g. "policies[2]".
     """
     check_name(f"{field}.name", policy.name)
     _check_match(f"{field}.match", policy.match)
@@ -77,7 +77,7 @@ def _check_limit(field: str, limit: Limit) -> None:
         raise InvalidInput(f"{field}.timezone", str(error)) from error
     _check_window(field, limit)
     if limit.soft and not (limit.kind.is_of_size and limit.kind.has_window):
-        raise InvalidInput(f"{field}.bound", f"a limit of {limit.kind} is exact: leave `bound: soft` out")
+        raise InvalidInput(f"{field}.bound", f"a limit of {limit.kind} is always exact: remove `bound: soft`")
     if limit.kind.is_money:
         if not 0 <= limit.bound <= MAX_SPEND_NANO_USD:
             raise InvalidInput(f"{field}.amount", "must be 0 to 9000000 dollars: split a larger budget by team")
@@ -87,21 +87,21 @@ def _check_limit(field: str, limit: Limit) -> None:
 
 def _check_window(field: str, limit: Limit) -> None:
     if not limit.kind.has_window and limit.per is not WindowUnit.LIFETIME:
-        raise InvalidInput(f"{field}.per", f"a limit of {limit.kind} has no window: leave it out")
+        raise InvalidInput(f"{field}.per", f"a limit of {limit.kind} has no window: remove it")
     if limit.kind.follows_key != (limit.factor_percent > 0):
-        raise InvalidInput(f"{field}.factor_percent", "a burn rate is a multiple of what is usual; no other is")
+        raise InvalidInput(f"{field}.factor_percent", "a burn rate needs a factor, and no other limit has one")
     if limit.kind.follows_key and limit.bound == 0:
-        raise InvalidInput(f"{field}.amount", "must be above 0: the least that is taken for usual in a minute")
+        raise InvalidInput(f"{field}.amount", "must be above 0: it is the floor of the typical spend in a minute")
     if limit.factor_percent and not MIN_FACTOR_PERCENT <= limit.factor_percent <= MAX_FACTOR_PERCENT:
-        raise InvalidInput(f"{field}.factor_percent", "must be 2 to 1000 times what is usual")
+        raise InvalidInput(f"{field}.factor_percent", "must be 2 to 1000 times the typical spend")
     if not 1 <= limit.anchor_day <= _MAX_ANCHOR_DAY:
         raise InvalidInput(f"{field}.anchor_day", "must be a day of the month, 1 to 31")
     if limit.anchor_day != 1 and limit.per is not WindowUnit.MONTH:
-        raise InvalidInput(f"{field}.anchor_day", "goes with a window of a month")
+        raise InvalidInput(f"{field}.anchor_day", "only a window of a month has an anchor day")
     if limit.week_start is not Weekday.MONDAY and limit.per is not WindowUnit.WEEK:
-        raise InvalidInput(f"{field}.week_start", "goes with a window of a week")
+        raise InvalidInput(f"{field}.week_start", "only a window of a week has a first day")
     if (limit.per is WindowUnit.ROLLING) != (limit.rolling_ms > 0):
-        raise InvalidInput(f"{field}.rolling", "a rolling window has a length, and no other has")
+        raise InvalidInput(f"{field}.rolling", "a rolling window needs a length, and no other window has one")
     if limit.rolling_ms % ROLLING_STEP_MS or limit.rolling_ms > MAX_ROLLING_MS:
         raise InvalidInput(f"{field}.rolling", "must be whole minutes, at most 366 days")
 
@@ -113,7 +113,7 @@ def _check_thresholds(field: str, thresholds: tuple[Threshold, ...]) -> None:
     for at, threshold in enumerate(thresholds):
         path = f"{field}[{at}]"
         if not before < threshold.basis_points <= MAX_BASIS_POINTS:
-            raise InvalidInput(f"{path}.basis_points", "thresholds rise, from above 0 to at most 100 %")
+            raise InvalidInput(f"{path}.basis_points", "thresholds must rise, and lie above 0 and at most at 100 %")
         before = threshold.basis_points
         for index, channel in enumerate(threshold.notify):
             check_name(f"{path}.notify[{index}]", channel)

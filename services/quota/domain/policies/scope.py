@@ -1,4 +1,4 @@
-"""Which policies concern a call, and the scope that each of them counts it under."""
+"""Which policies apply to a call, and the scope under which each of them counts it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from services.quota.domain.policies.policy import Mode, QuotaPolicy
 def policies_for(
     policies: Iterable[QuotaPolicy], attribution: Attribution, model: str
 ) -> list[tuple[QuotaPolicy, str]]:
-    """The policies that concern a call, each with the scope that it is counted under.
+    """The policies that apply to a call, each with the scope under which it counts the call.
 
-    Default policies step back as soon as another one binds the call: it is enforced, and bounds what calls can take.
+    Default policies step back as soon as another policy binds the call: one that is enforced and bounds the total.
     """
     has = properties_of(attribution, model)
     matching = [
@@ -29,12 +29,12 @@ def policies_for(
 
 
 def scope_of(policy: QuotaPolicy, attribution: Attribution, model: str) -> str | None:
-    """What a policy counts this call under; None: it does not match. See `services.kernel.scope.scope_of`."""
+    """The scope under which a policy counts this call; None: no match. See `services.kernel.scope.scope_of`."""
     return scope_of_parts(policy.scope_parts, properties_of(attribution, model))
 
 
 def properties_of(attribution: Attribution, model: str) -> dict[Dimension, str]:
-    """What policies can name of a call."""
+    """The properties of a call that policies can match."""
     return {
         Dimension.TEAM: attribution.team,
         Dimension.PROJECT: attribution.project,
@@ -46,7 +46,7 @@ def properties_of(attribution: Attribution, model: str) -> dict[Dimension, str]:
 
 
 def policy_scope(scope: str) -> str:
-    """The scope of the policy, of a scope that may be that of a run within it."""
+    """The policy's part of a scope: the scope itself, without a run."""
     return EVERYTHING if scope.startswith("run=") else scope.partition(",run=")[0]
 
 

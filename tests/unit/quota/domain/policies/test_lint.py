@@ -77,7 +77,7 @@ TEAM, PROD = Match(team="a"), Match(team="a", environment="prod")
 )
 def test_a_limit_that_a_wider_one_always_reaches_first_cannot_bite(narrow: QuotaPolicy) -> None:
     (warning,) = unreachable_limits([spend("wide", 10, match=TEAM), narrow])
-    assert warning.startswith("Policy narrow cannot bite with its limit of spend per month: policy wide counts")
+    assert warning.startswith("Policy narrow can never reach its limit of spend per month: policy wide counts")
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_an_allowance_says_that_it_has_no_effect_where_quota_keeps_the_counters_
 def test_an_allowance_that_another_policy_always_denies_says_so(other: QuotaPolicy, *, in_vain: bool) -> None:
     team = with_allowance(spend("team", 1, match=Match(team="ds")))
     warnings = list(allowances_in_vain([team, other], counters_shared=True))
-    assert [f"policy {other.name} concerns the same calls" in warning for warning in warnings] == [True] * in_vain
+    assert [f"policy {other.name} applies to the same calls" in warning for warning in warnings] == [True] * in_vain
 
 
 @pytest.mark.parametrize(("mode", "in_vain"), [(Mode.ENFORCE, False), (Mode.SHADOW, True), (Mode.DISABLED, True)])
