@@ -1,1 +1,1 @@
-"""What is spent: counters, reservations, settlements, and what people are told of them."""
+"""Counters: reservations, settlements, and the events that counters report to people."""

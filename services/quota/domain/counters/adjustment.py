@@ -1,4 +1,4 @@
-"""Adjustments: what is settled in a counter is moved to what the ledger says, in plain sight."""
+"""Adjustments: corrections, kept for people to see, that set a counter to what the ledger says."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.policies.limit_id import MAX_COUNT
 
 MAX_KEPT = 10_000
-"""Adjustments that are kept to be listed."""
+"""The number of adjustments that we keep for lists."""
 
 
 class Reason(StrEnum):
-    """Why a counter was not what the ledger says."""
+    """Why a counter differed from the ledger."""
 
     DRIFT = "drift"
-    """Nobody knows. It should not happen."""
+    """The cause is unknown. This should not happen."""
     REBUILD = "rebuild"
-    """The counters were lost and had just been rebuilt."""
+    """The store lost the counters, and we had just rebuilt them."""
     BACKFILL = "backfill"
-    """The limit is new, and counts what its window held before it."""
+    """The limit is new and must count what its window saw before."""
 
 
 class Adjustment(NamedTuple):
-    """Where a counter is and where it is to be."""
+    """The value of a counter and the value that it should have."""
 
     counter: CounterKey
     window_end_ms: int
     before: int
-    """What is settled: a counter that is elsewhere stays there."""
+    """The expected settled amount. If the counter has another one by now, the store leaves it alone."""
     after: int
     reason: Reason
 
 
 class Adjusted(NamedTuple):
-    """An adjustment that was made."""
+    """An adjustment that the store has made."""
 
     sequence: int
     """Ascending, never reused."""
@@ -46,7 +46,7 @@ class Adjusted(NamedTuple):
 
 
 def check_adjustments(adjustments: Sequence[Adjustment]) -> None:
-    """Passes adjustments that a store can make exactly.
+    """Checks that a store can make these adjustments exactly.
 
     Raises:
         InvalidInput: an amount is negative or above 2^53.

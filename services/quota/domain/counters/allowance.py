@@ -1,7 +1,7 @@
-"""What calls may cost while the counters cannot be read or written: an allowance of each policy, anew each day (UTC).
+"""Allowances: what calls may cost while the counter store fails, for each policy and each day (UTC).
 
-Quotas take from equal shares, since none can ask the others. A call takes the most that it can cost, from the allowance
-of every policy that concerns it, and nothing of it is ever given back: so a day's calls cost the allowance at most.
+The quota processes take equal shares, because none can ask the others. A call takes the most that it can cost from the
+allowance of every policy that applies to it, and gives nothing back. So a day's calls cost at most the allowance.
 """
 
 from __future__ import annotations
@@ -26,38 +26,38 @@ class Allowance(NamedTuple):
     nano_usd: int
 
     def counter(self, day: Window) -> CounterKey:
-        """Names what is taken of it, by all quotas together."""
+        """The counter of what all quota processes together have taken of it."""
         return CounterKey(self.policy, _LIMIT_ID, "", day.start_ms)
 
     def share(self, quotas: int) -> int:
-        """What each of so many quotas may take, nano-USD."""
+        """What each of this many quota processes may take, in nano-USD."""
         return self.nano_usd // quotas
 
 
 class Taken(NamedTuple):
-    """What calls took of an allowance on one day, nano-USD."""
+    """What calls took of an allowance on one day, in nano-USD."""
 
     here: int
-    """Let through by this quota."""
+    """Taken by calls that this quota process admitted."""
     in_all: int
-    """By all quotas, this one included."""
+    """Taken through all quota processes, including this one."""
 
 
 def day_at(now_ms: int) -> Window:
-    """The day for which allowances count at this moment."""
+    """The allowance day at this moment."""
     return _DAY.at(now_ms)
 
 
 def allowances_of(stated: Iterable[Allowance]) -> tuple[Allowance, ...]:
-    """The allowances that a call needs, of those that its policies state; none when one of them allows nothing."""
+    """The allowances that a call needs, out of those of its policies; none if one policy allows nothing."""
     found = tuple(stated)
     return found if all(allowance.nano_usd for allowance in found) else ()
 
 
 def level_of(taken: Taken, share: int, quotas: int) -> Level:
-    """How much of its share of an allowance a quota has used.
+    """How much of its share of an allowance this quota process has used.
 
-    That is what it took itself. Where others took more than such shares, because there were fewer quotas earlier in the
-    day, what they took above counts too: all that is taken stays within `quotas` shares.
+    Its own calls count. If fewer processes ran earlier in the day, the others may have taken more than such shares; the
+    excess counts too. So the total stays within `quotas` shares.
     """
     return Level(max(taken.here, taken.in_all - share * (quotas - 1)), 0)

@@ -1,4 +1,4 @@
-"""Which counters had no room lately but for what is in flight: where calls compete, each asks for less."""
+"""Contention: counters that lately had no room only because of calls in flight. There each call asks for less."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from services.quota.domain.counters.counter import CounterKey
 _LASTS_MS = 10_000
 
 
-# Beyond it the counter that was noted first is forgotten: its calls ask for all there is again.
+# Beyond this number we forget the oldest counter. Its calls then ask for all the room again.
 MOST_COUNTERS = 4_096
 
 
 class Contention:
-    """The counters of the last contention refusals. May be used from several threads."""
+    """The counters of the latest refusals for contention. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._noted_at_ms: dict[CounterKey, int] = {}
 
     def note(self, counter: CounterKey, now_ms: int) -> None:
-        """A call was refused for what is in flight in `counter`."""
+        """Notes that `counter` refused a call because of calls in flight."""
         with self._lock:
             self._noted_at_ms.pop(counter, None)
             self._noted_at_ms[counter] = now_ms

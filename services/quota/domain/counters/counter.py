@@ -1,4 +1,4 @@
-"""Names of counters and what they say."""
+"""The names of counters and the amounts in them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from services.quota.domain.policies.limit_id import MAX_COUNT
 
 
 class CounterKey(NamedTuple):
-    """Names a counter. The window's start is part of the name, so that no job ever has to reset anything."""
+    """The name of a counter. It contains the start of the window, so no job ever has to reset a counter."""
 
     policy: str
     limit_id: str
@@ -19,19 +19,19 @@ class CounterKey(NamedTuple):
 
 
 class Level(NamedTuple):
-    """What a counter says. A counter that nobody used yet says that all of it is 0."""
+    """The amounts in a counter. They are all 0 in a counter that nobody has used yet."""
 
     settled: int
     reserved: int
     doubt: int = 0
-    """What settled calls may have taken beyond what is settled of them. No call in flight gives it back."""
+    """What settled calls may have taken beyond their settled amounts. No call in flight gives it back."""
 
 
 def check_sums(sums: Iterable[tuple[CounterKey, int, int]]) -> None:
-    """Passes sums, each given with its counter and the end of its window, that a store can hold exactly.
+    """Checks that a store can hold these sums exactly. Each comes with its counter and the end of its window.
 
     Raises:
-        InvalidInput: one is negative or above 2^53.
+        InvalidInput: a sum is negative or above 2^53.
     """
     for at, (counter, _, settled) in enumerate(sums):
         if not 0 <= settled <= MAX_COUNT:

@@ -1,4 +1,4 @@
-"""What people are told of a counter: thresholds, overruns and calls without a price."""
+"""Crossings: the events of a counter that we report to people: thresholds, overruns and calls without a price."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from services.quota.domain.policies.policy import Threshold
 
 @dataclass(frozen=True, slots=True)
 class ThresholdRule:
-    """What to look for in a counter while it settles."""
+    """What to look for in a counter when calls settle."""
 
     bound: int
     thresholds: tuple[Threshold, ...]
     limit: str
-    """For people: "spend per month"."""
+    """The limit's name for people, e.g. "spend per month"."""
     trailing: tuple[CounterKey, ...] = ()
-    """Counters that add to it, in a window that rolls."""
+    """In a rolling window, the counters of its other parts."""
     reported_since_ms: int = 0
-    """What was told of a window that began then or later was told of this one."""
+    """A report about a window that began then or later also counts as a report about this one."""
     enforced: bool = True
 
     @property
     def everybody(self) -> tuple[str, ...]:
-        """Names of all alert channels of the thresholds."""
+        """The names of all alert channels of the thresholds."""
         return tuple(dict.fromkeys(name for threshold in self.thresholds for name in threshold.notify))
 
 
 FindThresholdRule = Callable[[CounterKey], ThresholdRule | None]
-"""Tells what to look for in a counter; None: nothing."""
+"""Returns what to look for in a counter; None: nothing."""
 
 
 class CrossingKind(StrEnum):
@@ -41,33 +41,33 @@ class CrossingKind(StrEnum):
     THRESHOLD = "threshold"
     """It passed a threshold."""
     OVERRUN = "overrun"
-    """A call took more than it held in an enforced limit: a provider billed more than it was allowed."""
+    """A call took more than it held in an enforced limit: a provider billed more than the request allowed."""
     UNPRICED = "unpriced"
-    """A call whose cost is unknown went through an enforced limit on spend."""
+    """An enforced limit on spend admitted a call whose cost is unknown."""
     UNKNOWN_MEMBERS = "unknown_members"
-    """A call with members that nobody here knows went through an enforced limit on spend."""
+    """An enforced limit on spend admitted a call with members that the gateway does not know."""
 
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """What somebody is to be told of a counter. A threshold is passed once, of the other kinds the first is told."""
+    """An event of a counter to report. We report each threshold once and each other kind once per counter."""
 
     sequence: int
     """Ascending, never reused."""
     counter: CounterKey
     limit: str
-    """ "spend per month" and the like."""
+    """The limit's name for people, e.g. "spend per month"."""
     basis_points: int
-    """Of the threshold; 0 for the other kinds."""
+    """The threshold's part of the limit; 0 for the other kinds."""
     notify: tuple[str, ...]
     crossed_at_ms: int
     settled: int
     bound: int
     kind: CrossingKind = CrossingKind.THRESHOLD
     excess: int = 0
-    """By how much an overrun was above what was held, in the unit of the limit."""
+    """The amount by which an overrun exceeded the hold, in the unit of the limit."""
     reservation: str = ""
-    """Id of the call that brought it about, or of one of several that did. Empty: no call did."""
+    """The id of the call that caused the event, or of one of several. Empty: no call caused it."""
 
 
 def least_reaching(bound: int, basis_points: int) -> int:
@@ -76,10 +76,11 @@ def least_reaching(bound: int, basis_points: int) -> int:
 
 
 def newly_passed(settled: int, threshold_rule: ThresholdRule, highest_reported: int) -> tuple[Threshold, ...]:
-    """Thresholds that `settled` has reached and that lie above the highest one told of this counter, in basis points.
+    """The thresholds that `settled` has reached above the highest one already reported, in basis points.
 
-    It compares with what was told, not with what was settled a moment ago: a limit that is lowered below what is
-    already used is told at the next settlement, and a threshold added below what was told is not told late.
+    It compares with what was reported, not with the settled amount of a moment ago. So the next settlement reports a
+    limit that was lowered below its use. A threshold that somebody adds below the highest reported one is not reported
+    late.
     """
     return tuple(
         threshold
@@ -92,19 +93,19 @@ def newly_passed(settled: int, threshold_rule: ThresholdRule, highest_reported: 
 
 @dataclass(frozen=True, slots=True)
 class CounterUpdate:
-    """What a batch of settlements did to a counter, and what of it was told before."""
+    """What a batch of settlements did to a counter, and what had been reported of it before."""
 
     counter: CounterKey
     settled: int
     move: Move
     highest_reported: int
-    """Basis points of the highest threshold that was told."""
+    """The basis points of the highest threshold that was reported."""
     overrun_reported: bool
     unpriced_reported: bool
     unknown_told: bool
 
     def crossings(self, threshold_rule: ThresholdRule, now_ms: int) -> tuple[Crossing, ...]:
-        """What is to be told, with sequence numbers yet to be given."""
+        """The events to report, with sequence numbers still to be assigned."""
         overrun = Crossing(
             sequence=0,
             counter=self.counter,

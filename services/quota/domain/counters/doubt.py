@@ -1,11 +1,11 @@
-"""Doubt: what stays reserved for a call that is settled, since nobody measured what it took.
+"""Doubt: the amount that stays reserved for a settled call because nobody measured what it took.
 
-A call whose end nobody saw is settled at an estimate. What it can have taken above that, and within what it held, stays
-reserved in every limit of which calls hold the most that they can take. So settled, reserved and doubt together stay
-within the limit whatever the provider bills in the end. Doubt goes when the window ends for which it is kept, when a
-measured figure comes after all, or when an administrator clears it. Nothing is settled by that.
+A call whose end nobody saw settles at an estimate. It can have taken more, up to what it held. That difference stays
+reserved in every limit in which calls hold the most that they can take. So settled, reserved and doubt together stay
+within the limit, whatever the provider bills in the end. Doubt ends when its window ends, when a measured figure
+arrives after all, or when an administrator clears it. Its end settles nothing.
 
-A policy may say that its limits keep none. That is looked up when a call is settled: what was kept before stays.
+A policy may say that its limits keep no doubt. We look that up when a call settles, so earlier doubt stays.
 """
 
 from __future__ import annotations
@@ -21,34 +21,35 @@ from services.quota.domain.counters.settlement import Settlement
 from services.quota.domain.policies.policy import QuotaPolicy
 
 Goes = Callable[["Doubt", Hold], bool]
-"""Tells which holds of a doubt are to go."""
+"""Returns whether this hold of a doubt should go."""
 
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """What one call left in doubt."""
+    """The doubt that one call left."""
 
     reservation: Reservation
-    """The call's, which has ended. Each of its holds, at least one, is what a counter keeps for it and above 0.
+    """The reservation of the call, which has ended. It has at least one hold. Each hold is above 0 and is the amount
+    that a counter still keeps for the call.
 
-    Its `most` is what it left of each kind.
+    Its `most` is the doubt that the call left of each kind.
     """
     since_ms: int
-    """When it was settled."""
+    """When the call was settled."""
 
     @property
     def ends_first_ms(self) -> int:
-        """When the first of the windows ends for which it is kept."""
+        """The earliest end of the windows that keep the doubt."""
         return min(hold.window_end_ms for hold in self.reservation.holds)
 
     def split(self, goes: Goes) -> tuple[Doubt | None, Doubt | None]:
-        """What of it is to go, and what stays; None: nothing."""
+        """Splits the doubt into the part that goes and the part that stays; None: nothing."""
         gone = tuple(hold for hold in self.reservation.holds if goes(self, hold))
         stays = tuple(hold for hold in self.reservation.holds if hold not in gone)
         return self._with(gone), self._with(stays)
 
     def until(self, ends_ms: Callable[[CounterKey], int]) -> Doubt:
-        """The same, kept until its counters stop to matter, where that is later than was known."""
+        """The same doubt, kept for as long as its counters count, where that is longer than it was known to be."""
         call = self.reservation
         holds = (hold._replace(window_end_ms=max(hold.window_end_ms, ends_ms(hold.counter))) for hold in call.holds)
         return replace(self, reservation=replace(call, holds=tuple(holds)))
@@ -58,7 +59,7 @@ class Doubt:
 
 
 def doubt_of(reservation: Reservation, settlement: Settlement, now_ms: int) -> Doubt | None:
-    """What a call leaves in doubt that is settled at this moment; None: nothing."""
+    """The doubt that a call leaves if it settles at this moment; None: no doubt."""
     if settlement.most is None:
         return None
     kept = ((hold, settlement.doubt_in(hold.counter, hold.held)) for hold in reservation.holds)
@@ -67,17 +68,17 @@ def doubt_of(reservation: Reservation, settlement: Settlement, now_ms: int) -> D
 
 
 def estimating(policies: Iterable[QuotaPolicy]) -> frozenset[str]:
-    """Names of the policies whose limits keep no doubt."""
+    """The names of the policies whose limits keep no doubt."""
     return frozenset(policy.name for policy in policies if policy.estimates_unmeasured)
 
 
 def without_doubt(settlement: Settlement) -> Settlement:
-    """The same of a call that was settled before and left its doubt then."""
+    """The settlement without doubt, for a call that settled before and left its doubt then."""
     return replace(settlement, most=None)
 
 
 def _rest_of(reservation: Reservation, settlement: Settlement) -> Most | None:
-    """What the call leaves in doubt of each kind, whatever limits concern it now."""
+    """The doubt that the call leaves of each kind, whichever limits apply to it now."""
     most = reservation.most
     if most is None:
         return None
@@ -89,24 +90,24 @@ def _rest_of(reservation: Reservation, settlement: Settlement) -> Most | None:
 
 
 def all_of_it(_doubt: Doubt, _hold: Hold) -> bool:
-    """Goes whole: what the call took is known."""
+    """Lets the whole doubt go, because we now know what the call took."""
     return True
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which doubts somebody means. What is left empty leaves any in."""
+    """A selection of doubts. An empty field selects any value."""
 
     reservations: frozenset[str] = frozenset()
     policy: str = ""
     scope: str = ""
     team: str = ""
-    """Of the call, whichever limits it left doubt in."""
+    """The team of the call, whichever limits keep its doubt."""
     before_ms: int | None = None
-    """Of calls that were settled before this moment."""
+    """Selects calls that were settled before this moment."""
 
     def has(self, doubt: Doubt, hold: Hold) -> bool:
-        """Whether this hold of a doubt is meant."""
+        """Whether the selection contains this hold of a doubt."""
         return (
             (not self.reservations or doubt.reservation.id in self.reservations)
             and self.policy in {"", hold.counter.policy}
@@ -116,5 +117,5 @@ class Selection:
         )
 
     def ends_behind(self, reservation: str) -> bool:
-        """Whether no call that was admitted after this one can be meant: calls are settled after their admission."""
+        """Whether the selection can contain no call admitted after this one: calls settle after their admission."""
         return self.before_ms is not None and reservation >= first_reservation_id(self.before_ms)

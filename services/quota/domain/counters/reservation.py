@@ -1,9 +1,9 @@
-"""Reservations, the counters that they hold room in, and what ends them.
+"""Reservations: the room that calls in flight hold in counters, and how they end.
 
-A counter is one limit, in one window, for one scope. `settled` is what finished calls took, `reserved` what calls in
-flight hold. A reservation adds to `reserved` of all its counters at once and ends exactly once: settled, which moves
-its hold to `settled` at the actual amount, or released, which only takes it away. A call whose end nobody measured is
-settled at an estimate, and the rest of the most that it can have taken moves to `doubt`.
+A counter is one limit, in one window, for one scope. Its `settled` is what finished calls took; its `reserved` is what
+calls in flight hold. A reservation adds to `reserved` of all its counters at once and ends exactly once. It settles,
+which replaces its hold by the actual amount in `settled`, or it is released, which only removes the hold. An unmeasured
+call settles at an estimate, and the rest of the most that it can have taken moves to `doubt`.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Hold(NamedTuple):
     window_end_ms: int
     held: int
     ceiling: int | None = None
-    """What settled, reserved and this hold may come to: the bound under which it was chosen. None: nothing bounds it.
+    """The most that settled, reserved and this hold together may reach: the bound at the decision. None: no bound.
 
-    Matters while the reservation is made, to a store in which others may have moved the counter since it was read.
+    The store checks it when it reserves, because others may have moved the counter since we read it.
     """
     trailing: tuple[CounterKey, ...] = ()
-    """Counters that add to this one under the ceiling, in a window that rolls. Matter as long as the ceiling does."""
+    """In a rolling window, the counters of its other parts, which count under the same ceiling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,42 +41,41 @@ class Reservation:
     """A call that was admitted and has not ended."""
 
     id: str
-    """Sorts by time. Also the id of the ledger's entry."""
+    """The id of the reservation and of the ledger's entry. Ids sort by time."""
     request_id: str
-    """Envoy's, so that a call of which only Envoy knows can be released."""
+    """Envoy's id of the request, by which we can release a call that only Envoy knows."""
     epoch: str
     """The run of Envoy that carries the call."""
     created_at_ms: int
     attribution: Attribution
     model: str
-    """As the client asked."""
+    """The model, as the client named it."""
     chain: tuple[str, ...]
-    """ "provider/model" of each attempt that is allowed, in order."""
+    """The allowed targets, "provider/model", in the order of attempts."""
     dialect: str
     expected_input_tokens: int
-    """What is booked when nobody ever says what the call took."""
+    """The input that we book if nobody ever reports what the call took."""
     expected_output_tokens: int
     holds: tuple[Hold, ...]
     output_cap_tokens: int = 0
-    """Output of all choices to which the limits cut the call; 0: they did not."""
+    """The output of all choices to which the limits cut the call; 0: no cut."""
     text_bytes: int = 0
-    """Of the request, all of whose input is text; 0: not all of it is."""
+    """The size of the request if all its input is text; 0: some of it is not."""
     run: str = ""
-    """What the client names the run that the call belongs to, empty when it names none."""
+    """The client's name for the run of the call; empty if it names none."""
     most: Most | None = None
-    """The most that the call can take, whatever it holds now: limits may begin to concern it. None: nobody noted it."""
+    """The most that the call can take, for limits that may yet come to apply to it. None: nobody noted it."""
     unknown_members: bool = False
-    """The request has members, or values of headers, that nobody here knows."""
+    """The request has members or header values that the gateway does not know."""
     policies: str = field(default="", compare=False)
-    """Version of the policies that it was decided by, empty when none decided. Matters while it is made."""
+    """The version of the policies that decided; empty if none did. Only the act of reserving needs it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Most:
-    """The most that a call can take.
+    """The most that a call can take, or can have taken if nobody measured its end.
 
-    Of a call whose end nobody measured it is the most that it can have taken. `UNBOUNDED`: nothing bounds it but its
-    hold.
+    `UNBOUNDED`: only the hold bounds it.
     """
 
     cost_nano_usd: int
@@ -84,12 +83,12 @@ class Most:
     output_tokens: int
 
     def of(self, kind: LimitKind) -> int | None:
-        """The most that a limit of this kind can count of the call; None: nothing bounds it."""
+        """The most that a limit of this kind can count of the call; None: no bound."""
         quantities = (self.cost_nano_usd, self.input_tokens, self.output_tokens)
         amount = kind.measure(CallQuantities(*(_NO_BOUND if each == UNBOUNDED else each for each in quantities)))
         return None if amount < 0 else amount
 
 
 def holds_unknown(counter: CounterKey, reservation: Reservation) -> bool:
-    """Whether a call holds money for what nobody here knows of its request."""
+    """Whether a call holds money in this counter for unknown members of its request."""
     return reservation.unknown_members and kind_of(counter.limit_id).needs_price

@@ -1,4 +1,4 @@
-"""What a call took, and how that moves the counters that it holds room in."""
+"""Settlements: what a call took, and how that moves the counters in which it holds room."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ class Settlement:
 
     reservation: str
     cost_nano_usd: int
-    """-1 when the price is unknown; what is held then counts."""
+    """-1 if the price is unknown; the held amount then counts."""
     input_tokens: int
-    """Cached ones included."""
+    """Includes cached tokens."""
     output_tokens: int
-    """Reasoning included."""
+    """Includes reasoning tokens."""
     end_at_ms: int
     reported: bool
-    """The tokens are the provider's own count: only such calls teach what to expect."""
+    """The tokens are the provider's own count. We learn typical amounts only from such calls."""
     answer_text_bytes: int = 0
-    """Bytes of text that were seen of the answer."""
+    """The bytes of text that we saw of the answer."""
     most: Most | None = None
-    """The most that the call can have taken; None: what it took is known."""
+    """The most that the call can have taken; None: we know what it took."""
     estimated_in: frozenset[str] = frozenset()
-    """Names of policies whose limits count its estimate alone, and keep no doubt."""
+    """The names of policies whose limits count only its estimate and keep no doubt."""
 
     def doubt_in(self, counter: CounterKey, held: int) -> int:
-        """What a counter holds on to after the call."""
+        """The doubt that a counter keeps after the call."""
         return 0 if counter.policy in self.estimated_in else self.doubt(counter.limit_id, held)
 
     def doubt(self, limit_id: str, held: int) -> int:
-        """What a limit holds on to after the call: what it can have taken above what is counted, within its hold."""
+        """The doubt that a limit keeps: what the call can have taken above its counted amount, within its hold."""
         if self.most is None or not holds_most(limit_id):
             return 0
         kind = kind_of(limit_id)
@@ -55,26 +55,26 @@ class Settlement:
 
     @property
     def calls(self) -> int:
-        """It is one call."""
+        """Always 1: a settlement is of one call."""
         return 1
 
 
 @dataclass(slots=True)
 class Move:
-    """How settlements move one counter. Those of a batch are added up: each counter is written once."""
+    """How the settlements of a batch, added up, move one counter. So the store writes each counter once."""
 
     window_end_ms: int
     settled: int = 0
     reserved: int = 0
     doubt: int = 0
     excess: int = 0
-    """What calls took above what they held."""
+    """What calls took above their holds."""
     last: str = ""
-    """The last call of them, by the id of its reservation."""
+    """The reservation id of the last of these calls."""
     unpriced: str = ""
-    """The first call of them whose cost is unknown, in a limit on spend; empty when there is none."""
+    """In a limit on spend, the first of these calls whose cost is unknown; empty if there is none."""
     unknown: str = ""
-    """The first call of them with members that nobody knows, in a limit on spend; empty when there is none."""
+    """In a limit on spend, the first of these calls with unknown members; empty if there is none."""
 
 
 def add_moves(moves: dict[CounterKey, Move], reservation: Reservation, settlement: Settlement) -> None:
@@ -94,10 +94,10 @@ def add_moves(moves: dict[CounterKey, Move], reservation: Reservation, settlemen
 
 
 def excess_of(counter: CounterKey, held: int, taken: int) -> int:
-    """What a call took above what it held of a counter whose holds are the most that it could take; else 0."""
+    """What a call took above its hold, in a counter where calls hold the most that they can take; else 0."""
     return max(0, taken - held) if holds_most(counter.limit_id) else 0
 
 
 def lacks_price(counter: CounterKey, settlement: Settlement) -> bool:
-    """Whether what a call took of a counter is unknown."""
+    """Whether the counter needs a cost that the settlement does not have."""
     return settlement.cost_nano_usd == UNKNOWN_COST and kind_of(counter.limit_id).needs_price

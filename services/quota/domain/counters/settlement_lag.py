@@ -1,4 +1,4 @@
-"""How long settlements take: what tells a client when room held by others comes back."""
+"""How long settlements take. It tells a client when others will give room back."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ _SAMPLE = 512
 _SHORTEST_WAIT_MS = 250
 
 
-# Right after an outage of the ledger calls look slow to settle; room still comes back soon.
+# Right after an outage of the ledger, calls look slow to settle. Room still comes back soon.
 _LONGEST_WAIT_MS = 20_000
 
 
 class SettlementLag:
-    """The times from the end of calls to their settlement, of the last 512 calls."""
+    """The times from the end of a call to its settlement, for the last 512 calls."""
 
     def __init__(self) -> None:
         self._sample: deque[int] = deque(maxlen=_SAMPLE)
         self.p95_ms = 0
-        """95th percentile, 0 before the first settlement."""
+        """The 95th percentile; 0 before the first settlement."""
 
     def record(self, lags_ms: Iterable[int]) -> None:
-        """Takes in the lags of a batch. Clocks of two processes may disagree: none is below zero."""
+        """Records the lags of a batch. Clocks of two processes may disagree, so a negative lag counts as 0."""
         self._sample.extend(max(0, lag_ms) for lag_ms in lags_ms)
         if self._sample:
             ordered = sorted(self._sample)
