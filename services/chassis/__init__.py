@@ -1,5 +1,5 @@
-"""How a process of ours runs: settings, gRPC server, pages, database, telemetry, start and stop.
+"""How our processes run: settings, gRPC server, pages, database, telemetry, start and stop.
 
-Knows grpc, OpenTelemetry and SQLAlchemy; knows no budget, provider or entry. Every service imports it from its
+The chassis knows grpc, OpenTelemetry and SQLAlchemy, but no budget, provider or entry. A service imports it from its
 `main`, `wiring`, `transport` and `adapters`, never from its domain or use cases.
 """

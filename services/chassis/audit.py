@@ -1,6 +1,6 @@
 """The audit log of a service: a table in its own database, written in the transaction of each change.
 
-Entries are only ever added. Each service's migrations make the table; a test holds it and the code together.
+Entries are only ever added. Each service's migrations create the table, and a test keeps table and code equal.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from services.chassis.paging import bad_token, check_page_size, read_token, writ
 from services.chassis.well_known import timestamp
 from services.kernel.change import AuditEntry
 
-# A resource's JSON can be long; a page of many such stays far below what a gRPC message may hold.
+# A resource's JSON can be long. A page of many such entries stays far below the size limit of a gRPC message.
 _PAGE_CHARS = 2_000_000
-# A 64-bit number has 19 digits at most; none of ours comes near.
+# A 64-bit number has at most 19 digits; none of ours comes near.
 _MOST_DIGITS = 18
 
 
 def audit_table(metadata: sa.MetaData) -> sa.Table:
-    """The table, as part of a service's own."""
+    """Adds the table to a service's own metadata."""
     return sa.Table(
         "audit_entries",
         metadata,
@@ -36,7 +36,7 @@ def audit_table(metadata: sa.MetaData) -> sa.Table:
 
 
 def append_entries(connection: sa.Connection, table: sa.Table, entries: Sequence[AuditEntry]) -> None:
-    """Adds entries, within the transaction of what they tell of."""
+    """Adds entries, within the transaction of the change."""
     rows = [
         {
             "time_ms": entry.time_ms,
@@ -64,7 +64,7 @@ class AuditLog:
         self._table = table
 
     def page(self, request: audit_pb2.ListAuditEntriesRequest) -> audit_pb2.ListAuditEntriesResponse:
-        """One page, newest first.
+        """Returns one page, newest first.
 
         Raises:
             InvalidInput: the page size or token is wrong.

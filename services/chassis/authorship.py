@@ -1,4 +1,4 @@
-"""Who asks: carried from the decision at the admin listener to the services in a header that no client can set."""
+"""Who is calling. The admin listener's decision passes it to services in a header that no client can set."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ _REQUEST_ID_HEADER = "x-request-id"
 
 
 class CallContext(Protocol):
-    """What is needed of a gRPC context, threaded or asynchronous."""
+    """What we need of a gRPC context, threaded or asynchronous."""
 
     def invocation_metadata(self) -> Any:
-        """Pairs of a name in lower case and a value."""
+        """Pairs of a lower-case name and a value."""
         ...
 
 
 def actor_of(context: CallContext) -> Actor:
-    """Who asks.
+    """Returns the caller.
 
     Raises:
-        PermissionDenied: the header is not one that quota wrote.
+        PermissionDenied: quota did not write the header.
     """
     return authorship_of(context).actor
 
 
 def authorship_of(context: CallContext, reason: str = "") -> Authorship:
-    """Who asks, in which request, and why.
+    """Returns the caller, the request and the reason.
 
     Raises:
         InvalidInput: the reason is too long, or holds control characters.
-        PermissionDenied: the header is not one that quota wrote.
+        PermissionDenied: quota did not write the header.
     """
     check_reason("reason", reason)
     metadata = dict(context.invocation_metadata() or ())
@@ -45,7 +45,7 @@ def authorship_of(context: CallContext, reason: str = "") -> Authorship:
 
 
 def check_reason(field: str, reason: str) -> None:
-    """Passes a reason that can be kept and shown.
+    """Checks that a reason can be kept and shown.
 
     Raises:
         InvalidInput: it cannot.
@@ -55,7 +55,7 @@ def check_reason(field: str, reason: str) -> None:
 
 
 def write_actor(actor: Actor) -> str:
-    """The header's value. Role, team and name are plain names, which hold no colon."""
+    """Returns the header's value. Role, team and name are plain names, without colons."""
     return f"{actor.role}:{actor.team}:{actor.name}"
 
 

@@ -1,7 +1,7 @@
-"""SQLite as all our services use it, and the migrations that make its tables.
+"""SQLite for all our services, and the migrations that create its tables.
 
-Write-ahead logging with synchronous=NORMAL: a commit survives the death of the process (kill -9), not necessarily
-that of the machine. Each service has its own file and its own history of migrations.
+Write-ahead logging with synchronous=NORMAL: a commit survives the death of the process (kill -9), but not necessarily
+of the machine. Each service has its own file and its own history of migrations.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ PRAGMAS = (
 
 
 def open_engine(path: Path) -> sa.Engine:
-    """An engine over the SQLite file at `path`, created with mode 0600 if it does not exist."""
+    """Opens the SQLite file at `path`. Creates it with mode 0600 if it does not exist."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600, exist_ok=True)
-    # An error of the database goes to the log; the values of its statement do not.
+    # A database error goes to the log without the values of its statement.
     engine = sa.create_engine(f"sqlite:///{path}", hide_parameters=True)
     sa.event.listen(engine, "connect", _apply_pragmas)
     return engine
@@ -40,20 +40,20 @@ def migrate(engine: sa.Engine, package: str) -> None:
     """Brings the tables up to date with the newest revision in `<package>/migrations`, in one transaction.
 
     Raises:
-        alembic.util.CommandError: the database is of a later release than this one.
+        alembic.util.CommandError: the database is from a later release than this one.
     """
     with importlib.resources.as_file(importlib.resources.files(package) / "migrations") as folder:
         config = Config()
         config.set_main_option("script_location", str(folder))
         with engine.begin() as connection:
-            # Python's driver begins a transaction before rows are changed, not before tables are.
+            # Python's driver begins a transaction before it changes rows, but not before it changes tables.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
 
 def run_migrations(connection: sa.Connection, metadata: sa.MetaData | None = None) -> None:
-    """What the `env.py` of each service calls."""
+    """Runs the migrations. Called by the `env.py` of each service."""
     from alembic import context  # noqa: PLC0415  (alembic binds it only while it runs env.py)
 
     context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)

@@ -1,4 +1,4 @@
-"""An asyncio loop in a thread of its own, which a process starts and stops like its other parts."""
+"""An asyncio loop in its own thread, which a process starts and stops like its other parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class EventLoop:
-    """Runs coroutines. What runs on it needs no lock: other threads hand their work over with `call`."""
+    """Runs coroutines. Code on the loop needs no lock: other threads hand work over with `call`."""
 
     def __init__(self, name: str = "event loop") -> None:
         self.name = name
@@ -21,25 +21,25 @@ class EventLoop:
         self._ending: asyncio.Event | None = None
 
     def start(self) -> None:
-        """Returns when it runs."""
+        """Returns once the loop runs."""
         self._thread.start()
         self._ready.wait()
 
     def stop(self) -> None:
-        """Cancels what is left on it, and ends it."""
+        """Cancels what is left on the loop, and ends it."""
         if self._loop is not None and self._ending is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._ending.set)
             self._thread.join()
 
     def run(self, coroutine: Coroutine[object, object, T]) -> T:
-        """What the coroutine returns, or raises. To be called from any other thread."""
+        """Runs a coroutine on the loop and returns its result, or raises its error. Call it from any other thread."""
         if self._loop is None:
             coroutine.close()
             raise RuntimeError(f"the {self.name} does not run")
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def call(self, function: Callable[[], T]) -> T:
-        """What the function returns, or raises, called on the loop. To be called from any other thread."""
+        """Calls a function on the loop and returns its result, or raises its error. Call it from any other thread."""
 
         async def called() -> T:
             return function()

@@ -1,7 +1,7 @@
-"""gRPC servers as all our services run them: health, reflection, and errors turned into status.
+"""gRPC servers of all our services: health, reflection, and errors turned into status.
 
-Handlers raise `SpendgateError`; the interceptors here answer with its status. Anything else that escapes a handler is
-our fault: it is logged with its trace and answered as INTERNAL without a detail.
+Handlers raise `SpendgateError`, and the interceptors here answer with its status. Any other exception is our fault: it
+is logged with its traceback and answered as INTERNAL without details.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from services.kernel.errors import SpendgateError
 
 _log = logging.getLogger("spendgate.grpc")
 
-# Requests are configurations at most; answers are pages.
+# Requests are configurations at most, and answers are pages.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-# Left alone, gRPC would send the text of an exception to the caller.
+# By default gRPC would send the text of an exception to the caller.
 _INTERNAL = "internal error: the log of the service has the details"
 _FAILED = "a handler failed"
 _OPTIONS: list[tuple[str, Any]] = [
@@ -46,7 +46,7 @@ class Registration:
     name: str
     """Full name, e.g. "spendgate.quota.v1.QuotaService"."""
     register: Callable[[Any], None]
-    """Adds the servicer to the server it is given."""
+    """Adds the servicer to a server."""
 
 
 class Servicer(Protocol):
@@ -54,7 +54,7 @@ class Servicer(Protocol):
 
     @property
     def registration(self) -> Registration:
-        """Puts it into a server."""
+        """Adds the service to a server."""
         ...
 
 
@@ -67,10 +67,10 @@ def build_server(
     neighbours: Mapping[str, grpc.Channel] | None = None,
     interceptors: Sequence[grpc.ServerInterceptor] = (),
 ) -> grpc.Server:
-    """A threaded server bound to `address`, not yet started.
+    """Builds a threaded server bound to `address`, not yet started.
 
-    `neighbours`: who serves other services, by their full names. Reflection describes those too, and health passes
-    questions about them on.
+    `neighbours` maps the full names of services in other processes to their channels. Reflection describes those
+    services too, and health passes questions about them on.
 
     Raises:
         RuntimeError: the address cannot be bound.
@@ -90,16 +90,16 @@ def build_server(
 
 
 class ThreadedServer:
-    """A server of `build_server` as a part of a process."""
+    """A server of `build_server`, as a part of a process."""
 
     def __init__(self, name: str, server: grpc.Server, *, grace_s: float) -> None:
-        """`grace_s`: how long calls in flight may take to finish when it stops."""
+        """`grace_s`: how long calls in flight may take to finish at the stop."""
         self.name = name
         self._server = server
         self._grace_s = grace_s
 
     def start(self) -> None:
-        """Answers from now on."""
+        """Starts to answer."""
         self._server.start()
 
     def stop(self) -> None:
@@ -108,12 +108,12 @@ class ThreadedServer:
 
 
 class AioServer:
-    """A server of `build_aio_server` as a part of a process, on an event loop that runs when it starts."""
+    """A server of `build_aio_server`, as a part of a process. Its event loop runs before it starts."""
 
     def __init__(
         self, name: str, events: EventLoop, address: str, registrations: Sequence[Registration], *, grace_s: float
     ) -> None:
-        """`grace_s`: how long calls in flight may take to finish when it stops."""
+        """`grace_s`: how long calls in flight may take to finish at the stop."""
         self.name = name
         self._events = events
         self._address = address
@@ -122,7 +122,7 @@ class AioServer:
         self._server: grpc.aio.Server | None = None
 
     def start(self) -> None:
-        """Returns when it answers.
+        """Returns once the server answers.
 
         Raises:
             RuntimeError: the address cannot be bound.
@@ -140,7 +140,7 @@ class AioServer:
 
 
 async def build_aio_server(address: str, registrations: Sequence[Registration]) -> grpc.aio.Server:
-    """A server on the running event loop bound to `address`, not yet started.
+    """Builds a server bound to `address` on the running event loop, not yet started.
 
     Raises:
         RuntimeError: the address cannot be bound.
@@ -160,21 +160,21 @@ CHANNEL_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
-    # A peer that restarts is back within a second: do not wait for gRPC's default of minutes.
+    # A peer that restarts is back within a second. gRPC would wait for minutes by default.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
-    # Sockets are local; a proxy from the environment must never see them.
+    # Sockets are local. A proxy from the environment must never see them.
     ("grpc.enable_http_proxy", 0),
 ]
 
 
 def open_channel(address: str) -> grpc.Channel:
-    """A channel to one of our own services."""
+    """Opens a channel to one of our own services."""
     return grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
 
 
 def open_aio_channel(address: str) -> grpc.aio.Channel:
-    """A channel to one of our own services, for the running event loop."""
+    """Opens a channel to one of our own services on the running event loop."""
     return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
 
 
@@ -258,7 +258,7 @@ class AsyncErrorsToStatus(grpc.aio.ServerInterceptor):
 
 
 def _answering(inner: Callable[[Any, grpc.ServicerContext], Any]) -> Callable[[Any, grpc.ServicerContext], Any]:
-    """`inner`, whose request is one message or an iterator of them, with its errors turned into status."""
+    """Wraps `inner`, which takes one message or an iterator of them, so that its errors become status."""
 
     def unary(request: Any, context: grpc.ServicerContext) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""Where Envoy's own files are: in a wheel inside the package, in a checkout at its root."""
+"""Locates Envoy's own files: inside the package in a wheel, at the root in a checkout."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import services
 
 
 def envoy_files() -> Path:
-    """The folder of `bootstrap.yaml` and the Lua scripts."""
+    """Returns the folder of `bootstrap.yaml` and the Lua scripts."""
     package = Path(next(iter(services.__path__)))
     installed = package / "envoy_files"
     return installed if installed.is_dir() else package.parent / "envoy"

@@ -1,4 +1,4 @@
-"""What a process does again and again, each thing in a thread of its own."""
+"""Recurring work of a process, each kind in a thread of its own."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _log = logging.getLogger("spendgate.loops")
 
 
 def _nothing() -> None:
-    """What a round of which nothing has to be broken off needs."""
+    """The interrupt of a round that never needs one."""
 
 
 class Loop:
-    """Calls `do` every so often, and at once when it is woken, until it is stopped.
+    """Calls `do` at an interval, and at once when woken, until it is stopped.
 
-    A round that fails is logged and tried again after a pause that grows. The log says once that rounds fail, once for
-    each other reason, and once that they work again.
+    A failed round is logged and retried after a growing pause. The log reports once that rounds fail, once for each new
+    reason, and once that they work again.
     """
 
     def __init__(
@@ -40,16 +40,16 @@ class Loop:
         interrupt: Callable[[], None] = _nothing,
         stop_wait_ms: int = _STOP_WAIT_MS,
     ) -> None:
-        """Makes the loop, which does not run yet.
+        """Creates the loop without starting it.
 
         Args:
-            name: What the log and the thread call it.
-            do: One round. It returns how many milliseconds to pause this once, or None for `every_ms`.
+            name: Name of the loop in the log, and of its thread.
+            do: Runs one round. Returns the milliseconds to pause after it, or None for `every_ms`.
             every_ms: The pause between two rounds.
-            at_once: The first round comes without a pause before it.
+            at_once: Whether the first round comes without a pause before it.
             retry_ms: The first pause after a failure, and the longest: each failure doubles it. None: `every_ms`.
-            interrupt: Breaks off a round that waits for something outside, from another thread.
-            stop_wait_ms: How long `stop` waits for the round at hand.
+            interrupt: Aborts, from another thread, a round that waits for something outside.
+            stop_wait_ms: How long `stop` waits for the current round.
         """
         self.name = name
         self._do = do
@@ -61,7 +61,7 @@ class Loop:
         self._changed = threading.Condition()
         self._stopping = self._woken = self._hurried = False
         self._reason = ""
-        """Why the last round failed; empty while rounds work."""
+        """Why the last round failed. Empty while rounds succeed."""
         self._retry_ms = self._first_retry_ms
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)  # noqa: TID251  (the one that all loops share)
 
@@ -71,11 +71,11 @@ class Loop:
         return self._stopping
 
     def start(self) -> None:
-        """Begins; returns at once."""
+        """Starts the thread; returns at once."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends it, after the round at hand."""
+        """Ends the loop after its current round."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -86,26 +86,26 @@ class Loop:
                 _log.warning("%s is still in the middle of a round and is left behind", self.name)
 
     def wake(self) -> None:
-        """Ends the pause at hand, or leaves out the next one. A pause after a failure stays."""
+        """Ends the present pause, or skips the next one. A pause after a failure stays."""
         with self._changed:
             self._woken = True
             self._changed.notify_all()
 
     def hurry(self) -> None:
-        """Like `wake`, and ends a pause after a failure too."""
+        """Like `wake`, and also ends a pause after a failure."""
         with self._changed:
             self._hurried = True
             self._changed.notify_all()
 
     def note_success(self) -> None:
-        """Says within a long round that it works, so that a failure after that counts as the first."""
+        """Reports success within a long round, so that the next failure counts as the first."""
         if self._reason:
             _log.info("%s: works again", self.name)
         self._reason = ""
         self._retry_ms = self._first_retry_ms
 
     def run_round(self) -> int:
-        """One round, as the thread runs it. Returns the pause after it, in milliseconds."""
+        """Runs one round on the loop's thread. Returns the pause after it, in milliseconds."""
         try:
             pause_ms = self._do()
         except SpendgateError as error:
@@ -121,7 +121,7 @@ class Loop:
             pause_ms = self.run_round()
 
     def _wait(self, pause_ms: int) -> bool:
-        """Whether there is another round."""
+        """Waits. Returns whether there is another round."""
         with self._changed:
             self._changed.wait_for(self._is_awaited, pause_ms / 1_000)
             self._woken = self._hurried = False
@@ -133,17 +133,17 @@ class Loop:
     def _failed(self, reason: str, *, error: Exception | None) -> int:
         pause_ms, self._retry_ms = self._retry_ms, min(2 * self._retry_ms, self._longest_retry_ms)
         if reason != self._reason:
-            # Only what nobody foresaw needs its traceback.
+            # Only an unforeseen error needs its traceback.
             _log.warning("%s: failed, and is tried again until it works: %s", self.name, reason, exc_info=error)
         self._reason = reason
         return pause_ms
 
 
 class Stream(Protocol):
-    """A call of gRPC whose answers are read one by one."""
+    """A gRPC call whose answers are read one by one."""
 
     def __iter__(self) -> Iterator[Any]:
-        """The answers, until the peer ends the stream.
+        """Yields the answers until the peer ends the stream.
 
         Raises:
             grpc.RpcError: the stream broke.
@@ -151,14 +151,14 @@ class Stream(Protocol):
         ...
 
     def cancel(self) -> bool:
-        """Ends the stream from our side, from any thread."""
+        """Ends the stream from our side. Callable from any thread."""
         ...
 
 
 class StreamLoop:
-    """Keeps a stream to another service open: one round of its loop reads one stream to its end.
+    """Keeps a stream to another service open: each round of its loop reads one stream to its end.
 
-    `open_stream` opens it, `take` gets each answer; a `SpendgateError` or `ValueError` from `take` breaks the stream.
+    `open_stream` opens it, `take` gets each answer. A `SpendgateError` or `ValueError` from `take` breaks the stream.
     """
 
     def __init__(self, name: str, open_stream: Callable[[], Stream], take: Callable[[Any], None]) -> None:
@@ -179,7 +179,7 @@ class StreamLoop:
         )
 
     def start(self) -> None:
-        """Begins; returns at once."""
+        """Starts the thread; returns at once."""
         self._loop.start()
 
     def stop(self) -> None:
@@ -187,7 +187,7 @@ class StreamLoop:
         self._loop.stop()
 
     def reopen(self) -> None:
-        """Ends the stream at hand, or the pause after it, so that another is opened at once."""
+        """Ends the present stream, or the pause after it, so that the next one opens at once."""
         self._end()
         self._loop.hurry()
 

@@ -1,4 +1,4 @@
-"""Gauges over OTLP/gRPC, read when they are sent. Without a receiver they cost nothing."""
+"""Gauges over OTLP/gRPC, read whenever they are sent. Without a receiver they cost nothing."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _STOP_WAIT_MS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """A number that is as it is at the moment."""
+    """A number that is read at the moment it is sent."""
 
     name: str
     unit: str
-    """As in UCUM, where braces hold what is counted: "{counter}"."""
+    """In UCUM, where braces hold the counted thing: "{counter}"."""
     description: str
     read: Callable[[], int]
 
@@ -34,7 +34,7 @@ class Metrics:
     provider: MeterProvider | None
 
     def shutdown(self) -> None:
-        """Sends them once more."""
+        """Sends them one last time."""
         if self.provider is not None:
             self.provider.shutdown(timeout_millis=_STOP_WAIT_MS)
 

@@ -1,7 +1,7 @@
-"""Pages of a list, as Google's API guide has them (AIP-158): a token says where the next page begins.
+"""Pages of a list, by Google's API guide (AIP-158): a token says where the next page begins.
 
-A token holds the position of the last item shown, so that items which come or go meanwhile shift nothing. Clients
-pass it on as it came and must not read it.
+A token holds the position of the last item shown, so items that come or go in between shift nothing. Clients return it
+unchanged and must not interpret it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ T = TypeVar("T")
 def page_of(
     items: Sequence[T], position_of: Callable[[T], str], *, page_size: int, page_token: str
 ) -> tuple[Sequence[T], str]:
-    """A page of `items`, which are sorted by `position_of`, and the token of the next page, empty on the last.
+    """Returns a page of `items`, which are sorted by `position_of`, and the next page's token, empty on the last page.
 
     Raises:
         InvalidInput: the size is negative, or the token is not one of ours.
@@ -35,7 +35,7 @@ def page_of(
 
 
 def check_page_size(page_size: int) -> int:
-    """The size to use: the default for 0, and never more than `MAX_PAGE_SIZE`, as the guide has it.
+    """Returns the page size to use: the default for 0, never more than `MAX_PAGE_SIZE`, as the guide says.
 
     Raises:
         InvalidInput: it is negative.
@@ -46,15 +46,15 @@ def check_page_size(page_size: int) -> int:
 
 
 def write_token(position: str) -> str:
-    """The token of the page that begins behind `position`."""
+    """Returns the token of the page that begins behind `position`."""
     return base64.urlsafe_b64encode(position.encode()).decode()
 
 
 def read_token(page_token: str) -> str:
-    """The position behind which the page begins.
+    """Returns the position behind which the page begins.
 
     Raises:
-        InvalidInput: it is not one of ours.
+        InvalidInput: the token is not one of ours.
     """
     try:
         return base64.b64decode(page_token, altchars=b"-_", validate=True).decode()
@@ -63,5 +63,5 @@ def read_token(page_token: str) -> str:
 
 
 def bad_token() -> InvalidInput:
-    """The error for a token that was not made here."""
+    """Returns the error for a token that was not made here."""
     return InvalidInput("page_token", "it is not from an answer before: pass it on as it came, or leave it empty")

@@ -1,4 +1,4 @@
-"""Starts a service, waits for a signal, stops it. The only place besides `main` that knows the system's clock.
+"""Starts a service, waits for a signal, stops it. Besides `main`, only this module knows the system's clock.
 
 Exit codes: 0 after a signal, 2 when the settings are wrong, 1 when the start failed.
 """
@@ -21,8 +21,8 @@ from services.chassis.variables import refuse_unknown_variables
 from services.kernel.clock import Clock
 
 RUN_FOLDER = "run"
-"""Folder of the sockets inside the data directory. Processes work there, so that socket addresses are relative and
-never reach the 108 bytes that the kernel allows."""
+"""Folder of the sockets inside the data directory. It is every process's working directory, so socket addresses are
+relative and never reach the kernel's limit of 108 bytes."""
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -41,8 +41,8 @@ class SystemClock:
 
 def run(name: str, settings_of: Callable[[Environ], S], build: Callable[[S, Clock], Runtime]) -> None:
     """Runs a service until SIGTERM or SIGINT, then exits the process."""
-    # Blocked before the first thread starts, so that every thread inherits it, and then waited for. A handler that sets
-    # an event would deadlock when it interrupts the wait for that event: the event's lock is not reentrant.
+    # The signals are blocked before the first thread starts, so that every thread inherits this. A handler that sets an
+    # event would deadlock if it interrupted the wait for that event: the event's lock is not reentrant.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     runtime = _started(name, settings_of, build)
     _log.info("%s started", name)
@@ -52,14 +52,14 @@ def run(name: str, settings_of: Callable[[Environ], S], build: Callable[[S, Cloc
 
 
 def configure_logging(level: str) -> None:
-    """Writes one JSON object a line to standard error."""
+    """Writes one JSON object per line to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line of JSON. What came from outside cannot start a line of its own."""
+    """Formats a record as one line of JSON. Outside text cannot start a line of its own."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Formats one record."""
@@ -82,7 +82,7 @@ def _started(name: str, settings_of: Callable[[Environ], S], build: Callable[[S,
         run_dir = environ.path("SPENDGATE_DATA_DIR") / RUN_FOLDER
         run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.chdir(run_dir)
-        # Nothing that a service creates is for other users of the machine.
+        # Other users of the machine may read nothing that a service creates.
         os.umask(0o077)
         runtime = build(settings_of(environ), SystemClock())
         runtime.start()

@@ -1,9 +1,9 @@
 """The life of a service: what it starts, in which order, and what it closes.
 
     opened --> servers start --> loops start      ... a signal ...      loops stop --> servers stop --> closed
-                                 in the order in which they stand       in reverse
+                                 in the listed order                    in reverse
 
-Whichever of these steps fails, what was started before it is stopped, and everything that was opened is closed.
+If a step fails, every part started before it is stopped, and everything that was opened is closed.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ _log = logging.getLogger("spendgate.runtime")
 
 
 class Part(Protocol):
-    """A server or a loop. It has threads of its own, and both calls return."""
+    """A server or a loop. It has its own threads, so `start` and `stop` return."""
 
     @property
     def name(self) -> str:
-        """What the log calls it."""
+        """Its name in the log."""
         ...
 
     def start(self) -> None:
-        """Returns when it runs."""
+        """Returns once it runs."""
         ...
 
     def stop(self) -> None:
-        """Returns when what it has in hand is finished or safe. May be called although `start` failed."""
+        """Returns when its current work is finished or safe. May be called even if `start` failed."""
         ...
 
 
 class Closers:
-    """What a service has opened, to be closed in reverse order.
+    """What a service has opened. Closes in reverse order.
 
-    A block closes them when it fails, so that a service that is half built leaves nothing open:
+    If the block fails it closes everything, so a half-built service leaves nothing open:
 
         with Closers() as closers:
             engine = open_engine(path)
@@ -59,7 +59,7 @@ class Closers:
             self.close()
 
     def add(self, name: str, close: Callable[[], object]) -> None:
-        """Has `close` called in the end. `name` is what the log calls it."""
+        """Registers `close` for the end. `name` is used in the log."""
         self._closes.append((name, close))
 
     def close(self) -> None:
@@ -79,14 +79,14 @@ class Runtime:
         closers: Closers,
         stopping: threading.Event | None = None,
     ) -> None:
-        """`stopping` is set before anything is stopped, so that streams and long rounds end by themselves."""
+        """`stopping` is set before any part stops, so that streams and long rounds end by themselves."""
         self._parts = (*servers, *loops)
         self._closers = closers
         self._stopping = stopping or threading.Event()
         self._begun: list[Part] = []
 
     def start(self) -> None:
-        """Starts servers and loops in their order. Raises what the first failure raised, after stopping the rest."""
+        """Starts servers and loops in order. If one fails, stops the others and raises its error."""
         for part in self._parts:
             self._begun.append(part)
             try:
@@ -97,7 +97,7 @@ class Runtime:
                 raise
 
     def stop(self) -> None:
-        """Stops what was started, the last first, and closes everything. What fails is logged and holds nothing up."""
+        """Stops every started part, the last first, and closes everything. Logs failures and continues."""
         self._stopping.set()
         while self._begun:
             part = self._begun.pop()

@@ -1,6 +1,6 @@
-"""Reads settings from the environment: once, in `main`, with errors that name the variable.
+"""Reads settings from the environment once, in `main`. Errors name the variable.
 
-Nothing below `main` looks at the environment, so what a process was started with is what it runs with.
+Nothing below `main` reads the environment, so a process keeps the settings it was started with.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from pathlib import Path
 
 
 class SettingsError(Exception):
-    """A variable is missing or cannot be read. The text names it and says what to write."""
+    """A variable is missing or unreadable. The text names it and says what to write."""
 
 
 class Environ:
-    """Typed access to environment variables, given as a mapping. An empty value counts as absent."""
+    """Typed access to a mapping of environment variables. An empty value counts as absent."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = variables
 
     def optional(self, name: str) -> str | None:
-        """The value, or None when it is absent."""
+        """Returns the value, or None when it is absent."""
         return self._variables.get(name, "").strip() or None
 
     def text(self, name: str, default: str | None = None) -> str:
-        """The value.
+        """Returns the value.
 
         Raises:
             SettingsError: it is absent and there is no default.
@@ -37,10 +37,10 @@ class Environ:
         return default
 
     def integer(self, name: str, default: int, *, low: int, high: int) -> int:
-        """The value as a whole number between `low` and `high`, both inclusive.
+        """Returns the value as a whole number from `low` to `high`, both inclusive.
 
         Raises:
-            SettingsError: it is not.
+            SettingsError: it is not such a number.
         """
         value = self.optional(name)
         if value is None:
@@ -54,10 +54,10 @@ class Environ:
         return number
 
     def path(self, name: str, default: str | None = None) -> Path:
-        """The value as an absolute path.
+        """Returns the value as an absolute path.
 
         Raises:
-            SettingsError: it is absent without a default, or relative.
+            SettingsError: it is absent and has no default, or is relative.
         """
         value = Path(self.text(name, default))
         if not value.is_absolute():
@@ -65,23 +65,23 @@ class Environ:
         return value
 
     def address(self, name: str, default: str | None = None) -> tuple[str, int]:
-        """The value as HOST:PORT; an IPv6 host stands in brackets.
+        """Returns the value as HOST:PORT. An IPv6 host stands in brackets.
 
         Raises:
-            SettingsError: it is not of that form.
+            SettingsError: it has another form.
         """
         return parse_address(name, self.text(name, default))
 
     def secret(self, name: str) -> str | None:
-        """The value exactly as it is, or None when it is absent: for secrets that a configuration refers to."""
+        """Returns the exact value, or None when it is absent. For secrets that a configuration refers to."""
         return self._variables.get(name) or None
 
 
 def parse_address(name: str, text: str) -> tuple[str, int]:
-    """Splits HOST:PORT; `name` is what an error calls it.
+    """Splits HOST:PORT. Errors call it `name`.
 
     Raises:
-        SettingsError: not of that form, or the port is not within 0 to 65535.
+        SettingsError: it has another form, or the port is not within 0 to 65535.
     """
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isdecimal() or int(port) > 65535:

@@ -1,4 +1,4 @@
-"""Turns our errors into gRPC status, with the details that Google's API guide asks for (AIP-193)."""
+"""Turns our errors into gRPC status, with the details of Google's API guide (AIP-193)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _INTERNAL = (grpc.StatusCode.INTERNAL, code_pb2.INTERNAL)
 
 
 def status_of(error: SpendgateError) -> tuple[grpc.StatusCode, status_pb2.Status]:
-    """The gRPC code, and the rich status that goes into the trailer `grpc-status-details-bin`."""
+    """Returns the gRPC code, and the rich status for the trailer `grpc-status-details-bin`."""
     code, number = next((codes for kind, codes in _CODES.items() if isinstance(error, kind)), _INTERNAL)
     status = status_pb2.Status(code=number, message=str(error))
     _add(status, error_details_pb2.ErrorInfo(reason=_reason(error), domain=DOMAIN))
@@ -48,6 +48,6 @@ def _add(status: status_pb2.Status, detail: error_details_pb2.ErrorInfo | error_
 
 
 def _reason(error: SpendgateError) -> str:
-    """Upper snake case, as ErrorInfo wants it: InvalidInput -> INVALID_INPUT."""
+    """Converts to upper snake case, as ErrorInfo expects: InvalidInput -> INVALID_INPUT."""
     name = type(error).__name__
     return "".join(f"_{letter}" if letter.isupper() and at else letter for at, letter in enumerate(name)).upper()

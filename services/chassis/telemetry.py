@@ -1,4 +1,4 @@
-"""Traces over OTLP/gRPC. Telemetry never raises and never decides; without a receiver it costs nothing."""
+"""Traces over OTLP/gRPC. Telemetry never raises and never affects a decision. Without a receiver it costs nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-# Spans that wait for a slow receiver; what does not fit is dropped and counted by the exporter.
+# Spans waiting for a slow receiver. The exporter drops and counts the others.
 _QUEUE = 4_096
 _EXPORT_DELAY_MS = 500
 
@@ -23,17 +23,17 @@ class Telemetry:
 
     tracer: trace.Tracer
     enabled: bool
-    """False: spans are not recorded, so do not compute attributes for them."""
+    """False: spans are not recorded, so skip computing their attributes."""
     provider: TracerProvider | None
 
     def shutdown(self) -> None:
-        """Sends what is queued."""
+        """Sends queued spans."""
         if self.provider is not None:
             self.provider.shutdown()
 
 
 def configure(service: str, otlp_endpoint: str | None) -> Telemetry:
-    """Traces of `service` ("spendgate-quota") to the OTLP/gRPC receiver at `otlp_endpoint` (HOST:PORT), if any."""
+    """Sends the traces of `service` ("spendgate-quota") to the OTLP/gRPC receiver at `otlp_endpoint`, HOST:PORT."""
     if otlp_endpoint is None:
         return Telemetry(trace.NoOpTracer(), enabled=False, provider=None)
     provider = TracerProvider(resource=Resource.create({"service.name": service}))
@@ -45,7 +45,7 @@ def configure(service: str, otlp_endpoint: str | None) -> Telemetry:
 
 
 def parent_of(trace_id: str, span_id: str) -> SpanContext | None:
-    """The span context of W3C hex ids (32 and 16 digits), None when they are not such ids."""
+    """Returns the span context of W3C hex ids (32 and 16 digits), or None if they are not such ids."""
     try:
         context = SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=TraceFlags(1))
     except ValueError:
@@ -54,7 +54,7 @@ def parent_of(trace_id: str, span_id: str) -> SpanContext | None:
 
 
 def parent_of_traceparent(traceparent: str) -> SpanContext | None:
-    """The span context of a W3C `traceparent` header (version 00), None when it is malformed or not sampled."""
+    """Returns the span context of a W3C `traceparent` header (version 00), or None if malformed or not sampled."""
     parts = traceparent.split("-")
     if len(parts) != 4 or not parts[3].endswith(("1", "3", "5", "7", "9", "b", "d", "f")):
         return None
@@ -62,5 +62,5 @@ def parent_of_traceparent(traceparent: str) -> SpanContext | None:
 
 
 def in_context(parent: SpanContext) -> Context:
-    """A context in which spans become children of `parent`."""
+    """Returns a context in which new spans are children of `parent`."""
     return trace.set_span_in_context(NonRecordingSpan(parent))

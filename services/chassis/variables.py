@@ -1,7 +1,7 @@
-"""Every variable that some process of the product reads.
+"""Every variable that a process of the product reads.
 
-Each process reads those that its settings name. All of them accept all of these, so that one environment serves the
-whole product; any other name that begins like ours is a mistake, and is refused before it can be believed to work.
+A process reads those that its settings name, and accepts all of these, so that one environment serves the whole
+product. Any other name with our prefix is a mistake. It is refused, because nobody should believe that it works.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ VARIABLES = frozenset(
 
 
 def refuse_unknown_variables(variables: Mapping[str, str]) -> None:
-    """Passes an environment in which every name that begins like ours is one of ours. Empty values count as absent.
+    """Checks that every variable with our prefix is one of ours. Empty values count as absent.
 
     Raises:
-        SettingsError: another one is set. The text names each, and what it may have been meant to be; never a value.
+        SettingsError: another one is set. The text names each and suggests the right name, but never shows a value.
     """
     unknown = sorted(
         name for name, value in variables.items() if name.startswith(PREFIX) and name not in VARIABLES and value.strip()

@@ -1,4 +1,4 @@
-"""Google's well-known messages and the integers that they stand for with us."""
+"""Converts between Google's well-known messages and our integers."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from services.kernel.money import NANO_PER_USD
 
 
 def timestamp(time_ms: int) -> Timestamp:
-    """A moment in milliseconds since 1970 UTC."""
+    """Converts a moment in milliseconds since 1970 UTC."""
     seconds, rest_ms = divmod(time_ms, 1_000)
     return Timestamp(seconds=seconds, nanos=rest_ms * 1_000_000)
 
 
 def usd(nano_usd: int) -> Money:
-    """An amount of US dollars. Units and nanos carry the same sign, as `google.type.Money` demands."""
+    """Converts an amount of US dollars. Units and nanos have the same sign, as `google.type.Money` demands."""
     sign = -1 if nano_usd < 0 else 1
     units, nanos = divmod(abs(nano_usd), NANO_PER_USD)
     return Money(currency_code="USD", units=sign * units, nanos=sign * nanos)
 
 
 def nano_usd_of(money: Money) -> int:
-    """The amount in nano-USD. Its currency is for the caller to check."""
+    """Returns the amount in nano-USD. The caller checks the currency."""
     return int(money.units) * NANO_PER_USD + int(money.nanos)

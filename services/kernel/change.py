@@ -1,7 +1,7 @@
-"""Changes: what becomes of configured resources on the way from one configuration to the next, and by whose doing.
+"""Changes: how configured resources differ from one configuration to the next, and who changed them.
 
-Every service answers `ApplyConfiguration` with them and keeps them in its audit log, so that they mean the same
-wherever they come from.
+Every service answers `ApplyConfiguration` with changes and keeps them in its audit log. They mean the same in all of
+them.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class Change:
     """Kind of the resource, singular and lower case: "team", "policy", "virtual key"."""
     name: str
     detail: str = ""
-    """Of an update: names of the fields that differ, joined by commas. Never their values: some are secrets."""
+    """For an update: names of the changed fields, joined by commas. Never their values, since some are secrets."""
 
 
 def changes_between(
     kind: str, before: Mapping[str, R], after: Mapping[str, R], differing: Callable[[R, R], tuple[str, ...]]
 ) -> tuple[Change, ...]:
-    """What becomes of each resource of one kind, by name. `differing` names what differs between two unequal ones."""
+    """Lists how each resource of one kind changes, by name. `differing` names the differences of two unequal ones."""
     changes = []
     for name in sorted(before.keys() | after.keys()):
         if name not in before:
@@ -53,58 +53,58 @@ def changes_between(
 
 
 def differing_fields(before: DataclassInstance, after: DataclassInstance) -> tuple[str, ...]:
-    """Names of the fields in which two values of one dataclass differ."""
+    """Returns the names of the fields in which two values of one dataclass differ."""
     names = (field.name for field in fields(before))
     return tuple(name for name in names if getattr(before, name) != getattr(after, name))
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who asks for something on the admin plane."""
+    """A caller on the admin plane."""
 
     name: str
     role: str
     team: str = ""
-    """The one team that it may look at and change. Empty: it is not confined to one."""
+    """The one team that it may read and change. Empty when it is not confined to one."""
 
     def may_touch(self, team: str) -> bool:
-        """Whether what belongs to `team` is its business."""
+        """Whether it may read and change what belongs to `team`."""
         return not self.team or self.team == team
 
 
 @dataclass(frozen=True, slots=True)
 class Authorship:
-    """Whose doing a change is, and why."""
+    """Who made a change, and why."""
 
     actor: Actor
     reason: str = ""
     request_id: str = ""
-    """Of the request at the admin listener."""
+    """Id of the request at the admin listener."""
 
 
 OWNER = Authorship(Actor("local", "platform"))
-"""Whoever comes to a service's own socket past the admin listener: only the owner of the data directory can."""
+"""A caller that reaches a service's own socket directly. Only the owner of the data directory can."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One change of one resource, to be kept for good."""
+    """One change of one resource, kept for good."""
 
     time_ms: int
     by: Authorship
     action: str
-    """An `Action`, or the verb of what was asked for: "rotate", "grant"."""
+    """An `Action`, or the requested verb: "rotate", "grant"."""
     kind: str
     name: str
     before: str
-    """JSON of the resource, empty if there was none. Never a secret."""
+    """JSON of the resource before. Empty if there was none. Never contains a secret."""
     after: str
-    """The same, empty if it is gone."""
+    """JSON of the resource after. Empty if it is gone."""
 
 
 NO_VERBS: Mapping[Action, str] = {}
 Describe = Callable[[str, str], str]
-"""JSON of the resource of this kind and name, without its secrets; empty if there is none."""
+"""Returns the JSON of the resource of this kind and name, without secrets. Empty if there is none."""
 
 
 def audit_entries(
@@ -116,7 +116,7 @@ def audit_entries(
     time_ms: int,
     verbs: Mapping[Action, str] = NO_VERBS,
 ) -> tuple[AuditEntry, ...]:
-    """An entry for each change. `verbs` are what was asked for, where that says more than the action itself."""
+    """Returns an entry for each change. `verbs` are requested verbs that say more than the action itself."""
     return tuple(
         AuditEntry(
             time_ms,

@@ -1,4 +1,4 @@
-"""Dialects: the protocols in which clients and providers speak."""
+"""Dialects: the protocols that clients and providers speak."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Dialect(StrEnum):
-    """A protocol, named by the vendor that made it."""
+    """A protocol, named after the vendor that made it."""
 
     OPENAI = "openai"
     """`POST /v1/chat/completions`."""
@@ -17,9 +17,9 @@ class Dialect(StrEnum):
 
 
 def dialect_of_path(path: str) -> Dialect:
-    """The dialect in which to answer a request for `path`, also when no endpoint is there.
+    """Returns the dialect in which to answer a request for `path`, even if no endpoint is there.
 
-    `/v1/models` alone is shared by OpenAI and Anthropic; its caller looks at the `anthropic-version` header.
+    OpenAI and Anthropic share only `/v1/models`. Its caller looks at the `anthropic-version` header.
     """
     bare = path.split("?", 1)[0]
     if bare.startswith("/v1/messages"):

@@ -1,14 +1,14 @@
-"""What can be wrong with what somebody asks of us. The rim turns these into gRPC status codes.
+"""Errors that callers may see. The transport layer turns them into gRPC status codes.
 
     SpendgateError
-    +-- InvalidInput        the request itself is wrong; asking again changes nothing
-    +-- PermissionDenied    not for who asks; the text says for whom it is
-    +-- NotFound            it names something that does not exist
-    +-- AlreadyExists       it creates something that exists
-    +-- FailedPrecondition  right in itself, but not in the present state
-    +-- Unavailable         cannot be decided now; asking again may help
+    +-- InvalidInput        the request itself is wrong; a retry changes nothing
+    +-- PermissionDenied    the caller may not do this; the text says who may
+    +-- NotFound            the request names something that does not exist
+    +-- AlreadyExists       the request creates something that exists
+    +-- FailedPrecondition  the request is valid, but not in the present state
+    +-- Unavailable         no decision is possible now; a retry may help
 
-A refusal to spend is not an error: it is a value (`services.quota.domain.policies.denial`).
+A refusal to spend is a value, not an error (`services.quota.domain.policies.denial`).
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ class InvalidInput(SpendgateError):  # noqa: N818  (reads as what it is)
 
 
 class PermissionDenied(SpendgateError):  # noqa: N818
-    """Not for who asks. The text says for whom it is."""
+    """The caller may not do this. The text says who may."""
 
 
 class NotFound(SpendgateError):  # noqa: N818
-    """Names something that does not exist."""
+    """The request names something that does not exist."""
 
 
 class AlreadyExists(SpendgateError):  # noqa: N818
-    """Creates something that exists."""
+    """The request creates something that exists."""
 
 
 class FailedPrecondition(SpendgateError):  # noqa: N818
-    """Right in itself, but not in the present state."""
+    """The request is valid, but not in the present state."""
 
 
 class Unavailable(SpendgateError):  # noqa: N818
-    """Cannot be decided now."""
+    """No decision is possible now."""

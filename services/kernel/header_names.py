@@ -1,6 +1,6 @@
-"""Names of headers that a configuration may let pass at a provider, besides those that always do.
+"""Names of headers that a configuration may let through to a provider, besides those that always pass.
 
-The command line checks a file by these rules, and the router what it is sent.
+The command line checks its file by these rules, and the router checks what it receives.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _UNACCOUNTED = (
     "x-rewrite-url",
 )
 _ELSEWHERE = ("location", "refresh", "alt-svc", "content-location")
-# Reasons end a sentence that begins with the name.
+# Each reason completes a sentence that begins with the name.
 _NEVER = (
     (_CREDENTIALS, (), "carries a credential: the gateway sends its own, and shows nobody's"),
     (_FRAMING, (), "says how a body is sent or read, which the gateway decides"),
@@ -68,7 +68,7 @@ _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
 def read_allowed(field: str, names: Iterable[str]) -> tuple[str, ...]:
-    """The names that a provider adds, in lower case and in order.
+    """Returns the names that a provider adds, in lower case and sorted.
 
     Raises:
         InvalidInput: there are too many, or one of them may never pass. The text says which and why.

@@ -1,7 +1,7 @@
-"""What limits count: one row for each kind, from which everything follows that differs between kinds.
+"""Limit kinds: one row for each, with everything that differs between kinds.
 
-Quota holds, settles and words limits by these rows; the ledger adds up what their counters must say; the command line
-reads them out of the configuration file. A new kind of what calls have already is a row here.
+Quota holds, settles and words limits by these rows. The ledger computes expected counters by them, and the command line
+reads their names from the configuration file. A new kind that counts something calls already have is one more row here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, Self
 
 
 class CallQuantities(NamedTuple):
-    """What one call takes."""
+    """The amounts of one call."""
 
     cost_nano_usd: int
     input_tokens: int
@@ -22,31 +22,31 @@ class CallQuantities(NamedTuple):
 
 
 class Quantities(Protocol):
-    """What one call, or some calls together, take."""
+    """The amounts of one call, or of several together."""
 
     @property
     def cost_nano_usd(self) -> int:
-        """What it costs."""
+        """Total cost."""
         ...
 
     @property
     def input_tokens(self) -> int:
-        """Tokens of the prompt, cached ones included."""
+        """Tokens of the prompt, including cached ones."""
         ...
 
     @property
     def output_tokens(self) -> int:
-        """Tokens of the answer, reasoning included."""
+        """Tokens of the answer, including reasoning."""
         ...
 
     @property
     def calls(self) -> int:
-        """How many calls they are."""
+        """Number of calls."""
         ...
 
 
 Measure = Callable[[Quantities], int]
-"""What a kind adds up of a call."""
+"""Picks the amount of a call that a kind adds up."""
 
 
 def cost(of: Quantities) -> int:
@@ -55,17 +55,17 @@ def cost(of: Quantities) -> int:
 
 
 def all_tokens(of: Quantities) -> int:
-    """Input and output together."""
+    """Input plus output."""
     return of.input_tokens + of.output_tokens
 
 
 def input_tokens(of: Quantities) -> int:
-    """Tokens of the prompt, cached ones included."""
+    """Tokens of the prompt, including cached ones."""
     return of.input_tokens
 
 
 def output_tokens(of: Quantities) -> int:
-    """Tokens of the answer, reasoning included."""
+    """Tokens of the answer, including reasoning."""
     return of.output_tokens
 
 
@@ -79,34 +79,34 @@ _MONEY = "nano-USD"
 
 @dataclass(frozen=True, slots=True)
 class LimitKindRow:
-    """What there is to know about a kind."""
+    """The properties of a kind."""
 
     unit: str
-    """Of its amounts. Money is in nano-USD; the rest is counted."""
+    """Unit of its amounts. Money is in nano-USD; everything else is a count."""
     measure: Measure
     has_window: bool = True
-    """It adds up over a period of time that a policy chooses."""
+    """It adds up over a period that a policy chooses."""
     is_held: bool = True
     """Calls in flight hold the most of it that they can take."""
     is_taken: bool = True
-    """Calls that have ended leave an amount of it behind."""
+    """Ended calls leave an amount of it behind."""
     has_counter: bool = True
     """Something of it is kept between calls."""
     follows_key: bool = False
-    """It counts each key apart, against what that key typically takes."""
+    """It has a counter per key, compared with what that key typically takes."""
     bounds: bool = False
-    """Every call takes something of it, and that adds up: a limit of it bounds what calls can take in all."""
+    """Every call takes some of it, so a limit on it bounds all calls together."""
 
 
 class LimitKind(StrEnum):
-    """What a limit counts."""
+    """The quantity that a limit counts."""
 
     SPEND = "spend", LimitKindRow(_MONEY, cost, bounds=True)
-    # A model that is free takes no money, and costs none.
+    # Calls to a free model take no money, but they cost none either.
     TOKENS = "tokens", LimitKindRow("tokens", all_tokens, bounds=True)
-    """Input and output together."""
+    """Input plus output."""
     INPUT_TOKENS = "input_tokens", LimitKindRow("input tokens", input_tokens, bounds=True)
-    # A call may have no output.
+    # Does not bound: a call may have no output.
     OUTPUT_TOKENS = "output_tokens", LimitKindRow("output tokens", output_tokens)
     REQUESTS = "requests", LimitKindRow("requests", calls, bounds=True)
     CONCURRENCY = "concurrency", LimitKindRow("calls", calls, has_window=False, is_taken=False)
@@ -115,12 +115,12 @@ class LimitKind(StrEnum):
         "request_cost",
         LimitKindRow(_MONEY, cost, has_window=False, is_taken=False, has_counter=False),
     )
-    """What one call can cost at most. Nothing adds up."""
+    """The most that one call can cost. Nothing adds up."""
     BURN_RATE = (
         "burn_rate",
         LimitKindRow(_MONEY, cost, has_window=False, is_held=False, follows_key=True),
     )
-    """What a key spends in a minute, against what it typically does. Calls in flight hold nothing of it."""
+    """A key's spend in a minute, compared with its typical spend. Calls in flight hold nothing of it."""
 
     unit: str
     has_window: bool
@@ -132,19 +132,19 @@ class LimitKind(StrEnum):
     bounds: bool
     measure: Measure
     is_money: bool
-    """Amounts of it are nano-USD."""
+    """Its amounts are nano-USD."""
     needs_price: bool
     """A call without a price cannot be judged."""
     is_of_size: bool
-    """A larger call holds more of it, so that the size of a call must have a bound."""
+    """A larger call holds more of it, so the size of a call must be bounded."""
 
     is_budget: bool
     """It has room that calls use up, hold and give back."""
     is_certain: bool
-    """What a call holds of it is what it will have taken, however it ends."""
+    """A call's hold equals its final amount, however the call ends."""
 
     def __new__(cls, value: str, row: LimitKindRow) -> Self:
-        """Makes a member from its row. What follows from it is worked out once: each decision asks several times."""
+        """Makes a member from its row. Computes derived flags once, since each decision reads them several times."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.unit = row.unit
@@ -167,7 +167,7 @@ _BY_NAME = {kind.value: kind for kind in LimitKind}
 
 
 def kind_named(name: str) -> LimitKind:
-    """The kind of this name, e.g. "spend".
+    """Returns the kind of this name, e.g. "spend".
 
     Raises:
         ValueError: there is none.

@@ -1,7 +1,7 @@
-"""Money: integers only.
+"""Money, as integers only.
 
-Amounts are nano-USD (10^-9 dollars), prices are pico-USD per token (10^-12 dollars, the same number as micro-USD per
-million tokens). The smallest published price, $0.0375 per million tokens, is 37 500 pico-USD per token and would not be
+Amounts are nano-USD (10^-9 dollars). Prices are pico-USD per token (10^-12 dollars), the same number as micro-USD per
+million tokens. The smallest published price, $0.0375 per million tokens, is 37 500 pico-USD per token. It would not be
 an integer in nano-USD.
 """
 
@@ -15,14 +15,14 @@ PicoUsdPerToken = NewType("PicoUsdPerToken", int)
 
 NANO_PER_USD = 1_000_000_000
 PICO_PER_NANO = 1_000
-# What a 64-bit signed counter holds: about 9.2 billion dollars.
+# Largest value of a 64-bit signed counter: about 9.2 billion dollars.
 MAX_NANO_USD = NanoUsd(2**63 - 1)
 
 _DECIMAL = re.compile(r"(?P<whole>\d{1,10})(?:\.(?P<fraction>\d+))?")
 
 
 def nano_from_pico(pico_usd: int) -> NanoUsd:
-    """Rounds up to whole nano-USD. Called once per call, so a call is never charged less than it cost."""
+    """Rounds up to whole nano-USD. Applied once per call, so no call is charged less than its cost."""
     return NanoUsd(-(-pico_usd // PICO_PER_NANO))
 
 
@@ -30,7 +30,7 @@ def parse_usd(text: str) -> NanoUsd:
     """Reads dollars written as a decimal, e.g. "2000" or "0.000000001", exactly.
 
     Raises:
-        ValueError: not a non-negative decimal of at most nine decimal places, or more than a counter holds.
+        ValueError: not a non-negative decimal with at most nine decimal places, or more than a counter holds.
     """
     return NanoUsd(_scaled(text, digits=9))
 
@@ -39,7 +39,7 @@ def parse_price(text: str) -> PicoUsdPerToken:
     """Reads dollars per million tokens written as a decimal, e.g. "2.50", exactly.
 
     Raises:
-        ValueError: not a non-negative decimal of at most six decimal places.
+        ValueError: not a non-negative decimal with at most six decimal places.
     """
     return PicoUsdPerToken(_scaled(text, digits=6))
 

@@ -1,8 +1,8 @@
-"""Names of resources: one rule for all, checked at the rim of every service and of the command line.
+"""Names of resources: one rule for all, checked at the edge of every service and of the command line.
 
-What to say of a name that nothing has: most of them are typing mistakes, and their right form is known.
+A name that nothing has is mostly a typing mistake, so this module suggests the right one.
 
-And two that we make: what a limit counts calls under, and the id of a reservation and of its entry in the ledger.
+It also makes reservation ids, which ledger entries share.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from services.kernel.errors import InvalidInput
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
-# Users are often mail addresses; models carry slashes, colons and at signs ("us.anthropic.claude-x:0").
+# Users are often mail addresses. Models contain slashes, colons and at signs ("us.anthropic.claude-x:0").
 _FREE = re.compile(r"[A-Za-z0-9@][A-Za-z0-9._@:/+-]{0,254}[A-Za-z0-9]|[A-Za-z0-9]")
 
 
@@ -31,10 +31,10 @@ _MOST_CHARS = 80
 
 
 def check_name(field: str, name: str) -> str:
-    """Returns `name` if it can name a team, project, environment, policy, provider, key or channel.
+    """Returns `name` if it is a valid name for a team, project, environment, policy, provider, key or channel.
 
     Raises:
-        InvalidInput: it cannot.
+        InvalidInput: it is not.
     """
     if not _PLAIN.fullmatch(name):
         raise InvalidInput(
@@ -45,19 +45,19 @@ def check_name(field: str, name: str) -> str:
 
 
 def check_model(field: str, model: str) -> str:
-    """Returns `model` if it can be the name of a model.
+    """Returns `model` if it is a valid model name.
 
     Raises:
-        InvalidInput: it cannot.
+        InvalidInput: it is not.
     """
     return _check_free(field, model, "a model")
 
 
 def check_user(field: str, user: str) -> str:
-    """Returns `user` if it can name a user.
+    """Returns `user` if it is a valid user name.
 
     Raises:
-        InvalidInput: it cannot.
+        InvalidInput: it is not.
     """
     return _check_free(field, user, "a user")
 
@@ -66,7 +66,7 @@ def split_target(field: str, target: str) -> tuple[str, str]:
     """Splits "provider/model" at the first slash.
 
     Raises:
-        InvalidInput: not of that form.
+        InvalidInput: it has another form.
     """
     provider, slash, model = target.partition("/")
     if not slash:
@@ -75,7 +75,7 @@ def split_target(field: str, target: str) -> tuple[str, str]:
 
 
 def check_unique(field: str, names: Iterable[str]) -> None:
-    """Passes names of which no two are the same. `field` is the path of the list whose items they name.
+    """Checks that no two names are equal. `field` is the path of the list whose items they name.
 
     Raises:
         InvalidInput: two are.
@@ -88,10 +88,10 @@ def check_unique(field: str, names: Iterable[str]) -> None:
 
 
 def no_such(what: str, name: str, known: Iterable[str]) -> str:
-    """A clause such as "there is no environment 'prdo': did you mean 'prod'?".
+    """Returns a clause like "there is no environment 'prdo': did you mean 'prod'?".
 
-    `what` is what the name should be of, e.g. "project of team research". `known` are the names that the reader may
-    learn of; the closest is suggested, and a few are listed where none is close.
+    `what` says what was looked up, e.g. "project of team research". `known` are the names that the reader may learn
+    of. The closest one is suggested; if none is close, a few are listed.
     """
     names = sorted(known)
     close = closest(name, names)
@@ -105,17 +105,17 @@ def no_such(what: str, name: str, known: Iterable[str]) -> str:
 
 
 def reservation_id(now_ms: int, entropy: bytes) -> str:
-    """An id that sorts by time: milliseconds, then at least 8 random bytes, in hex."""
+    """Returns an id that sorts by time: milliseconds, then at least 8 random bytes, in hex."""
     return f"rsv_{now_ms:012x}{entropy.hex()}"
 
 
 def first_reservation_id(now_ms: int) -> str:
-    """Not larger than any id made at this moment or later."""
+    """Returns a lower bound of all ids made at this moment or later."""
     return f"rsv_{now_ms:012x}"
 
 
 def admitted_ms(reservation: str) -> int | None:
-    """When the call of a reservation was admitted. None for what is not an id of ours."""
+    """Returns when the call of a reservation was admitted, or None if this is not an id of ours."""
     form = _RESERVATION.fullmatch(reservation)
     return int(form[1], 16) if form else None
 
@@ -129,9 +129,9 @@ def _check_free(field: str, name: str, what: str) -> str:
 
 
 def closest(name: str, names: Sequence[str]) -> str | None:
-    """The name that was probably meant; None: none is close.
+    """Returns the name that was probably meant, or None if none is close.
 
-    Names that differ in case only are the closest of all: "PROD" has no letter in common with "prod".
+    Names that differ only in case are closest of all: "PROD" has no letter in common with "prod".
     """
     folded = {each.casefold(): each for each in reversed(names)}
     for close in get_close_matches(name.casefold(), folded, n=1):

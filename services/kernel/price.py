@@ -1,11 +1,11 @@
-"""The one price engine: estimates and charges are the same function over the same prices.
+"""The one price engine: estimates and charges use the same function and the same prices.
 
-A price has rates by meter (`services.kernel.usage.METERS`), in tiers by the size of the prompt. As the providers do
-it, the tier that the prompt reaches applies to all tokens of the call, not only to those above the bound (Gemini 2.5
-Pro: 200 000 tokens at $1.25 per million, 200 001 tokens at $2.50).
+A price has rates by meter (`services.kernel.usage.METERS`), in tiers by size of the prompt. The tier that the prompt
+reaches applies to all tokens of the call, not only to those above the bound. Providers do the same (Gemini 2.5 Pro:
+200 000 tokens at $1.25 per million, 200 001 tokens at $2.50).
 
-A provider's service tiers (priority, flex, batch) are whole prices of their own. What has no rate costs an unknown
-amount, which is neither zero nor the rate of something else.
+A provider's service tiers (priority, flex, batch) are complete prices of their own. Usage without a rate has an unknown
+cost, which is neither zero nor the rate of another meter.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from services.kernel.usage import INPUT, METERS, OUTPUT, Asked, Usage, Whole
 
 _NOTHING = NanoUsd(0)
 BASE_SERVICE_TIERS = frozenset({"", "default", "standard", "on_demand"})
-"""What vendors call the tier that a price is for: OpenAI, Anthropic and Gemini, Groq and Vertex. Empty: the answer
+"""Vendors' names for the tier that a price is for: OpenAI, Anthropic and Gemini, Groq and Vertex. Empty: the answer
 names none."""
 ANY_SERVICE_TIER = "auto"
-"""Asked for, it leaves the choice to the provider."""
+"""A request for it leaves the choice to the provider."""
 
 
 @dataclass(frozen=True, slots=True)
 class PriceTier:
-    """Prices for prompts of more than `above_input_tokens` tokens.
+    """Rates for prompts of more than `above_input_tokens` tokens.
 
     Raises:
-        ValueError: a rate is negative, is for no meter of the table, or there is none for input or output.
+        ValueError: a rate is negative or is for no meter of the table, or input or output has no rate.
     """
 
     above_input_tokens: int
     rates: Mapping[str, PicoUsdPerToken] = field(hash=False)
-    """By meter, as written: in pico-USD per token, of a count by itself in pico-USD for each."""
+    """By meter, as configured: pico-USD per token, or pico-USD each for a count of its own."""
     _effective: Mapping[str, PicoUsdPerToken] = field(init=False, repr=False, compare=False)
-    """By meter, the documented fall-backs filled in."""
+    """By meter, with the documented fallbacks filled in."""
     _dearest: Mapping[tuple[Whole, Asked], PicoUsdPerToken | None] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -50,27 +50,27 @@ class PriceTier:
         object.__setattr__(self, "_dearest", _dearest_of(self._effective))
 
     def rate(self, meter: str) -> PicoUsdPerToken | None:
-        """What one of a meter costs, None when nobody knows."""
+        """Returns the rate of a meter, or None when it is unknown."""
         return self._effective.get(meter)
 
     def dearest(self, whole: Whole, asked: Asked) -> PicoUsdPerToken | None:
-        """The highest rate of the meters of a kind. None: one of them that such a request needs has no rate."""
+        """Returns the highest rate of a kind of meter, or None if a meter that such a request needs has no rate."""
         return self._dearest[whole, asked]
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Price of one target.
+    """The price of one target.
 
     Raises:
-        ValueError: tiers do not start at 0 or do not rise, or a service tier has the name of the base.
+        ValueError: the tiers do not start at 0 or do not rise, or a service tier has the name of the base tier.
     """
 
     tiers: tuple[PriceTier, ...]
     request_nano_usd: NanoUsd = _NOTHING
     """Charged for each request, on top of its tokens."""
     service_tiers: Mapping[str, tuple[PriceTier, ...]] = field(default_factory=dict, hash=False)
-    """Prices of the provider's other service tiers, by the name that an answer has for them."""
+    """Prices of the provider's other service tiers, by their name in an answer."""
 
     def __post_init__(self) -> None:
         for tiers in (self.tiers, *self.service_tiers.values()):
@@ -82,7 +82,7 @@ class Price:
             raise ValueError(f"{min(named)!r} is no service tier beside the price itself")
 
     def tiers_of(self, service_tier: str) -> tuple[PriceTier, ...] | None:
-        """The tiers of a service tier as an answer names it, None when this price does not know it."""
+        """Returns the tiers of a service tier by its name in an answer, or None if this price does not know it."""
         return self.tiers if service_tier in BASE_SERVICE_TIERS else self.service_tiers.get(service_tier)
 
 
@@ -93,18 +93,18 @@ class Bounds:
     input_tokens: int
     output_tokens: int
     audio_input_tokens: int = 0
-    """Of the input: sound, at most."""
+    """The most sound in the input."""
     audio_output_tokens: int = 0
-    """Of the output: sound, at most."""
+    """The most sound in the output."""
     writes_cache_1h: bool = False
-    """It may write a cache for an hour. For five minutes that can happen without being asked for."""
+    """It may write a cache for an hour. A five-minute cache can be written without a request for it."""
     searches: int = 0
     service_tier: str = ""
-    """As the request asks for it. The provider may still serve it in the base tier."""
+    """As requested. The provider may still serve the call in the base tier."""
 
 
 def charge(usage: Usage, price: Price) -> NanoUsd | None:
-    """What `usage` costs, rounded up once to a whole nano-USD. None when something that it took has no rate."""
+    """Returns the cost of `usage`, rounded up once to whole nano-USD, or None when a part of it has no rate."""
     tiers = price.tiers_of(usage.service_tier)
     if tiers is None:
         return None
@@ -119,11 +119,11 @@ def charge(usage: Usage, price: Price) -> NanoUsd | None:
 
 
 def charge_at_most(bounds: Bounds, price: Price) -> NanoUsd | None:
-    """The most that a call within `bounds` can cost, however its tokens fall into meters and tiers.
+    """Returns the most that a call within `bounds` can cost, however its tokens fall into meters and tiers.
 
     None when something that it may need has no rate: sound, caching for an hour, searches, a service tier. Images and
-    video have no bound of their own: all input, or output, may be such where the price has a rate for it, and where it
-    has none `charge` does not know the cost either.
+    video need no bound of their own. With a rate, all input or output may be of that kind; without one, `charge` does
+    not know their cost either.
     """
     reachable = _service_tiers_in_reach(bounds.service_tier, price)
     if reachable is None:
@@ -141,7 +141,7 @@ def charge_at_most(bounds: Bounds, price: Price) -> NanoUsd | None:
 
 
 def _most_in(tier: PriceTier, bounds: Bounds) -> int | None:
-    """The most in pico-USD at the rates of one tier."""
+    """Returns the highest cost in pico-USD at the rates of one tier."""
     fresh, output = tier.dearest(Whole.INPUT, Asked.ALWAYS), tier.dearest(Whole.OUTPUT, Asked.ALWAYS)
     if bounds.writes_cache_1h:
         written = tier.dearest(Whole.INPUT, Asked.FOR_AN_HOUR)
@@ -149,7 +149,7 @@ def _most_in(tier: PriceTier, bounds: Bounds) -> int | None:
     if fresh is None or output is None:
         return None
     pico_usd = bounds.input_tokens * fresh + bounds.output_tokens * output
-    # What sound, or a search, costs on top of the dearest text.
+    # The cost of sound, or of a search, above the dearest text.
     for count, rate, instead_of in (
         (bounds.audio_input_tokens, tier.dearest(Whole.INPUT, Asked.WITH_AUDIO), fresh),
         (bounds.audio_output_tokens, tier.dearest(Whole.OUTPUT, Asked.WITH_AUDIO), output),
@@ -172,7 +172,7 @@ def _service_tiers_in_reach(asked: str, price: Price) -> Iterable[tuple[PriceTie
 
 
 def _reached(tiers: tuple[PriceTier, ...], input_tokens: int) -> PriceTier:
-    """The tier that a prompt of this size reaches."""
+    """Returns the tier that a prompt of this size reaches."""
     reached = tiers[0]
     for tier in tiers[1:]:
         if input_tokens > tier.above_input_tokens:

@@ -1,7 +1,7 @@
-"""Scopes: the calls that share a counter, named alike by whoever counts them.
+"""Scopes: the calls that share a counter, under one name for every service.
 
-A policy counts calls under the values that it names and the distinct value of `each`. Quota counts them so while they
-run, and the ledger adds them up so from its entries: both by this module.
+A policy counts calls by the values that it names and by the distinct value of `each`. Quota counts them while they run,
+and the ledger adds them up from its entries. Both use this module.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class Dimension(StrEnum):
-    """A property of a call that policies can name, in the order in which scopes are written."""
+    """A property of a call that policies can name. Scopes list them in this order."""
 
     TEAM = "team"
     PROJECT = "project"
@@ -22,14 +22,14 @@ class Dimension(StrEnum):
 
 
 EVERYTHING = "organization"
-"""Of a policy that matches every call and counts them together."""
+"""The scope of a policy that matches every call and counts them together."""
 NOBODY = "-"
-"""Stands in a scope for the value that a call has not: all calls without a user count as one user. No name is so."""
+"""Replaces a missing value in a scope: all calls without a user count as one user. No name can equal it."""
 ScopeParts = tuple[tuple[Dimension, str], ...]
-"""What the scopes of a policy are made of, in the order of dimensions. An empty value stands for any and for none, each
-with a counter of its own."""
+"""The parts of a policy's scopes, in the order of dimensions. An empty value means any value or none, each with a
+counter of its own."""
 
-# Of the values that a policy names, the one that the fewest calls have is what it is found by.
+# A policy is indexed by the rarest of the values that it names.
 _BY_SELECTIVITY = (
     Dimension.KEY,
     Dimension.USER,
@@ -41,12 +41,12 @@ _BY_SELECTIVITY = (
 
 
 def scope_name(parts: Iterable[tuple[str, str]]) -> str:
-    """The scope of calls with these properties, each given with its value."""
+    """Returns the scope of calls with these properties, given as (dimension, value)."""
     return ",".join(f"{dimension}={value}" for dimension, value in parts) or EVERYTHING
 
 
 def part_scope(scope: str, name: str, value: str) -> str:
-    """What a limit that counts each value apart, as of a run or a key, counts a call under within a scope."""
+    """Returns the scope for one value, e.g. a run or a key, of a limit that counts values separately within a scope."""
     part = f"{name}={value}"
     if scope == EVERYTHING:
         return part
@@ -54,12 +54,12 @@ def part_scope(scope: str, name: str, value: str) -> str:
 
 
 def run_of(scope: str) -> str:
-    """The run that a scope is of, empty when it is of none."""
+    """Returns the run in a scope. Empty when it has none."""
     return scope.partition("run=")[2]
 
 
 def has_parts(scope: str, parts: Iterable[tuple[str, str]], *, has_run: bool) -> bool:
-    """Whether `scope` is of these properties, an empty value standing for any or none, and of a run or of none."""
+    """Whether `scope` has exactly these parts, where an empty value means any or none, and whether it has a run."""
     rest = "" if scope == EVERYTHING else scope
     for dimension, value in parts:
         head, _, rest = rest.partition(",")
@@ -70,10 +70,10 @@ def has_parts(scope: str, parts: Iterable[tuple[str, str]], *, has_run: bool) ->
 
 
 def scope_of(parts: ScopeParts, has: Mapping[Dimension, str]) -> str | None:
-    """What calls with these properties are counted under, e.g. "environment=dev,user=ada@example.com".
+    """Returns the scope of calls with these properties, e.g. "environment=dev,user=ada@example.com".
 
-    None: they are not of these parts. All calls without a value of a dimension that is told apart count together, as if
-    `-` were their value: no call gets past a policy by lacking what it counts.
+    None when a part does not match. Calls without a value for a part that counts each value separately share the value
+    `-`: no call gets past a policy by lacking the property it counts.
     """
     if any(wanted and has[dimension] != wanted for dimension, wanted in parts):
         return None
@@ -81,7 +81,7 @@ def scope_of(parts: ScopeParts, has: Mapping[Dimension, str]) -> str | None:
 
 
 class ScopeIndex:
-    """Finds those of many sets of parts that calls may be of, without looking at each. Immutable."""
+    """Finds which of many policies a call may match without looking at each. Immutable."""
 
     def __init__(self, sets: Iterable[ScopeParts]) -> None:
         self._positions: dict[tuple[Dimension, str] | None, list[int]] = {}
@@ -89,7 +89,7 @@ class ScopeIndex:
             self._positions.setdefault(_found_by(parts), []).append(at)
 
     def candidates(self, has: Mapping[Dimension, str]) -> list[int]:
-        """The positions of all sets that calls with these properties are of, and of few others, ascending."""
+        """Returns the positions of all sets that match these properties, and of few others, ascending."""
         found = list(self._positions.get(None, ()))
         for dimension in _BY_SELECTIVITY:
             found += self._positions.get((dimension, has[dimension]), ())

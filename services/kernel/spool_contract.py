@@ -1,6 +1,6 @@
-"""The lines that Envoy writes and the ledger books: their fields, and the files that they stand in.
+"""The spool's lines, which Envoy writes and the ledger books: their fields, and their files.
 
-Every name is spelt once, here. A test finds no other spelling.
+Every name is spelled here once. A test fails on any other spelling.
 """
 
 from __future__ import annotations
@@ -8,35 +8,35 @@ from __future__ import annotations
 from enum import StrEnum
 
 SPOOL_SUFFIX = ".jsonl"
-"""`<data dir>/spool/<epoch>.jsonl`. An epoch is `<node>-<start of that Envoy in ms, 13 digits>`: of two files of one
-node the one with the larger start is the later, and the earlier one's Envoy is gone."""
+"""`<data dir>/spool/<epoch>.jsonl`. An epoch is `<node>-<start of that Envoy in ms, 13 digits>`. Of two files of one
+node, the one with the larger start is later, and the earlier one's Envoy is gone."""
 REFUSED_LOG = "refused.jsonl"
-"""`<data dir>/logs/refused.jsonl`: requests without a reservation. Booked by nobody; the ledger caps its size."""
+"""`<data dir>/logs/refused.jsonl`: requests without a reservation. Never booked; the ledger caps the file's size."""
 
 
 class UsageKey(StrEnum):
-    """What `envoy/lua/meter.lua` reads in an answer. Numbers are JSON numbers; what was not said is absent.
+    """What `envoy/lua/meter.lua` reads in an answer, as JSON. Whatever the provider did not send is absent.
 
-    Published as soon as it is known, so that the line of an answer that ended early has what was known by then.
+    Figures are published as soon as they are known, so the line of an answer that ended early has the latest ones.
     """
 
     METER = "meter"
-    """"whole": the provider's last word. "open": the answer ended before that. "none": it said nothing. "encoded": it
-    was compressed. "failed": the meter broke. Absent when it ended before a figure came."""
+    """"whole": the provider's final figures. "open": the answer ended before those. "none": it carried none. "encoded":
+    it was compressed. "failed": the meter broke. Absent when the answer ended before any figure."""
     INPUT_TOKENS = "input_tokens"
-    """All input: fresh, read from a cache, written to one, and prompts of tools."""
+    """All input: fresh, read from a cache, written to one, and tool prompts."""
     OUTPUT_TOKENS = "output_tokens"
-    """All output, reasoning included, once."""
+    """All output. Reasoning is included, once."""
     TOTAL_TOKENS = "total_tokens"
-    """As the provider says it."""
-    # Parts of the input. What is cached may be of a modality as well, and providers do not say which.
+    """As reported by the provider."""
+    # Parts of the input. Cached tokens have a modality too, and providers do not say which.
     CACHED_TOKENS = "cached_tokens"
     CACHED_AUDIO_TOKENS = "cached_audio_tokens"
     CACHED_IMAGE_TOKENS = "cached_image_tokens"
     CACHED_VIDEO_TOKENS = "cached_video_tokens"
     CACHE_WRITE_TOKENS = "cache_write_tokens"
     CACHE_WRITE_1H_TOKENS = "cache_write_1h_tokens"
-    """Of those: for an hour."""
+    """The cache writes that last an hour."""
     TOOL_INPUT_TOKENS = "tool_input_tokens"
     TOOL_INPUT_AUDIO_TOKENS = "tool_input_audio_tokens"
     TOOL_INPUT_IMAGE_TOKENS = "tool_input_image_tokens"
@@ -56,7 +56,7 @@ class UsageKey(StrEnum):
     OUTPUT_VIDEO_TOKENS = "output_video_tokens"
     OUTPUT_DOCUMENT_TOKENS = "output_document_tokens"
     OUTPUT_OTHER_TOKENS = "output_other_tokens"
-    # Counts by themselves.
+    # Counts of their own.
     WEB_SEARCHES = "web_searches"
     WEB_FETCHES = "web_fetches"
     # Texts.
@@ -66,10 +66,11 @@ class UsageKey(StrEnum):
     FINISH = "finish"
     """Why the answer ended, in the dialect's word."""
     ERROR = "error"
-    """The kind of an error that the answer tells."""
+    """The kind of an error that the answer reports."""
     SEEN = "seen"
-    """Object of `SeenKey`: evidence of a stream. Told when text or events grew: what passed after the last time is less
-    than a quarter of what was told, and `UNTOLD_TEXT_BYTES` more. It can be added in proportion to the bytes."""
+    """Object of `SeenKey`: evidence from a stream. Reported again once its text or events have grown enough. Unreported
+    text is less than a quarter of the reported text plus `UNTOLD_TEXT_BYTES`, and can be added in proportion to the
+    bytes."""
 
 
 UNTOLD_TEXT_BYTES = 64
@@ -77,25 +78,25 @@ UNTOLD_TEXT_BYTES = 64
 
 
 class SeenKey(StrEnum):
-    """What of a stream was passed on when its evidence was told last."""
+    """How much of a stream had been passed on at the last report of its evidence."""
 
     EVENTS = "events"
     CONTENT = "content"
-    """Events that hold something of what the model says."""
+    """Events that carry some of the model's output."""
     TEXT = "text"
-    """Bytes of that, as they are written in JSON."""
+    """Bytes of that output, as written in JSON."""
     BYTES = "bytes"
-    """Bytes of the body that the client was sent."""
+    """Bytes of the body that the client had been sent."""
 
 
 class SpoolKey(StrEnum):
-    """Fields of a line of the spool. A value that Envoy does not know is null, "-" or absent.
+    """Fields of a spool line. Envoy writes an unknown value as null or "-", or leaves it out.
 
-    What comes from metadata, or from the meter, is a string, numbers and booleans too.
+    Values from metadata or from the meter can also be strings, numbers and booleans.
     """
 
     KIND = "kind"
-    """"call" or "attempt". The attempts of a call are lines of their own, usually before it."""
+    """"call" or "attempt". Attempts have their own lines, usually before their call's."""
     VERSION = "v"
     """1."""
     TIME = "time"
@@ -103,37 +104,37 @@ class SpoolKey(StrEnum):
     REQUEST_ID = "id"
     """Envoy's x-request-id, in calls and attempts."""
     STATUS = "status"
-    """HTTP status, 0 when none was sent or came."""
+    """HTTP status; 0 when none was sent or received."""
     FLAGS = "flags"
     """Envoy's response flags, e.g. "UF,URX"."""
     DETAILS = "details"
     """Envoy's response code details, e.g. "via_upstream", "ext_authz_error"."""
     DURATION_MS = "duration_ms"
     FIRST_BYTE_MS = "first_byte_ms"
-    """To the first byte of the upstream's answer."""
+    """Until the first byte of the upstream's answer."""
     CLUSTER = "cluster"
     """Upstream cluster."""
     # Attempts only.
     ATTEMPT = "attempt"
     """1 for the first."""
     FAILURE = "failure"
-    """Transport failure reason of an attempt."""
-    # Calls only, besides the string and number keys of `AdmissionKey`, the prefix keys and `dialect`, `stream`,
+    """Why the transport of an attempt failed."""
+    # Calls only. They also have the string and number keys of `AdmissionKey`, the prefix keys, and `dialect`, `stream`,
     # `features`, `body_bytes` and `model_requested` from the request.
     MODEL_REQUESTED = "model_requested"
     """As the client asked."""
     TARGET = "target"
-    """"provider/model" of the last attempt, absent when none was made."""
+    """"provider/model" of the last attempt. Absent when none was made."""
     ATTEMPTS = "attempts"
     """How many attempts were made."""
     BYTES_SENT = "bytes_sent"
     """Bytes of the body that the client was sent."""
     PROTOCOL = "protocol"
-    """Of the client: "HTTP/1.1"."""
+    """The client's protocol: "HTTP/1.1"."""
     METHOD = "method"
     TRACE_ID = "trace_id"
     SPAN_ID = "span_id"
-    """Of Envoy's server span: the parent of the ledger's cost span."""
+    """The id of Envoy's server span, the parent of the ledger's cost span."""
     CLIENT_REQUEST_ID = "client_request_id"
     """The client's own x-request-id, cut to 128 bytes."""
     SDK_RETRY = "sdk_retry"
@@ -141,17 +142,17 @@ class SpoolKey(StrEnum):
     DROPPED = "dropped"
     """`AttemptKey.DROPPED`."""
     USAGE = "usage"
-    """Object of `UsageKey`: what the meter read in the answer, absent when there was nothing to read."""
-    # What the release before wrote instead; lines of it may still lie in a spool after an upgrade.
+    """Object of `UsageKey`: what the meter read in the answer. Absent when there was nothing to read."""
+    # Fields of the previous release. A spool may still hold such lines after an upgrade.
     USAGE_STATUS = "usage_status"
-    """Only "1" (complete) or "COMPLETE" is taken as the provider's word."""
+    """Only "1" (complete) or "COMPLETE" counts as the provider's own figures."""
     INPUT_TOKENS = "input_tokens"
     OUTPUT_TOKENS = "output_tokens"
     CACHED_TOKENS = "cached_tokens"
     CACHE_CREATION_TOKENS = "cache_creation_tokens"
     REASONING_TOKENS = "reasoning_tokens"
     RESPONSE_MODEL = "response_model"
-    # The log of refusals only.
+    # Only in the log of refusals.
     PATH = "path"
-    """Without its query, at most 256 bytes. Withheld when a part of it is as long as a secret."""
+    """Without its query, at most 256 bytes. Withheld if a segment of it is as long as a secret."""
     USER_AGENT = "user_agent"

@@ -1,11 +1,11 @@
-"""Usage: what a provider says that a call took.
+"""Usage: how much a call took, by the provider's count.
 
-Providers count differently: OpenAI and Gemini report input that includes what came from a cache, Anthropic reports it
-apart. Here input always includes cached and cache-written tokens, output always includes reasoning, and `buckets`
+Providers count differently. OpenAI and Gemini include cached tokens in the input they report, Anthropic reports them
+separately. Here input always includes cached and cache-written tokens, output always includes reasoning, and `buckets`
 gives the disjoint parts that are priced.
 
-`METERS` is the table of all that is counted apart, one row each. A meter that is added there is read, booked, priced
-and bounded; what it costs is a rate of the same name in `services.kernel.price`.
+`METERS` has one row for each part that is counted separately. A new row is read, booked, priced and bounded without
+other changes. Its price is a rate of the same name in `services.kernel.price`.
 """
 
 from __future__ import annotations
@@ -21,48 +21,48 @@ MICRO = 1_000_000
 
 
 class UsageSource(StrEnum):
-    """Where the tokens of a call are known from."""
+    """How the tokens of a call are known."""
 
     PROVIDER = "provider"
     """The provider reported them, explicit zeros included."""
     ESTIMATED = "estimated"
-    """The provider did not report, so they were estimated from bytes, or from what the call was expected to take."""
+    """The provider did not report them, so they were estimated from bytes or taken as expected."""
     NONE = "none"
     """The call took nothing: no provider did any work for it."""
 
 
 class Whole(Enum):
-    """What a meter counts a part of."""
+    """The total that a meter counts a part of."""
 
     INPUT = "input"
     OUTPUT = "output"
     NOTHING = "nothing"
-    """It is a count by itself, on top of the tokens."""
+    """None: the meter is a count of its own, on top of the tokens."""
 
 
 class Asked(Enum):
-    """Which requests can run up a meter."""
+    """Which requests can add to a meter."""
 
     ALWAYS = "always"
-    """Any request, or any to a model whose price has a rate for it."""
+    """Any request, or any request to a model whose price has a rate for it."""
     WITH_AUDIO = "with_audio"
-    """Only one that sends sound, or asks for it."""
+    """Only a request that sends sound, or asks for it."""
     FOR_AN_HOUR = "for_an_hour"
-    """Only one that asks for caching that lasts an hour."""
+    """Only a request that asks for caching that lasts an hour."""
     WITH_SEARCH = "with_search"
-    """Only one that lets the model search."""
+    """Only a request that lets the model search."""
 
 
 class Meter(NamedTuple):
-    """A row of the table."""
+    """One row of the table."""
 
     name: str
-    """In usage, prices, the ledger's entries and the configuration file."""
+    """Its name in usage, prices, ledger entries and the configuration file."""
     whole: Whole
     asked: Asked = Asked.ALWAYS
     priced_as: str = ""
-    """The meter whose rate counts where a price has none for this one, as the providers document it. Empty: none does,
-    and what such a call costs is unknown."""
+    """The meter whose rate applies where a price has none for this one, as providers document it. Empty: no meter's
+    does, and the cost of such a call is unknown."""
 
 
 INPUT, OUTPUT = "input", "output"
@@ -74,12 +74,12 @@ REASONING, AUDIO_OUTPUT, IMAGE_OUTPUT = "reasoning", "audio_output", "image_outp
 VIDEO_OUTPUT, OTHER_OUTPUT = "video_output", "other_output"
 WEB_SEARCH = "web_search"
 
-# The unit is a token and its rate pico-USD per token, but for counts by themselves: of a search, pico-USD per search.
+# Meters count tokens, at pico-USD per token. Counts of their own have their own unit: a search, at pico-USD per search.
 _ROWS = (
-    # What no other row counts: text.
+    # Text: whatever no other row counts.
     Meter(INPUT, Whole.INPUT),
     Meter(OUTPUT, Whole.OUTPUT),
-    # Who has no price of its own for a cache reads and writes at the price of the input.
+    # A provider without a cache price reads and writes its cache at the input price.
     Meter(CACHED_INPUT, Whole.INPUT, priced_as=INPUT),
     Meter(CACHE_WRITE_5M, Whole.INPUT, priced_as=INPUT),
     Meter(CACHE_WRITE_1H, Whole.INPUT, Asked.FOR_AN_HOUR),
@@ -89,7 +89,7 @@ _ROWS = (
     Meter(CACHED_IMAGE_INPUT, Whole.INPUT, priced_as=IMAGE_INPUT),
     Meter(VIDEO_INPUT, Whole.INPUT),
     Meter(CACHED_VIDEO_INPUT, Whole.INPUT, priced_as=VIDEO_INPUT),
-    # A kind of content that a provider names and we do not know.
+    # A kind of content that the provider names and we do not know.
     Meter(OTHER_INPUT, Whole.INPUT),
     Meter(REASONING, Whole.OUTPUT, priced_as=OUTPUT),
     Meter(AUDIO_OUTPUT, Whole.OUTPUT, Asked.WITH_AUDIO),
@@ -108,21 +108,21 @@ _COUNTS = frozenset(meter.name for meter in _ROWS if meter.whole is Whole.NOTHIN
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one call took. All counts are non-negative.
+    """What one call took. No count is negative.
 
     Raises:
-        ValueError: a part is larger than its whole, negative, or no meter of the table.
+        ValueError: a part is larger than its total, negative, or in no row of the table.
     """
 
     input_tokens: int = 0
-    """All input, cached and cache-written tokens included."""
+    """All input, including cached and cache-written tokens."""
     output_tokens: int = 0
-    """All output, reasoning included."""
+    """All output, including reasoning."""
     meters: Mapping[str, int] = field(default_factory=dict, hash=False)
-    """Of them, by the names of `METERS`: disjoint parts, each token in at most one, and counts by themselves. `input`
-    and `output` are not among them: they are what is left. Without zeros."""
+    """Parts of these by their name in `METERS`, each token in at most one, and the counts of their own. `input` and
+    `output` are left out: they are the remainder. Zeros are left out too."""
     service_tier: str = ""
-    """As the provider named it in the answer. Empty: it named none."""
+    """As the answer named it. Empty when it named none."""
 
     def __post_init__(self) -> None:
         if self.meters:
@@ -136,34 +136,34 @@ class Usage:
 
     @property
     def total_tokens(self) -> int:
-        """Input and output together."""
+        """Input plus output."""
         return self.input_tokens + self.output_tokens
 
     @property
     def cached_input_tokens(self) -> int:
-        """Of the input: read from the provider's cache, whatever kind of content it is."""
+        """Input read from the provider's cache, whatever its kind of content."""
         return sum(self.meters.get(name, 0) for name in _CACHED) if self.meters else 0
 
     @property
     def cache_write_5m_tokens(self) -> int:
-        """Of the input: written to the provider's cache for five minutes (or for a time that it did not say)."""
+        """Input written to the provider's cache for five minutes, or for an unstated time."""
         return self.meters.get(CACHE_WRITE_5M, 0)
 
     @property
     def cache_write_1h_tokens(self) -> int:
-        """Of the input: written to the provider's cache for an hour."""
+        """Input written to the provider's cache for an hour."""
         return self.meters.get(CACHE_WRITE_1H, 0)
 
     @property
     def reasoning_tokens(self) -> int:
-        """Of the output: reasoning that the client may not see."""
+        """Output that is reasoning, which the client may not see."""
         return self.meters.get(REASONING, 0)
 
     @property
     def buckets(self) -> dict[str, int]:
-        """The disjoint parts by meter, none of them zero, and the counts by themselves.
+        """Returns the disjoint parts by meter, without zeros, and the counts of their own.
 
-        Those of tokens add up to `total_tokens`.
+        The parts in tokens add up to `total_tokens`.
         """
         rest = (
             (INPUT, self.input_tokens - self._of(_INPUT_PARTS)),
@@ -176,7 +176,7 @@ class Usage:
 
 
 def add_up(usages: list[Usage]) -> Usage:
-    """All of them together. The service tier is that of the first: the others stand beside it."""
+    """Adds up usages. The service tier is that of the first: the others stand beside it."""
     meters: dict[str, int] = {}
     for usage in usages:
         for name, count in usage.meters.items():
@@ -199,17 +199,17 @@ def _without_zeros(meters: Mapping[str, int]) -> Mapping[str, int]:
 
 
 class Line(NamedTuple):
-    """How many tokens a text makes, where nobody counted: they grow with its bytes, and each call has some beside."""
+    """Estimates tokens from bytes of text: a fixed part for each call, and a part that grows with the text."""
 
     per_call: int
-    """Tokens. May be negative: not every byte that is counted need be text."""
+    """Tokens. May be negative, since not every counted byte is text."""
     per_byte_micro: int
     """Millionths of a token."""
 
     def tokens(self, text_bytes: int) -> int:
-        """Of a text of this size, rounded up; at least 0."""
+        """Returns the tokens of a text of this size, rounded up; at least 0."""
         return max(0, self.per_call - (-self.per_byte_micro * text_bytes // MICRO))
 
 
 TOKEN_FOR_EACH_BYTE = Line(0, MICRO)
-"""No tokenizer makes more tokens than there are bytes of text."""
+"""No tokenizer makes more tokens than a text has bytes."""

@@ -1,8 +1,8 @@
 """Windows: the periods in which a limit counts.
 
-There is no reset job: the start of the window is part of a counter's key, so the first call of a new window finds a
-counter at zero. Minutes and hours are those of UTC; days and what is made of days are those of the limit's time zone,
-whose clock may jump. Every instant lies in exactly one window of each kind, whatever the clock does.
+There is no reset job. The start of the window is part of a counter's key, so the first call of a new window finds a
+counter at zero. Minutes and hours are in UTC. Days and longer periods follow the limit's time zone, whose clock may
+jump. Every instant lies in exactly one window of each kind, whatever the clock does.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _DAY_MS = 86_400_000
 _RUN_MEMORY_MS = 30 * _DAY_MS
 _ROLLING_PARTS = 24
 ROLLING_STEP_MS = _MINUTE_MS
-"""A rolling window is a whole number of these, so that its parts are whole milliseconds."""
+"""A rolling window is a multiple of this, so that its parts are whole milliseconds."""
 MAX_ROLLING_MS = 366 * _DAY_MS
 FOREVER_MS = 253_402_300_799_000
-"""The last second that a four-digit year can write: the end of what has none."""
+"""The last second that a four-digit year can write: the end of a window without an end."""
 
 
 class WindowUnit(StrEnum):
-    """Kind of a window."""
+    """The kind of a window."""
 
     MINUTE = "minute"
     HOUR = "hour"
@@ -38,15 +38,15 @@ class WindowUnit(StrEnum):
     QUARTER = "quarter"
     YEAR = "year"
     LIFETIME = "lifetime"
-    """Never starts anew."""
+    """Never starts over."""
     ROLLING = "rolling"
     """The last so many minutes, hours or days."""
     RUN = "run"
-    """The calls that name the same run, in the header `x-spendgate-run`."""
+    """Calls that name the same run, in the header `x-spendgate-run`."""
 
     @property
     def has_timezone(self) -> bool:
-        """Whether it begins at a midnight of some place."""
+        """Whether it begins at midnight in some time zone."""
         return self in _OF_DAYS
 
 
@@ -68,30 +68,30 @@ class Weekday(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A period in milliseconds since 1970 UTC: `start_ms` belongs to it, `end_ms` to the next."""
+    """A period in milliseconds since 1970 UTC. It includes `start_ms` and excludes `end_ms`."""
 
     start_ms: int
     end_ms: int
     retain_until_ms: int
-    """When what is counted in it stops to matter: its end, but later where windows overlap."""
+    """When its counts expire: at its end, or later where windows overlap."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowRule:
-    """How time is divided into windows."""
+    """Divides time into windows."""
 
     unit: WindowUnit
     timezone: str = "UTC"
-    """IANA name. Matters to days and what is made of days."""
+    """IANA name. Applies to days and longer periods."""
     week_start: Weekday = Weekday.MONDAY
     anchor_day: int = 1
-    """On which day months begin, 1 to 31; in a shorter month on its last day."""
+    """The day on which months begin, 1 to 31. A shorter month begins on its last day."""
     rolling_ms: int = 0
     """Length of a rolling window, a multiple of `ROLLING_STEP_MS`."""
 
     @property
     def name(self) -> str:
-        """Tells rules apart, e.g. "month-15/America-New_York"."""
+        """Identifies the rule, e.g. "month-15/America-New_York"."""
         if self.unit is WindowUnit.ROLLING:
             return f"rolling-{self.rolling_ms // 1000}s"
         name = str(self.unit)
@@ -110,15 +110,15 @@ class WindowRule:
 
     @property
     def is_hour_or_shorter(self) -> bool:
-        """Whether it passes soon enough for a client to wait for it."""
+        """Whether it is short enough for a client to wait for its end."""
         if self.unit is WindowUnit.ROLLING:
             return self.rolling_ms <= _HOUR_MS
         return self.unit in {WindowUnit.MINUTE, WindowUnit.HOUR}
 
     def at(self, now_ms: int) -> Window:
-        """The window that contains the instant `now_ms`.
+        """Returns the window that contains the instant `now_ms`.
 
-        A rolling window is counted in parts, of which this is the present one; see `trailing_starts_ms`.
+        A rolling window is counted in parts, and this returns the present part; see `trailing_starts_ms`.
 
         Raises:
             ValueError: no such time zone.
@@ -140,10 +140,10 @@ class WindowRule:
                 return self._of_days(now_ms)
 
     def trailing_starts_ms(self, now_ms: int) -> tuple[int, ...]:
-        """The starts of the earlier parts that count beside the present one; none but for a rolling window.
+        """Returns the starts of the earlier parts that also count. Empty unless the window rolls.
 
-        Parts count whole, also the oldest of which only an end lies within the window: it never lets through more
-        than its length allows.
+        Parts count as a whole, even the oldest, which lies only partly within the window. So the window never lets
+        through more than its length allows.
         """
         if self.unit is not WindowUnit.ROLLING:
             return ()
@@ -152,13 +152,13 @@ class WindowRule:
         return tuple(start_ms - part * length_ms for part in range(1, _ROLLING_PARTS + 1))
 
     def remembered_since_ms(self, now_ms: int) -> int:
-        """Runs of which nothing was admitted since this moment are forgotten."""
+        """Runs without an admitted call since this moment are forgotten."""
         return self.at(now_ms).end_ms - _DAY_MS - _RUN_MEMORY_MS
 
     def _of_days(self, now_ms: int) -> Window:
         zone = load_timezone(self.timezone)
         first = self._first_day(datetime.fromtimestamp(now_ms / 1000, zone).date())
-        # Where the clock jumps at midnight the local date can lag or lead by one: step until the period contains now.
+        # Where the clock jumps at midnight, the local date can be off by one: step until the period contains now.
         while _midnight_ms(self._next(first), zone) <= now_ms:
             first = self._next(first)
         while _midnight_ms(first, zone) > now_ms:
@@ -167,7 +167,7 @@ class WindowRule:
         return Window(_midnight_ms(first, zone), end_ms, end_ms)
 
     def _first_day(self, day: date) -> date:
-        """The first day of the period that contains `day`."""
+        """Returns the first day of the period that contains `day`."""
         if self.unit is WindowUnit.DAY:
             return day
         if self.unit is WindowUnit.WEEK:
@@ -178,7 +178,7 @@ class WindowRule:
         return first if first <= day else self._in_month(month - length)
 
     def _next(self, first: date) -> date:
-        """The first day of the period after the one that begins on `first`."""
+        """Returns the first day of the period after the one that begins on `first`."""
         if self.unit is WindowUnit.DAY:
             return first + timedelta(days=1)
         if self.unit is WindowUnit.WEEK:
@@ -186,7 +186,7 @@ class WindowRule:
         return self._in_month(first.year * 12 + first.month - 1 + _MONTHS[self.unit])
 
     def _in_month(self, month: int) -> date:
-        """The day on which a period of months begins in `month`, counted from year 0."""
+        """Returns the first day of the billing month in `month`, counted from year 0."""
         year, index = divmod(month, 12)
         anchor = self.anchor_day if self.unit is WindowUnit.MONTH else 1
         return date(year, index + 1, min(anchor, monthrange(year, index + 1)[1]))
@@ -194,10 +194,10 @@ class WindowRule:
 
 @lru_cache(maxsize=1024)
 def load_timezone(name: str) -> ZoneInfo:
-    """The time zone of this IANA name.
+    """Returns the time zone of this IANA name.
 
     Raises:
-        ValueError: no such time zone.
+        ValueError: there is no such time zone.
     """
     try:
         return ZoneInfo(name)
@@ -212,5 +212,5 @@ def _slot(now_ms: int, length_ms: int) -> Window:
 
 @lru_cache(maxsize=65_536)
 def _midnight_ms(day: date, zone: ZoneInfo) -> int:
-    """The instant at which `day` begins. A midnight that the clock skips is the instant of the jump."""
+    """Returns the instant at which `day` begins. If the clock skips midnight, that is the instant of the jump."""
     return int(datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC).timestamp() * 1000)
