@@ -125,7 +125,7 @@ def test_a_limit_that_bounds_nothing_does_not_make_the_default_step_back(quota: 
         ({"project": "vision"}, "there is no project of team data-science 'vision'"),
         ({"user": "stranger@example.com"}, "there is no member of team data-science 'stranger@example.com'"),
         ({"models": ["tinny"]}, "there is no model 'tinny': did you mean 'tiny'?"),
-        ({"unlimited": True}, "only the platform role lets a key work without limits"),
+        ({"unlimited": True}, "only the platform role may let a key work without limits"),
         ({"team": ""}, "belongs to no team"),
         ({"team": "vision"}, "belongs to team vision"),
     ],

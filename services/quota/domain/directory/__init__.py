@@ -1,1 +1,1 @@
-"""Everything an administrator set, and the limits that follow from it for one call."""
+"""The directory: everything that an administrator set, and the limits that follow from it for one call."""

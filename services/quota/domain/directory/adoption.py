@@ -1,8 +1,9 @@
-"""What calls hold when policies change: they count in the limits that concern them from then on, and in no others.
+"""Adoption: what calls in flight hold when policies change. They move to the limits that apply to them from then on.
 
-A call holds in the limits that concerned it when it was admitted. When a policy is added, changed or renamed while it
-runs, its reservation is made anew: for the windows in which it was admitted, as the ledger counts it, with the most
-that it can take. That happens in one step with the change taking force, so that nobody is let into room that is held.
+A call holds room in the limits that applied when quota admitted it. If a policy is added, changed or renamed while the
+call runs, quota makes its reservation anew. The new reservation is for the windows in which quota admitted the call,
+because the ledger counts it there, and it holds the most that the call can take. This and the change of policies happen
+in one step, so nobody gets room that a call holds.
 """
 
 from __future__ import annotations
@@ -20,28 +21,28 @@ from services.quota.domain.policies.limit_id import MAX_COUNT, holds_most, kind_
 from services.quota.domain.policies.policy import QuotaPolicy
 
 Renamed = Mapping[str, str]
-"""Names of policies now, by those that they had before."""
+"""The current names of renamed policies, by their former names."""
 
 
-# Each names what a counter was filed under. A chain of so many new names is nobody's.
+# Each entry keeps the former name of a policy's counters. Nobody needs a chain of this many names.
 MAX_RENAMED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """Policies that are to take force."""
+    """Policies that are about to take effect."""
 
     directory: DirectorySnapshot
     renamed: Renamed
-    """Counters under the former go on under the latter."""
+    """Counters under a former name continue under the current one."""
 
     @classmethod
     def of(cls, directory: DirectorySnapshot) -> Adoption:
-        """Of the policies of a directory, with those that got another name in it."""
+        """The adoption of a directory's policies, including those that it renamed."""
         return cls(directory, dict(directory.directory.renamed))
 
     def reheld(self, reservation: Reservation) -> Reservation:
-        """The same call, with what it holds under these policies."""
+        """The reservation with the holds that it has under these policies."""
         held = {hold.counter: hold for hold in map(self._under_new_name, reservation.holds)}
         holds = tuple(
             held.get(limit.counter) or Hold(limit.counter, limit.retain_until_ms, amount_in(reservation, limit))
@@ -50,16 +51,16 @@ class Adoption:
         return reservation if holds == reservation.holds else replace(reservation, holds=holds)
 
     def prepared(self, reservation: Reservation) -> Reservation:
-        """The same call, with what it holds under these policies beside what it holds now, while they change."""
+        """The reservation with both its present holds and those under these policies, for the time of the change."""
         holds = {hold.counter: hold for hold in (*reservation.holds, *self.reheld(reservation).holds)}
         if len(holds) == len(reservation.holds):
             return reservation
         return replace(reservation, holds=tuple(holds.values()))
 
     def redoubted(self, doubt: Doubt) -> Doubt:
-        """What the same call left in doubt, also in the limits that concern it now.
+        """The doubt of a call, extended to the limits that apply to the call now.
 
-        It goes from no counter that it is in: it is given back by who clears it, and not by a change of policies.
+        It stays in every counter that has it: only an administrator clears it, never a change of policies.
         """
         call = doubt.reservation
         kept = {hold.counter: hold for hold in (*map(self._under_new_name, call.holds), *call.holds)}
@@ -71,11 +72,11 @@ class Adoption:
         return doubt if set(holds) == set(call.holds) else replace(doubt, reservation=replace(call, holds=holds))
 
     def is_under_old_name(self, _doubt: Doubt, hold: Hold) -> bool:
-        """Whether the policy has another name by now."""
+        """Whether the policy of this hold has another name by now."""
         return hold.counter.policy in self.renamed
 
     def new_name_of(self, counter: CounterKey) -> CounterKey:
-        """What a counter is filed under from now on."""
+        """The key of a counter from now on."""
         name = self.renamed.get(counter.policy)
         return counter if name is None else counter._replace(policy=name)
 
@@ -88,9 +89,9 @@ class Adoption:
 
 
 def amount_in(reservation: Reservation, limit: AppliedLimit) -> int:
-    """What a call holds in a limit that begins to concern it.
+    """What a call holds in a limit that begins to apply to it.
 
-    In a soft one that is the most that it can take as well: what is usual was not noted where no limit asked for it.
+    This is the most that it can take, even in a soft limit: nobody recorded its typical use when no soft limit applied.
     """
     if not limit.kind.is_of_size:
         return 1 if limit.kind.is_held else 0
@@ -101,7 +102,7 @@ def amount_in(reservation: Reservation, limit: AppliedLimit) -> int:
 
 
 def _told_by_holds(reservation: Reservation, kind: LimitKind) -> int:
-    """What the holds of a call tell of the most that it can take, of which nobody took note when it was admitted."""
+    """Derives the most that a call can take from its holds, for a call admitted before reservations recorded it."""
     held: dict[LimitKind, int] = {}
     for hold in reservation.holds:
         if holds_most(hold.counter.limit_id):
@@ -110,7 +111,7 @@ def _told_by_holds(reservation: Reservation, kind: LimitKind) -> int:
     if kind not in held and kind is LimitKind.TOKENS and None not in parts:
         return sum(part for part in parts if part is not None)
     if kind not in held and kind in {LimitKind.INPUT_TOKENS, LimitKind.OUTPUT_TOKENS}:
-        # Both together are no less than either.
+        # The total is never less than either part.
         return held.get(LimitKind.TOKENS, 0)
     return held.get(kind, 0)
 
@@ -118,9 +119,9 @@ def _told_by_holds(reservation: Reservation, kind: LimitKind) -> int:
 def renamed_between(
     before: Sequence[QuotaPolicy], after: Sequence[QuotaPolicy], pending: Sequence[tuple[str, str]] = ()
 ) -> tuple[tuple[str, str], ...]:
-    """Policies that were only renamed, each as its name before and now: those that match, count and limit the same.
+    """Policies that only changed their name, each as (former name, new name). All else about them is equal.
 
-    `pending`: of changes before, whose counters may not have followed yet.
+    `pending`: earlier renames whose counters may not have followed yet.
     """
     names_before, names_after = ({policy.name for policy in some} for some in (before, after))
     came = [policy for policy in after if policy.name not in names_before]

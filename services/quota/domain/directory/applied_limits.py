@@ -1,4 +1,4 @@
-"""The limits that apply to one call, each with its counter in the present window."""
+"""The limits that apply to one call, each with its counter in the current window."""
 
 from __future__ import annotations
 
@@ -30,72 +30,72 @@ NO_OVERRIDES: Mapping[OverrideTarget, Override] = {}
 
 
 WindowAt = Callable[[WindowRule, int], Window]
-"""The window of a rule at a moment, in milliseconds since 1970."""
+"""Returns the window of a rule at a moment, given in milliseconds since 1970."""
 
 
 class Call(NamedTuple):
-    """What of a call decides which limits concern it, and what they allow."""
+    """The facts of a call that decide which limits apply to it, and what they allow."""
 
     attribution: Attribution
     model: str
     run: str = ""
-    """What the client names the run that the call belongs to, empty when it names none."""
+    """The client's name for the run of the call; empty if it names none."""
     typical_nano_usd: int = 0
-    """What its key usually spends in a minute."""
+    """What its key typically spends in a minute."""
 
 
 class AppliedLimit(NamedTuple):
-    """A limit as it concerns one call: its counter in the present window."""
+    """A limit as it applies to one call, with its counter in the current window."""
 
     counter: CounterKey
     kind: LimitKind
     bound: int
-    """Up to which calls are admitted: a threshold that denies moves it below the limit."""
+    """The bound of admission. It lies below the limit if the policy has a threshold that denies."""
     window_end_ms: int
     enforced: bool
-    """False: shadow, counts but refuses nothing."""
+    """False: the policy is in shadow mode, so the limit counts but refuses nothing."""
     steers: bool
-    """Its window is a day or longer and it is enforced, so that it has a say in which tier serves."""
+    """The limit is enforced and its window is a day or longer, so it helps choose the tier."""
     is_rate: bool
     retain_until_ms: int = 0
-    """When what it counts now stops to matter: not before its window ends."""
+    """The moment from which nobody needs the counter any longer; not before its window ends."""
     trailing: tuple[CounterKey, ...] = ()
-    """Counters that add to its own, in a window that rolls."""
+    """In a rolling window, the counters of its other parts."""
     window: WindowRule = WindowRule(WindowUnit.LIFETIME)
     degrades_at: int | None = None
-    """From how much settled on calls go to a cheaper tier; None: its policy leaves that to the model."""
+    """The settled amount from which calls go to a cheaper tier; None: the policy has no such threshold."""
     soft: bool = False
-    """Calls hold what they usually take."""
+    """Calls hold their typical use."""
     estimates_unmeasured: bool = False
     """See `QuotaPolicy`."""
     exhausted_status: int = TOO_MANY_REQUESTS
     """See `QuotaPolicy`."""
     overridden_until_ms: int = 0
-    """When the override ends that sets the bound; 0: the bound is the policy's own."""
+    """When the override that sets the bound ends; 0: the bound is the policy's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppliedLimits:
-    """All limits that concern the calls of one key for one model, until a window or an override ends."""
+    """All limits that apply to the calls of one key for one model, until a window or an override ends."""
 
     limits: tuple[AppliedLimit, ...]
     counters: tuple[CounterKey, ...]
-    """Of the limits, in the same order, and then those that trail in windows that roll."""
+    """The counters of the limits, in the same order, and then the trailing counters of rolling windows."""
     from_ms: int
     until_ms: int
     needs_price: bool
-    """An enforced limit on money is among them, of a policy that does not allow what is unpriced."""
+    """There is an enforced limit on money whose policy does not admit unpriced calls."""
     policies: tuple[str, ...]
-    """Names of those that the limits are of."""
+    """The names of the policies that have these limits."""
     holds_tokens: bool
-    """A hard limit of which a larger call takes more is among them, so that the output must be bounded."""
+    """There is a hard limit that counts the size of calls, so the output must have a bound."""
     has_soft: bool = False
     bounded: bool = False
-    """Some enforced limit among them bounds what such calls can take in all."""
+    """An enforced limit bounds the total that such calls can take."""
     allowances: tuple[Allowance, ...] = ()
-    """Of the enforced policies among them. Empty when there are none, or one of them allows nothing."""
+    """The allowances of the enforced policies. Empty if there are no such policies, or one allows nothing."""
     refuses_unknown_members: tuple[str, str] | None = None
-    """Name and scope of an enforced policy that refuses calls with members that nobody knows; None: none does."""
+    """The name and scope of an enforced policy that refuses calls with unknown members; None: none does."""
 
     def fold(self, levels: Sequence[Level]) -> Sequence[Level]:
         """The level of each limit, from the levels of `counters`."""
@@ -117,7 +117,7 @@ def apply_limits(
     window_at: WindowAt = WindowRule.at,
     overrides: Mapping[OverrideTarget, Override] = NO_OVERRIDES,
 ) -> AppliedLimits:
-    """Finds the limits of all policies that match a call. Those per run do not concern a call that names none."""
+    """Finds the limits of all policies that match a call. Limits per run do not apply to a call without a run."""
     found: list[AppliedLimit] = []
     needs_price = bounded = False
     from_ms, until_ms = 0, 2**63
@@ -125,7 +125,7 @@ def apply_limits(
     for policy, scope in matching:
         for limit in policy.limits:
             facts = facts_of(limit)
-            # One for a limit per run is for every run.
+            # An override of a limit per run applies to every run.
             override = override_of(overrides, (policy.name, facts.limit_id, scope), now_ms)
             counted, asked = scope, with_bound_of(override, limit)
             if limit.per is WindowUnit.RUN:
@@ -169,18 +169,18 @@ def apply_limits(
 
 
 def override_of(overrides: Mapping[OverrideTarget, Override], place: OverrideTarget, now_ms: int) -> Override | None:
-    """The override in a place at this moment."""
+    """The override of a target that is in force at this moment."""
     override = overrides.get(place)
     return override if override is not None and override.holds_at(now_ms) else None
 
 
 def with_bound_of(override: Override | None, limit: Limit) -> Limit:
-    """A limit with the bound that an override sets."""
+    """The limit, with the bound that the override sets."""
     return limit if override is None else replace(limit, bound=override.bound)
 
 
 def with_allowance(limit: Limit, typical_nano_usd: int) -> Limit:
-    """A limit on the burn rate with the bound that it has for a key which usually spends that much in a minute."""
+    """A burn rate limit with the bound for a key that typically spends this much in a minute."""
     return replace(limit, bound=allowed_per_minute(typical_nano_usd, limit.bound, limit.factor_percent))
 
 
@@ -211,11 +211,11 @@ def _applied_limit(
 
 
 def part_of(bound: int, basis_points: int) -> int:
-    """That part of a limit, rounded down."""
+    """A part of a bound, rounded down."""
     return bound * basis_points // MAX_BASIS_POINTS
 
 
 def trailing_counters(limit: Limit, counter: CounterKey) -> tuple[CounterKey, ...]:
-    """The counters that count beside this one, in a window that rolls."""
+    """In a rolling window, the counters of its other parts."""
     starts_ms = facts_of(limit).window.trailing_starts_ms(counter.window_start_ms)
     return tuple(counter._replace(window_start_ms=start_ms) for start_ms in starts_ms)

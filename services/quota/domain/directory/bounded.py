@@ -1,8 +1,8 @@
-"""Whether anything bounds what a key can take: none is unlimited by accident.
+"""Checks that a policy bounds what a key can take, so that no key is unlimited by accident.
 
 A policy binds a call if it is enforced, matches, and has a limit on spend, tokens, input tokens or requests over a
-period of time (`Limit.bounds`). A call that no policy binds is refused, unless its key says that it is unlimited. A key
-of which no call could pass is refused before it is made.
+period of time (`Limit.bounds`). Quota refuses a call that no policy binds, unless its key is marked as unlimited. It
+refuses to create a key if every call of it would be refused.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from services.quota.domain.policies.policy import QuotaPolicy
 from services.quota.domain.policies.scope import policies_for
 
 _ANY_MODEL = ""
-"""A model that no policy names. What binds it binds every model."""
+"""Stands for a model that no policy names. A policy that binds it binds every model."""
 
 
 _MOST_NAMED = 5
 
 
 def refuse_unbounded(key: VirtualKey, limits: AppliedLimits, model: str) -> Deny | None:
-    """The refusal of a call that nothing bounds; None: something does, or its key is to be without limits."""
+    """The denial of a call that no policy bounds; None: a policy does, or its key is unlimited."""
     if limits.bounded or key.unlimited:
         return None
     detail = "no enforced policy bounds what such calls can take; add one that matches, or mark the key as unlimited"
@@ -38,7 +38,7 @@ def refuse_unbounded(key: VirtualKey, limits: AppliedLimits, model: str) -> Deny
 
 
 class Bounds:
-    """What the policies of a directory bind, while these are all the models that there are."""
+    """Which calls the policies of a directory bind, given the models that exist."""
 
     def __init__(self, directory: Directory, models: Collection[str]) -> None:
         self._directory = directory
@@ -46,30 +46,32 @@ class Bounds:
         self._index = PolicyIndex(directory.policies)
 
     def is_unbounded(self, key: VirtualKey) -> bool:
-        """Whether each of its calls is refused because nothing bounds it."""
+        """Whether quota refuses every call of the key because no policy binds it."""
         return not key.unlimited and len(self._free(key)) == len(self._usable(key))
 
     def check(self, field: str, key: VirtualKey) -> None:
-        """Passes a key that can be used.
+        """Checks that some call of the key can pass.
 
         Raises:
-            InvalidInput: none of its calls would pass; the text says what to add.
+            InvalidInput: no call would pass; the text says what to add.
         """
         if self.is_unbounded(key):
             raise InvalidInput(field, f"virtual key {key.name}: {self._why(key)}")
 
     def check_within_team(self, field: str, key: VirtualKey) -> None:
-        """Passes a key that an admin of its team may make: what the team is allowed bounds all of its calls.
+        """Checks that an admin of its team may create the key: the team's policies must bind all of its calls.
 
-        Where policies are for the team, each call must be bound by one of them, and by one on spend if some limit
-        that. Otherwise a key of another environment, or of none, would get past them to the default policies. A team
-        for which there is no policy lives by those that are for everybody.
+        If the team has policies of its own, one of them must bind each call; if some of them limit spend, one of those
+        must. Otherwise a key of another environment, or of none, would get past them to the default policies. A team
+        without policies of its own lives by those for everybody.
 
         Raises:
-            PermissionDenied: it is not within what the team is allowed.
+            PermissionDenied: the team's policies do not bind some call of the key, or the key is unlimited.
         """
         if key.unlimited:
-            raise PermissionDenied(f"{field}.unlimited: only the {Role.PLATFORM} role lets a key work without limits")
+            raise PermissionDenied(
+                f"{field}.unlimited: only the {Role.PLATFORM} role may let a key work without limits"
+            )
         allowed = self._allowed(key.attribution.team)
         usable = key.models or (*self._models, _ANY_MODEL)
         beyond = [
@@ -87,29 +89,29 @@ class Bounds:
             )
 
     def warnings(self) -> Iterator[str]:
-        """Keys of which calls are refused since nothing bounds them, and such as say without need that nothing must."""
+        """Warns of keys with calls that no policy binds, and of keys marked as unlimited to no effect."""
         for key in self._directory.keys:
             free = self._free(key)
             if key.unlimited:
                 if not free:
                     policy = self._binding(key.attribution, self._usable(key)[0])[0]
                     yield (
-                        f"Virtual key {key.name} says that it is unlimited, and policy {policy.name} binds it all the "
-                        "same: leave that out, or change the policy."
+                        f"Virtual key {key.name} is marked as unlimited, but policy {policy.name} still binds it: "
+                        "remove the mark, or change the policy."
                     )
             elif self.is_unbounded(key):
                 yield f"Virtual key {key.name} cannot be used: {self._why(key)}."
             elif free:
                 yield (
                     f"Virtual key {key.name} is refused for {_listed(free)}: no enforced policy bounds what its calls "
-                    "for them take. Add one, or leave them out of its models."
+                    "for them can take. Add one, or remove them from the key's models."
                 )
 
     def _usable(self, key: VirtualKey) -> Sequence[str]:
         return key.models or self._models or (_ANY_MODEL,)
 
     def _free(self, key: VirtualKey) -> list[str]:
-        """The models with which no policy binds its calls."""
+        """The models for which no policy binds the key's calls."""
         if self._binding(key.attribution, _ANY_MODEL):
             return []
         return [model for model in self._usable(key) if not self._binding(key.attribution, model)]
@@ -118,7 +120,7 @@ class Bounds:
         return [policy for policy, _ in policies_for(self._index.candidates(who, model), who, model) if policy.binds]
 
     def _allowed(self, team: str) -> list[QuotaPolicy]:
-        """The policies that say what this team may take: of money, if some do."""
+        """The policies for this team that bind calls; only those that limit spend, if some do."""
         found = [policy for policy in self._directory.policies if policy.binds and _is_for(policy, team)]
         return [policy for policy in found if any(_bounds_money(policy))] or found
 
@@ -132,7 +134,7 @@ class Bounds:
 
 
 def _is_for(policy: QuotaPolicy, team: str) -> bool:
-    """Whether a policy is for this team by itself, and no default."""
+    """Whether a policy is for this team in particular, and not a default policy."""
     return not policy.default and team == (policy.match.team or (team if policy.each is Dimension.TEAM else ""))
 
 

@@ -1,4 +1,4 @@
-"""A configuration as it is sent, how it differs from the one in force, and what in it will not work."""
+"""A configuration as an administrator sends it: its checks, its differences from the one in force, and warnings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MAX_KEY_MODELS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class KeySpec:
-    """A key as it is asked for."""
+    """The properties of a key that somebody asks for."""
 
     name: str
     team: str = ""
@@ -43,14 +43,14 @@ class KeySpec:
     unlimited: bool = False
     """See `VirtualKey`."""
     secret: str = ""
-    """Declared keys only. Empty leaves a known secret as it is."""
+    """Only for declared keys. Empty keeps the secret that the key has."""
     secret_problem: str = ""
-    """Why `secret` is empty although there should be one, a clause."""
+    """Why `secret` is empty although the key should have one, as a clause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What quota is to hold. Keys that were made by `create_key` are left alone."""
+    """What an administrator declares. Keys made by `create_key` stay as they are."""
 
     organization: str
     teams: tuple[Team, ...]
@@ -59,14 +59,14 @@ class Configuration:
     environments: tuple[Environment, ...] = ()
     """Empty: `DEFAULT_ENVIRONMENTS`."""
     models: tuple[str, ...] = ()
-    """Names of all models that can be asked for. Empty: those of the route plan."""
+    """The names of all models that clients can ask for. Empty: those of the route plan."""
 
 
 def check_configuration(configuration: Configuration) -> None:
-    """Passes a configuration that can be put into force.
+    """Checks every value of a configuration by itself.
 
     Raises:
-        InvalidInput: something in it is wrong; `field` is its path, e.g. "policies[2].limits[0].per".
+        InvalidInput: a value is wrong; `field` is its path, e.g. "policies[2].limits[0].per".
     """
     check_name("organization", configuration.organization)
     for at, team in enumerate(configuration.teams):
@@ -86,10 +86,10 @@ def check_configuration(configuration: Configuration) -> None:
 
 
 def check_key(field: str, key: KeySpec) -> None:
-    """Passes a key that can be made.
+    """Checks every value of a key by itself.
 
     Raises:
-        InvalidInput: something in it is wrong; `field` is the path of the key.
+        InvalidInput: a value is wrong; the error names its path below `field`.
     """
     check_name(f"{field}.name", key.name)
     for part, name in (("team", key.team), ("project", key.project), ("environment", key.environment)):
@@ -106,10 +106,10 @@ def check_key(field: str, key: KeySpec) -> None:
 
 
 def check_references(configuration: Configuration, after: Directory, models: Collection[str]) -> None:
-    """Passes a configuration that names nothing but what there is in the directory that it makes, and of models.
+    """Checks that every name in a configuration exists in `after`, the directory that it makes, or in `models`.
 
     Raises:
-        InvalidInput: it names something else; `field` is its path.
+        InvalidInput: a name does not exist; `field` is its path.
     """
     known = Known.of(after, models)
     for at, policy in enumerate(configuration.policies):
@@ -124,10 +124,10 @@ def check_references(configuration: Configuration, after: Directory, models: Col
 
 
 def check_secrets(configuration: Configuration, keys: Iterable[VirtualKey]) -> None:
-    """Passes keys of which no two have the same secret.
+    """Checks that no two keys have the same secret.
 
     Raises:
-        InvalidInput: two have; `field` is that of a key that declares it.
+        InvalidInput: two keys have; `field` is the path of a key that declares it.
     """
     owners: dict[bytes, str] = {}
     places = {spec.name: at for at, spec in enumerate(configuration.keys)}
@@ -143,7 +143,7 @@ def check_secrets(configuration: Configuration, keys: Iterable[VirtualKey]) -> N
 
 
 def differences(before: Directory, after: Directory) -> tuple[Change, ...]:
-    """What changes, by kind and name."""
+    """The changes between two directories, by kind and name."""
     organization: tuple[Change, ...] = ()
     if before.organization != after.organization:
         action = Action.UPDATE if before.organization else Action.CREATE
@@ -159,7 +159,7 @@ def differences(before: Directory, after: Directory) -> tuple[Change, ...]:
 
 
 def describe(directory: Directory) -> Describe:
-    """What an audit entry says of a resource of this directory: all but what secrets are recognised by."""
+    """Describes resources of this directory for audit entries, in full but without digests and hints of secrets."""
     resources: dict[tuple[str, str], Resource] = {
         (kind, resource.name): resource for kind, some in _by_kind(directory).items() for resource in some
     }
@@ -179,15 +179,16 @@ def describe(directory: Directory) -> Describe:
 def warnings_of(
     directory: Directory, sent: Configuration, models: Collection[str], *, counters_shared: bool
 ) -> tuple[str, ...]:
-    """What of `sent` was accepted but will not work as it stands, each a sentence that says what to do.
+    """Warnings about parts of `sent` that we accept but that will not work. Each says what to do.
 
-    `models` are all that can be asked for. `counters_shared`: counters are in a store of their own, apart from quota.
+    `models` are all that clients can ask for. `counters_shared`: the counters are in a store of their own, apart from
+    quota.
     """
     problems = {spec.name: spec.secret_problem for spec in sent.keys if spec.secret_problem and not spec.secret}
     known = Known.of(directory, models)
     declared = {spec.name for spec in sent.keys}
     warnings = [
-        f"Policy {policy.name} matches no virtual key: check its match, or make such a key."
+        f"Policy {policy.name} matches no virtual key: check its match, or create such a key."
         for policy in directory.policies
         if policy.mode is not Mode.DISABLED
         and not policy.default
@@ -211,11 +212,11 @@ def warnings_of(
 
 
 def _no_longer_known(key: VirtualKey, known: Known) -> Iterator[str]:
-    """A key that was created stays when what it names leaves the configuration."""
+    """Warns of a created key that names something no longer declared. The key itself stays."""
     try:
         check_key_references("", key.attribution, key.models, known)
     except InvalidInput as error:
-        yield f"Virtual key {key.name} was created, and by now {error.problem} (declare that, or disable the key)"
+        yield f"Virtual key {key.name} was created earlier, and now {error.problem} (declare that, or disable the key)"
 
 
 def _check_team(field: str, team: Team) -> None:
@@ -232,7 +233,7 @@ Resource = Environment | Team | QuotaPolicy | VirtualKey | Override | AdminToken
 _NEVER_SHOWN = {"digest", "old_digest"}
 
 
-# What a person calls these fields of a key.
+# The names of these fields for people.
 _SHOWN_AS = {"digest": "secret", "hint": "secret", "old_digest": "secret", "old_until_ms": "secret"}
 
 

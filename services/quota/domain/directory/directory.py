@@ -1,4 +1,4 @@
-"""Who there is and which limits apply to whom: an immutable picture of teams, keys and policies."""
+"""The directory of teams, keys, tokens, policies and overrides. Immutable."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.quota.domain.policies.policy import QuotaPolicy
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """Everything that an administrator set, as it is stored."""
+    """Everything that an administrator set, in the form in which it is stored."""
 
     organization: str = ""
     teams: tuple[Team, ...] = ()
@@ -25,26 +25,26 @@ class Directory:
     tokens: tuple[AdminToken, ...] = ()
     environments: tuple[Environment, ...] = DEFAULT_ENVIRONMENTS
     retired: tuple[RetiredSecret, ...] = ()
-    """Secrets that rotations took out of use, the oldest first."""
+    """The secrets that rotations retired, oldest first."""
     renamed: tuple[tuple[str, str], ...] = ()
-    """Policies that lately got another name, each as its name before and now: their counters follow."""
+    """Recently renamed policies, each as (former name, new name). Their counters follow."""
 
     @property
     def environment_names(self) -> tuple[str, ...]:
-        """Names of the environments that there are."""
+        """The names of the environments."""
         return tuple(each.name for each in self.environments)
 
     def keys_of(self, team: str) -> list[str]:
-        """Names of the keys of a team; of all keys if it is empty."""
+        """The names of the keys of a team; of all keys if `team` is empty."""
         return [key.name for key in self.keys if team in {"", key.attribution.team}]
 
 
 def without_expired(directory: Directory, now_ms: int) -> Directory:
-    """The same without the overrides whose time is over."""
+    """The directory without expired overrides."""
     return replace(directory, overrides=tuple(each for each in directory.overrides if each.holds_at(now_ms)))
 
 
 @lru_cache(maxsize=4)
 def version_of(policies: tuple[QuotaPolicy, ...]) -> str:
-    """Tells whether two processes believe in the same policies."""
+    """A fingerprint of policies. Two processes with the same version enforce the same policies."""
     return hashlib.sha256(repr(policies).encode()).hexdigest()[:16]

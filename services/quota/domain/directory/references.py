@@ -1,4 +1,4 @@
-"""Whether what keys and policies name exists: a typing mistake must not lead past a policy."""
+"""Checks that the names in keys and policies exist, so that a typing mistake cannot lead past a policy."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from services.quota.domain.policies.policy import Match
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The names that there are."""
+    """The names that exist."""
 
     teams: Collection[str]
     projects: Mapping[str, Collection[str]]
-    """Of each team. Of no team, "", those of all teams."""
+    """The projects of each team. Under "", which means no team, the projects of all teams."""
     members: Mapping[str, Collection[str]]
-    """The same."""
+    """The members of each team, in the same way."""
     environments: tuple[str, ...]
     keys: Collection[str]
     models: Collection[str]
-    """Empty: not known yet, so that no model is called unknown."""
+    """Empty: we do not know the models yet, so we accept any."""
 
     @classmethod
     def of(cls, directory: Directory, models: Collection[str]) -> Known:
-        """Those of a directory, and of the models that can be asked for."""
+        """The names in a directory, and the models that clients can ask for."""
         return cls(
             teams={team.name for team in directory.teams},
             projects=_by_team((team.name, team.projects) for team in directory.teams),
@@ -41,10 +41,10 @@ class Known:
 
 
 def check_key_references(field: str, who: Attribution, models: Collection[str], known: Known) -> None:
-    """Passes a key whose team, project, environment, user and models there are.
+    """Checks that the team, project, environment, user and models of a key exist.
 
     Raises:
-        InvalidInput: one of them there is not; the text suggests the one that is meant.
+        InvalidInput: one does not; the text suggests the name that was probably meant.
     """
     _check_who(field, known, team=who.team, project=who.project, environment=who.environment, user=who.user)
     for at, model in enumerate(models):
@@ -52,10 +52,10 @@ def check_key_references(field: str, who: Attribution, models: Collection[str], 
 
 
 def check_match_references(field: str, match: Match, known: Known) -> None:
-    """Passes a match whose values there are.
+    """Checks that the values of a match exist.
 
     Raises:
-        InvalidInput: one of them there is not; the text suggests the one that is meant.
+        InvalidInput: one does not; the text suggests the name that was probably meant.
     """
     _check_who(field, known, team=match.team, project=match.project, environment=match.environment, user=match.user)
     if match.key and match.key not in known.keys:
@@ -66,10 +66,10 @@ def check_match_references(field: str, match: Match, known: Known) -> None:
 
 
 def check_value(field: str, dimension: Dimension, value: str, match: Match, known: Known) -> None:
-    """Passes a value that calls which match can have.
+    """Checks that a matching call can have this value in this dimension.
 
     Raises:
-        InvalidInput: there is none of this name.
+        InvalidInput: the value does not exist.
     """
     try:
         check_match_references("", replace(match, **{dimension: value}), known)

@@ -29,11 +29,11 @@ from services.quota.domain.policies.override import Override, OverrideTarget
 from services.quota.domain.policies.policy import Mode, QuotaPolicy
 from services.quota.domain.policies.scope import policy_scope
 
-# Pairs of a key and a model whose limits are remembered. Beyond it everything is forgotten and found again.
+# The most pairs of key and model whose limits we cache. When there are more, we clear the cache.
 MAX_REMEMBERED = 50_000
 
 
-# What was told of a window that rolls is not told again sooner, however short the window.
+# We report the same event of a rolling window at most once in this time, however short the window is.
 _QUIET_MS = 3_600_000
 
 
@@ -48,15 +48,15 @@ class DirectorySnapshot:
     overrides_by_target: Mapping[OverrideTarget, Override]
     tokens_by_digest: Mapping[bytes, AdminToken]
     counts_runs: bool
-    """Some limit counts each run of its own."""
+    """Some limit has a counter for each run."""
     watches_rates: bool
-    """Some limit compares what a key spends with what it usually does."""
+    """Some limit compares a key's spend with its typical rate."""
     typical: TypicalRate
     policies: PolicyIndex
     version: str
-    """Tells whether two processes believe in the same policies."""
+    """The fingerprint of the policies; see `version_of`."""
     _windows: dict[WindowRule, Window] = field(default_factory=dict, compare=False, repr=False)
-    """The last one of each rule."""
+    """The latest window of each rule."""
     _applied: dict[tuple[str, str, str], AppliedLimits] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
@@ -82,9 +82,9 @@ class DirectorySnapshot:
         )
 
     def limits_for(self, attribution: Attribution, model: str, now_ms: int, run: str = "") -> AppliedLimits:
-        """The limits that concern a call, with their counters in the windows of this moment.
+        """The limits that apply to a call, with their counters in the current windows. Cached.
 
-        `run`: what the client names the run that the call belongs to, empty when it names none.
+        `run`: the client's name for the run of the call; empty if it names none.
         """
         asked = (attribution.key_id, model, run if self.counts_runs else "")
         remembered = self._applied.get(asked)
@@ -97,7 +97,7 @@ class DirectorySnapshot:
         return found
 
     def apply(self, attribution: Attribution, model: str, now_ms: int, run: str = "") -> AppliedLimits:
-        """The same, found anew."""
+        """Finds the same limits without the cache."""
         typical_nano_usd = self.typical(attribution.key_id) if self.watches_rates else 0
         return apply_limits(
             self.policies.candidates(attribution, model),
@@ -114,7 +114,7 @@ class DirectorySnapshot:
         return window
 
     def threshold_rule(self, counter: CounterKey, now_ms: int) -> ThresholdRule | None:
-        """What to look for while this counter settles. None: its policy or limit is gone, or has nothing to tell."""
+        """What to look for when this counter settles. None: its policy or limit is gone, or has nothing to report."""
         policy = self.policies_by_name.get(counter.policy)
         if policy is None or policy.mode is Mode.DISABLED:
             return None

@@ -95,7 +95,9 @@ def test_what_a_created_key_names_may_go_and_is_told() -> None:
     applied = office.administer.apply(replace(FILE, teams=TEAMS[:1]), validate_only=False, by=OWNER)
 
     (warning,) = applied.warnings
-    assert warning.startswith("Virtual key theirs was created, and by now there is no team 'ml': known: ds (declare")
+    assert warning.startswith(
+        "Virtual key theirs was created earlier, and now there is no team 'ml': known: ds (declare"
+    )
 
 
 def test_a_team_admin_is_not_told_names_of_other_teams() -> None:
