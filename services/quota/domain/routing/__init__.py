@@ -1,1 +1,1 @@
-"""Where a call may go: the route plan, compiled for each model and dialect."""
+"""Routing: the route plan, compiled for each model and dialect."""

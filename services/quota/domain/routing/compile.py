@@ -1,4 +1,4 @@
-"""The targets that can serve a model in a dialect, worked out once for each plan."""
+"""Finds the targets that can serve a model in a dialect, once for each plan."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from services.quota.domain.routing.plan import Face, ModelPlan, PlannedTarget, P
 from services.quota.domain.routing.target_facts import TargetFacts
 
 Draw = Callable[[int], int]
-"""Draws one of that many whole numbers, from 0."""
+"""Draws a random integer from 0 up to, and without, the given number."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FitTarget:
-    """A target that can carry calls in one dialect. The same object serves every call of one plan."""
+    """A target that can serve calls in one dialect. All calls under one plan share the object."""
 
     target: PlannedTarget
     face: Face
@@ -26,22 +26,22 @@ class FitTarget:
 
 @dataclass(frozen=True, slots=True)
 class FitSlot:
-    """The fit part of a place: at least one target."""
+    """The fit targets of a slot; at least one."""
 
     targets: tuple[FitTarget, ...]
     weights: tuple[int, ...]
-    """Of the targets, in the same order."""
+    """The weights of the targets, in the same order."""
 
 
 @dataclass(frozen=True, slots=True)
 class FitTier:
-    """The fit part of a tier."""
+    """The fit targets of a tier."""
 
     from_basis_points: int
     slots: tuple[FitSlot, ...]
-    """No target is in two of them."""
+    """No target is in two slots."""
     fixed: tuple[FitTarget, ...] | None
-    """The chain when there is nothing to draw."""
+    """The chain, if every slot has one target, so that there is nothing to draw; else None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,14 @@ class Route:
 
     tiers: tuple[FitTier, ...]
     priced_tiers: tuple[FitTier, ...]
-    """Of targets with a price only."""
+    """The tiers with only those targets that have a price."""
     providers_without_credential: tuple[str, ...]
     """See `ModelPlan`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """Plan and prices together, compiled once for each model and dialect that is asked for."""
+    """The plan and the prices, compiled on demand once for each model and dialect."""
 
     plan: PlanSnapshot
     prices: PriceSnapshot
@@ -65,11 +65,11 @@ class Routes:
 
     @property
     def unpriced_targets(self) -> list[str]:
-        """Targets of the plan that have no price, by name; none before there are prices."""
+        """The names of the plan's targets without a price; empty before the first prices arrive."""
         return sorted(self.plan.targets.keys() - self.prices.prices.keys()) if self.prices.version else []
 
     def find(self, model: str, dialect: Dialect) -> Route | None:
-        """The route of a model; None when the plan has no such model."""
+        """The route of a model; None if the plan has no such model."""
         route = self._compiled.get((model, dialect))
         if route is None and (plan := self.plan.models.get(model)) is not None:
             route = compile_route(plan, self.plan.targets, self.prices.prices, dialect)
@@ -95,7 +95,7 @@ def compile_route(
 
 
 def tier_at(tiers: Sequence[FitTier], used_basis_points: int) -> int:
-    """Index of the tier with the highest threshold that is reached; the first when none is."""
+    """The index of the last tier whose part of the budget is reached; 0 if none is."""
     reached = 0
     for index, tier in enumerate(tiers):
         if tier.from_basis_points <= used_basis_points:
@@ -104,7 +104,7 @@ def tier_at(tiers: Sequence[FitTier], used_basis_points: int) -> int:
 
 
 def draw_chain(tier: FitTier, draw: Draw) -> tuple[FitTarget, ...]:
-    """Puts the equals of each place in an order: one drawn by weight leads, the others follow as listed."""
+    """Orders the targets of each slot: one drawn by weight leads, and the others follow as listed."""
     if tier.fixed is not None:
         return tier.fixed
     chain: list[FitTarget] = []

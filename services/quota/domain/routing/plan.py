@@ -1,6 +1,6 @@
-"""Where calls may go and what targets cost, as quota last heard it from the router and the ledger.
+"""The route plan from the router and the prices from the ledger, as quota last received them.
 
-Both pictures are immutable and are swapped whole.
+Both snapshots are immutable, and a new one replaces the old one as a whole.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ class Face:
     cluster: str
     host: str
     path: str
-    """For Gemini with "{model}" and "{verb}" in it."""
+    """For Gemini it contains "{model}" and "{verb}"."""
     output_cap_field: str = ""
-    """Field in which an output bound is written when the client allows itself more. Empty: none is written."""
+    """The field in which the gateway writes an output bound if the client allows more. Empty: it writes none."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedTarget:
-    """A provider's model."""
+    """A target: a provider and one of its models."""
 
     name: str
     """ "provider/model"."""
     upstream_model: str
     max_output_tokens: int
-    """Most that it produces in one answer; 0 when unknown."""
+    """The most that it produces in one answer; 0 if unknown."""
     context_window_tokens: int
-    """Most that it reads and writes in one call; 0 when unknown."""
+    """The most that it reads and writes in one call; 0 if unknown."""
     faces: tuple[Face, ...]
     catalogue_provider: str = ""
-    """Name by which the price catalogue knows the vendor; empty if none does."""
+    """The vendor's name in the price catalogue; empty if the catalogue does not have it."""
     stops_on_disconnect: bool = False
-    """Its provider is declared to stop to generate, and to bill, when its client hangs up."""
+    """The configuration says that the provider stops generating, and billing, when its client hangs up."""
 
 
 @dataclass(frozen=True, slots=True)
 class WeightedTarget:
-    """One of the equals of a place."""
+    """One of the targets of a slot."""
 
     target: str
     """A name among `PlanSnapshot.targets`."""
@@ -54,17 +54,17 @@ class WeightedTarget:
 
 @dataclass(frozen=True, slots=True)
 class ChainSlot:
-    """A place in a chain. One of its candidates is drawn by weight for each call, the others follow."""
+    """A position in a chain. For each call one target is drawn by weight, and the others follow."""
 
     targets: tuple[WeightedTarget, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """The chain of a model from one part of the budget on."""
+    """The chain of a model for calls from one part of the budget on."""
 
     from_basis_points: int
-    """Applies from this settled part of the tightest budget on."""
+    """The tier applies from this settled part of the tightest budget on."""
     chain: tuple[ChainSlot, ...]
 
 
@@ -74,10 +74,10 @@ class ModelPlan:
 
     model: str
     tiers: tuple[Tier, ...]
-    """By rising `from_basis_points`; the first has 0. None when no target is usable."""
+    """Sorted by `from_basis_points`; the first has 0. Empty if no target is usable."""
     first_byte_timeout_ms: int = 0
     providers_without_credential: tuple[str, ...] = ()
-    """Who leaves the model without a usable target, by name. Empty when there are tiers."""
+    """The providers whose missing credentials leave the model without a usable target. Empty if there are tiers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What an estimate needs to know about a target."""
+"""The facts about a target that estimates need."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ _DEAR_IMAGE_TOKENS = 48_169
 _DEAR_IMAGE_MODELS = ("gpt-4o-mini",)
 
 
-# For a target of which nobody knows better. It is written into the request, so that it holds.
+# For a target whose ceiling is unknown. The gateway writes it into the request, so the provider enforces it.
 OUTPUT_CEILING_WHEN_UNKNOWN = 32_768
 
 
 @dataclass(frozen=True, slots=True)
 class TargetFacts:
-    """What an estimate needs to know about a target."""
+    """The bounds and the price of a target, as estimates need them."""
 
     output_ceiling: int
-    """Most output tokens of one choice. One that is not known is written into the request, so that it holds."""
+    """The most output tokens of one choice. If it is unknown, the gateway writes a default into the request."""
     context_window: int
-    """0 when unknown."""
+    """In tokens; 0 if unknown."""
     image_tokens: int
     price: Price | None
-    """None: unpriced. Its spend is then unknown and held as 0, which only limits that refuse nothing allow."""
+    """None: unpriced. Its spend is then unknown and held as 0; only limits that refuse nothing permit that."""
     longest_output: int = 0
-    """Most output tokens of one choice whatever the request says; 0 when unknown."""
+    """The most output tokens of one choice, whatever the request says; 0 if unknown."""
 
     @classmethod
     def of(cls, target: PlannedTarget, price: Price | None) -> TargetFacts:
-        """Reads them off a planned target."""
+        """The facts of a planned target at this price."""
         dear = target.upstream_model.startswith(_DEAR_IMAGE_MODELS)
         return cls(
             output_ceiling=target.max_output_tokens or OUTPUT_CEILING_WHEN_UNKNOWN,
