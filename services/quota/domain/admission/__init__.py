@@ -1,1 +1,1 @@
-"""May this call spend? Its estimate, the decision, and the tier that serves it."""
+"""Admission: the estimate of a call, the decision whether it may spend, and the tier that serves it."""

@@ -1,7 +1,7 @@
-"""What the header `anthropic-beta` switches on that makes a call larger than its body tells.
+"""The header `anthropic-beta`, which can make a call larger than its body shows.
 
-One table of the values that are known. Most change what members of the body may say, and the scan judges those. A value
-that nobody here knows counts as a member that nobody knows. Source: https://docs.anthropic.com/en/api/beta-headers
+One table lists the known values. Most of them change what members of the body may say, and the scan judges those
+members. An unknown value counts as an unknown member. Source: https://docs.anthropic.com/en/api/beta-headers
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-# A value is a name and, mostly, the day of its release.
+# A value is a name, usually followed by its release date.
 _RELEASE = re.compile(r"-?20\d\d-?\d\d-?\d\d$")
 
 
@@ -20,7 +20,7 @@ _MOST_VALUES = 32
 
 
 _WIDER_WINDOWS = {"context-1m": 1_000_000}
-"""Names with the tokens of the window that they open."""
+"""The names that open a larger context window, with the window's tokens."""
 
 
 _PLAIN = frozenset(
@@ -57,25 +57,25 @@ _PLAIN = frozenset(
         "web-search",
     }
 )
-"""Names that change the bound of no call: a longer answer stays within the ceiling that the gateway writes, and what
-else costs more is asked for by a member of the body."""
+"""The names that change no bound. A longer answer stays within the ceiling that the gateway writes, and anything else
+that costs more needs a member of the body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Betas:
-    """What the values of the header come to."""
+    """The meaning of all values of the header together."""
 
     window_tokens: int = 0
-    """The context window that they open; 0: the target's own."""
+    """The context window that the values open; 0: the target's own."""
     unknown: tuple[str, ...] = ()
-    """Values that nobody here knows, each as "anthropic-beta=value"."""
+    """Unknown values, each as "anthropic-beta=value"."""
 
 
 _NONE = Betas()
 
 
 def read_betas(header: str) -> Betas:
-    """Reads the value of the header, which lists names joined by commas. Empty: there is none."""
+    """Reads the header, a list of names separated by commas. Empty: the request has no such header."""
     if not header:
         return _NONE
     window_tokens = 0

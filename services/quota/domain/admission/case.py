@@ -1,4 +1,4 @@
-"""A call that asks to spend, with all that its evaluation looks at."""
+"""A case: a call that asks to spend, with everything that its evaluation needs."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from services.quota.domain.routing.compile import Draw
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One call before its evaluation. Only the levels of its counters are apart, since those are read last."""
+    """One call before its evaluation. The levels of its counters come separately, because we read them last."""
 
     key: VirtualKey
     model: str
-    """As the client asked."""
+    """The model, as the client named it."""
     facts: RequestFacts
     limits: AppliedLimits
     learned: Tokens | None
-    """What calls of this key for this model took before; None: nobody knows yet."""
+    """What calls of this key for this model typically take; None: not known yet."""
     contended: bool
-    """Calls were refused a moment ago because others in flight held the room."""
+    """A moment ago calls were refused because others in flight held the room."""
     contention_wait_ms: int
-    """How long calls in flight need to give room back."""
+    """How long calls in flight take to give room back."""
     now_ms: int
     draw: Draw

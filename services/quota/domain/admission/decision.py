@@ -1,6 +1,6 @@
-"""The one comparison of spend with limit, for every scope, limit kind and window.
+"""The one comparison of spend with a limit, for every scope, limit kind and window.
 
-A scope is data here. There is no rule for keys and another for teams, so none can be forgotten.
+A scope is data here. There are no separate rules for keys and teams, so none can be forgotten.
 """
 
 from __future__ import annotations
@@ -28,34 +28,34 @@ class Refusal:
     level: Level
     requested: int
     frees_up: bool
-    """Only calls in flight are in the way, and they can give room back when they end."""
+    """Only calls in flight stand in the way. They can give room back when they end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What all limits say of one call."""
+    """The verdict of all limits on one call."""
 
     refusal: Refusal | None
-    """The refusal to tell, None when every enforced limit has room."""
+    """The refusal to report; None if every enforced limit has room."""
     shadowed: tuple[Refusal, ...]
-    """Refusals of limits that only watch."""
+    """The refusals of limits in shadow mode."""
 
 
 def fits(settled: int, reserved: int, doubt: int, held: int, bound: int) -> bool:
-    """Whether a counter has room: the limit is inclusive."""
+    """Whether a counter has room for a hold. The bound is inclusive."""
     return settled + reserved + doubt + held <= bound
 
 
 def ceiling_of(limit: AppliedLimit, held: int) -> int | None:
-    """What a limit's counter may come to with a call that holds this; None: nothing of it is in the call's way."""
+    """The most that a limit's counter may reach with this hold; None: the limit cannot refuse the call."""
     return limit.bound if limit.enforced and not _is_free(limit, held) else None
 
 
 def decide(limits: Sequence[AppliedLimit], levels: Sequence[Level], amounts: Amounts) -> Decision:
-    """Admits only if every enforced limit has room for the call. `levels` are those of `limits`, in the same order.
+    """Admits only if every enforced limit has room for the call. `levels` belong to `limits`, in the same order.
 
-    Of several refusals the one of the first `Denial` by precedence is told, of equal ones the one whose window ends
-    last: whatever else is in the way will have passed by then.
+    If several limits refuse, the decision reports the first `Denial` by precedence. Of equal ones it reports the one
+    whose window ends last, because by then the others will have passed.
     """
     told: Refusal | None = None
     shadowed: tuple[Refusal, ...] = ()
@@ -73,22 +73,22 @@ def decide(limits: Sequence[AppliedLimit], levels: Sequence[Level], amounts: Amo
 
 
 def _is_free(limit: AppliedLimit, held: int) -> bool:
-    """What costs nothing is free, and no limit on spend is in its way: not even one that is overdrawn."""
+    """Whether the call is free here. No limit on spend refuses a call that costs nothing, even if it is overdrawn."""
     return held == 0 and limit.kind.needs_price
 
 
 def used_basis_points(limit: AppliedLimit, amount: int) -> int:
-    """Which part of a limit an amount is."""
+    """The part of a limit that an amount is, in basis points."""
     return basis_points_of(limit.bound, amount)
 
 
 def basis_points_of(bound: int, amount: int) -> int:
-    """Which part of a bound an amount is, in basis points rounded down. A bound of 0 is used up from the start."""
+    """The part of a bound that an amount is, in basis points rounded down. A bound of 0 is used up from the start."""
     return amount * _WHOLE // bound if bound else _WHOLE
 
 
 def budget_used_basis_points(limits: Sequence[AppliedLimit], levels: Sequence[Level]) -> int:
-    """Settled part of the tightest enforced limit of a day or longer: it only grows within a window."""
+    """The settled part of the tightest enforced limit of a day or longer. It only grows within a window."""
     return max(
         (used_basis_points(limit, level[0]) for limit, level in zip(limits, levels, strict=True) if limit.steers),
         default=0,
@@ -96,7 +96,7 @@ def budget_used_basis_points(limits: Sequence[AppliedLimit], levels: Sequence[Le
 
 
 def is_degraded(limits: Sequence[AppliedLimit], levels: Sequence[Level]) -> bool:
-    """Whether a threshold is reached from which on calls go to a cheaper tier, whatever their model says."""
+    """Whether a threshold that sends calls to a cheaper tier is reached, whatever the model's own tiers say."""
     return any(
         limit.degrades_at is not None and level[0] >= limit.degrades_at
         for limit, level in zip(limits, levels, strict=True)
@@ -104,11 +104,11 @@ def is_degraded(limits: Sequence[AppliedLimit], levels: Sequence[Level]) -> bool
 
 
 def deny_of(refusal: Refusal, *, expected: Amounts, key: str, model: str, now_ms: int, contention_wait_ms: int) -> Deny:
-    """The refusal of a limit with all its figures.
+    """The denial for a refusal, with all its figures.
 
-    `expected`: what such a call usually takes. A limit whose rest does not cover even that is exhausted, although the
-    rest is not quite nothing; but not by a call that the limit could not take from the start. `contention_wait_ms`:
-    how long calls in flight need to give room back.
+    `expected`: the typical amounts of such a call. If the rest of a limit does not cover even those, the limit counts
+    as exhausted, although the rest is not quite nothing. This does not apply to a call that would not fit even an
+    unused limit. `contention_wait_ms`: how long calls in flight take to give room back.
     """
     limit = refusal.limit
     denial = refusal.denial
@@ -150,7 +150,7 @@ def deny_of(refusal: Refusal, *, expected: Amounts, key: str, model: str, now_ms
 
 
 def _refusal(limit: AppliedLimit, level: Level, held: int) -> Refusal:
-    """Names the reason for which `fits` said no.
+    """Names the reason why `fits` said no.
 
     | what holds                              | a budget               | a rate (in an hour or less)      |
     |-----------------------------------------|------------------------|----------------------------------|
@@ -160,9 +160,9 @@ def _refusal(limit: AppliedLimit, level: Level, held: int) -> Refusal:
     | it would not fit with nothing in flight | REQUEST_EXCEEDS_...    | RATE_LIMITED                     |
     | it fits but for what is in flight       | RESERVATION_CONTENTION | RATE_LIMITED                     |
 
-    Requests in flight are used: a call counts as one however it ends, and waiting for it gives nothing back. Nor does
-    waiting lift doubt: no call in flight holds it. The bound on what one call may cost has one reason only,
-    REQUEST_COST_LIMIT, and so has the one on the burn rate.
+    Requests in flight count as used: a call counts as one request however it ends, so waiting for it gives nothing
+    back. Waiting does not lift doubt either, because no call in flight holds it. The limit on the cost of one call has
+    only one reason, REQUEST_COST_LIMIT; the limit on the burn rate has only one, too.
     """
     used, bound = counted(limit.kind, level.settled, level.reserved), limit.bound
     fits_alone = fits(used, 0, level.doubt, held, bound)

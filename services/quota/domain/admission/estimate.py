@@ -1,14 +1,14 @@
-"""What a call can take at most, and what it probably takes.
+"""Estimates: the most that a call can take, and what it probably takes.
 
-The body itself never reaches us; its size does. No tokenizer makes more tokens than there are bytes of text, so bytes
-bound tokens. What is not text is bounded by rule:
+We see the size of a body, but never the body itself. No tokenizer makes more tokens than there are bytes of text, so
+bytes bound tokens. Rules bound everything else:
 
-* an image by `_IMAGE_TOKENS`: OpenAI's patch budgets, Anthropic's full resolution and Gemini's highest media resolution
-  stay below it. The small GPT-4o models count an image dearly on purpose (2 833 + 8 x 5 667 tokens at most).
-* audio by the bytes of its base64: no codec in use stores speech at less than one byte per token.
-* files, references to stored input, what tools of the provider fetch, and whatever stands in members that nobody here
-  knows by the context window, as none of it follows from the bytes of the request. An unknown member may be a bound on
-  output under another name, too: then the output is bounded by what the target can write at most.
+* Images: `_IMAGE_TOKENS` each. OpenAI's patch budgets, Anthropic's full resolution and Gemini's highest media
+  resolution stay below it. The small GPT-4o models count images high on purpose (at most 2 833 + 8 x 5 667 tokens).
+* Audio: the bytes of its base64. No codec in use stores speech at less than one byte per token.
+* Files, references to stored input, pages that the provider's tools fetch, and unknown members: the context window,
+  because the bytes of the request do not bound them. An unknown member may also be an output bound under another name.
+  The most that the target can write then bounds the output.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from services.quota.domain.admission.request_facts import Amounts, RequestFacts,
 from services.quota.domain.policies.limit_id import MAX_COUNT
 from services.quota.domain.routing.target_facts import TargetFacts
 
-# Providers add instructions of their own to a request that has tools or a schema: 313 to 804 tokens at Anthropic.
+# Providers add their own instructions to a request with tools or a schema: 313 to 804 tokens at Anthropic.
 _INSTRUCTION_TOKENS = 1_000
 
 
@@ -31,12 +31,12 @@ _INSTRUCTED = frozenset({"tools", "response_format"})
 _UNLEARNED_DIVISOR = 10
 
 
-# The mean of answers whose lengths are log-normal lies above their median: with a quarter more, half of the calls still
+# Lengths of answers are log-normal, so their mean lies above their median. Even with a quarter more, half of the calls
 # hold less than twice what they take.
 _SOFT_GUARD_PERCENT = 125
 
 
-# More than any limit. Larger amounts, from absurd requests, say nothing more and could overflow a counter.
+# More than any limit. Absurd requests could ask for more, which would only risk the overflow of a counter.
 _NEVER_FITS = MAX_COUNT + 1
 
 
@@ -48,26 +48,26 @@ def bound(facts: RequestFacts, target: TargetFacts) -> Tokens:
 
 
 def output_cap(facts: RequestFacts, target: TargetFacts) -> int:
-    """The most output tokens of one choice: what the client allows itself, or the target's ceiling if that is less."""
+    """The most output tokens of one choice: the client's own bound or the target's ceiling, whichever is less."""
     if facts.max_output_tokens is None:
         return target.output_ceiling
     return min(facts.max_output_tokens, target.output_ceiling)
 
 
 def is_boundable(facts: RequestFacts, target: TargetFacts) -> bool:
-    """Whether the input has a bound at all: what is not in the body has none but the context window."""
+    """Whether the input has a bound at all. Input from beyond the body has only the context window as its bound."""
     return target.context_window > 0 or not facts.reaches_beyond
 
 
 def is_priceable(facts: RequestFacts, target: TargetFacts) -> bool:
-    """Whether the target has a price for all that the call may need: sound, and an hour of caching, have their own."""
+    """Whether the target has every rate that the call may need. Audio and one-hour caching have rates of their own."""
     return target.price is not None and _most(facts, bound(facts, target), target.price) is not None
 
 
 def held_by_chain(facts: RequestFacts, targets: tuple[TargetFacts, ...]) -> Amounts:
-    """What a chain can take at most: each of its attempts may end in a timeout after the provider did the work.
+    """The most that a chain can take: each attempt may end in a timeout after the provider did the work.
 
-    With as many retries as targets less one, "the dearest and the next dearest for each retry" is all of them.
+    The retries are one fewer than the targets. So "the dearest, and the next dearest for each retry" are all targets.
     """
     spend = input_tokens = output_tokens = 0
     for target in targets:
@@ -75,13 +75,13 @@ def held_by_chain(facts: RequestFacts, targets: tuple[TargetFacts, ...]) -> Amou
         input_tokens += tokens.input
         output_tokens += tokens.output
         if target.price is not None:
-            # Unknown is held as 0 as well: see `TargetFacts.price`.
+            # An unknown amount is held as 0, too: see `TargetFacts.price`.
             spend += _most(facts, tokens, target.price) or 0
     return Amounts(min(spend, _NEVER_FITS), min(input_tokens, _NEVER_FITS), min(output_tokens, _NEVER_FITS))
 
 
 def typical_amounts(facts: RequestFacts, target: TargetFacts, learned: Tokens | None) -> Amounts:
-    """What soft limits hold of a call: what it probably takes and a guard, for one attempt at this target."""
+    """What a call holds in soft limits, for one attempt at this target: its probable use plus a guard."""
     tokens = expected_tokens(facts, target, learned)
     input_tokens, output_tokens = (-(-each * _SOFT_GUARD_PERCENT // 100) for each in (tokens.input, tokens.output))
     spend = _most(facts, Tokens(input_tokens, output_tokens), target.price) if target.price else None
@@ -89,7 +89,7 @@ def typical_amounts(facts: RequestFacts, target: TargetFacts, learned: Tokens | 
 
 
 def expected_tokens(facts: RequestFacts, target: TargetFacts, learned: Tokens | None) -> Tokens:
-    """What a call probably takes: what its key and model took before, else a tenth of the bound. Never above it."""
+    """What a call probably takes: typical use of its key and model, or a tenth of the bound. Never above the bound."""
     most = bound(facts, target)
     if learned is None:
         return Tokens(-(-most.input // _UNLEARNED_DIVISOR), -(-most.output // _UNLEARNED_DIVISOR))
@@ -97,18 +97,18 @@ def expected_tokens(facts: RequestFacts, target: TargetFacts, learned: Tokens | 
 
 
 def expected_amounts(facts: RequestFacts, target: TargetFacts, learned: Tokens | None) -> Amounts:
-    """The same as amounts of each kind of limit, for one attempt at this target."""
+    """The expected amount in each kind of limit, for one attempt at this target."""
     tokens = expected_tokens(facts, target, learned)
     spend = _most(facts, tokens, target.price) if target.price else None
     return Amounts(spend or 0, tokens.input, tokens.output)
 
 
 def _most(facts: RequestFacts, tokens: Tokens, price: Price) -> NanoUsd | None:
-    """The most that so many tokens of such a call cost. None when something that it may need has no rate."""
+    """The most that this many tokens of such a call can cost. None if the price lacks a rate that it may need."""
     extras = extras_of(facts.price_options)
     if extras.unpriceable or (extras.draws and not _has_rate(IMAGE_OUTPUT, price)):
         return None
-    # What is fetched may be sound, where the target is paid for sound.
+    # If the target charges for audio, a tool may fetch audio.
     may_hear = facts.reaches_beyond and ("audio" in facts.features or _has_rate(AUDIO_INPUT, price))
     bounds = Bounds(
         tokens.input,
@@ -127,7 +127,7 @@ def _has_rate(meter: str, price: Price) -> bool:
 
 
 def _input_bound(facts: RequestFacts, target: TargetFacts) -> int:
-    # A window that is not known stays unknown: what is in no body has no bound then.
+    # An unknown window stays unknown. Input from beyond the body then has no bound.
     window = max(target.context_window, facts.window_tokens) if target.context_window else 0
     if window and facts.reaches_beyond:
         return window

@@ -1,8 +1,8 @@
-"""The one judgement of a call: which targets it gets, what it holds of every limit, or why it may not go.
+"""The one judgement of a call: the targets that it gets and its holds in every limit, or the reason to refuse it.
 
-The tier that the budget has reached is tried first, and before a refusal each cheaper one. Targets that cannot carry
-the call are left out before anything is compared: those without a face in the client's dialect, those without a price
-where an enforced spend limit applies, and those whose input has no bound where tokens are counted.
+It tries the tier that the budget has reached, and then each cheaper one before it refuses. It first leaves out targets
+that cannot serve the call: those without a face in the client's dialect, those without a price if an enforced spend
+limit applies, and those whose input has no bound if a limit counts tokens.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from services.quota.domain.policies.limit_status import LimitStatus
 from services.quota.domain.routing.compile import FitTarget, FitTier, Route, Routes, draw_chain, tier_at
 from services.quota.domain.routing.plan import PriceSnapshot
 
-# Refusals of a call that is too large, whatever else is in flight.
+# Refusals of a call that is too large, whatever is in flight.
 _WITH_LESS_OUTPUT = {Denial.REQUEST_EXCEEDS_REMAINING_BUDGET, Denial.REQUEST_COST_LIMIT}
 
 
@@ -51,38 +51,38 @@ class Attempt:
 
     fit: FitTarget
     output_cap_tokens: int | None
-    """Output bound to write into the request: what was reserved is less than the client allows itself. None: leave
-    the request as it is."""
+    """The output bound to write into the request, because we reserved less than the client allows. None: leave the
+    request as it is."""
 
     def output_bound(self, facts: RequestFacts) -> int:
-        """The most output tokens of one choice that the attempt can take. `facts`: as the client sent them."""
+        """The most output tokens of one choice that the attempt can take. `facts` are those of the original request."""
         return output_cap(facts, self.fit.facts) if self.output_cap_tokens is None else self.output_cap_tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A call that may go."""
+    """The decision to let a call through."""
 
     tier: FitTier
     attempts: tuple[Attempt, ...]
-    """At least one, in order."""
+    """The attempts in order; at least one."""
     facts: RequestFacts
-    """Of the call as it may go: with less output than it asks for where it is cut."""
+    """The facts of the admitted call: with less output than it asks for, if it is cut."""
     cut: bool
     held: Amounts
     limit_statuses: tuple[LimitStatus, ...]
-    """The tightest enforced limit of each kind, this call included, the tightest of all first."""
+    """The tightest enforced limit of each kind, including this call; the tightest of all comes first."""
     shadowed: tuple[Refusal, ...]
-    """What limits in shadow mode would have refused."""
+    """The refusals of limits in shadow mode."""
 
     @property
     def output_cap_tokens(self) -> int | None:
-        """Output tokens of each choice to which the call is cut; None: it is not."""
+        """The output tokens of each choice to which the call is cut; None: no cut."""
         return self.facts.max_output_tokens if self.cut else None
 
 
 def find_route(routes: Routes, key: VirtualKey, model: str, dialect: Dialect) -> Route | Deny:
-    """The route of a model that the key may use; it has at least one tier."""
+    """The route of a model, with at least one tier, or the reason why there is none for this key."""
     route = routes.find(model, dialect)
     if not key.may_use(model):
         return Deny(Denial.MODEL_NOT_ALLOWED, model=model, key=key.name)
@@ -91,14 +91,16 @@ def find_route(routes: Routes, key: VirtualKey, model: str, dialect: Dialect) ->
     if route.providers_without_credential:
         return Deny.without_credential(route.providers_without_credential, model=model, key=key.name)
     if not route.tiers:
-        return Deny(Denial.NO_FIT_TARGET, f"no target of it speaks the {dialect} dialect", model=model, key=key.name)
+        return Deny(
+            Denial.NO_FIT_TARGET, f"none of its targets speaks the {dialect} dialect", model=model, key=key.name
+        )
     return route
 
 
 def usable_tiers(
     route: Route, limits: AppliedLimits, prices: PriceSnapshot, *, key: VirtualKey, model: str
 ) -> Sequence[FitTier] | Deny:
-    """The tiers of a route that these limits can judge; at least one."""
+    """The tiers of a route that these limits can judge, at least one, or the reason why there are none."""
     if not limits.needs_price:
         return route.tiers
     if not prices.version:
@@ -109,9 +111,9 @@ def usable_tiers(
 
 
 def tiers_from(tiers: Sequence[FitTier], limits: AppliedLimits, levels: Sequence[Level]) -> Sequence[FitTier]:
-    """The tiers that may serve, in the order in which they are tried: the one that is reached, then cheaper ones.
+    """The tiers to try, in order: the one that the budget has reached, then the cheaper ones.
 
-    Where a threshold degrades, the first tier is left out, if there is another.
+    A degrading threshold skips the first tier, if there is another.
     """
     first = tier_at(tiers, budget_used_basis_points(limits.limits, levels))
     if is_degraded(limits.limits, levels):
@@ -120,14 +122,14 @@ def tiers_from(tiers: Sequence[FitTier], limits: AppliedLimits, levels: Sequence
 
 
 def evaluate(case: Case, tiers: Sequence[FitTier], levels: Sequence[Level]) -> Admission | Deny:
-    """Admits the call to the first tier, from the reached one on, that every limit has room for.
+    """Admits the call to the first tier, from the reached one on, for which every limit has room.
 
-    Where the whole chain has no room its head alone is tried: near the limit a call goes without a second target
-    rather than not at all. When no tier has room for the ceilings, the same chains are tried with less output, as much
-    as fits of what the call asks for. When not even the least of that fits, the refusal is that of the last chain: the
-    cheapest says best what would still pass.
+    If there is no room for a whole chain, the head of the chain is tried alone: near a limit a call goes without a
+    second target rather than not at all. If no tier has room for the ceilings, the same chains are tried with less
+    output: as much as fits of the output range. If not even the least output fits, the denial is that of the last
+    chain, because the cheapest chain shows best what would still pass.
 
-    `levels`: of the limits of the case, in the same order.
+    `levels` belong to the limits of the case, in the same order.
     """
     evaluation = _Evaluation(case, levels)
     refused: list[_Candidate] = []
@@ -145,7 +147,7 @@ def evaluate(case: Case, tiers: Sequence[FitTier], levels: Sequence[Level]) -> A
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A chain with what it holds and what the limits say of it."""
+    """A chain with the amounts that it would hold, and the decision of the limits."""
 
     tier: FitTier
     chain: tuple[FitTarget, ...]
@@ -162,20 +164,21 @@ class _Candidate:
     def is_cuttable(self) -> bool:
         """Whether less output may help.
 
-        What one call may cost at most is a rule for whoever writes the call, not room that runs out: it is reported.
-        Of a soft limit a call holds what it usually takes, whatever it is bounded to.
+        It does not help against the limit on the cost of one call, which is a rule for the author of the call and not
+        room that runs out. Nor does it help against a soft limit, in which a call holds its typical use whatever its
+        bound.
         """
         refusal = self.refusal
         return refusal is None or not (refusal.denial is Denial.REQUEST_COST_LIMIT or refusal.limit.soft)
 
     @property
     def ceiling(self) -> int:
-        """The most output tokens of one choice that any of its targets writes."""
+        """The most output tokens of one choice that any target of the chain writes."""
         return max(output_cap(self.facts, target.facts) for target in self.chain)
 
 
 def _chains(case: Case, tier: FitTier) -> Iterator[tuple[FitTarget, ...]]:
-    """What of a tier can carry the call: its chain, and then the head of the chain alone."""
+    """The chains of a tier that can serve the call: the whole chain, and then its head alone."""
     chain = draw_chain(tier, case.draw)
     if case.limits.holds_tokens:
         chain = tuple(target for target in chain if is_boundable(case.facts, target.facts))
@@ -188,7 +191,7 @@ def _chains(case: Case, tier: FitTier) -> Iterator[tuple[FitTarget, ...]]:
 
 
 class _Evaluation:
-    """One case at one moment."""
+    """The evaluation of one case at one moment."""
 
     __slots__ = ("_case", "_levels", "_limits")
 
@@ -198,7 +201,7 @@ class _Evaluation:
         self._levels = levels
 
     def with_ceilings(self, tier: FitTier, chain: tuple[FitTarget, ...]) -> _Candidate:
-        """A chain that may write as much as the call allows itself."""
+        """The candidate in which the chain may write as much as the call allows."""
         facts = self._case.facts
         held = held_by_chain(facts, tuple(target.facts for target in chain))
         if self._limits.has_soft:
@@ -206,7 +209,7 @@ class _Evaluation:
         return _Candidate(tier, chain, facts, False, held, decide(self._limits.limits, self._levels, held))
 
     def cut(self, refused: Sequence[_Candidate]) -> _Candidate:
-        """The first of these that has room for the least output, with the most that fits; else the last one."""
+        """The first of these with room for the least output, cut to the most that fits; else the last one."""
         cuttable = [each for each in refused if self._limits.holds_tokens and each.is_cuttable]
         if not cuttable:
             return refused[-1]
@@ -221,7 +224,7 @@ class _Evaluation:
         return candidate
 
     def admit(self, candidate: _Candidate) -> Admission:
-        """The admission of a chain that every limit has room for."""
+        """The admission of a candidate for which every limit has room."""
         asked, held = self._case.facts, candidate.held
         caps = (
             _cap(target, candidate.facts, asked) if self._limits.holds_tokens else None for target in candidate.chain
@@ -237,7 +240,7 @@ class _Evaluation:
         )
 
     def deny(self, candidate: _Candidate, refusal: Refusal) -> Deny:
-        """The refusal of a chain with all its figures."""
+        """The denial of a candidate, with all its figures."""
         case = self._case
         deny = deny_of(
             refusal,
@@ -254,7 +257,7 @@ class _Evaluation:
         return replace(deny, max_affordable_output_tokens=affordable, limit_statuses=statuses)
 
     def _affordable_output(self, candidate: _Candidate) -> int:
-        """Output tokens of each choice that fit beside what is settled and in doubt, whatever is in flight; 0: none."""
+        """The output tokens of each choice that would fit if nothing were in flight; 0: none."""
         idle = [level._replace(reserved=0) for level in self._levels]
         return largest_fitting(partial(self._fits, candidate, idle), 1, candidate.ceiling)
 
@@ -262,7 +265,7 @@ class _Evaluation:
         return self._with_cap(whole, levels, cap).refusal is None
 
     def _with_cap(self, whole: _Candidate, levels: Sequence[Level], cap: int) -> _Candidate:
-        """The same chain with less output. Of soft limits it holds what it held before."""
+        """The same chain with less output. Its holds in soft limits stay the same."""
         facts = replace(whole.facts, max_output_tokens=cap)
         held = held_by_chain(facts, tuple(target.facts for target in whole.chain))
         if whole.held.typical is not None:

@@ -1,4 +1,4 @@
-"""What finished calls teach about the next ones."""
+"""Learns from finished calls what the next ones will typically take."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ class UsageSample(NamedTuple):
     model: str
     usage: Tokens
     cut: bool = False
-    """It used up the output to which the gateway had cut it: left alone it might have taken more."""
+    """The call used up the output to which the gateway had cut it. Without the cut it might have taken more."""
     text_bytes: int = 0
-    """Of its request, all of whose input was text; 0: not all of it was."""
+    """The size of the request if all its input was text; 0: some of it was not."""
     answer_text_bytes: int = 0
-    """Of its answer, as far as it was seen to be text; 0: nobody looked."""
+    """The bytes of text that we saw of its answer; 0: nobody looked."""
 
 
 def learn(before: Tokens | None, sample: UsageSample) -> Tokens:
-    """Moves what is expected an eighth of the way to what a call took; the first call is taken as it is.
+    """Moves the typical use an eighth of the way towards that of a call. The first call sets it.
 
-    A call that was cut can only raise what is expected, else cutting calls would teach to cut them further.
+    A cut call can only raise the typical use. Otherwise each cut would teach us to cut further.
     """
     usage = sample.usage
     if before is None:

@@ -1,4 +1,4 @@
-"""How far along the limits of a call are: one status for each kind of limit."""
+"""The state of the limits of a call: one limit status for each kind of limit."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from services.quota.domain.policies.limit_status import LimitStatus, counted, re
 
 
 def limit_statuses_of(limits: AppliedLimits, levels: Sequence[Level], calls: int = 0) -> tuple[LimitStatus, ...]:
-    """The tightest enforced limit of each kind that adds up, the tightest of all first; of equals the later to reset.
+    """The tightest enforced limit of each kind that keeps a total, tightest first. Of equals, the later to reset.
 
-    `calls`: how many the call itself is that `levels` do not know of yet.
+    `calls`: how many calls to add that `levels` do not contain yet.
     """
     found: dict[LimitKind, tuple[int, int, LimitStatus]] = {}
     for limit, (settled, reserved, doubt) in zip(limits.limits, levels, strict=True):

@@ -1,7 +1,7 @@
-"""How much output a call asks for, and is content with, where its ceilings do not fit.
+"""The output range of a call: the most and the least that it accepts if its ceilings do not fit.
 
-Far from a limit a call reserves the ceilings of its targets. Near it the output is cut to what there is room for, and
-the cut is written into the request, so that the limit holds without refusing calls that fit.
+Far from a limit a call reserves the ceilings of its targets. Near a limit quota cuts the output to the room that is
+left, and the gateway writes the cut into the request. So the limit holds, and calls that fit still pass.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from services.quota.domain.admission.request_facts import RequestFacts, Tokens
 
-# Of each choice, while nobody knows how long the answers of a key and model are.
+# Output tokens of each choice, while the typical answers of a key and model are unknown.
 _LEAST_UNLEARNED = 64
 
 
@@ -27,19 +27,19 @@ _ALL_THERE_IS = 2**62
 
 @dataclass(frozen=True, slots=True)
 class OutputRange:
-    """Output tokens of each choice."""
+    """The output tokens of each choice that a call asks for, from least to most."""
 
     least: int
-    """With fewer the call is not worth making: what such calls usually take."""
+    """The typical output of such calls. With less the call is not worth making."""
     most: int
-    """At least `least`."""
+    """The most that the call asks for; at least `least`."""
 
 
 def output_range_of(facts: RequestFacts, learned: Tokens | None, *, contended: bool) -> OutputRange:
-    """What a call asks for.
+    """The output range that a call asks for.
 
-    `contended`: others were refused a moment ago for what is in flight. A call then leaves room for them; else it may
-    take all that there is. A cap must stay above a thinking budget, or the provider refuses the request.
+    `contended`: others were refused a moment ago because of calls in flight. The call then leaves room for them;
+    otherwise it may take all the room. A cap must stay above a thinking budget, or the provider refuses the request.
     """
     typical = _LEAST_UNLEARNED if learned is None else max(1, -(-learned.output // facts.choices))
     share = _SHARE_UNLEARNED if learned is None else _SHARE_OF_LEARNED * typical
@@ -49,5 +49,5 @@ def output_range_of(facts: RequestFacts, learned: Tokens | None, *, contended: b
 
 
 def largest_fitting(fits: Callable[[int], bool], least: int, most: int) -> int:
-    """The largest cap from `least` to `most` that fits, `least - 1` when none does. What fits, fits with less too."""
+    """The largest cap from `least` to `most` that fits; `least - 1` if none does. Smaller caps fit as well."""
     return least - 1 + bisect_left(range(least, most + 1), True, key=lambda cap: not fits(cap))

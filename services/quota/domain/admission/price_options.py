@@ -1,8 +1,8 @@
-"""What a request may ask for that changes its price, and how such a call is bounded.
+"""Price options: parts of a request that change its price, and how we bound such calls.
 
-One table: what is in it is bounded as it says, wherever the target's price has a rate for it. Whatever else the scan
-names (other models, searches without a bound, an answer that is fetched another time ...) has no price here. Under an
-enforced limit on spend such a call is refused by the option's name.
+One table says how to bound each option, if the target's price has a rate for it. Every other option that the scan names
+has no price here: other models, searches without a bound, an answer fetched at another time, and so on. An enforced
+limit on spend refuses such a call and names the option.
 """
 
 from __future__ import annotations
@@ -12,37 +12,37 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 _MOST_USES = 1_000
-"""Of one tool of the provider. What is more bounds nothing."""
+"""The most uses of one tool of the provider. A larger number is no useful bound."""
 
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """What options add to the bounds of a call."""
+    """The amounts that options add to the bounds of a call."""
 
     service_tier: str = ""
     searches: int = 0
     readings: int = 1
-    """How often the provider may read the input: once, and once more for each use of a tool that it runs."""
+    """How often the provider may read the input: once, and once more each time it runs a tool."""
     output_tokens: int = 0
-    """Of each choice, on top of its bound."""
+    """Output tokens of each choice, on top of its bound."""
     speaks: bool = False
-    """The answer may be sound."""
+    """The answer may contain audio."""
     draws: bool = False
-    """The answer may be images."""
+    """The answer may contain images."""
     unpriceable: str = ""
-    """The first option that has no price, empty when all have one."""
+    """The first option without a price; empty if all have one."""
 
 
 NO_EXTRAS = Extras()
 
 
 _Judge = Callable[[Extras, str], Extras | None]
-"""What an option adds, given the word or number behind its name; None: nothing has a price for it."""
+"""Adds an option, given the word or number behind its name; None: the option has no price."""
 
 
 @lru_cache(maxsize=4_096)
 def extras_of(options: tuple[str, ...]) -> Extras:
-    """What the options of a request add together."""
+    """The sum of all options of a request."""
     extras = NO_EXTRAS
     for option in options:
         judged = _judge(extras, option)
@@ -94,10 +94,10 @@ def _modality(extras: Extras, word: str) -> Extras | None:
 
 
 _TABLE: Mapping[str, _Judge] = {
-    # The answer says which tier served; the bound is the dearer of that and the base.
+    # The answer says which tier served. The bound is the dearer of that tier and the base.
     "service_tier": _tier,
     "serviceTier": _tier,
-    # What is rejected of a prediction is billed as output.
+    # Providers bill the rejected part of a prediction as output.
     "prediction": _predicted,
     "audio": _spoken,
     "speechConfig": _spoken,

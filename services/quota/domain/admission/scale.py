@@ -1,13 +1,13 @@
-"""How many tokens a text makes: learned from calls that providers measured, for those that nobody did.
+"""Scales: how many tokens a text makes. Measured calls teach this, for the estimate of unmeasured calls.
 
-The tokens of a text grow with its bytes, and each call has some beside: `per_call + per_byte * bytes`. What stands
-around a text in a request, for which nobody pays, makes `per_call` negative, what providers add to it positive; an
-answer of a model that reasons unseen has its reasoning there.
+The tokens of a text grow with its bytes, and each call adds a constant: `per_call + per_byte * bytes`. The JSON around
+a text in a request, for which nobody pays, makes `per_call` negative. Text that providers add makes it positive, and so
+does hidden reasoning in an answer.
 
-A scale is a straight line fitted to relative errors, since a prompt of 100 bytes is to be as right as one of a
-megabyte: of each call the tokens that came on a byte are drawn over the inverse of its size. `per_byte` is where that
-line begins, `per_call` how steep it is. Means, variance and covariance are weighted exponentially, in integers: tokens
-per byte and the inverse of bytes in millionths.
+A scale is a straight line. We fit it to relative errors, because the estimate for a prompt of 100 bytes should be as
+accurate as that for a megabyte. For each call, x is the inverse of its size, and y is its tokens per byte. `per_byte`
+is the intercept of that line, and `per_call` is its slope. Means, variance and covariance have exponential weights and
+are integers: tokens per byte and inverse bytes in millionths.
 """
 
 from __future__ import annotations
@@ -17,52 +17,53 @@ from typing import NamedTuple, Self
 from services.kernel.usage import MICRO, Line
 
 _REMEMBERED = 16
-"""The share of a call in what is known sinks to this fraction."""
+"""The weight of a new call falls to one part in this many."""
 
 
 _TRUSTED_CALLS = 4
 
 
 _FURTHEST = 4
-"""From then on no call counts as more than so many times what it was expected to have, or as less than that part."""
+"""After the trusted calls, a call counts for at most this many times its expected tokens, and at least for that
+fraction."""
 
 
 _LARGEST_MICRO = 16 * MICRO
 
 
 _LEAST_SPREAD = 50
-"""In millionths of a byte's inverse."""
+"""In millionths of an inverse byte."""
 
 
 _LEAST_PART = 4
-"""Sizes tell `per_call` by themselves as far as their inverses are spread wider than that, and than one in so many of
-their mean. Where all are much alike, or above some 20 kB, it would be read out of chance: the assumed one counts."""
+"""We trust a fitted `per_call` as far as the inverse sizes spread wider than `_LEAST_SPREAD` and the mean divided by
+this. If sizes are all alike, or above some 20 kB, a fit would only show chance, so the assumed value counts."""
 
 
 class Assumed(NamedTuple):
-    """What is taken for true of `per_call` before sizes tell."""
+    """The value of `per_call` that we assume until sizes reveal it."""
 
     per_call: int
     least: int
-    """It is never below."""
+    """The lower bound of `per_call`."""
 
 
 class Scale(NamedTuple):
-    """What is known, in a form in which more can be learned."""
+    """The knowledge about one kind of text, in a form that can learn more."""
 
     calls: int = 0
-    """It was learned from so many, counted to `_REMEMBERED`."""
+    """The number of calls it learned from, counted up to `_REMEMBERED`."""
     ratio: int = 0
-    """Mean of the tokens per byte."""
+    """The mean of the tokens per byte."""
     inverse: int = 0
-    """Mean of the sizes' inverses."""
+    """The mean of the inverse sizes."""
     spread: int = 0
-    """Their variance."""
+    """The variance of the inverse sizes."""
     slope: int = 0
-    """Covariance of both."""
+    """The covariance of inverse sizes and tokens per byte."""
 
     def line(self, assumed: Assumed) -> Line | None:
-        """None while nothing is known."""
+        """The fitted line; None before the first call."""
         if not self.calls:
             return None
         least = (_LEAST_SPREAD + self.inverse // _LEAST_PART) ** 2
@@ -70,7 +71,7 @@ class Scale(NamedTuple):
         return Line(per_call, max(0, self.ratio - per_call * self.inverse))
 
     def after(self, text_bytes: int, tokens: int, assumed: Assumed) -> Self:
-        """What is known after a call of this size, above 0, that took so many tokens."""
+        """The scale after one more call with this many bytes, above 0, and this many tokens."""
         ratio = min(tokens * MICRO // text_bytes, _LARGEST_MICRO)
         inverse = MICRO // text_bytes
         line = self.line(assumed)
@@ -83,12 +84,12 @@ class Scale(NamedTuple):
             calls=calls,
             ratio=self.ratio + _divide(up, calls),
             inverse=self.inverse + _divide(along, calls),
-            # West's recurrence: what a new value adds is its distance from the mean before, twice.
+            # West's recurrence: a new value adds the square of its distance from the previous mean.
             spread=_divide((calls - 1) * (self.spread + _divide(along * along, calls)), calls),
             slope=_divide((calls - 1) * (self.slope + _divide(along * up, calls)), calls),
         )
 
 
 def _divide(number: int, by: int) -> int:
-    """To the nearest whole number."""
+    """Divides and rounds to the nearest integer."""
     return (2 * number + by) // (2 * by)

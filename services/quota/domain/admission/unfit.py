@@ -1,4 +1,4 @@
-"""Why a call cannot be carried because of what it asks for: the refusal that names what is in the way."""
+"""Denials of calls that no target can serve. Each names the part of the request that is in the way."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.domain.routing.compile import FitTier, targets_of
 
-_BEYOND = "it has input that is not in the request"
+_BEYOND = "it has input from beyond the request"
 
 
 _MOST_NAMED = 8
 
 
 def refuse_unknown_members(key: VirtualKey, limits: AppliedLimits, model: str, facts: RequestFacts) -> Deny | None:
-    """The refusal of a call with members that nobody knows, where one of its policies lets none pass; else None."""
+    """The denial of a call with unknown members, if one of its policies refuses them; else None."""
     unknown = facts.unknown_members
     if limits.refuses_unknown_members is None or not unknown:
         return None
@@ -38,10 +38,10 @@ def refuse_unknown_members(key: VirtualKey, limits: AppliedLimits, model: str, f
 
 
 def unfit(case: Case, tiers: Sequence[FitTier]) -> Deny:
-    """The refusal of a call that no target of these tiers can carry."""
+    """The denial of a call that no target of these tiers can serve."""
     facts, model, key = case.facts, case.model, case.key.name
     if not any(is_boundable(facts, target.facts) for tier in tiers for target in targets_of(tier)):
-        beyond = f"nobody here knows {', '.join(facts.unknown_members)}" if facts.unknown_members else _BEYOND
+        beyond = f"the gateway does not know {', '.join(facts.unknown_members)}" if facts.unknown_members else _BEYOND
         detail = f"{beyond}, and no target of the model has a known context window"
         member = facts.unknown_members[0] if facts.unknown_members else ""
         return Deny(Denial.NO_FIT_TARGET, detail, model=model, key=key, parameter=member)
@@ -51,7 +51,7 @@ def unfit(case: Case, tiers: Sequence[FitTier]) -> Deny:
         detail = f"a limit on spend applies, and no price is known for {option}{hint}"
         return Deny(Denial.NO_FIT_TARGET, detail, model=model, key=key, parameter=member_of(option))
     if "audio" in facts.features:
-        detail = "none of its targets has a price for sound, which the request holds"
+        detail = "none of its targets has a price for audio, which the request contains"
     else:
-        detail = "none of its targets has a price for caching that lasts an hour, which the request asks for"
+        detail = "none of its targets has a price for one-hour caching, which the request asks for"
     return Deny(Denial.UNPRICED_MODEL, detail, model=model, key=key)

@@ -1,9 +1,9 @@
-"""What to book for a call that no provider measured: its own size, by what measured ones taught.
+"""Estimates for calls that no provider measured, from their own size and from what measured calls taught.
 
-The input follows from this call's bytes and the scale of its key and model. The output of an answer that was seen
-in part follows, in the ledger, from the text of it that was seen, and its scale goes there with the admission; of one
-that nobody saw it is what such calls usually take. A key that never called a model before goes by what all keys taught
-of it. Before anybody did, and wherever the rest of the input is not text, nothing better is known than the bound.
+The input follows from the bytes of the call and the scale of its key and model. If somebody saw part of the answer, the
+ledger derives the output from that text; the admission sends the ledger the scale for it. If nobody saw the answer, the
+output is the typical one. A key that never called a model goes by what all keys taught about the model. Before any call
+has taught us, and if some input is not text, we know nothing better than the bound.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from services.quota.domain.admission.scale import Assumed, Scale
 from services.quota.domain.routing.target_facts import TargetFacts
 
 _REQUEST = Assumed(per_call=-16, least=-1_000)
-"""Some 80 bytes of JSON around the text of a request, less what providers count for the roles of its messages."""
+"""Some 80 bytes of JSON around the text of a request, minus the tokens that providers count for message roles."""
 
 
 _ANSWER = Assumed(per_call=0, least=0)
 
 
 class Taught(NamedTuple):
-    """What calls taught of a key and a model, or of a model over all keys."""
+    """What calls taught us about a key and a model, or about a model over all keys."""
 
     typical: Tokens | None = None
-    """What they took."""
+    """What the calls typically take."""
     request: Scale = Scale()
     """Input tokens by bytes of the request's text."""
     answer: Scale = Scale()
     """Output tokens by bytes of the answer's text."""
 
     def after(self, sample: UsageSample) -> Taught:
-        """What is known after one more call."""
+        """The knowledge after one more call."""
         request, answer = self.request, self.answer
         if sample.text_bytes:
             request = request.after(sample.text_bytes, sample.usage.input, _REQUEST)
@@ -48,7 +48,7 @@ NOTHING_TAUGHT = Taught()
 
 
 class Guide(NamedTuple):
-    """What an estimate goes by. None: nobody knows."""
+    """The knowledge on which an estimate rests. None: not known."""
 
     typical_output: int | None
     request: Line | None
@@ -56,7 +56,7 @@ class Guide(NamedTuple):
 
     @classmethod
     def of(cls, own: Taught | None, everybody: Taught | None) -> Guide:
-        """What the key taught itself, and where it did not, what all did."""
+        """Takes what the key's own calls taught, and fills gaps with what the calls of all keys taught."""
         own, everybody = own or NOTHING_TAUGHT, everybody or NOTHING_TAUGHT
         typical = own.typical or everybody.typical
         return cls(
@@ -67,7 +67,7 @@ class Guide(NamedTuple):
 
 
 def unmeasured_tokens(facts: RequestFacts, target: TargetFacts, guide: Guide) -> Tokens:
-    """What to book for one attempt of which nobody saw an answer. Never above its bound."""
+    """The tokens to book for one attempt whose answer nobody saw. Never above its bound."""
     most = bound(facts, target)
     tokens = most.input
     if guide.request is not None and not facts.reaches_beyond:
@@ -77,6 +77,6 @@ def unmeasured_tokens(facts: RequestFacts, target: TargetFacts, guide: Guide) ->
 
 
 def taught_by_text(facts: RequestFacts) -> int:
-    """Bytes of the request's text, if that is all of its input; else 0: such a call says nothing about text."""
+    """The bytes of the request's text if all its input is text; else 0, as the call says nothing about text."""
     other = facts.images or facts.audio_bytes or facts.reaches_beyond
     return 0 if other else facts.body_bytes

@@ -1,7 +1,7 @@
-"""The limits of a call whose counters cannot be read or written.
+"""The limits of a call while the counter store fails.
 
-What is known without counters still holds: nothing is taken to be used, so a call is refused that would not fit even
-then. In the place of the counters stand the allowances of all policies that concern the call.
+The bounds themselves still apply: we treat the limits as unused, and refuse a call that would not fit even then. The
+allowances of all policies that apply to the call replace the counters.
 """
 
 from __future__ import annotations
@@ -19,23 +19,24 @@ _NOTHING = Level(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class LimitsWithoutCounters:
-    """What a call is judged by."""
+    """The limits by which we judge a call without its counters."""
 
     limits: AppliedLimits
-    """The call's own, and behind them one on each allowance. The cost of a call must be known, and have a bound."""
+    """The call's own limits, followed by one limit for each allowance. They need a call whose cost is known and
+    bounded."""
     allowances: tuple[CounterKey, ...]
-    """What is taken of each allowance, in their order."""
+    """The counter of each allowance, in the same order."""
     quotas: int
 
     def levels(self, taken: Sequence[Taken]) -> list[Level]:
-        """The level of each of `limits`, from what was taken of each allowance."""
+        """The level of each of `limits`, given what calls took of each allowance."""
         bounds = [limit.bound for limit in self.limits.limits[-len(self.allowances) :]]
         used = [level_of(each, share, self.quotas) for each, share in zip(taken, bounds, strict=True)]
         return [_NOTHING] * (len(self.limits.limits) - len(used)) + used
 
 
 def without_counters(limits: AppliedLimits, quotas: int, now_ms: int) -> LimitsWithoutCounters | None:
-    """What a call is judged by at this moment; None: a policy that concerns it refuses, or none concerns it."""
+    """The limits by which we judge a call now; None: a policy that applies to it refuses, or none applies."""
     if not limits.allowances:
         return None
     on_allowances = tuple(_limit_on(allowance, quotas, now_ms) for allowance in limits.allowances)
