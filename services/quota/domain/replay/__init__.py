@@ -1,1 +1,1 @@
-"""What would have happened to past calls under other policies."""
+"""Replay: what would have happened to past calls under other policies."""

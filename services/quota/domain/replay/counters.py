@@ -1,4 +1,4 @@
-"""Counters of a replay: what `services.quota.adapters` keeps for the living, for calls that are long over."""
+"""The counters of a replay. They do for past calls what `services.quota.adapters` does for real ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NOTHING = Level(0, 0)
 
 
 class ReplayCounters:
-    """Levels in memory, of which those whose windows are over are forgotten when there are many."""
+    """Levels in memory. When there are many, it forgets those whose windows are over."""
 
     def __init__(self) -> None:
         self._levels: dict[CounterKey, Level] = {}
@@ -33,7 +33,7 @@ class ReplayCounters:
         return [levels.get(counter, _NOTHING) for counter in counters]
 
     def hold(self, limits: AppliedLimits, held: Amounts, now_ms: int) -> None:
-        """Takes the room of one call in every limit.
+        """Holds room for one call in every limit.
 
         Raises:
             FailedPrecondition: there are more counters at once than a simulation may have.
@@ -49,7 +49,7 @@ class ReplayCounters:
             self._until_ms[limit.counter] = limit.retain_until_ms
 
     def settle(self, limits: AppliedLimits, held: Amounts, settlement: Settlement) -> None:
-        """Ends what `hold` took, with what the call took."""
+        """Replaces what `hold` held by what the call took."""
         for limit in limits.limits:
             if not limit.kind.has_counter:
                 continue
@@ -70,6 +70,6 @@ class ReplayCounters:
         if len(self._levels) >= MOST_COUNTERS:
             raise FailedPrecondition(
                 f"the policies need more than {MOST_COUNTERS:,} counters at once: simulate a shorter time, or fewer "
-                "policies that count each user, key or run by itself"
+                "policies that count each user, key or run separately"
             )
         self._look_at = min(MOST_COUNTERS, max(FEW_COUNTERS, 2 * len(self._levels)))

@@ -1,7 +1,7 @@
-"""Finds the limits of calls that are replayed, fast: half an hour of calls passes in a second.
+"""Finds the limits of replayed calls fast enough: half an hour of calls passes in a second.
 
-A living call asks for limits that were found for the call before. Here the short windows end from one call to the next,
-so each limit is remembered by itself, for as long as its own window lasts.
+A real call can use the limits that quota found for the previous call. In a replay the short windows end between one
+call and the next, so this module caches each limit separately, for as long as its own window lasts.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ Found = TypeVar("Found")
 
 
 _Single = tuple[QuotaPolicy, str]
-"""A policy of one limit, and the scope under which it counts a call."""
+"""A policy with a single limit, and the scope under which it counts a call."""
 
 
 class ReplayLimits:
-    """The limits of these policies, as `directory.apply_limits` finds them."""
+    """The limits of these policies, with the same results as `directory.apply_limits`."""
 
     def __init__(self, policies: Sequence[QuotaPolicy], typical: TypicalRate) -> None:
         self._policies = policies
@@ -42,7 +42,7 @@ class ReplayLimits:
         self._whole: dict[tuple[Attribution, str, str], AppliedLimits] = {}
 
     def find(self, attribution: Attribution, model: str, run: str, now_ms: int) -> AppliedLimits:
-        """The limits that concern a call, with their counters in the windows of this moment."""
+        """The limits that apply to a call, with their counters in the windows of this moment."""
         asked = (attribution, model, run)
         whole = self._whole.get(asked)
         if whole is None or not whole.from_ms <= now_ms < whole.until_ms:
@@ -54,7 +54,7 @@ class ReplayLimits:
     def _concerning(self, attribution: Attribution, model: str) -> list[_Single]:
         found = self._concerned.get((attribution, model))
         if found is None:
-            # Which default policies step back is decided here, where all policies are seen.
+            # We decide here which default policies step back, because here we see all policies.
             found = [
                 (replace(policy, limits=(limit,), default=False), scope)
                 for policy, scope in policies_for(self._policies, attribution, model)
@@ -79,7 +79,7 @@ class ReplayLimits:
 
 
 def _together(singles: Sequence[AppliedLimits]) -> AppliedLimits:
-    """What `apply_limits` says of all of them: a limit per run is none for a call without a run."""
+    """Combines single limits into what `apply_limits` returns for all. A limit per run is empty without a run."""
     found = [single for single in singles if single.limits]
     return AppliedLimits(
         limits=tuple(single.limits[0] for single in found),
@@ -98,7 +98,7 @@ def _together(singles: Sequence[AppliedLimits]) -> AppliedLimits:
 
 
 def _remember(known: dict[Key, Found], asked: Key, found: Found) -> None:
-    """Beyond the bound everything is forgotten and found again."""
+    """Caches a value. A full cache is cleared first."""
     if len(known) >= _MOST_REMEMBERED:
         known.clear()
     known[asked] = found

@@ -1,8 +1,8 @@
-"""Replays calls that are over through other policies: who would have been degraded or denied.
+"""Replays past calls through other policies, to find who would have been degraded or denied.
 
-The decision, the windows, the choice of a tier and the price engine are those of living calls; only the counters and
-the time are the replay's own. What a call could have taken at most is on no record, so each call holds what it did
-take: a living gateway holds more while a call runs, and may refuse or degrade a little earlier.
+The decision, the windows, the choice of a tier and the price engine are those of real calls. Only the counters and the
+time are the replay's own. No record says how much a call could have taken at most, so each call holds what it did take.
+A real gateway holds more while a call runs, and may refuse or degrade a little earlier.
 """
 
 from __future__ import annotations
@@ -38,27 +38,27 @@ MOST_KEYS = 50_000
 
 
 class PastCall(NamedTuple):
-    """A call as the ledger booked it."""
+    """A call, as the ledger booked it."""
 
     id: str
-    """That of its reservation."""
+    """The id of its reservation."""
     began_at_ms: int
     """When the gateway had received the request's head."""
     end_at_ms: int
     attribution: Attribution
     model: str
-    """As the client asked."""
+    """The model, as the client named it."""
     served: str
-    """ "provider/model" that answered, empty if none did."""
+    """The target that answered, "provider/model"; empty if none did."""
     dialect: Dialect | None
     run: str
     usage: Usage
     cost_nano_usd: int | None
-    """None when the price is unknown."""
+    """None if the price is unknown."""
 
     @property
     def admitted_at_ms(self) -> int:
-        """When quota was asked: what the id begins with, if that lies within the call."""
+        """When quota decided: the time with which the id begins, if that lies within the call."""
         reserved_ms = admitted_ms(self.id)
         if reserved_ms is None or not self.began_at_ms <= reserved_ms <= self.end_at_ms:
             return self.began_at_ms
@@ -67,19 +67,19 @@ class PastCall(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """A way in which a call can go."""
+    """One way to serve a call."""
 
     target: FitTarget | None
-    """None: the way that it went."""
+    """None: the target that served it in fact."""
     cost_nano_usd: int | None
-    """None when it is unknown."""
+    """None if it is unknown."""
     unpriced: bool
-    """What it would save is unknown."""
+    """We do not know what this way would save."""
     amounts: Amounts
 
 
 class _InFlight(NamedTuple):
-    """A call that was admitted and has not ended. Sorts by its end."""
+    """An admitted call that has not ended. Sorts by its end."""
 
     end_at_ms: int
     number: int
@@ -89,7 +89,7 @@ class _InFlight(NamedTuple):
 
 
 class Replay:
-    """Takes calls in the order in which they began, admits each when it was admitted and settles it when it ended."""
+    """Takes calls in the order of their beginning. It admits and settles each one at the time when that happened."""
 
     def __init__(self, policies: Sequence[QuotaPolicy], routes: Routes) -> None:
         self._limits = ReplayLimits(policies, self._typical_nano_usd)
@@ -102,19 +102,19 @@ class Replay:
         self._in_flight: list[_InFlight] = []
 
     def add(self, call: PastCall) -> None:
-        """Adds the call that began next.
+        """Adds the next call, in the order of their beginning.
 
         Raises:
             FailedPrecondition: the replay would need more memory than it may have.
         """
         self._number += 1
         heappush(self._waiting, (call.admitted_at_ms, self._number, call))
-        # No call that is still to come was admitted before it began.
+        # Calls that come later began later, so quota admitted none of them before this moment.
         self._admit_until(call.began_at_ms)
         if len(self._waiting) + len(self._in_flight) > MOST_IN_FLIGHT:
             raise FailedPrecondition(f"more than {MOST_IN_FLIGHT:,} calls are in flight at once: simulate fewer")
         if max(len(self._rates), len(self._report.callers)) > MOST_KEYS:
-            raise FailedPrecondition(f"the calls are those of more than {MOST_KEYS:,} keys: simulate a shorter time")
+            raise FailedPrecondition(f"the calls belong to more than {MOST_KEYS:,} keys: simulate a shorter time")
 
     def finish(self) -> ReplayReport:
         """Ends the replay."""
@@ -161,7 +161,7 @@ class Replay:
         self._note_peaks(limits, levels, None)
 
     def _tiers_for(self, call: PastCall, limits: AppliedLimits) -> Sequence[FitTier]:
-        """Those of the present plan; none when it does not know the model, or no price where one is needed."""
+        """The tiers of the current plan; none if it lacks the model, or a price that a limit needs."""
         route = self._routes.find(call.model, call.dialect) if call.dialect is not None else None
         if route is None:
             return ()
@@ -204,7 +204,7 @@ class Replay:
 
 
 def _ways(call: PastCall, tiers: Sequence[FitTier], limits: AppliedLimits, levels: Sequence[Level]) -> Iterator[_Way]:
-    """How a call may go, in the order in which `tier.evaluate` tries the tiers; at least one way."""
+    """The ways to serve a call, in the order in which `evaluate` tries the tiers; at least one."""
     if not tiers:
         yield _way(call, None, call.cost_nano_usd, unpriced=True)
     for tier in tiers_from(tiers, limits, levels):
@@ -212,7 +212,7 @@ def _ways(call: PastCall, tiers: Sequence[FitTier], limits: AppliedLimits, level
 
 
 def _way_in(call: PastCall, tier: FitTier, *, is_first: bool) -> _Way:
-    """The way that a call takes in a tier. In a cheaper one, what took nothing would have taken nothing either."""
+    """The way in which a tier serves a call. A call that took nothing would take nothing in a cheaper tier either."""
     real = call.cost_nano_usd
     chain = draw_chain(tier, lambda _: 0)
     served_there = not call.served or any(call.served == fit.target.name for fit in chain)
@@ -230,7 +230,7 @@ def _way(call: PastCall, target: FitTarget | None, cost_nano_usd: int | None, *,
 
 
 def _steering(limits: AppliedLimits, levels: Sequence[Level]) -> AppliedLimit | None:
-    """The limit that a cheaper tier is due to: one whose threshold says so, else the tightest that steers."""
+    """The limit that caused a cheaper tier: one with a degrading threshold, else the tightest that steers."""
     reached = [
         (limit.degrades_at is not None and level[0] >= limit.degrades_at, used_basis_points(limit, level[0]), -at)
         for at, (limit, level) in enumerate(zip(limits.limits, levels, strict=True))

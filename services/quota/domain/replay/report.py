@@ -1,4 +1,4 @@
-"""What a replay found: sums, and who and which limit would have made a difference."""
+"""The report of a replay: sums, the limits that would have acted, and the callers that would have noticed."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ class LimitTally:
     policy: str
     kind: LimitKind
     window: str
-    """Name of its rule, e.g. "month/UTC". Empty for kinds without one."""
+    """The name of the window's rule, e.g. "month/UTC". Empty for kinds without a window."""
     denied: int = 0
     degraded: int = 0
     first_denied_at_ms: int | None = None
     first_degraded_at_ms: int | None = None
     saved_nano_usd: int = 0
     peak_basis_points: int = 0
-    """The fullest that any of its counters was, calls in flight included."""
+    """The fullest level of any of its counters, including calls in flight."""
 
     def add_denied(self, now_ms: int, saved_nano_usd: int) -> None:
-        """Counts a call that it refused."""
+        """Counts a call that the limit refused."""
         self.denied += 1
         self.saved_nano_usd += saved_nano_usd
         if self.first_denied_at_ms is None:
             self.first_denied_at_ms = now_ms
 
     def add_degraded(self, now_ms: int, saved_nano_usd: int) -> None:
-        """Counts a call that it sent to a cheaper target."""
+        """Counts a call that the limit sent to a cheaper target."""
         self.degraded += 1
         self.saved_nano_usd += saved_nano_usd
         if self.first_degraded_at_ms is None:
@@ -43,7 +43,7 @@ class LimitTally:
 
 @dataclass(slots=True)
 class CallerTally:
-    """What would have become of the calls of one key."""
+    """What would have happened to the calls of one key."""
 
     team: str
     key: str
@@ -55,23 +55,23 @@ class CallerTally:
 
 @dataclass(slots=True)
 class ReplayReport:
-    """All that a replay found. Real and simulated cost differ by exactly what is saved."""
+    """Everything that a replay found. Real and simulated cost differ by exactly the savings."""
 
     limits: dict[tuple[str, str], LimitTally]
     """By policy and `Limit.limit_id`."""
     callers: dict[tuple[str, str], CallerTally]
-    """Those who would have noticed, by team and key."""
+    """The callers that would have noticed, by team and key."""
     calls: int = 0
     denied: int = 0
     degraded: int = 0
     unpriced: int = 0
-    """Calls that keep the cost on record because another cannot be known; 0 where that one is unknown too."""
+    """Calls that keep their recorded cost because we cannot know another; 0 if the recorded cost is unknown, too."""
     real_nano_usd: int = 0
     simulated_nano_usd: int = 0
 
     @classmethod
     def of(cls, policies: Iterable[QuotaPolicy]) -> ReplayReport:
-        """Nothing yet, for each limit of these policies."""
+        """An empty report for the limits of these policies."""
         limits = {
             (policy.name, limit.limit_id): LimitTally(
                 policy.name, limit.kind, limit.window.name if limit.kind.has_window else ""
@@ -83,16 +83,16 @@ class ReplayReport:
 
     @property
     def allowed(self) -> int:
-        """Calls for which nothing would have changed."""
+        """The number of calls for which nothing would have changed."""
         return self.calls - self.denied - self.degraded
 
     @property
     def saved_nano_usd(self) -> int:
-        """Negative when the calls would have cost more."""
+        """The savings; negative if the calls would have cost more."""
         return self.real_nano_usd - self.simulated_nano_usd
 
     def caller(self, attribution: Attribution, now_ms: int) -> CallerTally:
-        """The tally of a caller who notices something at this moment."""
+        """The tally of a caller. `now_ms` is its first moment if the caller is new."""
         name = (attribution.team, attribution.key)
         tally = self.callers.get(name)
         if tally is None:
