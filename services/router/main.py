@@ -8,7 +8,7 @@ from services.router.wiring import build
 
 
 def main() -> None:
-    """Runs the router until it is told to stop."""
+    """Runs the router until it is asked to stop."""
     run("spendgate-router", Settings.from_environ, build)
 
 

@@ -1,4 +1,4 @@
-"""What the use cases need from outside, said by them and kept by the adapters."""
+"""The ports of the router's use cases."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ class ConfigurationStore(Protocol):
     """Keeps what must survive a restart. Never the value of a secret."""
 
     def load(self) -> Configuration:
-        """The configuration in force; an empty one at first.
+        """Returns the configuration in force; at first an empty one.
 
         Raises:
-            InvalidInput: what is stored is not a configuration that this release accepts.
+            InvalidInput: this release does not accept the stored configuration.
         """
         ...
 
     def save(self, configuration: Configuration, entries: Sequence[AuditEntry]) -> None:
-        """Replaces the configuration and adds the audit entries that tell of it, in one transaction."""
+        """Replaces the configuration and adds its audit entries, in one transaction."""
         ...
 
     def load_backends(self) -> tuple[Backend, ...]:
-        """The backends on which requests may be, as they were last saved."""
+        """Returns the backends that requests may be using, as last saved."""
         ...
 
     def save_backends(self, backends: tuple[Backend, ...]) -> None:
@@ -39,5 +39,5 @@ class Credentials(Protocol):
     """Reads the values of references."""
 
     def read(self, reference: SecretReference) -> SecretValue | CredentialProblem:
-        """The value now, or why there is none. Never raises."""
+        """Returns the present value, or why there is none. Never raises."""
         ...

@@ -1,4 +1,4 @@
-"""What the router is started with. The variables are described in `docs/settings.md`."""
+"""The router's start-up settings. `docs/settings.md` describes the variables."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class Settings:
     envoy_files: Path
     """Folder of `bootstrap.yaml` and `lua/`."""
     node: NodeSettings
-    """What every Envoy gets. Its epoch is empty: each Envoy brings its own."""
+    """Settings for every Envoy. The epoch is empty: each Envoy brings its own."""
     retire_after_ms: int
-    """How long a cluster stays that no plan names any more: as long as a request can live."""
+    """How long a cluster stays after the last plan named it: as long as a request can live."""
     environ: Environ = field(repr=False)
-    """Where the credentials are that the configuration refers to by variable."""
+    """Holds the credentials that a configuration refers to by variable."""
 
     @classmethod
     def from_environ(cls, environ: Environ) -> Settings:
         """Reads the environment.
 
         Raises:
-            SettingsError: a variable is missing or cannot be read; the text names it.
+            SettingsError: a variable is missing or unreadable. The text names it.
         """
         data_dir = environ.path("SPENDGATE_DATA_DIR")
         node = _node_settings(environ, data_dir)

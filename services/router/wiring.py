@@ -1,4 +1,4 @@
-"""Puts the router together. The only module that knows all its parts; `build` is its table of contents."""
+"""Assembles the router. Only this module knows all its parts; `build` is its table of contents."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ _STOP_GRACE_S = 1.0
 
 
 def build(settings: Settings, clock: Clock) -> Runtime:
-    """The router of these settings. When it stops, Envoy and quota go on with what they have.
+    """Assembles a router with these settings. When it stops, Envoy and quota continue with what they have.
 
     Raises:
-        InvalidInput: what is stored is not a configuration that this release accepts.
+        InvalidInput: this release does not accept the stored configuration.
         OSError: a folder or a script is missing or unreadable.
     """
     for folder in (settings.node.spool_dir, settings.node.log_dir):
@@ -63,7 +63,7 @@ def build(settings: Settings, clock: Clock) -> Runtime:
             AccessLogService(AttemptStats()),
         )
         administrator.restore()
-        # What the services share has no lock: all of it lives on this one loop.
+        # The services share state without locks, because all of it lives on this one loop.
         events = EventLoop()
         registrations = [service.registration for service in services]
         server = AioServer("the server", events, f"unix:{Socket.ROUTER}", registrations, grace_s=_STOP_GRACE_S)
@@ -75,7 +75,7 @@ def build(settings: Settings, clock: Clock) -> Runtime:
 
 
 def resource_builder(node: NodeSettings, envoy_files: Path) -> BuildResources:
-    """Makes Envoy's resources with the scripts in `envoy_files`, which are read now.
+    """Returns a builder of Envoy's resources that uses the scripts in `envoy_files`, which are read now.
 
     Raises:
         OSError: a script is missing or unreadable.

@@ -1,1 +1,1 @@
-"""What the router reaches outwards: its database, secrets, and Envoy's resources."""
+"""The router's adapters to its database, secrets, and Envoy's resources."""

@@ -1,4 +1,4 @@
-"""The descriptors of our own API, from which Envoy translates the REST form of the admin services."""
+"""The descriptors of our own API, which Envoy uses to translate the REST form of the admin services."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ _FILE = "descriptors.binpb"
 
 
 def load_descriptors() -> bytes:
-    """The serialized FileDescriptorSet that was generated with the stubs, imports included."""
+    """Returns the serialized FileDescriptorSet that was generated with the stubs, including imports."""
     return resources.files(spendgate).joinpath(_FILE).read_bytes()

@@ -1,4 +1,4 @@
-"""Reads credentials from environment variables and from files in the `secrets` folder, each time anew."""
+"""Reads credentials from environment variables and from files in the `secrets` folder, freshly each time."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from services.chassis.settings import Environ
 from services.router.domain.secret import CredentialProblem, SecretReference, SecretSource, SecretValue
 
 _MAX_SECRET_BYTES = 8_192
-# Files of our own in the data directory, which a link inside the folder must not reach either.
+# Our own files in the data directory. A link inside the folder must not reach them either.
 _OWN_FILES = ("pepper", "admin-token")
 
 
 class EnvironmentAndFiles:
-    """The environment that the router was started with, and `<data dir>/secrets`."""
+    """The router's start-up environment, and `<data dir>/secrets`."""
 
     def __init__(self, environ: Environ, data_dir: Path) -> None:
         self._environ = environ
@@ -23,7 +23,7 @@ class EnvironmentAndFiles:
         self._folder = data_dir / "secrets"
 
     def read(self, reference: SecretReference) -> SecretValue | CredentialProblem:
-        """The value now, or why there is none. A reference to nothing has the empty value."""
+        """Returns the present value, or why there is none. A reference to nothing has the empty value."""
         match reference.source:
             case SecretSource.NONE:
                 return SecretValue("")
@@ -55,7 +55,7 @@ class EnvironmentAndFiles:
 
 
 def _read_regular(path: Path) -> str:
-    # Without blocking, so that a pipe in the folder cannot stop the router.
+    # Opens without blocking, so that a pipe in the folder cannot stop the router.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -64,7 +64,7 @@ def _read_regular(path: Path) -> str:
 
 
 def _checked(reference: SecretReference, text: str) -> SecretValue | CredentialProblem:
-    """A value that can stand in a header. Editors end a file with a newline, which is not part of the secret."""
+    """Returns a value fit for a header. Editors end a file with a newline, which is not part of the secret."""
     value = text.removesuffix("\n").removesuffix("\r")
     if not value.strip():
         return CredentialProblem(f"{reference} is empty")

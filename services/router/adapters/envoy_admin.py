@@ -1,7 +1,7 @@
-"""Asks Envoy's own admin what ADS does not tell: whether clusters that it took are ready to be used.
+"""Asks Envoy's own admin interface what ADS does not say: whether clusters that it took are ready for use.
 
-An Envoy acknowledges a cluster before it has resolved its host. Until then it answers calls for the cluster as if it
-did not exist, so quota must not name it yet.
+Envoy acknowledges a cluster before it has resolved its host. Until then it answers calls as if the cluster did not
+exist, so quota must not name it yet.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class EnvoyAdmin:
         self._socket = socket
 
     async def is_warming(self) -> bool:
-        """Whether some cluster is not ready. False as well when there is no such Envoy to ask."""
+        """Whether some cluster is not ready. Also False when there is no such Envoy to ask."""
         transport = httpx.AsyncHTTPTransport(uds=str(self._socket))
         try:
             async with httpx.AsyncClient(transport=transport, base_url="http://envoy", timeout=_TIMEOUT_S) as client:

@@ -1,7 +1,7 @@
-"""Turns a snapshot into what Envoy takes over ADS.
+"""Turns a snapshot into the resources that Envoy takes over ADS.
 
 `envoy/README.md` explains the chain of filters. The parts: `_listeners` (bounds and filters), `_routes` (endpoints),
-`_clusters` (providers and what happens to each attempt), `_quota` (who answers Checks), `_access_log` (the spool),
+`_clusters` (providers and the filters of each attempt), `_quota` (who answers Checks), `_access_log` (the spool),
 `_local_replies` (Envoy's own errors), `_tracing`, `_admin` (the admin listener), `_scripts` (Lua).
 """
 
@@ -28,7 +28,7 @@ from services.router.domain.snapshot import NodeSettings, Snapshot
 class EnvoyResources:
     """All resources of one version, by kind and name.
 
-    Push clusters and secrets before listeners and routes. Listeners and routes depend on `NodeSettings` alone, so they
+    Push clusters and secrets before listeners and routes. Listeners and routes depend only on `NodeSettings`, so they
     are equal, byte for byte, in every version that one Envoy sees.
     """
 
@@ -41,17 +41,17 @@ class EnvoyResources:
 def build_resources(
     snapshot: Snapshot, node: NodeSettings, secrets: Mapping[str, str], scripts: Scripts, descriptors: bytes
 ) -> EnvoyResources:
-    """The resources of `snapshot` for one Envoy.
+    """Returns the resources of `snapshot` for one Envoy.
 
     Args:
-        snapshot: Which clusters there are.
-        node: What belongs to this run of Envoy.
-        secrets: Whole header value by secret name, for all of `snapshot.secret_names`.
+        snapshot: The clusters.
+        node: Settings for this run of Envoy.
+        secrets: Complete header value by secret name, for all of `snapshot.secret_names`.
         scripts: Envoy's Lua.
-        descriptors: Serialized FileDescriptorSet of the admin services, imports included.
+        descriptors: Serialized FileDescriptorSet of the admin services, including imports.
 
     Raises:
-        KeyError: a secret that the snapshot names is missing. Envoy would wait for it before it takes the cluster.
+        KeyError: a secret in the snapshot is missing. Envoy would wait for it before it accepts the cluster.
     """
     allowed = snapshot.allowed_headers
     providers = [provider_cluster(spec, node, scripts, allowed) for spec in snapshot.clusters]

@@ -1,6 +1,6 @@
-"""Access logs: the spool that the ledger books, the log of refusals, and the attempts for the router's health.
+"""Access logs: the spool that the ledger books, the log of refusals, and the attempts for the router's statistics.
 
-The spool is one file for each run of Envoy and holds calls and attempts alike. Its fields are `SpoolKey`.
+Each run of Envoy has one spool file, with calls and attempts alike. Its fields are `SpoolKey`.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ ATTEMPT_LOG = "attempt"
 """log_name of the gRPC access log that the router receives."""
 CHECK_BROKE = "ext_authz_error"
 """Response code details of a request whose Check failed, was refused by a dead quota, or timed out."""
-# Equal to no reservation. Envoy's metadata filter heeds no `invert`, so "absent" is "this, or absent".
+# No reservation has this value. Envoy's metadata filter ignores `invert`, so "absent" is written as "this, or absent".
 _NO_RESERVATION = "-"
 _ALS_TIMEOUT_MS = 2_000
 _ALS_FLUSH_MS = 200
 
-# What a client writes as it likes holds a key now and then. A secret has 16 characters or more; words of a path have
-# fewer, but for the models of Gemini's. A line of the spool holds none of these, so no call that is served pays for it.
+# Free text from a client sometimes contains a key. A secret has 16 characters or more; words of a path have fewer,
+# except for Gemini's models. Spool lines contain no such text, so calls that are served do not pay for this.
 _WITHHELD = "'(withheld: it may hold a key)'"
 
 
 def _may_hold_key(value: str, run: int) -> str:
-    """Whether an expression's text has the beginning of a key of ours, or so many characters without a slash or blank.
+    """Returns an expression for whether text has the prefix of our keys, or a long run without slash or blank.
 
-    Envoy takes no expression of more than some hundred steps, so classes of characters have few ranges.
+    Envoy takes no expression of more than some hundred steps, so the character classes have few ranges.
     """
     return f"({value}.contains('spg_') || {value}.contains('spa_') || {value}.matches('[!-.0-~]{{{run}}}'))"
 
@@ -64,7 +64,7 @@ PATH_WITHOUT_KEYS = (
     f"{_PATH}.startsWith('/v1beta/models/') ? '/v1beta/models/...' : "
     f"{_PATH}.startsWith('/v1/models/') ? '/v1/models/...' : {_WITHHELD})%"
 )
-"""The path without its query, unless it may hold a key; for logs and spans."""
+"""The path without its query, for logs and spans. Withheld if it may hold a key."""
 METHOD_WITHOUT_KEYS = "%CEL(request.method.matches('^[A-Z]{1,15}$') ? request.method : '-')%"
 _AGENT = "request.useragent"
 _USER_AGENT_WITHOUT_KEYS = (
@@ -84,7 +84,7 @@ _COMMON: dict[str, str] = {
     SpoolKey.CLUSTER: "%UPSTREAM_CLUSTER%",
 }
 _ATTEMPT: dict[str, str] = {
-    # The attempt's own stream knows no count; the header that `target.lua` reads does.
+    # The attempt's own stream has no count. The header that `target.lua` reads has it.
     SpoolKey.ATTEMPT: "%REQ(X-ENVOY-ATTEMPT-COUNT)%",
     SpoolKey.FAILURE: "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
 }
@@ -101,7 +101,7 @@ _CALL: dict[str, str] = {
     SpoolKey.DROPPED: metadata_text(ATTEMPT_NAMESPACE, AttemptKey.DROPPED),
     RequestKey.BODY_BYTES: metadata_count(REQUEST_NAMESPACE, RequestKey.BODY_BYTES),
     SpoolKey.MODEL_REQUESTED: metadata_text(REQUEST_NAMESPACE, RequestKey.MODEL),
-    # One field for all figures: as an object it costs less than an expression for each.
+    # One field for all figures: an object costs less than an expression for each.
     SpoolKey.USAGE: f"%DYNAMIC_METADATA({USAGE_NAMESPACE})%",
 }
 _ADMISSION_STRUCTURED = {AdmissionKey.PRIORITY_GROUPS, AdmissionKey.TARGETS, AdmissionKey.STRIP_USAGE}
@@ -132,10 +132,10 @@ _REFUSED: dict[str, str] = {
 
 
 def call_logs(node: NodeSettings) -> list[accesslog_pb2.AccessLog]:
-    """The logs of the data listener: each request goes to the spool or to the log of refusals, never to both.
+    """Returns the logs of the data listener. Each request goes to the spool or to the log of refusals, never to both.
 
-    The spool gets the calls that quota reserved for, and those of which Envoy never learned whether it did: a Check
-    that broke, and a client that left while it ran (no status was sent). The ledger releases those by request id.
+    The spool gets the calls that quota reserved for, and those where Envoy never learned whether it did: a Check that
+    broke, or a client that left during the Check (no status was sent). The ledger releases those by request id.
     """
     call = _COMMON | _CALL
     for admission_key in AdmissionKey:
@@ -161,7 +161,7 @@ def call_logs(node: NodeSettings) -> list[accesslog_pb2.AccessLog]:
 
 
 def attempt_logs(node: NodeSettings) -> list[accesslog_pb2.AccessLog]:
-    """The logs of the router filter, written when an attempt ends: for the ledger, and for the router's health."""
+    """Returns the logs of the router filter, one line per attempt: for the ledger and the router's statistics."""
     to_router = als_pb2.HttpGrpcAccessLogConfig(
         common_config=als_pb2.CommonGrpcAccessLogConfig(
             log_name=ATTEMPT_LOG,
@@ -177,12 +177,12 @@ def attempt_logs(node: NodeSettings) -> list[accesslog_pb2.AccessLog]:
 
 
 def spool_path(node: NodeSettings) -> str:
-    """The spool of this run of Envoy."""
+    """Returns the spool file of this run of Envoy."""
     return f"{node.spool_dir}/{node.epoch}{SPOOL_SUFFIX}"
 
 
 def cel(expression: str) -> accesslog_pb2.AccessLogFilter:
-    """Passes what a CEL expression holds for. Costs more than the native filters: place it after them."""
+    """Passes requests that a CEL expression holds for. It costs more than native filters: place it after them."""
     return accesslog_pb2.AccessLogFilter(
         extension_filter=accesslog_pb2.ExtensionFilter(
             name="envoy.access_loggers.extension_filters.cel",
@@ -192,7 +192,7 @@ def cel(expression: str) -> accesslog_pb2.AccessLogFilter:
 
 
 def metadata_is(namespace: str, key: str, value: str, *, or_absent: bool = False) -> accesslog_pb2.AccessLogFilter:
-    """Passes requests whose dynamic metadata holds the string `value`."""
+    """Passes requests whose dynamic metadata has the string `value`."""
     matcher = value_pb2.ValueMatcher(string_match=string_pb2.StringMatcher(exact=value))
     return _metadata(namespace, key, matcher, or_absent=or_absent)
 
@@ -239,12 +239,12 @@ def _status(op: accesslog_pb2.ComparisonFilter.Op.ValueType, status: int) -> acc
 
 
 def any_of(*filters: accesslog_pb2.AccessLogFilter) -> accesslog_pb2.AccessLogFilter:
-    """Passes what one of `filters` passes."""
+    """Passes requests that any of `filters` passes."""
     return accesslog_pb2.AccessLogFilter(or_filter=accesslog_pb2.OrFilter(filters=filters))
 
 
 def all_of(*filters: accesslog_pb2.AccessLogFilter) -> accesslog_pb2.AccessLogFilter:
-    """Passes what all `filters` pass."""
+    """Passes requests that all `filters` pass."""
     return accesslog_pb2.AccessLogFilter(and_filter=accesslog_pb2.AndFilter(filters=filters))
 
 

@@ -1,6 +1,6 @@
-"""The admin listener: the three admin APIs over gRPC and as REST, behind the admin token that quota checks.
+"""The admin listener: the three admin APIs over gRPC and REST, behind the admin token that quota checks.
 
-What the services say to each other (plans, prices, reservations, ADS) has no route here.
+Internal traffic between services (plans, prices, reservations, ADS) has no route here.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ TOOLS = {
 
 
 def admin_listener(node: NodeSettings, descriptors: bytes) -> listener_pb2.Listener:
-    """The listener for administration. `descriptors` is the FileDescriptorSet of our services."""
+    """Returns the listener for administration. `descriptors` is the FileDescriptorSet of our services."""
     manager = connection_manager(node, "admin", ADMIN_ROUTES)
-    # A simulation sends calls for as long as it lasts. Who has no admin token is refused by the head alone.
+    # A simulation uploads calls for as long as it lasts. Without an admin token it is refused by its head alone.
     manager.request_timeout.CopyFrom(milliseconds(node.max_stream_seconds * 1000))
     transcoder = transcoder_pb2.GrpcJsonTranscoder(
         proto_descriptor_bin=descriptors,
@@ -60,10 +60,10 @@ def admin_listener(node: NodeSettings, descriptors: bytes) -> listener_pb2.Liste
 
 
 def admin_routes(node: NodeSettings) -> route_pb2.RouteConfiguration:
-    """A route for each public gRPC service; REST calls become such calls after quota has let them pass.
+    """Returns a route for each public gRPC service. REST calls become gRPC calls after quota has let them pass.
 
-    The last route matches everything else, not only for its 404: Envoy skips the Check of a request without a route,
-    and a REST call has none of its own before it is transcoded.
+    The last route matches everything else, and not only to answer 404. Envoy skips the Check of a request without a
+    route, and a REST call has no route before it is transcoded.
     """
     nothing = route_components_pb2.Route(
         name="nothing",
@@ -87,7 +87,7 @@ def _service(name: str, cluster: str, node: NodeSettings) -> route_components_pb
         match=route_components_pb2.RouteMatch(prefix=f"/{name}/"),
         route=route_components_pb2.RouteAction(
             cluster=cluster,
-            # A tail of calls streams for as long as somebody watches; the listener bounds it.
+            # A tail of calls streams for as long as somebody watches. The listener bounds it.
             timeout=milliseconds(node.max_stream_seconds * 1000),
         ),
     )

@@ -36,20 +36,20 @@ from services.router.domain.snapshot import ClusterSpec, NodeSettings
 
 OTLP_CLUSTER = "otlp"
 _CONNECT_TIMEOUT_MS = 2_000
-# Providers close idle connections after a minute or more; closing first avoids racing them.
+# Providers close idle connections after a minute or more. Closing first avoids a race with them.
 _IDLE_TIMEOUT_MS = 50_000
-# Envoy's defaults (1 024 requests, 3 retries) fail calls in the very moment when a primary dies.
+# Envoy's defaults (1 024 requests, 3 retries) fail calls at the very moment a primary dies.
 _PARALLEL_MAX = 10_000
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
-# What must go even if a script failed: an account's cookies, and where a client would follow with its prompt.
+# Removed even if a script failed: an account's cookies, and headers that would send a client elsewhere with its prompt.
 _NEVER_RETURNED = ("set-cookie", "www-authenticate", "location", "refresh")
 
 
 def provider_cluster(
     spec: ClusterSpec, node: NodeSettings, scripts: Scripts, all_allowed: Collection[str] = ()
 ) -> cluster_pb2.Cluster:
-    """The cluster of one provider in one dialect. `all_allowed` are the headers that any provider adds."""
+    """Returns the cluster of one provider in one dialect. `all_allowed` are the headers that any provider adds."""
     cluster = _cluster(spec.name, spec.hostname, spec.port)
     cluster.per_connection_buffer_limit_bytes.value = STREAM_BUFFER_BYTES
     if spec.tls:
@@ -67,7 +67,7 @@ def provider_cluster(
 
 
 def otlp_cluster(host: str, port: int) -> cluster_pb2.Cluster:
-    """The cluster of the OTLP/gRPC receiver."""
+    """Returns the cluster of the OTLP/gRPC receiver."""
     cluster = _cluster(OTLP_CLUSTER, host, port)
     options = http_protocol_options_pb2.HttpProtocolOptions(
         explicit_http_config=http_protocol_options_pb2.HttpProtocolOptions.ExplicitHttpConfig(
@@ -79,18 +79,18 @@ def otlp_cluster(host: str, port: int) -> cluster_pb2.Cluster:
 
 
 def secret(name: str, value: str) -> secret_pb2.Secret:
-    """A credential: `value` is the whole value of the header that carries it."""
+    """Returns a credential. `value` is the complete value of its header."""
     return secret_pb2.Secret(
         name=name, generic_secret=secret_pb2.GenericSecret(secret=base_pb2.DataSource(inline_string=value))
     )
 
 
 def _attempt_filters(spec: ClusterSpec, scripts: Scripts, all_allowed: Collection[str]) -> list[hcm.HttpFilter]:
-    """What happens to each attempt, in this order.
+    """Returns the filters of each attempt, in order.
 
-    The header map is shared between attempts, so credentials are taken off before one is put on: without the first
-    filter that of one provider would reach the next one. The script comes last: it must know which credential to look
-    for in what the provider says of it.
+    Attempts share the header map, so the first filter removes credentials before one is added. Otherwise one provider's
+    credential would reach the next provider. The script comes last: it must know which credential to look for in the
+    provider's answer.
     """
     strip = header_mutation_pb2.HeaderMutation(
         mutations=header_mutation_pb2.Mutations(

@@ -1,6 +1,6 @@
-"""What stands before a body: quota is shown the key of whoever sends a large one, and no worker holds too many.
+"""The filters before a body: quota sees the key of whoever sends a large one, and no worker holds too many.
 
-The steps, in the order of `gate_filters`; `envoy/README.md` says why. What they say to each other is `GateKey`.
+The steps are listed in the order of `gate_filters`; `envoy/README.md` gives the reasons. They communicate by `GateKey`.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ LARGE_BODIES_FILTER = "large_bodies"
 
 
 def gate_filters(check: ext_authz_pb2.ExtAuthz, scripts: Scripts) -> list[hcm.HttpFilter]:
-    """The steps before the scan. `check` is the question to quota about the whole call."""
+    """Returns the steps before the scan. `check` is the question to quota about the whole call."""
     small = lua_pb2.Lua(default_source_code=base_pb2.DataSource(inline_string=scripts.small_bodies))
-    # A script only for the routes that name it: small calls do without.
+    # A script only for the routes that name it. Small calls do without.
     large = lua_pb2.Lua(
         source_codes={LARGE_BODIES_FILTER: base_pb2.DataSource(inline_string=scripts.large_bodies)},
     )
@@ -45,18 +45,18 @@ def gate_filters(check: ext_authz_pb2.ExtAuthz, scripts: Scripts) -> list[hcm.Ht
 
 
 def gate_on_endpoint() -> dict[str, any_pb2.Any]:
-    """For a route that takes calls: tells quota that the filter `gate` asks for the key alone."""
+    """Configures a route that takes calls: the filter `gate` asks quota about the key alone."""
     stage = ext_authz_pb2.CheckSettings(context_extensions={STAGE_EXTENSION: KEY_STAGE})
     return {GATE_FILTER: pack(ext_authz_pb2.ExtAuthzPerRoute(check_settings=stage))}
 
 
 def gate_on_large_bodies() -> dict[str, any_pb2.Any]:
-    """For a route that takes the bodies which quota let come."""
+    """Configures a route that takes bodies which quota admitted."""
     return gate_on_endpoint() | {LARGE_BODIES_FILTER: pack(lua_pb2.LuaPerRoute(name=LARGE_BODIES_FILTER))}
 
 
 def body_may_come() -> metadata_pb2.MetadataMatcher:
-    """Matches requests whose key quota found good before their body came."""
+    """Matches requests whose key quota accepted before their body came."""
     return metadata_pb2.MetadataMatcher(
         filter=ADMISSION_NAMESPACE,
         path=[metadata_pb2.MetadataMatcher.PathSegment(key=AdmissionKey.HOLDER)],
@@ -65,9 +65,9 @@ def body_may_come() -> metadata_pb2.MetadataMatcher:
 
 
 def _question_about_the_key(check: ext_authz_pb2.ExtAuthz) -> ext_authz_pb2.ExtAuthz:
-    """Asked unless `small_bodies.lua` says that it need not be: whatever becomes of that script, the answer is awaited.
+    """Asked unless `small_bodies.lua` says that it is not needed. Even if that script fails, the answer is awaited.
 
-    The route is chosen anew after it. Only the new one takes a body of any size.
+    Afterwards the route is chosen again. Only the new route takes a body of any size.
     """
     question = ext_authz_pb2.ExtAuthz()
     question.CopyFrom(check)

@@ -1,6 +1,6 @@
-"""The headers that pass at one provider, as `envoy/lua/target.lua` reads them: a table that stands before the script.
+"""The headers that pass at one provider, as a Lua table in front of `envoy/lua/target.lua`.
 
-Envoy has mutations that remove headers by name or pattern, but none that keeps what a list names and removes the rest.
+Envoy has mutations that remove headers by name or pattern, but none that keeps a list and removes the rest.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from services.router.domain.snapshot import ClusterSpec
 
 
 def with_headers(script: str, spec: ClusterSpec, all_allowed: Collection[str]) -> str:
-    """`script` behind the table for one cluster. `all_allowed` are the headers that any provider adds."""
+    """Puts the table for one cluster in front of `script`. `all_allowed` are the headers that any provider adds."""
     own = spec.allowed_headers
     credential = [spec.credential_header] if spec.secret_name else []
     fields = {
-        # The credential stands in the request already. Without one the header does not pass.
+        # The credential is already in the request. Without one the header does not pass.
         "credential_header": _text(spec.credential_header) if spec.secret_name else "nil",
         "to_provider": _set([*_names(TO_PROVIDER, spec), *own, *credential]),
         "set": _values({one.name: one.value for one in TO_PROVIDER if one.value and one.name not in own}),
@@ -60,7 +60,7 @@ def _list(names: Iterable[str]) -> str:
 
 
 def _text(value: str) -> str:
-    """A string of Lua. None of ours needs an escape: they are names of headers, or stand in the table of the domain."""
+    """Quotes a Lua string. Ours need no escapes: they are names of headers, or come from the domain's table."""
     assert value.isascii(), value  # noqa: S101
     assert value.isprintable(), value  # noqa: S101
     assert not set(value) & {'"', "\\"}, value  # noqa: S101

@@ -1,4 +1,4 @@
-"""The data listener, through which all calls go: its filters, and the bounds it puts on clients."""
+"""The data listener, which carries all calls: its filters, and its bounds on clients."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ _CHECKED_HEADERS = (
     RUN_HEADER,
     TAGS_HEADER,
 )
-"""What quota sees of a request's headers."""
-# RE2 has no "all but": any name under our prefix whose rest is not "run" or "tags", by length and by letter.
+"""The request headers that quota sees."""
+# RE2 has no "all but". This matches any name under our prefix except "run" and "tags", by length and letter.
 _SPOOFABLE = "x-spendgate-(.{0,2}|[^r]..|.[^u].|..[^n]|[^t]...|.[^a]..|..[^g].|...[^s]|.{5,})"
 _HEADERS_KIB_MAX = 60
 _HEADERS_COUNT_MAX = 100
@@ -81,7 +81,7 @@ _HOST_OF_HTTP_10 = "spendgate"
 
 
 def data_listener(node: NodeSettings, scripts: Scripts) -> listener_pb2.Listener:
-    """The listener for calls."""
+    """Returns the listener for calls."""
     manager = connection_manager(node, "data", DATA_ROUTES)
     manager.http_filters.extend(_filters(node, scripts))
     manager.access_log.extend(call_logs(node))
@@ -93,7 +93,7 @@ def data_listener(node: NodeSettings, scripts: Scripts) -> listener_pb2.Listener
 
 
 def connection_manager(node: NodeSettings, name: str, routes: str) -> hcm.HttpConnectionManager:
-    """What the data and the admin listener have in common: how they speak HTTP, and how long they wait."""
+    """Returns what the data and admin listeners share: how they speak HTTP, and how long they wait."""
     return hcm.HttpConnectionManager(
         stat_prefix=name,
         rds=hcm.Rds(config_source=from_ads(), route_config_name=routes),
@@ -114,7 +114,7 @@ def connection_manager(node: NodeSettings, name: str, routes: str) -> hcm.HttpCo
             idle_timeout=milliseconds(node.idle_timeout_ms),
             headers_with_underscores_action=protocol_pb2.HttpProtocolOptions.DROP_HEADER,
         ),
-        # Old clients and load tests speak it; an answer of unknown length ends with the connection.
+        # Old clients and load tests speak it. An answer of unknown length ends with the connection.
         http_protocol_options=protocol_pb2.Http1ProtocolOptions(
             accept_http_10=True, default_host_for_http_10=_HOST_OF_HTTP_10
         ),
@@ -129,7 +129,7 @@ def connection_manager(node: NodeSettings, name: str, routes: str) -> hcm.HttpCo
 def listener(
     name: str, host: str, port: int, manager: hcm.HttpConnectionManager, node: NodeSettings
 ) -> listener_pb2.Listener:
-    """A TCP listener, with TLS when the node has a certificate."""
+    """Returns a TCP listener, with TLS if the node has a certificate."""
     chain = listener_components_pb2.FilterChain(
         filters=[
             listener_components_pb2.Filter(
@@ -143,7 +143,7 @@ def listener(
         name=name,
         address=address_pb2.Address(socket_address=address_pb2.SocketAddress(address=host, port_value=port)),
         filter_chains=[chain],
-        # Who connects and says nothing is gone after this, before it is a connection at all.
+        # A peer that connects and stays silent is dropped after this, before it counts as a connection.
         listener_filters=[_first_bytes(node)],
         listener_filters_timeout=milliseconds(node.headers_timeout_ms),
         per_connection_buffer_limit_bytes=wrappers_pb2.UInt32Value(value=STREAM_BUFFER_BYTES),
@@ -151,7 +151,7 @@ def listener(
 
 
 def _first_bytes(node: NodeSettings) -> listener_components_pb2.ListenerFilter:
-    """Waits for the first bytes of a connection. What it finds out from them is of no use here."""
+    """Waits for the first bytes of a connection. Its findings are not used."""
     if node.tls_certificate:
         return listener_components_pb2.ListenerFilter(
             name="envoy.filters.listener.tls_inspector", typed_config=pack(tls_inspector_pb2.TlsInspector())
@@ -162,13 +162,13 @@ def _first_bytes(node: NodeSettings) -> listener_components_pb2.ListenerFilter:
 
 
 def check(node: NodeSettings) -> ext_authz_pb2.ExtAuthz:
-    """The question to quota. Whatever keeps it from answering is a 503, never a pass."""
+    """Returns the question to quota. If quota cannot answer, the result is a 503, never a pass."""
     return ext_authz_pb2.ExtAuthz(
         transport_api_version=config_source_pb2.V3,
         grpc_service=grpc_cluster(QUOTA_CLUSTER, node.check_timeout_ms, x_spendgate_epoch=node.epoch),
         failure_mode_allow=False,
         status_on_error=http_status_pb2.HttpStatus(code=http_status_pb2.ServiceUnavailable),
-        # The route was chosen before quota answered; only a new choice sees the chain in its answer.
+        # The route was chosen before quota answered. Only a new choice sees the chain in its answer.
         clear_route_cache=True,
         metadata_context_namespaces=[REQUEST_NAMESPACE],
         allowed_headers=string_pb2.ListStringMatcher(patterns=[exact(name) for name in _CHECKED_HEADERS]),
@@ -176,7 +176,7 @@ def check(node: NodeSettings) -> ext_authz_pb2.ExtAuthz:
 
 
 def _filters(node: NodeSettings, scripts: Scripts) -> list[hcm.HttpFilter]:
-    """In the order in which a request passes them; an answer passes them in reverse. `envoy/README.md` says why."""
+    """Returns the filters in the order of requests. Answers pass them in reverse. `envoy/README.md` says why."""
     admission = check(node)
     router = router_pb2.Router(upstream_log=attempt_logs(node), suppress_envoy_headers=True)
     return [
@@ -194,7 +194,7 @@ def _lua(source: str) -> lua_pb2.Lua:
 
 
 def _key_from_query() -> header_mutation_pb2.HeaderMutation:
-    """Moves `?key=`, where Gemini's clients may put their key, into a header: a path is logged, headers are not."""
+    """Moves `?key=`, where Gemini's clients may put their key, into a header: paths are logged, headers are not."""
     return header_mutation_pb2.HeaderMutation(
         mutations=header_mutation_pb2.Mutations(
             request_mutations=[set_header("x-goog-api-key", "%QUERY_PARAM(key)%")],
@@ -204,11 +204,11 @@ def _key_from_query() -> header_mutation_pb2.HeaderMutation:
 
 
 def _strip_spoofed() -> extension_pb2.TypedExtensionConfig:
-    """Takes away what only the gateway may say, before anything reads it."""
+    """Removes headers that only the gateway may set, before anything reads them."""
     mutations = [
         remove_matching(matching(_SPOOFABLE)),
         remove_matching(matching("x-envoy-.*")),
-        # Envoy makes its own id, for which the client's must be gone.
+        # Envoy makes its own id only if the client's is gone.
         set_header(CLIENT_REQUEST_ID_HEADER, "%REQ(X-REQUEST-ID):128%"),
         *remove_headers(["x-request-id"]),
     ]

@@ -1,7 +1,7 @@
-"""What clients read when Envoy itself answers: every error of its own, in the envelope of the client's dialect.
+"""Envoy's own answers to clients: each error comes in the envelope of the client's dialect.
 
-The dialect is the one that `request_info.lua` published. Before that script ran, the path tells: later it no longer
-does, since each attempt rewrites it for its provider.
+`request_info.lua` publishes the dialect. Before that script has run, the path shows the dialect. Later the path no
+longer does, because each attempt rewrites it for its provider.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from services.router.adapters.envoy_resources_access_log import CHECK_BROKE, all
 from services.router.adapters.envoy_resources_routes import REQUEST_ID
 from services.router.adapters.envoy_resources_wire import header_option, matching
 
-# Complete answers of quota and of our scripts pass as they are.
+# Quota and our scripts send complete answers, which pass unchanged.
 _COMPLETE = "response.code_details in ['ext_authz_denied', 'lua_response']"
-# A client that retries after a chain would do the chain's work a second time.
+# A client that retries after a chain would repeat the chain's work.
 _CHAIN_SPENT = {
     "x-should-retry": "%CEL(upstream.request_attempt_count > 1 ? 'false' : '')%",
     "retry-after": "%CEL(upstream.request_attempt_count > 1 ? '' : '1')%",
@@ -35,11 +35,11 @@ _NOT_ASKED = "-"
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One row of the table: which of Envoy's replies, and what they say."""
+    """One row of the table: which reply of Envoy's, and its text."""
 
     when: accesslog_pb2.AccessLogFilter
     status: int
-    """Sent to the client, whatever Envoy's own reply had."""
+    """The status for the client, instead of Envoy's own."""
     message: str
     code: str
     """OpenAI's `error.code`."""
@@ -53,7 +53,7 @@ class _Case:
 
 
 def local_replies() -> hcm.LocalReplyConfig:
-    """The mappers of the data listener; the first that matches decides."""
+    """Returns the mappers of the data listener. The first match decides."""
     identified = [header_option(name, value) for name, value in REQUEST_ID.items()]
     mappers = [hcm.ResponseMapper(filter=cel(_COMPLETE), headers_to_add=identified)]
     for case in _cases():
@@ -117,7 +117,7 @@ def _cases() -> list[_Case]:
             _CHAIN_SPENT,
         ),
         _unavailable(_between(502, 503), "No provider could be reached.", "upstream_unavailable", _CHAIN_SPENT),
-        # The provider's, that Envoy has not got yet. The client's own was fine.
+        # The provider's credential, which Envoy has not got yet. The client's own was fine.
         _unavailable(_is(401), "The provider's credential is missing.", "upstream_unavailable"),
         _Case(_between(400, 499), 400, "The request is not valid HTTP.", "bad_request", invalid, "INVALID_ARGUMENT"),
         _Case(_between(500, 599), 500, "The gateway failed.", "internal_error", "api_error", "INTERNAL"),
@@ -180,7 +180,7 @@ def _between(first: int, last: int) -> accesslog_pb2.AccessLogFilter:
 
 
 def _compare(op: accesslog_pb2.ComparisonFilter.Op.ValueType, code: int) -> accesslog_pb2.AccessLogFilter:
-    # Envoy wants a runtime key for the number; nobody sets it.
+    # Envoy requires a runtime key for the number. Nobody sets it.
     value = base_pb2.RuntimeUInt32(default_value=code, runtime_key="spendgate.unused")
     comparison = accesslog_pb2.ComparisonFilter(op=op, value=value)
     return accesslog_pb2.AccessLogFilter(status_code_filter=accesslog_pb2.StatusCodeFilter(comparison=comparison))

@@ -1,7 +1,7 @@
-"""The cluster of the quotas, which answer Checks and nothing else, so that nothing else can keep a call waiting.
+"""The cluster of the quotas. They answer only Checks, so nothing else can delay a call.
 
-Envoy keeps one connection for each of its workers and each endpoint. Several quotas on one socket would leave the
-choice to whoever accepts first, so each has a socket, and is an endpoint, of its own.
+Envoy keeps one connection per worker and endpoint. If several quotas shared a socket, whichever accepts first would get
+it. So each quota has its own socket and is an endpoint of its own.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from services.router.adapters.envoy_resources_wire import milliseconds, pack
 QUOTA_CLUSTER = "quota"
 _CONNECT_TIMEOUT_MS = 500
 _PARALLEL_MAX = 10_000
-# A quota that hangs is noticed and its connection dropped, so that its successor is found.
+# A hanging quota is detected and its connection dropped, so that its successor is found.
 _PING_EVERY_MS = 5_000
 _PONG_WITHIN_MS = 2_000
-# Where there are others: one that hangs, or is gone, is asked no more from the next health check or failed Check on.
+# With several quotas, one that hangs or is gone gets no questions from the next health check or failed Check on.
 _HEALTH_EVERY_MS = 500
 _EJECTED_FOR_MS = 1_000
 _ALL_PERCENT = 100
@@ -30,7 +30,7 @@ _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
 def quota_cluster(quotas: int) -> cluster_pb2.Cluster:
-    """One endpoint for each quota."""
+    """Returns one endpoint for each quota."""
     options = http_protocol_options_pb2.HttpProtocolOptions(
         explicit_http_config=http_protocol_options_pb2.HttpProtocolOptions.ExplicitHttpConfig(
             http2_protocol_options=protocol_pb2.Http2ProtocolOptions(
@@ -71,7 +71,7 @@ def _endpoint(number: int) -> endpoint_components_pb2.LbEndpoint:
 
 def _leave_out_the_unwell(cluster: cluster_pb2.Cluster) -> None:
     cluster.lb_policy = cluster_pb2.Cluster.LEAST_REQUEST
-    # Never ask one that is known to be unwell, not even if most of them are.
+    # Never ask one that is known to be unhealthy, even if most of them are.
     cluster.common_lb_config.healthy_panic_threshold.CopyFrom(percent_pb2.Percent(value=0))
     cluster.health_checks.append(
         health_check_pb2.HealthCheck(

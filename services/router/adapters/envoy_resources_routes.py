@@ -1,4 +1,4 @@
-"""Routes of the data listener, by exact endpoint: what is not named here is a 404 that asks nobody."""
+"""Routes of the data listener, by exact endpoint. Every other path is a 404 without any Check."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ METER_FILTER = "meter"
 REQUEST_INFO_FILTER = "request_info"
 ADMISSION_FILTER = "admission"
 _OF_CALLS = (METER_FILTER, SMALL_BODIES_FILTER, GATE_FILTER)
-"""Filters that have nothing to do where no call is made."""
+"""Filters that have no work on routes without calls."""
 _NOWHERE = "no-admission"
-"""A cluster that never exists. A request that quota did not give a chain goes there and gets a 503."""
+"""A cluster that never exists. A request without a chain from quota goes there and gets a 503."""
 
 _RETRY_ON = "5xx,reset,connect-failure,refused-stream,retriable-status-codes"
-# At another target the same request may well be right: another credential, another model, another quota.
+# Another target may well accept the same request: it has another credential, model and quota.
 _RETRIABLE_STATUSES = (401, 403, 404, 408, 409, 429)
 _BACK_OFF_MS = 1
 _UNASKED_BODY_BYTES = 1 << 16
@@ -61,12 +61,12 @@ _ENDPOINTS = {
     ),
 }
 REQUEST_ID = {"request-id": "%REQ(X-REQUEST-ID)%"}
-"""On every answer, since Anthropic's SDK reads it. Envoy itself adds `x-request-id`."""
+"""On every answer, because Anthropic's SDK reads it. Envoy itself adds `x-request-id`."""
 _MODELS = regex("/v1/models(/.+)?")
 
 
 def data_routes(node: NodeSettings) -> route_pb2.RouteConfiguration:
-    """All routes of the data listener. They name no provider, so they never change while the process runs."""
+    """Returns all routes of the data listener. They name no provider, so they never change while the process runs."""
     host = route_components_pb2.VirtualHost(
         name="data",
         domains=["*"],
@@ -97,7 +97,7 @@ def _endpoint(
             retry_policy=route_components_pb2.RetryPolicy(
                 retry_on=_RETRY_ON,
                 retriable_status_codes=_RETRIABLE_STATUSES,
-                # Quota says in a header how long the chain is. Without it nothing is retried.
+                # Quota gives the length of the chain in a header. Without it nothing is retried.
                 num_retries=wrappers_pb2.UInt32Value(value=0),
                 refresh_cluster_on_retry=True,
                 retry_back_off=route_components_pb2.RetryPolicy.RetryBackOff(
@@ -105,7 +105,7 @@ def _endpoint(
                 ),
             ),
         ),
-        # More than a body that comes unasked; of any other, no more is read before its key has been looked at.
+        # A small body may come unasked. Of a larger one, no more than this is read before its key is checked.
         request_body_buffer_limit=wrappers_pb2.UInt64Value(value=_UNASKED_BODY_BYTES),
         response_headers_to_add=_answer_headers(),
     )
@@ -116,18 +116,18 @@ def _endpoint(
 def _endpoint_for_large_bodies(
     dialect: Dialect, endpoint: route_components_pb2.RouteMatch, node: NodeSettings
 ) -> route_components_pb2.Route:
-    """The same once quota has found the key good: a body of any size may come."""
+    """Returns the same route for keys that quota accepted: a body of any size may come."""
     route = _endpoint(dialect, endpoint, node)
     route.name = f"{dialect}-large"
     route.match.dynamic_metadata.append(body_may_come())
-    # The whole body waits for quota, and for the next attempt. The listener's own bound is for answers.
+    # The whole body waits for quota, and for the next attempt. The listener's own bound applies to answers.
     route.request_body_buffer_limit.value = node.max_body_bytes
     _configure(route, gate_on_large_bodies())
     return route
 
 
 def _answered_by_quota(name: str, match: route_components_pb2.RouteMatch) -> route_components_pb2.Route:
-    """A GET that quota answers itself. Should it ever let one pass, there is nowhere to go."""
+    """Returns a GET that quota answers itself. If it ever lets one pass, there is nowhere to go."""
     route = route_components_pb2.Route(
         name=name,
         match=_with_method(match, "GET"),
@@ -138,7 +138,7 @@ def _answered_by_quota(name: str, match: route_components_pb2.RouteMatch) -> rou
 
 
 def _refusal(name: str, match: route_components_pb2.RouteMatch, status: int) -> route_components_pb2.Route:
-    """A refusal that asks nobody; `local_replies` writes its body."""
+    """Returns a refusal without any Check. `local_replies` writes its body."""
     route = route_components_pb2.Route(
         name=name, match=match, direct_response=route_components_pb2.DirectResponseAction(status=status)
     )
@@ -159,12 +159,12 @@ def _chain() -> route_components_pb2.ClusterSpecifierPlugin:
 
 
 def _answer_headers() -> list[base_pb2.HeaderValueOption]:
-    """What only Envoy knows of an answer. Quota's answer brings the rest: what was asked for, and what is left."""
+    """Returns the answer headers that only Envoy knows. Quota's answer brings the model asked for and what is left."""
     headers = {
         MODEL_SERVED_HEADER: metadata_text(ATTEMPT_NAMESPACE, AttemptKey.TARGET),
         ATTEMPTS_HEADER: "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
         DOWNGRADED_HEADER: metadata_text(ATTEMPT_NAMESPACE, AttemptKey.DOWNGRADED),
-        # Envoy knows no span where it replies itself.
+        # Envoy has no span where it replies itself.
         TRACE_ID_HEADER: "%TRACE_ID%",
         **REQUEST_ID,
     }

@@ -1,4 +1,4 @@
-"""Envoy's Lua, put together from `envoy/lua`: a script and the modules that it requires become one source."""
+"""Envoy's Lua, assembled from `envoy/lua`: a script and the modules that it requires become one source."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Scripts:
 
 
 def bundle(folder: Path, name: str) -> str:
-    """The source of `<folder>/<name>.lua` with each `local y = require("x/y")` replaced by the module itself.
+    """Returns the source of `<folder>/<name>.lua` with each `local y = require("x/y")` replaced by the module itself.
 
     Envoy compiles a script from a string and searches no folder for modules. A module is a file that ends in `return`
-    and keeps everything else local; it is put in once for each script that asks for it, in a scope of its own.
+    and keeps everything else local. It is inserted once for each script that requires it, in a scope of its own.
     """
     source = (folder / f"{name}.lua").read_text(encoding="utf-8")
     return _REQUIRE.sub(lambda line: f"local {line[1]} = (function()\n{bundle(folder, line[2])}end)()", source)

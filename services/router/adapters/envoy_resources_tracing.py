@@ -1,4 +1,4 @@
-"""Spans: one for the request, one for each attempt and one for the Check, with the GenAI attributes that are known."""
+"""Spans for the request, each attempt and the Check, with the GenAI attributes that are known."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from services.router.domain.snapshot import NodeSettings
 
 _SERVICE_NAME = "spendgate-envoy"
 _EXPORT_TIMEOUT_MS = 1_000
-# Spans that wait for a slow receiver, in all workers together; what does not fit is dropped.
+# Spans waiting for a slow receiver, in all workers together. Others are dropped.
 _QUEUE = 4_096
 
 
 def tracing(node: NodeSettings) -> hcm.HttpConnectionManager.Tracing | None:
-    """How the data listener traces, None without a receiver."""
+    """Returns the tracing of the data listener, or None without a receiver."""
     if not node.otlp_host:
         return None
     provider = opentelemetry_pb2.OpenTelemetryConfig(
@@ -46,7 +46,7 @@ def tracing(node: NodeSettings) -> hcm.HttpConnectionManager.Tracing | None:
         spawn_upstream_span=wrappers_pb2.BoolValue(value=True),
         operation=f"{METHOD_WITHOUT_KEYS} {PATH_WITHOUT_KEYS}",
         upstream_operation="chat %UPSTREAM_CLUSTER%",
-        # `http.url` is cut to the host: a path carries its query, and a query may carry a key.
+        # `http.url` is cut to the host. A path carries its query, and a query may carry a key.
         max_path_tag_length=wrappers_pb2.UInt32Value(value=0),
         custom_tags=_tags(),
     )

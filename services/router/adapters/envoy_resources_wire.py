@@ -15,14 +15,14 @@ from spendgate_envoy.envoy.type.matcher.v3 import regex_pb2, string_pb2
 
 
 def pack(message: Message) -> any_pb2.Any:
-    """`message` as Envoy's extension points take it. Deterministic, so that equal resources have equal bytes."""
+    """Packs `message` for Envoy's extension points. Deterministic, so equal resources have equal bytes."""
     packed = any_pb2.Any()
     packed.Pack(message, deterministic=True)
     return packed
 
 
 def milliseconds(count: int) -> duration_pb2.Duration:
-    """A duration."""
+    """Returns a duration."""
     return duration_pb2.Duration(seconds=count // 1000, nanos=count % 1000 * 1_000_000)
 
 
@@ -34,7 +34,7 @@ def from_ads() -> config_source_pb2.ConfigSource:
 
 
 def grpc_cluster(cluster: str, timeout_ms: int, **metadata: str) -> grpc_service_pb2.GrpcService:
-    """A gRPC service behind a cluster. Underscores in the names of `metadata` stand for dashes."""
+    """Returns a gRPC service behind a cluster. Underscores in the names of `metadata` become dashes."""
     return grpc_service_pb2.GrpcService(
         envoy_grpc=grpc_service_pb2.GrpcService.EnvoyGrpc(cluster_name=cluster),
         timeout=milliseconds(timeout_ms),
@@ -45,12 +45,12 @@ def grpc_cluster(cluster: str, timeout_ms: int, **metadata: str) -> grpc_service
 
 
 def http_filter(name: str, config: Message) -> hcm.HttpFilter:
-    """An HTTP filter, of the listener or of a cluster."""
+    """Returns an HTTP filter of a listener or cluster."""
     return hcm.HttpFilter(name=name, typed_config=pack(config))
 
 
 def header_option(name: str, value: str) -> base_pb2.HeaderValueOption:
-    """Sets a header, replacing what is there. A value whose operators all come out empty sets nothing."""
+    """Sets a header, replacing any value. If all operators in the value are empty, it sets nothing."""
     return base_pb2.HeaderValueOption(
         header=base_pb2.HeaderValue(key=name, value=value),
         append_action=base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
@@ -58,7 +58,7 @@ def header_option(name: str, value: str) -> base_pb2.HeaderValueOption:
 
 
 def set_header(name: str, value: str) -> mutation_rules_pb2.HeaderMutation:
-    """`header_option` as a step of a header mutation."""
+    """Returns `header_option` as a step of a header mutation."""
     return mutation_rules_pb2.HeaderMutation(append=header_option(name, value))
 
 
@@ -75,16 +75,16 @@ def remove_matching(pattern: string_pb2.StringMatcher) -> mutation_rules_pb2.Hea
 
 
 def metadata_text(namespace: str, key: str) -> str:
-    """A format operator for a value of the dynamic metadata as it is; for a log, a span or a header.
+    """Returns a format operator for an unchanged metadata value, for a log, a span or a header.
 
-    An expression, although Envoy has an operator of its own: that one prints each value by way of JSON, and took a
-    third of all that Envoy did for a call.
+    It is an expression although Envoy has an operator of its own. That operator prints each value by way of JSON, which
+    took a third of Envoy's work for a call.
     """
     return f"%CEL({_metadata_value(namespace, key)})%"
 
 
 def metadata_count(namespace: str, key: str) -> str:
-    """The same for a whole number: as the fraction that it is in metadata it would lose all but six digits."""
+    """The same for a whole number. Metadata holds a float, which would print only six digits."""
     return f"%CEL(int({_metadata_value(namespace, key)}))%"
 
 
@@ -93,15 +93,15 @@ def _metadata_value(namespace: str, key: str) -> str:
 
 
 def exact(text: str) -> string_pb2.StringMatcher:
-    """One string."""
+    """Matches one string."""
     return string_pb2.StringMatcher(exact=text)
 
 
 def regex(pattern: str) -> regex_pb2.RegexMatcher:
-    """Strings that match an RE2 `pattern` as a whole."""
+    """Matches strings that fit an RE2 `pattern` as a whole."""
     return regex_pb2.RegexMatcher(regex=pattern)
 
 
 def matching(pattern: str) -> string_pb2.StringMatcher:
-    """`regex` where any kind of string matcher may stand."""
+    """Returns `regex` for any place that takes a string matcher."""
     return string_pb2.StringMatcher(safe_regex=regex(pattern))

@@ -1,6 +1,6 @@
-"""Keeps the configuration in SQLite: each resource as the JSON document of its fields, checked again when read.
+"""Keeps the configuration in SQLite: each resource as a JSON document of its fields, which is checked again on reading.
 
-A document names where a secret is kept, never the secret.
+A document names the location of a secret, never the secret.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ class SqlConfigurationStore:
         self._engine = engine
 
     def load(self) -> Configuration:
-        """The configuration in force; an empty one at first.
+        """Returns the configuration in force; at first an empty one.
 
         Raises:
-            InvalidInput: what is stored is not a configuration that this release accepts.
+            InvalidInput: this release does not accept the stored configuration.
         """
         with self._engine.connect() as connection:
             providers = [_parse(_PROVIDER, row) for row in _rows(connection, _PROVIDERS)]
@@ -62,7 +62,7 @@ class SqlConfigurationStore:
         return check_configuration(providers, models)
 
     def save(self, configuration: Configuration, entries: Sequence[AuditEntry]) -> None:
-        """Replaces the configuration and adds the audit entries that tell of it, in one transaction."""
+        """Replaces the configuration and adds its audit entries, in one transaction."""
         providers = {one.name: _PROVIDER.dump_json(one).decode() for one in configuration.providers}
         models = {one.name: _MODEL.dump_json(one).decode() for one in configuration.models}
         with self._engine.begin() as connection:
@@ -71,7 +71,7 @@ class SqlConfigurationStore:
             append_entries(connection, AUDIT, entries)
 
     def load_backends(self) -> tuple[Backend, ...]:
-        """The backends on which requests may be, as they were last saved."""
+        """Returns the backends that requests may be using, as last saved."""
         with self._engine.connect() as connection:
             return tuple(_parse(_BACKEND, row) for row in _rows(connection, _BACKENDS))
 

@@ -1,1 +1,1 @@
-"""What the router knows of providers, models and plans. Standard library and kernel only: no I/O, no clock."""
+"""Providers, models and plans. Imports only the standard library and the kernel: no I/O, no clock."""

@@ -1,8 +1,8 @@
-"""Base URLs of providers: what is accepted, and what is refused before anything connects.
+"""Base URLs of providers: which ones are accepted, and which are refused before anything connects.
 
-A gateway that fetches whatever URL it is given can be made to ask the cloud's metadata service for credentials, which
-lives on link-local addresses. An address has many spellings (`0xa9fea9fe`, `::ffff:169.254.1.1`); all are looked
-through, and a spelling that two programs could read differently is refused.
+A gateway that fetches any given URL can be made to ask the cloud's metadata service for credentials. That service lives
+on link-local addresses. An address has many spellings (`0xa9fea9fe`, `::ffff:169.254.1.1`). All of them are decoded,
+and a spelling that two programs could read differently is refused.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _MAX_URL_CHARS = 2_048
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOSTNAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*")
 _MAX_HOSTNAME_CHARS = 253
-# What the C library reads as an IPv4 address: one to four parts, each decimal, octal or hexadecimal.
+# The C library accepts these as an IPv4 address: one to four parts, each decimal, octal or hexadecimal.
 _NUMERIC_HOST = re.compile(r"(0[xX][0-9a-fA-F]*|[0-9]+)(\.(0[xX][0-9a-fA-F]*|[0-9]+)){0,3}")
-# A name whose last label is a number is read as an address by some and as a name by others.
+# If its last label is a number, some programs read it as an address and others as a name.
 _NUMERIC_LABEL = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
 _PATH = re.compile(r"(/[A-Za-z0-9._~:@!$&'()*+,=-]+)*")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -39,7 +39,7 @@ class Origin:
 
     @property
     def host_header(self) -> str:
-        """As it stands in the Host header: brackets around IPv6, the port only when it is not the default."""
+        """The value of the Host header: IPv6 in brackets, the port only if it is not the default."""
         host = f"[{self.hostname}]" if ":" in self.hostname else self.hostname
         return host if self.port == _DEFAULT_PORTS[self._scheme] else f"{host}:{self.port}"
 
@@ -54,21 +54,21 @@ class BaseUrl:
 
     origin: Origin
     path: str
-    """"" or "/v1" and the like: with a leading and without a trailing slash."""
+    """"" or a path like "/v1", with a leading and without a trailing slash."""
 
 
 def parse_base_url(field: str, text: str) -> BaseUrl:
-    """Reads a base URL as it stands in a configuration.
+    """Reads a base URL from a configuration.
 
     Raises:
-        InvalidInput: not an http or https URL of host, port and path alone, or it points to a link-local address.
+        InvalidInput: not an http or https URL of only host, port and path, or it points to a link-local address.
     """
     if not text.isascii() or len(text) > _MAX_URL_CHARS or re.search(r"[\x00-\x20\x7f\\]", text):
         raise InvalidInput(field, f"write a URL of at most {_MAX_URL_CHARS} ASCII characters without spaces")
     parts = _split(field, text)
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise InvalidInput(field, "write a URL that begins with http:// or https:// and a host")
-    # The text is not repeated: what stands there may be a credential.
+    # The error does not repeat the text, which may contain a credential.
     if "@" in parts.netloc:
         raise InvalidInput(field, "a credential does not belong into a URL: name it in api_key")
     if "?" in text or "#" in text:
@@ -118,7 +118,7 @@ def _literal(host: str) -> IpAddress | None:
 
 
 def _loose_ipv4(host: str) -> ipaddress.IPv4Address | None:
-    """Reads an address as `inet_aton` does: the last part fills the bytes that are left, so 127.1 is 127.0.0.1."""
+    """Reads an address as `inet_aton` does: the last part fills the remaining bytes, so 127.1 is 127.0.0.1."""
     *leading, last = [_loose_number(part) for part in host.split(".")]
     if any(part > 0xFF for part in leading) or last >= 1 << 8 * (4 - len(leading)):
         return None
@@ -135,7 +135,7 @@ def _loose_number(part: str) -> int:
 
 
 def _readings(address: IpAddress) -> list[IpAddress]:
-    """The address, and the IPv4 address that it carries when it is one of the embeddings."""
+    """Returns the address, and the IPv4 address embedded in it, if any."""
     if isinstance(address, ipaddress.IPv4Address):
         return [address]
     embedded = [address.ipv4_mapped, address.sixtofour]

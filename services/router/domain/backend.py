@@ -17,21 +17,21 @@ _DIGITS = 8
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A cluster, and where the credential comes from that it sends."""
+    """A cluster, and the source of the credential that it sends."""
 
     cluster: ClusterSpec
     api_key: SecretReference
     credential_prefix: str
 
     def header_value(self, credential: str) -> str:
-        """The whole value of the credential header."""
+        """Returns the complete value of the credential header."""
         return self.credential_prefix + credential
 
 
 def name_clusters(providers: Iterable[Provider], in_use: Mapping[str, Backend]) -> ClusterNames:
     """Names the cluster of each face, by provider and dialect.
 
-    A provider that has moved gets a cluster of another name while requests may be on the one at its old address: they
+    If a provider moves while requests may be using its old cluster, the new cluster gets another name. Those requests
     carry the old host and path, and must not reach the new server.
     """
     names = {}
@@ -47,7 +47,7 @@ def name_clusters(providers: Iterable[Provider], in_use: Mapping[str, Backend]) 
 
 
 def backends_of(providers: Iterable[Provider], names: ClusterNames) -> tuple[Backend, ...]:
-    """One backend for each face of each provider, by name of the cluster."""
+    """Returns one backend for each face of each provider, by name of the cluster."""
     backends = [
         _backend(provider, face, names[provider.name, face.dialect])
         for provider in providers
@@ -61,8 +61,8 @@ def _address(cluster: ClusterSpec) -> Origin:
 
 
 def _backend(provider: Provider, face: Face, name: str) -> Backend:
-    # The origin is part of the secret's name, so that no key is ever shown to another server than its own: a cluster
-    # that Envoy refused may come again with another address, and clusters are pushed before secrets.
+    # The origin is part of the secret's name, so that no server ever sees another server's key. A cluster that Envoy
+    # refused may return with another address, and clusters are pushed before secrets.
     secret = f"{name}@{face.origin.host_header}" if provider.api_key.source is not SecretSource.NONE else ""
     cluster = ClusterSpec(
         name=name,

@@ -1,4 +1,4 @@
-"""The whole of what the router was told, checked; and what distinguishes two such wholes."""
+"""The router's whole configuration, checked, and the differences between two of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_MODELS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Providers and models, each unique by name and in the order of names."""
+    """Providers and models, each unique by name and sorted by it."""
 
     providers: tuple[Provider, ...] = ()
     models: tuple[Model, ...] = ()
@@ -29,10 +29,10 @@ EMPTY = Configuration()
 
 
 def check_configuration(providers: Sequence[Provider], models: Sequence[Model]) -> Configuration:
-    """Makes a configuration of what was sent.
+    """Builds a configuration from a request.
 
     Raises:
-        InvalidInput: something is wrong with it; the field is its path within the request.
+        InvalidInput: a part of it is wrong. The field is its path within the request.
     """
     _check_count("providers", len(providers), MAX_PROVIDERS)
     _check_count("models", len(models), MAX_MODELS)
@@ -48,7 +48,7 @@ def check_configuration(providers: Sequence[Provider], models: Sequence[Model]) 
 
 
 def differences(before: Configuration, after: Configuration) -> tuple[Change, ...]:
-    """What becomes of each resource: providers first, by name."""
+    """Lists how each resource changes: providers first, by name."""
     return (
         *_differences("provider", before.providers, after.providers),
         *_differences("model", before.models, after.models),
@@ -56,7 +56,7 @@ def differences(before: Configuration, after: Configuration) -> tuple[Change, ..
 
 
 def describe(configuration: Configuration) -> Describe:
-    """What an audit entry says of a resource of this configuration. Credentials are only named in it."""
+    """Returns the function that describes a resource for an audit entry. Credentials appear by reference only."""
     providers = {provider.name: provider for provider in configuration.providers}
     models = {model.name: model for model in configuration.models}
 

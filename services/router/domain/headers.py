@@ -1,8 +1,8 @@
-"""Which headers pass between clients and providers, in both directions. What this page does not name goes away.
+"""Headers that pass between clients and providers, in both directions. Every header that is not listed here is dropped.
 
-A list of what is harmful would never be complete: one header takes the usage out of an answer, the next picks another
-account, and every vendor invents more. So the lists name what is good, and each name says why it may pass.
-`docs/headers.md` shows them; a test holds the two together. `services.kernel.header_names` says what may be added.
+A list of harmful headers would never be complete: one header takes the usage out of an answer, the next selects another
+account, and every vendor invents more. So the lists name good headers, each with the reason why it may pass.
+`docs/headers.md` shows them, and a test keeps both equal. `services.kernel.header_names` says which ones may be added.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ class Passing:
     name: str
     why: str
     dialects: tuple[Dialect, ...] = tuple(Dialect)
-    """Where it passes."""
+    """The dialects in which it passes."""
     value: str = ""
-    """What the gateway writes in place of what came. Empty: it passes as it is."""
+    """The gateway's replacement value. Empty: the header passes unchanged."""
 
 
 TO_PROVIDER = (
     Passing("content-type", "the scan read the body as this and nothing else", value="application/json"),
     Passing("content-length", "of the body as it is sent, which the gateway may have changed"),
-    # Google answers in another encoding, which no meter reads, to whoever asks for it here.
+    # If a client asks Google for another encoding here, Google sends one that no meter reads.
     Passing("accept", "what the meter reads; streams come all the same", value="application/json"),
-    # Some firewalls of vendors refuse requests without one; the client's own tells who is behind the gateway.
+    # Some vendors' firewalls refuse requests without one. The client's own would reveal who is behind the gateway.
     Passing("user-agent", "vendors refuse requests without one", value="spendgate"),
     Passing("anthropic-version", "Anthropic refuses requests without it", (Dialect.ANTHROPIC,)),
     Passing(BETA_HEADER, "switches features on; quota reads it as well", (Dialect.ANTHROPIC,)),
@@ -40,7 +40,7 @@ TO_PROVIDER = (
     Passing("x-stainless-retry-count", "how often an SDK sent this before, which the gateway's log reads here"),
     Passing("x-envoy-attempt-count", "the number of the attempt, which the gateway's log reads here"),
 )
-"""Besides the host, and the credential of the provider, which is put on when everything else is gone."""
+"""Besides the host and the provider's credential, which is added after everything else is removed."""
 
 TO_CLIENT = (
     Passing("content-type", "says how to read the answer"),
@@ -54,9 +54,9 @@ TO_CLIENT = (
     Passing("openai-processing-ms", "how long the provider worked", (Dialect.OPENAI,)),
     Passing("x-gemini-service-tier", "the service tier that served the call", (Dialect.GEMINI,)),
 )
-"""Besides `date`, and what the gateway itself says: its request id, the id of the trace, limits and budgets."""
+"""Besides `date`, and the gateway's own headers: its request id, the trace id, limits and budgets."""
 
-# Dropped without a word in `spendgate doctor`: nobody misses them.
+# `spendgate doctor` does not report these, because nobody misses them.
 EXPECTED_FROM_CLIENT = (
     *CREDENTIAL_HEADERS,
     "accept",

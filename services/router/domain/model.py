@@ -1,4 +1,4 @@
-"""Models as clients ask for them: an ordered list of targets, and what follows or replaces them when."""
+"""Models, as clients ask for them: an ordered list of targets, and the fallbacks that follow or replace them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from services.kernel.errors import InvalidInput
 from services.kernel.names import check_model, split_target
 
 DEFAULT_FIRST_BYTE_TIMEOUT_MS = 120_000
-# Unless Envoy is told otherwise no request lives longer, so a longer wait would never end.
+# By default no request lives longer, so a longer wait would never end.
 _MAX_TIMEOUT_MS = MAX_STREAM_S * 1_000
 _MAX_WEIGHT = 1_000
 _MAX_BASIS_POINTS = 10_000
 _MAX_OVER_SECONDS = 3_600
 _MAX_TERMS = 16
 MAX_TARGETS = 16
-"""Targets of one model, fallbacks included: the longest chain that one request can walk."""
+"""Targets of one model including fallbacks: the longest chain that one request can try."""
 
 
 @dataclass(frozen=True, slots=True)
 class WeightedTarget:
-    """One of several equals."""
+    """One of several targets that share the calls."""
 
     target: str
     """"provider/model"."""
@@ -32,18 +32,18 @@ class WeightedTarget:
 
 @dataclass(frozen=True, slots=True)
 class TargetGroup:
-    """A place in a chain: one target, or equals of which each call takes one by weight."""
+    """A slot of a chain: one target, or several that share the calls by weight."""
 
     targets: tuple[WeightedTarget, ...]
 
 
 class Measure(StrEnum):
-    """What a term of a condition looks at."""
+    """The quantity in a term of a condition."""
 
     BUDGET_USED = "budget_used"
     """Settled part of the budget, in basis points."""
     ERROR_RATE = "error_rate"
-    """Failed attempts of all, in basis points."""
+    """Share of attempts that failed, in basis points."""
     LATENCY_P95 = "latency_p95"
     """Milliseconds to the end of the answer."""
     TTFT_P95 = "ttft_p95"
@@ -58,23 +58,23 @@ class Term:
     bound: int
     """In the unit of the measure."""
     over_seconds: int = 0
-    """Over how long it is measured; 0 for the budget, whose window is the limit's own."""
+    """The period that is measured. 0 for the budget, whose period is the limit's own window."""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """When a fallback leads. Without terms it never leads and only follows when an attempt fails."""
+    """When a fallback leads. Without terms it never leads, and only follows when an attempt fails."""
 
     terms: tuple[Term, ...] = ()
     all_terms: bool = False
-    """True: all terms must hold. False: any."""
+    """True: all terms must hold. False: any term suffices."""
 
     @property
     def budget_threshold(self) -> int | None:
-        """The settled part of the budget, in basis points, from which the condition holds by the budget alone.
+        """The settled part of the budget, in basis points, at which the budget alone makes the condition hold.
 
-        None when the budget alone never makes it hold. Terms about the health of targets count as not holding: they
-        move a fallback to the front only when something measures them.
+        None when the budget alone cannot. Terms about the health of targets count as not holding: they move a fallback
+        to the front only when something measures them.
         """
         bounds = [term.bound for term in self.terms if term.measure is Measure.BUDGET_USED]
         if not bounds:
@@ -89,7 +89,7 @@ NEVER = Condition()
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """What comes next when an attempt fails, and leads while its condition holds."""
+    """Comes next when an attempt fails, and leads while its condition holds."""
 
     to: tuple[TargetGroup, ...]
     when: Condition = NEVER
@@ -97,7 +97,7 @@ class Fallback:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A name that clients ask for, and where its calls go."""
+    """A name that clients ask for, and the targets of its calls."""
 
     name: str
     targets: tuple[TargetGroup, ...]
@@ -106,10 +106,10 @@ class Model:
 
 
 def check_model_route(field: str, model: Model, providers: frozenset[str]) -> Model:
-    """Returns `model` if every part of it is within bounds and every target names one of `providers`.
+    """Returns `model` if all of it is within bounds and every target names one of `providers`.
 
     Raises:
-        InvalidInput: it is not; the field is the path within the request.
+        InvalidInput: it is not. The field is the path within the request.
     """
     check_model(f"{field}.name", model.name)
     if not 1 <= model.first_byte_timeout_ms <= _MAX_TIMEOUT_MS:
@@ -132,7 +132,7 @@ def check_model_route(field: str, model: Model, providers: frozenset[str]) -> Mo
 
 
 def _targets_of(field: str, model: Model) -> Iterator[tuple[str, WeightedTarget]]:
-    """Every target of the model with its path."""
+    """Yields every target of the model with its path."""
     lists = [(f"{field}.targets", model.targets)]
     lists += [(f"{field}.fallbacks[{at}].to", fallback.to) for at, fallback in enumerate(model.fallbacks)]
     for path, groups in lists:

@@ -1,7 +1,7 @@
-"""What well-known models can read and write in one call, as their vendors publish it.
+"""How much well-known models can read and write in one call, as published by their vendors.
 
-The bound on output is what a call reserves when its client sets none, so a ceiling that is too low would let a call
-cost more than it reserved. Names are matched by their longest known beginning, so dated releases need no entry.
+A call without a bound of its own reserves the model's bound on output. A ceiling that is too low would let a call cost
+more than it reserved. Names match by their longest known prefix, so dated releases need no entry.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class ModelLimits:
 
     max_output: int
     context_window: int
-    """Input and output of one call together; 0 when unknown."""
+    """Input plus output of one call; 0 when unknown."""
 
 
 UNKNOWN_MODEL = ModelLimits(max_output=8_192, context_window=0)
@@ -39,5 +39,5 @@ _BY_LENGTH = sorted(_KNOWN, key=len, reverse=True)
 
 
 def limits_of(upstream_model: str) -> ModelLimits:
-    """The limits of a model as its provider names it."""
+    """Returns the limits of a model by its name at the provider."""
     return next((_KNOWN[known] for known in _BY_LENGTH if upstream_model.startswith(known)), UNKNOWN_MODEL)

@@ -1,11 +1,11 @@
-"""The route plan: where the calls of each model may go, tier by tier of the budget, compiled ahead of traffic.
+"""The route plan: the chain of each model at each tier of the budget, compiled ahead of traffic.
 
     targets: [a/large, b/large]            tier    0: a/large, b/large, a/small, c/other
     fallbacks:                             tier 7500: a/small, c/other
       - {to: a/small, budget_used: 75%}
       - {to: c/other}
 
-At a budget tier the model's own targets leave the chain: they are what became too dear. A chain never repeats a target.
+At a budget tier the model's own targets leave the chain: they are too expensive. A chain never repeats a target.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Tier:
 
     from_basis_points: int
     chain: tuple[TargetGroup, ...]
-    """At least one place."""
+    """At least one slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,11 @@ class ModelPlan:
 
     model: str
     tiers: tuple[Tier, ...]
-    """By rising threshold; the first has threshold 0. None when no target is usable."""
+    """By rising threshold, starting at 0. None when no target is usable."""
     first_byte_timeout_ms: int
     providers_without_credential: tuple[str, ...] = ()
-    """Who leaves the model without a usable target, by name. Empty when there are tiers."""
+    """Providers whose missing credential leaves the model without a usable target, by name. Empty when there are
+    tiers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class PlannedFace:
 
 @dataclass(frozen=True, slots=True)
 class PlannedTarget:
-    """Facts about a target that some chain names."""
+    """Facts about a target in some chain."""
 
     name: str
     upstream_model: str
@@ -67,7 +68,7 @@ class PlannedTarget:
     context_window_tokens: int
     faces: tuple[PlannedFace, ...]
     stops_on_disconnect: bool = False
-    """Its provider is declared to stop to generate, and to bill, when its client hangs up."""
+    """Its provider is declared to stop generating, and billing, when its client hangs up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class RoutePlan:
     models: tuple[ModelPlan, ...]
     """By name."""
     targets: tuple[PlannedTarget, ...]
-    """By name: exactly those that a chain names."""
+    """By name: exactly the targets in a chain."""
 
     @property
     def clusters(self) -> frozenset[str]:
@@ -86,12 +87,12 @@ class RoutePlan:
 
 
 def cluster_name(provider: str, dialect: Dialect) -> str:
-    """Usual name of the cluster that reaches a provider in a dialect."""
+    """Returns the default name of the cluster that reaches a provider in a dialect."""
     return f"{provider}.{dialect}"
 
 
 def compile_plan(models: Iterable[Model], usable: Collection[Provider], clusters: ClusterNames) -> RoutePlan:
-    """The plan of checked models over the providers whose credentials are at hand."""
+    """Returns the plan of checked models over the providers whose credentials are available."""
     providers = {provider.name: provider for provider in usable}
     ordered = sorted(models, key=lambda model: model.name)
     planned = tuple(compile_model(model, frozenset(providers)) for model in ordered)
@@ -100,13 +101,13 @@ def compile_plan(models: Iterable[Model], usable: Collection[Provider], clusters
 
 
 def compile_model(model: Model, usable_providers: frozenset[str]) -> ModelPlan:
-    """The tiers of one model over these providers."""
+    """Returns the tiers of one model over these providers."""
     thresholds = sorted(
         {threshold for fallback in model.fallbacks if (threshold := fallback.when.budget_threshold) is not None}
     )
     tiers: list[Tier] = []
     for threshold in [0, *thresholds]:
-        # The base chain names every target: when it is empty, so are the others.
+        # The base chain names every target. If it is empty, so are the others.
         chain = _distinct(_chain_at(model, threshold), usable_providers)
         if chain and (not tiers or chain != tiers[-1].chain):
             tiers.append(Tier(threshold, chain))
@@ -115,15 +116,15 @@ def compile_model(model: Model, usable_providers: frozenset[str]) -> ModelPlan:
 
 
 def providers_of(model: Model) -> frozenset[str]:
-    """Names of the providers of all targets of a checked model."""
+    """Returns the names of the providers of all targets of a checked model."""
     return frozenset(split_target("target", name)[0] for name in _names_of(model))
 
 
 def check_every_fallback_counts(field: str, model: Model) -> None:
-    """Refuses a fallback without which the plan would be the same: whoever wrote it believes that it does something.
+    """Refuses a fallback that does not change the plan: whoever wrote it expects it to do something.
 
     Raises:
-        InvalidInput: there is one.
+        InvalidInput: there is such a fallback.
     """
     everything = providers_of(model)
     whole = compile_model(model, everything)
@@ -142,9 +143,9 @@ def _names_of(model: Model) -> Iterable[str]:
 
 
 def _chain_at(model: Model, threshold: int) -> Iterable[TargetGroup]:
-    """Places in order, repetitions included, when `threshold` basis points of the budget are settled."""
+    """Yields the slots in order, with repetitions, when `threshold` basis points of the budget are settled."""
     if threshold == 0:
-        # Dearest quality first: a fallback that waits for its condition still follows when an attempt fails.
+        # Highest quality first. A fallback whose condition does not hold still follows when an attempt fails.
         yield from model.targets
         for fallback in model.fallbacks:
             yield from fallback.to
@@ -158,7 +159,7 @@ def _chain_at(model: Model, threshold: int) -> Iterable[TargetGroup]:
 
 
 def _distinct(chain: Iterable[TargetGroup], usable_providers: frozenset[str]) -> tuple[TargetGroup, ...]:
-    """Leaves out unusable targets, and those that came before; places that end up empty vanish."""
+    """Leaves out unusable and repeated targets, and then empty slots."""
     seen: set[str] = set()
     places = []
     for group in chain:

@@ -1,4 +1,4 @@
-"""Providers and their faces: how a vendor, or any server that speaks a dialect, is reached."""
+"""Providers and their faces: how to reach a vendor, or any server that speaks a dialect."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.router.domain.secret import SecretReference, check_reference
 
 
 class Preset(StrEnum):
-    """A vendor whose faces are known."""
+    """A vendor with known faces."""
 
     OPENAI = "openai"
     ANTHROPIC = "anthropic"
@@ -23,22 +23,22 @@ class Preset(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """One way to reach a provider: a dialect, its endpoint and how the credential is shown."""
+    """One way to reach a provider: a dialect, its endpoint and the header for the credential."""
 
     dialect: Dialect
     origin: Origin
     path: str
-    """Path of the chat endpoint; Gemini's holds "{model}" and "{verb}"."""
+    """Path of the chat endpoint. Gemini's contains "{model}" and "{verb}"."""
     credential_header: str
     credential_prefix: str
-    """What stands before the credential in its header: "Bearer " or nothing."""
+    """Prefix of the credential in its header: "Bearer " or nothing."""
     output_cap_field: str
-    """Field that bounds the output; "outer.inner" where it stands one level deeper."""
+    """Field that bounds the output. "outer.inner" is one level deeper."""
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A provider as it was configured: either a preset, or a protocol with a base URL."""
+    """A configured provider: either a preset, or a protocol with a base URL."""
 
     name: str
     api_key: SecretReference
@@ -46,14 +46,14 @@ class Provider:
     protocol: Dialect | None = None
     base_url: str = ""
     allowed_headers: tuple[str, ...] = ()
-    """Headers that pass besides those that always do, in both directions."""
+    """Headers that pass in both directions besides those that always do."""
     stops_on_disconnect: bool = False
-    """It stops to generate, and to bill, when its client hangs up: declared, and believed."""
+    """Declared, and trusted: it stops generating, and billing, when its client hangs up."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What distinguishes the faces of a vendor: all but the origin."""
+    """What distinguishes the faces of a vendor: everything but the origin."""
 
     dialect: Dialect
     path: str
@@ -67,7 +67,7 @@ _VENDOR_BASE = {
     Preset.ANTHROPIC: "https://api.anthropic.com",
     Preset.GEMINI: "https://generativelanguage.googleapis.com",
 }
-# The vendor's own dialect first: it carries most.
+# The vendor's own dialect comes first, because it carries most.
 _SHAPES = {
     Preset.OPENAI: (_Shape(Dialect.OPENAI, "/v1/chat/completions", "max_completion_tokens"),),
     Preset.ANTHROPIC: (
@@ -79,7 +79,7 @@ _SHAPES = {
         _Shape(Dialect.OPENAI, "/v1beta/openai/chat/completions", "max_tokens"),
     ),
 }
-# Behind a base URL as the dialect's own SDK takes it.
+# Paths behind a base URL, which ends where the dialect's own SDK expects it to.
 _ANY_SERVER = {
     Dialect.OPENAI: _Shape(Dialect.OPENAI, "/chat/completions", "max_tokens"),
     Dialect.ANTHROPIC: _Shape(Dialect.ANTHROPIC, "/v1/messages", "max_tokens"),
@@ -97,7 +97,7 @@ def check_provider(field: str, provider: Provider) -> Provider:
     """Returns `provider` if it can be reached as configured.
 
     Raises:
-        InvalidInput: it cannot, or it refers to what a configuration may not read.
+        InvalidInput: it cannot, or it refers to something that a configuration may not read.
     """
     check_name(f"{field}.name", provider.name)
     check_reference(f"{field}.api_key", provider.api_key)
@@ -114,7 +114,7 @@ def check_provider(field: str, provider: Provider) -> Provider:
 
 
 def faces_of(provider: Provider) -> tuple[Face, ...]:
-    """The faces of a checked provider, preferred ones first."""
+    """Returns the faces of a checked provider, preferred ones first."""
     if provider.preset is not None:
         base = _preset_base(provider.preset, provider.base_url)
         return tuple(_face(base, shape) for shape in _SHAPES[provider.preset])
@@ -123,13 +123,13 @@ def faces_of(provider: Provider) -> tuple[Face, ...]:
 
 
 def catalogue_provider(provider: Provider) -> str:
-    """Name by which the price catalogue knows the vendor, empty when it is not known who serves."""
+    """Returns the vendor's name in the price catalogue. Empty when the vendor is unknown."""
     return _CATALOGUE[provider.preset] if provider.preset is not None else ""
 
 
 def _preset_base(preset: Preset, base_url: str) -> BaseUrl:
     base = parse_base_url("base_url", base_url or _VENDOR_BASE[preset])
-    # OpenAI's SDK takes a base URL that ends in /v1; the faces of all vendors bring their whole path.
+    # OpenAI's SDK takes a base URL that ends in /v1. Faces of all vendors contain the complete path.
     path = base.path.removesuffix("/v1") if preset is Preset.OPENAI else base.path
     return BaseUrl(base.origin, path)
 

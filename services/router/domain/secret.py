@@ -1,4 +1,4 @@
-"""References to credentials. A reference is stored and shown; the value it stands for never is."""
+"""References to credentials. References are stored and shown; their values never are."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SecretSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SecretReference:
-    """Where a secret is kept: the name of a variable, or a path relative to the `secrets` folder."""
+    """The location of a secret: the name of a variable, or a path relative to the `secrets` folder."""
 
     source: SecretSource
     name: str = ""
@@ -43,7 +43,7 @@ class SecretReference:
 
 
 class SecretValue:
-    """A credential in memory. It does not show itself in logs, tracebacks or comparisons of other objects."""
+    """A credential in memory. Logs, tracebacks and comparisons of other objects do not reveal it."""
 
     __slots__ = ("_value",)
 
@@ -51,7 +51,7 @@ class SecretValue:
         self._value = value
 
     def reveal(self) -> str:
-        """The value, for the one place that sends it to Envoy."""
+        """Returns the value, for the one place that sends it to Envoy."""
         return self._value
 
     def __eq__(self, other: object) -> bool:
@@ -66,15 +66,15 @@ class SecretValue:
 
 @dataclass(frozen=True, slots=True)
 class CredentialProblem:
-    """Why a reference gives no value. A sentence that names the reference, never what was found there."""
+    """Why a reference gives no value. The sentence names the reference, never its content."""
 
     text: str
     forbidden: bool = False
-    """True: it points to where a configuration may not read. False: the value is missing or unusable for now."""
+    """True: it points outside what a configuration may read. False: the value is missing or unusable at present."""
 
 
 def check_reference(field: str, reference: SecretReference) -> SecretReference:
-    """Returns `reference` if a configuration may name it, whether or not there is a value.
+    """Returns `reference` if a configuration may name it, whether or not it has a value.
 
     Raises:
         InvalidInput: it may not.

@@ -1,6 +1,6 @@
-"""What Envoy is to hold: an immutable picture of the data plane, free of Envoy's own message types.
+"""What Envoy should hold: an immutable picture of the data plane, free of Envoy's own message types.
 
-`adapters/envoy_resources` turns it into listeners, routes, clusters and secrets; `transport/ads` sends those.
+`adapters/envoy_resources` turns it into listeners, routes, clusters and secrets. `transport/ads` sends those.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MAX_PORT = 65_535
 class ClusterSpec:
     """One provider reached in one dialect: one Envoy cluster.
 
-    Model, path and host are not here: they differ by target and travel with each request.
+    Model, path and host are not part of it. They differ by target and travel with each request.
     """
 
     name: str
@@ -33,9 +33,9 @@ class ClusterSpec:
     credential_header: str
     """Lower case, e.g. "authorization" or "x-api-key"."""
     secret_name: str
-    """Name of the SDS secret that holds the header's whole value. Empty: the provider takes no credential."""
+    """Name of the SDS secret with the header's complete value. Empty: the provider takes no credential."""
     allowed_headers: tuple[str, ...] = ()
-    """Headers that pass besides those of `domain.headers`, in both directions."""
+    """Headers that pass in both directions besides those of `domain.headers`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Snapshot:
 
     version: str
     clusters: tuple[ClusterSpec, ...]
-    """Unique by name, sorted. Includes clusters that are retiring: no new plan names them, requests in flight may."""
+    """Unique by name, sorted. Retiring clusters are included: no new plan names them, but requests in flight may."""
 
     @property
     def secret_names(self) -> frozenset[str]:
@@ -53,14 +53,14 @@ class Snapshot:
 
     @property
     def allowed_headers(self) -> frozenset[str]:
-        """The headers that some provider adds to those that always pass."""
+        """The headers that providers add to those that always pass."""
         return frozenset(name for cluster in self.clusters for name in cluster.allowed_headers)
 
     def check(self, plan: RoutePlan, secrets: Collection[str]) -> tuple[str, ...]:
-        """What is wrong with giving Envoy this, with these secrets at hand, and then quota this plan. Empty: nothing.
+        """Returns what would go wrong if Envoy got this snapshot with these secrets, and quota then got this plan.
 
-        It takes nothing from how the three were made. So it finds what a mistake there would do to calls: a cluster
-        that nobody has, a key that another server is shown, a chain that never ends.
+        It assumes nothing about how the three were made. So it catches mistakes that would harm calls: a cluster that
+        nobody has, a key sent to another server, a chain that never ends.
         """
         return (*self._check_clusters(), *self._check_secrets(secrets), *self._check_plan(plan))
 
@@ -98,7 +98,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
-    """What differs between runs of Envoy, or comes from settings and not from the configuration file."""
+    """Whatever differs between runs of Envoy, or comes from settings instead of the configuration file."""
 
     epoch: str
     """Node id of the ADS stream."""
@@ -118,18 +118,18 @@ class NodeSettings:
     tls_private_key: str = ""
     max_body_bytes: int = 16 * 1024 * 1024
     max_stream_seconds: int = MAX_STREAM_S
-    """A request lives at most this long: what quota and ledger rely on to give up on a reservation."""
+    """The longest life of a request. Quota and ledger rely on it to give up on a reservation."""
     check_timeout_ms: int = 500
     quotas: int = 1
-    """How many quotas answer Checks, each on a socket of its own."""
+    """Number of quotas that answer Checks, each on its own socket."""
     headers_timeout_ms: int = 10_000
-    """From the first byte of a request's head to its last, and from a connection to its first byte."""
+    """Time from the first byte of a request's head to its last, and from a connection to its first byte."""
     idle_timeout_ms: int = 180_000
-    """How long a connection without a request in flight stays."""
+    """How long a connection stays open without a request in flight."""
     body_timeout_ms: int = 120_000
-    """From the first byte of a request to its last."""
+    """Time from the first byte of a request to its last."""
     provider_roots: str = ""
-    """Path of a PEM file with the roots that providers' certificates must lead to. Empty: the public ones."""
+    """Path of a PEM file with the root certificates for providers. Empty: the public ones."""
     trace_sampling_percent: int = 100
 
 

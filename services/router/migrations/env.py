@@ -1,4 +1,4 @@
-"""Called by alembic. The connection is the one that `services.chassis.database.migrate` opened."""
+"""Called by alembic, with the connection that `services.chassis.database.migrate` opened."""
 
 from alembic import context
 

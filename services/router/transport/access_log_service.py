@@ -1,4 +1,4 @@
-"""Receives Envoy's log of attempts. It takes what comes and answers nothing, so it never holds an Envoy up."""
+"""Receives Envoy's log of attempts. It accepts everything and answers nothing, so it never delays an Envoy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from services.router.usecases.attempt_stats import Attempt, AttemptStats
 
 SERVICE = "envoy.service.accesslog.v3.AccessLogService"
 
-# An attempt is logged when its connection is ready and when it ends; only the end says how it went.
+# Envoy logs an attempt when its connection is ready and when it ends. Only the end has the result.
 _ENDS = frozenset({accesslog_pb2.AccessLogType.NotSet, accesslog_pb2.AccessLogType.UpstreamEnd})
 
 
@@ -28,7 +28,7 @@ class AccessLogService(als_pb2_grpc.AccessLogServiceServicer):
 
     @property
     def registration(self) -> Registration:
-        """Puts the service into a server."""
+        """Adds the service to a server."""
         return Registration(SERVICE, partial(als_pb2_grpc.add_AccessLogServiceServicer_to_server, self))
 
     async def StreamAccessLogs(
@@ -36,7 +36,7 @@ class AccessLogService(als_pb2_grpc.AccessLogServiceServicer):
         request_iterator: AsyncIterator[als_pb2.StreamAccessLogsMessage],
         context: grpc.aio.ServicerContext[Any, Any],
     ) -> als_pb2.StreamAccessLogsResponse:
-        """Reads until the Envoy leaves."""
+        """Reads until the Envoy disconnects."""
         async for message in request_iterator:
             self._stats.record(attempts_of(message))
         return als_pb2.StreamAccessLogsResponse()

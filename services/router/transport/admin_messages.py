@@ -1,4 +1,4 @@
-"""Messages of the admin API and what they mean. A field that cannot be read is named by its path in the request."""
+"""Converts messages of the admin API. An error names an unreadable field by its path in the request."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _ACTIONS = {
 
 
 def read_provider(field: str, message: pb.Provider) -> Provider:
-    """A provider as it was sent.
+    """Reads a provider.
 
     Raises:
         InvalidInput: a field has a value that it cannot have.
@@ -60,7 +60,7 @@ def read_provider(field: str, message: pb.Provider) -> Provider:
 
 
 def read_model(field: str, message: pb.Model) -> Model:
-    """A model as it was sent.
+    """Reads a model.
 
     Raises:
         InvalidInput: a field has a value that it cannot have.
@@ -77,7 +77,7 @@ def read_model(field: str, message: pb.Model) -> Model:
 
 
 def write_provider(provider: Provider, credential_problem: str) -> pb.Provider:
-    """A provider as it is listed."""
+    """Writes a provider for a list."""
     return pb.Provider(
         name=provider.name,
         preset=provider.preset or "",
@@ -91,7 +91,7 @@ def write_provider(provider: Provider, credential_problem: str) -> pb.Provider:
 
 
 def write_model(model: Model) -> pb.Model:
-    """A model as it is listed."""
+    """Writes a model for a list."""
     return pb.Model(
         name=model.name,
         targets=_write_groups(model.targets),
@@ -101,7 +101,7 @@ def write_model(model: Model) -> pb.Model:
 
 
 def write_change(change: Change) -> configuration_pb2.Change:
-    """A change as it is reported."""
+    """Writes a change for a report."""
     return configuration_pb2.Change(
         action=_ACTIONS[change.action], kind=change.kind, name=change.name, detail=change.detail
     )

@@ -1,8 +1,8 @@
-"""The state of one ADS stream, state-of-the-world variant: what an Envoy asked for, was sent and acknowledged.
+"""The state of one ADS stream (state-of-the-world variant): what an Envoy requested, got and acknowledged.
 
-The rules are those of https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol: a request repeats the nonce of
-the response that it answers; with an `error_detail` it refuses that response, else it acknowledges it; one with an
-older nonce was overtaken and says nothing; one whose names differ from before asks for an answer.
+The rules are those of https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol. A request repeats the nonce of
+the response that it answers. With an `error_detail` it refuses that response, otherwise it acknowledges it. A request
+with an older nonce is out of date and says nothing. A request with other names than before asks for an answer.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ SECRET_TYPE = f"{_PREFIX}envoy.extensions.transport_sockets.tls.v3.Secret"
 LISTENER_TYPE = f"{_PREFIX}envoy.config.listener.v3.Listener"
 ROUTE_TYPE = f"{_PREFIX}envoy.config.route.v3.RouteConfiguration"
 
-# What refers to a thing is sent after the thing.
+# Resources are sent before the resources that refer to them.
 PUSH_ORDER = (CLUSTER_TYPE, SECRET_TYPE, LISTENER_TYPE, ROUTE_TYPE)
-# Of these an Envoy asks for all there are; of the others for those that it has seen named.
+# An Envoy requests all resources of these types. Of the others it requests those that it has seen named.
 _WILDCARD_TYPES = frozenset({CLUSTER_TYPE, LISTENER_TYPE})
 
 Contents = Mapping[str, bytes]
@@ -33,14 +33,14 @@ Contents = Mapping[str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """A version as one Envoy takes it: contents by type URL."""
+    """A version in the form for one Envoy: contents by type URL."""
 
     version: Version
     contents: Mapping[str, Contents]
 
 
 def render(version: Version, resources: Mapping[str, Mapping[str, Message]]) -> Rendering:
-    """Serializes resources so that equal ones are equal bytes."""
+    """Serializes resources. Equal resources become equal bytes."""
     contents = {
         type_url: {name: message.SerializeToString(deterministic=True) for name, message in by_name.items()}
         for type_url, by_name in resources.items()
@@ -71,13 +71,13 @@ class _Subscription:
 
 @dataclass(slots=True)
 class Session:
-    """What one Envoy asked for, was sent and acknowledged."""
+    """What one Envoy requested, got and acknowledged."""
 
     _subscriptions: dict[str, _Subscription] = field(default_factory=dict)
     _nonces: int = 0
 
     def receive(self, request: discovery_pb2.DiscoveryRequest) -> str | None:
-        """Takes a request in. Returns the reason when it refuses what was last sent."""
+        """Processes a request. Returns the reason if it refuses what was last sent."""
         if request.type_url not in PUSH_ORDER:
             return None
         names = frozenset(request.resource_names)
@@ -97,7 +97,7 @@ class Session:
         return None
 
     def due(self, rendering: Rendering) -> Iterator[discovery_pb2.DiscoveryResponse]:
-        """The responses that are to be sent now, in order. What an Envoy has been sent before is not sent again."""
+        """Yields the responses that are due now, in order. Does not resend what the Envoy already has."""
         for type_url in PUSH_ORDER:
             subscription = self._subscriptions.get(type_url)
             if subscription is None:
@@ -106,12 +106,12 @@ class Session:
             if not subscription.answer_due and selected == subscription.sent:
                 continue
             subscription.answer_due = False
-            # An answer without the one secret that was asked for would say nothing.
+            # An answer without the one requested secret would say nothing.
             if selected or subscription.wants_all:
                 yield self._respond(subscription, rendering.version.snapshot.version, selected)
 
     def holds(self, rendering: Rendering) -> bool:
-        """Whether the Envoy has acknowledged everything of `rendering`, secrets that its clusters wait for included."""
+        """Whether the Envoy acknowledged everything in `rendering`, including secrets that its clusters wait for."""
         return all(self._holds(type_url, rendering.contents.get(type_url, {})) for type_url in PUSH_ORDER)
 
     def _holds(self, type_url: str, contents: Contents) -> bool:

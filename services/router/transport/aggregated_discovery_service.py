@@ -1,4 +1,4 @@
-"""Configures Envoys over ADS: one stream for each, on which all kinds of resources travel in a safe order."""
+"""Configures Envoys over ADS: each has one stream, which carries all kinds of resources in a safe order."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from services.router.usecases.publish import Publisher, Version
 
 _log = logging.getLogger("spendgate.router.ads")
 
-# The epoch names a file of the spool: nothing that could leave its folder.
+# The epoch becomes the name of a spool file, so nothing in it may leave the folder.
 _EPOCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}-\d{13}")
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
@@ -30,13 +30,13 @@ BuildResources = Callable[[Version, str], Mapping[str, Mapping[str, Message]]]
 """Makes the resources of a version for the Envoy of an epoch, by type URL and name."""
 
 IsWarming = Callable[[], Awaitable[bool]]
-"""Whether the Envoy has clusters that it acknowledged and cannot use yet."""
+"""Returns whether the Envoy has clusters that it acknowledged and cannot use yet."""
 
 _WARMING_POLL_S = 0.05
 
 
 class AggregatedDiscoveryService(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):
-    """Sends each Envoy what the publisher publishes, and tells the publisher what each holds."""
+    """Sends each Envoy what the publisher publishes, and reports to the publisher what each holds."""
 
     def __init__(self, publisher: Publisher, build_resources: BuildResources, is_warming: IsWarming) -> None:
         self._publisher = publisher
@@ -45,7 +45,7 @@ class AggregatedDiscoveryService(ads_pb2_grpc.AggregatedDiscoveryServiceServicer
 
     @property
     def registration(self) -> Registration:
-        """Puts the service into a server."""
+        """Adds the service to a server."""
         return Registration(SERVICE, partial(ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server, self))
 
     async def StreamAggregatedResources(
@@ -96,12 +96,12 @@ class AggregatedDiscoveryService(ads_pb2_grpc.AggregatedDiscoveryServiceServicer
         request_iterator: AsyncIterator[discovery_pb2.DeltaDiscoveryRequest],
         context: grpc.aio.ServicerContext[Any, Any],
     ) -> AsyncIterator[discovery_pb2.DeltaDiscoveryResponse]:
-        """Not offered: the bootstrap file asks for the state of the world."""
+        """Not offered: the bootstrap file asks for the state-of-the-world variant."""
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, "use StreamAggregatedResources")
         yield discovery_pb2.DeltaDiscoveryResponse()
 
     def _render(self, epoch: str, before: Rendering | None) -> Rendering | None:
-        """The newest version for this Envoy; the one before when it cannot be made into resources."""
+        """Renders the newest version for this Envoy, or keeps the previous one if that fails."""
         version = self._publisher.version
         if version is None or (before is not None and before.version.number == version.number):
             return before

@@ -20,14 +20,14 @@ SERVICE = "spendgate.router.v1.RoutePlanService"
 
 
 class RoutePlanService(route_plan_service_pb2_grpc.RoutePlanServiceServicer):
-    """Tells every quota where calls may go."""
+    """Sends every quota the route plan."""
 
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
 
     @property
     def registration(self) -> Registration:
-        """Puts the service into a server."""
+        """Adds the service to a server."""
         return Registration(SERVICE, partial(route_plan_service_pb2_grpc.add_RoutePlanServiceServicer_to_server, self))
 
     async def WatchRoutePlan(
@@ -56,7 +56,7 @@ class RoutePlanService(route_plan_service_pb2_grpc.RoutePlanServiceServicer):
 
 
 def plan_message(versioned: VersionedPlan) -> pb.RoutePlan:
-    """The plan as it is sent."""
+    """Converts the plan to a message."""
     models = [
         pb.ModelPlan(
             model=model.model,

@@ -31,7 +31,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class RouterService(router_service_pb2_grpc.RouterServiceServicer):
-    """Administers where calls may go. Who may call it is decided at Envoy's admin listener."""
+    """Administers where calls may go. Envoy's admin listener decides who may use it."""
 
     def __init__(self, administrator: Administrator, publisher: Publisher, audit: AuditLog) -> None:
         self._administrator = administrator
@@ -40,13 +40,13 @@ class RouterService(router_service_pb2_grpc.RouterServiceServicer):
 
     @property
     def registration(self) -> Registration:
-        """Puts the service into a server."""
+        """Adds the service to a server."""
         return Registration(SERVICE, partial(router_service_pb2_grpc.add_RouterServiceServicer_to_server, self))
 
     async def ApplyConfiguration(
         self, request: pb.ApplyConfigurationRequest, context: Context
     ) -> configuration_pb2.ApplyConfigurationResponse:
-        """Makes providers and models as sent."""
+        """Puts the providers and models of the request in force."""
         applied = self._administrator.apply(
             [read_provider(f"providers[{at}]", one) for at, one in enumerate(request.providers)],
             [read_model(f"models[{at}]", one) for at, one in enumerate(request.models)],
@@ -81,12 +81,12 @@ class RouterService(router_service_pb2_grpc.RouterServiceServicer):
     async def ListAuditEntries(
         self, request: audit_pb2.ListAuditEntriesRequest, context: Context
     ) -> audit_pb2.ListAuditEntriesResponse:
-        """Lists what was changed, newest first."""
+        """Lists configuration changes, newest first."""
         del context
         return self._audit.page(request)
 
     async def GetRouterStatus(self, request: pb.GetRouterStatusRequest, context: Context) -> pb.RouterStatus:
-        """What this process believes."""
+        """Returns this process's view of its state."""
         del request, context
         version, plan = self._publisher.version, self._publisher.plan
         return pb.RouterStatus(

@@ -1,4 +1,4 @@
-"""The shape of our long streams: requests come in at any time, and a writer wakes when something may be due."""
+"""A pattern for long streams: requests come in at any time, and a writer wakes when something may be due."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ T = TypeVar("T")
 
 
 class Wakeup:
-    """Wakes the writer of a stream. Wakes that come while it is busy are one wake."""
+    """Wakes the writer of a stream. Several wakes while it is busy count as one."""
 
     def __init__(self) -> None:
         self._woken = asyncio.Event()
         self._open = True
 
     def wake(self) -> None:
-        """Something may be due."""
+        """Signals that something may be due."""
         self._woken.set()
 
     def close(self) -> None:
-        """The peer has ended the stream."""
+        """Signals that the peer has ended the stream."""
         self._open = False
         self._woken.set()
 
     async def wait(self) -> bool:
-        """Waits for the next wake. False: the stream has ended."""
+        """Waits for the next wake. Returns False when the stream has ended."""
         await self._woken.wait()
         self._woken.clear()
         return self._open
@@ -42,7 +42,7 @@ async def reading(
     receive: Callable[[T], None],
     subscribe: Callable[[Callable[[], None]], Callable[[], None]],
 ) -> AsyncIterator[Wakeup]:
-    """Feeds `requests` to `receive`; the writer wakes after each of them and whenever the subscription says so."""
+    """Passes `requests` to `receive`. The writer wakes after each of them, and when the subscription fires."""
     wakeup = Wakeup()
     unsubscribe = subscribe(wakeup.wake)
 

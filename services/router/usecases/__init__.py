@@ -1,1 +1,1 @@
-"""What the router does: administer its configuration, publish it in a safe order, count attempts."""
+"""The router's use cases: administer its configuration, publish it in a safe order, count attempts."""

@@ -1,4 +1,4 @@
-"""Administers providers and models: checks what is sent, says what changes, stores it and has it published."""
+"""Administers providers and models: checks a configuration, reports its changes, stores it and publishes it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Readings = Mapping[SecretReference, SecretValue | CredentialProblem]
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What a configuration changed, or would change."""
+    """The changes that a configuration made, or would make."""
 
     changes: tuple[Change, ...]
     warnings: tuple[str, ...]
@@ -46,17 +46,17 @@ class Administrator:
         self._credentials = credentials
         self._publisher = publisher
         self._configuration = EMPTY
-        # What the references gave when they were last read with success.
+        # Values of the references, as of their last successful read.
         self._values: dict[SecretReference, SecretValue] = {}
         self._problems: dict[SecretReference, CredentialProblem] = {}
 
     @property
     def configuration(self) -> Configuration:
-        """What is in force."""
+        """The configuration in force."""
         return self._configuration
 
     def credential_problem(self, provider: Provider) -> str:
-        """Why the provider's credential cannot be used, empty when it can."""
+        """Returns why the provider's credential cannot be used. Empty when it can."""
         problem = self._problems.get(provider.api_key)
         return problem.text if problem is not None else ""
 
@@ -64,7 +64,7 @@ class Administrator:
         """Publishes what was stored before a restart.
 
         Raises:
-            InvalidInput: what is stored is not a configuration that this release accepts.
+            InvalidInput: this release does not accept the stored configuration.
         """
         self._configuration = self._store.load()
         held = self._store.load_backends()
@@ -79,11 +79,11 @@ class Administrator:
     def apply(
         self, providers: Sequence[Provider], models: Sequence[Model], *, validate_only: bool, by: Authorship
     ) -> Applied:
-        """Makes providers and models as given. Doing it twice changes nothing.
+        """Puts providers and models in force. Repeating it changes nothing.
 
         Raises:
-            InvalidInput: something is wrong with them; then nothing is changed.
-            FailedPrecondition: what they make for Envoy and quota does not fit together; likewise.
+            InvalidInput: a part of them is wrong. Nothing is changed.
+            FailedPrecondition: the results for Envoy and quota do not fit together. Nothing is changed.
         """
         after = check_configuration(providers, models)
         readings = self._read(provider.api_key for provider in providers)
@@ -106,7 +106,7 @@ class Administrator:
         return Applied(changes, tuple(_warnings(after, readings)))
 
     def reread_credentials(self) -> None:
-        """Publishes credentials that were rotated. One that cannot be read for the moment stays as it was."""
+        """Publishes rotated credentials. One that cannot be read at the moment keeps its last value."""
         readings = self._read(provider.api_key for provider in self._configuration.providers)
         fresh = _values_of(readings)
         changed = [reference for reference, value in fresh.items() if self._values.get(reference) != value]
@@ -138,7 +138,7 @@ class Administrator:
     def _offer_of(
         self, configuration: Configuration, values: Mapping[SecretReference, SecretValue]
     ) -> tuple[tuple[Backend, ...], Mapping[str, SecretValue], RoutePlan]:
-        """What Envoy and quota are to hold of a configuration, as far as its credentials are at hand."""
+        """Returns what Envoy and quota should get of a configuration, given the credentials at hand."""
         usable = [provider for provider in configuration.providers if provider.api_key in values]
         names = name_clusters(usable, self._publisher.in_use)
         backends = backends_of(usable, names)

@@ -1,6 +1,6 @@
-"""Observes attempts: how many each cluster took and how many failed, minute by minute, in memory.
+"""Counts attempts and failures of each cluster, minute by minute, in memory.
 
-It is fed by Envoy's attempt log, which may lose entries. Nothing that must add up is derived from it.
+Envoy's attempt log feeds it and may lose entries, so no sum that must be exact comes from here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Attempt:
 
     @property
     def failed(self) -> bool:
-        """Whether it speaks against the provider: no answer, an error of its own, or too many requests."""
+        """Whether the provider is to blame: it sent no answer, an error of its own, or a 429."""
         return self.status in {0, 429} or self.status >= 500
 
 
@@ -56,7 +56,7 @@ class AttemptStats:
         self._buckets: dict[str, deque[_Bucket]] = {}
 
     def record(self, attempts: Iterable[Attempt]) -> None:
-        """Counts attempts. Entries of unheard-of clusters beyond a bound are dropped."""
+        """Counts attempts. Drops entries of new clusters beyond a bound."""
         for attempt in attempts:
             tally = self._tally_for(attempt)
             if tally is not None:
@@ -65,7 +65,7 @@ class AttemptStats:
                 tally.duration_ms += attempt.duration_ms
 
     def tally(self, cluster: str, now_ms: int, over_seconds: int) -> Tally:
-        """What happened at `cluster` in the last `over_seconds`, to within ten seconds."""
+        """Returns the attempts at `cluster` in the last `over_seconds`, accurate to ten seconds."""
         since_ms = now_ms - over_seconds * 1_000
         total = Tally()
         for bucket in self._buckets.get(cluster, ()):
@@ -82,7 +82,7 @@ class AttemptStats:
                 return None
             buckets = self._buckets[attempt.cluster] = deque(maxlen=_MAX_BUCKETS)
         start_ms = attempt.end_time_ms - attempt.end_time_ms % _BUCKET_MS
-        # Several Envoys report with a little delay each: an entry may belong to a bucket before the last.
+        # Several Envoys report, each with a short delay, so an entry may belong to an earlier bucket.
         for bucket in reversed(buckets):
             if bucket.start_ms == start_ms:
                 return bucket.tally

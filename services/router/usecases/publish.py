@@ -1,12 +1,12 @@
-"""Publishes configurations in the one order in which no request is lost.
+"""Publishes configurations in the one order that loses no request.
 
-    1. Envoy gets the clusters, those that the plan before names included.
+    1. Envoy gets the clusters, including those that the previous plan names.
     2. Once every connected Envoy has acknowledged them, quota gets the plan that names them.
-    3. Once quota has taken that plan, what no plan names retires: it stays for as long as a request can live.
-    4. Then Envoy is told to forget it.
+    3. Once quota has taken that plan, clusters that no plan names retire: they stay for as long as a request can live.
+    4. Then Envoy drops them.
 
-A refusal (NACK) stops the sequence at step 1: quota keeps the plan before, and the next version starts anew. The
-publisher runs on one thread and does no I/O but saving what Envoy holds, so that a restart does not forget step 3.
+A refusal (NACK) stops the sequence at step 1: quota keeps the previous plan, and the next version starts over. The
+publisher runs on one thread. Its only I/O is saving what Envoy holds, so that a restart does not forget step 3.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _MAX_REFUSAL_CHARS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One numbered version of everything that Envoy is to hold."""
+    """One numbered version of everything that Envoy should hold."""
 
     number: int
-    """Rises by one with each version, from 1 at each start."""
+    """Increases by one with each version, from 1 at each start."""
     snapshot: Snapshot
     secrets: Mapping[str, SecretValue]
-    """Whole values of credential headers, by name of the secret: one for each that the snapshot refers to."""
+    """Complete values of credential headers by name of the secret: one for each secret in the snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +68,10 @@ class Watcher:
 
 @dataclass(slots=True)
 class _Proven:
-    """A backend that Envoy has taken and some plan has named, so that requests may be on it.
+    """A backend that Envoy has taken and some plan has named, so that requests may be using it.
 
-    Only these outlive their configuration: keeping what an Envoy has refused would have it refuse again and again.
+    Only these outlive their configuration. If a backend that an Envoy refused were kept, the Envoy would refuse it
+    again and again.
     """
 
     backend: Backend
@@ -88,14 +89,14 @@ class _Pending:
 
 @dataclass(slots=True)
 class Publisher:
-    """What was offered, what each Envoy holds, and what quota may name."""
+    """The versions on offer, what each Envoy holds, and what quota may name."""
 
     clock: Clock
     store: ConfigurationStore
     retire_after_ms: int
     version: Version | None = None
     plan: VersionedPlan | None = None
-    """What quota is to use; None until the first Envoy has acknowledged."""
+    """The plan for quota. None until the first Envoy has acknowledged."""
     nodes: list[Node] = field(default_factory=list)
     watchers: list[Watcher] = field(default_factory=list)
     _desired: dict[str, Backend] = field(default_factory=dict)
@@ -106,20 +107,20 @@ class Publisher:
     _listeners: list[Callable[[], None]] = field(default_factory=list)
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Calls `listener` after each new version or plan, until the function is called that is returned."""
+        """Calls `listener` after each new version or plan, until the returned function is called."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     def hold(self, backends: tuple[Backend, ...], secrets: Mapping[str, SecretValue]) -> None:
-        """Takes over what Envoy held before a restart: it retires unless the next offer asks for it."""
+        """Takes over what Envoy held before a restart. It retires unless the next offer asks for it."""
         self._proven = {backend.cluster.name: _Proven(backend) for backend in backends}
         self._secrets.update(secrets)
 
     def check(self, backends: tuple[Backend, ...], secrets: Mapping[str, SecretValue], plan: RoutePlan) -> None:
-        """Passes what may be offered.
+        """Checks an offer.
 
         Raises:
-            FailedPrecondition: Envoy or quota would be given what does not fit together; a mistake of ours.
+            FailedPrecondition: its parts for Envoy and quota do not fit together, by a mistake of ours.
         """
         snapshot = Snapshot("", _clusters_of(self._held_with(backends)))
         at_hand = snapshot.secret_names & (self._secrets.keys() | secrets.keys())
@@ -127,7 +128,7 @@ class Publisher:
             raise FailedPrecondition(f"nothing was changed, since this does not fit together: {'; '.join(problems)}")
 
     def offer(self, backends: tuple[Backend, ...], secrets: Mapping[str, SecretValue], plan: RoutePlan) -> None:
-        """Puts a configuration on its way. `secrets` holds each secret that `backends` refer to."""
+        """Starts publishing a configuration. `secrets` holds each secret that `backends` refer to."""
         self._desired = {backend.cluster.name: backend for backend in backends}
         for name in self._desired.keys() & self._proven.keys():
             self._proven[name].remove_at_ms = None
@@ -137,7 +138,7 @@ class Publisher:
         self._advance()
 
     def tick(self) -> None:
-        """Forgets the clusters whose time is over. Called every second or so."""
+        """Drops clusters whose time is over. Called about once a second."""
         self._start_retirement()
         now_ms = self.clock.now_ms()
         due = [
@@ -154,18 +155,18 @@ class Publisher:
             self._advance()
 
     def connect_node(self, epoch: str) -> Node:
-        """An Envoy has opened its stream."""
+        """Registers an Envoy that opened its stream."""
         node = Node(epoch, self.clock.now_ms())
         self.nodes.append(node)
         return node
 
     def disconnect_node(self, node: Node) -> None:
-        """Its stream has ended: nobody waits for it any more."""
+        """Removes an Envoy whose stream has ended. Nothing waits for it from now on."""
         self.nodes.remove(node)
         self._advance()
 
     def acknowledged(self, node: Node, version: Version) -> None:
-        """The Envoy holds everything of `version`."""
+        """Notes that the Envoy holds everything of `version`."""
         if node.acknowledged is not None and node.acknowledged.number >= version.number:
             return
         node.acknowledged = version
@@ -173,38 +174,38 @@ class Publisher:
         self._advance()
 
     def refused(self, node: Node, reason: str) -> None:
-        """The Envoy has refused some resource. It keeps what it had."""
+        """Notes that the Envoy refused a resource. It keeps what it had."""
         node.refusal = reason[:_MAX_REFUSAL_CHARS]
         _log.error("Envoy %s refused its configuration, the plan before stays: %s", node.epoch, node.refusal)
 
     def connect_watcher(self) -> Watcher:
-        """A quota has opened its stream."""
+        """Registers a quota that opened its stream."""
         watcher = Watcher()
         self.watchers.append(watcher)
         return watcher
 
     def disconnect_watcher(self, watcher: Watcher) -> None:
-        """Its stream has ended. It stores its plan, so it may go on with it."""
+        """Removes a quota whose stream has ended. It has stored its plan and may continue with it."""
         self.watchers.remove(watcher)
 
     def plan_taken(self, watcher: Watcher, version: str) -> None:
-        """Quota names nothing any more but what the plan of this version names."""
+        """Notes that from now on quota names only what the plan of this version names."""
         watcher.version_taken = version
         self._start_retirement()
 
     @property
     def in_use(self) -> Mapping[str, Backend]:
-        """The backends on which requests may be, by name of the cluster."""
+        """The backends that requests may be using, by name of the cluster."""
         return {name: proven.backend for name, proven in self._proven.items()}
 
     @property
     def plan_version_taken(self) -> str:
-        """The version that every connected quota has taken, else empty."""
+        """The version that every connected quota has taken. Empty if there is none."""
         versions = {watcher.version_taken for watcher in self.watchers}
         return versions.pop() if len(versions) == 1 else ""
 
     def _make_version(self) -> int:
-        """Numbers what Envoy is to hold now, unless it is what it was. Returns the number of the version."""
+        """Numbers what Envoy should hold now, unless nothing changed. Returns the number of the version."""
         clusters = _clusters_of(self._held_with(tuple(self._desired.values())))
         secrets = {
             cluster.secret_name: self._secrets[cluster.secret_name] for cluster in clusters if cluster.secret_name
@@ -213,18 +214,18 @@ class Publisher:
         if before is not None and before.snapshot.clusters == clusters and before.secrets == secrets:
             return before.number
         number = 1 if before is None else before.number + 1
-        # The hash leaves secrets out: a version is logged and shown.
+        # The hash leaves secrets out, because versions are logged and shown.
         self.version = Version(number, Snapshot(f"{number}-{_hash(clusters)}", clusters), secrets)
         self._forget_secrets()
         self._notify()
         return number
 
     def _held_with(self, desired: Iterable[Backend]) -> Mapping[str, Backend]:
-        """What Envoy is to hold: what is desired, and what requests may still be on."""
+        """Returns what Envoy should hold: the desired backends, and those that requests may still be using."""
         return {**self.in_use, **{backend.cluster.name: backend for backend in desired}}
 
     def _forget_secrets(self) -> None:
-        """Keeps the secrets of what Envoy holds, and of what it goes back to if the next version is refused."""
+        """Keeps the secrets that Envoy holds, and those it falls back to if it refuses the next version."""
         backends = [*self._desired.values(), *(proven.backend for proven in self._proven.values())]
         named = {backend.cluster.secret_name for backend in backends}
         self._secrets = {name: value for name, value in self._secrets.items() if name in named}
@@ -238,7 +239,7 @@ class Publisher:
             self._pending = _Pending(newest, needs_version)
 
     def _advance(self) -> None:
-        """Gives quota the pending plan once every connected Envoy, at least one, holds what it names."""
+        """Gives quota the pending plan once every connected Envoy, and at least one, holds what it names."""
         pending = self._pending
         if pending is None or not self.nodes:
             return
@@ -247,7 +248,7 @@ class Publisher:
                 return
         for name in pending.plan.plan.clusters:
             self._proven[name] = _Proven(self._desired[name])
-        # Saved first: a cluster that quota never came to name retires after a restart, which costs nothing.
+        # Saved first. If quota never gets to name a cluster, it retires after a restart, which costs nothing.
         self._save_proven()
         self.plan, self._pending = pending.plan, None
         _log.info("plan %s is in force", self.plan.version)
@@ -273,5 +274,5 @@ def _clusters_of(backends: Mapping[str, Backend]) -> tuple[ClusterSpec, ...]:
 
 
 def _hash(content: object) -> str:
-    """Of frozen dataclasses of text and numbers, whose representation says everything."""
+    """Hashes frozen dataclasses of text and numbers, whose `repr` is complete."""
     return hashlib.sha256(repr(content).encode()).hexdigest()[:_HASH_DIGITS]

@@ -1,4 +1,4 @@
-"""Providers, models, and the backends on which requests may be."""
+"""Providers, models, and the backends that requests may be using."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What was changed, and by whom."""
+"""The audit log: what was changed, and by whom."""
 
 import sqlalchemy as sa
 from alembic import op
