@@ -1,5 +1,6 @@
-"""May this request spend, and how far along is its budget?
+"""Quota decides whether a request may spend, and knows how much of each budget is used.
 
-Owns teams, virtual keys, policies, reservations and counters. Read `usecases/admit.py` first: one call, from its
-credential to its reservation. Then `domain/decision.py`, the one comparison of spend with limit.
+It owns teams, virtual keys, policies, reservations and counters. Read `usecases/admit.py` first: it follows one call
+from its credential to its reservation. Then read `domain/admission/decision.py`, the one comparison of spend with a
+limit.
 """

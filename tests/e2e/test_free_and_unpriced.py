@@ -105,7 +105,7 @@ def test_at12_what_a_policy_lets_through_without_a_price_costs_nobody_knows_what
 def test_a_first_target_that_is_passed_over_for_want_of_a_price_is_named_wherever_one_looks(gateway: Gateway) -> None:
     explained = gateway.json("explain", "--key", "strict", "--model", "passed-over")
     assert explained["target"] == "openai/gratis"
-    assert "Passed over for want of a price: openai/nobody-knows-its-price." in explained["reason"]
+    assert "Skipped because they have no price: openai/nobody-knows-its-price." in explained["reason"]
     problems = {route["model"]: route["problem"] for route in gateway.json("routes")["routes"]}
     passed_over = (
         "openai/nobody-knows-its-price has no price, so calls under a limit on spend always go to openai/gratis"

@@ -186,7 +186,7 @@ def test_a_leaked_secret_of_the_file_stays_dead_after_a_rotation(gateway: Gatewa
     applied = gateway.run("apply", "-f", file, environment=environment)
 
     assert applied.returncode == 0
-    assert "Virtual key app is not given the secret that the file declares: it was rotated away on" in applied.stderr
+    assert "Virtual key app does not get the secret that the file declares: a rotation retired it on" in applied.stderr
     with gateway.http(leaked) as old, gateway.http(newer) as new:
         assert (old.get("/v1/models").status_code, new.get("/v1/models").status_code) == (401, 200)
 

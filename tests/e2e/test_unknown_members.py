@@ -145,4 +145,4 @@ def test_the_command_line_tells_which_policy_refuses(gateway: Gateway) -> None:
     listed = {policy["policy"]: policy["unknown_members"] for policy in gateway.json("policies")["policies"]}
     assert (listed["careful"], listed["all"]) == ("refuse", "hold")
     told = gateway.json("explain", "--key", "careful", "--model", "openai")["on_unknown_members"]
-    assert told == "With members that nobody here knows it is refused by policy careful."
+    assert told == "If the call has unknown members, policy careful refuses it."

@@ -1,1 +1,1 @@
-"""What a key, a policy, an estimate, a reservation and a refusal are. Pure: no I/O, no clock, no randomness."""
+"""Quota's rules about keys, policies, estimates, reservations and denials. Pure: no I/O, no clock, no randomness."""

@@ -1,1 +1,1 @@
-"""What quota does, one file for each thing: admit, settle, explain, administer. `domain` does the arithmetic."""
+"""What quota does, one use case a file: admit, settle, explain, administer. `domain` does the arithmetic."""

@@ -1,4 +1,4 @@
-"""Admin tokens: made, found by their secret, revoked."""
+"""Creates, finds and revokes admin tokens."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from services.quota.usecases.live import Live
 
 @dataclass(frozen=True, slots=True)
 class MintedToken:
-    """A token with its secret, which is here and nowhere else."""
+    """A token with its secret, which exists nowhere else."""
 
     token: AdminToken
     secret: str
 
 
 class AdminTokens:
-    """All but the one in the data directory."""
+    """All admin tokens except the one in the data directory."""
 
     def __init__(self, *, amend: Amend, live: Live, clock: Clock, entropy: Entropy, pepper: bytes) -> None:
         self._amend = amend
@@ -41,10 +41,10 @@ class AdminTokens:
         self._pepper = pepper
 
     def find(self, secret: str) -> AdminToken | None:
-        """The token of this secret, also when its time is over; None when there is none, here or elsewhere.
+        """The token with this secret, even if it has expired; None if no quota process knows one.
 
         Raises:
-            Unavailable: it is not known here, and whether it is elsewhere cannot be found out.
+            Unavailable: this process does not know the token, and the store cannot say whether others do.
         """
         digest = digest_of(secret, self._pepper)
         found = self._live.snapshot.directory.tokens_by_digest.get(digest)
@@ -54,16 +54,16 @@ class AdminTokens:
         return found
 
     def list(self) -> tuple[AdminToken, ...]:
-        """All by name, also those whose time is over."""
+        """All tokens by name, including expired ones."""
         return self._live.snapshot.directory.directory.tokens
 
     def create(self, name: str, role: Role, team: str, expire_at_ms: int, *, by: Authorship) -> MintedToken:
-        """Makes a token with a new secret.
+        """Creates a token with a new secret.
 
         Raises:
-            AlreadyExists: there is one of this name.
-            FailedPrecondition: there are too many.
-            InvalidInput: something in it is wrong.
+            AlreadyExists: a token with this name exists.
+            FailedPrecondition: there are too many tokens.
+            InvalidInput: a property is wrong; the error names it.
         """
         now_ms = self._clock.now_ms()
         check_token(name, role, team, expire_at_ms, now_ms)
@@ -77,14 +77,16 @@ class AdminTokens:
             if team and team not in teams:
                 raise InvalidInput("token.team", no_such("team", team, teams))
             if len(before.tokens) >= MAX_TOKENS:
-                raise FailedPrecondition(f"there are {MAX_TOKENS} admin tokens already: revoke those that nobody needs")
+                raise FailedPrecondition(
+                    f"there are {MAX_TOKENS} admin tokens already: revoke the ones that nobody needs"
+                )
             return replace(before, tokens=tuple(sorted((*before.tokens, made), key=lambda token: token.name)))
 
         self._amend(change, by=by)
         return MintedToken(made, secret)
 
     def revoke(self, name: str, *, by: Authorship) -> AdminToken:
-        """Removes a token and returns what it was. It stops working at once.
+        """Removes a token and returns it. It stops working at once.
 
         Raises:
             NotFound: no such token.

@@ -1,4 +1,4 @@
-"""What administrators do: apply a configuration, make keys, give them new secrets, stop them."""
+"""What administrators do: apply a configuration, and create, rotate, disable and enable keys."""
 
 from __future__ import annotations
 
@@ -43,29 +43,29 @@ from services.quota.usecases.live import Live
 
 MAX_GRACE_MS = 604_800_000
 MAX_RETIRED = 10_000
-"""Secrets that are remembered as rotated away. The oldest are forgotten first."""
+"""The most retired secrets that we remember. We forget the oldest ones first."""
 _ID_ENTROPY_BYTES = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What applying changed, or would change."""
+    """The changes that a configuration made, or would make."""
 
     changes: tuple[Change, ...]
     warnings: tuple[str, ...]
-    """What was accepted but will not work as it stands, each a sentence that says what to do."""
+    """Warnings about accepted parts that will not work. Each says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class MintedKey:
-    """A key with its secret, which is here and nowhere else."""
+    """A key with its secret, which exists nowhere else."""
 
     key: VirtualKey
     secret: str
 
 
 class Administer:
-    """Changes teams, policies and keys. A team admin changes keys of its team alone."""
+    """Changes teams, policies and keys. A team admin may change only keys of its own team."""
 
     def __init__(
         self,
@@ -86,10 +86,10 @@ class Administer:
         self._counters_shared = counters_shared
 
     def apply(self, configuration: Configuration, *, validate_only: bool, by: Authorship) -> Applied:
-        """Makes teams, policies and declared keys as sent, in one transaction. Sending it twice changes nothing.
+        """Replaces teams, policies and declared keys by those sent, in one transaction. A repetition changes nothing.
 
         Raises:
-            InvalidInput: something in it is wrong; `field` is its path, e.g. "policies[2].limits[0].per".
+            InvalidInput: a value is wrong; `field` is its path, e.g. "policies[2].limits[0].per".
         """
         check_configuration(configuration)
 
@@ -105,12 +105,12 @@ class Administer:
         return Applied(differences(before, after), (*self._retired_in(after, configuration), *warnings))
 
     def create_key(self, spec: KeySpec, kind: SecretKind, *, by: Authorship) -> MintedKey:
-        """Makes a key with a new secret.
+        """Creates a key with a new secret.
 
         Raises:
-            AlreadyExists: there is a key of this name.
-            InvalidInput: something in it is wrong, or no policy would bind it.
-            PermissionDenied: it is to belong to another team than the actor's, or to get past what that is allowed.
+            AlreadyExists: a key with this name exists.
+            InvalidInput: a property is wrong, or no policy would bind the key.
+            PermissionDenied: the key is for another team than the actor's, or would get past that team's policies.
         """
         check_key("key", spec)
         check_team(by.actor, spec.team, f"virtual key {spec.name}")
@@ -132,11 +132,11 @@ class Administer:
         return MintedKey(made, secret)
 
     def rotate_key(self, name: str, *, grace_ms: int, by: Authorship) -> MintedKey:
-        """Gives a key a new secret, a first one if it has none. The old one ends after `grace_ms`.
+        """Gives a key a new secret, or its first one. The old secret works for another `grace_ms`.
 
         Raises:
             NotFound: no such key.
-            PermissionDenied: it belongs to another team than the actor's, or may spend more than that.
+            PermissionDenied: the key belongs to another team than the actor's, or may spend more than that team.
             InvalidInput: `grace_ms` is not 0 to 604800000.
         """
         if not 0 <= grace_ms <= MAX_GRACE_MS:
@@ -148,7 +148,7 @@ class Administer:
             nonlocal secret
             if key.unlimited and by.actor.team:
                 raise PermissionDenied(
-                    f"virtual key {name} is unlimited: only the {Role.PLATFORM} role gives it a secret; disable it"
+                    f"virtual key {name} is unlimited: only the {Role.PLATFORM} role may give it a secret; disable it"
                 )
             kind = SecretKind.TEST if key.hint.startswith(f"{PREFIX}{SecretKind.TEST}") else SecretKind.LIVE
             secret = mint_secret(kind, self._entropy)
@@ -162,11 +162,11 @@ class Administer:
         return MintedKey(self._change_key(name, rotate, by, "rotate", self._retire), secret)
 
     def set_key_disabled(self, name: str, *, disabled: bool, by: Authorship) -> VirtualKey:
-        """Stops a key, or lets it work again.
+        """Disables a key, or enables it again.
 
         Raises:
             NotFound: no such key.
-            PermissionDenied: it belongs to another team than the actor's.
+            PermissionDenied: the key belongs to another team than the actor's.
         """
         verb = "disable" if disabled else "enable"
         return self._change_key(name, lambda key: replace(key, disabled=disabled), by, verb)
@@ -191,25 +191,25 @@ class Administer:
         return next(key for key in after.keys if key.name == name)
 
     def _models(self) -> Collection[str]:
-        """Names of the models that can be asked for; none before there is a plan."""
+        """The names of the models that clients can ask for; none before the first plan."""
         return self._live.snapshot.routes.plan.models
 
     def _retire(self, before: Directory, key: VirtualKey) -> Directory:
-        """The secret of a key will open nothing any more, whoever declares it."""
+        """Retires the current secret of a key for good, even if a file still declares it."""
         if key.digest is None:
             return before
         retired = RetiredSecret(key.digest, key.name, self._clock.now_ms())
         return replace(before, retired=(*before.retired, retired)[-MAX_RETIRED:])
 
     def _retired_in(self, directory: Directory, configuration: Configuration) -> Iterator[str]:
-        """Keys whose declared secrets were rotated away, each as a sentence that says what to do."""
+        """Warns of keys whose declared secret a rotation retired. Each warning says what to do."""
         retired = {each.digest: each for each in directory.retired}
         for spec in configuration.keys:
             found = retired.get(digest_of(spec.secret, self._pepper)) if spec.secret else None
             if found is not None:
                 yield (
-                    f"Virtual key {spec.name} is not given the secret that the file declares: it was rotated away on "
-                    f"{_day(found.retire_at_ms)}. A newer one stays in force; put that where the file says."
+                    f"Virtual key {spec.name} does not get the secret that the file declares: a rotation retired it on "
+                    f"{_day(found.retire_at_ms)}. A newer one is in force; put that where the file says."
                 )
 
     def _configured(self, before: Directory, configuration: Configuration) -> Directory:

@@ -1,4 +1,4 @@
-"""May this call spend? The decision that everything else is for."""
+"""Admission: decides whether a call may spend. Everything else serves this decision."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from services.quota.usecases.live import Live
 from services.quota.usecases.policies import PolicyMatches
 
 _ID_ENTROPY_BYTES = 8
-# Of a decision, while policies change under it.
+# The most tries of one decision while policies change during it.
 _TRIES = 4
 
 
@@ -51,44 +51,44 @@ class AdmissionRequest:
     """A call that asks to be let through."""
 
     credential: str = field(repr=False)
-    """The bare secret, without "Bearer". Empty: none was sent."""
+    """The bare secret, without "Bearer". Empty: the client sent none."""
     request_id: str
     """Envoy's."""
     epoch: str
-    """The run of Envoy that asks."""
+    """The run of Envoy that carries the call."""
     dialect: Dialect
     model: str
     facts: RequestFacts
     run: str = ""
-    """What the client names the run that the call belongs to."""
+    """The client's name for the run of the call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A call that may go, with room reserved for it."""
+    """An admitted call, with its reservation."""
 
     reservation: Reservation
     answer: Line
-    """How many tokens the text of an answer makes that is seen in part."""
+    """The scale that turns the text of a partly seen answer into tokens."""
     admission: Admission
     strip_usage: bool
-    """The client did not ask for the usage chunk that we make the provider send."""
+    """The client did not ask for the usage chunk that the gateway makes the provider send."""
     without_counters: bool = False
-    """The counters could not be read or written: its policies' allowances pay for it. `limit_statuses` are unknown."""
+    """The counter store failed, and the allowances of its policies pay for the call. `limit_statuses` are unknown."""
 
     @property
     def chain(self) -> tuple[Attempt, ...]:
-        """At least one attempt, in order."""
+        """The attempts in order; at least one."""
         return self.admission.attempts
 
     @property
     def output_cap_tokens(self) -> int | None:
-        """Output tokens of each choice to which the limits cut the call; None: they do not."""
+        """The output tokens of each choice to which the limits cut the call; None: no cut."""
         return self.admission.output_cap_tokens
 
     @property
     def from_basis_points(self) -> int:
-        """Of the tier that serves."""
+        """The part of the budget from which the serving tier applies."""
         return self.admission.tier.from_basis_points
 
     @property
@@ -98,17 +98,17 @@ class Admitted:
 
     @property
     def limit_statuses(self) -> tuple[LimitStatus, ...]:
-        """The tightest enforced limit of each kind, this call included, the tightest of all first."""
+        """The tightest enforced limit of each kind, including this call; the tightest of all comes first."""
         return self.admission.limit_statuses
 
     @property
     def shadowed(self) -> tuple[Refusal, ...]:
-        """What limits in shadow mode would have refused."""
+        """The refusals of limits in shadow mode."""
         return self.admission.shadowed
 
     @property
     def tightest(self) -> LimitStatus | None:
-        """The enforced limit that leaves least of itself; None when none applies."""
+        """The enforced limit with the least left; None if none applies."""
         return self.limit_statuses[0] if self.limit_statuses else None
 
 
@@ -117,7 +117,7 @@ def _nobody_is_ahead() -> None:
 
 
 class Admit:
-    """Decides, and reserves in every limit that applies or in none."""
+    """Decides about a call. It reserves in every limit that applies, or in none."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class Admit:
         self._draw = draw
 
     def __call__(self, request: AdmissionRequest) -> Admitted | Deny:
-        """Never raises for want of a store or a disk: what cannot be decided is refused, and says so."""
+        """Decides about a call. It does not raise if a store or the disk fails: it refuses the call and says why."""
         if self._disk_space.is_low():
             return Deny.unavailable("the disk of the gateway is nearly full")
         if not self._live.snapshot.routes.plan.version:
@@ -182,7 +182,7 @@ class Admit:
         route = find_route(snapshot.routes, key, request.model, request.dialect)
         if isinstance(route, Deny):
             return route
-        # From here on the model is one of the plan's: what is remembered by model stays bounded.
+        # From here on the model is in the plan, so caches by model stay bounded.
         now_ms = self._clock.now_ms()
         limits = snapshot.directory.limits_for(key.attribution, request.model, now_ms, request.run)
         self._matches.note(limits.policies, now_ms)
@@ -210,14 +210,14 @@ class Admit:
     def _let_through(
         self, spare: LimitsWithoutCounters, choose: Choose[Admitted | Deny], problem: str
     ) -> Admitted | Deny:
-        """Takes the most that a call can cost from all of its allowances, or refuses it for the problem there is."""
+        """Takes the most that a call can cost from all of its allowances, or refuses because of `problem`."""
         outcome = self._allowances.take(spare.allowances, lambda taken: choose(spare.levels(taken)))
         if isinstance(outcome, Admitted):
             unknown = replace(outcome.admission, limit_statuses=())
             return replace(outcome, admission=unknown, without_counters=True)
         if outcome.denial is Denial.REQUEST_COST_LIMIT:
             return replace(outcome, limit_statuses=())
-        # What else refuses would do so for now only, or knows no figures.
+        # Any other refusal is only temporary, or has no figures.
         return Deny.unavailable(problem)
 
     def _choosing(

@@ -1,4 +1,4 @@
-"""The one way in which the directory changes: stored with its audit entries, then put in force."""
+"""Amend: the only way to change the directory. It stores the change with its audit entries, then puts it in force."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Edit = Callable[[Directory], Directory]
 
 
 class Amend:
-    """Changes the directory. Nothing else writes to the store, so nothing changes without an entry."""
+    """Changes the directory. Nothing else writes to the store, so no change lacks an audit entry."""
 
     def __init__(self, *, store: DirectoryStore, live: Live, counters: CounterStore | None, clock: Clock) -> None:
         """`counters`: None before they are open, when nothing is decided by what is stored: a start adopts it."""
@@ -32,12 +32,12 @@ class Amend:
         self._adopted = False
 
     def preview(self, change: Edit) -> tuple[Directory, Directory]:
-        """What is stored, and what a change would make of it."""
+        """The stored directory, and the one that a change would make of it."""
         before = without_expired(self._store.load(), self._clock.now_ms())
         return before, change(before)
 
     def refresh(self) -> None:
-        """Takes over what another process changed."""
+        """Takes over the changes of other processes."""
         with self._changing:
             newer = self._store.newer()
             if newer is not None:
@@ -46,12 +46,13 @@ class Amend:
                 self._put_in_force(self._store.load())
 
     def catch_up(self) -> None:
-        """Takes over what is stored, and lets what calls hold count under its policies, whatever was done of that.
+        """Takes over the stored directory, and moves the holds of calls to its policies, whatever was done before.
 
-        For a start, which cannot know how far the process before it came, and for who finds out that others are ahead.
+        A start needs this because it cannot know how far the previous process came. A process that finds others ahead
+        needs it, too.
 
         Raises:
-            Unavailable: the directory or the counters cannot be read or written; what was in force still is.
+            Unavailable: the directory or the counters cannot be read or written; the old directory stays in force.
         """
         with self._changing:
             self._adopted = False
@@ -60,7 +61,7 @@ class Amend:
     def __call__(
         self, change: Edit, *, by: Authorship, verbs: Mapping[Action, str] = NO_VERBS
     ) -> tuple[Directory, Directory]:
-        """What was stored, and what the change made of it. `verbs`: see `services.kernel.change.audit_entries`.
+        """Makes a change; returns the directory before and after. `verbs`: see `services.kernel.change.audit_entries`.
 
         Raises:
             Unavailable: the store cannot be written; nothing was changed.
@@ -70,20 +71,20 @@ class Amend:
 
         def recorded(stored: Directory) -> tuple[Directory, tuple[AuditEntry, ...]]:
             nonlocal replaced
-            # What has ended by the clock is nobody's doing: it goes without an entry.
+            # Overrides expire by the clock and by nobody's action, so they go without an audit entry.
             replaced = before = without_expired(stored, now_ms)
             after = change(before)
             changes = differences(before, after)
             return after, audit_entries(changes, describe(before), describe(after), by=by, time_ms=now_ms, verbs=verbs)
 
-        # The lock keeps the order of what is believed the same as that of what is stored.
+        # The lock puts directories in force in the order in which the store gets them.
         with self._changing:
             after = self._store.replace(recorded)
             self._put_in_force(after)
         return replaced, after
 
     def _put_in_force(self, directory: Directory) -> None:
-        """What is stored. Where that fails, what was in force still is, until `refresh` tries again."""
+        """Puts a stored directory in force. If the counter store fails, the holds follow when `refresh` tries again."""
         snapshot = self._live.snapshot_of(directory)
         if self._counters is None:
             self._live.take(snapshot)
@@ -95,7 +96,7 @@ class Amend:
         try:
             self._counters.adopt(Adoption.of(snapshot), lambda: self._live.take(snapshot))
         except StoreUnreachable as error:
-            # Whoever may call must not wait for the counters: without them nobody is let through under a limit.
-            _log.warning("policies are in force, and what calls hold will follow when the counters are back: %s", error)
+            # Permissions must not wait for the counters. Without counters quota admits no call under a limit anyway.
+            _log.warning("policies are in force; holds of running calls follow when the counters are back: %s", error)
         else:
             self._adopted = True

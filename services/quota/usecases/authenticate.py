@@ -1,4 +1,4 @@
-"""Whose key is this, and which models may it see?"""
+"""Finds the key of a credential, and the models that it may see."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.quota.usecases.live import Live, Snapshot
 
 
 class AuthenticatedKey(NamedTuple):
-    """A key, and the picture in which it was found."""
+    """A key whose secret the client presented, and the snapshot in which we found it."""
 
     key: VirtualKey
     snapshot: Snapshot
@@ -23,24 +23,24 @@ class Authenticate:
     """Finds the key of a credential."""
 
     def __init__(self, live: Live, clock: Clock, pepper: bytes, look_again: Callable[[], object] | None = None) -> None:
-        """`look_again` takes over what another process changed; None: nobody else changes anything."""
+        """`look_again` takes over the changes of other processes; None: there are no others."""
         self._live = live
         self._clock = clock
         self._pepper = pepper
         self._look_again = look_again
 
     def __call__(self, credential: str) -> AuthenticatedKey | Deny:
-        """The key that `credential` opens. It is the bare secret, without "Bearer".
+        """The key that `credential`, the bare secret without "Bearer", opens.
 
-        A key that was made elsewhere a moment ago opens here too: before one is called unknown, whoever keeps the keys
-        is asked. Clients take "unknown" for final.
+        A key that another process created a moment ago works here, too: we ask the store before we call a key unknown,
+        because clients take "unknown" as final.
         """
         if not credential:
             return Deny(Denial.MISSING_KEY)
         digest = digest_of(credential, self._pepper)
         caller = self._find(digest)
         if caller is None and credential.startswith(PREFIX) and not checksum_holds(credential):
-            return Deny(Denial.INVALID_KEY, detail="it is mistyped or cut: its checksum does not hold")
+            return Deny(Denial.INVALID_KEY, detail="it is mistyped or cut off: its checksum is wrong")
         if caller is None and self._look_again is not None:
             try:
                 self._look_again()
@@ -61,7 +61,7 @@ class Authenticate:
 
 
 class ListModels:
-    """Lists the models that a key may use. Costs nothing and works at any budget."""
+    """Lists the models that a key may use. This costs nothing and works even if the budget is used up."""
 
     def __init__(self, authenticate: Authenticate) -> None:
         self._authenticate = authenticate

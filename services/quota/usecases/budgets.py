@@ -38,11 +38,11 @@ class Budget:
     mode: Mode
     limit_id: str
     override: Override | None
-    """What sets `limit` for now; None: it is the policy's own."""
+    """The override that sets `limit` for now; None: the limit is the policy's own."""
 
 
 class ListBudgets:
-    """Lists what is used, held, in doubt and left in the present windows."""
+    """Lists the used, held, doubtful and remaining amounts of the current windows."""
 
     def __init__(self, *, live: Live, reader: CounterReader, clock: Clock) -> None:
         self._live = live
@@ -50,10 +50,10 @@ class ListBudgets:
         self._clock = clock
 
     def __call__(self, policy: str = "", *, team: str = "") -> tuple[Budget, ...]:
-        """By policy, limit and scope; disabled policies are left out. Limits that nobody used yet are at zero.
+        """The budgets by policy, limit and scope, without disabled policies. Limits that nobody used yet are at zero.
 
-        Bounds on the cost of one request and on the burn rate are not among them: they are no budgets. With `team` only
-        those are listed that count nothing but calls of this team.
+        Limits on the cost of one request and on the burn rate are not budgets, so the list leaves them out. With `team`
+        it contains only budgets that count nothing but calls of this team.
 
         Raises:
             NotFound: no such policy.
@@ -77,7 +77,7 @@ class ListBudgets:
 
 
 class EffectiveLimits:
-    """Lists what binds a key: limits of its own and of all that it is part of."""
+    """Lists the limits that apply to a key: its own and those of everything that it belongs to."""
 
     def __init__(self, *, live: Live, reader: CounterReader, clock: Clock) -> None:
         self._live = live
@@ -85,9 +85,9 @@ class EffectiveLimits:
         self._clock = clock
 
     def __call__(self, key: str, model: str = "", *, team: str = "") -> tuple[Budget, ...]:
-        """Tightest first, for calls of this model, or of any that the key may use.
+        """The limits for calls of this model, or of any model that the key may use; tightest first.
 
-        `team`: the only one whose keys its asker may learn of; empty: all.
+        `team`: the only team whose keys the caller may know of; empty: all teams.
 
         Raises:
             NotFound: no such key.
@@ -134,13 +134,13 @@ def _budget(limit: AppliedLimit, levels: Sequence[Level], directory: DirectorySn
 
 
 def _looseness(budget: Budget) -> tuple[int, int, str, str]:
-    """Small for a tight limit: by the part that is used, held or in doubt, of equals the lower bound first."""
+    """A sort key that is small for a tight limit: by the part used, held or in doubt, then by the bound."""
     used = basis_points_of(budget.limit, budget.settled + budget.reserved + budget.doubt)
     return -used, budget.limit, budget.policy, budget.limit_id
 
 
 _Used = dict[tuple[str, str, int], dict[str, Level]]
-"""By policy, limit and start of the window: the level of each scope."""
+"""The level of each scope, by policy, limit and start of the window."""
 
 
 def _used(counters: Iterable[Counter]) -> _Used:
@@ -159,7 +159,7 @@ def _budgets(
         window = limit.window.at(now_ms)
         starts_ms = (window.start_ms, *limit.window.trailing_starts_ms(now_ms))
         parts = [used.get((policy.name, limit.limit_id, start_ms), {}) for start_ms in starts_ms]
-        # A run is known once it calls.
+        # We know a run only after its first call.
         scopes = set() if limit.per is WindowUnit.RUN else known_scopes
         for scope in sorted(scopes.union(*parts)):
             levels = [part.get(scope, Level(0, 0)) for part in parts]
@@ -181,7 +181,7 @@ def _budgets(
 
 
 def _scopes(policy: QuotaPolicy, snapshot: Snapshot) -> set[str]:
-    """The scopes that are known without a call: that of the policy, or one for each key or model that it concerns."""
+    """The scopes that exist without any call: the policy's own, or one for each key or model that it applies to."""
     if policy.each is None:
         return {fixed_scope(policy)}
     models = (

@@ -1,4 +1,4 @@
-"""What is in doubt: listed, and cleared."""
+"""Lists and clears doubt."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from services.quota.ports import AuditTrail, CounterReader, CounterStore
 
 MAX_NAMED = 1_000
 _AT_ONCE = 500
-# Of a page. Who means few of many goes on from where that many were looked at.
+# The most doubts that we look at for one page. A selection of few out of many then gets a short page.
 _LOOKED_AT = 5_000
 _MAX_AUDITED = 100
 
 
 @dataclass(slots=True)
 class Cleared:
-    """What was cleared."""
+    """The doubt that somebody cleared."""
 
     calls: int = 0
     amounts: dict[CounterKey, int] = field(default_factory=dict)
 
     def add(self, doubt: Doubt) -> None:
-        """Counts what one call had left."""
+        """Adds the doubt of one call."""
         self.calls += 1
         for hold in doubt.reservation.holds:
             self.amounts[hold.counter] = self.amounts.get(hold.counter, 0) + hold.held
 
 
 class Doubts:
-    """Lists and clears what calls left in doubt in windows that are not over."""
+    """Lists and clears the doubt of calls in windows that have not ended."""
 
     def __init__(self, *, counters: CounterStore, reader: CounterReader, audit: AuditTrail, clock: Clock) -> None:
         self._counters = counters
@@ -45,9 +45,9 @@ class Doubts:
         self._clock = clock
 
     def list(self, selection: Selection, after: str, page_size: int) -> tuple[list[Doubt], str]:
-        """What is meant of what calls behind this id left, oldest first, and the id behind which the next page begins.
+        """A page of the selected doubts of calls after this id, oldest first, and the id for the next page.
 
-        That is empty on the last page. A page may be short, or empty, and not be the last.
+        That id is empty on the last page. A short or even empty page need not be the last one.
         """
         found: list[Doubt] = []
         for looked_at, (doubt, meant) in enumerate(self._meant(selection, after), start=1):
@@ -58,18 +58,20 @@ class Doubts:
         return found, ""
 
     def clear(self, selection: Selection, *, by: Authorship) -> Cleared:
-        """Gives back the room of what is meant, and says so in the audit log.
+        """Clears the selected doubts, which gives their room back, and writes an audit entry.
 
         Raises:
-            InvalidInput: nothing is meant in particular, or no reason is given.
-            Unavailable: the counters or the audit log cannot be written; what is cleared by then is in the audit log.
+            InvalidInput: the selection is empty, or there is no reason.
+            Unavailable: the counters or the audit log cannot be written; anything already cleared is in the audit log.
         """
         if selection == Selection():
-            raise InvalidInput("reservations", "say which: calls by their ids, a policy, or all before a moment")
+            raise InvalidInput(
+                "reservations", "say which: name calls by their ids, a policy, or a moment before which to clear all"
+            )
         if len(selection.reservations) > MAX_NAMED:
             raise InvalidInput("reservations", f"at most {MAX_NAMED} at a time")
         if not by.reason:
-            raise InvalidInput("reason", "say why: it is what others see of it in the audit log")
+            raise InvalidInput("reason", "say why: others will read it in the audit log")
         expected, names = Cleared(), list[str]()
         for doubt, meant in self._meant(selection, ""):
             if meant is not None:
@@ -78,7 +80,7 @@ class Doubts:
         cleared = Cleared()
         if not names:
             return cleared
-        # First, so that nothing is cleared of which nobody is told.
+        # We write the entry first, so that nothing is cleared without a record.
         self._audit.append([self._entry(selection, expected, by)])
         for at in range(0, len(names), _AT_ONCE):
             for gone in self._counters.clear_doubts(names[at : at + _AT_ONCE], selection.has):
@@ -86,7 +88,7 @@ class Doubts:
         return cleared
 
     def _meant(self, selection: Selection, after: str) -> Iterator[tuple[Doubt, Doubt | None]]:
-        """What calls behind this id left, each with what of it is meant."""
+        """The doubts of calls after this id, each with its selected part."""
         now_ms = self._clock.now_ms()
 
         def is_meant(doubt: Doubt, hold: Hold) -> bool:
@@ -120,7 +122,7 @@ class Doubts:
 
 
 def _name_of(selection: Selection) -> str:
-    """What was meant, for people."""
+    """The selection in words, for people."""
     parts = [
         f"calls {', '.join(sorted(selection.reservations)[:3])}{' ...' if len(selection.reservations) > 3 else ''}"
         if selection.reservations

@@ -1,4 +1,4 @@
-"""What would happen to a call of a key for a model, and why. Reserves nothing."""
+"""Explains what would happen to a call of a key for a model, and why. It reserves nothing."""
 
 from __future__ import annotations
 
@@ -36,44 +36,44 @@ _MAX_OTHERS = 100
 
 @dataclass(frozen=True, slots=True)
 class ExplainedLimit:
-    """One limit that applies."""
+    """A limit that applies to the call."""
 
     policy: str
     kind: LimitKind
     used_basis_points: int
-    """Settled, reserved and doubt of the limit."""
+    """The part of the limit that is settled, reserved or in doubt."""
     binding: bool
-    """The one that refuses or downgrades, else the tightest."""
+    """It is the limit that refuses or downgrades the call, or else the tightest."""
     soft: bool
-    """It can be exceeded by what the calls in flight take beyond what is usual."""
+    """The limit is soft: calls in flight can exceed it if they take more than is typical."""
     bound: int
-    """Nano-USD for spend, else tokens or requests."""
+    """In nano-USD for spend, else in tokens or requests."""
     overridden_until_ms: int
-    """When the override ends that sets the bound; 0: it is the policy's own."""
+    """When the override that sets the bound ends; 0: the bound is the policy's own."""
     doubt: int = 0
-    """What calls whose end nobody measured may have taken beyond what is settled of them. In the unit of the bound."""
+    """What unmeasured calls may have taken beyond their settled amounts, in the unit of the bound."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What would happen."""
+    """What would happen to the call, and why."""
 
     deny: Deny | None
     downgraded: bool
     reason: str
-    """A sentence."""
+    """The reason, as a sentence."""
     target: str
-    """ "provider/model" of the first attempt, empty when refused."""
+    """The first target, "provider/model"; empty if the call is refused."""
     limits: tuple[ExplainedLimit, ...]
-    """Tightest first."""
+    """The limits that apply, tightest first."""
     others: tuple[tuple[str, str], ...] = ()
-    """Policies that do not concern the call, by name, each with the reason, a clause."""
+    """The policies that do not apply to the call, by name, each with the reason as a clause."""
     on_store_failure: str = ""
-    """What would happen to it while the counters cannot be read or written, a sentence."""
+    """What would happen to the call while the counter store fails, as a sentence."""
     on_unmeasured: str = ""
-    """What the limits keep of it if nobody measures what it took. A sentence."""
+    """What the limits would keep if nobody measured the call, as a sentence."""
     on_unknown_members: str = ""
-    """What would happen to it if it had members that nobody here knows, a sentence."""
+    """What would happen to the call if it had unknown members, as a sentence."""
 
 
 class Explain:
@@ -99,9 +99,9 @@ class Explain:
     def __call__(
         self, key: str, model: str, *, input_tokens: int = 1_000, max_output_tokens: int = 1_000, team: str = ""
     ) -> Explanation:
-        """Judges an assumed call of the key of this name.
+        """Judges a hypothetical call of the named key.
 
-        `team`: the only one whose keys its asker may learn of; empty: all.
+        `team`: the only team whose keys the caller may know of; empty: all teams.
 
         Raises:
             NotFound: no such key.
@@ -163,14 +163,14 @@ class Explain:
 
 
 def _with_suggestion(deny: Deny, snapshot: Snapshot, key: VirtualKey, model: str) -> Deny:
-    """Who administers is told which model was meant. Clients are not: they ask for the list."""
+    """Adds the model that was probably meant, for administrators. Clients get no hint: they can ask for the list."""
     if deny.denial is not Denial.MODEL_NOT_FOUND:
         return deny
     return replace(deny, detail=no_such("model", model, filter(key.may_use, snapshot.routes.plan.models)))
 
 
 def _passed_over(snapshot: Snapshot, model: str, admission: Admission, limits: AppliedLimits) -> str:
-    """What is to be said of targets that would lead the tier, and have no price; empty when there are none."""
+    """A sentence about targets that would lead the tier but have no price; empty if there are none."""
     if not limits.needs_price:
         return ""
     prices, serves_from = snapshot.routes.prices.prices, admission.tier.from_basis_points
@@ -179,13 +179,13 @@ def _passed_over(snapshot: Snapshot, model: str, admission: Admission, limits: A
         for tier in snapshot.routes.plan.models[model].tiers
         for weighted in tier.chain[0].targets
         if weighted.target not in prices
-        # A tier without any price is left out as a whole, and a cheaper one serves.
+        # A tier without any price drops out as a whole, and a cheaper one serves.
         and (
             tier.from_basis_points == serves_from
             or (tier.from_basis_points < serves_from and not _has_price(tier, prices))
         )
     ]
-    return f" Passed over for want of a price: {', '.join(dict.fromkeys(unpriced))}." if unpriced else ""
+    return f" Skipped because they have no price: {', '.join(dict.fromkeys(unpriced))}." if unpriced else ""
 
 
 def _has_price(tier: Tier, prices: Mapping[str, Price]) -> bool:
@@ -198,7 +198,7 @@ def _others(snapshot: Snapshot, key: VirtualKey, model: str) -> tuple[tuple[str,
     found = (
         (
             policy.name,
-            why_not(policy, key.attribution, model) or "it is a default, and another policy concerns the call",
+            why_not(policy, key.attribution, model) or "it is a default policy, and another policy binds the call",
         )
         for policy in policies
         if policy.name not in concern
@@ -208,30 +208,29 @@ def _others(snapshot: Snapshot, key: VirtualKey, model: str) -> tuple[tuple[str,
 
 def _on_store_failure(limits: AppliedLimits) -> str:
     if not limits.allowances:
-        return "Without the counter store it is refused."
+        return "If the counter store fails, quota refuses the call."
     policies = " and ".join(allowance.policy for allowance in limits.allowances)
-    return f"Without the counter store it takes the most that it can cost from today's allowance of policy {policies}."
+    return f"If the counter store fails, today's allowance of policy {policies} pays the most that the call can cost."
 
 
 def _on_unknown_members(limits: AppliedLimits) -> str:
     if limits.refuses_unknown_members is not None:
         policy, _ = limits.refuses_unknown_members
-        return f"With members that nobody here knows it is refused by policy {policy}."
+        return f"If the call has unknown members, policy {policy} refuses it."
     if limits.holds_tokens:
-        return "With members that nobody here knows it holds the context window of its target."
-    return "With members that nobody here knows it is judged no differently: no hard limit counts its size."
+        return "If the call has unknown members, it holds the context window of its target."
+    return "Unknown members change nothing for the call: no hard limit counts its size."
 
 
 def _on_unmeasured(limits: AppliedLimits) -> str:
     counting = [limit for limit in limits.limits if limit.enforced and holds_most(limit.counter.limit_id)]
     keeping = dict.fromkeys(limit.counter.policy for limit in counting if not limit.estimates_unmeasured)
     if keeping:
-        return (
-            f"If nobody measures it, the most that it can have taken stays reserved by policy {' and '.join(keeping)}."
-        )
+        names = " and ".join(keeping)
+        return f"If nobody measures the call, the most that it can have taken stays reserved by policy {names}."
     if counting:
-        return "If nobody measures it, the estimate of what it took is all that counts."
-    return "If nobody measures it, nothing stays reserved: no hard limit counts its size."
+        return "If nobody measures the call, only the estimate of what it took counts."
+    return "If nobody measures the call, nothing stays reserved: no hard limit counts its size."
 
 
 def _denied(deny: Deny, limits: AppliedLimits, levels: Sequence[Level]) -> Explanation:
@@ -244,7 +243,7 @@ def _denied(deny: Deny, limits: AppliedLimits, levels: Sequence[Level]) -> Expla
 
     of_policy = f" by policy {deny.policy}" if deny.policy else ""
     detail = f": {deny.detail}" if deny.detail else ""
-    doubt = " Part of the limit is in doubt: `spendgate doubt list` shows of which calls." if deny.doubt else ""
+    doubt = " Part of the limit is in doubt: `spendgate doubt list` shows the calls." if deny.doubt else ""
     reason = f"Refused{of_policy}, {deny.denial.replace('_', ' ')}{detail}.{doubt}"
     return Explanation(deny, False, reason, "", _explained(limits, levels, binds))
 

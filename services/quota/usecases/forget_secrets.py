@@ -1,4 +1,4 @@
-"""What is left of keys and admin tokens when the pepper that their secrets were stored with is lost."""
+"""Forgets all secrets, for the case that the pepper of their digests is lost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.quota.usecases.live import Live
 
 
 def forget_secrets(store: DirectoryStore, clock: Clock) -> None:
-    """Keys stay, without secrets, with their budgets and policies. Admin tokens, which are nothing else, go."""
+    """Keys lose their secrets, but keep their budgets and policies. Admin tokens, useless without secrets, go."""
     amend = Amend(store=store, live=Live(Directory()), counters=None, clock=clock)
     amend(_without_secrets, by=replace(OWNER, reason="the pepper was lost"))
 

@@ -1,4 +1,4 @@
-"""What is in force at this moment: directory, plan and prices. Each is immutable and is swapped whole."""
+"""The directory, plan and prices in force. Each is immutable, and a new one replaces it as a whole."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from services.quota.domain.routing.plan import PlanSnapshot, PriceSnapshot
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One consistent picture. A decision looks at one of them from beginning to end."""
+    """A consistent view of directory, plan and prices. Each decision uses one snapshot from beginning to end."""
 
     directory: DirectorySnapshot
     routes: Routes
 
 
 class Live:
-    """Holds the picture in force. Reading takes no lock."""
+    """Holds the snapshot in force. Reading takes no lock."""
 
     def __init__(self, directory: Directory, typical: TypicalRate = nothing_typical) -> None:
         self._swapping = threading.Lock()
@@ -30,28 +30,28 @@ class Live:
 
     @property
     def snapshot(self) -> Snapshot:
-        """The picture in force."""
+        """The snapshot in force."""
         return self._snapshot
 
     def snapshot_of(self, directory: Directory) -> DirectorySnapshot:
-        """Other teams, keys and policies, ready to be taken."""
+        """Prepares a directory for `take`."""
         return DirectorySnapshot.of(directory, self._typical)
 
     def take(self, directory: DirectorySnapshot) -> None:
-        """Takes other teams, keys and policies."""
+        """Puts a prepared directory in force."""
         with self._swapping:
             self._snapshot = Snapshot(directory, self._snapshot.routes)
 
     def set_directory(self, directory: Directory) -> None:
-        """The same of a directory as it is stored."""
+        """Prepares a stored directory and puts it in force."""
         self.take(self.snapshot_of(directory))
 
     def set_plan(self, plan: PlanSnapshot) -> None:
-        """Takes another plan."""
+        """Puts a plan in force."""
         with self._swapping:
             self._snapshot = Snapshot(self._snapshot.directory, Routes(plan, self._snapshot.routes.prices))
 
     def set_prices(self, prices: PriceSnapshot) -> None:
-        """Takes other prices."""
+        """Puts prices in force."""
         with self._swapping:
             self._snapshot = Snapshot(self._snapshot.directory, Routes(self._snapshot.routes.plan, prices))

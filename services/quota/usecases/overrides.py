@@ -1,4 +1,4 @@
-"""Overrides: granted, listed, revoked."""
+"""Grants, lists and revokes overrides."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ _NAME_ENTROPY_BYTES = 6
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """An override as it is asked for."""
+    """A request for an override."""
 
     policy: str
     limit: str
-    """See `services.quota.domain.grant.find_limit`."""
+    """See `services.quota.domain.policies.override_rules.find_limit`."""
     scope: str
     amount_nano_usd: int | None
-    """Given for a limit on spend, and for no other."""
+    """The bound of a limit on spend; None for other limits."""
     count: int
     expire_at_ms: int
 
 
 class Overrides:
-    """Changes bounds for a while. A team admin does so for policies of its team, within the team's cap."""
+    """Overrides bounds for a while. A team admin may do so for policies of its team, within the team's cap."""
 
     def __init__(self, *, amend: Amend, live: Live, clock: Clock, entropy: Entropy) -> None:
         self._amend = amend
@@ -56,7 +56,7 @@ class Overrides:
         self._entropy = entropy
 
     def list(self, team: str = "") -> tuple[Override, ...]:
-        """Those in force by name; with `team` only those of policies that name it."""
+        """The overrides in force, by name; with `team` only those of policies that name the team."""
         directory = self._live.snapshot.directory
         now_ms = self._clock.now_ms()
         return tuple(
@@ -66,17 +66,17 @@ class Overrides:
         )
 
     def grant(self, asked: Grant, *, by: Authorship) -> Override:
-        """Puts a bound in the place of a limit's own, at once and until its end.
+        """Replaces a limit's own bound, from now until the override expires.
 
         Raises:
-            FailedPrecondition: too many are in force.
-            InvalidInput: something in it is wrong.
+            FailedPrecondition: too many overrides are in force.
+            InvalidInput: a property is wrong; the error names it.
             NotFound: no such policy.
-            PermissionDenied: the actor may not go so far.
+            PermissionDenied: the actor may not go that far.
         """
         now_ms = self._clock.now_ms()
         if not by.reason:
-            raise InvalidInput("override.reason", "say why: it is what others see of it")
+            raise InvalidInput("override.reason", "say why: others will read it")
         if not now_ms < asked.expire_at_ms <= now_ms + MAX_LIFE_MS:
             raise InvalidInput("override.expire_time", "must be in the future, at most 31 days ahead")
 
@@ -92,11 +92,11 @@ class Overrides:
         return after.overrides[-1]
 
     def revoke(self, name: str, *, by: Authorship) -> Override:
-        """Ends an override and returns what it was.
+        """Ends an override and returns it.
 
         Raises:
-            NotFound: none of this name is in force.
-            PermissionDenied: it is not the actor's to revoke.
+            NotFound: no override with this name is in force.
+            PermissionDenied: the actor may not revoke it.
         """
 
         def change(before: Directory) -> Directory:
@@ -139,7 +139,7 @@ class Overrides:
         )
 
     def _check_value(self, directory: Directory, policy: QuotaPolicy, scope: str) -> None:
-        """Of a policy with `each`, the scope names the one whose bound it is to be: there has to be such."""
+        """Checks that the value in the scope exists, if the policy has `each`."""
         each = policy.each
         value = value_in(scope, each) if each is not None else NOBODY
         if each is not None and value != NOBODY:
@@ -150,10 +150,10 @@ class Overrides:
 def _bound(limit: Limit, asked: Grant) -> int:
     if limit.kind.is_money:
         if asked.amount_nano_usd is None:
-            raise InvalidInput("override.amount", f"{limit.limit_id} is a limit on money: say how much")
+            raise InvalidInput("override.amount", f"{limit.limit_id} is a limit on money: give an amount")
         return asked.amount_nano_usd
     if asked.amount_nano_usd is not None:
-        raise InvalidInput("override.amount", f"{limit.limit_id} has a count, not an amount of money")
+        raise InvalidInput("override.amount", f"{limit.limit_id} is not a limit on money: give a count")
     return asked.count
 
 
@@ -162,8 +162,7 @@ def _check_cap(directory: Directory, policy: QuotaPolicy, limit: Limit, bound: i
     what = f"{limit.limit_id} of policy {policy.name}"
     if cap is None:
         raise PermissionDenied(
-            f"no limit of the whole team {by.actor.team} stands above {what}, so only the {Role.PLATFORM} role may "
-            "override it"
+            f"no limit of the whole team {by.actor.team} caps {what}, so only the {Role.PLATFORM} role may override it"
         )
     if bound > cap:
         most = f"${format_usd(cap)}" if limit.kind.is_money else f"{cap:,}"
@@ -174,7 +173,7 @@ def _check_cap(directory: Directory, policy: QuotaPolicy, limit: Limit, bound: i
 
 
 def _check_replaceable(by: Authorship, in_force: tuple[Override, ...], asked: Override) -> None:
-    """What the platform granted may be lower than the limit itself: no team admin may put its own in the place."""
+    """Keeps a team admin from replacing an override of the platform, which may be lower than the limit itself."""
     stands = next((each for each in in_force if each.place == asked.place), None)
     if stands is not None and by.actor.team and stands.role != by.actor.role:
         raise PermissionDenied(f"override {stands.name} was granted by {stands.actor}: ask the {Role.PLATFORM} role")

@@ -1,4 +1,4 @@
-"""What the holder of a key has left, told to nobody but that holder. Costs nothing and works at any budget."""
+"""Shows the holder of a key, and nobody else, what is left. This is free and works with a used-up budget."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _ANY_MODEL = ""
 
 @dataclass(frozen=True, slots=True)
 class OwnLimit:
-    """A limit that binds the key, and how far along it is."""
+    """A limit that applies to the key, and its level."""
 
     limit: AppliedLimit
     level: Level
 
 
 class ReadOwnBudget:
-    """Lists the limits that bind a key, whichever model it asks for."""
+    """Lists the limits that apply to a key, whichever model it asks for."""
 
     def __init__(self, *, authenticate: Authenticate, reader: CounterReader, clock: Clock) -> None:
         self._authenticate = authenticate
@@ -38,8 +38,8 @@ class ReadOwnBudget:
     def __call__(self, credential: str, run: str = "") -> tuple[OwnLimit, ...] | Deny:
         """The enforced limits of the key that `credential` opens, tightest first.
 
-        `run`: the limits per run are those of this one. A bound on the cost of one call is not among them: nothing
-        adds up in it.
+        `run`: the run whose limits to include. The list leaves out a limit on the cost of one call, because it keeps no
+        total.
         """
         caller = self._authenticate(credential)
         if isinstance(caller, Deny):
@@ -64,7 +64,7 @@ class ReadOwnBudget:
 
 
 def _models(snapshot: Snapshot, key: VirtualKey) -> list[str]:
-    """The models whose limits may differ: one stands for all where no policy looks at the model."""
+    """The models whose limits may differ. One model stands for all if no policy looks at the model."""
     policies = snapshot.directory.directory.policies
     if not any(policy.match.model or policy.each is Dimension.MODEL for policy in policies):
         return [_ANY_MODEL]

@@ -1,4 +1,4 @@
-"""Which policies there are, what each is worth, and how often calls matched it."""
+"""Lists the policies, the state of each, and how many calls matched it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from services.quota.usecases.live import Live
 
 
 class PolicyMatches:
-    """Counts the calls that each policy matched since this process started. May be used from several threads."""
+    """Counts the calls that each policy matched since this process started. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -27,19 +27,19 @@ class PolicyMatches:
                 self._last_ms[name] = now_ms
 
     def of(self, policy: str) -> tuple[int, int | None]:
-        """How many calls it matched, and when the last one; None: no call yet."""
+        """The number of calls that it matched, and the time of the last one; None: no call yet."""
         with self._lock:
             return self._counts.get(policy, 0), self._last_ms.get(policy)
 
 
 @dataclass(frozen=True, slots=True)
 class ListedPolicy:
-    """A policy and what became of it."""
+    """A policy with its state and its matches."""
 
     policy: QuotaPolicy
     state: PolicyState
     matched: int
-    """Calls since this process started, refused ones included."""
+    """The matching calls since this process started, including refused ones."""
     last_matched_ms: int | None
 
 
@@ -51,11 +51,11 @@ class ListPolicies:
         self._matches = matches
 
     def __call__(self) -> list[QuotaPolicy]:
-        """All of them, by name."""
+        """All policies, by name."""
         return sorted(self._live.snapshot.directory.directory.policies, key=lambda policy: policy.name)
 
     def described(self, policies: Iterable[QuotaPolicy]) -> list[ListedPolicy]:
-        """These of them with their states, in the same order."""
+        """These policies with their states, in the same order."""
         snapshot = self._live.snapshot
         keys, models = snapshot.directory.directory.keys, snapshot.routes.plan.models
         return [

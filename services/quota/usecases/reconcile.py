@@ -1,4 +1,4 @@
-"""Holds counters to the ledger: says what they are, and moves them to what they must be."""
+"""Reconciles counters with the ledger: reports their values, and sets them to what the ledger says."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from services.quota.usecases.settle import MAX_BATCH, MAX_CROSSINGS
 
 @dataclass(frozen=True, slots=True)
 class CounterState:
-    """Whether the counters can be believed, and which limits are in force."""
+    """Whether the counters are reliable, and which limits are in force."""
 
     ready: bool
     limits_version: str
     lost: tuple[str, ...] = ()
-    """Ids of open reservations that were lost with the counters, and would be put back."""
+    """The ids of open reservations that the store lost with the counters and could put back."""
 
 
 @dataclass(frozen=True, slots=True)
 class LimitLevels:
-    """What is settled in the counters of a limit, by scope."""
+    """The settled amounts in the counters of a limit, by scope."""
 
     limit: CountedLimit
     settled: dict[str, int]
@@ -36,23 +36,23 @@ class LimitLevels:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """All that adds something up at a moment."""
+    """All limits that keep counters at a moment."""
 
     preferred: tuple[ScopeParts, ...]
-    """What the policies concern before which default ones step back; empty when there is no default policy."""
+    """The scope parts of the policies that make default policies step back; empty if there are no default policies."""
     limits: tuple[LimitLevels, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AdjustResult:
-    """What came of adjustments."""
+    """The result of adjustments."""
 
     adjusted: int
     crossings: tuple[Crossing, ...]
 
 
 class Reconcile:
-    """What the ledger asks of the counters."""
+    """The operations on counters that the ledger needs."""
 
     def __init__(self, *, live: Live, counters: CounterStore, reader: CounterReader, clock: Clock) -> None:
         self._live = live
@@ -61,13 +61,13 @@ class Reconcile:
         self._clock = clock
 
     def state(self) -> CounterState:
-        """Whether the counters can be believed, and which limits are in force."""
+        """Whether the counters are reliable, and which limits are in force."""
         return CounterState(
             self._counters.is_ready(), self._live.snapshot.directory.version, tuple(self._counters.lost())
         )
 
     def list_counters(self) -> Listing:
-        """The limits that add something up now, by policy, each with its counters.
+        """The limits that keep counters now, by policy, each with its counters.
 
         Raises:
             Unavailable: the counters cannot be read.
@@ -86,11 +86,11 @@ class Reconcile:
         return Listing(tuple(preferred(policies)) if has_default else (), tuple(found.values()))
 
     def adjust(self, adjustments: Sequence[Adjustment], crossings_after: int) -> AdjustResult:
-        """Moves counters, and names the crossings after a sequence number.
+        """Adjusts counters, and returns the crossings after a sequence number.
 
         Raises:
-            InvalidInput: more than 1000 of them, or an amount is out of range.
-            Unavailable: the store cannot be written; nothing was moved.
+            InvalidInput: there are more than 1000 adjustments, or an amount is out of range.
+            Unavailable: the store cannot be written; nothing was adjusted.
         """
         if len(adjustments) > MAX_BATCH:
             raise InvalidInput("adjustments", f"at most {MAX_BATCH} at a time")
@@ -99,9 +99,9 @@ class Reconcile:
         return AdjustResult(adjusted, tuple(self._reader.crossings_after(crossings_after, MAX_CROSSINGS)))
 
     def restore(self, parts: Iterable[tuple[Sequence[Sum], Sequence[str]]]) -> None:
-        """Sets all counters, after they were lost, and puts back what calls hold.
+        """Sets all counters after a loss, and restores the holds of open reservations.
 
-        Each part has sums, and reservations that ended before the loss.
+        Each part has sums, and the ids of reservations that ended before the loss.
 
         Raises:
             InvalidInput: a sum is out of range.
@@ -115,5 +115,5 @@ class Reconcile:
         self._counters.restore(sums, ended)
 
     def adjustments(self, before: int | None, page_size: int) -> list[Adjusted]:
-        """Adjustments newest first, with sequence numbers below `before`."""
+        """Adjustments with sequence numbers below `before`, newest first."""
         return self._reader.adjustments_before(before, page_size)

@@ -1,4 +1,4 @@
-"""How reservations end, and which of them no record can end any more."""
+"""Ends reservations, and finds those that no record can end any longer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_CROSSINGS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class SettleResult:
-    """What came of a batch."""
+    """The result of a batch of settlements."""
 
     settled: tuple[str, ...]
     already_ended: tuple[str, ...]
@@ -31,7 +31,7 @@ class SettleResult:
 
 
 class Settle:
-    """Ends reservations with what their calls took."""
+    """Settles reservations with what their calls took."""
 
     def __init__(
         self,
@@ -53,10 +53,10 @@ class Settle:
         self._clock = clock
 
     def __call__(self, settlements: Sequence[Settlement], crossings_after: int) -> SettleResult:
-        """Settles a batch and names the crossings after a sequence number.
+        """Settles a batch, and returns the crossings after a sequence number.
 
         Raises:
-            InvalidInput: more than 1000 settlements, or negative amounts.
+            InvalidInput: there are more than 1000 settlements, or an amount is negative.
             Unavailable: the store cannot be written; nothing was settled.
         """
         check_batch(settlements)
@@ -66,7 +66,7 @@ class Settle:
         if estimated_in:
             settlements = [replace(settlement, estimated_in=estimated_in) for settlement in settlements]
         done = self._counters.settle(settlements, lambda counter: directory.threshold_rule(counter, now_ms), now_ms)
-        # Of one that is there twice the first counts, as in the store.
+        # If a reservation occurs twice, the first settlement counts, as in the store.
         taken = {settlement.reservation: settlement for settlement in reversed(settlements)}
         self._lag.record(now_ms - taken[reservation.id].end_at_ms for reservation in done.settled)
         self._expectations.learn(
@@ -91,20 +91,20 @@ class Settle:
 
 
 class Release:
-    """Ends reservations without a charge."""
+    """Releases reservations: ends them without a charge."""
 
     def __init__(self, counters: CounterStore) -> None:
         self._counters = counters
 
     def by_id(self, reservation: str) -> bool:
-        """For a Check that was cancelled. Returns whether it was open."""
+        """Releases the reservation of a cancelled Check. Returns whether it was open."""
         return self._counters.release(reservation_ids=[reservation]) > 0
 
     def __call__(self, *, reservations: Collection[str] = (), request_ids: Collection[str] = ()) -> int:
-        """For requests that never left the gateway, and for calls that are settled. Returns how many were open.
+        """Releases requests that never left the gateway and calls already settled. Returns how many were open.
 
         Raises:
-            InvalidInput: more than 1000 of either.
+            InvalidInput: there are more than 1000 of either kind of id.
         """
         for field, names in (("reservations", reservations), ("request_ids", request_ids)):
             if len(names) > MAX_BATCH:
@@ -113,7 +113,7 @@ class Release:
 
 
 class ListOverdue:
-    """Lists reservations of which no record can come any more."""
+    """Lists reservations for which no record can come any longer."""
 
     def __init__(self, reader: CounterReader, *, max_stream_ms: int) -> None:
         self._reader = reader
@@ -122,22 +122,22 @@ class ListOverdue:
     def __call__(
         self, ended_epochs: Collection[str], booked_through_ms: int, page_size: int
     ) -> tuple[Reservation, ...]:
-        """Oldest first: of runs of Envoy that are over and booked, or made longer ago than a call can live.
+        """Reservations of Envoy runs that have ended and are booked, or older than a call can live; oldest first.
 
-        `booked_through_ms`: every line of the spool that was written before this moment is booked.
+        `booked_through_ms`: the ledger has booked every spool line written before this moment.
         """
         created_before_ms = booked_through_ms - self._max_stream_ms
         return tuple(self._reader.overdue(ended_epochs, created_before_ms, page_size))
 
 
 class ListOpen:
-    """Lists what is held, for whoever knows which calls are settled."""
+    """Lists open reservations, for the ledger to compare with the calls that it settled."""
 
     def __init__(self, reader: CounterReader) -> None:
         self._reader = reader
 
     def __call__(self, after: str, page_size: int) -> tuple[str, ...]:
-        """Ids of the open reservations behind one, oldest first."""
+        """The ids of the open reservations after a given one, oldest first."""
         return tuple(self._reader.open_after(after, page_size))
 
 
@@ -154,17 +154,17 @@ def _sample(reservation: Reservation, settlement: Settlement) -> UsageSample:
 
 
 def check_batch(settlements: Sequence[Settlement]) -> None:
-    """Passes a batch that can be settled.
+    """Checks a batch of settlements.
 
     Raises:
-        InvalidInput: it is too large, or an amount is negative.
+        InvalidInput: the batch is too large, or an amount is negative.
     """
     if len(settlements) > MAX_BATCH:
         raise InvalidInput("settlements", f"at most {MAX_BATCH} at a time")
     for at, settlement in enumerate(settlements):
         if settlement.cost_nano_usd < UNKNOWN_COST:
-            raise InvalidInput(f"settlements[{at}].cost_nano_usd", "must be 0 or more, or -1 when the price is unknown")
+            raise InvalidInput(f"settlements[{at}].cost_nano_usd", "must be 0 or more, or -1 if the price is unknown")
         if min(settlement.input_tokens, settlement.output_tokens) < 0:
             raise InvalidInput(f"settlements[{at}]", "token counts must not be negative")
         if settlement.most is not None and min(astuple(settlement.most)) < UNBOUNDED:
-            raise InvalidInput(f"settlements[{at}].most", "must be 0 or more, or -1 where nothing bounds it")
+            raise InvalidInput(f"settlements[{at}].most", "must be 0 or more, or -1 if nothing bounds it")

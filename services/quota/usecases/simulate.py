@@ -1,4 +1,4 @@
-"""What other policies would have made of calls that are over. Of what is in force, only the plan is read."""
+"""Prepares the simulation of other policies on past calls. It reads only the plan and prices in force."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from services.quota.usecases.live import Live
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What a replay starts from."""
+    """The starting point of a replay."""
 
     policies: tuple[QuotaPolicy, ...]
     routes: Routes
-    """Those of this moment."""
+    """The routes at this moment."""
 
 
 class Propose:
-    """Takes policies that may be replayed against."""
+    """Accepts policies for a replay."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
 
     def __call__(self, policies: Sequence[QuotaPolicy]) -> Proposal:
-        """The policies with the present plan and prices.
+        """Combines the policies with the current plan and prices.
 
         Raises:
-            InvalidInput: a policy could not be put into force.
+            InvalidInput: a policy breaks the rules for policies.
             Unavailable: no plan has arrived yet.
         """
         for at, policy in enumerate(policies):

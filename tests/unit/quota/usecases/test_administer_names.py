@@ -143,7 +143,9 @@ def test_a_rotated_key_of_the_file_keeps_the_newer_secret_and_says_so() -> None:
     assert (office.opens(SECRET), office.opens(newer.secret)) == (None, "app")
     assert applied.changes == ()
     (warning,) = applied.warnings
-    assert warning.startswith("Virtual key app is not given the secret that the file declares: it was rotated away on")
+    assert warning.startswith(
+        "Virtual key app does not get the secret that the file declares: a rotation retired it on"
+    )
     assert SECRET not in warning
 
 
@@ -192,7 +194,7 @@ def test_a_team_admin_is_not_handed_the_secret_of_an_unlimited_key_and_may_stop_
     office.apply(FILE)
     made = office.administer.create_key(KeySpec("free", "ds", unlimited=True), SecretKind.LIVE, by=OWNER)
 
-    with pytest.raises(PermissionDenied, match="only the platform role gives it a secret"):
+    with pytest.raises(PermissionDenied, match="only the platform role may give it a secret"):
         office.administer.rotate_key("free", grace_ms=0, by=LEAD)
     assert office.opens(made.secret) == "free"
     office.administer.set_key_disabled("free", disabled=True, by=LEAD)

@@ -97,7 +97,7 @@ def test_what_happens_without_the_counter_store_is_told_with_every_allowance() -
     )
     told = explain(world).on_store_failure
     assert told.endswith("takes the most that it can cost from today's allowance of policy a and b.")
-    assert explain(World((spend("a", 1),))).on_store_failure == "Without the counter store it is refused."
+    assert explain(World((spend("a", 1),))).on_store_failure == "If the counter store fails, quota refuses the call."
 
 
 def test_what_happens_to_members_that_nobody_knows_is_told_with_the_policy() -> None:

@@ -142,7 +142,7 @@ def test_a_team_admin_grants_up_to_the_cap_of_its_team_and_not_a_nano_dollar_mor
 
 
 def test_a_team_admin_does_not_override_the_cap_itself_nor_where_there_is_none(desk: Desk) -> None:
-    with pytest.raises(PermissionDenied, match="no limit of the whole team data-science stands above"):
+    with pytest.raises(PermissionDenied, match="no limit of the whole team data-science caps"):
         desk.overrides.grant(desk.asked("team", 1), by=LEAD)
     with pytest.raises(PermissionDenied, match="no limit of the whole team"):
         Desk((PROD,)).overrides.grant(desk.asked(), by=LEAD)
