@@ -1,4 +1,4 @@
-"""Amounts of the API as the JSON contract and as people read them."""
+"""Amounts of the API, in JSON and for people."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from services.kernel.money import format_usd
 
 
 def usd_of(money: Money) -> str:
-    """An amount of the API as the JSON contract writes it, with nine decimals."""
+    """Writes an amount of the API for JSON, with nine decimals."""
     return format_usd(nano_usd_of(money))
 
 
 def readable_usd(nano_usd: int) -> str:
-    """Dollars for a table: cents, or as many decimals as a small amount needs."""
+    """Writes dollars for a table: cents, or as many decimals as a small amount needs."""
     text = format_usd(nano_usd)
     whole, fraction = text.split(".")
     shown = fraction.rstrip("0").ljust(2, "0")

@@ -1,7 +1,7 @@
 """Sends a configuration to the gateway: prices, then providers and models, then teams, policies and keys.
 
-In this order a policy on spend never meets a target whose price is still on its way. Everything is validated by all
-three services before anything is changed by one.
+In this order a policy on spend never meets a target whose price is still on its way. All three services validate
+everything before any of them changes anything.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ACTIONS: Mapping[int, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What was changed, or would be."""
+    """The changes that were made, or would be."""
 
     changes: tuple[Change, ...]
     warnings: tuple[str, ...]
@@ -59,12 +59,12 @@ def apply_configuration(
     dry_run: bool = False,
     reason: str = "",
 ) -> Applied:
-    """Makes the gateway hold what the file says; `environ` is where secrets of keys are looked up.
+    """Applies the file to the gateway. Secrets of keys are looked up in `environ`.
 
     `reason` goes into the audit logs.
 
     Raises:
-        Refused: a service does not take its part; then nothing is changed.
+        Refused: a service does not accept its part. Nothing is changed.
     """
     secrets = find_key_secrets(configuration, environ)
     would_be = _send(gateway, configuration, secrets, reason, validate_only=True)

@@ -1,4 +1,4 @@
-"""The connection to a running gateway through its admin listener, and errors that say what to do."""
+"""The connection to a running gateway through its admin listener. Errors say what to do."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ DEFAULT_DATA_DIR = Path(".spendgate")
 TOKEN_FILE = "admin-token"  # noqa: S105  (the name of a file)
 TOKEN_VARIABLE = "SPENDGATE_TOKEN"  # noqa: S105  (the name of a variable)
 TIMEOUT_S = 20.0
-# Of the gateway's own sentence on a token that was right until its time was over.
+# Part of the gateway's message about a token that has expired.
 _IS_EXPIRED = " expired on "
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayAddress:
-    """Where the gateway is and how to be let in."""
+    """The gateway's address and credentials."""
 
     admin: str
     """HOST:PORT of the admin listener."""
     token: str
     certificate: bytes | None = None
-    """PEM of the authority that signed the admin listener's certificate; None: no TLS."""
+    """PEM of the authority that signed the admin listener's certificate. None: no TLS."""
     sockets: Mapping[str, str] = field(default_factory=dict)
-    """gRPC addresses of "quota", "router" and "ledger" themselves, for who sits on the same machine in their folder."""
+    """gRPC addresses of "quota", "router" and "ledger" themselves, for a client in their folder on the same machine."""
 
 
 def find_gateway(
     admin: str, data_dir: Path, environ: Mapping[str, str], certificate: Path | None = None
 ) -> GatewayAddress:
-    """The gateway at `admin`, with the token from SPENDGATE_TOKEN or else from the data directory.
+    """Locates the gateway at `admin`, with the token from SPENDGATE_TOKEN or else from the data directory.
 
     Raises:
         Misuse: there is no token.
@@ -75,7 +75,7 @@ def _read_token(path: Path) -> str:
 
 
 class Gateway:
-    """Stubs of the services. Connects with the first call. Use it as a context manager."""
+    """Stubs of the services. Connects at the first call. Use it as a context manager."""
 
     def __init__(self, address: GatewayAddress) -> None:
         self.address = address
@@ -115,21 +115,21 @@ def _open(target: str, address: GatewayAddress) -> grpc.Channel:
 class _Authorization(
     grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, grpc.StreamUnaryClientInterceptor
 ):
-    """Adds the admin token to each call, and a deadline to those that end by themselves."""
+    """Adds the admin token to each call, and a deadline to calls that end on their own."""
 
     def __init__(self, token: str) -> None:
         self._metadata = ("authorization", f"Bearer {token}")
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        """One answer."""
+        """For one answer."""
         return continuation(self._authorized(client_call_details, client_call_details.timeout or TIMEOUT_S), request)
 
     def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        """Many answers, for as long as they come."""
+        """For a stream of answers, without a deadline."""
         return continuation(self._authorized(client_call_details, client_call_details.timeout), request)
 
     def intercept_stream_unary(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
-        """One answer, when all is said."""
+        """For one answer to a stream of requests."""
         return continuation(self._authorized(client_call_details, client_call_details.timeout), request_iterator)
 
     def _authorized(self, details: Any, timeout: float | None) -> _CallDetails:
@@ -155,10 +155,10 @@ class _CallDetails(grpc.ClientCallDetails):
 
 @contextlib.contextmanager
 def explained(address: GatewayAddress) -> Iterator[None]:
-    """Turns what gRPC raises into what a person can act on.
+    """Turns gRPC errors into errors that a person can act on.
 
     Raises:
-        Refused: always in place of `grpc.RpcError`.
+        Refused: in place of every `grpc.RpcError`.
     """
     try:
         yield
@@ -167,7 +167,7 @@ def explained(address: GatewayAddress) -> Iterator[None]:
 
 
 def explain_rpc_error(error: grpc.RpcError, admin: str) -> str:
-    """A sentence for each way in which a call fails."""
+    """Returns a sentence for each way in which a call can fail."""
     code, details = _code(error), _details(error)
     if code is grpc.StatusCode.UNAVAILABLE and _is_unconnected(details):
         return f"no gateway answers at {admin}: start one with `spendgate up`, or name it with --admin HOST:PORT"

@@ -1,7 +1,7 @@
-"""Finds the secrets of declared keys: in the environment of this shell, or in files beside the configuration.
+"""Finds the secrets of declared keys, in this shell's environment or in files beside the configuration.
 
-A secret that is not there is no failure: the key is declared without one, keeps what the gateway knows from before,
-and can get one later. The gateway, which knows whether it has one, warns of it and says why.
+A missing secret is not an error. The key is then declared without one, keeps any secret that the gateway already has,
+and can get one later. The gateway knows whether it has one, and warns with the reason.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _SECRET = re.compile(r"[!-~]{16,256}")
 
 @dataclass(frozen=True, slots=True)
 class KeySecrets:
-    """What was found."""
+    """The secrets that were found."""
 
     by_key: Mapping[str, str]
     problems: Mapping[str, str]
-    """Why there is none, by name of the key: a clause that names the variable or file."""
+    """Why a key has none, by its name: a clause that names the variable or file."""
 
 
 def find_key_secrets(configuration: Configuration, environ: Mapping[str, str]) -> KeySecrets:

@@ -37,7 +37,7 @@ from services.cli.session import GatewayCommand, Session
 
 
 def build_app() -> typer.Typer:
-    """All commands."""
+    """Builds the application with all commands."""
     app = typer.Typer(
         name="spendgate",
         help="LLM spend, enforced where the traffic is.",
@@ -73,13 +73,13 @@ def run(arguments: Sequence[str], session: Session) -> NoReturn:
     """Runs one command.
 
     Raises:
-        SystemExit: always. 0 well, 1 refused or failed, 2 wrongly asked.
+        SystemExit: always. 0 for success, 1 for a refusal or failure, 2 for misuse.
     """
     as_json = "--json" in arguments
     try:
         if "--help" not in arguments:
             _refuse_unknown_variables(session)
-        # What cannot be parsed Typer itself tells people, with the usage; programs get a document.
+        # Typer itself explains arguments that it cannot parse, with the usage. Programs get a document.
         code = build_app()(list(arguments), obj=session, standalone_mode=not as_json)
     except CommandError as error:
         fail(str(error), as_json=as_json)

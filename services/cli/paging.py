@@ -12,7 +12,7 @@ Page = TypeVar("Page", bound="PageOf")
 
 
 class PageOf(Protocol):
-    """An answer that may not be the last."""
+    """An answer that may have a successor."""
 
     @property
     def next_page_token(self) -> str:
@@ -23,7 +23,7 @@ class PageOf(Protocol):
 def all_pages(
     fetch: Callable[[int, str], Page], items: Callable[[Page], Iterable[Item]], limit: int | None = None
 ) -> Iterator[Item]:
-    """The items of all pages, at most `limit`; `fetch` takes a page size and a page token."""
+    """Returns the items of all pages, at most `limit`. `fetch` takes a page size and a page token."""
     token, left = "", limit
     while left is None or left > 0:
         page = fetch(MAX_PAGE_SIZE if left is None else min(left, MAX_PAGE_SIZE), token)

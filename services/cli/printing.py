@@ -1,4 +1,4 @@
-"""What commands write: tables for people, one JSON document for programs, and remarks on standard error."""
+"""Output of commands: tables for people, one JSON document for programs, and remarks on standard error."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from rich.text import Text
 
 Item = TypeVar("Item")
 
-# Wide enough that nothing is cut when the output goes into a pipe.
+# Wide enough that nothing is cut off when the output goes into a pipe.
 _PIPE_COLUMNS = 400
 
 
 def print_json(document: object) -> None:
-    """The one document on standard output."""
+    """Prints the one document on standard output."""
     print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
 
 
 def print_json_line(document: object) -> None:
-    """One of a stream of documents."""
+    """Prints one of a stream of documents."""
     print(orjson.dumps(document).decode(), flush=True)
 
 
 def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[object]], *, numeric: frozenset[str] = frozenset()
 ) -> None:
-    """Rows under headings; columns in `numeric` stand to the right."""
+    """Prints rows under headings. Columns in `numeric` are right-aligned."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
@@ -48,12 +48,12 @@ def print_table(
 
 
 def print_text(text: str) -> None:
-    """A sentence on standard output."""
+    """Prints a sentence on standard output."""
     print(visible(text))
 
 
 def print_result(document: object, text: str, *, as_json: bool) -> None:
-    """What a command did: a document for programs, a sentence for people."""
+    """Prints the result of a command: a document for programs, a sentence for people."""
     if as_json:
         print_json(document)
     else:
@@ -62,22 +62,22 @@ def print_result(document: object, text: str, *, as_json: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[Item]):
-    """How a list is shown."""
+    """The presentation of a list."""
 
     name: str
-    """Of the list in the document."""
+    """Name of the list in the document."""
     columns: Sequence[str]
     row: Callable[[Item], Sequence[object]]
-    """The cells of an item, one for each column."""
+    """Returns the cells of an item, one for each column."""
     document: Callable[[Item], object]
-    """What programs are told of an item."""
+    """Returns an item's JSON for programs."""
     empty: str
-    """What people are told when there are no items: how one comes about."""
+    """The text for an empty list: how to get an item."""
     numeric: frozenset[str] = frozenset()
-    """Columns that stand to the right."""
+    """Right-aligned columns."""
 
     def print(self, items: Sequence[Item], *, as_json: bool) -> None:
-        """A document for programs; a table, or a sentence when it is empty, for people."""
+        """Prints a document for programs. For people it prints a table, or a sentence when the list is empty."""
         if as_json:
             print_json({self.name: [self.document(item) for item in items]})
         elif not items:
@@ -87,12 +87,12 @@ class Listing(Generic[Item]):
 
 
 def remark(text: str) -> None:
-    """A line on standard error."""
+    """Prints a line on standard error."""
     typer.echo(visible(text), err=True)
 
 
 def fail(text: str, *, as_json: bool) -> None:
-    """An error: a document for programs, and always lines for people."""
+    """Prints an error: a document for programs, and always lines for people."""
     if as_json:
         print_json({"error": text})
     for line in text.splitlines():
@@ -100,7 +100,7 @@ def fail(text: str, *, as_json: bool) -> None:
 
 
 def visible(text: str) -> str:
-    """Without control characters: what came from a client must not steer the terminal."""
+    """Replaces control characters, because text from a client must not steer the terminal."""
     return "".join(
         character if character.isprintable() or character in "\n\t" else "\N{REPLACEMENT CHARACTER}"
         for character in text

@@ -1,8 +1,8 @@
-"""How a command ends other than well. `main` turns these into texts and exit codes.
+"""Failures of a command. `main` turns them into texts and exit codes.
 
 CommandError
 +-- Refused   exit 1: understood, but the gateway, the machine or a rule says no
-+-- Misuse    exit 2: what the user wrote cannot be meant
++-- Misuse    exit 2: the user's input makes no sense
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class CommandError(Exception):
 
 
 class Refused(CommandError):  # noqa: N818  (reads as what it is)
-    """Understood, but it cannot be done."""
+    """Understood, but impossible."""
 
 
 class Misuse(CommandError):  # noqa: N818

@@ -1,4 +1,4 @@
-"""What a command is run with, and how it reaches the gateway."""
+"""The environment of a command, and its connection to the gateway."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from services.kernel.clock import Clock
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The world outside: set once in `main`, replaced in tests."""
+    """The world outside. Set once in `main`, replaced in tests."""
 
     environ: Mapping[str, str]
     clock: Clock
 
 
 def session_of(context: typer.Context) -> Session:
-    """The session that `main` attached."""
+    """Returns the session that `main` attached."""
     session = context.find_object(Session)
     if session is None:
         raise RuntimeError("the command line was started without a session")
@@ -34,7 +34,7 @@ def session_of(context: typer.Context) -> Session:
 
 @dataclass(frozen=True, slots=True)
 class GatewayOptions:
-    """Where the command line says that the gateway is."""
+    """The command line's options for finding the gateway."""
 
     admin: str
     data_dir: Path
@@ -81,7 +81,7 @@ def _read_options(
 
 
 class GatewayCommand(TyperCommand):
-    """A command that speaks to the running gateway. It also takes the options of `_read_options`."""
+    """A command that talks to the running gateway. It also takes the options of `_read_options`."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -98,17 +98,17 @@ class GatewayCommand(TyperCommand):
 
 
 def gateway_options(context: typer.Context) -> GatewayOptions:
-    """Those of a `GatewayCommand`."""
+    """Returns the options of a `GatewayCommand`."""
     options: GatewayOptions = context.meta[_GATEWAY]
     return options
 
 
 @contextlib.contextmanager
 def connect(context: typer.Context) -> Iterator[Gateway]:
-    """The gateway of a `GatewayCommand`; what it answers badly is told as a sentence.
+    """Connects to the gateway of a `GatewayCommand`. Its errors are reported as sentences.
 
     Raises:
-        CommandError: there is no token, no gateway, or it refuses.
+        CommandError: there is no token or no gateway, or the gateway refuses.
     """
     options = gateway_options(context)
     address = find_gateway(options.admin, options.data_dir, session_of(context).environ, options.certificate)

@@ -1,4 +1,4 @@
-"""Times and durations as the command line reads and writes them."""
+"""Times and durations, as the command line reads and writes them."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def parse_since(option: str, text: str, clock: Clock) -> Timestamp:
-    """A moment in the past: a span back from now like 7d, or a time like 2027-01-31T00:00:00Z.
+    """Reads a moment in the past: a span back from now like 7d, or a time like 2027-01-31T00:00:00Z.
 
     Raises:
-        Misuse: neither.
+        Misuse: it is neither.
     """
     return _timestamp(option, text, clock, direction=-1)
 
 
 def parse_until(option: str, text: str, clock: Clock) -> Timestamp:
-    """A moment to come: a span from now like 30d, or a time like 2027-01-31T00:00:00Z.
+    """Reads a moment in the future: a span from now like 30d, or a time like 2027-01-31T00:00:00Z.
 
     Raises:
-        Misuse: neither.
+        Misuse: it is neither.
     """
     return _timestamp(option, text, clock, direction=1)
 
 
 def rfc3339(timestamp: Timestamp) -> str:
-    """RFC 3339 in UTC."""
+    """Formats a time as RFC 3339 in UTC."""
     return timestamp.ToJsonString()
 
 
 def optional_rfc3339(message: object, field: str) -> str | None:
-    """RFC 3339 in UTC of a timestamp field, None when it is not set."""
+    """Formats a timestamp field as RFC 3339 in UTC, or returns None when it is not set."""
     timestamp: Timestamp = getattr(message, field)
     return rfc3339(timestamp) if timestamp.seconds or timestamp.nanos else None
 
 
 def readable_time(timestamp: Timestamp) -> str:
-    """For a table: whole seconds in UTC; empty when it is not set."""
+    """Formats a time for a table: whole seconds in UTC, empty when it is not set."""
     if not timestamp.seconds:
         return ""
     return datetime.fromtimestamp(timestamp.seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")

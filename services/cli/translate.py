@@ -1,4 +1,4 @@
-"""Turns the configuration file into what each service is sent."""
+"""Turns the configuration file into requests for each service."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _price(entry: PriceEntry) -> prices.TargetPrice:
 
 
 def _rates(entry: RatesEntry) -> prices.PriceTier:
-    """What the file leaves out stays out: the price engine has the rule for it."""
+    """Omits what the file omits. The price engine has the rules for absent rates."""
     rates = [prices.Rate(meter=name, pico_usd=rate) for name, rate in entry.pico_usd.items()]
     return prices.PriceTier(input=entry.input, output=entry.output, rates=rates)
 

@@ -8,7 +8,7 @@ from spendgate.router.v1 import router_service_pb2 as router
 
 
 def unpriced_leads(models: Iterable[router.Model], unpriced: Collection[str]) -> Iterator[tuple[str, str]]:
-    """The models by name, each with a clause that says which target is passed over, and which serves in its place."""
+    """Yields the models by name, each with a clause that names the skipped target and the one that serves instead."""
     for model in models:
         chains = (model.targets, *(fallback.to for fallback in model.fallbacks))
         others = [

@@ -1,10 +1,10 @@
-"""The simulator as a process: one vendor of each kind, each on a port of its own, and the control API.
+"""The simulator as a process: one vendor of each kind, each on its own port, and the control API.
 
     SPENDGATE_SIMULATOR_KEY=sk-... spendgate-simulator
 
-All vendors take the same API key. One line of JSON on standard output tells the addresses:
-{"control": URL, "openai": URL, "anthropic": URL, "gemini": URL}. It ends on SIGTERM, or when standard input ends, so
-that it does not outlive whoever started it.
+All vendors accept the same API key. The process prints its addresses as one line of JSON:
+{"control": URL, "openai": URL, "anthropic": URL, "gemini": URL}. It ends on SIGTERM or when standard input ends, so it
+does not outlive its parent.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from services.simulator.server import Listener
 
 
 def main() -> None:
-    """Serves until told to stop."""
+    """Serves until asked to stop."""
     variables = os.environ  # noqa: TID251  (the main of this process)
     try:
         refuse_unknown_variables(variables)

@@ -27,7 +27,7 @@ _TOOL_CHOICES = {"any": REQUIRED, "none": NEVER, "auto": AUTO}
 
 
 class AnthropicWire:
-    """The dialect."""
+    """Anthropic's dialect."""
 
     stream_media_type = "text/event-stream; charset=utf-8"
 
@@ -66,7 +66,7 @@ class AnthropicWire:
         )
 
     def document(self, answer: Answer) -> dict[str, Any]:
-        """A `message`."""
+        """Returns a `message`."""
         reply = answer.replies[0]
         document = {**_head(answer), "content": _blocks(answer, reply), "stop_reason": _stop_reason(reply)}
         if answer.usage is not None:
@@ -74,7 +74,7 @@ class AnthropicWire:
         return document
 
     def events(self, answer: Answer) -> Iterator[Event]:
-        """`message_start` to `message_stop`."""
+        """Yields `message_start` to `message_stop`."""
         reply = answer.replies[0]
         start = {**_head(answer), "content": [], "stop_reason": None}
         if answer.usage is not None:
@@ -89,7 +89,7 @@ class AnthropicWire:
         yield _event("message_stop", reply.output_tokens)
 
     def failure(self, status: int, message: str) -> dict[str, Any]:
-        """Anthropic's error envelope."""
+        """Returns Anthropic's error envelope."""
         kind = _ERROR_TYPES.get(status, "api_error")
         return {"type": "error", "error": {"type": kind, "message": message}, "request_id": f"req_{SIMULATED}"}
 

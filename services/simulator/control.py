@@ -1,12 +1,12 @@
-"""The control API of a simulator that runs as a process: how its caller directs the play from outside.
+"""The control API of a simulator that runs as a process. Its caller directs it from outside.
 
 POST   /{provider}/faults     a list of faults, each with the fields of `faults.Fault`
-DELETE /{provider}/faults     from now on all is well
+DELETE /{provider}/faults     removes all faults
 PUT    /{provider}/latency    the fields of `faults.Latency`
 PUT    /{provider}/listener   {"open": false}: connections are refused
-PUT    /{provider}/hang_up    {"stops": false}: streams that their clients left are made to their end, and billed
+PUT    /{provider}/hang_up    {"stops": false}: streams run to their end, and are billed, after their clients leave
 GET    /{provider}/requests   what reached the provider, without credentials
-GET    /{provider}/bills      what it charges for each request that it answered
+GET    /{provider}/bills      the charge for each request that it answered
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from services.simulator.server import Listener
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A provider and where it listens."""
+    """A provider and its listener."""
 
     provider: SimulatedProvider
     listener: Listener
 
 
 def control_app(stages: Mapping[str, Stage]) -> Starlette:
-    """The control API over these providers."""
+    """Builds the control API over these providers."""
     control = _Control(stages)
     return Starlette(
         routes=[

@@ -1,4 +1,4 @@
-"""A request as the simulated model sees it: the same for every dialect."""
+"""A request as the simulated model sees it, the same for every dialect."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NEVER = "none"
 
 
 class BadRequestError(Exception):
-    """What a provider answers with status 400."""
+    """A mistake that a provider answers with status 400."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Breakpoint:
-    """The prompt up to here is to be cached."""
+    """Asks for the prompt up to here to be cached."""
 
     position: int
     """In tokens from the start of the prompt."""
@@ -37,11 +37,11 @@ class Breakpoint:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What a client asks of a model."""
+    """A client's request to a model."""
 
     model: str
     prompt: tuple[str, ...]
-    """All input as tokens, in the order in which the provider reads it."""
+    """All input as tokens, in the provider's reading order."""
     question: str
     """Text of the last message."""
     max_output_tokens: int | None = None
@@ -52,12 +52,12 @@ class Conversation:
     tool_choice: str = AUTO
     """`AUTO`, `REQUIRED`, `NEVER`, or the name of a tool."""
     answers_tool: bool = False
-    """The last message is a tool's result."""
+    """Whether the last message is a tool's result."""
     schema: Mapping[str, Any] | None = None
     """JSON schema that the answer must satisfy."""
     reasons: bool = False
     caches_by_itself: bool = True
-    """Whether the provider caches long prompts unasked, as OpenAI and Gemini do."""
+    """Whether the provider caches long prompts on its own, as OpenAI and Gemini do."""
     breakpoints: tuple[Breakpoint, ...] = ()
 
 
@@ -73,7 +73,7 @@ class PromptBuilder:
         self.tokens.extend(tokenize(text))
 
     def add_image(self) -> None:
-        """Adds a picture."""
+        """Adds an image."""
         self.tokens.extend(["<image>"] * IMAGE_TOKENS)
 
     def end_message(self, role: str) -> None:
@@ -90,14 +90,14 @@ def require(condition: object, problem: str) -> None:
     """Refuses the request unless `condition` holds.
 
     Raises:
-        BadRequestError: it does not.
+        BadRequestError: it does not hold.
     """
     if not condition:
         raise BadRequestError(problem)
 
 
 def bound(body: Mapping[str, Any], *names: str) -> int | None:
-    """The first of these fields that is given, as a bound on output tokens.
+    """Reads the first of these fields that is present, as a bound on output tokens.
 
     Raises:
         BadRequestError: it is not a positive whole number.

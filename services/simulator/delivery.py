@@ -1,4 +1,4 @@
-"""How an answer travels: at its pace, and with the faults that meet it on the way."""
+"""How an answer travels: at its pace, and with the faults on its way."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.simulator.faults import Fault, FaultKind
 from services.simulator.wire import Event
 
 _SERVER = "spendgate-simulator"
-# Long enough for a reader to see two pieces as two.
+# Long enough for a reader to see two separate pieces.
 _SPLIT_GAP_S = 0.002
 
 
@@ -54,10 +54,10 @@ class Document(Response):
 
 
 class Pace(NamedTuple):
-    """How fast a stream comes."""
+    """The speed of a stream."""
 
     wait_s: float
-    """To its head."""
+    """Until its head is sent."""
     event_gap_s: float
 
 
@@ -68,9 +68,9 @@ async def _hang_up(receive: Receive) -> None:
 
 
 class Stream(Response):
-    """Events, one after the other.
+    """Sends events one after the other.
 
-    `bill` is told once how many output tokens were made: all, or those until the client hung up if it `stops` then.
+    `bill` is called once with the number of output tokens made: all, or those until the client hung up if it `stops`.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Stream(Response):
                 made = event.made
                 for piece in self._pieces(event.data):
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
-                    # Lets the piece leave before the next one is written, as a real provider's would.
+                    # Lets this piece leave before the next is written, as a real provider's would.
                     await self._pause(max(self._pace.event_gap_s, _SPLIT_GAP_S if piece is not event.data else 0), gone)
             if self._fault is not None and self._fault.kind is FaultKind.LATE_END:
                 await self._pause(self._fault.delay_ms / 1000, gone)
@@ -123,7 +123,7 @@ class Stream(Response):
             raise ConnectionCut
 
     async def _pause(self, seconds: float, gone: asyncio.Future[None]) -> None:
-        """Ends early when the client hangs up: nobody is to be made wait any more."""
+        """Ends early when the client hangs up, because then nobody is left to wait."""
         if seconds and not gone.done():
             await asyncio.wait([gone], timeout=seconds)
         else:

@@ -1,4 +1,4 @@
-"""Faults to order: for the next requests, or until further notice."""
+"""Faults on request: for the next requests, or until they are cleared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class FaultKind(StrEnum):
-    """What goes wrong."""
+    """The kind of failure."""
 
     STATUS = "status"
     """The vendor's error with `status`, and `retry-after` if `retry_after_s` is set."""
@@ -21,11 +21,11 @@ class FaultKind(StrEnum):
     CUT = "cut"
     """The connection breaks after `after_events` events of a stream, or in the middle of a document."""
     LATE_END = "late_end"
-    """A stream ends `delay_ms` after its last event, as when its last packet is lost."""
+    """A stream ends `delay_ms` after its last event, as if its last packet were lost."""
     NO_USAGE = "no_usage"
-    """The answer does not say what it took."""
+    """The answer carries no usage."""
     OVERBILL = "overbill"
-    """The answer says that it took `factor` times the output tokens that the request allows."""
+    """The answer claims `factor` times the output tokens that the request allows."""
     SPLIT = "split"
     """Each event of a stream arrives in two pieces."""
 
@@ -36,9 +36,9 @@ class Fault:
 
     kind: FaultKind
     times: int | None = 1
-    """How many requests it meets. None: until it is cleared."""
+    """How many requests it affects. None: all, until it is cleared."""
     model: str | None = None
-    """Meets only requests for this model."""
+    """Affects only requests for this model."""
     status: int = 500
     retry_after_s: float | None = None
     delay_ms: int = 0
@@ -47,10 +47,10 @@ class Fault:
 
 
 def fault_from(document: Mapping[str, Any]) -> Fault:
-    """Reads a fault as the control API takes it: the fields of `Fault`.
+    """Reads a fault of the control API: the fields of `Fault`.
 
     Raises:
-        ValueError: a field is unknown or the kind is.
+        ValueError: a field or the kind is unknown.
     """
     known = {name: value for name, value in document.items() if name != "kind"}
     try:
@@ -60,7 +60,7 @@ def fault_from(document: Mapping[str, Any]) -> Fault:
 
 
 class FaultScript:
-    """The faults that wait for requests, in order; a request meets the first that fits it."""
+    """Faults waiting for requests, in order. A request gets the first that fits it."""
 
     def __init__(self) -> None:
         self._waiting: list[Fault] = []
@@ -70,11 +70,11 @@ class FaultScript:
         self._waiting.extend(faults)
 
     def clear(self) -> None:
-        """From now on all is well."""
+        """Removes all faults."""
         self._waiting.clear()
 
     def next_for(self, model: str) -> Fault | None:
-        """Takes the fault that a request for `model` meets."""
+        """Takes the fault for a request to `model`."""
         for at, fault in enumerate(self._waiting):
             if fault.model in {None, model}:
                 if fault.times is not None:
@@ -88,7 +88,7 @@ class FaultScript:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """How long answers take. The defaults answer at once."""
+    """The delay of answers. By default they come at once."""
 
     first_byte_p50_ms: float = 0.0
     first_byte_p95_ms: float = 0.0
@@ -96,7 +96,7 @@ class Latency:
     """Between two events of a stream."""
 
     def first_byte_s(self, source: random.Random) -> float:
-        """Draws from the log-normal distribution with these percentiles, in seconds."""
+        """Draws a delay in seconds from the log-normal distribution with these percentiles."""
         if self.first_byte_p50_ms <= 0:
             return 0.0
         # The 95th percentile of a log-normal lies 1.645 deviations above the median.

@@ -1,7 +1,7 @@
 """Gemini's `models/{model}:generateContent` and `:streamGenerateContent`, v1beta and v1.
 
-A stream is a JSON array that grows, or server-sent events with `?alt=sse`. Every piece repeats the usage so far;
-thoughts are counted beside the candidates, not within them.
+A stream is a growing JSON array, or server-sent events with `?alt=sse`. Every piece repeats the usage so far. Thoughts
+are counted separately from the candidates.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class GeminiWire:
         )
 
     def document(self, answer: Answer) -> dict[str, Any]:
-        """A whole `GenerateContentResponse`."""
+        """Returns a complete `GenerateContentResponse`."""
         candidates = [
             {"content": {"parts": _parts(reply), "role": "model"}, "finishReason": _finish(reply), "index": index}
             for index, reply in enumerate(answer.replies)
@@ -74,7 +74,7 @@ class GeminiWire:
         return {"candidates": candidates, **_tail(answer)}
 
     def events(self, answer: Answer) -> Iterator[Event]:
-        """`GenerateContentResponse`s, each with a piece of the text."""
+        """Yields `GenerateContentResponse`s, each with a piece of the text."""
         pieces = list(_pieces(answer))
         for at, (piece, made) in enumerate(pieces):
             if self._as_sse:
@@ -86,7 +86,7 @@ class GeminiWire:
                 yield Event(f"{lead}{json.dumps(piece, ensure_ascii=False, indent=2)}{end}".encode(), made)
 
     def failure(self, status: int, message: str) -> dict[str, Any]:
-        """Google's error envelope."""
+        """Returns Google's error envelope."""
         return {"error": {"code": status, "message": message, "status": _STATUSES.get(status, "UNKNOWN")}}
 
 
@@ -150,7 +150,7 @@ def _finish(reply: Reply) -> str:
 
 
 def _tail(answer: Answer, so_far: int | None = None) -> dict[str, Any]:
-    """`so_far`: the output tokens that were made; None: all."""
+    """`so_far` is the number of output tokens made; None: all."""
     tail: dict[str, Any] = {
         "modelVersion": answer.conversation.model,
         "responseId": f"{SIMULATED}-{answer.number:08d}",

@@ -1,9 +1,9 @@
-"""The simulated model: answers at once, always the same to the same question, at a length that the question can set.
+"""The simulated model. It answers at once, and the same question always gets the same answer.
 
-* "Answer in 100 tokens" is answered with exactly 100 tokens of text; otherwise the length follows from the question.
-* A tool is called when tools are sent and the question names one, or when `tool_choice` demands it.
-* With a JSON schema the answer is a document that satisfies it.
-* A reasoning model spends tokens on thought first. All of it is cut at the bound that the client set.
+* "Answer in 100 tokens" gets exactly 100 tokens of text. Otherwise the question determines the length.
+* A tool is called if tools are sent and the question names one, or if `tool_choice` demands it.
+* With a JSON schema, the answer is a document that satisfies it.
+* A reasoning model first spends tokens on thought. The client's bound cuts off everything beyond it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SCHEMA_DEPTH = 16
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """The model wants a function called."""
+    """The model asks for a function to be called."""
 
     name: str
     arguments: str
@@ -48,7 +48,7 @@ class Reply:
     tool_call: ToolCall | None = None
     reasoning_tokens: int = 0
     cut: bool = False
-    """The client's bound ended it."""
+    """The client's bound cut it off."""
 
     @property
     def text(self) -> str:
@@ -57,13 +57,13 @@ class Reply:
 
     @property
     def output_tokens(self) -> int:
-        """What the provider charges as output."""
+        """The tokens that the provider charges as output."""
         call = count_tokens(self.tool_call.name + " " + self.tool_call.arguments) if self.tool_call else 0
         return self.reasoning_tokens + len(self.tokens) + call
 
 
 def answer(conversation: Conversation) -> Reply:
-    """What the model says."""
+    """Answers a conversation."""
     limit = conversation.max_output_tokens
     reasoning = REASONING_TOKENS if conversation.reasons else 0
     if limit is not None and limit <= reasoning:
@@ -103,7 +103,7 @@ def _text_of(conversation: Conversation) -> tuple[str, ...]:
 
 
 def example_of(schema: Mapping[str, Any], root: Mapping[str, Any] | None = None, depth: int = 0) -> Any:
-    """A small value that satisfies a JSON schema, or Gemini's dialect of one with its types in capitals."""
+    """Returns a small value that satisfies a JSON schema, or Gemini's variant with types in capitals."""
     root = schema if root is None else root
     if depth > _SCHEMA_DEPTH:
         return None

@@ -1,4 +1,4 @@
-"""OpenAI's `POST /v1/chat/completions`, which the compatible endpoints of other vendors speak as well."""
+"""OpenAI's `POST /v1/chat/completions`, which other vendors' compatible endpoints speak as well."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ERROR_CODES = {401: "invalid_api_key", 404: "model_not_found", 429: "rate_limit
 
 
 class OpenAiWire:
-    """The dialect.
+    """OpenAI's dialect.
 
     Args:
         caches: whether long prompts are cached unasked. Anthropic's compatible endpoint does not.
@@ -67,7 +67,7 @@ class OpenAiWire:
         )
 
     def document(self, answer: Answer) -> dict[str, Any]:
-        """A `chat.completion`."""
+        """Returns a `chat.completion`."""
         choices = [
             {"index": index, "message": _message(answer, reply), "logprobs": None, "finish_reason": _finish(reply)}
             for index, reply in enumerate(answer.replies)
@@ -78,7 +78,7 @@ class OpenAiWire:
         return document
 
     def events(self, answer: Answer) -> Iterator[Event]:
-        """`chat.completion.chunk`s: with `include_usage` each says `usage: null` and one more brings the usage."""
+        """Yields `chat.completion.chunk`s. With `include_usage` each says `usage: null` before an extra one."""
         head = _head(answer, "chat.completion.chunk")
         wants_usage = answer.conversation.include_usage
         if wants_usage:
@@ -94,7 +94,7 @@ class OpenAiWire:
         yield Event(b"data: [DONE]\n\n", made)
 
     def failure(self, status: int, message: str) -> Any:
-        """OpenAI's error envelope."""
+        """Returns OpenAI's error envelope."""
         kind = _ERROR_TYPES.get(status, "requests" if status == 429 else "server_error")
         error = {"error": {"message": message, "type": kind, "param": None, "code": _ERROR_CODES.get(status)}}
         return [error] if self._lists_errors else error

@@ -1,8 +1,8 @@
-"""What a provider reads from its prompt cache, by the vendors' published rules.
+"""A provider's prompt cache, by the vendors' published rules.
 
-OpenAI and Gemini cache by themselves: the longest known prefix of at least 1 024 tokens, in steps of 128. Anthropic
+OpenAI and Gemini cache on their own: the longest known prefix of at least 1 024 tokens, in steps of 128. Anthropic
 caches what the client marks: it reads the longest known marked prefix and writes up to the last mark, for five minutes
-or an hour. Nothing here ever grows old.
+or an hour. Here nothing ever expires.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from services.simulator.model import Reply
 
 SMALLEST_PREFIX = 1024
 _STEP = 128
-# Distinct prefixes remembered; past that, the cache forgets everything.
+# Number of distinct prefixes remembered. Beyond it, the cache forgets everything.
 _CAPACITY = 100_000
 
 
@@ -27,7 +27,7 @@ class PromptCache:
         self._known: set[bytes] = set()
 
     def usage(self, conversation: Conversation, replies: Sequence[Reply]) -> Usage:
-        """The tokens of a call; its prompt is remembered."""
+        """Returns the usage of a call, and remembers its prompt."""
         if len(self._known) > _CAPACITY:
             self._known.clear()
         size = len(conversation.prompt)
@@ -57,7 +57,7 @@ class PromptCache:
         )
 
     def _read(self, conversation: Conversation, marks: Sequence[int]) -> int:
-        """Length of the longest known prefix that ends at a mark; remembers all of them."""
+        """Returns the length of the longest known prefix that ends at a mark, and remembers all of them."""
         digest = hashlib.sha256(conversation.model.encode())
         longest, at = 0, 0
         for mark in sorted(marks):

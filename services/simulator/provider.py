@@ -1,4 +1,4 @@
-"""One simulated vendor: its endpoints, its own API key, its faults, and a record of every request that reached it."""
+"""One simulated vendor: its endpoints, its own API key, its faults, and a record of every request it received."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from services.simulator.openai_wire import OpenAiWire
 from services.simulator.prompt_cache import PromptCache
 from services.simulator.wire import Answer, Wire
 
-# As generous as the vendors: OpenAI and Anthropic take 32 MB.
+# As generous as real vendors: OpenAI and Anthropic accept 32 MB.
 _MAX_BODY_BYTES = 32 * 1024 * 1024
 # Every run draws the same latencies.
 _SEED = 0
@@ -34,14 +34,14 @@ _GEMINI_METHODS = {"generateContent": False, "streamGenerateContent": True}
 
 
 class Vendor(StrEnum):
-    """Whose endpoints to serve."""
+    """The vendor whose endpoints are served."""
 
     OPENAI = "openai"
     ANTHROPIC = "anthropic"
     GEMINI = "gemini"
 
 
-# What is left to the account that all clients share, as the vendors tell it with every answer. Gemini does not.
+# The remaining quota of the account that all clients share. OpenAI and Anthropic send it with every answer.
 _ACCOUNT_LIMITS: Mapping[Vendor, Mapping[str, str]] = {
     Vendor.OPENAI: {"x-ratelimit-remaining-requests": "9999", "x-ratelimit-remaining-project-tokens": "199000"},
     Vendor.ANTHROPIC: {
@@ -54,7 +54,7 @@ _ACCOUNT_LIMITS: Mapping[Vendor, Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRequest:
-    """A request as it reached the provider."""
+    """A request as the provider received it."""
 
     number: int
     path: str
@@ -65,7 +65,7 @@ class ReceivedRequest:
 
     @property
     def attempt(self) -> int:
-        """Which attempt of the gateway this is, by its own word; 1 if it does not say."""
+        """The gateway's number for this attempt; 1 if it sends none."""
         return int(self.headers.get("x-envoy-attempt-count", "1"))
 
     @property
@@ -76,19 +76,19 @@ class ReceivedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What the provider charges for a request: what it did, whoever heard of it."""
+    """The provider's charge for a request: for the work it did, whether or not anybody received it."""
 
     number: int
-    """Of the request."""
+    """Number of the request."""
     model: str
     usage: Usage
 
 
 class SimulatedProvider:
-    """A vendor. `app` serves it; the other attributes belong to whoever directs the play.
+    """A vendor. `app` serves it; tests and the demo control the other attributes.
 
-    `stops` says whether it stops to generate a stream when its client hangs up, or goes on to the end and bills that.
-    A whole document is made before its first byte is sent.
+    `stops` is whether a stream stops when its client hangs up. Otherwise it runs to the end and is billed in full. A
+    whole document is always made before its first byte is sent.
     """
 
     def __init__(self, vendor: Vendor, api_key: str, clock: Clock) -> None:
@@ -223,7 +223,7 @@ def _bearer(request: Request, api_key: str) -> bool:
 
 
 def _anthropic_key(request: Request, api_key: str) -> bool:
-    # The SDK sends a bearer token since 2.12, the API's documentation still says x-api-key.
+    # The SDK has sent a bearer token since 2.12; the API's documentation still says x-api-key.
     return request.headers.get("x-api-key") == api_key or _bearer(request, api_key)
 
 

@@ -1,4 +1,4 @@
-"""Listens for a simulated provider on a loopback port, in a thread, and can stop listening: then it refuses."""
+"""Listens for a simulated provider on a loopback port, in a thread. While it is closed, it refuses connections."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Listener:
         return f"http://{_HOST}:{self.port}"
 
     def open(self) -> None:
-        """Returns when connections are accepted.
+        """Returns once connections are accepted.
 
         Raises:
             OSError: the port is taken.
@@ -42,7 +42,7 @@ class Listener:
         listening.bind((_HOST, self.port))
         listening.listen(1024)
         self.port = listening.getsockname()[1]
-        # A cut connection is ordered, not an error: uvicorn need not report it.
+        # A cut connection was requested and is no error. Uvicorn need not report it.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         config = uvicorn.Config(
             self._app,
@@ -62,7 +62,7 @@ class Listener:
         self._thread.start()
 
     def close(self) -> None:
-        """Breaks all connections; new ones are refused."""
+        """Breaks all connections and refuses new ones."""
         if self._server is None or self._thread is None:
             return
         self._server.should_exit = True

@@ -1,4 +1,4 @@
-"""What the three dialects have in common: an answer, and the interface through which a provider renders it."""
+"""What the three dialects share: an answer, and the interface by which a provider renders it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from services.simulator.model import Reply
 
 SIMULATED = "simulated-by-spendgate"
 """How every answer says that no model made it."""
-# Tokens in one event of a stream.
+# Tokens per event of a stream.
 _EVENT_TOKENS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A finished call, ready to be written in some dialect."""
+    """A finished call, ready to be written in any dialect."""
 
     number: int
-    """Of the request at this provider; ids are made of it."""
+    """Number of the request at this provider. Ids are derived from it."""
     created_s: int
     conversation: Conversation
     replies: tuple[Reply, ...]
     usage: Usage | None
-    """None: the provider does not say."""
+    """None: the provider reports no usage."""
 
 
 class Event(NamedTuple):
@@ -36,16 +36,16 @@ class Event(NamedTuple):
     data: bytes
     """Complete with its framing."""
     made: int
-    """Output tokens that the model had made by then, of all choices."""
+    """Output tokens that the model had made by then, over all choices."""
 
 
 class Wire(Protocol):
-    """One endpoint's dialect."""
+    """The dialect of one endpoint."""
 
     stream_media_type: str
 
     def conversation(self, model: str, body: Mapping[str, Any]) -> Conversation:
-        """Reads a request; `model` is that of the path, if the dialect has it there.
+        """Reads a request. `model` comes from the path, if the dialect has it there.
 
         Raises:
             BadRequestError: the vendor would refuse it.
@@ -53,40 +53,40 @@ class Wire(Protocol):
         ...
 
     def document(self, answer: Answer) -> Any:
-        """The answer as one JSON value."""
+        """Returns the answer as one JSON value."""
         ...
 
     def events(self, answer: Answer) -> Iterator[Event]:
-        """The answer as the events of a stream."""
+        """Yields the answer as the events of a stream."""
         ...
 
     def failure(self, status: int, message: str) -> Any:
-        """The vendor's error as a JSON value."""
+        """Returns the vendor's error as a JSON value."""
         ...
 
 
 def text_pieces(reply: Reply) -> Iterator[tuple[str, int]]:
-    """The visible text in the pieces in which a stream brings it, each with the output tokens made by then."""
+    """Yields the visible text in the pieces of a stream, each with the output tokens made by then."""
     for start in range(0, len(reply.tokens), _EVENT_TOKENS):
         end = min(start + _EVENT_TOKENS, len(reply.tokens))
         yield "".join(reply.tokens[start:end]), reply.reasoning_tokens + end
 
 
 def call_pieces(reply: Reply, arguments: str) -> Iterator[tuple[str, int]]:
-    """The same of the arguments of a tool call, in two pieces."""
+    """Does the same for the arguments of a tool call, in two pieces."""
     half = len(arguments) // 2
     yield arguments[:half], (reply.reasoning_tokens + reply.output_tokens) // 2
     yield arguments[half:], reply.output_tokens
 
 
 def sse(document: Any, event: str = "") -> bytes:
-    """One server-sent event."""
+    """Encodes one server-sent event."""
     name = f"event: {event}\n" if event else ""
     return f"{name}data: {json.dumps(document, ensure_ascii=False)}\n\n".encode()
 
 
 def text_of(content: object) -> str:
-    """The text of a message's content, in any dialect: a string, or parts some of which have text."""
+    """Returns the text of a message's content in any dialect: a string, or parts of which some have text."""
     if isinstance(content, str):
         return content
     if isinstance(content, Sequence):

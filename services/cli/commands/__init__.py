@@ -1,1 +1,1 @@
-"""One file for each group of commands. Each adds its commands to the application in `services.cli.main`."""
+"""One file per group of commands. Each adds its commands to the application in `services.cli.main`."""

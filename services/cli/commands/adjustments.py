@@ -1,4 +1,4 @@
-"""`spendgate adjustments`: counters that were moved to what the ledger says."""
+"""`spendgate adjustments`: counters that were corrected to match the ledger."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def adjustments(
     limit: Annotated[int, typer.Option(min=1, max=_MAX_LIMIT, help="How many at most.")] = _DEFAULT_LIMIT,
     json: JsonOption = False,
 ) -> None:
-    """Lists counters that were moved to what the ledger says, and why, newest first.
+    """Lists counters that were corrected to match the ledger, and why, newest first.
 
     Example: spendgate adjustments --json
     """

@@ -1,4 +1,4 @@
-"""`spendgate alerts`: thresholds that were crossed, limits that were overrun, and calls that are unknown in part."""
+"""`spendgate alerts`: thresholds that were crossed, limits that were overrun, and calls that are partly unknown."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _KINDS: dict[int, str] = {
 
 
 def build_alerts() -> typer.Typer:
-    """The group `alerts`."""
+    """Builds the group `alerts`."""
     group = typer.Typer(help="Thresholds that budgets crossed, and who was told.", no_args_is_help=True)
     group.command("list", cls=GatewayCommand)(list_alerts)
-    # With a single command Typer would make the group that command: `alerts list` is what scripts call.
+    # With a single command Typer would turn the group into that command, but scripts call `alerts list`.
     group.callback()(_group)
     return group
 
@@ -123,7 +123,7 @@ def _is_money(alert: ledger.Alert) -> bool:
 
 
 def _percent(basis_points: int) -> str:
-    """As the configuration file writes it: "80%", "99.5%"."""
+    """Formats a share as the configuration file does: "80%", "99.5%"."""
     whole, hundredths = divmod(basis_points, 100)
     fraction = f".{hundredths:02d}".rstrip("0") if hundredths else ""
     return f"{whole}{fraction}%"

@@ -1,4 +1,4 @@
-"""`spendgate audit`: who changed what, when and why, of all three services in one list."""
+"""`spendgate audit`: who changed what, when and why, for all three services in one list."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def audit(
     with connect(context) as gateway:
         services = (gateway.administration, gateway.router, gateway.ledger)
         entries = [entry for service in services for entry in newest(service.ListAuditEntries)]
-    # Each list is newest first already, and sorting leaves entries of one moment as they are.
+    # Each list is already sorted, newest first, and sorting keeps the order of entries with the same time.
     entries.sort(key=lambda entry: entry.time.ToMilliseconds(), reverse=True)
     Listing(
         "entries",

@@ -1,4 +1,4 @@
-"""`spendgate budgets` and `explain`: how far along each limit is, and what it would do to a call."""
+"""`spendgate budgets` and `explain`: the state of each limit, and its effect on a call."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def explain(
     max_output_tokens: Annotated[int, typer.Option(min=0, help="Bound of its answer. 0: 1000.")] = 0,
     json: JsonOption = False,
 ) -> None:
-    """Says what would happen to a call now, and why. Reserves nothing.
+    """Shows what would happen to a call now, and why. Reserves nothing.
 
     Example: spendgate explain --key data-science-prod --model gpt-4o
     """
@@ -113,7 +113,7 @@ def explain(
 
 
 def print_budgets(found: Sequence[quota.Budget]) -> None:
-    """Limits as a table, in the order given."""
+    """Prints limits as a table, in the order given."""
     doubt = ("DOUBT",) if any(budget.doubt for budget in found) else ()
     amounts = ("USED", "HELD", *doubt, "LEFT", "OF", "%")
     columns = ("POLICY", "LIMIT", "SCOPE", *amounts, "RESETS (UTC)", "MODE", "OVERRIDE UNTIL")
@@ -124,7 +124,7 @@ def print_budgets(found: Sequence[quota.Budget]) -> None:
 
 
 def budget_as_json(budget: quota.Budget) -> dict[str, object]:
-    """As the contract has it: money as decimal strings under `_usd`, all else as integers."""
+    """The form of the JSON contract: money as decimal strings under `_usd`, everything else as integers."""
     amounts = {
         "limit": budget.limit,
         "settled": budget.settled,
@@ -149,12 +149,12 @@ def budget_as_json(budget: quota.Budget) -> dict[str, object]:
 
 
 def _remaining(budget: quota.Budget) -> int:
-    """What is left; a policy that only counts can be past its limit, and then nothing is."""
+    """Returns what is left. A policy that only counts can exceed its limit, and then nothing is left."""
     return max(0, budget.limit - _gone(budget))
 
 
 def _gone(budget: quota.Budget) -> int:
-    """What is used, held or in doubt."""
+    """Returns what is used, held or in doubt."""
     return budget.settled + budget.reserved + budget.doubt
 
 

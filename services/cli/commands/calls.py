@@ -1,4 +1,4 @@
-"""`spendgate calls`: single calls, as the ledger booked them."""
+"""`spendgate calls`: single calls, as booked in the ledger."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WhereOption = Annotated[
 
 
 def build_calls() -> typer.Typer:
-    """The group `calls`."""
+    """Builds the group `calls`."""
     group = typer.Typer(help="Single calls: who, what, which attempts, at what cost.", no_args_is_help=True)
     group.command("list", cls=GatewayCommand)(list_calls)
     group.command(cls=GatewayCommand)(show)
@@ -98,7 +98,7 @@ def tail(
 ) -> None:
     """Shows calls as they are booked, until Ctrl-C or --limit.
 
-    With --json and --limit one document at the end, with --json alone one line for each call.
+    With --json and --limit it prints one document at the end. With --json alone it prints one line for each call.
 
     Example: spendgate calls tail --where environment=prod
     """
@@ -118,7 +118,7 @@ def tail(
 
 
 def fetch_calls(gateway: Gateway, limit: int, where: str = "") -> list[ledger.Call]:
-    """The newest calls, at most `limit`."""
+    """Returns the newest calls, at most `limit`."""
     return list(
         all_pages(
             lambda size, token: gateway.ledger.ListCalls(
@@ -131,7 +131,7 @@ def fetch_calls(gateway: Gateway, limit: int, where: str = "") -> list[ledger.Ca
 
 
 def call_as_json(call: ledger.Call) -> dict[str, object]:
-    """As the contract has it, and more. Costs that are unknown are null."""
+    """The form of the JSON contract, and more. Unknown costs are null."""
     return {
         "id": call.id,
         "time": rfc3339(call.time),

@@ -23,10 +23,10 @@ DEFAULT_FILE = Path("spendgate.yaml")
 
 
 def load_or_refuse(path: Path) -> Configuration:
-    """The configuration at `path`.
+    """Loads the configuration at `path`.
 
     Raises:
-        Misuse: it is wrong; one line for each mistake.
+        Misuse: it has mistakes, one line for each.
     """
     try:
         return load_configuration(path)
@@ -35,7 +35,7 @@ def load_or_refuse(path: Path) -> Configuration:
 
 
 def check(context: typer.Context, *, file: FileOption, json: JsonOption = False) -> None:
-    """Says what is wrong with a configuration file. Needs no gateway.
+    """Reports what is wrong with a configuration file. Needs no gateway.
 
     Example: spendgate check -f spendgate.yaml
     """
@@ -71,9 +71,9 @@ def apply(
     reason: ReasonOption = "",
     json: JsonOption = False,
 ) -> None:
-    """Makes the running gateway hold what a configuration file says.
+    """Applies a configuration file to the running gateway.
 
-    Doing it twice changes nothing. Keys made by `spendgate keys create` are left alone.
+    Applying it twice changes nothing. Keys made by `spendgate keys create` are left alone.
 
     Example: spendgate apply -f spendgate.yaml --dry-run
     """
@@ -112,7 +112,7 @@ def init(
 
 
 def print_applied(applied: Applied, *, dry_run: bool) -> None:
-    """What was changed, as a table."""
+    """Prints the changes as a table."""
     _remark_warnings(applied.warnings)
     if not applied.changes:
         print_text("nothing to change")

@@ -1,4 +1,4 @@
-"""`spendgate demo`: loaded only when it is asked for, since nothing else needs the simulated providers."""
+"""`spendgate demo`: loaded only on demand, because nothing else needs the simulated providers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def demo(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Plays a month of a team's traffic against simulated providers, and shows what becomes of it.
+    """Plays a month of a team's traffic against simulated providers, and shows the results.
 
     Example: spendgate demo --keep
     """

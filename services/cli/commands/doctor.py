@@ -1,4 +1,4 @@
-"""`spendgate doctor`: what is wrong here, and what to do about it."""
+"""`spendgate doctor`: reports what is wrong here, and how to fix it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def doctor(
     listen: Annotated[str, typer.Option("--listen", metavar="HOST:PORT", help="Data address.")] = DEFAULT_LISTEN,
     json: JsonOption = False,
 ) -> None:
-    """Says what is wrong here, each with a remedy. Exit code 1 if something does not work.
+    """Reports what is wrong here, each with a remedy. Exit code 1 if something does not work.
 
     Example: spendgate doctor -f spendgate.yaml
     """
@@ -54,7 +54,7 @@ def doctor(
 
 
 def _examine_running(context: typer.Context) -> list[Finding]:
-    """What the gateway says, or one finding that there is none."""
+    """Returns the gateway's findings, or one finding that there is no gateway."""
     try:
         with connect(context) as gateway:
             return list(examine_gateway(gateway))

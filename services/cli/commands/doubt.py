@@ -1,4 +1,4 @@
-"""`spendgate doubt`: what calls whose end nobody measured may have taken beyond what is settled of them."""
+"""`spendgate doubt`: how much calls without a measured end may have taken beyond what is settled of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _Amount = doubts.DoubtfulAmount | doubts.ClearedAmount
 
 
 def build_doubt() -> typer.Typer:
-    """The group `doubt`."""
+    """Builds the group `doubt`."""
     group = typer.Typer(
         help="What calls that were cut off may have cost beyond what is booked of them. It stays reserved.",
         no_args_is_help=True,
@@ -41,7 +41,7 @@ def list_doubts(
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many calls. Default: all.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Lists what is in doubt, oldest first: of which call, in which limit, and until when.
+    """Lists what is in doubt, oldest first: by which call, in which limit, and until when.
 
     Example: spendgate doubt list --policy data-science-prod
     """
@@ -82,7 +82,7 @@ def clear(
 ) -> None:
     """Gives back the room that calls left in doubt, once you know that their provider did not bill it.
 
-    What you give must all hold. Nothing is booked by it: if the provider billed it after all, the limit was exceeded.
+    All given conditions must hold. It books nothing: if the provider billed the call after all, the limit was exceeded.
 
     Example: spendgate doubt clear --policy data-science-prod --older-than 2d --reason "invoice checked"
     """

@@ -1,4 +1,4 @@
-"""`spendgate keys limits`: everything that binds a key."""
+"""`spendgate keys limits`: every limit that binds a key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def limits(
     model: Annotated[str, typer.Option(help="Only calls for this model. Default: all that it may use.")] = "",
     json: JsonOption = False,
 ) -> None:
-    """Shows all limits that bind a key, those of its team and organisation included, tightest first.
+    """Shows all limits that bind a key, including those of its team and organisation, tightest first.
 
     Example: spendgate keys limits ci --model gpt-4o
     """

@@ -27,7 +27,7 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the k
 
 
 def build_keys() -> typer.Typer:
-    """The group `keys`."""
+    """Builds the group `keys`."""
     group = typer.Typer(help="Virtual keys: what applications hold in place of a provider's key.", no_args_is_help=True)
     group.command(cls=GatewayCommand)(create)
     group.command("list", cls=GatewayCommand)(list_keys)
@@ -53,7 +53,7 @@ def create(
     reason: ReasonOption = "",
     json: JsonOption = False,
 ) -> None:
-    """Makes a key and shows its secret, this once.
+    """Creates a key and shows its secret, once.
 
     It is refused if no enforced policy would bind it, unless it is --unlimited.
 
@@ -105,7 +105,7 @@ def rotate(
     reason: ReasonOption = "",
     json: JsonOption = False,
 ) -> None:
-    """Gives a key a new secret and shows it, this once.
+    """Gives a key a new secret and shows it, once.
 
     Example: spendgate keys rotate ci --grace 3600
     """

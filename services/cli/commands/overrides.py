@@ -1,4 +1,4 @@
-"""`spendgate overrides`: bounds that hold in the place of a limit's own for a while."""
+"""`spendgate overrides`: bounds that replace a limit's own for a while."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from services.kernel.money import parse_usd
 
 
 def build_overrides() -> typer.Typer:
-    """The group `overrides`."""
+    """Builds the group `overrides`."""
     group = typer.Typer(help="Limits that are different for a while, and end by themselves.", no_args_is_help=True)
     group.command(cls=GatewayCommand)(grant)
     group.command("list", cls=GatewayCommand)(list_overrides)
@@ -41,7 +41,7 @@ def grant(
     scope: Annotated[str, typer.Option(help="Which counter of a policy with `each`, as `budgets` shows it.")] = "",
     json: JsonOption = False,
 ) -> None:
-    """Puts another bound in the place of a limit's own, at once, until a moment.
+    """Replaces a limit's bound with another, at once, until a given time.
 
     A team admin may go up to the limit of its whole team.
 

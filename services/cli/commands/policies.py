@@ -1,4 +1,4 @@
-"""`spendgate policies`: what each policy is worth as it stands."""
+"""`spendgate policies`: the effect of each policy."""
 
 from __future__ import annotations
 
@@ -62,18 +62,18 @@ def _as_json(listed: _Listed) -> dict[str, object]:
 
 
 def _on_store_failure_as_json(policy: quota.QuotaPolicy) -> object:
-    """As the configuration file has it."""
+    """The form of the configuration file."""
     nano_usd = nano_usd_of(policy.store_failure_allowance)
     return {"serve_up_to_usd": format_usd(nano_usd)} if nano_usd else "deny"
 
 
 def _unmeasured(policy: quota.QuotaPolicy) -> str:
-    """As the configuration file has it."""
+    """The form of the configuration file."""
     return "estimate" if policy.estimates_unmeasured else "reserve"
 
 
 def _unknown_members(policy: quota.QuotaPolicy) -> str:
-    """As the configuration file has it."""
+    """The form of the configuration file."""
     return "refuse" if policy.refuses_unknown_members else "hold"
 
 

@@ -1,4 +1,4 @@
-"""`spendgate routes` and `status`: where calls may go, and what each service believes."""
+"""`spendgate routes` and `status`: where calls may go, and the state of each service."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def status(
     *,
     json: JsonOption = False,
 ) -> None:
-    """Shows what quota, router and ledger believe.
+    """Shows the state of quota, router and ledger.
 
     Example: spendgate status --json
     """

@@ -1,4 +1,4 @@
-"""`spendgate simulate`: what other policies would have made of the calls of a time."""
+"""`spendgate simulate`: how other policies would have treated past calls."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def simulate(
     until: Annotated[str, typer.Option(metavar="WHEN", help="Likewise. Default: now.")] = "",
     json: JsonOption = False,
 ) -> None:
-    """Replays past calls through the policies of a file: who would have been degraded or denied, and what it saves.
+    """Replays past calls through a file's policies: who would have been degraded or denied, and the savings.
 
-    Changes nothing. Of the file only the policies count.
+    Changes nothing. It reads only the policies of the file.
 
     Example: spendgate simulate -f proposed.yaml --since 30d
     """
@@ -70,7 +70,7 @@ def simulate(
 def replay(
     gateway: Gateway, configuration: Configuration, asked: ledger.ListCallsRequest, advance: Callable[[int], None]
 ) -> Report:
-    """Sends the calls that are asked for through the policies of a configuration. `advance` is told how many went.
+    """Sends the requested calls through the policies of a configuration. `advance` gets the number sent so far.
 
     Raises:
         grpc.RpcError: the ledger or quota refuses.
@@ -90,7 +90,7 @@ def replay(
                     return
                 asked.page_token = page.next_page_token
         except grpc.RpcError as error:
-            # Of an iterator that raises, gRPC tells only that it did.
+            # When an iterator raises, gRPC reports only that it did.
             failures.append(error)
 
     report: Report = gateway.simulation.SimulatePolicies(parts())
@@ -100,7 +100,7 @@ def replay(
 
 
 def report_as_json(report: Report, since: Timestamp, until: Timestamp) -> dict[str, object]:
-    """As the contract has it. A limit that never refused or degraded has null for when it first did."""
+    """The form of the JSON contract. A limit that never refused or degraded has null as its first time."""
     return {
         "since": rfc3339(since),
         "until": rfc3339(until),
@@ -143,7 +143,7 @@ def report_as_json(report: Report, since: Timestamp, until: Timestamp) -> dict[s
 
 @contextlib.contextmanager
 def _progress(gateway: Gateway, asked: ledger.ListCallsRequest) -> Iterator[Callable[[int], None]]:
-    """Shows on a terminal how far a replay is; elsewhere nothing. Yields what is to be told of each step."""
+    """Shows the progress of a replay on a terminal, and nothing elsewhere. Yields a function to call at each step."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda _: None

@@ -24,7 +24,7 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the t
 
 
 def build_tokens() -> typer.Typer:
-    """The group `tokens`."""
+    """Builds the group `tokens`."""
     group = typer.Typer(help="Admin tokens: who may administer the gateway, and how far.", no_args_is_help=True)
     group.command(cls=GatewayCommand)(create)
     group.command("list", cls=GatewayCommand)(list_tokens)
@@ -42,7 +42,7 @@ def create(
     reason: ReasonOption = "",
     json: JsonOption = False,
 ) -> None:
-    """Makes an admin token and shows its secret, this once.
+    """Creates an admin token and shows its secret, once.
 
     Its holder sets SPENDGATE_TOKEN to it.
 

@@ -1,4 +1,4 @@
-"""`spendgate up`: a whole gateway on this machine, until it is told to stop."""
+"""`spendgate up`: a complete gateway on this machine, until it is asked to stop."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def _settings(
 
 
 def _counters_url(counters: str, quotas: int) -> str | None:
-    """None: in SQLite. Never repeats the URL, which may hold a password."""
+    """Returns None for SQLite. Errors never repeat the URL, which may hold a password."""
     if counters == _SQLITE:
         if quotas > 1:
             raise Misuse(
@@ -170,7 +170,7 @@ def _tls(certificate: Path | None, private_key: Path | None) -> TlsFiles | None:
 
 
 def _otlp_endpoint(text: str | None) -> str | None:
-    """HOST:PORT of what OpenTelemetry writes as a URL."""
+    """Returns HOST:PORT of a URL in OpenTelemetry's form."""
     if not text:
         return None
     endpoint = text.removeprefix("http://").removesuffix("/")

@@ -1,4 +1,4 @@
-"""`spendgate usage`: what was spent, by whom, on what."""
+"""`spendgate usage`: how much was spent, by whom, on what."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def usage(
 
 
 def parse_dimensions(text: str) -> list[str]:
-    """The fields of --by.
+    """Reads the fields of --by.
 
     Raises:
         Misuse: one is unknown or given twice.

@@ -1,7 +1,7 @@
 """The configuration file: one file describes providers, models, prices, teams, policies, channels and keys.
 
-`load_configuration` reads it with every mistake located by file, line and column. The same loader serves `check`,
-`apply` and `up`, so what passes the check is what the gateway is sent.
+`load_configuration` reads it and locates every mistake by file, line and column. `check`, `apply` and `up` use the same
+loader, so a file that passes the check is what the gateway gets.
 """
 
 from services.cli.configuration.entries import ConfigurationFile

@@ -1,6 +1,6 @@
-"""Keys of which no call would pass, since no policy bounds what they can take.
+"""Finds keys whose calls would all be refused, because no policy bounds them.
 
-The gateway refuses them too. Here they are found without one, with line and column.
+The gateway refuses them too. Here they are found without a gateway, with line and column.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from services.cli.configuration.policy_entries import FieldName, LimitEntry, Pol
 from services.cli.configuration.source import Path
 
 _FIELDS: tuple[FieldName, ...] = get_args(FieldName)
-# Of these every call takes something.
+# Every call takes some of these.
 _BOUNDING = {"spend", "tokens", "input_tokens", "requests"}
 
 
 def find_unbounded(file: ConfigurationFile) -> Iterator[tuple[Path, str]]:
-    """The keys, each with its path and what to add."""
+    """Yields the keys, each with its path and what to add."""
     binding = [policy for policy in policies_of(file) if _binds(policy)]
     for index, key in enumerate(file.keys):
         models = key.models or tuple(file.models) or ("",)

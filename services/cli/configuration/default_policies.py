@@ -1,4 +1,4 @@
-"""The policies that a gateway holds without being told: `default_policies.yaml`, read like the configuration file."""
+"""The policies that a gateway has by default: `default_policies.yaml`, in the form of the configuration file."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from services.cli.configuration.policy_entries import PolicyEntry
 from services.cli.configuration.source import read_source
 
 CHANNEL = "default"
-"""Whom the default policies tell, where there is such a channel."""
+"""The channel that default policies notify, if it exists."""
 _TIGHT = "prod"
 
 
 def policies_of(file: ConfigurationFile) -> tuple[PolicyEntry, ...]:
-    """The policies of a file, and the default ones of its environments that it neither replaces nor turns off."""
+    """Returns a file's policies, and the default ones of its environments that it neither replaces nor turns off."""
     if not file.default_policies:
         return file.policies
     own = {policy.name for policy in file.policies}
@@ -29,7 +29,7 @@ def policies_of(file: ConfigurationFile) -> tuple[PolicyEntry, ...]:
 
 
 def _default_of(environment: str) -> PolicyEntry:
-    """The default policy of an environment. One that has none of its own is held as tightly as the tightest."""
+    """Returns the default policy of an environment. An environment without its own default gets the tightest one."""
     policies = _built_in()
     if environment in policies:
         return policies[environment]

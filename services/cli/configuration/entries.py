@@ -1,7 +1,7 @@
-"""The shape of the configuration file. Field for field what the documentation of the file shows.
+"""The shape of the configuration file, field for field as the file's documentation shows it.
 
-Amounts are nano-USD, prices pico-USD per token, shares basis points, durations milliseconds: the scalars are read once,
-here, and exact.
+Amounts are nano-USD, prices pico-USD per token, shares basis points, durations milliseconds. Scalars are read once,
+here, and exactly.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _version_one(value: object) -> Literal[1]:
 
 
 def _group(value: object) -> object:
-    """A place in a chain: "p/m", or several equal ones with weights, [p/m, {q/m: 3}]."""
+    """Reads a slot of a chain: "p/m", or several weighted targets, [p/m, {q/m: 3}]."""
     if isinstance(value, str):
         return {"targets": ({"target": value, "weight": 1},)}
     if isinstance(value, tuple):
@@ -65,7 +65,7 @@ def _weighted(item: object) -> object:
 
 
 class SecretReference(Entry):
-    """Where a secret is kept: exactly one of the three."""
+    """The location of a secret: exactly one of the three."""
 
     env: VariableName | None = None
     file: str | None = Field(default=None, min_length=1, max_length=1024)
@@ -79,7 +79,7 @@ class SecretReference(Entry):
 
 
 class HeadersEntry(Entry):
-    """Headers that pass at a provider besides those that always do, in both directions."""
+    """Headers that pass at a provider in both directions, besides those that always do."""
 
     allow: Annotated[tuple[HeaderName, ...], AfterValidator(at_least_one)]
 
@@ -101,7 +101,7 @@ class ProviderEntry(Entry):
     api_key: Annotated[SecretReference, BeforeValidator(_none_allowed)]
     headers: HeadersEntry | None = None
     stops_on_disconnect: bool = False
-    """It stops to generate, and to bill, when its client hangs up."""
+    """It stops generating, and billing, when its client hangs up."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -120,14 +120,14 @@ class ProviderEntry(Entry):
 
 
 class WeightedTarget(Entry):
-    """One of the equals of a place."""
+    """One of several targets that share a slot."""
 
     target: Target
     weight: int
 
 
 class TargetGroup(Entry):
-    """A place in a chain."""
+    """A slot of a chain."""
 
     targets: Annotated[tuple[WeightedTarget, ...], AfterValidator(at_least_one)]
 
@@ -137,7 +137,7 @@ Chain = Annotated[tuple[Group, ...], AfterValidator(at_least_one)]
 
 
 class Term(Entry):
-    """One condition: exactly one measure, with the time over which it is taken unless it is the budget."""
+    """One condition: exactly one measure, and its period unless the measure is the budget."""
 
     budget_used: Part | None = None
     error_rate: Part | None = None
@@ -168,7 +168,7 @@ class Term(Entry):
 
 
 class When(Term):
-    """A term, or several of them of which `any` or `all` must hold."""
+    """A term, or several of which `any` or `all` must hold."""
 
     any: Annotated[tuple[Term, ...], AfterValidator(at_least_one)] | None = None
     all: Annotated[tuple[Term, ...], AfterValidator(at_least_one)] | None = None
@@ -186,19 +186,19 @@ class When(Term):
 
     @property
     def terms(self) -> tuple[Term, ...]:
-        """The terms, whichever way they are written."""
+        """The terms, in whichever form they are written."""
         return self.any or self.all or (self,)
 
 
 class FallbackEntry(Entry):
-    """Next in order when an attempt fails; leads while its condition holds."""
+    """Comes next when an attempt fails, and leads while its condition holds."""
 
     to: Chain
     when: When | None = None
 
 
 class ModelEntry(Entry):
-    """A model as clients ask for it."""
+    """A model, as clients ask for it."""
 
     targets: Chain
     fallbacks: tuple[FallbackEntry, ...] = ()
@@ -213,7 +213,7 @@ class TeamEntry(Entry):
 
 
 class ChannelEntry(Entry):
-    """Where alerts go: an Apprise URL, or a signed webhook."""
+    """A destination for alerts: an Apprise URL, or a signed webhook."""
 
     url: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9+.-]*://\S+$", max_length=2048)
     webhook: WebhookUrl | None = None
@@ -231,7 +231,7 @@ class ChannelEntry(Entry):
 
 
 class KeyEntry(Entry):
-    """A virtual key. Without `secret` it is declared only, and gets one by `spendgate keys rotate`."""
+    """A virtual key. Without `secret` it is only declared, and gets a secret from `spendgate keys rotate`."""
 
     name: Name
     team: Name | None = None
@@ -242,7 +242,7 @@ class KeyEntry(Entry):
     models: tuple[ModelName, ...] = ()
     expires: Moment | None = None
     unlimited: bool = False
-    """Works also where no policy bounds what it can take."""
+    """Works even where no policy bounds it."""
 
     @model_validator(mode="after")
     def _kept_somewhere(self) -> Self:

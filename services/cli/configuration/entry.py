@@ -1,4 +1,4 @@
-"""What all entries of the configuration file have in common."""
+"""What all entries of the configuration file share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Entry(BaseModel):
 
 
 def at_least_one(values: tuple[object, ...]) -> tuple[object, ...]:
-    """For lists that may not be empty."""
+    """Refuses an empty list."""
     if not values:
         raise ValueError("give at least one")
     return values

@@ -1,4 +1,4 @@
-"""Reads a configuration file and says everything that is wrong with it at once."""
+"""Reads a configuration file and reports all its mistakes at once."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from services.cli.configuration.source import (
 from services.kernel.names import closest
 
 _KEY_MARK = "[key]"
-"""How pydantic marks that the name of an entry is meant and not its value."""
+"""How pydantic marks that it means the name of an entry and not its value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """A file that is right in itself."""
+    """A file that is consistent in itself."""
 
     file: ConfigurationFile
     source: Source
     folder: FilePath
-    """Where paths of secrets in the file are relative to."""
+    """Paths of secrets in the file are relative to this folder."""
 
 
 def load_configuration(path: FilePath) -> Configuration:
     """Reads the file at `path`.
 
     Raises:
-        ConfigurationError: it cannot be read, or something in it is wrong.
+        ConfigurationError: it cannot be read, or has mistakes.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -55,10 +55,10 @@ def load_configuration(path: FilePath) -> Configuration:
 
 
 def read_configuration(name: str, text: str, *, folder: FilePath) -> Configuration:
-    """Reads a configuration from text; `name` is what errors call it.
+    """Reads a configuration from text. Errors call it `name`.
 
     Raises:
-        ConfigurationError: something in it is wrong.
+        ConfigurationError: it has mistakes.
     """
     source = read_source(name, text)
     try:
@@ -82,7 +82,7 @@ def _sorted(problems: Iterator[Problem]) -> list[Problem]:
 
 def _problem(source: Source, detail: ErrorDetails) -> Problem:
     path = tuple(part for part in detail["loc"] if part != _KEY_MARK)
-    # What the shorthand of a target expands to is not in the file: report where the shorthand stands.
+    # The expansion of a target's shorthand is not in the file, so report the position of the shorthand.
     while path and path not in source.positions and detail["type"] != "missing":
         path = path[:-1]
     return source.problem(path, _text(path, detail))
@@ -115,7 +115,7 @@ _EXPECTED = {
 
 
 def _fields_at(path: Path) -> list[str]:
-    """The fields of the entry at `path`."""
+    """Returns the fields of the entry at `path`."""
     annotation: Any = ConfigurationFile
     for part in path:
         annotation = _inner(annotation, part)

@@ -1,4 +1,4 @@
-"""Where in the file stands what a service refuses: it names fields of what it was sent, such as "keys[2].user"."""
+"""Locates a service's refusal in the file. The refusal names a field of the request, such as "keys[2].user"."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PART = re.compile(r"[a-z][a-z_0-9]*|\[(\d{1,9})\]")
 
 
 def placed(file: ConfigurationFile, source: Source, refusal: str) -> str:
-    """A refusal as compilers write it, with line and column; as it is where it names nothing of the file."""
+    """Formats a refusal as compilers do, with line and column. If it names nothing in the file, it stays as it is."""
     form = _REFUSAL.fullmatch(refusal)
     path = _path(file, form[1]) if form else ()
     if form is None or path[:2] not in source.positions:
@@ -21,7 +21,7 @@ def placed(file: ConfigurationFile, source: Source, refusal: str) -> str:
 
 
 def _path(file: ConfigurationFile, field: str) -> Path:
-    """What the file has as a mapping, a service was sent as a list in the same order."""
+    """The file has a mapping where a service got a list in the same order."""
     path: list[str | int] = [int(part[1]) if part[1] else part[0] for part in _PART.finditer(field)]
     if path and (entries := getattr(file, str(path[0]), None)) and isinstance(entries, dict):
         names = list(entries)

@@ -45,7 +45,7 @@ _MINUTE_MS = 60_000
 
 
 class MatchEntry(Entry):
-    """Which calls a policy is about; what is absent matches any."""
+    """The calls that a policy applies to. An absent field matches any call."""
 
     team: Name | None = None
     project: Name | None = None
@@ -67,7 +67,7 @@ class LimitEntry(Entry):
     request_cost: Amount | None = None
     burn_rate: Factor | None = None
     floor: Amount | None = None
-    """Of a burn rate, nano-USD per minute."""
+    """For a burn rate: nano-USD per minute."""
     per: WindowName | None = None
     rolling: DurationMs | None = None
     timezone: TimezoneName | None = None
@@ -115,7 +115,7 @@ class LimitEntry(Entry):
 
     @property
     def kind(self) -> LimitKindName:
-        """The one kind that is given."""
+        """The kind that is given."""
         return next(kind for kind in LIMIT_KINDS if getattr(self, kind) is not None)
 
     @property
@@ -125,7 +125,7 @@ class LimitEntry(Entry):
 
 
 class ThresholdEntry(Entry):
-    """At which part of a limit whom to tell, and what to do."""
+    """A part of a limit, whom to notify there, and what to do."""
 
     at: Share
     notify: tuple[Name, ...] = ()
@@ -142,7 +142,7 @@ class StoreFailureEntry(Entry):
     """What happens while the counters cannot be read or written."""
 
     serve_up_to: Amount
-    """Nano-USD in a day."""
+    """Nano-USD per day."""
 
     @model_validator(mode="after")
     def _something(self) -> Self:
@@ -174,5 +174,5 @@ class PolicyEntry(Entry):
     on_store_failure: Annotated[StoreFailureEntry | None, BeforeValidator(_unless_denied)] = None
     """None denies."""
     unmeasured: Literal["reserve", "estimate"] = "reserve"
-    """What its limits keep of calls whose end nobody measured."""
+    """What its limits keep reserved for calls whose end nobody measured."""
     unknown_members: Literal["hold", "refuse"] = "hold"

@@ -1,4 +1,4 @@
-"""What a target costs, as the configuration file says it."""
+"""Prices of targets in the configuration file."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ ServiceTierName = Annotated[Name, AfterValidator(_beside_the_base)]
 
 
 class RatesEntry(Entry):
-    """Dollars per million tokens by meter, of `web_search` dollars for each search.
+    """Dollars per million tokens by meter; `web_search` is in dollars per search.
 
-    Without a rate of their own cached input and cache writes cost as `input`, reasoning as `output`. What else has
-    none makes the cost of a call that uses it unknown.
+    Without their own rate, cached input and cache writes cost as much as `input`, and reasoning as much as `output`.
+    For any other meter, a call that uses it then has an unknown cost.
     """
 
     input: TokenPrice
@@ -40,7 +40,7 @@ class RatesEntry(Entry):
     cached_audio_input: TokenPrice | None = None
     audio_output: TokenPrice | None = None
     image: TokenPrice | None = None
-    """Images that are read and images that are made, where they have no rate of their own."""
+    """Images in the input and in the output, where they have no rate of their own."""
     image_input: TokenPrice | None = None
     cached_image_input: TokenPrice | None = None
     image_output: TokenPrice | None = None
@@ -51,7 +51,7 @@ class RatesEntry(Entry):
 
     @property
     def pico_usd(self) -> dict[str, int]:
-        """The rates that are written, by meter: pico-USD per token, of a search pico-USD for each."""
+        """The given rates by meter: pico-USD per token, and pico-USD per search."""
         rates = self.model_dump(include=METERS.keys() & type(self).model_fields.keys(), exclude_none=True)
         if self.web_search is not None:
             rates[WEB_SEARCH] = self.web_search * PICO_PER_NANO
@@ -61,7 +61,7 @@ class RatesEntry(Entry):
 
 
 class PriceEntry(RatesEntry):
-    """Price of a target: `request` in dollars for each call, and the rates of the provider's other service tiers."""
+    """The price of a target: rates, `request` in dollars per call, and the rates of other service tiers."""
 
     request: Amount = 0
     service_tiers: dict[ServiceTierName, RatesEntry] = Field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Whether everything that the file names exists in it."""
+"""Checks that everything named in the file exists in it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Finding = tuple[Path, str]
 
 
 def find_dangling(file: ConfigurationFile) -> Iterator[Finding]:
-    """Names that lead nowhere, and names that are given twice, each with its path."""
+    """Yields names that do not exist and names that are given twice, each with its path."""
     found = [*_environments(file), *_targets(file), *_policies(file), *_keys(file)]
-    # A mistyped name leads past the policies that were meant: it is told by itself.
+    # A mistyped name would evade the intended policies, so it is reported on its own.
     yield from found or find_unbounded(file)
 
 
 def find_doubtful(file: ConfigurationFile) -> Iterator[Finding]:
-    """Names that may lead nowhere: the gateway knows whether a key was created that the file does not declare."""
+    """Yields names that may not exist. Only the gateway knows about keys that the file does not declare."""
     keys = [key.name for key in file.keys]
     for index, policy in enumerate(file.policies):
         if policy.match.key is not None and policy.match.key not in keys:
@@ -91,7 +91,7 @@ def _keys(file: ConfigurationFile) -> Iterator[Finding]:
 
 
 def _who(file: ConfigurationFile, path: Path, named: KeyEntry | MatchEntry) -> Iterator[Finding]:
-    """What both keys and matches name."""
+    """Checks the names that keys and matches share."""
     if named.team is not None:
         yield from _unknown((*path, "team"), "team", named.team, file.teams)
     if named.environment is not None:

@@ -1,6 +1,6 @@
 """The scalars of the configuration file: amounts, counts, shares, durations, names.
 
-Each reader takes what `source` read and raises ValueError with a text that says what to write.
+Each reader takes a value that `source` read. It raises ValueError with a text that says what to write.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
 def read_amount(value: object) -> int:
-    """Dollars, as nano-USD."""
+    """Reads dollars, as nano-USD."""
     return parse_usd(_number(value, "an amount of dollars like 2000 or 12.50"))
 
 
 def read_price(value: object) -> int:
-    """Dollars per million tokens, as pico-USD per token."""
+    """Reads dollars per million tokens, as pico-USD per token."""
     return parse_price(_number(value, "a price like 2.50"))
 
 
 def read_count(value: object) -> int:
-    """A whole number that is not negative."""
+    """Reads a whole number that is not negative."""
     text = _number(value, "a whole number like 50_000").replace("_", "")
     if not text.isdecimal() or int(text) > MAX_COUNT:
         raise ValueError(f"{text} is not a count: write a whole number like 50_000")
@@ -51,7 +51,7 @@ def read_count(value: object) -> int:
 
 
 def read_header(value: object) -> str:
-    """Name of a header that may pass at a provider, in lower case."""
+    """Reads the name of a header that may pass at a provider, in lower case."""
     if not isinstance(value, str):
         raise ValueError("write the name of a header, like x-title")  # noqa: TRY004  (pydantic takes ValueError)
     try:
@@ -62,7 +62,7 @@ def read_header(value: object) -> str:
 
 
 def read_weight(value: object) -> int:
-    """How often an equal target is drawn, relative to the others."""
+    """Reads the share of calls for one of several targets, relative to the others."""
     weight = read_count(value)
     if not 1 <= weight <= MAX_WEIGHT:
         raise ValueError(f"a weight is a whole number from 1 to {MAX_WEIGHT}")
@@ -70,7 +70,7 @@ def read_weight(value: object) -> int:
 
 
 def read_share(value: object) -> int:
-    """A share like 75% or 99.5%, as basis points."""
+    """Reads a share like 75% or 99.5%, as basis points."""
     match = _SHARE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError("write a percentage like 80% (at most two decimals)")
@@ -81,7 +81,7 @@ def read_share(value: object) -> int:
 
 
 def read_part(value: object) -> int:
-    """A share of at most 100%, as basis points."""
+    """Reads a share of at most 100%, as basis points."""
     basis_points = read_share(value)
     if basis_points > 10_000:
         raise ValueError("write at most 100%")
@@ -89,7 +89,7 @@ def read_part(value: object) -> int:
 
 
 def read_factor(value: object) -> int:
-    """A multiple like 10x or 2.5x, as hundredths."""
+    """Reads a multiple like 10x or 2.5x, as hundredths."""
     match = _FACTOR.fullmatch(value) if isinstance(value, str) else None
     percent = int(match[1]) * 100 + int((match[2] or "").ljust(2, "0")) if match else 0
     if not 200 <= percent <= 100_000:
@@ -98,7 +98,7 @@ def read_factor(value: object) -> int:
 
 
 def read_duration(value: object) -> int:
-    """A duration like 8s, 1m or 30d, as milliseconds."""
+    """Reads a duration like 8s, 1m or 30d, as milliseconds."""
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None or int(match[1]) == 0:
         raise ValueError("write a duration like 500ms, 8s, 5m, 2h or 30d")
@@ -106,7 +106,7 @@ def read_duration(value: object) -> int:
 
 
 def read_time(value: object) -> datetime:
-    """A moment like 2027-01-31T00:00:00Z, or a date, which begins at midnight UTC."""
+    """Reads a moment like 2027-01-31T00:00:00Z, or a date, which begins at midnight UTC."""
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
@@ -117,20 +117,20 @@ def read_time(value: object) -> datetime:
 
 
 def read_environment(value: str) -> str:
-    """The name of an environment, from which that of its default policy is made."""
+    """Reads the name of an environment. The name of its default policy is derived from it."""
     if len(value) > _MAX_ENVIRONMENT:
         raise ValueError(f"the name of an environment has at most {_MAX_ENVIRONMENT} characters")
     return value
 
 
 def read_timezone(value: str) -> str:
-    """An IANA time zone."""
+    """Reads an IANA time zone."""
     load_timezone(value)
     return value
 
 
 def read_target(value: str) -> str:
-    """A target, "provider/model"."""
+    """Reads a target, "provider/model"."""
     try:
         split_target("", value)
     except InvalidInput as error:
@@ -139,14 +139,14 @@ def read_target(value: str) -> str:
 
 
 def read_variable(value: str) -> str:
-    """The name of an environment variable. What looks like a secret is not repeated."""
+    """Reads the name of an environment variable. Errors do not repeat text that looks like a secret."""
     if not _VARIABLE.fullmatch(value):
         raise ValueError("write the name of an environment variable, for example OPENAI_API_KEY, never a key itself")
     return value
 
 
 def read_http_url(value: str) -> str:
-    """The base address of a server that calls go to."""
+    """Reads the base address of a server that calls go to."""
     problem = "write an address like https://example.com/v1, without user, query or fragment"
     if _parts(value, problem).query:
         raise ValueError(problem)
@@ -154,7 +154,7 @@ def read_http_url(value: str) -> str:
 
 
 def read_webhook(value: str) -> str:
-    """An address that alerts are posted to. Some services put what they need into the query."""
+    """Reads an address that alerts are posted to. Some services need a query there."""
     _parts(value, "write an address like https://example.com/hook, without user or fragment")
     return value
 

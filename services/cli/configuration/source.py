@@ -1,7 +1,7 @@
-"""Reads YAML into plain values and remembers where each stands.
+"""Reads YAML into plain values and remembers their positions.
 
-Scalars are not converted by a YAML library: a number stays the text that was written (`Number`), because money may
-not pass through binary floating point, and nothing but `true`, `false` and `null` is guessed from its spelling.
+The YAML library converts no scalars. A number stays the written text (`Number`), because money may not pass through
+binary floating point. Only `true`, `false` and `null` are recognized by their spelling.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_VALUES = 200_000
 MAX_DEPTH = 40
 
 _NUMBER = re.compile(r"[+-]?\d[\d_]*(\.[\d_]+)?")
-# What plain values resolve to by themselves. Their text alone decides here what they mean.
+# The tags that plain values resolve to. Here only their text decides their meaning.
 _PLAIN_TAGS = frozenset(
     f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge")
 )
@@ -32,14 +32,14 @@ _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number as it is written in the file, for example "50_000" or "2.50"."""
+    """A number as written in the file, for example "50_000" or "2.50"."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in a file; both count from 1."""
+    """A place in a file. Both numbers start at 1."""
 
     line: int
     column: int
@@ -55,13 +55,13 @@ class Problem:
     text: str
 
     def __str__(self) -> str:
-        """As compilers write it, so that editors can jump there."""
+        """Formats it as compilers do, so that editors can jump there."""
         place = f"{self.file}:{self.position.line}:{self.position.column}"
         return f"{place}: {format_path(self.path)}: {self.text}" if self.path else f"{place}: {self.text}"
 
 
 class ConfigurationError(Exception):
-    """The file is wrong in one place or in several."""
+    """The file has one or more mistakes."""
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
@@ -70,23 +70,23 @@ class ConfigurationError(Exception):
 
 @dataclass(slots=True)
 class Source:
-    """A file's values and where they stand."""
+    """A file's values and their positions."""
 
     file: str
     value: object = None
     positions: dict[Path, Position] = field(default_factory=dict)
-    """Of each value; of a mapping's entry, its key."""
+    """The position of each value. For an entry of a mapping: of its key."""
     problems: list[Problem] = field(default_factory=list)
 
     def position_of(self, path: Path) -> Position:
-        """Where `path` stands, or else the nearest thing around it that does."""
+        """Returns the position of `path`, or of the nearest enclosing value that has one."""
         for length in range(len(path), -1, -1):
             if path[:length] in self.positions:
                 return self.positions[path[:length]]
         return Position(1, 1)
 
     def problem(self, path: Path, text: str) -> Problem:
-        """A mistake at `path`."""
+        """Returns a mistake at `path`."""
         return Problem(self.file, self.position_of(path), path, text)
 
 
@@ -94,7 +94,7 @@ def read_source(file: str, text: str) -> Source:
     """Reads one YAML document.
 
     Raises:
-        ConfigurationError: it is not YAML, or uses what a configuration has no need of.
+        ConfigurationError: it is not YAML, or uses features that a configuration does not need.
     """
     source = Source(file)
     if len(text.encode()) > MAX_BYTES:
@@ -114,7 +114,7 @@ def read_source(file: str, text: str) -> Source:
 
 
 def format_path(path: Path) -> str:
-    """Writes a path as the services do, for example "policies[2].limits[0].per"."""
+    """Formats a path as the services do, for example "policies[2].limits[0].per"."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 

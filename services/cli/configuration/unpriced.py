@@ -1,7 +1,7 @@
-"""Models whose calls never reach their first target, since it has no price and a fallback has one.
+"""Finds models whose calls never reach their first target, because it has no price and a fallback has one.
 
-Under a limit on spend a target without a price is left out. A provider with a preset may have its prices in the
-catalogue, which only the gateway knows; one of another protocol has those of the file and no others.
+A limit on spend leaves out targets without a price. A provider with a preset may have prices in the catalogue, which
+only the gateway knows. A provider with another protocol has only the prices in the file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from services.kernel.names import split_target
 
 
 def find_unpriced_leads(file: ConfigurationFile) -> Iterator[tuple[Path, str]]:
-    """The first targets that are passed over, each with its path and what to do."""
+    """Yields the first targets that are skipped, each with its path and what to do."""
     for name, model in file.models.items():
         others = [target for target in _all_targets(model) if not _is_unpriced(file, target)]
         for lead in _targets(model.targets[:1]):

@@ -1,4 +1,4 @@
-"""The team's applications: clients of the gateway that know a base URL and a key, and nothing else of it."""
+"""The team's applications: clients that know the gateway's base URL and a key, and nothing else."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class SdkDenial:
-    """What the official SDK made of a refusal."""
+    """The official SDK's view of a refusal."""
 
     exception: str
     """Its class."""
@@ -48,11 +48,11 @@ class SdkDenial:
     """Its `type`."""
     code: str
     requests: int
-    """How many requests it sent, retries included."""
+    """How many requests it sent, including retries."""
 
 
 class Application:
-    """Calls through the gateway at `url`; `keys` holds the virtual key of each environment."""
+    """Calls through the gateway at `url`. `keys` holds the virtual key of each environment."""
 
     def __init__(self, url: str, keys: Mapping[str, str]) -> None:
         self._base_url = f"{url}/v1"
@@ -64,7 +64,7 @@ class Application:
         self._client.close()
 
     def call(self, task: Task) -> Served | Denied:
-        """One call, as any OpenAI client makes it.
+        """Makes one call, as any OpenAI client would.
 
         Raises:
             httpx.HTTPError: it was neither answered nor refused for its budget.
@@ -96,7 +96,7 @@ class Application:
         )
 
     def call_with_sdk(self, task: Task) -> SdkDenial | None:
-        """The same call with the official `openai` package and its default retries; None if it is not installed.
+        """Calls with the official `openai` package and its default retries. Returns None if it is not installed.
 
         Raises:
             AssertionError: the call was not refused.
@@ -119,7 +119,7 @@ class Application:
 
 
 def _usage_of_stream(text: str) -> dict[str, Any]:
-    """The usage in the last chunk of an OpenAI stream."""
+    """Returns the usage in the last chunk of an OpenAI stream."""
     chunks = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: {")]
     usage: dict[str, Any] = json.loads(chunks[-1])["usage"]
     return usage

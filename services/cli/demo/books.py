@@ -1,4 +1,4 @@
-"""What must add up: the counters of quota, the entries and the sums of the ledger, and what the providers reported."""
+"""Checks that the books agree: quota's counters, the ledger's entries and sums, and the providers' usage."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Sums:
     rollups: int
     """By the ledger's running sums."""
     reported: int
-    """From the tokens in the answers that the applications got, priced here by hand."""
+    """From the tokens in the applications' answers, priced here by hand."""
     calls: int
 
     @property
     def agree(self) -> bool:
-        """Whether they are the same to the last nano-dollar."""
+        """Whether they agree to the last nano-dollar."""
         return self.settled == self.entries == self.rollups == self.reported
 
 
@@ -52,7 +52,7 @@ class Books:
         self._configuration = configuration
 
     def budget(self, policy: str) -> quota.Budget:
-        """The counter of a policy.
+        """Returns the counter of a policy.
 
         Raises:
             BooksError: it has none.
@@ -63,10 +63,10 @@ class Books:
         raise BooksError(f"policy {policy} has no counter")
 
     def settle(self) -> None:
-        """Waits until no call holds anything any more.
+        """Waits until no call holds anything.
 
         Raises:
-            BooksError: one still does, long after it ended.
+            BooksError: a call still does, long after it ended.
         """
         deadline = time.monotonic() + _SETTLE_TIMEOUT_S
         while any(budget.reserved for budget in self._budgets()):
@@ -75,11 +75,11 @@ class Books:
             time.sleep(_POLL_S)
 
     def alerts(self) -> list[ledger.Alert]:
-        """The thresholds that were crossed."""
+        """Returns the thresholds that were crossed."""
         return list(self._gateway.ledger.ListAlerts(ledger.ListAlertsRequest()).alerts)
 
     def usage(self, *group_by: str) -> ledger.QueryUsageResponse:
-        """Sums by these dimensions."""
+        """Returns sums by these dimensions."""
         answer: ledger.QueryUsageResponse = self._gateway.ledger.QueryUsage(ledger.QueryUsageRequest(group_by=group_by))
         return answer
 

@@ -1,4 +1,4 @@
-"""Starts the simulated providers and a whole gateway, plays the month, says where to look next, and cleans up."""
+"""Starts the simulated providers and a complete gateway, plays the month, suggests what to try next, and cleans up."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ _OUTAGE = [{"kind": "status", "status": 529, "times": None}]
 
 
 def run_demo(*, environ: Mapping[str, str], clock: Clock, keep: bool, data_dir: Path | None, as_json: bool) -> int:
-    """Runs the demo; the exit code: 0 when everything that it shows happened.
+    """Runs the demo. The exit code is 0 if everything that it shows happened.
 
     Raises:
-        Misuse: `data_dir` holds something already.
+        Misuse: `data_dir` is not empty.
         Refused: something did not happen or does not add up.
     """
     if data_dir is not None and data_dir.exists() and any(data_dir.iterdir()):
@@ -87,7 +87,7 @@ async def _run(environ: Mapping[str, str], clock: Clock, data_dir: Path, *, keep
 
 @contextlib.contextmanager
 def _simulated_providers(environ: Mapping[str, str]) -> Iterator[tuple[Mapping[str, str], str]]:
-    """A process of its own; it ends when its standard input does, so also when this process is killed."""
+    """Runs them as a separate process. It ends when its standard input does, even if this process is killed."""
     key = f"simulated-{secrets.token_hex(16)}"
     with subprocess.Popen(
         [sys.executable, "-m", "services.simulator"],
@@ -126,7 +126,7 @@ def _configuration(addresses: Mapping[str, str], folder: Path) -> Configuration:
 
 
 def _outage_switch(control: str) -> Callable[[bool], None]:
-    """Makes the simulated Anthropic fail every call, or well again."""
+    """Returns a switch that makes the simulated Anthropic fail every call, or work again."""
     faults = f"{control}/anthropic/faults"
 
     def switch(down: bool) -> None:

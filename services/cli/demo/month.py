@@ -1,4 +1,4 @@
-"""The traffic of the month: the same every time."""
+"""The traffic of the month. It is the same every time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 DAYS = 30
 OUTAGE_DAY = 6
-"""Anthropic answers every call with an error on this day."""
+"""On this day, Anthropic answers every call with an error."""
 PROD, DEV = "prod", "dev"
 
 _WEEKDAY_CALLS, _WEEKEND_CALLS, _DEV_CALLS = 12, 4, 2
@@ -32,7 +32,7 @@ class Task:
 
 
 def tasks_of(day: int) -> tuple[Task, ...]:
-    """What the team's applications ask on a day of the month, 1 to `DAYS`."""
+    """Returns the applications' calls on a day of the month, 1 to `DAYS`."""
     draw = random.Random(day)  # noqa: S311  (a script, not a secret)
     is_weekend = day % 7 in {6, 0}
     prod = [_prod_task(draw, number) for number in range(_WEEKEND_CALLS if is_weekend else _WEEKDAY_CALLS)]

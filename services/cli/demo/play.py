@@ -1,4 +1,4 @@
-"""The script: thirty days, what must happen on the way, and what must be true in the end."""
+"""The script: thirty days, what must happen during them, and what must be true at the end."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SWITCH_BASIS_POINTS, ALERT_BASIS_POINTS = 7_500, 8_000
 _FULL_BASIS_POINTS = 10_000
 # "Nothing left that a call could use".
 _SPENT_BASIS_POINTS = 9_990
-# What is left may be too little for a long answer and enough for a short one.
+# The rest may be too little for a long answer and enough for a short one.
 _SHORTER_ANSWERS = (600, 250, 100, 40, 15, 5, 1)
 _CONTENTION = "rate_limit_exceeded"
 
 
 @dataclass
 class Play:
-    """The month, as it is played. `outage` switches the simulated failure of Anthropic on and off."""
+    """The month as it is played. `outage` switches Anthropic's simulated failure on and off."""
 
     application: Application
     books: Books
@@ -36,9 +36,9 @@ class Play:
     switched_on: int = 0
     alerted_on: int = 0
     denied_on: int = 0
-    """Days; 0: not yet."""
+    """The day it happened; 0: not yet."""
     _events: list[tuple[str, str]] = field(default_factory=list)
-    """Of the day: told after its line."""
+    """Events of the day, printed after its line."""
 
     def run(self) -> Sums:
         """Plays all days and adds up.
@@ -87,7 +87,7 @@ class Play:
     def _call(self, task: Task) -> Served | Denied:
         outcome = self.application.call(task)
         while isinstance(outcome, Denied) and outcome.code == _CONTENTION:
-            # Only calls in flight are in the way: they give back what they did not use.
+            # Only calls in flight are in the way. They give back what they did not use.
             self.books.settle()
             outcome = self.application.call(task)
         if isinstance(outcome, Served):
@@ -129,11 +129,11 @@ class Play:
         self._note("80 % of the budget: threshold crossed, once", f"For {', '.join(alerts[0].recipients)}.")
 
     def _deny(self, day: int, task: Task, denied: Denied) -> None:
-        """The first refusal: the application asks for ever shorter answers, until nothing is left for any."""
+        """Plays the first refusal: the application asks for ever shorter answers, until there is no room for any."""
         self.denied_on = day
         self._note("The budget has no room for this call any more", denied.message)
         for length in _SHORTER_ANSWERS:
-            # Not streamed, as the SDK's call below: a body that asks for a stream is larger, and may just not fit.
+            # Not streamed, like the SDK's call below. A body that asks for a stream is larger, and may just not fit.
             short = replace(task, prompt=f"Answer in {length} tokens.", max_tokens=length, stream=False)
             outcome = self._call(short)
             while isinstance(outcome, Served):

@@ -1,4 +1,4 @@
-"""What the demo prints: a line for each day, a paragraph for each thing that happens. Plain where no terminal is."""
+"""The demo's output: a line for each day, a paragraph for each event. Plain text without a terminal."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ _FULL_BASIS_POINTS = 10_000
 
 
 class Stage:
-    """Prints to standard output, or to standard error when that belongs to a JSON document."""
+    """Prints to standard output, or to standard error if standard output is for a JSON document."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._console = Console(highlight=False, soft_wrap=True, stderr=as_json)
 
     def title(self, text: str) -> None:
-        """A heading."""
+        """Prints a heading."""
         self._console.print(Text(f"\n{text}", style="bold"))
 
     def say(self, text: str) -> None:
-        """A paragraph."""
+        """Prints a paragraph."""
         for line in textwrap.wrap(text, _WIDTH):
             self._console.print(Text(line))
 
     def literal(self, text: str) -> None:
-        """Something to copy, or a quotation: not wrapped."""
+        """Prints text to copy, or a quotation, without wrapping."""
         self._console.print(Text(f"  {text}", style="cyan"))
 
     def day(self, day: int, used_basis_points: int, settled_nano_usd: int, note: str) -> None:
-        """How far the month is."""
+        """Prints the progress of the month."""
         filled = min(_BAR_CELLS, used_basis_points * _BAR_CELLS // _FULL_BASIS_POINTS)
         line = Text(f"day {day:>2}  ")
         line.append("█" * filled, style=_colour(used_basis_points))
@@ -44,13 +44,13 @@ class Stage:
         self._console.print(line)
 
     def event(self, headline: str, text: str) -> None:
-        """Something worth stopping for."""
+        """Prints a notable event."""
         self._console.print(Text(f"{_MARGIN}{headline}", style="bold yellow"))
         for line in textwrap.wrap(text, _WIDTH):
             self._console.print(Text(f"{_MARGIN}{line}"))
 
     def verdict(self, text: str) -> None:
-        """Something that was checked and holds."""
+        """Prints a check that passed."""
         first, *rest = textwrap.wrap(text, _WIDTH)
         self._console.print(Text.assemble(("  ok  ", "bold green"), first))
         for line in rest:
@@ -58,7 +58,7 @@ class Stage:
 
 
 def percent(basis_points: int) -> str:
-    """A share with two decimals, rounded down: 100 % is said only when nothing is left."""
+    """Formats a share with two decimals, rounded down: 100 % appears only when nothing is left."""
     return f"{basis_points // 100}.{basis_points % 100:02d} %"
 
 

@@ -1,4 +1,4 @@
-"""What `spendgate doctor` looks at: the machine, the data directory, the configuration, and the running gateway."""
+"""The checks of `spendgate doctor`: the machine, the data directory, the configuration, and the running gateway."""
 
 from services.cli.diagnosis.findings import Finding, Level
 from services.cli.diagnosis.gateway import examine_gateway

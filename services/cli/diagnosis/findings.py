@@ -7,18 +7,18 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """Severity."""
 
     OK = "ok"
     WARN = "warn"
-    """Works, but something is missing or will go wrong."""
+    """It works, but something is missing or will go wrong."""
     FAIL = "fail"
-    """Does not work."""
+    """It does not work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at, what was found, and what to do about it."""
+    """A check, its result, and what to do about it."""
 
     name: str
     level: Level
@@ -26,5 +26,5 @@ class Finding:
     remedy: str = ""
 
     def as_json(self) -> dict[str, str | None]:
-        """As `doctor --json` has it."""
+        """The form of `doctor --json`."""
         return {"name": self.name, "level": self.level.value, "text": self.text, "remedy": self.remedy or None}

@@ -1,4 +1,4 @@
-"""What the running gateway says about itself."""
+"""The running gateway's own account of itself."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _prices(gateway: Gateway, unpriced: Collection[str]) -> Iterator[Finding]:
 
 
 def _keys(gateway: Gateway) -> Iterator[Finding]:
-    """Keys without limits: those that are meant to be, and those that are refused for it."""
+    """Reports keys without limits: intended ones, and ones that are refused for it."""
     keys = list(
         all_pages(
             lambda size, token: gateway.quota.ListVirtualKeys(

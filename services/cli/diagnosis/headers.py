@@ -1,4 +1,4 @@
-"""Headers that did not pass, as far as somebody may miss them."""
+"""Dropped headers that somebody may miss."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from services.cli.diagnosis.findings import Finding, Level
 from services.kernel.header_names import may_be_allowed
 
 _NAMED = 5
-"""Names in one line; the rest is counted."""
+"""Names in one line. The others are only counted."""
 
 
 def examine_headers(dropped: Sequence[ledger.DroppedHeader]) -> Iterator[Finding]:
-    """One line for each provider and direction. A header that a client sends in vain is a warning: it has no effect."""
+    """Yields a line for each provider and direction. A dropped request header is a warning: it has no effect."""
     if not dropped:
         yield Finding("headers", Level.OK, "none was dropped in seven days that anybody may miss")
     for provider in sorted({one.provider for one in dropped}):

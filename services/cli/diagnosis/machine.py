@@ -1,4 +1,4 @@
-"""What can be seen without a running gateway."""
+"""Checks that need no running gateway."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MIN_FREE_BYTES = 256 * 1024 * 1024
 _FEW_FREE_BYTES = 1024 * 1024 * 1024
 _ENVOY_TIMEOUT_S = 20
 _GIB = 1024**3
-# A clock before this release was made is wrong; so is one that lies behind the files of the data directory.
+# A clock is wrong if it lies before this release, or before the files in the data directory.
 _RELEASED_MS = 1_763_856_000_000
 _CLOCK_SLACK_MS = 60_000
 
@@ -40,7 +40,7 @@ def examine_machine(environ: Mapping[str, str], data_dir: Path, now_ms: int) -> 
 
 
 def examine_port(option: str, address: str, is_ours: Callable[[], bool]) -> Finding:
-    """Whether an address is free, or our own gateway listens there."""
+    """Checks whether an address is free, or whether our own gateway listens there."""
     name = f"address {address}"
     try:
         reserve(parse_listen(option, address))
@@ -52,7 +52,7 @@ def examine_port(option: str, address: str, is_ours: Callable[[], bool]) -> Find
 
 
 def examine_configuration(file: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """The configuration file, and whether this shell has the secrets that it names."""
+    """Checks the configuration file, and whether this shell has the secrets that it names."""
     try:
         configuration = load_configuration(file)
     except ConfigurationError as error:
@@ -118,7 +118,7 @@ def _data_directory(path: Path) -> Finding:
 
 
 def _pepper(data_dir: Path) -> Iterator[Finding]:
-    """A gateway that has been running has one."""
+    """A gateway that has run before has one."""
     pepper = data_dir / PEPPER_FILE
     if (data_dir / STORE_FILE).exists() and not pepper.exists():
         remedy = (

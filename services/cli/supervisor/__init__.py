@@ -4,8 +4,8 @@
     async with Supervisor(settings, environ=environ, clock=clock, configuration=configuration) as gateway:
         gateway.url, gateway.admin, gateway.pid("quota")
 
-`spendgate up` is this with signals and a line on standard output; `spendgate demo` and the end-to-end tests use it as
-a library. Create it in the main thread: the kernel ends the children when the thread that started them does.
+`spendgate up` adds signals and a line on standard output. `spendgate demo` and the end-to-end tests use it as a
+library. Create it in the main thread: the kernel ends the children when the thread that started them does.
 """
 
 from services.cli.supervisor.child import StartError

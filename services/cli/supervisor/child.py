@@ -1,4 +1,4 @@
-"""One process that is to keep running: started, watched, started again when it dies, stopped."""
+"""A supervised process: started, watched, restarted when it dies, stopped."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _READ_BYTES = 64 * 1024
 _TAIL_LINES = 12
 _POLL_S = 0.05
 
-# Loaded before any fork: after a fork only what is ready to be called is safe to call.
+# Loaded before any fork, because after a fork only loaded code is safe to call.
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 class StartError(Refused):
-    """A process did not come up. The text holds the last lines of its log."""
+    """A process did not come up. The text includes the last lines of its log."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """What to run."""
+    """The process to run."""
 
     name: str
     command: Callable[[], Sequence[str]]
@@ -44,17 +44,17 @@ class ChildSpec:
     working_dir: Path
     log: Path
     orphan_signal: signal.Signals
-    """What the kernel sends it when the supervisor dies."""
+    """The signal that the kernel sends it when the supervisor dies."""
 
 
 class Backoff:
-    """How long to wait before the next start: 0.1 s, doubling to 10 s, from the beginning after a steady minute."""
+    """Delays between restarts: 0.1 s, doubling to 10 s, and reset after a steady minute."""
 
     def __init__(self) -> None:
         self._delay_s = _FIRST_DELAY_S
 
     def next_delay_s(self, ran_s: float) -> float:
-        """The wait after a run of `ran_s` seconds."""
+        """Returns the delay after a run of `ran_s` seconds."""
         if ran_s >= _STEADY_AFTER_S:
             self._delay_s = _FIRST_DELAY_S
         delay_s = self._delay_s
@@ -83,7 +83,7 @@ class Child:
         return self._process.pid if running and self._process is not None else None
 
     async def start(self) -> None:
-        """Starts it. From when it is ready for the first time it is kept running.
+        """Starts the process. Once it has been ready for the first time, it is kept running.
 
         Raises:
             StartError: the program cannot be executed.
@@ -93,10 +93,10 @@ class Child:
         self._watcher = asyncio.create_task(self._keep_running(process), name=f"watch {self.spec.name}")
 
     async def wait_until(self, is_ready: Callable[[], Awaitable[bool]], timeout_s: float) -> None:
-        """Waits until it is ready for the first time; a death before that is final.
+        """Waits until it is ready for the first time. A death before that is final.
 
         Raises:
-            StartError: it died or was not ready in time.
+            StartError: it died, or was not ready in time.
         """
         deadline = time.monotonic() + timeout_s
         while not await is_ready():
@@ -121,7 +121,7 @@ class Child:
             self._log.close()
             return
         if self.pid is None:
-            # It died and waits for its next start, which is not to come.
+            # It died and waits for its next start, which must not happen.
             self._watcher.cancel()
         self.signal(signal.SIGTERM)
         done, _ = await asyncio.wait([self._watcher], timeout=timeout_s)
@@ -166,7 +166,7 @@ class Child:
         supervisor_pid = os.getpid()
 
         def tie_to_supervisor() -> None:
-            """Runs in the new process. However the supervisor dies, kill -9 included, its children follow."""
+            """Runs in the new process. However the supervisor dies, kill -9 included, its children die too."""
             if _LIBC is not None:
                 _LIBC.prctl(_PR_SET_PDEATHSIG, int(self.spec.orphan_signal), 0, 0, 0)
                 # The supervisor may have died between fork and here.
@@ -183,7 +183,7 @@ class Child:
                 stderr=asyncio.subprocess.STDOUT,
                 # Ctrl-C in a terminal is for the supervisor, which then stops its children in order.
                 start_new_session=True,
-                # Nothing that it creates is for other users of the machine.
+                # Other users of the machine may read nothing that it creates.
                 umask=0o077,
                 preexec_fn=tie_to_supervisor,
             )
@@ -206,7 +206,7 @@ class Child:
 
 
 def _last_words(tail: str) -> str:
-    """Why a service of ours says that it ends, if its last line does; a traceback is better read in its log."""
+    """Returns why a service ended, if its last line says so. A traceback is easier to read in its log."""
     try:
         line = json.loads(tail.rpartition("\n")[2])
     except ValueError:

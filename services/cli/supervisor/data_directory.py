@@ -28,13 +28,13 @@ class DataDirectoryError(Refused):
 
 
 class DataDirectory:
-    """A data directory that is ours until `close`. Use it as a context manager."""
+    """A data directory that is locked until `close`. Use it as a context manager."""
 
     def __init__(self, path: Path) -> None:
-        """Creates what is missing and takes the lock.
+        """Creates missing parts and takes the lock.
 
         Raises:
-            DataDirectoryError: it is not a private, writable directory, or another gateway runs on it.
+            DataDirectoryError: it is not a private, writable directory, or another gateway uses it.
         """
         self.path = path
         try:
@@ -53,7 +53,7 @@ class DataDirectory:
 
     @property
     def run(self) -> Path:
-        """Folder of the sockets; every process works there."""
+        """Folder of the sockets, and working directory of every process."""
         return self.path / RUN_FOLDER
 
     @property
@@ -66,11 +66,11 @@ class DataDirectory:
         return self.path / "logs" / f"{name}.log"
 
     def socket(self, name: str) -> str:
-        """A path to a socket in `run` that is always short: the kernel allows 107 bytes. Valid until `close`."""
+        """Returns a path to a socket in `run` that fits the kernel's limit of 107 bytes. Valid until `close`."""
         return f"/proc/{os.getpid()}/fd/{self._run_fd}/{name}"
 
     def close(self) -> None:
-        """Lets another gateway have it."""
+        """Releases it for another gateway."""
         os.close(self._run_fd)
         os.close(self._lock_fd)
 
@@ -105,7 +105,7 @@ class DataDirectory:
         for stale in self.run.glob("*.sock"):
             stale.unlink()
         pepper = self.path / PEPPER_FILE
-        # Where quota has a store, a pepper that is missing is lost and not new: quota says what that means.
+        # If quota has a store, a missing pepper is lost, not new. Quota explains what that means.
         if pepper.exists() or not (self.path / STORE_FILE).exists():
             _ensure_secret(pepper, secrets.token_hex(32), _PEPPER)
         _ensure_secret(self.token_file, secrets.token_urlsafe(32), _TOKEN)
@@ -113,7 +113,7 @@ class DataDirectory:
 
 
 def _make_private(path: Path) -> None:
-    """Creates the directory, or checks that nobody else could have read or planted anything in it."""
+    """Creates the directory, or checks that nobody else could have read it or planted anything in it."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = path.stat()
     if status.st_uid != os.geteuid():
@@ -128,7 +128,7 @@ def _make_private(path: Path) -> None:
 
 
 def _ensure_secret(path: Path, fresh: str, form: re.Pattern[str]) -> None:
-    """Writes a secret once, whole or not at all; refuses one that is broken rather than replacing it."""
+    """Writes a secret once, as a whole or not at all. Refuses a broken one instead of replacing it."""
     if path.exists():
         if not form.fullmatch(path.read_text(encoding="ascii", errors="replace").strip()):
             raise DataDirectoryError(f"{path} is damaged: restore it from a backup, or choose another --data-dir")

@@ -14,25 +14,25 @@ _PASSED = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "SSL_CERT_FILE", 
 _PASSED_PREFIXES = ("LC_", "PYTHON", "OTEL_")
 COUNTERS_VARIABLE = "SPENDGATE_COUNTERS"
 _NUMBER_VARIABLE = "SPENDGATE_QUOTA_REPLICA"
-# Where the command line finds a gateway, which is not for the gateway itself, and what concerns quotas only.
+# Variables by which the command line finds a gateway, which the gateway does not need, and variables only for quotas.
 _HELD_BACK = ("SPENDGATE_ADMIN", TOKEN_VARIABLE, COUNTERS_VARIABLE, _NUMBER_VARIABLE)
 
 
 def plain_environ(environ: Mapping[str, str], settings: SupervisorSettings) -> dict[str, str]:
-    """For quota, the ledger and Envoy: nothing in which somebody keeps a secret."""
+    """For quota, the ledger and Envoy: no variable that may hold a secret."""
     passed = {name: value for name, value in environ.items() if name in _PASSED or name.startswith(_PASSED_PREFIXES)}
     own = {name: value for name, value in environ.items() if name.startswith("SPENDGATE_") and name not in _HELD_BACK}
     return {**passed, **own, **_settings(environ, settings)}
 
 
 def router_environ(environ: Mapping[str, str], settings: SupervisorSettings) -> dict[str, str]:
-    """For the router: everything, since a provider's key may be in any variable."""
+    """For the router: every variable, since any of them may hold a provider's key."""
     everything = {name: value for name, value in environ.items() if name not in _HELD_BACK}
     return {**everything, **_settings(environ, settings)}
 
 
 def quota_environ(environ: Mapping[str, str], settings: SupervisorSettings, number: int) -> dict[str, str]:
-    """For the quota of this number: it alone is told how to reach the counters."""
+    """For the quota of this number. Only quotas learn how to reach the counters."""
     variables = {**plain_environ(environ, settings), _NUMBER_VARIABLE: str(number)}
     if settings.counters_url is not None:
         variables[COUNTERS_VARIABLE] = settings.counters_url
@@ -40,7 +40,7 @@ def quota_environ(environ: Mapping[str, str], settings: SupervisorSettings, numb
 
 
 def service_command(name: str) -> tuple[str, ...]:
-    """How a service of ours is started. -P: nothing in the working directory can stand in for a module."""
+    """Returns the command of one of our services. With -P, no file in the working directory can replace a module."""
     return (sys.executable, "-P", "-m", f"services.{name}.main")
 
 

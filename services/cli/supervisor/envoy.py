@@ -1,4 +1,4 @@
-"""Envoy as the supervisor runs it: its command line, its epochs, and its own admin interface on a Unix socket."""
+"""Envoy under the supervisor: its command line, its epochs, and its own admin interface on a Unix socket."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from services.kernel.spool_contract import SPOOL_SUFFIX
 NODE = "local"
 FILES_VARIABLE = "SPENDGATE_ENVOY_FILES"
 
-# How long answers carry `connection: close` before the listeners close, so that clients move on by themselves.
+# How long answers carry `connection: close` before the listeners close, so that clients switch on their own.
 _GRACE_S = 0.3
 _POLL_S = 0.05
 _TIMEOUT_S = 5.0
 _EPOCH = re.compile(rf"{NODE}-(\d{{13}})")
-# Our own admin plane does not hold up a stop: a `calls tail` may stay open for ever.
+# Our own admin plane does not delay a stop: a `calls tail` may stay open for ever.
 _ACTIVE_REQUESTS = re.compile(r"http\.(?!.*admin).*\.downstream_rq_active")
 
 
 class EpochSource:
-    """Names the runs of Envoy so that a later run always has a later name, even if the clock is set back."""
+    """Names the runs of Envoy. A later run always has a later name, even if the clock is set back."""
 
     def __init__(self, clock: Clock, spool: Path) -> None:
         self._clock = clock
@@ -40,7 +40,7 @@ class EpochSource:
         self.current = ""
 
     def next(self) -> str:
-        """The epoch of an Envoy that starts now."""
+        """Returns the epoch of an Envoy that starts now."""
         known = (_EPOCH.fullmatch(path.name.removesuffix(SPOOL_SUFFIX)) for path in self._spool.iterdir())
         latest_ms = max((int(match[1]) for match in known if match), default=0)
         self._last_ms = max(self._clock.now_ms(), self._last_ms + 1, latest_ms + 1)
@@ -49,7 +49,7 @@ class EpochSource:
 
 
 def envoy_command(files: Path, concurrency: int, epochs: EpochSource) -> Callable[[], Sequence[str]]:
-    """The command line of each start."""
+    """Returns a function that makes the command line of each start."""
     connections = connections_within(raise_limit())
 
     def command() -> Sequence[str]:
@@ -103,7 +103,7 @@ class EnvoyAdmin:
             return False
 
     async def drain(self, timeout_s: float) -> int:
-        """Takes no new connections and waits for the calls in flight; returns how many are left after `timeout_s`."""
+        """Accepts no new connections and waits for calls in flight. Returns how many remain after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         try:
             await self._client.post("/drain_listeners?graceful&skip_exit")

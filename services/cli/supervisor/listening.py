@@ -1,4 +1,4 @@
-"""Listen addresses: who may reach them, and whether they are free."""
+"""Listen addresses: who can reach them, and whether they are free."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (recognised, not bou
 
 
 class ListenError(Refused):
-    """An address cannot or may not be listened on. The text names it and says what to do."""
+    """An address that cannot or may not be used. The text names it and says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +23,16 @@ class Listen:
     """An address to listen on."""
 
     option: str
-    """How errors call it, for example "--listen"."""
+    """Its name in errors, for example "--listen"."""
     host: str
     """As given."""
     ip: str
     port: int
-    """0: any free one, chosen by `reserve`."""
+    """0: any free port, chosen by `reserve`."""
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine reaches it."""
+        """Whether only this machine can reach it."""
         return ipaddress.ip_address(self.ip).is_loopback
 
     @property
@@ -42,7 +42,7 @@ class Listen:
 
     @property
     def bound(self) -> str:
-        """IP:PORT, as the services are told."""
+        """IP:PORT, in the form for the services."""
         return _authority(self.ip, self.port)
 
     @property
@@ -55,7 +55,7 @@ def parse_listen(option: str, text: str) -> Listen:
     """Reads HOST:PORT.
 
     Raises:
-        ListenError: not of that form, or the host is unknown.
+        ListenError: it has another form, or the host is unknown.
     """
     try:
         host, port = parse_address(option, text)
@@ -69,14 +69,14 @@ def parse_listen(option: str, text: str) -> Listen:
 
 
 def reserve(listen: Listen) -> Listen:
-    """Makes sure that the address is free now, and chooses a port if it is left open.
+    """Checks that the address is free now, and chooses a port if none is given.
 
     Raises:
         ListenError: it is taken or cannot be bound.
     """
     family = socket.AF_INET6 if ":" in listen.ip else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # As Envoy binds: connections that linger from a run before do not count as taken.
+        # As Envoy binds: lingering connections of a previous run do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((listen.ip, listen.port))
@@ -86,10 +86,10 @@ def reserve(listen: Listen) -> Listen:
 
 
 def check_exposure(listen: Listen, *, encrypted: bool, insecure: bool) -> None:
-    """Keys travel over this address: in plain text they stay on this machine unless somebody insists.
+    """Keys travel over this address. In plain text they must stay on this machine, unless the user insists.
 
     Raises:
-        ListenError: other machines reach it, and it is neither encrypted nor explicitly insecure.
+        ListenError: other machines can reach it, and it is neither encrypted nor explicitly insecure.
     """
     if not (listen.is_loopback or encrypted or insecure):
         raise ListenError(

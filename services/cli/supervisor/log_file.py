@@ -9,9 +9,9 @@ TAIL_BYTES = 8 * 1024
 
 
 class CappedLog:
-    """Appends to a file; when it is full, the file moves to `<name>.1` and a new one begins.
+    """Appends to a file. When it is full, the file moves to `<name>.1` and a new one begins.
 
-    Never raises for want of disk space: a process must not stall because its log cannot be written.
+    Never raises on a full disk: a process must not stall because its log cannot be written.
     """
 
     def __init__(self, path: Path, max_bytes: int = MAX_BYTES) -> None:
@@ -33,11 +33,11 @@ class CappedLog:
             return
 
     def forget_tail(self) -> None:
-        """What was written up to now belongs to a run that is over."""
+        """Forgets the lines written so far: they belong to a run that is over."""
         self._tail = b""
 
     def tail(self, lines: int) -> str:
-        """The last lines that were written."""
+        """Returns the last lines that were written."""
         return "\n".join(self._tail.decode(errors="replace").strip().splitlines()[-lines:])
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Questions that the supervisor asks of what it started. Each answers "not yet" rather than raise."""
+"""Probes of the processes that the supervisor started. Each answers "not yet" instead of raising."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 async def is_serving(socket: str) -> bool:
-    """Whether the gRPC server on this socket says that it serves."""
+    """Whether the gRPC server on this socket reports that it serves."""
     answer = await _asked(
         socket, lambda channel: health_pb2_grpc.HealthStub(channel).Check(_HEALTH, timeout=_TIMEOUT_S)
     )
@@ -32,19 +32,19 @@ async def is_serving(socket: str) -> bool:
 
 
 async def router_status(socket: str) -> RouterStatus | None:
-    """What the router believes; None when it does not answer."""
+    """Returns the router's status, or None when it does not answer."""
     request = GetRouterStatusRequest()
     return await _asked(socket, lambda channel: RouterServiceStub(channel).GetRouterStatus(request, timeout=_TIMEOUT_S))
 
 
 async def quota_status(socket: str) -> QuotaStatus | None:
-    """What quota believes; None when it does not answer."""
+    """Returns quota's status, or None when it does not answer."""
     request = GetQuotaStatusRequest()
     return await _asked(socket, lambda channel: QuotaServiceStub(channel).GetQuotaStatus(request, timeout=_TIMEOUT_S))
 
 
 async def ledger_status(socket: str) -> LedgerStatus | None:
-    """How far the ledger is; None when it does not answer."""
+    """Returns the ledger's status, or None when it does not answer."""
     request = GetLedgerStatusRequest()
     return await _asked(socket, lambda channel: LedgerServiceStub(channel).GetLedgerStatus(request, timeout=_TIMEOUT_S))
 
@@ -58,8 +58,8 @@ async def _asked(socket: str, ask: Callable[[grpc.aio.Channel], Awaitable[T]]) -
 
 
 async def http_status(url: str) -> int | None:
-    """The status with which a GET without credentials is answered; None when nothing answers."""
-    # It is our own listener on this machine, found by address: its certificate names something else.
+    """Returns the status of a GET without credentials, or None when nothing answers."""
+    # This is our own listener on this machine, reached by address. Its certificate names something else.
     async with httpx.AsyncClient(verify=False, timeout=_TIMEOUT_S, trust_env=False) as client:  # noqa: S501
         try:
             return (await client.get(url)).status_code

@@ -1,4 +1,4 @@
-"""What a supervisor is started with."""
+"""A supervisor's start-up settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True)
 class SupervisorSettings:
-    """Where everything is and how long things may take."""
+    """Locations and time limits."""
 
     data_dir: Path
     """Absolute."""
@@ -29,20 +29,20 @@ class SupervisorSettings:
     admin_listen: Listen
     tls: TlsFiles | None = None
     insecure: bool = False
-    """Allows plain text on an address that other machines reach."""
+    """Allows plain text on an address that other machines can reach."""
     otlp_endpoint: str | None = None
     """HOST:PORT of an OTLP/gRPC receiver. None: no traces."""
     envoy_concurrency: int = 2
     """Worker threads of Envoy."""
     counters_url: str | None = field(default=None, repr=False)
-    """Of the Redis that holds the counters, perhaps with a password. None: quota keeps them itself."""
+    """URL of the Redis that holds the counters, perhaps with a password. None: quota keeps them itself."""
     quotas: int = 1
-    """How many quotas answer Checks. More than one need `counters_url`."""
+    """Number of quotas that answer Checks. More than one require `counters_url`."""
     log_level: str = "info"
     start_timeout_s: float = 60.0
     drain_timeout_s: float = 10.0
     """How long calls in flight may take to finish when the gateway stops."""
     booking_timeout_s: float = 20.0
-    """How long the ledger may take to book and settle what is left when the gateway stops."""
+    """How long the ledger may take to book and settle the rest when the gateway stops."""
     stop_timeout_s: float = 10.0
     """How long one process may take to end before it is killed."""

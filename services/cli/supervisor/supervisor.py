@@ -1,4 +1,4 @@
-"""Starts a whole gateway in order, keeps it running, and stops it with nothing lost."""
+"""Starts a complete gateway in order, keeps it running, and stops it without losing anything."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Supervisor:
         configuration: Configuration | None = None,
         report: Callable[[str], None] = lambda _line: None,
     ) -> None:
-        """`report` is told what happens, a line at a time; `configuration` is applied at start."""
+        """`report` gets a line for each event. `configuration` is applied at start."""
         self.settings = settings
         self.applied = Applied((), ())
         self._environ = environ
@@ -77,11 +77,11 @@ class Supervisor:
         return "http" if self.settings.tls is None else "https"
 
     def pid(self, name: str) -> int | None:
-        """Process id of "envoy", "quota", "quota-2", "router" or "ledger" while it runs."""
+        """Returns the process id of "envoy", "quota", "quota-2", "router" or "ledger"; None while it does not run."""
         return self._children[name].pid
 
     def restarts(self, name: str) -> int:
-        """How often a process was started again."""
+        """Returns how often a process was restarted."""
         return self._children[name].restarts
 
     async def __aenter__(self) -> Self:
@@ -96,12 +96,12 @@ class Supervisor:
         await self.stop()
 
     async def start(self) -> None:
-        """Returns when the first request would succeed.
+        """Returns once the first request would succeed.
 
         Raises:
-            DataDirectoryError, ListenError: where it should run, it cannot.
+            DataDirectoryError, ListenError: the data directory or an address cannot be used.
             StartError: a process did not come up.
-            Refused: a service does not take the configuration.
+            Refused: a service does not accept the configuration.
         """
         self._reserve_listeners()
         self._directory = self._resources.enter_context(DataDirectory(self.settings.data_dir))
@@ -125,7 +125,7 @@ class Supervisor:
         self._directory = None
 
     def kill(self) -> None:
-        """Ends every process at once. What was not booked yet is booked at the next start."""
+        """Ends every process at once. The next start books the rest."""
         for child in self._children.values():
             child.kill()
 
@@ -158,7 +158,7 @@ class Supervisor:
         self._envoy = envoy
 
     async def _start_more_quotas(self, directory: DataDirectory, deadline: float) -> None:
-        """After the first one, which brings the tables that they share up to date."""
+        """Starts them after the first, which updates the tables that they share."""
         if self._more_quotas:
             await self._wait_ready("quota", directory, deadline)
         for name in self._more_quotas:
@@ -174,7 +174,7 @@ class Supervisor:
             environ=self._environ_of(name),
             working_dir=directory.run,
             log=directory.log(name),
-            # Their databases survive it, and nothing is left that could hold a socket or a file.
+            # Their databases survive it, and no process is left that could hold a socket or a file.
             orphan_signal=signal.SIGKILL,
         )
         self._children[name] = Child(spec, self._report)
@@ -194,7 +194,7 @@ class Supervisor:
             environ=plain_environ(self._environ, self.settings),
             working_dir=directory.run,
             log=directory.log("envoy"),
-            # It ends at once on SIGTERM too, and writes out its spool.
+            # SIGTERM ends it at once too, and it writes out its spool.
             orphan_signal=signal.SIGTERM,
         )
         self._children["envoy"] = Child(spec, self._report)
@@ -212,7 +212,7 @@ class Supervisor:
         self._report(f"applying {self._configuration.source.file}")
         address = find_gateway(self.admin, self.settings.data_dir, {})
         if self.settings.tls is not None:
-            # Who signed the certificate, and for which name, is for clients to know: go round it.
+            # The certificate's authority and name are for clients to check, so this connects around it.
             address = replace(
                 address, sockets={name: f"unix:{directory.socket(socket)}" for name, socket in _SOCKETS.items()}
             )
@@ -225,7 +225,7 @@ class Supervisor:
             return apply_configuration(gateway, configuration, self._environ, reason="spendgate up")
 
     async def _wait_serving(self, directory: DataDirectory, epochs: EpochSource, deadline: float) -> None:
-        """Waits until Envoy holds the configuration, quota the plan, and a request is answered by both."""
+        """Waits until Envoy has the configuration, quota has the plan, and both answer a request."""
         url = f"{self._scheme}://{self.settings.listen.reachable}/v1/models"
 
         async def serves() -> bool:
@@ -261,7 +261,7 @@ class Supervisor:
         self._report("not everything is booked yet: the rest is booked at the next start")
 
     async def _end_children(self, timeout_s: float) -> None:
-        """In the order in which nobody misses a peer: the ledger settles with quota to its last moment."""
+        """Ends them so that none misses a peer: the ledger settles with quota to its last moment."""
         for names in (("envoy",), ("ledger",), ("router", "quota", *self._more_quotas)):
             await asyncio.gather(*(self._children[name].stop(timeout_s) for name in names if name in self._children))
 
