@@ -62,5 +62,5 @@ def write_actor(actor: Actor) -> str:
 def _read_actor(header: str) -> Actor:
     role, team, name = (*header.split(":"), "", "", "")[:3]
     if not role or not name or header.count(":") != 2:
-        raise PermissionDenied("it cannot be told who asks: the request did not come through the admin listener")
+        raise PermissionDenied("the caller is unknown: the request did not come through the admin listener")
     return Actor(name, role, team)

@@ -64,4 +64,4 @@ def read_token(page_token: str) -> str:
 
 def bad_token() -> InvalidInput:
     """Returns the error for a token that was not made here."""
-    return InvalidInput("page_token", "it is not from an answer before: pass it on as it came, or leave it empty")
+    return InvalidInput("page_token", "it is not from a previous answer: pass it on unchanged, or leave it empty")

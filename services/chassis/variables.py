@@ -53,4 +53,4 @@ def refuse_unknown_variables(variables: Mapping[str, str]) -> None:
     )
     if unknown:
         told = "; ".join(no_such("variable", name, VARIABLES) for name in unknown)
-        raise SettingsError(f"{told} Mend the name or unset it: nothing reads it as it is")
+        raise SettingsError(f"{told} Correct the name or unset it: nothing reads it")

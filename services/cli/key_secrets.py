@@ -36,7 +36,7 @@ def find_key_secrets(configuration: Configuration, environ: Mapping[str, str]) -
         if secret is None:
             problems[key.name] = problem
         elif not _SECRET.fullmatch(secret):
-            problems[key.name] = "what stands there is not 16 to 256 visible ASCII characters"
+            problems[key.name] = "its value is not 16 to 256 visible ASCII characters"
         else:
             found[key.name] = secret
     return KeySecrets(found, problems)

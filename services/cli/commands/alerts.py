@@ -24,7 +24,7 @@ _KINDS: dict[int, str] = {
 
 def build_alerts() -> typer.Typer:
     """Builds the group `alerts`."""
-    group = typer.Typer(help="Thresholds that budgets crossed, and who was told.", no_args_is_help=True)
+    group = typer.Typer(help="Thresholds that budgets crossed, and who was notified.", no_args_is_help=True)
     group.command("list", cls=GatewayCommand)(list_alerts)
     # With a single command Typer would turn the group into that command, but scripts call `alerts list`.
     group.callback()(_group)
@@ -32,7 +32,7 @@ def build_alerts() -> typer.Typer:
 
 
 def _group() -> None:
-    """Thresholds that budgets crossed, and who was told."""
+    """Thresholds that budgets crossed, and who was notified."""
 
 
 def list_alerts(
@@ -61,7 +61,7 @@ def list_alerts(
         row=_row,
         document=_as_json,
         empty="No alerts yet: one is listed here when a budget crosses a threshold of its policy, is overrun,"
-        " or lets a call through whose target has no price, or with members that nobody knows.",
+        " or lets through a call without a price or with unknown members.",
     ).print(alerts, as_json=json)
 
 

@@ -57,7 +57,7 @@ def audit(
         columns=("TIME (UTC)", "ACTOR", "ROLE", "ACTION", "KIND", "NAME", "REASON"),
         row=_row,
         document=_as_json,
-        empty="Nothing was changed in this time.",
+        empty="Nothing was changed in this period.",
     ).print(entries[:limit], as_json=json)
 
 

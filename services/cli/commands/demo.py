@@ -30,7 +30,7 @@ def demo(
     try:
         module = importlib.import_module(_MODULE)
     except ModuleNotFoundError as error:
-        raise Refused(f"this installation has no demo ({error.name} is missing): install spendgate whole") from error
+        raise Refused(f"this installation has no demo ({error.name} is missing): install it complete") from error
     session = session_of(context)
     code = module.run_demo(environ=session.environ, clock=session.clock, keep=keep, data_dir=data_dir, as_json=json)
     if code:

@@ -59,4 +59,4 @@ def _examine_running(context: typer.Context) -> list[Finding]:
         with connect(context) as gateway:
             return list(examine_gateway(gateway))
     except CommandError as error:
-        return [Finding("gateway", Level.WARN, str(error), "fine if none is to run now")]
+        return [Finding("gateway", Level.WARN, str(error), "fine if none should be running")]

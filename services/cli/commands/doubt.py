@@ -87,7 +87,7 @@ def clear(
     Example: spendgate doubt clear --policy data-science-prod --older-than 2d --reason "invoice checked"
     """
     if not (calls or policy or older_than):
-        raise Misuse("say which: ids of calls, --policy, or --older-than")
+        raise Misuse("name the calls: by id, --policy, or --older-than")
     if scope and not policy:
         raise Misuse("--scope goes with --policy")
     request = doubts.ClearDoubtsRequest(reservations=calls or [], policy=policy, scope=scope, reason=reason)

@@ -29,7 +29,7 @@ from services.cli.translate import quota_policies
 from services.kernel.money import format_usd
 
 NOTES = (
-    "Judged by what calls did cost: a live gateway holds more while a call runs, so it may refuse or degrade earlier.",
+    "Judged by actual cost: a live gateway holds more while a call runs, so it may refuse or degrade earlier.",
     "Counters begin at zero at the start: begin where a window of the policies begins.",
     "Cheaper targets are those of the present models, at present prices.",
 )
@@ -193,7 +193,7 @@ def _print_report(report: Report, asked: ledger.ListCallsRequest) -> None:
     costs = (nano_usd_of(report.real_cost), nano_usd_of(report.simulated_cost), _saved(report))
     print_text("They cost {}, would have cost {}, saved {}.".format(*map(readable_usd, costs)))
     if report.unpriced:
-        print_text(f"{report.unpriced:,} of them keep the cost on record: another is not known.")
+        print_text(f"{report.unpriced:,} of them keep their recorded cost, because no other is known.")
     print_text("")
     print_table(_LIMIT_COLUMNS, [_limit_row(limit) for limit in report.limits], numeric=_NUMERIC)
     if report.callers:

@@ -85,7 +85,7 @@ def list_tokens(
         columns=("NAME", "ROLE", "TEAM", "EXPIRES (UTC)", "STATE", "HINT"),
         row=_row,
         document=_as_json,
-        empty="No admin tokens yet but the one in the data directory: `spendgate tokens create NAME --role ROLE`.",
+        empty="No admin tokens yet except the one in the data directory: `spendgate tokens create NAME --role ROLE`.",
     ).print(tokens, as_json=json)
 
 

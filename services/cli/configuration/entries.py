@@ -52,7 +52,7 @@ def _group(value: object) -> object:
         return {"targets": ({"target": value, "weight": 1},)}
     if isinstance(value, tuple):
         return {"targets": tuple(_weighted(item) for item in value)}
-    raise ValueError("write provider/model, or a list of equals like [a/m, {b/m: 3}]")
+    raise ValueError("write provider/model, or a weighted list like [a/m, {b/m: 3}]")
 
 
 def _weighted(item: object) -> object:
@@ -61,7 +61,7 @@ def _weighted(item: object) -> object:
     if isinstance(item, dict) and len(item) == 1:
         [(target, weight)] = item.items()
         return {"target": target, "weight": read_weight(weight)}
-    raise ValueError("write an equal as provider/model, or with its weight as {provider/model: 3}")
+    raise ValueError("write each target as provider/model, or with its weight as {provider/model: 3}")
 
 
 class SecretReference(Entry):

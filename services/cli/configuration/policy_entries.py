@@ -82,7 +82,7 @@ class LimitEntry(Entry):
         if self.bound == "soft" and self.kind not in _OF_SIZE:
             raise ValueError(f"a limit of {self.kind} is exact: `bound: soft` goes with {', '.join(_OF_SIZE)}")
         if (self.burn_rate is None) != (self.floor is None):
-            raise ValueError("write a burn rate with the least that is usual: {burn_rate: 10x, floor: 0.50}")
+            raise ValueError("write a burn rate with its floor: {burn_rate: 10x, floor: 0.50}")
         return self
 
     @model_validator(mode="after")

@@ -31,7 +31,7 @@ def find_doubtful(file: ConfigurationFile) -> Iterator[Finding]:
 
 def _environments(file: ConfigurationFile) -> Iterator[Finding]:
     for name in _repeated(file.environments):
-        yield ("environments",), f"{name} stands there twice"
+        yield ("environments",), f"{name} is listed twice"
 
 
 def _targets(file: ConfigurationFile) -> Iterator[Finding]:
@@ -49,7 +49,7 @@ def _chain(file: ConfigurationFile, path: Path, chain: Chain) -> Iterator[Findin
             yield from _provider(file, (*path, index), weighted.target)
     names = [weighted.target for group in chain for weighted in group.targets]
     for name in _repeated(names):
-        yield path, f"{name} stands twice in one chain"
+        yield path, f"{name} is twice in one chain"
 
 
 def _provider(file: ConfigurationFile, path: Path, target: str) -> Iterator[Finding]:

@@ -152,11 +152,11 @@ class Play:
             self._note("The official `openai` package is not installed", "Its exception cannot be shown here.")
             return
         _must(denial.exception == "openai.RateLimitError", f"the SDK raised {denial.exception}")
-        _must(denial.kind == "insufficient_quota", f"the SDK was told {denial.kind}")
+        _must(denial.kind == "insufficient_quota", f"the SDK got {denial.kind}")
         _must(denial.requests == 1, f"the SDK sent {denial.requests} requests for one denied call")
         self._note(
             f"The unchanged SDK raises {denial.exception}, type {denial.kind}, code {denial.code}",
-            "By itself it tries three times; it was told that this is no use, and sent one request.",
+            "By default it tries three times. The answer told it not to retry, so it sent one request.",
         )
 
     def _note(self, headline: str, text: str) -> None:

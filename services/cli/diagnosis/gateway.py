@@ -38,14 +38,14 @@ def _envoys(status: router.RouterStatus) -> Iterator[Finding]:
     for node in status.nodes:
         name = f"configuration of Envoy {node.epoch}"
         if node.refusal:
-            yield Finding(name, Level.FAIL, f"refused: {node.refusal}", "it goes on with the one before; report this")
+            yield Finding(name, Level.FAIL, f"refused: {node.refusal}", "it keeps the previous one; report this")
         elif node.version_acknowledged != status.version:
-            text = f"has {node.version_acknowledged or 'none'}, is to have {status.version}"
+            text = f"has {node.version_acknowledged or 'none'}, should have {status.version}"
             yield Finding(name, Level.WARN, text, "look again in a moment, then read logs/router.log")
         else:
             yield Finding(name, Level.OK, f"version {status.version} acknowledged")
     if status.plan_version != status.plan_version_taken:
-        text = f"quota has plan {status.plan_version_taken or 'none'}, is to have {status.plan_version}"
+        text = f"quota has plan {status.plan_version_taken or 'none'}, should have {status.plan_version}"
         yield Finding("plan", Level.WARN, text, "look again in a moment, then read logs/quota.log")
     else:
         yield Finding("plan", Level.OK, f"version {status.plan_version} is in force")
@@ -112,7 +112,7 @@ def _keys(gateway: Gateway) -> Iterator[Finding]:
     unlimited = [key.name for key in keys if key.unlimited]
     if unlimited:
         text = f"{_some(unlimited)} may be used without any limit"
-        yield Finding("unlimited keys", Level.WARN, text, "fine if it is meant so; else give them a policy")
+        yield Finding("unlimited keys", Level.WARN, text, "fine if intended; otherwise give them a policy")
 
 
 def _some(names: Sequence[str]) -> str:

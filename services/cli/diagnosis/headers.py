@@ -16,7 +16,7 @@ _NAMED = 5
 def examine_headers(dropped: Sequence[ledger.DroppedHeader]) -> Iterator[Finding]:
     """Yields a line for each provider and direction. A dropped request header is a warning: it has no effect."""
     if not dropped:
-        yield Finding("headers", Level.OK, "none was dropped in seven days that anybody may miss")
+        yield Finding("headers", Level.OK, "no header that anybody may miss was dropped in seven days")
     for provider in sorted({one.provider for one in dropped}):
         own = [one for one in dropped if one.provider == provider]
         asked = [one for one in own if one.direction == ledger.DroppedHeader.DIRECTION_REQUEST]

@@ -57,7 +57,7 @@ def examine_configuration(file: Path, environ: Mapping[str, str]) -> Iterator[Fi
         configuration = load_configuration(file)
     except ConfigurationError as error:
         for problem in error.problems:
-            yield Finding("configuration", Level.FAIL, str(problem), f"`spendgate check -f {file}` until it is right")
+            yield Finding("configuration", Level.FAIL, str(problem), f"fix it: `spendgate check -f {file}` says where")
         return
     yield Finding("configuration", Level.OK, f"{file} is right")
     providers = [(f"provider {name}", entry.api_key.env) for name, entry in configuration.file.providers.items()]
@@ -72,7 +72,7 @@ def _python() -> Finding:
     if sys.version_info < (3, 11):  # noqa: UP036  (who runs a doctor may have installed by hand)
         return Finding("python", Level.FAIL, f"{version} is too old", "install Python 3.11 or later")
     if sys.platform != "linux":
-        return Finding("python", Level.WARN, f"{version} on {sys.platform}", "the gateway is made for Linux")
+        return Finding("python", Level.WARN, f"{version} on {sys.platform}", "the gateway is built for Linux")
     return Finding("python", Level.OK, version)
 
 
@@ -125,7 +125,7 @@ def _pepper(data_dir: Path) -> Iterator[Finding]:
             "put it back from a backup, before you start again; if it is lost for good, start once with "
             "SPENDGATE_NEW_PEPPER=1 and give every key and admin token a new secret"
         )
-        yield Finding("pepper", Level.FAIL, f"{pepper} is missing: without it no virtual key opens anything", remedy)
+        yield Finding("pepper", Level.FAIL, f"{pepper} is missing: without it no virtual key works", remedy)
 
 
 def _disk(path: Path) -> Finding:
@@ -142,7 +142,7 @@ def _disk(path: Path) -> Finding:
 def _clock(data_dir: Path, now_ms: int) -> Finding:
     remedy = "set the clock: budgets begin and end by it"
     if now_ms < _RELEASED_MS:
-        return Finding("clock", Level.FAIL, "lies before this release was made", remedy)
+        return Finding("clock", Level.FAIL, "is earlier than this release", remedy)
     newest_ms = max((_modified_ms(file) for file in data_dir.glob("*/*")), default=0)
     if newest_ms > now_ms + _CLOCK_SLACK_MS:
         return Finding("clock", Level.FAIL, f"is behind files in {data_dir}: it was set back", remedy)

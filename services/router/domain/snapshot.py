@@ -156,4 +156,4 @@ def _check_model(model: ModelPlan, known: Collection[str]) -> Iterator[str]:
         if len(chain) != len(set(chain)):
             yield f"a chain of model {model.model} repeats a target"
         for name in sorted(set(chain) - set(known)):
-            yield f"a chain of model {model.model} names target {name}, of which the plan says nothing"
+            yield f"a chain of model {model.model} names target {name}, which is not in the plan"

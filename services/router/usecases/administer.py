@@ -163,7 +163,7 @@ def _warnings(configuration: Configuration, readings: Readings) -> Iterable[str]
         problem = readings[provider.api_key]
         if isinstance(problem, CredentialProblem):
             unusable.add(provider.name)
-            yield f"provider {provider.name}: {problem.text}; no call goes to it until that is mended"
+            yield f"provider {provider.name}: {problem.text}; no call goes to it until that is fixed"
     for model in configuration.models:
         if providers_of(model) <= unusable:
             yield f"model {model.name}: none of its targets can be used, so its calls are answered with status 503"

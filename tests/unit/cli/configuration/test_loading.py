@@ -165,7 +165,7 @@ LIMIT = "policies: [{name: p, limits: [LIMIT]}]"
             "11:8: keys[0]: no enforced policy bounds",
         ),
         ("environments: []", "11:1: environments: give at least one"),
-        ("environments: [dev, dev]", "11:1: environments: dev stands there twice"),
+        ("environments: [dev, dev]", "11:1: environments: dev is listed twice"),
         (
             "policies: [{name: p, match: {environment: Dev}, limits: [{spend: 1, per: day}]}]",
             "11:30: policies[0].match.environment: there is no environment 'Dev': did you mean 'dev'?",
@@ -251,9 +251,9 @@ def test_a_mistake_is_told_with_its_place_and_its_remedy(addition: str, problem:
     [
         ("{targets: []}", "give at least one"),
         ("{targets: [gpt-4o]}", "'gpt-4o' is not a target: write provider/model"),
-        ("{targets: [openai/a, openai/a]}", "openai/a stands twice in one chain"),
+        ("{targets: [openai/a, openai/a]}", "openai/a is twice in one chain"),
         ("{targets: [[openai/a, {openai/b: 0}]]}", "a weight is a whole number from 1 to 1000"),
-        ("{targets: [{openai/b: 3}]}", "write provider/model, or a list of equals like [a/m, {b/m: 3}]"),
+        ("{targets: [{openai/b: 3}]}", "write provider/model, or a weighted list like [a/m, {b/m: 3}]"),
         ("{targets: [openai/a], fallbacks: [{to: [azure/b]}]}", "there is no provider 'azure'"),
         ("{targets: [openai/a], fallbacks: [{to: [openai/b], when: {}}]}", "write a condition like {budget_used: 75%}"),
         ("{targets: [openai/a], fallbacks: [{to: [openai/b], when: {budget_used: 101%}}]}", "write at most 100%"),
