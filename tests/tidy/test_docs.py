@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -40,6 +41,10 @@ _SPANS = (
     "services/ledger/adapters/otlp_spans.py",
 )
 _LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
+_ANCHOR = re.compile(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)")
+_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+_SHELL = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_EXAMPLE = re.compile(r"Example: (spendgate .+)")
 # Read by `spendgate-simulator` alone, which its own docstring describes.
 _UNDOCUMENTED_VARIABLES = {"SPENDGATE_SIMULATOR_KEY"}
 
@@ -77,6 +82,35 @@ def commands() -> Iterator[list[str]]:
             yield from walk(subcommand, [*words, name])
 
     yield from walk(typer.main.get_command(build_app()), [])
+
+
+def anchors(path: Path) -> set[str]:
+    """What a link can name of a page: its headings, spelt as GitHub spells them."""
+    headings = re.findall(r"^#+ (.+)$", _BLOCK.sub("", path.read_text("utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def commands_shown(text: str) -> Iterator[str]:
+    """The commands of ours in the shell blocks of a page, each up to its comment or pipe."""
+    for block in _SHELL.findall(text):
+        for line in block.splitlines():
+            command = line.strip().removeprefix(".venv/bin/")
+            if command.startswith("spendgate "):
+                yield command
+
+
+def parse_command(shown: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parses a command as the shell would start it, and runs nothing. Raises what the command line would say."""
+    monkeypatch.chdir(folder)
+    words = shlex.split(shown.partition(" | ")[0], comments=True)[1:]
+    for word in words:
+        if word.endswith((".yaml", ".pem")):
+            (folder / word).parent.mkdir(parents=True, exist_ok=True)
+            (folder / word).touch()
+    command: Any = typer.main.get_command(build_app())
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]
+    command.make_context(shown, words)
 
 
 def test_every_variable_is_in_the_settings() -> None:
@@ -190,3 +224,39 @@ def test_every_whole_configuration_in_a_document_loads_as_it_stands(path: Path, 
         file = tmp_path / f"{number}.yaml"
         file.write_text(block, "utf-8")
         load_configuration(file)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_heading_that_a_link_names_exists(path: Path) -> None:
+    links = _ANCHOR.findall(path.read_text("utf-8"))
+
+    assert [
+        f"{page}#{anchor}" for page, anchor in links if anchor not in anchors(path.parent / page if page else path)
+    ] == []
+
+
+def test_the_readme_leads_to_every_guide() -> None:
+    guides = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
+
+    assert guides - set(_LINK.findall(document("README.md"))) == set()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_in_a_document_is_taken_as_it_stands(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for shown in commands_shown(path.read_text("utf-8")):
+        parse_command(shown, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
+def test_every_command_has_an_example_that_it_takes(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command: Any = typer.main.get_command(build_app())
+    for word in words:
+        command = command.commands[word]
+    [shown] = _EXAMPLE.findall(command.help)
+
+    assert shown.startswith(f"spendgate {' '.join(words)}")
+    parse_command(shown, tmp_path, monkeypatch)
