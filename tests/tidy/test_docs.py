@@ -70,6 +70,12 @@ def rpcs() -> set[str]:
     return {name for path in (ROOT / "protos").rglob("*.proto") for name in _RPC.findall(path.read_text())}
 
 
+@cache
+def command_line() -> Any:
+    """The whole command line, built once."""
+    return typer.main.get_command(build_app())
+
+
 def commands() -> Iterator[list[str]]:
     """Every command of the command line as its words, groups resolved."""
 
@@ -81,7 +87,7 @@ def commands() -> Iterator[list[str]]:
         for name, subcommand in subcommands.items():
             yield from walk(subcommand, [*words, name])
 
-    yield from walk(typer.main.get_command(build_app()), [])
+    yield from walk(command_line(), [])
 
 
 def anchors(path: Path) -> set[str]:
@@ -107,7 +113,7 @@ def parse_command(shown: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
         if word.endswith((".yaml", ".pem")):
             (folder / word).parent.mkdir(parents=True, exist_ok=True)
             (folder / word).touch()
-    command: Any = typer.main.get_command(build_app())
+    command = command_line()
     while words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]
     command.make_context(shown, words)
@@ -253,7 +259,7 @@ def test_every_command_in_a_document_is_taken_as_it_stands(
 def test_every_command_has_an_example_that_it_takes(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command: Any = typer.main.get_command(build_app())
+    command = command_line()
     for word in words:
         command = command.commands[word]
     [shown] = _EXAMPLE.findall(command.help)
