@@ -8,7 +8,7 @@ from services.quota.wiring import build
 
 
 def main() -> None:
-    """Runs quota until it is told to stop."""
+    """Runs quota until a signal stops it."""
     run("spendgate-quota", Settings.from_environ, build)
 
 

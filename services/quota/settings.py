@@ -1,4 +1,4 @@
-"""What quota is started with. The variables are described in `docs/settings.md`."""
+"""Quota's settings. `docs/settings.md` describes the variables."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ _SQLITE = "sqlite"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings of one process. Socket addresses are relative to `<data dir>/run`, where it works."""
+    """The settings of one process. Socket addresses are relative to `<data dir>/run`, its working directory."""
 
     data_dir: Path
     otlp_endpoint: str | None
     max_stream_ms: int
-    """How long a request may live; as Envoy's `max_stream_duration`."""
+    """How long a request may live; the same as Envoy's `max_stream_duration`."""
     check_address: str = f"unix:{Socket.QUOTA}"
     admin_address: str = f"unix:{Socket.QUOTA_ADMIN}"
     router_address: str = f"unix:{Socket.ROUTER}"
     ledger_address: str = f"unix:{Socket.LEDGER}"
     counters_url: str | None = field(default=None, repr=False)
-    """Of the Redis that holds the counters, perhaps with a password. None: they are in `database`."""
+    """The URL of the Redis that holds the counters, perhaps with a password. None: they are in `database`."""
     number: int = 1
-    """Which of the quotas this is. The first one is asked to change what all of them use."""
+    """The number of this quota process. The first one makes all changes of what the processes share."""
     quotas: int = 1
-    """How many there are."""
+    """The number of quota processes."""
     new_pepper: bool = False
-    """Secrets whose pepper is lost are forgotten, instead of a refusal to start."""
+    """If the pepper is lost, quota forgets all secrets and starts; otherwise it refuses to start."""
 
     @property
     def database(self) -> Path:
@@ -52,15 +52,15 @@ class Settings:
         """Reads the environment.
 
         Raises:
-            SettingsError: a variable is missing or cannot be read; the text names it.
+            SettingsError: a variable is missing or unreadable; the text names it.
         """
         counters = environ.text("SPENDGATE_COUNTERS", _SQLITE)
         quotas = environ.integer("SPENDGATE_QUOTA_REPLICAS", 1, low=1, high=MAX_QUOTAS)
         number = environ.integer("SPENDGATE_QUOTA_REPLICA", 1, low=1, high=quotas)
         if counters == _SQLITE and quotas > 1:
             raise SettingsError(
-                f"SPENDGATE_QUOTA_REPLICAS={quotas}: counters in SQLite belong to one process, and {quotas} would each "
-                "let a whole budget pass: set SPENDGATE_COUNTERS to the URL of a Redis that all of them reach"
+                f"SPENDGATE_QUOTA_REPLICAS={quotas}: counters in SQLite belong to one process, and each of "
+                f"{quotas} would admit a whole budget: set SPENDGATE_COUNTERS to the URL of a Redis that all can reach"
             )
         return cls(
             data_dir=environ.path("SPENDGATE_DATA_DIR"),

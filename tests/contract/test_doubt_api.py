@@ -119,9 +119,9 @@ def test_a_limit_full_of_doubt_says_so_and_what_to_do(quota: QuotaProcess) -> No
     assert (details["used"], details["reserved"], details["doubt"]) == ("0.000010000", "0.000000000", "0.000390000")
     assert error["message"] == (
         "This request takes $0.000328000 or more, but budget full has $0.000100000 left: $0.000010000 of $0.0005 "
-        "spent this month, and $0.000390000 in doubt; it starts anew on 2026-12-01T00:00:00Z. Lower max_tokens or "
-        "shorten the prompt. In doubt is what calls that were cut off may have taken beyond what is counted of them. "
-        "Let answers end, and ask your platform team to look at it with `spendgate doubt list`."
+        "spent this month, and $0.000390000 in doubt; it resets on 2026-12-01T00:00:00Z. Lower max_tokens or "
+        "shorten the prompt. Calls that were cut off may have taken more than was counted for them: that amount is in "
+        "doubt. Let answers finish, and ask your platform team to look at it with `spendgate doubt list`."
     )
     headers = {option.header.key: option.header.value for option in refused.headers}
     assert headers[BUDGET_REMAINING_HEADER] == "0.000100000"

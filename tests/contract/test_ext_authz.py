@@ -267,7 +267,7 @@ def test_a_budget_that_is_used_up_refuses_with_its_figures_and_serves_again_once
     error = error_of(response)
     assert (error["type"], error["code"]) == ("insufficient_quota", "insufficient_quota")
     assert error["message"] == (
-        "Budget spent is exhausted: $0.001000000 of $0.001 spent this month; it starts anew on 2026-12-01T00:00:00Z."
+        "Budget spent is exhausted: $0.001000000 of $0.001 spent this month; it resets on 2026-12-01T00:00:00Z."
     )
     assert error["details"] == {
         "reason": "budget_exhausted",

@@ -83,7 +83,7 @@ def test_a_policy_that_refuses_what_nobody_knows_names_it_and_no_provider_is_ask
 
     assert answer.status_code == 400, answer.text
     error = answer.json()["error"]
-    assert f"Policy careful refuses what nobody here knows: {ask.unknown}. Remove it" in error["message"]
+    assert f"Policy careful refuses what the gateway does not know: {ask.unknown}. Remove it" in error["message"]
     match ask.vendor:
         case Vendor.OPENAI:
             assert (error["type"], error["code"]) == ("invalid_request_error", "unsupported_parameter")

@@ -1,4 +1,4 @@
-"""Who may pass the admin listener: the holder of an admin token whose role the RPC is for."""
+"""Guards the admin listener: only the holder of an admin token whose role may call the RPC passes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from services.quota.transport.root_token import RootToken
 from services.quota.usecases.admin_tokens import AdminTokens
 
 _UNKNOWN = (
-    "The admin token is missing or wrong. Send the contents of admin-token in the data directory, or a token made by "
+    "The admin token is missing or wrong. Send the contents of admin-token in the data directory, or a token from "
     "`spendgate tokens create`, as a bearer token."
 )
 
@@ -31,7 +31,7 @@ class AdminGate:
         self._clock = clock
 
     def answer(self, check: Check) -> bytes:
-        """Lets the request pass with the name of its actor, or says why not."""
+        """Lets the request pass and adds the name of its actor, or refuses it and says why."""
         actor = self._identify(check.credential)
         if isinstance(actor, str):
             return write_denial(_refusal(check, 401, code_pb2.UNAUTHENTICATED, actor))
@@ -42,19 +42,19 @@ class AdminGate:
         return write_admin_allow(actor)
 
     def _identify(self, credential: str) -> Actor | str:
-        """Who holds this credential, or a sentence why nobody does."""
+        """The holder of this credential, or a sentence that says why there is none."""
         if self._root.matches(credential):
             return ROOT
         token = self._tokens.find(credential) if credential else None
         if token is None:
             return _UNKNOWN
         if token.is_expired(self._clock.now_ms()):
-            return f"Admin token {token.name} expired on {format_time(token.expire_at_ms)}: ask for another."
+            return f"Admin token {token.name} expired on {format_time(token.expire_at_ms)}: ask for a new one."
         return token.actor
 
 
 def _refusal(check: Check, status: int, code: int, text: str) -> HttpAnswer:
-    """For gRPC plain text, which Envoy puts into `grpc-message`; for REST the JSON of a `google.rpc.Status`."""
+    """Plain text for gRPC, which Envoy puts into `grpc-message`; for REST the JSON of a `google.rpc.Status`."""
     challenge = (("www-authenticate", "Bearer"),) if status == 401 else ()
     if check.speaks_grpc:
         return HttpAnswer(status, (("content-type", "text/plain"), *challenge), text)

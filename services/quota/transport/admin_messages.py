@@ -1,6 +1,6 @@
-"""Messages of the admin API, read into values of the domain and written from them.
+"""Reads messages of the admin API into values of the domain, and writes them from such values.
 
-What is read is only given its type here; whether it makes sense is checked where it is used.
+Reading only gives values their types. The code that uses a value checks whether it makes sense.
 """
 
 from __future__ import annotations
@@ -90,10 +90,10 @@ _ACTION_NUMBERS = {
 
 
 def read_configuration(message: pb.ApplyConfigurationRequest) -> Configuration:
-    """The configuration that is to be applied.
+    """Reads the configuration to apply.
 
     Raises:
-        InvalidInput: a value is of no type that we know.
+        InvalidInput: an enum has an unknown value.
     """
     return Configuration(
         organization=message.organization,
@@ -113,7 +113,7 @@ def read_configuration(message: pb.ApplyConfigurationRequest) -> Configuration:
 
 
 def read_key_spec(key: pb.VirtualKey) -> KeySpec:
-    """A key as it is asked for. What the server decides is not read."""
+    """Reads the properties of a requested key. It ignores fields that the server decides."""
     who = key.attribution
     return KeySpec(
         name=key.name,
@@ -128,10 +128,10 @@ def read_key_spec(key: pb.VirtualKey) -> KeySpec:
 
 
 def read_policy(field: str, message: pb.QuotaPolicy) -> QuotaPolicy:
-    """A policy. `field` is its path within the request.
+    """Reads a policy. `field` is its path within the request.
 
     Raises:
-        InvalidInput: a value is of no type that we know.
+        InvalidInput: an enum has an unknown value.
     """
     match = message.match
     each = None
@@ -162,7 +162,7 @@ def read_policy(field: str, message: pb.QuotaPolicy) -> QuotaPolicy:
 
 
 def write_policy(policy: QuotaPolicy) -> pb.QuotaPolicy:
-    """A policy as it is in force."""
+    """Writes a policy in force."""
     match = policy.match
     return pb.QuotaPolicy(
         name=policy.name,
@@ -193,7 +193,7 @@ def write_policy(policy: QuotaPolicy) -> pb.QuotaPolicy:
 
 
 def write_policy_status(listed: ListedPolicy) -> pb.PolicyStatus:
-    """What a policy is worth as it stands."""
+    """Writes the state of a policy and its matches."""
     return pb.PolicyStatus(
         state=_POLICY_STATES[listed.state],
         matched_calls=listed.matched,
@@ -202,7 +202,7 @@ def write_policy_status(listed: ListedPolicy) -> pb.PolicyStatus:
 
 
 def write_key(key: VirtualKey, now_ms: int, *, unbounded: bool = False) -> pb.VirtualKey:
-    """A key as it is at this moment, never its secret. `unbounded`: no policy binds its calls, so they are refused."""
+    """Writes a key with its current state, without its secret. `unbounded`: no policy binds its calls."""
     return pb.VirtualKey(
         name=key.name,
         key_id=key.key_id,
@@ -217,7 +217,7 @@ def write_key(key: VirtualKey, now_ms: int, *, unbounded: bool = False) -> pb.Vi
 
 
 def write_attribution(attribution: Attribution) -> attribution_pb2.Attribution:
-    """Who calls belong to."""
+    """Writes the attribution of calls."""
     return attribution_pb2.Attribution(
         key_id=attribution.key_id,
         key=attribution.key,
@@ -229,7 +229,7 @@ def write_attribution(attribution: Attribution) -> attribution_pb2.Attribution:
 
 
 def write_applied(applied: Applied) -> configuration_pb2.ApplyConfigurationResponse:
-    """What applying changed."""
+    """Writes what a configuration changed."""
     changes = [
         configuration_pb2.Change(
             action=_ACTION_NUMBERS[change.action], kind=change.kind, name=change.name, detail=change.detail
@@ -240,12 +240,12 @@ def write_applied(applied: Applied) -> configuration_pb2.ApplyConfigurationRespo
 
 
 def write_kind(kind: LimitKind) -> pb.LimitKind.ValueType:
-    """What a limit counts."""
+    """Writes a limit kind."""
     return _KIND_NUMBERS[kind]
 
 
 def write_budget(budget: Budget) -> pb.Budget:
-    """One counter."""
+    """Writes one budget."""
     return pb.Budget(
         policy=budget.policy,
         limit_kind=_KIND_NUMBERS[budget.limit_kind],
@@ -264,7 +264,7 @@ def write_budget(budget: Budget) -> pb.Budget:
 
 
 def write_explanation(explanation: Explanation) -> pb.ExplainResponse:
-    """What would happen to a call."""
+    """Writes an explanation."""
     decision = pb.ExplainResponse.DECISION_ALLOW
     if explanation.deny is not None:
         decision = pb.ExplainResponse.DECISION_DENY
@@ -305,7 +305,7 @@ def _read_threshold(field: str, message: pb.Threshold) -> Threshold:
 def _read_limit(field: str, message: pb.Limit) -> Limit:
     kind = _KINDS.get(message.kind)
     if kind is None:
-        raise InvalidInput(f"{field}.kind", "say what is counted")
+        raise InvalidInput(f"{field}.kind", "say what the limit counts")
     per = _UNITS.get(message.per)
     if not kind.has_window and not message.per:
         per = WindowUnit.LIFETIME

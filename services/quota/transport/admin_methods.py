@@ -1,4 +1,4 @@
-"""Which RPC a request on the admin plane is for. It may come as gRPC, or as REST that Envoy translates only later."""
+"""Finds the RPC of a request on the admin plane. The request may be gRPC, or REST that Envoy translates later."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ ADMIN_SERVICES: Sequence[ServiceDescriptor] = (
     router_service_pb2.DESCRIPTOR.services_by_name["RouterService"],
     ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"],
 )
-"""What Envoy's admin listener routes, whoever serves it."""
+"""The services that Envoy's admin listener routes, wherever they run."""
 ROUTER_SERVICE = router_service_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name
-"""Served elsewhere behind the same admin listener, which asks quota for reflection and health: it knows of both."""
+"""Services of other processes behind the same admin listener. It asks quota for their reflection and health, too."""
 LEDGER_SERVICE = ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name
 """Likewise."""
 _PATTERNS = ("get", "put", "post", "delete", "patch")
@@ -37,9 +37,9 @@ _VARIABLE = re.compile(r"\\\{\w+\\\}")
 
 
 def method_of(http_method: str, path: str) -> str:
-    """The RPC as gRPC names it, e.g. "/spendgate.quota.v1.QuotaService/ListTeams".
+    """The RPC by its gRPC name, e.g. "/spendgate.quota.v1.QuotaService/ListTeams".
 
-    A path that is no REST call of ours comes back as it is: it is that name already, or nothing that we know.
+    Any path that is not one of our REST calls comes back unchanged: it is such a name already, or unknown.
     """
     plain = path.partition("?")[0]
     for verb, template, method in _TEMPLATES:
@@ -54,7 +54,7 @@ def _templates() -> Iterator[tuple[str, re.Pattern[str], str]]:
             rule: Any = method.GetOptions().Extensions[annotations_pb2.http]
             for verb in _PATTERNS:
                 if template := getattr(rule, verb):
-                    # A variable is one segment, and a verb behind a colon is no part of it.
+                    # A variable is one path segment, without a verb behind a colon.
                     pattern = _VARIABLE.sub("[^/:]+", re.escape(template))
                     yield verb.upper(), re.compile(pattern), f"/{service.full_name}/{method.name}"
 

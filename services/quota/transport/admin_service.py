@@ -1,4 +1,4 @@
-"""`spendgate.quota.v1.AdminService`: who may administer, and what they changed."""
+"""`spendgate.quota.v1.AdminService`: manages admin tokens and lists the audit log."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ROLE_NUMBERS = {role: number for number, role in _ROLES.items()}
 
 
 class AdminService(pb_grpc.AdminServiceServicer):
-    """Administers who may administer."""
+    """Manages admin tokens and lists the audit log."""
 
     def __init__(self, *, tokens: AdminTokens, audit: AuditLog, clock: Clock) -> None:
         self._tokens = tokens
@@ -39,19 +39,19 @@ class AdminService(pb_grpc.AdminServiceServicer):
 
     @property
     def registration(self) -> Registration:
-        """Puts the service into a server."""
+        """Registers the service with a server."""
         return Registration(SERVICE, partial(pb_grpc.add_AdminServiceServicer_to_server, self))
 
     def CreateAdminToken(
         self, request: pb.CreateAdminTokenRequest, context: grpc.ServicerContext
     ) -> pb.AdminTokenSecret:
-        """Creates a token. Its secret is in this answer and nowhere else."""
+        """Creates a token. Only this answer contains its secret."""
         token = request.token
         role = _ROLES.get(token.role)
         if role is None:
             raise InvalidInput("token.role", f"say which: {', '.join(Role)}")
         if not token.HasField("expire_time"):
-            raise InvalidInput("token.expire_time", "say when it ends, at most 366 days ahead")
+            raise InvalidInput("token.expire_time", "say when it expires, at most 366 days ahead")
         by = authorship_of(context, request.reason)
         minted = self._tokens.create(token.name, role, token.team, token.expire_time.ToMilliseconds(), by=by)
         return pb.AdminTokenSecret(token=self._write_token(minted.token), secret=minted.secret)
@@ -59,7 +59,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
     def ListAdminTokens(
         self, request: pb.ListAdminTokensRequest, context: grpc.ServicerContext
     ) -> pb.ListAdminTokensResponse:
-        """Lists the tokens by name. Never their secrets."""
+        """Lists the tokens by name, without their secrets."""
         page, following = page_of(
             self._tokens.list(), lambda token: token.name, page_size=request.page_size, page_token=request.page_token
         )
@@ -74,7 +74,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
     def ListAuditEntries(
         self, request: audit_pb2.ListAuditEntriesRequest, context: grpc.ServicerContext
     ) -> audit_pb2.ListAuditEntriesResponse:
-        """Lists what was changed, newest first."""
+        """Lists changes, newest first."""
         return self._audit.page(request)
 
     def _write_token(self, token: AdminToken) -> pb.AdminToken:

@@ -1,7 +1,7 @@
-"""Envoy's question, answered: may this request pass?
+"""Answers Envoy's question whether a request may pass.
 
-Speaks `envoy.service.auth.v3.Authorization` with bytes on both sides, because most of an answer is serialised long
-before its question comes. A refusal is a complete HTTP answer in the dialect of the client.
+It serves `envoy.service.auth.v3.Authorization` with bytes on both sides, because most of an answer is serialised long
+before its question comes. A refusal is a complete HTTP answer in the client's dialect.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _log = logging.getLogger("spendgate.quota")
 
 
 class Authorization:
-    """Handles Checks, several at a time."""
+    """Answers Checks, several at a time."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Authorization:
 
     @property
     def registration(self) -> Registration:
-        """Puts the service into a server: a handler without serialisers, since it takes and gives bytes."""
+        """Registers a handler without serialisers, because it takes and returns bytes."""
         methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {"Check": grpc.unary_unary_rpc_method_handler(self.check)}
         handler = grpc.method_handlers_generic_handler(SERVICE, methods)
 
@@ -71,12 +71,12 @@ class Authorization:
         return Registration(SERVICE, register)
 
     def check(self, message: bytes, context: grpc.ServicerContext) -> bytes:
-        """Answers one CheckRequest. An exception below means that nothing could be decided, so nothing passes."""
+        """Answers one CheckRequest. An exception below means that we could not decide, so the request does not pass."""
         check: Check | None = None
         try:
             check = read_check(message)
             return self._answer(check, context)
-        except Exception:  # noqa: BLE001  (whatever it was, Envoy gets an answer that says so)
+        except Exception:  # noqa: BLE001  (whatever the cause, Envoy gets an answer)
             _log.exception("a Check could not be decided")
             return write_refusal(check, Deny(Denial.POLICY_UNAVAILABLE), "")
 
@@ -103,7 +103,7 @@ class Authorization:
         return self._let_through(outcome, check, context)
 
     def _told(self, check: Check) -> HttpAnswer | Deny | None:
-        """The answer to a question that costs nothing; None: it is a call."""
+        """The answer to a request that costs nothing; None: the request is a call."""
         if question := check.models_question:
             return self._models.answer(check.credential, question.model, check.dialect, check.request_id)
         if check.asks_for_budget:
@@ -129,10 +129,10 @@ class Authorization:
         return outcome
 
     def _let_through(self, admitted: Admitted, check: Check, context: grpc.ServicerContext) -> bytes:
-        """Writes the answer, unless nobody waits for it any more: then the room goes back at once.
+        """Writes the answer. If nobody waits for it any longer, it gives the room back at once.
 
-        Should Envoy give up just after the question is asked here, the ledger finds its line in the spool and
-        releases the reservation by request id.
+        If Envoy gives up just after this check, the ledger finds its line in the spool and releases the reservation by
+        request id.
         """
         try:
             if context.is_active():
@@ -144,7 +144,7 @@ class Authorization:
         return b""
 
     def _tell_outage(self, deny: Deny) -> None:
-        """Logs why nothing can be decided: once for each reason, not for each of a thousand calls a second."""
+        """Logs why we cannot decide: once for each reason, not for each of a thousand calls a second."""
         if deny.denial is Denial.POLICY_UNAVAILABLE and deny.detail != self._told_outage:
             self._told_outage = deny.detail
             _log.warning("calls are refused: %s", deny.detail)
@@ -157,7 +157,7 @@ class Authorization:
 
 
 def _read_metadata(context: grpc.ServicerContext) -> tuple[str, str]:
-    """The epoch and the traceparent of Envoy's span, each empty when Envoy sent none."""
+    """The epoch and the traceparent of Envoy's span, each empty if Envoy sent none."""
     epoch = traceparent = ""
     for key, value in context.invocation_metadata():
         if key == EPOCH_HEADER:

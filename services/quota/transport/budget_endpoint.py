@@ -1,4 +1,4 @@
-"""`GET /v1/budget`: the holder of a key reads what it has left. The same JSON in every dialect."""
+"""`GET /v1/budget` shows the holder of a key what is left. The JSON is the same in every dialect."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from services.quota.domain.policies.denial import Deny
 from services.quota.transport.dialects.answer import HttpAnswer, Json, json_answer, request_id_headers
 from services.quota.usecases.own_budget import OwnLimit, ReadOwnBudget
 
-# What is left changes with every call.
+# Every call changes what is left.
 _NOT_KEPT = ("cache-control", "no-store")
 
 
 class BudgetEndpoint:
-    """Answers with the limits of the key that asks, tightest first."""
+    """Answers with the limits of the presented key, tightest first."""
 
     def __init__(self, read: ReadOwnBudget) -> None:
         self._read = read
 
     def answer(self, credential: str, run: str, request_id: str) -> HttpAnswer | Deny:
-        """The list; amounts as on the command line: dollars are decimal strings under names that end in `_usd`."""
+        """The list. Amounts look as on the command line: dollars are decimal strings, with names that end in `_usd`."""
         limits = self._read(credential, run)
         if isinstance(limits, Deny):
             return limits

@@ -1,8 +1,8 @@
-"""Writes what Envoy is told: the bytes of `envoy.service.auth.v3.CheckResponse`.
+"""Writes the answers to Envoy: the bytes of `envoy.service.auth.v3.CheckResponse`.
 
-An ALLOW is mostly the same for every call of one model and chain. That part is serialised once and remembered, for all
-keys; whose call it is and the few values that differ are appended as bytes (see `struct_wire`). This halves what an
-answer costs.
+Most of an ALLOW is the same for every call of one model and chain. We serialise that part once and cache it for all
+keys. We then append the attribution and the few other values that differ, as bytes (see `struct_wire`). This halves the
+cost of an answer.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ from services.quota.transport.struct_wire import length_delimited, number_entry,
 from services.quota.usecases.admit import Admitted
 
 FirstByteTimeout = Callable[[str], int]
-"""How long an attempt for this model may take to its first byte, in milliseconds; 0: as long as the call may."""
+"""Returns how long an attempt for this model may take to its first byte, in milliseconds; 0: as long as the call."""
 
 _MAX_REMEMBERED = 4_096
-# Of names in one text; what else a line of the spool holds must have room beside them.
+# The longest list of names in one text. The other fields of a spool line need room beside it.
 _LONGEST_NAMES = 1_000
 _RETRIES_HEADER = "x-envoy-max-retries"
 _ATTEMPT_TIMEOUT_HEADER = "x-envoy-upstream-rq-per-try-timeout-ms"
 _DYNAMIC_METADATA = external_auth_pb2.CheckResponse.DYNAMIC_METADATA_FIELD_NUMBER
-# Overwriting, so that no header of the client's survives under the same name.
+# Overwrites, so that no header of the client survives under the same name.
 _OVERWRITE = base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
 
 class AllowWriter:
-    """Writes answers that let a call through. May be used from several threads."""
+    """Writes answers that let a call through. Safe to use from several threads."""
 
     def __init__(self, first_byte_timeout_ms: FirstByteTimeout) -> None:
         self._first_byte_timeout_ms = first_byte_timeout_ms
@@ -65,14 +65,15 @@ class AllowWriter:
     def write(self, admitted: Admitted, check: Check) -> bytes:
         """The answer to one call."""
         if admitted.output_cap_tokens is not None:
-            # Hardly two calls are cut alike: to remember their routes would push out those that come again.
+            # Hardly any two calls are cut alike. Their routes would push reusable ones out of the cache.
             route = self._route_part(admitted, check)
         else:
             route = self._remembered_route_part(admitted, check)
         return route + _call_part(admitted, check) + headers_to_client(_answer_headers(admitted))
 
     def _remembered_route_part(self, admitted: Admitted, check: Check) -> bytes:
-        # Attempts hash by the identity of their targets, which are made anew with every plan: nothing stale is found.
+        # Attempts hash by the identity of their targets. Every plan makes new targets, so the cache finds nothing
+        # stale.
         key = (
             admitted.reservation.model,
             admitted.chain,
@@ -109,7 +110,7 @@ class AllowWriter:
 
 
 def write_denial(answer: HttpAnswer, deny: Deny | None = None) -> bytes:
-    """An answer that Envoy gives the client itself. Also with status 200, when it is the list of models."""
+    """An answer that Envoy sends to the client itself. Its status may be 200, for example for the list of models."""
     metadata: dict[str, Any] = {}
     if deny is not None:
         metadata = _known(
@@ -121,7 +122,7 @@ def write_denial(answer: HttpAnswer, deny: Deny | None = None) -> bytes:
             }
         )
     return external_auth_pb2.CheckResponse(
-        # What is not OK makes Envoy answer with `denied_response`; the code itself is not shown to anybody.
+        # Any code but OK makes Envoy send `denied_response`. Nobody sees the code itself.
         status=status_pb2.Status(code=code_pb2.PERMISSION_DENIED),
         denied_response=external_auth_pb2.DeniedHttpResponse(
             status=http_status_pb2.HttpStatus(code=http_status_pb2.StatusCode.ValueType(answer.status)),
@@ -133,17 +134,17 @@ def write_denial(answer: HttpAnswer, deny: Deny | None = None) -> bytes:
 
 
 def write_body_may_come(key: VirtualKey) -> bytes:
-    """Lets the body of a good key come. Nothing is reserved; the credential stays for the question about the call."""
+    """Lets the body follow if the key is good. It reserves nothing, and the credential stays for the later Check."""
     return external_auth_pb2.CheckResponse(
         status=status_pb2.Status(code=code_pb2.OK),
-        # A header makes Envoy choose the route anew: the one behind takes a body of any size.
+        # A changed header makes Envoy choose the route again. The next route takes a body of any size.
         ok_response=external_auth_pb2.OkHttpResponse(headers=_headers([(_RETRIES_HEADER, "0")])),
         dynamic_metadata=_struct({AdmissionKey.HOLDER: key.key_id}),
     ).SerializeToString()
 
 
 def write_admin_allow(actor: Actor) -> bytes:
-    """Lets an administrator through, without the token, and tells the service who it is."""
+    """Lets an administrator through, removes the token, and passes the actor's name to the service."""
     return _ok({ACTOR_HEADER: write_actor(actor)}, {}).SerializeToString()
 
 
@@ -188,7 +189,7 @@ def _known(texts: dict[AdmissionKey, str]) -> dict[str, Any]:
 
 
 def _priority_group(attempt: Attempt) -> dict[str, Any]:
-    # Envoy drops the whole list when a group has no name.
+    # Envoy drops the whole list if a group has no name.
     return {"name": attempt.fit.target.name, "clusters": [{"cluster_name": attempt.fit.face.cluster, "weight": 1}]}
 
 
@@ -212,7 +213,7 @@ def _target(attempt: Attempt, admitted: Admitted, check: Check) -> dict[str, Any
 
 
 def _gemini_path(template: str, model: str, check: Check) -> str:
-    """Of the client's query only `alt=sse` goes on: `key=` may hold a virtual key."""
+    """The path for Gemini. It keeps only `alt=sse` of the client's query, as `key=` may hold a virtual key."""
     streams = check.scan is not None and check.scan.facts.stream
     verb = "streamGenerateContent" if streams else "generateContent"
     path = template.replace("{model}", quote(model, safe="/")).replace("{verb}", verb)
@@ -257,7 +258,7 @@ def _call_part(admitted: Admitted, check: Check) -> bytes:
 
 
 def _joined(names: Sequence[str]) -> str:
-    """The names, joined by commas; those beyond the longest text are only counted."""
+    """Joins names by commas. It only counts the names that no longer fit."""
     ends = accumulate(len(name) + 1 for name in names)
     shown = sum(end <= _LONGEST_NAMES for end in ends)
     more = len(names) - shown
@@ -265,7 +266,7 @@ def _joined(names: Sequence[str]) -> str:
 
 
 def _answer_headers(admitted: Admitted) -> Iterator[tuple[str, str]]:
-    """What the client is told whatever becomes of the call. Envoy adds which target served, and after how many."""
+    """The headers that the client gets however the call ends. Envoy adds the target and the number of attempts."""
     reservation, limit_statuses = admitted.reservation, admitted.limit_statuses
     yield MODEL_REQUESTED_HEADER, reservation.model
     if admitted.output_cap_tokens is not None:

@@ -1,6 +1,7 @@
-"""Reads what Envoy asks: the bytes of `envoy.service.auth.v3.CheckRequest`, into values that say what was found.
+"""Reads Envoy's question: the bytes of `envoy.service.auth.v3.CheckRequest`.
 
-Envoy has already removed what clients may not set and has scanned the body; the body itself never comes here.
+Envoy has already removed the headers that clients may not set, and has scanned the body. The body itself never comes
+here.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from services.quota.domain.admission.betas import read_betas
 from services.quota.domain.admission.request_facts import RequestFacts
 
 _MODELS_PATH = re.compile(r"/(?:v1|v1beta)/models(?:/(?P<model>.{1,256}))?")
-# Longer than any key that can be stored: not worth hashing.
+# Longer than any stored key can be, so not worth hashing.
 _LONGEST_CREDENTIAL = 512
 _MOST_TAGS = 8
 # Commas join pairs, and control characters could forge a line in somebody's log.
@@ -40,13 +41,13 @@ _LONGEST_TAG = 64
 _OUR_KEYS = re.compile("sp[ga]_")
 _WITHHELD = "(withheld)"
 _RUN = re.compile(r"[!-~]{1,64}")
-# What a Struct's double holds exactly; nothing that Envoy counts comes near it.
+# The largest integer that a Struct's double holds exactly. Nothing that Envoy counts comes near it.
 _LARGEST_COUNT = 2**53
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What Envoy's scan of the body says; see `services.kernel.envoy_contract.RequestKey`."""
+    """The results of Envoy's scan of the body; see `services.kernel.envoy_contract.RequestKey`."""
 
     dialect: Dialect
     model: str
@@ -55,47 +56,47 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class ModelsQuestion:
-    """What models are there?"""
+    """A request for the list of models, or for one of them."""
 
     model: str | None
-    """Only this one; None: all."""
+    """The one model; None: all models."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question of Envoy."""
+    """One question from Envoy."""
 
     admin: bool
-    """Asked for the admin listener, where the credential must be the admin token."""
+    """The question comes from the admin listener, where the credential must be an admin token."""
     asks_for_key: bool
-    """Asked before the body comes: is the key good?"""
+    """The question comes before the body, and only asks whether the key is good."""
     speaks_grpc: bool
-    """The client speaks gRPC, as on the admin listener; else it is HTTP with JSON."""
+    """The client speaks gRPC, which only the admin listener takes; otherwise it speaks HTTP with JSON."""
     dialect: Dialect
-    """In which to answer."""
+    """The dialect of the answer."""
     method: str
     path: str
-    """With the query."""
+    """The path with its query."""
     request_id: str
-    """Envoy's own id of the request, empty if Envoy sent none."""
+    """Envoy's own id of the request; empty if Envoy sent none."""
     credential: str = field(repr=False)
-    """What the client presented as its key, empty if nothing. Never logged and never part of an answer."""
+    """The key that the client presented; empty if it presented none. We never log it or put it into an answer."""
     traceparent: str
-    """The client's, or empty."""
+    """The client's traceparent, or empty."""
     tags: str
     run: str
     scan: Scan | None
-    """None: there was no body that could be read, or it named no model."""
+    """None: there was no readable body, or it named no model."""
 
     @property
     def models_question(self) -> ModelsQuestion | None:
-        """Whether the list of models is asked for, or one of them."""
+        """The question for the list of models or for one of them; None: it asks for something else."""
         match = _models_path(self.path) if self.method == "GET" else None
         return None if match is None else ModelsQuestion(unquote(match["model"]) if match["model"] else None)
 
     @property
     def asks_for_budget(self) -> bool:
-        """Whether the holder of a key asks what is left."""
+        """Whether the holder of a key asks for its remaining budget."""
         return self.method == "GET" and _without_query(self.path) == BUDGET_PATH
 
     @property
@@ -108,7 +109,7 @@ def read_check(message: bytes) -> Check:
     """Reads one CheckRequest.
 
     Raises:
-        google.protobuf.message.DecodeError: not a CheckRequest.
+        google.protobuf.message.DecodeError: the bytes are not a CheckRequest.
     """
     attributes = external_auth_pb2.CheckRequest.FromString(message).attributes
     http = attributes.request.http
@@ -134,7 +135,7 @@ def read_check(message: bytes) -> Check:
 
 
 def _dialect(path: str, headers: Mapping[str, str]) -> Dialect:
-    """Some paths are those of no one dialect; there the headers that only one SDK sends tell which it is."""
+    """The dialect of a request. For paths that several dialects share, headers that only one SDK sends decide."""
     dialect = dialect_of_path(path)
     if dialect is Dialect.OPENAI and (_models_path(path) or _without_query(path) == BUDGET_PATH):
         if "anthropic-version" in headers:
@@ -158,12 +159,12 @@ def _credential(headers: Mapping[str, str]) -> str:
         presented = token.strip()
     else:
         presented = headers.get("x-api-key") or headers.get("api-key") or headers.get("x-goog-api-key") or ""
-    # What is too long to be a key is looked up like any other wrong one, without hashing megabytes.
+    # We look up an overlong credential like any other wrong one, without hashing megabytes.
     return presented[:_LONGEST_CREDENTIAL]
 
 
 def _tags(text: str, credential: str) -> str:
-    """The pairs that are well formed. A tag is for reporting, so a bad one is not worth a refused call."""
+    """The well-formed pairs. Tags are only for reports, so a bad one is no reason to refuse a call."""
     pairs = (pair.strip() for pair in text.split(",")[:_MOST_TAGS]) if text else ()
     return ",".join(
         pair
@@ -177,7 +178,7 @@ def _run(text: str, credential: str) -> str:
 
 
 def _holds_key(text: str, credential: str) -> bool:
-    """Whether what will be logged and shown holds a key of ours, or the credential that was presented."""
+    """Whether a text that we will log or show contains one of our keys, or the presented credential."""
     return _OUR_KEYS.search(text) is not None or (credential != "" and credential in text)
 
 
@@ -191,7 +192,7 @@ def _scan(struct: struct_pb2.Struct, headers: Mapping[str, str]) -> Scan | None:
     if not model:
         return None
     credential = _credential(headers)
-    # The header passes in no other dialect.
+    # No other dialect lets the header pass.
     betas = read_betas(headers.get(BETA_HEADER, "") if dialect is Dialect.ANTHROPIC else "")
     return Scan(
         dialect=dialect,
@@ -220,12 +221,12 @@ def _names(fields: Mapping[str, struct_pb2.Value], key: RequestKey) -> tuple[str
 
 
 def _without_keys(names: tuple[str, ...], credential: str) -> tuple[str, ...]:
-    """The names that a client wrote as it likes, each once. They are shown and kept, so none may hold a key."""
+    """The names that the client chose freely, each once. We show and store them, so none may contain a key."""
     return tuple({_WITHHELD if _holds_key(name, credential) else name: None for name in names})
 
 
 def _count(fields: Mapping[str, struct_pb2.Value], key: RequestKey) -> int | None:
-    """A whole number, None when absent. What is no count at all reads as the largest: it must not pass as small."""
+    """An integer; None if absent. A value that is not a count reads as the largest, so it cannot pass as small."""
     if key not in fields:
         return None
     value = fields[key]

@@ -1,4 +1,4 @@
-"""`spendgate.quota.v1.CounterService`: how the ledger holds counters to its entries."""
+"""`spendgate.quota.v1.CounterService`: lets the ledger reconcile counters with its entries."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ _REASON_NUMBERS = {reason: number for number, reason in _REASONS.items()}
 
 
 class CounterService(counter_service_pb2_grpc.CounterServiceServicer):
-    """Tells what counters say, and moves them."""
+    """Lists, adjusts and restores counters."""
 
     def __init__(self, reconcile: Reconcile) -> None:
         self._reconcile = reconcile
 
     @property
     def registration(self) -> Registration:
-        """Puts the service into a server."""
+        """Registers the service with a server."""
         return Registration(SERVICE, partial(counter_service_pb2_grpc.add_CounterServiceServicer_to_server, self))
 
     def GetCounterState(self, request: pb.GetCounterStateRequest, context: grpc.ServicerContext) -> pb.CounterState:
-        """Whether the counters can be believed, and which limits are in force."""
+        """Whether the counters are reliable, and which limits are in force."""
         state = self._reconcile.state()
         return pb.CounterState(ready=state.ready, limits_version=state.limits_version, held_reservations=state.lost)
 
     def ListCounters(
         self, request: pb.ListCountersRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.ListCountersResponse]:
-        """The limits that add something up, each with its counters."""
+        """Lists the limits that keep counters, each with its counters."""
         listing = self._reconcile.list_counters()
         for at in range(0, len(listing.preferred), _PER_MESSAGE):
             some = listing.preferred[at : at + _PER_MESSAGE]
@@ -64,7 +64,7 @@ class CounterService(counter_service_pb2_grpc.CounterServiceServicer):
     def AdjustCounters(
         self, request: pb.AdjustCountersRequest, context: grpc.ServicerContext
     ) -> pb.AdjustCountersResponse:
-        """Moves what is settled."""
+        """Sets settled amounts to what the ledger says."""
         adjustments = [_read_adjustment(f"adjustments[{at}]", each) for at, each in enumerate(request.adjustments)]
         result = self._reconcile.adjust(adjustments, request.crossings_after)
         return pb.AdjustCountersResponse(
@@ -74,13 +74,13 @@ class CounterService(counter_service_pb2_grpc.CounterServiceServicer):
     def RestoreCounters(
         self, request_iterator: Iterator[pb.RestoreCountersRequest], context: grpc.ServicerContext
     ) -> pb.RestoreCountersResponse:
-        """Sets what is settled in all counters."""
+        """Sets the settled amounts of all counters after a loss."""
         self._reconcile.restore(_read_part(request) for request in request_iterator)
         return pb.RestoreCountersResponse()
 
 
 def write_adjusted(adjusted: Adjusted) -> quota_pb.Adjustment:
-    """An adjustment that was made."""
+    """Writes an adjustment that the store has made."""
     (policy, limit_id, scope, window_start_ms), _, before, after, reason = adjusted.adjustment
     return quota_pb.Adjustment(
         sequence=adjusted.sequence,
@@ -142,7 +142,7 @@ def _read_sums(request: pb.RestoreCountersRequest) -> Iterator[Sum]:
 
 
 def _read_name(field: str, name: pb.CounterName) -> tuple[CounterKey, int]:
-    """A counter, and when what it counts stops to matter."""
+    """Reads a counter, and the moment from which nobody needs it."""
     try:
         kind_of(name.limit)
     except ValueError as error:

@@ -1,6 +1,6 @@
-"""The span of a decision: between Envoy's span of the Check and nothing of its own below.
+"""The tracing span of a decision. Its parent is Envoy's span of the Check, and it has no children.
 
-Attribute names are those of `docs/tracing.md`; amounts are decimal strings of US dollars.
+`docs/tracing.md` lists the attribute names. Amounts are decimal strings of US dollars.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _NAME = "quota.reserve"
 
 
 class DecisionSpans:
-    """Makes one span for each decision. Costs nothing while traces are off, or this one is not sampled."""
+    """Makes one span for each decision. It costs nothing if tracing is off or the trace is not sampled."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
 
     def start(self, traceparent: str) -> Span | None:
-        """Begins the span under Envoy's `traceparent`; None when nobody would see it."""
+        """Begins the span under Envoy's `traceparent`; None if nobody would see it."""
         if not self._telemetry.enabled:
             return None
         parent = parent_of_traceparent(traceparent)
@@ -34,7 +34,7 @@ class DecisionSpans:
 
     @staticmethod
     def finish(span: Span | None, model: str, outcome: Admitted | Deny | None) -> None:
-        """Ends the span. `outcome` is None when nothing could be decided."""
+        """Ends the span. `outcome` is None if we could not decide."""
         if span is None:
             return
         span.set_attribute("gen_ai.request.model", model)

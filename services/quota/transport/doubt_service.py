@@ -1,4 +1,4 @@
-"""`spendgate.quota.v1.DoubtService` over the use case. Errors become status in the chassis."""
+"""`spendgate.quota.v1.DoubtService` over the use case. The chassis turns errors into status codes."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _MAX_AMOUNTS = 1_000
 
 
 class DoubtService(doubt_service_pb2_grpc.DoubtServiceServicer):
-    """Lists and clears what is in doubt."""
+    """Lists and clears doubt."""
 
     def __init__(self, doubts: Doubts) -> None:
         self._doubts = doubts
 
     @property
     def registration(self) -> Registration:
-        """Puts the service into a server."""
+        """Registers the service with a server."""
         return Registration(SERVICE, partial(doubt_service_pb2_grpc.add_DoubtServiceServicer_to_server, self))
 
     def ListDoubts(self, request: pb.ListDoubtsRequest, context: grpc.ServicerContext) -> pb.ListDoubtsResponse:
-        """Lists what calls left in doubt, oldest first."""
+        """Lists the doubt of calls, oldest first."""
         selection = Selection(policy=request.policy, scope=request.scope, team=actor_of(context).team)
         after = read_token(request.page_token) if request.page_token else ""
         page, following = self._doubts.list(selection, after, check_page_size(request.page_size))
@@ -45,7 +45,7 @@ class DoubtService(doubt_service_pb2_grpc.DoubtServiceServicer):
         )
 
     def ClearDoubts(self, request: pb.ClearDoubtsRequest, context: grpc.ServicerContext) -> pb.ClearDoubtsResponse:
-        """Gives back the room of what is meant."""
+        """Clears the selected doubt and gives its room back."""
         selection = Selection(
             reservations=frozenset(request.reservations),
             policy=request.policy,

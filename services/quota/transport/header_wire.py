@@ -1,6 +1,6 @@
-"""Headers for a client's answer as bytes of an ext_authz `OkHttpResponse`.
+"""Writes headers for the client's answer as bytes of an ext_authz `OkHttpResponse`.
 
-Appended to an answer that was serialised long before, as `struct_wire` does with metadata: parsers merge them.
+We append them to an answer that was serialised long before. Parsers merge the two, as with metadata in `struct_wire`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _TO_CLIENT = external_auth_pb2.OkHttpResponse.RESPONSE_HEADERS_TO_ADD_FIELD_NUMB
 _HEADER = base_pb2.HeaderValueOption.HEADER_FIELD_NUMBER
 _NAME = base_pb2.HeaderValue.KEY_FIELD_NUMBER
 _VALUE = base_pb2.HeaderValue.VALUE_FIELD_NUMBER
-# Overwriting, so that none of a provider's survives under the same name.
+# Overwrites, so that no header of the provider survives under the same name.
 _OVERWRITE = varint(base_pb2.HeaderValueOption.APPEND_ACTION_FIELD_NUMBER << 3) + varint(
     base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 )

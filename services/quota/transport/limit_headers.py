@@ -1,6 +1,6 @@
-"""What a client reads of its limits in the headers of every answer: in its vendor's names, and in ours.
+"""The headers that show a client its limits in every answer, under its vendor's names and under ours.
 
-Of the provider's own limits nothing is told: they are those of an account that many share.
+We do not report the provider's own limits, because they belong to an account that many clients share.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Headers = Iterator[tuple[str, str]]
 
 _TOKEN_KINDS = frozenset({LimitKind.TOKENS, LimitKind.INPUT_TOKENS, LimitKind.OUTPUT_TOKENS})
 _REQUESTS = frozenset({LimitKind.REQUESTS})
-# The first standing of these kinds is told under this name. "tokens" is whichever limit on tokens is tightest.
+# Each name shows the first status of these kinds. "tokens" is the tightest limit on tokens of any kind.
 _OPENAI = ((_REQUESTS, "requests"), (_TOKEN_KINDS, "tokens"))
 _ANTHROPIC = (
     *_OPENAI,
@@ -30,7 +30,7 @@ _REMEMBERED_RESETS = 1_024
 
 
 def limit_headers(dialect: Dialect, limit_statuses: Sequence[LimitStatus], now_ms: int) -> Headers:
-    """The rate limits in the names of the dialect's vendor. Gemini's has none."""
+    """The rate limits under the names of the dialect's vendor. Gemini has no such headers."""
     if dialect is Dialect.OPENAI:
         for status, name in _named(_OPENAI, limit_statuses):
             yield f"x-ratelimit-limit-{name}", str(status.bound)
@@ -44,7 +44,7 @@ def limit_headers(dialect: Dialect, limit_statuses: Sequence[LimitStatus], now_m
 
 
 def budget_headers(status: LimitStatus) -> Headers:
-    """One limit in our own names."""
+    """One limit under our own names."""
     money = status.kind.is_money
     yield POLICY_HEADER, status.policy
     yield BUDGET_REMAINING_HEADER, format_usd(status.remaining) if money else str(status.remaining)
@@ -52,7 +52,7 @@ def budget_headers(status: LimitStatus) -> Headers:
 
 
 def format_duration(length_ms: int) -> str:
-    """As OpenAI writes it: "1s", "6m0s", "26h0m1s". Whole seconds, rounded up."""
+    """A duration as OpenAI writes it: "1s", "6m0s", "26h0m1s". It is in whole seconds, rounded up."""
     seconds = -(-length_ms // 1000)
     if seconds < 60:
         return f"{seconds}s"

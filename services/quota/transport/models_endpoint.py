@@ -1,4 +1,4 @@
-"""`GET /v1/models` and its relatives: what a key may use. Costs nothing, reserves nothing, works at any budget."""
+"""`GET /v1/models` and its variants list the models of a key. They are free and work with a used-up budget."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from services.quota.usecases.authenticate import ListModels
 
 
 class ModelsEndpoint:
-    """Answers in the dialect of the client. A model that the key may not use does not exist for it."""
+    """Answers in the client's dialect. For a key, a model that it may not use does not exist."""
 
     def __init__(self, list_models: ListModels) -> None:
         self._list_models = list_models
 
     def answer(self, credential: str, model: str | None, dialect: Dialect, request_id: str) -> HttpAnswer | Deny:
-        """The list, or the one `model` that is asked for."""
+        """The list of models, or only the requested `model`."""
         names = self._list_models(credential)
         if isinstance(names, Deny):
             return names

@@ -1,4 +1,4 @@
-"""`spendgate.quota.v1.OverrideService`: limits that are different for a while."""
+"""`spendgate.quota.v1.OverrideService`: replaces bounds of limits for a while."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ SERVICE = "spendgate.quota.v1.OverrideService"
 
 
 class OverrideService(pb_grpc.OverrideServiceServicer):
-    """Administers temporary bounds."""
+    """Grants, lists and revokes overrides."""
 
     def __init__(self, overrides: Overrides) -> None:
         self._overrides = overrides
 
     @property
     def registration(self) -> Registration:
-        """Puts the service into a server."""
+        """Registers the service with a server."""
         return Registration(SERVICE, partial(pb_grpc.add_OverrideServiceServicer_to_server, self))
 
     def GrantOverride(self, request: pb.GrantOverrideRequest, context: grpc.ServicerContext) -> pb.Override:
-        """Puts another bound in the place of a limit's own until a moment."""
+        """Replaces a limit's own bound until the override expires."""
         asked = request.override
         if not asked.HasField("expire_time"):
-            raise InvalidInput("override.expire_time", "say when it ends, at most 31 days ahead")
+            raise InvalidInput("override.expire_time", "say when it expires, at most 31 days ahead")
         grant = Grant(
             policy=asked.policy,
             limit=asked.limit,
@@ -58,7 +58,7 @@ class OverrideService(pb_grpc.OverrideServiceServicer):
         return pb.ListOverridesResponse(overrides=[_write_override(each) for each in page], next_page_token=following)
 
     def RevokeOverride(self, request: pb.RevokeOverrideRequest, context: grpc.ServicerContext) -> pb.Override:
-        """Ends an override before its time."""
+        """Ends an override before it expires."""
         return _write_override(self._overrides.revoke(request.name, by=authorship_of(context, request.reason)))
 
 

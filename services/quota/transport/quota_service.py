@@ -1,4 +1,4 @@
-"""`spendgate.quota.v1.QuotaService` over the use cases. Errors become status in the chassis."""
+"""`spendgate.quota.v1.QuotaService` over the use cases. The chassis turns errors into status codes."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from services.quota.usecases.reconcile import Reconcile
 SERVICE = "spendgate.quota.v1.QuotaService"
 _ASSUMED_TOKENS = 1_000
 _MOST_UNPRICED = 1_000
-# SQLite takes integers of 64 bits.
+# SQLite stores integers of 64 bits.
 _MOST_DIGITS = 18
 
 
 class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
-    """Administers who may spend how much."""
+    """Manages teams, keys and policies, and shows their budgets."""
 
     def __init__(
         self,
@@ -65,13 +65,13 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
 
     @property
     def registration(self) -> Registration:
-        """Puts the service into a server."""
+        """Registers the service with a server."""
         return Registration(SERVICE, partial(quota_service_pb2_grpc.add_QuotaServiceServicer_to_server, self))
 
     def ApplyConfiguration(
         self, request: pb.ApplyConfigurationRequest, context: grpc.ServicerContext
     ) -> configuration_pb2.ApplyConfigurationResponse:
-        """Makes teams, policies and declared keys as sent."""
+        """Replaces teams, policies and declared keys by those sent."""
         configuration = messages.read_configuration(request)
         by = authorship_of(context, request.reason)
         return messages.write_applied(self._administer.apply(configuration, validate_only=request.validate_only, by=by))
@@ -105,7 +105,7 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
     def CreateVirtualKey(
         self, request: pb.CreateVirtualKeyRequest, context: grpc.ServicerContext
     ) -> pb.VirtualKeySecret:
-        """Creates a key. Its secret is in this answer and nowhere else."""
+        """Creates a key. Only this answer contains its secret."""
         try:
             kind = SecretKind(request.kind or SecretKind.LIVE)
         except ValueError as error:
@@ -117,7 +117,7 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
     def ListVirtualKeys(
         self, request: pb.ListVirtualKeysRequest, context: grpc.ServicerContext
     ) -> pb.ListVirtualKeysResponse:
-        """Lists the keys by name. Never their secrets."""
+        """Lists the keys by name, without their secrets."""
         actor = actor_of(context)
         snapshot = self._live.snapshot
         directory = snapshot.directory.directory
@@ -143,7 +143,7 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
     def SetVirtualKeyDisabled(
         self, request: pb.SetVirtualKeyDisabledRequest, context: grpc.ServicerContext
     ) -> pb.VirtualKey:
-        """Stops a key, or lets it work again."""
+        """Disables a key, or enables it again."""
         by = authorship_of(context, request.reason)
         key = self._administer.set_key_disabled(request.name, disabled=request.disabled, by=by)
         return messages.write_key(key, self._clock.now_ms())
@@ -157,7 +157,7 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
     def ListAdjustments(
         self, request: pb.ListAdjustmentsRequest, context: grpc.ServicerContext
     ) -> pb.ListAdjustmentsResponse:
-        """Lists how counters were moved to what the ledger says."""
+        """Lists the adjustments of counters to what the ledger says."""
         size = check_page_size(request.page_size)
         found = self._reconcile.adjustments(_read_sequence(request.page_token), size + 1)
         return pb.ListAdjustmentsResponse(
@@ -166,7 +166,7 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
         )
 
     def Explain(self, request: pb.ExplainRequest, context: grpc.ServicerContext) -> pb.ExplainResponse:
-        """Says what would happen to a call, and why."""
+        """Explains what would happen to a call, and why."""
         for field in ("input_tokens", "max_output_tokens"):
             if getattr(request, field) < 0:
                 raise InvalidInput(field, "must not be negative")
@@ -183,13 +183,13 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
     def GetEffectiveLimits(
         self, request: pb.GetEffectiveLimitsRequest, context: grpc.ServicerContext
     ) -> pb.GetEffectiveLimitsResponse:
-        """All limits that bind a key, tightest first."""
+        """Lists the limits that apply to a key, tightest first."""
         self._check_key(request.key, context)
         limits = self._effective_limits(request.key, request.model, team=actor_of(context).team)
         return pb.GetEffectiveLimitsResponse(limits=[messages.write_budget(budget) for budget in limits])
 
     def GetQuotaStatus(self, request: pb.GetQuotaStatusRequest, context: grpc.ServicerContext) -> pb.QuotaStatus:
-        """What this process believes."""
+        """Shows what this process has in force."""
         snapshot = self._live.snapshot
         return pb.QuotaStatus(
             plan_version=snapshot.routes.plan.version,
@@ -208,7 +208,7 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
 
 
 def _read_sequence(page_token: str) -> int | None:
-    """The sequence number below which the page begins, None for the first page."""
+    """The sequence number below which the page begins; None for the first page."""
     if not page_token:
         return None
     text = read_token(page_token)
@@ -218,6 +218,6 @@ def _read_sequence(page_token: str) -> int | None:
 
 
 def _budget_order(budget: Budget) -> str:
-    # The unit and zone of a window are not shown, but its ends and its bound tell limits of one kind apart.
+    # A budget does not show the unit and zone of its window. Its ends and its bound tell limits of one kind apart.
     window = f"{budget.resets_at_ms:015d}\0{budget.window_start_ms:015d}\0{budget.limit:020d}"
     return f"{budget.policy}\0{budget.limit_kind}\0{budget.scope}\0{window}"

@@ -1,4 +1,4 @@
-"""Turns a refusal into the answer that Envoy gives: deny, then wording, then the envelope of the client's dialect."""
+"""Turns a denial into Envoy's answer: first the wording, then the envelope of the client's dialect."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _TRACEPARENT_FORM = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f
 def write_refusal(check: Check | None, deny: Deny, traceparent: str) -> bytes:
     """The bytes of the CheckResponse that refuses a call.
 
-    `check`: None when the question itself could not be read. `traceparent`: as W3C writes it; empty or malformed: the
-    answer names no trace.
+    `check`: None if we could not read the question itself. `traceparent`: in the W3C format; if it is empty or
+    malformed, the answer names no trace.
     """
     dialect = check.dialect if check else Dialect.OPENAI
     request_id = check.request_id if check else ""

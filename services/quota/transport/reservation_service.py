@@ -1,4 +1,4 @@
-"""`spendgate.quota.v1.ReservationService`: how the ledger ends reservations. Errors become status in the chassis."""
+"""`spendgate.quota.v1.ReservationService` lets the ledger end reservations. The chassis maps errors to status codes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SERVICE = "spendgate.quota.v1.ReservationService"
 
 
 class ReservationService(pb_grpc.ReservationServiceServicer):
-    """Ends reservations."""
+    """Settles, releases and lists reservations."""
 
     def __init__(self, *, settle: Settle, release: Release, list_overdue: ListOverdue, list_open: ListOpen) -> None:
         self._settle = settle
@@ -37,13 +37,13 @@ class ReservationService(pb_grpc.ReservationServiceServicer):
 
     @property
     def registration(self) -> Registration:
-        """Puts the service into a server."""
+        """Registers the service with a server."""
         return Registration(SERVICE, partial(pb_grpc.add_ReservationServiceServicer_to_server, self))
 
     def SettleReservations(
         self, request: pb.SettleReservationsRequest, context: grpc.ServicerContext
     ) -> pb.SettleReservationsResponse:
-        """Ends reservations with what their calls took."""
+        """Settles reservations with what their calls took."""
         result = self._settle([_read_settlement(each) for each in request.settlements], request.crossings_after)
         return pb.SettleReservationsResponse(
             settled=result.settled,
@@ -54,14 +54,14 @@ class ReservationService(pb_grpc.ReservationServiceServicer):
     def ReleaseReservations(
         self, request: pb.ReleaseReservationsRequest, context: grpc.ServicerContext
     ) -> pb.ReleaseReservationsResponse:
-        """Ends reservations without a charge."""
+        """Releases reservations: ends them without a charge."""
         released = self._release(reservations=request.reservations, request_ids=request.request_ids)
         return pb.ReleaseReservationsResponse(released=released)
 
     def ListOverdueReservations(
         self, request: pb.ListOverdueReservationsRequest, context: grpc.ServicerContext
     ) -> pb.ListOverdueReservationsResponse:
-        """Lists reservations of which no record can come any more."""
+        """Lists reservations for which no record can come any longer."""
         overdue = self._list_overdue(
             request.ended_epochs, request.booked_through.ToMilliseconds(), check_page_size(request.page_size)
         )
@@ -93,7 +93,7 @@ def _read_most(message: pb.Most) -> Most:
 
 
 def write_crossing(crossing: Crossing) -> pb.Crossing:
-    """A threshold that was passed."""
+    """Writes a crossing."""
     return pb.Crossing(
         sequence=crossing.sequence,
         policy=crossing.counter.policy,

@@ -1,4 +1,4 @@
-"""The token in the data directory: who holds it is `root`, and may change everything that the admin APIs can change."""
+"""The token in the data directory. Its holder is `root` and may change everything that the admin APIs can change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHORTEST = 32
 class RootToken:
     """The value of the token file, read again whenever the file changes.
 
-    Without a readable token nobody is an administrator.
+    If the token is unreadable, nobody is `root`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -27,7 +27,7 @@ class RootToken:
         self._readable = True
 
     def matches(self, presented: str) -> bool:
-        """Whether `presented` is the token. Takes as long for a nearly right token as for a wrong one."""
+        """Whether `presented` is the token. A nearly right token takes as long as any wrong one."""
         value = self._live()
         return len(value) >= _SHORTEST and hmac.compare_digest(presented.encode(), value)
 
@@ -42,8 +42,8 @@ class RootToken:
                 self._readable = True
                 return self._value
         except OSError as error:
-            # Once for each outage: whoever reaches the admin plane can ask as often as they like.
+            # We log once for each outage, because anybody who reaches the admin plane can ask any number of times.
             if self._readable:
-                _log.warning("the admin token cannot be read, so nobody is an administrator: %s", error)
+                _log.warning("the admin token cannot be read, so nobody can use it: %s", error)
             self._readable = False
             return b""

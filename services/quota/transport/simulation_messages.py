@@ -1,4 +1,4 @@
-"""Messages of a simulation, read into values of the domain and written from them."""
+"""Reads messages of a simulation into values of the domain, and writes them from such values."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _DIALECTS = {str(dialect): dialect for dialect in Dialect}
 
 
 class Outcome(NamedTuple):
-    """How a replay ended, as its process tells it."""
+    """How a replay ended, as its process reports it."""
 
     report: bytes
-    """A serialized `SimulatePoliciesResponse`, when there is no problem."""
+    """A serialised `SimulatePoliciesResponse`, if there is no problem."""
     problem: str = ""
     field: str = ""
-    """Of the request, when the problem lies there."""
+    """The field of the request that has the problem, if one has."""
 
 
 def read_past_call(field: str, message: pb.PastCall) -> PastCall:
-    """A call that is over. `field` is its path within the request.
+    """Reads a past call. `field` is its path within the request.
 
     Raises:
-        InvalidInput: a number in it cannot be.
+        InvalidInput: a number is impossible.
     """
     began_at_ms, cost = message.time.ToMilliseconds(), message.cost
     if min(began_at_ms, message.latency_ms, cost.units, cost.nanos) < 0:
@@ -64,7 +64,7 @@ def read_past_call(field: str, message: pb.PastCall) -> PastCall:
 
 
 def write_report(report: ReplayReport) -> pb.SimulatePoliciesResponse:
-    """What would have become of the calls."""
+    """Writes the report of a replay."""
     callers = sorted(report.callers.values(), key=lambda each: (-each.saved_nano_usd, each.team, each.key))
     return pb.SimulatePoliciesResponse(
         calls=report.calls,

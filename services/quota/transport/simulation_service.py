@@ -24,12 +24,12 @@ from services.quota.usecases.simulate import Propose
 
 SERVICE = "spendgate.quota.v1.SimulationService"
 SIMULATIONS_MAX = 2
-"""Each holds a thread of the server and a process, of whose processor time Checks want the most."""
+"""The most simulations at once. Each uses a thread of the server and a process that takes CPU time from Checks."""
 _MAX_BATCH = 1_000
 
 
 class SimulationService(simulation_service_pb2_grpc.SimulationServiceServicer):
-    """Replays past calls. The stream is the session: there is nothing to expire, and any replica can serve it."""
+    """Replays past calls. The stream is the session, so nothing has to expire, and any replica can serve it."""
 
     def __init__(self, propose: Propose) -> None:
         self._propose = propose
@@ -45,11 +45,11 @@ class SimulationService(simulation_service_pb2_grpc.SimulationServiceServicer):
     ) -> pb.SimulatePoliciesResponse:
         """Replays calls through the policies of the first message."""
         if not self._running.acquire(blocking=False):
-            raise FailedPrecondition(f"{SIMULATIONS_MAX} simulations are running: wait until one of them ends")
+            raise FailedPrecondition(f"{SIMULATIONS_MAX} simulations are running: wait until one ends")
         try:
             return self._simulate(request_iterator)
         except grpc.RpcError as error:
-            raise Unavailable("the client broke the stream off") from error
+            raise Unavailable("the client broke off the stream") from error
         finally:
             self._running.release()
 
@@ -60,7 +60,7 @@ class SimulationService(simulation_service_pb2_grpc.SimulationServiceServicer):
         policies = first.proposal.policies
         proposal = self._propose([read_policy(f"policies[{at}]", policy) for at, policy in enumerate(policies)])
         with _worker() as worker:
-            # A worker that refuses stops to listen; what it says is still to be read.
+            # A worker that refuses stops listening, but we can still read its answer.
             with contextlib.suppress(ConnectionError):
                 worker.send(proposal)
                 for request in requests:
@@ -75,7 +75,7 @@ class SimulationService(simulation_service_pb2_grpc.SimulationServiceServicer):
 
 @contextlib.contextmanager
 def _worker() -> Iterator[Connection]:
-    """A process that replays, for as long as it is needed."""
+    """A process that runs one replay, for as long as we need it."""
     ours, theirs = Pipe()
     with ours:
         with theirs:
@@ -100,5 +100,5 @@ def _read_outcome(worker: Connection) -> Outcome:
     try:
         outcome: Outcome = worker.recv()
     except (EOFError, ConnectionError) as error:
-        raise Unavailable("the replay ended before its time: the log of quota may say why") from error
+        raise Unavailable("the replay ended early: quota's log may say why") from error
     return outcome

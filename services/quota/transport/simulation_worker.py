@@ -1,9 +1,9 @@
 """The process in which one replay runs: `python -m services.quota.transport.simulation_worker FD`.
 
-A replay is all computing. In quota's own process it would take turns with the Checks of living calls for the one
-interpreter, and each of them would wait. Here it has its own, at a lower priority, and its memory is gone with it.
+A replay only computes. In quota's own process it would compete with Checks for the one interpreter, and each Check
+would wait. Here it has an interpreter of its own, at a lower priority, and its memory goes away with the process.
 
-FD is a socket to quota. It brings a `Proposal`, then serialized `PastCalls`, and at last zero bytes; it takes an
+FD is a socket to quota. It delivers a `Proposal`, then serialised `PastCalls`, and finally zero bytes; it takes an
 `Outcome`.
 """
 
@@ -24,7 +24,7 @@ _NICENESS = 10
 
 
 def replay_from(quota: Connection) -> Outcome:
-    """Replays what comes.
+    """Replays the calls that arrive.
 
     Raises:
         EOFError: quota has gone.
@@ -43,7 +43,7 @@ def replay_from(quota: Connection) -> Outcome:
 
 
 def main() -> None:
-    """Runs one replay. Quota's end, however it came, ends it too."""
+    """Runs one replay. It ends when quota ends, for whatever reason."""
     os.nice(_NICENESS)
     with Connection(int(sys.argv[1])) as quota:
         try:

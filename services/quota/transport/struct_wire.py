@@ -1,8 +1,8 @@
-"""Entries of a `google.protobuf.Struct` as bytes.
+"""Writes entries of a `google.protobuf.Struct` as bytes.
 
-Parsers of protobuf merge a message field that occurs twice, so entries can be appended to a message that was
-serialised long before. That is how an answer to Envoy is made from a constant part and the few values that differ
-from call to call. Wire format: https://protobuf.dev/programming-guides/encoding/.
+Protobuf parsers merge a message field that occurs twice, so we can append entries to a message that was serialised long
+before. An answer to Envoy is thus a constant part and the few values that differ from call to call. Wire format:
+https://protobuf.dev/programming-guides/encoding/.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 
 _LENGTH_DELIMITED = 2
-# Tags of Struct.fields, of the key and value of its entries, and of the kinds of Value.
+# The tags of Struct.fields, of the key and value of its entries, and of the kinds of Value.
 _FIELDS = b"\x0a"
 _KEY = b"\x0a"
 _VALUE = b"\x12"
@@ -27,17 +27,17 @@ def string_entry(key: str, text: str) -> bytes:
 
 
 def number_entry(key: str, number: int) -> bytes:
-    """One entry whose value is a number. Exact up to 2^53, as every number of a Struct."""
+    """One entry whose value is a number. It is exact up to 2^53, like every number in a Struct."""
     return _entry(key, _NUMBER + _DOUBLE.pack(number))
 
 
 def length_delimited(field_number: int, payload: bytes) -> bytes:
-    """`payload` as the message or string field of this number."""
+    """`payload` as the message or string field with this number."""
     return varint(field_number << 3 | _LENGTH_DELIMITED) + varint(len(payload)) + payload
 
 
 def varint(number: int) -> bytes:
-    """A non-negative number, seven bits to the byte, the lowest first."""
+    """A non-negative number, seven bits per byte, lowest bits first."""
     if number < 128:
         return _ONE_BYTE[number]
     encoded = bytearray()

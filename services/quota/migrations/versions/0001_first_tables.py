@@ -13,8 +13,8 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# Written by hand: every page that a call dirties costs 5 us. WITHOUT ROWID keeps a row in the tree of its own key, and
-# open reservations are few enough to be searched by request or epoch without an index.
+# Written by hand, because every page that a call dirties costs 5 us. WITHOUT ROWID keeps a row in the tree of its own
+# key. Open reservations are few enough to search them by request or epoch without an index.
 _TABLES = (
     """
     CREATE TABLE counters (
@@ -109,11 +109,11 @@ _TABLES = (
 
 
 def upgrade() -> None:
-    """Makes the tables."""
+    """Creates the tables."""
     for table in _TABLES:
         op.execute(table)
 
 
 def downgrade() -> None:
-    """There is nothing before the first tables."""
+    """Does nothing: there is no earlier state than the first tables."""
     raise NotImplementedError

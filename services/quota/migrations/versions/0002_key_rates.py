@@ -1,4 +1,4 @@
-"""What keys usually spend in a minute."""
+"""The typical spend of keys in a minute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A provider that bills more than it was allowed is told of like a threshold.
+"""Crossings report overruns, too: a provider billed more than the request allowed.
 
 Revision ID: 0003
 Revises: 0002
@@ -21,6 +21,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Takes them away."""
+    """Drops the columns."""
     op.execute("ALTER TABLE crossings DROP COLUMN excess")
     op.execute("ALTER TABLE crossings DROP COLUMN kind")

@@ -1,4 +1,4 @@
-"""Who may administer, the exceptions that they grant, and what they changed.
+"""Admin tokens, overrides and the audit log.
 
 Revision ID: 0004
 Revises: 0003
@@ -59,12 +59,12 @@ _TABLES = (
 
 
 def upgrade() -> None:
-    """Makes the tables."""
+    """Creates the tables."""
     for table in _TABLES:
         op.execute(table)
 
 
 def downgrade() -> None:
-    """Drops them."""
+    """Drops the tables."""
     for table in ("audit_entries", "overrides", "admin_tokens"):
         op.drop_table(table)

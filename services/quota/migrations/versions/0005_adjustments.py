@@ -1,7 +1,6 @@
-"""Counters that were moved to what the ledger says.
+"""Adjustments of counters to what the ledger says.
 
-Revision ID: 0002
-Revises: 0001
+Revision ID: 0005 Revises: 0004
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ _ADJUSTMENTS = """
 
 
 def upgrade() -> None:
-    """Makes the table."""
+    """Creates the table."""
     op.execute(_ADJUSTMENTS)
 
 
 def downgrade() -> None:
-    """Takes it away."""
+    """Drops the table."""
     op.execute("DROP TABLE adjustments")

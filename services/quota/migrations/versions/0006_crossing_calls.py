@@ -1,4 +1,4 @@
-"""What is to be told names the call that brought it about.
+"""A crossing names the call that caused it.
 
 Revision ID: 0006
 Revises: 0005
@@ -20,5 +20,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Takes it away."""
+    """Drops the column."""
     op.execute("ALTER TABLE crossings DROP COLUMN reservation")

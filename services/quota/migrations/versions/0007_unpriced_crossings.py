@@ -1,4 +1,4 @@
-"""A window can have an overrun and a call without a price: what is told once includes its kind.
+"""A window can have both an overrun and a call without a price, so crossings are unique by kind, too.
 
 Revision ID: 0007
 Revises: 0006
@@ -25,13 +25,13 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Takes it away, with what only it let in."""
+    """Removes the kind from the constraint, and the rows that only it allowed."""
     op.execute("DELETE FROM crossings WHERE kind = 'unpriced'")
     _rebuild("")
 
 
 def _rebuild(kind: str) -> None:
-    """SQLite changes no constraint of a table that is there."""
+    """Rebuilds the table, because SQLite cannot change a constraint of an existing one."""
     op.execute(
         f"""
         CREATE TABLE rebuilt (

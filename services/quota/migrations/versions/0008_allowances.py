@@ -1,4 +1,4 @@
-"""What calls took of allowances while the counters were away, and what they hold of the counters.
+"""What calls took of allowances during a failure of the counter store, and their holds in the counters.
 
 Revision ID: 0008
 Revises: 0007
@@ -27,6 +27,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Takes them away."""
+    """Drops the tables."""
     op.execute("DROP TABLE kept_reservations")
     op.execute("DROP TABLE allowances")

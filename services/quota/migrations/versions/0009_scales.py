@@ -1,4 +1,4 @@
-"""What calls teach of how many tokens a text makes.
+"""Scales: what calls teach about the tokens of a text.
 
 Revision ID: 0009
 Revises: 0008
@@ -20,6 +20,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Takes it away, with the rows that only it made."""
+    """Drops the column, and the rows that only it allowed."""
     op.execute("DELETE FROM expectations WHERE key_id = ''")
     op.execute("ALTER TABLE expectations DROP COLUMN scales")

@@ -1,4 +1,4 @@
-"""What calls whose end nobody measured may have taken beyond what is settled of them.
+"""Doubts: what unmeasured calls may have taken beyond their settled amounts.
 
 Revision ID: 0010
 Revises: 0009
@@ -24,5 +24,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Takes it away."""
+    """Drops the table."""
     op.execute("DROP TABLE doubts")

@@ -1,4 +1,4 @@
-"""Declared environments, keys that are to be without limits, and secrets that were rotated away.
+"""Declared environments, unlimited keys, and secrets that rotations retired.
 
 Revision ID: 0011
 Revises: 0010
@@ -26,7 +26,7 @@ _TABLES = (
 
 
 def upgrade() -> None:
-    """Makes the tables, with the environments that there are where none is declared."""
+    """Creates the tables, with the default environments."""
     for table in _TABLES:
         op.execute(table)
     op.execute("ALTER TABLE virtual_keys ADD COLUMN unlimited BOOLEAN NOT NULL DEFAULT 0")
@@ -34,7 +34,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drops them."""
+    """Drops the tables and the column."""
     op.execute("ALTER TABLE virtual_keys DROP COLUMN unlimited")
     for table in ("retired_secrets", "environments"):
         op.drop_table(table)

@@ -1,4 +1,4 @@
-"""An HTTP answer that Envoy gives in place of a provider."""
+"""An HTTP answer that Envoy sends instead of a provider's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Json = Mapping[str, "Json"] | Sequence["Json"] | str | int | None
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """A complete answer."""
+    """A complete HTTP answer."""
 
     status: int
     headers: tuple[tuple[str, str], ...]

@@ -23,7 +23,7 @@ def refuse(wording: Wording, request_id: str) -> HttpAnswer:
 
 
 def list_models(models: Sequence[str], request_id: str) -> HttpAnswer:
-    """`GET /v1/models`. All in one page: there are never so many that a client would want two."""
+    """`GET /v1/models`, all in one page: there are never enough models for two."""
     body: dict[str, Json] = {
         "data": [_model(model) for model in models],
         "has_more": False,

@@ -1,4 +1,4 @@
-"""Which module speaks which dialect."""
+"""Finds the module that writes the answers of a dialect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from services.quota.transport.dialects.wording import Wording
 
 
 class Envelope(Protocol):
-    """What every dialect can say. `request_id` is Envoy's, empty when there is none."""
+    """The answers that every dialect has. `request_id` is Envoy's; empty if there is none."""
 
     def refuse(self, wording: Wording, request_id: str) -> HttpAnswer:
         """A refusal."""
@@ -23,7 +23,7 @@ class Envelope(Protocol):
         ...
 
     def show_model(self, model: str, request_id: str) -> HttpAnswer:
-        """One of them."""
+        """One of these models."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What a refusal says to a person: what happened, with figures, and what can be done. Never a part of a secret."""
+"""The text of a refusal for people: what happened, with figures, and what to do. It never shows part of a secret."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from services.kernel.window import WindowUnit
 from services.quota.domain.policies.denial import Denial, Deny
 
 _LIST_MODELS = "GET /v1/models lists the models that it may use."
-# Of the refusals that are not about an amount. {key} begins a sentence; {detail} is empty or ": ..."
+# The texts of refusals that are not about an amount. {key} begins a sentence; {detail} is empty or ": ..."
 _SENTENCES = {
-    Denial.POLICY_UNAVAILABLE: "Budgets cannot be checked at the moment, so no call is let through. Try again shortly.",
+    Denial.POLICY_UNAVAILABLE: "Budgets cannot be checked at the moment, so every call is refused. Try again shortly.",
     Denial.MALFORMED: "The request cannot be read{detail}.",
     Denial.MISSING_KEY: "No API key was given. Pass your virtual key as the api_key of your SDK.",
     Denial.INVALID_KEY: "The API key is not known here. Check that it is complete and has not been rotated.",
@@ -20,17 +20,17 @@ _SENTENCES = {
     Denial.MODEL_NOT_ALLOWED: f"{{key}} may not use model {{model}}. {_LIST_MODELS}",
     Denial.MODEL_NOT_FOUND: f"Model {{model}} does not exist here. {_LIST_MODELS}",
     Denial.UPSTREAM_UNAVAILABLE: "Model {model} has no usable target{detail}. Tell your platform team, or try later.",
-    Denial.NO_FIT_TARGET: "No target of model {model} can carry this request{detail}.",
+    Denial.NO_FIT_TARGET: "No target of model {model} can serve this request{detail}.",
     Denial.UNBOUNDED_KEY: (
-        "{key} has no limit for model {model}: no policy in force bounds what its calls can take, so none is let "
-        "through. Ask your platform team for a policy that matches it, or to mark the key as unlimited."
+        "{key} has no limit for model {model}: no policy in force bounds what its calls can take, so all are "
+        "refused. Ask your platform team for a policy that matches it, or to mark the key as unlimited."
     ),
     Denial.UNKNOWN_MEMBER: (
-        "Policy {policy} refuses what nobody here knows{detail}. Remove it from the request, or ask your platform team "
-        "to let it pass with `unknown_members: hold`."
+        "Policy {policy} refuses what the gateway does not know{detail}. Remove it from the request, or ask your "
+        "platform team to let it pass with `unknown_members: hold`."
     ),
     Denial.UNPRICED_MODEL: (
-        "Model {model} has no price, so a spending limit cannot be kept with it{detail}. "
+        "Model {model} has no price, so no spending limit can hold for it{detail}. "
         "Ask your platform team to set one under `prices`."
     ),
 }
@@ -51,7 +51,7 @@ def sentence_of(deny: Deny) -> str:
 
 
 def _cap_sentence(deny: Deny) -> str:
-    """The text where nothing adds up over a period that a policy chose; empty where it does."""
+    """The text for a limit without a period of its own; empty for other limits."""
     wait = _wait(deny)
     match deny.limit_kind:
         case LimitKind.CONCURRENCY if deny.denial.transient:
@@ -83,7 +83,7 @@ def _budget_sentence(deny: Deny) -> str:
             return f"Rate limit {deny.policy} is reached: {used}. {wait}"
         case Denial.RESERVATION_CONTENTION:
             held = f"calls in flight hold {_amount(deny, deny.reserved)}"
-            return f"Budget {deny.policy} has no room at this moment: {used}, and {held}. {wait}"
+            return f"Budget {deny.policy} has no room right now: {used}, and {held}. {wait}"
         case _:
             left = _amount(deny, max(0, deny.limit - deny.used - deny.doubt))
             detail = f" {deny.detail[0].upper()}{deny.detail[1:]}." if deny.detail else ""
@@ -98,12 +98,12 @@ def _in_doubt(deny: Deny) -> str:
 
 
 def _about_doubt(deny: Deny) -> str:
-    """What doubt is, and what to do about it; empty where there is none."""
+    """What doubt is, and what to do about it; empty if there is none."""
     if not deny.doubt:
         return ""
     return (
-        " In doubt is what calls that were cut off may have taken beyond what is counted of them. Let answers end, and "
-        "ask your platform team to look at it with `spendgate doubt list`."
+        " Calls that were cut off may have taken more than was counted for them: that amount is in doubt. Let answers "
+        "finish, and ask your platform team to look at it with `spendgate doubt list`."
     )
 
 
@@ -130,7 +130,7 @@ def _bound(deny: Deny) -> str:
 
 
 def _override(deny: Deny) -> str:
-    """Where the bound comes from, when it is not the policy's own."""
+    """The origin of the bound, if it is not the policy's own."""
     until_ms = deny.overridden_until_ms
     return f" The limit is an override until {format_time(until_ms)}." if until_ms else ""
 
@@ -140,7 +140,7 @@ def _verb(deny: Deny) -> str:
 
 
 def _period(deny: Deny) -> str:
-    """When what is used was used."""
+    """The period to which the used amount belongs."""
     if deny.window is None:
         return "so far"
     if deny.window.unit is WindowUnit.ROLLING:
@@ -152,13 +152,13 @@ def _anew(deny: Deny) -> str:
     """When there will be room again."""
     match deny.window.unit if deny.window else None:
         case WindowUnit.LIFETIME:
-            return "it never starts anew"
+            return "it never resets"
         case WindowUnit.RUN:
-            return "another run starts anew"
+            return "each run starts from zero"
         case WindowUnit.ROLLING:
             return f"room comes back bit by bit, next on {format_time(deny.resets_at_ms)}"
         case _:
-            return f"it starts anew on {format_time(deny.resets_at_ms)}"
+            return f"it resets on {format_time(deny.resets_at_ms)}"
 
 
 def _length(length_ms: int) -> str:

@@ -1,7 +1,7 @@
-"""What a refusal is in HTTP, whatever the dialect: status, type and code, what to say, and whether to try again.
+"""A refusal in HTTP terms for all dialects: its status, type, code and text, and whether to try again.
 
-SDKs retry every 429 and 5xx unless a header tells them not to, so a refusal that waiting cannot lift says
-`x-should-retry: false`, and one that it can says for how long. A budget is never a 403.
+SDKs retry every 429 and 5xx unless a header tells them not to. So a refusal that waiting cannot lift says
+`x-should-retry: false`, and one that waiting can lift says how long to wait. A budget is never a 403.
 """
 
 from __future__ import annotations
@@ -85,15 +85,15 @@ class Wording:
     openai_type: str
     message: str
     param: str | None
-    """The part of the request that is at fault, when one is."""
+    """The part of the request that is at fault; None if none is."""
     details: dict[str, Json]
-    """Machine-readable: amounts of money are decimal strings of US dollars, other amounts whole numbers."""
+    """Machine-readable figures. Amounts of money are decimal strings of US dollars; other amounts are integers."""
     retry_after_ms: int | None
     headers: tuple[tuple[str, str], ...]
 
 
 def word(deny: Deny, trace_id: str) -> Wording:
-    """Words a refusal. `trace_id` is empty when there is no trace."""
+    """Puts a denial into words. `trace_id` is empty if there is no trace."""
     classification = CLASSIFICATIONS[deny.denial]
     if deny.denial in _LASTING and deny.exhausted_status == PAYMENT_REQUIRED:
         classification = replace(classification, status=PAYMENT_REQUIRED, anthropic_type="billing_error")
@@ -117,7 +117,7 @@ def _retry_after_ms(deny: Deny) -> int | None:
 
 
 def _retry_headers(status: int, retry_after_ms: int | None) -> tuple[tuple[str, str], ...]:
-    """SDKs read milliseconds first; the plain header is for everybody else. Other 4xx are not retried by most."""
+    """SDKs read the header in milliseconds first; the plain one is for other clients. Most do not retry other 4xx."""
     headers: list[tuple[str, str]] = []
     if retry_after_ms is not None:
         headers += [("retry-after-ms", str(retry_after_ms)), ("retry-after", str(-(-retry_after_ms // 1000)))]

@@ -43,7 +43,7 @@ MINUTE = replace(
             SPENT,
             (
                 "Budget data-science-prod is exhausted: $2,000.000000000 of $2,000 spent this month; "
-                "it starts anew on 2026-12-01T05:00:00Z."
+                "it resets on 2026-12-01T05:00:00Z."
             ),
         ),
         (
@@ -55,7 +55,7 @@ MINUTE = replace(
             ),
             (
                 "This request takes $0.120000000 or more, but budget data-science-prod has $0.050000000 left: "
-                "$1,999.950000000 of $2,000 spent this month; it starts anew on 2026-12-01T05:00:00Z. "
+                "$1,999.950000000 of $2,000 spent this month; it resets on 2026-12-01T05:00:00Z. "
                 "Lower max_tokens or shorten the prompt."
             ),
         ),
@@ -69,7 +69,7 @@ MINUTE = replace(
             ),
             (
                 "This request takes $0.120000000 or more, but budget data-science-prod has $0.050000000 left: "
-                "$1,999.950000000 of $2,000 spent this month; it starts anew on 2026-12-01T05:00:00Z. "
+                "$1,999.950000000 of $2,000 spent this month; it resets on 2026-12-01T05:00:00Z. "
                 "Set max_tokens to at most 1,022 or shorten the prompt."
             ),
         ),
@@ -77,9 +77,9 @@ MINUTE = replace(
             replace(SPENT, used=500_000_000_000, doubt=1_500_000_000_000),
             (
                 "Budget data-science-prod is exhausted: $500.000000000 of $2,000 spent this month, and "
-                "$1,500.000000000 in doubt; it starts anew on 2026-12-01T05:00:00Z. In doubt is what calls that were "
-                "cut off may have taken beyond what is counted of them. Let answers end, and ask your platform team to "
-                "look at it with `spendgate doubt list`."
+                "$1,500.000000000 in doubt; it resets on 2026-12-01T05:00:00Z. Calls that were cut off may have "
+                "taken more than was counted for them: that amount is in doubt. Let answers finish, and ask your "
+                "platform team to look at it with `spendgate doubt list`."
             ),
         ),
         (
@@ -93,7 +93,7 @@ MINUTE = replace(
         (
             replace(SPENT, denial=Denial.RESERVATION_CONTENTION, used=0, reserved=5, retry_after_ms=250),
             (
-                "Budget data-science-prod has no room at this moment: $0.000000000 of $2,000 spent this month, "
+                "Budget data-science-prod has no room right now: $0.000000000 of $2,000 spent this month, "
                 "and calls in flight hold $0.000000005. Try again in 0.25 s."
             ),
         ),
@@ -101,7 +101,7 @@ MINUTE = replace(
             replace(SPENT, limit_kind=LimitKind.INPUT_TOKENS, limit=40_000_000, used=40_000_001),
             (
                 "Budget data-science-prod is exhausted: 40,000,001 of 40,000,000 input tokens used this month; "
-                "it starts anew on 2026-12-01T05:00:00Z."
+                "it resets on 2026-12-01T05:00:00Z."
             ),
         ),
         (
@@ -131,13 +131,13 @@ MINUTE = replace(
         ),
         (
             Deny(Denial.NO_FIT_TARGET, model="tiny", detail="lab/tiny cannot read files"),
-            "No target of model tiny can carry this request: lab/tiny cannot read files.",
+            "No target of model tiny can serve this request: lab/tiny cannot read files.",
         ),
         (
             Deny(Denial.UNKNOWN_MEMBER, policy="careful", detail="frobnicate, anthropic-beta=warp-9"),
             (
-                "Policy careful refuses what nobody here knows: frobnicate, anthropic-beta=warp-9. Remove it from the "
-                "request, or ask your platform team to let it pass with `unknown_members: hold`."
+                "Policy careful refuses what the gateway does not know: frobnicate, anthropic-beta=warp-9. Remove it "
+                "from the request, or ask your platform team to let it pass with `unknown_members: hold`."
             ),
         ),
         (
@@ -153,11 +153,11 @@ def test_a_refusal_says_what_happened_and_what_can_be_done(deny: Deny, sentence:
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
-        (WindowRule(WindowUnit.MINUTE), "spent this minute; it starts anew on 2026-12-01T05:00:00Z."),
+        (WindowRule(WindowUnit.MINUTE), "spent this minute; it resets on 2026-12-01T05:00:00Z."),
         (WindowRule(WindowUnit.DAY), "spent today;"),
         (WindowRule(WindowUnit.QUARTER), "spent this quarter;"),
-        (WindowRule(WindowUnit.LIFETIME), "spent in all; it never starts anew."),
-        (WindowRule(WindowUnit.RUN), "spent this run; another run starts anew."),
+        (WindowRule(WindowUnit.LIFETIME), "spent in all; it never resets."),
+        (WindowRule(WindowUnit.RUN), "spent this run; each run starts from zero."),
         (
             WindowRule(WindowUnit.ROLLING, rolling_ms=36 * 3_600_000),
             "spent in the last 36 hours; room comes back bit by bit, next on 2026-12-01T05:00:00Z.",

@@ -96,13 +96,13 @@ def test_what_happens_without_the_counter_store_is_told_with_every_allowance() -
         (replace(spend("a", 100), allowance_nano_usd=20 * CENT), replace(spend("b", 9), allowance_nano_usd=1))
     )
     told = explain(world).on_store_failure
-    assert told.endswith("takes the most that it can cost from today's allowance of policy a and b.")
+    assert told.endswith("today's allowance of policy a and b pays the most that the call can cost.")
     assert explain(World((spend("a", 1),))).on_store_failure == "If the counter store fails, quota refuses the call."
 
 
 def test_what_happens_to_members_that_nobody_knows_is_told_with_the_policy() -> None:
     careful = replace(spend("careful", 100), refuses_unknown_members=True)
-    assert explain(World((spend("a", 1), careful))).on_unknown_members.endswith("it is refused by policy careful.")
+    assert explain(World((spend("a", 1), careful))).on_unknown_members.endswith("policy careful refuses it.")
     assert explain(World((spend("a", 1),))).on_unknown_members.endswith("it holds the context window of its target.")
     calls = counting("calls", LimitKind.REQUESTS, 9)
     assert explain(World((calls,))).on_unknown_members.endswith("no hard limit counts its size.")
@@ -112,5 +112,5 @@ def test_it_says_which_policies_would_keep_doubt_of_the_call() -> None:
     trusting = replace(spend("b", 1), estimates_unmeasured=True)
     calls = counting("calls", LimitKind.REQUESTS, 1)
     assert explain(World((spend("a", 1), trusting, calls))).on_unmeasured.endswith("stays reserved by policy a.")
-    assert explain(World((trusting, calls))).on_unmeasured.endswith("the estimate of what it took is all that counts.")
+    assert explain(World((trusting, calls))).on_unmeasured.endswith("only the estimate of what it took counts.")
     assert explain(World((calls,))).on_unmeasured.endswith("no hard limit counts its size.")

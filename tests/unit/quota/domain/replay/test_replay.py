@@ -283,7 +283,7 @@ def test_more_keys_than_a_simulation_may_know_end_it_with_a_reason(monkeypatch: 
     monkeypatch.setattr(replays, "MOST_KEYS", 1)
     calls = [past(2_000 * number, attribution=replace(ADA, key_id=f"key_{number}")) for number in range(3)]
 
-    with pytest.raises(FailedPrecondition, match="those of more than 1 keys"):
+    with pytest.raises(FailedPrecondition, match="belong to more than 1 keys"):
         replay(calls)
 
 
