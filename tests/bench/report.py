@@ -23,8 +23,8 @@ def write(
     today: str,
     pinned: bool,
 ) -> None:
-    """Replaces what stands below the mark of `file`; what is above it is written by hand."""
-    above = file.read_text().partition(MARK)[0].rstrip()
+    """Replaces what stands below the mark of `file`; what is above it is written by hand. A new file has nothing above."""
+    above = file.read_text().partition(MARK)[0].rstrip() if file.exists() else "# Benchmarks"
     sections = [
         _conditions(samples, rounds=rounds, seconds=seconds, today=today, pinned=pinned),
         _cpu(samples),
