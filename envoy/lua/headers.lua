@@ -1,10 +1,10 @@
--- Which headers of an attempt pass. The lists come from services/router/domain/headers.py.
+-- Filters the headers of an attempt. The lists come from services/router/domain/headers.py.
 
 local headers = {}
 
 local byte, find, sub = string.byte, string.find, string.sub
 local COLON = 58
--- What is told of a call's dropped headers: so many names, none longer, all together.
+-- Limits on the reported names of a call's dropped headers: their number, the length of one, the length of all.
 local NAMES_MAX, NAME_BYTES_MAX, TOLD_BYTES_MAX = 16, 64, 1024
 
 local function is_expected(name, expected)
@@ -15,10 +15,10 @@ local function is_expected(name, expected)
   return false
 end
 
--- Removes every header of `map` that `passing` does not name. Calls `told(name)` before it removes one that is not
--- `expected`, for at most 16 of them.
+-- Removes every header of `map` that `passing` does not name. Before it removes one that is not `expected`, it calls
+-- `told(name)`, at most 16 times.
 function headers.keep(map, passing, expected, told)
-  -- Envoy raises when a map changes while it is walked.
+  -- Envoy raises when a map changes during iteration.
   local doomed, count, noted = {}, 0, 0
   for name in pairs(map) do
     if not passing[name] and byte(name) ~= COLON then
@@ -36,8 +36,8 @@ function headers.keep(map, passing, expected, told)
   end
 end
 
--- `text` with one more dropped header, as the ledger reads it: "provider>name" for a request's, "provider<name" for an
--- answer's, joined by commas. Names that are no plain names are left out, and so is what is too long.
+-- Appends a dropped header to `text` in the ledger's form: "provider>name" for a request's, "provider<name" for an
+-- answer's, joined by commas. Leaves out names that are not plain names, and whatever is too long.
 function headers.tell(text, provider, direction, name)
   if #name > NAME_BYTES_MAX or find(name, "[^%w-]") then return text end
   local item = provider .. direction .. name

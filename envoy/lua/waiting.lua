@@ -1,28 +1,28 @@
--- Bodies that are on their way: how many bytes one worker waits for, in all and for each holder of a key. What is held
--- counts with the size that it was announced with, from before its first byte until it is whole.
+-- Bodies in transit: how many bytes one worker waits for, in all and for each holder of a key. A body counts with its
+-- announced size, from before its first byte until it is complete.
 
--- Longer numbers are not exact in a double, and no size.
+-- Longer numbers are not exact in a double, and no plausible size.
 local DIGITS_MAX = 15
 
 local find = string.find
 
 local waiting = {}
 
--- The size that a request announces; nil when it announces none, as chunks and many HTTP/2 requests do.
+-- The size that a request announces, or nil. Chunked and many HTTP/2 requests announce none.
 function waiting.announced(headers)
   local length = headers:get("content-length")
   if not length or #length > DIGITS_MAX or not find(length, "^%d+$") then return nil end
   return tonumber(length)
 end
 
--- Room for `bytes_max` in all, of which one holder may take `holder_bytes_max`.
+-- Room for `bytes_max` in all. One holder may take up to `holder_bytes_max` of it.
 function waiting.room(bytes_max, holder_bytes_max)
   local taken, by_holder = 0, {}
   local room = {}
 
-  -- Takes room for a body; nil when there is none. What it returns gives the room back, once, when it is called. A
-  -- request that ends before its body is whole never comes to that: its share goes back when Lua collects what the
-  -- request left behind. That may be a little later, never too early.
+  -- Takes room for a body, or returns nil when there is none. The returned function gives the room back, once. A
+  -- request that ends before its body is complete never calls it. Its share goes back when Lua collects the request's
+  -- remains, which may be a little late but never early.
   function room.take(bytes, holder)
     holder = holder or ""
     local before = by_holder[holder] or 0

@@ -47,7 +47,7 @@ class Loop:
             do: Runs one round. Returns the milliseconds to pause after it, or None for `every_ms`.
             every_ms: The pause between two rounds.
             at_once: Whether the first round comes without a pause before it.
-            retry_ms: The first pause after a failure, and the longest: each failure doubles it. None: `every_ms`.
+            retry_ms: The first and the longest pause after failures; each failure doubles it. None: `every_ms`.
             interrupt: Aborts, from another thread, a round that waits for something outside.
             stop_wait_ms: How long `stop` waits for the current round.
         """

@@ -62,7 +62,7 @@ class EntryStore(Protocol):
 
 
 class Outbox(Protocol):
-    """Reports that quota has yet to get, and crossings that quota reported."""
+    """Settlements and releases that quota does not know yet, and crossings that it reported."""
 
     def unsettled(self, limit: int) -> list[Settlement]:
         """Returns entries that quota does not know, oldest first."""

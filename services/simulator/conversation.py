@@ -28,10 +28,10 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Breakpoint:
-    """Asks for the prompt up to here to be cached."""
+    """Marks the prompt up to here for caching."""
 
     position: int
-    """In tokens from the start of the prompt."""
+    """Tokens from the start of the prompt."""
     one_hour: bool
 
 

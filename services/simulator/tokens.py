@@ -1,4 +1,4 @@
-"""A token, by the simulator's rule: up to six letters or digits, or one other sign, with the white space before it.
+"""Tokens by the simulator's own rule: up to six letters or digits, or one other sign, with the white space before it.
 
 Real tokenizers differ by vendor and model. Anybody can apply this rule by hand, so every count can be checked.
 """

@@ -1,7 +1,7 @@
--- What is in a part that is not text. Base64 is left out of the text only where the provider decodes it as an image, of
--- which one has a bound whatever its bytes are; anywhere else the same bytes may be read as text.
+-- Examines parts that are not text. Base64 is excluded from the text only where the provider decodes it as an image,
+-- because an image is bounded whatever its bytes are. Elsewhere the provider may read the same bytes as text.
 
--- LuaJIT's own libraries, which Envoy's Lua has.
+-- Libraries of LuaJIT, which Envoy uses.
 local ffi, bit = require("ffi"), require("bit")
 
 local media = {}
@@ -10,21 +10,21 @@ local band = bit.band
 local byte, find, gsub, match, sub = string.byte, string.find, string.gsub, string.match, string.sub
 
 local BACKSLASH, SLASH, EQUALS = 92, 47, 61
--- Longer than any beginning of a URL that matters here.
+-- Longer than any URL prefix that matters here.
 local HEAD_BYTES = 64
--- Pictures of dots. An SVG is a text, which a provider could read as one.
+-- Raster images. An SVG is text, and a provider could read it as text.
 local PICTURES = {
   ["image/png"] = true, ["image/jpeg"] = true, ["image/jpg"] = true, ["image/gif"] = true, ["image/webp"] = true,
   ["image/heic"] = true, ["image/heif"] = true, ["image/avif"] = true, ["image/bmp"] = true, ["image/tiff"] = true,
 }
 
--- 1 for each byte of the two alphabets of base64.
+-- 1 for each byte of the two base64 alphabets.
 local ALPHABET = ffi.new("uint8_t[256]")
 for letter in string.gmatch("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_", ".") do
   ALPHABET[byte(letter)] = 1
 end
 
--- The position after the letters of base64 that begin at `at`, eight of them in a step.
+-- The position after the base64 letters that begin at `at`. Reads eight letters per step.
 local function letters_end(bytes, at, stop)
   while stop - at >= 8 and band(
     band(band(ALPHABET[bytes[at]], ALPHABET[bytes[at + 1]]), band(ALPHABET[bytes[at + 2]], ALPHABET[bytes[at + 3]])),
@@ -35,7 +35,7 @@ local function letters_end(bytes, at, stop)
   return at
 end
 
--- Whether the bytes `first` to `last` of a string are base64 and nothing else. Some writers of JSON escape each slash.
+-- Whether bytes `first` to `last` of a string are pure base64. Some JSON writers escape each slash.
 function media.is_base64(text, first, last)
   local bytes = ffi.cast("const uint8_t *", text)
   local stop = last
@@ -55,12 +55,12 @@ function media.is_base64(text, first, last)
   return true
 end
 
--- Whether a media type is one of pictures.
+-- Whether a media type is a raster image.
 function media.is_picture(kind)
   return PICTURES[kind] == true
 end
 
--- Notes an image in base64 whose string stands from `first` to `last`, quotes included; `kind` is its media type.
+-- Records a base64 image whose string spans `first` to `last`, including quotes. `kind` is its media type.
 function media.note_picture(found, text, first, last, kind)
   found.images = found.images + 1
   found.features.images = true
@@ -69,7 +69,7 @@ function media.note_picture(found, text, first, last, kind)
   end
 end
 
--- Notes a recording in base64. Where it is none it may be a place from which the provider fetches one.
+-- Records a base64 sound recording. Other text may be an address that the provider fetches one from.
 function media.note_recording(found, text, first, last)
   found.features.audio = true
   if media.is_base64(text, first + 1, last - 1) then
@@ -79,7 +79,7 @@ function media.note_recording(found, text, first, last)
   end
 end
 
--- Notes an image that a URL names or holds; the URL's string stands from `first` to `last`, quotes included.
+-- Records an image that a URL names or holds. The URL's string spans `first` to `last`, including quotes.
 function media.note_image_url(found, text, first, last)
   found.images = found.images + 1
   found.features.images = true
@@ -87,7 +87,7 @@ function media.note_image_url(found, text, first, last)
   if find(head, "^https?://") then return end
   local kind = match(head, "^data:([%w/.+-]+);base64,")
   if not kind then
-    -- A place that only the provider knows, or data that it may read as something else.
+    -- An address that only the provider knows, or data that it may read as something else.
     found.features.files = true
     return
   end

@@ -1,4 +1,4 @@
--- Server-sent events, by their lines: a line ends with a line feed, a carriage return or both, an empty line ends the
+-- Splits server-sent events into lines. A line ends with a line feed, a carriage return or both; an empty line ends the
 -- event. Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 local lines = {}
@@ -8,8 +8,8 @@ local huge = math.huge
 
 local LF, CR = 10, 13
 
--- The first byte behind the line that begins at `line`, and the last one of its content; nil when it has not ended.
--- `lf` and `cr` are where the next of each stands.
+-- The first byte behind the line that begins at `line`, and the last byte of its content; nil when the line has not
+-- ended. `lf` and `cr` are the positions of the next line feed and carriage return.
 local function line_end(line, lf, cr)
   local first = lf < cr and lf or cr
   if first == huge then return nil end
@@ -29,7 +29,7 @@ function lines.event_end(text, from)
   end
 end
 
--- The data of the event from `first` to `last`, its data lines joined, and where it stands if it is one line alone.
+-- The data of the event from `first` to `last`, with its data lines joined, and its position if it is a single line.
 function lines.data_of(text, first, last)
   local parts, count = nil, 0
   local line, lf, cr = first, 0, 0
@@ -53,7 +53,7 @@ function lines.data_of(text, first, last)
   return ""
 end
 
--- An event that is too long to be held: `take` is called with its data, piece by piece.
+-- An event too long to hold. `take` is called with its data, piece by piece.
 function lines.new_long(take)
   return {
     take = take,
@@ -63,8 +63,8 @@ function lines.new_long(take)
   }
 end
 
--- Takes more of a long event. Where the next event begins, past the end if this one ends with the piece; nil when it
--- goes on.
+-- Takes more of a long event. Returns the start of the next event, past the end if this one ends with the piece; nil
+-- while the event continues.
 function lines.feed_long(long, text)
   local at, lf, cr = 1, 0, 0
   if long.half and byte(text) == LF then at = 2 end

@@ -1,8 +1,8 @@
--- Where answers in Anthropic's dialect say what they used, and what they mean by it. The input is told in disjoint
--- parts: fresh, read from the cache, written to it. A stream tells it in `message_start`; `message_delta` brings the
--- output, and may repeat all of it. Source: https://docs.anthropic.com/en/api/messages
+-- The usage in answers of Anthropic's dialect. The input comes in disjoint parts: fresh, read from the cache, written
+-- to it. A stream reports it in `message_start`. `message_delta` brings the output, and may repeat all of the usage.
+-- Source: https://docs.anthropic.com/en/api/messages
 --
--- For the shape of this table see usage/openai.lua.
+-- usage/openai.lua explains the form of this table.
 
 local max = math.max
 
@@ -41,9 +41,9 @@ return {
     error = { type = "$error" },
   },
   settle = settle,
-  -- The output that `message_start` tells is only its beginning.
+  -- The output in `message_start` is only its beginning.
   is_open = function(found) return found.output == nil end,
-  -- The type of the event after which there are none.
+  -- The type of the last event.
   last = "message_stop",
   content = {
     'text":"',

@@ -1,14 +1,13 @@
--- Where answers in Gemini's dialect say what they used, and what they mean by it. Every event of a stream tells all
--- that was used so far. Source: https://ai.google.dev/api/generate-content#UsageMetadata, and Vertex's reference for
--- `trafficType`.
+-- The usage in answers of Gemini's dialect. Every event of a stream has the usage so far. Source:
+-- https://ai.google.dev/api/generate-content#UsageMetadata, and Vertex's reference for `trafficType`.
 --
--- For the shape of this table see usage/openai.lua.
+-- usage/openai.lua explains the form of this table.
 
 local max = math.max
 
 local MODALITIES = { TEXT = "text", AUDIO = "audio", IMAGE = "image", VIDEO = "video", DOCUMENT = "document" }
 
--- A list of counts by modality. An element becomes one figure; one of an unknown modality is told as "other".
+-- A list of counts by modality. Each element becomes one figure, under "other" if its modality is unknown.
 local function by_modality(side)
   return {
     modality = "$modality",
@@ -28,7 +27,7 @@ local function settle(found)
   local candidates = found.candidates or 0
   if found.prompt then found.input_tokens = found.prompt + tools end
   local output = (found.candidates or found.reasoning_tokens) and candidates + thoughts or nil
-  -- Whether the candidates include the thoughts differs by model and by endpoint, and the total knows.
+  -- Candidates include the thoughts for some models and endpoints. The total shows which.
   if found.prompt and found.total_tokens then
     local rest = max(found.total_tokens - found.prompt - tools, 0)
     if not output or (rest >= max(candidates, thoughts) and rest < output) then output = rest end
@@ -60,6 +59,6 @@ return {
   },
   settle = settle,
   content = { 'text":"', 'text": "' },
-  -- An event that has content and usage may be read from its usage on, unless one of these words is in it.
+  -- An event with content and usage may be read from its usage on, unless it contains one of these words.
   telling = { "Reason", "groundingMetadata", "error" },
 }

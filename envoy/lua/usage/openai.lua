@@ -1,9 +1,9 @@
--- Where answers in OpenAI's dialect say what they used, and what they mean by it. Several vendors speak it, each with
--- figures of its own: DeepSeek's cache hits, Groq's `x_groq`, Perplexity's searches, reasoning that xAI counts beside
--- the completion. Source: https://platform.openai.com/docs/api-reference/chat/object and theirs.
+-- The usage in answers of OpenAI's dialect. Several vendors speak it, each with figures of its own: DeepSeek's cache
+-- hits, Groq's `x_groq`, Perplexity's searches, and reasoning that xAI counts outside the completion. Source:
+-- https://platform.openai.com/docs/api-reference/chat/object and the vendors' pages.
 --
--- `wanted` is what the reader takes; `settle` makes the totals of it, in place and as often as there is news. The
--- names are those of `UsageKey` in services/kernel/spool_contract.py; others are only used here.
+-- `wanted` lists the values for the reader. `settle` computes the totals from them, in place, whenever there is news.
+-- Names are those of `UsageKey` in services/kernel/spool_contract.py; other names are only used here.
 
 local INPUT = {
   cached_tokens = "cached_tokens",
@@ -40,7 +40,7 @@ local function settle(found)
     if not completion then
       completion = rest
     elseif found.reasoning_tokens and rest == completion + found.reasoning_tokens then
-      -- Reasoning is counted beside the completion, and the total says so.
+      -- Reasoning is counted outside the completion, and the total shows it.
       completion = rest
     end
   end
@@ -57,7 +57,7 @@ return {
     error = { code = "$error", type = "$error" },
   },
   settle = settle,
-  -- How members begin that hold what the model says. Written with and without a space behind the colon.
+  -- The beginnings of members that hold the model's output, with and without a space behind the colon.
   content = {
     'content":"',
     'content": "',

@@ -19,20 +19,20 @@ _HELD_BACK = ("SPENDGATE_ADMIN", TOKEN_VARIABLE, COUNTERS_VARIABLE, _NUMBER_VARI
 
 
 def plain_environ(environ: Mapping[str, str], settings: SupervisorSettings) -> dict[str, str]:
-    """For quota, the ledger and Envoy: no variable that may hold a secret."""
+    """Returns the environment of ledger and Envoy, and the base of quota's: no variable that may hold a secret."""
     passed = {name: value for name, value in environ.items() if name in _PASSED or name.startswith(_PASSED_PREFIXES)}
     own = {name: value for name, value in environ.items() if name.startswith("SPENDGATE_") and name not in _HELD_BACK}
     return {**passed, **own, **_settings(environ, settings)}
 
 
 def router_environ(environ: Mapping[str, str], settings: SupervisorSettings) -> dict[str, str]:
-    """For the router: every variable, since any of them may hold a provider's key."""
+    """Returns the router's environment: every variable, since any of them may hold a provider's key."""
     everything = {name: value for name, value in environ.items() if name not in _HELD_BACK}
     return {**everything, **_settings(environ, settings)}
 
 
 def quota_environ(environ: Mapping[str, str], settings: SupervisorSettings, number: int) -> dict[str, str]:
-    """For the quota of this number. Only quotas learn how to reach the counters."""
+    """Returns the environment of the quota with this number. Only quotas learn how to reach the counters."""
     variables = {**plain_environ(environ, settings), _NUMBER_VARIABLE: str(number)}
     if settings.counters_url is not None:
         variables[COUNTERS_VARIABLE] = settings.counters_url

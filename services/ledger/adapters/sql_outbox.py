@@ -1,4 +1,4 @@
-"""Reports that quota has yet to get, crossings that it reported, and runs of Envoy that are over."""
+"""Settlements and releases that quota does not know yet, its crossings, and runs of Envoy that are over."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ TO_PROVIDER = (
     Passing("x-stainless-retry-count", "how often an SDK sent this before, which the gateway's log reads here"),
     Passing("x-envoy-attempt-count", "the number of the attempt, which the gateway's log reads here"),
 )
-"""Besides the host and the provider's credential, which is added after everything else is removed."""
+"""The gateway also sends the host and the provider's credential, which it adds after everything else is removed."""
 
 TO_CLIENT = (
     Passing("content-type", "says how to read the answer"),
@@ -54,7 +54,7 @@ TO_CLIENT = (
     Passing("openai-processing-ms", "how long the provider worked", (Dialect.OPENAI,)),
     Passing("x-gemini-service-tier", "the service tier that served the call", (Dialect.GEMINI,)),
 )
-"""Besides `date`, and the gateway's own headers: its request id, the trace id, limits and budgets."""
+"""`date` passes too. The gateway adds its own headers: its request id, the trace id, limits and budgets."""
 
 # `spendgate doctor` does not report these, because nobody misses them.
 EXPECTED_FROM_CLIENT = (

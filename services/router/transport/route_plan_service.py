@@ -20,7 +20,7 @@ SERVICE = "spendgate.router.v1.RoutePlanService"
 
 
 class RoutePlanService(route_plan_service_pb2_grpc.RoutePlanServiceServicer):
-    """Sends every quota the route plan."""
+    """Sends the route plan to every quota."""
 
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
