@@ -23,7 +23,7 @@ ListEntries = Callable[[audit_pb2.ListAuditEntriesRequest], audit_pb2.ListAuditE
 def audit(
     context: typer.Context,
     *,
-    since: Annotated[str, typer.Option(metavar="WHEN", help="7d, or 2027-01-31T00:00:00Z. Default: all.")] = "",
+    since: Annotated[str, typer.Option(metavar="WHEN", help="Start: 7d, or 2027-01-31T00:00:00Z. Default: all.")] = "",
     actor: Annotated[str, typer.Option(help="Only changes by this admin token.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=_MAX_LIMIT, help="How many at most.")] = _DEFAULT_LIMIT,
     json: JsonOption = False,

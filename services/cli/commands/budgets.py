@@ -35,7 +35,7 @@ _MONEY = {quota.LIMIT_KIND_SPEND, quota.LIMIT_KIND_REQUEST_COST}
 def budgets(
     context: typer.Context,
     *,
-    policy: Annotated[str, typer.Option(help="Only of this policy.")] = "",
+    policy: Annotated[str, typer.Option(help="Only the limits of this policy.")] = "",
     json: JsonOption = False,
 ) -> None:
     """Shows each limit in its present window: used, held by calls in flight, in doubt, and left.
@@ -64,8 +64,8 @@ def explain(
     *,
     key: Annotated[str, typer.Option(help="Name of a key.")],
     model: Annotated[str, typer.Option(help="Model as an application would ask for it.")],
-    input_tokens: Annotated[int, typer.Option(min=0, help="Size of the assumed call. 0: 1000.")] = 0,
-    max_output_tokens: Annotated[int, typer.Option(min=0, help="Bound of its answer. 0: 1000.")] = 0,
+    input_tokens: Annotated[int, typer.Option(min=0, help="Input tokens of the assumed call. 0: 1000.")] = 0,
+    max_output_tokens: Annotated[int, typer.Option(min=0, help="Output tokens of the assumed call. 0: 1000.")] = 0,
     json: JsonOption = False,
 ) -> None:
     """Shows what would happen to a call now, and why. Reserves nothing.

@@ -57,13 +57,13 @@ def list_calls(
 
 def show(
     context: typer.Context,
-    call_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a call, or its x-request-id.")],
+    call_id: Annotated[str, typer.Argument(metavar="ID", help="Id or x-request-id of the call.")],
     *,
     json: JsonOption = False,
 ) -> None:
     """Shows one call with its attempts.
 
-    Example: spendgate calls show 0199b1c2-...
+    Example: spendgate calls show rsv_019a2c40d2a39f8e7c6b5a4d3c2b1a09
     """
     with connect(context) as gateway:
         call = gateway.ledger.GetCall(ledger.GetCallRequest(id=call_id))
@@ -92,7 +92,7 @@ def show(
 def tail(
     context: typer.Context,
     *,
-    limit: Annotated[int, typer.Option(min=0, max=_MAX_LIMIT, help="Stop after so many. 0: go on.")] = 0,
+    limit: Annotated[int, typer.Option(min=0, max=_MAX_LIMIT, help="Stop after this many calls. 0: go on.")] = 0,
     where: WhereOption = "",
     json: JsonOption = False,
 ) -> None:

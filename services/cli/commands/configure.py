@@ -67,7 +67,7 @@ def apply(
     context: typer.Context,
     *,
     file: FileOption,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
     reason: ReasonOption = "",
     json: JsonOption = False,
 ) -> None:

@@ -19,7 +19,7 @@ def demo(
     *,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the gateway running afterwards.")] = False,
     data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", metavar="DIR", help="Default: a fresh folder that is removed.")
+        Path | None, typer.Option("--data-dir", metavar="DIR", help="Default: a fresh folder, removed at the end.")
     ] = None,
     json: JsonOption = False,
 ) -> None:

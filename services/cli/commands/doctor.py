@@ -27,7 +27,9 @@ def doctor(
     file: Annotated[
         Path | None, typer.Option("--file", "-f", metavar="FILE", help="Also look at this configuration.")
     ] = None,
-    listen: Annotated[str, typer.Option("--listen", metavar="HOST:PORT", help="Data address.")] = DEFAULT_LISTEN,
+    listen: Annotated[
+        str, typer.Option("--listen", metavar="HOST:PORT", help="Data address of the gateway.")
+    ] = DEFAULT_LISTEN,
     json: JsonOption = False,
 ) -> None:
     """Reports what is wrong here, each with a remedy. Exit code 1 if something does not work.

@@ -17,15 +17,15 @@ from services.cli.session import GatewayCommand, JsonOption, connect, session_of
 from services.cli.times import parse_since, readable_time, rfc3339
 from services.kernel.money import format_usd
 
-_PolicyOption = Annotated[str, typer.Option(help="Only in limits of this policy.")]
-_ScopeOption = Annotated[str, typer.Option(help="Only in this counter of it, as `budgets` shows it.")]
+_PolicyOption = Annotated[str, typer.Option(help="Only doubt in the limits of this policy.")]
+_ScopeOption = Annotated[str, typer.Option(help="Only doubt in this counter of the policy, as `budgets` shows it.")]
 _Amount = doubts.DoubtfulAmount | doubts.ClearedAmount
 
 
 def build_doubt() -> typer.Typer:
     """Builds the group `doubt`."""
     group = typer.Typer(
-        help="What calls that were cut off may have cost beyond what is booked of them. It stays reserved.",
+        help="What calls that were cut off may have cost beyond what is booked. It stays reserved.",
         no_args_is_help=True,
     )
     group.command("list", cls=GatewayCommand)(list_doubts)
@@ -38,7 +38,7 @@ def list_doubts(
     *,
     policy: _PolicyOption = "",
     scope: _ScopeOption = "",
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many calls. Default: all.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="How many calls at most. Default: all.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Lists what is in doubt, oldest first: by which call, in which limit, and until when.
@@ -70,13 +70,15 @@ def list_doubts(
 
 def clear(
     context: typer.Context,
-    calls: Annotated[list[str] | None, typer.Argument(metavar="[CALL]...", help="Ids, as `list` shows them.")] = None,
+    calls: Annotated[
+        list[str] | None, typer.Argument(metavar="[CALL]...", help="Ids of calls, as `list` shows them.")
+    ] = None,
     *,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the audit log.")],
     policy: _PolicyOption = "",
     scope: _ScopeOption = "",
     older_than: Annotated[
-        str, typer.Option(metavar="WHEN", help="Only of calls that ended before: 2d, or 2027-01-31T00:00:00Z.")
+        str, typer.Option(metavar="WHEN", help="Only calls that ended before then: 2d, or 2027-01-31T00:00:00Z.")
     ] = "",
     json: JsonOption = False,
 ) -> None:

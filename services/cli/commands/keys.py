@@ -42,14 +42,18 @@ def create(
     context: typer.Context,
     name: NameArgument,
     *,
-    team: Annotated[str, typer.Option(help="Team that its calls belong to.")] = "",
-    project: Annotated[str, typer.Option(help="Project.")] = "",
+    team: Annotated[str, typer.Option(help="Team to which its calls belong.")] = "",
+    project: Annotated[str, typer.Option(help="Project of the team.")] = "",
     environment: Annotated[str, typer.Option(help='Environment, such as "prod".')] = "",
     user: Annotated[str, typer.Option(help="User, such as a mail address.")] = "",
-    model: Annotated[list[str] | None, typer.Option(help="A model that it may use; repeat. Default: all.")] = None,
-    expires: Annotated[str, typer.Option(metavar="WHEN", help="30d, or 2027-01-31T00:00:00Z. Default: never.")] = "",
-    unlimited: Annotated[bool, typer.Option("--unlimited", help="It may work where no policy bounds it.")] = False,
-    test: Annotated[bool, typer.Option("--test", help="Marks the secret as one for tests: spg_test_...")] = False,
+    model: Annotated[
+        list[str] | None, typer.Option(help="A model that it may use. Repeat the option for more. Default: all.")
+    ] = None,
+    expires: Annotated[
+        str, typer.Option(metavar="WHEN", help="When it ends: 30d, or 2027-01-31T00:00:00Z. Default: never.")
+    ] = "",
+    unlimited: Annotated[bool, typer.Option("--unlimited", help="Let it work even if no policy bounds it.")] = False,
+    test: Annotated[bool, typer.Option("--test", help="Mark the secret as one for tests: spg_test_...")] = False,
     reason: ReasonOption = "",
     json: JsonOption = False,
 ) -> None:

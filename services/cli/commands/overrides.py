@@ -20,7 +20,7 @@ from services.kernel.money import parse_usd
 
 def build_overrides() -> typer.Typer:
     """Builds the group `overrides`."""
-    group = typer.Typer(help="Limits that are different for a while, and end by themselves.", no_args_is_help=True)
+    group = typer.Typer(help="Raise or lower a limit for a while. Overrides end by themselves.", no_args_is_help=True)
     group.command(cls=GatewayCommand)(grant)
     group.command("list", cls=GatewayCommand)(list_overrides)
     group.command(cls=GatewayCommand)(revoke)
@@ -31,14 +31,16 @@ def grant(
     context: typer.Context,
     policy: Annotated[str, typer.Argument(metavar="POLICY", help="Name of the policy.")],
     *,
-    until: Annotated[str, typer.Option(metavar="WHEN", help="2d, or 2027-01-31T00:00:00Z; at most 31 days ahead.")],
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why. Others see it.")],
-    amount: Annotated[str, typer.Option("--usd", metavar="DOLLARS", help="The bound of a limit on money.")] = "",
-    count: Annotated[int | None, typer.Option(min=0, help="The bound of any other limit.")] = None,
+    until: Annotated[
+        str, typer.Option(metavar="WHEN", help="When it ends: 2d, or 2027-01-31T00:00:00Z; at most 31 days ahead.")
+    ],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why. Everybody who sees the override sees it.")],
+    amount: Annotated[str, typer.Option("--usd", metavar="DOLLARS", help="New bound of a limit on money.")] = "",
+    count: Annotated[int | None, typer.Option(min=0, help="New bound of any other limit.")] = None,
     limit: Annotated[
-        str, typer.Option(metavar="LIMIT", help="Which one, such as spend/month. Default: the policy's only one.")
+        str, typer.Option(metavar="LIMIT", help="Which limit, such as spend/month. Needed if the policy has several.")
     ] = "",
-    scope: Annotated[str, typer.Option(help="Which counter of a policy with `each`, as `budgets` shows it.")] = "",
+    scope: Annotated[str, typer.Option(help="Which counter, as `budgets` shows it, if the policy has `each`.")] = "",
     json: JsonOption = False,
 ) -> None:
     """Replaces a limit's bound with another, at once, until a given time.

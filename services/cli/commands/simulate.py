@@ -42,8 +42,8 @@ def simulate(
     context: typer.Context,
     *,
     file: FileOption,
-    since: Annotated[str, typer.Option(metavar="WHEN", help="7d, 12h, or 2027-01-31T00:00:00Z.")] = "30d",
-    until: Annotated[str, typer.Option(metavar="WHEN", help="Likewise. Default: now.")] = "",
+    since: Annotated[str, typer.Option(metavar="WHEN", help="Start: 7d, 12h, or 2027-01-31T00:00:00Z.")] = "30d",
+    until: Annotated[str, typer.Option(metavar="WHEN", help="End, written like --since. Default: now.")] = "",
     json: JsonOption = False,
 ) -> None:
     """Replays past calls through a file's policies: who would have been degraded or denied, and the savings.

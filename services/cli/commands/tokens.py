@@ -37,8 +37,8 @@ def create(
     name: NameArgument,
     *,
     role: Annotated[str, typer.Option(help="platform, team-admin or finance.")],
-    team: Annotated[str, typer.Option(help="The one team of a team-admin.")] = "",
-    expires: Annotated[str, typer.Option(metavar="WHEN", help="30d, or 2027-01-31T00:00:00Z.")] = "30d",
+    team: Annotated[str, typer.Option(help="Team of a team-admin.")] = "",
+    expires: Annotated[str, typer.Option(metavar="WHEN", help="When it ends: 30d, or 2027-01-31T00:00:00Z.")] = "30d",
     reason: ReasonOption = "",
     json: JsonOption = False,
 ) -> None:

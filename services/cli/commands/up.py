@@ -36,13 +36,13 @@ CountersOption = Annotated[
         "--counters",
         envvar=COUNTERS_VARIABLE,
         metavar="URL",
-        help="Where counters are kept: sqlite, or the URL of a Redis. With a password, set the variable.",
+        help="Where to keep counters: sqlite, or the URL of a Redis. Set the variable if it has a password.",
     ),
 ]
 QuotaReplicasOption = Annotated[
     int,
     typer.Option(
-        envvar="SPENDGATE_QUOTA_REPLICAS", min=1, max=MAX_QUOTAS, metavar="N", help="Processes that answer Checks."
+        envvar="SPENDGATE_QUOTA_REPLICAS", min=1, max=MAX_QUOTAS, metavar="N", help="How many processes answer Checks."
     ),
 ]
 
@@ -57,7 +57,10 @@ def up(
     data_dir: Annotated[
         Path,
         typer.Option(
-            "--data-dir", envvar="SPENDGATE_DATA_DIR", metavar="DIR", help="Where everything is kept; created private."
+            "--data-dir",
+            envvar="SPENDGATE_DATA_DIR",
+            metavar="DIR",
+            help="Where the gateway keeps everything. Created private.",
         ),
     ] = DEFAULT_DATA_DIR,
     listen: Annotated[
@@ -72,10 +75,13 @@ def up(
     ] = DEFAULT_ADMIN_LISTEN,
     tls_certificate: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", exists=True, help="PEM certificate of both.", rich_help_panel=_LISTENING),
+        typer.Option(
+            metavar="FILE", exists=True, help="PEM certificate of both addresses.", rich_help_panel=_LISTENING
+        ),
     ] = None,
     tls_private_key: Annotated[
-        Path | None, typer.Option(metavar="FILE", exists=True, help="Its PEM key.", rich_help_panel=_LISTENING)
+        Path | None,
+        typer.Option(metavar="FILE", exists=True, help="PEM key of the certificate.", rich_help_panel=_LISTENING),
     ] = None,
     insecure: Annotated[
         bool,

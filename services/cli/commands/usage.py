@@ -33,8 +33,8 @@ def usage(
     context: typer.Context,
     *,
     by: Annotated[str, typer.Option(metavar="FIELD,...", help=f"Any of {', '.join(DIMENSIONS)}.")] = "team,model",
-    since: Annotated[str, typer.Option(metavar="WHEN", help="7d, 12h, or 2027-01-31T00:00:00Z.")] = "30d",
-    until: Annotated[str, typer.Option(metavar="WHEN", help="Likewise. Default: now.")] = "",
+    since: Annotated[str, typer.Option(metavar="WHEN", help="Start: 7d, 12h, or 2027-01-31T00:00:00Z.")] = "30d",
+    until: Annotated[str, typer.Option(metavar="WHEN", help="End, written like --since. Default: now.")] = "",
     where: Annotated[str, typer.Option(metavar="FIELD=VALUE,...", help="Only calls with these values.")] = "",
     json: JsonOption = False,
 ) -> None:
