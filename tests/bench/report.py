@@ -23,7 +23,7 @@ def write(
     today: str,
     pinned: bool,
 ) -> None:
-    """Replaces what stands below the mark of `file`; what is above it is written by hand. A new file has nothing above."""
+    """Replaces everything below the mark of `file`. People write what is above it. A new file has a heading there."""
     above = file.read_text().partition(MARK)[0].rstrip() if file.exists() else "# Benchmarks"
     sections = [
         _conditions(samples, rounds=rounds, seconds=seconds, today=today, pinned=pinned),
