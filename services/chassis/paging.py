@@ -1,7 +1,7 @@
 """Pages of a list, by Google's API guide (AIP-158): a token says where the next page begins.
 
-A token holds the position of the last item shown, so items that come or go in between shift nothing. Clients return it
-unchanged and must not interpret it.
+A token holds the position of the last item shown, so items added or removed in between do not shift the pages. Clients
+return it unchanged and must not interpret it.
 """
 
 from __future__ import annotations

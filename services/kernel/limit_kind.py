@@ -115,7 +115,7 @@ class LimitKind(StrEnum):
         "request_cost",
         LimitKindRow(_MONEY, cost, has_window=False, is_taken=False, has_counter=False),
     )
-    """The most that one call can cost. Nothing adds up."""
+    """The most that one call can cost. It has no counter."""
     BURN_RATE = (
         "burn_rate",
         LimitKindRow(_MONEY, cost, has_window=False, is_held=False, follows_key=True),

@@ -124,7 +124,7 @@ def print_budgets(found: Sequence[quota.Budget]) -> None:
 
 
 def budget_as_json(budget: quota.Budget) -> dict[str, object]:
-    """The form of the JSON contract: money as decimal strings under `_usd`, everything else as integers."""
+    """Follows the JSON contract: money as decimal strings under `_usd`, everything else as integers."""
     amounts = {
         "limit": budget.limit,
         "settled": budget.settled,

@@ -131,7 +131,7 @@ def fetch_calls(gateway: Gateway, limit: int, where: str = "") -> list[ledger.Ca
 
 
 def call_as_json(call: ledger.Call) -> dict[str, object]:
-    """The form of the JSON contract, and more. Unknown costs are null."""
+    """Follows the JSON contract and adds to it. Unknown costs are null."""
     return {
         "id": call.id,
         "time": rfc3339(call.time),

@@ -62,18 +62,18 @@ def _as_json(listed: _Listed) -> dict[str, object]:
 
 
 def _on_store_failure_as_json(policy: quota.QuotaPolicy) -> object:
-    """The form of the configuration file."""
+    """Writes it as the configuration file does."""
     nano_usd = nano_usd_of(policy.store_failure_allowance)
     return {"serve_up_to_usd": format_usd(nano_usd)} if nano_usd else "deny"
 
 
 def _unmeasured(policy: quota.QuotaPolicy) -> str:
-    """The form of the configuration file."""
+    """Writes it as the configuration file does."""
     return "estimate" if policy.estimates_unmeasured else "reserve"
 
 
 def _unknown_members(policy: quota.QuotaPolicy) -> str:
-    """The form of the configuration file."""
+    """Writes it as the configuration file does."""
     return "refuse" if policy.refuses_unknown_members else "hold"
 
 

@@ -100,7 +100,7 @@ def replay(
 
 
 def report_as_json(report: Report, since: Timestamp, until: Timestamp) -> dict[str, object]:
-    """The form of the JSON contract. A limit that never refused or degraded has null as its first time."""
+    """Follows the JSON contract. A limit that never refused or degraded has null as its first time."""
     return {
         "since": rfc3339(since),
         "until": rfc3339(until),

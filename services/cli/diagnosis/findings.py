@@ -26,5 +26,5 @@ class Finding:
     remedy: str = ""
 
     def as_json(self) -> dict[str, str | None]:
-        """The form of `doctor --json`."""
+        """Returns a finding of `doctor --json`."""
         return {"name": self.name, "level": self.level.value, "text": self.text, "remedy": self.remedy or None}

@@ -1,8 +1,8 @@
 """Exports one cost span for each booked call, in the call's trace.
 
 Names follow OpenTelemetry's GenAI conventions (semantic-conventions-genai, in development; the Python constants are
-deprecated as moved, so the names are spelled out here). No convention for cost is merged: `gen_ai.usage.cost.*` is the
-proposed one, a double, and `spendgate.cost_nano_usd` is exact.
+deprecated as moved, so the names are spelled out here). The conventions have no name for cost yet:
+`gen_ai.usage.cost.*` is proposed, a double, and `spendgate.cost_nano_usd` is exact.
 
 The spans are written directly as OTLP messages, one request for each booked batch. A span of the SDK costs five times
 as much. The clocks, samplers and processors that it adds serve spans that begin and end while the process runs.

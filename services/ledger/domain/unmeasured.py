@@ -38,7 +38,7 @@ declaration about a provider may lower it, if we saw the provider's answer direc
   moment to notice a disconnect, and a fast stream makes more in that moment.
 * A client that does not read can hold the answer back, out of our sight, while its provider makes more. So only streams
   that Envoy had room for qualify. HTTP/2 streams share their connection's room and do not qualify.
-* Text bounds tokens only where all output is text that is sent. That excludes tools, whose calls are framed by more;
+* Text bounds tokens only where all output is text that is sent. That excludes tools, whose calls take more than text;
   requests that ask the model to think; and OpenAI's dialect, where models think unasked and unseen.
 """
 

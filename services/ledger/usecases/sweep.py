@@ -31,7 +31,7 @@ class Sweep:
         return self._released
 
     def release_all(self) -> None:
-        """Checks all open reservations.
+        """Releases all open reservations whose calls are settled.
 
         Raises:
             Unavailable: quota does not answer.
