@@ -93,7 +93,7 @@ class ThreadedServer:
     """A server of `build_server`, as a part of a process."""
 
     def __init__(self, name: str, server: grpc.Server, *, grace_s: float) -> None:
-        """`grace_s`: how long calls in flight may take to finish at the stop."""
+        """`grace_s`: how long calls in flight may take to finish when the server stops."""
         self.name = name
         self._server = server
         self._grace_s = grace_s
@@ -113,7 +113,7 @@ class AioServer:
     def __init__(
         self, name: str, events: EventLoop, address: str, registrations: Sequence[Registration], *, grace_s: float
     ) -> None:
-        """`grace_s`: how long calls in flight may take to finish at the stop."""
+        """`grace_s`: how long calls in flight may take to finish when the server stops."""
         self.name = name
         self._events = events
         self._address = address

@@ -116,7 +116,7 @@ def audit_entries(
     time_ms: int,
     verbs: Mapping[Action, str] = NO_VERBS,
 ) -> tuple[AuditEntry, ...]:
-    """Returns an entry for each change. `verbs` are requested verbs that say more than the action itself."""
+    """Returns an entry for each change. `verbs` gives some actions a more specific verb, e.g. "rotate"."""
     return tuple(
         AuditEntry(
             time_ms,

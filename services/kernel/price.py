@@ -35,7 +35,7 @@ class PriceTier:
 
     above_input_tokens: int
     rates: Mapping[str, PicoUsdPerToken] = field(hash=False)
-    """By meter, as configured: pico-USD per token, or pico-USD each for a count of its own."""
+    """By meter, as configured: pico-USD per token, or pico-USD each for a standalone count."""
     _effective: Mapping[str, PicoUsdPerToken] = field(init=False, repr=False, compare=False)
     """By meter, with the documented fallbacks filled in."""
     _dearest: Mapping[tuple[Whole, Asked], PicoUsdPerToken | None] = field(init=False, repr=False, compare=False)

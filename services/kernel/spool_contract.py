@@ -56,7 +56,7 @@ class UsageKey(StrEnum):
     OUTPUT_VIDEO_TOKENS = "output_video_tokens"
     OUTPUT_DOCUMENT_TOKENS = "output_document_tokens"
     OUTPUT_OTHER_TOKENS = "output_other_tokens"
-    # Counts of their own.
+    # Standalone counts.
     WEB_SEARCHES = "web_searches"
     WEB_FETCHES = "web_fetches"
     # Texts.

@@ -37,7 +37,7 @@ class Whole(Enum):
     INPUT = "input"
     OUTPUT = "output"
     NOTHING = "nothing"
-    """None: the meter is a count of its own, on top of the tokens."""
+    """None: the meter is a standalone count, besides the tokens."""
 
 
 class Asked(Enum):
@@ -74,7 +74,7 @@ REASONING, AUDIO_OUTPUT, IMAGE_OUTPUT = "reasoning", "audio_output", "image_outp
 VIDEO_OUTPUT, OTHER_OUTPUT = "video_output", "other_output"
 WEB_SEARCH = "web_search"
 
-# Meters count tokens, at pico-USD per token. Counts of their own have their own unit: a search, at pico-USD per search.
+# Meters count tokens, at pico-USD per token. Standalone counts have their own unit: searches, at pico-USD per search.
 _ROWS = (
     # Text: whatever no other row counts.
     Meter(INPUT, Whole.INPUT),
@@ -119,7 +119,7 @@ class Usage:
     output_tokens: int = 0
     """All output, including reasoning."""
     meters: Mapping[str, int] = field(default_factory=dict, hash=False)
-    """Parts of these by their name in `METERS`, each token in at most one, and the counts of their own. `input` and
+    """Parts of these by their name in `METERS`, each token in at most one, and the standalone counts. `input` and
     `output` are left out: they are the remainder. Zeros are left out too."""
     service_tier: str = ""
     """As the answer named it. Empty when it named none."""
@@ -161,7 +161,7 @@ class Usage:
 
     @property
     def buckets(self) -> dict[str, int]:
-        """Returns the disjoint parts by meter, without zeros, and the counts of their own.
+        """Returns the disjoint parts by meter, without zeros, and the standalone counts.
 
         The parts in tokens add up to `total_tokens`.
         """

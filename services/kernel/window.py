@@ -40,7 +40,7 @@ class WindowUnit(StrEnum):
     LIFETIME = "lifetime"
     """Never starts over."""
     ROLLING = "rolling"
-    """The last so many minutes, hours or days."""
+    """The last N minutes, hours or days."""
     RUN = "run"
     """Calls that name the same run, in the header `x-spendgate-run`."""
 

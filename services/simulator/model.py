@@ -44,7 +44,7 @@ class Reply:
     """One choice."""
 
     tokens: tuple[str, ...] = ()
-    """The text that the client sees."""
+    """The visible text."""
     tool_call: ToolCall | None = None
     reasoning_tokens: int = 0
     cut: bool = False

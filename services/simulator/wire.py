@@ -12,7 +12,7 @@ from services.simulator.conversation import Conversation
 from services.simulator.model import Reply
 
 SIMULATED = "simulated-by-spendgate"
-"""How every answer says that no model made it."""
+"""Marks every answer as not made by a model."""
 # Tokens per event of a stream.
 _EVENT_TOKENS = 4
 

@@ -1,4 +1,4 @@
-"""`spendgate alerts`: thresholds that were crossed, limits that were overrun, and calls that are partly unknown."""
+"""`spendgate alerts`: crossed thresholds, overrun limits, and calls without a price or with unknown members."""
 
 from __future__ import annotations
 

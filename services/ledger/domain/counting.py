@@ -31,9 +31,9 @@ class Span(NamedTuple):
     """The calls whose sums a limit's counters must hold."""
 
     start_ms: int
-    """Admitted from this moment on,"""
+    """Admitted at this moment or later."""
     end_ms: int
-    """and before this one."""
+    """Admitted before this moment."""
     each_run: bool
     """One sum per run. Leaves out calls without a run, and runs that ended long ago."""
 

@@ -44,7 +44,7 @@ class Sweep:
             after = page[-1]
 
     def release_among(self, reservations: Sequence[str]) -> int:
-        """Releases those whose calls are settled, of at most `PAGE` reservations. Returns how many were open.
+        """Releases those of `reservations`, at most `PAGE`, whose calls are settled. Returns how many were open.
 
         Raises:
             Unavailable: quota does not answer.

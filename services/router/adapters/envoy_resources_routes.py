@@ -127,7 +127,7 @@ def _endpoint_for_large_bodies(
 
 
 def _answered_by_quota(name: str, match: route_components_pb2.RouteMatch) -> route_components_pb2.Route:
-    """Returns a GET that quota answers itself. If it ever lets one pass, there is nowhere to go."""
+    """Returns the route of a GET that quota answers itself. If quota ever lets one pass, it leads nowhere."""
     route = route_components_pb2.Route(
         name=name,
         match=_with_method(match, "GET"),
@@ -138,7 +138,7 @@ def _answered_by_quota(name: str, match: route_components_pb2.RouteMatch) -> rou
 
 
 def _refusal(name: str, match: route_components_pb2.RouteMatch, status: int) -> route_components_pb2.Route:
-    """Returns a refusal without any Check. `local_replies` writes its body."""
+    """Returns a route that refuses without any Check. `local_replies` writes the body."""
     route = route_components_pb2.Route(
         name=name, match=match, direct_response=route_components_pb2.DirectResponseAction(status=status)
     )
