@@ -86,7 +86,7 @@ def sse(document: Any, event: str = "") -> bytes:
 
 
 def text_of(content: object) -> str:
-    """Returns the text of a message's content in any dialect: a string, or parts of which some have text."""
+    """Returns the text of a message's content in any dialect: a string, or a list of parts with and without text."""
     if isinstance(content, str):
         return content
     if isinstance(content, Sequence):

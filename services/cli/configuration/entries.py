@@ -168,7 +168,7 @@ class Term(Entry):
 
 
 class When(Term):
-    """A term, or several of which `any` or `all` must hold."""
+    """A term, or several terms: `any` or `all` of them must hold."""
 
     any: Annotated[tuple[Term, ...], AfterValidator(at_least_one)] | None = None
     all: Annotated[tuple[Term, ...], AfterValidator(at_least_one)] | None = None

@@ -131,7 +131,7 @@ class Play:
     def _deny(self, day: int, task: Task, denied: Denied) -> None:
         """Plays the first refusal: the application asks for ever shorter answers, until there is no room for any."""
         self.denied_on = day
-        self._note("The budget has no room for this call any more", denied.message)
+        self._note("The budget no longer has room for this call", denied.message)
         for length in _SHORTER_ANSWERS:
             # Not streamed, like the SDK's call below. A body that asks for a stream is larger, and may just not fit.
             short = replace(task, prompt=f"Answer in {length} tokens.", max_tokens=length, stream=False)

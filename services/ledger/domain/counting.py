@@ -207,7 +207,7 @@ def counter_of(limit: CountedLimit, scope: str, expected: Expected) -> Counter:
 
 def name_of(limit: CountedLimit, preferred: Sequence[ScopeParts]) -> str:
     """Names a limit by what it counts, regardless of the window. A limit that counts other calls gets another name."""
-    # Earlier releases did not count calls without a value. What is in their place says that these are counted now.
+    # Earlier releases did not count calls without a value. The placeholder in the name says that these are counted now.
     parts = [(dimension, value or f"any,{NOBODY}") for dimension, value in limit.parts]
     told = [limit.policy, limit.limit_id, parts]
     if limit.default:

@@ -150,7 +150,7 @@ class Publisher:
             for name in due:
                 del self._proven[name]
             self._save_proven()
-            _log.info("removing clusters that nobody uses any more: %s", ", ".join(sorted(due)))
+            _log.info("removing unused clusters: %s", ", ".join(sorted(due)))
             self._make_version()
             self._advance()
 
