@@ -57,10 +57,7 @@ def up(
     data_dir: Annotated[
         Path,
         typer.Option(
-            "--data-dir",
-            envvar="SPENDGATE_DATA_DIR",
-            metavar="DIR",
-            help="Where the gateway keeps everything. Created private.",
+            "--data-dir", envvar="SPENDGATE_DATA_DIR", metavar="DIR", help="Where to keep everything. Created private."
         ),
     ] = DEFAULT_DATA_DIR,
     listen: Annotated[
@@ -75,9 +72,7 @@ def up(
     ] = DEFAULT_ADMIN_LISTEN,
     tls_certificate: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", exists=True, help="PEM certificate of both addresses.", rich_help_panel=_LISTENING
-        ),
+        typer.Option(metavar="FILE", exists=True, help="PEM certificate of both.", rich_help_panel=_LISTENING),
     ] = None,
     tls_private_key: Annotated[
         Path | None,
