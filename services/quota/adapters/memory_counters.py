@@ -9,7 +9,7 @@ from dataclasses import replace
 from services.quota.adapters.counter_levels import CounterLevels
 from services.quota.domain.counters.adjustment import MAX_KEPT, Adjusted, Adjustment, check_adjustments
 from services.quota.domain.counters.counter import CounterKey, Level, check_sums
-from services.quota.domain.counters.crossing import CounterUpdate, Crossing, CrossingKind, FindThresholdRule
+from services.quota.domain.counters.crossing import CounterUpdate, Crossing, FindThresholdRule, Reported
 from services.quota.domain.counters.doubt import Doubt, Goes, all_of_it, doubt_of, without_doubt
 from services.quota.domain.counters.reservation import Reservation
 from services.quota.domain.counters.settlement import Move, Settlement, add_moves
@@ -202,16 +202,9 @@ class MemoryCounters:
             if crossing.counter[:3] == counter[:3]
             and threshold_rule.reported_since_ms <= crossing.counter.window_start_ms <= counter.window_start_ms
         ]
-        highest_reported = max((crossing.basis_points for crossing in told), default=0)
-        kinds_told = {crossing.kind for crossing in told}
-        update = CounterUpdate(
-            counter,
-            settled,
-            move,
-            highest_reported,
-            overrun_reported=CrossingKind.OVERRUN in kinds_told,
-            unpriced_reported=CrossingKind.UNPRICED in kinds_told,
-            unknown_told=CrossingKind.UNKNOWN_MEMBERS in kinds_told,
+        reported = Reported(
+            max((crossing.basis_points for crossing in told), default=0), {crossing.kind for crossing in told}
         )
+        update = CounterUpdate(counter, settled, move, reported)
         for crossing in update.crossings(threshold_rule, now_ms):
             self._crossings.append(replace(crossing, sequence=len(self._crossings) + 1))

@@ -7,16 +7,13 @@ which is its own transaction, and a refusal writes nothing. Memory moves after t
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
-import orjson
-
-from services.kernel.names import first_reservation_id
 from services.quota.adapters.counter_levels import CounterLevels
-from services.quota.adapters.reservation_record import read_reservation, write_record
+from services.quota.adapters.sqlite_adjustments import adjustments_before, keep_adjustments
+from services.quota.adapters.sqlite_crossings import crossings_after, note_crossings, rename_crossings
 from services.quota.adapters.sqlite_doubts import (
     all_doubts,
     doubts_after,
@@ -26,15 +23,20 @@ from services.quota.adapters.sqlite_doubts import (
     put_doubts,
 )
 from services.quota.adapters.sqlite_file import SqliteFile
-from services.quota.domain.counters.adjustment import MAX_KEPT, Adjusted, Adjustment, Reason, check_adjustments
-from services.quota.domain.counters.counter import CounterKey, Level, check_sums
-from services.quota.domain.counters.crossing import (
-    CounterUpdate,
-    Crossing,
-    CrossingKind,
-    FindThresholdRule,
-    newly_passed,
+from services.quota.adapters.sqlite_reservations import (
+    INSERT,
+    all_reservations,
+    count_reservations,
+    end_reservation,
+    reservation_row,
+    reservations_after,
+    reservations_of,
+    reservations_overdue,
+    rewrite_reservations,
 )
+from services.quota.domain.counters.adjustment import Adjusted, Adjustment, check_adjustments
+from services.quota.domain.counters.counter import CounterKey, Level, check_sums
+from services.quota.domain.counters.crossing import Crossing, FindThresholdRule
 from services.quota.domain.counters.doubt import Doubt, Goes, all_of_it, doubt_of, without_doubt
 from services.quota.domain.counters.reservation import Reservation
 from services.quota.domain.counters.settlement import Move, Settlement, add_moves
@@ -51,46 +53,11 @@ _SET = (
     " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET settled = excluded.settled,"
     " window_end_ms = max(window_end_ms, excluded.window_end_ms)"
 )
-_RESERVE = "INSERT INTO reservations (id, request_id, epoch, record) VALUES (?, ?, ?, ?)"
-_END = "DELETE FROM reservations WHERE id = ? RETURNING id, request_id, epoch, record"
-_REWRITE = "UPDATE reservations SET record = ? WHERE id = ?"
 _COUNTERS_OF = (
     "SELECT limit_id, scope, window_start_ms, window_end_ms, settled FROM counters WHERE policy = ? AND settled"
 )
 _DROP_COUNTERS = "DELETE FROM counters WHERE policy = ?"
-_RENAME_CROSSINGS = "UPDATE OR IGNORE crossings SET policy = ? WHERE policy = ?"
-_OF_REQUESTS = "SELECT id FROM reservations WHERE request_id IN (SELECT value FROM json_each(?))"
-_TOLD = (
-    "SELECT coalesce(max(basis_points), 0), coalesce(max(kind = 'overrun'), 0), coalesce(max(kind = 'unpriced'), 0),"
-    " coalesce(max(kind = 'unknown_members'), 0) FROM crossings"
-    " WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms <= ? AND window_start_ms >= ?"
-)
-_SETTLED = "SELECT settled FROM counters WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms = ?"
-_TELL = (
-    "INSERT INTO crossings (policy, limit_id, scope, window_start_ms, basis_points, limit_text, notify,"
-    " crossed_at_ms, settled, bound, kind, excess, reservation) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_OVERDUE = (
-    "SELECT id, request_id, epoch, record FROM reservations"
-    " WHERE id < ? OR epoch IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?"
-)
-_OPEN_AFTER = "SELECT id FROM reservations WHERE id > ? ORDER BY id LIMIT ?"
-_CROSSINGS = (
-    "SELECT sequence, policy, limit_id, scope, window_start_ms, limit_text, basis_points, notify, crossed_at_ms,"
-    " settled, bound, kind, excess, reservation FROM crossings WHERE sequence > ? ORDER BY sequence LIMIT ?"
-)
 _ALL_COUNTERS = "SELECT policy, limit_id, scope, window_start_ms, window_end_ms, settled FROM counters"
-_ALL_RESERVATIONS = "SELECT id, request_id, epoch, record FROM reservations"
-_KEEP_ADJUSTMENT = (
-    "INSERT INTO adjustments (policy, limit_id, scope, window_start_ms, window_end_ms, settled_before, settled_after,"
-    " reason, adjusted_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_DROP_ADJUSTMENTS = "DELETE FROM adjustments WHERE sequence <= (SELECT max(sequence) FROM adjustments) - ?"
-_ADJUSTMENTS = (
-    "SELECT sequence, policy, limit_id, scope, window_start_ms, window_end_ms, settled_before, settled_after, reason,"
-    " adjusted_at_ms FROM adjustments WHERE sequence < ? ORDER BY sequence DESC LIMIT ?"
-)
-_NEWEST = 2**63 - 1
 # Nobody is let through meanwhile.
 _CHUNK = 200
 # Of what is in doubt, a minute's work.
@@ -116,8 +83,8 @@ class SqliteCounters:
         with file.reading() as connection:
             for row in connection.execute(_ALL_COUNTERS):
                 self._levels.move({CounterKey(*row[:4]): Move(row[4], settled=row[5])})
-            for row in connection.execute(_ALL_RESERVATIONS):
-                self._levels.hold(_read(row).holds)
+            for reservation in all_reservations(connection):
+                self._levels.hold(reservation.holds)
             self._levels.doubt(all_doubts(connection))
 
     def reserve(self, counters: Sequence[CounterKey], choose: Choose[T]) -> T:
@@ -125,8 +92,7 @@ class SqliteCounters:
         with self._deciding:
             reservation, answer = choose(self._levels.of(counters))
             if reservation is not None:
-                row = (reservation.id, reservation.request_id, reservation.epoch, write_record(reservation).decode())
-                self._file.write(_RESERVE, row)
+                self._file.write(INSERT, reservation_row(reservation))
                 self._levels.hold(reservation.holds)
         return answer
 
@@ -139,11 +105,10 @@ class SqliteCounters:
         with self._deciding:
             with self._file.writing() as connection:
                 for settlement in settlements:
-                    row = connection.execute(_END, (settlement.reservation,)).fetchone()
-                    if row is None:
+                    reservation = end_reservation(connection, settlement.reservation)
+                    if reservation is None:
                         already_ended.append(settlement.reservation)
                         continue
-                    reservation = _read(row)
                     settled.append(reservation)
                     left_before = settlement.most is not None and doubts_named(connection, [reservation.id])
                     told = without_doubt(settlement) if left_before else settlement
@@ -154,7 +119,8 @@ class SqliteCounters:
                 self._fresh_doubts.update(doubt.reservation.id for doubt in doubts)
                 for counter, move in moves.items():
                     (total,) = connection.execute(_SETTLE, (*counter, move.window_end_ms, move.settled)).fetchone()
-                    _tell(connection, counter, (total, move), find_rule, now_ms)
+                    if rule := find_rule(counter):
+                        note_crossings(connection, counter, (total, move), rule, now_ms)
             self._levels.move(moves)
         known_after_all = {settlement.reservation for settlement in settlements if settlement.most is None}
         self.clear_doubts([name for name in already_ended if name in known_after_all], all_of_it)
@@ -165,13 +131,11 @@ class SqliteCounters:
         names = list(reservation_ids)
         if request_ids:
             with self._file.reading() as connection:
-                found = connection.execute(_OF_REQUESTS, (json.dumps(list(request_ids)),))
-                names += [name for (name,) in found]
-        released: list[Reservation] = []
+                names += reservations_of(connection, request_ids)
         with self._deciding:
             with self._file.writing() as connection:
-                for name in names:
-                    released += [_read(row) for row in connection.execute(_END, (name,)).fetchall()]
+                ended = [end_reservation(connection, name) for name in names]
+            released = [reservation for reservation in ended if reservation is not None]
             self._levels.free(hold for reservation in released for hold in reservation.holds)
         return len(released)
 
@@ -199,9 +163,9 @@ class SqliteCounters:
         with self._deciding:
             with self._file.writing() as connection:
                 _rename(connection, adoption)
-                held = [(each, adoption.reheld(each)) for each in map(_read, connection.execute(_ALL_RESERVATIONS))]
+                held = [(each, adoption.reheld(each)) for each in all_reservations(connection)]
                 changed = [(before, after) for before, after in held if after is not before]
-                connection.executemany(_REWRITE, [(write_record(after).decode(), after.id) for _, after in changed])
+                rewrite_reservations(connection, [after for _, after in changed])
             self._levels.rename(adoption.new_name_of)
             self._levels.free(hold for before, _ in changed for hold in before.holds)
             self._levels.hold(hold for _, after in changed for hold in after.holds)
@@ -259,11 +223,11 @@ class SqliteCounters:
                 if level.settled == adjustment.before:
                     due.setdefault(adjustment.counter, adjustment)
             with self._file.writing() as connection:
-                for counter, window_end_ms, before, after, reason in due.values():
+                for counter, window_end_ms, _, after, _ in due.values():
                     connection.execute(_SET, (*counter, window_end_ms, after))
-                    connection.execute(_KEEP_ADJUSTMENT, (*counter, window_end_ms, before, after, reason, now_ms))
-                    _tell(connection, counter, (after, Move(window_end_ms)), find_rule, now_ms)
-                connection.execute(_DROP_ADJUSTMENTS, (MAX_KEPT,))
+                    if rule := find_rule(counter):
+                        note_crossings(connection, counter, (after, Move(window_end_ms)), rule, now_ms)
+                keep_adjustments(connection, due.values(), now_ms)
             self._levels.move(
                 {each.counter: Move(each.window_end_ms, settled=each.after - each.before) for each in due.values()}
             )
@@ -296,14 +260,13 @@ class SqliteCounters:
 
     def overdue(self, ended_epochs: Collection[str], created_before_ms: int, limit: int) -> list[Reservation]:
         """At most `limit` open reservations of these epochs, or made before this moment, oldest first."""
-        asked = (first_reservation_id(max(0, created_before_ms)), json.dumps(list(ended_epochs)), limit)
         with self._file.reading() as connection:
-            return [_read(row) for row in connection.execute(_OVERDUE, asked)]
+            return reservations_overdue(connection, ended_epochs, created_before_ms, limit)
 
     def open_after(self, reservation_id: str, limit: int) -> list[str]:
         """Ids of at most `limit` open reservations behind this id, oldest first."""
         with self._file.reading() as connection:
-            return [name for (name,) in connection.execute(_OPEN_AFTER, (reservation_id, limit))]
+            return reservations_after(connection, reservation_id, limit)
 
     def doubts_after(self, reservation_id: str, limit: int) -> list[Doubt]:
         """What at most `limit` calls behind this id left in doubt, oldest first."""
@@ -313,38 +276,17 @@ class SqliteCounters:
     def crossings_after(self, sequence: int, limit: int) -> list[Crossing]:
         """At most `limit` crossings with a higher sequence number, ascending."""
         with self._file.reading() as connection:
-            rows = connection.execute(_CROSSINGS, (sequence, limit)).fetchall()
-        return [
-            Crossing(
-                row[0],
-                CounterKey(*row[1:5]),
-                row[5],
-                row[6],
-                tuple(json.loads(row[7])),
-                row[8],
-                row[9],
-                row[10],
-                CrossingKind(row[11]),
-                row[12],
-                row[13],
-            )
-            for row in rows
-        ]
+            return crossings_after(connection, sequence, limit)
 
     def adjustments_before(self, sequence: int | None, limit: int) -> list[Adjusted]:
         """At most `limit` of the last `MAX_KEPT` adjustments, those with lower sequence numbers, newest first."""
         with self._file.reading() as connection:
-            rows = connection.execute(_ADJUSTMENTS, (_NEWEST if sequence is None else sequence, limit)).fetchall()
-        return [
-            Adjusted(row[0], Adjustment(CounterKey(*row[1:5]), row[5], row[6], row[7], Reason(row[8])), row[9])
-            for row in rows
-        ]
+            return adjustments_before(connection, sequence, limit)
 
     def open_count(self) -> int:
         """How many reservations have not ended."""
         with self._file.reading() as connection:
-            (count,) = connection.execute("SELECT count(*) FROM reservations").fetchone()
-        return int(count)
+            return count_reservations(connection)
 
 
 def _rename(connection: sqlite3.Connection, adoption: Adoption) -> None:
@@ -353,46 +295,4 @@ def _rename(connection: sqlite3.Connection, adoption: Adoption) -> None:
         counters = connection.execute(_COUNTERS_OF, (old,)).fetchall()
         connection.executemany(_SET, [(new, *counter) for counter in counters])
         connection.execute(_DROP_COUNTERS, (old,))
-        connection.execute(_RENAME_CROSSINGS, (new, old))
-
-
-def _tell(
-    connection: sqlite3.Connection,
-    counter: CounterKey,
-    moved: tuple[int, Move],
-    find_rule: FindThresholdRule,
-    now_ms: int,
-) -> None:
-    """`moved`: what is settled now, and how it came to that."""
-    settled, move = moved
-    threshold_rule = find_rule(counter)
-    if threshold_rule is None:
-        return
-    for trailing in threshold_rule.trailing:
-        settled += sum(amount for (amount,) in connection.execute(_SETTLED, trailing))
-    if not (move.excess or move.unpriced or move.unknown or newly_passed(settled, threshold_rule, 0)):
-        return
-    highest_reported, *kinds_told = connection.execute(_TOLD, (*counter, threshold_rule.reported_since_ms)).fetchone()
-    update = CounterUpdate(counter, settled, move, highest_reported, *map(bool, kinds_told))
-    for crossing in update.crossings(threshold_rule, now_ms):
-        connection.execute(_TELL, _crossing_row(crossing))
-
-
-def _crossing_row(crossing: Crossing) -> tuple[str | int, ...]:
-    return (
-        *crossing.counter,
-        crossing.basis_points,
-        crossing.limit,
-        json.dumps(crossing.notify),
-        crossing.crossed_at_ms,
-        crossing.settled,
-        crossing.bound,
-        crossing.kind,
-        crossing.excess,
-        crossing.reservation,
-    )
-
-
-def _read(row: Iterable[str]) -> Reservation:
-    name, request_id, epoch, text = row
-    return read_reservation(name, request_id, epoch, orjson.loads(text))
+        rename_crossings(connection, old, new)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.counters.settlement import Move
@@ -91,6 +92,15 @@ def newly_passed(settled: int, threshold_rule: ThresholdRule, highest_reported: 
     )
 
 
+class Reported(NamedTuple):
+    """What had been reported of a counter before."""
+
+    highest_basis_points: int = 0
+    """Of the highest threshold."""
+    kinds: Collection[CrossingKind] = ()
+    """The other kinds are reported once each."""
+
+
 @dataclass(frozen=True, slots=True)
 class CounterUpdate:
     """What a batch of settlements did to a counter, and what had been reported of it before."""
@@ -98,15 +108,12 @@ class CounterUpdate:
     counter: CounterKey
     settled: int
     move: Move
-    highest_reported: int
-    """The basis points of the highest threshold that was reported."""
-    overrun_reported: bool
-    unpriced_reported: bool
-    unknown_told: bool
+    reported: Reported
 
     def crossings(self, threshold_rule: ThresholdRule, now_ms: int) -> tuple[Crossing, ...]:
         """The events to report, with sequence numbers still to be assigned."""
-        overrun = Crossing(
+        move = self.move
+        blank = Crossing(
             sequence=0,
             counter=self.counter,
             limit=threshold_rule.limit,
@@ -115,23 +122,17 @@ class CounterUpdate:
             crossed_at_ms=now_ms,
             settled=self.settled,
             bound=threshold_rule.bound,
-            kind=CrossingKind.OVERRUN,
-            excess=self.move.excess,
-            reservation=self.move.last,
+            reservation=move.last,
         )
-        unpriced = replace(overrun, kind=CrossingKind.UNPRICED, excess=0, reservation=self.move.unpriced)
-        unknown = replace(unpriced, kind=CrossingKind.UNKNOWN_MEMBERS, reservation=self.move.unknown)
         passed = tuple(
-            replace(
-                overrun,
-                basis_points=threshold.basis_points,
-                notify=threshold.notify,
-                kind=CrossingKind.THRESHOLD,
-                excess=0,
-            )
-            for threshold in newly_passed(self.settled, threshold_rule, self.highest_reported)
+            replace(blank, basis_points=threshold.basis_points, notify=threshold.notify)
+            for threshold in newly_passed(self.settled, threshold_rule, self.reported.highest_basis_points)
         )
-        overran = self.move.excess > 0 and threshold_rule.enforced and not self.overrun_reported
-        lacked_price = bool(self.move.unpriced) and threshold_rule.enforced and not self.unpriced_reported
-        was_unknown = bool(self.move.unknown) and threshold_rule.enforced and not self.unknown_told
-        return (*passed, *(overrun,) * overran, *(unpriced,) * lacked_price, *(unknown,) * was_unknown)
+        if not threshold_rule.enforced:
+            return passed
+        once = (
+            replace(blank, kind=CrossingKind.OVERRUN, excess=move.excess, reservation=move.last if move.excess else ""),
+            replace(blank, kind=CrossingKind.UNPRICED, reservation=move.unpriced),
+            replace(blank, kind=CrossingKind.UNKNOWN_MEMBERS, reservation=move.unknown),
+        )
+        return (*passed, *(each for each in once if each.reservation and each.kind not in self.reported.kinds))

@@ -1,0 +1,87 @@
+"""What was reported of counters, in the file that all quotas share."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+from services.quota.domain.counters.counter import CounterKey
+from services.quota.domain.counters.crossing import (
+    CounterUpdate,
+    Crossing,
+    CrossingKind,
+    Reported,
+    ThresholdRule,
+    newly_passed,
+)
+from services.quota.domain.counters.settlement import Move
+
+_REPORTED = (
+    "SELECT coalesce(max(basis_points), 0), group_concat(DISTINCT kind) FROM crossings"
+    " WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms <= ? AND window_start_ms >= ?"
+)
+_SETTLED = "SELECT settled FROM counters WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms = ?"
+_REPORT = (
+    "INSERT INTO crossings (policy, limit_id, scope, window_start_ms, basis_points, limit_text, notify,"
+    " crossed_at_ms, settled, bound, kind, excess, reservation) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_AFTER = (
+    "SELECT sequence, policy, limit_id, scope, window_start_ms, limit_text, basis_points, notify, crossed_at_ms,"
+    " settled, bound, kind, excess, reservation FROM crossings WHERE sequence > ? ORDER BY sequence LIMIT ?"
+)
+_RENAME = "UPDATE OR IGNORE crossings SET policy = ? WHERE policy = ?"
+
+
+def note_crossings(
+    connection: sqlite3.Connection, counter: CounterKey, moved: tuple[int, Move], rule: ThresholdRule, now_ms: int
+) -> None:
+    """Writes down what is to be reported of a counter. `moved`: what is settled now, and how it came to that."""
+    settled, move = moved
+    for trailing in rule.trailing:
+        settled += sum(amount for (amount,) in connection.execute(_SETTLED, trailing))
+    if not (move.excess or move.unpriced or move.unknown or newly_passed(settled, rule, 0)):
+        return
+    highest, kinds = connection.execute(_REPORTED, (*counter, rule.reported_since_ms)).fetchone()
+    reported = Reported(highest, frozenset(map(CrossingKind, kinds.split(",") if kinds else ())))
+    crossings = CounterUpdate(counter, settled, move, reported).crossings(rule, now_ms)
+    connection.executemany(_REPORT, map(_row, crossings))
+
+
+def rename_crossings(connection: sqlite3.Connection, old: str, new: str) -> None:
+    """Files what was reported of a policy under its new name."""
+    connection.execute(_RENAME, (new, old))
+
+
+def crossings_after(connection: sqlite3.Connection, sequence: int, limit: int) -> list[Crossing]:
+    """At most `limit` with a higher sequence number, ascending."""
+    return [
+        Crossing(
+            sequence=row[0],
+            counter=CounterKey(*row[1:5]),
+            limit=row[5],
+            basis_points=row[6],
+            notify=tuple(json.loads(row[7])),
+            crossed_at_ms=row[8],
+            settled=row[9],
+            bound=row[10],
+            kind=CrossingKind(row[11]),
+            excess=row[12],
+            reservation=row[13],
+        )
+        for row in connection.execute(_AFTER, (sequence, limit))
+    ]
+
+
+def _row(crossing: Crossing) -> tuple[str | int, ...]:
+    return (
+        *crossing.counter,
+        crossing.basis_points,
+        crossing.limit,
+        json.dumps(crossing.notify),
+        crossing.crossed_at_ms,
+        crossing.settled,
+        crossing.bound,
+        crossing.kind,
+        crossing.excess,
+        crossing.reservation,
+    )
