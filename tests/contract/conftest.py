@@ -11,6 +11,7 @@ import pytest
 
 from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_counters import RedisCounters
+from services.quota.adapters.redis_session import LocalRecords
 from tests.worlds.counter_store_notes import MemorySnapshots, open_doubts
 from tests.worlds.redis_process import RedisProcess
 
@@ -38,7 +39,8 @@ def opened(tmp_path: Path) -> Iterator[Callable[..., RedisCounters]]:
         ) -> RedisCounters:
             journal = HeldJournal(folder_of(tag), next(numbers))
             doubts = stack.enter_context(open_doubts(folder_of(tag)))
-            store = RedisCounters(redis.url, tag, notes or MemorySnapshots(), journal, doubts, fresh=fresh)
+            local = LocalRecords(notes or MemorySnapshots(), journal, doubts, fresh=fresh)
+            store = RedisCounters(redis.url, tag, local)
             return stack.enter_context(contextlib.closing(store))
 
         yield open_store

@@ -17,6 +17,7 @@ from services.quota.adapters import redis_adoption
 from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.adapters.redis_link import RedisLink
+from services.quota.adapters.redis_session import LocalRecords
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.admission.request_facts import RequestFacts
@@ -253,15 +254,8 @@ def quotas(own_redis: RedisProcess, tmp_path: Path) -> Iterator[Callable[[int], 
 
         def open_quota(number: int) -> RedisCounters:
             doubts = stack.enter_context(open_doubts(tmp_path))
-            opened = RedisCounters(
-                own_redis.url,
-                "a",
-                MemorySnapshots(),
-                HeldJournal(tmp_path, number),
-                doubts,
-                fresh=True,
-                is_first=number == 1,
-            )
+            local = LocalRecords(MemorySnapshots(), HeldJournal(tmp_path, number), doubts, fresh=True)
+            opened = RedisCounters(own_redis.url, "a", local, is_first=number == 1)
             return stack.enter_context(contextlib.closing(opened))
 
         yield open_quota

@@ -16,6 +16,7 @@ from services.kernel.names import reservation_id
 from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.adapters.redis_counters import RedisCounters
+from services.quota.adapters.redis_session import LocalRecords
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.counters.counter import CounterKey, Level
@@ -49,7 +50,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         with (
             open_doubts(tmp_path) as doubts,
             contextlib.closing(
-                RedisCounters(url, uuid.uuid4().hex, MemorySnapshots(), journal, doubts, fresh=True)
+                RedisCounters(url, uuid.uuid4().hex, LocalRecords(MemorySnapshots(), journal, doubts, fresh=True))
             ) as counters,
         ):
             yield counters

@@ -18,6 +18,7 @@ from services.chassis.settings import SettingsError
 from services.kernel.errors import InvalidInput, Unavailable
 from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_counters import RedisCounters
+from services.quota.adapters.redis_session import LocalRecords
 from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.domain.counters.crossing import CrossingKind
 from services.quota.domain.counters.reservation import Reservation
@@ -253,7 +254,7 @@ def test_the_password_is_in_no_message(
             open_doubts(tmp_path) as doubts,
             pytest.raises(SettingsError) as refused,
         ):
-            RedisCounters(url, "a", MemorySnapshots(), journal, doubts, fresh=True)
+            RedisCounters(url, "a", LocalRecords(MemorySnapshots(), journal, doubts, fresh=True))
         said.append(str(refused.value))
 
     assert len(set(said)) == 3

@@ -13,6 +13,7 @@ import pytest
 
 from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_counters import RedisCounters
+from services.quota.adapters.redis_session import LocalRecords
 from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.domain.counters.reservation import Hold, Reservation
 from services.quota.ports import Choose
@@ -30,7 +31,11 @@ def stores(redis_process: RedisProcess, tmp_path: Path) -> Iterator[tuple[RedisC
         tag = uuid.uuid4().hex
         doubts = stack.enter_context(open_doubts(tmp_path))
         one, other = (
-            RedisCounters(redis_process.url, tag, MemorySnapshots(), HeldJournal(tmp_path, number), doubts, fresh=True)
+            RedisCounters(
+                redis_process.url,
+                tag,
+                LocalRecords(MemorySnapshots(), HeldJournal(tmp_path, number), doubts, fresh=True),
+            )
             for number in (1, 2)
         )
         yield stack.enter_context(contextlib.closing(one)), stack.enter_context(contextlib.closing(other))

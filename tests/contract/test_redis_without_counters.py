@@ -14,6 +14,7 @@ from services.chassis.database import migrate, open_engine
 from services.kernel.errors import Unavailable
 from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_counters import RedisCounters
+from services.quota.adapters.redis_session import LocalRecords
 from services.quota.adapters.sqlite_allowances import SqliteAllowances
 from services.quota.adapters.sqlite_doubts import SqliteDoubts
 from services.quota.adapters.sqlite_file import SqliteFile
@@ -55,9 +56,8 @@ def opened(tmp_path: Path, own_redis: RedisProcess) -> Iterator[Callable[[int], 
             allowances = SqliteAllowances(file, number)
             journal = HeldJournal(tmp_path, number)
             doubts = SqliteDoubts(file)
-            counters = RedisCounters(
-                own_redis.url, "a", MemorySnapshots(), journal, doubts, fresh=True, put_back=allowances.put_back
-            )
+            local = LocalRecords(MemorySnapshots(), journal, doubts, allowances.put_back, fresh=True)
+            counters = RedisCounters(own_redis.url, "a", local)
             return stack.enter_context(contextlib.closing(counters)), allowances
 
         yield open_quota

@@ -13,6 +13,7 @@ from pathlib import Path
 from services.kernel.names import reservation_id
 from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_counters import RedisCounters
+from services.quota.adapters.redis_session import LocalRecords
 from services.quota.domain.admission.decision import fits
 from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.domain.counters.reservation import Hold, Reservation
@@ -81,7 +82,7 @@ def spend_in_threads(url: str, tag: str, first: int, rounds: int, bound: int) ->
         tempfile.TemporaryDirectory() as folder,
         open_doubts(Path(folder)) as doubts,
         contextlib.closing(
-            RedisCounters(url, tag, MemorySnapshots(), HeldJournal(Path(folder)), doubts, fresh=True)
+            RedisCounters(url, tag, LocalRecords(MemorySnapshots(), HeldJournal(Path(folder)), doubts, fresh=True))
         ) as store,
     ):
         workers = [

@@ -7,14 +7,13 @@ bound by which it was chosen. If not, Python decides again. `docs/adr/0010-count
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Sequence
 
 from services.chassis.settings import SettingsError
 from services.kernel.errors import Unavailable
-from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_adoption import RedisAdoption
 from services.quota.adapters.redis_doubts import RedisDoubts
+from services.quota.adapters.redis_held import LOST, RedisHeld
 from services.quota.adapters.redis_keys import (
     RedisKeys,
     counter_of,
@@ -22,19 +21,17 @@ from services.quota.adapters.redis_keys import (
 )
 from services.quota.adapters.redis_link import RedisLink, Unanswered
 from services.quota.adapters.redis_recovery import RedisRecovery
-from services.quota.adapters.redis_reservations import Filed, RedisReservations
+from services.quota.adapters.redis_reservations import RedisReservations
+from services.quota.adapters.redis_session import LocalRecords, RedisSession
 from services.quota.adapters.redis_wire import (
     Ending,
     adjusted_of,
     chunks,
     crossing_of,
-    end_arguments,
     forget_arguments,
     levels_of,
     reserve_arguments,
 )
-from services.quota.adapters.sqlite_doubts import SqliteDoubts
-from services.quota.adapters.uncertain_reservations import UncertainReservations
 from services.quota.domain.counters.adjustment import Adjusted, Adjustment, check_adjustments
 from services.quota.domain.counters.counter import CounterKey, Level, check_sums
 from services.quota.domain.counters.crossing import Crossing, FindThresholdRule
@@ -45,11 +42,8 @@ from services.quota.domain.directory.adoption import Adoption
 from services.quota.ports import (
     Choose,
     Counter,
-    HoldAgain,
     PoliciesChanged,
-    PutBack,
     Settled,
-    SnapshotStore,
     StoreUnreachable,
     Sum,
     T,
@@ -64,39 +58,17 @@ _FORGOTTEN_AT_ONCE = 20_000
 # Of a decision, until policies that are being changed are in force.
 _CHANGE_WAIT_S = 0.02
 
-_LOST = "the counters were lost, and are rebuilt from the ledger"
-
-
-def none_kept(_hold: HoldAgain, _names: Collection[str] | None) -> int:
-    """`ports.PutBack` of a gateway that lets nothing through without its counters."""
-    return 0
-
 
 class RedisCounters:
     """`ports.CounterStore` and `ports.CounterReader` over one Redis, which other quotas may share."""
 
-    def __init__(
-        self,
-        url: str,
-        tag: str,
-        notes: SnapshotStore,
-        journal: HeldJournal,
-        doubts: SqliteDoubts,
-        *,
-        fresh: bool,
-        put_back: PutBack = none_kept,
-        is_first: bool = True,
-    ) -> None:
+    def __init__(self, url: str, tag: str, local: LocalRecords, *, is_first: bool = True) -> None:
         """Connects if it can, and again whenever it can until `close`.
 
         Args:
             url: Of the Redis.
             tag: Names this gateway among those that share the Redis.
-            notes: Keeps which counters this process knows, over a restart.
-            journal: Keeps what calls hold where a loss of the Redis does not reach it.
-            doubts: Keeps what they leave in doubt there.
-            fresh: Nothing was ever counted, so that an empty Redis is as it should be.
-            put_back: Hands over what calls hold that were let through while Redis could not be reached.
+            local: What it keeps beside it.
             is_first: This is the quota in which policies are changed.
 
         Raises:
@@ -104,24 +76,14 @@ class RedisCounters:
         """
         self._link = RedisLink(url)
         self._keys = keys = RedisKeys.tagged(tag)
-        self._journal = journal
+        self._journal = local.journal
+        self._session = RedisSession(self._link, keys, local.journal)
         self._open = RedisReservations(self._link, keys)
-        self._doubts = RedisDoubts(self._link, keys, doubts)
+        self._doubts = RedisDoubts(self._link, keys, local.doubts)
         self._adoption = RedisAdoption(self._link, keys, self._doubts, moves_mark=is_first)
-        self._uncertain = UncertainReservations()
-        self._kept = put_back
-        self._reserve, self._end, self._drop = map(self._link.script, ("reserve", "end", "forget"))
-        self._recovery = RedisRecovery(
-            self._link,
-            self._keys,
-            journal,
-            self._uncertain,
-            notes,
-            fresh=fresh,
-            hold=self._put_all_back,
-            release=self._release,
-            take_in=lambda: put_back(self._take_in, None),
-        )
+        self._held = RedisHeld(self._session, self._adoption, self._doubts, local.put_back)
+        self._reserve, self._drop = map(self._link.script, ("reserve", "forget"))
+        self._recovery = RedisRecovery(self._session, local.notes, self._held, fresh=local.fresh)
         self._recovery.start()
         if not (self._link.is_up or self._recovery.knows_counters):
             self.close()
@@ -155,7 +117,7 @@ class RedisCounters:
         def ending_of(found: Reservation, read: str) -> Ending:
             return Ending.settled((found, read), first[found.id], now_ms, self._adoption.counting(found))
 
-        ended = self._end_all([*reversed(first)], ending_of, find_rule, now_ms)
+        ended = self._held.end([*reversed(first)], ending_of, find_rule, now_ms)
         settled: list[Reservation] = []
         already_ended: list[str] = []
         for settlement in settlements:
@@ -176,9 +138,9 @@ class RedisCounters:
                 self._mark_gone(request_ids)
             for request_id in request_ids:
                 names.update(self._open.of_request(request_id))
-            return self._release(names)
+            return self._held.release(names)
         except Unavailable:
-            self._mark_uncertain(reservation_ids)
+            self._session.mark_uncertain(reservation_ids)
             raise
 
     def adopt(self, adoption: Adoption, switch: Callable[[], None]) -> None:
@@ -187,7 +149,7 @@ class RedisCounters:
 
     def clear_doubts(self, reservations: Sequence[str], goes: Goes) -> list[Doubt]:
         """Gives back what is meant of what these calls left in doubt. Returns it."""
-        return self._doubts.clear(reservations, goes, self._recovery.generation)
+        return self._doubts.clear(reservations, goes, self._session.generation)
 
     def _mark_gone(self, request_ids: Collection[str]) -> None:
         """Before they are looked up: what is held for one of them from now on is refused, what was before is found."""
@@ -199,7 +161,7 @@ class RedisCounters:
 
     def forget(self, ended_before_ms: int) -> int:
         """Drops counters that stopped to matter before this moment and hold nothing. Returns how many."""
-        self._doubts.forget(ended_before_ms, self._recovery.generation)
+        self._doubts.forget(ended_before_ms, self._session.generation)
         bounds = ("-inf", ended_before_ms, "LIMIT", 0, _FORGOTTEN_AT_ONCE)
         names = self._link.command("ZRANGEBYSCORE", self._keys.windows, *bounds, batch=True)
         return sum(
@@ -210,7 +172,7 @@ class RedisCounters:
     def adjust(self, adjustments: Sequence[Adjustment], find_rule: FindThresholdRule, now_ms: int) -> int:
         """Moves what is settled where it is as the adjustment says, keeps a record of it, and notes thresholds."""
         check_adjustments(adjustments)
-        return self._run_end([], adjustments, find_rule, now_ms)[0]
+        return self._held.run_end([], adjustments, find_rule, now_ms)[0]
 
     def adjustments_before(self, sequence: int | None, limit: int) -> list[Adjusted]:
         """At most `limit` of the last adjustments, those with lower sequence numbers, newest first."""
@@ -227,14 +189,14 @@ class RedisCounters:
         """Ids of open reservations that `restore` would put back, all of which were lost."""
         if self.is_ready():
             return []
-        self._kept(self._write_down, None)
+        self._held.write_down_kept()
         return [reservation.id for reservation in self._journal.everybodys()]
 
     def restore(self, sums: Sequence[Sum], ended: Collection[str] = ()) -> None:
         """Sets what is settled, puts back what calls hold if it was lost, and releases what `ended`."""
         check_sums(sums)
         self._recovery.restore(sums, ended)
-        self._release(ended)
+        self._held.release(ended)
 
     def levels(self, counters: Sequence[CounterKey]) -> list[Level]:
         """The levels of these counters, in their order."""
@@ -278,12 +240,12 @@ class RedisCounters:
 
     def _hold(self, reservation: Reservation) -> bool:
         """Whether there still was room."""
-        arguments = reserve_arguments(reservation, reservation.holds, self._recovery.generation)
+        arguments = reserve_arguments(reservation, reservation.holds, self._session.generation)
         self._journal.add(reservation)
         try:
             answer = self._link.run(self._reserve, self._keys.of_reserve, arguments)
         except Unanswered:
-            self._mark_uncertain([reservation.id])
+            self._session.mark_uncertain([reservation.id])
             raise
         except Unavailable:
             self._journal.drop([reservation.id])
@@ -293,8 +255,8 @@ class RedisCounters:
             return True
         if answer == "lost":
             # Whoever restores the counters may just have read it in the journal.
-            self._mark_uncertain([reservation.id])
-            raise StoreUnreachable(_LOST)
+            self._session.mark_uncertain([reservation.id])
+            raise StoreUnreachable(LOST)
         self._journal.drop([reservation.id])
         if answer == "changed":
             # Whoever changes them is at it, or this quota has not heard of it yet.
@@ -303,88 +265,6 @@ class RedisCounters:
         if answer == "gone":
             raise Unavailable("the request was released before it could be decided")
         return False
-
-    def _mark_uncertain(self, names: Collection[str]) -> None:
-        """Nobody uses them, and whether the store holds them is unknown."""
-        self._journal.drop(names)
-        self._uncertain.add(names)
-
-    def _take_in(self, reservations: Sequence[Reservation]) -> None:
-        """Holds what was not held before. Whoever hands it over waits no longer than a Check."""
-        held = self._adoption.reheld(reservations)
-        for each in held:
-            self._journal.add(each)
-        self._put_back(held, batch=False)
-        self._journal.confirm(each.id for each in held)
-
-    def _write_down(self, reservations: Sequence[Reservation]) -> None:
-        """Adds to what calls hold of counters that are lost."""
-        for each in reservations:
-            self._journal.add(each)
-        self._journal.confirm(each.id for each in reservations)
-
-    def _put_all_back(self, reservations: Sequence[Reservation]) -> None:
-        """Keeps again what was lost."""
-        self._put_back(self._adoption.reheld(reservations))
-        self._doubts.put_back({each.id for each in reservations})
-
-    def _put_back(self, reservations: Sequence[Reservation], *, batch: bool = True) -> None:
-        """Holds again what was held, whatever the bounds say."""
-        for some in chunks(reservations):
-            unbounded = [[hold._replace(ceiling=None) for hold in each.holds] for each in some]
-            arguments = [
-                reserve_arguments(replace(each, policies=""), holds, "")
-                for each, holds in zip(some, unbounded, strict=True)
-            ]
-            self._link.run_all(self._reserve, self._keys.of_reserve, arguments, batch=batch)
-
-    def _release(self, names: Iterable[str]) -> int:
-        return len(self._end_all(names, Ending.released, lambda _: None, 0))
-
-    def _end_all(
-        self,
-        names: Iterable[str],
-        ending_of: Callable[[Reservation, str], Ending],
-        find_rule: FindThresholdRule,
-        now_ms: int,
-    ) -> dict[str, Reservation]:
-        """Those that were open, with what they held when they ended. What is made anew meanwhile is read again."""
-        ended: dict[str, Reservation] = {}
-        not_ended: list[str] = []
-        left = list(names)
-        for _ in range(_TRIES):
-            endings = [ending_of(reservation, read) for reservation, read in self._find(left).values()]
-            self._doubts.write_down([ending.doubt for ending in endings if ending.doubt is not None])
-            done = self._run_end(endings, [], find_rule, now_ms)[1]
-            ended |= {each.reservation.id: each.reservation for each in endings if each.reservation.id in done}
-            left = [each.reservation.id for each in endings if each.reservation.id not in done]
-            not_ended += left
-            if not left:
-                break
-        others = [name for name in not_ended if name not in ended]
-        self._doubts.drop_unmade(others, self._recovery.generation)
-        self._journal.drop([*ended, *others])
-        return ended
-
-    def _run_end(
-        self, endings: Sequence[Ending], adjustments: Sequence[Adjustment], find_rule: FindThresholdRule, now_ms: int
-    ) -> tuple[int, set[str]]:
-        """How many counters were moved, and the ids of those reservations that were open."""
-        arguments = end_arguments(endings, adjustments, find_rule, now_ms, self._recovery.generation)
-        said, *rest = self._link.run(self._end, self._keys.of_end, arguments, batch=True)
-        if said == "lost":
-            raise Unavailable(_LOST)
-        moved, *ended = rest
-        return int(moved), set(ended)
-
-    def _find(self, names: Iterable[str]) -> dict[str, Filed]:
-        """Those of them that are open. What was let through without Redis is put back first, if it was not yet."""
-        asked = list(names)
-        found = self._open.read(asked)
-        missing = [name for name in asked if name not in found]
-        if missing and self._kept(self._take_in, missing):
-            found |= self._open.read(missing)
-        return found
 
 
 def _as_full(counters: Sequence[CounterKey], levels: Sequence[Level], holds: Sequence[Hold]) -> list[Level]:

@@ -10,18 +10,16 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import redis
 
 from services.chassis.loops import Loop
 from services.kernel.errors import SpendgateError, Unavailable
-from services.quota.adapters.held_journal import HeldJournal
-from services.quota.adapters.redis_keys import RedisKeys, by_id, name_of
-from services.quota.adapters.redis_link import RedisLink
-from services.quota.adapters.uncertain_reservations import UncertainReservations
-from services.quota.domain.counters.reservation import Reservation
+from services.quota.adapters.redis_held import RedisHeld
+from services.quota.adapters.redis_keys import by_id, name_of
+from services.quota.adapters.redis_session import RedisSession
 from services.quota.ports import SnapshotStore, Sum
 
 _EVERY_MS = 250
@@ -36,33 +34,13 @@ _log = logging.getLogger("spendgate.quota")
 class RedisRecovery:
     """Watches one Redis in a thread of its own."""
 
-    def __init__(
-        self,
-        link: RedisLink,
-        keys: RedisKeys,
-        journal: HeldJournal,
-        uncertain: UncertainReservations,
-        notes: SnapshotStore,
-        *,
-        fresh: bool,
-        hold: Callable[[Sequence[Reservation]], None],
-        release: Callable[[Collection[str]], int],
-        take_in: Callable[[], object],
-    ) -> None:
-        """`hold` puts back reservations and what is in doubt, `release` ends some; `fresh`: nothing was ever counted.
-
-        `take_in` holds what calls were let through with while the counters could not be reached.
-        """
-        self.generation = ""
-        """Of the counters that this process takes part in; empty while they cannot be believed."""
-        self._link = link
-        self._keys = keys
-        self._journal = journal
-        self._uncertain = uncertain
+    def __init__(self, session: RedisSession, notes: SnapshotStore, held: RedisHeld, *, fresh: bool) -> None:
+        """`notes` keep which counters this process knows, over a restart; `fresh`: nothing was ever counted."""
+        self._session = session
+        self._link = link = session.link
+        self._keys = session.keys
         self._notes = notes
-        self._hold = hold
-        self._release = release
-        self._take_in = take_in
+        self._held = held
         self._declare, self._lose = link.script("declare"), link.script("lose")
         self.knows_counters = notes.load(_NOTE) is not None
         """Of this gateway, in this Redis or in one before it."""
@@ -76,7 +54,7 @@ class RedisRecovery:
         """Looks, and then goes on looking in the background. A Redis that is only slow at first is not missed."""
         for _ in range(_FIRST_LOOKS):
             self.look()
-            if self.generation:
+            if self._session.generation:
                 break
         self._looking.start()
 
@@ -94,8 +72,8 @@ class RedisRecovery:
         for at in range(0, len(sums), _CHUNK):
             self._write_sums(sums[at : at + _CHUNK], lost=lost)
         if lost:
-            self._journal.drop(ended)
-            self._hold(list(self._journal.everybodys()))
+            self._session.journal.drop(ended)
+            self._held.put_all_back(list(self._session.journal.everybodys()))
         self._link.ask(self._declare_ready, batch=True)
         self.look()
 
@@ -124,30 +102,30 @@ class RedisRecovery:
             self._tell_loss()
             return
         # Others may keep more of them until they have found Redis too, so each look takes in what there is.
-        self._take_in()
-        if generation != self.generation:
+        self._held.take_in_kept()
+        if generation != self._session.generation:
             self._notes.save(_NOTE, generation, generation.encode())
-            self.generation = generation
+            self._session.generation = generation
             self.knows_counters = True
             self._may_begin = self._told_loss = False
             _log.info("takes part in generation %s of the counters", generation)
-        if uncertain := self._uncertain.take():
-            self._release(uncertain)
+        if uncertain := self._session.uncertain.take():
+            self._held.release(uncertain)
         self._rounds += 1
         if self._rounds % _PRUNE_EVERY == 0:
             self._prune()
 
     def _tell_loss(self) -> None:
-        self.generation = ""
+        self._session.generation = ""
         if not self._told_loss:
             self._told_loss = True
             _log.error("the counters are lost: calls under a limit are refused until they are rebuilt from the ledger")
 
     def _prune(self) -> None:
         """Forgets what others have ended: settlements reach one quota of several."""
-        names = self._journal.ids()
+        names = self._session.journal.ids()
         for at in range(0, len(names), _CHUNK):
-            self._journal.drop(self._ended(names[at : at + _CHUNK]))
+            self._session.journal.drop(self._ended(names[at : at + _CHUNK]))
 
     def _ended(self, names: Sequence[str]) -> list[str]:
         """Those that the store does not hold any more. A store that was just lost holds nothing, which is no end."""
@@ -159,7 +137,7 @@ class RedisRecovery:
             return pipeline.execute()
 
         generation, scores = self._link.ask(look_up, batch=True)
-        if generation != self.generation:
+        if generation != self._session.generation:
             return []
         return [name for name, score in zip(names, scores, strict=True) if score is None]
 

@@ -14,6 +14,7 @@ from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.pepper_file import PepperLostError, open_pepper
 from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.adapters.redis_keys import tag_of
+from services.quota.adapters.redis_session import LocalRecords
 from services.quota.adapters.sql_directory import SqlDirectory, SqlSnapshots
 from services.quota.adapters.sqlite_allowances import SqliteAllowances
 from services.quota.adapters.sqlite_counters import SqliteCounters, counts_anything
@@ -87,13 +88,11 @@ def _open_counters(
 ) -> SqliteCounters | RedisCounters:
     if settings.counters_url is None:
         return SqliteCounters(file)
-    return RedisCounters(
-        settings.counters_url,
-        tag_of(pepper),
+    local = LocalRecords(
         snapshots,
         HeldJournal(settings.database.parent, settings.number),
         SqliteDoubts(file),
+        put_back,
         fresh=not counts_anything(file),
-        put_back=put_back,
-        is_first=settings.number == 1,
     )
+    return RedisCounters(settings.counters_url, tag_of(pepper), local, is_first=settings.number == 1)
