@@ -25,7 +25,7 @@ from services.quota.settings import Settings
 from services.quota.transport.admin_gate import AdminGate
 from services.quota.transport.admin_methods import LEDGER_SERVICE, ROUTER_SERVICE
 from services.quota.transport.admin_service import AdminService
-from services.quota.transport.authorization import Authorization
+from services.quota.transport.authorization import Authorization, Endpoints
 from services.quota.transport.budget_endpoint import BudgetEndpoint
 from services.quota.transport.check_answer import AllowWriter
 from services.quota.transport.counter_service import CounterService
@@ -33,13 +33,13 @@ from services.quota.transport.decision_span import DecisionSpans
 from services.quota.transport.doubt_service import DoubtService
 from services.quota.transport.models_endpoint import ModelsEndpoint
 from services.quota.transport.override_service import OverrideService
-from services.quota.transport.quota_service import QuotaService
+from services.quota.transport.quota_service import Queries, QuotaService
 from services.quota.transport.reservation_service import ReservationService
 from services.quota.transport.root_token import RootToken
 from services.quota.transport.simulation_service import SIMULATIONS_MAX, SimulationService
 from services.quota.usecases.admin_tokens import AdminTokens
 from services.quota.usecases.administer import Administer
-from services.quota.usecases.admit import Admit
+from services.quota.usecases.admit import AdmissionStores, Admit, Outside
 from services.quota.usecases.amend import Amend
 from services.quota.usecases.authenticate import Authenticate, ListModels
 from services.quota.usecases.budgets import EffectiveLimits, ListBudgets
@@ -49,9 +49,11 @@ from services.quota.usecases.live import Live
 from services.quota.usecases.overrides import Overrides
 from services.quota.usecases.own_budget import ReadOwnBudget
 from services.quota.usecases.policies import ListPolicies, PolicyMatches
+from services.quota.usecases.recent_calls import RecentCalls
 from services.quota.usecases.reconcile import Reconcile
 from services.quota.usecases.settle import ListOpen, ListOverdue, Release, Settle
 from services.quota.usecases.simulate import Propose
+from services.quota.usecases.status import ReadStatus
 
 # Measured: four threads answer Checks fastest, more of them only wait for each other.
 _CHECK_THREADS = 4
@@ -95,9 +97,9 @@ class _Quota:
 
     def __init__(self, settings: Settings, clock: Clock, stores: Stores) -> None:
         self.settings, self.clock, self.stores = settings, clock, stores
-        self.lag, self.contention, self.matches = SettlementLag(), Contention(), PolicyMatches()
+        self.recent = RecentCalls(stores.expectations, PolicyMatches(), SettlementLag(), Contention())
         self.live = Live(stores.directory.load(), stores.rates.typical_nano_usd)
-        self.amend = Amend(store=stores.directory, live=self.live, counters=stores.counters, clock=clock)
+        self.amend = Amend(store=stores.directory, live=self.live, adoption=stores.counters, clock=clock)
         self.follows = settings.number > 1
         """Another quota is administered; this one takes over what it does."""
         self.authenticate = Authenticate(self.live, clock, stores.pepper, self.amend.refresh if self.follows else None)
@@ -155,26 +157,22 @@ def _check_server(quota: _Quota, telemetry: Telemetry) -> ThreadedServer:
     admit = Admit(
         live=quota.live,
         authenticate=authenticate,
-        counters=stores.counters,
-        allowances=stores.allowances,
-        expectations=stores.expectations,
-        disk_space=FileSystemSpace(settings.data_dir, clock),
-        matches=quota.matches,
-        lag=quota.lag,
-        contention=quota.contention,
-        clock=clock,
-        entropy=os.urandom,
-        draw=secrets.randbelow,
-        quotas=settings.quotas,
+        stores=AdmissionStores(
+            stores.counters, stores.allowances, FileSystemSpace(settings.data_dir, clock), settings.quotas
+        ),
+        recent=quota.recent,
+        outside=Outside(clock, os.urandom, secrets.randbelow),
         catch_up=quota.amend.catch_up,
     )
     checks = Authorization(
         admit=admit,
         authenticate=authenticate,
         release=quota.release,
-        models=ModelsEndpoint(ListModels(authenticate)),
-        budget=BudgetEndpoint(ReadOwnBudget(authenticate=authenticate, reader=stores.counters, clock=clock)),
-        admin=AdminGate(RootToken(settings.admin_token), quota.tokens, clock),
+        endpoints=Endpoints(
+            models=ModelsEndpoint(ListModels(authenticate)),
+            budget=BudgetEndpoint(ReadOwnBudget(authenticate=authenticate, counters=stores.counters, clock=clock)),
+            admin=AdminGate(RootToken(settings.admin_token), quota.tokens, clock),
+        ),
         allow=AllowWriter(quota.first_byte_timeout_ms),
         spans=DecisionSpans(telemetry),
     )
@@ -185,8 +183,10 @@ def _check_server(quota: _Quota, telemetry: Telemetry) -> ThreadedServer:
 def _admin_server(quota: _Quota, router: grpc.Channel, ledger: grpc.Channel) -> ThreadedServer:
     settings, clock, live, stores = quota.settings, quota.clock, quota.live, quota.stores
     counters = stores.counters
-    reconcile = Reconcile(live=live, counters=counters, reader=counters, clock=clock)
-    doubts = Doubts(counters=counters, reader=counters, audit=SqlAuditTrail(stores.engine), clock=clock)
+    reconcile = Reconcile(
+        live=live, counters=counters, adjustments=counters, crossings=counters, recovery=counters, clock=clock
+    )
+    doubts = Doubts(store=counters, audit=SqlAuditTrail(stores.engine), clock=clock)
     services: list[Servicer] = [
         _quota_service(quota, reconcile),
         AdminService(tokens=quota.tokens, audit=AuditLog(stores.engine, AUDIT), clock=clock),
@@ -206,7 +206,7 @@ def _admin_server(quota: _Quota, router: grpc.Channel, ledger: grpc.Channel) -> 
 
 
 def _quota_service(quota: _Quota, reconcile: Reconcile) -> QuotaService:
-    clock, live, stores, lag = quota.clock, quota.live, quota.stores, quota.lag
+    clock, live, stores, recent = quota.clock, quota.live, quota.stores, quota.recent
     counters = stores.counters
     return QuotaService(
         live=live,
@@ -218,20 +218,14 @@ def _quota_service(quota: _Quota, reconcile: Reconcile) -> QuotaService:
             pepper=stores.pepper,
             counters_shared=quota.settings.counters_url is not None,
         ),
-        list_policies=ListPolicies(live, quota.matches),
-        list_budgets=ListBudgets(live=live, reader=counters, clock=clock),
-        effective_limits=EffectiveLimits(live=live, reader=counters, clock=clock),
-        explain=Explain(
-            live=live,
-            reader=counters,
-            expectations=stores.expectations,
-            lag=lag,
-            contention=quota.contention,
-            clock=clock,
+        queries=Queries(
+            list_policies=ListPolicies(live, recent.matches),
+            list_budgets=ListBudgets(live=live, counters=counters, clock=clock),
+            effective_limits=EffectiveLimits(live=live, counters=counters, clock=clock),
+            explain=Explain(live=live, counters=counters, recent=recent, clock=clock),
+            status=ReadStatus(live, counters, recent.lag),
         ),
         reconcile=reconcile,
-        counters=counters,
-        lag=lag,
         clock=clock,
     )
 
@@ -240,11 +234,10 @@ def _reservation_service(quota: _Quota) -> ReservationService:
     stores = quota.stores
     settle = Settle(
         live=quota.live,
-        counters=stores.counters,
-        reader=stores.counters,
-        expectations=stores.expectations,
+        reservations=stores.counters,
+        crossings=stores.counters,
+        recent=quota.recent,
         rates=stores.rates,
-        lag=quota.lag,
         clock=quota.clock,
     )
     return ReservationService(

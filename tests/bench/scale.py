@@ -59,10 +59,11 @@ from services.quota.domain.routing.plan import (
 from services.quota.transport.authorization import SERVICE
 from services.quota.transport.check_answer import AllowWriter
 from services.quota.transport.check_request import read_check
-from services.quota.usecases.admit import AdmissionRequest, Admit, Admitted
+from services.quota.usecases.admit import AdmissionRequest, AdmissionStores, Admit, Admitted, Outside
 from services.quota.usecases.authenticate import Authenticate
 from services.quota.usecases.live import Live
 from services.quota.usecases.policies import PolicyMatches
+from services.quota.usecases.recent_calls import RecentCalls
 
 CHECKS = 4_000
 """In each round, of each size."""
@@ -199,16 +200,9 @@ def _quota(keys: int, policies: int) -> Iterator[_Quota]:
         admit = Admit(
             live=live,
             authenticate=Authenticate(live, clock, _PEPPER),
-            counters=SqliteCounters(file),
-            allowances=MemoryAllowances(),
-            expectations=MemoryExpectations(),
-            disk_space=_Room(),
-            matches=PolicyMatches(),
-            lag=SettlementLag(),
-            contention=Contention(),
-            clock=clock,
-            entropy=os.urandom,
-            draw=lambda _: 0,
+            stores=AdmissionStores(SqliteCounters(file), MemoryAllowances(), _Room()),
+            recent=RecentCalls(MemoryExpectations(), PolicyMatches(), SettlementLag(), Contention()),
+            outside=Outside(clock, os.urandom, lambda _: 0),
         )
         quota = _Quota(admit, keys, policies, Path(folder))
         yield quota

@@ -28,7 +28,7 @@ from services.quota.domain.directory.adoption import Adoption
 from services.quota.domain.directory.directory import Directory
 from services.quota.domain.policies.limit import Limit
 from services.quota.domain.policies.policy import Match, QuotaPolicy, Threshold
-from services.quota.ports import PoliciesChanged, Sum
+from services.quota.ports.counters import PoliciesChanged, Sum
 from services.quota.usecases.admit import Admitted
 from tests.contract.test_counter_store import Store, store
 from tests.worlds.counter_store_notes import MemorySnapshots, open_doubts, open_file

@@ -19,7 +19,7 @@ from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.admission.decision import fits
 from services.quota.domain.counters.allowance import Allowance, Taken, day_at
 from services.quota.domain.counters.reservation import Hold, Reservation
-from services.quota.ports import ChooseWithin
+from services.quota.ports.counters import ChooseWithin
 from tests.worlds.counter_store_load import ENDS_MS, NOW_MS, SPEND, bounded
 
 Opened = Callable[..., SqliteAllowances]

@@ -47,21 +47,22 @@ from services.quota.domain.routing.plan import (
     Tier,
     WeightedTarget,
 )
-from services.quota.ports import Choose, T
+from services.quota.ports.counters import Choose, T
 from services.quota.transport.admin_gate import AdminGate
-from services.quota.transport.authorization import Authorization
+from services.quota.transport.authorization import Authorization, Endpoints
 from services.quota.transport.budget_endpoint import BudgetEndpoint
 from services.quota.transport.check_answer import AllowWriter
 from services.quota.transport.decision_span import DecisionSpans
 from services.quota.transport.models_endpoint import ModelsEndpoint
 from services.quota.transport.root_token import RootToken
 from services.quota.usecases.admin_tokens import AdminTokens
-from services.quota.usecases.admit import Admit
+from services.quota.usecases.admit import AdmissionStores, Admit, Outside
 from services.quota.usecases.amend import Amend
 from services.quota.usecases.authenticate import Authenticate, ListModels
 from services.quota.usecases.live import Live
 from services.quota.usecases.own_budget import ReadOwnBudget
 from services.quota.usecases.policies import PolicyMatches
+from services.quota.usecases.recent_calls import RecentCalls
 from services.quota.usecases.settle import Release
 from tests.worlds.quota_process import MODEL, SECRET, TRACEPARENT, call
 
@@ -121,26 +122,21 @@ class Gate:
         admit = Admit(
             live=snapshot,
             authenticate=authenticate,
-            counters=self.counters,
-            allowances=MemoryAllowances(),
-            expectations=MemoryExpectations(),
-            disk_space=Roomy(),
-            matches=PolicyMatches(),
-            lag=SettlementLag(),
-            contention=Contention(),
-            clock=clock,
-            entropy=bytes,
-            draw=lambda _: 0,
+            stores=AdmissionStores(self.counters, MemoryAllowances(), Roomy()),
+            recent=RecentCalls(MemoryExpectations(), PolicyMatches(), SettlementLag(), Contention()),
+            outside=Outside(clock, bytes, lambda _: 0),
         )
-        amend = Amend(store=MemoryDirectory(), live=snapshot, counters=MemoryCounters(), clock=clock)
+        amend = Amend(store=MemoryDirectory(), live=snapshot, adoption=MemoryCounters(), clock=clock)
         tokens = AdminTokens(amend=amend, live=snapshot, clock=clock, entropy=bytes, pepper=PEPPER)
         checks = Authorization(
             admit=admit,
             authenticate=authenticate,
             release=Release(self.counters),
-            models=ModelsEndpoint(ListModels(authenticate)),
-            budget=BudgetEndpoint(ReadOwnBudget(authenticate=authenticate, reader=self.counters, clock=clock)),
-            admin=AdminGate(RootToken(self.folder / "admin-token"), tokens, clock),
+            endpoints=Endpoints(
+                models=ModelsEndpoint(ListModels(authenticate)),
+                budget=BudgetEndpoint(ReadOwnBudget(authenticate=authenticate, counters=self.counters, clock=clock)),
+                admin=AdminGate(RootToken(self.folder / "admin-token"), tokens, clock),
+            ),
             allow=AllowWriter(lambda _: 0),
             spans=DecisionSpans(telemetry),
         )

@@ -7,7 +7,7 @@ import pytest
 from services.kernel.errors import InvalidInput
 from services.quota.domain.counters.adjustment import Adjustment, Reason
 from services.quota.domain.counters.counter import CounterKey, Level
-from services.quota.ports import Sum
+from services.quota.ports.counters import Sum
 from tests.contract import test_counter_store as suite
 from tests.contract.test_counter_store import (
     ENDS_MS,

@@ -25,7 +25,7 @@ from services.quota.domain.counters.reservation import Hold, Reservation
 from services.quota.domain.counters.settlement import Settlement
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.policies.policy import Threshold
-from services.quota.ports import Choose
+from services.quota.ports.counters import Choose
 from tests.worlds.counter_store_notes import MemorySnapshots, open_doubts, open_file
 
 Store = MemoryCounters | SqliteCounters | RedisCounters

@@ -17,7 +17,7 @@ from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.domain.counters.doubt import Doubt, Selection, all_of_it
 from services.quota.domain.counters.reservation import Hold, Most, Reservation
 from services.quota.domain.counters.settlement import Settlement
-from services.quota.ports import Sum
+from services.quota.ports.counters import Sum
 from tests.contract.test_counter_store import (
     DAY_MS,
     NOW_MS,

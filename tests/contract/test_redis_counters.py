@@ -22,7 +22,7 @@ from services.quota.adapters.redis_session import LocalRecords
 from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.domain.counters.crossing import CrossingKind
 from services.quota.domain.counters.reservation import Reservation
-from services.quota.ports import Sum
+from services.quota.ports.counters import Sum
 from tests.worlds.counter_store_load import ENDS_MS, HELD, NOW_MS, SPEND, bounded, of_round, settlement_of
 from tests.worlds.counter_store_notes import MemorySnapshots, open_doubts
 from tests.worlds.redis_process import PASSWORD, RedisProcess

@@ -15,7 +15,7 @@ from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.adapters.redis_link import RedisLink
 from services.quota.domain.counters.counter import Level
 from services.quota.domain.counters.reservation import Hold, Reservation
-from services.quota.ports import Sum
+from services.quota.ports.counters import Sum
 from tests.worlds.counter_store_load import ENDS_MS, HELD, NOW_MS, SPEND, bounded, settlement_of
 from tests.worlds.counter_store_notes import MemorySnapshots
 from tests.worlds.redis_process import RedisProcess

@@ -16,7 +16,7 @@ from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.adapters.redis_session import LocalRecords
 from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.domain.counters.reservation import Hold, Reservation
-from services.quota.ports import Choose
+from services.quota.ports.counters import Choose
 from tests.worlds.counter_store_load import ENDS_MS, HELD, NOW_MS, SPEND, bounded, settlement_of
 from tests.worlds.counter_store_notes import MemorySnapshots, open_doubts
 from tests.worlds.redis_process import RedisProcess

@@ -21,7 +21,7 @@ from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.counters.allowance import Allowance, day_at
 from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.domain.counters.reservation import Hold, Reservation
-from services.quota.ports import StoreUnreachable, Sum
+from services.quota.ports.counters import StoreUnreachable, Sum
 from tests.worlds.counter_store_load import ENDS_MS, HELD, NOW_MS, SPEND, TAKEN, bounded, settlement_of
 from tests.worlds.counter_store_notes import MemorySnapshots
 from tests.worlds.redis_process import RedisProcess

@@ -40,10 +40,11 @@ from services.quota.domain.routing.plan import (
     Tier,
     WeightedTarget,
 )
-from services.quota.usecases.admit import AdmissionRequest, Admit, Admitted
+from services.quota.usecases.admit import AdmissionRequest, AdmissionStores, Admit, Admitted, Outside
 from services.quota.usecases.authenticate import Authenticate
 from services.quota.usecases.live import Live
 from services.quota.usecases.policies import PolicyMatches
+from services.quota.usecases.recent_calls import RecentCalls
 from services.quota.usecases.settle import ListOpen, ListOverdue, Release, Settle, SettleResult
 
 PEPPER = bytes(range(32))
@@ -159,30 +160,22 @@ class World:
         self.live = Live(Directory("acme", (), self.policies, (self.key,)), self.rates.typical_nano_usd)
         self.live.set_plan(PLAN)
         self.live.set_prices(PRICES)
+        self.recent = RecentCalls(self.expectations, PolicyMatches(), self.lag, self.contention)
         self.authenticate = Authenticate(self.live, self.clock, PEPPER)
         self.admit = Admit(
             live=self.live,
             authenticate=self.authenticate,
-            counters=self.counters,
-            allowances=self.allowances,
-            quotas=self.quotas,
-            expectations=self.expectations,
-            disk_space=self.disk,
-            matches=PolicyMatches(),
-            lag=self.lag,
-            contention=self.contention,
-            clock=self.clock,
-            entropy=lambda size: next(entropy).to_bytes(size, "big"),
-            draw=lambda _: 0,
+            stores=AdmissionStores(self.counters, self.allowances, self.disk, self.quotas),
+            recent=self.recent,
+            outside=Outside(self.clock, lambda size: next(entropy).to_bytes(size, "big"), lambda _: 0),
             catch_up=lambda: self.catch_up(),  # noqa: PLW0108  # tests set another one later
         )
         self.settle_all = Settle(
             live=self.live,
-            counters=self.counters,
-            reader=self.counters,
-            expectations=self.expectations,
+            reservations=self.counters,
+            crossings=self.counters,
+            recent=self.recent,
             rates=self.rates,
-            lag=self.lag,
             clock=self.clock,
         )
         self.release = Release(self.counters)

@@ -11,7 +11,7 @@ from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.counters.crossing import ThresholdRule
 from services.quota.domain.counters.reservation import Reservation
 from services.quota.domain.policies.policy import Threshold
-from services.quota.ports import Choose
+from services.quota.ports.counters import Choose
 from tests.worlds.counter_store_load import NOW_MS
 
 REQUESTS = CounterKey("team", "requests/day/UTC", "team=a", NOW_MS)

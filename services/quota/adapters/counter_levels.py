@@ -9,7 +9,7 @@ from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.domain.counters.doubt import Doubt
 from services.quota.domain.counters.reservation import Hold
 from services.quota.domain.counters.settlement import Move
-from services.quota.ports import Counter, Sum
+from services.quota.ports.counters import Counter, Sum
 
 _NOTHING = Level(0, 0)
 

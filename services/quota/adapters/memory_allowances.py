@@ -9,7 +9,7 @@ from dataclasses import replace
 from services.quota.domain.counters.allowance import Taken
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.counters.reservation import Reservation
-from services.quota.ports import ChooseWithin, HoldAgain, T
+from services.quota.ports.counters import ChooseWithin, HoldAgain, T
 
 
 class MemoryAllowances:

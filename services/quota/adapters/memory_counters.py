@@ -14,11 +14,11 @@ from services.quota.domain.counters.doubt import Doubt, Goes, all_of_it, doubt_o
 from services.quota.domain.counters.reservation import Reservation
 from services.quota.domain.counters.settlement import Move, Settlement, add_moves
 from services.quota.domain.directory.adoption import Adoption
-from services.quota.ports import Choose, Counter, Settled, Sum, T
+from services.quota.ports.counters import Choose, Counter, Settled, Sum, T
 
 
 class MemoryCounters:
-    """`ports.CounterStore` and `ports.CounterReader`. What it holds is gone with the process."""
+    """`ports.CounterStore`. What it holds is gone with the process."""
 
     def __init__(self, levels: CounterLevels | None = None) -> None:
         self._lock = threading.RLock()

@@ -6,7 +6,7 @@ import threading
 
 from services.kernel.change import AuditEntry
 from services.quota.domain.directory.directory import Directory
-from services.quota.ports import RecordedChange
+from services.quota.ports.directory import RecordedChange
 
 
 class MemoryDirectory:

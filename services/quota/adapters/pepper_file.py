@@ -10,7 +10,7 @@ from pathlib import Path
 
 from services.chassis.settings import SettingsError
 from services.quota.domain.directory.directory import Directory
-from services.quota.ports import SnapshotStore
+from services.quota.ports.directory import SnapshotStore
 
 PEPPER_BYTES = 32
 _MARK = "pepper"

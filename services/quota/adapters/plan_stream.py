@@ -22,7 +22,7 @@ from services.quota.domain.routing.plan import (
     Tier,
     WeightedTarget,
 )
-from services.quota.ports import SnapshotStore
+from services.quota.ports.directory import SnapshotStore
 
 _SNAPSHOT = "route_plan"
 

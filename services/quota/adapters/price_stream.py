@@ -17,7 +17,7 @@ from services.kernel.money import NanoUsd, PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
 from services.kernel.usage import CACHE_WRITE_1H, CACHE_WRITE_5M, CACHED_INPUT, INPUT, METERS, OUTPUT, REASONING
 from services.quota.domain.routing.plan import PlannedTarget, PriceSnapshot
-from services.quota.ports import SnapshotStore
+from services.quota.ports.directory import SnapshotStore
 
 _SNAPSHOT = "prices"
 _OPTIONAL = (CACHED_INPUT, CACHE_WRITE_5M, CACHE_WRITE_1H, REASONING)

@@ -57,7 +57,7 @@ class RedisAdoption:
         """The policies in force, while calls hold under others too."""
 
     def adopt(self, adoption: Adoption, switch: Callable[[], None]) -> None:
-        """See `ports.CounterStore.adopt`."""
+        """See `ports.PolicyAdoption.adopt`."""
         with self._adopting:
             self._counting, self._last = self._last, adoption
             if not self._moves_mark:

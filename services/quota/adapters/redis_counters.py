@@ -39,15 +39,7 @@ from services.quota.domain.counters.doubt import Doubt, Goes, all_of_it
 from services.quota.domain.counters.reservation import Hold, Reservation
 from services.quota.domain.counters.settlement import Settlement
 from services.quota.domain.directory.adoption import Adoption
-from services.quota.ports import (
-    Choose,
-    Counter,
-    PoliciesChanged,
-    Settled,
-    StoreUnreachable,
-    Sum,
-    T,
-)
+from services.quota.ports.counters import Choose, Counter, PoliciesChanged, Settled, StoreUnreachable, Sum, T
 
 # With each try somebody else was admitted instead. After so many the counters count as full.
 _TRIES = 8
@@ -60,7 +52,7 @@ _CHANGE_WAIT_S = 0.02
 
 
 class RedisCounters:
-    """`ports.CounterStore` and `ports.CounterReader` over one Redis, which other quotas may share."""
+    """`ports.CounterStore` over one Redis, which other quotas may share."""
 
     def __init__(self, url: str, tag: str, local: LocalRecords, *, is_first: bool = True) -> None:
         """Connects if it can, and again whenever it can until `close`.

@@ -14,7 +14,7 @@ from services.quota.adapters.redis_wire import Ending, chunks, end_arguments, re
 from services.quota.domain.counters.adjustment import Adjustment
 from services.quota.domain.counters.crossing import FindThresholdRule
 from services.quota.domain.counters.reservation import Reservation
-from services.quota.ports import PutBack
+from services.quota.ports.counters import PutBack
 
 # Of an ending, while what it ends is made anew by somebody else.
 _TRIES = 8

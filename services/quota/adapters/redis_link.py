@@ -18,7 +18,7 @@ from redis.retry import Retry
 
 from services.chassis.settings import SettingsError
 from services.kernel.errors import Unavailable
-from services.quota.ports import StoreUnreachable
+from services.quota.ports.counters import StoreUnreachable
 
 # Envoy gives up a Check after 500 ms.
 _CHECK_WAIT_S = 0.1

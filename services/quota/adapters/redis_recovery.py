@@ -20,7 +20,8 @@ from services.kernel.errors import SpendgateError, Unavailable
 from services.quota.adapters.redis_held import RedisHeld
 from services.quota.adapters.redis_keys import by_id, name_of
 from services.quota.adapters.redis_session import RedisSession
-from services.quota.ports import SnapshotStore, Sum
+from services.quota.ports.counters import Sum
+from services.quota.ports.directory import SnapshotStore
 
 _EVERY_MS = 250
 _FIRST_LOOKS = 5

@@ -11,7 +11,8 @@ from services.quota.adapters.redis_keys import RedisKeys
 from services.quota.adapters.redis_link import RedisLink
 from services.quota.adapters.sqlite_doubts import SqliteDoubts
 from services.quota.adapters.uncertain_reservations import UncertainReservations
-from services.quota.ports import HoldAgain, PutBack, SnapshotStore
+from services.quota.ports.counters import HoldAgain, PutBack
+from services.quota.ports.directory import SnapshotStore
 
 
 def none_kept(_hold: HoldAgain, _names: Collection[str] | None) -> int:

@@ -34,7 +34,7 @@ from services.quota.domain.policies.policy import (
     Threshold,
     ThresholdAction,
 )
-from services.quota.ports import RecordedChange
+from services.quota.ports.directory import RecordedChange
 
 T = TypeVar("T")
 Row = dict[str, Any]

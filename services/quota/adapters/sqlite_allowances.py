@@ -22,7 +22,7 @@ from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.counters.allowance import Taken
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.counters.reservation import Reservation
-from services.quota.ports import ChooseWithin, HoldAgain, T
+from services.quota.ports.counters import ChooseWithin, HoldAgain, T
 
 # As many as quotas remember of their own calls. A free call takes nothing, and would have no end.
 MOST_KEPT = 100_000

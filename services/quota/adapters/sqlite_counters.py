@@ -41,7 +41,7 @@ from services.quota.domain.counters.doubt import Doubt, Goes, all_of_it, doubt_o
 from services.quota.domain.counters.reservation import Reservation
 from services.quota.domain.counters.settlement import Move, Settlement, add_moves
 from services.quota.domain.directory.adoption import Adoption
-from services.quota.ports import Choose, Counter, Settled, Sum, T
+from services.quota.ports.counters import Choose, Counter, Settled, Sum, T
 
 _SETTLE = (
     "INSERT INTO counters (policy, limit_id, scope, window_start_ms, window_end_ms, settled)"
@@ -72,7 +72,7 @@ def counts_anything(file: SqliteFile) -> bool:
 
 
 class SqliteCounters:
-    """`ports.CounterStore` and `ports.CounterReader` over one file, which no other process writes."""
+    """`ports.CounterStore` over one file, which no other process writes."""
 
     def __init__(self, file: SqliteFile) -> None:
         self._file = file

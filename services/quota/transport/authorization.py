@@ -7,7 +7,7 @@ before its question comes. A refusal is a complete HTTP answer in the client's d
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 
@@ -34,6 +34,14 @@ _NOT_READABLE = "its body must be a JSON object that names a model"
 _log = logging.getLogger("spendgate.quota")
 
 
+class Endpoints(NamedTuple):
+    """What answers a request that is no call to a model."""
+
+    models: ModelsEndpoint
+    budget: BudgetEndpoint
+    admin: AdminGate
+
+
 class Authorization:
     """Answers Checks, several at a time."""
 
@@ -43,18 +51,14 @@ class Authorization:
         admit: Admit,
         authenticate: Authenticate,
         release: Release,
-        models: ModelsEndpoint,
-        budget: BudgetEndpoint,
-        admin: AdminGate,
+        endpoints: Endpoints,
         allow: AllowWriter,
         spans: DecisionSpans,
     ) -> None:
         self._admit = admit
         self._authenticate = authenticate
         self._release = release
-        self._models = models
-        self._budget = budget
-        self._admin = admin
+        self._endpoints = endpoints
         self._allow = allow
         self._spans = spans
         self._told_outage = ""
@@ -84,7 +88,7 @@ class Authorization:
         epoch, traceparent = _read_metadata(context)
         traceparent = traceparent or check.traceparent
         if check.admin:
-            return self._admin.answer(check)
+            return self._endpoints.admin.answer(check)
         if check.asks_for_key:
             caller = self._authenticate(check.credential)
             return (
@@ -105,9 +109,9 @@ class Authorization:
     def _told(self, check: Check) -> HttpAnswer | Deny | None:
         """The answer to a request that costs nothing; None: the request is a call."""
         if question := check.models_question:
-            return self._models.answer(check.credential, question.model, check.dialect, check.request_id)
+            return self._endpoints.models.answer(check.credential, question.model, check.dialect, check.request_id)
         if check.asks_for_budget:
-            return self._budget.answer(check.credential, check.run, check.request_id)
+            return self._endpoints.budget.answer(check.credential, check.run, check.request_id)
         return None
 
     def _decide(self, check: Check, scan: Scan, epoch: str, traceparent: str) -> Admitted | Deny:

@@ -18,7 +18,7 @@ from services.quota.domain.counters.adjustment import Adjusted, Adjustment, Reas
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.policies.counting import CountedLimit
 from services.quota.domain.policies.limit_id import kind_of
-from services.quota.ports import Sum
+from services.quota.ports.counters import Sum
 from services.quota.transport.admin_messages import write_kind
 from services.quota.transport.reservation_service import write_crossing
 from services.quota.usecases.reconcile import LimitLevels, Reconcile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 import grpc
 from spendgate.quota.v1 import quota_service_pb2 as pb
@@ -14,11 +15,9 @@ from services.chassis.grpc_server import Registration
 from services.chassis.paging import bad_token, check_page_size, page_of, read_token, write_token
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
-from services.quota.domain.counters.settlement_lag import SettlementLag
 from services.quota.domain.directory.bounded import Bounds
 from services.quota.domain.identity.access import check_team
 from services.quota.domain.identity.key import SecretKind
-from services.quota.ports import CounterReader
 from services.quota.transport import admin_messages as messages
 from services.quota.transport.counter_service import write_adjusted
 from services.quota.usecases.administer import Administer
@@ -27,12 +26,23 @@ from services.quota.usecases.explain import Explain
 from services.quota.usecases.live import Live
 from services.quota.usecases.policies import ListPolicies
 from services.quota.usecases.reconcile import Reconcile
+from services.quota.usecases.status import ReadStatus
 
 SERVICE = "spendgate.quota.v1.QuotaService"
 _ASSUMED_TOKENS = 1_000
 _MOST_UNPRICED = 1_000
 # SQLite stores integers of 64 bits.
 _MOST_DIGITS = 18
+
+
+class Queries(NamedTuple):
+    """What administrators ask."""
+
+    list_policies: ListPolicies
+    list_budgets: ListBudgets
+    effective_limits: EffectiveLimits
+    explain: Explain
+    status: ReadStatus
 
 
 class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
@@ -43,24 +53,14 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
         *,
         live: Live,
         administer: Administer,
-        list_policies: ListPolicies,
-        list_budgets: ListBudgets,
-        effective_limits: EffectiveLimits,
-        explain: Explain,
+        queries: Queries,
         reconcile: Reconcile,
-        counters: CounterReader,
-        lag: SettlementLag,
         clock: Clock,
     ) -> None:
         self._live = live
         self._administer = administer
-        self._list_policies = list_policies
-        self._list_budgets = list_budgets
-        self._effective_limits = effective_limits
-        self._explain = explain
+        self._queries = queries
         self._reconcile = reconcile
-        self._counters = counters
-        self._lag = lag
         self._clock = clock
 
     @property
@@ -91,14 +91,14 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
         """Lists the policies by name."""
         actor = actor_of(context)
         page, token = page_of(
-            [policy for policy in self._list_policies() if actor.may_touch(policy.match.team)],
+            [policy for policy in self._queries.list_policies() if actor.may_touch(policy.match.team)],
             lambda policy: policy.name,
             page_size=request.page_size,
             page_token=request.page_token,
         )
         return pb.ListQuotaPoliciesResponse(
             quota_policies=[messages.write_policy(policy) for policy in page],
-            statuses=[messages.write_policy_status(each) for each in self._list_policies.described(page)],
+            statuses=[messages.write_policy_status(each) for each in self._queries.list_policies.described(page)],
             next_page_token=token,
         )
 
@@ -150,7 +150,7 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
 
     def ListBudgets(self, request: pb.ListBudgetsRequest, context: grpc.ServicerContext) -> pb.ListBudgetsResponse:
         """Lists the counters of the current windows."""
-        budgets = sorted(self._list_budgets(request.policy, team=actor_of(context).team), key=_budget_order)
+        budgets = sorted(self._queries.list_budgets(request.policy, team=actor_of(context).team), key=_budget_order)
         page, token = page_of(budgets, _budget_order, page_size=request.page_size, page_token=request.page_token)
         return pb.ListBudgetsResponse(budgets=[messages.write_budget(budget) for budget in page], next_page_token=token)
 
@@ -171,7 +171,7 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
             if getattr(request, field) < 0:
                 raise InvalidInput(field, "must not be negative")
         self._check_key(request.key, context)
-        explanation = self._explain(
+        explanation = self._queries.explain(
             request.key,
             request.model,
             input_tokens=request.input_tokens or _ASSUMED_TOKENS,
@@ -185,20 +185,20 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
     ) -> pb.GetEffectiveLimitsResponse:
         """Lists the limits that apply to a key, tightest first."""
         self._check_key(request.key, context)
-        limits = self._effective_limits(request.key, request.model, team=actor_of(context).team)
+        limits = self._queries.effective_limits(request.key, request.model, team=actor_of(context).team)
         return pb.GetEffectiveLimitsResponse(limits=[messages.write_budget(budget) for budget in limits])
 
     def GetQuotaStatus(self, request: pb.GetQuotaStatusRequest, context: grpc.ServicerContext) -> pb.QuotaStatus:
         """Shows what this process has in force."""
-        snapshot = self._live.snapshot
+        status = self._queries.status()
         return pb.QuotaStatus(
-            plan_version=snapshot.routes.plan.version,
-            price_version=snapshot.routes.prices.version,
-            virtual_keys=len(snapshot.directory.directory.keys),
-            policies=len(snapshot.directory.directory.policies),
-            open_reservations=self._counters.open_count(),
-            settlement_lag_p95_ms=self._lag.p95_ms,
-            unpriced_targets=snapshot.routes.unpriced_targets[:_MOST_UNPRICED],
+            plan_version=status.plan_version,
+            price_version=status.price_version,
+            virtual_keys=status.keys,
+            policies=status.policies,
+            open_reservations=status.open_reservations,
+            settlement_lag_p95_ms=status.settlement_lag_p95_ms,
+            unpriced_targets=status.unpriced_targets[:_MOST_UNPRICED],
         )
 
     def _check_key(self, name: str, context: grpc.ServicerContext) -> None:

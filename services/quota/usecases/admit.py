@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from services.kernel.clock import Clock
 from services.kernel.dialect import Dialect
@@ -17,29 +18,20 @@ from services.quota.domain.admission.request_facts import RequestFacts
 from services.quota.domain.admission.unfit import refuse_unknown_members
 from services.quota.domain.admission.unmeasured import Guide, taught_by_text, unmeasured_tokens
 from services.quota.domain.admission.without_counters import LimitsWithoutCounters, without_counters
-from services.quota.domain.counters.contention import Contention
 from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.domain.counters.reservation import Hold, Most, Reservation
-from services.quota.domain.counters.settlement_lag import SettlementLag
-from services.quota.domain.directory.applied_limits import AppliedLimit, AppliedLimits
+from services.quota.domain.directory.applied_limits import AppliedLimit
 from services.quota.domain.directory.bounded import refuse_unbounded
 from services.quota.domain.directory.snapshot import DirectorySnapshot
-from services.quota.domain.identity.key import Entropy, VirtualKey
+from services.quota.domain.identity.key import Entropy
 from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.domain.policies.limit_status import LimitStatus
 from services.quota.domain.routing.compile import Draw, FitTier
-from services.quota.ports import (
-    Allowances,
-    Choose,
-    CounterStore,
-    DiskSpace,
-    Expectations,
-    PoliciesChanged,
-    StoreUnreachable,
-)
+from services.quota.ports.counters import Allowances, Choose, PoliciesChanged, Reservations, StoreUnreachable
+from services.quota.ports.disk import DiskSpace
 from services.quota.usecases.authenticate import Authenticate
 from services.quota.usecases.live import Live
-from services.quota.usecases.policies import PolicyMatches
+from services.quota.usecases.recent_calls import RecentCalls
 
 _ID_ENTROPY_BYTES = 8
 # The most tries of one decision while policies change during it.
@@ -116,6 +108,28 @@ def _nobody_is_ahead() -> None:
     return None
 
 
+class AdmissionStores(NamedTuple):
+    """Where calls take room."""
+
+    reservations: Reservations
+    allowances: Allowances
+    """Pay for calls while the counters cannot be reached."""
+    disk_space: DiskSpace
+    """The spool needs some for each call."""
+    quotas: int = 1
+    """How many share the counters and the allowances."""
+
+
+class Outside(NamedTuple):
+    """What a decision does not follow from its request: the time, and chance."""
+
+    clock: Clock
+    entropy: Entropy
+    """For the ids of reservations."""
+    draw: Draw
+    """Chooses among targets by their weights."""
+
+
 class Admit:
     """Decides about a call. It reserves in every limit that applies, or in none."""
 
@@ -124,34 +138,18 @@ class Admit:
         *,
         live: Live,
         authenticate: Authenticate,
-        counters: CounterStore,
-        allowances: Allowances,
-        expectations: Expectations,
-        disk_space: DiskSpace,
-        matches: PolicyMatches,
-        lag: SettlementLag,
-        contention: Contention,
-        clock: Clock,
-        entropy: Entropy,
-        draw: Draw,
-        quotas: int = 1,
+        stores: AdmissionStores,
+        recent: RecentCalls,
+        outside: Outside,
         catch_up: Callable[[], object] = _nobody_is_ahead,
     ) -> None:
-        """`quotas`: how many share the counters and the allowances. `catch_up`: takes over the policies of others."""
+        """`catch_up` takes over the policies that other processes put in force."""
         self._live = live
         self._authenticate = authenticate
-        self._counters = counters
-        self._allowances = allowances
-        self._quotas = quotas
+        self._reservations, self._allowances, self._disk_space, self._quotas = stores
+        self._recent = recent
+        self._clock, self._entropy, self._draw = outside
         self._catch_up = catch_up
-        self._expectations = expectations
-        self._disk_space = disk_space
-        self._matches = matches
-        self._lag = lag
-        self._contention = contention
-        self._clock = clock
-        self._entropy = entropy
-        self._draw = draw
 
     def __call__(self, request: AdmissionRequest) -> Admitted | Deny:
         """Decides about a call. It does not raise if a store or the disk fails: it refuses the call and says why."""
@@ -185,7 +183,7 @@ class Admit:
         # From here on the model is in the plan, so caches by model stay bounded.
         now_ms = self._clock.now_ms()
         limits = snapshot.directory.limits_for(key.attribution, request.model, now_ms, request.run)
-        self._matches.note(limits.policies, now_ms)
+        self._recent.matches.note(limits.policies, now_ms)
         barred = refuse_unbounded(key, limits, request.model) or refuse_unknown_members(
             key, limits, request.model, request.facts
         )
@@ -194,9 +192,9 @@ class Admit:
         tiers = usable_tiers(route, limits, snapshot.routes.prices, key=key, model=request.model)
         if isinstance(tiers, Deny):
             return tiers
-        case = self._case(request, key, limits, now_ms)
+        case = self._recent.case(key, request.model, request.facts, limits, now_ms=now_ms, draw=self._draw)
         try:
-            return self._counters.reserve(limits.counters, self._choosing(request, case, tiers, snapshot.directory))
+            return self._reservations.reserve(limits.counters, self._choosing(request, case, tiers, snapshot.directory))
         except StoreUnreachable as error:
             spare = without_counters(limits, self._quotas, now_ms)
             if spare is None:
@@ -237,26 +235,13 @@ class Admit:
 
         return choose
 
-    def _case(self, request: AdmissionRequest, key: VirtualKey, limits: AppliedLimits, now_ms: int) -> Case:
-        return Case(
-            key=key,
-            model=request.model,
-            facts=request.facts,
-            limits=limits,
-            learned=self._expectations.get(key.key_id, request.model),
-            contended=self._contention.is_on(limits.counters, now_ms),
-            contention_wait_ms=self._lag.wait_ms,
-            now_ms=now_ms,
-            draw=self._draw,
-        )
-
     def _note_contention(self, deny: Deny, now_ms: int) -> None:
         if deny.contended and deny.limit_kind is not None and deny.limit_kind.is_of_size:
             counter = CounterKey(deny.policy, deny.limit_id, deny.scope, deny.window_start_ms)
-            self._contention.note(counter, now_ms)
+            self._recent.contention.note(counter, now_ms)
 
     def _admitted(self, request: AdmissionRequest, case: Case, admission: Admission, policies: str) -> Admitted:
-        guide = self._expectations.guide(case.key.key_id, request.model)
+        guide = self._recent.expectations.guide(case.key.key_id, request.model)
         return Admitted(
             reservation=self._draft(request, case, admission, guide, policies),
             answer=guide.answer or TOKEN_FOR_EACH_BYTE,

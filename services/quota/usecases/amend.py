@@ -11,7 +11,8 @@ from services.kernel.clock import Clock
 from services.quota.domain.directory.adoption import Adoption
 from services.quota.domain.directory.configuration import describe, differences
 from services.quota.domain.directory.directory import Directory, without_expired
-from services.quota.ports import CounterStore, DirectoryStore, StoreUnreachable
+from services.quota.ports.counters import PolicyAdoption, StoreUnreachable
+from services.quota.ports.directory import DirectoryStore
 from services.quota.usecases.live import Live
 
 _log = logging.getLogger("spendgate.quota")
@@ -22,11 +23,11 @@ Edit = Callable[[Directory], Directory]
 class Amend:
     """Changes the directory. Nothing else writes to the store, so no change lacks an audit entry."""
 
-    def __init__(self, *, store: DirectoryStore, live: Live, counters: CounterStore | None, clock: Clock) -> None:
-        """`counters`: None before they are open, when nothing is decided by what is stored: a start adopts it."""
+    def __init__(self, *, store: DirectoryStore, live: Live, adoption: PolicyAdoption | None, clock: Clock) -> None:
+        """`adoption`: None before the counters are open. Nothing is decided then: a start adopts what is stored."""
         self._store = store
         self._live = live
-        self._counters = counters
+        self._adoption = adoption
         self._clock = clock
         self._changing = threading.Lock()
         self._adopted = False
@@ -86,7 +87,7 @@ class Amend:
     def _put_in_force(self, directory: Directory) -> None:
         """Puts a stored directory in force. If the counter store fails, the holds follow when `refresh` tries again."""
         snapshot = self._live.snapshot_of(directory)
-        if self._counters is None:
+        if self._adoption is None:
             self._live.take(snapshot)
             return
         if self._adopted and directory.policies == self._live.snapshot.directory.directory.policies:
@@ -94,7 +95,7 @@ class Amend:
             return
         self._adopted = False
         try:
-            self._counters.adopt(Adoption.of(snapshot), lambda: self._live.take(snapshot))
+            self._adoption.adopt(Adoption.of(snapshot), lambda: self._live.take(snapshot))
         except StoreUnreachable as error:
             # Permissions must not wait for the counters. Without counters quota admits no call under a limit anyway.
             _log.warning("policies are in force; holds of running calls follow when the counters are back: %s", error)

@@ -18,7 +18,7 @@ from services.quota.domain.directory.snapshot import DirectorySnapshot
 from services.quota.domain.policies.override import Override, OverrideTarget
 from services.quota.domain.policies.policy import Mode, QuotaPolicy
 from services.quota.domain.policies.scope import fixed_scope, policy_scope, scope_of
-from services.quota.ports import Counter, CounterReader
+from services.quota.ports.counters import Counter, Counters
 from services.quota.usecases.live import Live, Snapshot
 
 
@@ -44,9 +44,9 @@ class Budget:
 class ListBudgets:
     """Lists the used, held, doubtful and remaining amounts of the current windows."""
 
-    def __init__(self, *, live: Live, reader: CounterReader, clock: Clock) -> None:
+    def __init__(self, *, live: Live, counters: Counters, clock: Clock) -> None:
         self._live = live
-        self._reader = reader
+        self._counters = counters
         self._clock = clock
 
     def __call__(self, policy: str = "", *, team: str = "") -> tuple[Budget, ...]:
@@ -61,7 +61,7 @@ class ListBudgets:
         """
         snapshot = self._live.snapshot
         now_ms = self._clock.now_ms()
-        used = _used(self._reader.counters_at(now_ms))
+        used = _used(self._counters.counters_at(now_ms))
         if policy and policy not in snapshot.directory.policies_by_name:
             visible = (
                 name for name, each in snapshot.directory.policies_by_name.items() if team in {"", each.match.team}
@@ -79,9 +79,9 @@ class ListBudgets:
 class EffectiveLimits:
     """Lists the limits that apply to a key: its own and those of everything that it belongs to."""
 
-    def __init__(self, *, live: Live, reader: CounterReader, clock: Clock) -> None:
+    def __init__(self, *, live: Live, counters: Counters, clock: Clock) -> None:
         self._live = live
-        self._reader = reader
+        self._counters = counters
         self._clock = clock
 
     def __call__(self, key: str, model: str = "", *, team: str = "") -> tuple[Budget, ...]:
@@ -106,7 +106,7 @@ class EffectiveLimits:
         }
         parts = {counter: (counter, *limit.trailing) for counter, limit in applied.items()}
         counters = [counter for each in parts.values() for counter in each]
-        levels = dict(zip(counters, self._reader.levels(counters), strict=True))
+        levels = dict(zip(counters, self._counters.levels(counters), strict=True))
         budgets = [
             _budget(limit, [levels[part] for part in parts[counter]], directory, now_ms)
             for counter, limit in applied.items()

@@ -12,7 +12,8 @@ from services.kernel.errors import InvalidInput
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.counters.doubt import Doubt, Selection
 from services.quota.domain.counters.reservation import Hold
-from services.quota.ports import AuditTrail, CounterReader, CounterStore
+from services.quota.ports.counters import DoubtStore
+from services.quota.ports.directory import AuditTrail
 
 MAX_NAMED = 1_000
 _AT_ONCE = 500
@@ -38,9 +39,8 @@ class Cleared:
 class Doubts:
     """Lists and clears the doubt of calls in windows that have not ended."""
 
-    def __init__(self, *, counters: CounterStore, reader: CounterReader, audit: AuditTrail, clock: Clock) -> None:
-        self._counters = counters
-        self._reader = reader
+    def __init__(self, *, store: DoubtStore, audit: AuditTrail, clock: Clock) -> None:
+        self._store = store
         self._audit = audit
         self._clock = clock
 
@@ -83,7 +83,7 @@ class Doubts:
         # We write the entry first, so that nothing is cleared without a record.
         self._audit.append([self._entry(selection, expected, by)])
         for at in range(0, len(names), _AT_ONCE):
-            for gone in self._counters.clear_doubts(names[at : at + _AT_ONCE], selection.has):
+            for gone in self._store.clear_doubts(names[at : at + _AT_ONCE], selection.has):
                 cleared.add(gone)
         return cleared
 
@@ -94,7 +94,7 @@ class Doubts:
         def is_meant(doubt: Doubt, hold: Hold) -> bool:
             return hold.window_end_ms > now_ms and selection.has(doubt, hold)
 
-        while some := self._reader.doubts_after(after, _AT_ONCE):
+        while some := self._store.doubts_after(after, _AT_ONCE):
             for doubt in some:
                 yield doubt, doubt.split(is_meant)[0]
             after = some[-1].reservation.id

@@ -16,9 +16,7 @@ from services.quota.domain.admission.case import Case
 from services.quota.domain.admission.decision import used_basis_points
 from services.quota.domain.admission.evaluate import Admission, evaluate, find_route, usable_tiers
 from services.quota.domain.admission.request_facts import RequestFacts
-from services.quota.domain.counters.contention import Contention
 from services.quota.domain.counters.counter import Level
-from services.quota.domain.counters.settlement_lag import SettlementLag
 from services.quota.domain.directory.applied_limits import AppliedLimit, AppliedLimits
 from services.quota.domain.directory.bounded import refuse_unbounded
 from services.quota.domain.identity.key import VirtualKey
@@ -28,8 +26,9 @@ from services.quota.domain.policies.lint import why_not
 from services.quota.domain.policies.scope import policies_for
 from services.quota.domain.routing.compile import FitTier
 from services.quota.domain.routing.plan import Tier
-from services.quota.ports import CounterReader, Expectations
+from services.quota.ports.counters import Counters
 from services.quota.usecases.live import Live, Snapshot
+from services.quota.usecases.recent_calls import RecentCalls
 
 _MAX_OTHERS = 100
 
@@ -83,17 +82,13 @@ class Explain:
         self,
         *,
         live: Live,
-        reader: CounterReader,
-        expectations: Expectations,
-        lag: SettlementLag,
-        contention: Contention,
+        counters: Counters,
+        recent: RecentCalls,
         clock: Clock,
     ) -> None:
         self._live = live
-        self._reader = reader
-        self._expectations = expectations
-        self._lag = lag
-        self._contention = contention
+        self._counters = counters
+        self._recent = recent
         self._clock = clock
 
     def __call__(
@@ -113,17 +108,8 @@ class Explain:
             raise NotFound(no_such("virtual key", key, snapshot.directory.directory.keys_of(team)))
         now_ms = self._clock.now_ms()
         limits = snapshot.directory.limits_for(found.attribution, model, now_ms)
-        case = Case(
-            key=found,
-            model=model,
-            facts=RequestFacts(body_bytes=input_tokens, max_output_tokens=max_output_tokens),
-            limits=limits,
-            learned=self._expectations.get(found.key_id, model),
-            contended=self._contention.is_on(limits.counters, now_ms),
-            contention_wait_ms=self._lag.wait_ms,
-            now_ms=now_ms,
-            draw=lambda _: 0,
-        )
+        facts = RequestFacts(body_bytes=input_tokens, max_output_tokens=max_output_tokens)
+        case = self._recent.case(found, model, facts, limits, now_ms=now_ms, draw=lambda _: 0)
         return replace(
             self._explain(snapshot, case),
             others=_others(snapshot, found, model),
@@ -134,7 +120,7 @@ class Explain:
 
     def _explain(self, snapshot: Snapshot, case: Case) -> Explanation:
         limits = case.limits
-        levels = limits.fold(self._reader.levels(limits.counters))
+        levels = limits.fold(self._counters.levels(limits.counters))
         outcome = self._outcome(snapshot, case, levels)
         if isinstance(outcome, Deny):
             return _denied(outcome, limits, levels)

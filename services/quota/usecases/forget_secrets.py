@@ -7,14 +7,14 @@ from dataclasses import replace
 from services.kernel.change import OWNER
 from services.kernel.clock import Clock
 from services.quota.domain.directory.directory import Directory
-from services.quota.ports import DirectoryStore
+from services.quota.ports.directory import DirectoryStore
 from services.quota.usecases.amend import Amend
 from services.quota.usecases.live import Live
 
 
 def forget_secrets(store: DirectoryStore, clock: Clock) -> None:
     """Keys lose their secrets, but keep their budgets and policies. Admin tokens, useless without secrets, go."""
-    amend = Amend(store=store, live=Live(Directory()), counters=None, clock=clock)
+    amend = Amend(store=store, live=Live(Directory()), adoption=None, clock=clock)
     amend(_without_secrets, by=replace(OWNER, reason="the pepper was lost"))
 
 

@@ -12,7 +12,7 @@ from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.domain.directory.applied_limits import AppliedLimit
 from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.policies.denial import Deny
-from services.quota.ports import CounterReader
+from services.quota.ports.counters import Counters
 from services.quota.usecases.authenticate import Authenticate
 from services.quota.usecases.live import Snapshot
 
@@ -30,9 +30,9 @@ class OwnLimit:
 class ReadOwnBudget:
     """Lists the limits that apply to a key, whichever model it asks for."""
 
-    def __init__(self, *, authenticate: Authenticate, reader: CounterReader, clock: Clock) -> None:
+    def __init__(self, *, authenticate: Authenticate, counters: Counters, clock: Clock) -> None:
         self._authenticate = authenticate
-        self._reader = reader
+        self._counters = counters
         self._clock = clock
 
     def __call__(self, credential: str, run: str = "") -> tuple[OwnLimit, ...] | Deny:
@@ -56,7 +56,7 @@ class ReadOwnBudget:
         found: dict[CounterKey, OwnLimit] = {}
         for model in _models(snapshot, key):
             applied = snapshot.directory.limits_for(key.attribution, model, now_ms, run)
-            levels = applied.fold(self._reader.levels(applied.counters))
+            levels = applied.fold(self._counters.levels(applied.counters))
             for limit, level in zip(applied.limits, levels, strict=True):
                 if limit.enforced and limit.kind.has_counter:
                     found[limit.counter] = OwnLimit(limit, Level(*level))

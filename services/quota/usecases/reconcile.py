@@ -11,7 +11,7 @@ from services.kernel.scope import ScopeParts
 from services.quota.domain.counters.adjustment import Adjusted, Adjustment
 from services.quota.domain.counters.crossing import Crossing
 from services.quota.domain.policies.counting import CountedLimit, counted_limits, preferred
-from services.quota.ports import CounterReader, CounterStore, Sum
+from services.quota.ports.counters import Adjustments, Counters, CrossingLog, Recovery, Sum
 from services.quota.usecases.live import Live
 from services.quota.usecases.settle import MAX_BATCH, MAX_CROSSINGS
 
@@ -54,16 +54,27 @@ class AdjustResult:
 class Reconcile:
     """The operations on counters that the ledger needs."""
 
-    def __init__(self, *, live: Live, counters: CounterStore, reader: CounterReader, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        live: Live,
+        counters: Counters,
+        adjustments: Adjustments,
+        crossings: CrossingLog,
+        recovery: Recovery,
+        clock: Clock,
+    ) -> None:
         self._live = live
         self._counters = counters
-        self._reader = reader
+        self._adjustments = adjustments
+        self._crossings = crossings
+        self._recovery = recovery
         self._clock = clock
 
     def state(self) -> CounterState:
         """Whether the counters are reliable, and which limits are in force."""
         return CounterState(
-            self._counters.is_ready(), self._live.snapshot.directory.version, tuple(self._counters.lost())
+            self._recovery.is_ready(), self._live.snapshot.directory.version, tuple(self._recovery.lost())
         )
 
     def list_counters(self) -> Listing:
@@ -78,7 +89,7 @@ class Reconcile:
             (limit.policy, limit.limit_id, limit.window.start_ms): LimitLevels(limit, {})
             for limit in counted_limits(policies, now_ms)
         }
-        for key, _, level in self._reader.counters_at(now_ms):
+        for key, _, level in self._counters.counters_at(now_ms):
             listed = found.get((key.policy, key.limit_id, key.window_start_ms))
             if listed is not None and listed.limit.has(key.scope):
                 listed.settled[key.scope] = level.settled
@@ -95,8 +106,10 @@ class Reconcile:
         if len(adjustments) > MAX_BATCH:
             raise InvalidInput("adjustments", f"at most {MAX_BATCH} at a time")
         directory, now_ms = self._live.snapshot.directory, self._clock.now_ms()
-        adjusted = self._counters.adjust(adjustments, lambda counter: directory.threshold_rule(counter, now_ms), now_ms)
-        return AdjustResult(adjusted, tuple(self._reader.crossings_after(crossings_after, MAX_CROSSINGS)))
+        adjusted = self._adjustments.adjust(
+            adjustments, lambda counter: directory.threshold_rule(counter, now_ms), now_ms
+        )
+        return AdjustResult(adjusted, tuple(self._crossings.crossings_after(crossings_after, MAX_CROSSINGS)))
 
     def restore(self, parts: Iterable[tuple[Sequence[Sum], Sequence[str]]]) -> None:
         """Sets all counters after a loss, and restores the holds of open reservations.
@@ -112,8 +125,8 @@ class Reconcile:
         for some_sums, some_ended in parts:
             sums += some_sums
             ended += some_ended
-        self._counters.restore(sums, ended)
+        self._recovery.restore(sums, ended)
 
     def adjustments(self, before: int | None, page_size: int) -> list[Adjusted]:
         """Adjustments with sequence numbers below `before`, newest first."""
-        return self._reader.adjustments_before(before, page_size)
+        return self._adjustments.adjustments_before(before, page_size)

@@ -13,9 +13,10 @@ from services.quota.domain.counters.crossing import Crossing
 from services.quota.domain.counters.doubt import estimating
 from services.quota.domain.counters.reservation import UNBOUNDED, Reservation
 from services.quota.domain.counters.settlement import UNKNOWN_COST, Settlement
-from services.quota.domain.counters.settlement_lag import SettlementLag
-from services.quota.ports import CounterReader, CounterStore, Expectations, KeyRates
+from services.quota.ports.counters import CrossingLog, OpenReservations, Reservations
+from services.quota.ports.recent_calls import KeyRates
 from services.quota.usecases.live import Live
+from services.quota.usecases.recent_calls import RecentCalls
 
 MAX_BATCH = 1_000
 MAX_CROSSINGS = 1_000
@@ -37,19 +38,17 @@ class Settle:
         self,
         *,
         live: Live,
-        counters: CounterStore,
-        reader: CounterReader,
-        expectations: Expectations,
+        reservations: Reservations,
+        crossings: CrossingLog,
+        recent: RecentCalls,
         rates: KeyRates,
-        lag: SettlementLag,
         clock: Clock,
     ) -> None:
         self._live = live
-        self._counters = counters
-        self._reader = reader
-        self._expectations = expectations
+        self._reservations = reservations
+        self._crossings = crossings
+        self._recent = recent
         self._rates = rates
-        self._lag = lag
         self._clock = clock
 
     def __call__(self, settlements: Sequence[Settlement], crossings_after: int) -> SettleResult:
@@ -65,11 +64,11 @@ class Settle:
         estimated_in = estimating(directory.directory.policies)
         if estimated_in:
             settlements = [replace(settlement, estimated_in=estimated_in) for settlement in settlements]
-        done = self._counters.settle(settlements, lambda counter: directory.threshold_rule(counter, now_ms), now_ms)
+        done = self._reservations.settle(settlements, lambda counter: directory.threshold_rule(counter, now_ms), now_ms)
         # If a reservation occurs twice, the first settlement counts, as in the store.
         taken = {settlement.reservation: settlement for settlement in reversed(settlements)}
-        self._lag.record(now_ms - taken[reservation.id].end_at_ms for reservation in done.settled)
-        self._expectations.learn(
+        self._recent.lag.record(now_ms - taken[reservation.id].end_at_ms for reservation in done.settled)
+        self._recent.expectations.learn(
             [
                 _sample(reservation, taken[reservation.id])
                 for reservation in done.settled
@@ -86,19 +85,19 @@ class Settle:
         return SettleResult(
             settled=tuple(reservation.id for reservation in done.settled),
             already_ended=done.already_ended,
-            crossings=tuple(self._reader.crossings_after(crossings_after, MAX_CROSSINGS)),
+            crossings=tuple(self._crossings.crossings_after(crossings_after, MAX_CROSSINGS)),
         )
 
 
 class Release:
     """Releases reservations: ends them without a charge."""
 
-    def __init__(self, counters: CounterStore) -> None:
-        self._counters = counters
+    def __init__(self, reservations: Reservations) -> None:
+        self._reservations = reservations
 
     def by_id(self, reservation: str) -> bool:
         """Releases the reservation of a cancelled Check. Returns whether it was open."""
-        return self._counters.release(reservation_ids=[reservation]) > 0
+        return self._reservations.release(reservation_ids=[reservation]) > 0
 
     def __call__(self, *, reservations: Collection[str] = (), request_ids: Collection[str] = ()) -> int:
         """Releases requests that never left the gateway and calls already settled. Returns how many were open.
@@ -109,14 +108,14 @@ class Release:
         for field, names in (("reservations", reservations), ("request_ids", request_ids)):
             if len(names) > MAX_BATCH:
                 raise InvalidInput(field, f"at most {MAX_BATCH} at a time")
-        return self._counters.release(reservation_ids=reservations, request_ids=request_ids)
+        return self._reservations.release(reservation_ids=reservations, request_ids=request_ids)
 
 
 class ListOverdue:
     """Lists reservations for which no record can come any longer."""
 
-    def __init__(self, reader: CounterReader, *, max_stream_ms: int) -> None:
-        self._reader = reader
+    def __init__(self, reservations: OpenReservations, *, max_stream_ms: int) -> None:
+        self._reservations = reservations
         self._max_stream_ms = max_stream_ms
 
     def __call__(
@@ -127,18 +126,18 @@ class ListOverdue:
         `booked_through_ms`: the ledger has booked every spool line written before this moment.
         """
         created_before_ms = booked_through_ms - self._max_stream_ms
-        return tuple(self._reader.overdue(ended_epochs, created_before_ms, page_size))
+        return tuple(self._reservations.overdue(ended_epochs, created_before_ms, page_size))
 
 
 class ListOpen:
     """Lists open reservations, for the ledger to compare with the calls that it settled."""
 
-    def __init__(self, reader: CounterReader) -> None:
-        self._reader = reader
+    def __init__(self, reservations: OpenReservations) -> None:
+        self._reservations = reservations
 
     def __call__(self, after: str, page_size: int) -> tuple[str, ...]:
         """The ids of the open reservations after a given one, oldest first."""
-        return tuple(self._reader.open_after(after, page_size))
+        return tuple(self._reservations.open_after(after, page_size))
 
 
 def _sample(reservation: Reservation, settlement: Settlement) -> UsageSample:

@@ -12,7 +12,7 @@ from services.kernel.window import WindowUnit
 from services.ledger.usecases.reconcile import ASK_INTERVAL_MS
 from services.quota.domain.counters.adjustment import Adjustment, Reason
 from services.quota.domain.policies.policy import Threshold
-from services.quota.ports import Sum
+from services.quota.ports.counters import Sum
 from tests.worlds.books import INTERVAL_MS, Books
 from tests.worlds.quota import counting, spend
 

@@ -39,7 +39,7 @@ class Office:
         self.clock = ManualClock()
         self.store = MemoryDirectory()
         self.live = Live(Directory())
-        amend = Amend(store=self.store, live=self.live, counters=MemoryCounters(), clock=self.clock)
+        amend = Amend(store=self.store, live=self.live, adoption=MemoryCounters(), clock=self.clock)
         self.tokens = AdminTokens(amend=amend, live=self.live, clock=self.clock, entropy=os.urandom, pepper=PEPPER)
         self.administer = Administer(amend=amend, live=self.live, clock=self.clock, entropy=os.urandom, pepper=PEPPER)
         self.administer.apply(EVERYBODY, validate_only=False, by=OWNER)

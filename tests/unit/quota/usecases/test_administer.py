@@ -20,7 +20,7 @@ from services.quota.domain.identity.key import SecretKind, checksum_holds, diges
 from services.quota.domain.identity.team import Environment, Team
 from services.quota.domain.policies.limit import Limit
 from services.quota.domain.policies.policy import Match, QuotaPolicy
-from services.quota.ports import RecordedChange
+from services.quota.ports.directory import RecordedChange
 from services.quota.usecases.administer import Administer
 from services.quota.usecases.amend import Amend
 from services.quota.usecases.authenticate import Authenticate, AuthenticatedKey
@@ -60,7 +60,7 @@ class Office:
         self.clock = ManualClock()
         self.store = WatchedDirectory()
         self.live = Live(Directory())
-        self.amend = Amend(store=self.store, live=self.live, counters=MemoryCounters(), clock=self.clock)
+        self.amend = Amend(store=self.store, live=self.live, adoption=MemoryCounters(), clock=self.clock)
         self.administer = Administer(
             amend=self.amend, live=self.live, clock=self.clock, entropy=os.urandom, pepper=PEPPER
         )

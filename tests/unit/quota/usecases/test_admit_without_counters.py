@@ -14,7 +14,7 @@ from services.quota.domain.policies.denial import Denial
 from services.quota.domain.policies.limit import Limit
 from services.quota.domain.policies.policy import Match, Mode, QuotaPolicy, Threshold, ThresholdAction
 from services.quota.domain.routing.plan import PriceSnapshot
-from services.quota.ports import Choose, StoreUnreachable, T
+from services.quota.ports.counters import Choose, StoreUnreachable, T
 from tests.worlds.quota import CENT, CENT_FACTS, PRICES, World, counting, free, spend
 
 PROBLEM = "the counter store does not answer"

@@ -12,7 +12,7 @@ from tests.worlds.quota import CENT, World, spend
 
 
 def budgets_of(world: World) -> ListBudgets:
-    return ListBudgets(live=world.live, reader=world.counters, clock=world.clock)
+    return ListBudgets(live=world.live, counters=world.counters, clock=world.clock)
 
 
 def test_a_limit_that_nobody_used_is_listed_at_zero() -> None:

@@ -14,10 +14,8 @@ from tests.worlds.quota import CENT, World, counting, spend
 def explain(world: World, model: str = "dear", key: str = "ds-prod") -> Explanation:
     ask = Explain(
         live=world.live,
-        reader=world.counters,
-        expectations=world.expectations,
-        lag=world.lag,
-        contention=world.contention,
+        counters=world.counters,
+        recent=world.recent,
         clock=world.clock,
     )
     return ask(key, model)

@@ -22,6 +22,8 @@ from services.quota.usecases.amend import Amend
 from services.quota.usecases.budgets import EffectiveLimits, ListBudgets
 from services.quota.usecases.explain import Explain
 from services.quota.usecases.overrides import Grant, Overrides
+from services.quota.usecases.policies import PolicyMatches
+from services.quota.usecases.recent_calls import RecentCalls
 from tests.worlds.quota import CENT, World, spend
 
 TEAM = "data-science"
@@ -41,7 +43,7 @@ class Desk(World):
         teams = (Team(TEAM, members=("ada@example.com", "eve@example.com")),)
         self.live.set_directory(replace(self.live.snapshot.directory.directory, teams=teams))
         self.store.replace(lambda _: (self.live.snapshot.directory.directory, ()))
-        amend = Amend(store=self.store, live=self.live, counters=MemoryCounters(), clock=self.clock)
+        amend = Amend(store=self.store, live=self.live, adoption=MemoryCounters(), clock=self.clock)
         self.overrides = Overrides(amend=amend, live=self.live, clock=self.clock, entropy=os.urandom)
 
     def asked(self, policy: str = "prod", cents: int = 2, *, for_ms: int = 60_000, **changes: object) -> Grant:
@@ -83,21 +85,19 @@ def test_an_override_can_block_and_revoking_it_gives_the_room_back(desk: Desk) -
 def test_budgets_and_explanations_show_the_bound_in_force_and_until_when(desk: Desk) -> None:
     override = desk.overrides.grant(desk.asked(), by=LEAD)
 
-    (budget,) = ListBudgets(live=desk.live, reader=desk.counters, clock=desk.clock)("prod")
+    (budget,) = ListBudgets(live=desk.live, counters=desk.counters, clock=desk.clock)("prod")
     assert (budget.limit, budget.override) == (2 * CENT, override)
     explained = Explain(
         live=desk.live,
-        reader=desk.counters,
-        expectations=desk.expectations,
-        lag=desk.lag,
-        contention=desk.contention,
+        counters=desk.counters,
+        recent=RecentCalls(desk.expectations, PolicyMatches(), desk.lag, desk.contention),
         clock=desk.clock,
     )("ds-prod", "dear")
     bounds = {limit.policy: (limit.bound, limit.overridden_until_ms) for limit in explained.limits}
     assert bounds == {"team": (10 * CENT, 0), "prod": (2 * CENT, override.expire_at_ms)}
 
     desk.clock.advance(60_000)
-    (budget,) = ListBudgets(live=desk.live, reader=desk.counters, clock=desk.clock)("prod")
+    (budget,) = ListBudgets(live=desk.live, counters=desk.counters, clock=desk.clock)("prod")
     assert (budget.limit, budget.override) == (CENT, None)
 
 
@@ -230,7 +230,7 @@ def test_the_limits_of_a_key_are_those_of_all_that_it_is_part_of_tightest_first(
     desk = Desk(policies)
     desk.settle(desk.let(), CENT)
     override = desk.overrides.grant(desk.asked(cents=4), by=LEAD)
-    limits_of = EffectiveLimits(live=desk.live, reader=desk.counters, clock=desk.clock)
+    limits_of = EffectiveLimits(live=desk.live, counters=desk.counters, clock=desk.clock)
 
     found = limits_of("ds-prod", "dear")
 
@@ -257,7 +257,7 @@ def test_an_override_of_a_limit_per_run_holds_for_every_run() -> None:
     for run in ("first", "second,team=marketing"):
         assert isinstance(desk.ask(run=run), Admitted)
         assert isinstance(desk.ask(run=run), Deny)
-    budgets = ListBudgets(live=desk.live, reader=desk.counters, clock=desk.clock)
+    budgets = ListBudgets(live=desk.live, counters=desk.counters, clock=desk.clock)
     assert budgets(team="marketing") == ()
     assert {budget.limit for budget in budgets(team=TEAM)} == {CENT}
 
@@ -273,5 +273,5 @@ def test_an_override_of_a_window_that_rolls_holds_for_all_of_it() -> None:
 
     desk.let()
     desk.refused()
-    (found,) = EffectiveLimits(live=desk.live, reader=desk.counters, clock=desk.clock)("ds-prod", "dear")
+    (found,) = EffectiveLimits(live=desk.live, counters=desk.counters, clock=desk.clock)("ds-prod", "dear")
     assert (found.settled, found.reserved, found.limit, found.override) == (CENT, CENT, 2 * CENT, override)

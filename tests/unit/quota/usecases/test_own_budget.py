@@ -16,7 +16,7 @@ from tests.worlds.quota import CENT, SECRET, World, counting, spend
 
 
 def own(world: World, run: str = "", credential: str = SECRET) -> tuple[OwnLimit, ...]:
-    read = ReadOwnBudget(authenticate=world.authenticate, reader=world.counters, clock=world.clock)
+    read = ReadOwnBudget(authenticate=world.authenticate, counters=world.counters, clock=world.clock)
     told = read(credential, run)
     assert not isinstance(told, Deny), told
     return told
@@ -93,7 +93,7 @@ def test_it_is_told_at_a_budget_of_zero() -> None:
 def test_who_has_no_key_is_told_so(credential: str, changes: dict[str, object], denial: Denial) -> None:
     world = World((spend("budget", 1),))
     world.change_key(**changes)
-    read = ReadOwnBudget(authenticate=world.authenticate, reader=world.counters, clock=world.clock)
+    read = ReadOwnBudget(authenticate=world.authenticate, counters=world.counters, clock=world.clock)
 
     told = read(credential)
 

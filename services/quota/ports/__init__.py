@@ -1,0 +1,1 @@
+"""What the use cases need from outside. Each port is small; fakes pass the same contract suite as real adapters."""
