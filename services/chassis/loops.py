@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import grpc
 
@@ -20,6 +20,18 @@ _log = logging.getLogger("spendgate.loops")
 
 def _nothing() -> None:
     """The interrupt of a round that never needs one."""
+
+
+class Stopping(NamedTuple):
+    """How a loop ends while a round runs."""
+
+    interrupt: Callable[[], None] = _nothing
+    """Aborts, from another thread, a round that waits for something outside."""
+    wait_ms: int = _STOP_WAIT_MS
+    """How long `Loop.stop` waits for the current round."""
+
+
+_PATIENTLY = Stopping()
 
 
 class Loop:
@@ -37,8 +49,7 @@ class Loop:
         every_ms: int,
         at_once: bool = False,
         retry_ms: tuple[int, int] | None = None,
-        interrupt: Callable[[], None] = _nothing,
-        stop_wait_ms: int = _STOP_WAIT_MS,
+        stopping: Stopping = _PATIENTLY,
     ) -> None:
         """Creates the loop without starting it.
 
@@ -48,16 +59,14 @@ class Loop:
             every_ms: The pause between two rounds.
             at_once: Whether the first round comes without a pause before it.
             retry_ms: The first and the longest pause after failures; each failure doubles it. None: `every_ms`.
-            interrupt: Aborts, from another thread, a round that waits for something outside.
-            stop_wait_ms: How long `stop` waits for the current round.
+            stopping: How it ends while a round runs.
         """
         self.name = name
         self._do = do
         self._every_ms = every_ms
         self._at_once = at_once
         self._first_retry_ms, self._longest_retry_ms = retry_ms or (every_ms, every_ms)
-        self._interrupt = interrupt
-        self._stop_wait_ms = stop_wait_ms
+        self._interrupt, self._stop_wait_ms = stopping
         self._changed = threading.Condition()
         self._stopping = self._woken = self._hurried = False
         self._reason = ""
@@ -174,8 +183,7 @@ class StreamLoop:
             every_ms=_STREAM_RETRY_MS[0],
             at_once=True,
             retry_ms=_STREAM_RETRY_MS,
-            interrupt=self._end,
-            stop_wait_ms=_STREAM_STOP_WAIT_MS,
+            stopping=Stopping(self._end, _STREAM_STOP_WAIT_MS),
         )
 
     def start(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.chassis.loops import Loop, StreamLoop
+from services.chassis.loops import Loop, Stopping, StreamLoop
 from services.kernel.errors import Unavailable
 
 _PATIENCE_S = 10.0
@@ -169,7 +169,7 @@ def test_a_stop_waits_for_the_round_at_hand_and_breaks_it_off_where_it_can(run: 
         began.set()
         ended.append(broken_off.wait(_PATIENCE_S))
 
-    loop = run(do, interrupt=broken_off.set)
+    loop = run(do, stopping=Stopping(broken_off.set))
     assert began.wait(_PATIENCE_S)
     loop.stop()
     assert ended == [True]
@@ -184,7 +184,7 @@ def test_a_round_that_does_not_end_is_left_behind_with_a_word(
         began.set()
         let_go.wait(_PATIENCE_S)
 
-    loop = run(do, stop_wait_ms=1)
+    loop = run(do, stopping=Stopping(wait_ms=1))
     assert began.wait(_PATIENCE_S)
     loop.stop()
     let_go.set()
