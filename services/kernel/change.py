@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -52,10 +52,14 @@ def changes_between(
     return tuple(changes)
 
 
+def given_fields(value: DataclassInstance) -> dict[str, Any]:
+    """Returns the fields of a value by name, without those that follow from other fields."""
+    return {field.name: getattr(value, field.name) for field in fields(value) if field.init}
+
+
 def differing_fields(before: DataclassInstance, after: DataclassInstance) -> tuple[str, ...]:
     """Returns the names of the fields in which two values of one dataclass differ."""
-    names = (field.name for field in fields(before))
-    return tuple(name for name in names if getattr(before, name) != getattr(after, name))
+    return tuple(name for name, value in given_fields(before).items() if getattr(after, name) != value)
 
 
 @dataclass(frozen=True, slots=True)

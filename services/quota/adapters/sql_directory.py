@@ -13,7 +13,7 @@ import orjson
 import sqlalchemy as sa
 
 from services.chassis.audit import append_entries, audit_table
-from services.kernel.change import AuditEntry
+from services.kernel.change import AuditEntry, given_fields
 from services.kernel.errors import Unavailable
 from services.kernel.limit_kind import kind_named
 from services.kernel.scope import Dimension
@@ -324,4 +324,4 @@ def _read_limit(body: Row) -> Limit:
 
 
 def _text(value: object) -> str:
-    return orjson.dumps(value).decode()
+    return orjson.dumps(value, given_fields, orjson.OPT_PASSTHROUGH_DATACLASS).decode()

@@ -171,6 +171,7 @@ def _struct(values: dict[str, Any]) -> struct_pb2.Struct:
     return struct
 
 
+# Each key has one, and it stands in each answer to a call of that key.
 @lru_cache(maxsize=_MAX_REMEMBERED)
 def _attribution_part(attribution: Attribution) -> bytes:
     texts = {

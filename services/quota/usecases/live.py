@@ -35,7 +35,7 @@ class Live:
 
     def snapshot_of(self, directory: Directory) -> DirectorySnapshot:
         """Prepares a directory for `take`."""
-        return DirectorySnapshot.of(directory, self._typical)
+        return DirectorySnapshot.of(directory, self._typical, self._snapshot.directory)
 
     def take(self, directory: DirectorySnapshot) -> None:
         """Puts a prepared directory in force."""

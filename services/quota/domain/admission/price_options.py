@@ -40,6 +40,7 @@ _Judge = Callable[[Extras, str], Extras | None]
 """Adds an option, given the word or number behind its name; None: the option has no price."""
 
 
+# By what clients ask, not by what is configured. It is asked for each target of a chain.
 @lru_cache(maxsize=4_096)
 def extras_of(options: tuple[str, ...]) -> Extras:
     """The sum of all options of a request."""

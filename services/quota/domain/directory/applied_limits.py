@@ -15,7 +15,7 @@ from services.quota.domain.counters.allowance import Allowance, allowances_of
 from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.policies.burn_rate import allowed_per_minute
-from services.quota.domain.policies.limit import Limit, facts_of
+from services.quota.domain.policies.limit import Limit
 from services.quota.domain.policies.override import Override, OverrideTarget
 from services.quota.domain.policies.policy import (
     MAX_BASIS_POINTS,
@@ -124,9 +124,8 @@ def apply_limits(
     matching = policies_for(policies, call.attribution, call.model)
     for policy, scope in matching:
         for limit in policy.limits:
-            facts = facts_of(limit)
             # An override of a limit per run applies to every run.
-            override = override_of(overrides, (policy.name, facts.limit_id, scope), now_ms)
+            override = override_of(overrides, (policy.name, limit.limit_id, scope), now_ms)
             counted, asked = scope, with_bound_of(override, limit)
             if limit.per is WindowUnit.RUN:
                 if not call.run:
@@ -135,10 +134,10 @@ def apply_limits(
             elif limit.kind.follows_key:
                 counted = part_scope(scope, Dimension.KEY, call.attribution.key)
                 asked = with_allowance(limit, call.typical_nano_usd)
-            window = window_at(facts.window, now_ms)
+            window = window_at(limit.window, now_ms)
             applied = _applied_limit(policy, asked, counted, window, override)
             found.append(applied)
-            bounded |= applied.enforced and facts.bounds
+            bounded |= applied.enforced and limit.bounds
             needs_price |= applied.enforced and applied.kind.needs_price and not policy.allows_unpriced
             from_ms, until_ms = max(from_ms, window.start_ms), min(until_ms, window.end_ms)
             if override is not None:
@@ -188,8 +187,7 @@ def _applied_limit(
     policy: QuotaPolicy, limit: Limit, scope: str, window: Window, override: Override | None
 ) -> AppliedLimit:
     enforced = policy.mode is Mode.ENFORCE
-    facts = facts_of(limit)
-    counter = CounterKey(policy.name, facts.limit_id, scope, window.start_ms)
+    counter = CounterKey(policy.name, limit.limit_id, scope, window.start_ms)
     denies_from, degrades_from = policy.reached_at(ThresholdAction.DENY), policy.reached_at(ThresholdAction.DEGRADE)
     return AppliedLimit(
         counter=counter,
@@ -197,11 +195,11 @@ def _applied_limit(
         bound=limit.bound if denies_from is None else part_of(limit.bound, denies_from),
         window_end_ms=window.end_ms,
         enforced=enforced,
-        steers=enforced and facts.steers,
-        is_rate=facts.is_rate,
+        steers=enforced and limit.steers,
+        is_rate=limit.is_rate,
         retain_until_ms=window.retain_until_ms,
         trailing=trailing_counters(limit, counter),
-        window=facts.window,
+        window=limit.window,
         overridden_until_ms=0 if override is None else override.expire_at_ms,
         soft=limit.soft,
         estimates_unmeasured=policy.estimates_unmeasured,
@@ -217,5 +215,5 @@ def part_of(bound: int, basis_points: int) -> int:
 
 def trailing_counters(limit: Limit, counter: CounterKey) -> tuple[CounterKey, ...]:
     """In a rolling window, the counters of its other parts."""
-    starts_ms = facts_of(limit).window.trailing_starts_ms(counter.window_start_ms)
+    starts_ms = limit.window.trailing_starts_ms(counter.window_start_ms)
     return tuple(counter._replace(window_start_ms=start_ms) for start_ms in starts_ms)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import Any
 
-from services.kernel.change import Action, Change, Describe, changes_between, differing_fields
+from services.kernel.change import Action, Change, Describe, changes_between, differing_fields, given_fields
 from services.kernel.errors import InvalidInput
 from services.kernel.names import check_model, check_name, check_unique, check_user
 from services.quota.domain.directory.bounded import Bounds
@@ -170,8 +171,7 @@ def describe(directory: Directory) -> Describe:
         resource = resources.get((kind, name))
         if resource is None:
             return ""
-        shown = {name: value for name, value in asdict(resource).items() if name not in _NEVER_SHOWN}
-        return json.dumps(shown, sort_keys=True)
+        return json.dumps(resource, sort_keys=True, default=_shown)
 
     return describe_one
 
@@ -225,6 +225,10 @@ def _check_team(field: str, team: Team) -> None:
         check_name(f"{field}.projects[{at}]", project)
     for at, member in enumerate(team.members):
         check_user(f"{field}.members[{at}]", member)
+
+
+def _shown(value: Any) -> dict[str, Any]:
+    return {name: part for name, part in given_fields(value).items() if name not in _NEVER_SHOWN}
 
 
 Resource = Environment | Team | QuotaPolicy | VirtualKey | Override | AdminToken

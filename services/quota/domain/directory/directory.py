@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from services.quota.domain.identity.admin_token import AdminToken
 from services.quota.domain.identity.key import RetiredSecret, VirtualKey
@@ -44,7 +43,6 @@ def without_expired(directory: Directory, now_ms: int) -> Directory:
     return replace(directory, overrides=tuple(each for each in directory.overrides if each.holds_at(now_ms)))
 
 
-@lru_cache(maxsize=4)
 def version_of(policies: tuple[QuotaPolicy, ...]) -> str:
     """A fingerprint of policies. Two processes with the same version enforce the same policies."""
     return hashlib.sha256(repr(policies).encode()).hexdigest()[:16]

@@ -24,7 +24,7 @@ from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.policies.burn_rate import TypicalRate, nothing_typical
 from services.quota.domain.policies.index import PolicyIndex
-from services.quota.domain.policies.limit import Limit, facts_of
+from services.quota.domain.policies.limit import Limit
 from services.quota.domain.policies.override import Override, OverrideTarget
 from services.quota.domain.policies.policy import Mode, QuotaPolicy
 from services.quota.domain.policies.scope import policy_scope
@@ -60,8 +60,14 @@ class DirectorySnapshot:
     _applied: dict[tuple[str, str, str], AppliedLimits] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
-    def of(cls, directory: Directory, typical: TypicalRate = nothing_typical) -> DirectorySnapshot:
-        """Indexes a directory."""
+    def of(
+        cls, directory: Directory, typical: TypicalRate = nothing_typical, before: DirectorySnapshot | None = None
+    ) -> DirectorySnapshot:
+        """Indexes a directory. `before` is the last one: if the policies are the same, their index is too."""
+        if before is not None and before.directory.policies == directory.policies:
+            policies, version = before.policies, before.version
+        else:
+            policies, version = PolicyIndex(directory.policies), version_of(directory.policies)
         by_digest: dict[bytes, VirtualKey] = {}
         for key in directory.keys:
             for digest in (key.old_digest, key.digest):
@@ -77,8 +83,8 @@ class DirectorySnapshot:
             counts_runs=any(limit.per is WindowUnit.RUN for policy in directory.policies for limit in policy.limits),
             watches_rates=any(limit.kind.follows_key for policy in directory.policies for limit in policy.limits),
             typical=typical,
-            policies=PolicyIndex(directory.policies),
-            version=version_of(directory.policies),
+            policies=policies,
+            version=version,
         )
 
     def limits_for(self, attribution: Attribution, model: str, now_ms: int, run: str = "") -> AppliedLimits:
@@ -121,7 +127,7 @@ class DirectorySnapshot:
         if policy.mode is Mode.SHADOW and not policy.thresholds:
             return None
         for limit in policy.limits:
-            if facts_of(limit).limit_id == counter.limit_id:
+            if limit.limit_id == counter.limit_id:
                 place = (policy.name, counter.limit_id, policy_scope(counter.scope))
                 asked = with_bound_of(override_of(self.overrides_by_target, place, now_ms), limit)
                 if limit.kind.follows_key:

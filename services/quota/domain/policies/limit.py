@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 from services.kernel.limit_kind import LimitKind
 from services.kernel.window import ROLLING_STEP_MS, Weekday, WindowRule, WindowUnit
@@ -35,22 +33,42 @@ class Limit:
     factor_percent: int = 0
     """For a burn rate: the allowed percentage of the typical rate. `bound` is then the floor of the typical rate."""
 
-    @property
-    def window(self) -> WindowRule:
-        """How the limit divides time into windows."""
+    window: WindowRule = field(init=False, compare=False, repr=False)
+    """How the limit divides time into windows."""
+    limit_id: str = field(init=False, compare=False, repr=False)
+    """The id under which the limit's counters are stored, e.g. "spend/month/America-New_York".
+
+    It leaves out the bound, so a raised limit keeps its counters.
+    """
+    is_rate: bool = field(init=False, compare=False, repr=False)
+    """Whether clients should see it as a rate limit, which soon has room again, and not as a budget."""
+    bounds: bool = field(init=False, compare=False, repr=False)
+    """Whether this limit alone bounds the total that calls can take.
+
+    A limit per run does not, because a client can begin as many runs as it likes. A limit on output does not, because
+    calls without output take nothing of it. A limit without a window keeps no total.
+    """
+    steers: bool = field(init=False, compare=False, repr=False)
+    """Whether the window is long enough for the limit to help choose the tier."""
+
+    def __post_init__(self) -> None:
+        """Computes once what every decision needs."""
+        kind, window = self.kind, self._window()
+        soft = SOFT_MARK if self.soft else ""
+        computed = {
+            "window": window,
+            "limit_id": f"{kind}/{window.name}{soft}" if kind.has_window else str(kind),
+            "is_rate": (kind.has_counter and not kind.has_window) or (window.is_hour_or_shorter and not kind.is_money),
+            "bounds": kind.bounds and self.per is not WindowUnit.RUN,
+            "steers": kind.has_window and window.is_day_or_longer,
+        }
+        for name, value in computed.items():
+            object.__setattr__(self, name, value)
+
+    def _window(self) -> WindowRule:
         if self.kind.follows_key:
             return WindowRule(WindowUnit.ROLLING, rolling_ms=MINUTE_MS)
         return WindowRule(self.per, self.timezone, self.week_start, self.anchor_day, self.rolling_ms)
-
-    @property
-    def limit_id(self) -> str:
-        """The id under which the limit's counters are stored, e.g. "spend/month/America-New_York".
-
-        It leaves out the bound, so a raised limit keeps its counters.
-        """
-        if not self.kind.has_window:
-            return str(self.kind)
-        return f"{self.kind}/{self.window.name}{SOFT_MARK if self.soft else ''}"
 
     @property
     def title(self) -> str:
@@ -60,40 +78,3 @@ class Limit:
         if self.per is WindowUnit.ROLLING:
             return f"{self.kind} in {self.rolling_ms // ROLLING_STEP_MS} minutes"
         return f"{self.kind} in all" if self.per is WindowUnit.LIFETIME else f"{self.kind} per {self.per}"
-
-    @property
-    def is_rate(self) -> bool:
-        """Whether clients should see it as a rate limit, which soon has room again, and not as a budget."""
-        if self.kind.has_counter and not self.kind.has_window:
-            return True
-        return self.window.is_hour_or_shorter and not self.kind.is_money
-
-    @property
-    def bounds(self) -> bool:
-        """Whether this limit alone bounds the total that calls can take.
-
-        A limit per run does not, because a client can begin as many runs as it likes. A limit on output does not,
-        because calls without output take nothing of it. A limit without a window keeps no total.
-        """
-        return self.kind.bounds and self.per is not WindowUnit.RUN
-
-    @property
-    def steers(self) -> bool:
-        """Whether the window is long enough for the limit to help choose the tier."""
-        return self.kind.has_window and self.window.is_day_or_longer
-
-
-class LimitFacts(NamedTuple):
-    """The facts that follow from a limit. We compute them once because every decision needs them."""
-
-    limit_id: str
-    window: WindowRule
-    is_rate: bool
-    steers: bool
-    bounds: bool
-
-
-@lru_cache(maxsize=65_536)
-def facts_of(limit: Limit) -> LimitFacts:
-    """Computes the facts of a limit."""
-    return LimitFacts(limit.limit_id, limit.window, limit.is_rate, limit.steers, limit.bounds)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from services.kernel.scope import Dimension, ScopeParts
-from services.quota.domain.policies.limit import Limit, facts_of
+from services.quota.domain.policies.limit import Limit
 
 MAX_BASIS_POINTS = 10_000
 
@@ -105,7 +105,7 @@ class QuotaPolicy:
     @property
     def binds(self) -> bool:
         """Whether the policy bounds the total that its calls can take."""
-        return self.mode is Mode.ENFORCE and any(facts_of(limit).bounds for limit in self.limits)
+        return self.mode is Mode.ENFORCE and any(limit.bounds for limit in self.limits)
 
     def reached_at(self, action: ThresholdAction) -> int | None:
         """The basis points of the first threshold with this action; None if there is none."""

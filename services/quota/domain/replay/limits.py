@@ -14,7 +14,6 @@ from services.kernel.window import WindowUnit
 from services.quota.domain.directory.applied_limits import AppliedLimits, Call, apply_limits
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.policies.burn_rate import TypicalRate
-from services.quota.domain.policies.limit import facts_of
 from services.quota.domain.policies.policy import QuotaPolicy
 from services.quota.domain.policies.scope import policies_for
 
@@ -69,7 +68,7 @@ class ReplayLimits:
         policy, scope = single
         (limit,) = policy.limits
         part = run if limit.per is WindowUnit.RUN else attribution.key if limit.kind.follows_key else ""
-        asked = (policy.name, facts_of(limit).limit_id, scope, part)
+        asked = (policy.name, limit.limit_id, scope, part)
         found = self._single.get(asked)
         if found is None or not found.from_ms <= now_ms < found.until_ms:
             typical = self._typical(attribution.key_id) if limit.kind.follows_key else 0
