@@ -6,7 +6,8 @@ from services.kernel.clock import format_time
 from services.kernel.money import format_usd
 from services.quota.domain.policies.denial import Deny
 from services.quota.transport.dialects.answer import HttpAnswer, Json, json_answer, request_id_headers
-from services.quota.usecases.own_budget import OwnLimit, ReadOwnBudget
+from services.quota.usecases.limit_levels import LimitLevel
+from services.quota.usecases.own_budget import ReadOwnBudget
 
 # Every call changes what is left.
 _NOT_KEPT = ("cache-control", "no-store")
@@ -27,7 +28,7 @@ class BudgetEndpoint:
         return json_answer(200, body, _NOT_KEPT, *request_id_headers(request_id))
 
 
-def _budget(own: OwnLimit) -> Json:
+def _budget(own: LimitLevel) -> Json:
     limit, (settled, reserved, doubt) = own.limit, own.level
     amounts = {
         "limit": limit.bound,

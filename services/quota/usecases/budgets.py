@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from services.kernel.clock import Clock
@@ -12,13 +12,14 @@ from services.kernel.names import no_such
 from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
 from services.quota.domain.admission.decision import basis_points_of
-from services.quota.domain.counters.counter import Level
-from services.quota.domain.directory.applied_limits import AppliedLimit, override_of
+from services.quota.domain.counters.counter import Level, add_levels
+from services.quota.domain.directory.applied_limits import override_of
 from services.quota.domain.directory.snapshot import DirectorySnapshot
 from services.quota.domain.policies.override import Override, OverrideTarget
 from services.quota.domain.policies.policy import Mode, QuotaPolicy
 from services.quota.domain.policies.scope import fixed_scope, policy_scope, scope_of
 from services.quota.ports.counters import Counter, Counters
+from services.quota.usecases.limit_levels import LimitLevel, read_limit_levels
 from services.quota.usecases.live import Live, Snapshot
 
 
@@ -94,27 +95,18 @@ class EffectiveLimits:
             Unavailable: the counters cannot be read.
         """
         snapshot = self._live.snapshot
-        found = snapshot.directory.keys_by_name.get(key)
-        if found is None:
-            raise NotFound(no_such("virtual key", key, snapshot.directory.directory.keys_of(team)))
-        now_ms = self._clock.now_ms()
         directory = snapshot.directory
+        found = directory.key_named(key, team)
+        now_ms = self._clock.now_ms()
         named = {policy.match.model for policy in directory.directory.policies} | set(snapshot.routes.plan.models)
         models = [model] if model else sorted(one for one in named | {""} if not one or found.may_use(one))
-        applied = {
-            limit.counter: limit for one in models for limit in directory.apply(found.attribution, one, now_ms).limits
-        }
-        parts = {counter: (counter, *limit.trailing) for counter, limit in applied.items()}
-        counters = [counter for each in parts.values() for counter in each]
-        levels = dict(zip(counters, self._counters.levels(counters), strict=True))
-        budgets = [
-            _budget(limit, [levels[part] for part in parts[counter]], directory, now_ms)
-            for counter, limit in applied.items()
-        ]
+        applied = [directory.apply(found.attribution, one, now_ms) for one in models]
+        budgets = [_budget(each, directory, now_ms) for each in read_limit_levels(self._counters, applied)]
         return tuple(sorted(budgets, key=_looseness))
 
 
-def _budget(limit: AppliedLimit, levels: Sequence[Level], directory: DirectorySnapshot, now_ms: int) -> Budget:
+def _budget(read: LimitLevel, directory: DirectorySnapshot, now_ms: int) -> Budget:
+    limit, level = read
     counter = limit.counter
     place = (counter.policy, counter.limit_id, policy_scope(counter.scope))
     return Budget(
@@ -124,9 +116,9 @@ def _budget(limit: AppliedLimit, levels: Sequence[Level], directory: DirectorySn
         window_start_ms=(counter, *limit.trailing)[-1].window_start_ms,
         resets_at_ms=limit.window_end_ms,
         limit=limit.bound,
-        settled=sum(level.settled for level in levels),
-        reserved=sum(level.reserved for level in levels),
-        doubt=sum(level.doubt for level in levels),
+        settled=level.settled,
+        reserved=level.reserved,
+        doubt=level.doubt,
         mode=directory.policies_by_name[counter.policy].mode,
         limit_id=counter.limit_id,
         override=override_of(directory.overrides_by_target, place, now_ms),
@@ -162,7 +154,7 @@ def _budgets(
         # We know a run only after its first call.
         scopes = set() if limit.per is WindowUnit.RUN else known_scopes
         for scope in sorted(scopes.union(*parts)):
-            levels = [part.get(scope, Level(0, 0)) for part in parts]
+            level = add_levels(part[scope] for part in parts if scope in part)
             override = override_of(overrides, (policy.name, limit.limit_id, policy_scope(scope)), now_ms)
             yield Budget(
                 policy=policy.name,
@@ -171,9 +163,9 @@ def _budgets(
                 window_start_ms=starts_ms[-1],
                 resets_at_ms=window.end_ms,
                 limit=limit.bound if override is None else override.bound,
-                settled=sum(level.settled for level in levels),
-                reserved=sum(level.reserved for level in levels),
-                doubt=sum(level.doubt for level in levels),
+                settled=level.settled,
+                reserved=level.reserved,
+                doubt=level.doubt,
                 mode=policy.mode,
                 limit_id=limit.limit_id,
                 override=override,

@@ -8,7 +8,6 @@ from itertools import islice
 
 from services.kernel.clock import Clock
 from services.kernel.dialect import Dialect
-from services.kernel.errors import NotFound
 from services.kernel.limit_kind import LimitKind
 from services.kernel.names import no_such
 from services.kernel.price import Price
@@ -103,9 +102,7 @@ class Explain:
             Unavailable: the counters cannot be read.
         """
         snapshot = self._live.snapshot
-        found = snapshot.directory.keys_by_name.get(key)
-        if found is None:
-            raise NotFound(no_such("virtual key", key, snapshot.directory.directory.keys_of(team)))
+        found = snapshot.directory.key_named(key, team)
         now_ms = self._clock.now_ms()
         limits = snapshot.directory.limits_for(found.attribution, model, now_ms)
         facts = RequestFacts(body_bytes=input_tokens, max_output_tokens=max_output_tokens)

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from services.kernel.clock import Clock
 from services.kernel.errors import Unavailable
 from services.kernel.scope import Dimension
 from services.quota.domain.admission.decision import used_basis_points
-from services.quota.domain.counters.counter import CounterKey, Level
-from services.quota.domain.directory.applied_limits import AppliedLimit
 from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.policies.denial import Deny
 from services.quota.ports.counters import Counters
 from services.quota.usecases.authenticate import Authenticate
+from services.quota.usecases.limit_levels import LimitLevel, read_limit_levels
 from services.quota.usecases.live import Snapshot
 
 _ANY_MODEL = ""
-
-
-@dataclass(frozen=True, slots=True)
-class OwnLimit:
-    """A limit that applies to the key, and its level."""
-
-    limit: AppliedLimit
-    level: Level
 
 
 class ReadOwnBudget:
@@ -35,7 +24,7 @@ class ReadOwnBudget:
         self._counters = counters
         self._clock = clock
 
-    def __call__(self, credential: str, run: str = "") -> tuple[OwnLimit, ...] | Deny:
+    def __call__(self, credential: str, run: str = "") -> tuple[LimitLevel, ...] | Deny:
         """The enforced limits of the key that `credential` opens, tightest first.
 
         `run`: the run whose limits to include. The list leaves out a limit on the cost of one call, because it keeps no
@@ -45,22 +34,16 @@ class ReadOwnBudget:
         if isinstance(caller, Deny):
             return caller
         key, snapshot = caller
+        now_ms = self._clock.now_ms()
+        applied = [
+            snapshot.directory.limits_for(key.attribution, model, now_ms, run) for model in _models(snapshot, key)
+        ]
         try:
-            found = self._found(snapshot, key, run)
+            found = read_limit_levels(self._counters, applied)
         except Unavailable as error:
             return Deny.unavailable(str(error))
-        return tuple(sorted(found.values(), key=_tightness, reverse=True))
-
-    def _found(self, snapshot: Snapshot, key: VirtualKey, run: str) -> dict[CounterKey, OwnLimit]:
-        now_ms = self._clock.now_ms()
-        found: dict[CounterKey, OwnLimit] = {}
-        for model in _models(snapshot, key):
-            applied = snapshot.directory.limits_for(key.attribution, model, now_ms, run)
-            levels = applied.fold(self._counters.levels(applied.counters))
-            for limit, level in zip(applied.limits, levels, strict=True):
-                if limit.enforced and limit.kind.has_counter:
-                    found[limit.counter] = OwnLimit(limit, Level(*level))
-        return found
+        own = [each for each in found if each.limit.enforced and each.limit.kind.has_counter]
+        return tuple(sorted(own, key=_tightness, reverse=True))
 
 
 def _models(snapshot: Snapshot, key: VirtualKey) -> list[str]:
@@ -71,5 +54,5 @@ def _models(snapshot: Snapshot, key: VirtualKey) -> list[str]:
     return [model for model in snapshot.routes.plan.models if key.may_use(model)]
 
 
-def _tightness(own: OwnLimit) -> tuple[int, int]:
+def _tightness(own: LimitLevel) -> tuple[int, int]:
     return used_basis_points(own.limit, sum(own.level)), own.limit.window_end_ms

@@ -27,6 +27,11 @@ class Level(NamedTuple):
     """What settled calls may have taken beyond their settled amounts. No call in flight gives it back."""
 
 
+def add_levels(levels: Iterable[Level]) -> Level:
+    """The sum of levels, for a window that counts in several counters."""
+    return Level(*map(sum, zip(Level(0, 0), *levels, strict=True)))
+
+
 def check_sums(sums: Iterable[tuple[CounterKey, int, int]]) -> None:
     """Checks that a store can hold these sums exactly. Each comes with its counter and the end of its window.
 

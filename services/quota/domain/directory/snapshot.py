@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from services.kernel.errors import NotFound
+from services.kernel.names import no_such
 from services.kernel.scope import Dimension
 from services.kernel.window import Window, WindowRule, WindowUnit
 from services.quota.domain.counters.counter import CounterKey
@@ -86,6 +88,17 @@ class DirectorySnapshot:
             policies=policies,
             version=version,
         )
+
+    def key_named(self, name: str, team: str = "") -> VirtualKey:
+        """Finds a key. `team`: the only one whose keys its asker may learn of; empty: all.
+
+        Raises:
+            NotFound: there is no such key.
+        """
+        key = self.keys_by_name.get(name)
+        if key is None:
+            raise NotFound(no_such("virtual key", name, self.directory.keys_of(team)))
+        return key
 
     def limits_for(self, attribution: Attribution, model: str, now_ms: int, run: str = "") -> AppliedLimits:
         """The limits that apply to a call, with their counters in the current windows. Cached.

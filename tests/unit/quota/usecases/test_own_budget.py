@@ -11,18 +11,19 @@ from services.quota.domain.counters.counter import Level
 from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.domain.policies.limit import Limit
 from services.quota.domain.policies.policy import Match, Mode
-from services.quota.usecases.own_budget import OwnLimit, ReadOwnBudget
+from services.quota.usecases.limit_levels import LimitLevel
+from services.quota.usecases.own_budget import ReadOwnBudget
 from tests.worlds.quota import CENT, SECRET, World, counting, spend
 
 
-def own(world: World, run: str = "", credential: str = SECRET) -> tuple[OwnLimit, ...]:
+def own(world: World, run: str = "", credential: str = SECRET) -> tuple[LimitLevel, ...]:
     read = ReadOwnBudget(authenticate=world.authenticate, counters=world.counters, clock=world.clock)
     told = read(credential, run)
     assert not isinstance(told, Deny), told
     return told
 
 
-def scopes(told: tuple[OwnLimit, ...]) -> list[tuple[str, str]]:
+def scopes(told: tuple[LimitLevel, ...]) -> list[tuple[str, str]]:
     return [(each.limit.counter.policy, each.limit.counter.scope) for each in told]
 
 
