@@ -13,31 +13,18 @@ import orjson
 import sqlalchemy as sa
 
 from services.chassis.audit import append_entries, audit_table
-from services.kernel.change import AuditEntry, given_fields
+from services.kernel.change import AuditEntry
 from services.kernel.errors import Unavailable
-from services.kernel.limit_kind import kind_named
-from services.kernel.scope import Dimension
-from services.kernel.window import Weekday, WindowUnit
+from services.quota.adapters.directory_rows import Row, key_row, policy_row, read_key, read_policy, read_team, team_row
 from services.quota.domain.directory.directory import Directory
 from services.quota.domain.identity.access import Role
 from services.quota.domain.identity.admin_token import AdminToken
-from services.quota.domain.identity.attribution import Attribution
-from services.quota.domain.identity.key import RetiredSecret, VirtualKey
-from services.quota.domain.identity.team import Environment, Team
-from services.quota.domain.policies.limit import Limit
+from services.quota.domain.identity.key import RetiredSecret
+from services.quota.domain.identity.team import Environment
 from services.quota.domain.policies.override import Override
-from services.quota.domain.policies.policy import (
-    TOO_MANY_REQUESTS,
-    Match,
-    Mode,
-    QuotaPolicy,
-    Threshold,
-    ThresholdAction,
-)
 from services.quota.ports.directory import RecordedChange
 
 T = TypeVar("T")
-Row = dict[str, Any]
 
 METADATA = sa.MetaData()
 _organizations = sa.Table("organizations", METADATA, sa.Column("id", sa.Integer, primary_key=True), sa.Column("name"))
@@ -120,9 +107,9 @@ class SqlDirectory:
             _sync(
                 connection, _environments, _by_name(before.environments, asdict), _by_name(after.environments, asdict)
             )
-            _sync(connection, _teams, _by_name(before.teams, _team_row), _by_name(after.teams, _team_row))
-            _sync(connection, _policies, _by_name(before.policies, _policy_row), _by_name(after.policies, _policy_row))
-            _sync(connection, _keys, _by_name(before.keys, _key_row), _by_name(after.keys, _key_row))
+            _sync(connection, _teams, _by_name(before.teams, team_row), _by_name(after.teams, team_row))
+            _sync(connection, _policies, _by_name(before.policies, policy_row), _by_name(after.policies, policy_row))
+            _sync(connection, _keys, _by_name(before.keys, key_row), _by_name(after.keys, key_row))
             _sync(connection, _overrides, _by_name(before.overrides, asdict), _by_name(after.overrides, asdict))
             _keep_names(connection, after)
             _sync(connection, _tokens, _by_name(before.tokens, asdict), _by_name(after.tokens, asdict))
@@ -204,11 +191,9 @@ def _load(connection: sa.Connection) -> Directory:
 
     return Directory(
         organization=connection.execute(sa.select(_organizations.c.name)).scalar() or "",
-        teams=tuple(
-            Team(row.name, tuple(orjson.loads(row.projects)), tuple(orjson.loads(row.members))) for row in rows(_teams)
-        ),
-        policies=tuple(_read_policy(row.name, orjson.loads(row.body)) for row in rows(_policies)),
-        keys=tuple(_read_key(row) for row in rows(_keys)),
+        teams=tuple(read_team(row) for row in rows(_teams)),
+        policies=tuple(read_policy(row.name, orjson.loads(row.body)) for row in rows(_policies)),
+        keys=tuple(read_key(row) for row in rows(_keys)),
         overrides=tuple(Override(**row) for row in mappings(_overrides)),
         environments=tuple(Environment(**row) for row in mappings(_environments)),
         retired=tuple(sorted((RetiredSecret(**row) for row in mappings(_retired)), key=lambda each: each.retire_at_ms)),
@@ -238,90 +223,3 @@ def _by_digest(directory: Directory) -> dict[Any, Row]:
 
 def _organization_rows(directory: Directory) -> dict[Any, Row]:
     return {1: {"id": 1, "name": directory.organization}} if directory.organization else {}
-
-
-def _team_row(team: Team) -> Row:
-    return {"name": team.name, "projects": _text(team.projects), "members": _text(team.members)}
-
-
-def _policy_row(policy: QuotaPolicy) -> Row:
-    return {"name": policy.name, "body": _text(policy)}
-
-
-def _key_row(key: VirtualKey) -> Row:
-    who = key.attribution
-    return {
-        "name": who.key,
-        "key_id": who.key_id,
-        "team": who.team,
-        "project": who.project,
-        "environment": who.environment,
-        "user": who.user,
-        "models": _text(key.models),
-        "disabled": key.disabled,
-        "expire_at_ms": key.expire_at_ms,
-        "create_at_ms": key.create_at_ms,
-        "hint": key.hint,
-        "declared": key.declared,
-        "digest": key.digest,
-        "old_digest": key.old_digest,
-        "old_until_ms": key.old_until_ms,
-        "unlimited": key.unlimited,
-    }
-
-
-def _read_key(row: Any) -> VirtualKey:
-    return VirtualKey(
-        attribution=Attribution(row.key_id, row.name, row.team, row.project, row.environment, row.user),
-        models=tuple(orjson.loads(row.models)),
-        disabled=row.disabled,
-        expire_at_ms=row.expire_at_ms,
-        create_at_ms=row.create_at_ms,
-        hint=row.hint,
-        declared=row.declared,
-        digest=row.digest,
-        old_digest=row.old_digest,
-        old_until_ms=row.old_until_ms,
-        unlimited=row.unlimited,
-    )
-
-
-def _read_policy(name: str, body: Row) -> QuotaPolicy:
-    return QuotaPolicy(
-        name=name,
-        match=Match(**body["match"]),
-        limits=tuple(_read_limit(limit) for limit in body["limits"]),
-        each=Dimension(body["each"]) if body["each"] else None,
-        thresholds=tuple(
-            Threshold(
-                each["basis_points"], tuple(each["notify"]), ThresholdAction(each.get("action", ThresholdAction.NOTIFY))
-            )
-            for each in body["thresholds"]
-        ),
-        mode=Mode(body["mode"]),
-        default=body.get("default", False),
-        exhausted_status=body.get("exhausted_status", TOO_MANY_REQUESTS),
-        allows_unpriced=body.get("allows_unpriced", False),
-        allowance_nano_usd=body.get("allowance_nano_usd", 0),
-        estimates_unmeasured=body.get("estimates_unmeasured", False),
-        refuses_unknown_members=body.get("refuses_unknown_members", False),
-    )
-
-
-def _read_limit(body: Row) -> Limit:
-    """Fields that an earlier release did not write are absent."""
-    return Limit(
-        kind=kind_named(body["kind"]),
-        bound=body["bound"],
-        per=WindowUnit(body["per"]),
-        timezone=body["timezone"],
-        week_start=Weekday(body.get("week_start", Weekday.MONDAY)),
-        anchor_day=body.get("anchor_day", 1),
-        rolling_ms=body.get("rolling_ms", 0),
-        soft=body.get("soft", False),
-        factor_percent=body.get("factor_percent", 0),
-    )
-
-
-def _text(value: object) -> str:
-    return orjson.dumps(value, given_fields, orjson.OPT_PASSTHROUGH_DATACLASS).decode()
