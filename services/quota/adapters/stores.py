@@ -22,7 +22,7 @@ from services.quota.adapters.sqlite_doubts import SqliteDoubts
 from services.quota.adapters.sqlite_expectations import SqliteExpectations
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.adapters.sqlite_key_rates import SqliteKeyRates
-from services.quota.ports.counters import PutBack
+from services.quota.ports.counters import CounterStore, PutBack
 from services.quota.settings import Settings
 from services.quota.usecases.forget_secrets import forget_secrets
 
@@ -38,7 +38,7 @@ class Stores:
     directory: SqlDirectory
     pepper: bytes
     allowances: SqliteAllowances
-    counters: SqliteCounters | RedisCounters
+    counters: CounterStore
     expectations: SqliteExpectations
     rates: SqliteKeyRates
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from services.kernel.change import Action, Change, changes_between, differing_fields
+from services.kernel.change import Action, Change, changes_between, differing_fields, given_fields
 
 
 @dataclass(frozen=True)
@@ -26,3 +26,17 @@ def test_each_resource_that_is_not_as_it_was_is_one_change_by_name() -> None:
         Change(Action.CREATE, "team", "new"),
     )
     assert changes_between("team", after, after, differing_fields) == ()
+
+
+@dataclass(frozen=True)
+class Plot:
+    width: int
+    area: int = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "area", self.width**2)
+
+
+def test_what_follows_from_other_fields_is_neither_given_nor_a_difference() -> None:
+    assert given_fields(Plot(2)) == {"width": 2}
+    assert differing_fields(Plot(2), Plot(3)) == ("width",)

@@ -82,3 +82,17 @@ def test_a_counter_is_watched_while_its_limit_is_in_force_and_somebody_is_to_be_
 
     disabled = Directory(policies=(replace(telling, mode=Mode.DISABLED),))
     assert DirectorySnapshot.of(disabled).threshold_rule(counter, NOW_MS) is None
+
+
+def test_a_directory_of_the_same_policies_takes_over_their_index_and_version() -> None:
+    before = DirectorySnapshot.of(Directory(policies=(policy(Match()),)))
+    key = VirtualKey(ADA, digest=b"new")
+
+    same = DirectorySnapshot.of(Directory(policies=(policy(Match()),), keys=(key,)), before=before)
+    other = DirectorySnapshot.of(Directory(policies=(policy(Match(team="data-science")),)), before=before)
+
+    assert same.policies is before.policies
+    assert same.version == before.version
+    assert same.keys_by_digest == {b"new": key}
+    assert other.version != before.version
+    assert other.limits_for(Attribution("key_2", "other"), "tiny", NOW_MS).limits == ()
