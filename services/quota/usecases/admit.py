@@ -121,7 +121,7 @@ class AdmissionStores(NamedTuple):
 
 
 class Outside(NamedTuple):
-    """What a decision does not follow from its request: the time, and chance."""
+    """The time, and chance. A decision takes neither from its request."""
 
     clock: Clock
     entropy: Entropy
