@@ -108,8 +108,14 @@ class Books:
         self.clock = self.world.clock
         self.store, self.outbox = SqlEntries(self.database), SqlOutbox(self.database)
         self.entries: list[Entry] = []
+        counters = self.world.counters
         self.hold = HoldCounters(
-            live=self.world.live, counters=self.world.counters, reader=self.world.counters, clock=self.clock
+            live=self.world.live,
+            counters=counters,
+            adjustments=counters,
+            crossings=counters,
+            recovery=counters,
+            clock=self.clock,
         )
         quota = DirectQuota(self.world)
         self.sweep = Sweep(outbox=self.outbox, held=quota)
