@@ -79,7 +79,7 @@ def test_adjustments_are_listed_newest_first(store: Store) -> None:
 
 
 def test_only_the_last_adjustments_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("memory_counters", "sqlite_counters", "redis_wire"):
+    for module in ("memory_counters", "sqlite_adjustments", "redis_wire"):
         monkeypatch.setattr(f"services.quota.adapters.{module}.MAX_KEPT", 2)
     for amount in range(4):
         store.adjust([adjustment(SPEND, amount, amount + 1)], nothing, NOW_MS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,9 +21,9 @@ from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.counters.allowance import Allowance, day_at
 from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.domain.counters.reservation import Hold, Reservation
-from services.quota.ports.counters import StoreUnreachable, Sum
+from services.quota.ports.counters import HoldAgain, StoreUnreachable, Sum
 from tests.worlds.counter_store_load import ENDS_MS, HELD, NOW_MS, SPEND, TAKEN, bounded, settlement_of
-from tests.worlds.counter_store_notes import MemorySnapshots
+from tests.worlds.counter_store_notes import MemorySnapshots, open_doubts
 from tests.worlds.redis_process import RedisProcess
 
 BOUND = 10 * HELD
@@ -226,3 +226,23 @@ def test_what_calls_hold_that_redis_never_knew_is_restored_with_what_it_lost(
     counters.restore([])
 
     assert counters.levels([SPEND]) == [Level(0, 2 * HELD)]
+
+
+def test_a_settlement_finds_a_call_that_another_thread_has_just_put_back(
+    own_redis: RedisProcess, opened: Callable[[int], Quota], tmp_path: Path
+) -> None:
+    other, _ = opened(1)
+    made = bounded(1, BOUND)
+
+    def put_back_by_another(_hold: HoldAgain, names: Collection[str] | None) -> int:
+        if names and not other.open_count():
+            other.reserve([SPEND], lambda _: (made, made))
+        return 0
+
+    with open_doubts(tmp_path) as doubts:
+        local = LocalRecords(MemorySnapshots(), HeldJournal(tmp_path, 2), doubts, put_back_by_another, fresh=True)
+        with contextlib.closing(RedisCounters(own_redis.url, "a", local)) as counters:
+            done = counters.settle([settlement_of(made)], nothing, NOW_MS)
+
+    assert [each.id for each in done.settled] == [made.id]
+    assert other.levels([SPEND]) == [Level(TAKEN, 0)]

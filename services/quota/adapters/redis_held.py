@@ -97,7 +97,9 @@ class RedisHeld:
         asked = list(names)
         found = self._open.read(asked)
         missing = [name for name in asked if name not in found]
-        if missing and self._kept(self._take_in, missing):
+        if missing:
+            # Another thread may just have put it back: then nothing is left to do here, and yet it is open now.
+            self._kept(self._take_in, missing)
             found |= self._open.read(missing)
         return found
 
