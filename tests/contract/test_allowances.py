@@ -233,6 +233,6 @@ def test_the_first_call_and_the_last_sum_are_logged(opened: Opened, caplog: pyte
     kept(allowances)
     kept(allowances)
     assert [record.getMessage() for record in caplog.records] == [
-        "the counters are away: calls are let through within the allowances of their policies",
-        "calls that were let through without the counters hold room in them again: 2, at most $0.000000020",
+        "the counter store fails: calls pass within the allowances of their policies",
+        "calls admitted without the counters hold room in them again: 2, at most $0.000000020",
     ]

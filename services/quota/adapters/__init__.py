@@ -1,1 +1,4 @@
-"""Stores behind `ports`: SQLite for real, memory for tests and as the plainest statement of what a store must do."""
+"""The adapters behind `ports`: SQLite and Redis for real gateways, and memory for tests.
+
+The stores in memory also show most plainly what a store must do.
+"""

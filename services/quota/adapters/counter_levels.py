@@ -1,4 +1,4 @@
-"""What all counters say at this moment, in memory."""
+"""The levels of all counters, in memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NOTHING = Level(0, 0)
 
 
 class CounterLevels:
-    """Levels of counters. Each method is atomic and may be called from any thread."""
+    """The levels of counters. Each method is atomic and safe to call from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -39,46 +39,46 @@ class CounterLevels:
         )
 
     def hold(self, holds: Iterable[Hold]) -> None:
-        """Takes the room that a reservation holds."""
+        """Takes the room of these holds."""
         with self._lock:
             for counter, window_end_ms, held, _, _ in holds:
                 self._move(counter, window_end_ms, 0, held, 0)
 
     def free(self, holds: Iterable[Hold]) -> None:
-        """Gives back the room that reservations held."""
+        """Gives back the room of these holds."""
         with self._lock:
             for counter, window_end_ms, held, _, _ in holds:
                 self._move(counter, window_end_ms, 0, -held, 0)
 
     def doubt(self, doubts: Iterable[Doubt]) -> None:
-        """Takes the room that calls left in doubt."""
+        """Takes the room of these doubts."""
         with self._lock:
             for each in doubts:
                 for counter, window_end_ms, kept, _, _ in each.reservation.holds:
                     self._move(counter, window_end_ms, 0, 0, kept)
 
     def clear(self, doubts: Iterable[Doubt]) -> None:
-        """Gives back the room that calls left in doubt."""
+        """Gives back the room of these doubts."""
         with self._lock:
             for each in doubts:
                 for counter, window_end_ms, kept, _, _ in each.reservation.holds:
                     self._move(counter, window_end_ms, 0, 0, -kept)
 
     def move(self, moves: Mapping[CounterKey, Move]) -> None:
-        """Moves counters."""
+        """Applies moves to counters."""
         with self._lock:
             for counter, move in moves.items():
                 self._move(counter, move.window_end_ms, move.settled, move.reserved, move.doubt)
 
     def settle_at(self, sums: Iterable[Sum]) -> None:
-        """Sets what is settled."""
+        """Sets settled amounts."""
         with self._lock:
             for counter, window_end_ms, settled in sums:
                 before = self._levels.get(counter, _NOTHING)
                 self._move(counter, window_end_ms, settled - before.settled, 0, 0)
 
     def rename(self, new_name_of: Callable[[CounterKey], CounterKey]) -> None:
-        """Files what is settled in counters under other names, in the place of what was settled there."""
+        """Moves settled amounts to the new names of counters, in place of the amounts there."""
         with self._lock:
             for counter, level in list(self._levels.items()):
                 renamed = new_name_of(counter)
@@ -88,13 +88,13 @@ class CounterLevels:
                     self._levels[counter] = level._replace(settled=0)
 
     def drop_empty(self, policies: Collection[str]) -> None:
-        """Forgets counters of these policies that say nothing any more."""
+        """Forgets counters of these policies that are all 0."""
         with self._lock:
             for counter in [key for key, level in self._levels.items() if key.policy in policies and not any(level)]:
                 del self._levels[counter], self._ends_ms[counter]
 
     def idle(self, ended_before_ms: int) -> list[CounterKey]:
-        """Counters that stopped to matter before this moment and hold nothing."""
+        """The counters that nobody has needed since before this moment, and that hold nothing."""
         with self._lock:
             return [
                 key
@@ -103,7 +103,7 @@ class CounterLevels:
             ]
 
     def end_ms_of(self, counter: CounterKey) -> int:
-        """When a counter stops to matter; 0 when there is none."""
+        """The moment from which nobody needs a counter; 0 if there is no such counter."""
         with self._lock:
             return self._ends_ms.get(counter, 0)
 

@@ -1,11 +1,14 @@
-"""What open calls hold, on disk: a store that lost it gets it back, also what a quota that died or hangs had made.
+"""A journal on disk of what open calls hold, from which a store that lost its holds gets them back.
 
-Each quota writes a file of its own, and whoever restores the store reads all of them. A line is written before the
-store is asked, so that nothing can be in the store and not here. It outlives the process and not the machine, whose
-Envoy dies with it. `docs/adr/0015-what-calls-hold-is-on-disk.md` says why.
+It covers the calls of dead and hanging quota processes, too.
 
-A line holds `[id, request, epoch, record]` when a reservation is made, and its id when it has ended. Each begins with
-the line's break: what a full disk or a kill cut off spoils nothing but itself.
+Each quota process writes a file of its own, and the process that restores the store reads all of them. The journal
+writes a line before it asks the store, so the store never has a hold that the journal lacks. The journal outlives the
+process but not the machine, because Envoy dies with the machine. `docs/adr/0015-what-calls-hold-is-on-disk.md` says
+why.
+
+A line is `[id, request, epoch, record]` for a new reservation, and only the id for one that has ended. Each line starts
+with its line break, so a line that a full disk or a kill cuts off spoils no other line.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from services.quota.adapters.reservation_record import read_reservation, write_r
 from services.quota.domain.counters.reservation import Reservation
 
 _NAME = "held-{}.jsonl"
-# Far more than Envoy lets run at once. Beyond it the oldest is left to the store.
+# Far more than Envoy lets run at once. Beyond this number the journal drops the oldest, and only the store has it.
 MOST_HELD = 100_000
 REWRITE_BYTES = 8 * 1024 * 1024
 
@@ -32,10 +35,10 @@ _log = logging.getLogger("spendgate.quota")
 
 
 class HeldJournal:
-    """The file of one quota. May be used from any thread of its process."""
+    """The file of one quota process. Safe to use from any of its threads."""
 
     def __init__(self, folder: Path, number: int = 1) -> None:
-        """Goes on with what the same quota wrote before it was started again."""
+        """Continues the file that the same quota process wrote before a restart."""
         self._folder = folder
         self._path = folder / _NAME.format(number)
         self._lock = threading.Lock()
@@ -45,10 +48,10 @@ class HeldJournal:
         self._bytes = 0
 
     def add(self, reservation: Reservation) -> None:
-        """The store is to be asked to make it: `confirm` or `drop` follows.
+        """Writes a reservation down before the store makes it. A call of `confirm` or `drop` follows.
 
         Raises:
-            Unavailable: it cannot be written down.
+            Unavailable: the file cannot be written.
         """
         line = _write(reservation)
         with self._lock:
@@ -59,14 +62,14 @@ class HeldJournal:
                 self._forget([next(iter(self._open))])
 
     def confirm(self, ids: Iterable[str]) -> None:
-        """The store has made them."""
+        """Notes that the store has made these reservations."""
         with self._lock:
             self._asking.difference_update(ids)
 
     def drop(self, ids: Iterable[str]) -> None:
-        """They have ended, also those of other quotas, or were not made.
+        """Notes that these reservations have ended or were never made. They may belong to other quota processes.
 
-        That this cannot be written down is no harm: the ledger ends what is put back and had ended.
+        A failure to write this does no harm: if a hold comes back after its end, the ledger ends it again.
         """
         names = list(ids)
         if names:
@@ -74,18 +77,18 @@ class HeldJournal:
                 self._forget(names)
 
     def ids(self) -> list[str]:
-        """Those of this quota that the store made and that have not ended, as far as is known here; oldest first."""
+        """The ids of this quota process that the store made and whose end the journal does not know, oldest first."""
         with self._lock:
             return [name for name in self._open if name not in self._asking]
 
     def everybodys(self) -> Iterator[Reservation]:
-        """Those of all quotas, whether they run or not."""
+        """The open reservations of all quota processes, whether these run or not."""
         for line in _open_in(*sorted(self._folder.glob(_NAME.format("*")))).values():
             name, request_id, epoch, record = orjson.loads(line)
             yield read_reservation(name, request_id, epoch, record)
 
     def close(self) -> None:
-        """Keeps the file."""
+        """Closes the file and keeps it."""
         self._file.close()
 
     def _forget(self, ids: list[str]) -> None:
@@ -104,13 +107,13 @@ class HeldJournal:
                 full.close()
             written = self._file.write(text)
         except OSError as error:
-            raise Unavailable(f"what calls hold cannot be written to {self._path.name}: {error}") from error
+            raise Unavailable(f"the holds of calls cannot be written to {self._path.name}: {error}") from error
         if written < len(text):
-            raise Unavailable(f"what calls hold cannot be written to {self._path.name}: it was cut off")
+            raise Unavailable(f"the holds of calls cannot be written to {self._path.name}: a line was cut off")
         self._bytes += written
 
     def _rewritten(self) -> FileIO:
-        """Puts a file with nothing but what is open into the place of the old one, and opens it."""
+        """Replaces the file by one with only the open reservations, and opens it."""
         fresh = self._path.with_suffix(".new")
         fresh.write_bytes(b"".join(self._open.values()))
         fresh.replace(self._path)
@@ -123,7 +126,7 @@ def _write(reservation: Reservation) -> bytes:
 
 
 def _open_in(*paths: Path) -> dict[str, bytes]:
-    """What is open by these files, by id, each as it is written. Who ends a reservation need not have made it."""
+    """The lines of open reservations, by id. One quota process may end a reservation that another one made."""
     made: dict[str, bytes] = {}
     ended: set[str] = set()
     for path in paths:

@@ -1,4 +1,4 @@
-"""What was taken of allowances, in memory: for tests, and as the plainest statement of what has to be kept."""
+"""What calls took of allowances, in memory: for tests, and to show most plainly what a store must keep."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class MemoryAllowances:
         return answer
 
     def taken(self, policy: str) -> int:
-        """What was taken of a policy's allowance on all days, nano-USD."""
+        """What calls took of a policy's allowance on all days, in nano-USD."""
         return sum(amount for counter, amount in self._taken.items() if counter.policy == policy)
 
     def put_back(self, hold: HoldAgain, names: Collection[str] | None = None) -> int:
-        """Hands what is kept to `hold`, all of it or what is named, and forgets it. Returns how many that were."""
+        """Hands kept reservations to `hold`, all or the named ones, and forgets them. Returns their number."""
         with self._lock:
             some = [each for name, each in self._kept.items() if names is None or name in names]
             hold(some)

@@ -15,7 +15,7 @@ class MemoryDirectory:
     def __init__(self) -> None:
         self._directory = Directory()
         self.entries: list[AuditEntry] = []
-        """Oldest first."""
+        """The audit entries, oldest first."""
         self._changing = threading.Lock()
         self._newer: Directory | None = None
 
@@ -24,12 +24,12 @@ class MemoryDirectory:
         return self._directory
 
     def newer(self) -> Directory | None:
-        """What `changed_elsewhere` was told since the last question."""
+        """The directory given to `changed_elsewhere` since the last question, if any."""
         newer, self._newer = self._newer, None
         return newer
 
     def changed_elsewhere(self, directory: Directory) -> None:
-        """As if another process had stored this."""
+        """Acts as if another process had stored this directory."""
         self._directory = self._newer = directory
 
     def replace(self, change: RecordedChange) -> Directory:

@@ -1,4 +1,4 @@
-"""What calls took lately, in memory, for tests."""
+"""What recent calls typically took, in memory, for tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What keys usually spend in a minute, in memory, for tests."""
+"""What keys typically spend in a minute, in memory, for tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class MemoryKeyRates:
         self._rates: dict[str, KeyRate] = {}
 
     def typical_nano_usd(self, key_id: str) -> int:
-        """In a minute in which it spends at all; 0 when nothing is known."""
+        """The key's typical spend in a minute with calls; 0 if it is unknown."""
         rate = self._rates.get(key_id)
         return rate.typical_nano_usd if rate else 0
 

@@ -1,4 +1,4 @@
-"""The pepper: what turns a stolen table of key digests into noise. It lives beside the database, not in it."""
+"""The pepper, which makes a stolen table of key digests useless. It lives beside the database, not in it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _MARKED = b"spendgate: the pepper of the secrets that this store knows"
 
 
 class PepperLostError(SettingsError):
-    """The secrets that are stored were not made with the pepper that is there. The text says what to do."""
+    """The stored secrets belong to another pepper than the present one. The text says what to do."""
 
 
 def open_pepper(path: Path, snapshots: SnapshotStore, directory: Directory, entropy: Callable[[int], bytes]) -> bytes:
-    """The pepper of the stored secrets. A store that knows no secret takes the one that is there, or a new one.
+    """Opens the pepper of the stored secrets. A store without secrets takes the present pepper, or a new one.
 
-    The store keeps an HMAC under the pepper, which gives nothing of it away, so that another pepper is noticed.
+    The store keeps an HMAC under the pepper. It reveals nothing of the pepper, but shows if the pepper is another one.
 
     Raises:
-        PepperLostError: there are secrets, and this is not their pepper, or there is none.
-        ValueError: the file holds something else.
+        PepperLostError: there are secrets, but their pepper is missing, or this is another one.
+        ValueError: the file does not hold a pepper.
     """
     holds = knows_secrets(directory)
     if holds and not path.exists():
@@ -44,22 +44,21 @@ def open_pepper(path: Path, snapshots: SnapshotStore, directory: Directory, entr
 
 
 def knows_secrets(directory: Directory) -> bool:
-    """Whether anything in a directory is recognised by its secret."""
+    """Whether a directory contains the digest of any secret."""
     return bool(directory.tokens) or any(key.digest is not None for key in directory.keys)
 
 
 _CURE = (
-    "without it no virtual key and no admin token that there is opens anything. Put it back from a backup. If it is "
+    "without it no virtual key and no admin token works. Put it back from a backup. If it is "
     "lost for good, start once with SPENDGATE_NEW_PEPPER=1: every key and admin token then needs a new secret"
 )
 
 
 def load_pepper(path: Path, entropy: Callable[[int], bytes]) -> bytes:
-    """The pepper in the file at `path` (hex), made with mode 0600 if there is none.
+    """Reads the pepper in the file at `path` (hex), or creates the file with mode 0600.
 
     Raises:
-        ValueError: the file holds something else. With another pepper no key would open any more, so it is not
-            replaced.
+        ValueError: the file does not hold a pepper. We do not replace it, because no key would work with another one.
     """
     if not path.exists():
         _create(path, entropy(PEPPER_BYTES))
@@ -75,7 +74,7 @@ def load_pepper(path: Path, entropy: Callable[[int], bytes]) -> bytes:
 
 
 def _create(path: Path, pepper: bytes) -> None:
-    """Puts the whole file in place at once; whoever comes second takes what the first one made."""
+    """Puts the whole file in place at once. If another process was faster, its file stays."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(handle, "w", encoding="ascii") as file:

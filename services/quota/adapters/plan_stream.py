@@ -1,4 +1,4 @@
-"""Takes the route plan from the router, and keeps the last one, so that calls go on while the router is away."""
+"""Receives the route plan from the router. It stores the last one, so that calls go on while the router is away."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _log = logging.getLogger("spendgate.quota")
 
 
 class PlanStream:
-    """Hands each plan on and acknowledges it once it is stored and in force.
+    """Passes each plan on, and acknowledges it once it is stored and in force.
 
-    `prepare` is given the targets of a plan before it comes into force, so that their prices are there first.
+    `prepare` gets the targets of a plan before the plan comes into force, so that their prices arrive first.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class PlanStream:
         self._loop = StreamLoop("route plan", self._open, self._take)
 
     def load(self) -> PlanSnapshot | None:
-        """The plan that was in force before the last stop, None if there was none."""
+        """The plan that was in force before the last stop; None if there was none."""
         body = self._store.load(_SNAPSHOT)
         if body is None:
             return None
@@ -63,11 +63,11 @@ class PlanStream:
 
     @property
     def name(self) -> str:
-        """What the log calls it."""
+        """The name in the log."""
         return self._loop.name
 
     def start(self) -> None:
-        """Begins to listen; returns at once."""
+        """Starts listening in the background."""
         self._loop.start()
 
     def stop(self) -> None:
@@ -76,7 +76,7 @@ class PlanStream:
         self._loop.stop()
 
     def _open(self) -> Stream:
-        # Each stream has a queue of its own: what was taken on a broken stream is not acknowledged on the next.
+        # Each stream has its own queue, so the next stream does not acknowledge plans of a broken one.
         self._taken.put(None)
         self._taken = queue.SimpleQueue()
         return self._stub.WatchRoutePlan(_acknowledgements(self._taken))
@@ -90,10 +90,10 @@ class PlanStream:
 
 
 def read_plan(message: pb.RoutePlan) -> PlanSnapshot:
-    """The plan as a value.
+    """Reads a plan into a value.
 
     Raises:
-        ValueError: it names a dialect that we do not know.
+        ValueError: the plan names an unknown dialect.
     """
     return PlanSnapshot(
         version=message.version,

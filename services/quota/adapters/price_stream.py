@@ -1,4 +1,4 @@
-"""Takes prices from the ledger, and keeps the last ones, so that calls are priced while the ledger is away."""
+"""Receives prices from the ledger. It stores the last ones, so that calls have prices while the ledger is away."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from services.quota.ports.directory import SnapshotStore
 
 _SNAPSHOT = "prices"
 _OPTIONAL = (CACHED_INPUT, CACHE_WRITE_5M, CACHE_WRITE_1H, REASONING)
-"""Meters that have a field of their own in a message, named alike."""
+"""The meters that have a message field of the same name."""
 
 _log = logging.getLogger("spendgate.quota")
 
 
 class PricedTarget(NamedTuple):
-    """What the ledger needs to find a price."""
+    """The facts of a target by which the ledger finds its price."""
 
     target: str
     catalogue_provider: str
@@ -35,7 +35,7 @@ class PricedTarget(NamedTuple):
 
 
 class PriceStream:
-    """Watches the prices of the targets that it was last given."""
+    """Watches the prices of the targets last passed to `watch`."""
 
     def __init__(
         self, channel: grpc.Channel, store: SnapshotStore, *, swap_in: Callable[[PriceSnapshot], None]
@@ -52,7 +52,7 @@ class PriceStream:
         self._loop = StreamLoop("prices", self._open, self._take)
 
     def load(self) -> PriceSnapshot | None:
-        """The prices that were in force before the last stop, None if there were none."""
+        """The prices that were in force before the last stop; None if there were none."""
         body = self._store.load(_SNAPSHOT)
         if body is None:
             return None
@@ -65,11 +65,11 @@ class PriceStream:
 
     @property
     def name(self) -> str:
-        """What the log calls it."""
+        """The name in the log."""
         return self._loop.name
 
     def start(self) -> None:
-        """Begins to listen; returns at once."""
+        """Starts listening in the background."""
         self._loop.start()
 
     def stop(self) -> None:
@@ -77,10 +77,10 @@ class PriceStream:
         self._loop.stop()
 
     def watch(self, targets: Collection[PlannedTarget], *, timeout_s: float) -> bool:
-        """Asks for the prices of these targets, and waits until they are in force or the time is over.
+        """Asks for the prices of these targets, and waits for them until the timeout.
 
-        Returns whether they are. Prices of the targets before stay in force with them: calls that are decided by the
-        plan before, which names those, must not find them unpriced.
+        Returns whether the prices are in force. The prices of the previous targets stay in force as well, because the
+        previous plan still decides calls and must not find its targets unpriced.
         """
         asked = frozenset(
             PricedTarget(target.name, target.catalogue_provider, target.upstream_model) for target in targets
@@ -110,7 +110,7 @@ class PriceStream:
         self._store.save(_SNAPSHOT, prices.version, message.SerializeToString())
         with self._changing:
             if self._opened_for != self._asked:
-                # Other targets are asked for meanwhile; the next stream answers for them.
+                # Somebody asked for other targets meanwhile; the next stream brings their prices.
                 return
             leaving = {each.target for each in self._asked_before} - {each.target for each in self._asked}
             kept = {name: price for name, price in self._last.prices.items() if name in leaving}
@@ -120,7 +120,7 @@ class PriceStream:
 
 
 def read_prices(message: pb.WatchPricesResponse) -> PriceSnapshot:
-    """The prices as a value. One that makes no sense is left out: its target is then unpriced, which is not free."""
+    """Reads prices into a value. It skips an invalid price: the target is then unpriced, which is not free."""
     prices: dict[str, Price] = {}
     for each in message.prices:
         try:
@@ -130,7 +130,7 @@ def read_prices(message: pb.WatchPricesResponse) -> PriceSnapshot:
                 service_tiers={other.service_tier: _read_tiers(other.tiers) for other in each.service_tiers},
             )
         except ValueError as error:
-            _log.warning("the price of %s is left out: %s", each.target, error)
+            _log.warning("the price of %s is invalid and not used: %s", each.target, error)
     return PriceSnapshot(message.version, prices)
 
 
@@ -139,9 +139,9 @@ def _read_tiers(messages: Iterable[pb.PriceTier]) -> tuple[PriceTier, ...]:
 
 
 def _read_rates(message: pb.PriceTier) -> dict[str, PicoUsdPerToken]:
-    """The rates of meters that this release knows. It cannot bound others, and a call that uses one has no cost here.
+    """The rates of the meters that this release knows. A call that uses another meter has no bound and no cost here.
 
-    A ledger of the release before sends none, and its own fields filled.
+    A ledger of the previous release sends no meters, only the older fields.
     """
     if message.rates:
         return {rate.meter: PicoUsdPerToken(rate.pico_usd) for rate in message.rates if rate.meter in METERS}

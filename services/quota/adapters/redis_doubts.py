@@ -1,8 +1,8 @@
-"""What calls left in doubt in the counters of a Redis.
+"""The doubts of calls in the counters of a Redis.
 
-Redis has what counts, and says what there is. The file that all quotas share has it once more: before Redis, so that a
-loss of Redis loses nothing, and still after it, so that a quota which is killed in between clears too little and never
-too much.
+Redis has the doubts that count. The file that all quota processes share has a copy. We write the copy before Redis, so
+that a loss of Redis loses nothing. We delete the copy after Redis, so that a process that dies in between clears too
+little but never too much.
 """
 
 from __future__ import annotations
@@ -31,18 +31,17 @@ from services.quota.domain.counters.doubt import Doubt, Goes
 from services.quota.domain.counters.reservation import Hold
 from services.quota.domain.directory.adoption import Adoption
 
-# Somebody else cleared, or lowered, what was read. Each try reads anew.
+# Somebody else may clear or lower a doubt after we read it. Each try reads it again.
 _TRIES = 8
-# Of what is in doubt, a minute's work.
+# The most doubts to forget at once: about a minute's worth.
 _FORGOTTEN_AT_ONCE = 20_000
 _COMPARED_AT_ONCE = 1_000
 
 
 class RedisDoubts:
-    """May be used from any thread.
+    """Lists, adopts, clears and forgets doubts. Safe to use from any thread.
 
-    Raises:
-        services.kernel.errors.Unavailable: Redis or the file cannot be read or written now.
+    Raises: services.kernel.errors.Unavailable: Redis or the file cannot be read or written now.
     """
 
     def __init__(self, link: RedisLink, keys: RedisKeys, copy: SqliteDoubts) -> None:
@@ -52,26 +51,26 @@ class RedisDoubts:
         self._rewrite = link.script("rewrite")
         self._compared_to = ""
         self._fresh = set[str]()
-        """Left since policies began to be adopted, while they are. All that is settled passes through one quota."""
+        """The doubts left since an adoption began, while it lasts. All settlements pass through one quota process."""
 
     def write_down(self, doubts: Collection[Doubt]) -> None:
-        """Before Redis is asked to settle what leaves them."""
+        """Writes doubts down before Redis settles the calls that leave them."""
         self._copy.put(doubts)
         self._fresh.update(doubt.reservation.id for doubt in doubts)
 
     def adopt(self, adoption: Adoption) -> None:
-        """Keeps what there is also for the limits of policies that are not in force yet."""
+        """Extends the existing doubts to the limits of policies that are not in force yet."""
         self._fresh = set()
         for names in self._all():
             self._adopt_these(names, adoption)
 
     def adopt_fresh(self, adoption: Adoption) -> None:
-        """The same for what was left meanwhile."""
+        """Does the same for doubts left meanwhile."""
         for some in chunks(list(self._fresh)):
             self._adopt_these(some, adoption)
 
     def forget_old_names(self, adoption: Adoption) -> None:
-        """Keeps nothing any more under the names that policies had before."""
+        """Drops doubts under the former names of policies."""
         if adoption.renamed:
             for names in self._all():
                 self.clear(names, adoption.is_under_old_name, ANY_GENERATION)
@@ -92,28 +91,28 @@ class RedisDoubts:
             left = [name for name in changes if name not in written]
             if not left:
                 return
-        raise Unavailable("what is in doubt is changed by somebody else again and again")
+        raise Unavailable("other processes keep changing the doubts")
 
     def _all(self) -> Iterator[list[str]]:
-        """The ids of calls that left something in doubt, in parts."""
+        """The ids of calls with doubt, in parts."""
         name = ""
         while some := self.after(name, MOST_AT_ONCE):
             yield [doubt.reservation.id for doubt in some]
             name = some[-1].reservation.id
 
     def drop_unmade(self, names: Collection[str], generation: str) -> None:
-        """Forgets what was written down and is not in Redis: others had ended those calls before."""
+        """Drops copies that Redis does not have, because others had already ended those calls."""
         for some in chunks(list(names)):
             self._copy.drop(self._missing(some, generation))
 
     def after(self, reservation: str, limit: int) -> list[Doubt]:
-        """What at most `limit` calls behind this id left in doubt, oldest first."""
+        """The doubts of at most `limit` calls after this id, oldest first."""
         low, high = f"({by_doubt(reservation)}", after(by_doubt(""))
         members = self._link.command("ZRANGEBYLEX", self._keys.index, low, high, "LIMIT", 0, limit, batch=True)
         return [read_doubt(name, value) for name, value in self._values([id_in(each) for each in members]) if value]
 
     def clear(self, reservations: Sequence[str], goes: Goes, generation: str) -> list[Doubt]:
-        """Gives back what is meant of what these calls left in doubt. Returns it."""
+        """Clears the parts of these calls' doubts that `goes` selects, and returns them."""
         cleared: list[Doubt] = []
         for some in chunks(reservations):
             left: Sequence[str] = some
@@ -124,7 +123,7 @@ class RedisDoubts:
         return cleared
 
     def put_back(self, still_open: Collection[str]) -> None:
-        """Keeps again what a Redis lost, but for calls that hold room again: they leave it when they are settled."""
+        """Restores the doubts that Redis lost, except for calls that hold room again: they have not settled yet."""
         name = ""
         while some := self._copy.after(name, MOST_AT_ONCE):
             name = some[-1].reservation.id
@@ -132,7 +131,7 @@ class RedisDoubts:
             self._run([_making(doubt) for doubt in lost], ANY_GENERATION)
 
     def forget(self, ended_before_ms: int, generation: str) -> None:
-        """Gives back what is in doubt of counters that stopped to matter before this moment."""
+        """Clears doubt in counters that nobody has needed since before this moment."""
         for some in chunks(self._copy.ending(ended_before_ms, _FORGOTTEN_AT_ONCE)):
             doubts = [read_doubt(name, value) for name, value in self._values(some) if value]
             ends_ms = self._ends_ms({hold.counter for doubt in doubts for hold in doubt.reservation.holds})
@@ -142,7 +141,7 @@ class RedisDoubts:
         self._compare_copy(ended_before_ms, generation)
 
     def _clear(self, names: Sequence[str], goes: Goes, generation: str, cleared: list[Doubt]) -> list[str]:
-        """Tries once. Adds what is cleared; returns those that somebody else changed meanwhile."""
+        """Tries once. Adds the cleared doubts to `cleared`; returns the ids that somebody else changed meanwhile."""
         changes: list[Rewrite] = []
         parts: dict[str, tuple[Doubt, Doubt | None]] = {}
         for name, value in self._values(names):
@@ -159,24 +158,24 @@ class RedisDoubts:
         return [name for name in parts if name not in written]
 
     def _run(self, changes: Sequence[Rewrite], generation: str) -> set[str]:
-        """Ids of those whose change was made."""
+        """Makes the changes, and returns the ids of those that succeeded."""
         if not changes:
             return set()
         arguments = rewrite_arguments(Kept.DOUBT, changes, generation)
         said, *written = self._link.run(self._rewrite, self._keys.of_doubts, arguments, batch=True)
         if said == "lost":
-            raise Unavailable("the counters were lost, and are rebuilt from the ledger")
+            raise Unavailable("the counters were lost and are being rebuilt from the ledger")
         return set(written)
 
     def _prolong(self, names: Sequence[str], ends_ms: dict[CounterKey, int]) -> None:
-        """A run that goes on counts longer than was known: what is kept for it is not looked at before that."""
+        """Notes later ends: a run that continues counts for longer, and we need not look at its doubt before that."""
         doubts = [read_doubt(name, value) for name, value in self._values(names) if value]
         self._copy.put([doubt.until(lambda counter: ends_ms.get(counter, 0)) for doubt in doubts])
 
     def _compare_copy(self, settled_before_ms: int, generation: str) -> None:
-        """Forgets what Redis does not have any more: a quota was killed between the two. A part of it at a time.
+        """Drops copies that Redis no longer has, because a process died in between. It checks one part at a time.
 
-        `settled_before_ms`: so long ago that whoever wrote it down before then has settled it, or never will.
+        `settled_before_ms`: a moment so long ago that every call written down before it has settled, or never will.
         """
         some = self._copy.after(self._compared_to, _COMPARED_AT_ONCE)
         self._compared_to = some[-1].reservation.id if len(some) == _COMPARED_AT_ONCE else ""
@@ -184,7 +183,7 @@ class RedisDoubts:
         self.drop_unmade(old, generation)
 
     def _missing(self, names: Sequence[str], generation: str) -> list[str]:
-        """Those that Redis does not have. One that was just lost has none, which says nothing."""
+        """The ids that Redis does not have. A Redis that just lost everything has none, which proves nothing."""
 
         def look_up(client: Any) -> Any:
             pipeline = client.pipeline()
@@ -205,7 +204,7 @@ class RedisDoubts:
         return found
 
     def _ends_ms(self, counters: Collection[CounterKey]) -> dict[CounterKey, int]:
-        """When these counters stop to matter."""
+        """The moments from which nobody needs these counters."""
         if not counters:
             return {}
         names = [name_of(counter) for counter in counters]

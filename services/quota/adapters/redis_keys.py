@@ -1,6 +1,7 @@
-"""How counters and reservations are filed in Redis.
+"""The keys of counters and reservations in Redis.
 
-All keys of one gateway carry one hash tag, so that a cluster keeps them in one slot and a script may touch all of them.
+All keys of a gateway have the same hash tag, so that a cluster keeps them in one slot and a script can touch all of
+them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from services.quota.domain.counters.counter import CounterKey
 
 
 def tag_of(pepper: bytes) -> str:
-    """The hash tag of the gateway with this pepper, which all its quotas have and no other gateway."""
+    """The hash tag of the gateway with this pepper. All its quota processes use it, and no other gateway does."""
     return hashlib.blake2b(pepper, digest_size=8, person=b"counters").hexdigest()
 
 
@@ -24,29 +25,30 @@ class RedisKeys:
     """The keys of one gateway."""
 
     counters: str
-    """Hash. Of each counter `s` and its name: settled, `r`: reserved, `d`: doubt, `b`: settled when it was restored."""
+    """Hash. For each counter, `s` and its name: settled; `r`: reserved; `d`: doubt; `b`: settled when it was
+    restored."""
     windows: str
-    """Sorted set: names of counters by the moment when they stop to matter."""
+    """Sorted set: names of counters by the moment from which nobody needs them."""
     reservations: str
     """Hash: id to record."""
     doubts: str
-    """Hash: id of a call to what it left in doubt."""
+    """Hash: id of a call to its doubt."""
     index: str
     """Sorted set of one score: open reservations by id, by request and by run of Envoy, doubts by id. See `by_id`."""
     told: str
-    """Sorted set of one score: what was told of counters. See `told_of`."""
+    """Sorted set of one score: what was reported of counters. See `told_of`."""
     crossings: str
     """Sorted set: the last crossings by sequence number."""
     sequence: str
     """The last sequence number."""
     gone: str
-    """Sorted set: Envoy's ids of the last requests that were released. A quota that hung may yet want to hold one."""
+    """Sorted set: Envoy's ids of the last released requests. A process that hung may still try to hold one."""
     adjusted: str
     """Sorted set: the last adjustments by sequence number."""
     ready: str
-    """Hash: `generation` of the counters, `run_id` of the server they are of."""
+    """Hash: the `generation` of the counters, and the `run_id` of their server."""
     policies: str
-    """Version of the policies that reservations are made by. See `redis_adoption`."""
+    """The version of the policies by which reservations are made. See `redis_adoption`."""
 
     @classmethod
     def tagged(cls, tag: str) -> RedisKeys:
@@ -55,12 +57,12 @@ class RedisKeys:
 
     @property
     def of_reserve(self) -> tuple[str, ...]:
-        """Those that `reserve.lua` takes."""
+        """The keys that `reserve.lua` takes."""
         return self.counters, self.windows, self.reservations, self.index, self.ready, self.gone, self.policies
 
     @property
     def of_end(self) -> tuple[str, ...]:
-        """Those that `end.lua` takes."""
+        """The keys that `end.lua` takes."""
         return (
             *(self.counters, self.windows, self.reservations, self.doubts, self.index),
             *(self.told, self.crossings, self.sequence, self.ready, self.adjusted),
@@ -68,22 +70,22 @@ class RedisKeys:
 
     @property
     def of_names(self) -> tuple[str, ...]:
-        """Those that `forget.lua` and `rename.lua` take."""
+        """The keys that `forget.lua` and `rename.lua` take."""
         return self.counters, self.windows, self.told
 
     @property
     def of_reservations(self) -> tuple[str, ...]:
-        """Those that `rewrite.lua` takes for what calls hold."""
+        """The keys that `rewrite.lua` takes for the holds of calls."""
         return self.counters, self.windows, self.reservations, self.index, self.ready
 
     @property
     def of_doubts(self) -> tuple[str, ...]:
-        """Those that `rewrite.lua` takes for what is in doubt."""
+        """The keys that `rewrite.lua` takes for doubts."""
         return self.counters, self.windows, self.doubts, self.index, self.ready
 
     @property
     def of_loss(self) -> tuple[str, ...]:
-        """Those that `lose.lua` takes."""
+        """The keys that `lose.lua` takes."""
         return self.ready, self.counters, self.windows, self.reservations, self.doubts, self.index
 
 
@@ -98,30 +100,30 @@ def counter_of(name: str) -> CounterKey:
 
 
 def fields_of(counters: Iterable[CounterKey]) -> list[str]:
-    """The fields of `RedisKeys.counters` that hold settled, reserved and doubt of each counter, in turn."""
+    """The fields of `RedisKeys.counters` with the settled, reserved and doubt of each counter, in turn."""
     return [kind + name for name in map(name_of, counters) for kind in ("s", "r", "d")]
 
 
 def told_of(counter: CounterKey) -> str:
-    """The beginning of members of `RedisKeys.told`; a threshold in basis points or another `CrossingKind` follows.
+    """The prefix of a counter's members of `RedisKeys.told`. Basis points or another `CrossingKind` follow.
 
-    Windows of one policy, limit and scope lie beside each other, by their start.
+    The windows of one policy, limit and scope are adjacent, ordered by their start.
     """
     return _told_at(counter, counter.window_start_ms)
 
 
 def told_between(since_ms: int, counter: CounterKey) -> tuple[str, str]:
-    """The range of what was told of a counter, and of those before it whose windows began at this moment or later."""
+    """The range of reports about a counter, and about earlier ones whose windows began at this moment or later."""
     return f"[{_told_at(counter, since_ms)}", after(told_of(counter))
 
 
 def beginning_with(text: str) -> tuple[str, str]:
-    """The range of members that begin so."""
+    """The range of members with this prefix."""
     return f"[{text}", after(text)
 
 
 def after(text: str) -> str:
-    """The end of a range that goes up to all members that begin so."""
+    """The end of a range that includes all members with this prefix."""
     return f"({text}\x7f"
 
 
@@ -130,25 +132,25 @@ def _told_at(counter: CounterKey, start_ms: int) -> str:
 
 
 def by_id(reservation: str) -> str:
-    """Member of the index."""
+    """The index member of a reservation."""
     return f"i\x1f{reservation}"
 
 
 def by_doubt(reservation: str) -> str:
-    """Member of the index, of what a call left in doubt."""
+    """The index member of a call's doubt."""
     return f"d\x1f{reservation}"
 
 
 def by_request(request_id: str, reservation: str = "") -> str:
-    """Member of the index, or the beginning of those of a request."""
+    """The index member of a request's reservation, or without one the prefix of the request's members."""
     return f"q\x1f{request_id}\x1f{reservation}"
 
 
 def by_epoch(epoch: str, reservation: str = "") -> str:
-    """Member of the index, or the beginning of those of a run of Envoy."""
+    """The index member of a reservation in a run of Envoy, or without one the prefix of the run's members."""
     return f"e\x1f{epoch}\x1f{reservation}"
 
 
 def id_in(member: str) -> str:
-    """The reservation's id in a member of the index."""
+    """The reservation's id in an index member."""
     return member.rpartition("\x1f")[2]

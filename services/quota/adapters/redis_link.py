@@ -1,7 +1,7 @@
-"""The connection to Redis: few sockets, short waits, and after a failure silence until Redis answers again.
+"""The connection to Redis: few sockets, short waits, and no commands after a failure until Redis answers again.
 
-A Redis that hangs must not keep calls waiting. The first of them wait for a tenth of a second, the others are told at
-once that there is no store, until a probe finds it again.
+A Redis that hangs must not keep calls waiting. The first calls wait for a tenth of a second. All others fail at once,
+until a probe finds Redis again.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from services.quota.ports.counters import StoreUnreachable
 
 # Envoy gives up a Check after 500 ms.
 _CHECK_WAIT_S = 0.1
-# What the ledger and administrators ask for is larger, and they are more patient.
+# Requests of the ledger and of administrators are larger and can wait longer.
 _BATCH_WAIT_S = 2.0
-# More than threads: 4 of Checks, 4 of the admin API, and those in the background.
+# More than the threads: 4 for Checks, 4 for the admin API, and those in the background.
 _MAX_CONNECTIONS = 16
 
 _log = logging.getLogger("spendgate.quota")
@@ -33,17 +33,17 @@ T = TypeVar("T")
 
 
 class Unanswered(StoreUnreachable):
-    """The store did not answer a command, which it may have executed, or may yet."""
+    """The store did not answer a command. It may have executed the command, or may still do so."""
 
 
 class RedisLink:
-    """Asks one Redis, from any thread. It is down until `reconnect` finds it."""
+    """Sends commands to one Redis, from any thread. The link is down until `reconnect` finds Redis."""
 
     def __init__(self, url: str) -> None:
-        """Connects to nothing yet.
+        """Prepares the link without connecting.
 
         Raises:
-            SettingsError: `url` is not that of a Redis. Its text is not in the message: it may hold a password.
+            SettingsError: `url` is not the URL of a Redis. The message does not repeat it, as it may hold a password.
         """
         try:
             self._for_checks = self._client(url, _CHECK_WAIT_S)
@@ -57,16 +57,16 @@ class RedisLink:
 
     @property
     def is_up(self) -> bool:
-        """Whether the last that was heard of Redis was an answer."""
+        """Whether the last command got an answer."""
         return not self._down
 
     @property
     def problem(self) -> str:
-        """Why it is down; empty while it is up."""
+        """Why the link is down; empty while it is up."""
         return self._down
 
     def script(self, name: str) -> Script:
-        """The script of this name. Redis keeps it, and gets it again when it has forgotten it."""
+        """The script with this name. Redis keeps it; if Redis forgets it, it gets it again."""
         source = importlib.resources.files("services.quota.adapters") / "redis_scripts" / f"{name}.lua"
         return self._for_checks.register_script(source.read_text(encoding="utf-8"))
 
@@ -75,13 +75,13 @@ class RedisLink:
         return self.ask(lambda client: client.execute_command(*parts), batch=batch)
 
     def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any], *, batch: bool = False) -> Any:
-        """What a script returns. See `ask`."""
+        """The result of a script. See `ask`."""
         return self.ask(lambda client: script(keys, arguments, client), batch=batch)
 
     def run_all(
         self, script: Script, keys: Sequence[str], arguments: Sequence[Sequence[Any]], *, batch: bool = True
     ) -> None:
-        """Runs a script once for each of these arguments, all of them sent at once. See `ask`."""
+        """Runs a script once for each list of arguments, and sends all of them at once. See `ask`."""
 
         def send(client: Any) -> None:
             pipeline = client.pipeline(transaction=False)
@@ -92,11 +92,11 @@ class RedisLink:
         self.ask(send, batch=batch)
 
     def ask(self, command: Callable[[Any], T], *, batch: bool = False) -> T:
-        """What `command` makes of a client. `batch`: waits 2 s for each answer instead of 0.1 s.
+        """Runs `command` on a client. `batch`: wait 2 s for each answer instead of 0.1 s.
 
         Raises:
-            Unanswered: Redis failed just now.
-            StoreUnreachable: it failed before and has not been found again, or it refuses.
+            Unanswered: Redis failed just now. StoreUnreachable: Redis failed before and is not back yet, or it refuses
+            the command.
         """
         if self._down:
             raise StoreUnreachable(f"the counter store does not answer: {self._down}")
@@ -109,7 +109,7 @@ class RedisLink:
             raise StoreUnreachable(f"the counter store refuses: {error}") from error
 
     def reconnect(self, verify: Callable[[redis.Redis, dict[str, Any]], None]) -> bool:
-        """Looks for Redis, lets `verify` look at what it says of itself (INFO), and is up if both went well."""
+        """Looks for Redis, and lets `verify` check its INFO. The link is up if both succeed."""
         self._run_id = ""
         try:
             about: dict[str, Any] = self._for_checks.info()
@@ -137,7 +137,7 @@ class RedisLink:
                 client.connection_pool.disconnect(inuse_connections=False)
 
     def _client(self, url: str, wait_s: float) -> redis.Redis:
-        # Nothing is sent twice behind our back: what was not answered is settled by who asked.
+        # The client must not repeat a command by itself: the caller resolves a missing answer.
         return redis.Redis.from_url(
             url,
             socket_timeout=wait_s,
@@ -150,13 +150,13 @@ class RedisLink:
         )
 
     def _greet(self, connection: Any) -> None:
-        """A new connection may lead to a server that was restarted, and knows less than the one before."""
+        """Checks a new connection, because it may lead to a restarted server that lost data."""
         connection.on_connect()
         if not self._run_id:
             return
         connection.send_command("INFO", "server")
         if f"run_id:{self._run_id}\r\n" not in connection.read_response():
-            raise redis.ConnectionError("it was restarted, or another one has taken its place")
+            raise redis.ConnectionError("it was restarted, or another server took its place")
 
 
 def _text(error: Exception) -> str:

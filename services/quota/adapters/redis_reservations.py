@@ -1,4 +1,4 @@
-"""Open reservations in a Redis, looked up by id, by request and by run of Envoy."""
+"""Finds open reservations in a Redis by id, by request and by run of Envoy."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class Filed(NamedTuple):
 
     reservation: Reservation
     read: str
-    """What is filed of it: whoever changes it says what was read."""
+    """The stored value. A change names the value that it read."""
 
 
 class RedisReservations:
-    """Looks them up. May be used from any thread."""
+    """Finds open reservations. Safe to use from any thread."""
 
     def __init__(self, link: RedisLink, keys: RedisKeys) -> None:
         self._link = link
         self._keys = keys
 
     def read(self, names: Iterable[str]) -> dict[str, Filed]:
-        """Those of them that are open."""
+        """The reservations with these ids that are open."""
         found: dict[str, Filed] = {}
         for some in chunks(list(names)):
             values = self._link.command("HMGET", self._keys.reservations, *some, batch=True)
@@ -45,7 +45,7 @@ class RedisReservations:
         return found
 
     def overdue(self, ended_epochs: Collection[str], created_before_ms: int, limit: int) -> list[Reservation]:
-        """At most `limit` of these epochs, or made before this moment, oldest first."""
+        """At most `limit` reservations of these epochs, or made before this moment, oldest first."""
         before = by_id(first_reservation_id(max(0, created_before_ms)))
         names = set(self._indexed(f"[{by_id('')}", f"({before}", limit))
         for epoch in ended_epochs:
@@ -54,15 +54,15 @@ class RedisReservations:
         return [found[name].reservation for name in sorted(found)]
 
     def after(self, reservation: str, limit: int) -> list[str]:
-        """Ids of at most `limit` behind this id, oldest first."""
+        """The ids of at most `limit` reservations after this id, oldest first."""
         return self._indexed(f"({by_id(reservation)}", after(by_id("")), limit)
 
     def of_request(self, request_id: str) -> list[str]:
-        """Ids of those that are held for a request of Envoy's."""
+        """The ids of the reservations of a request of Envoy."""
         return self._indexed(*beginning_with(by_request(request_id)), MOST_AT_ONCE)
 
     def count(self) -> int:
-        """How many there are."""
+        """The number of open reservations."""
         return int(self._link.command("HLEN", self._keys.reservations, batch=True))
 
     def _indexed(self, low: str, high: str, limit: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the scripts in `redis_scripts` take, and what Redis gives back."""
+"""Writes arguments for the scripts in `redis_scripts`, and reads Redis's answers."""
 
 from __future__ import annotations
 
@@ -39,51 +39,51 @@ Argument = str | bytes | int
 
 ANY_GENERATION = "*"
 MOST_AT_ONCE = 200
-"""Records in one command."""
+"""The most records in one command."""
 
 E = TypeVar("E")
 
 
 class Kept(StrEnum):
-    """What records keep in counters: the fields of `RedisKeys.counters` that they move."""
+    """The amounts that records keep in counters, named as the fields of `RedisKeys.counters` that they move."""
 
     RESERVED = "r"
     DOUBT = "d"
 
 
 class Rewrite(NamedTuple):
-    """A record that is to be written anew."""
+    """The change of one record."""
 
     reservation: str
-    """Its id."""
+    """The id of the reservation."""
     place: str
-    """In the index."""
+    """The record's index member."""
     before: str
-    """As it was read; empty: there was none."""
+    """The record that we read; empty: there was none."""
     after: str | bytes
-    """Empty: it goes."""
+    """The new record; empty: delete it."""
     steps: Sequence[tuple[CounterKey, int, int]]
-    """Which counters it moves, when they stop to matter, and by how much."""
+    """The counters that the change moves, each with the moment from which nobody needs it, and the amount."""
 
 
 class Ending(NamedTuple):
-    """How one reservation ends."""
+    """The end of one reservation."""
 
     reservation: Reservation
     read: str
-    """What was filed under its id when it was read."""
+    """The stored value that we read."""
     taken: tuple[int, ...]
-    """What the call took of the counter of each hold."""
+    """What the call took, for the counter of each hold."""
     unpriced: tuple[bool, ...]
-    """Whether that is unknown, in the same order."""
+    """Whether that amount is unknown, in the same order."""
     doubt: Doubt | None = None
-    """What it leaves."""
+    """The doubt that the call leaves."""
 
     @classmethod
     def settled(
         cls, filed: tuple[Reservation, str], settlement: Settlement, now_ms: int, counting: Collection[CounterKey]
     ) -> Ending:
-        """With what its call took, in those of its counters that are `counting`."""
+        """Settles with what the call took, in those of its counters that are in `counting`."""
         reservation, read = filed
         kinds = [(kind_of(hold.counter.limit_id), hold.held) for hold in reservation.holds]
         return cls(
@@ -99,15 +99,15 @@ class Ending(NamedTuple):
 
     @classmethod
     def released(cls, reservation: Reservation, read: str) -> Ending:
-        """Without a charge."""
+        """Releases without a charge."""
         return cls(reservation, read, (0,) * len(reservation.holds), (False,) * len(reservation.holds))
 
 
 def reserve_arguments(reservation: Reservation, holds: Sequence[Hold], generation: str) -> list[Argument]:
-    """For `reserve.lua`.
+    """The arguments of `reserve.lua`.
 
     Raises:
-        InvalidInput: an amount is out of range.
+    InvalidInput: an amount is out of range.
     """
     value, policies = write_value(reservation), reservation.policies
     arguments: list[Argument] = [reservation.id, value, *_places(reservation), generation]
@@ -120,7 +120,7 @@ def reserve_arguments(reservation: Reservation, holds: Sequence[Hold], generatio
 
 
 def forget_arguments(names: Sequence[str], ended_before_ms: int) -> list[Argument]:
-    """For `forget.lua`."""
+    """The arguments of `forget.lua`."""
     arguments: list[Argument] = [ended_before_ms]
     for name in names:
         arguments += (name, *beginning_with(told_of(counter_of(name))))
@@ -134,10 +134,10 @@ def end_arguments(
     now_ms: int,
     generation: str,
 ) -> list[Argument]:
-    """For `end.lua`.
+    """The arguments of `end.lua`.
 
     Raises:
-        InvalidInput: an amount is out of range.
+    InvalidInput: an amount is out of range.
     """
     names: dict[CounterKey, str] = {}
     arguments: list[Argument] = [now_ms, generation, MAX_KEPT, len(endings)]
@@ -157,7 +157,7 @@ def end_arguments(
             name = names.get(counter) or names.setdefault(counter, name_of(counter))
             excess = excess_of(counter, held, taken)
             arguments += (name, window_end_ms, -held, _checked(taken), kept.get(counter, 0), excess, int(unpriced))
-            # Of calls that are released nothing is watched.
+            # A released call reports nothing.
             arguments.append(int(holds_unknown(counter, reservation)))
     arguments.append(len(adjustments))
     for adjustment in adjustments:
@@ -172,7 +172,7 @@ def end_arguments(
 
 
 def rewrite_arguments(kept: Kept, changes: Iterable[Rewrite], generation: str) -> list[Argument]:
-    """For `rewrite.lua`. `generation`: of the counters, or `ANY_GENERATION`."""
+    """The arguments of `rewrite.lua`. `generation`: that of the counters, or `ANY_GENERATION`."""
     arguments: list[Argument] = [generation, kept]
     for name, place, before, after, steps in changes:
         arguments += (name, place, before, after, len(steps))
@@ -182,19 +182,19 @@ def rewrite_arguments(kept: Kept, changes: Iterable[Rewrite], generation: str) -
 
 
 def write_doubt(doubt: Doubt) -> bytes:
-    """What is filed under the id of a call that left something in doubt."""
+    """Writes the stored value of a doubt."""
     call = doubt.reservation
     return orjson.dumps([doubt.since_ms, call.request_id, call.epoch, orjson.Fragment(write_record(call))])
 
 
 def read_doubt(name: str, value: str) -> Doubt:
-    """What `write_doubt` wrote."""
+    """Reads what `write_doubt` wrote."""
     since_ms, request_id, epoch, record = orjson.loads(value)
     return Doubt(read_reservation(name, request_id, epoch, record), since_ms)
 
 
 def held_in(before: Reservation, now: Reservation) -> list[tuple[CounterKey, int, int]]:
-    """How what a call holds moves counters when it is made anew: each with its end, and by how much."""
+    """How the new holds of a call move counters: each counter with its end and the amount."""
     amounts: dict[CounterKey, int] = {}
     ends_ms: dict[CounterKey, int] = {}
     for sign, holds in ((-1, before.holds), (1, now.holds)):
@@ -205,24 +205,24 @@ def held_in(before: Reservation, now: Reservation) -> list[tuple[CounterKey, int
 
 
 def write_value(reservation: Reservation) -> bytes:
-    """What is filed under the id of an open reservation."""
+    """Writes the stored value of an open reservation."""
     return orjson.dumps([reservation.request_id, reservation.epoch, orjson.Fragment(write_record(reservation))])
 
 
 def read_value(name: str, value: str) -> Reservation:
-    """The reservation that is filed under an id."""
+    """Reads the reservation stored under an id."""
     request_id, epoch, record = orjson.loads(value)
     return read_reservation(name, request_id, epoch, record)
 
 
 def levels_of(values: Sequence[str | None]) -> list[Level]:
-    """Levels out of settled, reserved and doubt of each counter, in turn."""
+    """The levels from the settled, reserved and doubt of each counter, in turn."""
     numbers = [int(value or 0) for value in values]
     return list(map(Level, numbers[::3], numbers[1::3], numbers[2::3]))
 
 
 def crossing_of(text: str) -> Crossing:
-    """A crossing as `end.lua` wrote it."""
+    """Reads a crossing that `end.lua` wrote."""
     sequence, settled, crossed_at_ms, excess, reservation, told = text.split("\n", 5)
     counter, limit, basis_points, notify, bound, kind = orjson.loads(told)
     return Crossing(
@@ -241,7 +241,7 @@ def crossing_of(text: str) -> Crossing:
 
 
 def adjusted_of(text: str) -> Adjusted:
-    """An adjustment as `end.lua` wrote it."""
+    """Reads an adjustment that `end.lua` wrote."""
     sequence, at_ms, record = text.split("\n", 2)
     name, window_end_ms, before, after, reason = orjson.loads(record)
     return Adjusted(
@@ -250,7 +250,7 @@ def adjusted_of(text: str) -> Adjusted:
 
 
 def chunks(items: Sequence[E]) -> Iterator[Sequence[E]]:
-    """The items in parts of which each makes one command."""
+    """Splits items into parts for one command each."""
     return (items[at : at + MOST_AT_ONCE] for at in range(0, len(items), MOST_AT_ONCE))
 
 
@@ -281,7 +281,7 @@ def _payload(
 
 
 def _checked(amount: int) -> int:
-    """Scripts compare numbers as doubles, which are exact up to 2^53."""
+    """Checks an amount. Scripts compare numbers as doubles, which are exact up to 2^53."""
     if not 0 <= amount <= MAX_COUNT:
         raise InvalidInput("", f"{amount} cannot be counted exactly: at most {MAX_COUNT}")
     return amount

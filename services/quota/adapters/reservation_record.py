@@ -1,4 +1,4 @@
-"""How stores write a reservation down. Its id, its request and its run of Envoy stand beside the record."""
+"""The record of a reservation in stores. Its id, request and run of Envoy stand beside the record."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.quota.domain.identity.attribution import Attribution
 
 
 def write_record(reservation: Reservation) -> bytes:
-    """All but what it is looked up by. Ceilings, and what trails, are left out: they matter while it is made."""
+    """Writes all fields except those for lookup, and those that matter only when reserving."""
     who = reservation.attribution
     record: dict[str, Any] = {
         "created_at_ms": reservation.created_at_ms,
@@ -41,7 +41,7 @@ def write_record(reservation: Reservation) -> bytes:
 
 
 def read_reservation(name: str, request_id: str, epoch: str, record: dict[str, Any]) -> Reservation:
-    """The reservation of a record that was parsed."""
+    """Reads a reservation from a parsed record."""
     expected_input, expected_output = record["expected"]
     holds = tuple(Hold(CounterKey(*hold[:4]), hold[4], hold[5]) for hold in record["holds"])
     return Reservation(
@@ -65,6 +65,6 @@ def read_reservation(name: str, request_id: str, epoch: str, record: dict[str, A
 
 
 def _run_in(holds: Sequence[Hold]) -> str:
-    """The run that a limit counts a call under; an earlier release noted no other."""
+    """The run under which a limit counts the call. An earlier release recorded no other run."""
     runs = (run_of(hold.counter.scope) for hold in holds if hold.counter.limit_id.endswith(f"/{WindowUnit.RUN}"))
     return next(runs, "")

@@ -1,7 +1,7 @@
-"""What was taken of allowances, and the reservations of the calls that took it, in the file that all quotas share.
+"""What calls took of allowances, and their reservations, in the file that all quota processes share.
 
-Both are written in one transaction before a call is let through, so a quota that is killed grants nothing anew, and
-whoever finds the counters again first knows what the calls of all quotas hold.
+One transaction writes both before a call passes. So a killed process cannot grant the same amount again, and the
+process that first reaches the counters again knows the holds of all calls.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.counters.reservation import Reservation
 from services.quota.ports.counters import ChooseWithin, HoldAgain, T
 
-# As many as quotas remember of their own calls. A free call takes nothing, and would have no end.
+# As many as the journals keep. Without a bound, free calls could go on forever, because they take nothing.
 MOST_KEPT = 100_000
-# While these are put back nobody else can write, for a tenth of a second at most.
+# While we put this many back, nobody else can write: for at most a tenth of a second.
 _AT_ONCE = 100
-# Quotas take from shares of their own. Only where their number was changed do they wait for each other.
+# Quota processes take from their own shares. They only compete after a change of their number.
 _TRIES = 8
 _KEPT_MS = 7 * 86_400_000
 
@@ -55,10 +55,10 @@ _Row = tuple[str, str, str, str, int]
 
 
 class SqliteAllowances:
-    """`ports.Allowances` of one quota, and `ports.PutBack` for all of them."""
+    """`ports.Allowances` for one quota process, and `ports.PutBack` for all of them."""
 
     def __init__(self, file: SqliteFile, quota: int) -> None:
-        """`quota`: which of the quotas this is."""
+        """`quota`: the number of this quota process."""
         self._file = file
         self._quota = quota
         self._deciding = threading.Lock()
@@ -80,12 +80,12 @@ class SqliteAllowances:
                     if self._taken(connection, allowances) == seen:
                         self._write(connection, allowances, reservation)
                         return answer
-        raise Unavailable("too many quotas at once ask for the same allowance")
+        raise Unavailable("too many quota processes ask for the same allowance at once")
 
     def put_back(self, hold: HoldAgain, names: Collection[str] | None = None) -> int:
-        """Hands what is kept to `hold`, oldest first or what is named, and forgets it. Returns how many that were.
+        """Hands kept reservations to `hold`, the oldest or the named ones, and forgets them. Returns their number.
 
-        Nobody else hands them over meanwhile, so none is held again after it has ended.
+        No other process hands them over meanwhile, so no reservation is held again after its end.
         """
         count = nano_usd = 0
         try:
@@ -98,7 +98,7 @@ class SqliteAllowances:
         finally:
             if count:
                 _log.warning(
-                    "calls that were let through without the counters hold room in them again: %d, at most $%s",
+                    "calls admitted without the counters hold room in them again: %d, at most $%s",
                     count,
                     format_usd(nano_usd),
                 )
@@ -120,9 +120,9 @@ class SqliteAllowances:
         (extent,) = connection.execute(_EXTENT).fetchone()
         if extent is None:
             connection.execute(_FORGET, (min(each.window_start_ms for each in allowances) - _KEPT_MS,))
-            _log.warning("the counters are away: calls are let through within the allowances of their policies")
+            _log.warning("the counter store fails: calls pass within the allowances of their policies")
         elif extent >= MOST_KEPT:
-            raise Unavailable("too many calls were let through without the counters")
+            raise Unavailable("too many calls have passed without the counters")
         taken = [hold for hold in reservation.holds if hold.counter in allowances]
         connection.executemany(
             _TAKE, [(hold.counter.policy, hold.counter.window_start_ms, self._quota, hold.held) for hold in taken]

@@ -1,7 +1,7 @@
-"""What calls left in doubt, in the file that all quotas share: of the counters in it, and once more of those in Redis.
+"""The doubts of calls in the file that all quota processes share: the only copy for SQLite, a second one for Redis.
 
-A store in Redis can be lost, and the ledger cannot tell what was in doubt: it knows neither what calls held nor what an
-administrator cleared. So a doubt is here before Redis has it, and goes from here after it has gone there.
+Redis can lose its data, and the ledger cannot restore doubts: it knows neither what calls held nor what an
+administrator cleared. So the file gets a doubt before Redis, and loses it after Redis.
 """
 
 from __future__ import annotations
@@ -31,37 +31,37 @@ _Row = tuple[str, int, str, str, str]
 
 
 def put_doubts(connection: sqlite3.Connection, doubts: Iterable[Doubt]) -> None:
-    """Writes doubts down, in the place of what was known of the same calls."""
+    """Writes doubts, and replaces earlier ones of the same calls."""
     connection.executemany(_PUT, map(_row, doubts))
 
 
 def drop_doubts(connection: sqlite3.Connection, names: Iterable[str]) -> None:
-    """Forgets what these calls left in doubt."""
+    """Drops the doubts of these calls."""
     connection.executemany(_DROP, [(name,) for name in names])
 
 
 def doubts_named(connection: sqlite3.Connection, names: Collection[str]) -> list[Doubt]:
-    """What these calls left in doubt."""
+    """The doubts of these calls."""
     return [_read(row) for row in connection.execute(_NAMED, (json.dumps(list(names)),))]
 
 
 def doubts_after(connection: sqlite3.Connection, name: str, limit: int) -> list[Doubt]:
-    """What at most `limit` calls behind this id left in doubt, oldest first."""
+    """The doubts of at most `limit` calls after this id, oldest first."""
     return [_read(row) for row in connection.execute(_AFTER, (name, limit))]
 
 
 def all_doubts(connection: sqlite3.Connection) -> Iterator[Doubt]:
-    """All of them, one by one."""
+    """All doubts, one by one."""
     return map(_read, connection.execute(_ALL))
 
 
 def doubts_ending(connection: sqlite3.Connection, before_ms: int, limit: int) -> list[str]:
-    """Ids of at most `limit` calls, some of whose doubt is kept for a window that ends until this moment."""
+    """The ids of at most `limit` calls with some doubt in a window that ends by this moment."""
     return [name for (name,) in connection.execute(_ENDING, (before_ms, limit))]
 
 
 class SqliteDoubts:
-    """The second copy of what is in doubt in another store. Every method is atomic and may be called from any thread.
+    """The second copy of the doubts in another store. Every method is atomic and safe to call from any thread.
 
     Raises:
         services.kernel.errors.Unavailable: the file cannot be read or written now; nothing was changed.
@@ -71,24 +71,24 @@ class SqliteDoubts:
         self._file = file
 
     def put(self, doubts: Collection[Doubt]) -> None:
-        """Writes doubts down, in the place of what was known of the same calls."""
+        """Writes doubts, and replaces earlier ones of the same calls."""
         if doubts:
             with self._file.writing() as connection:
                 put_doubts(connection, doubts)
 
     def drop(self, names: Collection[str]) -> None:
-        """Forgets what these calls left in doubt."""
+        """Drops the doubts of these calls."""
         if names:
             with self._file.writing() as connection:
                 drop_doubts(connection, names)
 
     def after(self, name: str, limit: int) -> list[Doubt]:
-        """What at most `limit` calls behind this id left in doubt, oldest first."""
+        """The doubts of at most `limit` calls after this id, oldest first."""
         with self._file.reading() as connection:
             return doubts_after(connection, name, limit)
 
     def ending(self, before_ms: int, limit: int) -> list[str]:
-        """Ids of at most `limit` calls, some of whose doubt is kept for a window that ends until this moment."""
+        """The ids of at most `limit` calls with some doubt in a window that ends by this moment."""
         with self._file.reading() as connection:
             return doubts_ending(connection, before_ms, limit)
 

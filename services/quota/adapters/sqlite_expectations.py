@@ -1,4 +1,4 @@
-"""What calls took lately, in memory for the path of every call and in SQLite for the next start."""
+"""What recent calls typically took, in memory for the hot path and in SQLite for the next start."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from services.quota.domain.admission.request_facts import Tokens
 from services.quota.domain.admission.scale import Scale
 from services.quota.domain.admission.unmeasured import NOTHING_TAUGHT, Guide, Taught
 
-# Pairs of a key and a model. Beyond it the pair that was learned first makes room.
+# The most pairs of key and model. Beyond this number the pair learned first makes room.
 MOST_PAIRS = 50_000
-# What all keys taught of a model. Models come and go with the configuration; of what is gone the first makes room.
+# The most models for what all keys taught. Models come and go; beyond this number the one learned first makes room.
 MOST_MODELS = 5_000
 # No key has this id.
 _ALL_KEYS = ""
@@ -41,7 +41,7 @@ class SqliteExpectations:
         self.refresh()
 
     def refresh(self) -> None:
-        """Takes over what another process has learned."""
+        """Takes over what other processes have learned."""
         with self._learning, self._file.reading() as connection:
             rows = connection.execute(_LOAD, (MOST_PAIRS + MOST_MODELS,)).fetchall()
             found = {(row[0], row[1]): _read(*row[2:]) for row in rows}
@@ -73,7 +73,7 @@ class SqliteExpectations:
 
 
 def _make_room(known: dict[Pair, Taught], most: int) -> list[Pair]:
-    """Forgets what was learned first. Returns of whom."""
+    """Forgets the pairs learned first, and returns them."""
     dropped = list(known)[: max(0, len(known) - most)]
     for pair in dropped:
         del known[pair]

@@ -1,6 +1,6 @@
 """One SQLite file with one writer at a time and readers that never wait for it.
 
-The standard library's driver, without SQLAlchemy: measured 2.5 times faster on the path of every call.
+It uses the standard library's driver without SQLAlchemy, which is 2.5 times faster on the hot path (measured).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from services.kernel.errors import Unavailable
 # Another process (a migration, a backup) may hold the file for a moment. Envoy gives up after 500 ms.
 _BUSY_TIMEOUT_MS = 250
 _CACHED_STATEMENTS = 256
-# Left to the call whose commit makes the log long enough, it holds up that call and all behind it for some 20 ms.
+# Otherwise the call whose commit makes the log long enough does it, and holds up all calls for some 20 ms.
 CHECKPOINT_EVERY_MS = 500
 
 
@@ -34,7 +34,7 @@ class SqliteFile:
         self._checkpointer = self._connect()
 
     def write(self, statement: str, values: Sequence[str | int]) -> None:
-        """Executes one statement as a transaction of its own: a third of what BEGIN, statement and COMMIT cost.
+        """Executes one statement as its own transaction, at a third of the cost of BEGIN, statement and COMMIT.
 
         Raises:
             Unavailable: the file cannot be written now. Nothing was changed.
@@ -47,7 +47,7 @@ class SqliteFile:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction with nobody else writing; rolled back when the block raises.
+        """A transaction without other writers. It rolls back if the block raises.
 
         Raises:
             Unavailable: the file cannot be written now. Nothing was changed.
@@ -65,7 +65,7 @@ class SqliteFile:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A consistent view of what is committed.
+        """A consistent view of the committed data.
 
         Raises:
             Unavailable: the file cannot be read now.
@@ -78,9 +78,9 @@ class SqliteFile:
                 self._reader.execute("ROLLBACK")
 
     def checkpoint(self) -> None:
-        """Moves what was committed from the log into the file, while others go on writing and reading.
+        """Moves committed data from the log into the file, while others keep reading and writing.
 
-        Left alone, the log is moved by whoever commits when it is long. To be called every `CHECKPOINT_EVERY_MS`.
+        Call it every `CHECKPOINT_EVERY_MS`. Otherwise the next commit moves a long log.
 
         Raises:
             Unavailable: the file cannot be written now. Nothing is lost.

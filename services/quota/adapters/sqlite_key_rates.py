@@ -1,6 +1,6 @@
-"""What keys usually spend in a minute, in memory for the path of every call and in SQLite for the next start.
+"""What keys typically spend in a minute, in memory for the hot path and in SQLite for the next start.
 
-Only what is usual is stored, when a minute is over: the minute that is being added up may be lost with the process.
+SQLite gets only the typical spend, after each minute. The current minute may be lost with the process.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.policies.burn_rate import KeyRate, add_spend
 
-# Beyond it the key that was added first makes room.
+# Beyond this number the key added first makes room.
 _MOST = 50_000
 _SAVE = (
     "INSERT INTO key_rates (key_id, usual_nano_usd) VALUES (?, ?)"
@@ -32,7 +32,7 @@ class SqliteKeyRates:
         self.refresh()
 
     def refresh(self) -> None:
-        """Takes over what another process has learned. What is being added up here goes on."""
+        """Takes over what other processes have learned. The current minute of this process continues."""
         with self._adding, self._file.reading() as connection:
             for key_id, typical in connection.execute(_LOAD, (_MOST,)):
                 known = self._rates.get(key_id)
@@ -40,7 +40,7 @@ class SqliteKeyRates:
             self._make_room()
 
     def typical_nano_usd(self, key_id: str) -> int:
-        """In a minute in which it spends at all; 0 when nothing is known."""
+        """The key's typical spend in a minute with calls; 0 if it is unknown."""
         rate = self._rates.get(key_id)
         return rate.typical_nano_usd if rate else 0
 

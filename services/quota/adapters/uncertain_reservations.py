@@ -1,4 +1,4 @@
-"""Reservations of which nobody knows whether the store made or kept them."""
+"""Reservations that the store may or may not have made or kept."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ _ROUNDS = 20
 
 
 class UncertainReservations:
-    """May be used from any thread."""
+    """A list of uncertain reservations to release. Safe to use from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._rounds_left: dict[str, int] = {}
 
     def add(self, ids: Iterable[str]) -> None:
-        """No call uses them: they are to be released."""
+        """Adds reservations to release. No call uses them."""
         with self._lock:
             self._rounds_left.update(dict.fromkeys(ids, _ROUNDS))
 
     def take(self) -> list[str]:
-        """What is to be released. Named several times: the store may yet execute what it got before it hung."""
+        """The ids to release now. Each comes up several times, as a store that hung may still execute old commands."""
         with self._lock:
             named = list(self._rounds_left)
             self._rounds_left = {name: left - 1 for name, left in self._rounds_left.items() if left > 1}
