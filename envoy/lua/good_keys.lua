@@ -1,5 +1,6 @@
--- Keys that quota has found good a moment ago. They are kept as they were shown, for two keys never look alike then, in a
--- variable of one worker that nothing logs. Whoever is in here is let in with a body, and no more: quota decides as ever.
+-- Keys that quota has found good a moment ago. They are kept as they were shown, for two keys never look alike then, in
+-- a variable of one worker that nothing logs. Whoever is in here is let in with a body, and no more: quota decides as
+-- ever.
 
 local good_keys = {}
 

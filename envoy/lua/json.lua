@@ -15,20 +15,22 @@ local OPEN_BRACE, CLOSE_BRACE, OPEN_BRACKET, CLOSE_BRACKET = 123, 125, 91, 93
 local MINUS, PLUS, DOT, ZERO = 45, 43, 46, 48
 local LOWER_E, UPPER_E, LOWER_F, LOWER_N, LOWER_T = 101, 69, 102, 110, 116
 local DEPTH_MAX = 128
--- Names, values, commas and brackets of one text. The largest conversations have a hundredth of it; a text of 16 MiB that
--- consists of nothing else would hold a worker of Envoy for as long as thousands of calls.
+-- Names, values, commas and brackets of one text. The largest conversations have a hundredth of it; a text of 16 MiB
+-- that consists of nothing else would hold a worker of Envoy for as long as thousands of calls.
 local STEPS_MAX = 500000
 
 -- What a number with an exponent takes at most when it is written again: its digits, and a zero for each power of ten.
 -- No double is larger than 1e308.
 local WRITTEN_BYTES, EXPONENT_MAX = 24, 400
--- So many escaped quotes, each within so many bytes of the one before, are dense, and the next stretch is likely so too.
+-- So many escaped quotes, each within so many bytes of the one before, are dense, and the next stretch is likely so
+-- too.
 local DENSE_QUOTES, DENSE_BYTES, STRETCH_BYTES = 8, 8, 1024
 
 -- What may come next.
 local VALUE, VALUE_OR_END, NAME, NAME_OR_END, COMMA_OR_END = 1, 2, 3, 4, 5
 
-local function skip_space(text, at)
+-- Where the first byte from `at` on stands that is no space, and which it is; nil past the end.
+function json.skip_space(text, at)
   local code = byte(text, at)
   while code == 32 or code == 10 or code == 13 or code == 9 do
     at = at + 1
@@ -36,31 +38,33 @@ local function skip_space(text, at)
   end
   return at, code
 end
+local skip_space = json.skip_space
 
--- The closing quote of the string that opens at `open`, nil when there is none. Searching is fastest where quotes are rare.
--- Where one escaped quote follows the other, the bytes of the next stretch are looked at one by one.
-local function string_end(text, open)
-  local from, dense = open + 1, 0
+-- The quote that closes the string whose content begins at `from`, nil when there is none. Searching is fastest where
+-- quotes are rare. Where one escaped quote follows the other, the bytes of the next stretch are looked at one by one.
+function json.closing_quote(text, from)
+  local at, dense = from, 0
   while true do
-    local quote = find(text, '"', from, true)
+    local quote = find(text, '"', at, true)
     if not quote then return nil end
     local before = quote - 1
-    while byte(text, before) == BACKSLASH do before = before - 1 end
+    while before >= from and byte(text, before) == BACKSLASH do before = before - 1 end
     if (quote - before) % 2 == 1 then return quote end
-    dense = quote - from < DENSE_BYTES and dense + 1 or 0
-    from = quote + 1
+    dense = quote - at < DENSE_BYTES and dense + 1 or 0
+    at = quote + 1
     if dense == DENSE_QUOTES then
       dense = 0
-      local stop = from + STRETCH_BYTES
-      while from < stop do
-        local code = byte(text, from)
-        if code == QUOTE then return from end
+      local stop = at + STRETCH_BYTES
+      while at < stop do
+        local code = byte(text, at)
+        if code == QUOTE then return at end
         if not code then return nil end
-        from = from + (code == BACKSLASH and 2 or 1)
+        at = at + (code == BACKSLASH and 2 or 1)
       end
     end
   end
 end
+local closing_quote = json.closing_quote
 
 local function is_digit(code)
   return code ~= nil and code >= 48 and code <= 57
@@ -93,9 +97,10 @@ local function number_end(text, at)
   return after - 1, 0
 end
 
--- The last byte of the number, true, false or null that starts at `at`, nil when it is none of them. What may not stand
--- right behind it, like a second zero, is no comma either. Then how many bytes it may grow by.
+-- The last byte of the string, number, true, false or null that starts at `at`, nil when it is none of them. What may
+-- not stand right behind it, like a second zero, is no comma either. Then how many bytes it may grow by.
 local function scalar_end(text, at, code)
+  if code == QUOTE then return closing_quote(text, at + 1), 0 end
   if code == LOWER_T then return sub(text, at, at + 3) == "true" and at + 3 or nil, 0 end
   if code == LOWER_F then return sub(text, at, at + 4) == "false" and at + 4 or nil, 0 end
   if code == LOWER_N then return sub(text, at, at + 3) == "null" and at + 3 or nil, 0 end
@@ -106,8 +111,8 @@ end
 local PLAIN_NAME = "^[ !#-Z%[%]^_`a-~]*$"
 local SHOWN_BYTES_MAX = 64
 
--- What is wrong with a name that a watched object does not have, nil when it is only unknown. Some readers do not care for
--- case or for what joins words: for them it may be the name of a known member.
+-- What is wrong with a name that a watched object does not have, nil when it is only unknown. Some readers do not care
+-- for case or for what joins words: for them it may be the name of a known member.
 local function name_problem(node, name)
   if not find(name, PLAIN_NAME) then
     return "a name in " .. node.where .. " is written with escapes, or with characters that no name there has"
@@ -122,30 +127,61 @@ function json.fold(name)
   return (gsub(lower(name), "[_%-]", ""))
 end
 
--- Numbers the objects of watched nodes, in all walks: a mark that a member was given earlier is never mistaken for one of
--- the present walk.
+-- The member of `node` whose name's quotes stand at `at` and `quote`, in its object of that number; nil when it has
+-- none. Then what is wrong with the name, and the name to show; nil when nothing is.
+local function member_named(node, text, at, quote, number, found)
+  local name = sub(text, at + 1, quote - 1)
+  local member = node.members[name]
+  if not member then
+    local problem = name_problem(node, name)
+    if problem then return nil, problem, sub(name, 1, SHOWN_BYTES_MAX) end
+    found.unknown(node, name)
+    return nil
+  end
+  if member.seen_in == number then return nil, "'" .. name .. "' in " .. node.where .. " appears twice", name end
+  member.seen_in, member.start = number, at
+  return member
+end
+
+-- Reads the name that begins at `at`, in the object of `node` of that number; `node` is nil where nobody watches. The
+-- byte of its colon, and its member. Or nil, nil, what is wrong, and the name that is at fault.
+local function read_name(text, at, node, number, found)
+  local quote = closing_quote(text, at + 1)
+  if not quote then return nil, nil, "it ends within a string" end
+  local member
+  if node then
+    local problem, name
+    member, problem, name = member_named(node, text, at, quote, number, found)
+    if problem then return nil, nil, problem, name end
+  end
+  local colon, code = skip_space(text, quote + 1)
+  if code ~= COLON then return nil, nil, "a colon is missing at byte " .. colon end
+  return colon, member
+end
+
+-- The node of what opens with `code` as the value of `member` of `node`; nil where nobody watches.
+local function node_inside(node, member, code, found)
+  local inner = member.node
+  if inner and code == OPEN_BRACKET and not member.many then
+    found.unknown(node, member.name)
+    return nil
+  end
+  return inner
+end
+
+-- Numbers the objects of watched nodes, in all walks: a mark that a member was given earlier is never mistaken for one
+-- of the present walk.
 local serial = 0
 
--- Walks through `text`, which must be one JSON object, along `root`: a node as `dialect/shape.lua` makes them. Nodes say
--- which members are watched. An array is looked through: its objects stand in its place.
---
--- Leaves in each node the number of its latest object, `node.serial`, and in each of its members where that object has it:
--- `member.seen_in` (a number of an object), `start` (the byte of its name's opening quote), `first` and `last` (bytes of its
--- value). No node is inside itself, so at the end of an object they are its own; then `node.settle(node, text, found)`.
--- `found.unknown(node, name)` is told of each member of a watched object that its node does not have; `found.growth` is
--- raised by the bytes that numbers may take on top of theirs when a server writes them again.
---
--- Returns the position of the opening brace. Or nil and what is wrong, as a clause, and the name that is at fault.
-function json.walk(text, root, found)
+-- What `json.walk` does, from the opening brace at `at` on: returns the byte of the closing brace.
+local function walk_object(text, at, root, found)
   -- By depth: whether it is an object, its node (or that of its objects), its number, and the member whose value it is.
+  -- The text is taken for the only element of a list of `root`.
   local is_object, nodes, serials, owners = {}, {}, {}, {}
   local depth, steps = 0, 0
   -- The node that the walk is in, and the member whose value comes next; nil where nobody watches.
-  local node, member
-  local at, code = skip_space(text, 1)
-  local opening = at
-  if code ~= OPEN_BRACE then return nil, "it is not a JSON object" end
-  local expected = VALUE
+  local node, member = root, nil
+  local code, expected = OPEN_BRACE, VALUE
   while code do
     steps = steps + 1
     if steps > STEPS_MAX then return nil, "it has more than " .. STEPS_MAX .. " names, values, commas and brackets" end
@@ -160,45 +196,19 @@ function json.walk(text, root, found)
       end
     elseif expected == NAME or expected == NAME_OR_END then
       if code == QUOTE then
-        local quote = string_end(text, at)
-        if not quote then return nil, "it ends within a string" end
-        if node then
-          local name = sub(text, at + 1, quote - 1)
-          member = node.members[name]
-          if not member then
-            local problem = name_problem(node, name)
-            if problem then return nil, problem, sub(name, 1, SHOWN_BYTES_MAX) end
-            found.unknown(node, name)
-          elseif member.seen_in == serials[depth] then
-            return nil, "'" .. name .. "' in " .. node.where .. " appears twice", name
-          else
-            member.seen_in, member.start = serials[depth], at
-          end
-        end
-        at, code = skip_space(text, quote + 1)
-        if code ~= COLON then return nil, "a colon is missing at byte " .. at end
-        expected = VALUE
+        local colon, problem, name
+        colon, member, problem, name = read_name(text, at, node, serials[depth], found)
+        if not colon then return nil, problem, name end
+        at, expected = colon, VALUE
       elseif code == CLOSE_BRACE and expected == NAME_OR_END then
         closes = true
       else
         return nil, "a name is missing at byte " .. at
       end
-    elseif code == QUOTE then
-      local quote = string_end(text, at)
-      if not quote then return nil, "it ends within a string" end
-      if member then member.first, member.last = at, quote end
-      at = quote
-      expected = COMMA_OR_END
     elseif code == OPEN_BRACE or code == OPEN_BRACKET then
       local inner = nil
       if member then
-        member.first, inner = at, member.node
-        if inner and code == OPEN_BRACKET and not member.many then
-          found.unknown(node, member.name)
-          inner = nil
-        end
-      elseif depth == 0 then
-        inner = root
+        member.first, inner = at, node_inside(node, member, code, found)
       elseif not is_object[depth] then
         inner = node
       end
@@ -214,34 +224,48 @@ function json.walk(text, root, found)
     elseif code == CLOSE_BRACKET and expected == VALUE_OR_END then
       closes = true
     else
-      local word_end, growth = scalar_end(text, at, code)
-      if not word_end then return nil, "there is no value at byte " .. at end
-      if member then member.first, member.last = at, word_end end
+      local last, growth = scalar_end(text, at, code)
+      if not last then return nil, code == QUOTE and "it ends within a string" or "there is no value at byte " .. at end
+      if member then member.first, member.last = at, last end
       if growth > 0 then found.growth = found.growth + growth end
-      at = word_end
-      expected = COMMA_OR_END
+      at, expected = last, COMMA_OR_END
     end
     if closes then
       if node and code == CLOSE_BRACE and node.settle then node.settle(node, text, found) end
-      local owner = owners[depth]
-      if owner then owner.last = at end
+      if owners[depth] then owners[depth].last = at end
       depth = depth - 1
-      if depth == 0 then
-        if select(2, skip_space(text, at + 1)) then return nil, "something follows the object" end
-        return opening
-      end
-      node, member = nodes[depth], nil
-      expected = COMMA_OR_END
+      if depth == 0 then return at end
+      node, member, expected = nodes[depth], nil, COMMA_OR_END
     end
     at, code = skip_space(text, at + 1)
   end
   return nil, "it ends before the object does"
 end
 
+-- Walks through `text`, which must be one JSON object, along `root`: a node as `dialect/shape.lua` makes them. Nodes
+-- say which members are watched. An array is looked through: its objects stand in its place.
+--
+-- Leaves in each node the number of its latest object, `node.serial`, and in each of its members where that object has
+-- it: `member.seen_in` (a number of an object), `start` (the byte of its name's opening quote), `first` and `last`
+-- (bytes of its value). No node is inside itself, so at the end of an object they are its own; then `node.settle(node,
+-- text, found)`. `found.unknown(node, name)` is told of each member of a watched object that its node does not have;
+-- `found.growth` is raised by the bytes that numbers may take on top of theirs when a server writes them again.
+--
+-- Returns the position of the opening brace. Or nil and what is wrong, as a clause, and the name that is at fault.
+function json.walk(text, root, found)
+  local opening, code = skip_space(text, 1)
+  if code ~= OPEN_BRACE then return nil, "it is not a JSON object" end
+  local closing, problem, name = walk_object(text, opening, root, found)
+  if not closing then return nil, problem, name end
+  if select(2, skip_space(text, closing + 1)) then return nil, "something follows the object" end
+  return opening
+end
+
 local function nothing() end
 
--- Scans `text`, which must be one JSON object. Returns three tables by name of its members, `first` and `last` byte of the
--- value and the byte `start` of the name's opening quote, then the position of the opening brace. Or nil and what is wrong.
+-- Scans `text`, which must be one JSON object. Returns three tables by name of its members, `first` and `last` byte of
+-- the value and the byte `start` of the name's opening quote, then the position of the opening brace. Or nil and what
+-- is wrong.
 function json.scan(text)
   local first, last, start = {}, {}, {}
   -- A node that has every plain name.
@@ -252,7 +276,8 @@ function json.scan(text)
       return members[name]
     end,
   })
-  local opening, problem = json.walk(text, { members = members, folded = {}, where = "it" }, { unknown = nothing, growth = 0 })
+  local root = { members = members, folded = {}, where = "it" }
+  local opening, problem = json.walk(text, root, { unknown = nothing, growth = 0 })
   if not opening then return nil, problem end
   for name, member in pairs(members) do
     first[name], last[name], start[name] = member.first, member.last, member.start

@@ -2,6 +2,7 @@
 -- Envoy keeps them for the next attempt. Runs on the routes of requests whose key quota has found good.
 -- Keys of the metadata: GateKey and AdmissionKey in services/kernel/envoy_contract.py.
 
+local pending = require("pending")
 local refusal = require("refusal")
 local waiting = require("waiting")
 
@@ -15,11 +16,8 @@ local HOLDER_BYTES = 100663296
 local FULL = "The gateway holds as many large requests as it can. Try again in a moment."
 
 local room = waiting.room(ROOM_BYTES, HOLDER_BYTES)
--- What gives back the room of a request, by the coroutine of that request: Envoy keeps it for as long as the request
--- lives, and this table keeps nothing alive. The answer finds it by number.
-local of_request = setmetatable({}, { __mode = "k" })
-local by_number = setmetatable({}, { __mode = "v" })
-local last_number = 0
+-- What gives back the room of a request.
+local shares = pending.new()
 
 local function take_room(handle)
   local bytes = waiting.announced(handle:headers()) or UNANNOUNCED_BYTES
@@ -37,9 +35,7 @@ end
 local function await_body(handle)
   local give_back = take_room(handle)
   if not give_back then return false end
-  last_number = last_number + 1
-  of_request[coroutine.running()], by_number[last_number] = give_back, give_back
-  handle:streamInfo():dynamicMetadata():set(GATE, "number", last_number)
+  handle:streamInfo():dynamicMetadata():set(GATE, "number", shares.keep(give_back))
   handle:body(true)
   return true
 end
@@ -47,16 +43,14 @@ end
 function envoy_on_request(handle)
   local done, fits = pcall(await_body, handle)
   if done and fits then return end
-  local known, dialect = pcall(refusal.dialect_of_request, handle)
-  if not known then dialect = "openai" end
-  if done then refusal.answer(handle, dialect, 503, "overloaded", FULL) end
+  if done then refusal.answer(handle, refusal.dialect_of_request(handle), 503, "overloaded", FULL) end
   handle:logErr("large_bodies: " .. tostring(fits))
-  refusal.answer(handle, dialect, 503, "policy_unavailable", "The gateway cannot read this request now.")
+  refusal.answer_unreadable(handle)
 end
 
 local function give_back(handle)
   local gate = handle:streamInfo():dynamicMetadata():get(GATE)
-  local returned = gate and by_number[gate["number"]]
+  local returned = gate and shares.find(gate["number"])
   if returned then returned() end
 end
 

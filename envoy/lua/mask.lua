@@ -9,7 +9,9 @@ local PART_BYTES = 8
 -- While a credential is rotated, answers to requests with the one before are under way.
 local REMEMBERED = 4
 -- How the keys of vendors begin, and ours. All are longer than 20 characters.
-local BEGINNINGS = { "sk%-", "spg_", "spa_", "AIza", "gsk_", "xai%-", "hf_", "r8_", "pplx%-", "nvapi%-", "ABSK", "AKIA", "eyJ" }
+local BEGINNINGS = {
+  "sk%-", "spg_", "spa_", "AIza", "gsk_", "xai%-", "hf_", "r8_", "pplx%-", "nvapi%-", "ABSK", "AKIA", "eyJ",
+}
 local KEY_BYTES_MIN = 20
 
 -- All pieces of `PART_BYTES` of a credential; of a shorter one the whole.
@@ -20,7 +22,8 @@ local function pieces_of(secret)
   return { secret = secret, size = size, pieces = pieces }
 end
 
--- Notes the value of a credential header among `known`, the newest first. A scheme ("Bearer ") is no part of the secret.
+-- Notes the value of a credential header among `known`, the newest first. A scheme ("Bearer ") is no part of the
+-- secret.
 function mask.remember(known, value)
   local newest = known[1]
   if newest and newest.value == value then return end

@@ -21,9 +21,14 @@ function refusal.dialect_of(path)
   return "openai"
 end
 
--- The same for a request that is being handled.
-function refusal.dialect_of_request(handle)
+local function read_dialect(handle)
   return refusal.dialect_of(handle:headers():get(":path"))
+end
+
+-- The same for a request that is being handled. Should it not be known, OpenAI's, which most clients can read.
+function refusal.dialect_of_request(handle)
+  local known, dialect = pcall(read_dialect, handle)
+  return known and dialect or "openai"
 end
 
 -- The body of an error. `parameter` names the offending field, nil when there is none.
@@ -55,6 +60,12 @@ end
 function refusal.answer(handle, dialect, status, code, message, parameter)
   pcall(respond, handle, dialect, status, code, message, parameter)
   handle:respond({ [":status"] = tostring(status) }, "")
+end
+
+-- Ends a request that a script failed on, in the client's dialect where that is known. Does not return.
+function refusal.answer_unreadable(handle)
+  refusal.answer(handle, refusal.dialect_of_request(handle), 503, "policy_unavailable",
+    "The gateway cannot read this request now.")
 end
 
 return refusal

@@ -1,9 +1,10 @@
--- Lets bodies come before their key has been looked at: small ones while there is room for them, and those of a key that
--- was good a moment ago. All others wait in front of the filter `gate`, which shows quota their key first: what this
--- script does not excuse is asked.
--- Keys of the metadata: GateKey and AdmissionKey in services/kernel/envoy_contract.py.
+-- Lets bodies come before their key has been looked at: small ones while there is room for them, and those of a key
+-- that was good a moment ago. All others wait in front of the filter `gate`, which shows quota their key first: what
+-- this script does not excuse is asked. Keys of the metadata: GateKey and AdmissionKey in
+-- services/kernel/envoy_contract.py.
 
 local good_keys = require("good_keys")
+local pending = require("pending")
 local refusal = require("refusal")
 local waiting = require("waiting")
 
@@ -14,17 +15,14 @@ local BODY_BYTES_MAX = 32768
 local HEAD_BYTES = 65536
 -- What all who send slowly can make one worker hold, with a key or without. The next ones are asked.
 local ROOM_BYTES = 16777216
--- How long a key counts as good after a call of it was admitted, and how many do. Of one that was revoked meanwhile each
--- worker takes in one more body: the first refusal forgets it.
+-- How long a key counts as good after a call of it was admitted, and how many do. Of one that was revoked meanwhile
+-- each worker takes in one more body: the first refusal forgets it.
 local KEYS_MAX, LIFE_S = 256, 30
 
 local room = waiting.room(ROOM_BYTES)
 local memory = good_keys.memory(KEYS_MAX, LIFE_S)
--- What requests with large bodies showed, and when, until their answers say whether it was good. Held by the coroutine of
--- the request, as in large_bodies.lua.
-local of_request = setmetatable({}, { __mode = "k" })
-local by_number = setmetatable({}, { __mode = "v" })
-local last_number = 0
+-- What requests with large bodies showed, and when, until their answers say whether it was good.
+local asked_about = pending.new()
 
 -- What gives the room back when the body is there; nil for a request that is to be asked about.
 local function take_room(headers)
@@ -38,10 +36,7 @@ local function let_large_in(handle, shown)
   local now_s = os.time()
   local holder = memory.holder(shown, now_s)
   local metadata = handle:streamInfo():dynamicMetadata()
-  local asked = { shown = shown, at_s = now_s }
-  last_number = last_number + 1
-  of_request[coroutine.running()], by_number[last_number] = asked, asked
-  metadata:set(GATE, "shown", last_number)
+  metadata:set(GATE, "shown", asked_about.keep({ shown = shown, at_s = now_s }))
   if not holder then return end
   metadata:set(GATE, "unasked", true)
   metadata:set(ADMISSION, "holder", holder)
@@ -64,17 +59,15 @@ function envoy_on_request(handle)
   local done, problem = pcall(let_in, handle)
   if done then return end
   handle:logErr("small_bodies: " .. tostring(problem))
-  local known, dialect = pcall(refusal.dialect_of_request, handle)
-  refusal.answer(handle, known and dialect or "openai", 503, "policy_unavailable",
-    "The gateway cannot read this request now.")
+  refusal.answer_unreadable(handle)
 end
 
 -- Only a call that quota admitted was of a good key.
 local function learn(handle)
-  if not next(by_number) then return end
+  if asked_about.is_empty() then return end
   local metadata = handle:streamInfo():dynamicMetadata()
   local gate = metadata:get(GATE)
-  local asked = gate and gate["shown"] and by_number[gate["shown"]]
+  local asked = gate and asked_about.find(gate["shown"])
   if not asked then return end
   local admission = metadata:get(ADMISSION)
   local key_id = admission and admission["key_id"]

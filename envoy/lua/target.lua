@@ -1,136 +1,21 @@
 -- Turns a request into what one provider wants, once for each attempt, and its answer into what the client may see. The
--- header map is shared by all attempts: each run sets everything that an earlier one may have set. Keys of the metadata:
--- AdmissionKey, TargetKey, ScanKey and AttemptKey in services/kernel/envoy_contract.py.
+-- header map is shared by all attempts: each run sets everything that an earlier one may have set. Keys of the
+-- metadata: AdmissionKey, TargetKey, ScanKey and AttemptKey in services/kernel/envoy_contract.py.
 --
 -- The builder of clusters puts a table PROVIDER before this text: services/router/adapters/envoy_resources_headers.py.
 
-local json = require("json")
-local refusal = require("refusal")
 local headers = require("headers")
 local mask = require("mask")
+local provider_error = require("provider_error")
+local refusal = require("refusal")
+local rewrite = require("rewrite")
 
 local ADMISSION, REQUEST, SCAN = "envoy.filters.http.ext_authz", "spendgate.request", "spendgate.scan"
 local ATTEMPT = "spendgate.attempt"
-local OUTPUT_CAPS = { "max_tokens", "max_completion_tokens" }
 
-local find, match, sub = string.find, string.match, string.sub
--- A longer error of a provider is not shown.
-local ERROR_BYTES_MAX = 16384
+local find, match = string.find, string.match
 -- The provider's credentials, the newest first. A cluster has one, and a script is loaded for each cluster.
 local credentials = {}
-
--- Text edits that do not overlap, applied in one pass.
-local function apply(text, edits)
-  table.sort(edits, function(one, other) return one.first < other.first end)
-  local parts, from = {}, 1
-  for _, edit in ipairs(edits) do
-    parts[#parts + 1] = sub(text, from, edit.first - 1)
-    parts[#parts + 1] = edit.text
-    from = edit.last + 1
-  end
-  parts[#parts + 1] = sub(text, from)
-  return table.concat(parts)
-end
-
-local function replacing(first, last, text)
-  return { first = first, last = last, text = text }
-end
-
--- A member at the front of the object that opens at `opening` and is not empty.
-local function inserting(opening, name, value)
-  return { first = opening + 1, last = opening, text = json.quote(name) .. ":" .. value .. "," }
-end
-
--- `options` (the text of stream_options, nil when there is none) with include_usage true.
-function with_usage(options)
-  if not options or options == "null" then return '{"include_usage":true}' end
-  local first, last, _, opening = json.scan(options)
-  if not first then error("stream_options: " .. last) end
-  if first.include_usage then
-    return apply(options, { replacing(first.include_usage, last.include_usage, "true") })
-  end
-  if next(first) == nil then return '{"include_usage":true}' end
-  return apply(options, { inserting(opening, "include_usage", "true") })
-end
-
--- The bound for a spelling that says something already: a smaller one stays.
-local function lowered(text, first, last, cap)
-  local own = tonumber(sub(text, first, last))
-  return own and own < tonumber(cap) and sub(text, first, last) or cap
-end
-
--- Edits that bound the output of an OpenAI or Anthropic body. Every spelling that is there gets the bound, since a
--- provider may heed any of them; `field` is there afterwards.
-local function cap_members(edits, text, field, cap)
-  local first, last, start, opening = json.scan(text)
-  if not first then error("body: " .. last) end
-  local named = false
-  for _, name in ipairs(OUTPUT_CAPS) do
-    named = named or (name == field and first[name] ~= nil)
-  end
-  for _, name in ipairs(OUTPUT_CAPS) do
-    if first[name] then
-      local kept = named and name or field
-      local bound = lowered(text, first[name], last[name], cap)
-      edits[#edits + 1] = replacing(start[name], last[name], json.quote(kept) .. ":" .. bound)
-      named = true
-    end
-  end
-  if not named then edits[#edits + 1] = inserting(opening, field, cap) end
-end
-
--- The same for Gemini, where the bound stands one level deeper: `outer` is generationConfig.
-local function cap_nested(edits, text, outer, inner, cap)
-  local first, last, _, opening = json.scan(text)
-  if not first then error("body: " .. last) end
-  local snake_outer, snake_inner = "generation_config", "max_output_tokens"
-  local at, till = first[outer] or first[snake_outer], last[outer] or last[snake_outer]
-  local fresh = "{" .. json.quote(inner) .. ":" .. cap .. "}"
-  if not at then
-    edits[#edits + 1] = inserting(opening, outer, fresh)
-    return
-  end
-  local config = sub(text, at, till)
-  if config == "null" then
-    edits[#edits + 1] = replacing(at, till, fresh)
-    return
-  end
-  local first_in, last_in, _, opening_in = json.scan(config)
-  if not first_in then error("generationConfig: " .. last_in) end
-  local name = first_in[inner] and inner or (first_in[snake_inner] and snake_inner)
-  if name then
-    config = apply(config, { replacing(first_in[name], last_in[name], cap) })
-  elseif next(first_in) == nil then
-    config = fresh
-  else
-    config = apply(config, { inserting(opening_in, inner, cap) })
-  end
-  edits[#edits + 1] = replacing(at, till, config)
-end
-
--- The body for one attempt. Pure, for the tests.
-function rewrite(text, target, spans, force_usage)
-  local edits = {}
-  if target.model then
-    edits[#edits + 1] = replacing(spans.model_first, spans.model_last, json.quote(target.model))
-  end
-  if force_usage then
-    local at = spans.options_first
-    local options = with_usage(at and sub(text, at, spans.options_last))
-    edits[#edits + 1] = at and replacing(at, spans.options_last, options)
-      or inserting(spans.opening, "stream_options", options)
-  end
-  if target.output_cap then
-    local cap = string.format("%.0f", target.output_cap)
-    local outer, inner = string.match(target.output_cap_field, "^([^.]+)%.(.+)$")
-    if outer then
-      cap_nested(edits, text, outer, inner, cap)
-    else
-      cap_members(edits, text, target.output_cap_field, cap)
-    end
-  end
-  return apply(text, edits)
-end
 
 -- Notes a dropped header for the log of the call.
 local function teller(handle, direction)
@@ -193,7 +78,7 @@ local function prepare(handle)
   local buffer = handle:body(true)
   local text = buffer:getBytes(0, buffer:length())
   if #text ~= spans.bytes then error("the body is not the one that was scanned") end
-  text = rewrite(text, wanted, spans, force_usage)
+  text = rewrite.body(text, wanted, spans, force_usage)
   buffer:setBytes(text)
   handle:headers():replace("content-length", tostring(#text))
 end
@@ -211,7 +96,8 @@ function envoy_on_request(handle)
   local done, problem = pcall(prepare, handle)
   if done then return end
   handle:logErr("target: " .. tostring(problem))
-  refusal.answer(handle, dialect_of(handle), 503, "upstream_unavailable", "The gateway cannot reach a provider for this request.")
+  refusal.answer(handle, dialect_of(handle), 503, "upstream_unavailable",
+    "The gateway cannot reach a provider for this request.")
 end
 
 -- What the gateway says in the place of an answer of a provider. The headers of the answer are gone by now.
@@ -224,24 +110,6 @@ local function replace(handle, status, code, message)
   map:remove("content-encoding")
   map:remove("transfer-encoding")
   handle:body(true):setBytes(body)
-end
-
--- What becomes of an error's body: it is held until it is whole, and then shown without credentials. `instead` is shown
--- when it is too long, or when it cannot be read at all. For the tests.
-function new_error(readable, instead)
-  return { held = readable and "" or nil, instead = instead }
-end
-
--- What to send for `bytes`, which are empty at the end. Pure but for `state`, for the tests.
-function feed_error(state, bytes)
-  if state.held and bytes == "" then return mask.text(credentials, state.held) end
-  if state.held and #state.held + #bytes <= ERROR_BYTES_MAX then
-    state.held = state.held .. bytes
-    return ""
-  end
-  local sent = state.instead or ""
-  state.held, state.instead = nil, nil
-  return sent
 end
 
 -- A provider's own error passes, but for the credentials that its text may quote.
@@ -257,12 +125,12 @@ local function pass_error(handle, map, status, provider)
   end
   map:remove("content-length")
   -- The head, which says what the body is, leaves before the body is known.
-  local state = new_error(readable, (not readable or find(kind, "^application/json")) and envelope or message)
+  local state = provider_error.new(readable, (not readable or find(kind, "^application/json")) and envelope or message)
   for chunk in handle:bodyChunks() do
     local length = chunk:length()
     local read, bytes = true, ""
     if length > 0 then read, bytes = pcall(chunk.getBytes, chunk, 0, length) end
-    local done, sent = pcall(feed_error, state, read and bytes or "")
+    local done, sent = pcall(provider_error.feed, state, read and bytes or "", credentials)
     chunk:setBytes(done and sent or "")
   end
 end

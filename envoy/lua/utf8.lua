@@ -1,9 +1,9 @@
 -- Strict UTF-8, as the table "Well-Formed UTF-8 Byte Sequences" of the Unicode standard has it: no overlong form, no
 -- surrogate, nothing above U+10FFFF. What one decoder drops and another replaces, two readers do not read alike.
 --
--- The automaton has a row of 32 bits for each byte. A state is a place in a row, where the next state stands in five bits:
--- no step waits for a load, and none branches (a "shift-based DFA", P. Vognsen). The places are such that what overlaps is
--- equal.
+-- The automaton has a row of 32 bits for each byte. A state is a place in a row, where the next state stands in five
+-- bits: no step waits for a load, and none branches (a "shift-based DFA", P. Vognsen). The places are such that what
+-- overlaps is equal.
 
 -- LuaJIT's own libraries, which Envoy's Lua has.
 local ffi, bit = require("ffi"), require("bit")

@@ -26,10 +26,11 @@ from tests.e2e.adversary.attack import LONG_TEXT, PIXELS, Attack
 from tests.e2e.adversary.provider import MODELS, understand
 from tests.e2e.adversary.temperaments import BadBodyError, Temperament, read
 from tests.property.mutations import TEXT, mutated, parsed
-from tests.worlds.lua_scripts import load, plain
+from tests.worlds.lua_scripts import load_module, new_runtime, plain
 
 BODIES = int(os.environ.get("SPENDGATE_MUTATED_BODIES", "1300"))
-SCRIPT = load("request_info")
+LUA = new_runtime()
+SCAN = load_module("scan", LUA)
 PATHS = {
     "openai": "/v1/chat/completions",
     "anthropic": "/v1/messages",
@@ -64,7 +65,7 @@ def target_of(dialect: str) -> TargetFacts:
 
 def scanned(body: bytes, dialect: str) -> tuple[str, RequestFacts] | None:
     """Model and facts as quota is told them; None when the scan refuses the body."""
-    passed, found = SCRIPT.pcall(SCRIPT.inspect_body, body.decode("latin-1"), dialect, PATHS[dialect])[:2]
+    passed, found = LUA.globals().pcall(SCAN.body, body.decode("latin-1"), dialect, PATHS[dialect])[:2]
     if not passed:
         assert not isinstance(found, str), f"a mistake in the scan: {found}, with {body!r}"
         return None

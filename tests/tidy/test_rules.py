@@ -7,11 +7,12 @@ from pathlib import PurePath
 
 import pytest
 
-from tests.tidy import rules
+from tests.tidy import lua_rules, rules
 
 Rule = Callable[[PurePath, str], Iterator[str]]
 
 LONG_FUNCTION = "def long():\n" + "    pass\n" * rules.MAX_FUNCTION_LINES
+LONG_LUA = "local function long()\n" + "  print()\n" * (rules.MAX_FUNCTION_LINES - 1) + "end\n"
 UNFINISHED = "# " + "TO" + "DO: later\n"
 
 REFUSED: list[tuple[Rule, str, str]] = [
@@ -39,6 +40,16 @@ REFUSED: list[tuple[Rule, str, str]] = [
     (rules.touches_no_private_name, "a.py", "monkeypatch.setattr(store, '_link', None)\n"),
     (rules.touches_no_private_name, "a.py", "monkeypatch.setattr('services.router.main._wire', None)\n"),
     (rules.touches_no_private_name, "a.py", "getattr(store, '_link')\n"),
+    (lua_rules.says_what_it_is, "a.lua", "local a = {}\nreturn a\n"),
+    (lua_rules.has_narrow_lines, "a.lua", "-- " + "x" * 118 + "\n"),
+    (lua_rules.has_short_functions, "a.lua", LONG_LUA),
+    (lua_rules.is_module_or_script, "a.lua", "local a = {}\nfunction b() end\nreturn a\n"),
+    (lua_rules.is_module_or_script, "a.lua", "local function a() return function() b = 1 end end\nreturn a\n"),
+    (lua_rules.is_module_or_script, "a.lua", "local a = {}\nfunction a.b() return strng.byte end\nreturn a\n"),
+    (lua_rules.is_module_or_script, "a.lua", "function envoy_on_request() end\nreturn {}\n"),
+    (lua_rules.is_module_or_script, "a.lua", "function take() end\nfunction envoy_on_request() end\n"),
+    (lua_rules.is_module_or_script, "a.lua", "local function take() end\n"),
+    (lua_rules.is_module_or_script, "a.lua", "function envoy_on_request() PROVIDER.x = 1 end\n"),
 ]
 
 PASSED: list[tuple[Rule, str, str]] = [
@@ -55,6 +66,12 @@ PASSED: list[tuple[Rule, str, str]] = [
     (rules.touches_no_private_name, "a.py", "self._own = type(call).__name__, call._replace(id='b')\n"),
     (rules.touches_no_private_name, "a.py", "from __future__ import annotations\n_OWN = 1\n"),
     (rules.touches_no_private_name, "a.py", "monkeypatch.setattr(store, 'MOST', 2)\nprint('_private')\n"),
+    (lua_rules.says_what_it_is, "a.lua", "-- What a is.\n"),
+    (lua_rules.has_narrow_lines, "a.lua", "-- " + "x" * 117 + "\n"),
+    (lua_rules.has_short_functions, "a.lua", LONG_LUA.replace("  print()\n", "", 1)),
+    (lua_rules.is_module_or_script, "a.lua", "local a = {}\nfunction a.b(c) return string.byte(c) end\nreturn a\n"),
+    (lua_rules.is_module_or_script, "a.lua", "local b = require('b')\nfunction envoy_on_response(a) b.c(a) end\n"),
+    (lua_rules.is_module_or_script, "envoy/lua/target.lua", "function envoy_on_request() PROVIDER.x = 1 end\n"),
 ]
 
 

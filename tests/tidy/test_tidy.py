@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 import pytest
 
-from tests.tidy import rules
+from tests.tidy import lua_rules, rules
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("services", "protos", "envoy", "deploy", "docs", "tests", ".ci")
@@ -63,6 +63,19 @@ def test_files_are_short() -> None:
 
 def test_functions_are_short() -> None:
     assert broken(rules.has_short_functions, chosen({".py"})) == []
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        lua_rules.says_what_it_is,
+        lua_rules.has_narrow_lines,
+        lua_rules.has_short_functions,
+        lua_rules.is_module_or_script,
+    ],
+)
+def test_lua_keeps_the_house_rules(rule: Callable[[PurePath, str], Iterator[str]]) -> None:
+    assert broken(rule, chosen({".lua"}, "envoy")) == []
 
 
 def test_files_are_named_for_what_they_do() -> None:

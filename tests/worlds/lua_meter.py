@@ -1,4 +1,4 @@
-"""The meter's script without Envoy: bytes in, bytes and figures out."""
+"""The meter without Envoy: bytes in, bytes and figures out."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from tests.worlds.lua_scripts import load, plain
+from tests.worlds.lua_scripts import load_module, plain
 
-METER = load("meter")
+ANSWER = load_module("meter/answer")
 
 
 class Metered(NamedTuple):
@@ -24,13 +24,13 @@ class Metered(NamedTuple):
 
 def meter(dialect: str, pieces: Iterable[str], *, stream: bool, strip: bool = False) -> Metered:
     """Lets an answer through that arrives in these pieces, one character for each byte."""
-    state = METER.new_meter(dialect, stream, strip)
+    state = ANSWER.new(dialect, stream, strip)
     told: dict[str, Any] = {}
     first: tuple[str, ...] | None = None
     passed: list[str] = []
     for piece in [*(each for each in pieces if each), None]:
-        passed.append(METER.finish(state) if piece is None else METER.take(state, piece))
-        changed = METER.news(state)
+        passed.append(ANSWER.finish(state) if piece is None else ANSWER.take(state, piece))
+        changed = ANSWER.news(state)
         told |= {} if changed is None else plain(changed)
         first = tuple(told) if first is None else first
     return Metered("".join(passed), told, first or ())

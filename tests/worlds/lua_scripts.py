@@ -1,4 +1,4 @@
-"""Envoy's scripts in LuaJIT, as Envoy runs them: complete sources, put together by the same code."""
+"""The modules of Envoy's scripts in LuaJIT, as Envoy runs them: put together by the same code."""
 
 from __future__ import annotations
 
@@ -12,17 +12,14 @@ from services.router.adapters.envoy_resources_scripts import bundle
 FOLDER = Path(__file__).resolve().parents[2] / "envoy" / "lua"
 
 
-def load(script: str) -> Any:
-    """The globals of a script. Strings cross byte for byte: see `wire` and `plain`."""
-    runtime = LuaRuntime(encoding="latin-1", unpack_returned_tuples=True)
-    runtime.execute(bundle(FOLDER, script))
-    return runtime.globals()
+def new_runtime() -> Any:
+    """An empty LuaJIT. Strings cross byte for byte: see `wire` and `plain`."""
+    return LuaRuntime(encoding="latin-1", unpack_returned_tuples=True)
 
 
-def load_module(module: str) -> Any:
-    """The table that a module returns."""
-    runtime = LuaRuntime(encoding="latin-1", unpack_returned_tuples=True)
-    return runtime.execute(bundle(FOLDER, module))
+def load_module(module: str, runtime: Any = None) -> Any:
+    """The table that a module returns; in a runtime of its own unless one is given."""
+    return (runtime or new_runtime()).execute(bundle(FOLDER, module))
 
 
 def wire(text: str) -> str:
@@ -37,10 +34,6 @@ def plain(value: Any) -> Any:
     return value.encode("latin-1").decode() if isinstance(value, str) else value
 
 
-def table(script: Any, values: dict[str, Any]) -> Any:
+def table(runtime: Any, values: dict[str, Any]) -> Any:
     """A Lua table of `values`, None left out."""
-    made = script.load("return {}")()
-    for key, value in values.items():
-        if value is not None:
-            made[key] = value
-    return made
+    return runtime.table_from({key: value for key, value in values.items() if value is not None})

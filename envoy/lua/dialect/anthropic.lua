@@ -17,7 +17,8 @@ local TEXT_BLOCKS = {
 -- Those of which a part is kept by the provider, or is packed: what its own tools found, and files.
 local STORED_BLOCKS = { container_upload = true, tool_reference = true, compaction = true }
 for _, name in ipairs({
-  "web_search", "web_fetch", "code_execution", "bash_code_execution", "text_editor_code_execution", "tool_search", "mcp",
+  "web_search", "web_fetch", "code_execution", "bash_code_execution", "text_editor_code_execution", "tool_search",
+  "mcp",
 }) do
   STORED_BLOCKS[name .. "_tool_result"] = true
   STORED_BLOCKS[name .. "_tool_result_error"] = true
@@ -80,8 +81,8 @@ end
 local function block(content)
   return shape.object({
     plain = [[type text citations title context data thinking signature id name input caller tool_use_id is_error
-      server_name file_id tool_name url page_age encrypted_content encrypted_stdout retrieved_at error_code error_message
-      stdout stderr return_code]] .. (content and "" or " content"),
+      server_name file_id tool_name url page_age encrypted_content encrypted_stdout retrieved_at error_code
+      error_message stdout stderr return_code]] .. (content and "" or " content"),
     objects = { source = source(), cache_control = found.cache_control() },
     lists = { content = content },
     settle = settle_block,
@@ -133,7 +134,9 @@ anthropic.body = shape.table({
     }),
   },
   lists = { messages = message, system = content(), tools = tool },
-  meant = { max_tokens_to_sample = "max_tokens", max_completion_tokens = "max_tokens", max_output_tokens = "max_tokens" },
+  meant = {
+    max_tokens_to_sample = "max_tokens", max_completion_tokens = "max_tokens", max_output_tokens = "max_tokens",
+  },
 })
 
 anthropic.conversation = { "system", "messages" }

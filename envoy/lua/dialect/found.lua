@@ -29,7 +29,9 @@ end
 -- An empty finding.
 function found.new()
   local unknown = 0
-  local self = { images = 0, image_bytes = 0, audio_bytes = 0, growth = 0, features = {}, unknown_names = {}, options = {} }
+  local self = {
+    images = 0, image_bytes = 0, audio_bytes = 0, growth = 0, features = {}, unknown_names = {}, options = {},
+  }
   -- A member, or a word in a member, that nobody here knows. `name` is that of the member.
   function self.unknown(node, name)
     unknown = unknown + 1

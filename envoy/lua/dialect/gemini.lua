@@ -1,5 +1,5 @@
--- What a request of Gemini's generateContent may hold, and what it makes dearer. Its readers take each name in camel case
--- and in snake case.
+-- What a request of Gemini's generateContent may hold, and what it makes dearer. Its readers take each name in camel
+-- case and in snake case.
 
 local shape = require("dialect/shape")
 local found = require("dialect/found")

@@ -1,5 +1,5 @@
--- What a request of OpenAI's chat completions may hold, and what it makes dearer. Members of the many servers that speak
--- this dialect are here too, as far as they are documented.
+-- What a request of OpenAI's chat completions may hold, and what it makes dearer. Members of the many servers that
+-- speak this dialect are here too, as far as they are documented.
 
 local shape = require("dialect/shape")
 local found = require("dialect/found")

@@ -1,9 +1,9 @@
 -- What the tables of dialects are made of, and how to ask what a walk (`json.walk`) found along them.
 --
 -- A table is a tree of nodes. A node is an object that the scan watches: `members` by name, `path` (names from the top,
--- joined by dots), `where` (the same for error texts), `folded` (its names as `json.fold` has them), and `settle`, called
--- at the end of each such object. A member may have a node of its own; a member without one is a value of which at most
--- its place matters, and whatever stands in it is text.
+-- joined by dots), `where` (the same for error texts), `folded` (its names as `json.fold` has them), and `settle`,
+-- called at the end of each such object. A member may have a node of its own; a member without one is a value of which
+-- at most its place matters, and whatever stands in it is text.
 
 local json = require("json")
 
@@ -16,8 +16,8 @@ local QUOTE = 34
 
 -- An object. `spec.plain` lists names of members, separated by white space, that need no node; `spec.objects` and
 -- `spec.lists` give nodes by name: a list holds such objects, or is one. `spec.both_cases`: each name is also read in
--- snake case, as readers of protobuf's JSON do. `spec.meant`: names that some server reads as one of these, by name; they
--- are refused, since a bound that stands under two names bounds nothing.
+-- snake case, as readers of protobuf's JSON do. `spec.meant`: names that some server reads as one of these, by name;
+-- they are refused, since a bound that stands under two names bounds nothing.
 function shape.object(spec)
   local node = { members = {}, folded = {}, settle = spec.settle, both_cases = spec.both_cases }
   for name, meant in pairs(spec.meant or {}) do node.folded[json.fold(name)] = meant end

@@ -1,5 +1,5 @@
--- Reads what a body says of itself, and refuses what is not of its type: a reader may take "5", 5.0 or true for a number,
--- and the next one not.
+-- Reads what a body says of itself, and refuses what is not of its type: a reader may take "5", 5.0 or true for a
+-- number, and the next one not.
 
 local json = require("json")
 local shape = require("dialect/shape")

@@ -1,11 +1,12 @@
 -- The events of a stream, as its bytes come in: finds the few that can say something about usage and has the reader
 -- read them, counts the others as evidence, and takes out of what is passed on the usage that nobody asked for.
 --
--- Most events are never looked into: they are like the one before. In the others "usage" is searched, and counts only as
--- a name: behind a quote that no backslash escapes, which text cannot fake. An event that by its look holds no content is
--- read whole: that finds errors, the model in the first one, and the end. One that grows beyond HELD_BYTES_MAX is not
--- held; the reader walks it as it comes.
+-- Most events are never looked into: they are like the one before. In the others "usage" is searched, and counts only
+-- as a name: behind a quote that no backslash escapes, which text cannot fake. An event that by its look holds no
+-- content is read whole: that finds errors, the model in the first one, and the end. One that grows beyond
+-- HELD_BYTES_MAX is not held; the reader walks it as it comes.
 
+local json = require("json")
 local likeness = require("meter/likeness")
 local lines = require("meter/lines")
 local reader = require("meter/reader")
@@ -178,7 +179,7 @@ end
 local function look(stream, event)
   local usage, null_at = usage_in(event)
   local content = content_at(stream, event)
-  local quote = content and reader.closing_quote(event, content)
+  local quote = content and json.closing_quote(event, content)
   stream.events = stream.events + 1
   if quote then count_content(stream, quote - content) end
   local is_read = not content or stream.events == 1 or (usage and not take_tail(stream, event, usage))
@@ -191,8 +192,8 @@ local function look(stream, event)
   return usage, null_at
 end
 
--- What is left of an event when its usage is taken out, the bytes from `first` to `last`: these two, and what to pass on
--- in their place.
+-- What is left of an event when its usage is taken out, the bytes from `first` to `last`: these two, and what to pass
+-- on in their place.
 local function cut(event, usage, null_at)
   if null_at and not usage then
     local comma = byte(event, null_at - 2) == SPACE and null_at - 3 or null_at - 2

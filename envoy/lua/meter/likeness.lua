@@ -1,12 +1,13 @@
--- What the events of one stream have in common. Most differ from the one before in their text, and in numbers behind it:
--- such an event is recognised without a look at what stands in it, and has its end and its usage at the same places.
+-- What the events of one stream have in common. Most differ from the one before in their text, and in numbers behind
+-- it: such an event is recognised without a look at what stands in it, and has its end and its usage at the same
+-- places.
 
-local reader = require("meter/reader")
+local json = require("json")
 
 local likeness = {}
 
 local byte, find, sub = string.byte, string.find, string.sub
-local closing_quote = reader.closing_quote
+local closing_quote = json.closing_quote
 
 local ZERO, NINE = 48, 57
 
@@ -38,8 +39,8 @@ function likeness.new()
   }
 end
 
--- Notes an event whose content stands from `content` to before `quote`. It must have nothing to tell but at `usage`, if it
--- has one: the place of a usage behind `quote`.
+-- Notes an event whose content stands from `content` to before `quote`. It must have nothing to tell but at `usage`, if
+-- it has one: the place of a usage behind `quote`.
 function likeness.note(like, event, content, quote, usage)
   like.head = sub(event, 1, content - 1)
   like.text, like.rest, like.size = event, quote, #event - quote + 1
@@ -47,8 +48,8 @@ function likeness.note(like, event, content, quote, usage)
   like.cut_first = nil
 end
 
--- Notes what was taken out of that event: the bytes from `first` to `last`, with `instead` in their place. Where that is
--- more than bytes behind its content, the next event must be looked at again.
+-- Notes what was taken out of that event: the bytes from `first` to `last`, with `instead` in their place. Where that
+-- is more than bytes behind its content, the next event must be looked at again.
 function likeness.note_cut(like, first, last, instead)
   if first <= like.rest or instead ~= "" then like.head = nil end
   like.cut_first, like.cut_last = first - like.rest, last - like.rest

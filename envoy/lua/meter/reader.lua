@@ -11,10 +11,13 @@
 -- null, true, false, negative and broken numbers are absent. A figure keeps its latest value, and no zero replaces
 -- another: what providers count only grows within an answer.
 
+local json = require("json")
+
 local reader = {}
 
 local byte, find, sub = string.byte, string.find, string.sub
 local floor, huge, min = math.floor, math.huge, math.min
+local closing_quote = json.closing_quote
 
 local QUOTE, BACKSLASH, COMMA, COLON, SPACE = 34, 92, 44, 58, 32
 local OPEN_BRACE, CLOSE_BRACE, OPEN_BRACKET, CLOSE_BRACKET = 123, 125, 91, 93
@@ -47,20 +50,6 @@ function reader.restart(r)
   r.scalar = false -- the last piece broke off in a number or a word
   r.piece = "" -- what there is of the key or the value at hand
 end
-
--- The quote that closes the string whose content begins at `from`.
-local function closing_quote(text, from)
-  local at = from
-  while true do
-    local quote = find(text, '"', at, true)
-    if not quote then return nil end
-    local before = quote - 1
-    while before >= from and byte(text, before) == BACKSLASH do before = before - 1 end
-    if (quote - before) % 2 == 1 then return quote end
-    at = quote + 1
-  end
-end
-reader.closing_quote = closing_quote
 
 -- Loops over bytes, here and below, where patterns would read better: LuaJIT compiles no pattern.
 

@@ -1,29 +1,21 @@
 -- Takes the usage out of one event of an OpenAI stream: the chunk that only a client gets who asked for it, and the
 -- `"usage":null` that the provider puts into all others for its sake.
 
+local json = require("json")
 local lines = require("meter/lines")
 local reader = require("meter/reader")
 
 local strip = {}
 
 local byte, find, sub = string.byte, string.find, string.sub
+local skip_space = json.skip_space
 
 local COMMA, QUOTE = 44, 34
-
--- The first byte from `at` on that is no space.
-local function beyond_space(text, at)
-  local code = byte(text, at)
-  while code == 32 or code == 9 or code == 10 or code == 13 do
-    at = at + 1
-    code = byte(text, at)
-  end
-  return at, code
-end
 
 -- The last byte of the value that begins at `at`; nil when it has not ended.
 local function value_end(text, at)
   local code = byte(text, at)
-  if code == QUOTE then return reader.closing_quote(text, at + 1) end
+  if code == QUOTE then return json.closing_quote(text, at + 1) end
   if code == 123 or code == 91 then return reader.closing_bracket(text, at + 1) end
   while code and code > 32 and code ~= COMMA and code ~= 125 do
     at = at + 1
@@ -35,23 +27,23 @@ end
 -- The members "usage" and "choices" of the object that `text` is, each as {the quote of its key, its value's first and
 -- last byte}; nil when it is none.
 local function members_of(text)
-  local at, code = beyond_space(text, 1)
+  local at, code = skip_space(text, 1)
   if code ~= 123 then return nil end
   local found = {}
-  at, code = beyond_space(text, at + 1)
+  at, code = skip_space(text, at + 1)
   while code == QUOTE do
-    local start, key_end = at, reader.closing_quote(text, at + 1)
+    local start, key_end = at, json.closing_quote(text, at + 1)
     if not key_end then return nil end
-    at, code = beyond_space(text, key_end + 1)
+    at, code = skip_space(text, key_end + 1)
     if code ~= 58 then return nil end
-    at = beyond_space(text, at + 1)
+    at = skip_space(text, at + 1)
     local last = value_end(text, at)
     if not last or last < at then return nil end
     local key = sub(text, start + 1, key_end - 1)
     if key == "usage" or key == "choices" then found[key] = { start, at, last } end
-    at, code = beyond_space(text, last + 1)
+    at, code = skip_space(text, last + 1)
     if code == COMMA then
-      at, code = beyond_space(text, at + 1)
+      at, code = skip_space(text, at + 1)
     elseif code ~= 125 then
       return nil
     end
@@ -62,7 +54,7 @@ end
 -- The bytes of `text` that are to go so that its member `usage` does, with the comma that belonged to it.
 local function bounds_of(text, usage)
   local before = usage[1] - 1
-  local after, code = beyond_space(text, usage[3] + 1)
+  local after, code = skip_space(text, usage[3] + 1)
   if code == COMMA then return usage[1], after end
   while before > 1 and (byte(text, before) == 32 or byte(text, before) == 9) do before = before - 1 end
   if byte(text, before) == COMMA then return before, usage[3] end
@@ -82,7 +74,7 @@ function strip.event(event)
     local first, last = bounds_of(data, usage)
     return sub(event, 1, from + first - 2) .. sub(event, from + last)
   end
-  local is_empty = choices and byte(data, choices[2]) == 91 and beyond_space(data, choices[2] + 1) == choices[3]
+  local is_empty = choices and byte(data, choices[2]) == 91 and skip_space(data, choices[2] + 1) == choices[3]
   return is_empty and "" or event
 end
 

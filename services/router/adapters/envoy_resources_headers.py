@@ -35,7 +35,7 @@ def with_headers(script: str, spec: ClusterSpec, all_allowed: Collection[str]) -
         "others": _set(sorted(frozenset(all_allowed).difference(own))),
     }
     table = "".join(f"  {name} = {value},\n" for name, value in fields.items())
-    return f"PROVIDER = {{\n{table}}}\n{script}"
+    return f"local PROVIDER = {{\n{table}}}\n{script}"
 
 
 def _names(passing: Iterable[Passing], spec: ClusterSpec) -> list[str]:

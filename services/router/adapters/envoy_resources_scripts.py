@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_REQUIRE = re.compile(r'^local (\w+) = require\("([\w/]+)"\)$', re.MULTILINE)
+_REQUIRE = re.compile(r'\brequire\("([\w/]+)"\)')
+# LuaJIT's own, which Envoy's Lua has.
+_LIBRARIES = frozenset({"bit", "ffi"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +38,32 @@ class Scripts:
 
 
 def bundle(folder: Path, name: str) -> str:
-    """Returns the source of `<folder>/<name>.lua` with each `local y = require("x/y")` replaced by the module itself.
+    """Returns the source of `<folder>/<name>.lua` after all modules that it requires, directly or not, each once.
 
     Envoy compiles a script from a string and searches no folder for modules. A module is a file that ends in `return`
-    and keeps everything else local. It is inserted once for each script that requires it, in a scope of its own.
+    and keeps everything else local. Each module is stored in the table `modules`, and `require("x/y")` becomes
+    `modules["x/y"]`.
+
+    Raises:
+        OSError: a file is missing or unreadable.
+        ValueError: a module requires itself, directly or not.
     """
+    sources: dict[str, str] = {}
+    _collect(folder, name, sources, ())
+    script = sources.pop(name)
+    if not sources:
+        return script
+    modules = "".join(f'modules["{module}"] = (function()\n{text}end)()\n' for module, text in sources.items())
+    return f"local modules = {{}}\n{modules}{script}"
+
+
+def _collect(folder: Path, name: str, sources: dict[str, str], asking: tuple[str, ...]) -> None:
+    """Adds `name` to `sources`, after the modules that it requires. `asking` is the way from the script to `name`."""
+    if name in asking:
+        raise ValueError(f"{' -> '.join((*asking, name))}: a module of envoy/lua requires itself")
     source = (folder / f"{name}.lua").read_text(encoding="utf-8")
-    return _REQUIRE.sub(lambda line: f"local {line[1]} = (function()\n{bundle(folder, line[2])}end)()", source)
+    required = [module for module in _REQUIRE.findall(source) if module not in _LIBRARIES]
+    for module in required:
+        if module not in sources:
+            _collect(folder, module, sources, (*asking, name))
+    sources[name] = _REQUIRE.sub(lambda call: call[0] if call[1] in _LIBRARIES else f'modules["{call[1]}"]', source)

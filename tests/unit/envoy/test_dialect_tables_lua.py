@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.worlds.lua_scripts import load, load_module, plain, wire
+from tests.worlds.lua_scripts import load_module, new_runtime, plain, wire
 
-SCRIPT = load("request_info")
+LUA = new_runtime()
+SCAN = load_module("scan", LUA)
 PATHS = {
     "openai": "/v1/chat/completions",
     "anthropic": "/v1/messages",
@@ -23,14 +24,14 @@ URI = f"data:image/png;base64,{DATA}"
 
 def inspect(body: Any, dialect: str = "openai") -> dict[str, Any]:
     text = body if isinstance(body, str) else json.dumps(body)
-    request, _ = SCRIPT.inspect_body(wire(text), dialect, PATHS[dialect])
+    request, _ = SCAN.body(wire(text), dialect, PATHS[dialect])
     found: dict[str, Any] = plain(request)
     return found
 
 
 def refused(body: Any, dialect: str = "openai") -> str:
     text = body if isinstance(body, str) else json.dumps(body)
-    passed, problem = SCRIPT.pcall(SCRIPT.inspect_body, wire(text), dialect, PATHS[dialect])
+    passed, problem = LUA.globals().pcall(SCAN.body, wire(text), dialect, PATHS[dialect])
     assert not passed
     return str(plain(problem.message))
 
@@ -392,6 +393,6 @@ M = 4 * 2**20
 def test_no_body_costs_more_than_its_length(text: str) -> None:
     raw = wire(text)
     started = time.process_time()
-    SCRIPT.pcall(SCRIPT.inspect_body, raw, "openai", PATHS["openai"])
+    LUA.globals().pcall(SCAN.body, raw, "openai", PATHS["openai"])
     # Quadratic work would take minutes.
     assert time.process_time() - started < 5

@@ -5,12 +5,10 @@ from collections.abc import Iterable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lupa.luajit21 import LuaRuntime
 
-from services.router.adapters.envoy_resources_scripts import bundle
-from tests.worlds.lua_scripts import FOLDER
+from tests.worlds.lua_scripts import load_module, new_runtime
 
-LUA = LuaRuntime(encoding="latin-1", unpack_returned_tuples=True)
+LUA = new_runtime()
 # Envoy's header map: it is walked by `pairs`, and must not change meanwhile.
 NEW_MAP = LUA.execute("""
     local plain_pairs = pairs
@@ -37,7 +35,7 @@ NEW_MAP = LUA.execute("""
       end })
     end
 """)
-HEADERS = LUA.execute(bundle(FOLDER, "headers"))
+HEADERS = load_module("headers", LUA)
 
 NAMES = st.sampled_from([":path", "accept", "server", "cf-ray", "x-odd", "x-odder", "x-spendgate-policy"])
 

@@ -5,13 +5,11 @@ import string
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lupa.luajit21 import LuaRuntime
 
-from services.router.adapters.envoy_resources_scripts import bundle
-from tests.worlds.lua_scripts import FOLDER, plain, wire
+from tests.worlds.lua_scripts import load_module, new_runtime, plain, wire
 
-LUA = LuaRuntime(encoding="latin-1", unpack_returned_tuples=True)
-MASK = LUA.execute(bundle(FOLDER, "mask"))
+LUA = new_runtime()
+MASK = load_module("mask", LUA)
 KEY_CHARACTERS = string.ascii_letters + string.digits + "-_=+/."
 SECRETS = st.text(KEY_CHARACTERS, min_size=8, max_size=60)
 PART = 8

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.kernel.spool_contract import UNTOLD_TEXT_BYTES, SeenKey, UsageKey
-from tests.worlds.lua_meter import METER, cut, meter
+from tests.worlds.lua_meter import ANSWER, cut, meter
 from tests.worlds.lua_scripts import FOLDER, plain, wire
 
 LONGEST_HELD = 16_384
@@ -113,16 +113,16 @@ def test_an_event_that_is_too_long_passes_whole_and_the_next_is_looked_at_again(
 
 
 def test_what_is_held_back_is_less_than_one_event() -> None:
-    state = METER.new_meter("openai", True, True)
+    state = ANSWER.new("openai", True, True)
 
-    assert METER.take(state, "data: 1\n\ndata: ") == "data: 1\n\n"
-    assert METER.finish(state) == "data: "
+    assert ANSWER.take(state, "data: 1\n\ndata: ") == "data: 1\n\n"
+    assert ANSWER.finish(state) == "data: "
 
 
 def test_nothing_is_held_back_from_a_client_who_asked_for_usage_or_cannot() -> None:
     for dialect, asked in (("openai", False), ("anthropic", False), ("gemini", False)):
-        state = METER.new_meter(dialect, True, asked)
-        assert METER.take(state, 'data: {"usa') == 'data: {"usa'
+        state = ANSWER.new(dialect, True, asked)
+        assert ANSWER.take(state, 'data: {"usa') == 'data: {"usa'
 
 
 def test_the_end_passes_at_once_and_the_usage_is_known_by_then() -> None:
@@ -134,13 +134,13 @@ def test_the_end_passes_at_once_and_the_usage_is_known_by_then() -> None:
 
 def test_each_figure_is_published_as_soon_as_it_has_come() -> None:
     start = {"type": "message_start", "message": {"usage": {"input_tokens": 9, "output_tokens": 1}}}
-    state = METER.new_meter("anthropic", True, False)
-    METER.take(state, f"event: message_start\ndata: {json.dumps(start)}\n\n")
+    state = ANSWER.new("anthropic", True, False)
+    ANSWER.take(state, f"event: message_start\ndata: {json.dumps(start)}\n\n")
 
-    told = plain(METER.news(state))
+    told = plain(ANSWER.news(state))
 
     assert (told["meter"], told["input_tokens"], told["output_tokens"]) == ("open", 9, 1)
-    assert METER.news(state) is None
+    assert ANSWER.news(state) is None
 
 
 def test_evidence_counts_the_events_that_say_something_and_their_text() -> None:
@@ -153,10 +153,10 @@ def test_evidence_counts_the_events_that_say_something_and_their_text() -> None:
 
 
 def test_what_passed_since_evidence_was_told_is_less_than_a_quarter_of_it() -> None:
-    state, told = METER.new_meter("anthropic", True, False), 0
+    state, told = ANSWER.new("anthropic", True, False), 0
     for size in [4, 1, 500, *[3] * 400, 70, *[90] * 40]:
-        METER.take(state, event({"type": "content_block_delta", "delta": {"type": "text_delta", "text": "x" * size}}))
-        changed = METER.news(state)
+        ANSWER.take(state, event({"type": "content_block_delta", "delta": {"type": "text_delta", "text": "x" * size}}))
+        changed = ANSWER.news(state)
         told = plain(changed)["seen"]["text"] if changed and "seen" in plain(changed) else told
         assert state.stream.text < told * 1.25 + UNTOLD_TEXT_BYTES
 
@@ -235,10 +235,8 @@ def test_no_text_of_an_answer_can_fake_usage(text: str, dialect: str, cuts: list
     assert (told["meter"], "input_tokens" in told, "output_tokens" in told) == ("none", False, False)
 
 
-def test_the_script_publishes_the_names_of_the_contract_and_no_other() -> None:
-    source = (FOLDER / "meter.lua").read_text(encoding="utf-8")
-    listed = source[source.index("local FIGURES = {") : source.index("}", source.index("local FIGURES = {"))]
-    names = {line.strip().strip('",') for line in listed.splitlines()[1:]} - {""}
+def test_the_meter_publishes_the_names_of_the_contract_and_no_other() -> None:
+    source = (FOLDER / "meter" / "answer.lua").read_text(encoding="utf-8")
 
-    assert names == set(UsageKey) - {UsageKey.METER, UsageKey.SEEN}
+    assert set(ANSWER.figures.values()) == set(UsageKey) - {UsageKey.METER, UsageKey.SEEN}
     assert all(f"{name} =" in source for name in SeenKey)

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from lupa.luajit21 import LuaRuntime
 
-from services.router.adapters.envoy_resources_scripts import bundle
-from tests.worlds.lua_scripts import FOLDER
+from tests.worlds.lua_scripts import load_module, new_runtime
 
-RUNTIME = LuaRuntime(encoding="latin-1", unpack_returned_tuples=True)
-WAITING = RUNTIME.execute(bundle(FOLDER, "waiting"))
+RUNTIME = new_runtime()
+WAITING = load_module("waiting", RUNTIME)
 
 
 RUN = """

@@ -142,9 +142,8 @@ def test_headers_that_a_provider_adds_pass_there_alone() -> None:
 
 def headers_of(filters: dict[str, Any]) -> Any:
     """The table that stands before a cluster's script, as Lua reads it."""
-    runtime = LuaRuntime()
-    runtime.execute(unpack(filters["target"], lua_pb2.Lua).default_source_code.inline_string)
-    return runtime.globals().PROVIDER
+    script = unpack(filters["target"], lua_pb2.Lua).default_source_code.inline_string
+    return LuaRuntime().execute(f"{script}\nreturn PROVIDER")
 
 
 def test_the_filters_of_the_data_listener_stand_in_the_order_that_is_explained() -> None:

@@ -6,23 +6,25 @@ from typing import Any
 
 import pytest
 
-from tests.worlds.lua_scripts import load, plain, wire
+from tests.worlds.lua_scripts import load_module, new_runtime, plain, wire
 
-SCRIPT = load("request_info")
+LUA = new_runtime()
+SCAN = load_module("scan", LUA)
+CONTENT_TYPE = load_module("content_type")
 GEMINI = "/v1beta/models/gemini-x:generateContent"
 DATA = base64.b64encode(b"x" * 300).decode()
 
 
 def inspect(body: dict[str, Any] | str, dialect: str = "openai", path: str = "/v1/chat/completions") -> dict[str, Any]:
     text = body if isinstance(body, str) else json.dumps(body)
-    request, _ = SCRIPT.inspect_body(wire(text), dialect, path)
+    request, _ = SCAN.body(wire(text), dialect, path)
     found: dict[str, Any] = plain(request)
     return found
 
 
 def refused(body: dict[str, Any] | str, dialect: str = "openai", path: str = "/v1/chat/completions") -> str:
     text = body if isinstance(body, str) else json.dumps(body)
-    passed, problem = SCRIPT.pcall(SCRIPT.inspect_body, wire(text), dialect, path)
+    passed, problem = LUA.globals().pcall(SCAN.body, wire(text), dialect, path)
     assert not passed
     # Anything but a table is a mistake in the script.
     return f"{problem.parameter}: {problem.message}"
@@ -199,7 +201,7 @@ def test_a_model_in_the_path_must_be_utf8(path: str) -> None:
 @pytest.mark.parametrize("place", [b'{"model":"m%s","messages":[]}', b'{"model":"m","x":{"%s":1}}', b"%s{}"])
 def test_a_body_must_be_utf8(place: bytes, broken: bytes) -> None:
     text = place.replace(b"%s", broken).decode("latin-1")
-    passed, problem = SCRIPT.pcall(SCRIPT.inspect_body, text, "openai", "/v1/chat/completions")
+    passed, problem = LUA.globals().pcall(SCAN.body, text, "openai", "/v1/chat/completions")
     assert not passed
     assert "UTF-8" in problem.message
 
@@ -213,7 +215,7 @@ def test_a_body_must_be_utf8(place: bytes, broken: bytes) -> None:
     ],
 )  # fmt: skip
 def test_a_content_type_may_say_json_in_utf8(value: str) -> None:
-    assert SCRIPT.content_type_problem(value) is None
+    assert CONTENT_TYPE.problem(value) is None
 
 
 @pytest.mark.parametrize(
@@ -230,7 +232,7 @@ def test_a_content_type_may_say_json_in_utf8(value: str) -> None:
     ],
 )  # fmt: skip
 def test_any_other_content_type_is_refused(value: str) -> None:
-    assert "application/json" in SCRIPT.content_type_problem(value)
+    assert "application/json" in CONTENT_TYPE.problem(value)
 
 
 def test_a_missing_model_is_refused() -> None:

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.worlds.lua_scripts import load, plain, table, wire
+from tests.worlds.lua_scripts import load_module, new_runtime, plain, table, wire
 
-INFO = load("request_info")
-TARGET = load("target")
+SCAN = load_module("scan")
+LUA = new_runtime()
+REWRITE = load_module("rewrite", LUA)
 
 MESSAGES = [{"role": "user", "content": 'a "model": "m" \\ é'}]
 LAYOUTS = st.sampled_from([{"separators": (",", ":")}, {"indent": 2}])
@@ -21,9 +22,9 @@ def rewrite(
 ) -> dict[str, Any]:
     dialect = "gemini" if "contents" in body else "openai"
     text = wire(json.dumps(body, ensure_ascii=False, **(layout or {})))
-    _, spans = INFO.inspect_body(text, dialect, "/v1beta/models/m:generateContent")
-    spans = table(TARGET, dict(spans.items()))
-    rewritten: dict[str, Any] = json.loads(plain(TARGET.rewrite(text, table(TARGET, target), spans, force_usage)))
+    _, spans = SCAN.body(text, dialect, "/v1beta/models/m:generateContent")
+    spans = table(LUA, dict(spans.items()))
+    rewritten: dict[str, Any] = json.loads(plain(REWRITE.body(text, table(LUA, target), spans, force_usage)))
     return rewritten
 
 

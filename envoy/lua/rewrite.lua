@@ -1,0 +1,125 @@
+-- Puts into a body what quota decided for one attempt, and leaves every other byte of it as it is.
+
+local json = require("json")
+
+local rewrite = {}
+
+local OUTPUT_CAPS = { "max_tokens", "max_completion_tokens" }
+
+local match, sub = string.match, string.sub
+
+-- Text edits that do not overlap, applied in one pass.
+local function apply(text, edits)
+  table.sort(edits, function(one, other) return one.first < other.first end)
+  local parts, from = {}, 1
+  for _, edit in ipairs(edits) do
+    parts[#parts + 1] = sub(text, from, edit.first - 1)
+    parts[#parts + 1] = edit.text
+    from = edit.last + 1
+  end
+  parts[#parts + 1] = sub(text, from)
+  return table.concat(parts)
+end
+
+local function replacing(first, last, text)
+  return { first = first, last = last, text = text }
+end
+
+-- A member at the front of the object that opens at `opening` and is not empty.
+local function inserting(opening, name, value)
+  return { first = opening + 1, last = opening, text = json.quote(name) .. ":" .. value .. "," }
+end
+
+-- `options` (the text of stream_options, nil when there is none) with include_usage true.
+local function with_usage(options)
+  if not options or options == "null" then return '{"include_usage":true}' end
+  local first, last, _, opening = json.scan(options)
+  if not first then error("stream_options: " .. last) end
+  if first.include_usage then
+    return apply(options, { replacing(first.include_usage, last.include_usage, "true") })
+  end
+  if next(first) == nil then return '{"include_usage":true}' end
+  return apply(options, { inserting(opening, "include_usage", "true") })
+end
+
+-- The bound for a spelling that says something already: a smaller one stays.
+local function lowered(text, first, last, cap)
+  local own = tonumber(sub(text, first, last))
+  return own and own < tonumber(cap) and sub(text, first, last) or cap
+end
+
+-- Edits that bound the output of an OpenAI or Anthropic body. Every spelling that is there gets the bound, since a
+-- provider may heed any of them; `field` is there afterwards.
+local function cap_members(edits, text, field, cap)
+  local first, last, start, opening = json.scan(text)
+  if not first then error("body: " .. last) end
+  local named = false
+  for _, name in ipairs(OUTPUT_CAPS) do
+    named = named or (name == field and first[name] ~= nil)
+  end
+  for _, name in ipairs(OUTPUT_CAPS) do
+    if first[name] then
+      local kept = named and name or field
+      local bound = lowered(text, first[name], last[name], cap)
+      edits[#edits + 1] = replacing(start[name], last[name], json.quote(kept) .. ":" .. bound)
+      named = true
+    end
+  end
+  if not named then edits[#edits + 1] = inserting(opening, field, cap) end
+end
+
+-- The same for Gemini, where the bound stands one level deeper: `outer` is generationConfig.
+local function cap_nested(edits, text, outer, inner, cap)
+  local first, last, _, opening = json.scan(text)
+  if not first then error("body: " .. last) end
+  local snake_outer, snake_inner = "generation_config", "max_output_tokens"
+  local at, till = first[outer] or first[snake_outer], last[outer] or last[snake_outer]
+  local fresh = "{" .. json.quote(inner) .. ":" .. cap .. "}"
+  if not at then
+    edits[#edits + 1] = inserting(opening, outer, fresh)
+    return
+  end
+  local config = sub(text, at, till)
+  if config == "null" then
+    edits[#edits + 1] = replacing(at, till, fresh)
+    return
+  end
+  local first_in, last_in, _, opening_in = json.scan(config)
+  if not first_in then error("generationConfig: " .. last_in) end
+  local name = first_in[inner] and inner or (first_in[snake_inner] and snake_inner)
+  if name then
+    config = apply(config, { replacing(first_in[name], last_in[name], cap) })
+  elseif next(first_in) == nil then
+    config = fresh
+  else
+    config = apply(config, { inserting(opening_in, inner, cap) })
+  end
+  edits[#edits + 1] = replacing(at, till, config)
+end
+
+-- The body for one attempt. `target`: what is to change, `model`, `output_cap` and `output_cap_field`, each nil when it
+-- stays. `spans`: where the scan found what may be replaced. `force_usage`: a stream is to tell its usage.
+function rewrite.body(text, target, spans, force_usage)
+  local edits = {}
+  if target.model then
+    edits[#edits + 1] = replacing(spans.model_first, spans.model_last, json.quote(target.model))
+  end
+  if force_usage then
+    local at = spans.options_first
+    local options = with_usage(at and sub(text, at, spans.options_last))
+    edits[#edits + 1] = at and replacing(at, spans.options_last, options)
+      or inserting(spans.opening, "stream_options", options)
+  end
+  if target.output_cap then
+    local cap = string.format("%.0f", target.output_cap)
+    local outer, inner = match(target.output_cap_field, "^([^.]+)%.(.+)$")
+    if outer then
+      cap_nested(edits, text, outer, inner, cap)
+    else
+      cap_members(edits, text, target.output_cap_field, cap)
+    end
+  end
+  return apply(text, edits)
+end
+
+return rewrite

@@ -1,0 +1,96 @@
+-- What a body asks for, found in one pass along the table of its dialect. Refuses what could be read in two ways.
+
+local json = require("json")
+local fingerprint = require("fingerprint")
+local utf8 = require("utf8")
+local secret = require("secret")
+local shape = require("dialect/shape")
+local found = require("dialect/found")
+local value = require("dialect/value")
+local openai = require("dialect/openai")
+local anthropic = require("dialect/anthropic")
+local gemini = require("dialect/gemini")
+
+local scan = {}
+
+local MODEL_BYTES_MAX = 256
+local PREFIXES = { { "prefix_1k", 1024 }, { "prefix_4k", 4096 }, { "prefix_16k", 16384 }, { "prefix_64k", 65536 } }
+
+-- Of a longer body its beginning and its end say enough: conversations grow at their end.
+local PRINTED_HEAD_BYTES, PRINTED_TAIL_BYTES = 61440, 4096
+
+local refuse = value.refuse
+local find, sub = string.find, string.sub
+
+local DIALECTS = { openai = openai, anthropic = anthropic, gemini = gemini }
+
+local function check_model(model)
+  if not model or model == "" then refuse("You must name a model.", "model") end
+  if not utf8.is_valid(model) then refuse("The name of the model is not UTF-8.", "model") end
+  if #model > MODEL_BYTES_MAX then refuse("The name of the model is too long.", "model") end
+  if secret.looks_like(model) then refuse("The name of the model holds a key.", "model") end
+  if find(model, "[%z\1-\31\127]") then refuse("The name of the model holds control characters.", "model") end
+end
+
+local function add_fingerprints(request, body, text, names)
+  local conversation = ""
+  for _, name in ipairs(names) do
+    local first, last = shape.span(body, text, name)
+    if first then
+      local room = PREFIXES[#PREFIXES][2] - #conversation
+      conversation = conversation .. sub(text, first, math.min(last, first + room - 1))
+    end
+  end
+  for _, prefix in ipairs(PREFIXES) do
+    if #conversation < prefix[2] then return end
+    request[prefix[1]] = fingerprint.of(conversation, prefix[2])
+  end
+end
+
+local function body_print(text)
+  local printed = text
+  if #text > PRINTED_HEAD_BYTES + PRINTED_TAIL_BYTES then
+    printed = sub(text, 1, PRINTED_HEAD_BYTES) .. sub(text, -PRINTED_TAIL_BYTES)
+  end
+  -- In whole words, and with the length, so that the filling makes no two bodies alike.
+  local whole = printed .. string.rep(" ", -#printed % 8) .. string.format("%16d", #text)
+  return fingerprint.of(whole, #whole)
+end
+
+local function above(count, least)
+  return count and count > least and count or nil
+end
+
+-- What the body says: the request's metadata, and the spans for `rewrite.lua`. Raises what `value.refuse` does where
+-- the body is to be refused.
+function scan.body(text, dialect, path)
+  if not utf8.is_valid(text) then refuse("The body is not UTF-8, in which JSON is written.") end
+  local rules = DIALECTS[dialect]
+  local body, seen = rules.body, found.new()
+  local opening, problem, parameter = json.walk(text, body, seen)
+  if not opening then refuse("The body cannot be read: " .. problem .. ".", parameter) end
+  local request = { dialect = dialect, body_bytes = #text }
+  rules.read(body, text, request, seen, path)
+  check_model(request.model)
+  request.choices = above(request.choices, 1)
+  request.images = above(seen.images, 0)
+  request.data_uri_bytes = above(seen.image_bytes, 0)
+  request.audio_bytes = above(seen.audio_bytes, 0)
+  request.growth_bytes = above(seen.growth, 0)
+  request.features = found.features(seen)
+  request.unknown_members = found.unknown_members(seen)
+  request.price_options = found.price_options(seen)
+  add_fingerprints(request, body, text, rules.conversation)
+  request.body_print = body_print(text)
+  local spans = { bytes = #text, opening = opening }
+  if dialect ~= "gemini" then
+    local model, options = body.members.model, body.members.stream_options
+    spans.model_first, spans.model_last = model.first, model.last
+    if options and options.seen_in == body.serial then
+      spans.options_first, spans.options_last = options.first, options.last
+    end
+  end
+  return request, spans
+end
+
+return scan
