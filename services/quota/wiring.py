@@ -1,4 +1,4 @@
-"""Puts quota together. The only module that knows all its parts; `build` is its table of contents."""
+"""Wires quota together. Only this module knows all its parts; `build` is its table of contents."""
 
 from __future__ import annotations
 
@@ -55,27 +55,27 @@ from services.quota.usecases.settle import ListOpen, ListOverdue, Release, Settl
 from services.quota.usecases.simulate import Propose
 from services.quota.usecases.status import ReadStatus
 
-# Measured: four threads answer Checks fastest, more of them only wait for each other.
+# Measured: four threads answer Checks fastest. More threads only wait for each other.
 _CHECK_THREADS = 4
 _ADMIN_THREADS = 4
 _STOP_GRACE_S = 2.0
-# A ledger that does not answer must not keep a new plan out for longer. Its new targets are unpriced until then.
+# A ledger that does not answer must not delay a new plan for longer. New targets have no price until it answers.
 _PRICES_WAIT_S = 2.0
 _FORGET_EVERY_MS = 60_000
-# A change holds everywhere within a second.
+# Every process follows a change within a second.
 _FOLLOW_EVERY_MS = 250
-# What is learned of calls is known everywhere within a minute.
+# Every process knows what the others learned within a minute.
 _LEARN_EVERY_MS = 30_000
 _FORGET_AFTER_MS = 3_600_000
 
 
 def build(settings: Settings, clock: Clock) -> Runtime:
-    """The quota of these settings. Once it is started it answers Checks, whoever else is there.
+    """Builds quota from its settings. Once started, it answers Checks even without the other services.
 
-    What is reserved stays reserved when it stops: the ledger ends it.
+    Open reservations stay when it stops, and the ledger ends them.
 
     Raises:
-        SettingsError: a store that the settings name cannot be used.
+        SettingsError: a store that the settings name is not usable.
     """
     with Closers() as closers:
         telemetry = configure("spendgate-quota", settings.otlp_endpoint)
@@ -87,13 +87,13 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         quota = _Quota(settings, clock, stores)
         prices, plans = _streams(router, ledger, quota)
         servers = [_check_server(quota, telemetry), _admin_server(quota, router, ledger)]
-        # Whoever was killed while policies changed may have left it half done.
+        # A process that died during a change of policies may have left it half done.
         quota.amend.catch_up()
         return Runtime(servers=servers, loops=[prices, plans, *_loops(quota)], closers=closers)
 
 
 class _Quota:
-    """What Checks and administration share."""
+    """The parts that Checks and administration share."""
 
     def __init__(self, settings: Settings, clock: Clock, stores: Stores) -> None:
         self.settings, self.clock, self.stores = settings, clock, stores
@@ -101,7 +101,7 @@ class _Quota:
         self.live = Live(stores.directory.load(), stores.rates.typical_nano_usd)
         self.amend = Amend(store=stores.directory, live=self.live, adoption=stores.counters, clock=clock)
         self.follows = settings.number > 1
-        """Another quota is administered; this one takes over what it does."""
+        """Administrators use another quota process, and this one follows its changes."""
         self.authenticate = Authenticate(self.live, clock, stores.pepper, self.amend.refresh if self.follows else None)
         self.release = Release(stores.counters)
         self.tokens = AdminTokens(
@@ -109,13 +109,13 @@ class _Quota:
         )
 
     def first_byte_timeout_ms(self, model: str) -> int:
-        """How long the first byte of an answer of this model may take; 0 when there is no such model."""
+        """How long the first byte of this model's answer may take; 0 if there is no such model."""
         plan = self.live.snapshot.routes.plan.models.get(model)
         return plan.first_byte_timeout_ms if plan else 0
 
 
 def _streams(router: grpc.Channel, ledger: grpc.Channel, quota: _Quota) -> tuple[PriceStream, PlanStream]:
-    """Prices and plan as they change. Those of before the last stop are in force at once."""
+    """The streams of prices and plan. Those from before the last stop are in force at once."""
     live, snapshots = quota.live, quota.stores.snapshots
     prices = PriceStream(ledger, snapshots, swap_in=live.set_prices)
     plans = PlanStream(
@@ -144,7 +144,7 @@ def _loops(quota: _Quota) -> list[Loop]:
         Loop("following the directory", quota.amend.refresh, every_ms=_FOLLOW_EVERY_MS),
     ]
     if quota.follows:
-        # What is learned where administrators and the ledger ask is taken over here.
+        # The first process learns from the ledger's settlements; the others follow what it learned.
         loops += [
             Loop("following what calls took", stores.expectations.refresh, every_ms=_LEARN_EVERY_MS),
             Loop("following what keys spend", stores.rates.refresh, every_ms=_LEARN_EVERY_MS),

@@ -1,4 +1,4 @@
-"""Rows of the directory, and the values that they stand for."""
+"""Converts values of the directory to rows of its tables, and back."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ Row = dict[str, Any]
 
 
 def team_row(team: Team) -> Row:
-    """What is stored of a team."""
+    """Writes the row of a team."""
     return {"name": team.name, "projects": _text(team.projects), "members": _text(team.members)}
 
 
 def read_team(row: Any) -> Team:
-    """A team out of its row."""
+    """Reads a team from its row."""
     return Team(row.name, tuple(orjson.loads(row.projects)), tuple(orjson.loads(row.members)))
 
 
 def policy_row(policy: QuotaPolicy) -> Row:
-    """What is stored of a policy."""
+    """Writes the row of a policy."""
     return {"name": policy.name, "body": _text(policy)}
 
 
 def key_row(key: VirtualKey) -> Row:
-    """What is stored of a virtual key."""
+    """Writes the row of a virtual key."""
     who = key.attribution
     return {
         "name": who.key,
@@ -65,7 +65,7 @@ def key_row(key: VirtualKey) -> Row:
 
 
 def read_key(row: Any) -> VirtualKey:
-    """A virtual key out of its row."""
+    """Reads a virtual key from its row."""
     return VirtualKey(
         attribution=Attribution(row.key_id, row.name, row.team, row.project, row.environment, row.user),
         models=tuple(orjson.loads(row.models)),
@@ -82,7 +82,7 @@ def read_key(row: Any) -> VirtualKey:
 
 
 def read_policy(name: str, body: Row) -> QuotaPolicy:
-    """A policy out of its name and the body of its row."""
+    """Reads a policy from its name and the body of its row."""
     return QuotaPolicy(
         name=name,
         match=Match(**body["match"]),
@@ -105,7 +105,7 @@ def read_policy(name: str, body: Row) -> QuotaPolicy:
 
 
 def _read_limit(body: Row) -> Limit:
-    """Fields that an earlier release did not write are absent."""
+    """Reads a limit. Fields that an earlier release did not write are absent."""
     return Limit(
         kind=kind_named(body["kind"]),
         bound=body["bound"],

@@ -21,7 +21,7 @@ class MemoryAllowances:
         self._kept: dict[str, Reservation] = {}
 
     def take(self, allowances: Sequence[CounterKey], choose: ChooseWithin[T]) -> T:
-        """Lets `choose` decide, takes what its reservation holds of these allowances, and keeps all else."""
+        """Lets `choose` decide, takes its holds from these allowances, and keeps its other holds."""
         with self._lock:
             taken = [self._taken.get(each, 0) for each in allowances]
             reservation, answer = choose([Taken(each, each) for each in taken])

@@ -1,4 +1,4 @@
-"""Counters and reservations in memory: for tests, and as the plainest statement of what a store must do."""
+"""Counters and reservations in memory: for tests, and to show most plainly what a store must do."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class MemoryCounters:
         self._adjusted: list[Adjusted] = []
 
     def reserve(self, counters: Sequence[CounterKey], choose: Choose[T]) -> T:
-        """Reads the counters, lets `choose` decide, and reserves what it says, with nobody in between."""
+        """Reads the counters, lets `choose` decide, and reserves its result, all in one atomic step."""
         with self._lock:
             reservation, answer = choose(self._levels.of(counters))
             if reservation is not None:
@@ -38,7 +38,7 @@ class MemoryCounters:
             return answer
 
     def settle(self, settlements: Sequence[Settlement], find_rule: FindThresholdRule, now_ms: int) -> Settled:
-        """Ends reservations with what their calls took, and notes the thresholds that are newly passed."""
+        """Settles reservations with what their calls took, and records newly passed thresholds."""
         settled: list[Reservation] = []
         already_ended: list[str] = []
         moves: dict[CounterKey, Move] = {}
@@ -61,7 +61,7 @@ class MemoryCounters:
         return Settled(tuple(settled), tuple(already_ended))
 
     def release(self, reservation_ids: Collection[str] = (), request_ids: Collection[str] = ()) -> int:
-        """Ends reservations without a charge. Returns how many of them were open."""
+        """Releases reservations without a charge. Returns how many were open."""
         with self._lock:
             ending = [
                 reservation
@@ -74,7 +74,7 @@ class MemoryCounters:
             return len(ending)
 
     def clear_doubts(self, reservations: Sequence[str], goes: Goes) -> list[Doubt]:
-        """Gives back what is meant of what these calls left in doubt. Returns it."""
+        """Clears the parts of these calls' doubts that `goes` selects, and returns them."""
         cleared: list[Doubt] = []
         with self._lock:
             for doubt in [self._doubts[name] for name in reservations if name in self._doubts]:
@@ -89,7 +89,7 @@ class MemoryCounters:
         return cleared
 
     def adopt(self, adoption: Adoption, switch: Callable[[], None]) -> None:
-        """Lets what calls hold and left in doubt count under other policies, and calls `switch`."""
+        """Moves the holds and doubts of calls to other policies, and calls `switch`."""
         with self._lock:
             self._levels.rename(adoption.new_name_of)
             for name, before in self._open.items():
@@ -106,7 +106,7 @@ class MemoryCounters:
             switch()
 
     def forget(self, ended_before_ms: int) -> int:
-        """Drops counters that stopped to matter before this moment and hold nothing. Returns how many."""
+        """Drops counters that nobody needs since this moment and that hold nothing. Returns how many."""
         with self._lock:
             self.clear_doubts(
                 list(self._doubts), lambda _, hold: self._levels.end_ms_of(hold.counter) <= ended_before_ms
@@ -116,7 +116,7 @@ class MemoryCounters:
             return len(gone)
 
     def adjust(self, adjustments: Sequence[Adjustment], find_rule: FindThresholdRule, now_ms: int) -> int:
-        """Moves what is settled where it is as the adjustment says, keeps a record of it, and notes thresholds."""
+        """Adjusts counters that have the expected amount, keeps a record, and records passed thresholds."""
         check_adjustments(adjustments)
         moved = 0
         with self._lock:
@@ -132,15 +132,15 @@ class MemoryCounters:
         return moved
 
     def is_ready(self) -> bool:
-        """What this process holds is complete."""
+        """Always true: memory loses nothing while the process lives."""
         return True
 
     def lost(self) -> list[str]:
-        """Nothing ever is."""
+        """Always empty: this store loses nothing."""
         return []
 
     def restore(self, sums: Sequence[Sum], ended: Collection[str] = ()) -> None:
-        """Sets what is settled in these counters, and releases what `ended`."""
+        """Sets the settled amounts of these counters, and releases the reservations that `ended`."""
         check_sums(sums)
         with self._lock:
             self._levels.settle_at(sums)
@@ -165,12 +165,12 @@ class MemoryCounters:
         return sorted(found, key=lambda reservation: reservation.id)[:limit]
 
     def open_after(self, reservation_id: str, limit: int) -> list[str]:
-        """Ids of at most `limit` open reservations behind this id, oldest first."""
+        """The ids of at most `limit` open reservations after this id, oldest first."""
         with self._lock:
             return sorted(name for name in self._open if name > reservation_id)[:limit]
 
     def doubts_after(self, reservation_id: str, limit: int) -> list[Doubt]:
-        """What at most `limit` calls behind this id left in doubt, oldest first."""
+        """The doubts of at most `limit` calls after this id, oldest first."""
         with self._lock:
             names = sorted(name for name in self._doubts if name > reservation_id)[:limit]
             return [self._doubts[name] for name in names]
@@ -187,7 +187,7 @@ class MemoryCounters:
         return older[::-1][:limit]
 
     def open_count(self) -> int:
-        """How many reservations have not ended."""
+        """The number of open reservations."""
         with self._lock:
             return len(self._open)
 

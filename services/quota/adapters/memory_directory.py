@@ -20,7 +20,7 @@ class MemoryDirectory:
         self._newer: Directory | None = None
 
     def load(self) -> Directory:
-        """All that is stored."""
+        """The stored directory."""
         return self._directory
 
     def newer(self) -> Directory | None:
@@ -33,7 +33,7 @@ class MemoryDirectory:
         self._directory = self._newer = directory
 
     def replace(self, change: RecordedChange) -> Directory:
-        """Stores what `change` makes of all that is stored, and returns it."""
+        """Stores what `change` makes of the directory, and returns it."""
         with self._changing:
             self._directory, entries = change(self._directory)
             self.entries += entries

@@ -17,11 +17,11 @@ class MemoryExpectations:
         self._models: dict[str, Taught] = {}
 
     def get(self, key_id: str, model: str) -> Tokens | None:
-        """What to expect; None when nothing is known."""
+        """The typical tokens of such a call; None if they are unknown."""
         return self._known.get((key_id, model), NOTHING_TAUGHT).typical
 
     def guide(self, key_id: str, model: str) -> Guide:
-        """What an estimate goes by of a call that no provider measured."""
+        """The knowledge on which the estimate of an unmeasured call rests."""
         return Guide.of(self._known.get((key_id, model)), self._models.get(model))
 
     def learn(self, samples: Sequence[UsageSample]) -> None:

@@ -1,12 +1,17 @@
-"""How the counters of a Redis go over from policies to others while calls run.
+"""Moves the counters of a Redis to other policies while calls run.
 
-A mark in Redis names the policies that reservations are made by; `reserve.lua` makes none by others. The first quota
-changes policies, and it alone moves the mark. Calls first hold under both, while they go on being admitted by the old
-policies. Then the mark is taken away, the same is done for those that were admitted meanwhile, counters of renamed
-policies are filed anew, and the new mark is set. Others wait for that. Last goes what is held under the old ones. A
-call that settles meanwhile counts where policies are in force, and is only released elsewhere.
+A mark in Redis names the policies by which reservations are made; `reserve.lua` makes none by others. The first quota
+process changes policies, and only it moves the mark:
 
-A quota that is killed on the way does it all again when it is started; each step may come twice.
+1. Calls get holds under both the old and the new policies, while the old ones still admit calls.
+2. The mark goes away. Calls admitted meanwhile get both holds, too, and counters of renamed policies get their new
+   names. The other processes wait.
+3. The new mark is set.
+4. The holds under the old policies go away.
+
+A call that settles meanwhile counts under the policies in force; its other holds are only released.
+
+A process that dies on the way does it all again after its restart. Each step may happen twice.
 """
 
 from __future__ import annotations
@@ -41,10 +46,10 @@ Anew = Callable[[Reservation], Reservation]
 
 
 class RedisAdoption:
-    """Of one quota. May be used from any thread."""
+    """The adoption by one quota process. Safe to use from any thread."""
 
     def __init__(self, link: RedisLink, keys: RedisKeys, doubts: RedisDoubts, *, moves_mark: bool) -> None:
-        """`moves_mark`: this is the quota that changes policies."""
+        """`moves_mark`: this quota process changes policies."""
         self._link = link
         self._keys = keys
         self._open = RedisReservations(link, keys)
@@ -54,7 +59,7 @@ class RedisAdoption:
         self._rewrite, self._rename = link.script("rewrite"), link.script("rename")
         self._last: Adoption | None = None
         self._counting: Adoption | None = None
-        """The policies in force, while calls hold under others too."""
+        """The policies in force, while calls also hold under others."""
 
     def adopt(self, adoption: Adoption, switch: Callable[[], None]) -> None:
         """See `ports.PolicyAdoption.adopt`."""
@@ -67,22 +72,22 @@ class RedisAdoption:
             try:
                 self._prepare(adoption)
             finally:
-                # Nobody is admitted by policies that the mark does not name, whatever this process believes.
+                # Redis admits nobody by policies that the mark does not name, whatever this process has in force.
                 switch()
             self._link.command("SET", self._keys.policies, adoption.directory.version, batch=True)
             self._rewrite_all(adoption.reheld)
             self._doubts.forget_old_names(adoption)
-            # A settlement that was under way when the names were changed may have counted under the old ones.
+            # A settlement that was under way during the renaming may have counted under the old names.
             self._rename_counters(adoption)
             self._counting = None
 
     def reheld(self, reservations: Sequence[Reservation]) -> list[Reservation]:
-        """What calls hold by the policies that were adopted last, which were admitted by any before them."""
+        """The reservations with their holds under the last adopted policies, whichever policies admitted them."""
         last = self._last
         return list(reservations) if last is None else [last.reheld(each) for each in reservations]
 
     def counting(self, reservation: Reservation) -> Collection[CounterKey]:
-        """The counters that what a call took is to count in."""
+        """The counters in which to count what a call took."""
         counting = self._counting
         holds = reservation.holds if counting is None else counting.reheld(reservation).holds
         return {hold.counter for hold in holds}
@@ -99,7 +104,7 @@ class RedisAdoption:
         self._doubts.adopt_fresh(adoption)
 
     def _rewrite_all(self, anew: Anew) -> None:
-        """Makes anew what all calls hold."""
+        """Rewrites the holds of all calls."""
         name = ""
         while some := self._open.after(name, MOST_AT_ONCE):
             left: Sequence[str] = some
@@ -108,11 +113,11 @@ class RedisAdoption:
                 if not left:
                     break
             else:
-                raise Unavailable("what calls hold is changed by somebody else again and again")
+                raise Unavailable("other processes keep changing the holds of calls")
             name = some[-1]
 
     def _rewrite_these(self, names: Sequence[str], anew: Anew) -> list[str]:
-        """Tries once. Returns those that somebody changed meanwhile; what has ended needs nothing."""
+        """Tries once. Returns the ids that somebody changed meanwhile; ended reservations need nothing."""
         changes: list[Rewrite] = []
         for name, (before, read) in self._open.read(names).items():
             now = anew(before)

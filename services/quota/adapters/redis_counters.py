@@ -1,7 +1,7 @@
-"""Counters and reservations in Redis: exact for any number of quotas that share it.
+"""Counters and reservations in Redis, exact for any number of quota processes that share it.
 
-Levels are read, Python decides, and one script holds what was decided if every counter still has room for it under the
-bound by which it was chosen. If not, Python decides again. `docs/adr/0010-counters-in-redis.md` says why.
+Redis returns the levels, Python decides, and one script makes the holds if every counter still has room for them under
+the bound of the decision. If not, Python decides again. `docs/adr/0010-counters-in-redis.md` says why.
 """
 
 from __future__ import annotations
@@ -41,30 +41,30 @@ from services.quota.domain.counters.settlement import Settlement
 from services.quota.domain.directory.adoption import Adoption
 from services.quota.ports.counters import Choose, Counter, PoliciesChanged, Settled, StoreUnreachable, Sum, T
 
-# With each try somebody else was admitted instead. After so many the counters count as full.
+# Each failed try means that another call got the room. After this many we treat the counters as full.
 _TRIES = 8
-# Requests whose release is remembered: far more than can be under way.
+# The most released requests that we remember: far more than can be under way.
 _GONE_MOST = 20_000
-# Of old counters, a minute's work.
+# The most old counters to drop at once: about a minute's worth.
 _FORGOTTEN_AT_ONCE = 20_000
-# Of a decision, until policies that are being changed are in force.
+# How long a decision waits for a change of policies before it tries again.
 _CHANGE_WAIT_S = 0.02
 
 
 class RedisCounters:
-    """`ports.CounterStore` over one Redis, which other quotas may share."""
+    """`ports.CounterStore` over one Redis, which other quota processes may share."""
 
     def __init__(self, url: str, tag: str, local: LocalRecords, *, is_first: bool = True) -> None:
-        """Connects if it can, and again whenever it can until `close`.
+        """Connects now if it can, and keeps reconnecting until `close`.
 
         Args:
-            url: Of the Redis.
-            tag: Names this gateway among those that share the Redis.
-            local: What it keeps beside it.
-            is_first: This is the quota in which policies are changed.
+            url: The URL of the Redis.
+            tag: The name of this gateway among those that share the Redis.
+            local: The records that a loss of Redis does not reach.
+            is_first: This quota process changes policies.
 
         Raises:
-            SettingsError: the URL is not that of a Redis, or there is none and never was.
+            SettingsError: the URL is not that of a Redis, or it names a Redis that never answered.
         """
         self._link = RedisLink(url)
         self._keys = keys = RedisKeys.tagged(tag)
@@ -82,13 +82,13 @@ class RedisCounters:
             raise SettingsError(f"SPENDGATE_COUNTERS names a Redis that cannot be used: {self._link.problem}")
 
     def close(self) -> None:
-        """Ends the connections. What is reserved stays reserved."""
+        """Closes the connections. Reservations stay."""
         self._recovery.stop()
         self._link.close()
         self._journal.close()
 
     def reserve(self, counters: Sequence[CounterKey], choose: Choose[T]) -> T:
-        """Lets `choose` decide on the levels, and reserves what it says if they still allow it."""
+        """Lets `choose` decide on the levels, and reserves its result if the counters still have room."""
         reservation: Reservation | None = None
         for _ in range(_TRIES):
             reservation, answer = choose(self.levels(counters))
@@ -102,8 +102,8 @@ class RedisCounters:
         raise Unavailable("too many calls at once ask for the same counters")
 
     def settle(self, settlements: Sequence[Settlement], find_rule: FindThresholdRule, now_ms: int) -> Settled:
-        """Ends reservations with what their calls took, and notes the thresholds that are newly passed."""
-        # Of one that is there twice the first counts.
+        """Settles reservations with what their calls took, and records newly passed thresholds."""
+        # If a reservation occurs twice, the first settlement counts.
         first = {settlement.reservation: settlement for settlement in reversed(settlements)}
 
         def ending_of(found: Reservation, read: str) -> Ending:
@@ -123,7 +123,7 @@ class RedisCounters:
         return Settled(tuple(settled), tuple(already_ended))
 
     def release(self, reservation_ids: Collection[str] = (), request_ids: Collection[str] = ()) -> int:
-        """Ends reservations without a charge. Returns how many of them were open."""
+        """Releases reservations without a charge. Returns how many were open."""
         try:
             names = set(reservation_ids)
             if request_ids:
@@ -136,15 +136,15 @@ class RedisCounters:
             raise
 
     def adopt(self, adoption: Adoption, switch: Callable[[], None]) -> None:
-        """Lets what calls hold and left in doubt count under other policies, and calls `switch`."""
+        """Moves the holds and doubts of calls to other policies, and calls `switch`."""
         self._adoption.adopt(adoption, switch)
 
     def clear_doubts(self, reservations: Sequence[str], goes: Goes) -> list[Doubt]:
-        """Gives back what is meant of what these calls left in doubt. Returns it."""
+        """Clears the parts of these calls' doubts that `goes` selects, and returns them."""
         return self._doubts.clear(reservations, goes, self._session.generation)
 
     def _mark_gone(self, request_ids: Collection[str]) -> None:
-        """Before they are looked up: what is held for one of them from now on is refused, what was before is found."""
+        """Marks requests as gone, before a look-up: Redis refuses later holds for them, and we find earlier ones."""
         keys = self._keys
         number = self._link.command("INCR", keys.sequence, batch=True)
         members = [part for request_id in request_ids for part in (number, request_id)]
@@ -152,7 +152,7 @@ class RedisCounters:
         self._link.command("ZREMRANGEBYRANK", keys.gone, 0, -_GONE_MOST - 1, batch=True)
 
     def forget(self, ended_before_ms: int) -> int:
-        """Drops counters that stopped to matter before this moment and hold nothing. Returns how many."""
+        """Drops counters that nobody needs since this moment and that hold nothing. Returns how many."""
         self._doubts.forget(ended_before_ms, self._session.generation)
         bounds = ("-inf", ended_before_ms, "LIMIT", 0, _FORGOTTEN_AT_ONCE)
         names = self._link.command("ZRANGEBYSCORE", self._keys.windows, *bounds, batch=True)
@@ -162,30 +162,30 @@ class RedisCounters:
         )
 
     def adjust(self, adjustments: Sequence[Adjustment], find_rule: FindThresholdRule, now_ms: int) -> int:
-        """Moves what is settled where it is as the adjustment says, keeps a record of it, and notes thresholds."""
+        """Adjusts counters that have the expected amount, keeps a record, and records passed thresholds."""
         check_adjustments(adjustments)
         return self._held.run_end([], adjustments, find_rule, now_ms)[0]
 
     def adjustments_before(self, sequence: int | None, limit: int) -> list[Adjusted]:
-        """At most `limit` of the last adjustments, those with lower sequence numbers, newest first."""
+        """At most `limit` of the last adjustments, with lower sequence numbers, newest first."""
         highest = "+inf" if sequence is None else f"({sequence}"
         bounds = (highest, "-inf", "LIMIT", 0, limit)
         found = self._link.command("ZREVRANGEBYSCORE", self._keys.adjusted, *bounds, batch=True)
         return [adjusted_of(each) for each in found]
 
     def is_ready(self) -> bool:
-        """Whether the counters can be believed. False: they were lost, and wait for `restore`."""
+        """Whether the counters are reliable. False: the store lost them, and they wait for `restore`."""
         return self._recovery.is_ready()
 
     def lost(self) -> list[str]:
-        """Ids of open reservations that `restore` would put back, all of which were lost."""
+        """The ids of lost open reservations, whose holds `restore` would put back."""
         if self.is_ready():
             return []
         self._held.write_down_kept()
         return [reservation.id for reservation in self._journal.everybodys()]
 
     def restore(self, sums: Sequence[Sum], ended: Collection[str] = ()) -> None:
-        """Sets what is settled, puts back what calls hold if it was lost, and releases what `ended`."""
+        """Sets settled amounts, restores lost holds, and releases the reservations that `ended`."""
         check_sums(sums)
         self._recovery.restore(sums, ended)
         self._held.release(ended)
@@ -213,11 +213,11 @@ class RedisCounters:
         return self._open.overdue(ended_epochs, created_before_ms, limit)
 
     def open_after(self, reservation_id: str, limit: int) -> list[str]:
-        """Ids of at most `limit` open reservations behind this id, oldest first."""
+        """The ids of at most `limit` open reservations after this id, oldest first."""
         return self._open.after(reservation_id, limit)
 
     def doubts_after(self, reservation_id: str, limit: int) -> list[Doubt]:
-        """What at most `limit` calls behind this id left in doubt, oldest first."""
+        """The doubts of at most `limit` calls after this id, oldest first."""
         return self._doubts.after(reservation_id, limit)
 
     def crossings_after(self, sequence: int, limit: int) -> list[Crossing]:
@@ -227,11 +227,11 @@ class RedisCounters:
         return [crossing_of(each) for each in told]
 
     def open_count(self) -> int:
-        """How many reservations have not ended."""
+        """The number of open reservations."""
         return self._open.count()
 
     def _hold(self, reservation: Reservation) -> bool:
-        """Whether there still was room."""
+        """Reserves, and returns whether there still was room."""
         arguments = reserve_arguments(reservation, reservation.holds, self._session.generation)
         self._journal.add(reservation)
         try:
@@ -246,21 +246,21 @@ class RedisCounters:
             self._journal.confirm([reservation.id])
             return True
         if answer == "lost":
-            # Whoever restores the counters may just have read it in the journal.
+            # The process that restores the counters may just have read it in the journal.
             self._session.mark_uncertain([reservation.id])
             raise StoreUnreachable(LOST)
         self._journal.drop([reservation.id])
         if answer == "changed":
-            # Whoever changes them is at it, or this quota has not heard of it yet.
+            # Another process is changing the policies, or has changed them before this one noticed.
             time.sleep(_CHANGE_WAIT_S)
             raise PoliciesChanged
         if answer == "gone":
-            raise Unavailable("the request was released before it could be decided")
+            raise Unavailable("the request was released before a decision")
         return False
 
 
 def _as_full(counters: Sequence[CounterKey], levels: Sequence[Level], holds: Sequence[Hold]) -> list[Level]:
-    """The levels, with those counters full of calls in flight that have a bound."""
+    """The levels, in which calls in flight fill all counters that have a bound."""
     ceilings = {hold.counter: hold.ceiling for hold in holds if hold.ceiling is not None}
     return [
         level._replace(reserved=max(level.reserved, ceilings.get(counter, 0) - level.settled - level.doubt))

@@ -1,4 +1,4 @@
-"""What calls hold in a Redis: ended when they settle, and held again after Redis was lost or away."""
+"""The holds of calls in a Redis: ends them when calls settle, and restores them after a loss or failure of Redis."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ from services.quota.domain.counters.crossing import FindThresholdRule
 from services.quota.domain.counters.reservation import Reservation
 from services.quota.ports.counters import PutBack
 
-# Of an ending, while what it ends is made anew by somebody else.
+# The most tries to end reservations while another process rewrites them.
 _TRIES = 8
 
-LOST = "the counters were lost, and are rebuilt from the ledger"
+LOST = "the counters were lost and are being rebuilt from the ledger"
 
 
 class RedisHeld:
-    """May be used from any thread.
+    """Ends and restores the holds of calls. Safe to use from any thread.
 
-    Raises:
-        services.kernel.errors.Unavailable: Redis cannot be read or written now.
+    Raises: services.kernel.errors.Unavailable: Redis cannot be read or written now.
     """
 
     def __init__(self, session: RedisSession, adoption: RedisAdoption, doubts: RedisDoubts, put_back: PutBack) -> None:
-        """`put_back` hands over what calls hold that were let through while Redis could not be reached."""
+        """`put_back` hands over the holds of calls admitted during a failure of Redis."""
         self._session = session
         self._adoption = adoption
         self._doubts = doubts
@@ -39,7 +38,7 @@ class RedisHeld:
         self._reserve, self._end = map(session.link.script, ("reserve", "end"))
 
     def release(self, names: Iterable[str]) -> int:
-        """Ends reservations without a charge. Returns how many of them were open."""
+        """Releases reservations without a charge. Returns how many were open."""
         return len(self.end(names, Ending.released, lambda _: None, 0))
 
     def end(
@@ -49,7 +48,7 @@ class RedisHeld:
         find_rule: FindThresholdRule,
         now_ms: int,
     ) -> dict[str, Reservation]:
-        """Those that were open, with what they held when they ended. What is made anew meanwhile is read again."""
+        """Ends reservations, and returns those that were open with their last holds. It reads rewritten ones again."""
         ended: dict[str, Reservation] = {}
         not_ended: list[str] = []
         left = list(names)
@@ -70,7 +69,7 @@ class RedisHeld:
     def run_end(
         self, endings: Sequence[Ending], adjustments: Sequence[Adjustment], find_rule: FindThresholdRule, now_ms: int
     ) -> tuple[int, set[str]]:
-        """How many counters were moved, and the ids of those reservations that were open."""
+        """Runs `end.lua`. Returns the number of adjusted counters, and the ids of the reservations that were open."""
         session = self._session
         arguments = end_arguments(endings, adjustments, find_rule, now_ms, session.generation)
         said, *rest = session.link.run(self._end, session.keys.of_end, arguments, batch=True)
@@ -80,31 +79,31 @@ class RedisHeld:
         return int(moved), set(ended)
 
     def take_in_kept(self) -> None:
-        """Holds what calls were let through with while Redis could not be reached."""
+        """Holds room for the calls admitted during a failure of Redis."""
         self._kept(self._take_in, None)
 
     def write_down_kept(self) -> None:
-        """Adds the same to what calls hold of counters that are lost."""
+        """Writes the same calls to the journal of a store that lost its counters."""
         self._kept(self._write_down, None)
 
     def put_all_back(self, reservations: Sequence[Reservation]) -> None:
-        """Keeps again what was lost."""
+        """Restores lost holds and doubts."""
         self._put_back(self._adoption.reheld(reservations))
         self._doubts.put_back({each.id for each in reservations})
 
     def _find(self, names: Iterable[str]) -> dict[str, Filed]:
-        """Those of them that are open. What was let through without Redis is put back first, if it was not yet."""
+        """The open reservations with these ids. It first puts back those admitted without Redis."""
         asked = list(names)
         found = self._open.read(asked)
         missing = [name for name in asked if name not in found]
         if missing:
-            # Another thread may just have put it back: then nothing is left to do here, and yet it is open now.
+            # Another thread may just have put them back. Then nothing is left to do here, and yet they are open now.
             self._kept(self._take_in, missing)
             found |= self._open.read(missing)
         return found
 
     def _take_in(self, reservations: Sequence[Reservation]) -> None:
-        """Holds what was not held before. Whoever hands it over waits no longer than a Check."""
+        """Holds room for reservations that Redis does not have yet. It waits no longer than a Check does."""
         held = self._adoption.reheld(reservations)
         for each in held:
             self._session.journal.add(each)
@@ -117,7 +116,7 @@ class RedisHeld:
         self._session.journal.confirm(each.id for each in reservations)
 
     def _put_back(self, reservations: Sequence[Reservation], *, batch: bool = True) -> None:
-        """Holds again what was held, whatever the bounds say."""
+        """Holds room for reservations again, whatever the bounds say."""
         session = self._session
         for some in chunks(reservations):
             unbounded = [[hold._replace(ceiling=None) for hold in each.holds] for each in some]

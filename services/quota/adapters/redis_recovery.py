@@ -1,8 +1,8 @@
-"""What happens when Redis comes back: with all that it knew, or with nothing.
+"""Handles the return of Redis, with all its data or with none.
 
-A mark in Redis names the generation of the counters and the run of the server that they are of. Without it, or after
-the server was started again, the counters are lost, and no bounded reservation is made or ended until `restore` has set
-them from the ledger and put back what calls hold, of all quotas.
+A mark in Redis names the generation of the counters and the run of the server that has them. Without the mark, or after
+a restart of the server, the counters are lost. Nobody can then make or end a bounded reservation until `restore` has
+set the counters from the ledger and put back the holds of all quota processes.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _log = logging.getLogger("spendgate.quota")
 
 
 class RedisRecovery:
-    """Watches one Redis in a thread of its own."""
+    """Watches one Redis in its own thread."""
 
     def __init__(self, session: RedisSession, notes: SnapshotStore, held: RedisHeld, *, fresh: bool) -> None:
-        """`notes` keep which counters this process knows, over a restart; `fresh`: nothing was ever counted."""
+        """`notes` name, after a restart, the counters that this process knows; `fresh`: nothing was ever counted."""
         self._session = session
         self._link = link = session.link
         self._keys = session.keys
@@ -44,7 +44,7 @@ class RedisRecovery:
         self._held = held
         self._declare, self._lose = link.script("declare"), link.script("lose")
         self.knows_counters = notes.load(_NOTE) is not None
-        """Of this gateway, in this Redis or in one before it."""
+        """Whether this gateway has ever counted, in this Redis or an earlier one."""
         self._may_begin = fresh and not self.knows_counters
         self._told_loss = False
         self._rounds = 0
@@ -52,7 +52,7 @@ class RedisRecovery:
         self._looking = Loop("the look at Redis", self.look, every_ms=_EVERY_MS)
 
     def start(self) -> None:
-        """Looks, and then goes on looking in the background. A Redis that is only slow at first is not missed."""
+        """Looks at Redis a few times at once, in case it is only slow at first, and then goes on in the background."""
         for _ in range(_FIRST_LOOKS):
             self.look()
             if self._session.generation:
@@ -64,11 +64,11 @@ class RedisRecovery:
         self._looking.stop()
 
     def is_ready(self) -> bool:
-        """Whether the counters can be believed now."""
+        """Whether the counters are reliable now."""
         return self._link.ask(self._read_mark, batch=True) is not None
 
     def restore(self, sums: Sequence[Sum], ended: Collection[str]) -> None:
-        """Sets what is settled. If the counters were lost, also puts back what calls hold, and declares them ready."""
+        """Sets settled amounts. If the counters were lost, it also restores holds and declares the counters ready."""
         lost = self._link.ask(self._read_mark, batch=True) is None
         for at in range(0, len(sums), _CHUNK):
             self._write_sums(sums[at : at + _CHUNK], lost=lost)
@@ -79,7 +79,7 @@ class RedisRecovery:
         self.look()
 
     def look(self) -> None:
-        """One look at Redis: finds it again, takes part in its counters, and tidies up."""
+        """Looks at Redis once: reconnects, joins its counters, and tidies up."""
         with self._following:
             try:
                 if self._link.is_up or self._link.reconnect(self._verify):
@@ -88,9 +88,9 @@ class RedisRecovery:
                 _log.debug("Redis will be looked at again: %s", error)
 
     def _verify(self, client: redis.Redis, about: dict[str, Any]) -> None:
-        """Refuses a Redis that drops counters when it is full, and counters of an earlier run of it."""
+        """Refuses a Redis that drops counters when it is full, and one with counters of an earlier server run."""
         if int(about.get("maxmemory", 0)) and str(about.get("maxmemory_policy", "")).startswith("allkeys"):
-            raise Unavailable("it drops any key when it is full: set its maxmemory-policy to noeviction")
+            raise Unavailable("it may drop any key when it is full: set its maxmemory-policy to noeviction")
         run_id: Any = client.hget(self._keys.ready, "run_id")
         if run_id not in {None, about["run_id"]}:
             self._lose(self._keys.of_loss, [run_id], client)
@@ -102,14 +102,14 @@ class RedisRecovery:
         if generation is None:
             self._tell_loss()
             return
-        # Others may keep more of them until they have found Redis too, so each look takes in what there is.
+        # Other processes may keep more such calls until they find Redis, too, so each look takes in all there are.
         self._held.take_in_kept()
         if generation != self._session.generation:
             self._notes.save(_NOTE, generation, generation.encode())
             self._session.generation = generation
             self.knows_counters = True
             self._may_begin = self._told_loss = False
-            _log.info("takes part in generation %s of the counters", generation)
+            _log.info("uses generation %s of the counters", generation)
         if uncertain := self._session.uncertain.take():
             self._held.release(uncertain)
         self._rounds += 1
@@ -123,13 +123,13 @@ class RedisRecovery:
             _log.error("the counters are lost: calls under a limit are refused until they are rebuilt from the ledger")
 
     def _prune(self) -> None:
-        """Forgets what others have ended: settlements reach one quota of several."""
+        """Forgets reservations that other processes ended, because a settlement reaches only one of them."""
         names = self._session.journal.ids()
         for at in range(0, len(names), _CHUNK):
             self._session.journal.drop(self._ended(names[at : at + _CHUNK]))
 
     def _ended(self, names: Sequence[str]) -> list[str]:
-        """Those that the store does not hold any more. A store that was just lost holds nothing, which is no end."""
+        """The ids that Redis no longer holds. A Redis that just lost everything holds none, which does not end them."""
 
         def look_up(client: Any) -> Any:
             pipeline = client.pipeline()
@@ -143,12 +143,12 @@ class RedisRecovery:
         return [name for name, score in zip(names, scores, strict=True) if score is None]
 
     def _read_mark(self, client: redis.Redis) -> str | None:
-        """The generation, if the counters were not lost."""
+        """The generation; None if the counters were lost."""
         generation: Any = client.hget(self._keys.ready, "generation")
         return None if generation is None else str(generation)
 
     def _declare_ready(self, client: redis.Redis) -> str:
-        """Makes a new generation, unless there is one; the one that there is then."""
+        """Makes a new generation unless there is one, and returns the generation."""
         run_id = client.info("server")["run_id"]
         self._declare((self._keys.ready, self._keys.sequence), [uuid.uuid4().hex, run_id], client)
         return str(client.hget(self._keys.ready, "generation"))

@@ -1,4 +1,4 @@
-"""What the parts of one quota's counters in Redis share."""
+"""The state that the parts of one process's Redis counters share."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from services.quota.ports.directory import SnapshotStore
 
 
 def none_kept(_hold: HoldAgain, _names: Collection[str] | None) -> int:
-    """`ports.PutBack` of a gateway that lets nothing through without its counters."""
+    """`ports.PutBack` for a gateway that admits nothing without its counters."""
     return 0
 
 
 class LocalRecords(NamedTuple):
-    """What a quota keeps where a loss of Redis does not reach it."""
+    """The records of a quota process that a loss of Redis does not reach."""
 
     notes: SnapshotStore
-    """Which counters this process knows."""
+    """They say which generation of counters this process knows."""
     journal: HeldJournal
-    """What calls hold."""
+    """The holds of calls."""
     doubts: SqliteDoubts
-    """What calls left in doubt."""
+    """The doubts of calls."""
     put_back: PutBack = none_kept
-    """Hands over what calls hold that were let through while Redis could not be reached."""
+    """Hands over the holds of calls admitted during a failure of Redis."""
     fresh: bool = False
-    """Nothing was ever counted, so that an empty Redis is as it should be."""
+    """The gateway never counted anything, so an empty Redis is no loss."""
 
 
 @dataclass(slots=True)
 class RedisSession:
-    """A connection, and how far its counters can be believed. May be used from any thread."""
+    """A connection, and whether its counters are reliable. Safe to use from any thread."""
 
     link: RedisLink
     keys: RedisKeys
     journal: HeldJournal
     uncertain: UncertainReservations = field(default_factory=UncertainReservations)
     generation: str = ""
-    """Of the counters that this process takes part in; empty while they cannot be believed."""
+    """The generation of the counters that this process uses; empty while they are not reliable."""
 
     def mark_uncertain(self, names: Collection[str]) -> None:
-        """No call uses these reservations, and whether Redis holds them is unknown."""
+        """Notes reservations that no call uses and that Redis may or may not have."""
         self.journal.drop(names)
         self.uncertain.add(names)

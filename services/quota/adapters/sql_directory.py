@@ -1,4 +1,4 @@
-"""The directory and its audit log in SQL. Read at start and at each change; nothing here is on the path of a call."""
+"""The directory and its audit log in SQL. Quota reads it at start and at each change, and never on the hot path."""
 
 from __future__ import annotations
 
@@ -80,14 +80,14 @@ class SqlDirectory:
         self._version = ""
 
     def load(self) -> Directory:
-        """All that is stored."""
+        """The stored directory."""
         with _transaction(self._engine) as connection:
             return _load(connection)
 
     def newer(self) -> Directory | None:
-        """All that is stored, if it is not what this store returned last here or by `replace`; else None."""
+        """The stored directory if it is newer than the one last returned here or from `replace`; else None."""
         with self._changing, _transaction(self._engine) as connection:
-            # Read first: a change in between is then loaded once more, and not overlooked.
+            # We read the version first, so that we load a change in between once more and do not miss it.
             version = connection.scalar(_VERSION) or ""
             if version == self._version:
                 return None
@@ -96,13 +96,13 @@ class SqlDirectory:
             return directory
 
     def replace(self, change: RecordedChange) -> Directory:
-        """Stores what `change` makes of all that is stored, with its audit entries, in one transaction."""
+        """Stores what `change` makes of the directory, with its audit entries, in one transaction."""
         with self._changing, _transaction(self._engine) as connection:
             seen = connection.scalar(_VERSION) or ""
             before = _load(connection)
             after, entries = change(before)
             version = _mark(connection, seen)
-            # Only what differs is written: the path of every call waits for this transaction.
+            # We write only the differences, because every call waits for this transaction.
             _sync(connection, _organizations, _organization_rows(before), _organization_rows(after))
             _sync(
                 connection, _environments, _by_name(before.environments, asdict), _by_name(after.environments, asdict)
@@ -126,7 +126,7 @@ class SqlAuditTrail:
         self._engine = engine
 
     def append(self, entries: Sequence[AuditEntry]) -> None:
-        """Adds entries of what changes elsewhere than in the directory, which is stored with its own."""
+        """Adds entries about changes outside the directory. The directory stores its own entries."""
         with _transaction(self._engine) as connection:
             append_entries(connection, AUDIT, entries)
 
@@ -138,20 +138,20 @@ class SqlSnapshots:
         self._engine = engine
 
     def save(self, name: str, version: str, body: bytes) -> None:
-        """Replaces what is kept under `name`."""
+        """Replaces the snapshot under `name`."""
         with _transaction(self._engine) as connection:
             connection.execute(sa.delete(_snapshots).where(_snapshots.c.name == name))
             connection.execute(sa.insert(_snapshots), {"name": name, "version": version, "body": body})
 
     def load(self, name: str) -> bytes | None:
-        """What is kept under `name`, None when nothing ever was."""
+        """The snapshot under `name`; None if there never was one."""
         with _transaction(self._engine) as connection:
             body: bytes | None = connection.scalar(sa.select(_snapshots.c.body).where(_snapshots.c.name == name))
             return body
 
 
 def _keep_names(connection: sa.Connection, directory: Directory) -> None:
-    """Which policies were renamed: whoever takes them over must know whose counters are whose."""
+    """Stores which policies were renamed, so that each process that takes them over knows their counters."""
     connection.execute(sa.delete(_snapshots).where(_snapshots.c.name == _RENAMED))
     kept = {"name": _RENAMED, "version": "", "body": orjson.dumps(directory.renamed)}
     connection.execute(sa.insert(_snapshots), kept)
@@ -163,13 +163,13 @@ def _names(connection: sa.Connection) -> tuple[tuple[str, str], ...]:
 
 
 def _mark(connection: sa.Connection, seen: str) -> str:
-    """Gives the directory a new version, for who else reads it. Takes the lock of the file."""
+    """Gives the directory a new version for other readers. It takes the lock of the file."""
     version = uuid.uuid4().hex
     fresh = {"name": _DIRECTORY, "version": "", "body": b""}
     connection.execute(sa.insert(_snapshots).prefix_with("OR IGNORE"), fresh)
     here = (_snapshots.c.name == _DIRECTORY) & (_snapshots.c.version == seen)
     if connection.execute(sa.update(_snapshots).where(here).values(version=version)).rowcount != 1:
-        raise Unavailable("another process changed the directory at this moment: try again")
+        raise Unavailable("another process changed the directory at the same time: try again")
     return version
 
 

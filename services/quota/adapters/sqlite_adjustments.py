@@ -1,4 +1,4 @@
-"""The last adjustments of counters, in the file that all quotas share."""
+"""The last adjustments of counters, in the file that all quota processes share."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _NEWEST = 2**63 - 1
 
 
 def keep_adjustments(connection: sqlite3.Connection, adjustments: Iterable[Adjustment], now_ms: int) -> None:
-    """Writes down what was adjusted, and forgets all but the last `MAX_KEPT`."""
+    """Writes adjustments, and drops all but the last `MAX_KEPT`."""
     connection.executemany(_KEEP, [(*counter, *amounts, now_ms) for counter, *amounts in adjustments])
     connection.execute(_DROP_OLD, (MAX_KEPT,))
 
 
 def adjustments_before(connection: sqlite3.Connection, sequence: int | None, limit: int) -> list[Adjusted]:
-    """At most `limit` of those with lower sequence numbers, newest first. None: of all."""
+    """At most `limit` adjustments with lower sequence numbers, newest first. None: from the newest on."""
     rows = connection.execute(_BEFORE, (_NEWEST if sequence is None else sequence, limit))
     return [
         Adjusted(row[0], Adjustment(CounterKey(*row[1:5]), row[5], row[6], row[7], Reason(row[8])), row[9])

@@ -64,7 +64,7 @@ class SqliteAllowances:
         self._deciding = threading.Lock()
 
     def take(self, allowances: Sequence[CounterKey], choose: ChooseWithin[T]) -> T:
-        """Lets `choose` decide, takes what its reservation holds of these allowances, and keeps all else that it holds.
+        """Lets `choose` decide, takes its holds from these allowances, and keeps its other holds.
 
         Raises:
             Unavailable: the file cannot be written, or too many calls are kept already; nothing was taken.

@@ -1,8 +1,8 @@
-"""Counters and reservations in SQLite: exact under any concurrency, and still there after kill -9.
+"""Counters and reservations in SQLite, exact under any concurrency and safe against kill -9.
 
-This process is the only one that moves counters, so their levels are kept in memory and the file has what rebuilds
-them: the settled sums, the open reservations with their holds, and what is in doubt. A reservation is then one INSERT,
-which is its own transaction, and a refusal writes nothing. Memory moves after the commit and before the next decision.
+Only this process moves counters, so it keeps their levels in memory. The file has what is needed to rebuild them: the
+settled sums, the open reservations with their holds, and the doubts. A reservation is then one INSERT, which is its own
+transaction, and a refusal writes nothing. Memory changes after the commit and before the next decision.
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ _COUNTERS_OF = (
 )
 _DROP_COUNTERS = "DELETE FROM counters WHERE policy = ?"
 _ALL_COUNTERS = "SELECT policy, limit_id, scope, window_start_ms, window_end_ms, settled FROM counters"
-# Nobody is let through meanwhile.
+# The most counters or doubts in one step, during which quota admits no call.
 _CHUNK = 200
-# Of what is in doubt, a minute's work.
+# The most doubts to forget at once: about a minute's worth.
 _FORGOTTEN_AT_ONCE = 20_000
 _FORGET = "DELETE FROM counters WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms = ?"
 
 
 def counts_anything(file: SqliteFile) -> bool:
-    """Whether counters were ever kept in this file."""
+    """Whether this file ever had counters."""
     with file.reading() as connection:
         return connection.execute("SELECT 1 FROM counters UNION SELECT 1 FROM reservations").fetchone() is not None
 
@@ -79,7 +79,7 @@ class SqliteCounters:
         self._deciding = threading.Lock()
         self._levels = CounterLevels()
         self._fresh_doubts = set[str]()
-        """Left since policies began to be adopted, while they are."""
+        """The doubts left since an adoption began, while it lasts."""
         with file.reading() as connection:
             for row in connection.execute(_ALL_COUNTERS):
                 self._levels.move({CounterKey(*row[:4]): Move(row[4], settled=row[5])})
@@ -88,7 +88,7 @@ class SqliteCounters:
             self._levels.doubt(all_doubts(connection))
 
     def reserve(self, counters: Sequence[CounterKey], choose: Choose[T]) -> T:
-        """Reads the counters, lets `choose` decide, and reserves what it says, with nobody in between."""
+        """Reads the counters, lets `choose` decide, and reserves its result, all in one atomic step."""
         with self._deciding:
             reservation, answer = choose(self._levels.of(counters))
             if reservation is not None:
@@ -97,7 +97,7 @@ class SqliteCounters:
         return answer
 
     def settle(self, settlements: Sequence[Settlement], find_rule: FindThresholdRule, now_ms: int) -> Settled:
-        """Ends reservations with what their calls took, and notes the thresholds that are newly passed."""
+        """Settles reservations with what their calls took, and records newly passed thresholds."""
         settled: list[Reservation] = []
         already_ended: list[str] = []
         moves: dict[CounterKey, Move] = {}
@@ -127,7 +127,7 @@ class SqliteCounters:
         return Settled(tuple(settled), tuple(already_ended))
 
     def release(self, reservation_ids: Collection[str] = (), request_ids: Collection[str] = ()) -> int:
-        """Ends reservations without a charge. Returns how many of them were open."""
+        """Releases reservations without a charge. Returns how many were open."""
         names = list(reservation_ids)
         if request_ids:
             with self._file.reading() as connection:
@@ -140,7 +140,7 @@ class SqliteCounters:
         return len(released)
 
     def clear_doubts(self, reservations: Sequence[str], goes: Goes) -> list[Doubt]:
-        """Gives back what is meant of what these calls left in doubt. Returns it."""
+        """Clears the parts of these calls' doubts that `goes` selects, and returns them."""
         if not reservations:
             return []
         with self._deciding:
@@ -153,10 +153,10 @@ class SqliteCounters:
         return cleared
 
     def adopt(self, adoption: Adoption, switch: Callable[[], None]) -> None:
-        """Lets what calls hold and left in doubt count under other policies, and calls `switch`."""
+        """Moves the holds and doubts of calls to other policies, and calls `switch`."""
         with self._deciding:
             self._fresh_doubts = set()
-        # There may be very many of them, and nobody looks at counters of policies that are not in force yet.
+        # There may be very many doubts, and nobody looks at counters of policies that are not in force yet.
         for names in self._all_doubts():
             with self._deciding:
                 self._redoubt(names, adoption)
@@ -177,7 +177,7 @@ class SqliteCounters:
             self._levels.drop_empty(adoption.renamed)
 
     def _redoubt(self, names: Sequence[str], adoption: Adoption) -> None:
-        """Keeps what these calls left in doubt also for the limits that concern them now. Only while nobody decides."""
+        """Extends the doubts of these calls to the limits that apply to them now. Nobody may decide meanwhile."""
         if not names:
             return
         with self._file.writing() as connection:
@@ -188,20 +188,20 @@ class SqliteCounters:
         self._levels.doubt(after for _, after in changed)
 
     def _all_doubts(self) -> Iterator[list[str]]:
-        """The ids of calls that left something in doubt, in parts."""
+        """The ids of calls with doubt, in parts."""
         name = ""
         while some := self.doubts_after(name, _CHUNK):
             yield [doubt.reservation.id for doubt in some]
             name = some[-1].reservation.id
 
     def forget(self, ended_before_ms: int) -> int:
-        """Drops counters that stopped to matter before this moment and hold nothing. Returns how many."""
+        """Drops counters that nobody needs since this moment and that hold nothing. Returns how many."""
         with self._file.reading() as connection:
             ending = doubts_ending(connection, ended_before_ms, _FORGOTTEN_AT_ONCE)
         for at in range(0, len(ending), _CHUNK):
             some = ending[at : at + _CHUNK]
             self.clear_doubts(some, lambda _, hold: self._levels.end_ms_of(hold.counter) <= ended_before_ms)
-            # A run that goes on counts longer than was known: what is kept for it is not looked at before that.
+            # A run that continues counts for longer, so we note later ends and need not look at its doubt before.
             with self._file.writing() as connection:
                 put_doubts(
                     connection, [doubt.until(self._levels.end_ms_of) for doubt in doubts_named(connection, some)]
@@ -214,7 +214,7 @@ class SqliteCounters:
         return len(gone)
 
     def adjust(self, adjustments: Sequence[Adjustment], find_rule: FindThresholdRule, now_ms: int) -> int:
-        """Moves what is settled where it is as the adjustment says, keeps a record of it, and notes thresholds."""
+        """Adjusts counters that have the expected amount, keeps a record, and records passed thresholds."""
         check_adjustments(adjustments)
         with self._deciding:
             levels = self._levels.of([adjustment.counter for adjustment in adjustments])
@@ -234,15 +234,15 @@ class SqliteCounters:
         return len(due)
 
     def is_ready(self) -> bool:
-        """What the file holds is complete."""
+        """Always true: the file is complete."""
         return True
 
     def lost(self) -> list[str]:
-        """Nothing ever is."""
+        """Always empty: this store loses nothing."""
         return []
 
     def restore(self, sums: Sequence[Sum], ended: Collection[str] = ()) -> None:
-        """Sets what is settled in these counters, and releases what `ended`."""
+        """Sets the settled amounts of these counters, and releases the reservations that `ended`."""
         check_sums(sums)
         with self._deciding:
             with self._file.writing() as connection:
@@ -264,12 +264,12 @@ class SqliteCounters:
             return reservations_overdue(connection, ended_epochs, created_before_ms, limit)
 
     def open_after(self, reservation_id: str, limit: int) -> list[str]:
-        """Ids of at most `limit` open reservations behind this id, oldest first."""
+        """The ids of at most `limit` open reservations after this id, oldest first."""
         with self._file.reading() as connection:
             return reservations_after(connection, reservation_id, limit)
 
     def doubts_after(self, reservation_id: str, limit: int) -> list[Doubt]:
-        """What at most `limit` calls behind this id left in doubt, oldest first."""
+        """The doubts of at most `limit` calls after this id, oldest first."""
         with self._file.reading() as connection:
             return doubts_after(connection, reservation_id, limit)
 
@@ -284,13 +284,13 @@ class SqliteCounters:
             return adjustments_before(connection, sequence, limit)
 
     def open_count(self) -> int:
-        """How many reservations have not ended."""
+        """The number of open reservations."""
         with self._file.reading() as connection:
             return count_reservations(connection)
 
 
 def _rename(connection: sqlite3.Connection, adoption: Adoption) -> None:
-    """Files what is settled, and what was told, under the new names of policies."""
+    """Moves settled amounts and crossings to the new names of policies."""
     for old, new in adoption.renamed.items():
         counters = connection.execute(_COUNTERS_OF, (old,)).fetchall()
         connection.executemany(_SET, [(new, *counter) for counter in counters])

@@ -1,4 +1,4 @@
-"""What was reported of counters, in the file that all quotas share."""
+"""The crossings of counters, in the file that all quota processes share."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _RENAME = "UPDATE OR IGNORE crossings SET policy = ? WHERE policy = ?"
 def note_crossings(
     connection: sqlite3.Connection, counter: CounterKey, moved: tuple[int, Move], rule: ThresholdRule, now_ms: int
 ) -> None:
-    """Writes down what is to be reported of a counter. `moved`: what is settled now, and how it came to that."""
+    """Writes the crossings of a counter. `moved`: its settled amount now, and the move that led to it."""
     settled, move = moved
     for trailing in rule.trailing:
         settled += sum(amount for (amount,) in connection.execute(_SETTLED, trailing))
@@ -48,12 +48,12 @@ def note_crossings(
 
 
 def rename_crossings(connection: sqlite3.Connection, old: str, new: str) -> None:
-    """Files what was reported of a policy under its new name."""
+    """Moves the crossings of a policy to its new name."""
     connection.execute(_RENAME, (new, old))
 
 
 def crossings_after(connection: sqlite3.Connection, sequence: int, limit: int) -> list[Crossing]:
-    """At most `limit` with a higher sequence number, ascending."""
+    """At most `limit` crossings with a higher sequence number, ascending."""
     return [
         Crossing(
             sequence=row[0],

@@ -49,11 +49,11 @@ class SqliteExpectations:
             self._of_all = {pair: taught for pair, taught in found.items() if pair[0] == _ALL_KEYS}
 
     def get(self, key_id: str, model: str) -> Tokens | None:
-        """What to expect; None when nothing is known."""
+        """The typical tokens of such a call; None if they are unknown."""
         return self._known.get((key_id, model), NOTHING_TAUGHT).typical
 
     def guide(self, key_id: str, model: str) -> Guide:
-        """What an estimate goes by of a call that no provider measured."""
+        """The knowledge on which the estimate of an unmeasured call rests."""
         return Guide.of(self._known.get((key_id, model)), self._of_all.get((_ALL_KEYS, model)))
 
     def learn(self, samples: Sequence[UsageSample]) -> None:

@@ -45,7 +45,7 @@ class SqliteKeyRates:
         return rate.typical_nano_usd if rate else 0
 
     def add(self, spent: Sequence[tuple[str, int, int]]) -> None:
-        """Adds calls, each as key id, cost in nano-USD and the moment of its end in milliseconds."""
+        """Adds calls, each as key id, cost in nano-USD and time of its end in milliseconds."""
         with self._adding:
             learned: dict[str, int] = {}
             for key_id, nano_usd, at_ms in spent:

@@ -1,4 +1,4 @@
-"""Open reservations in the file that all quotas share, looked up by id, by request and by run of Envoy."""
+"""Finds open reservations in the counters' file by id, by request and by run of Envoy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.quota.domain.counters.reservation import Reservation
 
 _COLUMNS = "id, request_id, epoch, record"
 INSERT = f"INSERT INTO reservations ({_COLUMNS}) VALUES (?, ?, ?, ?)"  # noqa: S608  (constants)
-"""Takes a `reservation_row`. A statement, since it is a transaction of its own for each call."""
+"""Takes a `reservation_row`. It is a bare statement because each call runs it as its own transaction."""
 _END = f"DELETE FROM reservations WHERE id = ? RETURNING {_COLUMNS}"  # noqa: S608  (constants)
 _REWRITE = "UPDATE reservations SET record = ? WHERE id = ?"
 _ALL = f"SELECT {_COLUMNS} FROM reservations"  # noqa: S608  (constants)
@@ -26,46 +26,46 @@ _Row = tuple[str, str, str, str]
 
 
 def reservation_row(reservation: Reservation) -> _Row:
-    """What `INSERT` writes."""
+    """The row that `INSERT` writes."""
     return reservation.id, reservation.request_id, reservation.epoch, write_record(reservation).decode()
 
 
 def end_reservation(connection: sqlite3.Connection, name: str) -> Reservation | None:
-    """Takes an open reservation out of the file; None: it is not open."""
+    """Deletes an open reservation and returns it; None: it is not open."""
     row = connection.execute(_END, (name,)).fetchone()
     return None if row is None else _read(row)
 
 
 def rewrite_reservations(connection: sqlite3.Connection, reservations: Iterable[Reservation]) -> None:
-    """Writes what open reservations hold now."""
+    """Writes the present holds of open reservations."""
     connection.executemany(_REWRITE, [(write_record(each).decode(), each.id) for each in reservations])
 
 
 def all_reservations(connection: sqlite3.Connection) -> Iterator[Reservation]:
-    """All of them, one by one."""
+    """All open reservations, one by one."""
     return map(_read, connection.execute(_ALL))
 
 
 def reservations_overdue(
     connection: sqlite3.Connection, ended_epochs: Collection[str], created_before_ms: int, limit: int
 ) -> list[Reservation]:
-    """At most `limit` of these epochs, or made before this moment, oldest first."""
+    """At most `limit` reservations of these epochs, or made before this moment, oldest first."""
     asked = (first_reservation_id(max(0, created_before_ms)), json.dumps(list(ended_epochs)), limit)
     return [_read(row) for row in connection.execute(_OVERDUE, asked)]
 
 
 def reservations_after(connection: sqlite3.Connection, name: str, limit: int) -> list[str]:
-    """Ids of at most `limit` behind this id, oldest first."""
+    """The ids of at most `limit` reservations after this id, oldest first."""
     return [found for (found,) in connection.execute(_AFTER, (name, limit))]
 
 
 def reservations_of(connection: sqlite3.Connection, request_ids: Collection[str]) -> list[str]:
-    """Ids of those that are held for these requests of Envoy's."""
+    """The ids of the reservations of these Envoy requests."""
     return [found for (found,) in connection.execute(_OF_REQUESTS, (json.dumps(list(request_ids)),))]
 
 
 def count_reservations(connection: sqlite3.Connection) -> int:
-    """How many there are."""
+    """The number of open reservations."""
     (count,) = connection.execute(_COUNT).fetchone()
     return int(count)
 

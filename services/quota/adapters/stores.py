@@ -1,4 +1,4 @@
-"""Opens what quota keeps on disk and in Redis, in the order in which one needs the other."""
+"""Opens quota's stores on disk and in Redis, in the order of their dependencies."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from services.quota.usecases.forget_secrets import forget_secrets
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """Everything that survives a restart, and what is read from it."""
+    """Everything that survives a restart, and the values read from it."""
 
     engine: sa.Engine
     file: SqliteFile
-    """The same database, for the path of every call."""
+    """The same database, for the hot path."""
     snapshots: SqlSnapshots
     directory: SqlDirectory
     pepper: bytes
@@ -44,7 +44,7 @@ class Stores:
 
 
 def open_stores(settings: Settings, clock: Clock, closers: Closers) -> Stores:
-    """Opens and migrates them.
+    """Opens and migrates the stores.
 
     Raises:
         SettingsError: the Redis of the counters cannot be used, or the pepper of the stored secrets is lost.

@@ -1,1 +1,1 @@
-"""What the use cases need from outside. Each port is small; fakes pass the same contract suite as real adapters."""
+"""The ports: what the use cases need from outside. Fakes and adapters pass the same contract tests."""

@@ -1,8 +1,8 @@
-"""Counters and what calls hold of them.
+"""The ports of a counter store.
 
-A store of counters is all of these ports. Each use case takes those that it needs. Every method is atomic and may be
-called from any thread. If a store cannot be read or written, its methods raise `services.kernel.errors.Unavailable`,
-and nothing was changed.
+A counter store implements all of these ports, and each use case takes only those that it needs. Every method is atomic
+and safe to call from any thread. If a store cannot be read or written, its methods raise
+`services.kernel.errors.Unavailable`, and nothing was changed.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ from services.quota.domain.directory.adoption import Adoption
 T = TypeVar("T")
 
 Choose = Callable[[Sequence[Level]], tuple[Reservation | None, T]]
-"""Given the levels of the asked counters, in their order: what to reserve, if anything, and what to answer."""
+"""Takes the levels of the requested counters, in their order. Returns what to reserve, if anything, and the answer."""
 
 ChooseWithin = Callable[[Sequence[Taken]], tuple[Reservation | None, T]]
-"""Given what was taken of the asked allowances, in their order: what to let through, if anything, and the answer."""
+"""Takes what was taken of the requested allowances, in their order. Returns what to admit, if anything, and the
+answer."""
 
 HoldAgain = Callable[[Sequence[Reservation]], None]
-"""Holds reservations that were made elsewhere, whatever the bounds say."""
+"""Holds room for reservations made elsewhere, whatever the bounds say."""
 
 PutBack = Callable[[HoldAgain, Collection[str] | None], int]
-"""Hands over the reservations of calls that were let through without the counters, all of them or these by id, and
-forgets what was held. Returns how many that were."""
+"""Hands over the reservations of calls admitted without the counters, all or those with these ids, and then forgets
+them. Returns their number."""
 
 
 class Counter(NamedTuple):
-    """A counter and its level, as it is listed."""
+    """A counter and its level, as lists show them."""
 
     key: CounterKey
     window_end_ms: int
@@ -55,45 +56,45 @@ class Sum(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What came of a batch of settlements."""
+    """The result of a batch of settlements."""
 
     settled: tuple[Reservation, ...]
-    """Were open and have ended now, in the order of the batch."""
+    """The reservations that were open and have now ended, in the order of the batch."""
     already_ended: tuple[str, ...]
-    """Ids that had ended before, or of which nothing was ever known."""
+    """The ids of reservations that had ended before, or that never existed."""
 
 
 class StoreUnreachable(Unavailable):
-    """Counters can be neither read nor written now, or what they say cannot be believed."""
+    """The counters cannot be read or written now, or are not reliable."""
 
 
-class PoliciesChanged(Exception):  # noqa: N818  (an outcome that is told to nobody, and no error)
-    """The policies that a call was being decided by are not in force any more. Nothing was changed: decide anew."""
+class PoliciesChanged(Exception):  # noqa: N818  (an internal outcome, and no error)
+    """The policies that decided a call are no longer in force. Nothing changed: decide again."""
 
 
 class Reservations(Protocol):
-    """Room for calls: all that the path of a call needs of a store."""
+    """Room for calls: everything that the hot path needs from a store."""
 
     def reserve(self, counters: Sequence[CounterKey], choose: Choose[T]) -> T:
-        """Reads the counters, lets `choose` decide, and reserves what it returns, with nobody in between.
+        """Reads the counters, lets `choose` decide, and reserves its result, all in one atomic step.
 
         If somebody else took that room meanwhile, `choose` decides again.
 
         Raises:
-            PoliciesChanged: the reservation was decided by other policies than those adopted last.
+            PoliciesChanged: other policies than the last adopted ones decided the reservation.
         """
         ...
 
     def settle(self, settlements: Sequence[Settlement], find_rule: FindThresholdRule, now_ms: int) -> Settled:
-        """Ends reservations with what their calls took, and notes the thresholds that are newly passed.
+        """Settles reservations with what their calls took, and records newly passed thresholds.
 
-        Settling twice changes nothing, also within one batch, with one exception: a settlement without `most` says
-        that the usage of a call is known after all, and ends the doubt that an earlier one left.
+        A repetition changes nothing, even within one batch, with one exception: a settlement without `most` says that
+        the usage is known after all, and ends the doubt of an earlier settlement.
         """
         ...
 
     def release(self, reservation_ids: Collection[str] = (), request_ids: Collection[str] = ()) -> int:
-        """Ends reservations without a charge. Returns how many of them were open."""
+        """Releases reservations without a charge. Returns how many were open."""
         ...
 
 
@@ -101,15 +102,15 @@ class OpenReservations(Protocol):
     """Lists reservations that have not ended."""
 
     def overdue(self, ended_epochs: Collection[str], created_before_ms: int, limit: int) -> list[Reservation]:
-        """At most `limit` of those of these epochs, or made before this moment, oldest first."""
+        """At most `limit` open reservations of these epochs, or made before this moment, oldest first."""
         ...
 
     def open_after(self, reservation_id: str, limit: int) -> list[str]:
-        """Ids of at most `limit` of those behind this id, oldest first. An empty id means all."""
+        """The ids of at most `limit` open reservations after this id, oldest first. After an empty id come all."""
         ...
 
     def open_count(self) -> int:
-        """How many there are."""
+        """The number of open reservations."""
         ...
 
 
@@ -126,7 +127,7 @@ class Counters(Protocol):
 
 
 class CrossingLog(Protocol):
-    """What was noted of counters, for whoever alerts people."""
+    """The recorded crossings of counters, for alerts."""
 
     def crossings_after(self, sequence: int, limit: int) -> list[Crossing]:
         """At most `limit` crossings with a higher sequence number, ascending."""
@@ -134,12 +135,12 @@ class CrossingLog(Protocol):
 
 
 class Adjustments(Protocol):
-    """Moves counters to what the ledger says, and keeps the last `MAX_KEPT` of such moves."""
+    """Adjusts counters to what the ledger says, and keeps the last `MAX_KEPT` adjustments."""
 
     def adjust(self, adjustments: Sequence[Adjustment], find_rule: FindThresholdRule, now_ms: int) -> int:
-        """Moves the counters that still stand where their adjustment says, and notes thresholds.
+        """Adjusts counters that still have the expected amount, and records passed thresholds.
 
-        Adjusting twice changes nothing. Returns how many counters were moved.
+        A repetition changes nothing. Returns how many counters it adjusted.
 
         Raises:
             InvalidInput: an amount is out of range; nothing was changed.
@@ -147,27 +148,27 @@ class Adjustments(Protocol):
         ...
 
     def adjustments_before(self, sequence: int | None, limit: int) -> list[Adjusted]:
-        """At most `limit` adjustments with a lower sequence number, newest first. None means all."""
+        """At most `limit` adjustments with a lower sequence number, newest first. None: from the newest on."""
         ...
 
 
 class Recovery(Protocol):
-    """Rebuilds counters that were lost."""
+    """Rebuilds lost counters."""
 
     def is_ready(self) -> bool:
-        """Whether the counters can be believed. False: they were lost, and wait for `restore`."""
+        """Whether the counters are reliable. False: the store lost them, and they wait for `restore`."""
         ...
 
     def lost(self) -> list[str]:
-        """Ids of the open reservations that were lost. `restore` would put them back."""
+        """The ids of lost open reservations, whose holds `restore` would put back."""
         ...
 
     def restore(self, sums: Sequence[Sum], ended: Collection[str] = ()) -> None:
-        """Sets what is settled in these counters, releases the reservations that `ended`, and leaves the others.
+        """Sets the settled amounts of these counters, releases the reservations that `ended`, and leaves the others.
 
-        A store that lost its counters is ready from then on. It holds again what calls held, but for those that had
-        `ended` before the loss: the sums contain them. The sums are those of acknowledged settlements: the others come
-        again.
+        A store that lost its counters is ready from then on. It holds room again for all open calls, but not for those
+        that had `ended` before the loss, because the sums contain them. The sums contain only acknowledged settlements;
+        the others come again.
 
         Raises:
             InvalidInput: a sum is out of range; nothing was changed.
@@ -176,29 +177,28 @@ class Recovery(Protocol):
 
 
 class DoubtStore(Protocol):
-    """What calls left in doubt."""
+    """The doubts of calls."""
 
     def doubts_after(self, reservation_id: str, limit: int) -> list[Doubt]:
-        """What at most `limit` calls behind this id left in doubt, oldest first. An empty id means all."""
+        """The doubts of at most `limit` calls after this id, oldest first. After an empty id come all."""
         ...
 
     def clear_doubts(self, reservations: Sequence[str], goes: Goes) -> list[Doubt]:
-        """Gives back the part that `goes` of what these calls left in doubt. Returns that part. Settles nothing."""
+        """Clears the parts of these calls' doubts that `goes` selects, and returns them. It settles nothing."""
         ...
 
 
 class PolicyAdoption(Protocol):
-    """Takes calls in flight over to other policies."""
+    """Moves calls in flight to other policies."""
 
     def adopt(self, adoption: Adoption, switch: Callable[[], None]) -> None:
-        """Counts what calls hold and left in doubt under other policies, and calls `switch`, with nobody in between.
+        """Moves the holds and doubts of calls to other policies, and calls `switch`, all in one atomic step.
 
-        If a policy was renamed, its settled amounts and its crossings go over to the new name. Doing it twice changes
-        nothing.
+        The settled amounts and crossings of a renamed policy move to its new name. A repetition changes nothing.
 
         Raises:
-            StoreUnreachable: what calls hold is as it was. `switch` was called all the same: nobody is admitted by
-                policies that were not adopted.
+            StoreUnreachable: the holds of calls did not change. `switch` was still called: the store admits nobody by
+            policies that it did not adopt.
         """
         ...
 
@@ -214,27 +214,27 @@ class CounterStore(
     PolicyAdoption,
     Protocol,
 ):
-    """All that a store does. For those that open one; a use case takes the ports that it needs."""
+    """A complete store, for the code that opens one. A use case takes only the ports that it needs."""
 
     def forget(self, ended_before_ms: int) -> int:
-        """Drops counters that hold nothing and are not needed since this moment, and what is in doubt of them.
+        """Drops counters that nobody needs since this moment and that hold nothing, together with their doubt.
 
-        Returns how many.
+        Returns how many it dropped.
         """
         ...
 
 
 class Allowances(Protocol):
-    """What calls took of allowances, and what they hold of the counters meanwhile. May be used from any thread.
+    """What calls took of allowances, and their holds in counters for later. Safe to use from any thread.
 
     Raises:
-        services.kernel.errors.Unavailable: it cannot be read or written now; nothing was taken.
+        services.kernel.errors.Unavailable: the store cannot be read or written now; nothing was taken.
     """
 
     def take(self, allowances: Sequence[CounterKey], choose: ChooseWithin[T]) -> T:
-        """Lets `choose` decide, and takes what its reservation holds of these allowances, for good.
+        """Lets `choose` decide, and takes for good what its reservation holds in these allowances.
 
-        All else that it holds is kept until the counters can be written. `choose` is asked again when another quota
-        took something meanwhile.
+        It keeps the other holds until the counters are back. `choose` decides again if another quota process took
+        something meanwhile.
         """
         ...

@@ -1,4 +1,4 @@
-"""Everything that administrators set, and the plan and prices that others send: where they are kept."""
+"""Stores for everything that administrators set, and for the plan and prices that other services send."""
 
 from __future__ import annotations
 
@@ -9,51 +9,51 @@ from services.kernel.change import AuditEntry
 from services.quota.domain.directory.directory import Directory
 
 RecordedChange = Callable[[Directory], tuple[Directory, Sequence[AuditEntry]]]
-"""Takes everything that is stored. Returns what to store in its place, and the audit entries of the difference."""
+"""Takes the stored directory. Returns the one to store in its place, and the audit entries of the difference."""
 
 
 class DirectoryStore(Protocol):
-    """Keeps teams, keys, policies, overrides and admin tokens, and what was ever changed of them.
+    """Stores teams, keys, policies, overrides and admin tokens, and the audit log of all their changes.
 
     Raises:
         services.kernel.errors.Unavailable: the store cannot be read or written now; nothing was changed.
     """
 
     def load(self) -> Directory:
-        """All that is stored."""
+        """The stored directory."""
         ...
 
     def newer(self) -> Directory | None:
-        """All that is stored, if it is not what this store returned last here or by `replace`; else None."""
+        """The stored directory if it is newer than the one last returned here or from `replace`; else None."""
         ...
 
     def replace(self, change: RecordedChange) -> Directory:
-        """Stores what `change` makes of all that is stored, with its audit entries, in one transaction.
+        """Stores what `change` makes of the directory, with its audit entries, in one transaction.
 
-        Returns what is stored then.
+        Returns the directory that is stored then.
         """
         ...
 
 
 class AuditTrail(Protocol):
-    """Keeps for good what was done.
+    """Keeps audit entries for good.
 
     Raises:
-        services.kernel.errors.Unavailable: it cannot be written now; nothing was added.
+        services.kernel.errors.Unavailable: the log cannot be written now; nothing was added.
     """
 
     def append(self, entries: Sequence[AuditEntry]) -> None:
-        """Adds entries of what changes elsewhere than in the directory, which is stored with its own."""
+        """Adds entries about changes outside the directory. The directory stores its own entries."""
         ...
 
 
 class SnapshotStore(Protocol):
-    """Keeps the last plan and prices as they were received, so that quota starts without router and ledger."""
+    """Stores the last received plan and prices, so that quota can start without the router and the ledger."""
 
     def save(self, name: str, version: str, body: bytes) -> None:
-        """Replaces what is kept under `name`."""
+        """Replaces the snapshot under `name`."""
         ...
 
     def load(self, name: str) -> bytes | None:
-        """What is kept under `name`, None when nothing ever was."""
+        """The snapshot under `name`; None if there never was one."""
         ...

@@ -6,8 +6,8 @@ from typing import Protocol
 
 
 class DiskSpace(Protocol):
-    """Tells whether the disk has room for the spool. Asks the system at most once a second."""
+    """Checks whether the disk has room for the spool. It asks the system at most once a second."""
 
     def is_low(self) -> bool:
-        """Whether so little is left that no call may start."""
+        """Whether so little space is left that no call may start."""
         ...

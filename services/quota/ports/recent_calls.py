@@ -1,4 +1,4 @@
-"""What recent calls teach, kept for the calls that follow."""
+"""Stores for what recent calls teach about later ones."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from services.quota.domain.admission.unmeasured import Guide
 
 
 class Expectations(Protocol):
-    """What calls of a key for a model took lately. Bounded; may be called from any thread."""
+    """What recent calls of a key for a model typically took. Bounded, and safe to call from any thread."""
 
     def get(self, key_id: str, model: str) -> Tokens | None:
-        """What to expect; None when nothing is known."""
+        """The typical tokens of such a call; None if they are unknown."""
         ...
 
     def guide(self, key_id: str, model: str) -> Guide:
-        """What an estimate goes by of a call that no provider measured."""
+        """The knowledge on which the estimate of an unmeasured call rests."""
         ...
 
     def learn(self, samples: Sequence[UsageSample]) -> None:
@@ -27,12 +27,12 @@ class Expectations(Protocol):
 
 
 class KeyRates(Protocol):
-    """What keys usually spend in a minute. Bounded; may be called from any thread."""
+    """What keys typically spend in a minute. Bounded, and safe to call from any thread."""
 
     def typical_nano_usd(self, key_id: str) -> int:
-        """In a minute in which it spends at all; 0 when nothing is known."""
+        """The key's typical spend in a minute with calls; 0 if it is unknown."""
         ...
 
     def add(self, spent: Sequence[tuple[str, int, int]]) -> None:
-        """Adds calls, each as key id, cost in nano-USD and the moment of its end in milliseconds."""
+        """Adds calls, each as key id, cost in nano-USD and time of its end in milliseconds."""
         ...

@@ -109,19 +109,19 @@ def _nobody_is_ahead() -> None:
 
 
 class AdmissionStores(NamedTuple):
-    """Where calls take room."""
+    """The stores in which calls take room."""
 
     reservations: Reservations
     allowances: Allowances
-    """Pay for calls while the counters cannot be reached."""
+    """They pay for calls while the counter store fails."""
     disk_space: DiskSpace
-    """The spool needs some for each call."""
+    """The spool needs disk space for each call."""
     quotas: int = 1
-    """How many share the counters and the allowances."""
+    """How many quota processes share the counters and the allowances."""
 
 
 class Outside(NamedTuple):
-    """The time, and chance. A decision takes neither from its request."""
+    """Time and randomness. A decision takes neither from its request."""
 
     clock: Clock
     entropy: Entropy

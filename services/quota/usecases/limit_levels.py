@@ -1,4 +1,4 @@
-"""How far along the limits of some calls are."""
+"""Reads the levels of the limits of calls."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from services.quota.ports.counters import Counters
 
 
 class LimitLevel(NamedTuple):
-    """A limit that applies to a call, and how far along it is."""
+    """A limit that applies to a call, and its level."""
 
     limit: AppliedLimit
     level: Level
-    """In a window that rolls, the sum of its parts."""
+    """For a rolling window, the sum of its parts."""
 
 
 def read_limit_levels(counters: Counters, applied: Iterable[AppliedLimits]) -> list[LimitLevel]:
-    """Reads all limits of these calls at once, each limit once.
+    """Reads the levels of all limits of these calls in one go, each limit once.
 
     Raises:
         Unavailable: the counters cannot be read.

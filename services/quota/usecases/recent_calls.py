@@ -1,4 +1,4 @@
-"""What recent calls tell of those that follow."""
+"""Everything that recent calls teach about later ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RecentCalls(NamedTuple):
     def case(
         self, key: VirtualKey, model: str, facts: RequestFacts, limits: AppliedLimits, *, now_ms: int, draw: Draw
     ) -> Case:
-        """A call with all that its evaluation looks at."""
+        """The case of a call: everything that its evaluation needs."""
         return Case(
             key=key,
             model=model,

@@ -1,4 +1,4 @@
-"""How quota is doing."""
+"""Reads the status of a quota process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.quota.usecases.live import Live
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What this process knows, and how far along its calls are."""
+    """What this process has in force, and the state of its calls."""
 
     plan_version: str
     price_version: str
