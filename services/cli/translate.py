@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from google.protobuf.timestamp_pb2 import Timestamp
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 from spendgate.ledger.v1 import price_book_service_pb2 as prices
@@ -11,6 +9,7 @@ from spendgate.quota.v1 import quota_service_pb2 as quota
 from spendgate.router.v1 import router_service_pb2 as router
 from spendgate.type.v1.attribution_pb2 import Attribution
 
+from services.chassis.enums import enum_numbers, enum_table
 from services.chassis.well_known import usd
 from services.cli.configuration.default_policies import policies_of
 from services.cli.configuration.entries import (
@@ -27,38 +26,12 @@ from services.cli.configuration.entries import (
 from services.cli.configuration.policy_entries import WEEKDAYS, LimitEntry, PolicyEntry
 from services.cli.configuration.price_entries import PriceEntry, RatesEntry
 from services.cli.key_secrets import KeySecrets
+from services.cli.limit_kinds import LIMIT_KINDS
+from services.kernel.window import WindowUnit
 
-LIMIT_KINDS: Mapping[str, quota.LimitKind.ValueType] = {
-    "spend": quota.LIMIT_KIND_SPEND,
-    "tokens": quota.LIMIT_KIND_TOKENS,
-    "input_tokens": quota.LIMIT_KIND_INPUT_TOKENS,
-    "output_tokens": quota.LIMIT_KIND_OUTPUT_TOKENS,
-    "requests": quota.LIMIT_KIND_REQUESTS,
-    "concurrency": quota.LIMIT_KIND_CONCURRENCY,
-    "request_cost": quota.LIMIT_KIND_REQUEST_COST,
-    "burn_rate": quota.LIMIT_KIND_BURN_RATE,
-}
-_WINDOWS: Mapping[str, quota.WindowUnit.ValueType] = {
-    "minute": quota.WINDOW_UNIT_MINUTE,
-    "hour": quota.WINDOW_UNIT_HOUR,
-    "day": quota.WINDOW_UNIT_DAY,
-    "week": quota.WINDOW_UNIT_WEEK,
-    "month": quota.WINDOW_UNIT_MONTH,
-    "quarter": quota.WINDOW_UNIT_QUARTER,
-    "year": quota.WINDOW_UNIT_YEAR,
-    "lifetime": quota.WINDOW_UNIT_LIFETIME,
-    "run": quota.WINDOW_UNIT_RUN,
-}
-_MODES: Mapping[str, quota.QuotaPolicy.Mode.ValueType] = {
-    "enforce": quota.QuotaPolicy.MODE_ENFORCE,
-    "shadow": quota.QuotaPolicy.MODE_SHADOW,
-    "disabled": quota.QuotaPolicy.MODE_DISABLED,
-}
-_THRESHOLD_ACTIONS: Mapping[str, quota.Threshold.Action.ValueType] = {
-    "notify": quota.Threshold.ACTION_NOTIFY,
-    "degrade": quota.Threshold.ACTION_DEGRADE,
-    "deny": quota.Threshold.ACTION_DENY,
-}
+_WINDOWS = enum_table(quota.WindowUnit, WindowUnit)
+_MODES = enum_numbers(quota.QuotaPolicy.Mode)
+_THRESHOLD_ACTIONS = enum_numbers(quota.Threshold.Action)
 
 
 def ledger_request(file: ConfigurationFile, *, validate_only: bool) -> ledger.ApplyConfigurationRequest:
@@ -216,7 +189,7 @@ def _policy(entry: PolicyEntry) -> quota.QuotaPolicy:
 
 def _limit(entry: LimitEntry) -> quota.Limit:
     limit = quota.Limit(
-        kind=LIMIT_KINDS[entry.kind],
+        kind=LIMIT_KINDS.numbers[entry.kind],
         timezone=entry.timezone or "",
         week_start=WEEKDAYS.index(entry.week_start) + 1 if entry.week_start else 0,
         anchor_day=entry.anchor_day or 0,
@@ -227,8 +200,8 @@ def _limit(entry: LimitEntry) -> quota.Limit:
         limit.per = quota.WINDOW_UNIT_ROLLING
         limit.rolling_seconds = entry.rolling // 1000
     elif entry.per is not None:
-        limit.per = _WINDOWS[entry.per]
-    if entry.is_money:
+        limit.per = _WINDOWS.numbers[entry.per]
+    if entry.kind.is_money:
         limit.amount.CopyFrom(usd(entry.value))
     else:
         limit.count = entry.value

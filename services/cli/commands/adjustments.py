@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 from spendgate.quota.v1 import quota_service_pb2 as quota
 
+from services.chassis.enums import enum_names
 from services.cli.amounts import readable_usd
-from services.cli.commands.budgets import KIND_NAMES
+from services.cli.limit_kinds import is_money, kind_name
 from services.cli.paging import all_pages
 from services.cli.printing import Listing
 from services.cli.session import JsonOption, connect
@@ -17,11 +18,7 @@ from services.kernel.money import format_usd
 
 _DEFAULT_LIMIT = 50
 _MAX_LIMIT = 10_000
-_REASONS = {
-    quota.Adjustment.REASON_DRIFT: "drift",
-    quota.Adjustment.REASON_REBUILD: "rebuild",
-    quota.Adjustment.REASON_BACKFILL: "backfill",
-}
+_REASONS = enum_names(quota.Adjustment.Reason)
 
 
 def adjustments(
@@ -56,21 +53,21 @@ def adjustments(
 
 def _as_json(adjustment: quota.Adjustment) -> dict[str, object]:
     amounts = {"settled_before": adjustment.settled_before, "settled_after": adjustment.settled_after}
-    is_money = adjustment.limit_kind == quota.LIMIT_KIND_SPEND
+    of_money = is_money(adjustment.limit_kind)
     return {
         "policy": adjustment.policy,
-        "limit_kind": KIND_NAMES.get(adjustment.limit_kind, "unknown"),
+        "limit_kind": kind_name(adjustment.limit_kind, "unknown"),
         "limit": adjustment.limit,
         "scope": adjustment.scope,
         "window_start": rfc3339(adjustment.window_start),
-        **({f"{name}_usd": format_usd(nano_usd) for name, nano_usd in amounts.items()} if is_money else amounts),
+        **({f"{name}_usd": format_usd(nano_usd) for name, nano_usd in amounts.items()} if of_money else amounts),
         "reason": _REASONS.get(adjustment.reason, "unknown"),
         "adjusted_at": rfc3339(adjustment.adjust_time),
     }
 
 
 def _row(adjustment: quota.Adjustment) -> tuple[str, ...]:
-    is_money = adjustment.limit_kind == quota.LIMIT_KIND_SPEND
+    of_money = is_money(adjustment.limit_kind)
     amounts = (adjustment.settled_before, adjustment.settled_after)
     return (
         readable_time(adjustment.adjust_time),
@@ -78,6 +75,6 @@ def _row(adjustment: quota.Adjustment) -> tuple[str, ...]:
         adjustment.limit,
         adjustment.scope,
         readable_time(adjustment.window_start),
-        *(readable_usd(amount) if is_money else f"{amount:,}" for amount in amounts),
+        *(readable_usd(amount) if of_money else f"{amount:,}" for amount in amounts),
         _REASONS.get(adjustment.reason, "?"),
     )

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 
+from services.chassis.enums import enum_names
 from services.cli.paging import all_pages
 from services.cli.printing import Listing
 from services.cli.session import GatewayCommand, JsonOption, connect
@@ -15,11 +16,7 @@ from services.kernel.money import format_usd
 
 _DEFAULT_LIMIT = 50
 _MAX_LIMIT = 100_000
-_KINDS: dict[int, str] = {
-    ledger.ALERT_KIND_OVERRUN: "overrun",
-    ledger.ALERT_KIND_UNPRICED: "unpriced",
-    ledger.ALERT_KIND_UNKNOWN_MEMBERS: "unknown_members",
-}
+_KINDS = enum_names(ledger.AlertKind)
 
 
 def build_alerts() -> typer.Typer:

@@ -8,28 +8,18 @@ from typing import Annotated
 import typer
 from spendgate.quota.v1 import quota_service_pb2 as quota
 
+from services.chassis.enums import enum_names
 from services.cli.amounts import readable_usd
+from services.cli.limit_kinds import is_money, kind_name
 from services.cli.paging import all_pages
 from services.cli.printing import print_json, print_table, print_text
 from services.cli.session import JsonOption, connect
 from services.cli.times import optional_rfc3339, readable_time, rfc3339
-from services.cli.translate import LIMIT_KINDS
 from services.kernel.money import format_usd
 
-KIND_NAMES = {number: name for name, number in LIMIT_KINDS.items()}
-_MODES = {
-    quota.QuotaPolicy.MODE_UNSPECIFIED: "enforce",
-    quota.QuotaPolicy.MODE_ENFORCE: "enforce",
-    quota.QuotaPolicy.MODE_SHADOW: "shadow",
-    quota.QuotaPolicy.MODE_DISABLED: "disabled",
-}
-_DECISIONS = {
-    quota.ExplainResponse.DECISION_ALLOW: "allow",
-    quota.ExplainResponse.DECISION_DOWNGRADE: "downgrade",
-    quota.ExplainResponse.DECISION_DENY: "deny",
-}
+_MODES = {quota.QuotaPolicy.MODE_UNSPECIFIED: "enforce", **enum_names(quota.QuotaPolicy.Mode)}
+_DECISIONS = enum_names(quota.ExplainResponse.Decision)
 _FULL_BASIS_POINTS = 10_000
-_MONEY = {quota.LIMIT_KIND_SPEND, quota.LIMIT_KIND_REQUEST_COST}
 
 
 def budgets(
@@ -96,7 +86,7 @@ def explain(
         rows = [
             (
                 applied.policy,
-                KIND_NAMES.get(applied.limit_kind, "?"),
+                kind_name(applied.limit_kind),
                 _percent(applied.used_basis_points),
                 *(_amount(applied.limit_kind, applied.doubt) for _ in doubt),
                 _amount(applied.limit_kind, applied.limit),
@@ -132,16 +122,16 @@ def budget_as_json(budget: quota.Budget) -> dict[str, object]:
         "doubt": budget.doubt,
         "remaining": _remaining(budget),
     }
-    is_money = budget.limit_kind in _MONEY
+    of_money = is_money(budget.limit_kind)
     return {
         "policy": budget.policy,
-        "limit_kind": KIND_NAMES.get(budget.limit_kind, "unknown"),
+        "limit_kind": kind_name(budget.limit_kind, "unknown"),
         "limit_id": budget.limit_id,
         "scope": budget.scope,
         "mode": _MODES.get(budget.mode, "unknown"),
         "window_start": rfc3339(budget.window_start),
         "resets_at": rfc3339(budget.resets_at),
-        **({f"{name}_usd": format_usd(nano_usd) for name, nano_usd in amounts.items()} if is_money else amounts),
+        **({f"{name}_usd": format_usd(nano_usd) for name, nano_usd in amounts.items()} if of_money else amounts),
         "override": {"name": budget.override, "until": rfc3339(budget.override_expire_time)}
         if budget.override
         else None,
@@ -159,15 +149,15 @@ def _gone(budget: quota.Budget) -> int:
 
 
 def _row(budget: quota.Budget, *, with_doubt: bool) -> tuple[str, ...]:
-    is_money = budget.limit_kind in _MONEY
+    of_money = is_money(budget.limit_kind)
     doubt = (budget.doubt,) if with_doubt else ()
     amounts = (budget.settled, budget.reserved, *doubt, _remaining(budget), budget.limit)
     basis_points = _gone(budget) * _FULL_BASIS_POINTS // budget.limit if budget.limit else _FULL_BASIS_POINTS
     return (
         budget.policy,
-        KIND_NAMES.get(budget.limit_kind, "?"),
+        kind_name(budget.limit_kind),
         budget.scope,
-        *(readable_usd(amount) if is_money else f"{amount:,}" for amount in amounts),
+        *(readable_usd(amount) if of_money else f"{amount:,}" for amount in amounts),
         _percent(basis_points),
         readable_time(budget.resets_at),
         _MODES.get(budget.mode, "?"),
@@ -176,12 +166,12 @@ def _row(budget: quota.Budget, *, with_doubt: bool) -> tuple[str, ...]:
 
 
 def _applied_as_json(applied: quota.ExplainResponse.AppliedLimit) -> dict[str, object]:
-    is_money = applied.limit_kind in _MONEY
+    of_money = is_money(applied.limit_kind)
     return {
         "policy": applied.policy,
-        "limit_kind": KIND_NAMES.get(applied.limit_kind, "unknown"),
-        **({"limit_usd": format_usd(applied.limit)} if is_money else {"limit": applied.limit}),
-        **({"doubt_usd": format_usd(applied.doubt)} if is_money else {"doubt": applied.doubt}),
+        "limit_kind": kind_name(applied.limit_kind, "unknown"),
+        **({"limit_usd": format_usd(applied.limit)} if of_money else {"limit": applied.limit}),
+        **({"doubt_usd": format_usd(applied.doubt)} if of_money else {"doubt": applied.doubt}),
         "used_ratio": applied.used_basis_points / _FULL_BASIS_POINTS,
         "override_until": optional_rfc3339(applied, "override_expire_time"),
         "binding": applied.binding,
@@ -190,7 +180,7 @@ def _applied_as_json(applied: quota.ExplainResponse.AppliedLimit) -> dict[str, o
 
 
 def _amount(kind: quota.LimitKind.ValueType, amount: int) -> str:
-    return readable_usd(amount) if kind in _MONEY else f"{amount:,}"
+    return readable_usd(amount) if is_money(kind) else f"{amount:,}"
 
 
 def _percent(basis_points: int) -> str:

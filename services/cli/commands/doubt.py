@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 from spendgate.quota.v1 import doubt_service_pb2 as doubts
-from spendgate.quota.v1 import quota_service_pb2 as quota
 
 from services.cli.amounts import readable_usd
-from services.cli.commands.budgets import KIND_NAMES
+from services.cli.limit_kinds import is_money, kind_name
 from services.cli.paging import all_pages
 from services.cli.printing import Listing, print_json, print_result
 from services.cli.problems import Misuse
@@ -149,17 +148,17 @@ def _as_json(doubt: doubts.Doubt) -> dict[str, object]:
 
 
 def _place_as_json(amount: _Amount) -> dict[str, object]:
-    kind = KIND_NAMES.get(amount.limit_kind, "unknown")
+    kind = kind_name(amount.limit_kind, "unknown")
     return {"policy": amount.policy, "limit_kind": kind, "limit_id": amount.limit_id, "scope": amount.scope}
 
 
 def _amount_as_json(amount: _Amount) -> dict[str, object]:
-    if amount.limit_kind == quota.LIMIT_KIND_SPEND:
+    if is_money(amount.limit_kind):
         return {"doubt_usd": format_usd(amount.amount)}
     return {"doubt": amount.amount}
 
 
 def _readable_amount(amount: _Amount) -> str:
-    if amount.limit_kind == quota.LIMIT_KIND_SPEND:
+    if is_money(amount.limit_kind):
         return readable_usd(amount.amount)
     return f"{amount.amount:,}"

@@ -8,19 +8,14 @@ import typer
 from spendgate.quota.v1 import quota_service_pb2 as quota
 from spendgate.type.v1.attribution_pb2 import Attribution
 
+from services.chassis.enums import enum_names
 from services.cli.commands.key_limits import limits
 from services.cli.paging import all_pages
 from services.cli.printing import Listing, print_json, print_result, print_text, remark
 from services.cli.session import GatewayCommand, JsonOption, ReasonOption, connect, session_of
 from services.cli.times import optional_rfc3339, parse_until, readable_time
 
-STATES = {
-    quota.VirtualKey.STATE_ACTIVE: "active",
-    quota.VirtualKey.STATE_DISABLED: "disabled",
-    quota.VirtualKey.STATE_EXPIRED: "expired",
-    quota.VirtualKey.STATE_WITHOUT_SECRET: "without_secret",
-    quota.VirtualKey.STATE_UNBOUNDED: "unbounded",
-}
+STATES = enum_names(quota.VirtualKey.State)
 _MAX_GRACE_S = 604_800
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the key.")]

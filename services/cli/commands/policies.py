@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 from spendgate.quota.v1 import quota_service_pb2 as quota
 
+from services.chassis.enums import enum_names
 from services.chassis.well_known import nano_usd_of
 from services.cli.amounts import readable_usd
 from services.cli.paging import all_pages
@@ -13,12 +14,7 @@ from services.cli.session import JsonOption, connect
 from services.cli.times import readable_time, rfc3339
 from services.kernel.money import format_usd
 
-_STATES = {
-    quota.PolicyStatus.STATE_ACTIVE: "active",
-    quota.PolicyStatus.STATE_UNREACHABLE: "unreachable",
-    quota.PolicyStatus.STATE_SHADOW: "shadow",
-    quota.PolicyStatus.STATE_DISABLED: "disabled",
-}
+_STATES = enum_names(quota.PolicyStatus.State)
 
 _Listed = tuple[quota.QuotaPolicy, quota.PolicyStatus]
 

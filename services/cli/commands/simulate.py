@@ -17,10 +17,10 @@ from spendgate.quota.v1 import simulation_service_pb2 as simulation
 from services.chassis.paging import MAX_PAGE_SIZE
 from services.chassis.well_known import nano_usd_of, timestamp
 from services.cli.amounts import readable_usd, usd_of
-from services.cli.commands.budgets import KIND_NAMES
 from services.cli.commands.configure import load_or_refuse
 from services.cli.configuration import Configuration
 from services.cli.gateway import Gateway
+from services.cli.limit_kinds import kind_name
 from services.cli.printing import print_json, print_table, print_text
 from services.cli.problems import Misuse
 from services.cli.session import FileOption, JsonOption, connect, session_of
@@ -115,7 +115,7 @@ def report_as_json(report: Report, since: Timestamp, until: Timestamp) -> dict[s
         "policies": [
             {
                 "policy": limit.policy,
-                "limit_kind": KIND_NAMES.get(limit.limit_kind, "unknown"),
+                "limit_kind": kind_name(limit.limit_kind, "unknown"),
                 "window": limit.window or None,
                 "denied": limit.denied,
                 "degraded": limit.degraded,
@@ -212,7 +212,7 @@ _NUMERIC = frozenset({"PEAK", "DEGRADED", "DENIED", "SAVED"})
 def _limit_row(limit: simulation.LimitOutcome) -> tuple[str, ...]:
     return (
         limit.policy,
-        KIND_NAMES.get(limit.limit_kind, "?"),
+        kind_name(limit.limit_kind),
         limit.window,
         f"{limit.peak_used_basis_points / 100:g} %",
         f"{limit.degraded:,}",

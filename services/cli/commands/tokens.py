@@ -7,18 +7,15 @@ from typing import Annotated
 import typer
 from spendgate.quota.v1 import admin_service_pb2 as administration
 
+from services.chassis.enums import enum_names
 from services.cli.paging import all_pages
 from services.cli.printing import Listing, print_json, print_result, print_text, remark
 from services.cli.problems import Misuse
 from services.cli.session import GatewayCommand, JsonOption, ReasonOption, connect, session_of
 from services.cli.times import parse_until, readable_time, rfc3339
 
-ROLES = {
-    "platform": administration.ROLE_PLATFORM,
-    "team-admin": administration.ROLE_TEAM_ADMIN,
-    "finance": administration.ROLE_FINANCE,
-}
-_NAMES = {number: name for name, number in ROLES.items()}
+_NAMES = {number: name.replace("_", "-") for number, name in enum_names(administration.Role).items()}
+_ROLES = {name: number for number, name in _NAMES.items()}
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the token.")]
 
@@ -48,9 +45,9 @@ def create(
 
     Example: spendgate tokens create ada --role team-admin --team data-science --expires 30d
     """
-    if role not in ROLES:
-        raise Misuse(f"--role {role!r}: write one of {', '.join(ROLES)}")
-    token = administration.AdminToken(name=name, role=ROLES[role], team=team)
+    if role not in _ROLES:
+        raise Misuse(f"--role {role!r}: write one of {', '.join(_ROLES)}")
+    token = administration.AdminToken(name=name, role=_ROLES[role], team=team)
     token.expire_time.CopyFrom(parse_until("--expires", expires, session_of(context).clock))
     request = administration.CreateAdminTokenRequest(token=token, reason=reason)
     with connect(context) as gateway:

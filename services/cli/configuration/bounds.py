@@ -12,10 +12,9 @@ from services.cli.configuration.default_policies import policies_of
 from services.cli.configuration.entries import ConfigurationFile, KeyEntry
 from services.cli.configuration.policy_entries import FieldName, LimitEntry, PolicyEntry
 from services.cli.configuration.source import Path
+from services.kernel.window import WindowUnit
 
 _FIELDS: tuple[FieldName, ...] = get_args(FieldName)
-# Every call takes some of these.
-_BOUNDING = {"spend", "tokens", "input_tokens", "requests"}
 
 
 def find_unbounded(file: ConfigurationFile) -> Iterator[tuple[Path, str]]:
@@ -32,7 +31,7 @@ def _binds(policy: PolicyEntry) -> bool:
 
 
 def _bounds(limit: LimitEntry) -> bool:
-    return limit.kind in _BOUNDING and limit.per != "run"
+    return limit.kind.bounds and limit.per is not WindowUnit.RUN
 
 
 def _matches(policy: PolicyEntry, key: KeyEntry, models: Sequence[str]) -> bool:

@@ -20,28 +20,28 @@ from services.cli.configuration.scalars import (
     UserName,
 )
 from services.cli.configuration.source import Number
+from services.kernel.limit_kind import LimitKind
+from services.kernel.window import WindowUnit
 
-LimitKindName = Literal[
-    "spend",
-    "tokens",
-    "input_tokens",
-    "output_tokens",
-    "requests",
-    "concurrency",
-    "request_cost",
-    "burn_rate",
-]
-WindowName = Literal["minute", "hour", "day", "week", "month", "quarter", "year", "lifetime", "run"]
 WeekdayName = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 FieldName = Literal["team", "project", "environment", "user", "key", "model"]
 
-LIMIT_KINDS: tuple[LimitKindName, ...] = get_args(LimitKindName)
 WEEKDAYS: tuple[WeekdayName, ...] = get_args(WeekdayName)
-_WITHOUT_WINDOW = {"concurrency", "request_cost", "burn_rate"}
-_OF_SIZE = ("spend", "tokens", "input_tokens", "output_tokens")
-_OF_MONEY = {"spend", "request_cost", "burn_rate"}
-_OF_DAYS = {"day", "week", "month", "quarter", "year"}
+_SOFT_KINDS = tuple(kind for kind in LimitKind if kind.is_of_size and kind.has_window)
+_PERIODS = tuple(unit for unit in WindowUnit if unit is not WindowUnit.ROLLING)
+"""What `per` names. A rolling window has a field of its own, since it has a length."""
 _MINUTE_MS = 60_000
+
+
+def _period(value: object) -> WindowUnit:
+    for unit in _PERIODS:
+        if unit == value:
+            return unit
+    *others, last = (repr(unit.value) for unit in _PERIODS)
+    raise ValueError(f"write {', '.join(others)} or {last}")
+
+
+Period = Annotated[WindowUnit, BeforeValidator(_period)]
 
 
 class MatchEntry(Entry):
@@ -68,7 +68,7 @@ class LimitEntry(Entry):
     burn_rate: Factor | None = None
     floor: Amount | None = None
     """For a burn rate: nano-USD per minute."""
-    per: WindowName | None = None
+    per: Period | None = None
     rolling: DurationMs | None = None
     timezone: TimezoneName | None = None
     week_start: WeekdayName | None = None
@@ -77,10 +77,10 @@ class LimitEntry(Entry):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if sum(getattr(self, kind) is not None for kind in LIMIT_KINDS) != 1:
-            raise ValueError(f"write exactly one of {', '.join(LIMIT_KINDS)}")
-        if self.bound == "soft" and self.kind not in _OF_SIZE:
-            raise ValueError(f"a limit of {self.kind} is exact: `bound: soft` goes with {', '.join(_OF_SIZE)}")
+        if sum(getattr(self, kind) is not None for kind in LimitKind) != 1:
+            raise ValueError(f"write exactly one of {', '.join(LimitKind)}")
+        if self.bound == "soft" and self.kind not in _SOFT_KINDS:
+            raise ValueError(f"a limit of {self.kind} is exact: `bound: soft` goes with {', '.join(_SOFT_KINDS)}")
         if (self.burn_rate is None) != (self.floor is None):
             raise ValueError("write a burn rate with its floor: {burn_rate: 10x, floor: 0.50}")
         return self
@@ -88,35 +88,30 @@ class LimitEntry(Entry):
     @model_validator(mode="after")
     def _one_window(self) -> Self:
         given = sum((self.per is not None, self.rolling is not None))
-        if self.kind in _WITHOUT_WINDOW:
+        if not self.kind.has_window:
             if given:
                 raise ValueError(f"{self.kind} holds at every moment: leave `per` and `rolling` out")
         elif given != 1:
-            known = ", ".join(get_args(WindowName))
+            known = ", ".join(_PERIODS)
             raise ValueError(f"write one window: `per: month` (or another of {known}), or `rolling: 24h`")
         return self
 
     @model_validator(mode="after")
     def _window_details(self) -> Self:
-        if self.timezone is not None and self.per not in _OF_DAYS:
+        if self.timezone is not None and not (self.per and self.per.has_timezone):
             raise ValueError("`timezone` goes with `per: day`, week, month, quarter or year; the rest counts in UTC")
-        if self.week_start is not None and self.per != "week":
+        if self.week_start is not None and self.per is not WindowUnit.WEEK:
             raise ValueError("`week_start` goes with `per: week`")
-        if self.anchor_day is not None and (self.per != "month" or not 1 <= self.anchor_day <= 31):
+        if self.anchor_day is not None and (self.per is not WindowUnit.MONTH or not 1 <= self.anchor_day <= 31):
             raise ValueError("`anchor_day` goes with `per: month` and is 1 to 31")
         if self.rolling is not None and self.rolling % _MINUTE_MS:
             raise ValueError("write `rolling` in whole minutes, hours or days")
         return self
 
     @property
-    def is_money(self) -> bool:
-        """Whether the bound is nano-USD."""
-        return self.kind in _OF_MONEY
-
-    @property
-    def kind(self) -> LimitKindName:
+    def kind(self) -> LimitKind:
         """The kind that is given."""
-        return next(kind for kind in LIMIT_KINDS if getattr(self, kind) is not None)
+        return next(kind for kind in LimitKind if getattr(self, kind) is not None)
 
     @property
     def value(self) -> int:

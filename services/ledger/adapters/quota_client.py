@@ -9,6 +9,7 @@ import grpc
 from spendgate.quota.v1 import reservation_service_pb2 as pb
 from spendgate.quota.v1 import reservation_service_pb2_grpc as pb_grpc
 
+from services.chassis.enums import enum_table
 from services.chassis.well_known import timestamp
 from services.kernel.errors import Unavailable
 from services.kernel.usage import Usage
@@ -18,11 +19,7 @@ from services.ledger.domain.settlement import Crossing, CrossingKind, Settlement
 
 _TIMEOUT_S = 10.0
 _UNKNOWN_COST = -1
-_KINDS = {
-    pb.CROSSING_KIND_OVERRUN: CrossingKind.OVERRUN,
-    pb.CROSSING_KIND_UNPRICED: CrossingKind.UNPRICED,
-    pb.CROSSING_KIND_UNKNOWN_MEMBERS: CrossingKind.UNKNOWN_MEMBERS,
-}
+_KINDS = enum_table(pb.CrossingKind, CrossingKind)
 
 T = TypeVar("T")
 
@@ -130,7 +127,7 @@ def read_crossing(crossing: pb.Crossing) -> Crossing:
         crossed_ms=crossing.cross_time.ToMilliseconds(),
         settled=crossing.settled,
         bound=crossing.bound,
-        kind=_KINDS.get(crossing.kind, CrossingKind.THRESHOLD),
+        kind=_KINDS.members.get(crossing.kind, CrossingKind.THRESHOLD),
         excess=crossing.excess,
         call=crossing.reservation,
     )

@@ -9,6 +9,7 @@ from spendgate.quota.v1 import counter_service_pb2 as pb
 from spendgate.quota.v1 import counter_service_pb2_grpc as pb_grpc
 from spendgate.quota.v1 import quota_service_pb2 as quota_pb
 
+from services.chassis.enums import enum_table
 from services.chassis.well_known import timestamp
 from services.kernel.limit_kind import LimitKind
 from services.kernel.scope import Dimension, ScopeParts
@@ -30,12 +31,8 @@ _TIMEOUT_S = 10.0
 # For all counters, which may be many.
 _LONG_TIMEOUT_S = 60.0
 _PER_MESSAGE = 500
-_KINDS = {quota_pb.LimitKind.Value(f"LIMIT_KIND_{kind.name}"): kind for kind in LimitKind}
-_REASONS = {
-    Reason.DRIFT: quota_pb.Adjustment.REASON_DRIFT,
-    Reason.REBUILD: quota_pb.Adjustment.REASON_REBUILD,
-    Reason.BACKFILL: quota_pb.Adjustment.REASON_BACKFILL,
-}
+_KINDS = enum_table(quota_pb.LimitKind, LimitKind)
+_REASONS = enum_table(quota_pb.Adjustment.Reason, Reason)
 
 
 class QuotaCountersClient:
@@ -103,7 +100,7 @@ def _read_limit(limit: pb.CountedLimit) -> CountedLimit:
     return CountedLimit(
         policy=limit.policy,
         limit_id=limit.limit,
-        kind=_KINDS[limit.kind],
+        kind=_KINDS.members[limit.kind],
         parts=_read_parts(limit.parts),
         default=limit.default,
         span=Span(limit.window_start.ToMilliseconds(), limit.window_end.ToMilliseconds(), limit.each_run),
@@ -120,7 +117,7 @@ def _write_adjustment(adjustment: Adjustment) -> pb.CounterAdjustment:
         counter=_write_name(adjustment.counter),
         before=adjustment.before,
         after=adjustment.after,
-        reason=_REASONS[adjustment.reason],
+        reason=_REASONS.numbers[adjustment.reason],
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from spendgate.ledger.v1 import ledger_service_pb2 as pb
 from spendgate.type.v1 import attribution_pb2, configuration_pb2
 
+from services.chassis.enums import enum_table
 from services.chassis.well_known import timestamp, usd
 from services.kernel.change import Action, Actor, Change
 from services.kernel.errors import InvalidInput
@@ -29,17 +30,9 @@ from services.ledger.domain.selection import (
 from services.ledger.domain.settlement import Alert, CrossingKind
 from services.ledger.transport.price_messages import read_override
 
-_ACTIONS = {
-    Action.CREATE: configuration_pb2.Change.ACTION_CREATE,
-    Action.UPDATE: configuration_pb2.Change.ACTION_UPDATE,
-    Action.DELETE: configuration_pb2.Change.ACTION_DELETE,
-}
-_ALERT_KINDS = {
-    CrossingKind.THRESHOLD: pb.ALERT_KIND_THRESHOLD,
-    CrossingKind.OVERRUN: pb.ALERT_KIND_OVERRUN,
-    CrossingKind.UNPRICED: pb.ALERT_KIND_UNPRICED,
-    CrossingKind.UNKNOWN_MEMBERS: pb.ALERT_KIND_UNKNOWN_MEMBERS,
-}
+_ACTIONS = enum_table(configuration_pb2.Change.Action, Action)
+_ALERT_KINDS = enum_table(pb.AlertKind, CrossingKind)
+_DIRECTIONS = enum_table(pb.DroppedHeader.Direction, Direction)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
@@ -148,7 +141,7 @@ def alert_message(alert: Alert) -> pb.Alert:
         cross_time=timestamp(crossing.crossed_ms),
         recipients=crossing.notify,
         deliver_time=None if alert.delivered_ms is None else timestamp(alert.delivered_ms),
-        kind=_ALERT_KINDS[crossing.kind],
+        kind=_ALERT_KINDS.numbers[crossing.kind],
         excess=crossing.excess,
         call=crossing.call,
         trace_id=alert.trace_id,
@@ -164,7 +157,7 @@ def change_messages(changes: Iterable[Change]) -> list[configuration_pb2.Change]
     """Returns the changes that a configuration makes."""
     return [
         configuration_pb2.Change(
-            action=_ACTIONS[change.action], kind=change.kind, name=change.name, detail=change.detail
+            action=_ACTIONS.numbers[change.action], kind=change.kind, name=change.name, detail=change.detail
         )
         for change in changes
     ]
@@ -221,14 +214,8 @@ def _tags(text: str) -> Iterable[tuple[str, str]]:
         yield name, value
 
 
-_DIRECTIONS = {
-    Direction.REQUEST: pb.DroppedHeader.DIRECTION_REQUEST,
-    Direction.ANSWER: pb.DroppedHeader.DIRECTION_ANSWER,
-}
-
-
 def dropped_header(header: DroppedHeader, calls: int) -> pb.DroppedHeader:
     """Returns a dropped header and its count."""
     return pb.DroppedHeader(
-        provider=header.provider, direction=_DIRECTIONS[header.direction], name=header.name, calls=calls
+        provider=header.provider, direction=_DIRECTIONS.numbers[header.direction], name=header.name, calls=calls
     )

@@ -11,6 +11,7 @@ from google.type import money_pb2
 from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate.type.v1 import attribution_pb2, configuration_pb2
 
+from services.chassis.enums import enum_table
 from services.chassis.well_known import nano_usd_of, timestamp, usd
 from services.kernel.change import Action
 from services.kernel.errors import InvalidInput
@@ -38,55 +39,12 @@ from services.quota.usecases.explain import Explanation
 from services.quota.usecases.policies import ListedPolicy
 
 _MAX_PROBLEM_CHARS = 256
-_KINDS = {
-    pb.LIMIT_KIND_SPEND: LimitKind.SPEND,
-    pb.LIMIT_KIND_TOKENS: LimitKind.TOKENS,
-    pb.LIMIT_KIND_INPUT_TOKENS: LimitKind.INPUT_TOKENS,
-    pb.LIMIT_KIND_OUTPUT_TOKENS: LimitKind.OUTPUT_TOKENS,
-    pb.LIMIT_KIND_REQUESTS: LimitKind.REQUESTS,
-    pb.LIMIT_KIND_CONCURRENCY: LimitKind.CONCURRENCY,
-    pb.LIMIT_KIND_REQUEST_COST: LimitKind.REQUEST_COST,
-    pb.LIMIT_KIND_BURN_RATE: LimitKind.BURN_RATE,
-}
-_UNITS = {
-    pb.WINDOW_UNIT_MINUTE: WindowUnit.MINUTE,
-    pb.WINDOW_UNIT_HOUR: WindowUnit.HOUR,
-    pb.WINDOW_UNIT_DAY: WindowUnit.DAY,
-    pb.WINDOW_UNIT_WEEK: WindowUnit.WEEK,
-    pb.WINDOW_UNIT_MONTH: WindowUnit.MONTH,
-    pb.WINDOW_UNIT_QUARTER: WindowUnit.QUARTER,
-    pb.WINDOW_UNIT_YEAR: WindowUnit.YEAR,
-    pb.WINDOW_UNIT_LIFETIME: WindowUnit.LIFETIME,
-    pb.WINDOW_UNIT_ROLLING: WindowUnit.ROLLING,
-    pb.WINDOW_UNIT_RUN: WindowUnit.RUN,
-}
-_MODES = {
-    pb.QuotaPolicy.MODE_UNSPECIFIED: Mode.ENFORCE,
-    pb.QuotaPolicy.MODE_ENFORCE: Mode.ENFORCE,
-    pb.QuotaPolicy.MODE_SHADOW: Mode.SHADOW,
-    pb.QuotaPolicy.MODE_DISABLED: Mode.DISABLED,
-}
-_THRESHOLD_ACTIONS = {
-    pb.Threshold.ACTION_UNSPECIFIED: ThresholdAction.NOTIFY,
-    pb.Threshold.ACTION_NOTIFY: ThresholdAction.NOTIFY,
-    pb.Threshold.ACTION_DEGRADE: ThresholdAction.DEGRADE,
-    pb.Threshold.ACTION_DENY: ThresholdAction.DENY,
-}
-_THRESHOLD_ACTION_NUMBERS = {action: number for number, action in _THRESHOLD_ACTIONS.items()}
-_POLICY_STATES = {
-    PolicyState.ACTIVE: pb.PolicyStatus.STATE_ACTIVE,
-    PolicyState.UNREACHABLE: pb.PolicyStatus.STATE_UNREACHABLE,
-    PolicyState.SHADOW: pb.PolicyStatus.STATE_SHADOW,
-    PolicyState.DISABLED: pb.PolicyStatus.STATE_DISABLED,
-}
-_KIND_NUMBERS = {kind: number for number, kind in _KINDS.items()}
-_UNIT_NUMBERS = {unit: number for number, unit in _UNITS.items()}
-_MODE_NUMBERS = {mode: number for number, mode in _MODES.items()}
-_ACTION_NUMBERS = {
-    Action.CREATE: configuration_pb2.Change.ACTION_CREATE,
-    Action.UPDATE: configuration_pb2.Change.ACTION_UPDATE,
-    Action.DELETE: configuration_pb2.Change.ACTION_DELETE,
-}
+_KINDS = enum_table(pb.LimitKind, LimitKind)
+_UNITS = enum_table(pb.WindowUnit, WindowUnit)
+_MODES = enum_table(pb.QuotaPolicy.Mode, Mode, unspecified=Mode.ENFORCE)
+_THRESHOLD_ACTIONS = enum_table(pb.Threshold.Action, ThresholdAction, unspecified=ThresholdAction.NOTIFY)
+_POLICY_STATES = enum_table(pb.PolicyStatus.State, PolicyState)
+_ACTIONS = enum_table(configuration_pb2.Change.Action, Action)
 
 
 def read_configuration(message: pb.ApplyConfigurationRequest) -> Configuration:
@@ -141,7 +99,7 @@ def read_policy(field: str, message: pb.QuotaPolicy) -> QuotaPolicy:
         except ValueError as error:
             known = ", ".join(Dimension)
             raise InvalidInput(f"{field}.each", f"{message.each[:80]!r} is none of {known}") from error
-    if message.mode not in _MODES:
+    if message.mode not in _MODES.members:
         raise InvalidInput(f"{field}.mode", f"{message.mode} is no mode")
     return QuotaPolicy(
         name=message.name,
@@ -151,7 +109,7 @@ def read_policy(field: str, message: pb.QuotaPolicy) -> QuotaPolicy:
         thresholds=tuple(
             _read_threshold(f"{field}.thresholds[{at}]", each) for at, each in enumerate(message.thresholds)
         ),
-        mode=_MODES[message.mode],
+        mode=_MODES.members[message.mode],
         default=message.default,
         exhausted_status=message.exhausted_status or TOO_MANY_REQUESTS,
         allows_unpriced=message.allows_unpriced,
@@ -178,11 +136,11 @@ def write_policy(policy: QuotaPolicy) -> pb.QuotaPolicy:
         limits=[_write_limit(limit) for limit in policy.limits],
         thresholds=[
             pb.Threshold(
-                basis_points=each.basis_points, notify=each.notify, action=_THRESHOLD_ACTION_NUMBERS[each.action]
+                basis_points=each.basis_points, notify=each.notify, action=_THRESHOLD_ACTIONS.numbers[each.action]
             )
             for each in policy.thresholds
         ],
-        mode=_MODE_NUMBERS[policy.mode],
+        mode=_MODES.numbers[policy.mode],
         default=policy.default,
         exhausted_status=policy.exhausted_status,
         allows_unpriced=policy.allows_unpriced,
@@ -195,7 +153,7 @@ def write_policy(policy: QuotaPolicy) -> pb.QuotaPolicy:
 def write_policy_status(listed: ListedPolicy) -> pb.PolicyStatus:
     """Writes the state of a policy and its matches."""
     return pb.PolicyStatus(
-        state=_POLICY_STATES[listed.state],
+        state=_POLICY_STATES.numbers[listed.state],
         matched_calls=listed.matched,
         last_matched_time=None if listed.last_matched_ms is None else timestamp(listed.last_matched_ms),
     )
@@ -232,7 +190,7 @@ def write_applied(applied: Applied) -> configuration_pb2.ApplyConfigurationRespo
     """Writes what a configuration changed."""
     changes = [
         configuration_pb2.Change(
-            action=_ACTION_NUMBERS[change.action], kind=change.kind, name=change.name, detail=change.detail
+            action=_ACTIONS.numbers[change.action], kind=change.kind, name=change.name, detail=change.detail
         )
         for change in applied.changes
     ]
@@ -241,14 +199,14 @@ def write_applied(applied: Applied) -> configuration_pb2.ApplyConfigurationRespo
 
 def write_kind(kind: LimitKind) -> pb.LimitKind.ValueType:
     """Writes a limit kind."""
-    return _KIND_NUMBERS[kind]
+    return _KINDS.numbers[kind]
 
 
 def write_budget(budget: Budget) -> pb.Budget:
     """Writes one budget."""
     return pb.Budget(
         policy=budget.policy,
-        limit_kind=_KIND_NUMBERS[budget.limit_kind],
+        limit_kind=_KINDS.numbers[budget.limit_kind],
         scope=budget.scope,
         window_start=timestamp(budget.window_start_ms),
         resets_at=timestamp(budget.resets_at_ms),
@@ -256,7 +214,7 @@ def write_budget(budget: Budget) -> pb.Budget:
         settled=budget.settled,
         reserved=budget.reserved,
         doubt=budget.doubt,
-        mode=_MODE_NUMBERS[budget.mode],
+        mode=_MODES.numbers[budget.mode],
         limit_id=budget.limit_id,
         override=budget.override.name if budget.override else "",
         override_expire_time=timestamp(budget.override.expire_at_ms) if budget.override else None,
@@ -273,7 +231,7 @@ def write_explanation(explanation: Explanation) -> pb.ExplainResponse:
     limits = [
         pb.ExplainResponse.AppliedLimit(
             policy=limit.policy,
-            limit_kind=_KIND_NUMBERS[limit.kind],
+            limit_kind=_KINDS.numbers[limit.kind],
             used_basis_points=limit.used_basis_points,
             binding=limit.binding,
             limit=limit.bound,
@@ -297,16 +255,16 @@ def write_explanation(explanation: Explanation) -> pb.ExplainResponse:
 
 
 def _read_threshold(field: str, message: pb.Threshold) -> Threshold:
-    if message.action not in _THRESHOLD_ACTIONS:
+    if message.action not in _THRESHOLD_ACTIONS.members:
         raise InvalidInput(f"{field}.action", f"{message.action} is no action")
-    return Threshold(message.basis_points, tuple(message.notify), _THRESHOLD_ACTIONS[message.action])
+    return Threshold(message.basis_points, tuple(message.notify), _THRESHOLD_ACTIONS.members[message.action])
 
 
 def _read_limit(field: str, message: pb.Limit) -> Limit:
-    kind = _KINDS.get(message.kind)
+    kind = _KINDS.members.get(message.kind)
     if kind is None:
         raise InvalidInput(f"{field}.kind", "say what the limit counts")
-    per = _UNITS.get(message.per)
+    per = _UNITS.members.get(message.per)
     if not kind.has_window and not message.per:
         per = WindowUnit.LIFETIME
     if per is None:
@@ -351,8 +309,8 @@ def read_money(field: str, money: money_pb2.Money) -> int:
 
 def _write_limit(limit: Limit) -> pb.Limit:
     message = pb.Limit(
-        kind=_KIND_NUMBERS[limit.kind],
-        per=_UNIT_NUMBERS[limit.per],
+        kind=_KINDS.numbers[limit.kind],
+        per=_UNITS.numbers[limit.per],
         timezone=limit.timezone,
         week_start=0 if limit.week_start is Weekday.MONDAY else limit.week_start,
         anchor_day=0 if limit.anchor_day == 1 else limit.anchor_day,

@@ -11,6 +11,7 @@ from spendgate.type.v1 import audit_pb2
 
 from services.chassis.audit import AuditLog
 from services.chassis.authorship import authorship_of
+from services.chassis.enums import enum_table
 from services.chassis.grpc_server import Registration
 from services.chassis.paging import page_of
 from services.chassis.well_known import timestamp
@@ -21,12 +22,7 @@ from services.quota.domain.identity.admin_token import AdminToken
 from services.quota.usecases.admin_tokens import AdminTokens
 
 SERVICE = "spendgate.quota.v1.AdminService"
-_ROLES = {
-    pb.ROLE_PLATFORM: Role.PLATFORM,
-    pb.ROLE_TEAM_ADMIN: Role.TEAM_ADMIN,
-    pb.ROLE_FINANCE: Role.FINANCE,
-}
-_ROLE_NUMBERS = {role: number for number, role in _ROLES.items()}
+_ROLES = enum_table(pb.Role, Role)
 
 
 class AdminService(pb_grpc.AdminServiceServicer):
@@ -47,7 +43,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
     ) -> pb.AdminTokenSecret:
         """Creates a token. Only this answer contains its secret."""
         token = request.token
-        role = _ROLES.get(token.role)
+        role = _ROLES.members.get(token.role)
         if role is None:
             raise InvalidInput("token.role", f"say which: {', '.join(Role)}")
         if not token.HasField("expire_time"):
@@ -80,7 +76,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
     def _write_token(self, token: AdminToken) -> pb.AdminToken:
         return pb.AdminToken(
             name=token.name,
-            role=_ROLE_NUMBERS[token.role],
+            role=_ROLES.numbers[token.role],
             team=token.team,
             expire_time=timestamp(token.expire_at_ms),
             create_time=timestamp(token.create_at_ms),

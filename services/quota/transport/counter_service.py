@@ -10,6 +10,7 @@ from spendgate.quota.v1 import counter_service_pb2 as pb
 from spendgate.quota.v1 import counter_service_pb2_grpc
 from spendgate.quota.v1 import quota_service_pb2 as quota_pb
 
+from services.chassis.enums import enum_table
 from services.chassis.grpc_server import Registration
 from services.chassis.well_known import timestamp
 from services.kernel.errors import InvalidInput
@@ -26,12 +27,7 @@ from services.quota.usecases.settle import MAX_BATCH
 
 SERVICE = "spendgate.quota.v1.CounterService"
 _PER_MESSAGE = 500
-_REASONS = {
-    quota_pb.Adjustment.REASON_DRIFT: Reason.DRIFT,
-    quota_pb.Adjustment.REASON_REBUILD: Reason.REBUILD,
-    quota_pb.Adjustment.REASON_BACKFILL: Reason.BACKFILL,
-}
-_REASON_NUMBERS = {reason: number for number, reason in _REASONS.items()}
+_REASONS = enum_table(quota_pb.Adjustment.Reason, Reason)
 
 
 class CounterService(counter_service_pb2_grpc.CounterServiceServicer):
@@ -91,7 +87,7 @@ def write_adjusted(adjusted: Adjusted) -> quota_pb.Adjustment:
         window_start=timestamp(window_start_ms),
         settled_before=before,
         settled_after=after,
-        reason=_REASON_NUMBERS[reason],
+        reason=_REASONS.numbers[reason],
         adjust_time=timestamp(adjusted.at_ms),
     )
 
@@ -122,10 +118,10 @@ def _write_parts(parts: ScopeParts) -> list[pb.ScopePart]:
 
 
 def _read_adjustment(field: str, message: pb.CounterAdjustment) -> Adjustment:
-    if message.reason not in _REASONS:
+    if message.reason not in _REASONS.members:
         raise InvalidInput(f"{field}.reason", f"{message.reason} is no reason")
     counter, window_end_ms = _read_name(f"{field}.counter", message.counter)
-    return Adjustment(counter, window_end_ms, message.before, message.after, _REASONS[message.reason])
+    return Adjustment(counter, window_end_ms, message.before, message.after, _REASONS.members[message.reason])
 
 
 def _read_part(request: pb.RestoreCountersRequest) -> tuple[list[Sum], list[str]]:

@@ -8,6 +8,7 @@ import grpc
 from spendgate.quota.v1 import reservation_service_pb2 as pb
 from spendgate.quota.v1 import reservation_service_pb2_grpc as pb_grpc
 
+from services.chassis.enums import enum_table
 from services.chassis.grpc_server import Registration
 from services.chassis.paging import check_page_size
 from services.chassis.well_known import timestamp
@@ -17,12 +18,7 @@ from services.quota.domain.counters.settlement import Settlement
 from services.quota.transport.admin_messages import write_attribution
 from services.quota.usecases.settle import ListOpen, ListOverdue, Release, Settle
 
-_KINDS = {
-    CrossingKind.THRESHOLD: pb.CROSSING_KIND_THRESHOLD,
-    CrossingKind.OVERRUN: pb.CROSSING_KIND_OVERRUN,
-    CrossingKind.UNPRICED: pb.CROSSING_KIND_UNPRICED,
-    CrossingKind.UNKNOWN_MEMBERS: pb.CROSSING_KIND_UNKNOWN_MEMBERS,
-}
+_KINDS = enum_table(pb.CrossingKind, CrossingKind)
 SERVICE = "spendgate.quota.v1.ReservationService"
 
 
@@ -105,7 +101,7 @@ def write_crossing(crossing: Crossing) -> pb.Crossing:
         cross_time=timestamp(crossing.crossed_at_ms),
         settled=crossing.settled,
         bound=crossing.bound,
-        kind=_KINDS[crossing.kind],
+        kind=_KINDS.numbers[crossing.kind],
         excess=crossing.excess,
         reservation=crossing.reservation,
     )

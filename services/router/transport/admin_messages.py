@@ -9,6 +9,7 @@ from typing import TypeVar
 from spendgate.router.v1 import router_service_pb2 as pb
 from spendgate.type.v1 import configuration_pb2
 
+from services.chassis.enums import enum_table
 from services.kernel.change import Action, Change
 from services.kernel.dialect import Dialect
 from services.kernel.errors import InvalidInput
@@ -35,11 +36,7 @@ _TERM_FIELDS = {
     "ttft_p95_ms": Measure.TTFT_P95,
 }
 _FIELD_OF_MEASURE = {measure: name for name, measure in _TERM_FIELDS.items()}
-_ACTIONS = {
-    Action.CREATE: configuration_pb2.Change.ACTION_CREATE,
-    Action.UPDATE: configuration_pb2.Change.ACTION_UPDATE,
-    Action.DELETE: configuration_pb2.Change.ACTION_DELETE,
-}
+_ACTIONS = enum_table(configuration_pb2.Change.Action, Action)
 
 
 def read_provider(field: str, message: pb.Provider) -> Provider:
@@ -103,7 +100,7 @@ def write_model(model: Model) -> pb.Model:
 def write_change(change: Change) -> configuration_pb2.Change:
     """Writes a change for a report."""
     return configuration_pb2.Change(
-        action=_ACTIONS[change.action], kind=change.kind, name=change.name, detail=change.detail
+        action=_ACTIONS.numbers[change.action], kind=change.kind, name=change.name, detail=change.detail
     )
 
 

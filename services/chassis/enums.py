@@ -1,0 +1,78 @@
+"""Tables between protobuf enums and ours, or the names that people write, made from the names of their members.
+
+Every protobuf enum starts with `PREFIX_UNSPECIFIED` as number 0 (https://google.aip.dev/126, and `buf lint` checks it).
+Behind the prefix its other values are named like the members of our enum: `LIMIT_KIND_SPEND` is `LimitKind.SPEND`.
+A table is made when its module is imported, and refuses two enums that do not match: a value that is added on one side
+alone fails there, and not in the middle of a call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Generic, Protocol, TypeVar
+
+_UNSPECIFIED = "UNSPECIFIED"
+
+E = TypeVar("E", bound=Enum)
+N = TypeVar("N", bound=int)
+N_co = TypeVar("N_co", bound=int, covariant=True)
+
+
+class ProtobufEnum(Protocol[N_co]):
+    """A generated enum."""
+
+    def items(self) -> Iterable[tuple[str, N_co]]:
+        """Its names with their numbers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EnumTable(Generic[E, N]):
+    """An enum of ours with the numbers that it has on the wire."""
+
+    members: Mapping[int, E]
+    """By number. Ask with `get` where a number comes from outside."""
+    numbers: Mapping[E, N]
+    """By member: every member has one."""
+
+
+def enum_table(protobuf: ProtobufEnum[N], ours: type[E], *, unspecified: E | None = None) -> EnumTable[E, N]:
+    """The table between two enums whose members have the same names.
+
+    Number 0 is read as `unspecified`, or is no member when that is None.
+
+    Raises:
+        TypeError: a member has no number, or a number no member.
+    """
+    zero, by_name = _split(protobuf)
+    differing = sorted(by_name.keys() ^ {member.name for member in ours})
+    if differing:
+        raise TypeError(f"{ours.__name__} and its protobuf enum differ in {', '.join(differing)}")
+    numbers = {member: by_name[member.name] for member in ours}
+    members: dict[int, E] = {number: member for member, number in numbers.items()}
+    if unspecified is not None:
+        members[zero] = unspecified
+    return EnumTable(members, numbers)
+
+
+def enum_names(protobuf: ProtobufEnum[N]) -> dict[N, str]:
+    """The names that people read, by number: "team_admin" for `ROLE_TEAM_ADMIN`. Number 0 has none."""
+    _, by_name = _split(protobuf)
+    return {number: name.lower() for name, number in by_name.items()}
+
+
+def enum_numbers(protobuf: ProtobufEnum[N]) -> dict[str, N]:
+    """The same the other way round: numbers by the name that people write."""
+    return {name: number for number, name in enum_names(protobuf).items()}
+
+
+def _split(protobuf: ProtobufEnum[N]) -> tuple[N, dict[str, N]]:
+    """Number 0, and the other numbers by their names behind the prefix."""
+    (first, zero), *others = protobuf.items()
+    prefix = first.removesuffix(_UNSPECIFIED)
+    strangers = [name for name, _ in others if not name.startswith(prefix)]
+    if zero != 0 or prefix == first or strangers:
+        raise TypeError(f"{first} is not PREFIX_{_UNSPECIFIED} = 0 with the prefix of all values")
+    return zero, {name.removeprefix(prefix): number for name, number in others}
