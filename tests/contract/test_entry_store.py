@@ -55,6 +55,21 @@ def test_an_entry_is_inserted_once_and_the_answer_says_which_were_new(store: Sql
     assert [each.id for each in store.book(Booking((entry(2), entry(3))))] == ["reservation-3"]
 
 
+def test_each_column_keeps_what_has_its_name(store: SqlEntries, database: Database) -> None:
+    shown = entry(1, flags="UC", policy="the-policy", features="tools", run="nightly", client_request_id="theirs")
+    store.book(Booking((shown,)))
+
+    with database.read() as connection:
+        row = connection.execute(sa.select(entries)).mappings().one()
+    for part in (shown.call, shown.call.caller, shown.charge.usage):
+        named = {name: getattr(part, name) for name in row if hasattr(part, name)} | {"outcome": "completed"}
+        named.pop("chain", None)
+        assert {name: row[name] for name in named} == named
+    assert (row["id"], row["model_served"], row["usage_source"]) == ("reservation-1", "openai/gpt-4o", "provider")
+    assert (row["chain"], row["prefix_1k"], row["prefix_4k"]) == ("openai/gpt-4o,lab/tiny", "0123456789abcdef", "")
+    assert (row["epoch"], row["booked_ms"], row["settled_ms"]) == (EPOCH, 1_795_464_001_000, None)
+
+
 def test_rollups_count_only_what_was_new(store: SqlEntries, database: Database) -> None:
     for booking in (Booking((entry(1), entry(2))), Booking((entry(2), entry(3)))):
         store.book(booking)

@@ -14,6 +14,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
+from services.kernel.usage import Usage
 from services.ledger.adapters.sql_database import Database
 from services.ledger.adapters.sql_dropped_headers import write_dropped
 from services.ledger.adapters.sql_meters import write_meters
@@ -26,7 +27,8 @@ from services.ledger.adapters.sql_tables import (
     unanswered_attempts,
     unreadable_lines,
 )
-from services.ledger.domain.call import SpooledAttempt
+from services.ledger.domain.call import Caller, SpooledAttempt, SpooledCall
+from services.ledger.domain.charge import Charge
 from services.ledger.domain.entry import Entry
 from services.ledger.domain.rollup import RollupKey, roll_up
 from services.ledger.domain.spooled import Booking, SpoolFile
@@ -34,58 +36,17 @@ from services.ledger.domain.spooled import Booking, SpoolFile
 # Parameters per statement; SQLite allows 32 766.
 _MOST_IDS = 1_000
 
-_ENTRY_VALUES = {
+_NAMED_OTHERWISE = {
     "id": "call.reservation",
-    "request_id": "call.request_id",
-    "epoch": "epoch",
-    "time_ms": "call.time_ms",
-    "duration_ms": "call.duration_ms",
-    "first_byte_ms": "call.first_byte_ms",
-    "booked_ms": "booked_ms",
-    "admitted_ms": "admitted_ms",
-    "status": "call.status",
-    "flags": "call.flags",
-    "details": "call.details",
-    "key_id": "call.caller.key_id",
-    "key": "call.caller.key",
-    "team": "call.caller.team",
-    "project": "call.caller.project",
-    "environment": "call.caller.environment",
-    "user": "call.caller.user",
-    "tags": "call.tags",
-    "run": "call.run",
-    "model_requested": "call.model_requested",
     "model_served": "charge.target",
-    "response_model": "call.response_model",
-    "attempts": "call.attempts",
-    "decision": "call.decision",
-    "policy": "call.policy",
-    "dialect": "call.dialect",
-    "stream": "call.stream",
-    "features": "call.features",
-    "unknown_members": "call.unknown_members",
-    "price_options": "call.price_options",
-    "body_bytes": "call.body_bytes",
-    "bytes_sent": "call.bytes_sent",
-    "trace_id": "call.trace_id",
-    "span_id": "call.span_id",
-    "client_request_id": "call.client_request_id",
-    "sdk_retry": "call.sdk_retry",
-    "body_print": "call.body_print",
     "outcome": "charge.outcome.value",
     "usage_source": "charge.source.value",
-    "input_tokens": "charge.usage.input_tokens",
-    "cached_input_tokens": "charge.usage.cached_input_tokens",
-    "cache_write_5m_tokens": "charge.usage.cache_write_5m_tokens",
-    "cache_write_1h_tokens": "charge.usage.cache_write_1h_tokens",
-    "output_tokens": "charge.usage.output_tokens",
-    "reasoning_tokens": "charge.usage.reasoning_tokens",
-    "service_tier": "charge.usage.service_tier",
-    "cost_nano_usd": "charge.cost_nano_usd",
     "answer_text_bytes": "call.reading.seen.text_bytes",
 }
-"""Columns that hold an attribute of the entry."""
-_values_of = attrgetter(*_ENTRY_VALUES.values())
+"""Columns with the attribute of an entry that they keep, where the two have different names."""
+_PARTS = {"": Entry, "call.": SpooledCall, "call.caller.": Caller, "charge.": Charge, "charge.usage.": Usage}
+"""Where else an attribute may be that has the name of its column."""
+_WRITTEN_LATER = frozenset({"sequence", "settled_ms", "retry_of"})
 _PREFIXES = ("prefix_1k", "prefix_4k", "prefix_16k", "prefix_64k")
 _SUMS = ("calls", "input_tokens", "cached_input_tokens", "output_tokens", "cost_nano_usd", "unpriced_calls", "retries")
 # How long after a call an SDK may still repeat it.
@@ -99,10 +60,28 @@ def _insert_into(table: sa.Table, columns: Iterable[str], otherwise: str = "") -
     return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({values}) {otherwise}"  # noqa: S608  (our own names)
 
 
+def _attribute_of(column: str) -> str:
+    """The attribute of an entry that a column keeps.
+
+    Raises:
+        LookupError: it keeps none, which shows at the start and not in a batch.
+    """
+    if column in _NAMED_OTHERWISE:
+        return _NAMED_OTHERWISE[column]
+    for path, part in _PARTS.items():
+        if hasattr(part, column):
+            return f"{path}{column}"
+    raise LookupError(f"no part of an entry has the name of column {column}")
+
+
 _KNOWN = "SELECT id FROM entries WHERE id IN (SELECT value FROM json_each(?))"
 _MOST = ("most_cost_nano_usd", "most_input_tokens", "most_output_tokens")
 _KNOWN_EXACTLY = (None, None, None)
-_INSERT_ENTRY = _insert_into(entries, [*_ENTRY_VALUES, "meters", "chain", *_PREFIXES, *_MOST])
+_MADE = ("meters", "chain", *_PREFIXES, *_MOST)
+"""Columns that `_entry_row` makes."""
+_KEPT = [each.name for each in entries.c if each.name not in _WRITTEN_LATER and each.name not in _MADE]
+_values_of = attrgetter(*map(_attribute_of, _KEPT))
+_INSERT_ENTRY = _insert_into(entries, [*_KEPT, *_MADE])
 _INSERT_ATTEMPT = _insert_into(attempts, SpooledAttempt._fields, "ON CONFLICT DO NOTHING")
 _ADD_ROLLUP = _insert_into(
     rollups,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +24,11 @@ from services.ledger.domain.selection import CallQuery, Dimension, Filter, Usage
 from services.ledger.domain.settlement import Alert, Crossing, CrossingKind
 
 _DAY_MS = 24 * HOUR_MS
+_READ = ("usage_source", "unknown_members", "price_options", "attempts")
+"""Columns that a call does not have as they are."""
+_AS_KEPT = [field.name for field in fields(BookedCall) if field.name in entries.c and field.name not in _READ]
+_kept_of = attrgetter(*_AS_KEPT)
+_caller_of = attrgetter(*(field.name for field in fields(Caller)))
 _OF_ALERTED_CALL = ("trace_id", "run", "model_served", "key", "team", "unknown_members")
 _SUMS = [
     sa.func.sum(rollups.c[name]).label(name)
@@ -187,27 +194,10 @@ def _booked_calls(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> lis
     retries = _count_retries(connection, [row.id for row in rows])
     return [
         BookedCall(
-            sequence=row.sequence,
-            id=row.id,
-            request_id=row.request_id,
-            time_ms=row.time_ms,
-            caller=Caller(row.key_id, row.key, row.team, row.project, row.environment, row.user),
-            model_requested=row.model_requested,
-            model_served=row.model_served,
-            status=row.status,
-            outcome=row.outcome,
+            **dict(zip(_AS_KEPT, _kept_of(row), strict=True)),
+            caller=Caller(*_caller_of(row)),
             usage_source=UsageSource(row.usage_source),
             usage=read_usage(row),
-            cost_nano_usd=row.cost_nano_usd,
-            trace_id=row.trace_id,
-            latency_ms=row.duration_ms,
-            first_byte_ms=row.first_byte_ms,
-            decision=row.decision,
-            dialect=row.dialect,
-            stream=row.stream,
-            tags=row.tags,
-            run=row.run,
-            retry_of=row.retry_of,
             retry_count=times_sent_before(row.sdk_retry),
             retries=retries.get(row.id, 0),
             unknown_members=_names(row.unknown_members),

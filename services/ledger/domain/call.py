@@ -4,6 +4,10 @@ Source of the format: `services.kernel.spool_contract.SpoolKey`. Envoy writes nu
 where they come from an expression. It writes an unknown value as null or "-", or leaves it out. Metadata has numbers
 with a fraction of zero; those are integers by the time they arrive here.
 
+A field that stands in a line as it is carries the name that it has there: `Annotated[str, SpoolKey.FLAGS]`. It is
+read by its type (see `LineReader`), and the column of the same name keeps it. So a field more is one line here, a
+column, and a field of `pb.Call` where people are to see it.
+
 Calls and attempts are named tuples: a frozen dataclass this wide takes 5 us to make.
 """
 
@@ -11,20 +15,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from services.kernel.envoy_contract import AdmissionKey, RequestKey
 from services.kernel.spool_contract import SpoolKey, UsageKey
 from services.kernel.usage import TOKEN_FOR_EACH_BYTE, Line, Usage
 from services.ledger.domain.line_fields import (
+    LineReader,
     UnreadableLineError,
     is_known,
+    plain,
     read_counts,
-    read_flag,
     read_texts,
     read_time_ms,
-    required,
+    require,
 )
 from services.ledger.domain.outcome import Outcome, began, outcome_of_attempt, outcome_of_call
 from services.ledger.domain.reading import NOTHING_READ, Reading, ReadingState, read_answer
@@ -37,29 +41,29 @@ _COMPLETE = frozenset({"1", "COMPLETE"})
 class Caller:
     """The owner of a call, as the virtual key names it. Empty where the key names none."""
 
-    key_id: str
-    key: str
-    team: str
-    project: str
-    environment: str
-    user: str
+    key_id: Annotated[str, AdmissionKey.KEY_ID]
+    key: Annotated[str, AdmissionKey.KEY]
+    team: Annotated[str, AdmissionKey.TEAM]
+    project: Annotated[str, AdmissionKey.PROJECT]
+    environment: Annotated[str, AdmissionKey.ENVIRONMENT]
+    user: Annotated[str, AdmissionKey.USER]
 
 
 class SpooledAttempt(NamedTuple):
     """One try at one target."""
 
-    request_id: str
-    attempt: int
+    request_id: Annotated[str, SpoolKey.REQUEST_ID]
+    attempt: Annotated[int, SpoolKey.ATTEMPT]
     """1 for the first."""
     time_ms: int
-    status: int
+    status: Annotated[int, SpoolKey.STATUS]
     """0 when no status came."""
-    flags: str
-    details: str
-    duration_ms: int
-    first_byte_ms: int
-    cluster: str
-    failure: str
+    flags: Annotated[str, SpoolKey.FLAGS]
+    details: Annotated[str, SpoolKey.DETAILS]
+    duration_ms: Annotated[int, SpoolKey.DURATION_MS]
+    first_byte_ms: Annotated[int, SpoolKey.FIRST_BYTE_MS]
+    cluster: Annotated[str, SpoolKey.CLUSTER]
+    failure: Annotated[str, SpoolKey.FAILURE]
     """Envoy's text for why the transport failed."""
 
     @property
@@ -85,62 +89,66 @@ class SpooledAttempt(NamedTuple):
 class SpooledCall(NamedTuple):
     """One request of a client, over all its attempts."""
 
-    request_id: str
-    reservation: str
+    # As they stand in the line. Only what each call has is without a default.
+    request_id: Annotated[str, SpoolKey.REQUEST_ID]
+    reservation: Annotated[str, AdmissionKey.RESERVATION]
     """Empty when the gateway ended the request before quota's answer reached it."""
     time_ms: int
-    status: int
-    """Status that the client got; 0 for none."""
-    flags: str
-    details: str
-    duration_ms: int
-    first_byte_ms: int
-    attempts: int
-    bytes_sent: int
     caller: Caller
-    model_requested: str
-    chain: tuple[str, ...]
-    """ "provider/model" of each attempt that was allowed, in order."""
-    decision: str
-    policy: str
     expected: Usage
     """Usage to book for an answer that nobody counted."""
-    held_output_tokens: int
+    model_requested: Annotated[str, SpoolKey.MODEL_REQUESTED] = ""
+    """As quota admitted it; as the client asked for it where quota did not answer."""
+    chain: Annotated[tuple[str, ...], AdmissionKey.CHAIN] = ()
+    """ "provider/model" of each attempt that was allowed, in order."""
+    status: Annotated[int, SpoolKey.STATUS] = 0
+    """Status that the client got; 0 for none."""
+    flags: Annotated[str, SpoolKey.FLAGS] = ""
+    details: Annotated[str, SpoolKey.DETAILS] = ""
+    duration_ms: Annotated[int, SpoolKey.DURATION_MS] = 0
+    first_byte_ms: Annotated[int, SpoolKey.FIRST_BYTE_MS] = 0
+    attempts: Annotated[int, SpoolKey.ATTEMPTS] = 0
+    bytes_sent: Annotated[int, SpoolKey.BYTES_SENT] = 0
+    decision: Annotated[str, AdmissionKey.DECISION] = ""
+    policy: Annotated[str, AdmissionKey.POLICY] = ""
+    held_input_tokens: Annotated[int, AdmissionKey.HELD_INPUT_TOKENS] = 0
+    """The most input that one attempt can take; 0 when unknown, or when tokens do not bound its cost."""
+    held_output_tokens: Annotated[int, AdmissionKey.HELD_OUTPUT_TOKENS] = 0
     """Output tokens that were reserved; 0 when unknown. No estimate exceeds it."""
-    usage: Usage | None
-    """The provider's own count. None when there is none, or it was cut short."""
-    response_model: str
-    dialect: str
-    stream: bool
-    features: str
-    body_bytes: int
-    tags: str
-    run: str
-    prefixes: tuple[str, ...]
-    """Fingerprints of the first 1, 4, 16 and 64 KB of the conversation; empty where it is shorter."""
-    trace_id: str
-    span_id: str
-    client_request_id: str
-    sdk_retry: str
-    """The client's SDK reports here how often it had sent this request before."""
-    body_print: str
+    stopping: Annotated[tuple[str, ...], AdmissionKey.STOPS_ON_DISCONNECT] = ()
+    """Targets of `chain` whose provider is declared to stop when its client hangs up."""
+    dialect: Annotated[str, RequestKey.DIALECT] = ""
+    stream: Annotated[bool, RequestKey.STREAM] = False
+    features: Annotated[str, RequestKey.FEATURES] = ""
+    body_bytes: Annotated[int, RequestKey.BODY_BYTES] = 0
+    body_print: Annotated[str, RequestKey.BODY_PRINT] = ""
     """Fingerprint of the body, empty when the spool has none."""
-    dropped: str = ""
+    tags: Annotated[str, AdmissionKey.TAGS] = ""
+    run: Annotated[str, AdmissionKey.RUN] = ""
+    trace_id: Annotated[str, SpoolKey.TRACE_ID] = ""
+    span_id: Annotated[str, SpoolKey.SPAN_ID] = ""
+    client_request_id: Annotated[str, SpoolKey.CLIENT_REQUEST_ID] = ""
+    sdk_retry: Annotated[str, SpoolKey.SDK_RETRY] = ""
+    """The client's SDK reports here how often it had sent this request before."""
+    protocol: Annotated[str, SpoolKey.PROTOCOL] = ""
+    """The client's protocol, as Envoy names it."""
+    dropped: Annotated[str, SpoolKey.DROPPED] = ""
     """Dropped headers, in the form of `AttemptKey.DROPPED`."""
+    unknown_members: Annotated[str, AdmissionKey.UNKNOWN_MEMBERS] = ""
+    """Unknown members and headers of the request, in the form of `AdmissionKey.UNKNOWN_MEMBERS`."""
+    price_options: Annotated[str, AdmissionKey.PRICE_OPTIONS] = ""
+    """Requested options that change the price, in the same form."""
+    response_model: Annotated[str, SpoolKey.RESPONSE_MODEL] = ""
+    """As the answer names it."""
+    # Made of several fields.
+    prefixes: tuple[str, ...] = ("", "", "", "")
+    """Fingerprints of the first 1, 4, 16 and 64 KB of the conversation; empty where it is shorter."""
+    usage: Usage | None = None
+    """The provider's own count. None when there is none, or it was cut short."""
     reading: Reading = NOTHING_READ
     """All that the meter read in the answer, even of one that ended early."""
-    held_input_tokens: int = 0
-    """The most input that one attempt can take; 0 when unknown, or when tokens do not bound its cost."""
     answer: Line = TOKEN_FOR_EACH_BYTE
     """How many tokens the visible text of an answer makes."""
-    stopping: tuple[str, ...] = ()
-    """Targets of `chain` whose provider is declared to stop when its client hangs up."""
-    protocol: str = ""
-    """The client's protocol, as Envoy names it."""
-    unknown_members: str = ""
-    """Unknown members and headers of the request, in the form of `AdmissionKey.UNKNOWN_MEMBERS`."""
-    price_options: str = ""
-    """Requested options that change the price, in the same form."""
 
     @property
     def retry_count(self) -> int:
@@ -175,63 +183,17 @@ def times_sent_before(sdk_retry: str) -> int:
     return int(sdk_retry) if is_number else 0
 
 
-def _names(*keys: StrEnum) -> tuple[str, ...]:
-    """Returns plain strings: members of an enumeration are twice as slow as dictionary keys."""
-    return tuple(key.value for key in keys)
-
-
 _MOST_ATTEMPTS = 1_000
-_ATTEMPT_TEXTS = _names(SpoolKey.REQUEST_ID, SpoolKey.FLAGS, SpoolKey.DETAILS, SpoolKey.CLUSTER, SpoolKey.FAILURE)
-_ATTEMPT_COUNTS = _names(SpoolKey.ATTEMPT, SpoolKey.STATUS, SpoolKey.DURATION_MS, SpoolKey.FIRST_BYTE_MS)
-_CALLER_TEXTS = _names(
-    AdmissionKey.KEY_ID,
-    AdmissionKey.KEY,
-    AdmissionKey.TEAM,
-    AdmissionKey.PROJECT,
-    AdmissionKey.ENVIRONMENT,
-    AdmissionKey.USER,
+_ATTEMPT = LineReader(SpooledAttempt)
+_CALL = LineReader(SpooledCall)
+_CALLER = LineReader(Caller)
+# The parts of what is made of several fields.
+_MORE_TEXTS = plain(
+    AdmissionKey.MODEL, RequestKey.PREFIX_1K, RequestKey.PREFIX_4K, RequestKey.PREFIX_16K, RequestKey.PREFIX_64K
 )
-_PREFIX_TEXTS = _names(RequestKey.PREFIX_1K, RequestKey.PREFIX_4K, RequestKey.PREFIX_16K, RequestKey.PREFIX_64K)
-_CALL_TEXTS = _names(
-    SpoolKey.REQUEST_ID,
-    AdmissionKey.RESERVATION,
-    SpoolKey.FLAGS,
-    SpoolKey.DETAILS,
-    AdmissionKey.MODEL,
-    SpoolKey.MODEL_REQUESTED,
-    AdmissionKey.CHAIN,
-    AdmissionKey.DECISION,
-    AdmissionKey.POLICY,
-    SpoolKey.RESPONSE_MODEL,
-    RequestKey.DIALECT,
-    RequestKey.FEATURES,
-    AdmissionKey.TAGS,
-    AdmissionKey.RUN,
-    SpoolKey.TRACE_ID,
-    SpoolKey.SPAN_ID,
-    SpoolKey.CLIENT_REQUEST_ID,
-    SpoolKey.SDK_RETRY,
-    RequestKey.BODY_PRINT,
-)
-# Kept apart because they may be long. The other texts are short even together.
-_LATER_TEXTS = _names(
-    SpoolKey.DROPPED,
-    AdmissionKey.STOPS_ON_DISCONNECT,
-    SpoolKey.PROTOCOL,
-    AdmissionKey.UNKNOWN_MEMBERS,
-    AdmissionKey.PRICE_OPTIONS,
-)
-_CALL_COUNTS = _names(
-    SpoolKey.STATUS,
-    SpoolKey.DURATION_MS,
-    SpoolKey.FIRST_BYTE_MS,
-    SpoolKey.ATTEMPTS,
-    SpoolKey.BYTES_SENT,
-    RequestKey.BODY_BYTES,
+_MORE_COUNTS = plain(
     AdmissionKey.EXPECTED_INPUT_TOKENS,
     AdmissionKey.EXPECTED_OUTPUT_TOKENS,
-    AdmissionKey.HELD_OUTPUT_TOKENS,
-    AdmissionKey.HELD_INPUT_TOKENS,
     AdmissionKey.ANSWER_TOKENS,
     AdmissionKey.ANSWER_MICROTOKENS_PER_BYTE,
 )
@@ -260,72 +222,30 @@ def parse_line(fields: Mapping[str, object]) -> SpooledCall | SpooledAttempt:
 
 
 def _parse_attempt(fields: Mapping[str, object]) -> SpooledAttempt:
-    request_id, flags, details, cluster, failure = read_texts(fields, _ATTEMPT_TEXTS)
-    attempt, status, duration_ms, first_byte_ms = read_counts(fields, _ATTEMPT_COUNTS)
-    if not 1 <= attempt <= _MOST_ATTEMPTS:
+    attempt = SpooledAttempt(**_ATTEMPT.read(fields), time_ms=read_time_ms(fields))
+    require(attempt.request_id, SpoolKey.REQUEST_ID)
+    if not 1 <= attempt.attempt <= _MOST_ATTEMPTS:
         raise UnreadableLineError(f"{SpoolKey.ATTEMPT} is not a number of an attempt")
-    return SpooledAttempt(
-        request_id=required(request_id, SpoolKey.REQUEST_ID),
-        attempt=attempt,
-        time_ms=read_time_ms(fields),
-        status=status,
-        flags=flags,
-        details=details,
-        duration_ms=duration_ms,
-        first_byte_ms=first_byte_ms,
-        cluster=cluster,
-        failure=failure,
-    )
+    return attempt
 
 
 def _parse_call(fields: Mapping[str, object]) -> SpooledCall:
-    request_id, reservation, flags, details, *texts = read_texts(fields, _CALL_TEXTS)
-    model, model_requested, chain, decision, policy, response_model, dialect, features, tags, run, *texts = texts
-    trace_id, span_id, client_request_id, sdk_retry, body_print = texts
-    status, duration_ms, first_byte_ms, attempts, bytes_sent, body_bytes, *counts = read_counts(fields, _CALL_COUNTS)
-    expected_input, expected_output, held_output, held_input, *answer = counts
-    dropped, stopping, protocol, unknown_members, price_options = read_texts(fields, _LATER_TEXTS)
-    reading = _reading(fields, features, response_model)
+    read = _CALL.read(fields)
+    require(read["request_id"], SpoolKey.REQUEST_ID)
+    admitted_model, *prefixes = read_texts(fields, _MORE_TEXTS)
+    expected_input, expected_output, *answer = read_counts(fields, _MORE_COUNTS)
+    reading = _reading(fields, read["features"], read["response_model"])
+    read["model_requested"] = admitted_model or read["model_requested"]
+    read["response_model"] = reading.model
     return SpooledCall(
-        request_id=required(request_id, SpoolKey.REQUEST_ID),
-        reservation=reservation,
+        **read,
         time_ms=read_time_ms(fields),
-        status=status,
-        flags=flags,
-        details=details,
-        duration_ms=duration_ms,
-        first_byte_ms=first_byte_ms,
-        attempts=attempts,
-        bytes_sent=bytes_sent,
-        caller=Caller(*read_texts(fields, _CALLER_TEXTS)),
-        model_requested=model or model_requested,
-        chain=tuple(chain.split(",")) if chain else (),
-        decision=decision,
-        policy=policy,
+        caller=Caller(**_CALLER.read(fields)),
         expected=Usage(input_tokens=expected_input, output_tokens=expected_output),
-        held_output_tokens=held_output,
+        prefixes=tuple(prefixes),
         usage=reading.usage,
-        response_model=reading.model,
-        dialect=dialect,
-        stream=read_flag(fields, RequestKey.STREAM),
-        features=features,
-        body_bytes=body_bytes,
-        tags=tags,
-        run=run,
-        prefixes=tuple(read_texts(fields, _PREFIX_TEXTS)),
-        trace_id=trace_id,
-        span_id=span_id,
-        client_request_id=client_request_id,
-        sdk_retry=sdk_retry,
-        body_print=body_print,
-        dropped=dropped,
         reading=reading,
-        held_input_tokens=held_input,
         answer=Line(*answer) if any(answer) else TOKEN_FOR_EACH_BYTE,
-        stopping=tuple(stopping.split(",")) if stopping else (),
-        protocol=protocol,
-        unknown_members=unknown_members,
-        price_options=price_options,
     )
 
 

@@ -62,34 +62,14 @@ class OverdueReservation:
             request_id=self.request_id,
             reservation=self.reservation,
             time_ms=self.created_ms,
-            status=0,
-            flags="",
-            details="no_record",
-            duration_ms=0,
-            first_byte_ms=0,
-            attempts=max(attempts_known, 1),
-            bytes_sent=0,
             caller=self.caller,
+            expected=self.expected,
             model_requested=self.model_requested,
             chain=self.chain,
-            decision="",
-            policy="",
-            expected=self.expected,
-            held_output_tokens=0,
-            usage=None,
-            response_model="",
+            details="no_record",
+            attempts=max(attempts_known, 1),
             dialect=self.dialect,
-            stream=False,
-            features="",
-            body_bytes=0,
-            tags="",
             run=self.run,
-            prefixes=("", "", "", ""),
-            trace_id="",
-            span_id="",
-            client_request_id="",
-            sdk_retry="",
-            body_print="",
         )
 
 
@@ -112,7 +92,7 @@ class BookedCall:
     usage: Usage
     cost_nano_usd: int | None
     trace_id: str
-    latency_ms: int
+    duration_ms: int
     first_byte_ms: int
     decision: str
     dialect: str

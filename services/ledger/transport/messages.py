@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import fields
 
 from spendgate.ledger.v1 import ledger_service_pb2 as pb
 from spendgate.type.v1 import attribution_pb2, configuration_pb2
@@ -14,6 +15,7 @@ from services.kernel.change import Action, Actor, Change
 from services.kernel.errors import InvalidInput
 from services.kernel.names import check_name, split_target
 from services.kernel.price import Price
+from services.ledger.domain.call import Caller
 from services.ledger.domain.configuration import Channel, Configuration
 from services.ledger.domain.dropped import Direction, DroppedHeader
 from services.ledger.domain.entry import BookedAttempt, BookedCall
@@ -33,6 +35,14 @@ from services.ledger.transport.price_messages import read_override
 _ACTIONS = enum_table(configuration_pb2.Change.Action, Action)
 _ALERT_KINDS = enum_table(pb.AlertKind, CrossingKind)
 _DIRECTIONS = enum_table(pb.DroppedHeader.Direction, Direction)
+_WRITTEN_OTHERWISE = ("tags", "attempts")
+_AS_BOOKED = [
+    field.name
+    for field in fields(BookedCall)
+    if field.name in pb.Call.DESCRIPTOR.fields_by_name and field.name not in _WRITTEN_OTHERWISE
+]
+"""Fields that a message has as the call has them."""
+_CALLER = [field.name for field in fields(Caller)]
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
@@ -41,45 +51,21 @@ def call_message(call: BookedCall) -> pb.Call:
     """Returns a booked call."""
     caller, usage = call.caller, call.usage
     return pb.Call(
-        id=call.id,
+        **{name: getattr(call, name) for name in _AS_BOOKED},
         time=timestamp(call.time_ms),
-        attribution=attribution_pb2.Attribution(
-            key_id=caller.key_id,
-            key=caller.key,
-            team=caller.team,
-            project=caller.project,
-            environment=caller.environment,
-            user=caller.user,
-        ),
-        model_requested=call.model_requested,
-        model_served=call.model_served,
-        status=call.status,
-        outcome=call.outcome,
-        usage_source=call.usage_source.value,
+        attribution=attribution_pb2.Attribution(**{name: getattr(caller, name) for name in _CALLER}),
         input_tokens=usage.input_tokens,
         cached_input_tokens=usage.cached_input_tokens,
-        output_tokens=usage.output_tokens,
-        cost=None if call.cost_nano_usd is None else usd(call.cost_nano_usd),
-        trace_id=call.trace_id,
-        attempts=[_attempt_message(attempt) for attempt in call.attempts],
-        request_id=call.request_id,
-        latency_ms=call.latency_ms,
-        first_byte_ms=call.first_byte_ms,
-        decision=call.decision,
-        dialect=call.dialect,
-        stream=call.stream,
-        tags=dict(_tags(call.tags)),
         cache_write_input_tokens=usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
-        reasoning_tokens=usage.reasoning_tokens,
-        retry_of=call.retry_of,
-        retry_count=call.retry_count,
-        retries=call.retries,
-        run=call.run,
         cache_write_1h_input_tokens=usage.cache_write_1h_tokens,
+        output_tokens=usage.output_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
         meters=dict(usage.meters),
         service_tier=usage.service_tier,
-        unknown_members=call.unknown_members,
-        price_options=call.price_options,
+        cost=None if call.cost_nano_usd is None else usd(call.cost_nano_usd),
+        attempts=[_attempt_message(attempt) for attempt in call.attempts],
+        latency_ms=call.duration_ms,
+        tags=dict(_tags(call.tags)),
     )
 
 
