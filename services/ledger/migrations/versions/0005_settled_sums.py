@@ -11,8 +11,6 @@ from services.kernel.names import admitted_ms
 
 revision = "0005"
 down_revision = "0004"
-branch_labels = None
-depends_on = None
 
 _SUM = """
     INSERT INTO settled_sums

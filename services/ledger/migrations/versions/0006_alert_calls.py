@@ -1,8 +1,4 @@
-"""An alert names the call that caused it.
-
-Revision ID: 0006
-Revises: 0005
-"""
+"""An alert names the call that caused it."""
 
 from __future__ import annotations
 
@@ -10,8 +6,6 @@ from alembic import op
 
 revision = "0006"
 down_revision = "0005"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

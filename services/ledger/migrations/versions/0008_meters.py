@@ -1,8 +1,4 @@
-"""Entries keep every meter of a call and the service tier; price overrides have rates by meter.
-
-Revision ID: 0008
-Revises: 0007
-"""
+"""Entries keep every meter of a call and the service tier; price overrides have rates by meter."""
 
 from __future__ import annotations
 
@@ -11,8 +7,6 @@ from alembic import op
 
 revision = "0008"
 down_revision = "0007"
-branch_labels = None
-depends_on = None
 
 _ADDED = {"entries": ("meters", "service_tier"), "price_overrides": ("rates", "service_tiers")}
 

@@ -1,8 +1,4 @@
-"""An estimated entry bounds its cost, and every entry records how much text of the answer was seen.
-
-Revision ID: 0011
-Revises: 0010
-"""
+"""An estimated entry bounds its cost, and every entry records how much text of the answer was seen."""
 
 from __future__ import annotations
 
@@ -10,8 +6,6 @@ from alembic import op
 
 revision = "0011"
 down_revision = "0010"
-branch_labels = None
-depends_on = None
 
 _COLUMNS = {
     "most_cost_nano_usd": "BIGINT",

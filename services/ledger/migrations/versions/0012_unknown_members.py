@@ -1,8 +1,4 @@
-"""An entry records unknown members of its request, and options that change its price.
-
-Revision ID: 0012
-Revises: 0011
-"""
+"""An entry records unknown members of its request, and options that change its price."""
 
 from __future__ import annotations
 
@@ -10,8 +6,6 @@ from alembic import op
 
 revision = "0012"
 down_revision = "0011"
-branch_labels = None
-depends_on = None
 
 _COLUMNS = ("unknown_members", "price_options")
 

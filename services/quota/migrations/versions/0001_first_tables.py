@@ -1,8 +1,4 @@
-"""First tables: counters, open reservations, crossings, the directory, and what other services sent last.
-
-Revision ID: 0001
-Revises:
-"""
+"""First tables: counters, open reservations, crossings, the directory, and what other services sent last."""
 
 from __future__ import annotations
 
@@ -10,8 +6,6 @@ from alembic import op
 
 revision = "0001"
 down_revision = None
-branch_labels = None
-depends_on = None
 
 # Written by hand, because every page that a call dirties costs 5 us. WITHOUT ROWID keeps a row in the tree of its own
 # key. Open reservations are few enough to search them by request or epoch without an index.

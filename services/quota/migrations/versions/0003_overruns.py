@@ -1,8 +1,4 @@
-"""Crossings report overruns, too: a provider billed more than the request allowed.
-
-Revision ID: 0003
-Revises: 0002
-"""
+"""Crossings report overruns, too: a provider billed more than the request allowed."""
 
 from __future__ import annotations
 
@@ -10,8 +6,6 @@ from alembic import op
 
 revision = "0003"
 down_revision = "0002"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

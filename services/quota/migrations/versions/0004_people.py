@@ -1,8 +1,4 @@
-"""Admin tokens, overrides and the audit log.
-
-Revision ID: 0004
-Revises: 0003
-"""
+"""Admin tokens, overrides and the audit log."""
 
 from __future__ import annotations
 
@@ -10,8 +6,6 @@ from alembic import op
 
 revision = "0004"
 down_revision = "0003"
-branch_labels = None
-depends_on = None
 
 _TABLES = (
     """

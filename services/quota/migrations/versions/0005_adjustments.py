@@ -1,7 +1,4 @@
-"""Adjustments of counters to what the ledger says.
-
-Revision ID: 0005 Revises: 0004
-"""
+"""Adjustments of counters to what the ledger says."""
 
 from __future__ import annotations
 
@@ -9,8 +6,6 @@ from alembic import op
 
 revision = "0005"
 down_revision = "0004"
-branch_labels = None
-depends_on = None
 
 _ADJUSTMENTS = """
     CREATE TABLE adjustments (

@@ -1,8 +1,4 @@
-"""A window can have both an overrun and a call without a price, so crossings are unique by kind, too.
-
-Revision ID: 0007
-Revises: 0006
-"""
+"""A window can have both an overrun and a call without a price, so crossings are unique by kind, too."""
 
 from __future__ import annotations
 
@@ -10,8 +6,6 @@ from alembic import op
 
 revision = "0007"
 down_revision = "0006"
-branch_labels = None
-depends_on = None
 
 _COLUMNS = (
     "sequence, policy, limit_id, scope, window_start_ms, basis_points, limit_text, notify, crossed_at_ms, settled,"

@@ -1,8 +1,4 @@
-"""What calls took of allowances during a failure of the counter store, and their holds in the counters.
-
-Revision ID: 0008
-Revises: 0007
-"""
+"""What calls took of allowances during a failure of the counter store, and their holds in the counters."""
 
 from __future__ import annotations
 
@@ -10,8 +6,6 @@ from alembic import op
 
 revision = "0008"
 down_revision = "0007"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

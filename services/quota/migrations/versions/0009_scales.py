@@ -1,8 +1,4 @@
-"""Scales: what calls teach about the tokens of a text.
-
-Revision ID: 0009
-Revises: 0008
-"""
+"""Scales: what calls teach about the tokens of a text."""
 
 from __future__ import annotations
 
@@ -10,8 +6,6 @@ from alembic import op
 
 revision = "0009"
 down_revision = "0008"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

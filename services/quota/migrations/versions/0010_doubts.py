@@ -1,8 +1,4 @@
-"""Doubts: what unmeasured calls may have taken beyond their settled amounts.
-
-Revision ID: 0010
-Revises: 0009
-"""
+"""Doubts: what unmeasured calls may have taken beyond their settled amounts."""
 
 from __future__ import annotations
 
@@ -10,8 +6,6 @@ from alembic import op
 
 revision = "0010"
 down_revision = "0009"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:

@@ -1,8 +1,4 @@
-"""Declared environments, unlimited keys, and secrets that rotations retired.
-
-Revision ID: 0011
-Revises: 0010
-"""
+"""Declared environments, unlimited keys, and secrets that rotations retired."""
 
 from __future__ import annotations
 
@@ -10,8 +6,6 @@ from alembic import op
 
 revision = "0011"
 down_revision = "0010"
-branch_labels = None
-depends_on = None
 
 _TABLES = (
     "CREATE TABLE environments (name TEXT NOT NULL PRIMARY KEY)",
