@@ -113,6 +113,10 @@ class Epochs(Protocol):
         ...
 
 
+class Books(EntryStore, Outbox, Epochs, Protocol):
+    """Everything that the ledger writes down about calls. Each method is one transaction over one database."""
+
+
 class Quota(Protocol):
     """The quota service. Raises `Unavailable` when it does not answer."""
 

@@ -17,16 +17,16 @@ from services.ledger.adapters.price_catalogue import GenaiPrices
 from services.ledger.adapters.quota_client import QuotaClient
 from services.ledger.adapters.quota_counters import QuotaCountersClient
 from services.ledger.adapters.spool import SpoolFolder, SpoolLimits, reopen_logs_at
+from services.ledger.adapters.sql_books import SqlBooks
 from services.ledger.adapters.sql_configuration import SqlConfiguration
 from services.ledger.adapters.sql_database import Database
-from services.ledger.adapters.sql_entries import SqlEntries
-from services.ledger.adapters.sql_outbox import SqlEpochs, SqlOutbox
 from services.ledger.adapters.sql_reports import SqlReports
 from services.ledger.adapters.sql_settled_sums import SqlSettledSums
 from services.ledger.adapters.sql_tables import audit_entries
 from services.ledger.settings import Settings
 from services.ledger.transport import ledger_service, price_book_service
 from services.ledger.usecases.book import Book
+from services.ledger.usecases.expire import Expire, Watermark
 from services.ledger.usecases.price_book import PriceBook
 from services.ledger.usecases.query import Query
 from services.ledger.usecases.reconcile import Reconcile
@@ -48,13 +48,12 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         closers.add("the database", engine.dispose)
         migrate(engine, "services.ledger")
         database = Database(engine)
-        entries, epochs, outbox = SqlEntries(database), SqlEpochs(database), SqlOutbox(database)
+        books = SqlBooks(database)
         prices = PriceBook(SqlConfiguration(database), GenaiPrices(), clock)
         spans = _spans(settings, closers)
         book = Book(
             spool=_spool(settings, clock),
-            store=entries,
-            epochs=epochs,
+            books=books,
             price_of=prices.price_of,
             spans=spans,
             clock=clock,
@@ -62,22 +61,20 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         channel = open_channel(settings.quota_address)
         closers.add("the channel to quota", channel.close)
         quota = QuotaClient(channel)
-        sweep = Sweep(outbox=outbox, held=quota)
-        settle = Settle(
-            outbox=outbox,
-            store=entries,
-            epochs=epochs,
+        sweep = Sweep(outbox=books, held=quota)
+        settle = Settle(outbox=books, quota=quota, clock=clock)
+        expire = Expire(
+            books=books,
             quota=quota,
             sweep=sweep,
             price_of=prices.price_of,
-            booked_through_ms=lambda: book.booked_through_ms,
-            stream_ms_max=settings.stream_s_max * 1_000,
+            watermark=Watermark(lambda: book.booked_through_ms, settings.stream_s_max * 1_000),
             clock=clock,
         )
         reconcile = Reconcile(
             counters=QuotaCountersClient(channel),
             sums=SqlSettledSums(database),
-            outbox=outbox,
+            outbox=books,
             sweep=sweep,
             clock=clock,
             interval_ms=settings.drift_check_s * 1_000,
@@ -90,7 +87,7 @@ def build(settings: Settings, clock: Clock) -> Runtime:
                 query=Query(reports),
                 prices=prices,
                 audit=AuditLog(engine, audit_entries),
-                status=lambda: _status(reports, outbox, book, reconcile, sweep, now_ms=clock.now_ms()),
+                status=lambda: _status(reports, books, book, reconcile, sweep, now_ms=clock.now_ms()),
                 stopping=stopping,
             ),
             price_book_service.PriceBookService(prices, stopping),
@@ -98,17 +95,17 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         server = build_server(settings.address, [service.registration for service in services], workers=_WORKERS)
         return Runtime(
             servers=[ThreadedServer("the server", server, grace_s=_STOP_GRACE_S)],
-            loops=[spans, *_loops(book, settle, reconcile, clock, stopping)],
+            loops=[spans, *_loops(book, SettleRound(settle, expire, reconcile, clock), clock, stopping)],
             closers=closers,
             stopping=stopping,
         )
 
 
-def _loops(book: Book, settle: Settle, reconcile: Reconcile, clock: Clock, stopping: threading.Event) -> list[Loop]:
+def _loops(book: Book, settle_round: SettleRound, clock: Clock, stopping: threading.Event) -> list[Loop]:
     """One loop books and wakes the other, which settles."""
     settling = Loop(
         "settling",
-        SettleRound(settle, reconcile, clock),
+        settle_round,
         every_ms=SETTLE_INTERVAL_MS,
         at_once=True,
         retry_ms=_RETRY_MS,
@@ -165,11 +162,11 @@ def _gauges(reconcile: Reconcile, sweep: Sweep) -> list[Gauge]:
 
 
 def _status(
-    reports: SqlReports, outbox: SqlOutbox, book: Book, reconcile: Reconcile, sweep: Sweep, *, now_ms: int
+    reports: SqlReports, books: SqlBooks, book: Book, reconcile: Reconcile, sweep: Sweep, *, now_ms: int
 ) -> ledger_service.Status:
     return ledger_service.Status(
         booked_calls=reports.count_booked(),
-        unsettled_calls=outbox.count_unsettled(),
+        unsettled_calls=books.count_unsettled(),
         booked_through_ms=book.booked_through_ms,
         unreadable_lines=reports.count_unreadable(),
         spool_backlog_bytes=book.backlog_bytes(),

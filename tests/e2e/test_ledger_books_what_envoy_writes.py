@@ -16,8 +16,8 @@ from services.kernel.clock import ManualClock
 from services.kernel.dialect import Dialect
 from services.kernel.usage import CACHE_WRITE_5M, CACHED_INPUT, REASONING, Usage
 from services.ledger.adapters.spool import SpoolFolder, SpoolLimits, reopen_logs_at
-from services.ledger.adapters.sql_entries import SqlEntries
-from services.ledger.adapters.sql_outbox import SqlEpochs, SqlOutbox
+from services.ledger.adapters.sql_books import SqlBooks
+from services.ledger.adapters.sql_outbox import SqlOutbox
 from services.ledger.adapters.sql_reports import SqlReports
 from services.ledger.adapters.sql_tables import attempts
 from services.ledger.domain.entry import BookedCall
@@ -235,8 +235,7 @@ def test_rotation_under_traffic_loses_no_line(plane: DataPlane, tmp_path: Path) 
     database = open_database(tmp_path)
     book = Book(
         spool=folder,
-        store=SqlEntries(database),
-        epochs=SqlEpochs(database),
+        books=SqlBooks(database),
         price_of=price_of,
         spans=NoSpans(),
         clock=clock,

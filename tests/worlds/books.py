@@ -13,7 +13,7 @@ from services.kernel.names import admitted_ms
 from services.kernel.price import Price
 from services.ledger.adapters.quota_counters import QuotaCountersClient
 from services.ledger.adapters.sql_entries import SqlEntries
-from services.ledger.adapters.sql_outbox import SqlEpochs, SqlOutbox
+from services.ledger.adapters.sql_outbox import SqlOutbox
 from services.ledger.adapters.sql_settled_sums import SqlSettledSums
 from services.ledger.domain.charge import charge_call
 from services.ledger.domain.entry import Entry, OverdueReservation
@@ -119,17 +119,7 @@ class Books:
         )
         quota = DirectQuota(self.world)
         self.sweep = Sweep(outbox=self.outbox, held=quota)
-        self.settling = Settle(
-            outbox=self.outbox,
-            store=self.store,
-            epochs=SqlEpochs(self.database),
-            quota=quota,
-            sweep=self.sweep,
-            price_of=price_of,
-            booked_through_ms=lambda: None,
-            stream_ms_max=900_000,
-            clock=self.clock,
-        )
+        self.settling = Settle(outbox=self.outbox, quota=quota, clock=self.clock)
         self.start_ledger()
         self.apply(policies)
 

@@ -14,9 +14,8 @@ from services.chassis.database import migrate, open_engine
 from services.kernel.clock import ManualClock
 from services.kernel.price import Price
 from services.ledger.adapters.spool import SpoolFolder, SpoolLimits
+from services.ledger.adapters.sql_books import SqlBooks
 from services.ledger.adapters.sql_database import Database
-from services.ledger.adapters.sql_entries import SqlEntries
-from services.ledger.adapters.sql_outbox import SqlEpochs
 from services.ledger.domain.call import SpooledAttempt, SpooledCall, parse_line
 from services.ledger.domain.configuration import flat_price
 from services.ledger.domain.entry import Entry
@@ -171,8 +170,7 @@ def book_of(folder: Path, database: Database, clock: ManualClock | None = None, 
     clock = clock or ManualClock()
     return Book(
         spool=spool_of(folder, clock, **limits),
-        store=SqlEntries(database),
-        epochs=SqlEpochs(database),
+        books=SqlBooks(database),
         price_of=price_of,
         spans=NoSpans(),
         clock=clock,

@@ -14,7 +14,7 @@ from services.ledger.domain.charge import PriceOf, charge_call
 from services.ledger.domain.dropped import count_dropped
 from services.ledger.domain.entry import Entry
 from services.ledger.domain.spooled import Booking, SpoolBatch, SpoolFile
-from services.ledger.ports import CostSpans, EntryStore, Epochs, Spool
+from services.ledger.ports import Books, CostSpans, Spool
 
 WATERMARK_MARGIN_MS = 5_000
 """How long a line may take from the end of its call into the file. Envoy flushes every 200 ms."""
@@ -27,20 +27,18 @@ class Book:
         self,
         *,
         spool: Spool,
-        store: EntryStore,
-        epochs: Epochs,
+        books: Books,
         price_of: PriceOf,
         spans: CostSpans,
         clock: Clock,
     ) -> None:
         self._spool = spool
-        self._store = store
-        self._epochs = epochs
+        self._books = books
         self._price_of = price_of
         self._spans = spans
         self._clock = clock
-        self._checkpoints = store.checkpoints()
-        self._ended = epochs.ended()
+        self._checkpoints = books.checkpoints()
+        self._ended = books.ended()
         self._booked_through_ms: int | None = None
 
     @property
@@ -69,7 +67,7 @@ class Book:
     def tidy(self) -> None:
         """Rotates and deletes spool files."""
         for file in self._spool.tidy(dict(self._checkpoints)):
-            self._store.forget(file)
+            self._books.forget(file)
             self._checkpoints.pop(file.identity, None)
 
     def _next(self, file: SpoolFile) -> SpoolBatch | None:
@@ -80,7 +78,7 @@ class Book:
     def _book(self, batch: SpoolBatch) -> None:
         now_ms = self._clock.now_ms()
         attempts = self._attempts_for(batch.calls, batch.attempts)
-        booked = self._store.book(
+        booked = self._books.book(
             Booking(
                 entries=tuple(
                     Entry(
@@ -117,7 +115,7 @@ class Book:
             if attempt.request_id in several:
                 found.setdefault(attempt.request_id, []).append(attempt)
         missing = [each for each, made in several.items() if len(found.get(each, ())) < made]
-        for request_id, recorded in (self._store.attempts_of(missing) if missing else {}).items():
+        for request_id, recorded in (self._books.attempts_of(missing) if missing else {}).items():
             known = {attempt.attempt for attempt in found.setdefault(request_id, [])}
             found[request_id] += [attempt for attempt in recorded if attempt.attempt not in known]
         return found
@@ -126,5 +124,5 @@ class Book:
         """Marks runs of Envoy as over if all their files are closed and were just read to the end."""
         alive = {file.epoch for file in files if not file.is_closed}
         for epoch in sorted({file.epoch for file in files} - alive - self._ended):
-            self._epochs.end(epoch, self._clock.now_ms())
+            self._books.end(epoch, self._clock.now_ms())
             self._ended.add(epoch)

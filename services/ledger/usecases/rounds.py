@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from services.kernel.clock import Clock
 from services.ledger.usecases.book import Book
+from services.ledger.usecases.expire import Expire
 from services.ledger.usecases.reconcile import Reconcile
 from services.ledger.usecases.settle import Settle
 
@@ -50,8 +51,9 @@ class BookRound:
 class SettleRound:
     """Settles, releases, ends reservations without a line, and compares counters with entries when that is due."""
 
-    def __init__(self, settle: Settle, reconcile: Reconcile, clock: Clock) -> None:
+    def __init__(self, settle: Settle, expire: Expire, reconcile: Reconcile, clock: Clock) -> None:
         self._settle = settle
+        self._expire = expire
         self._reconcile = reconcile
         self._clock = clock
         self._expired_ms = 0
@@ -67,7 +69,7 @@ class SettleRound:
         self._settle.release()
         if self._clock.now_ms() - self._expired_ms >= _EXPIRE_INTERVAL_MS:
             self._expired_ms = self._clock.now_ms()
-            if self._settle.expire():
+            if self._expire():
                 self._expired_ms = 0
                 return 0
         self._reconcile.check_if_due()

@@ -9,15 +9,17 @@ import pytest
 from services.kernel.clock import ManualClock
 from services.kernel.errors import Unavailable
 from services.kernel.usage import Usage
+from services.ledger.adapters.sql_books import SqlBooks
 from services.ledger.adapters.sql_database import Database
 from services.ledger.adapters.sql_entries import SqlEntries
-from services.ledger.adapters.sql_outbox import SqlEpochs, SqlOutbox
+from services.ledger.adapters.sql_outbox import SqlEpochs
 from services.ledger.adapters.sql_reports import SqlReports
 from services.ledger.domain.call import Caller
 from services.ledger.domain.entry import OverdueReservation
 from services.ledger.domain.settlement import Crossing, Settlement
 from services.ledger.domain.spooled import Booking
-from services.ledger.usecases.settle import BATCH, EPOCH_GRACE_MS, OVERDUE_SLACK_MS, Settle
+from services.ledger.usecases.expire import EPOCH_GRACE_MS, OVERDUE_SLACK_MS, Expire, Watermark
+from services.ledger.usecases.settle import BATCH, Settle
 from services.ledger.usecases.sweep import Sweep
 from tests.worlds.spool_lines import EPOCH, attempt, book_of, call_fields, open_database, price_of, write_lines
 
@@ -73,6 +75,7 @@ class FakeQuota:
 @dataclass
 class Desk:
     settle: Settle
+    expire: Expire
     quota: FakeQuota
     database: Database
     folder: Path
@@ -93,19 +96,16 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     database, quota, clock = open_database(tmp_path), FakeQuota(), ManualClock()
-    outbox = SqlOutbox(database)
-    settle = Settle(
-        outbox=outbox,
-        store=SqlEntries(database),
-        epochs=SqlEpochs(database),
+    books = SqlBooks(database)
+    expire = Expire(
+        books=books,
         quota=quota,
-        sweep=Sweep(outbox=outbox, held=quota),
+        sweep=Sweep(outbox=books, held=quota),
         price_of=price_of,
-        booked_through_ms=lambda: made.booked_through_ms,
-        stream_ms_max=STREAM_MS_MAX,
+        watermark=Watermark(lambda: made.booked_through_ms, STREAM_MS_MAX),
         clock=clock,
     )
-    made = Desk(settle, quota, database, tmp_path, clock)
+    made = Desk(Settle(outbox=books, quota=quota, clock=clock), expire, quota, database, tmp_path, clock)
     return made
 
 
@@ -166,14 +166,14 @@ def test_releases_are_sent_until_they_got_through(desk: Desk) -> None:
 def test_nothing_is_overdue_before_the_spool_was_read(desk: Desk) -> None:
     desk.quota.listed = [lost()]
 
-    assert desk.settle.expire() == 0
+    assert desk.expire() == 0
     assert desk.quota.asked == []
 
 
 def test_quota_is_told_how_far_no_record_can_come_any_more(desk: Desk) -> None:
     desk.booked_through_ms = 10_000_000
 
-    desk.settle.expire()
+    desk.expire()
 
     assert desk.quota.asked == [([], 10_000_000 - STREAM_MS_MAX - OVERDUE_SLACK_MS)]
 
@@ -183,7 +183,7 @@ def test_what_is_overdue_is_booked_as_expected_once_and_settled(desk: Desk) -> N
     desk.quota.listed = [lost()]
 
     # Until it is settled there is nothing more to do about it, and the caller need not hurry back.
-    assert (desk.settle.expire(), desk.settle.expire()) == (1, 0)
+    assert (desk.expire(), desk.expire()) == (1, 0)
     assert desk.settle.settle() == 1
     assert desk.quota.released_by_id == []
 
@@ -204,7 +204,7 @@ def test_what_is_overdue_and_settled_is_released_and_the_others_are_booked(
     desk.settle_a_call()
     desk.quota.listed = [lost(reservation="reservation-1"), lost()]
 
-    assert desk.settle.expire() == 2
+    assert desk.expire() == 2
 
     assert desk.quota.released_by_id == ["reservation-1"]
     assert [each.reservation for each in desk.quota.listed] == ["lost"]
@@ -220,7 +220,7 @@ def test_nobody_hurries_back_for_what_is_listed_and_cannot_be_ended(
     desk.quota.listed = [lost(reservation="reservation-1")]
     monkeypatch.setattr(desk.quota, "release_reservations", lambda _: 0)
 
-    assert desk.settle.expire() == 0
+    assert desk.expire() == 0
 
 
 def test_an_ended_epoch_of_which_only_settled_calls_were_open_is_cleared(desk: Desk) -> None:
@@ -230,7 +230,7 @@ def test_an_ended_epoch_of_which_only_settled_calls_were_open_is_cleared(desk: D
     desk.clock.advance(EPOCH_GRACE_MS + 1)
     desk.quota.listed = [lost(reservation="reservation-1")]
 
-    assert (desk.settle.expire(), desk.settle.expire()) == (1, 0)
+    assert (desk.expire(), desk.expire()) == (1, 0)
     assert epochs.uncleared() == []
 
 
@@ -240,7 +240,7 @@ def test_what_is_overdue_is_priced_at_the_last_target_that_was_tried(desk: Desk)
     SqlEntries(desk.database).book(Booking(attempts=tried))
     desk.quota.listed = [lost()]
 
-    desk.settle.expire()
+    desk.expire()
 
     call = SqlReports(desk.database).call("lost")
     assert call is not None
@@ -252,15 +252,15 @@ def test_an_ended_epoch_is_reported_until_quota_holds_nothing_of_it(desk: Desk) 
     epochs = SqlEpochs(desk.database)
     epochs.end(EPOCH, desk.clock.now_ms())
 
-    desk.settle.expire()
+    desk.expire()
     assert epochs.uncleared() == [EPOCH]
 
     desk.clock.advance(EPOCH_GRACE_MS + 1)
     desk.quota.listed = [lost()]
-    desk.settle.expire()
+    desk.expire()
     assert epochs.uncleared() == [EPOCH]
 
     desk.quota.listed = []
-    desk.settle.expire()
+    desk.expire()
     assert epochs.uncleared() == []
     assert [epochs for epochs, _ in desk.quota.asked] == [[EPOCH]] * 3
