@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -65,7 +66,7 @@ class SqlOutbox:
                 connection.exec_driver_sql(_ADD_SETTLED, (ids,))
                 connection.exec_driver_sql(_SETTLE, (now_ms, ids))
             if crossings:
-                connection.execute(_INSERT_ALERT, [_alert_row(crossing) for crossing in crossings])
+                connection.execute(_INSERT_ALERT, [asdict(crossing) for crossing in crossings])
 
     def settled_of(self, reservations: Collection[str]) -> set[str]:
         """Returns the reservations among these whose entries are settled."""
@@ -147,21 +148,3 @@ def _settlement(row: sa.Row[Any]) -> Settlement:
 
 def _as_json(ids: Collection[str]) -> str:
     return orjson.dumps(list(ids)).decode()
-
-
-def _alert_row(crossing: Crossing) -> dict[str, object]:
-    return {
-        "sequence": crossing.sequence,
-        "policy": crossing.policy,
-        "limit": crossing.limit,
-        "scope": crossing.scope,
-        "window_start_ms": crossing.window_start_ms,
-        "basis_points": crossing.basis_points,
-        "notify": list(crossing.notify),
-        "crossed_ms": crossing.crossed_ms,
-        "settled": crossing.settled,
-        "bound": crossing.bound,
-        "kind": crossing.kind,
-        "excess": crossing.excess,
-        "call": crossing.call,
-    }

@@ -235,21 +235,8 @@ def _count_retries(connection: sa.Connection, ids: list[str]) -> dict[str, int]:
 
 
 def _alert(row: sa.Row[Any]) -> Alert:
-    crossing = Crossing(
-        sequence=row.sequence,
-        policy=row.policy,
-        limit=row.limit,
-        scope=row.scope,
-        window_start_ms=row.window_start_ms,
-        basis_points=row.basis_points,
-        notify=tuple(row.notify),
-        crossed_ms=row.crossed_ms,
-        settled=row.settled,
-        bound=row.bound,
-        kind=CrossingKind(row.kind),
-        excess=row.excess,
-        call=row.call,
-    )
+    told = {field.name: getattr(row, field.name) for field in fields(Crossing)}
+    crossing = Crossing(**told | {"notify": tuple(row.notify), "kind": CrossingKind(row.kind)})
     return Alert(
         crossing,
         row.delivered_ms,
