@@ -56,7 +56,7 @@ def test_an_entry_is_inserted_once_and_the_answer_says_which_were_new(store: Sql
 
 
 def test_each_column_keeps_what_has_its_name(store: SqlEntries, database: Database) -> None:
-    shown = entry(1, flags="UC", policy="the-policy", features="tools", run="nightly", client_request_id="theirs")
+    shown = entry(1, flags="FI", policy="the-policy", features="tools", run="nightly", client_request_id="theirs")
     store.book(Booking((shown,)))
 
     with database.read() as connection:
