@@ -37,7 +37,6 @@ from tests.worlds.redis_process import RedisProcess
 from tests.worlds.redis_stores import eventually
 
 __all__ = ["store"]
-
 OLD = replace(spend("old", 6), thresholds=(Threshold(3_000, ("finance",)),))
 NEW = replace(OLD, name="new")
 TIGHT = spend("tight", 3)
