@@ -1,8 +1,8 @@
--- A strict walk through a JSON object, along a table of what is worth looking at.
+-- Walks strictly through a JSON object, along a table of the members that matter.
 --
--- The structure is checked completely: every object, array, number and literal. Strings are only followed to their
--- end; what is wrong inside one (a raw control character, a bad escape) is left for the provider to refuse, since it
--- cannot change what a member means. Positions count bytes from 1. All loops are linear in the text.
+-- The structure is checked completely: every object, array, number and literal. Strings are only followed to their end.
+-- An error inside one (a raw control character, a bad escape) cannot change what a member means, so the provider may
+-- refuse it. Positions count bytes from 1. All loops are linear in the text.
 
 local json = {}
 
@@ -15,21 +15,21 @@ local OPEN_BRACE, CLOSE_BRACE, OPEN_BRACKET, CLOSE_BRACKET = 123, 125, 91, 93
 local MINUS, PLUS, DOT, ZERO = 45, 43, 46, 48
 local LOWER_E, UPPER_E, LOWER_F, LOWER_N, LOWER_T = 101, 69, 102, 110, 116
 local DEPTH_MAX = 128
--- Names, values, commas and brackets of one text. The largest conversations have a hundredth of it; a text of 16 MiB
--- that consists of nothing else would hold a worker of Envoy for as long as thousands of calls.
+-- The most names, values, commas and brackets in one text. The largest conversations have a hundredth of it. A text of
+-- 16 MiB made only of these would occupy an Envoy worker for as long as thousands of calls.
 local STEPS_MAX = 500000
 
--- What a number with an exponent takes at most when it is written again: its digits, and a zero for each power of ten.
--- No double is larger than 1e308.
+-- The most bytes of a number with an exponent when it is written again: its digits, and a zero for each power of ten.
+-- No double exceeds 1e308.
 local WRITTEN_BYTES, EXPONENT_MAX = 24, 400
--- So many escaped quotes, each within so many bytes of the one before, are dense, and the next stretch is likely so
--- too.
+-- This many escaped quotes, each within this many bytes of the previous one, count as dense. The next stretch is then
+-- probably dense too.
 local DENSE_QUOTES, DENSE_BYTES, STRETCH_BYTES = 8, 8, 1024
 
--- What may come next.
+-- What the grammar allows next.
 local VALUE, VALUE_OR_END, NAME, NAME_OR_END, COMMA_OR_END = 1, 2, 3, 4, 5
 
--- Where the first byte from `at` on stands that is no space, and which it is; nil past the end.
+-- The position and value of the first byte from `at` on that is not a space; nil past the end.
 function json.skip_space(text, at)
   local code = byte(text, at)
   while code == 32 or code == 10 or code == 13 or code == 9 do
@@ -40,8 +40,8 @@ function json.skip_space(text, at)
 end
 local skip_space = json.skip_space
 
--- The quote that closes the string whose content begins at `from`, nil when there is none. Searching is fastest where
--- quotes are rare. Where one escaped quote follows the other, the bytes of the next stretch are looked at one by one.
+-- The closing quote of the string whose content begins at `from`; nil if there is none. A search is fastest where
+-- quotes are rare. Where escaped quotes are dense, the next stretch is read byte by byte.
 function json.closing_quote(text, from)
   local at, dense = from, 0
   while true do
@@ -76,7 +76,7 @@ local function digits_end(text, at)
   return at
 end
 
--- The last byte of the number that starts at `at`, nil when none does; and how many bytes it may grow by when a server
+-- The last byte of the number that starts at `at`, or nil if none does. Then how many bytes it may gain when a server
 -- writes it again without its exponent, as JavaScript and Go do (1e20) or decimal types (1e300).
 local function number_end(text, at)
   if byte(text, at) == MINUS then at = at + 1 end
@@ -97,8 +97,8 @@ local function number_end(text, at)
   return after - 1, 0
 end
 
--- The last byte of the string, number, true, false or null that starts at `at`, nil when it is none of them. What may
--- not stand right behind it, like a second zero, is no comma either. Then how many bytes it may grow by.
+-- The last byte of the string, number, true, false or null that starts at `at`; nil if there is none. A byte that may
+-- not follow it, like a second zero, fails as a missing comma. Then how many bytes it may gain.
 local function scalar_end(text, at, code)
   if code == QUOTE then return closing_quote(text, at + 1), 0 end
   if code == LOWER_T then return sub(text, at, at + 3) == "true" and at + 3 or nil, 0 end
@@ -107,12 +107,12 @@ local function scalar_end(text, at, code)
   return number_end(text, at)
 end
 
--- Characters that stand in the names of a watched object. All else can be spelt in a second way, or look like a name.
+-- Characters allowed in the names of a watched object. Any other can be spelled in a second way, or look like a name.
 local PLAIN_NAME = "^[ !#-Z%[%]^_`a-~]*$"
 local SHOWN_BYTES_MAX = 64
 
--- What is wrong with a name that a watched object does not have, nil when it is only unknown. Some readers do not care
--- for case or for what joins words: for them it may be the name of a known member.
+-- What is wrong with a name that a watched object does not have; nil if it is merely unknown. Some readers ignore case,
+-- or the characters that join words. To them it may be the name of a known member.
 local function name_problem(node, name)
   if not find(name, PLAIN_NAME) then
     return "a name in " .. node.where .. " is written with escapes, or with characters that no name there has"
@@ -122,13 +122,13 @@ local function name_problem(node, name)
   return "'" .. sub(name, 1, SHOWN_BYTES_MAX) .. "' in " .. node.where .. " must be written '" .. known .. "'"
 end
 
--- `name` without case, and without what joins words.
+-- `name` in lower case, without the characters that join words.
 function json.fold(name)
   return (gsub(lower(name), "[_%-]", ""))
 end
 
--- The member of `node` whose name's quotes stand at `at` and `quote`, in its object of that number; nil when it has
--- none. Then what is wrong with the name, and the name to show; nil when nothing is.
+-- The member of `node` whose name is quoted from `at` to `quote`, in the object of that number; nil if there is none.
+-- Then what is wrong with the name, and the name to show; nil if nothing is.
 local function member_named(node, text, at, quote, number, found)
   local name = sub(text, at + 1, quote - 1)
   local member = node.members[name]
@@ -143,8 +143,8 @@ local function member_named(node, text, at, quote, number, found)
   return member
 end
 
--- Reads the name that begins at `at`, in the object of `node` of that number; `node` is nil where nobody watches. The
--- byte of its colon, and its member. Or nil, nil, what is wrong, and the name that is at fault.
+-- Reads the name that begins at `at`, in the object of `node` of that number. `node` is nil where nothing is watched.
+-- Returns the position of its colon, and its member. On an error: nil, nil, what is wrong, and the offending name.
 local function read_name(text, at, node, number, found)
   local quote = closing_quote(text, at + 1)
   if not quote then return nil, nil, "it ends within a string" end
@@ -159,7 +159,8 @@ local function read_name(text, at, node, number, found)
   return colon, member
 end
 
--- The node of what opens with `code` as the value of `member` of `node`; nil where nobody watches.
+-- The node of the object or array that opens with `code` as the value of `member` of `node`; nil where nothing is
+-- watched.
 local function node_inside(node, member, code, found)
   local inner = member.node
   if inner and code == OPEN_BRACKET and not member.many then
@@ -169,17 +170,17 @@ local function node_inside(node, member, code, found)
   return inner
 end
 
--- Numbers the objects of watched nodes, in all walks: a mark that a member was given earlier is never mistaken for one
--- of the present walk.
+-- Numbers the objects of watched nodes across all walks, so that a member's earlier mark is never mistaken for one of
+-- the present walk.
 local serial = 0
 
--- What `json.walk` does, from the opening brace at `at` on: returns the byte of the closing brace.
+-- The body of `json.walk`, from the opening brace at `at` on. Returns the position of the closing brace.
 local function walk_object(text, at, root, found)
   -- By depth: whether it is an object, its node (or that of its objects), its number, and the member whose value it is.
-  -- The text is taken for the only element of a list of `root`.
+  -- The text counts as the only element of a list of `root`.
   local is_object, nodes, serials, owners = {}, {}, {}, {}
   local depth, steps = 0, 0
-  -- The node that the walk is in, and the member whose value comes next; nil where nobody watches.
+  -- The node that the walk is in, and the member whose value comes next; nil where nothing is watched.
   local node, member = root, nil
   local code, expected = OPEN_BRACE, VALUE
   while code do
@@ -242,16 +243,16 @@ local function walk_object(text, at, root, found)
   return nil, "it ends before the object does"
 end
 
--- Walks through `text`, which must be one JSON object, along `root`: a node as `dialect/shape.lua` makes them. Nodes
--- say which members are watched. An array is looked through: its objects stand in its place.
+-- Walks through `text`, which must be one JSON object, along `root`, a node made by `dialect/shape.lua`. Nodes say
+-- which members are watched. An array is transparent: its objects count in its place.
 --
--- Leaves in each node the number of its latest object, `node.serial`, and in each of its members where that object has
--- it: `member.seen_in` (a number of an object), `start` (the byte of its name's opening quote), `first` and `last`
--- (bytes of its value). No node is inside itself, so at the end of an object they are its own; then `node.settle(node,
--- text, found)`. `found.unknown(node, name)` is told of each member of a watched object that its node does not have;
--- `found.growth` is raised by the bytes that numbers may take on top of theirs when a server writes them again.
+-- Leaves in each node the number of its latest object, `node.serial`, and in each of its members the position in that
+-- object: `member.seen_in` (the object's number), `start` (its name's opening quote), `first` and `last` (the bytes of
+-- its value). No node is inside itself, so at the end of an object these are its own; then `node.settle(node, text,
+-- found)` is called. `found.unknown(node, name)` is called for each member of a watched object that its node does not
+-- have. `found.growth` increases by the bytes that numbers may gain when a server writes them again.
 --
--- Returns the position of the opening brace. Or nil and what is wrong, as a clause, and the name that is at fault.
+-- Returns the position of the opening brace. On an error: nil, what is wrong, as a clause, and the offending name.
 function json.walk(text, root, found)
   local opening, code = skip_space(text, 1)
   if code ~= OPEN_BRACE then return nil, "it is not a JSON object" end
@@ -263,8 +264,8 @@ end
 
 local function nothing() end
 
--- Scans `text`, which must be one JSON object. Returns three tables by name of its members, `first` and `last` byte of
--- the value and the byte `start` of the name's opening quote, then the position of the opening brace. Or nil and what
+-- Scans `text`, which must be one JSON object. Returns three tables by name of its members: `first` and `last` byte of
+-- the value, and `start`, the name's opening quote. Then the position of the opening brace. On an error: nil and what
 -- is wrong.
 function json.scan(text)
   local first, last, start = {}, {}, {}
@@ -301,12 +302,12 @@ local function utf8(code)
   )
 end
 
--- The text of the string value from `first` to `last`, quotes included. Nil when it is no string, or holds an escape
--- that JSON does not have or half of a surrogate pair.
+-- The text of the string value from `first` to `last`, including quotes. Nil if it is not a string, or contains an
+-- escape that JSON does not have or half of a surrogate pair.
 function json.string(text, first, last)
   if byte(text, first) ~= QUOTE then return nil end
   local raw = sub(text, first + 1, last - 1)
-  -- Not in `text`, whose next backslash may be far behind the string.
+  -- Not searched in `text`, whose next backslash may be far behind the string.
   if not find(raw, "\\", 1, true) then return raw end
   local parts, at = {}, first + 1
   while at < last do
@@ -342,7 +343,7 @@ function json.is_null(text, first, last)
   return first ~= nil and last - first == 3 and sub(text, first, last) == "null"
 end
 
--- `plain` as a JSON string, quotes included.
+-- `plain` as a JSON string, including quotes.
 function json.quote(plain)
   local escaped = plain:gsub('[%z\1-\31"\\\127]', function(letter)
     return string.format("\\u%04x", byte(letter))

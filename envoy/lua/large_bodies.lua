@@ -1,22 +1,22 @@
--- Bounds what large bodies take of a worker's memory, from before their first byte until the answer begins: until then
--- Envoy keeps them for the next attempt. Runs on the routes of requests whose key quota has found good.
--- Keys of the metadata: GateKey and AdmissionKey in services/kernel/envoy_contract.py.
+-- Bounds a worker's memory for large bodies, from before their first byte until the answer begins: until then Envoy
+-- keeps them for the next attempt. Runs on the routes of requests whose key quota has accepted. Keys of the metadata:
+-- GateKey and AdmissionKey in services/kernel/envoy_contract.py.
 
 local pending = require("pending")
 local refusal = require("refusal")
 local waiting = require("waiting")
 
 local GATE, ADMISSION = "spendgate.gate", "envoy.filters.http.ext_authz"
--- A body that does not say how large it is may be as large as any.
+-- A body of unannounced size may be as large as any.
 local UNANNOUNCED_BYTES = 16777216
--- For each worker. While a body is scanned and sent on there are two copies of it.
+-- Per worker. There are two copies of a body while it is scanned and sent on.
 local ROOM_BYTES = 201326592
--- One key leaves as much to all others.
+-- One key leaves this much to all others.
 local HOLDER_BYTES = 100663296
 local FULL = "The gateway holds as many large requests as it can. Try again in a moment."
 
 local room = waiting.room(ROOM_BYTES, HOLDER_BYTES)
--- What gives back the room of a request.
+-- Functions that give back the room of a request.
 local shares = pending.new()
 
 local function take_room(handle)
@@ -25,13 +25,13 @@ local function take_room(handle)
   local holder = admission and admission["holder"]
   local give_back = room.take(bytes, holder)
   if give_back then return give_back end
-  -- Clients that left may still be counted. The first round finds their coroutines, the second what hung on those.
+  -- Clients that left may still be counted. The first round collects their coroutines, the second whatever those held.
   collectgarbage()
   collectgarbage()
   return room.take(bytes, holder)
 end
 
--- Whether there is room for the body; if so, returns when it is there.
+-- Whether there is room for the body. If so, returns once it has arrived.
 local function await_body(handle)
   local give_back = take_room(handle)
   if not give_back then return false end
@@ -55,6 +55,6 @@ local function give_back(handle)
 end
 
 function envoy_on_response(handle)
-  -- Nothing here is worth an answer that was paid for: should it fail, the room comes back with the request's end.
+  -- A failure here must not cost the client a paid answer. The room comes back at the request's end.
   pcall(give_back, handle)
 end

@@ -1,20 +1,21 @@
--- Takes credentials out of the text of an error: the provider's own, whole or in part, and what looks like a key.
+-- Removes credentials from the text of an error: the provider's own, whole or in part, and anything that looks like a
+-- key.
 
 local mask = {}
 
 local find, gsub, sub = string.find, string.gsub, string.sub
 local HIDDEN = "***"
--- A part of a credential that is shorter tells nobody enough, and would be found in innocent words.
+-- A shorter part of a credential reveals too little, and would match innocent words.
 local PART_BYTES = 8
--- While a credential is rotated, answers to requests with the one before are under way.
+-- During a rotation, answers to requests with the previous credential are still under way.
 local REMEMBERED = 4
--- How the keys of vendors begin, and ours. All are longer than 20 characters.
+-- Prefixes of vendors' keys, and of ours. All keys are longer than 20 characters.
 local BEGINNINGS = {
   "sk%-", "spg_", "spa_", "AIza", "gsk_", "xai%-", "hf_", "r8_", "pplx%-", "nvapi%-", "ABSK", "AKIA", "eyJ",
 }
 local KEY_BYTES_MIN = 20
 
--- All pieces of `PART_BYTES` of a credential; of a shorter one the whole.
+-- All pieces of `PART_BYTES` bytes of a credential. A shorter one is a single piece.
 local function pieces_of(secret)
   local size = math.min(PART_BYTES, #secret)
   local pieces = {}
@@ -22,8 +23,7 @@ local function pieces_of(secret)
   return { secret = secret, size = size, pieces = pieces }
 end
 
--- Notes the value of a credential header among `known`, the newest first. A scheme ("Bearer ") is no part of the
--- secret.
+-- Adds the value of a credential header to `known`, the newest first. A scheme ("Bearer ") is not part of the secret.
 function mask.remember(known, value)
   local newest = known[1]
   if newest and newest.value == value then return end
@@ -35,7 +35,7 @@ function mask.remember(known, value)
   known[REMEMBERED + 1] = nil
 end
 
--- `text` without the longest runs that are made of pieces of `credential`.
+-- Returns `text` without the longest runs made of pieces of `credential`.
 local function without(text, credential)
   local size, pieces = credential.size, credential.pieces
   local parts, from, at = {}, 1, 1
@@ -69,7 +69,7 @@ local function hide_bearer(scheme, word)
   return #word >= KEY_BYTES_MIN and scheme .. HIDDEN or nil
 end
 
--- `text` as a client may read it.
+-- Returns `text` in the form that a client may read.
 function mask.text(known, text)
   for _, credential in ipairs(known) do text = without(text, credential) end
   text = gsub(text, "([Bb]earer +)([%w%-_.~+/=]+)", hide_bearer)

@@ -1,6 +1,6 @@
--- Reads what an answer used while it passes, and publishes each figure as soon as it is known: an answer that ends
--- early has in its log line what was known by then. Takes the usage out that a client of OpenAI's dialect did not ask
--- for. An error here costs the client nothing: the rest passes untouched, and the line says `meter: failed`.
+-- Reads the usage in an answer as it passes, and publishes each figure as soon as it is known. So the log line of an
+-- answer that ends early has the latest figures. Removes usage that a client of OpenAI's dialect did not ask for. An
+-- error here costs the client nothing: the rest passes untouched, and the line says `meter: failed`.
 
 local answer = require("meter/answer")
 
@@ -18,7 +18,7 @@ local function fail(handle, problem)
   handle:streamInfo():dynamicMetadata():set(USAGE, "meter", "failed")
 end
 
--- The meter for this answer, nil when there is nothing to read: it is of no attempt, or of no kind that tells usage.
+-- The meter for this answer; nil if there is nothing to read, because no attempt made it or its kind carries no usage.
 local function begin(handle)
   local headers, metadata = handle:headers(), handle:streamInfo():dynamicMetadata()
   local attempt, request = metadata:get(ATTEMPT), metadata:get(REQUEST)
@@ -35,7 +35,7 @@ local function begin(handle)
   return answer.new(request.dialect, is_stream, stripping)
 end
 
--- One piece of the body. What it says is published before it is passed on: clients hang up at `[DONE]`.
+-- Handles one piece of the body. Its figures are published before it is passed on, because clients hang up at `[DONE]`.
 local function pass(handle, meter, bytes)
   local sent = #bytes > 0 and answer.take(meter, bytes) or answer.finish(meter)
   local changed = answer.news(meter)
@@ -47,11 +47,11 @@ function envoy_on_response(handle)
   local begun, meter = pcall(begin, handle)
   if not begun then pcall(fail, handle, meter) end
   if not begun or not meter then return end
-  -- An error that left this loop would end the script, and what is held back would be lost.
+  -- An error that leaves this loop would end the script and lose the bytes that are held back.
   for chunk in handle:bodyChunks() do
     if meter then
       local length = chunk:length()
-      -- The end of a stream is a chunk of its own, without bytes.
+      -- The end of a stream is a separate chunk without bytes.
       local bytes = length > 0 and chunk:getBytes(0, length) or ""
       local held = meter.stream and meter.stream.pieces
       local count = held and #held
@@ -64,6 +64,6 @@ function envoy_on_response(handle)
       if sent ~= bytes then chunk:setBytes(sent) end
     end
   end
-  -- Over HTTP/2 the end may come with the last bytes, or with trailers: nothing can be passed on then, only said.
+  -- Over HTTP/2 the end may come with the last bytes, or with trailers. Then nothing can be passed on, only reported.
   if meter and not meter.ended then pcall(pass, handle, meter, "") end
 end

@@ -4,7 +4,7 @@ local json = require("json")
 
 local refusal = {}
 
--- What is not here is named by its class.
+-- Any other status is named by its class.
 local ANTHROPIC_TYPES = {
   [402] = "billing_error", [404] = "not_found_error", [408] = "timeout_error", [413] = "request_too_large",
   [429] = "rate_limit_error", [504] = "timeout_error", [529] = "overloaded_error",
@@ -31,7 +31,7 @@ function refusal.dialect_of_request(handle)
   return known and dialect or "openai"
 end
 
--- The body of an error. `parameter` names the offending field, nil when there is none.
+-- The body of an error. `parameter` names the offending field; nil if there is none.
 function refusal.body(dialect, status, code, message, parameter, request_id)
   message = json.quote(message)
   local ours = status >= 500
@@ -55,14 +55,14 @@ local function respond(handle, dialect, status, code, message, parameter)
   handle:respond(headers, refusal.body(dialect, status, code, message, parameter, request_id))
 end
 
--- Ends the request with an error. Does not return. Should even the words fail, the request still ends: Envoy lets a
+-- Ends the request with an error. Does not return. Even if the wording fails, the request ends, because Envoy lets a
 -- request pass when a script raises.
 function refusal.answer(handle, dialect, status, code, message, parameter)
   pcall(respond, handle, dialect, status, code, message, parameter)
   handle:respond({ [":status"] = tostring(status) }, "")
 end
 
--- Ends a request that a script failed on, in the client's dialect where that is known. Does not return.
+-- Ends a request after a script failed, in the client's dialect if that is known. Does not return.
 function refusal.answer_unreadable(handle)
   refusal.answer(handle, refusal.dialect_of_request(handle), 503, "policy_unavailable",
     "The gateway cannot read this request now.")

@@ -1,4 +1,4 @@
--- Puts into a body what quota decided for one attempt, and leaves every other byte of it as it is.
+-- Applies quota's decision for one attempt to a body, and leaves every other byte unchanged.
 
 local json = require("json")
 
@@ -25,12 +25,12 @@ local function replacing(first, last, text)
   return { first = first, last = last, text = text }
 end
 
--- A member at the front of the object that opens at `opening` and is not empty.
+-- An edit that adds a member at the front of the non-empty object that opens at `opening`.
 local function inserting(opening, name, value)
   return { first = opening + 1, last = opening, text = json.quote(name) .. ":" .. value .. "," }
 end
 
--- `options` (the text of stream_options, nil when there is none) with include_usage true.
+-- Returns `options` (the text of stream_options, nil if there is none) with include_usage true.
 local function with_usage(options)
   if not options or options == "null" then return '{"include_usage":true}' end
   local first, last, _, opening = json.scan(options)
@@ -42,14 +42,14 @@ local function with_usage(options)
   return apply(options, { inserting(opening, "include_usage", "true") })
 end
 
--- The bound for a spelling that says something already: a smaller one stays.
+-- The bound for a spelling that is already present. A smaller one stays.
 local function lowered(text, first, last, cap)
   local own = tonumber(sub(text, first, last))
   return own and own < tonumber(cap) and sub(text, first, last) or cap
 end
 
--- Edits that bound the output of an OpenAI or Anthropic body. Every spelling that is there gets the bound, since a
--- provider may heed any of them; `field` is there afterwards.
+-- Edits that bound the output of an OpenAI or Anthropic body. Every spelling that is present gets the bound, because a
+-- provider may obey any of them. `field` is present afterwards.
 local function cap_members(edits, text, field, cap)
   local first, last, start, opening = json.scan(text)
   if not first then error("body: " .. last) end
@@ -68,7 +68,7 @@ local function cap_members(edits, text, field, cap)
   if not named then edits[#edits + 1] = inserting(opening, field, cap) end
 end
 
--- The same for Gemini, where the bound stands one level deeper: `outer` is generationConfig.
+-- The same for Gemini, where the bound is one level deeper: `outer` is generationConfig.
 local function cap_nested(edits, text, outer, inner, cap)
   local first, last, _, opening = json.scan(text)
   if not first then error("body: " .. last) end
@@ -97,8 +97,9 @@ local function cap_nested(edits, text, outer, inner, cap)
   edits[#edits + 1] = replacing(at, till, config)
 end
 
--- The body for one attempt. `target`: what is to change, `model`, `output_cap` and `output_cap_field`, each nil when it
--- stays. `spans`: where the scan found what may be replaced. `force_usage`: a stream is to tell its usage.
+-- The body for one attempt. `target` gives the changes: `model`, `output_cap` and `output_cap_field`, each nil if it
+-- stays. `spans` are the positions of replaceable values from the scan. With `force_usage`, a stream must report its
+-- usage.
 function rewrite.body(text, target, spans, force_usage)
   local edits = {}
   if target.model then

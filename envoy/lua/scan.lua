@@ -1,4 +1,5 @@
--- What a body asks for, found in one pass along the table of its dialect. Refuses what could be read in two ways.
+-- Finds what a body asks for, in one pass along the table of its dialect. Refuses bodies that could be read in two
+-- ways.
 
 local json = require("json")
 local fingerprint = require("fingerprint")
@@ -16,7 +17,7 @@ local scan = {}
 local MODEL_BYTES_MAX = 256
 local PREFIXES = { { "prefix_1k", 1024 }, { "prefix_4k", 4096 }, { "prefix_16k", 16384 }, { "prefix_64k", 65536 } }
 
--- Of a longer body its beginning and its end say enough: conversations grow at their end.
+-- The beginning and end suffice for a longer body, because conversations grow at their end.
 local PRINTED_HEAD_BYTES, PRINTED_TAIL_BYTES = 61440, 4096
 
 local refuse = value.refuse
@@ -52,7 +53,7 @@ local function body_print(text)
   if #text > PRINTED_HEAD_BYTES + PRINTED_TAIL_BYTES then
     printed = sub(text, 1, PRINTED_HEAD_BYTES) .. sub(text, -PRINTED_TAIL_BYTES)
   end
-  -- In whole words, and with the length, so that the filling makes no two bodies alike.
+  -- In whole words, and with the length, so that the padding makes no two bodies equal.
   local whole = printed .. string.rep(" ", -#printed % 8) .. string.format("%16d", #text)
   return fingerprint.of(whole, #whole)
 end
@@ -61,8 +62,8 @@ local function above(count, least)
   return count and count > least and count or nil
 end
 
--- What the body says: the request's metadata, and the spans for `rewrite.lua`. Raises what `value.refuse` does where
--- the body is to be refused.
+-- Returns the request's metadata, and the spans for `rewrite.lua`. Raises like `value.refuse` if the body must be
+-- refused.
 function scan.body(text, dialect, path)
   if not utf8.is_valid(text) then refuse("The body is not UTF-8, in which JSON is written.") end
   local rules = DIALECTS[dialect]

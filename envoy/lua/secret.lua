@@ -1,16 +1,16 @@
--- Keys in places that are logged: what a client names as it likes.
+-- Finds keys in logged places: in names that a client chooses freely.
 
 local secret = {}
 
 local find, match = string.find, string.match
 local CREDENTIALS = { "authorization", "x-api-key", "api-key", "x-goog-api-key" }
 
--- Whether `text` holds the beginning of a key of ours.
+-- Whether `text` contains the prefix of one of our keys.
 function secret.looks_like(text)
   return find(text, "sp[ga]_") ~= nil
 end
 
--- The same, or whether `text` holds the credential that the request presents.
+-- The same, or whether `text` contains the credential that the request presents.
 function secret.is_in(headers, text)
   if secret.looks_like(text) then return true end
   for _, name in ipairs(CREDENTIALS) do

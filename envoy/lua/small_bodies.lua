@@ -1,6 +1,6 @@
--- Lets bodies come before their key has been looked at: small ones while there is room for them, and those of a key
--- that was good a moment ago. All others wait in front of the filter `gate`, which shows quota their key first: what
--- this script does not excuse is asked. Keys of the metadata: GateKey and AdmissionKey in
+-- Lets bodies come before their key is checked: small ones while there is room for them, and those of a key that was
+-- valid a moment ago. All others wait for the filter `gate`, which shows quota their key first. That filter asks about
+-- everything that this script does not excuse. Keys of the metadata: GateKey and AdmissionKey in
 -- services/kernel/envoy_contract.py.
 
 local good_keys = require("good_keys")
@@ -9,29 +9,30 @@ local refusal = require("refusal")
 local waiting = require("waiting")
 
 local GATE, ADMISSION = "spendgate.gate", "envoy.filters.http.ext_authz"
--- The largest body that comes unasked. Most calls are smaller, and are spared a question.
+-- The largest body that may come unasked. Most calls are smaller, and need no question.
 local BODY_BYTES_MAX = 32768
--- What may stand around a body: the head of its request, and what Envoy keeps about it.
+-- The overhead of a body: the head of its request, and what Envoy keeps about it.
 local HEAD_BYTES = 65536
--- What all who send slowly can make one worker hold, with a key or without. The next ones are asked.
+-- The most that slow senders together can make one worker hold, with or without a key. Quota is asked about the next
+-- ones.
 local ROOM_BYTES = 16777216
--- How long a key counts as good after a call of it was admitted, and how many do. Of one that was revoked meanwhile
--- each worker takes in one more body: the first refusal forgets it.
+-- How long a key counts as valid after one of its calls was admitted, and how many keys do. If it was revoked
+-- meanwhile, each worker accepts one more body, and the first refusal forgets the key.
 local KEYS_MAX, LIFE_S = 256, 30
 
 local room = waiting.room(ROOM_BYTES)
 local memory = good_keys.memory(KEYS_MAX, LIFE_S)
--- What requests with large bodies showed, and when, until their answers say whether it was good.
+-- The credentials of requests with large bodies, and when they came, until the answers say whether they were valid.
 local asked_about = pending.new()
 
--- What gives the room back when the body is there; nil for a request that is to be asked about.
+-- Returns a function that gives the room back once the body has arrived; nil if quota must be asked about the request.
 local function take_room(headers)
   local bytes = waiting.announced(headers)
   if not bytes or bytes > BODY_BYTES_MAX then return nil end
   return room.take(bytes + HEAD_BYTES)
 end
 
--- A large body comes on the route that quota's answer would have opened.
+-- A large body takes the route that quota's answer would have opened.
 local function let_large_in(handle, shown)
   local now_s = os.time()
   local holder = memory.holder(shown, now_s)
@@ -45,7 +46,7 @@ end
 
 local function let_in(handle)
   local headers = handle:headers()
-  -- Whoever shows no key at all is told so before the body comes, however small it is.
+  -- A client without any key is refused before its body comes, however small it is.
   local shown = good_keys.shown(headers)
   if not shown then return end
   local give_back = take_room(headers)
@@ -62,7 +63,7 @@ function envoy_on_request(handle)
   refusal.answer_unreadable(handle)
 end
 
--- Only a call that quota admitted was of a good key.
+-- Only a call that quota admitted had a valid key.
 local function learn(handle)
   if asked_about.is_empty() then return end
   local metadata = handle:streamInfo():dynamicMetadata()
@@ -79,6 +80,6 @@ local function learn(handle)
 end
 
 function envoy_on_response(handle)
-  -- Should it fail, the next call is asked about.
+  -- If it fails, quota is asked about the next call.
   pcall(learn, handle)
 end

@@ -1,8 +1,9 @@
--- Turns a request into what one provider wants, once for each attempt, and its answer into what the client may see. The
--- header map is shared by all attempts: each run sets everything that an earlier one may have set. Keys of the
--- metadata: AdmissionKey, TargetKey, ScanKey and AttemptKey in services/kernel/envoy_contract.py.
+-- Adapts a request to one provider, once for each attempt, and its answer to what the client may see. All attempts
+-- share the header map, so each run sets everything that an earlier one may have set. Keys of the metadata:
+-- AdmissionKey, TargetKey, ScanKey and AttemptKey in services/kernel/envoy_contract.py.
 --
--- The builder of clusters puts a table PROVIDER before this text: services/router/adapters/envoy_resources_headers.py.
+-- The builder of clusters puts a table PROVIDER in front of this text:
+-- services/router/adapters/envoy_resources_headers.py.
 
 local headers = require("headers")
 local mask = require("mask")
@@ -14,10 +15,10 @@ local ADMISSION, REQUEST, SCAN = "envoy.filters.http.ext_authz", "spendgate.requ
 local ATTEMPT = "spendgate.attempt"
 
 local find, match = string.find, string.match
--- The provider's credentials, the newest first. A cluster has one, and a script is loaded for each cluster.
+-- The provider's credentials, the newest first. A cluster has one provider, and each cluster loads its own script.
 local credentials = {}
 
--- Notes a dropped header for the log of the call.
+-- Records a dropped header for the log of the call.
 local function teller(handle, direction)
   return function(name)
     local metadata = handle:streamInfo():dynamicMetadata()
@@ -27,7 +28,7 @@ local function teller(handle, direction)
   end
 end
 
--- Leaves the provider what it may see. What only another provider may see is put aside for its own attempt.
+-- Keeps only headers that this provider may see. Headers for another provider are set aside for its own attempt.
 local function send_allowed(handle, map, metadata)
   local tell = teller(handle, ">")
   headers.keep(map, PROVIDER.to_provider, PROVIDER.expected_from_client, function(name)
@@ -100,7 +101,7 @@ function envoy_on_request(handle)
     "The gateway cannot reach a provider for this request.")
 end
 
--- What the gateway says in the place of an answer of a provider. The headers of the answer are gone by now.
+-- The gateway's own answer in place of a provider's. The provider's headers are already removed.
 local function replace(handle, status, code, message)
   local body = refusal.body(dialect_of(handle), status, code, message, nil, "")
   local map = handle:headers()
@@ -112,7 +113,7 @@ local function replace(handle, status, code, message)
   handle:body(true):setBytes(body)
 end
 
--- A provider's own error passes, but for the credentials that its text may quote.
+-- A provider's own error passes, without the credentials that its text may quote.
 local function pass_error(handle, map, status, provider)
   local kind = map:get("content-type") or ""
   local readable = (map:get("content-encoding") or "identity") == "identity"
@@ -124,7 +125,7 @@ local function pass_error(handle, map, status, provider)
     map:remove("content-encoding")
   end
   map:remove("content-length")
-  -- The head, which says what the body is, leaves before the body is known.
+  -- The head is sent before the body is known, although it describes the body.
   local state = provider_error.new(readable, (not readable or find(kind, "^application/json")) and envelope or message)
   for chunk in handle:bodyChunks() do
     local length = chunk:length()
@@ -135,8 +136,8 @@ local function pass_error(handle, map, status, provider)
   end
 end
 
--- A provider that refuses our credential must not look to the client as if its own were wrong, and one that sends it
--- elsewhere must not be followed: what it was asked would go along, past the gateway.
+-- If a provider refuses our credential, the client must not think that its own is wrong. If a provider redirects, the
+-- client must not follow: its prompt would go along, past the gateway.
 local function adjust(handle)
   local map = handle:headers()
   local status = tonumber(map:get(":status"))
@@ -160,7 +161,7 @@ local function adjust(handle)
   end
 end
 
--- Nothing of an answer passes that the script could not look at.
+-- If the script cannot check an answer, no part of it passes.
 local function withhold(handle)
   local map = handle:headers()
   headers.keep(map, {}, { names = {}, prefixes = {} }, function() end)

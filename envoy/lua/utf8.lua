@@ -1,11 +1,12 @@
--- Strict UTF-8, as the table "Well-Formed UTF-8 Byte Sequences" of the Unicode standard has it: no overlong form, no
--- surrogate, nothing above U+10FFFF. What one decoder drops and another replaces, two readers do not read alike.
+-- Strict UTF-8, by the table "Well-Formed UTF-8 Byte Sequences" of the Unicode standard: no overlong form, no
+-- surrogate, nothing above U+10FFFF. One decoder drops a malformed byte and another replaces it, so two readers would
+-- see different text.
 --
--- The automaton has a row of 32 bits for each byte. A state is a place in a row, where the next state stands in five
--- bits: no step waits for a load, and none branches (a "shift-based DFA", P. Vognsen). The places are such that what
--- overlaps is equal.
+-- The automaton has a row of 32 bits for each byte. A state is a position in a row, where five bits give the next
+-- state. No step waits for a load, and none branches (a "shift-based DFA", P. Vognsen). Positions are chosen so that
+-- overlapping bits are equal.
 
--- LuaJIT's own libraries, which Envoy's Lua has.
+-- Libraries of LuaJIT, which Envoy uses.
 local ffi, bit = require("ffi"), require("bit")
 
 local utf8 = {}
@@ -44,9 +45,10 @@ allow(AFTER_ED, 0x80, 0x9F, LAST)
 allow(AFTER_F0, 0x90, 0xBF, LAST_TWO)
 allow(AFTER_F4, 0x80, 0x8F, LAST_TWO)
 
--- Loops are flat, each in a function of its own, and call nothing: LuaJIT compiles such ones whatever it saw first.
+-- Each loop is flat, in a function of its own, and calls nothing. LuaJIT always compiles such loops, whatever input
+-- comes first.
 
--- How many bytes at the beginning are ASCII, in whole blocks. Most bodies are nothing else.
+-- The number of leading ASCII bytes, in whole blocks. Most bodies are pure ASCII.
 local function leading_ascii(bytes, size)
   local at = 0
   while size - at >= BLOCK_BYTES do

@@ -1,4 +1,4 @@
--- What a request of Anthropic's messages may hold, and what it makes dearer.
+-- The members of a request to Anthropic's messages, and those that make it more expensive.
 
 local shape = require("dialect/shape")
 local found = require("dialect/found")
@@ -9,12 +9,12 @@ local anthropic = {}
 
 local gsub = string.gsub
 
--- Types of a content block that are text to the last byte.
+-- Content blocks of these types are text to the last byte.
 local TEXT_BLOCKS = {
   text = true, thinking = true, redacted_thinking = true, tool_use = true, tool_result = true, server_tool_use = true,
   mcp_tool_use = true, search_result = true, image = true,
 }
--- Those of which a part is kept by the provider, or is packed: what its own tools found, and files.
+-- The provider keeps or packs a part of these: results of its own tools, and files.
 local STORED_BLOCKS = { container_upload = true, tool_reference = true, compaction = true }
 for _, name in ipairs({
   "web_search", "web_fetch", "code_execution", "bash_code_execution", "text_editor_code_execution", "tool_search",
@@ -29,7 +29,7 @@ local CLIENT_TOOLS = { custom = true, bash = true, text_editor = true, computer 
 local BASE_TIERS = { auto = true, standard_only = true, standard = true, default = true }
 local BASE_SPEED = { standard = true }
 local BASE_GEOS = { global = true }
--- Edits that only leave something out.
+-- These edits only remove content.
 local CLEARING_EDITS = { clear_tool_uses_20250919 = true, clear_thinking_20251015 = true }
 local OPTIONS = { "mcp_servers", "anthropic_beta", "betas", "fallbacks" }
 
@@ -52,7 +52,7 @@ local function note_image(block, text, self)
   self.features.images, self.features.stored_input = true, true
 end
 
--- Whether a document is nothing but the text that stands in the body. Any other is fetched or opened.
+-- Whether a document is only text within the body. The provider fetches or opens any other document.
 local function is_text_document(block, text)
   local from = shape.inner(block, "source")
   if not from or shape.text(from, text, "type") ~= "text" then return false end
@@ -69,15 +69,15 @@ local function settle_block(block, text, self)
   elseif STORED_BLOCKS[kind] then
     self.features.stored_input = true
   elseif not TEXT_BLOCKS[kind] then
-    -- Without a type, too: only its reader knows what it is.
+    -- Also without a type: only its reader knows what it is.
     self.unknown(block, "type=" .. (kind or ""))
   end
-  -- A search result's source is a text; that of another block may be kept by the provider.
+  -- A search result's source is text. The provider may keep the source of any other block.
   local from = shape.inner(block, "source")
   if from and shape.span(from, text, "file_id") then self.features.stored_input = true end
 end
 
--- `content`: the node of what a block may hold itself; nil where that is text.
+-- `content` is the node of a block's own content; nil where that is text.
 local function block(content)
   return shape.object({
     plain = [[type text citations title context data thinking signature id name input caller tool_use_id is_error
@@ -89,7 +89,7 @@ local function block(content)
   })
 end
 
--- What stands in the results of tools: their own parts, and those of a search result in them.
+-- The content of tool results: their own parts, and those of a search result in them.
 local function content()
   return block(block(nil))
 end
@@ -106,7 +106,7 @@ end
 local function settle_edit(edit, text, self)
   local kind = shape.text(edit, text, "type")
   if CLEARING_EDITS[kind] then return end
-  -- The conversation is read once more, to be put into fewer words.
+  -- The provider reads the conversation again, to summarize it.
   self.features.server_tools = true
   self.option("context_management", kind or "")
 end
@@ -141,17 +141,17 @@ anthropic.body = shape.table({
 
 anthropic.conversation = { "system", "messages" }
 
--- Fills `request` with what the body asks for.
+-- Fills `request` from the body.
 function anthropic.read(body, text, request, self)
   request.model = value.string(body, text, "model")
   request.stream = value.boolean(body, text, "stream") or false
-  -- With 0 a prompt is put into the cache and nothing is answered.
+  -- 0 puts a prompt into the cache without an answer.
   request.max_output_tokens = value.count(body, text, "max_tokens", 0)
   value.check_list(body, text, "messages")
   value.check_list(body, text, "tools")
   local thinking = value.object(body, text, "thinking")
   request.thinking_tokens = thinking and value.budget(thinking, text, "budget_tokens")
-  -- Between tool calls a model may think for more tokens than it may answer with.
+  -- Between tool calls a model may think for more tokens than its answer may have.
   if request.max_output_tokens then
     request.max_output_tokens = value.larger(request.max_output_tokens, request.thinking_tokens)
   end

@@ -1,4 +1,4 @@
--- What a scan finds on its way through a body, besides the members that a dialect reads by name.
+-- The findings of a scan, besides the members that a dialect reads by name.
 
 local shape = require("dialect/shape")
 
@@ -6,12 +6,12 @@ local found = {}
 
 local sub = string.sub
 
--- How many names of each kind are told. More would only be more of the same.
+-- How many names of each kind are reported. More would add nothing new.
 local NAMES_MAX = 16
--- How many members may be unknown at all. Each costs more to look at than a known one.
+-- How many unknown members a body may have. Each costs more to check than a known one.
 local UNKNOWN_MAX = 10000
--- What stands for "not asked for" in a member that asks for something. An empty object is none of it: for a provider
--- that searches, it means to search as usual.
+-- Values that mean "not requested". An empty object is not one of them: to a provider that searches, it requests a
+-- search with defaults.
 local NOTHING = { ["false"] = true, ["[]"] = true, ['""'] = true }
 
 local function join(names)
@@ -26,13 +26,13 @@ local function keep(names, name)
   names[#names + 1] = name
 end
 
--- An empty finding.
+-- Empty findings.
 function found.new()
   local unknown = 0
   local self = {
     images = 0, image_bytes = 0, audio_bytes = 0, growth = 0, features = {}, unknown_names = {}, options = {},
   }
-  -- A member, or a word in a member, that nobody here knows. `name` is that of the member.
+  -- Records an unknown member, or an unknown word in a member. `name` is the member's.
   function self.unknown(node, name)
     unknown = unknown + 1
     if unknown > UNKNOWN_MAX then
@@ -40,20 +40,20 @@ function found.new()
     end
     if #self.unknown_names >= NAMES_MAX then return end
     local shown = shape.shown(node.path == "" and name or node.path .. "." .. name)
-    -- Deeper down the same name may stand in many objects.
+    -- At deeper levels, many objects may have the same name.
     if node.path == "" and self.unknown_names[shown] then
       error({ message = "'" .. shown .. "' in the body appears twice.", parameter = shown }, 0)
     end
     keep(self.unknown_names, shown)
   end
-  -- Something that changes the price of the call. `word` says which, where that matters.
+  -- Records an option that changes the price of the call. `word` is its value, where that matters.
   function self.option(name, word)
     keep(self.options, word and name .. "=" .. shape.shown(word) or name)
   end
   return self
 end
 
--- The names of what was found, for the metadata; nil where there is nothing.
+-- The names found, for the metadata; nil if there are none.
 function found.features(self)
   local names = {}
   for name, used in pairs(self.features) do
@@ -70,7 +70,7 @@ function found.price_options(self)
   return join(self.options)
 end
 
--- Notes each member of `names` that asks for something. Whether one does.
+-- Records each member of `names` that requests something. Returns whether any does.
 function found.note_given(self, node, text, names)
   local given = false
   for _, name in ipairs(names) do
@@ -83,7 +83,7 @@ function found.note_given(self, node, text, names)
   return given
 end
 
--- Notes a member whose word is not one of `words`, which change nothing.
+-- Records a member whose word is not one of `words`, which change nothing.
 function found.note_word(self, node, text, name, words)
   local first, last = shape.span(node, text, name)
   if not first then return end
@@ -91,7 +91,7 @@ function found.note_word(self, node, text, name, words)
   if not words[word] then self.option(name, word) end
 end
 
--- Notes each word of a list, or each single word, that is not one of `words`.
+-- Records each word, single or in a list, that is not one of `words`.
 function found.note_words(self, node, text, name, words)
   local first, last = shape.span(node, text, name)
   if not first then return end

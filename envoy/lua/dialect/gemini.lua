@@ -1,5 +1,5 @@
--- What a request of Gemini's generateContent may hold, and what it makes dearer. Its readers take each name in camel
--- case and in snake case.
+-- The members of a request to Gemini's generateContent, and those that make it more expensive. Its readers accept each
+-- name in camel case and in snake case.
 
 local shape = require("dialect/shape")
 local found = require("dialect/found")
@@ -17,7 +17,7 @@ local SERVER_TOOLS = {
   "googleSearch", "googleSearchRetrieval", "googleMaps", "urlContext", "codeExecution", "fileSearch",
   "enterpriseWebSearch", "retrieval", "mcpServers",
 }
--- Other models, and an answer that is spoken.
+-- Other models, and spoken answers.
 local OPTIONS = { "routingConfig", "modelSelectionConfig", "modelConfig", "speechConfig" }
 
 local function blob()
@@ -109,7 +109,7 @@ gemini.body = shape.table({
 
 gemini.conversation = { "systemInstruction", "contents" }
 
--- Fills `request` with what the body and the path ask for.
+-- Fills `request` from the body and the path.
 function gemini.read(body, text, request, self, path)
   local model, action = match(path, "^/v1[^/]*/models/(.+):(%a+)$")
   request.model = model and gsub(model, "%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end)

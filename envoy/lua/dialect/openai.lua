@@ -1,5 +1,5 @@
--- What a request of OpenAI's chat completions may hold, and what it makes dearer. Members of the many servers that
--- speak this dialect are here too, as far as they are documented.
+-- The members of a request to OpenAI's chat completions, and those that make it more expensive. The documented members
+-- of other servers that speak this dialect are here too.
 
 local shape = require("dialect/shape")
 local found = require("dialect/found")
@@ -8,26 +8,27 @@ local value = require("dialect/value")
 
 local openai = {}
 
--- Types of a content part that are known, here or as something that only the model's context window bounds.
+-- Known types of a content part: understood here, or bounded only by the model's context window.
 local PART_TYPES = {
   text = true, refusal = true, thinking = true, image_url = true, input_audio = true, file = true, video_url = true,
   audio_url = true, document_url = true, input_video = true,
 }
--- References to what a provider fetches and reads.
+-- References that a provider fetches and reads.
 local REFERENCES = { "video_url", "audio_url", "document_url", "input_video" }
 -- Tools that the client runs.
 local CLIENT_TOOLS = { ["function"] = true, custom = true }
 local BASE_TIERS = { auto = true, default = true, standard = true, flex = true, on_demand = true }
 local TEXT_ONLY = { text = true }
 local CACHED_FOR_MINUTES = { in_memory = true, ["in-memory"] = true }
--- Searches, other models, more calls behind the call: the provider reads more than the body.
+-- Searches, other models, further calls behind the call: the provider reads more than the body.
 local READING_OPTIONS = {
   "web_search_options", "search_parameters", "search_options", "enable_search", "enable_code_interpreter", "plugins",
   "models", "route", "provider", "preset", "transforms", "data_sources", "mcp_servers",
 }
--- An answer that is fetched another time, more answers than one that is shown, sound.
+-- Answers fetched later, more answers than the one shown, sound.
 local OPTIONS = { "deferred", "background", "use_beam_search", "audio" }
--- What llama.cpp, vLLM and others call the bound on output, some before its proper name, and the number of choices.
+-- Names that llama.cpp, vLLM and others have for the bound on output, and for the number of choices. Some of them take
+-- precedence over the proper name.
 local MEANT = {
   n_predict = "max_tokens", num_predict = "max_tokens", max_new_tokens = "max_tokens", max_output_tokens = "max_tokens",
   max_length = "max_tokens", max_gen_len = "max_tokens", max_gen_tokens = "max_tokens",
@@ -69,7 +70,7 @@ local function settle_part(part, text, self)
 end
 
 local function settle_message(message, text, self)
-  -- What an earlier answer said aloud: the provider still has it.
+  -- The sound of an earlier answer, which the provider still has.
   if shape.filled(message, text, "audio") then self.features.stored_input = true end
 end
 
@@ -125,7 +126,7 @@ openai.body = shape.table({
     provider preset transforms data_sources mcp_servers deferred background use_beam_search]],
   objects = {
     stream_options = shape.object({ plain = "include_usage include_obfuscation continuous_usage_stats" }),
-    -- Any other could make a template of the server write more than it was given.
+    -- Any other value could make a server's template write more than it was given.
     chat_template_kwargs = shape.object({
       plain = "enable_thinking thinking thinking_budget preserve_thinking clear_thinking reasoning_effort",
     }),
@@ -135,10 +136,10 @@ openai.body = shape.table({
   meant = MEANT,
 })
 
--- Where the conversation stands, in its order.
+-- The parts of the conversation, in order.
 openai.conversation = { "messages" }
 
--- Fills `request` with what the body asks for.
+-- Fills `request` from the body.
 function openai.read(body, text, request, self)
   request.model = value.string(body, text, "model")
   request.stream = value.boolean(body, text, "stream") or false
@@ -160,7 +161,7 @@ function openai.read(body, text, request, self)
   found.note_word(self, body, text, "service_tier", BASE_TIERS)
   found.note_words(self, body, text, "modalities", TEXT_ONLY)
   found.note_word(self, body, text, "prompt_cache_retention", CACHED_FOR_MINUTES)
-  -- What of a prediction is rejected is billed as output, beside the answer.
+  -- Rejected parts of a prediction are billed as output, besides the answer.
   local first, last = shape.span(body, text, "prediction")
   if first then self.option("prediction", string.format("%.0f", last - first + 1)) end
 end

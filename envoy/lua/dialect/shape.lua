@@ -1,9 +1,9 @@
--- What the tables of dialects are made of, and how to ask what a walk (`json.walk`) found along them.
+-- Builds the tables of dialects, and reads what a walk (`json.walk`) found along them.
 --
--- A table is a tree of nodes. A node is an object that the scan watches: `members` by name, `path` (names from the top,
--- joined by dots), `where` (the same for error texts), `folded` (its names as `json.fold` has them), and `settle`,
--- called at the end of each such object. A member may have a node of its own; a member without one is a value of which
--- at most its place matters, and whatever stands in it is text.
+-- A table is a tree of nodes. A node describes an object that the scan watches: `members` by name, `path` (names from
+-- the top, joined by dots), `where` (the same for error texts), `folded` (its names in the form of `json.fold`), and
+-- `settle`, which is called at the end of each such object. A member may have a node of its own. A member without one
+-- is a value whose position may matter; its content counts as text.
 
 local json = require("json")
 
@@ -14,10 +14,10 @@ local lower, sub = string.lower, string.sub
 
 local QUOTE = 34
 
--- An object. `spec.plain` lists names of members, separated by white space, that need no node; `spec.objects` and
--- `spec.lists` give nodes by name: a list holds such objects, or is one. `spec.both_cases`: each name is also read in
--- snake case, as readers of protobuf's JSON do. `spec.meant`: names that some server reads as one of these, by name;
--- they are refused, since a bound that stands under two names bounds nothing.
+-- A node for an object. `spec.plain` lists the names of members that need no node, separated by white space.
+-- `spec.objects` and `spec.lists` give nodes by name; a list holds such objects, or is one. With `spec.both_cases`,
+-- each name is also read in snake case, as readers of protobuf's JSON do. `spec.meant` maps names that some server
+-- reads as one of these; they are refused, because a bound under two names bounds nothing.
 function shape.object(spec)
   local node = { members = {}, folded = {}, settle = spec.settle, both_cases = spec.both_cases }
   for name, meant in pairs(spec.meant or {}) do node.folded[json.fold(name)] = meant end
@@ -31,7 +31,7 @@ local function snake(name)
   return (gsub(name, "%u", function(letter) return "_" .. lower(letter) end))
 end
 
--- Finishes the tree below `node`, which stands at `path`. No node may stand in two places.
+-- Completes the tree below `node`, whose path is `path`. No node may be used in two places.
 local function place(node, path)
   if node.path then error("a node stands at " .. node.path .. " and at " .. path) end
   node.path, node.where = path, path == "" and "the body" or "'" .. path .. "'"
@@ -46,12 +46,12 @@ local function place(node, path)
   return node
 end
 
--- The whole table of a dialect: `spec` is that of the body itself.
+-- The complete table of a dialect. `spec` describes the body itself.
 function shape.table(spec)
   return place(shape.object(spec), "")
 end
 
--- Where the value of a member of the node's latest object stands, both ends included; nil when it is absent or null.
+-- The first and last byte of a member's value in the node's latest object; nil if it is absent or null.
 function shape.span(node, text, name)
   local member = node.members[name]
   if member.seen_in ~= node.serial then return nil end
@@ -59,25 +59,25 @@ function shape.span(node, text, name)
   return member.first, member.last
 end
 
--- Whether a member is there and neither null nor empty.
+-- Whether a member is present and neither null nor empty.
 function shape.filled(node, text, name)
   local first, last = shape.span(node, text, name)
   return first ~= nil and last - first > 1
 end
 
--- A string as its readers have it; nil when the member is absent, or no string.
+-- The decoded string of a member; nil if it is absent or not a string.
 function shape.text(node, text, name)
   local first, last = shape.span(node, text, name)
   if not first or byte(text, first) ~= QUOTE then return nil end
   return json.string(text, first, last)
 end
 
--- Whether a member is there and no text: a number, say, where only a word has a meaning.
+-- Whether a member is present but not a string, e.g. a number where only a word has a meaning.
 function shape.is_odd(node, text, name)
   return shape.span(node, text, name) ~= nil and shape.text(node, text, name) == nil
 end
 
--- The node of a member, when the latest object has an object there.
+-- The node of a member, if the latest object has an object there.
 function shape.inner(node, name)
   local member = node.members[name]
   local inner = member.node
@@ -85,7 +85,7 @@ function shape.inner(node, name)
   return nil
 end
 
--- A word of the client as it may stand in a list of ours: no separators, and not long.
+-- A client's word in a form that fits our lists: without separators, and short.
 function shape.shown(word)
   return (gsub(sub(word, 1, 64), "[^%w_.$:/=-]", "?"))
 end

@@ -1,5 +1,5 @@
--- Reads what a body says of itself, and refuses what is not of its type: a reader may take "5", 5.0 or true for a
--- number, and the next one not.
+-- Reads typed values from a body and refuses other types. One reader may take "5", 5.0 or true for a number, and the
+-- next may not.
 
 local json = require("json")
 local shape = require("dialect/shape")
@@ -12,7 +12,7 @@ local byte, find, sub = string.byte, string.find, string.sub
 local INTEGER_DIGITS_MAX = 15
 local OPEN_BRACE, OPEN_BRACKET = 123, 91
 
--- Raised by the checks and caught in one place: a refusal with 400.
+-- A refusal with 400. The checks raise it, and one place catches it.
 function value.refuse(message, parameter)
   error({ message = message, parameter = parameter }, 0)
 end
@@ -35,7 +35,8 @@ function value.boolean(node, text, name)
   return word == "true"
 end
 
--- A count from `least` on, which is 0 or 1. A number with a point or an exponent is none: readers differ.
+-- A count of at least `least`, which is 0 or 1. A number with a point or an exponent does not qualify, because readers
+-- differ.
 function value.count(node, text, name, least)
   local first, last = shape.span(node, text, name)
   if not first then return nil end
@@ -47,7 +48,7 @@ function value.count(node, text, name, least)
   return tonumber(digits)
 end
 
--- A budget for thinking. 0 turns thinking off and -1 leaves it to the model: neither is a budget.
+-- A thinking budget. 0 turns thinking off and -1 leaves it to the model, so neither is a budget.
 function value.budget(node, text, name)
   local first, last = shape.span(node, text, name)
   if not first then return nil end
@@ -56,7 +57,7 @@ function value.budget(node, text, name)
   return value.count(node, text, name, 1)
 end
 
--- The object of a member, nil when it is absent or null.
+-- The object of a member; nil if it is absent or null.
 function value.object(node, text, name)
   local first = shape.span(node, text, name)
   if not first then return nil end
@@ -64,7 +65,7 @@ function value.object(node, text, name)
   return shape.inner(node, name)
 end
 
--- Refuses a conversation that is neither a list nor, where the dialect has that, something else that reads as one.
+-- Refuses a conversation that is neither a list nor another form that the dialect accepts.
 function value.check_list(node, text, name)
   local first = shape.span(node, text, name)
   if first and byte(text, first) ~= OPEN_BRACKET then refuse("'" .. name .. "' must be a list.", name) end

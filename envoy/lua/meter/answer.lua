@@ -1,4 +1,4 @@
--- What one answer used, as far as it has come: bytes in, bytes and figures out.
+-- The usage of one answer so far: bytes in, bytes and figures out.
 
 local anthropic = require("usage/anthropic")
 local events = require("meter/events")
@@ -9,7 +9,7 @@ local reader = require("meter/reader")
 local answer = {}
 
 local DIALECTS = { openai = openai, anthropic = anthropic, gemini = gemini }
--- What is published; `UsageKey` in services/kernel/spool_contract.py says what each is.
+-- The published figures. `UsageKey` in services/kernel/spool_contract.py explains each.
 local FIGURES = {
   "input_tokens",
   "output_tokens",
@@ -45,20 +45,20 @@ local FIGURES = {
   "error",
 }
 answer.figures = FIGURES
--- Evidence is told again when there is so much more of it: events by this factor, or text by this factor and some
--- bytes. So what was not told is bounded, and `UsageKey.SEEN` says by what.
+-- Evidence is reported again when it has grown: events by this factor, or text by this factor and some bytes. So the
+-- unreported rest is bounded; `UsageKey.SEEN` gives the bound.
 local GROWTH = 1.25
 local GROWTH_BYTES = 64
 
--- State for one answer: a stream of events, or one body of JSON. `stripping`: the usage chunk was not asked for.
+-- State for one answer: a stream of events, or one JSON body. `stripping` means that the usage chunk was not requested.
 function answer.new(dialect, is_stream, stripping)
   local meter = {
     dialect = DIALECTS[dialect],
     found = {},
     published = {},
-    sent = 0, -- bytes that were passed on
-    told = 0, -- content events that were told
-    told_text = 0, -- bytes of text that were told
+    sent = 0, -- bytes passed on
+    told = 0, -- content events reported
+    told_text = 0, -- bytes of text reported
     ended = false,
   }
   if is_stream then
@@ -69,7 +69,7 @@ function answer.new(dialect, is_stream, stripping)
   return meter
 end
 
--- What to pass on for `bytes`.
+-- Returns what to pass on for `bytes`.
 function answer.take(meter, bytes)
   local sent = bytes
   if meter.stream then
@@ -81,7 +81,7 @@ function answer.take(meter, bytes)
   return sent
 end
 
--- What to pass on when no more bytes come.
+-- Returns what to pass on when no more bytes come.
 function answer.finish(meter)
   meter.ended = true
   local rest = meter.stream and events.finish(meter.stream) or ""
@@ -89,18 +89,18 @@ function answer.finish(meter)
   return rest
 end
 
--- How far the figures can be trusted: "whole" is the provider's last word, "none" that it said nothing.
+-- How far the figures can be trusted. "whole": they are the provider's final ones. "none": it sent none.
 local function state_of(meter)
   local found, stream = meter.found, meter.stream
   local known = found.input_tokens or found.output_tokens
   if not (meter.ended or (stream and stream.over)) then return known and "open" or nil end
   if not known then return "none" end
-  -- A stream that ended in an error, within an event, or without its last figures, had more to say.
+  -- A stream that ended in an error, within an event, or without its final figures was incomplete.
   local is_cut = stream and (found.error or stream.broken or (meter.dialect.is_open and meter.dialect.is_open(found)))
   return is_cut and "open" or "whole"
 end
 
--- What is new since the last call, by name; nil when nothing is.
+-- The figures that are new since the last call, by name; nil if there are none.
 function answer.news(meter)
   local stream, published, found = meter.stream, meter.published, meter.found
   local source = stream or meter.reader

@@ -1,10 +1,10 @@
--- The events of a stream, as its bytes come in: finds the few that can say something about usage and has the reader
--- read them, counts the others as evidence, and takes out of what is passed on the usage that nobody asked for.
+-- Handles the events of a stream as its bytes come in. The few that may carry usage go to the reader; the others are
+-- counted as evidence. Removes usage that the client did not ask for from the bytes passed on.
 --
--- Most events are never looked into: they are like the one before. In the others "usage" is searched, and counts only
--- as a name: behind a quote that no backslash escapes, which text cannot fake. An event that by its look holds no
--- content is read whole: that finds errors, the model in the first one, and the end. One that grows beyond
--- HELD_BYTES_MAX is not held; the reader walks it as it comes.
+-- Most events are never read, because they resemble the previous one. The others are searched for "usage", which counts
+-- only as a name: behind a quote that no backslash escapes, which text cannot fake. An event that seems to hold no
+-- content is read as a whole. That finds errors, the model in the first event, and the end. An event beyond
+-- HELD_BYTES_MAX is not held; the reader reads it as it comes.
 
 local json = require("json")
 local likeness = require("meter/likeness")
@@ -16,42 +16,42 @@ local events = {}
 
 local byte, concat, find, sub = string.byte, table.concat, string.find, string.sub
 
--- No usage chunk is as long.
+-- No usage chunk is this long.
 local HELD_BYTES_MAX = 16384
 local LF, CR, SPACE, QUOTE, COMMA, BACKSLASH = 10, 13, 32, 34, 44, 92
--- What may follow "usage" in a name that tells it: nothing, or Gemini's "Metadata".
+-- Endings of a name that begins with "usage": nothing, or Gemini's "Metadata".
 local CAPITAL_M = 77
--- A null usage that ends its object, behind the name.
+-- A null usage at the end of its object, behind the name.
 local NULL_AT_END, SPACED_NULL_AT_END = '":null}', '": null}'
 
--- State for one answer. `found` gets the figures. `stripping`: the usage chunk was not asked for.
+-- State for one answer. `found` gets the figures. `stripping` means that the usage chunk was not requested.
 function events.new(dialect, found, stripping)
   return {
     dialect = dialect,
     found = found,
     stripping = stripping,
     reader = reader.new(dialect.wanted, found),
-    -- An event that has not ended. Only appended to or replaced, and last of all that a piece does: should anything
-    -- fail before, it is all that was held back.
+    -- An event that has not ended. Handling a piece changes it last, and only appends or replaces. So if anything fails
+    -- before, it is exactly what was held back.
     pieces = {},
-    held = 0, -- its bytes
-    long = nil, -- an event that is too long to be held
-    swallow = false, -- a line feed that comes now belongs to an event that was taken out
-    -- The end of an event, from its usage on, that is still to be read: in which text it stands, and where.
+    held = 0, -- its size in bytes
+    long = nil, -- an event too long to hold
+    swallow = false, -- a line feed that comes now belongs to a removed event
+    -- The end of an event, from its usage on, that is still unread: its text, and its position there.
     tail_in = nil,
     tail_first = nil,
     tail_last = nil,
     like = likeness.new(),
-    over = false, -- the event came after which there are none
+    over = false, -- the last event came
     broken = false, -- it ended within an event
-    -- How content was last recognised, and how far into its event.
+    -- The marker of the last content, and its offset in the event.
     marker = dialect.content[1],
     offset = 1,
-    -- Evidence: events, those with content, and the bytes of that content as they are written.
+    -- Evidence: events, events with content, and the bytes of that content as written.
     events = 0,
     content = 0,
     text = 0,
-    news = false, -- something was read since somebody looked
+    news = false, -- something was read since the last report
   }
 end
 
@@ -64,7 +64,7 @@ local function after_reading(stream)
   stream.news = true
 end
 
--- Reads the tail that waits, if one does.
+-- Reads the waiting tail, if there is one.
 local function read_tail(stream)
   if not stream.tail_in then return end
   local tail = sub(stream.tail_in, stream.tail_first, stream.tail_last)
@@ -81,8 +81,8 @@ local function content_end(text, last)
   return last
 end
 
--- Takes an event that has content, and a usage at `usage`, from there on only: what stands before it is not walked
--- through. Whether it could be taken so: its usage must be the event's own, and nothing else in it news.
+-- Reads an event with content and a usage at `usage` from there on only, skipping everything before. Returns whether
+-- that was possible: the usage must be the event's own, and nothing else in it may be news.
 local function take_tail(stream, event, usage)
   local words = stream.dialect.telling
   if not words then return false end
@@ -90,7 +90,7 @@ local function take_tail(stream, event, usage)
     if find(event, words[index], 1, true) then return false end
   end
   local first, last = usage - 1, content_end(event, #event)
-  -- The object that is open at the usage is the event's own if the event ends with it, in one line of data.
+  -- The object that is open at the usage is the event's own if the event ends with it, in a single data line.
   local tail = sub(event, first, last)
   local is_one_line = not find(tail, "\n", 1, true) and not find(tail, "\r", 1, true)
   if not is_one_line or reader.closing_bracket(tail, 1) ~= #tail then return false end
@@ -111,8 +111,8 @@ local function read_event(stream, event)
   end
 end
 
--- Where content begins; nil when there is none. The events of a stream look alike, so the place of the one before is
--- tried first, and its marker before all others.
+-- The position where content begins; nil if there is none. Events of a stream look alike, so this tries the previous
+-- event's offset first, and its marker before the others.
 local function content_at(stream, event)
   local marker = stream.marker
   local after = stream.offset + #marker
@@ -128,14 +128,14 @@ local function content_at(stream, event)
   end
 end
 
--- Whether the "usage" at `place` is a name, as far as the bytes beside it tell, and whether the whole name is "usage".
+-- Whether the "usage" at `place` is a name, judging by the bytes beside it, and whether the whole name is "usage".
 local function names_usage(text, place)
   if byte(text, place - 1) ~= QUOTE or byte(text, place - 2) == BACKSLASH then return false, false end
   local code = byte(text, place + 5)
   return code == QUOTE or code == CAPITAL_M, code == QUOTE
 end
 
--- Where the event has a usage of its own, nil when it has none; and the place of one that is null and ends an object.
+-- The position of the event's own usage; nil if it has none. Then the position of a null usage that ends an object.
 local function usage_in(event)
   local null_at = nil
   local usage = find(event, "usage", 1, true)
@@ -154,15 +154,15 @@ local function usage_in(event)
   return nil, null_at
 end
 
--- Counts an event that has content, of so many bytes.
+-- Counts an event with content of this many bytes.
 local function count_content(stream, size)
   if size == 0 then return end
   stream.content = stream.content + 1
   stream.text = stream.text + size
 end
 
--- Takes the event at `from` if it is like the one before: its last byte then. Of those that have a usage the last is
--- read, once no more of them come.
+-- Handles the event at `from` if it resembles the previous one, and returns its last byte. Of such events with usage
+-- only the last is read, once no more of them come.
 local function take_alike(stream, text, from, has_returns)
   local like = stream.like
   local content, quote, last = likeness.next(like, text, from, has_returns)
@@ -175,7 +175,7 @@ local function take_alike(stream, text, from, has_returns)
   return last
 end
 
--- Counts an event, and reads it if it may say something. Where its usage stands, as `usage_in` says it.
+-- Counts an event, and reads it if it may carry something. Returns the position of its usage, like `usage_in`.
 local function look(stream, event)
   local usage, null_at = usage_in(event)
   local content = content_at(stream, event)
@@ -192,14 +192,13 @@ local function look(stream, event)
   return usage, null_at
 end
 
--- What is left of an event when its usage is taken out, the bytes from `first` to `last`: these two, and what to pass
--- on in their place.
+-- Removes the usage from the event in bytes `first` to `last`. Returns these two, and what to pass on in their place.
 local function cut(event, usage, null_at)
   if null_at and not usage then
     local comma = byte(event, null_at - 2) == SPACE and null_at - 3 or null_at - 2
     local brace = byte(event, null_at + 7) == SPACE and null_at + 12 or null_at + 11
     if byte(event, comma) == COMMA and (brace + 2 == #event or brace + 4 == #event) then
-      -- The null ends the event's object: its bytes alone go.
+      -- The null ends the event's object, so only its own bytes go.
       return comma, brace - 1, ""
     end
   end
@@ -215,8 +214,8 @@ local function event_end(text, from, has_returns)
   return line_feeds and line_feeds + 1
 end
 
--- Takes the event that begins at `from`: its last byte, nil when it has not ended. Then what is to be taken out of it,
--- by its first and last byte and what to pass on in its place; nil when nothing is.
+-- Handles the event that begins at `from`. Returns its last byte, or nil if it has not ended. Then the first and last
+-- byte to remove from it, and what to pass on instead; nil if nothing changes.
 local function take_event(stream, text, from, has_returns)
   local like = stream.like
   local last = take_alike(stream, text, from, has_returns)
@@ -228,18 +227,18 @@ local function take_event(stream, text, from, has_returns)
   if not stream.stripping or not (usage or null_at) then return last, nil end
   local cut_first, cut_last, instead = cut(event, usage, null_at)
   if not cut_first then
-    -- Its usage could not be taken out, as that of the next one may.
+    -- Its usage could not be removed, although the next event's may be.
     likeness.forget(like)
     return last, nil
   end
   likeness.note_cut(like, cut_first, cut_last, instead)
-  -- The line feed of the last line end may be the next byte.
+  -- The next byte may be the line feed of the last line end.
   stream.swallow = cut_first == 1 and instead == "" and last == #text and byte(text, last) == CR
   return last, from + cut_first - 1, from + cut_last - 1, instead
 end
 
--- Goes through the whole events of `text`. Where the one begins that has not ended, and the others as they are to be
--- passed on; nil when that is as they are.
+-- Handles the complete events of `text`. Returns where the incomplete one begins, and what to pass on for the others;
+-- nil if they are unchanged.
 local function whole_events(stream, text)
   local from, passed, parts = 1, 1, nil
   local has_returns = find(text, "\r", 1, true) ~= nil
@@ -269,7 +268,7 @@ end
 local function begin_long(stream, text)
   reader.restart(stream.reader)
   local long = lines.new_long(function(data) reader.feed(stream.reader, data) end)
-  -- It has not ended, or it would have been read whole.
+  -- It has not ended, or it would have been read as a whole.
   lines.feed_long(long, text)
   return long
 end
@@ -281,7 +280,7 @@ local function end_long(stream)
   after_reading(stream)
 end
 
--- What to pass on of `bytes` and of what was held.
+-- Returns what to pass on of `bytes` and of the held bytes.
 local function advance(stream, bytes)
   if stream.swallow then
     stream.swallow = false
@@ -310,7 +309,7 @@ local function advance(stream, bytes)
   return sent
 end
 
--- What to pass on for `bytes`, now that they have come.
+-- Returns what to pass on for `bytes`.
 function events.feed(stream, bytes)
   local sent
   if stream.long then
@@ -324,8 +323,8 @@ function events.feed(stream, bytes)
   return stream.stripping and sent or bytes
 end
 
--- What was held back when no more bytes come. By the rules of server-sent events it is no event; if it would have been
--- one, the stream broke off, however well the connection ended.
+-- Returns the held bytes when no more come. By the rules of server-sent events they are no event. If they began one,
+-- the stream broke off, however cleanly the connection ended.
 function events.finish(stream)
   local rest = concat(stream.pieces)
   local data = lines.data_of(rest .. "\n", 1, #rest)

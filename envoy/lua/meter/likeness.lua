@@ -1,6 +1,5 @@
--- What the events of one stream have in common. Most differ from the one before in their text, and in numbers behind
--- it: such an event is recognised without a look at what stands in it, and has its end and its usage at the same
--- places.
+-- Recognizes events that resemble the previous one of their stream. Most differ only in their text and in numbers
+-- behind it. Such an event need not be read: its end and its usage are at the same offsets.
 
 local json = require("json")
 
@@ -11,8 +10,8 @@ local closing_quote = json.closing_quote
 
 local ZERO, NINE = 48, 57
 
--- Whether `size` bytes of `a` from `from` on and of `b` from `at` on say the same but for their numbers, and none of
--- these became a zero: figures that only grow are then all told by `b`.
+-- Whether `size` bytes of `a` from `from` on and of `b` from `at` on are equal except for their numbers, and no number
+-- became zero. Figures only grow, so `b` then carries all of them.
 local function is_alike(a, from, b, at, size)
   local before = 0
   for step = 0, size - 1 do
@@ -29,18 +28,18 @@ end
 -- State for one stream.
 function likeness.new()
   return {
-    head = nil, -- of an event, up to its content
-    text = "", -- in which the rest of the latest one stands: from the quote behind its content on
+    head = nil, -- the beginning of an event, up to its content
+    text = "", -- contains the rest of the latest event, from the quote behind its content on
     rest = 0,
     size = 0,
-    usage = nil, -- where its usage stands, in bytes behind that quote
-    cut_first = nil, -- the bytes that were taken out of it, in the same way
+    usage = nil, -- the offset of its usage behind that quote, in bytes
+    cut_first = nil, -- the bytes removed from it, by the same offset
     cut_last = nil,
   }
 end
 
--- Notes an event whose content stands from `content` to before `quote`. It must have nothing to tell but at `usage`, if
--- it has one: the place of a usage behind `quote`.
+-- Records an event with content from `content` to just before `quote`. It must carry nothing else, except a usage at
+-- `usage`, behind `quote`.
 function likeness.note(like, event, content, quote, usage)
   like.head = sub(event, 1, content - 1)
   like.text, like.rest, like.size = event, quote, #event - quote + 1
@@ -48,15 +47,14 @@ function likeness.note(like, event, content, quote, usage)
   like.cut_first = nil
 end
 
--- Notes what was taken out of that event: the bytes from `first` to `last`, with `instead` in their place. Where that
--- is more than bytes behind its content, the next event must be looked at again.
+-- Records what was removed from that event: bytes `first` to `last`, replaced by `instead`. If they are not all behind
+-- its content, the next event must be read again.
 function likeness.note_cut(like, first, last, instead)
   if first <= like.rest or instead ~= "" then like.head = nil end
   like.cut_first, like.cut_last = first - like.rest, last - like.rest
 end
 
--- What is to be taken out of the latest event: the first and the last byte, and what is passed on in their place; nil
--- when nothing is.
+-- What to remove from the latest event: the first and last byte, and the replacement; nil if nothing.
 function likeness.cut(like)
   if not like.cut_first then return nil end
   return like.rest + like.cut_first, like.rest + like.cut_last, ""
@@ -66,8 +64,8 @@ function likeness.forget(like)
   like.head = nil
 end
 
--- If the event at `from` is like the one before: where its content begins, the quote behind that, and its last byte.
--- Then it is the latest one. `has_returns`: there are carriage returns in `text`.
+-- If the event at `from` resembles the previous one, returns where its content begins, the quote behind it, and its
+-- last byte, and makes it the latest one. `has_returns` means that `text` contains carriage returns.
 function likeness.next(like, text, from, has_returns)
   local head = like.head
   if not head then return nil end
@@ -75,7 +73,7 @@ function likeness.next(like, text, from, has_returns)
   if sub(text, from, content - 1) ~= head then return nil end
   local quote = closing_quote(text, content)
   if not quote or #text - quote + 1 < like.size then return nil end
-  -- A line that ends before the content does ends the event's data.
+  -- A line that ends before the content ends the event's data.
   local line_end = find(text, "\n", content, true)
   if line_end and line_end < quote then return nil end
   line_end = has_returns and find(text, "\r", content, true)
@@ -85,7 +83,7 @@ function likeness.next(like, text, from, has_returns)
   return content, quote, quote + like.size - 1
 end
 
--- Lets go of the text in which the latest event stands.
+-- Releases the text of the latest event.
 function likeness.let_go(like)
   if like.head then like.text, like.rest = sub(like.text, like.rest, like.rest + like.size - 1), 1 end
 end

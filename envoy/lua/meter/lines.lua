@@ -57,9 +57,9 @@ end
 function lines.new_long(take)
   return {
     take = take,
-    begin = "", -- of the line at hand, while it does not say what it is; nil when it is known
+    begin = "", -- the start of the current line, until its field is known; nil afterwards
     is_data = false,
-    half = false, -- the last piece ended with a carriage return, to which a line feed may belong
+    half = false, -- the last piece ended with a carriage return; a line feed may follow
   }
 end
 

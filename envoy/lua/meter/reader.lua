@@ -1,15 +1,15 @@
--- A tolerant reader of JSON that arrives in pieces. It takes the few values that somebody wants and hops over all else
--- from quote to quote and from bracket to bracket. It needs the same memory for any body, since it holds no text but
--- the key or the value at hand, and it never fails: what is no JSON yields nothing, and voids nothing beside it.
+-- A tolerant reader of JSON that arrives in pieces. It takes the few wanted values and skips everything else from quote
+-- to quote and from bracket to bracket. Its memory does not depend on the body, because it holds only the current key
+-- or value. It never fails: text that is not JSON yields nothing, and spoils nothing beside it.
 --
--- What is wanted is a tree by the names of members:
---   name = "figure"   the number there, digits in quotes too, goes to found.figure
---   name = "$word"    the text there goes to found.word; long text, or one with escapes in it, is left out
---   name = "#count"   how many strings the array there has goes to found.count
---   name = { ... }    look inside; an array is looked through as if its elements stood there themselves
---   [1] = function    called with `found` whenever an object of that place has been read
--- null, true, false, negative and broken numbers are absent. A figure keeps its latest value, and no zero replaces
--- another: what providers count only grows within an answer.
+-- `wanted` is a tree by the names of members:
+--   name = "figure"   the number there, even in quotes, goes to found.figure
+--   name = "$word"    the text there goes to found.word, unless it is long or has escapes
+--   name = "#count"   the number of strings in the array there goes to found.count
+--   name = { ... }    look inside; an array counts as its elements
+--   [1] = function    called with `found` after each object in that place
+-- null, true, false, negative and broken numbers count as absent. A figure keeps its latest value, and no zero replaces
+-- another value, because providers' counts only grow within an answer.
 
 local json = require("json")
 
@@ -22,38 +22,38 @@ local closing_quote = json.closing_quote
 local QUOTE, BACKSLASH, COMMA, COLON, SPACE = 34, 92, 44, 58, 32
 local OPEN_BRACE, CLOSE_BRACE, OPEN_BRACKET, CLOSE_BRACKET = 123, 125, 91, 93
 local HASH, DOLLAR = 35, 36
--- Longer keys and texts are none of ours. Deeper objects are hopped over.
+-- Longer keys and texts are not ours. Deeper objects are skipped.
 local PIECE_BYTES_MAX = 128
 local DEPTH_MAX = 8
--- What a double holds exactly.
+-- The largest integers that a double holds exactly.
 local COUNT_MAX = 2 ^ 53
--- What a string is for.
+-- The role of a string.
 local SKIPPED, KEY, VALUE = 1, 2, 3
 
--- A reader that looks for `wanted` and puts it into the table `found`.
+-- A reader that puts the `wanted` values into the table `found`.
 function reader.new(wanted, found)
   local r = { wanted = wanted, found = found, node_at = {}, is_object_at = {}, news = false }
   reader.restart(r)
   return r
 end
 
--- Makes `r` ready for another text. What it has found stays.
+-- Prepares `r` for another text. Its findings stay.
 function reader.restart(r)
-  r.depth = 0 -- of the containers that are looked into
-  r.skipping = 0 -- how deep inside a value that nobody wants
-  r.keyed = false -- a key was read, and its value was not
-  r.want = nil -- what is wanted of that value
-  r.leaf = nil -- where the value at hand goes
-  r.strings = 0 -- of the array at hand that is counted
-  r.string = nil -- what the string is for in which the last piece broke off
+  r.depth = 0 -- depth of the containers being read
+  r.skipping = 0 -- depth inside an unwanted value
+  r.keyed = false -- a key was read, but not yet its value
+  r.want = nil -- the wanted part of that value
+  r.leaf = nil -- where the current value goes
+  r.strings = 0 -- strings in the array being counted
+  r.string = nil -- the role of the string in which the last piece broke off
   r.escaped = false -- that piece ended with a backslash that escapes what comes
   r.scalar = false -- the last piece broke off in a number or a word
-  r.piece = "" -- what there is of the key or the value at hand
+  r.piece = "" -- the current key or value so far
 end
 
--- Loops over bytes, here and below, where patterns would read better: LuaJIT compiles no pattern.
+-- Byte loops, here and below, although patterns would read better: LuaJIT does not compile patterns.
 
--- Whether `text` is what names are made of, and so can stand in a log: letters, digits, spaces and + - . / : @ _
+-- Whether `text` has only the characters of names, and so may go into a log: letters, digits, spaces and + - . / : @ _
 local function is_plain(text)
   local length = #text
   if length == 0 or length > PIECE_BYTES_MAX then return false end
@@ -65,7 +65,7 @@ local function is_plain(text)
   return true
 end
 
--- The count that `text` says. `tonumber` alone would take hexadecimals, "inf" and "nan", and a leading zero.
+-- Parses `text` as a count. `tonumber` alone would accept hexadecimals, "inf" and "nan", and a leading zero.
 local function count_of(text)
   local first, second = byte(text, 1, 2)
   if not first or first < 48 or first > 57 then return nil end
@@ -91,7 +91,7 @@ local function take(r, name, text)
   end
 end
 
--- What is wanted of the value that begins now.
+-- The wanted part of the value that begins now.
 local function want_of_value(r)
   local depth = r.depth
   if depth == 0 then return r.wanted end
@@ -107,7 +107,8 @@ local function key_is_read(r, key)
   r.want = type(node) == "table" and #key <= PIECE_BYTES_MAX and node[key] or nil
 end
 
--- Reads a string whose content goes on at `from`. The next place; past the end if the string goes on in the next piece.
+-- Reads a string whose content continues at `from`. Returns the next position, past the end if the string continues in
+-- the next piece.
 local function read_string(r, text, from, use)
   local start = r.escaped and from + 1 or from
   r.escaped = false
@@ -149,7 +150,7 @@ local function open_string(r, text, at)
   return read_string(r, text, at + 1, SKIPPED)
 end
 
--- Reads on in a number or a word.
+-- Continues a number or a word.
 local function read_scalar(r, text, at)
   local stop, code = at, byte(text, at)
   while
@@ -169,7 +170,7 @@ local function read_scalar(r, text, at)
   if r.leaf and #r.piece <= PIECE_BYTES_MAX then
     r.piece = r.piece .. sub(text, at, min(stop - 1, at + PIECE_BYTES_MAX))
   end
-  -- Where the piece ends the number may go on.
+  -- At the end of the piece, the number may continue in the next.
   r.scalar = code == nil
   if code and r.leaf then take(r, r.leaf, r.piece) end
   return stop
@@ -183,8 +184,8 @@ local function open_scalar(r, text, at)
   return read_scalar(r, text, at)
 end
 
--- Hops over the rest of a value that nobody wants. Only quotes and brackets matter; each is looked for by itself, and
--- again only when it is behind.
+-- Skips the rest of an unwanted value. Only quotes and brackets matter. Each is searched separately, and again only
+-- once it is passed.
 local function skip(r, text, at)
   local depth = r.skipping
   local quote, open_brace, close_brace, open_bracket, close_bracket = 0, 0, 0, 0, 0

@@ -1,5 +1,5 @@
--- Takes the usage out of one event of an OpenAI stream: the chunk that only a client gets who asked for it, and the
--- `"usage":null` that the provider puts into all others for its sake.
+-- Removes the usage from one event of an OpenAI stream: the chunk for clients that asked for it, and the `"usage":null`
+-- that the provider puts into all other events because of it.
 
 local json = require("json")
 local lines = require("meter/lines")
@@ -24,8 +24,8 @@ local function value_end(text, at)
   return code and at - 1
 end
 
--- The members "usage" and "choices" of the object that `text` is, each as {the quote of its key, its value's first and
--- last byte}; nil when it is none.
+-- The members "usage" and "choices" of the object in `text`, each as {its key's quote, its value's first and last
+-- byte}; nil if `text` is not an object.
 local function members_of(text)
   local at, code = skip_space(text, 1)
   if code ~= 123 then return nil end
@@ -51,7 +51,7 @@ local function members_of(text)
   return code == 125 and found or nil
 end
 
--- The bytes of `text` that are to go so that its member `usage` does, with the comma that belonged to it.
+-- The bytes to remove from `text` for its member `usage`, including its comma.
 local function bounds_of(text, usage)
   local before = usage[1] - 1
   local after, code = skip_space(text, usage[3] + 1)
@@ -61,7 +61,7 @@ local function bounds_of(text, usage)
   return usage[1], usage[3]
 end
 
--- One whole event, the empty line included, as the client is to see it; "" when not at all.
+-- Returns one complete event, including the empty line, in the form for the client; "" to drop it.
 function strip.event(event)
   if not find(event, '"usage"', 1, true) then return event end
   local data, from = lines.data_of(event, 1, #event)
@@ -69,7 +69,7 @@ function strip.event(event)
   local usage, choices = members and members.usage, members and members.choices
   if not usage then return event end
   if sub(data, usage[2], usage[3]) == "null" then
-    -- In several lines of data it is left: nobody writes it so, and it does no harm.
+    -- With several data lines it stays. Nobody writes it that way, and it does no harm.
     if not from then return event end
     local first, last = bounds_of(data, usage)
     return sub(event, 1, from + first - 2) .. sub(event, from + last)
