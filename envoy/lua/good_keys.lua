@@ -1,15 +1,14 @@
--- Keys that quota accepted a moment ago. They are kept in the form they were sent, so that two keys never look alike,
--- in a variable of one worker that nothing logs. A key in here lets a body come in, and nothing else: quota still
--- decides.
+-- Keys that quota has found good a moment ago. They are kept as they were shown, for two keys never look alike then, in
+-- a variable of one worker that nothing logs. Whoever is in here is let in with a body, and no more: quota decides as
+-- ever.
 
 local good_keys = {}
 
 local CREDENTIALS = { "authorization", "x-api-key", "api-key", "x-goog-api-key" }
--- Quota is asked about longer ones each time.
+-- Longer ones are asked about each time.
 local SHOWN_BYTES_MAX = 1024
 
--- All credentials of a request, as one text; nil if there are none, or they are too long. No header contains a line
--- feed.
+-- All that a request shows, as one text; nil when that is nothing, or too long. No header holds a line feed.
 function good_keys.shown(headers)
   local each, any = {}, false
   for index = 1, #CREDENTIALS do
@@ -21,7 +20,7 @@ function good_keys.shown(headers)
   return any and #shown <= SHOWN_BYTES_MAX and shown or nil
 end
 
--- Remembers at most `keys_max` keys, each for `life_s` seconds after quota was asked.
+-- A memory of at most `keys_max` keys, each for `life_s` seconds after quota was asked.
 function good_keys.memory(keys_max, life_s)
   local holders, until_s, count = {}, {}, 0
   local memory = {}
@@ -31,15 +30,15 @@ function good_keys.memory(keys_max, life_s)
     holders[shown], until_s[shown] = nil, nil
   end
 
-  -- Records that the key of `holder` was valid at `asked_s`.
+  -- Notes that the key of `holder` was good at `asked_s`.
   function memory.note(shown, holder, asked_s)
     memory.forget(shown)
-    -- Forgets all at once. Each lost key costs one question.
+    -- All at once: what is lost costs one question each.
     if count == keys_max then holders, until_s, count = {}, {}, 0 end
     holders[shown], until_s[shown], count = holder, asked_s + life_s, count + 1
   end
 
-  -- The holder of the key; nil if unknown or expired.
+  -- Whose key it is; nil when that is not known, or no longer.
   function memory.holder(shown, now_s)
     if not holders[shown] then return nil end
     if now_s < until_s[shown] then return holders[shown] end

@@ -1,5 +1,5 @@
--- Publishes what a request asks for, so that quota can decide without ever seeing the body. Refuses bodies that could
--- be read in two ways. Keys of the metadata: RequestKey and ScanKey in services/kernel/envoy_contract.py.
+-- Publishes what a request asks for, so that quota can decide without ever seeing the body, and refuses what could be
+-- read in two ways. Keys of the metadata: RequestKey and ScanKey in services/kernel/envoy_contract.py.
 
 local content_type = require("content_type")
 local refusal = require("refusal")
@@ -18,7 +18,7 @@ local function read_text(handle, headers)
   if encoding ~= "identity" then refuse("Compressed bodies are not supported.") end
   local problem = content_type.problem(headers:get("content-type") or "")
   if problem then refuse(problem) end
-  -- The gateway sends its own spelling, so that no provider can read the client's differently.
+  -- What was checked is what is sent: no provider gets to read a spelling in its own way.
   headers:replace("content-type", "application/json")
   local buffer = handle:body(true)
   return buffer:getBytes(0, buffer:length())
@@ -35,13 +35,13 @@ local function publish(handle, dialect)
     if not secret.is_in(headers, logged) then metadata:set(SCAN, "client_request_id", logged) end
   end
   if headers:get(":method") ~= "POST" then
-    -- The list of models. Anthropic's clients expect their own form of it.
+    -- The list of models, of which Anthropic's clients want a form of their own.
     metadata:set(REQUEST, "dialect", headers:get("anthropic-version") and "anthropic" or dialect)
     return
   end
   metadata:set(REQUEST, "dialect", dialect)
   local request, spans = scan.body(read_text(handle, headers), dialect, path)
-  -- The body arrived in between, so values fetched earlier are invalid.
+  -- The body arrived in between: what was fetched before is gone.
   metadata = handle:streamInfo():dynamicMetadata()
   for key, fact in pairs(request) do metadata:set(REQUEST, key, fact) end
   metadata:set(SCAN, "spans", spans)
