@@ -26,7 +26,7 @@ class Settings:
     counters_url: str | None = field(default=None, repr=False)
     """The URL of the Redis that holds the counters, perhaps with a password. None: they are in `database`."""
     number: int = 1
-    """The number of this quota process. The first one makes all changes of what the processes share."""
+    """The number of this quota process. The first one makes all changes to what the processes share."""
     quotas: int = 1
     """The number of quota processes."""
     new_pepper: bool = False

@@ -13,7 +13,7 @@ from services.quota.ports.counters import ChooseWithin, HoldAgain, T
 
 
 class MemoryAllowances:
-    """`ports.Allowances` of the only quota, and `ports.PutBack`."""
+    """`ports.Allowances` and `ports.PutBack` for a single quota process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -18,7 +18,7 @@ from services.quota.ports.counters import Choose, Counter, Settled, Sum, T
 
 
 class MemoryCounters:
-    """`ports.CounterStore`. What it holds is gone with the process."""
+    """`ports.CounterStore`. Its contents go away with the process."""
 
     def __init__(self, levels: CounterLevels | None = None) -> None:
         self._lock = threading.RLock()
@@ -106,7 +106,7 @@ class MemoryCounters:
             switch()
 
     def forget(self, ended_before_ms: int) -> int:
-        """Drops counters that nobody needs since this moment and that hold nothing. Returns how many."""
+        """Drops counters that hold nothing and that nobody has needed since this moment. Returns how many."""
         with self._lock:
             self.clear_doubts(
                 list(self._doubts), lambda _, hold: self._levels.end_ms_of(hold.counter) <= ended_before_ms

@@ -152,7 +152,7 @@ class RedisCounters:
         self._link.command("ZREMRANGEBYRANK", keys.gone, 0, -_GONE_MOST - 1, batch=True)
 
     def forget(self, ended_before_ms: int) -> int:
-        """Drops counters that nobody needs since this moment and that hold nothing. Returns how many."""
+        """Drops counters that hold nothing and that nobody has needed since this moment. Returns how many."""
         self._doubts.forget(ended_before_ms, self._session.generation)
         bounds = ("-inf", ended_before_ms, "LIMIT", 0, _FORGOTTEN_AT_ONCE)
         names = self._link.command("ZRANGEBYSCORE", self._keys.windows, *bounds, batch=True)
@@ -260,7 +260,7 @@ class RedisCounters:
 
 
 def _as_full(counters: Sequence[CounterKey], levels: Sequence[Level], holds: Sequence[Hold]) -> list[Level]:
-    """The levels, in which calls in flight fill all counters that have a bound."""
+    """The levels, changed so that calls in flight fill every counter that has a bound."""
     ceilings = {hold.counter: hold.ceiling for hold in holds if hold.ceiling is not None}
     return [
         level._replace(reserved=max(level.reserved, ceilings.get(counter, 0) - level.settled - level.doubt))

@@ -105,7 +105,7 @@ def fields_of(counters: Iterable[CounterKey]) -> list[str]:
 
 
 def told_of(counter: CounterKey) -> str:
-    """The prefix of a counter's members of `RedisKeys.told`. Basis points or another `CrossingKind` follow.
+    """The prefix of a counter's members of `RedisKeys.told`. The basis points or another kind follow.
 
     The windows of one policy, limit and scope are adjacent, ordered by their start.
     """

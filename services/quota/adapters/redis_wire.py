@@ -107,7 +107,7 @@ def reserve_arguments(reservation: Reservation, holds: Sequence[Hold], generatio
     """The arguments of `reserve.lua`.
 
     Raises:
-    InvalidInput: an amount is out of range.
+        InvalidInput: an amount is out of range.
     """
     value, policies = write_value(reservation), reservation.policies
     arguments: list[Argument] = [reservation.id, value, *_places(reservation), generation]
@@ -137,7 +137,7 @@ def end_arguments(
     """The arguments of `end.lua`.
 
     Raises:
-    InvalidInput: an amount is out of range.
+        InvalidInput: an amount is out of range.
     """
     names: dict[CounterKey, str] = {}
     arguments: list[Argument] = [now_ms, generation, MAX_KEPT, len(endings)]

@@ -195,7 +195,7 @@ class SqliteCounters:
             name = some[-1].reservation.id
 
     def forget(self, ended_before_ms: int) -> int:
-        """Drops counters that nobody needs since this moment and that hold nothing. Returns how many."""
+        """Drops counters that hold nothing and that nobody has needed since this moment. Returns how many."""
         with self._file.reading() as connection:
             ending = doubts_ending(connection, ended_before_ms, _FORGOTTEN_AT_ONCE)
         for at in range(0, len(ending), _CHUNK):

@@ -27,7 +27,7 @@ Choose = Callable[[Sequence[Level]], tuple[Reservation | None, T]]
 """Takes the levels of the requested counters, in their order. Returns what to reserve, if anything, and the answer."""
 
 ChooseWithin = Callable[[Sequence[Taken]], tuple[Reservation | None, T]]
-"""Takes what was taken of the requested allowances, in their order. Returns what to admit, if anything, and the
+"""Takes the used amounts of the requested allowances, in their order. Returns what to admit, if anything, and the
 answer."""
 
 HoldAgain = Callable[[Sequence[Reservation]], None]
@@ -217,7 +217,7 @@ class CounterStore(
     """A complete store, for the code that opens one. A use case takes only the ports that it needs."""
 
     def forget(self, ended_before_ms: int) -> int:
-        """Drops counters that nobody needs since this moment and that hold nothing, together with their doubt.
+        """Drops counters that hold nothing and that nobody has needed since this moment, together with their doubt.
 
         Returns how many it dropped.
         """

@@ -35,7 +35,7 @@ _log = logging.getLogger("spendgate.quota")
 
 
 class Endpoints(NamedTuple):
-    """What answers a request that is no call to a model."""
+    """The handlers of requests that are not calls to a model."""
 
     models: ModelsEndpoint
     budget: BudgetEndpoint

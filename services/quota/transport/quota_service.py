@@ -36,7 +36,7 @@ _MOST_DIGITS = 18
 
 
 class Queries(NamedTuple):
-    """What administrators ask."""
+    """The use cases that answer administrators' questions."""
 
     list_policies: ListPolicies
     list_budgets: ListBudgets

@@ -24,7 +24,8 @@ class Amend:
     """Changes the directory. Nothing else writes to the store, so no change lacks an audit entry."""
 
     def __init__(self, *, store: DirectoryStore, live: Live, adoption: PolicyAdoption | None, clock: Clock) -> None:
-        """`adoption`: None before the counters are open. Nothing is decided then: a start adopts what is stored."""
+        """`adoption`: None before the counters are open. Quota decides nothing then, and a start adopts the
+        directory."""
         self._store = store
         self._live = live
         self._adoption = adoption

@@ -77,6 +77,6 @@ def unmeasured_tokens(facts: RequestFacts, target: TargetFacts, guide: Guide) ->
 
 
 def taught_by_text(facts: RequestFacts) -> int:
-    """The bytes of the request's text if all its input is text; else 0, as the call says nothing about text."""
+    """The bytes of the request's text if all its input is text; else 0: the call teaches nothing about text."""
     other = facts.images or facts.audio_bytes or facts.reaches_beyond
     return 0 if other else facts.body_bytes

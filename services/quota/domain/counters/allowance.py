@@ -40,7 +40,7 @@ class Taken(NamedTuple):
     here: int
     """Taken by calls that this quota process admitted."""
     in_all: int
-    """Taken through all quota processes, including this one."""
+    """Taken by calls that any quota process admitted, including this one."""
 
 
 def day_at(now_ms: int) -> Window:

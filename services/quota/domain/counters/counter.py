@@ -28,7 +28,7 @@ class Level(NamedTuple):
 
 
 def add_levels(levels: Iterable[Level]) -> Level:
-    """The sum of levels, for a window that counts in several counters."""
+    """The sum of levels, for a window with several counters."""
     return Level(*map(sum, zip(Level(0, 0), *levels, strict=True)))
 
 

@@ -96,9 +96,9 @@ class Reported(NamedTuple):
     """What had been reported of a counter before."""
 
     highest_basis_points: int = 0
-    """Of the highest threshold."""
+    """The basis points of the highest threshold that was reported."""
     kinds: Collection[CrossingKind] = ()
-    """The other kinds are reported once each."""
+    """The kinds that were reported; each one is reported once."""
 
 
 @dataclass(frozen=True, slots=True)

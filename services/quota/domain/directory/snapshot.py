@@ -65,7 +65,7 @@ class DirectorySnapshot:
     def of(
         cls, directory: Directory, typical: TypicalRate = nothing_typical, before: DirectorySnapshot | None = None
     ) -> DirectorySnapshot:
-        """Indexes a directory. `before` is the last one: if the policies are the same, their index is too."""
+        """Indexes a directory. If `before`, the last snapshot, has the same policies, it reuses their index."""
         if before is not None and before.directory.policies == directory.policies:
             policies, version = before.policies, before.version
         else:
@@ -90,7 +90,7 @@ class DirectorySnapshot:
         )
 
     def key_named(self, name: str, team: str = "") -> VirtualKey:
-        """Finds a key. `team`: the only one whose keys its asker may learn of; empty: all.
+        """Finds a key by name. `team`: the only team whose keys the caller may know of; empty: all teams.
 
         Raises:
             NotFound: there is no such key.

@@ -70,7 +70,7 @@ class _Way:
     """One way to serve a call."""
 
     target: FitTarget | None
-    """None: the target that served it in fact."""
+    """None: the target that served the call in reality."""
     cost_nano_usd: int | None
     """None if it is unknown."""
     unpriced: bool
@@ -89,7 +89,7 @@ class _InFlight(NamedTuple):
 
 
 class Replay:
-    """Takes calls in the order of their beginning. It admits and settles each one at the time when that happened."""
+    """Takes calls in the order in which they began. It admits and settles each at the time when that happened."""
 
     def __init__(self, policies: Sequence[QuotaPolicy], routes: Routes) -> None:
         self._limits = ReplayLimits(policies, self._typical_nano_usd)
@@ -102,7 +102,7 @@ class Replay:
         self._in_flight: list[_InFlight] = []
 
     def add(self, call: PastCall) -> None:
-        """Adds the next call, in the order of their beginning.
+        """Adds a call. Calls must come in the order in which they began.
 
         Raises:
             FailedPrecondition: the replay would need more memory than it may have.
