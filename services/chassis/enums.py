@@ -1,9 +1,9 @@
-"""Tables between protobuf enums and ours, or the names that people write, made from the names of their members.
+"""Maps protobuf enums to ours, or to names that people write. The tables follow from the names of the members.
 
-Every protobuf enum starts with `PREFIX_UNSPECIFIED` as number 0 (https://google.aip.dev/126, and `buf lint` checks it).
-Behind the prefix its other values are named like the members of our enum: `LIMIT_KIND_SPEND` is `LimitKind.SPEND`.
-A table is made when its module is imported, and refuses two enums that do not match: a value that is added on one side
-alone fails there, and not in the middle of a call.
+Every protobuf enum starts with `PREFIX_UNSPECIFIED` as number 0 (https://google.aip.dev/126; `buf lint` checks it).
+Behind the prefix, its other values are named like the members of our enum: `LIMIT_KIND_SPEND` is `LimitKind.SPEND`.
+Each table is made at import and refuses two enums that do not match. A value added on only one side fails there, and
+not in the middle of a call.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ class ProtobufEnum(Protocol[N_co]):
     """A generated enum."""
 
     def items(self) -> Iterable[tuple[str, N_co]]:
-        """Its names with their numbers."""
+        """Returns its names with their numbers."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class EnumTable(Generic[E, N]):
-    """An enum of ours with the numbers that it has on the wire."""
+    """One of our enums with its numbers on the wire."""
 
     members: Mapping[int, E]
-    """By number. Ask with `get` where a number comes from outside."""
+    """By number. Use `get` for a number that comes from outside."""
     numbers: Mapping[E, N]
-    """By member: every member has one."""
+    """By member. Every member has one."""
 
 
 def enum_table(protobuf: ProtobufEnum[N], ours: type[E], *, unspecified: E | None = None) -> EnumTable[E, N]:
-    """The table between two enums whose members have the same names.
+    """Returns the table between two enums whose members have the same names.
 
-    Number 0 is read as `unspecified`, or is no member when that is None.
+    Number 0 means `unspecified`, or no member if that is None.
 
     Raises:
         TypeError: a member has no number, or a number no member.
@@ -58,18 +58,18 @@ def enum_table(protobuf: ProtobufEnum[N], ours: type[E], *, unspecified: E | Non
 
 
 def enum_names(protobuf: ProtobufEnum[N]) -> dict[N, str]:
-    """The names that people read, by number: "team_admin" for `ROLE_TEAM_ADMIN`. Number 0 has none."""
+    """Returns the names for people, by number: "team_admin" for `ROLE_TEAM_ADMIN`. Number 0 has none."""
     _, by_name = _split(protobuf)
     return {number: name.lower() for name, number in by_name.items()}
 
 
 def enum_numbers(protobuf: ProtobufEnum[N]) -> dict[str, N]:
-    """The same the other way round: numbers by the name that people write."""
+    """Returns the inverse of `enum_names`: numbers by the name that people write."""
     return {name: number for number, name in enum_names(protobuf).items()}
 
 
 def _split(protobuf: ProtobufEnum[N]) -> tuple[N, dict[str, N]]:
-    """Number 0, and the other numbers by their names behind the prefix."""
+    """Returns number 0, and the other numbers by their names behind the prefix."""
     (first, zero), *others = protobuf.items()
     prefix = first.removesuffix(_UNSPECIFIED)
     strangers = [name for name, _ in others if not name.startswith(prefix)]

@@ -114,7 +114,7 @@ class Epochs(Protocol):
 
 
 class Books(EntryStore, Outbox, Epochs, Protocol):
-    """Everything that the ledger writes down about calls. Each method is one transaction over one database."""
+    """The ledger's records of calls. Each method is one transaction over one database."""
 
 
 class Quota(Protocol):

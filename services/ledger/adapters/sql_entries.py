@@ -43,9 +43,9 @@ _NAMED_OTHERWISE = {
     "usage_source": "charge.source.value",
     "answer_text_bytes": "call.reading.seen.text_bytes",
 }
-"""Columns with the attribute of an entry that they keep, where the two have different names."""
+"""Columns and the attributes of an entry that they keep, where the names differ."""
 _PARTS = {"": Entry, "call.": SpooledCall, "call.caller.": Caller, "charge.": Charge, "charge.usage.": Usage}
-"""Where else an attribute may be that has the name of its column."""
+"""The types that are searched for an attribute with the name of a column."""
 _WRITTEN_LATER = frozenset({"sequence", "settled_ms", "retry_of"})
 _PREFIXES = ("prefix_1k", "prefix_4k", "prefix_16k", "prefix_64k")
 _SUMS = ("calls", "input_tokens", "cached_input_tokens", "output_tokens", "cost_nano_usd", "unpriced_calls", "retries")
@@ -61,10 +61,10 @@ def _insert_into(table: sa.Table, columns: Iterable[str], otherwise: str = "") -
 
 
 def _attribute_of(column: str) -> str:
-    """The attribute of an entry that a column keeps.
+    """Returns the attribute of an entry that a column keeps.
 
     Raises:
-        LookupError: it keeps none, which shows at the start and not in a batch.
+        LookupError: it keeps none. Raised at start-up and not in a batch.
     """
     if column in _NAMED_OTHERWISE:
         return _NAMED_OTHERWISE[column]
@@ -78,7 +78,7 @@ _KNOWN = "SELECT id FROM entries WHERE id IN (SELECT value FROM json_each(?))"
 _MOST = ("most_cost_nano_usd", "most_input_tokens", "most_output_tokens")
 _KNOWN_EXACTLY = (None, None, None)
 _MADE = ("meters", "chain", *_PREFIXES, *_MOST)
-"""Columns that `_entry_row` makes."""
+"""Columns that `_entry_row` computes."""
 _KEPT = [each.name for each in entries.c if each.name not in _WRITTEN_LATER and each.name not in _MADE]
 _values_of = attrgetter(*map(_attribute_of, _KEPT))
 _INSERT_ENTRY = _insert_into(entries, [*_KEPT, *_MADE])

@@ -25,7 +25,7 @@ from services.ledger.domain.settlement import Alert, Crossing, CrossingKind
 
 _DAY_MS = 24 * HOUR_MS
 _READ = ("usage_source", "unknown_members", "price_options", "attempts")
-"""Columns that a call does not have as they are."""
+"""Columns that are not copied to a call unchanged."""
 _AS_KEPT = [field.name for field in fields(BookedCall) if field.name in entries.c and field.name not in _READ]
 _kept_of = attrgetter(*_AS_KEPT)
 _caller_of = attrgetter(*(field.name for field in fields(Caller)))

@@ -89,7 +89,7 @@ class SpooledAttempt(NamedTuple):
 class SpooledCall(NamedTuple):
     """One request of a client, over all its attempts."""
 
-    # As they stand in the line. Only what each call has is without a default.
+    # Fields as in the line. A field without a default is in every line.
     request_id: Annotated[str, SpoolKey.REQUEST_ID]
     reservation: Annotated[str, AdmissionKey.RESERVATION]
     """Empty when the gateway ended the request before quota's answer reached it."""
@@ -98,7 +98,7 @@ class SpooledCall(NamedTuple):
     expected: Usage
     """Usage to book for an answer that nobody counted."""
     model_requested: Annotated[str, SpoolKey.MODEL_REQUESTED] = ""
-    """As quota admitted it; as the client asked for it where quota did not answer."""
+    """As quota admitted it. Where quota did not answer: as the client asked for it."""
     chain: Annotated[tuple[str, ...], AdmissionKey.CHAIN] = ()
     """ "provider/model" of each attempt that was allowed, in order."""
     status: Annotated[int, SpoolKey.STATUS] = 0
@@ -140,7 +140,7 @@ class SpooledCall(NamedTuple):
     """Requested options that change the price, in the same form."""
     response_model: Annotated[str, SpoolKey.RESPONSE_MODEL] = ""
     """As the answer names it."""
-    # Made of several fields.
+    # Attributes that combine several fields.
     prefixes: tuple[str, ...] = ("", "", "", "")
     """Fingerprints of the first 1, 4, 16 and 64 KB of the conversation; empty where it is shorter."""
     usage: Usage | None = None
@@ -187,7 +187,7 @@ _MOST_ATTEMPTS = 1_000
 _ATTEMPT = LineReader(SpooledAttempt)
 _CALL = LineReader(SpooledCall)
 _CALLER = LineReader(Caller)
-# The parts of what is made of several fields.
+# The parts of attributes that combine several fields.
 _MORE_TEXTS = plain(
     AdmissionKey.MODEL, RequestKey.PREFIX_1K, RequestKey.PREFIX_4K, RequestKey.PREFIX_16K, RequestKey.PREFIX_64K
 )

@@ -21,7 +21,7 @@ class UnreadableLineError(ValueError):
 
 
 class LineReader:
-    """Reads what a type takes from a line: its attributes that are annotated with their name in it.
+    """Reads the attributes of a type from a line. Each is annotated with its name in the line.
 
     A text is read as `str`, a whole number as `int`, a flag as `bool`, and names joined by commas as a tuple of texts.
     """
@@ -30,7 +30,7 @@ class LineReader:
         """Finds the attributes.
 
         Raises:
-            TypeError: one of them has a type that no line holds.
+            TypeError: one of them has a type that lines do not have.
         """
         found: dict[type, dict[str, str]] = {str: {}, int: {}, bool: {}, tuple: {}}
         for attribute, hint in get_type_hints(of, include_extras=True).items():
@@ -46,7 +46,7 @@ class LineReader:
         self._attributes = (*texts, *counts)
 
     def read(self, fields: Mapping[str, object]) -> dict[str, Any]:
-        """Values by attribute; empty, 0 or false where Envoy knew none.
+        """Returns values by attribute; empty, 0 or false where Envoy knew none.
 
         Raises:
             UnreadableLineError: a value is not of its type, or is out of range.
@@ -62,7 +62,7 @@ class LineReader:
 
 
 def plain(*keys: StrEnum) -> tuple[str, ...]:
-    """The keys as plain strings: members of an enumeration are twice as slow to look up."""
+    """Returns the keys as plain strings: members of an enumeration are twice as slow to look up."""
     return tuple(key.value for key in keys)
 
 
@@ -115,7 +115,7 @@ def read_texts(fields: Mapping[str, object], names: tuple[str, ...]) -> list[str
 
 
 def require(value: str, name: str) -> None:
-    """Passes a text that is not empty.
+    """Checks that a text is not empty.
 
     Raises:
         UnreadableLineError: it is empty.

@@ -41,7 +41,7 @@ _AS_BOOKED = [
     for field in fields(BookedCall)
     if field.name in pb.Call.DESCRIPTOR.fields_by_name and field.name not in _WRITTEN_OTHERWISE
 ]
-"""Fields that a message has as the call has them."""
+"""Fields that a message copies from the call."""
 _CALLER = [field.name for field in fields(Caller)]
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")

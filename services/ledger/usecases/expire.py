@@ -28,15 +28,15 @@ EPOCH_GRACE_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """How far the records of calls are complete."""
+    """Up to when the records of calls are complete."""
 
     booked_through_ms: Callable[[], int | None]
     """Every line written before this moment is booked. None until the first pass."""
     stream_ms_max: int
-    """The longest that a stream may live."""
+    """The longest life of a stream."""
 
     def overdue_before_ms(self) -> int | None:
-        """A reservation made before this moment gets no record any more. None while that is unknown."""
+        """A reservation made before this moment can no longer get a record. None while that is unknown."""
         booked_through_ms = self.booked_through_ms()
         return None if booked_through_ms is None else booked_through_ms - self.stream_ms_max - OVERDUE_SLACK_MS
 
