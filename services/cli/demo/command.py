@@ -173,7 +173,7 @@ def _say_what_next(stage: Stage, supervisor: Supervisor, *, keep: bool) -> None:
     for command in ("budgets", "usage --by environment,model_served", "calls list --limit 5", "alerts list"):
         stage.literal(f"spendgate {command} {options}")
     stage.literal(f"spendgate explain --key forecasting-prod --model claude-sonnet-4 {options}")
-    stage.literal(f"spendgate keys create mine {options}")
+    stage.literal(f"spendgate keys create mine --team data-science --environment dev {options}")
     stage.say(f"With that key, any OpenAI client can call {supervisor.url}/v1. The gateway runs until Ctrl-C.")
 
 
