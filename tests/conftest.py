@@ -6,12 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, settings
 
 from services.cli.__main__ import keep_grpc_out_of_forks
 from tests.worlds.redis_process import RedisProcess
 
 # Before any test module imports gRPC: tests fork as the supervisor does.
 keep_grpc_out_of_forks()
+
+# How long an example takes is up to the machine: a slow or busy one fails no test.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

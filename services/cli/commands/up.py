@@ -75,8 +75,7 @@ def up(
         typer.Option(metavar="FILE", exists=True, help="PEM certificate of both.", rich_help_panel=_LISTENING),
     ] = None,
     tls_private_key: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", exists=True, help="PEM key of the certificate.", rich_help_panel=_LISTENING),
+        Path | None, typer.Option(metavar="FILE", exists=True, help="Its private key.", rich_help_panel=_LISTENING)
     ] = None,
     insecure: Annotated[
         bool,
