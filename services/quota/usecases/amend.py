@@ -24,8 +24,7 @@ class Amend:
     """Changes the directory. Nothing else writes to the store, so no change lacks an audit entry."""
 
     def __init__(self, *, store: DirectoryStore, live: Live, adoption: PolicyAdoption | None, clock: Clock) -> None:
-        """`adoption`: None before the counters are open. Quota decides nothing then, and a start adopts the
-        directory."""
+        """`adoption`: None before the counters are open. No call comes then, and a start adopts the directory."""
         self._store = store
         self._live = live
         self._adoption = adoption

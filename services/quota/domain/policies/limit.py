@@ -20,7 +20,7 @@ class Limit:
     bound: int
     """Inclusive. In nano-USD for money, else in tokens, requests or calls. 0 blocks all calls."""
     per: WindowUnit
-    """LIFETIME for kinds without a window."""
+    """The unit of the window; LIFETIME for kinds without one."""
     timezone: str = UTC
     """An IANA name. It matters for days and longer calendar windows."""
     week_start: Weekday = Weekday.MONDAY

@@ -117,7 +117,7 @@ class Replay:
             raise FailedPrecondition(f"the calls belong to more than {MOST_KEYS:,} keys: simulate a shorter time")
 
     def finish(self) -> ReplayReport:
-        """Ends the replay."""
+        """Admits the remaining calls, and returns the report."""
         if self._waiting:
             self._admit_until(max(self._waiting)[0])
         return self._report
