@@ -18,7 +18,7 @@ _STOP_WAIT_MS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """A number that is read at the moment it is sent."""
+    """A number that is read when it is sent."""
 
     name: str
     unit: str

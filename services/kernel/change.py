@@ -1,7 +1,6 @@
 """Changes: how configured resources differ from one configuration to the next, and who changed them.
 
-Every service answers `ApplyConfiguration` with changes and keeps them in its audit log. They mean the same in all of
-them.
+Every service answers `ApplyConfiguration` with changes and keeps them in its audit log, in the same form everywhere.
 """
 
 from __future__ import annotations
