@@ -7,43 +7,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from google.type import money_pb2
 from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate.type.v1 import attribution_pb2, configuration_pb2
 
 from services.chassis.enums import enum_table
-from services.chassis.well_known import nano_usd_of, timestamp, usd
+from services.chassis.well_known import timestamp
 from services.kernel.change import Action
-from services.kernel.errors import InvalidInput
-from services.kernel.limit_kind import LimitKind
-from services.kernel.money import NANO_PER_USD
-from services.kernel.scope import Dimension
-from services.kernel.window import MAX_ROLLING_MS, Weekday, WindowUnit
 from services.quota.domain.directory.configuration import Configuration, KeySpec
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import KeyState, VirtualKey
 from services.quota.domain.identity.team import Environment, Team
-from services.quota.domain.policies.limit import UTC, Limit
-from services.quota.domain.policies.lint import PolicyState
-from services.quota.domain.policies.policy import (
-    TOO_MANY_REQUESTS,
-    Match,
-    Mode,
-    QuotaPolicy,
-    Threshold,
-    ThresholdAction,
-)
+from services.quota.transport.policy_messages import read_policy, write_kind, write_mode
 from services.quota.usecases.administer import Applied
 from services.quota.usecases.budgets import Budget
 from services.quota.usecases.explain import Explanation
-from services.quota.usecases.policies import ListedPolicy
 
 _MAX_PROBLEM_CHARS = 256
-_KINDS = enum_table(pb.LimitKind, LimitKind)
-_UNITS = enum_table(pb.WindowUnit, WindowUnit)
-_MODES = enum_table(pb.QuotaPolicy.Mode, Mode, unspecified=Mode.ENFORCE)
-_THRESHOLD_ACTIONS = enum_table(pb.Threshold.Action, ThresholdAction, unspecified=ThresholdAction.NOTIFY)
-_POLICY_STATES = enum_table(pb.PolicyStatus.State, PolicyState)
 _ACTIONS = enum_table(configuration_pb2.Change.Action, Action)
 
 
@@ -85,80 +64,6 @@ def read_key_spec(key: pb.VirtualKey) -> KeySpec:
     )
 
 
-def read_policy(field: str, message: pb.QuotaPolicy) -> QuotaPolicy:
-    """Reads a policy. `field` is its path within the request.
-
-    Raises:
-        InvalidInput: an enum has an unknown value.
-    """
-    match = message.match
-    each = None
-    if message.each:
-        try:
-            each = Dimension(message.each)
-        except ValueError as error:
-            known = ", ".join(Dimension)
-            raise InvalidInput(f"{field}.each", f"{message.each[:80]!r} is none of {known}") from error
-    if message.mode not in _MODES.members:
-        raise InvalidInput(f"{field}.mode", f"{message.mode} is no mode")
-    return QuotaPolicy(
-        name=message.name,
-        match=Match(match.team, match.project, match.environment, match.user, match.key, match.model),
-        limits=tuple(_read_limit(f"{field}.limits[{at}]", limit) for at, limit in enumerate(message.limits)),
-        each=each,
-        thresholds=tuple(
-            _read_threshold(f"{field}.thresholds[{at}]", each) for at, each in enumerate(message.thresholds)
-        ),
-        mode=_MODES.members[message.mode],
-        default=message.default,
-        exhausted_status=message.exhausted_status or TOO_MANY_REQUESTS,
-        allows_unpriced=message.allows_unpriced,
-        allowance_nano_usd=read_money(f"{field}.store_failure_allowance", message.store_failure_allowance),
-        estimates_unmeasured=message.estimates_unmeasured,
-        refuses_unknown_members=message.refuses_unknown_members,
-    )
-
-
-def write_policy(policy: QuotaPolicy) -> pb.QuotaPolicy:
-    """Writes a policy in force."""
-    match = policy.match
-    return pb.QuotaPolicy(
-        name=policy.name,
-        match=pb.Match(
-            team=match.team,
-            project=match.project,
-            environment=match.environment,
-            user=match.user,
-            key=match.key,
-            model=match.model,
-        ),
-        each=policy.each or "",
-        limits=[_write_limit(limit) for limit in policy.limits],
-        thresholds=[
-            pb.Threshold(
-                basis_points=each.basis_points, notify=each.notify, action=_THRESHOLD_ACTIONS.numbers[each.action]
-            )
-            for each in policy.thresholds
-        ],
-        mode=_MODES.numbers[policy.mode],
-        default=policy.default,
-        exhausted_status=policy.exhausted_status,
-        allows_unpriced=policy.allows_unpriced,
-        store_failure_allowance=usd(policy.allowance_nano_usd) if policy.allowance_nano_usd else None,
-        estimates_unmeasured=policy.estimates_unmeasured,
-        refuses_unknown_members=policy.refuses_unknown_members,
-    )
-
-
-def write_policy_status(listed: ListedPolicy) -> pb.PolicyStatus:
-    """Writes the state of a policy and its matches."""
-    return pb.PolicyStatus(
-        state=_POLICY_STATES.numbers[listed.state],
-        matched_calls=listed.matched,
-        last_matched_time=None if listed.last_matched_ms is None else timestamp(listed.last_matched_ms),
-    )
-
-
 def write_key(key: VirtualKey, now_ms: int, *, unbounded: bool = False) -> pb.VirtualKey:
     """Writes a key with its current state, without its secret. `unbounded`: no policy binds its calls."""
     return pb.VirtualKey(
@@ -197,16 +102,11 @@ def write_applied(applied: Applied) -> configuration_pb2.ApplyConfigurationRespo
     return configuration_pb2.ApplyConfigurationResponse(changes=changes, warnings=applied.warnings)
 
 
-def write_kind(kind: LimitKind) -> pb.LimitKind.ValueType:
-    """Writes a limit kind."""
-    return _KINDS.numbers[kind]
-
-
 def write_budget(budget: Budget) -> pb.Budget:
     """Writes one budget."""
     return pb.Budget(
         policy=budget.policy,
-        limit_kind=_KINDS.numbers[budget.limit_kind],
+        limit_kind=write_kind(budget.limit_kind),
         scope=budget.scope,
         window_start=timestamp(budget.window_start_ms),
         resets_at=timestamp(budget.resets_at_ms),
@@ -214,7 +114,7 @@ def write_budget(budget: Budget) -> pb.Budget:
         settled=budget.settled,
         reserved=budget.reserved,
         doubt=budget.doubt,
-        mode=_MODES.numbers[budget.mode],
+        mode=write_mode(budget.mode),
         limit_id=budget.limit_id,
         override=budget.override.name if budget.override else "",
         override_expire_time=timestamp(budget.override.expire_at_ms) if budget.override else None,
@@ -231,7 +131,7 @@ def write_explanation(explanation: Explanation) -> pb.ExplainResponse:
     limits = [
         pb.ExplainResponse.AppliedLimit(
             policy=limit.policy,
-            limit_kind=_KINDS.numbers[limit.kind],
+            limit_kind=write_kind(limit.kind),
             used_basis_points=limit.used_basis_points,
             binding=limit.binding,
             limit=limit.bound,
@@ -252,77 +152,6 @@ def write_explanation(explanation: Explanation) -> pb.ExplainResponse:
         on_unknown_members=explanation.on_unknown_members,
         on_unmeasured=explanation.on_unmeasured,
     )
-
-
-def _read_threshold(field: str, message: pb.Threshold) -> Threshold:
-    if message.action not in _THRESHOLD_ACTIONS.members:
-        raise InvalidInput(f"{field}.action", f"{message.action} is no action")
-    return Threshold(message.basis_points, tuple(message.notify), _THRESHOLD_ACTIONS.members[message.action])
-
-
-def _read_limit(field: str, message: pb.Limit) -> Limit:
-    kind = _KINDS.members.get(message.kind)
-    if kind is None:
-        raise InvalidInput(f"{field}.kind", "say what the limit counts")
-    per = _UNITS.members.get(message.per)
-    if not kind.has_window and not message.per:
-        per = WindowUnit.LIFETIME
-    if per is None:
-        raise InvalidInput(f"{field}.per", f"say how long it counts: {', '.join(WindowUnit)}")
-    if not 0 <= message.week_start <= Weekday.SUNDAY:
-        raise InvalidInput(f"{field}.week_start", "must be 1 (Monday) to 7 (Sunday)")
-    if not 0 <= message.rolling_seconds <= MAX_ROLLING_MS // 1000:
-        raise InvalidInput(f"{field}.rolling_seconds", f"must be 0 to {MAX_ROLLING_MS // 1000}")
-    if kind.is_money:
-        bound = read_money(f"{field}.amount", message.amount)
-    elif message.HasField("amount"):
-        raise InvalidInput(f"{field}.amount", f"a limit of {kind} has a count, not an amount of money")
-    else:
-        bound = message.count
-    return Limit(
-        kind=kind,
-        bound=bound,
-        per=per,
-        timezone=message.timezone or UTC,
-        week_start=Weekday(message.week_start or Weekday.MONDAY),
-        anchor_day=message.anchor_day or 1,
-        rolling_ms=message.rolling_seconds * 1000,
-        soft=_read_soft(field, message),
-        factor_percent=message.factor_percent,
-    )
-
-
-def _read_soft(field: str, message: pb.Limit) -> bool:
-    if message.bound not in pb.Limit.Bound.values():
-        raise InvalidInput(f"{field}.bound", f"{message.bound} is no bound")
-    return message.bound == pb.Limit.BOUND_SOFT
-
-
-def read_money(field: str, money: money_pb2.Money) -> int:
-    """Nano-USD."""
-    if money.currency_code not in {"", "USD"}:
-        raise InvalidInput(field, f"{money.currency_code[:8]!r} is not supported: amounts are in USD")
-    if money.units < 0 or not 0 <= money.nanos < NANO_PER_USD:
-        raise InvalidInput(field, "must not be negative")
-    return nano_usd_of(money)
-
-
-def _write_limit(limit: Limit) -> pb.Limit:
-    message = pb.Limit(
-        kind=_KINDS.numbers[limit.kind],
-        per=_UNITS.numbers[limit.per],
-        timezone=limit.timezone,
-        week_start=0 if limit.week_start is Weekday.MONDAY else limit.week_start,
-        anchor_day=0 if limit.anchor_day == 1 else limit.anchor_day,
-        rolling_seconds=limit.rolling_ms // 1000,
-        factor_percent=limit.factor_percent,
-        bound=pb.Limit.BOUND_SOFT if limit.soft else pb.Limit.BOUND_UNSPECIFIED,
-    )
-    if limit.kind.is_money:
-        message.amount.CopyFrom(usd(limit.bound))
-    else:
-        message.count = limit.bound
-    return message
 
 
 def _state(key: VirtualKey, now_ms: int, *, unbounded: bool) -> pb.VirtualKey.State.ValueType:

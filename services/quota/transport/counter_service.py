@@ -20,7 +20,7 @@ from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.policies.counting import CountedLimit
 from services.quota.domain.policies.limit_id import kind_of
 from services.quota.ports.counters import Sum
-from services.quota.transport.admin_messages import write_kind
+from services.quota.transport.policy_messages import write_kind
 from services.quota.transport.reservation_service import write_crossing
 from services.quota.usecases.reconcile import LimitLevels, Reconcile
 from services.quota.usecases.settle import MAX_BATCH

@@ -17,7 +17,7 @@ from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.counters.doubt import Doubt, Selection
 from services.quota.domain.counters.reservation import Hold
 from services.quota.domain.policies.limit_id import kind_of
-from services.quota.transport.admin_messages import write_kind
+from services.quota.transport.policy_messages import write_kind
 from services.quota.usecases.doubts import Doubts
 
 SERVICE = "spendgate.quota.v1.DoubtService"

@@ -15,7 +15,7 @@ from services.chassis.well_known import timestamp, usd
 from services.kernel.errors import InvalidInput
 from services.quota.domain.policies.limit_id import kind_of
 from services.quota.domain.policies.override import Override
-from services.quota.transport.admin_messages import read_money
+from services.quota.transport.policy_messages import read_money
 from services.quota.usecases.overrides import Grant, Overrides
 
 SERVICE = "spendgate.quota.v1.OverrideService"

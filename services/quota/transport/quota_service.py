@@ -20,6 +20,7 @@ from services.quota.domain.identity.access import check_team
 from services.quota.domain.identity.key import SecretKind
 from services.quota.transport import admin_messages as messages
 from services.quota.transport.counter_service import write_adjusted
+from services.quota.transport.policy_messages import write_policy, write_policy_status
 from services.quota.usecases.administer import Administer
 from services.quota.usecases.budgets import Budget, EffectiveLimits, ListBudgets
 from services.quota.usecases.explain import Explain
@@ -97,8 +98,8 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
             page_token=request.page_token,
         )
         return pb.ListQuotaPoliciesResponse(
-            quota_policies=[messages.write_policy(policy) for policy in page],
-            statuses=[messages.write_policy_status(each) for each in self._queries.list_policies.described(page)],
+            quota_policies=[write_policy(policy) for policy in page],
+            statuses=[write_policy_status(each) for each in self._queries.list_policies.described(page)],
             next_page_token=token,
         )
 

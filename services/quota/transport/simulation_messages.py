@@ -13,7 +13,7 @@ from services.kernel.usage import CACHE_WRITE_1H, CACHE_WRITE_5M, CACHED_INPUT, 
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.replay.replay import PastCall
 from services.quota.domain.replay.report import CallerTally, LimitTally, ReplayReport
-from services.quota.transport.admin_messages import write_kind
+from services.quota.transport.policy_messages import write_kind
 
 _DIALECTS = {str(dialect): dialect for dialect in Dialect}
 

@@ -18,7 +18,7 @@ from spendgate.quota.v1 import simulation_service_pb2_grpc
 from services.chassis.grpc_server import Registration
 from services.kernel.errors import FailedPrecondition, InvalidInput, Unavailable
 from services.quota.transport import simulation_worker
-from services.quota.transport.admin_messages import read_policy
+from services.quota.transport.policy_messages import read_policy
 from services.quota.transport.simulation_messages import Outcome
 from services.quota.usecases.simulate import Propose
 
