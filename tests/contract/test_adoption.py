@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from services.kernel.limit_kind import LimitKind
+from services.kernel.settlement import Most
 from services.quota.adapters import redis_adoption
 from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_counters import RedisCounters
@@ -22,7 +23,7 @@ from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.admission.request_facts import RequestFacts
 from services.quota.domain.counters.counter import Level
-from services.quota.domain.counters.reservation import Most, Reservation
+from services.quota.domain.counters.reservation import Reservation
 from services.quota.domain.counters.settlement import Settlement
 from services.quota.domain.directory.adoption import Adoption
 from services.quota.domain.directory.directory import Directory

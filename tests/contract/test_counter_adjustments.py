@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from services.kernel.errors import InvalidInput
-from services.quota.domain.counters.adjustment import Adjustment, Reason
+from services.kernel.settlement import AdjustmentReason as Reason
+from services.quota.domain.counters.adjustment import Adjustment
 from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.ports.counters import Sum
 from tests.contract import test_counter_store as suite

@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from services.chassis.database import migrate, open_engine
+from services.kernel.settlement import CrossingKind
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.counters.counter import CounterKey
-from services.quota.domain.counters.crossing import CrossingKind, ThresholdRule
+from services.quota.domain.counters.crossing import ThresholdRule
 from tests.contract import test_counter_store as suite
 from tests.contract.test_counter_store import (
     NOW_MS,

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from services.kernel.errors import Unavailable
+from services.kernel.settlement import Most
 from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.adapters.redis_link import RedisLink
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_doubts import SqliteDoubts
 from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.domain.counters.doubt import Doubt, Selection, all_of_it
-from services.quota.domain.counters.reservation import Hold, Most, Reservation
+from services.quota.domain.counters.reservation import Hold, Reservation
 from services.quota.domain.counters.settlement import Settlement
 from services.quota.ports.counters import Sum
 from tests.contract.test_counter_store import (

@@ -16,11 +16,11 @@ import pytest
 
 from services.chassis.settings import SettingsError
 from services.kernel.errors import InvalidInput, Unavailable
+from services.kernel.settlement import CrossingKind
 from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.adapters.redis_session import LocalRecords
 from services.quota.domain.counters.counter import CounterKey, Level
-from services.quota.domain.counters.crossing import CrossingKind
 from services.quota.domain.counters.reservation import Reservation
 from services.quota.ports.counters import Sum
 from tests.worlds.counter_store_load import ENDS_MS, HELD, NOW_MS, SPEND, bounded, of_round, settlement_of

@@ -12,13 +12,13 @@ from typing import Any
 from services.kernel.dialect import Dialect
 from services.kernel.limit_kind import LimitKind
 from services.kernel.price import Price
+from services.kernel.settlement import Most
 from services.ledger.domain.charge import charge_call
 from services.ledger.domain.configuration import flat_price
 from services.quota.domain.admission.estimate import bound, held_by_chain
 from services.quota.domain.admission.learning import UsageSample
 from services.quota.domain.admission.request_facts import RequestFacts, Tokens
 from services.quota.domain.admission.unmeasured import NOTHING_TAUGHT, Guide, Taught, unmeasured_tokens
-from services.quota.domain.counters.reservation import Most
 from services.quota.domain.counters.settlement import Settlement
 from services.quota.domain.routing.target_facts import TargetFacts
 from tests.worlds.spool_lines import NO_USAGE, call

@@ -10,10 +10,10 @@ from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, 
 
 from services.kernel.limit_kind import LimitKind
 from services.kernel.scope import Dimension
+from services.kernel.settlement import Most
 from services.kernel.window import WindowUnit
 from services.quota.domain.admission.request_facts import RequestFacts
 from services.quota.domain.counters.counter import Level
-from services.quota.domain.counters.reservation import Most
 from services.quota.domain.counters.settlement import Settlement
 from services.quota.domain.policies.denial import Deny
 from services.quota.domain.policies.limit import Limit

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from services.kernel.limit_kind import LimitKind
+from services.kernel.settlement import Most
 from services.quota.domain.admission.request_facts import RequestFacts
 from services.quota.domain.counters.doubt import all_of_it
-from services.quota.domain.counters.reservation import Most
 from services.quota.domain.counters.settlement import Settlement
 from services.quota.domain.policies.denial import Deny
 from services.quota.domain.policies.limit_id import kind_of

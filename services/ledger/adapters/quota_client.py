@@ -12,10 +12,11 @@ from spendgate.quota.v1 import reservation_service_pb2_grpc as pb_grpc
 from services.chassis.enums import enum_table
 from services.chassis.well_known import timestamp
 from services.kernel.errors import Unavailable
+from services.kernel.settlement import CrossingKind
 from services.kernel.usage import Usage
 from services.ledger.domain.call import Caller
 from services.ledger.domain.entry import OverdueReservation
-from services.ledger.domain.settlement import Crossing, CrossingKind, Settlement
+from services.ledger.domain.settlement import Crossing, Settlement
 
 _TIMEOUT_S = 10.0
 _UNKNOWN_COST = -1

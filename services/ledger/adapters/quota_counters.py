@@ -13,17 +13,9 @@ from services.chassis.enums import enum_table
 from services.chassis.well_known import timestamp
 from services.kernel.limit_kind import LimitKind
 from services.kernel.scope import Dimension, ScopeParts
+from services.kernel.settlement import AdjustmentReason
 from services.ledger.adapters.quota_client import asked, read_crossing
-from services.ledger.domain.counting import (
-    Adjustment,
-    CountedLimit,
-    Counter,
-    CounterList,
-    LimitLevels,
-    Reason,
-    Span,
-    Sum,
-)
+from services.ledger.domain.counting import Adjustment, CountedLimit, Counter, CounterList, LimitLevels, Span, Sum
 from services.ledger.domain.settlement import Crossing
 from services.ledger.ports import CounterState
 
@@ -32,7 +24,7 @@ _TIMEOUT_S = 10.0
 _LONG_TIMEOUT_S = 60.0
 _PER_MESSAGE = 500
 _KINDS = enum_table(quota_pb.LimitKind, LimitKind)
-_REASONS = enum_table(quota_pb.Adjustment.Reason, Reason)
+_REASONS = enum_table(quota_pb.Adjustment.Reason, AdjustmentReason)
 
 
 class QuotaCountersClient:

@@ -10,12 +10,12 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
+from services.kernel.settlement import Most
 from services.kernel.usage import UsageSource
 from services.ledger.adapters.sql_database import Database
 from services.ledger.adapters.sql_tables import alerts, entries, epochs, releases
 from services.ledger.domain.rollup import HOUR_MS
 from services.ledger.domain.settlement import Crossing, Settlement
-from services.ledger.domain.unmeasured import Most
 
 # Text, because every batch needs these statements: they cost SQLAlchemy more than SQLite.
 _UNSETTLED = (

@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from services.kernel.settlement import CrossingKind
 from services.kernel.usage import UsageSource
 from services.ledger.adapters.sql_database import Database
 from services.ledger.adapters.sql_dropped_headers import read_dropped
@@ -21,7 +22,7 @@ from services.ledger.domain.dropped import DroppedHeader
 from services.ledger.domain.entry import BookedCall, join_attempts
 from services.ledger.domain.rollup import HOUR_MS
 from services.ledger.domain.selection import CallQuery, Dimension, Filter, UsageQuery, UsageSums
-from services.ledger.domain.settlement import Alert, Crossing, CrossingKind
+from services.ledger.domain.settlement import Alert, Crossing
 
 _DAY_MS = 24 * HOUR_MS
 _READ = ("usage_source", "unknown_members", "price_options", "attempts")

@@ -19,17 +19,11 @@ from dataclasses import dataclass
 
 from services.kernel.money import NanoUsd
 from services.kernel.price import Price, charge
+from services.kernel.settlement import UNBOUNDED, Most
 from services.kernel.usage import Usage, UsageSource, add_up
 from services.ledger.domain.call import SpooledAttempt, SpooledCall
 from services.ledger.domain.outcome import Outcome
-from services.ledger.domain.unmeasured import (
-    UNBOUNDED,
-    Most,
-    add_up_most,
-    estimated_usage,
-    most_of_answer,
-    most_of_silence,
-)
+from services.ledger.domain.unmeasured import add_up_most, estimated_usage, most_of_answer, most_of_silence
 
 _NOTHING = Usage()
 

@@ -6,25 +6,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import NamedTuple
 
 from services.kernel.limit_kind import LimitKind
 from services.kernel.scope import NOBODY, Dimension, ScopeIndex, ScopeParts, part_scope, scope_of
+from services.kernel.settlement import AdjustmentReason
 from services.kernel.window import WindowRule, WindowUnit
 
 _RUN = WindowRule(WindowUnit.RUN)
-
-
-class Reason(StrEnum):
-    """Why a counter differs from the entries."""
-
-    DRIFT = "drift"
-    """Unknown. It should not happen."""
-    REBUILD = "rebuild"
-    """The counters were lost and have just been rebuilt."""
-    BACKFILL = "backfill"
-    """The limit is new, and counts what its window held before it."""
 
 
 class Span(NamedTuple):
@@ -125,7 +114,7 @@ class Adjustment(NamedTuple):
     counter: Counter
     before: int
     after: int
-    reason: Reason
+    reason: AdjustmentReason
 
 
 class Matching:
@@ -176,7 +165,7 @@ class Comparison:
     """The largest deviation of spend without a known reason."""
 
 
-def compare(levels: LimitLevels, expected: Mapping[str, Expected], reason: Reason) -> Comparison:
+def compare(levels: LimitLevels, expected: Mapping[str, Expected], reason: AdjustmentReason) -> Comparison:
     """Compares each counter. `reason` explains every difference."""
     limit = levels.limit
     adjustments: list[Adjustment] = []
@@ -194,7 +183,7 @@ def compare(levels: LimitLevels, expected: Mapping[str, Expected], reason: Reaso
         says = levels.settled.get(scope, 0)
         if says != must.amount:
             adjustments.append(Adjustment(counter_of(limit, scope, must), says, must.amount, reason))
-    counts_drift = reason is Reason.DRIFT and limit.kind.needs_price
+    counts_drift = reason is AdjustmentReason.DRIFT and limit.kind.needs_price
     drift = max((abs(each.after - each.before) for each in adjustments), default=0) if counts_drift else 0
     return Comparison(tuple(adjustments), compared, unpriced, drift)
 

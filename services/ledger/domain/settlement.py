@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
-from services.ledger.domain.unmeasured import Most
+from services.kernel.settlement import CrossingKind, Most
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +23,6 @@ class Settlement:
     """Bytes of the answer's text that were seen."""
     most: Most | None = None
     """The most that the call can have taken. None when its usage is known."""
-
-
-class CrossingKind(StrEnum):
-    """The event that a counter went through."""
-
-    THRESHOLD = "threshold"
-    """It passed a threshold. Reported once per policy, limit, scope, window and threshold."""
-    OVERRUN = "overrun"
-    """A call took more than it held: a provider billed more than it was allowed. Once per window."""
-    UNPRICED = "unpriced"
-    """A call of unknown cost passed through a limit on spend. Once per window."""
-    UNKNOWN_MEMBERS = "unknown_members"
-    """A call with unknown members passed through a limit on spend. Once per window."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,18 +45,17 @@ declaration about a provider may lower it, if we saw the provider's answer direc
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from services.kernel.dialect import Dialect
 from services.kernel.envoy_contract import STREAM_BUFFER_BYTES
 from services.kernel.price import ANY_SERVICE_TIER, Bounds, Price, charge, charge_at_most
+from services.kernel.settlement import UNBOUNDED, Most
 from services.kernel.spool_contract import UNTOLD_TEXT_BYTES
 from services.kernel.usage import Usage
 from services.ledger.domain.call import SpooledCall
 from services.ledger.domain.outcome import Outcome
 from services.ledger.domain.reading import ReadingState
 
-UNBOUNDED = -1
 _ENVELOPE_BYTES = 400
 """Bytes of a JSON answer besides its text."""
 _STREAM_BYTES_PER_TEXT_BYTE = 8
@@ -71,14 +70,6 @@ _ALL_IS_SENT = frozenset({"images", "response_format", "cache_control", "cache_1
 """Request features with which all output is text that is sent."""
 _NOTICED_MS = 1_000
 _EVENTS_UNDER_WAY = 4
-
-
-class Most(NamedTuple):
-    """The most that a call can have taken. With `UNBOUNDED`, only its reservation bounds it."""
-
-    cost_nano_usd: int
-    input_tokens: int
-    output_tokens: int
 
 
 UNBOUNDED_MOST = Most(UNBOUNDED, UNBOUNDED, UNBOUNDED)

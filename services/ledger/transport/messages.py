@@ -15,6 +15,7 @@ from services.kernel.change import Action, Actor, Change
 from services.kernel.errors import InvalidInput
 from services.kernel.names import check_name, split_target
 from services.kernel.price import Price
+from services.kernel.settlement import CrossingKind
 from services.ledger.domain.call import Caller
 from services.ledger.domain.configuration import Channel, Configuration
 from services.ledger.domain.dropped import Direction, DroppedHeader
@@ -29,7 +30,7 @@ from services.ledger.domain.selection import (
     parse_filter,
     parse_group_by,
 )
-from services.ledger.domain.settlement import Alert, CrossingKind
+from services.ledger.domain.settlement import Alert
 from services.ledger.transport.price_messages import read_override
 
 _ACTIONS = enum_table(configuration_pb2.Change.Action, Action)

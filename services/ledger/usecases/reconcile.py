@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from services.kernel.clock import Clock
+from services.kernel.settlement import AdjustmentReason
 from services.ledger.domain.counting import (
     Adjustment,
     Comparison,
@@ -20,7 +21,6 @@ from services.ledger.domain.counting import (
     Expected,
     LimitLevels,
     Matching,
-    Reason,
     Span,
     Sum,
     compare,
@@ -160,10 +160,10 @@ class Reconcile:
                 expected = expected_counters([levels.limit for levels in group], preferred, taken)
             yield from zip(group, expected, strict=True)
 
-    def _reason(self, *, is_new: bool) -> Reason:
+    def _reason(self, *, is_new: bool) -> AdjustmentReason:
         if self._rebuilt:
-            return Reason.REBUILD
-        return Reason.BACKFILL if is_new else Reason.DRIFT
+            return AdjustmentReason.REBUILD
+        return AdjustmentReason.BACKFILL if is_new else AdjustmentReason.DRIFT
 
     def _repair(self, adjustments: Sequence[Adjustment]) -> int:
         """Moves counters and logs that. Returns their number."""
@@ -172,8 +172,8 @@ class Reconcile:
             some, crossings = self._counters.adjust(adjustments[at : at + _BATCH], self._outbox.last_crossing())
             self._outbox.mark_settled([], crossings, self._clock.now_ms())
             moved += some
-        for reason in Reason:
+        for reason in AdjustmentReason:
             if count := sum(adjustment.reason is reason for adjustment in adjustments):
-                level = logging.WARNING if reason is Reason.DRIFT else logging.INFO
+                level = logging.WARNING if reason is AdjustmentReason.DRIFT else logging.INFO
                 _log.log(level, "%d counters were not what the entries say (%s); they are now", count, reason)
         return moved

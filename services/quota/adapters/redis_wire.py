@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 import orjson
 
 from services.kernel.errors import InvalidInput
+from services.kernel.settlement import AdjustmentReason, CrossingKind
 from services.quota.adapters.redis_keys import (
     beginning_with,
     by_doubt,
@@ -20,15 +21,9 @@ from services.quota.adapters.redis_keys import (
     told_of,
 )
 from services.quota.adapters.reservation_record import read_reservation, write_record
-from services.quota.domain.counters.adjustment import MAX_KEPT, Adjusted, Adjustment, Reason
+from services.quota.domain.counters.adjustment import MAX_KEPT, Adjusted, Adjustment
 from services.quota.domain.counters.counter import CounterKey, Level
-from services.quota.domain.counters.crossing import (
-    Crossing,
-    CrossingKind,
-    FindThresholdRule,
-    ThresholdRule,
-    least_reaching,
-)
+from services.quota.domain.counters.crossing import Crossing, FindThresholdRule, ThresholdRule, least_reaching
 from services.quota.domain.counters.doubt import Doubt, doubt_of
 from services.quota.domain.counters.reservation import Hold, Reservation, holds_unknown
 from services.quota.domain.counters.settlement import Settlement, excess_of, lacks_price
@@ -245,7 +240,7 @@ def adjusted_of(text: str) -> Adjusted:
     sequence, at_ms, record = text.split("\n", 2)
     name, window_end_ms, before, after, reason = orjson.loads(record)
     return Adjusted(
-        int(sequence), Adjustment(counter_of(name), window_end_ms, before, after, Reason(reason)), int(at_ms)
+        int(sequence), Adjustment(counter_of(name), window_end_ms, before, after, AdjustmentReason(reason)), int(at_ms)
     )
 
 

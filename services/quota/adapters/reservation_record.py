@@ -8,9 +8,10 @@ from typing import Any
 import orjson
 
 from services.kernel.scope import run_of
+from services.kernel.settlement import Most
 from services.kernel.window import WindowUnit
 from services.quota.domain.counters.counter import CounterKey
-from services.quota.domain.counters.reservation import Hold, Most, Reservation
+from services.quota.domain.counters.reservation import Hold, Reservation
 from services.quota.domain.identity.attribution import Attribution
 
 

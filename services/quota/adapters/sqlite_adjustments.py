@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from services.quota.domain.counters.adjustment import MAX_KEPT, Adjusted, Adjustment, Reason
+from services.kernel.settlement import AdjustmentReason
+from services.quota.domain.counters.adjustment import MAX_KEPT, Adjusted, Adjustment
 from services.quota.domain.counters.counter import CounterKey
 
 _KEEP = (
@@ -30,6 +31,6 @@ def adjustments_before(connection: sqlite3.Connection, sequence: int | None, lim
     """At most `limit` adjustments with lower sequence numbers, newest first. None: from the newest on."""
     rows = connection.execute(_BEFORE, (_NEWEST if sequence is None else sequence, limit))
     return [
-        Adjusted(row[0], Adjustment(CounterKey(*row[1:5]), row[5], row[6], row[7], Reason(row[8])), row[9])
+        Adjusted(row[0], Adjustment(CounterKey(*row[1:5]), row[5], row[6], row[7], AdjustmentReason(row[8])), row[9])
         for row in rows
     ]

@@ -5,15 +5,9 @@ from __future__ import annotations
 import json
 import sqlite3
 
+from services.kernel.settlement import CrossingKind
 from services.quota.domain.counters.counter import CounterKey
-from services.quota.domain.counters.crossing import (
-    CounterUpdate,
-    Crossing,
-    CrossingKind,
-    Reported,
-    ThresholdRule,
-    newly_passed,
-)
+from services.quota.domain.counters.crossing import CounterUpdate, Crossing, Reported, ThresholdRule, newly_passed
 from services.quota.domain.counters.settlement import Move
 
 _REPORTED = (

@@ -15,7 +15,8 @@ from services.chassis.grpc_server import Registration
 from services.chassis.well_known import timestamp
 from services.kernel.errors import InvalidInput
 from services.kernel.scope import ScopeParts
-from services.quota.domain.counters.adjustment import Adjusted, Adjustment, Reason
+from services.kernel.settlement import AdjustmentReason
+from services.quota.domain.counters.adjustment import Adjusted, Adjustment
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.policies.counting import CountedLimit
 from services.quota.domain.policies.limit_id import kind_of
@@ -27,7 +28,7 @@ from services.quota.usecases.settle import MAX_BATCH
 
 SERVICE = "spendgate.quota.v1.CounterService"
 _PER_MESSAGE = 500
-_REASONS = enum_table(quota_pb.Adjustment.Reason, Reason)
+_REASONS = enum_table(quota_pb.Adjustment.Reason, AdjustmentReason)
 
 
 class CounterService(counter_service_pb2_grpc.CounterServiceServicer):

@@ -12,8 +12,9 @@ from services.chassis.enums import enum_table
 from services.chassis.grpc_server import Registration
 from services.chassis.paging import check_page_size
 from services.chassis.well_known import timestamp
-from services.quota.domain.counters.crossing import Crossing, CrossingKind
-from services.quota.domain.counters.reservation import Most, Reservation
+from services.kernel.settlement import CrossingKind, Most
+from services.quota.domain.counters.crossing import Crossing
+from services.quota.domain.counters.reservation import Reservation
 from services.quota.domain.counters.settlement import Settlement
 from services.quota.transport.admin_messages import write_attribution
 from services.quota.usecases.settle import ListOpen, ListOverdue, Release, Settle

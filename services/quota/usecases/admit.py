@@ -10,6 +10,7 @@ from services.kernel.clock import Clock
 from services.kernel.dialect import Dialect
 from services.kernel.errors import Unavailable
 from services.kernel.names import reservation_id
+from services.kernel.settlement import Most
 from services.kernel.usage import TOKEN_FOR_EACH_BYTE, Line
 from services.quota.domain.admission.case import Case
 from services.quota.domain.admission.decision import Refusal, ceiling_of
@@ -19,7 +20,7 @@ from services.quota.domain.admission.unfit import refuse_unknown_members
 from services.quota.domain.admission.unmeasured import Guide, taught_by_text, unmeasured_tokens
 from services.quota.domain.admission.without_counters import LimitsWithoutCounters, without_counters
 from services.quota.domain.counters.counter import CounterKey, Level
-from services.quota.domain.counters.reservation import Hold, Most, Reservation
+from services.quota.domain.counters.reservation import Hold, Reservation
 from services.quota.domain.directory.applied_limits import AppliedLimit
 from services.quota.domain.directory.bounded import refuse_unbounded
 from services.quota.domain.directory.snapshot import DirectorySnapshot

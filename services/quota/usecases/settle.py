@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
+from services.kernel.settlement import UNBOUNDED
 from services.quota.domain.admission.learning import UsageSample
 from services.quota.domain.admission.request_facts import Tokens
 from services.quota.domain.counters.crossing import Crossing
 from services.quota.domain.counters.doubt import estimating
-from services.quota.domain.counters.reservation import UNBOUNDED, Reservation
+from services.quota.domain.counters.reservation import Reservation
 from services.quota.domain.counters.settlement import UNKNOWN_COST, Settlement
 from services.quota.ports.counters import CrossingLog, OpenReservations, Reservations
 from services.quota.ports.recent_calls import KeyRates
@@ -165,5 +166,5 @@ def check_batch(settlements: Sequence[Settlement]) -> None:
             raise InvalidInput(f"settlements[{at}].cost_nano_usd", "must be 0 or more, or -1 if the price is unknown")
         if min(settlement.input_tokens, settlement.output_tokens) < 0:
             raise InvalidInput(f"settlements[{at}]", "token counts must not be negative")
-        if settlement.most is not None and min(astuple(settlement.most)) < UNBOUNDED:
+        if settlement.most is not None and min(settlement.most) < UNBOUNDED:
             raise InvalidInput(f"settlements[{at}].most", "must be 0 or more, or -1 if nothing bounds it")

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import NamedTuple
 
 from services.kernel.errors import InvalidInput
+from services.kernel.settlement import AdjustmentReason
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.policies.limit_id import MAX_COUNT
 
 MAX_KEPT = 10_000
 """The number of adjustments that we keep for lists."""
-
-
-class Reason(StrEnum):
-    """Why a counter differed from the ledger."""
-
-    DRIFT = "drift"
-    """The cause is unknown. This should not happen."""
-    REBUILD = "rebuild"
-    """The store lost the counters, and we had just rebuilt them."""
-    BACKFILL = "backfill"
-    """The limit is new and must count what its window saw before."""
 
 
 class Adjustment(NamedTuple):
@@ -33,7 +22,7 @@ class Adjustment(NamedTuple):
     before: int
     """The expected settled amount. If the counter has another one by now, the store leaves it alone."""
     after: int
-    reason: Reason
+    reason: AdjustmentReason
 
 
 class Adjusted(NamedTuple):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import NamedTuple
 
+from services.kernel.settlement import CrossingKind
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.counters.settlement import Move
 from services.quota.domain.policies.policy import Threshold
@@ -34,19 +34,6 @@ class ThresholdRule:
 
 FindThresholdRule = Callable[[CounterKey], ThresholdRule | None]
 """Returns what to look for in a counter; None: nothing."""
-
-
-class CrossingKind(StrEnum):
-    """What happened to a counter."""
-
-    THRESHOLD = "threshold"
-    """It passed a threshold."""
-    OVERRUN = "overrun"
-    """A call took more than it held in an enforced limit: a provider billed more than the request allowed."""
-    UNPRICED = "unpriced"
-    """An enforced limit on spend admitted a call whose cost is unknown."""
-    UNKNOWN_MEMBERS = "unknown_members"
-    """An enforced limit on spend admitted a call with members that the gateway does not know."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 
 from services.kernel.limit_kind import LimitKind
 from services.kernel.names import first_reservation_id
+from services.kernel.settlement import Most
 from services.quota.domain.counters.counter import CounterKey
-from services.quota.domain.counters.reservation import Hold, Most, Reservation
+from services.quota.domain.counters.reservation import Hold, Reservation
 from services.quota.domain.counters.settlement import Settlement
 from services.quota.domain.policies.policy import QuotaPolicy
 

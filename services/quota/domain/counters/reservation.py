@@ -11,14 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from services.kernel.limit_kind import CallQuantities, LimitKind
+from services.kernel.settlement import Most
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.policies.limit_id import kind_of
-
-UNBOUNDED = -1
-# Far enough below zero that no other part of a sum lifts it.
-_NO_BOUND = -(2**100)
 
 
 class Hold(NamedTuple):
@@ -69,24 +65,6 @@ class Reservation:
     """The request has members or header values that the gateway does not know."""
     policies: str = field(default="", compare=False)
     """The version of the policies that decided; empty if none did. Only the act of reserving needs it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Most:
-    """The most that a call can take, or can have taken if nobody measured its end.
-
-    `UNBOUNDED`: only the hold bounds it.
-    """
-
-    cost_nano_usd: int
-    input_tokens: int
-    output_tokens: int
-
-    def of(self, kind: LimitKind) -> int | None:
-        """The most that a limit of this kind can count of the call; None: no bound."""
-        quantities = (self.cost_nano_usd, self.input_tokens, self.output_tokens)
-        amount = kind.measure(CallQuantities(*(_NO_BOUND if each == UNBOUNDED else each for each in quantities)))
-        return None if amount < 0 else amount
 
 
 def holds_unknown(counter: CounterKey, reservation: Reservation) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.kernel.limit_kind import LimitKind
+from services.kernel.settlement import Most
 from services.quota.domain.counters.counter import CounterKey
-from services.quota.domain.counters.reservation import Most, Reservation, holds_unknown
+from services.quota.domain.counters.reservation import Reservation, holds_unknown
 from services.quota.domain.policies.limit_id import holds_most, kind_of
 
 UNKNOWN_COST = -1

@@ -6,12 +6,12 @@ import pytest
 
 from services.kernel.limit_kind import LimitKind
 from services.kernel.scope import Dimension, ScopeParts
+from services.kernel.settlement import AdjustmentReason
 from services.ledger.domain.counting import (
     CountedLimit,
     Expected,
     LimitLevels,
     Matching,
-    Reason,
     Span,
     Taken,
     compare,
@@ -86,7 +86,7 @@ def test_each_run_has_a_counter_that_is_remembered_as_long_as_quota_remembers_it
 def test_only_what_differs_is_adjusted_also_counters_that_one_side_does_not_know() -> None:
     expected = {"same": Expected(5), "off": Expected(5), "new": Expected(1)}
 
-    found = compare(LimitLevels(LIMIT, {"same": 5, "off": 9, "ghost": 3}), expected, Reason.DRIFT)
+    found = compare(LimitLevels(LIMIT, {"same": 5, "off": 9, "ghost": 3}), expected, AdjustmentReason.DRIFT)
 
     assert [(each.counter.scope, each.before, each.after) for each in found.adjustments] == [
         ("ghost", 3, 0),
@@ -101,20 +101,20 @@ def test_spend_is_left_alone_where_a_cost_is_unknown_and_tokens_are_not() -> Non
     for limit, compared in ((LIMIT, 0), (replace(LIMIT, kind=LimitKind.TOKENS), 1)):
         (expected,) = expected_counters([limit], NONE, [unpriced])
 
-        found = compare(LimitLevels(limit, {"organization": 99}), expected, Reason.DRIFT)
+        found = compare(LimitLevels(limit, {"organization": 99}), expected, AdjustmentReason.DRIFT)
 
         assert (found.compared, found.unpriced, len(found.adjustments)) == (compared, 1 - compared, compared)
 
 
-@pytest.mark.parametrize("reason", [Reason.BACKFILL, Reason.REBUILD])
-def test_what_has_a_reason_is_no_drift(reason: Reason) -> None:
+@pytest.mark.parametrize("reason", [AdjustmentReason.BACKFILL, AdjustmentReason.REBUILD])
+def test_what_has_a_reason_is_no_drift(reason: AdjustmentReason) -> None:
     assert compare(LimitLevels(LIMIT, {}), {"organization": Expected(5)}, reason).drift_nano_usd == 0
 
 
 def test_a_run_that_quota_remembers_longer_than_its_calls_is_left_alone() -> None:
     limit = replace(LIMIT, span=Span(0, DAY_MS, True))
 
-    assert compare(LimitLevels(limit, {"run=x": 7}), {}, Reason.DRIFT).adjustments == ()
+    assert compare(LimitLevels(limit, {"run=x": 7}), {}, AdjustmentReason.DRIFT).adjustments == ()
 
 
 def test_a_limit_that_counts_other_calls_is_another_limit() -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from services.kernel.settlement import Most
 from services.kernel.usage import CACHED_INPUT, INPUT, OUTPUT, Usage, UsageSource
 from services.ledger.domain.charge import Charge, charge_call
 from services.ledger.domain.outcome import Outcome
-from services.ledger.domain.unmeasured import UNBOUNDED_MOST, Most
+from services.ledger.domain.unmeasured import UNBOUNDED_MOST
 from tests.worlds.spool_lines import NO_USAGE, PRICE, attempt, call, price_of
 
 LEFT: dict[str, Any] = {"flags": "DC", "details": "downstream_remote_disconnect"}

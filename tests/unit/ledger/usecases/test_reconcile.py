@@ -8,9 +8,10 @@ import pytest
 
 from services.kernel.errors import Unavailable
 from services.kernel.limit_kind import LimitKind
+from services.kernel.settlement import AdjustmentReason
 from services.kernel.window import WindowUnit
 from services.ledger.usecases.reconcile import ASK_INTERVAL_MS
-from services.quota.domain.counters.adjustment import Adjustment, Reason
+from services.quota.domain.counters.adjustment import Adjustment
 from services.quota.domain.policies.policy import Threshold
 from services.quota.ports.counters import Sum
 from tests.worlds.books import INTERVAL_MS, Books
@@ -33,7 +34,7 @@ def called(books: Books) -> None:
     books.book(books.world.let())
 
 
-def adjustments(books: Books) -> list[tuple[str, int, int, Reason]]:
+def adjustments(books: Books) -> list[tuple[str, int, int, AdjustmentReason]]:
     listed = [each.adjustment for each in books.world.counters.adjustments_before(None, 100)]
     return [(each.counter.policy, each.before, each.after, each.reason) for each in listed]
 
@@ -61,7 +62,7 @@ def test_a_counter_that_drifted_is_repaired_in_plain_sight(books: Books) -> None
     books.check()
 
     assert books.world.level("budget") == (COST, 0)
-    assert adjustments(books) == [("budget", COST - 1_000, COST, Reason.DRIFT)]
+    assert adjustments(books) == [("budget", COST - 1_000, COST, AdjustmentReason.DRIFT)]
     assert (books.reconcile.last.drift_nano_usd, books.reconcile.last.repaired) == (1_000, 1)
     books.check()
     assert (books.reconcile.last.drift_nano_usd, books.reconcile.last.repaired) == (0, 1)
@@ -75,7 +76,7 @@ def test_drift_is_drift_also_when_the_ledger_has_just_started(books: Books) -> N
 
     books.check()
 
-    assert adjustments(books) == [("budget", COST + 5, COST, Reason.DRIFT)]
+    assert adjustments(books) == [("budget", COST + 5, COST, AdjustmentReason.DRIFT)]
 
 
 def test_counters_are_compared_once_in_an_interval(books: Books) -> None:
@@ -103,7 +104,7 @@ def test_a_new_policy_counts_at_once_what_its_window_held_before_it(books: Books
     books.reconcile.check_if_due()
 
     assert books.world.level("calls") == (1, 0)
-    assert adjustments(books) == [("calls", 0, 1, Reason.BACKFILL)]
+    assert adjustments(books) == [("calls", 0, 1, AdjustmentReason.BACKFILL)]
     assert books.reconcile.last.drift_nano_usd == 0
 
 
@@ -137,7 +138,7 @@ def test_a_call_that_was_released_and_cost_all_the_same_is_added(books: Books) -
     books.check()
 
     assert books.world.level("budget") == (COST, 0)
-    assert adjustments(books) == [("budget", 0, COST, Reason.DRIFT)]
+    assert adjustments(books) == [("budget", 0, COST, AdjustmentReason.DRIFT)]
 
 
 def test_lost_counters_are_rebuilt_from_the_entries_before_anything_is_settled(
@@ -174,7 +175,7 @@ def test_what_a_rebuild_missed_is_said_to_be_of_the_rebuild(books: Books, monkey
 
     books.check()
 
-    assert adjustments(books) == [("budget", COST + 3, COST, Reason.REBUILD)]
+    assert adjustments(books) == [("budget", COST + 3, COST, AdjustmentReason.REBUILD)]
 
 
 def test_what_is_held_for_a_settled_call_is_released_with_each_comparison(
@@ -275,7 +276,7 @@ def test_a_quota_that_is_away_is_compared_later(books: Books, monkeypatch: pytes
             books.check()
     books.check()
 
-    assert [each[3] for each in adjustments(books)] == [Reason.DRIFT]
+    assert [each[3] for each in adjustments(books)] == [AdjustmentReason.DRIFT]
 
 
 def test_a_policy_that_is_gone_leaves_its_counters_alone(books: Books) -> None:
@@ -297,4 +298,4 @@ def test_adjustments_say_which_counter(books: Books) -> None:
 
     (listed,) = books.world.counters.adjustments_before(None, 10)
     (counter,) = books.world.counters.counters_at(books.clock.now_ms())
-    assert listed.adjustment == Adjustment(counter.key, counter.window_end_ms, COST + 5, COST, Reason.DRIFT)
+    assert listed.adjustment == Adjustment(counter.key, counter.window_end_ms, COST + 5, COST, AdjustmentReason.DRIFT)

@@ -6,7 +6,7 @@ import pytest
 
 from services.kernel.errors import InvalidInput
 from services.kernel.limit_kind import LimitKind
-from services.quota.domain.counters.crossing import CrossingKind
+from services.kernel.settlement import CrossingKind
 from services.quota.domain.counters.settlement import UNKNOWN_COST, Settlement
 from services.quota.domain.policies.policy import Mode, Threshold
 from tests.worlds.quota import CENT, CENT_FACTS, EPOCH, MAX_STREAM_MS, World, counting, spend
