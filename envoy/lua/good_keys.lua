@@ -20,7 +20,7 @@ function good_keys.shown(headers)
   return any and #shown <= SHOWN_BYTES_MAX and shown or nil
 end
 
--- A memory of at most `keys_max` keys, each for `life_s` seconds after quota was asked.
+-- Remembers at most `keys_max` keys, each for `life_s` seconds after quota was asked.
 function good_keys.memory(keys_max, life_s)
   local holders, until_s, count = {}, {}, 0
   local memory = {}
@@ -30,15 +30,15 @@ function good_keys.memory(keys_max, life_s)
     holders[shown], until_s[shown] = nil, nil
   end
 
-  -- Notes that the key of `holder` was good at `asked_s`.
+  -- Records that the key of `holder` was valid at `asked_s`.
   function memory.note(shown, holder, asked_s)
     memory.forget(shown)
-    -- All at once: what is lost costs one question each.
+    -- Forgets all at once. Each lost key costs one question.
     if count == keys_max then holders, until_s, count = {}, {}, 0 end
     holders[shown], until_s[shown], count = holder, asked_s + life_s, count + 1
   end
 
-  -- Whose key it is; nil when that is not known, or no longer.
+  -- The holder of the key; nil if unknown or expired.
   function memory.holder(shown, now_s)
     if not holders[shown] then return nil end
     if now_s < until_s[shown] then return holders[shown] end

@@ -1,5 +1,5 @@
--- Publishes what a request asks for, so that quota can decide without ever seeing the body, and refuses what could be
--- read in two ways. Keys of the metadata: RequestKey and ScanKey in services/kernel/envoy_contract.py.
+-- Publishes what a request asks for, so that quota can decide without ever seeing the body. Refuses bodies that could
+-- be read in two ways. Keys of the metadata: RequestKey and ScanKey in services/kernel/envoy_contract.py.
 
 local content_type = require("content_type")
 local refusal = require("refusal")
@@ -18,7 +18,7 @@ local function read_text(handle, headers)
   if encoding ~= "identity" then refuse("Compressed bodies are not supported.") end
   local problem = content_type.problem(headers:get("content-type") or "")
   if problem then refuse(problem) end
-  -- What was checked is what is sent: no provider gets to read a spelling in its own way.
+  -- The gateway sends its own spelling, so that no provider can read the client's differently.
   headers:replace("content-type", "application/json")
   local buffer = handle:body(true)
   return buffer:getBytes(0, buffer:length())
