@@ -20,7 +20,7 @@ class BudgetEndpoint:
         self._read = read
 
     def answer(self, credential: str, run: str, request_id: str) -> HttpAnswer | Deny:
-        """The list. Amounts look as on the command line: dollars are decimal strings, with names that end in `_usd`."""
+        """The list. Amounts look like those of the command line: decimal strings under names that end in `_usd`."""
         limits = self._read(credential, run)
         if isinstance(limits, Deny):
             return limits

@@ -120,7 +120,7 @@ def _write_parts(parts: ScopeParts) -> list[pb.ScopePart]:
 
 def _read_adjustment(field: str, message: pb.CounterAdjustment) -> Adjustment:
     if message.reason not in _REASONS.members:
-        raise InvalidInput(f"{field}.reason", f"{message.reason} is no reason")
+        raise InvalidInput(f"{field}.reason", f"{message.reason} is not a known reason")
     counter, window_end_ms = _read_name(f"{field}.counter", message.counter)
     return Adjustment(counter, window_end_ms, message.before, message.after, _REASONS.members[message.reason])
 

@@ -49,7 +49,7 @@ def read_policy(field: str, message: pb.QuotaPolicy) -> QuotaPolicy:
             known = ", ".join(Dimension)
             raise InvalidInput(f"{field}.each", f"{message.each[:80]!r} is none of {known}") from error
     if message.mode not in _MODES.members:
-        raise InvalidInput(f"{field}.mode", f"{message.mode} is no mode")
+        raise InvalidInput(f"{field}.mode", f"{message.mode} is not a known mode")
     return QuotaPolicy(
         name=message.name,
         match=Match(match.team, match.project, match.environment, match.user, match.key, match.model),
@@ -114,7 +114,7 @@ def write_kind(kind: LimitKind) -> pb.LimitKind.ValueType:
 
 
 def write_mode(mode: Mode) -> pb.QuotaPolicy.Mode.ValueType:
-    """What a policy does to a call over its limit."""
+    """Writes the mode of a policy."""
     return _MODES.numbers[mode]
 
 
@@ -129,7 +129,7 @@ def read_money(field: str, money: money_pb2.Money) -> int:
 
 def _read_threshold(field: str, message: pb.Threshold) -> Threshold:
     if message.action not in _THRESHOLD_ACTIONS.members:
-        raise InvalidInput(f"{field}.action", f"{message.action} is no action")
+        raise InvalidInput(f"{field}.action", f"{message.action} is not a known action")
     return Threshold(message.basis_points, tuple(message.notify), _THRESHOLD_ACTIONS.members[message.action])
 
 
@@ -167,7 +167,7 @@ def _read_limit(field: str, message: pb.Limit) -> Limit:
 
 def _read_soft(field: str, message: pb.Limit) -> bool:
     if message.bound not in pb.Limit.Bound.values():
-        raise InvalidInput(f"{field}.bound", f"{message.bound} is no bound")
+        raise InvalidInput(f"{field}.bound", f"{message.bound} is not a known bound")
     return message.bound == pb.Limit.BOUND_SOFT
 
 

@@ -1,4 +1,4 @@
-"""Forgets all secrets, for the case that the pepper of their digests is lost."""
+"""Forgets all secrets after the loss of their pepper."""
 
 from __future__ import annotations
 

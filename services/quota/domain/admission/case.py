@@ -22,7 +22,7 @@ class Case:
     learned: Tokens | None
     """What calls of this key for this model typically take; None: not known yet."""
     contended: bool
-    """A moment ago calls were refused because others in flight held the room."""
+    """Quota refused calls a moment ago because others in flight held the room."""
     contention_wait_ms: int
     """How long calls in flight take to give room back."""
     now_ms: int

@@ -35,7 +35,7 @@ class Taught(NamedTuple):
     """Output tokens by bytes of the answer's text."""
 
     def after(self, sample: UsageSample) -> Taught:
-        """The knowledge after one more call."""
+        """What calls have taught after one more."""
         request, answer = self.request, self.answer
         if sample.text_bytes:
             request = request.after(sample.text_bytes, sample.usage.input, _REQUEST)

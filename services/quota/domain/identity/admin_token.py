@@ -72,7 +72,7 @@ def check_token(name: str, role: Role, team: str, expire_at_ms: int, now_ms: int
 
 
 def mint_token_secret(entropy: Entropy) -> str:
-    """Makes a secret."""
+    """Makes the secret of an admin token."""
     return mint(_PREFIX, entropy)
 
 
