@@ -250,6 +250,11 @@ class DataPlane:
         with httpx.Client(transport=transport, base_url="http://admin") as client:
             return client.get(path).text
 
+    @property
+    def envoy_pid(self) -> int:
+        assert self._envoy is not None
+        return self._envoy.pid
+
     def envoy_log(self) -> str:
         return (self.folder / "logs" / "envoy.out").read_text()
 
