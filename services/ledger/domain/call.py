@@ -30,7 +30,7 @@ from services.ledger.domain.line_fields import (
     read_time_ms,
     require,
 )
-from services.ledger.domain.outcome import Outcome, began, outcome_of_attempt, outcome_of_call
+from services.ledger.domain.outcome import Outcome, began, is_billed_error, outcome_of_attempt, outcome_of_call
 from services.ledger.domain.reading import NOTHING_READ, Reading, ReadingState, read_answer
 
 _MOST_RETRY_DIGITS = 4
@@ -73,8 +73,10 @@ class SpooledAttempt(NamedTuple):
 
     @property
     def is_unanswered(self) -> bool:
-        """Whether the request went out and nothing came back. The provider may have done the work, and may bill it."""
-        return not self.status and self.outcome is not Outcome.NEVER_SENT
+        """Whether the request went out and no answer came back, or one that may be billed all the same."""
+        if not self.status:
+            return self.outcome is not Outcome.NEVER_SENT
+        return self.outcome in {Outcome.TIMEOUT, Outcome.UNKNOWN}
 
     @property
     def failure_kind(self) -> str:
@@ -163,6 +165,9 @@ class SpooledCall(NamedTuple):
             # SDKs hang up at the last event.
             return Outcome.COMPLETED
         if how is Outcome.COMPLETED and self.usage is None and (self.reading.error or self.reading.is_open):
+            return Outcome.PROVIDER_CUT
+        if how is Outcome.REFUSED and is_billed_error(self.reading.error):
+            # It was stopped on its way, after a model or a filter had worked.
             return Outcome.PROVIDER_CUT
         return how
 

@@ -2,11 +2,13 @@
 
 The provider's own count wins, explicit zeros included. Without one, the charge depends on how far the call got:
 
-    no provider saw it, or the last attempt ended 4xx, 5xx or 3xx      nothing, cost 0
+    no provider saw it, or the last one refused it                     nothing, cost 0
     the answer began and no count came (client left, stream cut)       an estimate from its evidence
     the request went out and nothing came back (timeout, reset)        the expected usage
+    a proxy's time was up (408, 504, 524), or the status is strange    the expected usage
 
-`services.ledger.domain.unmeasured` makes the estimates and bounds each of them.
+`services.ledger.domain.outcome` tells a refusal from those. `services.ledger.domain.unmeasured` makes the estimates and
+bounds each of them.
 
 A provider may bill an attempt that went out, got no answer and was followed by another. Such an attempt is added at its
 expected usage. One call is one entry, however many attempts it took.
@@ -22,7 +24,7 @@ from services.kernel.price import Price, charge
 from services.kernel.settlement import UNBOUNDED, Most
 from services.kernel.usage import Usage, UsageSource, add_up
 from services.ledger.domain.call import SpooledAttempt, SpooledCall
-from services.ledger.domain.outcome import Outcome
+from services.ledger.domain.outcome import Outcome, is_unbilled
 from services.ledger.domain.unmeasured import add_up_most, estimated_usage, most_of_answer, most_of_silence
 
 _NOTHING = Usage()
@@ -94,7 +96,7 @@ def usage_of_answer(call: SpooledCall) -> tuple[Usage, UsageSource]:
     """Returns the usage of the last attempt and its source."""
     if call.usage is not None:
         return call.usage, UsageSource.PROVIDER
-    if call.outcome is Outcome.NEVER_SENT or (call.began and not 200 <= call.status < 300):
+    if call.outcome is Outcome.NEVER_SENT or (call.began and is_unbilled(call.status)):
         return _NOTHING, UsageSource.NONE
     if not call.began:
         return call.expected, UsageSource.ESTIMATED

@@ -3,7 +3,7 @@
 The estimate uses the call's own evidence and never exceeds what was held. A figure that the provider sent always wins:
 
     evidence                                              input                   output
-    nothing came back                                     expected                expected
+    nothing came back, or a proxy's time was up           expected                expected
     a stream with a running count                         the provider's          the provider's
     a stream whose text was seen, in part or whole        the provider's, else    its text by the learned scale, at
                                                           expected                least a token for each content event
@@ -28,7 +28,7 @@ The bound is the most that an attempt can be billed for. Quota keeps the differe
                                                           held                    or the whole answer was made
     the provider hung up                                  the same                held: it may have made more
     it ended without usage                                the same                held: it may contain unseen reasoning
-    no answer, and another attempt followed               held                    held
+    no answer, or one that says that a time was up        held                    held
     there is no record of it                              unbounded               unbounded
 
 Nothing learned ever lowers a bound: a client could teach a scale with one kind of text and then send another. A

@@ -76,6 +76,11 @@ BEHAVIOURS = (
     Behaviour("is told nothing of usage in a whole answer", stream=False, manner=Manner(usage=False)),
     Behaviour("makes small calls, then large ones of which no usage is told", manner=Manner(usage=False),
               small_waves=4),
+    *(
+        Behaviour(f"makes small calls, then large ones that are done and answered with {status}", stream=stream,
+                  manner=Manner(fails=Failure.STATUS, status=status), small_waves=2)
+        for status, stream in ((504, False), (504, True), (408, False), (524, False), (520, False))
+    ),
 )  # fmt: skip
 # A provider that does not answer in time has to do the work while nobody listens.
 _LATE = Manner(head_s=FIRST_BYTE_S + 0.5, goes_on=True)
@@ -89,6 +94,7 @@ CHAINED = tuple(
     for how, stream, manner, once, walks in (
         # An error is taken for unbilled once it is there (docs/security.md). While it is to come it is held.
         ("an error", False, Manner(fails=Failure.STATUS, head_s=0.5), True, True),
+        ("a time-out of its proxy", False, Manner(fails=Failure.STATUS, status=504), False, True),
         ("a hang-up before the head", False, Manner(fails=Failure.CUT_BEFORE), False, True),
         ("a hang-up before the head of a stream", True, Manner(fails=Failure.CUT_BEFORE), False, True),
         # Whoever has the head of an answer is not given another one.

@@ -70,6 +70,8 @@ class Manner:
     """What it writes, if the request allows it. None: as much as the request allows."""
     fails: Failure | None = None
     """How it ends after it has done, and billed, all of the work. None: well."""
+    status: int = 500
+    """Of the error in place of the answer."""
 
 
 @dataclass(eq=False)
@@ -104,7 +106,7 @@ class BillingProvider(HttpServer):
         await asyncio.sleep(manner.head_s)
         hides = not manner.usage or _hides_usage(path, headers)
         if manner.fails is Failure.STATUS:
-            await _send(writer, 500, {"error": {"message": "lost", "type": "server_error"}})
+            await _send(writer, manner.status, {"error": {"message": "lost", "type": "server_error"}})
         elif manner.fails is Failure.CUT_BEFORE:
             return False
         elif asked.stream:

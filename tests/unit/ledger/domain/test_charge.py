@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from services.kernel.settlement import Most
 from services.kernel.usage import INPUT, OUTPUT, Usage, UsageSource
 from services.ledger.domain.charge import charge_call
 from tests.worlds.spool_lines import NO_USAGE, PRICE, attempt, call, price_of
@@ -33,6 +34,7 @@ def test_explicit_zeros_are_the_providers_word() -> None:
         {"status": 400},
         {"status": 429, "flags": "URX"},
         {"status": 500},
+        {"status": 500, "flags": "DC", "details": "downstream_remote_disconnect"},
         {"status": 307},
         {"status": 503, "flags": "UF,URX"},
         {"status": 503, "attempts": 0, "details": "lua_response"},
@@ -53,6 +55,44 @@ def test_a_request_that_went_out_and_had_no_answer_is_booked_as_expected(changed
 
     assert (charge.usage, charge.source) == (EXPECTED, UsageSource.ESTIMATED)
     assert charge.cost_nano_usd == EXPECTED_NANO_USD
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"status": 504},
+        {"status": 408},
+        {"status": 524},
+        {"status": 499},
+        {"status": 504, "flags": "DC", "details": "downstream_remote_disconnect"},
+        {"status": 400, "usage": {"meter": "none", "error": "content_filter"}},
+    ],
+)
+def test_an_error_after_which_a_provider_may_bill_is_booked_as_expected_and_the_rest_is_in_doubt(
+    changed: dict[str, Any],
+) -> None:
+    held = {"held_input_tokens": 4_000, "held_output_tokens": 4_096}
+    charge = charge_call(call(**NO_USAGE, **changed, **held, bytes_sent=150), (), price_of)
+
+    assert (charge.usage, charge.source) == (EXPECTED, UsageSource.ESTIMATED)
+    assert (charge.cost_nano_usd, charge.target) == (EXPECTED_NANO_USD, "openai/gpt-4o")
+    assert charge.most == Most(4_000 * 2_500 + 4_096 * 10_000, 4_000, 4_096)
+
+
+def test_what_a_provider_says_with_an_error_wins_over_every_estimate() -> None:
+    charge = charge_call(call(status=504), (), price_of)
+
+    assert (charge.source, charge.cost_nano_usd, charge.most) == (UsageSource.PROVIDER, 3_500_000, None)
+
+
+@pytest.mark.parametrize("status", [408, 504, 524])
+def test_an_earlier_attempt_whose_time_was_up_is_added_as_an_estimate(status: int) -> None:
+    late = attempt(attempt=1, status=status)
+
+    charge = charge_call(call(attempts=2, chain="openai/gpt-4o,openai/gpt-4o"), [late], price_of)
+
+    assert (charge.cost_nano_usd, charge.source) == (3_500_000 + EXPECTED_NANO_USD, UsageSource.ESTIMATED)
+    assert [part.attempt for part in charge.unanswered] == [1]
 
 
 def test_the_target_of_the_last_attempt_is_the_one_that_is_charged() -> None:

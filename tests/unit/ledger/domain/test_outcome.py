@@ -18,8 +18,10 @@ BEFORE, AFTER = "upstream_reset_before_response_started{x}", "upstream_reset_aft
     [
         ({}, Outcome.COMPLETED, True),
         ({"status": 500}, Outcome.REFUSED, True),
-        ({"status": 504}, Outcome.REFUSED, True),
         ({"status": 307}, Outcome.REFUSED, True),
+        ({"status": 504}, Outcome.TIMEOUT, False),
+        ({"status": 520}, Outcome.UNKNOWN, False),
+        ({"status": 504, "flags": "DC", "details": LEFT}, Outcome.CLIENT_CANCELLED, True),
         ({"status": 429, "flags": "URX"}, Outcome.REFUSED, True),
         ({"status": 200, "flags": "DC", "details": LEFT}, Outcome.CLIENT_CANCELLED, True),
         ({"status": 500, "flags": "DC", "details": LEFT}, Outcome.CLIENT_CANCELLED, True),
@@ -47,6 +49,40 @@ def test_how_the_last_attempt_of_a_call_ended(changed: dict[str, Any], outcome: 
     assert (parsed.outcome, parsed.began) == (outcome, began)
 
 
+UNBILLED = (
+    *(301, 302, 303, 307, 308, 400, 401, 402, 403, 404, 405, 406, 409, 410, 411, 413, 414, 415, 417, 421, 422, 426),
+    *(428, 429, 431, 451, 500, 501, 502, 503, 505, 521, 523, 525, 526, 529),
+)
+TIMES_UP = (408, 504, 524, 598, 599)
+NOBODY_KNOWS = (418, 420, 424, 425, 444, 460, 498, 499, 507, 508, 520, 522, 527, 530, 561, 590)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "outcome"),
+    [
+        ((200, 201, 204, 299), Outcome.COMPLETED),
+        (UNBILLED, Outcome.REFUSED),
+        (TIMES_UP, Outcome.TIMEOUT),
+        (NOBODY_KNOWS, Outcome.UNKNOWN),
+    ],
+)
+def test_the_status_of_a_provider_says_whether_it_may_have_worked(statuses: tuple[int, ...], outcome: Outcome) -> None:
+    for status in statuses:
+        assert (status, call(**NO_USAGE, status=status).outcome) == (status, outcome)
+        assert (status, attempt(status=status).outcome) == (status, outcome)
+
+
+def test_a_status_that_is_in_no_list_may_be_billed() -> None:
+    listed = {*range(200, 400), *UNBILLED}
+    billed = [status for status in range(400, 600) if call(**NO_USAGE, status=status).outcome is not Outcome.REFUSED]
+    assert billed == [status for status in range(400, 600) if status not in listed]
+
+
+def test_a_prompt_that_a_filter_stopped_is_billed_although_it_was_refused() -> None:
+    refused = call(**NO_USAGE, status=400, usage={"meter": "none", "error": "content_filter"})
+    assert (refused.outcome, refused.began) == (Outcome.PROVIDER_CUT, False)
+
+
 def test_a_client_that_hangs_up_at_the_last_event_did_not_cancel() -> None:
     assert call(flags="DC", details=LEFT).outcome is Outcome.COMPLETED
 
@@ -63,6 +99,7 @@ def test_a_provider_that_ends_a_stream_within_its_answer_cut_it(usage: dict[str,
     [
         ({}, Outcome.COMPLETED, ""),
         ({"status": 500}, Outcome.REFUSED, ""),
+        ({"status": 504}, Outcome.TIMEOUT, ""),
         ({"status": 0, "flags": "UF", "failure": "connection refused"}, Outcome.NEVER_SENT, "refused"),
         ({"status": None, "flags": None, "failure": "TLS error"}, Outcome.NEVER_SENT, "refused"),
         ({"status": 0, "flags": "UT"}, Outcome.TIMEOUT, "timeout"),
