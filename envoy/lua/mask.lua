@@ -7,6 +7,8 @@ local find, gsub, sub = string.find, string.gsub, string.sub
 local HIDDEN = "***"
 -- A shorter part of a credential reveals too little, and would match innocent words.
 local PART_BYTES = 8
+-- So would a longer part made of words, as placeholders have them ("key-of-anthropic"), up to this length.
+local WORD_BYTES = 16
 -- During a rotation, answers to requests with the previous credential are still under way.
 local REMEMBERED = 4
 -- Prefixes of vendors' keys, and of ours. All keys are longer than 20 characters.
@@ -35,6 +37,20 @@ function mask.remember(known, value)
   known[REMEMBERED + 1] = nil
 end
 
+-- Whether the run from `first` to `last` in `text`, all of it pieces of `credential`, may stand there by chance.
+local function is_innocent(text, first, last, credential)
+  if credential.size < PART_BYTES then
+    -- A whole credential that is so short is a word, and hidden only where it is one.
+    return find(sub(text, first - 1, first - 1), "%w") or find(sub(text, last + 1, last + 1), "%w")
+  end
+  local size = last - first + 1
+  if size >= WORD_BYTES or size >= #credential.secret then return false end
+  local run = sub(text, first, last)
+  if not find(run, "[^%l]") then return true end
+  -- "anthropic-" in "anthropic-version" is part of another word; "...-real-key" is what is left of a key.
+  return not find(run, "[^%l%-_]") and find(sub(text, first - 1, first - 1) .. sub(text, last + 1, last + 1), "[%w%-_]")
+end
+
 -- Returns `text` without the longest runs made of pieces of `credential`.
 local function without(text, credential)
   local size, pieces = credential.size, credential.pieces
@@ -42,11 +58,16 @@ local function without(text, credential)
   local last_start = #text - size + 1
   while at <= last_start do
     if pieces[sub(text, at, at + size - 1)] then
-      parts[#parts + 1] = sub(text, from, at - 1)
-      parts[#parts + 1] = HIDDEN
       local last = at + size - 1
       while last < #text and pieces[sub(text, last - size + 2, last + 1)] do last = last + 1 end
-      from, at = last + 1, last + 1
+      if is_innocent(text, at, last, credential) then
+        -- A piece that begins within it may end beyond it.
+        at = at + 1
+      else
+        parts[#parts + 1] = sub(text, from, at - 1)
+        parts[#parts + 1] = HIDDEN
+        from, at = last + 1, last + 1
+      end
     else
       at = at + 1
     end

@@ -12,7 +12,7 @@ LUA = new_runtime()
 MASK = load_module("mask", LUA)
 KEY_CHARACTERS = string.ascii_letters + string.digits + "-_=+/."
 SECRETS = st.text(KEY_CHARACTERS, min_size=8, max_size=60)
-PART = 8
+PART, WORD = 8, 16
 
 
 def masked(text: str, *values: str) -> str:
@@ -29,7 +29,14 @@ def masked(text: str, *values: str) -> str:
 def test_no_part_of_a_credential_that_tells_anything_is_shown(secret: str, data: st.DataObject, scheme: str) -> None:
     parts = data.draw(st.lists(st.text(max_size=20) | st.just(secret) | substrings(secret), max_size=8))
     shown = masked("".join(parts), scheme + secret)
-    assert not [at for at in range(len(secret) - PART + 1) if secret[at : at + PART] in shown]
+    pieces = [secret[at : at + PART] for at in range(len(secret) - PART + 1)]
+    assert not [piece for piece in pieces if piece in shown and not is_like_a_word(piece)]
+    assert secret not in shown
+    assert not [at for at in range(len(secret) - WORD + 1) if secret[at : at + WORD] in shown]
+
+
+def is_like_a_word(piece: str) -> bool:
+    return set(piece) <= set(string.ascii_lowercase + "-_")
 
 
 def substrings(text: str) -> st.SearchStrategy[str]:
@@ -66,5 +73,30 @@ def test_what_looks_like_a_key_is_hidden_and_what_helps_is_not(text: str, shown:
     assert masked(text, "Bearer another-credential") == (shown or text)
 
 
-def test_a_short_credential_is_hidden_as_a_whole() -> None:
-    assert masked("the key EMPTY is empty", "Bearer EMPTY") == "the key *** is empty"
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("anthropic-version: header is required", ""),
+        ("the anthropic provider", ""),
+        ("a key-of-theirs", ""),
+        ("bad key: ...-provider", "bad key: ...***"),
+        ("bad key: key-of-the...", "bad key: ***..."),
+        ("bad key: key-of-the-simulated-anthropic-provider", "bad key: ***"),
+        ("it ends in simulated-anthropic-provider", "it ends in ***"),
+    ],
+)
+def test_words_that_a_credential_has_too_stay_whole(text: str, shown: str) -> None:
+    assert masked(text, "key-of-the-simulated-anthropic-provider") == (shown or text)
+
+
+@pytest.mark.parametrize(
+    ("secret", "text", "shown"),
+    [
+        ("EMPTY", "the key EMPTY is empty", "the key *** is empty"),
+        ("EMPTY", '{"key":"EMPTY"}', '{"key":"***"}'),
+        ("none", "nonetheless, none of them", "nonetheless, *** of them"),
+        ("x", "max_tokens: x", "max_tokens: ***"),
+    ],
+)
+def test_a_short_credential_is_hidden_as_a_whole_word(secret: str, text: str, shown: str) -> None:
+    assert masked(text, f"Bearer {secret}") == shown
