@@ -20,10 +20,17 @@ PRICE = {"input": 1, "output": 10}
 CONFIGURATION: dict[str, Any] = {
     "models": {name: {"targets": [f"{name}/tiny"]} for name in ("openai", "anthropic", "gemini")},
     "prices": {f"{name}/tiny": PRICE for name in ("openai", "anthropic", "gemini")},
-    "policies": [{"name": "small", "limits": [{"spend": 0.05, "per": "month"}]}],
-    "keys": [{"name": "app"}],
+    "teams": {"small": {}, "smaller": {}},
+    "policies": [
+        {"name": name, "match": {"team": name}, "limits": [{"spend": usd, "per": "month"}]}
+        for name, usd in (("small", 0.05), ("smaller", 0.03))
+    ],
+    "keys": [{"name": "small", "team": "small"}, {"name": "smaller", "team": "smaller"}],
 }
-LIMIT, TEXT_COSTS, MOST = Decimal("0.05"), Decimal("0.40"), Decimal("0.41")
+# Before anything is learned a call is expected to take a tenth of its bound, $0.04: the one has room for that, and the
+# other not even for that.
+LIMITS = {"small": Decimal("0.05"), "smaller": Decimal("0.03")}
+TEXT_COSTS, MOST = Decimal("0.40"), Decimal("0.41")
 # A token a byte, as some tokenizers make of digits.
 TEXT = "7" * TOKENS
 MESSAGES = [{"role": "user", "content": TEXT}]
@@ -52,23 +59,25 @@ def figures(answer: httpx.Response, dialect: str) -> dict[str, Any]:
     return {**info["metadata"], "reason": info["reason"].lower()}
 
 
+@pytest.mark.parametrize("policy", LIMITS)
 @pytest.mark.parametrize("dialect", CALLS)
 def test_who_asks_for_more_than_an_untouched_budget_is_told_what_it_takes_and_what_is_left(
-    gateway: Gateway, providers: Providers, dialect: str
+    gateway: Gateway, providers: Providers, dialect: str, policy: str
 ) -> None:
     path, body = CALLS[dialect]
-    answer = gateway.http("app").post(path, json=body)
+    answer = gateway.http(policy).post(path, json=body)
 
     assert answer.status_code == 429
     assert answer.headers["x-should-retry"] == "false"
     told = figures(answer, dialect)
     assert told["reason"] == "request_exceeds_remaining_budget"
-    assert told["policy"] == "small"
-    assert [Decimal(told[name]) for name in ("limit", "used", "reserved", "doubt")] == [LIMIT, 0, 0, 0]
+    assert told["policy"] == policy
+    assert [Decimal(told[name]) for name in ("limit", "used", "reserved", "doubt")] == [LIMITS[policy], 0, 0, 0]
     needed = Decimal(told["requested"])
     assert TEXT_COSTS < needed < MOST
     sentence = json.dumps(answer.json())
     assert f"This request takes ${needed}" in sentence
-    assert "has $0.050000000 left: $0.000000000 of $0.05 spent" in sentence
+    limit = LIMITS[policy]
+    assert f"has ${limit:.9f} left: $0.000000000 of ${limit} spent" in sentence
     assert not any(providers.requests(vendor) for vendor in providers.by_vendor)
-    assert amount(gateway.budget("small"), "reserved") == 0
+    assert amount(gateway.budget(policy), "reserved") == 0

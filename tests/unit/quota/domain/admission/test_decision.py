@@ -85,6 +85,29 @@ def test_a_refusal_carries_every_figure_of_its_limit() -> None:
 
 
 @pytest.mark.parametrize(
+    ("settled", "doubt", "held", "typical", "reason"),
+    [
+        (0, 0, 400, 40, Denial.REQUEST_EXCEEDS_REMAINING_BUDGET),
+        (0, 0, 400, 100, Denial.REQUEST_EXCEEDS_REMAINING_BUDGET),
+        (0, 0, 400, 101, Denial.REQUEST_EXCEEDS_REMAINING_BUDGET),
+        (99, 0, 400, 101, Denial.REQUEST_EXCEEDS_REMAINING_BUDGET),
+        (60, 0, 400, 40, Denial.REQUEST_EXCEEDS_REMAINING_BUDGET),
+        (61, 0, 400, 40, Denial.BUDGET_EXHAUSTED),
+        (1, 60, 400, 40, Denial.BUDGET_EXHAUSTED),
+    ],
+)
+def test_a_rest_that_such_calls_usually_exceed_is_none_unless_the_limit_could_never_take_one(
+    settled: int, doubt: int, held: int, typical: int, reason: Denial
+) -> None:
+    refusal = decide([BUDGET], [Level(settled, 0, doubt)], asked(held)).refusal
+    assert refusal is not None
+
+    deny = deny_of(refusal, expected=asked(typical), key="ci", model="tiny", now_ms=NOW_MS, contention_wait_ms=250)
+
+    assert deny.denial is reason
+
+
+@pytest.mark.parametrize(
     ("limit", "level", "wait_ms", "retry_after_ms"),
     [
         (BUDGET, Level(0, 100), 250, 250),
