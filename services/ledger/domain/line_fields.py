@@ -51,8 +51,10 @@ class LineReader:
         Raises:
             UnreadableLineError: a value is not of its type, or is out of range.
         """
-        counts = read_counts(fields, self._counts) if self._counts else ()
-        read: dict[str, Any] = dict(zip(self._attributes, (*read_texts(fields, self._texts), *counts), strict=True))
+        values: list[Any] = read_texts(fields, self._texts)
+        if self._counts:
+            values += read_counts(fields, self._counts)
+        read: dict[str, Any] = dict(zip(self._attributes, values, strict=True))
         for attribute in self._lists:
             joined = read[attribute]
             read[attribute] = tuple(joined.split(",")) if joined else ()
