@@ -89,6 +89,10 @@ def test_words_that_a_credential_has_too_stay_whole(text: str, shown: str) -> No
     assert masked(text, "key-of-the-simulated-anthropic-provider") == (shown or text)
 
 
+def test_a_part_that_begins_within_a_word_is_hidden() -> None:
+    assert masked("abcdefghijkl9", "abcdefghXYdefghijkl9") == "abc***"
+
+
 @pytest.mark.parametrize(
     ("secret", "text", "shown"),
     [
