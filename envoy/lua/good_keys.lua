@@ -2,17 +2,19 @@
 -- a variable of one worker that nothing logs. Whoever is in here is let in with a body, and no more: quota decides as
 -- ever.
 
+local contract = require("contract")
+
 local good_keys = {}
 
-local CREDENTIALS = { "authorization", "x-api-key", "api-key", "x-goog-api-key" }
+local KEY_HEADERS = contract.key_headers
 -- Longer ones are asked about each time.
 local SHOWN_BYTES_MAX = 1024
 
 -- All that a request shows, as one text; nil when that is nothing, or too long. No header holds a line feed.
 function good_keys.shown(headers)
   local each, any = {}, false
-  for index = 1, #CREDENTIALS do
-    local value = headers:get(CREDENTIALS[index])
+  for index = 1, #KEY_HEADERS do
+    local value = headers:get(KEY_HEADERS[index])
     any = any or value ~= nil
     each[index] = value or ""
   end

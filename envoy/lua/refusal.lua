@@ -1,6 +1,7 @@
 -- Refusals by our own scripts, each in the envelope of the client's dialect.
 
 local json = require("json")
+local paths = require("paths")
 
 local refusal = {}
 
@@ -14,18 +15,12 @@ local GEMINI_STATUSES = {
   [504] = "DEADLINE_EXCEEDED",
 }
 
--- The dialect in which to answer a request for `path`.
-function refusal.dialect_of(path)
-  if string.sub(path, 1, 12) == "/v1/messages" then return "anthropic" end
-  if string.sub(path, 1, 8) == "/v1beta/" or string.find(path, "^/v1/models/[^?]*:") then return "gemini" end
-  return "openai"
-end
-
 local function read_dialect(handle)
-  return refusal.dialect_of(handle:headers():get(":path"))
+  local headers = handle:headers()
+  return paths.dialect_of(headers:get(":path"), headers)
 end
 
--- The same for a request that is being handled. Should it not be known, OpenAI's, which most clients can read.
+-- The dialect of a request that is being handled. Should it not be known, OpenAI's, which most clients can read.
 function refusal.dialect_of_request(handle)
   local known, dialect = pcall(read_dialect, handle)
   return known and dialect or "openai"

@@ -34,12 +34,9 @@ local function publish(handle, dialect)
     local logged = sub(client_request_id, 1, CLIENT_REQUEST_ID_BYTES_MAX)
     if not secret.is_in(headers, logged) then metadata:set(SCAN, "client_request_id", logged) end
   end
-  if headers:get(":method") ~= "POST" then
-    -- The list of models, of which Anthropic's clients want a form of their own.
-    metadata:set(REQUEST, "dialect", headers:get("anthropic-version") and "anthropic" or dialect)
-    return
-  end
   metadata:set(REQUEST, "dialect", dialect)
+  -- Quota answers all others itself, and needs nothing of their bodies.
+  if headers:get(":method") ~= "POST" then return end
   local request, spans = scan.body(read_text(handle, headers), dialect, path)
   -- The body arrived in between: what was fetched before is gone.
   metadata = handle:streamInfo():dynamicMetadata()

@@ -1,9 +1,11 @@
 -- Finds keys in logged places: in names that a client chooses freely.
 
+local contract = require("contract")
+
 local secret = {}
 
 local find, match = string.find, string.match
-local CREDENTIALS = { "authorization", "x-api-key", "api-key", "x-goog-api-key" }
+local KEY_HEADERS = contract.key_headers
 
 -- Whether `text` contains the prefix of one of our keys.
 function secret.looks_like(text)
@@ -13,7 +15,7 @@ end
 -- The same, or whether `text` contains the credential that the request presents.
 function secret.is_in(headers, text)
   if secret.looks_like(text) then return true end
-  for _, name in ipairs(CREDENTIALS) do
+  for _, name in ipairs(KEY_HEADERS) do
     local presented = match(headers:get(name) or "", "[^ ]*$")
     if presented ~= "" and find(text, presented, 1, true) then return true end
   end

@@ -1,7 +1,14 @@
-"""Dialects: the protocols that clients and providers speak."""
+"""Dialects: the protocols that clients and providers speak, and the paths on which clients speak them.
+
+This is the only table of our paths. Envoy's routes and local replies are built from it, Envoy's scripts receive it as a
+module, and quota reads it (`services/router/adapters/envoy_resources_endpoints.py`, `envoy_resources_contract.py`).
+The paths of providers are in `services/router/domain/provider.py`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Container
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -9,21 +16,81 @@ class Dialect(StrEnum):
     """A protocol, named after the vendor that made it."""
 
     OPENAI = "openai"
-    """`POST /v1/chat/completions`."""
     ANTHROPIC = "anthropic"
-    """`POST /v1/messages`."""
     GEMINI = "gemini"
-    """`POST /v1beta/models/{model}:generateContent` and `:streamGenerateContent`, also under `/v1`."""
 
 
-def dialect_of_path(path: str) -> Dialect:
-    """Returns the dialect in which to answer a request for `path`, even if no endpoint is there.
+MODEL = "{model}"
+"""In a path: a model's name, which may contain slashes and colons ("lab/llama3:8b")."""
+VERB = "{verb}"
+"""In a path: one of `VERBS`."""
+VERBS = {"generateContent": False, "streamGenerateContent": True}
+"""What a call may ask of a model in its path, and whether that answer streams."""
 
-    OpenAI and Anthropic share only `/v1/models`. Its caller looks at the `anthropic-version` header.
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """Paths whose clients read errors in one dialect: `path`, and all paths below it."""
+
+    path: str
+    has_verb: bool = False
+    """Only the paths with a colon below `path`."""
+
+    def contains(self, path: str) -> bool:
+        """Whether `path`, without its query, is one of them."""
+        return is_at_or_below(path, self.path) and (not self.has_verb or ":" in path[len(self.path) :])
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The calls of one dialect."""
+
+    dialect: Dialect
+    paths: tuple[str, ...]
+    """Where clients post calls."""
+    roots: tuple[Root, ...] = ()
+    """Where errors are told in this dialect, even if no endpoint is there."""
+
+
+ENDPOINTS = (
+    # All other paths get their errors in the first dialect.
+    Endpoint(Dialect.OPENAI, ("/v1/chat/completions",)),
+    Endpoint(Dialect.ANTHROPIC, ("/v1/messages",), (Root("/v1/messages"),)),
+    Endpoint(
+        Dialect.GEMINI,
+        (f"/v1/models/{MODEL}:{VERB}", f"/v1beta/models/{MODEL}:{VERB}"),
+        (Root("/v1beta"), Root("/v1/models", has_verb=True)),
+    ),
+)
+
+MODELS_PATHS = ("/v1/models", "/v1beta/models")
+"""`GET` lists the models that a key may use; below it, one of them. Envoy routes only the first."""
+BUDGET_PATH = "/v1/budget"
+"""`GET` tells the holder of a key what is left."""
+SHARED_PATHS = (MODELS_PATHS[0], BUDGET_PATH)
+"""Clients of all dialects ask here and below. A header tells which one it is."""
+TELLING_HEADERS = {"anthropic-version": Dialect.ANTHROPIC, "x-goog-api-key": Dialect.GEMINI}
+"""Headers that only the clients of one dialect send. The first that is there decides."""
+
+
+def dialect_of(path: str, headers: Container[str] = ()) -> Dialect:
+    """Returns the dialect in which to answer a request, even if no endpoint is there.
+
+    Args:
+        path: with or without the query.
+        headers: the request's, by lower-case name. They only matter on `SHARED_PATHS`.
     """
-    bare = path.split("?", 1)[0]
-    if bare.startswith("/v1/messages"):
-        return Dialect.ANTHROPIC
-    if bare.startswith("/v1beta/") or (bare.startswith("/v1/models/") and ":" in bare):
-        return Dialect.GEMINI
-    return Dialect.OPENAI
+    bare = path.partition("?")[0]
+    for endpoint in ENDPOINTS:
+        if any(root.contains(bare) for root in endpoint.roots):
+            return endpoint.dialect
+    if ":" not in bare and any(is_at_or_below(bare, shared) for shared in SHARED_PATHS):
+        for name, dialect in TELLING_HEADERS.items():
+            if name in headers:
+                return dialect
+    return ENDPOINTS[0].dialect
+
+
+def is_at_or_below(path: str, root: str) -> bool:
+    """Whether `path` begins with the segments of `root`."""
+    return path.startswith(root) and path[len(root) :][:1] in {"", "/"}

@@ -24,10 +24,6 @@ USAGE_NAMESPACE = "spendgate.usage"
 ATTEMPT_NAMESPACE = "spendgate.attempt"
 """Written by `envoy/lua/target.lua` for answer headers, spans and the log. Keys: `AttemptKey`."""
 
-# --- paths --------------------------------------------------------------------------------------------------------
-BUDGET_PATH = "/v1/budget"
-"""The holder of a key reads here what is left of its limits. Quota answers within the Check, as for the model list."""
-
 # --- context extensions of a Check --------------------------------------------------------------------------------
 # They name the filter that asks, and so its question. Without one, the question is: may this call spend?
 PLANE_EXTENSION, ADMIN_PLANE = "plane", "admin"
@@ -58,7 +54,9 @@ CLIENT_REQUEST_ID_HEADER = "x-spendgate-client-request-id"
 """Only inside Envoy: carries the client's own x-request-id from the early header mutation to `request_info.lua`."""
 BETA_HEADER = "anthropic-beta"
 """Anthropic's own. The options that it switches on can make a call larger, so quota reads it."""
-CREDENTIAL_HEADERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "proxy-authorization")
+KEY_HEADERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
+"""Where clients put their virtual keys."""
+CREDENTIAL_HEADERS = (*KEY_HEADERS, "cookie", "proxy-authorization")
 """Headers in which clients put keys. Envoy removes them before any script or provider sees the request."""
 
 

@@ -1,6 +1,7 @@
 -- The members of a request to Gemini's generateContent, and those that make it more expensive. Its readers accept each
 -- name in camel case and in snake case.
 
+local paths = require("paths")
 local shape = require("dialect/shape")
 local found = require("dialect/found")
 local media = require("dialect/media")
@@ -8,7 +9,7 @@ local value = require("dialect/value")
 
 local gemini = {}
 
-local find, gsub, match = string.find, string.gsub, string.match
+local find, gsub = string.find, string.gsub
 
 local BASE_TIERS = { standard = true, flex = true, unspecified = true, SERVICE_TIER_UNSPECIFIED = true }
 local TEXT_ONLY = { TEXT = true, text = true }
@@ -111,9 +112,9 @@ gemini.conversation = { "systemInstruction", "contents" }
 
 -- Fills `request` from the body and the path.
 function gemini.read(body, text, request, self, path)
-  local model, action = match(path, "^/v1[^/]*/models/(.+):(%a+)$")
+  local model, streams = paths.model_of(path)
   request.model = model and gsub(model, "%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end)
-  request.stream = action == "streamGenerateContent"
+  request.stream = streams
   if shape.span(body, text, "model") then value.refuse("The model stands in the path, not in the body.", "model") end
 
   local features = self.features

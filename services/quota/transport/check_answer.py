@@ -21,7 +21,7 @@ from spendgate_envoy.envoy.type.v3 import http_status_pb2
 
 from services.chassis.authorship import write_actor
 from services.kernel.change import Actor
-from services.kernel.dialect import Dialect
+from services.kernel.dialect import MODEL, VERB, VERBS, Dialect
 from services.kernel.envoy_contract import (
     ACTOR_HEADER,
     CREDENTIAL_HEADERS,
@@ -216,8 +216,8 @@ def _target(attempt: Attempt, admitted: Admitted, check: Check) -> dict[str, Any
 def _gemini_path(template: str, model: str, check: Check) -> str:
     """The path for Gemini. It keeps only `alt=sse` of the client's query, as `key=` may hold a virtual key."""
     streams = check.scan is not None and check.scan.facts.stream
-    verb = "streamGenerateContent" if streams else "generateContent"
-    path = template.replace("{model}", quote(model, safe="/")).replace("{verb}", verb)
+    verb = next(verb for verb, verb_streams in VERBS.items() if verb_streams == streams)
+    path = template.replace(MODEL, quote(model, safe="/")).replace(VERB, verb)
     return f"{path}?alt=sse" if streams and check.wants_events else path
 
 

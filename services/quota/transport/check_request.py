@@ -15,11 +15,10 @@ from urllib.parse import unquote
 from google.protobuf import struct_pb2
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2
 
-from services.kernel.dialect import Dialect, dialect_of_path
+from services.kernel.dialect import BUDGET_PATH, MODELS_PATHS, Dialect, dialect_of
 from services.kernel.envoy_contract import (
     ADMIN_PLANE,
     BETA_HEADER,
-    BUDGET_PATH,
     KEY_STAGE,
     PLANE_EXTENSION,
     REQUEST_NAMESPACE,
@@ -31,7 +30,7 @@ from services.kernel.envoy_contract import (
 from services.quota.domain.admission.betas import read_betas
 from services.quota.domain.admission.request_facts import RequestFacts
 
-_MODELS_PATH = re.compile(r"/(?:v1|v1beta)/models(?:/(?P<model>.{1,256}))?")
+_MODELS_PATH = re.compile(f"(?:{'|'.join(MODELS_PATHS)})(?:/(?P<model>.{{1,256}}))?")
 # Longer than any stored key can be, so not worth hashing.
 _LONGEST_CREDENTIAL = 512
 _MOST_TAGS = 8
@@ -122,7 +121,7 @@ def read_check(message: bytes) -> Check:
         admin=context.get(PLANE_EXTENSION) == ADMIN_PLANE,
         asks_for_key=context.get(STAGE_EXTENSION) == KEY_STAGE,
         speaks_grpc=headers.get("content-type", "").startswith("application/grpc"),
-        dialect=_dialect(path, headers),
+        dialect=dialect_of(path, headers),
         method=http.method,
         path=path,
         request_id=headers.get("x-request-id", "") or http.id,
@@ -132,17 +131,6 @@ def read_check(message: bytes) -> Check:
         run=_run(headers.get(RUN_HEADER, ""), credential),
         scan=_scan(filters[REQUEST_NAMESPACE], headers) if REQUEST_NAMESPACE in filters else None,
     )
-
-
-def _dialect(path: str, headers: Mapping[str, str]) -> Dialect:
-    """The dialect of a request. For paths that several dialects share, headers that only one SDK sends decide."""
-    dialect = dialect_of_path(path)
-    if dialect is Dialect.OPENAI and (_models_path(path) or _without_query(path) == BUDGET_PATH):
-        if "anthropic-version" in headers:
-            return Dialect.ANTHROPIC
-        if "x-goog-api-key" in headers:
-            return Dialect.GEMINI
-    return dialect
 
 
 def _models_path(path: str) -> re.Match[str] | None:

@@ -15,6 +15,7 @@ from spendgate_envoy.envoy.extensions.access_loggers.filters.cel.v3 import cel_p
 from spendgate_envoy.envoy.extensions.access_loggers.grpc.v3 import als_pb2
 from spendgate_envoy.envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 
+from services.kernel.dialect import ENDPOINTS, MODEL
 from services.kernel.envoy_contract import (
     ADMISSION_NAMESPACE,
     ATTEMPT_NAMESPACE,
@@ -59,10 +60,11 @@ def _may_hold_key(value: str, run: int) -> str:
 
 
 _PATH = "request.url_path"
+_BEFORE_MODEL = [path.partition(MODEL)[0] for endpoint in ENDPOINTS for path in endpoint.paths if MODEL in path]
 PATH_WITHOUT_KEYS = (
     f"%CEL({_PATH}.size() <= 256 && !{_may_hold_key(_PATH, 16)} ? {_PATH} : "
-    f"{_PATH}.startsWith('/v1beta/models/') ? '/v1beta/models/...' : "
-    f"{_PATH}.startsWith('/v1/models/') ? '/v1/models/...' : {_WITHHELD})%"
+    + "".join(f"{_PATH}.startsWith('{before}') ? '{before}...' : " for before in _BEFORE_MODEL)
+    + f"{_WITHHELD})%"
 )
 """The path without its query, for logs and spans. Withheld if it may hold a key."""
 METHOD_WITHOUT_KEYS = "%CEL(request.method.matches('^[A-Z]{1,15}$') ? request.method : '-')%"

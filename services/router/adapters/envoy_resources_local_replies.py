@@ -12,16 +12,16 @@ from typing import Any
 from google.protobuf import struct_pb2, wrappers_pb2
 from spendgate_envoy.envoy.config.accesslog.v3 import accesslog_pb2
 from spendgate_envoy.envoy.config.core.v3 import base_pb2, substitution_format_string_pb2
-from spendgate_envoy.envoy.config.route.v3 import route_components_pb2
 from spendgate_envoy.envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as hcm,
 )
 
-from services.kernel.dialect import Dialect
+from services.kernel.dialect import ENDPOINTS, TELLING_HEADERS, Dialect
 from services.kernel.envoy_contract import REQUEST_NAMESPACE, RequestKey
 from services.router.adapters.envoy_resources_access_log import CHECK_BROKE, all_of, any_of, cel, metadata_is
+from services.router.adapters.envoy_resources_endpoints import is_asked_in
 from services.router.adapters.envoy_resources_routes import REQUEST_ID
-from services.router.adapters.envoy_resources_wire import header_option, matching
+from services.router.adapters.envoy_resources_wire import header_option
 
 # Quota and our scripts send complete answers, which pass unchanged.
 _COMPLETE = "response.code_details in ['ext_authz_denied', 'lua_response']"
@@ -31,6 +31,8 @@ _CHAIN_SPENT = {
     "retry-after": "%CEL(upstream.request_attempt_count > 1 ? '' : '1')%",
 }
 _NOT_ASKED = "-"
+# In the order in which their headers decide. Others are answered in the first dialect of the table.
+_TOLD_APART = tuple(TELLING_HEADERS.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +59,8 @@ def local_replies() -> hcm.LocalReplyConfig:
     identified = [header_option(name, value) for name, value in REQUEST_ID.items()]
     mappers = [hcm.ResponseMapper(filter=cel(_COMPLETE), headers_to_add=identified)]
     for case in _cases():
-        mappers.append(
-            _mapper(case, Dialect.ANTHROPIC, all_of(case.when, _speaks(Dialect.ANTHROPIC, _ANTHROPIC_PATHS)))
-        )
-        mappers.append(_mapper(case, Dialect.GEMINI, all_of(case.when, _speaks(Dialect.GEMINI, _GEMINI_PATHS))))
-        mappers.append(_mapper(case, Dialect.OPENAI, case.when))
+        mappers.extend(_mapper(case, dialect, all_of(case.when, _speaks(dialect))) for dialect in _TOLD_APART)
+        mappers.append(_mapper(case, ENDPOINTS[0].dialect, case.when))
     return hcm.LocalReplyConfig(mappers=mappers)
 
 
@@ -151,24 +150,9 @@ def _envelope(case: _Case, dialect: Dialect) -> dict[str, Any]:
     return {"error": {"message": case.message, "type": case.openai_type, "param": None, "code": case.code}}
 
 
-_ANTHROPIC_PATHS = ("/v1/messages([/?].*)?",)
-_GEMINI_PATHS = ("/v1beta/.*", "/v1/models/[^?]*:.*")
-
-
-def _speaks(dialect: Dialect, paths: tuple[str, ...]) -> accesslog_pb2.AccessLogFilter:
-    by_path = [_header(":path", pattern) for pattern in paths]
-    if dialect is Dialect.ANTHROPIC:
-        by_path.append(all_of(_header(":path", "/v1/(models|budget)([/?].*)?"), _header("anthropic-version", ".*")))
+def _speaks(dialect: Dialect) -> accesslog_pb2.AccessLogFilter:
     unscanned = metadata_is(REQUEST_NAMESPACE, RequestKey.DIALECT, _NOT_ASKED, or_absent=True)
-    return any_of(
-        metadata_is(REQUEST_NAMESPACE, RequestKey.DIALECT, dialect),
-        all_of(unscanned, any_of(*by_path) if len(by_path) > 1 else by_path[0]),
-    )
-
-
-def _header(name: str, pattern: str) -> accesslog_pb2.AccessLogFilter:
-    matcher = route_components_pb2.HeaderMatcher(name=name, string_match=matching(pattern))
-    return accesslog_pb2.AccessLogFilter(header_filter=accesslog_pb2.HeaderFilter(header=matcher))
+    return any_of(metadata_is(REQUEST_NAMESPACE, RequestKey.DIALECT, dialect), all_of(unscanned, is_asked_in(dialect)))
 
 
 def _is(code: int) -> accesslog_pb2.AccessLogFilter:

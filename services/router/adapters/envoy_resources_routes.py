@@ -9,18 +9,18 @@ from spendgate_envoy.envoy.config.core.v3 import base_pb2, extension_pb2
 from spendgate_envoy.envoy.config.route.v3 import route_components_pb2, route_pb2
 from spendgate_envoy.envoy.extensions.router.cluster_specifiers.priority_group.v3 import priority_group_pb2
 
-from services.kernel.dialect import Dialect
+from services.kernel.dialect import BUDGET_PATH, ENDPOINTS, Dialect
 from services.kernel.envoy_contract import (
     ADMISSION_NAMESPACE,
     ATTEMPT_NAMESPACE,
     ATTEMPTS_HEADER,
-    BUDGET_PATH,
     CREDENTIAL_HEADERS,
     DOWNGRADED_HEADER,
     MODEL_SERVED_HEADER,
     TRACE_ID_HEADER,
     AttemptKey,
 )
+from services.router.adapters.envoy_resources_endpoints import call_match, models_match
 from services.router.adapters.envoy_resources_gate import (
     GATE_FILTER,
     SMALL_BODIES_FILTER,
@@ -34,7 +34,6 @@ from services.router.adapters.envoy_resources_wire import (
     metadata_text,
     milliseconds,
     pack,
-    regex,
 )
 from services.router.domain.snapshot import NodeSettings
 
@@ -52,21 +51,13 @@ _RETRY_ON = "5xx,reset,connect-failure,refused-stream,retriable-status-codes"
 _RETRIABLE_STATUSES = (401, 403, 404, 408, 409, 429)
 _BACK_OFF_MS = 1
 _UNASKED_BODY_BYTES = 1 << 16
-_ENDPOINTS = {
-    Dialect.OPENAI: route_components_pb2.RouteMatch(path="/v1/chat/completions"),
-    Dialect.ANTHROPIC: route_components_pb2.RouteMatch(path="/v1/messages"),
-    # A model's name may hold slashes and colons ("lab/llama3:8b").
-    Dialect.GEMINI: route_components_pb2.RouteMatch(
-        safe_regex=regex("/v1(beta)?/models/.+:(generateContent|streamGenerateContent)")
-    ),
-}
 REQUEST_ID = {"request-id": "%REQ(X-REQUEST-ID)%"}
 """On every answer, because Anthropic's SDK reads it. Envoy itself adds `x-request-id`."""
-_MODELS = regex("/v1/models(/.+)?")
 
 
 def data_routes(node: NodeSettings) -> route_pb2.RouteConfiguration:
     """Returns all routes of the data listener. They name no provider, so they never change while the process runs."""
+    matches = [(endpoint.dialect, call_match(endpoint)) for endpoint in ENDPOINTS]
     host = route_components_pb2.VirtualHost(
         name="data",
         domains=["*"],
@@ -74,11 +65,11 @@ def data_routes(node: NodeSettings) -> route_pb2.RouteConfiguration:
         include_request_attempt_count=True,
         request_headers_to_remove=[*CREDENTIAL_HEADERS, "accept-encoding"],
         routes=[
-            *(_endpoint_for_large_bodies(dialect, match, node) for dialect, match in _ENDPOINTS.items()),
-            *(_endpoint(dialect, match, node) for dialect, match in _ENDPOINTS.items()),
-            _answered_by_quota("models", route_components_pb2.RouteMatch(safe_regex=_MODELS)),
+            *(_endpoint_for_large_bodies(dialect, match, node) for dialect, match in matches),
+            *(_endpoint(dialect, match, node) for dialect, match in matches),
+            _answered_by_quota("models", models_match()),
             _answered_by_quota("budget", route_components_pb2.RouteMatch(path=BUDGET_PATH)),
-            *(_refusal(f"{dialect}-method", match, 405) for dialect, match in _ENDPOINTS.items()),
+            *(_refusal(f"{dialect}-method", match, 405) for dialect, match in matches),
             _refusal("nothing", route_components_pb2.RouteMatch(prefix="/"), 404),
         ],
     )

@@ -6,9 +6,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.router.adapters.envoy_resources_contract import lua_contract
+
 _REQUIRE = re.compile(r'\brequire\("([\w/]+)"\)')
 # LuaJIT's own, which Envoy's Lua has.
 _LIBRARIES = frozenset({"bit", "ffi"})
+_GENERATED = {"contract": lua_contract}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ def bundle(folder: Path, name: str) -> str:
 
     Envoy compiles a script from a string and searches no folder for modules. A module is a file that ends in `return`
     and keeps everything else local. Each module is stored in the table `modules`, and `require("x/y")` becomes
-    `modules["x/y"]`.
+    `modules["x/y"]`. The module `contract` is no file: `envoy_resources_contract.py` writes it.
 
     Raises:
         OSError: a file is missing or unreadable.
@@ -61,7 +64,7 @@ def _collect(folder: Path, name: str, sources: dict[str, str], asking: tuple[str
     """Adds `name` to `sources`, after the modules that it requires. `asking` is the way from the script to `name`."""
     if name in asking:
         raise ValueError(f"{' -> '.join((*asking, name))}: a module of envoy/lua requires itself")
-    source = (folder / f"{name}.lua").read_text(encoding="utf-8")
+    source = _GENERATED[name]() if name in _GENERATED else (folder / f"{name}.lua").read_text(encoding="utf-8")
     required = [module for module in _REQUIRE.findall(source) if module not in _LIBRARIES]
     for module in required:
         if module not in sources:

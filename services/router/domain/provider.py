@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from services.kernel.dialect import Dialect
+from services.kernel.dialect import MODEL, VERB, Dialect
 from services.kernel.errors import InvalidInput
 from services.kernel.header_names import read_allowed
 from services.kernel.names import check_name
@@ -60,7 +60,7 @@ class _Shape:
     output_cap_field: str
 
 
-_GEMINI_PATH = "/v1beta/models/{model}:{verb}"
+_GEMINI_PATH = f"/v1beta/models/{MODEL}:{VERB}"
 _GEMINI_CAP = "generationConfig.maxOutputTokens"
 _VENDOR_BASE = {
     Preset.OPENAI: "https://api.openai.com/v1",

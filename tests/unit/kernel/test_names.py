@@ -5,7 +5,6 @@ from collections.abc import Callable
 import pytest
 
 from services.kernel.clock import ManualClock
-from services.kernel.dialect import Dialect, dialect_of_path
 from services.kernel.errors import InvalidInput
 from services.kernel.names import (
     admitted_ms,
@@ -52,23 +51,6 @@ def test_a_target_is_split_at_its_first_slash() -> None:
     assert split_target("to", "openrouter/meta/llama-3") == ("openrouter", "meta/llama-3")
     with pytest.raises(InvalidInput, match="write provider/model"):
         split_target("to", "gpt-4o")
-
-
-@pytest.mark.parametrize(
-    ("path", "dialect"),
-    [
-        ("/v1/chat/completions", Dialect.OPENAI),
-        ("/v1/models", Dialect.OPENAI),
-        ("/v1/models/gpt-4o?x=:", Dialect.OPENAI),
-        ("/", Dialect.OPENAI),
-        ("/v1/messages", Dialect.ANTHROPIC),
-        ("/v1/messages/count_tokens?beta=true", Dialect.ANTHROPIC),
-        ("/v1beta/models/gemini-2.5-pro:generateContent", Dialect.GEMINI),
-        ("/v1/models/gemini-2.5-pro:streamGenerateContent?alt=sse", Dialect.GEMINI),
-    ],
-)
-def test_a_path_tells_the_dialect_to_answer_in(path: str, dialect: Dialect) -> None:
-    assert dialect_of_path(path) is dialect
 
 
 def test_a_manual_clock_moves_only_when_it_is_told() -> None:

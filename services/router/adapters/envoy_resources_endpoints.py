@@ -1,0 +1,63 @@
+"""The table of paths and dialects (`services/kernel/dialect.py`) in Envoy's terms: routes and filters of requests."""
+
+from __future__ import annotations
+
+import re
+
+from spendgate_envoy.envoy.config.accesslog.v3 import accesslog_pb2
+from spendgate_envoy.envoy.config.route.v3 import route_components_pb2
+
+from services.kernel.dialect import (
+    ENDPOINTS,
+    MODEL,
+    MODELS_PATHS,
+    SHARED_PATHS,
+    TELLING_HEADERS,
+    VERB,
+    VERBS,
+    Dialect,
+    Endpoint,
+    Root,
+)
+from services.router.adapters.envoy_resources_access_log import all_of, any_of
+from services.router.adapters.envoy_resources_wire import matching, regex
+
+
+def call_match(endpoint: Endpoint) -> route_components_pb2.RouteMatch:
+    """Matches requests for the paths where calls of this dialect are posted, whatever their method."""
+    match endpoint.paths:
+        case (path,) if MODEL not in path:
+            return route_components_pb2.RouteMatch(path=path)
+        case paths:
+            # Envoy takes no large expression, so what stands behind the model is written once.
+            before, behind = zip(*(path.split(MODEL) for path in paths), strict=True)
+            [rest] = set(behind)
+            verbs = re.escape(rest).replace(re.escape(VERB), f"({'|'.join(VERBS)})")
+            return route_components_pb2.RouteMatch(safe_regex=regex(f"({'|'.join(map(re.escape, before))}).+{verbs}"))
+
+
+def models_match() -> route_components_pb2.RouteMatch:
+    """Matches requests for the list of models, or for one of them."""
+    return route_components_pb2.RouteMatch(safe_regex=regex(f"{re.escape(MODELS_PATHS[0])}(/.+)?"))
+
+
+def is_asked_in(dialect: Dialect) -> accesslog_pb2.AccessLogFilter:
+    """Passes requests whose path and headers tell this dialect, as `dialect_of` reads them.
+
+    No filter exists for the first dialect, in which all others are answered. The filters must be tried in the order of
+    `TELLING_HEADERS`, because a request may have headers of two dialects.
+    """
+    patterns = [_root_pattern(root) for one in ENDPOINTS if one.dialect is dialect for root in one.roots]
+    of_path = [_header(":path", pattern) for pattern in patterns]
+    shared = any_of(*(_header(":path", rf"{re.escape(path)}(/[^?:]*)?(\?.*)?") for path in SHARED_PATHS))
+    of_headers = [all_of(shared, _header(name, ".*")) for name, told in TELLING_HEADERS.items() if told is dialect]
+    return any_of(*of_path, *of_headers)
+
+
+def _root_pattern(root: Root) -> str:
+    return re.escape(root.path) + (r"/[^?]*:.*" if root.has_verb else r"([/?].*)?")
+
+
+def _header(name: str, pattern: str) -> accesslog_pb2.AccessLogFilter:
+    matcher = route_components_pb2.HeaderMatcher(name=name, string_match=matching(pattern))
+    return accesslog_pb2.AccessLogFilter(header_filter=accesslog_pb2.HeaderFilter(header=matcher))
