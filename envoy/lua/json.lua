@@ -40,13 +40,11 @@ function json.skip_space(text, at)
 end
 local skip_space = json.skip_space
 
--- The closing quote of the string whose content begins at `from`; nil if there is none. A search is fastest where
--- quotes are rare. Where escaped quotes are dense, the next stretch is read byte by byte.
-function json.closing_quote(text, from)
+-- The quote that closes the string whose content begins at `from`, if `quote` is the first one from there on.
+-- Where one escaped quote follows the other, the bytes of the next stretch are looked at one by one.
+local function quote_behind_escapes(text, from, quote)
   local at, dense = from, 0
-  while true do
-    local quote = find(text, '"', at, true)
-    if not quote then return nil end
+  while quote do
     local before = quote - 1
     while before >= from and byte(text, before) == BACKSLASH do before = before - 1 end
     if (quote - before) % 2 == 1 then return quote end
@@ -62,7 +60,17 @@ function json.closing_quote(text, from)
         at = at + (code == BACKSLASH and 2 or 1)
       end
     end
+    quote = find(text, '"', at, true)
   end
+  return nil
+end
+
+-- The quote that closes the string whose content begins at `from`, nil when there is none. Most strings have no escaped
+-- quote: for them there is no loop here, so LuaJIT compiles this as a part of its callers.
+function json.closing_quote(text, from)
+  local quote = find(text, '"', from, true)
+  if not quote or quote == from or byte(text, quote - 1) ~= BACKSLASH then return quote end
+  return quote_behind_escapes(text, from, quote)
 end
 local closing_quote = json.closing_quote
 
