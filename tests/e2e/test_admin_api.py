@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -17,6 +18,7 @@ from spendgate.quota.v1 import quota_service_pb2, quota_service_pb2_grpc
 from spendgate.router.v1 import router_service_pb2, router_service_pb2_grpc
 
 from tests.worlds.gateway import Gateway, Providers, run_gateway
+from tests.worlds.redis_stores import eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -99,11 +101,19 @@ def test_a_service_that_hangs_is_not_serving(gateway: Gateway, channel: grpc.Cha
     process = gateway.pids()[name]
     os.kill(process, signal.SIGSTOP)
     try:
+        # The signal is taken by one thread after the other: one of them may still answer a moment after it was sent.
+        eventually(lambda: _is_stopped(process))
         assert _health(channel, token, service) == health_pb2.HealthCheckResponse.NOT_SERVING
         assert _health(channel, token, "") == health_pb2.HealthCheckResponse.SERVING
     finally:
         os.kill(process, signal.SIGCONT)
     assert _health(channel, token, service) == health_pb2.HealthCheckResponse.SERVING
+
+
+def _is_stopped(process: int) -> bool:
+    """Whether no thread of it runs. See proc(5), `stat`: the state follows the name, which is in brackets."""
+    threads = [stat.read_text() for stat in Path(f"/proc/{process}/task").glob("*/stat")]
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in threads)
 
 
 def test_without_the_token_there_is_neither_grpc_nor_rest(gateway: Gateway, channel: grpc.Channel, token: str) -> None:
