@@ -216,9 +216,9 @@ class _Evaluation:
         wanted = output_range_of(self._case.facts, self._case.learned, contended=self._case.contended)
         for whole in cuttable:
             ceiling = whole.ceiling
-            candidate = self._with_cap(whole, self._levels, min(wanted.least, ceiling))
+            least, most = min(wanted.least, ceiling), min(wanted.most, ceiling)
+            candidate = self._with_cap(whole, self._levels, least)
             if candidate.refusal is None:
-                least, most = min(wanted.least, ceiling), min(wanted.most, ceiling)
                 cap = largest_fitting(partial(self._fits, whole, self._levels), least + 1, most)
                 return self._with_cap(whole, self._levels, cap)
         return candidate
