@@ -1,4 +1,4 @@
-"""What tests of counters in Redis start."""
+"""What several contract tests start: Redis for counters, and the services that the command line talks to."""
 
 from __future__ import annotations
 
@@ -12,8 +12,21 @@ import pytest
 from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.adapters.redis_session import LocalRecords
+from tests.worlds.cli import Cli
 from tests.worlds.counter_store_notes import MemorySnapshots, open_doubts
 from tests.worlds.redis_process import RedisProcess
+from tests.worlds.stand_in_services import StandIn, stand_in_services
+
+
+@pytest.fixture
+def services() -> Iterator[StandIn]:
+    with stand_in_services() as state:
+        yield state
+
+
+@pytest.fixture
+def cli(services: StandIn, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(services, capsys)
 
 
 @pytest.fixture

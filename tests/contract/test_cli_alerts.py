@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 
 from tests.worlds.cli import Cli
-from tests.worlds.stand_in_services import StandIn, stand_in_services
-
-
-@pytest.fixture
-def services() -> Iterator[StandIn]:
-    with stand_in_services() as state:
-        yield state
-
-
-@pytest.fixture
-def cli(services: StandIn, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(services, capsys)
+from tests.worlds.stand_in_services import StandIn
 
 
 def _time(seconds: int) -> Timestamp:

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from spendgate.quota.v1 import doubt_service_pb2 as doubts
 from spendgate.quota.v1 import quota_service_pb2 as quota
 
 from tests.worlds.cli import Cli
-from tests.worlds.stand_in_services import StandIn, stand_in_services
-
-
-@pytest.fixture
-def services() -> Iterator[StandIn]:
-    with stand_in_services() as state:
-        yield state
-
-
-@pytest.fixture
-def cli(services: StandIn, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(services, capsys)
+from tests.worlds.stand_in_services import StandIn
 
 
 def time_of(seconds: int) -> Timestamp:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,20 +14,9 @@ from spendgate.type.v1.attribution_pb2 import Attribution
 
 from services.chassis.well_known import usd
 from tests.worlds.cli import Cli
-from tests.worlds.stand_in_services import StandIn, stand_in_services
+from tests.worlds.stand_in_services import StandIn
 
 WHO = Attribution(key_id="key_1", key="app", team="ds", project="p", environment="prod", user="ada@example.com")
-
-
-@pytest.fixture
-def services() -> Iterator[StandIn]:
-    with stand_in_services() as state:
-        yield state
-
-
-@pytest.fixture
-def cli(services: StandIn, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(services, capsys)
 
 
 def _time(seconds: int, nanos: int = 0) -> Timestamp:

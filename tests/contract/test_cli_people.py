@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
 from spendgate.quota.v1 import admin_service_pb2 as administration
@@ -14,18 +12,7 @@ from spendgate.quota.v1 import quota_service_pb2 as quota
 from spendgate.type.v1 import audit_pb2
 
 from tests.worlds.cli import Cli
-from tests.worlds.stand_in_services import StandIn, stand_in_services
-
-
-@pytest.fixture
-def services() -> Iterator[StandIn]:
-    with stand_in_services() as state:
-        yield state
-
-
-@pytest.fixture
-def cli(services: StandIn, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(services, capsys)
+from tests.worlds.stand_in_services import StandIn
 
 
 def time_of(seconds: int) -> Timestamp:

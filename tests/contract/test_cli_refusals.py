@@ -18,13 +18,7 @@ from services.cli.main import build_app, run
 from services.cli.session import Session
 from services.kernel.clock import ManualClock
 from services.kernel.errors import AlreadyExists, InvalidInput, NotFound, PermissionDenied
-from tests.worlds.stand_in_services import TOKEN, StandIn, stand_in_services
-
-
-@pytest.fixture
-def services() -> Iterator[StandIn]:
-    with stand_in_services() as state:
-        yield state
+from tests.worlds.stand_in_services import TOKEN, StandIn
 
 
 def _run(capsys: pytest.CaptureFixture[str], *arguments: str, token: str = TOKEN) -> tuple[int, str, str]:

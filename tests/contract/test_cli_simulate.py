@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +18,12 @@ from services.cli.main import run
 from services.cli.session import Session
 from services.kernel.clock import ManualClock
 from services.kernel.errors import FailedPrecondition, InvalidInput
-from tests.worlds.stand_in_services import TOKEN, StandIn, stand_in_services
+from tests.worlds.stand_in_services import TOKEN, StandIn
 
 # 2027-01-15T08:00:00Z
 NOW_MS = 1_800_000_000_000
 WHO = Attribution(key_id="key_1", key="app", team="ds")
 CENT = 10_000_000
-
-
-@pytest.fixture
-def services() -> Iterator[StandIn]:
-    with stand_in_services() as state:
-        yield state
 
 
 @pytest.fixture
