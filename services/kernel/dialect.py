@@ -2,7 +2,7 @@
 
 This is the only table of our paths. Envoy's routes and local replies are built from it, Envoy's scripts receive it as a
 module, and quota reads it (`services/router/adapters/envoy_resources_endpoints.py`, `envoy_resources_contract.py`).
-The paths of providers are in `services/router/domain/provider.py`.
+The paths of providers are in `services/kernel/preset.py`.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from spendgate.router.v1 import route_plan_service_pb2 as pb
 from spendgate.router.v1 import route_plan_service_pb2_grpc
 
 from services.kernel.change import OWNER
+from services.kernel.preset import Preset
 from services.quota.adapters.plan_stream import read_plan
-from services.router.domain.provider import Preset
 from tests.worlds.router import Router, budget, fallback, lab, model, vendor
 from tests.worlds.router_server import EPOCH, QUIET_S, TIMEOUT_S, Running, serving, until
 

@@ -9,9 +9,10 @@ import sqlalchemy as sa
 from services.chassis.audit import AuditLog
 from services.kernel.clock import ManualClock
 from services.kernel.dialect import Dialect
+from services.kernel.preset import Preset
 from services.router.adapters.sql_configuration import AUDIT, METADATA, SqlConfigurationStore
 from services.router.domain.model import Condition, Fallback, Measure, Model, TargetGroup, Term, WeightedTarget
-from services.router.domain.provider import Preset, Provider
+from services.router.domain.provider import Provider
 from services.router.domain.secret import CredentialProblem, SecretReference, SecretSource, SecretValue
 from services.router.usecases.administer import Administrator
 from services.router.usecases.publish import Publisher

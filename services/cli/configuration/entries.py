@@ -29,10 +29,11 @@ from services.cli.configuration.scalars import (
     read_weight,
 )
 from services.cli.configuration.source import Number
+from services.kernel.dialect import Dialect
 from services.kernel.errors import InvalidInput
 from services.kernel.header_names import read_allowed
+from services.kernel.preset import Preset
 
-DialectName = Literal["openai", "anthropic", "gemini"]
 DEFAULT_ENVIRONMENTS = ("dev", "staging", "prod")
 
 
@@ -95,8 +96,8 @@ class HeadersEntry(Entry):
 class ProviderEntry(Entry):
     """A vendor, or any server that speaks one of the three dialects."""
 
-    preset: DialectName | None = None
-    protocol: DialectName | None = None
+    preset: Annotated[Preset, Field(strict=False)] | None = None
+    protocol: Annotated[Dialect, Field(strict=False)] | None = None
     base_url: HttpUrl | None = None
     api_key: Annotated[SecretReference, BeforeValidator(_none_allowed)]
     headers: HeadersEntry | None = None

@@ -14,6 +14,7 @@ from services.kernel.change import Action, Change
 from services.kernel.dialect import Dialect
 from services.kernel.errors import InvalidInput
 from services.kernel.header_names import read_allowed
+from services.kernel.preset import Preset
 from services.router.domain.model import (
     DEFAULT_FIRST_BYTE_TIMEOUT_MS,
     Condition,
@@ -24,7 +25,7 @@ from services.router.domain.model import (
     Term,
     WeightedTarget,
 )
-from services.router.domain.provider import Preset, Provider
+from services.router.domain.provider import Provider
 from services.router.domain.secret import SecretReference, SecretSource
 
 _E = TypeVar("_E", bound=StrEnum)

@@ -8,11 +8,11 @@ import sqlalchemy as sa
 
 from services.chassis.database import migrate, open_engine
 from services.kernel.errors import InvalidInput
+from services.kernel.preset import Preset
 from services.router.adapters.sql_configuration import METADATA, SqlConfigurationStore
 from services.router.domain.backend import backends_of, name_clusters
 from services.router.domain.configuration import EMPTY, check_configuration
 from services.router.domain.model import Condition, Fallback, Measure, Model, Term
-from services.router.domain.provider import Preset
 from tests.worlds.router import budget, fallback, group, lab, vendor
 
 SLOW = Condition((Term(Measure.ERROR_RATE, 2_000, 60), Term(Measure.LATENCY_P95, 8_000, 300)), all_terms=True)

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from services.kernel.errors import InvalidInput
+from services.kernel.preset import Preset
 from services.router.domain.backend import name_clusters
 from services.router.domain.model import Condition, Measure, Model, TargetGroup, Term
 from services.router.domain.plan import check_every_fallback_counts, compile_model, compile_plan
-from services.router.domain.provider import Preset
 from tests.worlds.router import budget, fallback, group, lab, model, vendor
 
 ALL = frozenset({"a", "b", "c"})

@@ -4,9 +4,10 @@ import pytest
 
 from services.kernel.dialect import Dialect
 from services.kernel.errors import InvalidInput
+from services.kernel.preset import Preset
 from services.router.domain.backend import Backend, backends_of, name_clusters
 from services.router.domain.model_limits import ModelLimits, limits_of
-from services.router.domain.provider import Preset, Provider, catalogue_provider, check_provider, faces_of
+from services.router.domain.provider import Provider, catalogue_provider, check_provider, faces_of
 from services.router.domain.secret import SecretReference, SecretSource
 from tests.worlds.router import env, lab, vendor
 
