@@ -6,9 +6,11 @@ Entries are only ever added. Each service's migrations create the table, and a t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import sqlalchemy as sa
+from google.protobuf.timestamp_pb2 import Timestamp
 from spendgate.type.v1 import audit_pb2
 
 from services.chassis.paging import bad_token, check_page_size, read_token, write_token
@@ -56,6 +58,29 @@ def append_entries(connection: sa.Connection, table: sa.Table, entries: Sequence
         connection.execute(sa.insert(table), rows)
 
 
+class AuditRequest(Protocol):
+    """What every service's `ListAuditEntriesRequest` has."""
+
+    page_size: int
+    page_token: str
+    actor: str
+    """Selects the changes by this actor. Empty: by anybody."""
+
+    @property
+    def start_time(self) -> Timestamp:
+        """Selects the changes from this moment on. Unset, it is the start of 1970, and selects all."""
+        ...
+
+
+@dataclass(slots=True)
+class AuditPage:
+    """The fields of every service's `ListAuditEntriesResponse`."""
+
+    audit_entries: list[audit_pb2.AuditEntry] = field(default_factory=list)
+    """Newest first."""
+    next_page_token: str = ""
+
+
 class AuditLog:
     """Reads the log."""
 
@@ -63,7 +88,7 @@ class AuditLog:
         self._engine = engine
         self._table = table
 
-    def page(self, request: audit_pb2.ListAuditEntriesRequest) -> audit_pb2.ListAuditEntriesResponse:
+    def page(self, request: AuditRequest) -> AuditPage:
         """Returns one page, newest first.
 
         Raises:
@@ -76,19 +101,19 @@ class AuditLog:
             query = query.where(columns.sequence < before)
         if request.actor:
             query = query.where(columns.actor == request.actor)
-        if request.HasField("start_time"):
-            query = query.where(columns.time_ms >= request.start_time.ToMilliseconds())
-        response = audit_pb2.ListAuditEntriesResponse()
+        if start_ms := request.start_time.ToMilliseconds():
+            query = query.where(columns.time_ms >= start_ms)
+        page = AuditPage()
         chars, last = 0, 0
         with self._engine.connect() as connection:
             for row in connection.execute(query):
-                if len(response.audit_entries) == size or chars > _PAGE_CHARS:
-                    response.next_page_token = write_token(str(last))
+                if len(page.audit_entries) == size or chars > _PAGE_CHARS:
+                    page.next_page_token = write_token(str(last))
                     break
-                response.audit_entries.append(_message(row))
+                page.audit_entries.append(_message(row))
                 last = row.sequence
                 chars += len(row.before) + len(row.after)
-        return response
+        return page
 
 
 def _message(row: Any) -> audit_pb2.AuditEntry:

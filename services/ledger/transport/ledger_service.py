@@ -147,7 +147,10 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
         self, request: audit_pb2.ListAuditEntriesRequest, context: grpc.ServicerContext
     ) -> audit_pb2.ListAuditEntriesResponse:
         """Lists configuration changes, newest first."""
-        return self._audit.page(request)
+        page = self._audit.page(request)
+        return audit_pb2.ListAuditEntriesResponse(
+            audit_entries=page.audit_entries, next_page_token=page.next_page_token
+        )
 
     def GetLedgerStatus(self, request: pb.GetLedgerStatusRequest, context: grpc.ServicerContext) -> pb.LedgerStatus:
         """Returns this process's view of its state."""

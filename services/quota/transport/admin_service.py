@@ -71,7 +71,10 @@ class AdminService(pb_grpc.AdminServiceServicer):
         self, request: audit_pb2.ListAuditEntriesRequest, context: grpc.ServicerContext
     ) -> audit_pb2.ListAuditEntriesResponse:
         """Lists changes, newest first."""
-        return self._audit.page(request)
+        page = self._audit.page(request)
+        return audit_pb2.ListAuditEntriesResponse(
+            audit_entries=page.audit_entries, next_page_token=page.next_page_token
+        )
 
     def _write_token(self, token: AdminToken) -> pb.AdminToken:
         return pb.AdminToken(

@@ -83,7 +83,10 @@ class RouterService(router_service_pb2_grpc.RouterServiceServicer):
     ) -> audit_pb2.ListAuditEntriesResponse:
         """Lists configuration changes, newest first."""
         del context
-        return self._audit.page(request)
+        page = self._audit.page(request)
+        return audit_pb2.ListAuditEntriesResponse(
+            audit_entries=page.audit_entries, next_page_token=page.next_page_token
+        )
 
     async def GetRouterStatus(self, request: pb.GetRouterStatusRequest, context: Context) -> pb.RouterStatus:
         """Returns this process's view of its state."""
