@@ -133,6 +133,8 @@ class LimitKind(StrEnum):
     measure: Measure
     is_money: bool
     """Its amounts are nano-USD."""
+    is_tokens: bool
+    """Its amounts are tokens of some sort."""
     needs_price: bool
     """A call without a price cannot be judged."""
     is_of_size: bool
@@ -156,6 +158,7 @@ class LimitKind(StrEnum):
         member.bounds = row.bounds
         member.measure = row.measure
         member.is_money = row.measure is cost
+        member.is_tokens = row.unit.endswith("tokens")
         member.needs_price = row.is_held and row.measure is cost
         member.is_of_size = row.is_held and row.measure is not calls
         member.is_budget = row.has_counter and row.is_held

@@ -17,7 +17,7 @@ from services.quota.domain.policies.limit_status import LimitStatus
 
 Headers = Iterator[tuple[str, str]]
 
-_TOKEN_KINDS = frozenset({LimitKind.TOKENS, LimitKind.INPUT_TOKENS, LimitKind.OUTPUT_TOKENS})
+_TOKEN_KINDS = frozenset(kind for kind in LimitKind if kind.is_tokens)
 _REQUESTS = frozenset({LimitKind.REQUESTS})
 # Each name shows the first status of these kinds. "tokens" is the tightest limit on tokens of any kind.
 _OPENAI = ((_REQUESTS, "requests"), (_TOKEN_KINDS, "tokens"))

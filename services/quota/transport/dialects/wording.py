@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 from services.kernel.clock import format_time
 from services.kernel.envoy_contract import ATTEMPTS_HEADER, MODEL_REQUESTED_HEADER, POLICY_HEADER
-from services.kernel.limit_kind import LimitKind
 from services.kernel.money import format_usd
 from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.domain.policies.limit_status import LimitStatus, remaining_of
@@ -22,7 +21,6 @@ from services.quota.transport.limit_headers import budget_headers
 # A client that waits longer than this is better off telling its user.
 _LONGEST_RETRY_MS = 20_000
 _UNAVAILABLE_RETRY_MS = 1_000
-_TOKEN_KINDS = {LimitKind.TOKENS, LimitKind.INPUT_TOKENS, LimitKind.OUTPUT_TOKENS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,7 @@ def word(deny: Deny, trace_id: str) -> Wording:
     classification = CLASSIFICATIONS[deny.denial]
     if deny.denial in _LASTING and deny.exhausted_status == PAYMENT_REQUIRED:
         classification = replace(classification, status=PAYMENT_REQUIRED, anthropic_type="billing_error")
-    counts_tokens = classification is _RATE and deny.limit_kind in _TOKEN_KINDS
+    counts_tokens = classification is _RATE and deny.limit_kind is not None and deny.limit_kind.is_tokens
     retry_after_ms = _retry_after_ms(deny)
     return Wording(
         classification=classification,
