@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,6 +19,7 @@ from grpc_reflection.v1alpha import reflection
 from services.chassis.event_loop import EventLoop
 from services.chassis.neighbour_health import NeighbourHealth
 from services.chassis.status import DETAILS_KEY, status_of
+from services.chassis.workers import Workers
 from services.kernel.errors import SpendgateError
 
 _log = logging.getLogger("spendgate.grpc")
@@ -76,7 +76,7 @@ def build_server(
         RuntimeError: the address cannot be bound.
     """
     server = grpc.server(
-        ThreadPoolExecutor(max_workers=workers, thread_name_prefix="grpc"),
+        Workers(workers),
         interceptors=[*interceptors, ErrorsToStatus()],
         options=_OPTIONS,
     )
