@@ -6,12 +6,12 @@ everything before any of them changes anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
-from spendgate.type.v1.configuration_pb2 import ApplyConfigurationResponse, Change
+from spendgate.type.v1.configuration_pb2 import Change
 
 from services.cli import translate
 from services.cli.configuration import Configuration
@@ -26,6 +26,20 @@ ACTIONS: Mapping[int, str] = {
     Change.ACTION_UPDATE: "update",
     Change.ACTION_DELETE: "delete",
 }
+
+
+class ApplyAnswer(Protocol):
+    """What every service's `ApplyConfigurationResponse` has."""
+
+    @property
+    def changes(self) -> Iterable[Change]:
+        """The changes that were made, or would be."""
+        ...
+
+    @property
+    def warnings(self) -> Iterable[str]:
+        """Accepted settings that will not work as they stand."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +91,9 @@ def apply_configuration(
 
 def _send(
     gateway: Gateway, configuration: Configuration, secrets: KeySecrets, reason: str, *, validate_only: bool
-) -> list[ApplyConfigurationResponse]:
+) -> list[ApplyAnswer]:
     file = configuration.file
-    steps: list[tuple[Callable[[Any], ApplyConfigurationResponse], Any]] = [
+    steps: list[tuple[Callable[[Any], ApplyAnswer], Any]] = [
         (gateway.ledger.ApplyConfiguration, translate.ledger_request(file, validate_only=validate_only)),
         (gateway.router.ApplyConfiguration, translate.router_request(file, validate_only=validate_only)),
         (gateway.quota.ApplyConfiguration, translate.quota_request(file, secrets, validate_only=validate_only)),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.type.dayofweek_pb2 import DayOfWeek
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 from spendgate.ledger.v1 import price_book_service_pb2 as prices
 from spendgate.quota.v1 import quota_service_pb2 as quota
 from spendgate.router.v1 import router_service_pb2 as router
+from spendgate.type.v1 import dimension_pb2
 from spendgate.type.v1.attribution_pb2 import Attribution
 
 from services.chassis.enums import enum_numbers, enum_table
-from services.chassis.well_known import usd
+from services.chassis.well_known import duration, usd
 from services.cli.configuration.default_policies import policies_of
 from services.cli.configuration.entries import (
     Chain,
@@ -23,12 +25,13 @@ from services.cli.configuration.entries import (
     Term,
     When,
 )
-from services.cli.configuration.policy_entries import WEEKDAYS, LimitEntry, PolicyEntry
+from services.cli.configuration.policy_entries import LimitEntry, PolicyEntry
 from services.cli.configuration.price_entries import PriceEntry, RatesEntry
 from services.cli.key_secrets import KeySecrets
 from services.cli.limit_kinds import LIMIT_KINDS
 from services.kernel.window import WindowUnit
 
+_DIMENSIONS = enum_numbers(dimension_pb2.Dimension)
 _WINDOWS = enum_table(quota.WindowUnit, WindowUnit)
 _MODES = enum_numbers(quota.QuotaPolicy.Mode)
 _THRESHOLD_ACTIONS = enum_numbers(quota.Threshold.Action)
@@ -64,7 +67,7 @@ def quota_request(
         policies=quota_policies(file),
         keys=[
             quota.DeclaredKey(
-                key=_key(entry),
+                virtual_key=_key(entry),
                 secret=secrets.by_key.get(entry.name, ""),
                 secret_problem=secrets.problems.get(entry.name, ""),
             )
@@ -167,7 +170,7 @@ def _policy(entry: PolicyEntry) -> quota.QuotaPolicy:
     return quota.QuotaPolicy(
         name=entry.name,
         match=quota.Match(**{name: value for name, value in entry.match.model_dump().items() if value is not None}),
-        each=entry.each or "",
+        each=_DIMENSIONS[entry.each] if entry.each else dimension_pb2.DIMENSION_UNSPECIFIED,
         limits=[_limit(limit) for limit in entry.limits],
         thresholds=[
             quota.Threshold(
@@ -190,15 +193,15 @@ def _policy(entry: PolicyEntry) -> quota.QuotaPolicy:
 def _limit(entry: LimitEntry) -> quota.Limit:
     limit = quota.Limit(
         kind=LIMIT_KINDS.numbers[entry.kind],
-        timezone=entry.timezone or "",
-        week_start=WEEKDAYS.index(entry.week_start) + 1 if entry.week_start else 0,
+        time_zone=entry.timezone or "",
+        week_start=DayOfWeek.Value(entry.week_start.upper()) if entry.week_start else None,
         anchor_day=entry.anchor_day or 0,
         factor_percent=entry.burn_rate or 0,
         bound=quota.Limit.BOUND_SOFT if entry.bound == "soft" else quota.Limit.BOUND_UNSPECIFIED,
     )
     if entry.rolling is not None:
         limit.per = quota.WINDOW_UNIT_ROLLING
-        limit.rolling_seconds = entry.rolling // 1000
+        limit.rolling_period.CopyFrom(duration(entry.rolling))
     elif entry.per is not None:
         limit.per = _WINDOWS.numbers[entry.per]
     if entry.kind.is_money:

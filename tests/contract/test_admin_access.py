@@ -91,7 +91,8 @@ def test_a_team_admin_changes_keys_and_overrides_alone() -> None:
     assert changed == {
         "CreateVirtualKey",
         "RotateVirtualKey",
-        "SetVirtualKeyDisabled",
+        "DisableVirtualKey",
+        "EnableVirtualKey",
         "GrantOverride",
         "RevokeOverride",
     }

@@ -21,7 +21,7 @@ LEFT = doubts.Doubt(
     reservation="rsv_1", key="app", team="ds", model="gpt", since_time=time_of(1_800_000_000),
     amounts=[
         doubts.DoubtfulAmount(
-            limit_kind=quota.LIMIT_KIND_SPEND, amount=390_000, window_start=time_of(1_798_761_600),
+            limit_kind=quota.LIMIT_KIND_SPEND, amount=390_000, window_start_time=time_of(1_798_761_600),
             end_time=time_of(1_801_440_000), **PLACE,
         ),
         doubts.DoubtfulAmount(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ def _usd(units: int, nanos: int = 0) -> Money:
 
 
 def test_budgets_are_dollars_in_nine_digits_or_plain_integers(services: StandIn, cli: Cli) -> None:
-    window: Any = {"window_start": _time(1_798_761_600), "resets_at": _time(1_801_440_000)}
+    window: Any = {"window_start_time": _time(1_798_761_600), "reset_time": _time(1_801_440_000)}
     spend = quota.Budget(
         policy="ds", limit_kind=quota.LIMIT_KIND_SPEND, scope="team=ds", limit=2_000_000_000_000,
         settled=1_234_567_891, reserved=1, doubt=8, mode=quota.QuotaPolicy.MODE_ENFORCE, limit_id="spend/month/UTC",
@@ -67,15 +68,15 @@ def test_adjustments_are_in_dollars_or_plain_integers_with_their_reason(services
     where: dict[str, Any] = {
         "policy": "ds",
         "scope": "team=ds",
-        "window_start": _time(1_798_761_600),
+        "window_start_time": _time(1_798_761_600),
         "adjust_time": _time(1_800_000_000),
     }
     spend = quota.Adjustment(
-        limit_kind=quota.LIMIT_KIND_SPEND, limit="spend/month/UTC", settled_before=1, settled_after=2_000_000_001,
+        limit_kind=quota.LIMIT_KIND_SPEND, limit_id="spend/month/UTC", settled_before=1, settled_after=2_000_000_001,
         reason=quota.Adjustment.REASON_DRIFT, **where,
     )  # fmt: skip
     counted = quota.Adjustment(
-        limit_kind=quota.LIMIT_KIND_REQUESTS, limit="requests/month/UTC", settled_after=7,
+        limit_kind=quota.LIMIT_KIND_REQUESTS, limit_id="requests/month/UTC", settled_after=7,
         reason=quota.Adjustment.REASON_BACKFILL, **where,
     )  # fmt: skip
     services.answers["QuotaService.ListAdjustments"] = quota.ListAdjustmentsResponse(adjustments=[spend, counted])
@@ -224,10 +225,11 @@ def test_policies_tell_their_status_and_when_they_last_matched(services: StandIn
     unreachable = quota.PolicyStatus(state=quota.PolicyStatus.STATE_UNREACHABLE)
     services.answers["QuotaService.ListQuotaPolicies"] = quota.ListQuotaPoliciesResponse(
         quota_policies=[
-            quota.QuotaPolicy(name="ds", store_failure_allowance=usd(2_500_000_000), refuses_unknown_members=True),
-            quota.QuotaPolicy(name="red", estimates_unmeasured=True),
+            quota.QuotaPolicy(
+                name="ds", store_failure_allowance=usd(2_500_000_000), refuses_unknown_members=True, status=active
+            ),
+            quota.QuotaPolicy(name="red", estimates_unmeasured=True, status=unreachable),
         ],
-        statuses=[active, unreachable],
     )
     assert cli.json("policies") == {
         "policies": [
@@ -254,17 +256,22 @@ def test_policies_tell_their_status_and_when_they_last_matched(services: StandIn
 
 
 def test_a_secret_is_shown_with_name_and_id_and_nothing_else(services: StandIn, cli: Cli) -> None:
-    made = quota.VirtualKeySecret(key=quota.VirtualKey(name="ci", key_id="key_2"), secret="spg_live_x")
-    services.answers["QuotaService.CreateVirtualKey"] = made
-    services.answers["QuotaService.RotateVirtualKey"] = made
+    key = quota.VirtualKey(name="ci", key_id="key_2")
+    services.answers["QuotaService.CreateVirtualKey"] = quota.CreateVirtualKeyResponse(
+        virtual_key=key, secret="spg_live_x"
+    )
+    services.answers["QuotaService.RotateVirtualKey"] = quota.RotateVirtualKeyResponse(
+        virtual_key=key, secret="spg_live_x"
+    )
     expected = {"name": "ci", "key_id": "key_2", "secret": "spg_live_x"}
     options = ("--team", "ds", "--model", "gpt", "--model", "tiny", "--expires", "30d", "--test")
     assert cli.json("keys", "create", "ci", *options) == expected
     assert cli.json("keys", "rotate", "ci", "--grace", "60") == expected
     (_, created), (_, rotated) = services.requests
-    assert (created.kind, created.key.attribution.team, list(created.key.models)) == ("test", "ds", ["gpt", "tiny"])
-    assert created.key.expire_time.ToJsonString() == "2027-02-14T08:00:00Z"
-    assert (rotated.name, rotated.grace_seconds) == ("ci", 60)
+    assert created.secret_kind == quota.SECRET_KIND_TEST
+    assert (created.virtual_key.attribution.team, list(created.virtual_key.models)) == ("ds", ["gpt", "tiny"])
+    assert created.virtual_key.expire_time.ToJsonString() == "2027-02-14T08:00:00Z"
+    assert (rotated.name, rotated.grace_period.ToTimedelta()) == ("ci", timedelta(minutes=1))
 
 
 def test_keys_are_listed_without_secrets(services: StandIn, cli: Cli) -> None:
@@ -285,13 +292,17 @@ def test_keys_are_listed_without_secrets(services: StandIn, cli: Cli) -> None:
     }  # fmt: skip
 
 
-def test_disabling_a_key_tells_its_state(services: StandIn, cli: Cli) -> None:
-    services.answers["QuotaService.SetVirtualKeyDisabled"] = quota.VirtualKey(
-        name="app", key_id="key_1", state=quota.VirtualKey.STATE_DISABLED
+def test_a_key_is_disabled_and_enabled_and_tells_its_state(services: StandIn, cli: Cli) -> None:
+    key: dict[str, Any] = {"name": "app", "key_id": "key_1"}
+    services.answers["QuotaService.DisableVirtualKey"] = quota.DisableVirtualKeyResponse(
+        virtual_key=quota.VirtualKey(**key, state=quota.VirtualKey.STATE_DISABLED)
     )
-    assert cli.json("keys", "disable", "app") == {"name": "app", "key_id": "key_1", "state": "disabled"}
-    cli.json("keys", "enable", "app")
-    assert [request.disabled for _, request in services.requests] == [True, False]
+    services.answers["QuotaService.EnableVirtualKey"] = quota.EnableVirtualKeyResponse(
+        virtual_key=quota.VirtualKey(**key, state=quota.VirtualKey.STATE_ACTIVE)
+    )
+    assert cli.json("keys", "disable", "app", "--reason", "leaked") == {**key, "state": "disabled"}
+    assert cli.json("keys", "enable", "app", "--reason", "found") == {**key, "state": "active"}
+    assert [(request.name, request.reason) for _, request in services.requests] == [("app", "leaked"), ("app", "found")]
 
 
 def test_routes_show_chains_conditions_and_missing_credentials(services: StandIn, cli: Cli) -> None:
@@ -307,7 +318,9 @@ def test_routes_show_chains_conditions_and_missing_credentials(services: StandIn
     )
     services.answers["RouterService.ListModels"] = router.ListModelsResponse(models=[model])
     services.answers["RouterService.ListProviders"] = router.ListProvidersResponse(providers=[provider])
-    services.answers["QuotaService.GetQuotaStatus"] = quota.QuotaStatus(unpriced_targets=["openai/gpt-4o"])
+    services.answers["QuotaService.GetQuotaStatus"] = quota.GetQuotaStatusResponse(
+        quota_status=quota.QuotaStatus(unpriced_targets=["openai/gpt-4o"])
+    )
     chain = [[{"target": "openai/gpt-4o", "weight": 2}]]
     assert cli.json("routes") == {
         "routes": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -9,7 +10,7 @@ from google.type.money_pb2 import Money
 from spendgate.quota.v1 import admin_service_pb2 as administration
 from spendgate.quota.v1 import override_service_pb2 as overrides
 from spendgate.quota.v1 import quota_service_pb2 as quota
-from spendgate.type.v1 import audit_pb2
+from spendgate.type.v1 import audit_pb2, role_pb2
 
 from tests.worlds.cli import Cli
 from tests.worlds.stand_in_services import StandIn
@@ -23,8 +24,9 @@ def usd(units: int, nanos: int) -> Money:
     return Money(currency_code="USD", units=units, nanos=nanos)
 
 
+_PAGES: dict[str, Callable[..., Any]] = {"AdminService": administration.ListAuditEntriesResponse}
 TOKEN_MESSAGE = administration.AdminToken(
-    name="ada", role=administration.ROLE_TEAM_ADMIN, team="ds", hint="spa_ab...9xyz",
+    name="ada", role=role_pb2.ROLE_TEAM_ADMIN, team="ds", hint="spa_ab...9xyz",
     expire_time=time_of(1_800_086_400),
     create_time=time_of(1_800_000_000),
 )  # fmt: skip
@@ -36,23 +38,29 @@ TOKEN_DOCUMENT = {
 
 def test_admin_tokens_are_made_listed_and_revoked(services: StandIn, cli: Cli) -> None:
     services.answers = {
-        "AdminService.CreateAdminToken": administration.AdminTokenSecret(token=TOKEN_MESSAGE, secret="spa_secret"),
+        "AdminService.CreateAdminToken": administration.CreateAdminTokenResponse(
+            admin_token=TOKEN_MESSAGE, secret="spa_secret"
+        ),
         "AdminService.ListAdminTokens": administration.ListAdminTokensResponse(admin_tokens=[TOKEN_MESSAGE]),
-        "AdminService.RevokeAdminToken": TOKEN_MESSAGE,
+        "AdminService.RevokeAdminToken": administration.RevokeAdminTokenResponse(admin_token=TOKEN_MESSAGE),
     }
     create = ("tokens", "create", "ada", "--role", "team-admin", "--team", "ds", "--expires", "1d", "--reason", "new")
     assert cli.json(*create) == {**TOKEN_DOCUMENT, "secret": "spa_secret"}
     assert cli.json("tokens", "list") == {"tokens": [TOKEN_DOCUMENT]}
     assert cli.json("tokens", "revoke", "ada", "--reason", "gone") == TOKEN_DOCUMENT
     (_, created), _, (_, revoked) = services.requests
-    assert (created.token.role, created.token.team, created.reason) == (administration.ROLE_TEAM_ADMIN, "ds", "new")
-    assert created.token.expire_time == time_of(1_800_086_400)
+    assert (created.admin_token.role, created.admin_token.team, created.reason) == (
+        role_pb2.ROLE_TEAM_ADMIN,
+        "ds",
+        "new",
+    )
+    assert created.admin_token.expire_time == time_of(1_800_086_400)
     assert (revoked.name, revoked.reason) == ("ada", "gone")
 
 
 def test_overrides_are_granted_listed_and_revoked(services: StandIn, cli: Cli) -> None:
     granted = overrides.Override(
-        name="ovr_1", policy="ds", limit="spend/month/UTC", scope="team=ds", amount=usd(30, 5), reason="launch",
+        name="ovr_1", policy="ds", limit_id="spend/month/UTC", scope="team=ds", amount=usd(30, 5), reason="launch",
         actor="ada", expire_time=time_of(1_800_086_400), create_time=time_of(1_800_000_000),
     )  # fmt: skip
     document = {
@@ -60,16 +68,16 @@ def test_overrides_are_granted_listed_and_revoked(services: StandIn, cli: Cli) -
         "reason": "launch", "actor": "ada", "until": "2027-01-16T08:00:00Z", "created_at": "2027-01-15T08:00:00Z",
     }  # fmt: skip
     services.answers = {
-        "OverrideService.GrantOverride": granted,
+        "OverrideService.GrantOverride": overrides.GrantOverrideResponse(override=granted),
         "OverrideService.ListOverrides": overrides.ListOverridesResponse(overrides=[granted]),
-        "OverrideService.RevokeOverride": granted,
+        "OverrideService.RevokeOverride": overrides.RevokeOverrideResponse(override=granted),
     }
     grant = ("overrides", "grant", "ds", "--limit", "spend/month", "--until", "1d", "--reason", "launch")
     assert cli.json(*grant, "--usd", "30.000000005") == document
     assert cli.json("overrides", "list") == {"overrides": [document]}
     assert cli.json("overrides", "revoke", "ovr_1", "--reason", "over") == document
     (_, asked), _, (_, revoked) = services.requests
-    assert (asked.override.policy, asked.override.limit, asked.override.reason) == ("ds", "spend/month", "launch")
+    assert (asked.override.policy, asked.override.limit_id, asked.override.reason) == ("ds", "spend/month", "launch")
     assert (asked.override.amount, asked.override.expire_time) == (usd(30, 5), time_of(1_800_086_400))
     assert (revoked.name, revoked.reason) == ("ovr_1", "over")
     for wrong in ((), ("--usd", "1", "--count", "1"), ("--usd", "much")):
@@ -77,7 +85,7 @@ def test_overrides_are_granted_listed_and_revoked(services: StandIn, cli: Cli) -
 
 
 def test_the_limits_of_a_key_have_the_shape_of_budgets(services: StandIn, cli: Cli) -> None:
-    window: Any = {"window_start": time_of(1_798_761_600), "resets_at": time_of(1_801_440_000)}
+    window: Any = {"window_start_time": time_of(1_798_761_600), "reset_time": time_of(1_801_440_000)}
     budget = quota.Budget(
         policy="ds", limit_kind=quota.LIMIT_KIND_REQUESTS, limit_id="requests/month/UTC", scope="team=ds", limit=10,
         settled=3, reserved=2, mode=quota.QuotaPolicy.MODE_ENFORCE, **window,
@@ -108,7 +116,7 @@ def test_the_audit_logs_of_three_services_are_one_list_newest_first(services: St
         "LedgerService": [entry(1_800_000_001, "price")],
     }
     services.answers = {
-        f"{service}.ListAuditEntries": audit_pb2.ListAuditEntriesResponse(audit_entries=entries)
+        f"{service}.ListAuditEntries": _PAGES.get(service, audit_pb2.ListAuditEntriesResponse)(audit_entries=entries)
         for service, entries in lists.items()
     }
     listed = cli.json("audit", "--limit", "3", "--actor", "ada", "--since", "1d")["entries"]

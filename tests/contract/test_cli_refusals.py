@@ -32,7 +32,7 @@ def test_where_there_is_nothing_yet_it_says_how_to_get_something(
     services: StandIn, capsys: pytest.CaptureFixture[str]
 ) -> None:
     services.answers = {
-        "QuotaService.GetQuotaStatus": quota.QuotaStatus(),
+        "QuotaService.GetQuotaStatus": quota.GetQuotaStatusResponse(),
         "QuotaService.ListBudgets": quota.ListBudgetsResponse(),
         "QuotaService.ListVirtualKeys": quota.ListVirtualKeysResponse(),
         "LedgerService.QueryUsage": ledger.QueryUsageResponse(),

@@ -11,9 +11,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 from spendgate.quota.v1 import quota_service_pb2 as quota
 from spendgate.quota.v1 import simulation_service_pb2 as simulation
+from spendgate.type.v1 import dialect_pb2
 from spendgate.type.v1.attribution_pb2 import Attribution
 
-from services.chassis.well_known import usd
+from services.chassis.well_known import duration, usd
 from services.cli.main import run
 from services.cli.session import Session
 from services.kernel.clock import ManualClock
@@ -134,8 +135,13 @@ def test_the_policies_go_first_and_then_every_page_of_the_ledger_oldest_first(
     first, one, two = dict(services.requests)["SimulationService.SimulatePolicies"]
     assert "tight" in [policy.name for policy in first.proposal.policies]
     (sent,) = one.calls.calls
+    booked = call(1)
+    alike = {field.name for field in simulation.PastCall.DESCRIPTOR.fields} - {"start_time", "latency", "dialect"}
     assert sent == simulation.PastCall(
-        **{field.name: getattr(call(1), field.name) for field in simulation.PastCall.DESCRIPTOR.fields}
+        start_time=booked.time,
+        latency=duration(booked.latency_ms),
+        dialect=dialect_pb2.DIALECT_OPENAI,
+        **{name: getattr(booked, name) for name in alike},
     )
     assert not two.calls.calls[0].HasField("cost")
 

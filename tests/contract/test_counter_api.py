@@ -9,6 +9,7 @@ import grpc
 import pytest
 from spendgate.quota.v1 import counter_service_pb2 as pb
 from spendgate.quota.v1 import quota_service_pb2 as quota_pb
+from spendgate.type.v1 import dimension_pb2
 
 from tests.worlds.quota_process import (
     MODEL,
@@ -39,10 +40,10 @@ def listed(quota: QuotaProcess) -> list[pb.ListCountersResponse]:
 def name_of(limit: pb.CountedLimit, scope: str = SCOPE) -> pb.CounterName:
     return pb.CounterName(
         policy=limit.policy,
-        limit=limit.limit,
+        limit_id=limit.limit_id,
         scope=scope,
-        window_start=limit.window_start,
-        counts_until=limit.counts_until,
+        window_start_time=limit.window_start_time,
+        retain_until_time=limit.retain_until_time,
     )
 
 
@@ -72,16 +73,16 @@ def test_limits_are_listed_with_what_they_count_and_their_counters(quota: QuotaP
     (answer,) = listed(quota)
 
     limit = answer.limit
-    assert (limit.policy, limit.limit, limit.kind) == ("ds", "spend/month/UTC", quota_pb.LIMIT_KIND_SPEND)
-    assert [(part.dimension, part.value) for part in limit.parts] == [("team", "data-science")]
-    assert limit.window_start.ToMilliseconds() < quota.clock.now_ms() < limit.window_end.ToMilliseconds()
-    assert limit.counts_until == limit.window_end
+    assert (limit.policy, limit.limit_id, limit.limit_kind) == ("ds", "spend/month/UTC", quota_pb.LIMIT_KIND_SPEND)
+    assert [(part.dimension, part.value) for part in limit.parts] == [(dimension_pb2.DIMENSION_TEAM, "data-science")]
+    assert limit.window_start_time.ToMilliseconds() < quota.clock.now_ms() < limit.window_end_time.ToMilliseconds()
+    assert limit.retain_until_time == limit.window_end_time
     assert [(counter.scope, counter.settled) for counter in answer.counters] == [(SCOPE, 0)]
 
 
 def test_many_counters_come_in_several_messages(quota: QuotaProcess) -> None:
     policy = spend_policy("each", 3)
-    policy.each = "user"
+    policy.each = dimension_pb2.DIMENSION_USER
     quota.quota.ApplyConfiguration(configuration(policy))
     limit = listed(quota)[0].limit
     sums = [
@@ -103,7 +104,7 @@ def test_an_adjustment_moves_the_counter_once_and_is_listed(quota: QuotaProcess)
 
     assert settled(quota) == NANO
     (listed_,) = quota.quota.ListAdjustments(quota_pb.ListAdjustmentsRequest()).adjustments
-    assert (listed_.policy, listed_.limit, listed_.scope) == ("ds", "spend/month/UTC", SCOPE)
+    assert (listed_.policy, listed_.limit_id, listed_.scope) == ("ds", "spend/month/UTC", SCOPE)
     assert (listed_.settled_before, listed_.settled_after) == (0, NANO)
     assert (listed_.reason, listed_.limit_kind) == (quota_pb.Adjustment.REASON_DRIFT, quota_pb.LIMIT_KIND_SPEND)
     assert listed_.adjust_time.ToMilliseconds() == quota.clock.now_ms()
@@ -135,13 +136,13 @@ def test_an_adjustment_tells_the_thresholds_that_it_passes(quota: QuotaProcess) 
 
 def test_the_state_tells_when_a_policy_changes_and_not_when_a_key_does(quota: QuotaProcess) -> None:
     def version() -> str:
-        state = quota.counters.GetCounterState(pb.GetCounterStateRequest())
+        state = quota.counters.GetCounterState(pb.GetCounterStateRequest()).counter_state
         assert state.ready
         return str(state.limits_version)
 
     before = version()
     quota.quota.CreateVirtualKey(
-        quota_pb.CreateVirtualKeyRequest(key=quota_pb.VirtualKey(name="another", unlimited=True))
+        quota_pb.CreateVirtualKeyRequest(virtual_key=quota_pb.VirtualKey(name="another", unlimited=True))
     )
     assert version() == before
     quota.quota.ApplyConfiguration(configuration(spend_policy("ds", 4)))
@@ -151,7 +152,7 @@ def test_the_state_tells_when_a_policy_changes_and_not_when_a_key_does(quota: Qu
 @pytest.mark.parametrize(
     ("field", "changed"),
     [
-        ("adjustments[0].counter.limit", {"limit": "love/month"}),
+        ("adjustments[0].counter.limit_id", {"limit": "love/month"}),
         ("adjustments[0].reason", {"reason": quota_pb.Adjustment.REASON_UNSPECIFIED}),
         ("adjustments[0].after", {"after": -1}),
     ],
@@ -160,7 +161,7 @@ def test_what_makes_no_sense_is_refused_by_its_field(quota: QuotaProcess, field:
     fields: dict[str, Any] = {"after": 1, "reason": quota_pb.Adjustment.REASON_DRIFT, "limit": "spend/month/UTC"}
     fields |= changed
     counter = name_of(listed(quota)[0].limit)
-    counter.limit = fields.pop("limit")
+    counter.limit_id = fields.pop("limit")
 
     with pytest.raises(grpc.RpcError) as refused:
         quota.counters.AdjustCounters(

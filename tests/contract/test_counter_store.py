@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from services.chassis.database import migrate, open_engine
+from services.kernel.dialect import Dialect
 from services.kernel.names import reservation_id
 from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.memory_counters import MemoryCounters
@@ -70,7 +71,7 @@ def reservation(
         attribution=WHO,
         model="tiny",
         chain=("lab/tiny", "lab/small"),
-        dialect="openai",
+        dialect=Dialect.OPENAI,
         expected_input_tokens=12,
         expected_output_tokens=34,
         holds=tuple(Hold(counter, ENDS_MS.get(counter, NOW_MS + DAY_MS), held) for counter, held in holds.items()),

@@ -10,11 +10,11 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from spendgate.quota.v1 import admin_service_pb2 as admin_pb
 from spendgate.quota.v1 import admin_service_pb2_grpc, doubt_service_pb2_grpc
 from spendgate.quota.v1 import doubt_service_pb2 as doubts_pb
 from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate.quota.v1 import reservation_service_pb2 as reservation_pb
-from spendgate.type.v1 import audit_pb2
 
 from services.kernel.envoy_contract import ACTOR_HEADER, BUDGET_REMAINING_HEADER
 from tests.worlds.quota_process import (
@@ -96,7 +96,7 @@ def test_a_call_cut_off_keeps_its_room_until_it_is_cleared(quota: QuotaProcess) 
     spend, tokens = told[first].amounts
     assert (spend.policy, spend.limit_id, spend.limit_kind) == ("team", "spend/month/UTC", pb.LIMIT_KIND_SPEND)
     assert (spend.scope, spend.amount, tokens.amount) == ("team=data-science", HELD - 70_000, 240)
-    assert spend.window_start.ToJsonString() == "2026-11-01T00:00:00Z"
+    assert spend.window_start_time.ToJsonString() == "2026-11-01T00:00:00Z"
     assert spend.end_time.ToJsonString() == "2026-12-01T00:00:00Z"
 
     request = doubts_pb.ClearDoubtsRequest(reservations=[first], policy="team", reason="the console shows nothing")
@@ -207,7 +207,7 @@ def test_who_clears_says_which_and_why_and_the_audit_log_has_it(quota: QuotaProc
     by = ((ACTOR_HEADER, "platform::ada"), ("x-request-id", "req-9"))
     doubts(quota).ClearDoubts(doubts_pb.ClearDoubtsRequest(policy="told", reason="checked"), metadata=by)
     entries = admin_service_pb2_grpc.AdminServiceStub(quota.admin_channel).ListAuditEntries(
-        audit_pb2.ListAuditEntriesRequest()
+        admin_pb.ListAuditEntriesRequest()
     )
     (entry,) = [each for each in entries.audit_entries if each.kind == "doubt"]
     assert (entry.actor, entry.role, entry.action, entry.name) == ("ada", "platform", "clear", "policy told")

@@ -334,11 +334,11 @@ def test_the_list_of_models_is_filtered_to_the_key_and_reserves_nothing(
     quota.quota.ApplyConfiguration(
         configuration(spend_policy("zero", 0), keys=[key_in("data-science", models=[MODEL])])
     )
-    before = quota.quota.GetQuotaStatus(pb.GetQuotaStatusRequest()).open_reservations
+    before = quota.quota.GetQuotaStatus(pb.GetQuotaStatusRequest()).quota_status.open_reservations
     response = quota.check(get(path, headers))
     assert response.denied_response.status.code == 200
     assert listed(json.loads(response.denied_response.body)) == [MODEL]
-    assert quota.quota.GetQuotaStatus(pb.GetQuotaStatusRequest()).open_reservations == before
+    assert quota.quota.GetQuotaStatus(pb.GetQuotaStatusRequest()).quota_status.open_reservations == before
 
 
 def test_one_model_is_shown_if_the_key_may_use_it(quota: QuotaProcess) -> None:

@@ -48,13 +48,13 @@ def create(quota: QuotaProcess, name: str = "new", metadata: Any = (), **changes
     unlimited, models = changes.pop("unlimited", False), changes.pop("models", [])
     who = attribution_pb2.Attribution(**{"team": "data-science", **changes})
     key = pb.VirtualKey(name=name, attribution=who, unlimited=unlimited, models=models)
-    request = pb.CreateVirtualKeyRequest(key=key)
+    request = pb.CreateVirtualKeyRequest(virtual_key=key)
     return str(quota.quota.CreateVirtualKey(request, metadata=metadata).secret)
 
 
 def test_a_key_that_nothing_binds_is_neither_declared_nor_created(quota: QuotaProcess) -> None:
     sent = configuration()
-    sent.keys[0].key.unlimited = False
+    sent.keys[0].virtual_key.unlimited = False
     code, text = refusal(lambda: quota.quota.ApplyConfiguration(sent))
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     assert text.startswith("keys[0]: virtual key ds-prod: no enforced policy bounds what it can take")

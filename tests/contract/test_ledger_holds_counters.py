@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 from spendgate.quota.v1 import counter_service_pb2 as counters_pb
 from spendgate.quota.v1 import quota_service_pb2 as quota_pb
+from spendgate.type.v1 import dimension_pb2
 
 from services.chassis.metrics import Gauge, configure_metrics
 from tests.worlds.ledger_process import ScriptedQuota, eventually, running, serving
@@ -25,12 +26,12 @@ def listed(kind: quota_pb.LimitKind.ValueType, limit: str, settled: int) -> coun
     return counters_pb.ListCountersResponse(
         limit=counters_pb.CountedLimit(
             policy="ds",
-            limit=limit,
-            kind=kind,
-            parts=[counters_pb.ScopePart(dimension="team", value="data-science")],
-            window_start=START,
-            window_end=END,
-            counts_until=END,
+            limit_id=limit,
+            limit_kind=kind,
+            parts=[counters_pb.ScopePart(dimension=dimension_pb2.DIMENSION_TEAM, value="data-science")],
+            window_start_time=START,
+            window_end_time=END,
+            retain_until_time=END,
         ),
         counters=[counters_pb.SettledScope(scope="team=data-science", settled=settled)],
     )
@@ -62,7 +63,7 @@ def test_counters_are_repaired_after_everything_booked_is_settled(tmp_path: Path
         status = ledger.status()
         assert len(quota.settled) == 3
         # Nobody told this ledger what the target costs: the spend is left alone.
-        assert {each.counter.limit for each in quota.adjusted} == {"tokens/month/UTC"}
+        assert {each.counter.limit_id for each in quota.adjusted} == {"tokens/month/UTC"}
         assert {each.counter.scope for each in quota.adjusted} == {"team=data-science"}
         assert (status.checked_counters, status.drift_nano_usd) == (1, 0)
         assert status.HasField("check_time")
@@ -77,7 +78,7 @@ def test_lost_counters_are_restored_before_anything_is_settled(tmp_path: Path, q
 
         eventually(lambda: quota.ready)
 
-    assert {(each.counter.limit, each.settled) for each in quota.restored} == {
+    assert {(each.counter.limit_id, each.settled) for each in quota.restored} == {
         ("tokens/month/UTC", 3_300),
         ("spend/month/UTC", 0),
     }
@@ -133,7 +134,7 @@ def test_what_quota_had_ended_without_being_heard_is_in_the_sums_and_the_rest_is
 
         eventually(lambda: ledger.status().unsettled_calls == 0)
 
-    assert ("tokens/month/UTC", 2 * 1_100) in {(each.counter.limit, each.settled) for each in quota.restored}
+    assert ("tokens/month/UTC", 2 * 1_100) in {(each.counter.limit_id, each.settled) for each in quota.restored}
     assert set(quota.settled) == {"reservation-0"}
     assert quota.ended == []
 

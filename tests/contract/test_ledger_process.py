@@ -15,7 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from spendgate.ledger.v1 import ledger_service_pb2 as pb
 from spendgate.ledger.v1 import ledger_service_pb2_grpc as pb_grpc
 from spendgate.quota.v1 import reservation_service_pb2 as quota_pb
-from spendgate.type.v1 import attribution_pb2
+from spendgate.type.v1 import attribution_pb2, dialect_pb2
 
 from tests.worlds.ledger_process import LedgerProcess, ScriptedQuota, eventually, running, serving
 from tests.worlds.spool_lines import EPOCH, attempt_fields, call_fields, write_lines
@@ -111,7 +111,7 @@ def test_a_crossing_becomes_one_alert_also_when_the_ledger_starts_anew(tmp_path:
             policy="ds-prod",
             limit="spend per month",
             scope="team=data-science",
-            window_start=start,
+            window_start_time=start,
             basis_points=basis_points,
             notify=["ds-lead"],
             cross_time=crossed,
@@ -170,7 +170,7 @@ def test_reservations_of_an_envoy_that_died_are_booked_as_expected_and_settled(
             expected_input_tokens=900,
             expected_output_tokens=300,
             create_time=Timestamp(seconds=1_795_464_000),
-            dialect="openai",
+            dialect=dialect_pb2.DIALECT_OPENAI,
             epoch=EPOCH,
         )
     ]
@@ -188,7 +188,7 @@ def test_reservations_of_an_envoy_that_died_are_booked_as_expected_and_settled(
     assert not quota.settled["lost"].reported
     request = quota.overdue_requests[-1]
     assert list(request.ended_epochs) == [EPOCH]
-    assert time.time() - request.booked_through.seconds > 900
+    assert time.time() - request.booked_through_time.seconds > 900
 
 
 def test_a_full_disk_loses_nothing(tmp_path: Path, quota: ScriptedQuota) -> None:

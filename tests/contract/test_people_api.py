@@ -15,7 +15,7 @@ from spendgate.quota.v1 import admin_service_pb2 as admin_pb
 from spendgate.quota.v1 import admin_service_pb2_grpc, override_service_pb2_grpc
 from spendgate.quota.v1 import override_service_pb2 as override_pb
 from spendgate.quota.v1 import quota_service_pb2 as pb
-from spendgate.type.v1 import audit_pb2
+from spendgate.type.v1 import role_pb2
 
 from services.kernel.envoy_contract import ACTOR_HEADER
 from tests.worlds.quota_process import (
@@ -63,9 +63,9 @@ def in_ms(quota: QuotaProcess, span_ms: int) -> Timestamp:
     return moment
 
 
-def create(quota: QuotaProcess, name: str, role: admin_pb.Role.ValueType, team: str = "") -> str:
+def create(quota: QuotaProcess, name: str, role: role_pb2.Role.ValueType, team: str = "") -> str:
     token = admin_pb.AdminToken(name=name, role=role, team=team, expire_time=in_ms(quota, DAY_MS))
-    return str(admin(quota).CreateAdminToken(admin_pb.CreateAdminTokenRequest(token=token)).secret)
+    return str(admin(quota).CreateAdminToken(admin_pb.CreateAdminTokenRequest(admin_token=token)).secret)
 
 
 def ask(quota: QuotaProcess, token: str, path: str, method: str = "POST") -> Any:
@@ -77,7 +77,7 @@ def ask(quota: QuotaProcess, token: str, path: str, method: str = "POST") -> Any
 
 def test_a_token_passes_with_its_name_where_its_role_may_and_nowhere_else(quota: QuotaProcess) -> None:
     quota.quota.ApplyConfiguration(configuration())
-    secret = create(quota, "lead", admin_pb.ROLE_TEAM_ADMIN, "data-science")
+    secret = create(quota, "lead", role_pb2.ROLE_TEAM_ADMIN, "data-science")
 
     passed = ask(quota, secret, "/v1/virtualKeys/ci:rotate")
     told = {option.header.key: option.header.value for option in passed.ok_response.headers}
@@ -91,7 +91,7 @@ def test_a_token_passes_with_its_name_where_its_role_may_and_nowhere_else(quota:
 
 
 def test_a_token_is_over_with_its_time_and_at_once_when_it_is_revoked(quota: QuotaProcess) -> None:
-    brief, gone = (create(quota, name, admin_pb.ROLE_FINANCE) for name in ("brief", "gone"))
+    brief, gone = (create(quota, name, role_pb2.ROLE_FINANCE) for name in ("brief", "gone"))
     for secret in (brief, gone):
         assert ask(quota, secret, "/v1/budgets", "GET").HasField("ok_response")
 
@@ -103,12 +103,12 @@ def test_a_token_is_over_with_its_time_and_at_once_when_it_is_revoked(quota: Quo
     expired = ask(quota, brief, "/v1/budgets", "GET").denied_response
     assert (expired.status.code, "Admin token brief expired on" in expired.body) == (401, True)
     (listed,) = admin(quota).ListAdminTokens(admin_pb.ListAdminTokensRequest()).admin_tokens
-    assert (listed.name, listed.expired, listed.role) == ("brief", True, admin_pb.ROLE_FINANCE)
+    assert (listed.name, listed.expired, listed.role) == ("brief", True, role_pb2.ROLE_FINANCE)
 
 
 def test_tokens_and_overrides_survive_a_restart(quota: QuotaProcess) -> None:
     quota.quota.ApplyConfiguration(configuration(spend_policy("p", 1)))
-    secret = create(quota, "cfo", admin_pb.ROLE_FINANCE)
+    secret = create(quota, "cfo", role_pb2.ROLE_FINANCE)
     granted = grant(quota, "p", 2)
 
     quota.restart()
@@ -128,7 +128,7 @@ def grant(
         **changes,
     }
     request = override_pb.GrantOverrideRequest(override=override_pb.Override(**asked))
-    made: override_pb.Override = overrides(quota).GrantOverride(request, metadata=metadata)
+    made: override_pb.Override = overrides(quota).GrantOverride(request, metadata=metadata).override
     return made
 
 
@@ -141,7 +141,7 @@ def test_an_override_is_in_force_in_the_next_call_and_in_every_list(quota: Quota
     granted = grant(quota, "narrow", 1, metadata=LEAD)
 
     assert quota.check(call()).HasField("ok_response")
-    assert (granted.actor, granted.limit, granted.scope) == (
+    assert (granted.actor, granted.limit_id, granted.scope) == (
         "lead",
         "spend/month/UTC",
         "team=data-science,environment=prod",
@@ -194,31 +194,33 @@ def test_the_audit_log_comes_in_pages_newest_first_and_by_time_and_actor(quota: 
     for number in range(5):
         key = pb.VirtualKey(name=f"key-{number}")
         key.attribution.team = "data-science"
-        quota.quota.CreateVirtualKey(pb.CreateVirtualKeyRequest(key=key, reason=f"number {number}"), metadata=LEAD)
+        quota.quota.CreateVirtualKey(
+            pb.CreateVirtualKeyRequest(virtual_key=key, reason=f"number {number}"), metadata=LEAD
+        )
 
     names: list[str] = []
     token = ""
     for _ in range(3):
         page = admin(quota).ListAuditEntries(
-            audit_pb2.ListAuditEntriesRequest(page_size=2, page_token=token, start_time=since, actor="lead")
+            admin_pb.ListAuditEntriesRequest(page_size=2, page_token=token, start_time=since, actor="lead")
         )
         names += [entry.name for entry in page.audit_entries]
         token = page.next_page_token
     assert (names, token) == ([f"key-{number}" for number in (4, 3, 2, 1, 0)], "")
 
-    (newest, *_) = admin(quota).ListAuditEntries(audit_pb2.ListAuditEntriesRequest(page_size=1)).audit_entries
+    (newest, *_) = admin(quota).ListAuditEntries(admin_pb.ListAuditEntriesRequest(page_size=1)).audit_entries
     assert (newest.actor, newest.role, newest.action, newest.kind) == ("lead", "team-admin", "create", "virtual key")
     assert (newest.reason, newest.request_id, newest.before) == ("number 4", "req-7", "")
     assert json.loads(newest.after)["attribution"]["key"] == "key-4"
     invalid = grpc.StatusCode.INVALID_ARGUMENT
     for wrong in (
-        audit_pb2.ListAuditEntriesRequest(page_token="x"),
-        audit_pb2.ListAuditEntriesRequest(page_size=-1),
+        admin_pb.ListAuditEntriesRequest(page_token="x"),
+        admin_pb.ListAuditEntriesRequest(page_size=-1),
     ):
         assert code_of(partial(admin(quota).ListAuditEntries, wrong)) is invalid
 
 
 @pytest.mark.parametrize("reason", ["x" * 513, "two\nlines", "a\x1b[2J"])
 def test_a_reason_is_one_short_line(quota: QuotaProcess, reason: str) -> None:
-    request = pb.CreateVirtualKeyRequest(key=pb.VirtualKey(name="k"), reason=reason)
+    request = pb.CreateVirtualKeyRequest(virtual_key=pb.VirtualKey(name="k"), reason=reason)
     assert code_of(lambda: quota.quota.CreateVirtualKey(request)) is grpc.StatusCode.INVALID_ARGUMENT

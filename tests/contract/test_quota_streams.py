@@ -30,7 +30,7 @@ def quota() -> Iterator[QuotaProcess]:
 
 
 def status(quota: QuotaProcess) -> pb.QuotaStatus:
-    return quota.quota.GetQuotaStatus(pb.GetQuotaStatusRequest())
+    return quota.quota.GetQuotaStatus(pb.GetQuotaStatusRequest()).quota_status
 
 
 def test_nothing_passes_before_the_first_plan(quota: QuotaProcess) -> None:

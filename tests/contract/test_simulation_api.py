@@ -11,12 +11,14 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from spendgate.quota.v1 import quota_service_pb2 as quota_pb
 from spendgate.quota.v1 import simulation_service_pb2 as pb
 from spendgate.quota.v1 import simulation_service_pb2_grpc
+from spendgate.type.v1 import dialect_pb2
 from spendgate.type.v1.attribution_pb2 import Attribution
 
-from services.chassis.well_known import usd
+from services.chassis.well_known import duration, usd
 from services.quota.transport.simulation_service import SIMULATIONS_MAX
 from tests.contract.test_quota_api import refused
 from tests.worlds.quota_process import (
@@ -56,10 +58,10 @@ def batch(count: int, **changes: Any) -> pb.SimulatePoliciesRequest:
     calls = []
     for number in range(count):
         call = pb.PastCall(
-            latency_ms=900, attribution=WHO, model_requested=MODEL, model_served="lab/tiny", dialect="openai",
-            input_tokens=1_000, output_tokens=1_000, cost=HALF_A_DOLLAR,
+            latency=duration(900), attribution=WHO, model_requested=MODEL, model_served="lab/tiny",
+            dialect=dialect_pb2.DIALECT_OPENAI, input_tokens=1_000, output_tokens=1_000, cost=HALF_A_DOLLAR,
         )  # fmt: skip
-        call.time.FromMilliseconds(1_795_464_000_000 + number * 1_000)
+        call.start_time.FromMilliseconds(1_795_464_000_000 + number * 1_000)
         call.MergeFrom(pb.PastCall(**changes))
         calls.append(call)
     return pb.SimulatePoliciesRequest(calls=pb.PastCalls(calls=calls))
@@ -131,7 +133,9 @@ def test_a_simulation_leaves_policies_counters_and_keys_as_they_are(quota: Quota
         ([proposal(spend_policy("same", 1), spend_policy("same", 2))], "policies[1].name"),
         ([proposal(), proposal()], "calls"),
         ([proposal(), batch(1_001)], "calls.calls"),
-        ([proposal(), batch(2, latency_ms=-1_000)], "calls.calls[0]"),
+        ([proposal(), batch(2, latency=duration(-1_000))], "calls.calls[0].latency"),
+        ([proposal(), batch(2, latency=Duration(nanos=1))], "calls.calls[0].latency"),
+        ([proposal(), batch(2, dialect=99)], "calls.calls[0].dialect"),
         ([proposal(), batch(2, cached_input_tokens=1_001)], "calls.calls[0]"),
         # A refusal that comes while more is being sent.
         ([proposal(), batch(1, input_tokens=-1), *[batch(1_000)] * 50], "calls.calls[0]"),

@@ -150,18 +150,37 @@ def test_every_list_and_status_is_there_as_rest(gateway: Gateway, token: str, pa
     assert isinstance(answer.json(), dict)
 
 
+@pytest.mark.parametrize(("path", "field"), [("teams/ds", "team"), ("quotaPolicies/ds", "quotaPolicy")])
+def test_one_resource_is_there_as_rest(gateway: Gateway, token: str, path: str, field: str) -> None:
+    with httpx.Client(base_url=f"http://{gateway.admin}/v1", headers={"authorization": token}) as rest:
+        assert rest.get(path).json()[field]["name"] == "ds"
+        missing = rest.get(f"{path}x")
+        assert (missing.status_code, missing.json()["code"]) == (404, 5)
+        assert "did you mean 'ds'?" in missing.json()["message"]
+
+
 def test_a_key_is_made_stopped_and_refused_over_rest(gateway: Gateway, token: str) -> None:
     with httpx.Client(base_url=f"http://{gateway.admin}/v1", headers={"authorization": token}) as rest:
-        made = rest.post("/virtualKeys", json={"key": {"name": "rest", "attribution": {"team": "ds"}}})
+        made = rest.post("/virtualKeys", json={"virtualKey": {"name": "rest", "attribution": {"team": "ds"}}})
         assert made.status_code == 200, made.text
         secret = made.json()["secret"]
         assert gateway.http(secret, headers={"authorization": f"Bearer {secret}"}).get("/v1/models").status_code == 200
-        again = rest.post("/virtualKeys", json={"key": {"name": "rest"}})
+        again = rest.post("/virtualKeys", json={"virtualKey": {"name": "rest"}})
         assert (again.status_code, again.json()["code"]) == (409, 6)
-        stopped = rest.post("/virtualKeys/rest:setDisabled", json={"disabled": True})
-        assert stopped.status_code == 200, stopped.text
+        stopped = rest.post("/virtualKeys/rest:disable", json={"reason": "over"})
+        assert (stopped.status_code, stopped.json()["virtualKey"]["state"]) == (200, "STATE_DISABLED"), stopped.text
+        shown = rest.get("/virtualKeys/rest")
+        assert (shown.status_code, shown.json()) == (200, stopped.json())
         refused = gateway.http(headers={"authorization": f"Bearer {secret}"}).get("/v1/models")
         assert refused.status_code in {401, 403}
+        assert rest.post("/virtualKeys/rest:enable", json={}).json()["virtualKey"]["state"] == "STATE_ACTIVE"
+        rotated = rest.post("/virtualKeys/rest:rotate", json={"gracePeriod": "60s"})
+        assert rotated.status_code == 200, rotated.text
+        for works in (secret, rotated.json()["secret"]):
+            answer = gateway.http(headers={"authorization": f"Bearer {works}"}).get("/v1/models")
+            assert answer.status_code == 200, answer.text
+        assert rest.post("/virtualKeys/rest:rotate", json={"gracePeriod": "-60s"}).json()["code"] == 3
+        assert rest.post("/virtualKeys", json={"virtualKey": {"name": "x"}, "secretKind": "GOLD"}).status_code == 400
 
 
 def test_the_data_plane_serves_no_administration(gateway: Gateway, token: str) -> None:

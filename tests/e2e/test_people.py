@@ -205,13 +205,16 @@ def test_finance_reads_everything_and_changes_nothing(gateway: Gateway, finance:
 
 def test_rest_is_judged_as_grpc_is_and_nobody_names_himself(gateway: Gateway, finance: Person) -> None:
     assert finance.rest("GET", "budgets").status_code == 200
-    for path in ("virtualKeys", "virtualKeys/dev:setDisabled", "quota:apply", "router:apply", "ledger:apply"):
+    for path in ("virtualKeys", "virtualKeys/dev:disable", "quota:apply", "router:apply", "ledger:apply"):
         refused = finance.rest("POST", path, {}, **{"x-spendgate-actor": "platform::root"})
         assert (refused.status_code, refused.json()["code"]) == (403, 7), path
     # Also where the call is let through, what the client says of itself is gone.
     lead = person(gateway, "lead-2", "team-admin", "--team", "marketing")
     made = lead.rest(
-        "POST", "virtualKeys", {"key": {"name": "x", "attribution": {"team": "ds"}}}, **{"x-spendgate-actor": "a::b"}
+        "POST",
+        "virtualKeys",
+        {"virtualKey": {"name": "x", "attribution": {"team": "ds"}}},
+        **{"x-spendgate-actor": "a::b"},
     )
     assert (made.status_code, made.json()["code"]) == (403, 7)
 

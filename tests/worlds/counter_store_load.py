@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from services.kernel.dialect import Dialect
 from services.kernel.names import reservation_id
 from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.redis_counters import RedisCounters
@@ -39,7 +40,7 @@ def bounded(number: int, bound: int | None, held: int = HELD) -> Reservation:
         attribution=Attribution("key_1", "ci"),
         model="tiny",
         chain=("lab/tiny",),
-        dialect="openai",
+        dialect=Dialect.OPENAI,
         expected_input_tokens=1,
         expected_output_tokens=1,
         holds=(Hold(SPEND, ENDS_MS, held, ceiling=bound),),

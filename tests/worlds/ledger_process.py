@@ -51,11 +51,12 @@ class ScriptedQuota(quota_grpc.ReservationServiceServicer, counters_grpc.Counter
 
     def GetCounterState(
         self, request: counters_pb.GetCounterStateRequest, context: grpc.ServicerContext
-    ) -> counters_pb.CounterState:
+    ) -> counters_pb.GetCounterStateResponse:
         held = [] if self.ready else self.held
-        return counters_pb.CounterState(
+        state = counters_pb.CounterState(
             ready=self.ready, limits_version=str(len(self.counters)), held_reservations=held
         )
+        return counters_pb.GetCounterStateResponse(counter_state=state)
 
     def ListCounters(
         self, request: counters_pb.ListCountersRequest, context: grpc.ServicerContext

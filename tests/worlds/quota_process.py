@@ -197,17 +197,17 @@ class QuotaProcess:
 
 def key_in(team: str, name: str = "ds-prod", secret: str = SECRET, **changes: Any) -> pb.DeclaredKey:
     who = attribution_pb2.Attribution(team=team, environment="prod")
-    return pb.DeclaredKey(key=pb.VirtualKey(name=name, attribution=who, **changes), secret=secret)
+    return pb.DeclaredKey(virtual_key=pb.VirtualKey(name=name, attribution=who, **changes), secret=secret)
 
 
 def spend_policy(name: str, dollars: int, nanos: int = 0) -> pb.QuotaPolicy:
     amount = money_pb2.Money(currency_code="USD", units=dollars, nanos=nanos)
-    limit = pb.Limit(kind=pb.LIMIT_KIND_SPEND, amount=amount, per=pb.WINDOW_UNIT_MONTH, timezone="UTC")
+    limit = pb.Limit(kind=pb.LIMIT_KIND_SPEND, amount=amount, per=pb.WINDOW_UNIT_MONTH, time_zone="UTC")
     return pb.QuotaPolicy(name=name, match=pb.Match(team="data-science"), limits=[limit])
 
 
 def token_policy(name: str, count: int) -> pb.QuotaPolicy:
-    limit = pb.Limit(kind=pb.LIMIT_KIND_TOKENS, count=count, per=pb.WINDOW_UNIT_DAY, timezone="UTC")
+    limit = pb.Limit(kind=pb.LIMIT_KIND_TOKENS, count=count, per=pb.WINDOW_UNIT_DAY, time_zone="UTC")
     return pb.QuotaPolicy(name=name, match=pb.Match(team="data-science"), limits=[limit])
 
 
@@ -220,7 +220,7 @@ def configuration(*policies: pb.QuotaPolicy, keys: list[pb.DeclaredKey] | None =
         keys=keys or [key_in("data-science")],
     )
     for declared in request.keys:
-        declared.key.unlimited |= not policies
+        declared.virtual_key.unlimited |= not policies
     return request
 
 

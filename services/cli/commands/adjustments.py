@@ -57,9 +57,9 @@ def _as_json(adjustment: quota.Adjustment) -> dict[str, object]:
     return {
         "policy": adjustment.policy,
         "limit_kind": kind_name(adjustment.limit_kind, "unknown"),
-        "limit": adjustment.limit,
+        "limit": adjustment.limit_id,
         "scope": adjustment.scope,
-        "window_start": rfc3339(adjustment.window_start),
+        "window_start": rfc3339(adjustment.window_start_time),
         **({f"{name}_usd": format_usd(nano_usd) for name, nano_usd in amounts.items()} if of_money else amounts),
         "reason": _REASONS.get(adjustment.reason, "unknown"),
         "adjusted_at": rfc3339(adjustment.adjust_time),
@@ -72,9 +72,9 @@ def _row(adjustment: quota.Adjustment) -> tuple[str, ...]:
     return (
         readable_time(adjustment.adjust_time),
         adjustment.policy,
-        adjustment.limit,
+        adjustment.limit_id,
         adjustment.scope,
-        readable_time(adjustment.window_start),
+        readable_time(adjustment.window_start_time),
         *(readable_usd(amount) if of_money else f"{amount:,}" for amount in amounts),
         _REASONS.get(adjustment.reason, "?"),
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Protocol
 
 import orjson
 import typer
+from spendgate.quota.v1 import admin_service_pb2
 from spendgate.type.v1 import audit_pb2
 
 from services.cli.paging import all_pages
@@ -17,7 +18,19 @@ from services.cli.times import parse_since, readable_time, rfc3339
 _DEFAULT_LIMIT = 50
 _MAX_LIMIT = 100_000
 
-ListEntries = Callable[[audit_pb2.ListAuditEntriesRequest], audit_pb2.ListAuditEntriesResponse]
+
+class AuditPage(Protocol):
+    """What every service's `ListAuditEntriesResponse` has."""
+
+    @property
+    def audit_entries(self) -> Iterable[audit_pb2.AuditEntry]:
+        """Newest first."""
+        ...
+
+    @property
+    def next_page_token(self) -> str:
+        """Empty on the last page."""
+        ...
 
 
 def audit(
@@ -34,13 +47,11 @@ def audit(
     """
     start_time = parse_since("--since", since, session_of(context).clock) if since else None
 
-    def newest(list_entries: ListEntries) -> list[audit_pb2.AuditEntry]:
+    def newest(list_entries: Callable[[Any], AuditPage], request: Callable[..., Any]) -> list[audit_pb2.AuditEntry]:
         return list(
             all_pages(
                 lambda size, token: list_entries(
-                    audit_pb2.ListAuditEntriesRequest(
-                        page_size=size, page_token=token, start_time=start_time, actor=actor
-                    )
+                    request(page_size=size, page_token=token, start_time=start_time, actor=actor)
                 ),
                 lambda page: page.audit_entries,
                 limit,
@@ -48,8 +59,12 @@ def audit(
         )
 
     with connect(context) as gateway:
-        services = (gateway.administration, gateway.router, gateway.ledger)
-        entries = [entry for service in services for entry in newest(service.ListAuditEntries)]
+        lists = (
+            (gateway.administration.ListAuditEntries, admin_service_pb2.ListAuditEntriesRequest),
+            (gateway.router.ListAuditEntries, audit_pb2.ListAuditEntriesRequest),
+            (gateway.ledger.ListAuditEntries, audit_pb2.ListAuditEntriesRequest),
+        )
+        entries = [entry for each in lists for entry in newest(*each)]
     # Each list is already sorted, newest first, and sorting keeps the order of entries with the same time.
     entries.sort(key=lambda entry: entry.time.ToMilliseconds(), reverse=True)
     Listing(

@@ -18,6 +18,7 @@ from services.cli.times import optional_rfc3339, readable_time, rfc3339
 from services.kernel.money import format_usd
 
 _MODES = {quota.QuotaPolicy.MODE_UNSPECIFIED: "enforce", **enum_names(quota.QuotaPolicy.Mode)}
+_BOUNDS = {quota.Limit.BOUND_UNSPECIFIED: "hard", **enum_names(quota.Limit.Bound)}
 _DECISIONS = enum_names(quota.ExplainResponse.Decision)
 _FULL_BASIS_POINTS = 10_000
 
@@ -129,8 +130,8 @@ def budget_as_json(budget: quota.Budget) -> dict[str, object]:
         "limit_id": budget.limit_id,
         "scope": budget.scope,
         "mode": _MODES.get(budget.mode, "unknown"),
-        "window_start": rfc3339(budget.window_start),
-        "resets_at": rfc3339(budget.resets_at),
+        "window_start": rfc3339(budget.window_start_time),
+        "resets_at": rfc3339(budget.reset_time),
         **({f"{name}_usd": format_usd(nano_usd) for name, nano_usd in amounts.items()} if of_money else amounts),
         "override": {"name": budget.override, "until": rfc3339(budget.override_expire_time)}
         if budget.override
@@ -159,7 +160,7 @@ def _row(budget: quota.Budget, *, with_doubt: bool) -> tuple[str, ...]:
         budget.scope,
         *(readable_usd(amount) if of_money else f"{amount:,}" for amount in amounts),
         _percent(basis_points),
-        readable_time(budget.resets_at),
+        readable_time(budget.reset_time),
         _MODES.get(budget.mode, "?"),
         readable_time(budget.override_expire_time),
     )
@@ -175,7 +176,7 @@ def _applied_as_json(applied: quota.ExplainResponse.AppliedLimit) -> dict[str, o
         "used_ratio": applied.used_basis_points / _FULL_BASIS_POINTS,
         "override_until": optional_rfc3339(applied, "override_expire_time"),
         "binding": applied.binding,
-        "bound": "soft" if applied.soft else "hard",
+        "bound": _BOUNDS.get(applied.bound, "unknown"),
     }
 
 

@@ -138,7 +138,7 @@ def _as_json(doubt: doubts.Doubt) -> dict[str, object]:
         "amounts": [
             {
                 **_place_as_json(amount),
-                "window_start": rfc3339(amount.window_start),
+                "window_start": rfc3339(amount.window_start_time),
                 "until": rfc3339(amount.end_time),
                 **_amount_as_json(amount),
             }

@@ -9,6 +9,7 @@ from spendgate.quota.v1 import quota_service_pb2 as quota
 from spendgate.type.v1.attribution_pb2 import Attribution
 
 from services.chassis.enums import enum_names
+from services.chassis.well_known import duration
 from services.cli.commands.key_limits import limits
 from services.cli.paging import all_pages
 from services.cli.printing import Listing, print_json, print_result, print_text, remark
@@ -62,7 +63,9 @@ def create(
     key = quota.VirtualKey(name=name, attribution=attribution, models=model or [], unlimited=unlimited)
     if expires:
         key.expire_time.CopyFrom(parse_until("--expires", expires, session_of(context).clock))
-    request = quota.CreateVirtualKeyRequest(key=key, kind="test" if test else "live", reason=reason)
+    request = quota.CreateVirtualKeyRequest(
+        virtual_key=key, secret_kind=quota.SECRET_KIND_TEST if test else quota.SECRET_KIND_LIVE, reason=reason
+    )
     with connect(context) as gateway:
         _show_secret(gateway.quota.CreateVirtualKey(request), json=json)
 
@@ -108,7 +111,7 @@ def rotate(
 
     Example: spendgate keys rotate ci --grace 3600
     """
-    request = quota.RotateVirtualKeyRequest(name=name, grace_seconds=grace, reason=reason)
+    request = quota.RotateVirtualKeyRequest(name=name, grace_period=duration(grace * 1_000), reason=reason)
     with connect(context) as gateway:
         _show_secret(gateway.quota.RotateVirtualKey(request), json=json)
 
@@ -124,7 +127,10 @@ def disable(
 
     Example: spendgate keys disable ci
     """
-    _set_disabled(context, name, disabled=True, reason=reason, json=json)
+    request = quota.DisableVirtualKeyRequest(name=name, reason=reason)
+    with connect(context) as gateway:
+        key = gateway.quota.DisableVirtualKey(request).virtual_key
+    _show_state(key, json=json)
 
 
 def enable(
@@ -138,21 +144,22 @@ def enable(
 
     Example: spendgate keys enable ci
     """
-    _set_disabled(context, name, disabled=False, reason=reason, json=json)
+    request = quota.EnableVirtualKeyRequest(name=name, reason=reason)
+    with connect(context) as gateway:
+        key = gateway.quota.EnableVirtualKey(request).virtual_key
+    _show_state(key, json=json)
 
 
-def _show_secret(made: quota.VirtualKeySecret, *, json: bool) -> None:
+def _show_secret(made: quota.CreateVirtualKeyResponse | quota.RotateVirtualKeyResponse, *, json: bool) -> None:
+    key = made.virtual_key
     if json:
-        print_json({"name": made.key.name, "key_id": made.key.key_id, "secret": made.secret})
+        print_json({"name": key.name, "key_id": key.key_id, "secret": made.secret})
         return
     print_text(made.secret)
-    remark(f"This is the secret of key {made.key.name} ({made.key.key_id}). It is not shown again.")
+    remark(f"This is the secret of key {key.name} ({key.key_id}). It is not shown again.")
 
 
-def _set_disabled(context: typer.Context, name: str, *, disabled: bool, reason: str, json: bool) -> None:
-    request = quota.SetVirtualKeyDisabledRequest(name=name, disabled=disabled, reason=reason)
-    with connect(context) as gateway:
-        key = gateway.quota.SetVirtualKeyDisabled(request)
+def _show_state(key: quota.VirtualKey, *, json: bool) -> None:
     state = STATES.get(key.state, "?")
     document = {"name": key.name, "key_id": key.key_id, "state": state}
     print_result(document, f"key {key.name} is {state.replace('_', ' ')}", as_json=json)

@@ -51,14 +51,14 @@ def grant(
     """
     if bool(amount) == (count is not None):
         raise Misuse("write either --usd DOLLARS or --count N")
-    asked = overrides.Override(policy=policy, limit=limit, scope=scope, count=count or 0, reason=reason)
+    asked = overrides.Override(policy=policy, limit_id=limit, scope=scope, count=count or 0, reason=reason)
     if amount:
         asked.amount.CopyFrom(_read_amount(amount))
     asked.expire_time.CopyFrom(parse_until("--until", until, session_of(context).clock))
     with connect(context) as gateway:
-        made = gateway.overrides.GrantOverride(overrides.GrantOverrideRequest(override=asked))
+        made = gateway.overrides.GrantOverride(overrides.GrantOverrideRequest(override=asked)).override
     until_utc = readable_time(made.expire_time)
-    told = f"{made.limit} of policy {made.policy} is {_readable_bound(made)} until {until_utc} UTC: {made.name}"
+    told = f"{made.limit_id} of policy {made.policy} is {_readable_bound(made)} until {until_utc} UTC: {made.name}"
     print_result(_as_json(made), told, as_json=json)
 
 
@@ -103,8 +103,8 @@ def revoke(
     """
     request = overrides.RevokeOverrideRequest(name=name, reason=reason)
     with connect(context) as gateway:
-        gone = gateway.overrides.RevokeOverride(request)
-    print_result(_as_json(gone), f"{gone.limit} of policy {gone.policy} has its own bound again", as_json=json)
+        gone = gateway.overrides.RevokeOverride(request).override
+    print_result(_as_json(gone), f"{gone.limit_id} of policy {gone.policy} has its own bound again", as_json=json)
 
 
 def _read_amount(text: str) -> Money:
@@ -122,7 +122,7 @@ def _row(override: overrides.Override) -> tuple[str, ...]:
     return (
         override.name,
         override.policy,
-        override.limit,
+        override.limit_id,
         override.scope,
         _readable_bound(override),
         readable_time(override.expire_time),
@@ -136,7 +136,7 @@ def _as_json(override: overrides.Override) -> dict[str, object]:
     return {
         "name": override.name,
         "policy": override.policy,
-        "limit_id": override.limit,
+        "limit_id": override.limit_id,
         "scope": override.scope,
         **bound,
         "until": rfc3339(override.expire_time),

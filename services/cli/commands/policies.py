@@ -16,8 +16,6 @@ from services.kernel.money import format_usd
 
 _STATES = enum_names(quota.PolicyStatus.State)
 
-_Listed = tuple[quota.QuotaPolicy, quota.PolicyStatus]
-
 
 def policies(context: typer.Context, *, json: JsonOption = False) -> None:
     """Shows each policy: whether calls can reach it, how many matched since the start, and when the last did.
@@ -30,7 +28,7 @@ def policies(context: typer.Context, *, json: JsonOption = False) -> None:
                 lambda size, token: gateway.quota.ListQuotaPolicies(
                     quota.ListQuotaPoliciesRequest(page_size=size, page_token=token)
                 ),
-                lambda page: list(zip(page.quota_policies, page.statuses, strict=True)),
+                lambda page: page.quota_policies,
             )
         )
     Listing(
@@ -43,8 +41,8 @@ def policies(context: typer.Context, *, json: JsonOption = False) -> None:
     ).print(found, as_json=json)
 
 
-def _as_json(listed: _Listed) -> dict[str, object]:
-    policy, status = listed
+def _as_json(policy: quota.QuotaPolicy) -> dict[str, object]:
+    status = policy.status
     matched = status.HasField("last_matched_time")
     return {
         "policy": policy.name,
@@ -73,8 +71,8 @@ def _unknown_members(policy: quota.QuotaPolicy) -> str:
     return "refuse" if policy.refuses_unknown_members else "hold"
 
 
-def _row(listed: _Listed) -> tuple[str, ...]:
-    policy, status = listed
+def _row(policy: quota.QuotaPolicy) -> tuple[str, ...]:
+    status = policy.status
     matched = status.HasField("last_matched_time")
     last = readable_time(status.last_matched_time) if matched else "-"
     nano_usd = nano_usd_of(policy.store_failure_allowance)

@@ -43,7 +43,7 @@ def routes(
                 lambda page: page.providers,
             )
         )
-        unpriced = gateway.quota.GetQuotaStatus(quota.GetQuotaStatusRequest()).unpriced_targets
+        unpriced = gateway.quota.GetQuotaStatus(quota.GetQuotaStatusRequest()).quota_status.unpriced_targets
     passed_over = dict(unpriced_leads(models, unpriced))
     if json:
         routed = [{**_model(model), "problem": passed_over.get(model.name)} for model in models]
@@ -77,7 +77,7 @@ def status(
     with connect(context) as gateway:
         router_answer = gateway.router.GetRouterStatus(router.GetRouterStatusRequest())
         facts = {
-            "quota": _quota_status(gateway.quota.GetQuotaStatus(quota.GetQuotaStatusRequest())),
+            "quota": _quota_status(gateway.quota.GetQuotaStatus(quota.GetQuotaStatusRequest()).quota_status),
             "router": _router_status(router_answer),
             "ledger": _ledger_status(gateway.ledger.GetLedgerStatus(ledger.GetLedgerStatusRequest())),
         }
@@ -103,7 +103,7 @@ def _quota_status(answer: quota.QuotaStatus) -> dict[str, object]:
         "virtual_keys": answer.virtual_keys,
         "policies": answer.policies,
         "open_reservations": answer.open_reservations,
-        "settlement_lag_p95_ms": answer.settlement_lag_p95_ms,
+        "settlement_lag_p95_ms": answer.settlement_lag_p95.ToMilliseconds(),
     }
 
 

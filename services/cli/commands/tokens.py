@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from spendgate.quota.v1 import admin_service_pb2 as administration
+from spendgate.type.v1 import role_pb2
 
 from services.chassis.enums import enum_names
 from services.cli.paging import all_pages
@@ -14,7 +15,7 @@ from services.cli.problems import Misuse
 from services.cli.session import GatewayCommand, JsonOption, ReasonOption, connect, session_of
 from services.cli.times import parse_until, readable_time, rfc3339
 
-_NAMES = {number: name.replace("_", "-") for number, name in enum_names(administration.Role).items()}
+_NAMES = {number: name.replace("_", "-") for number, name in enum_names(role_pb2.Role).items()}
 _ROLES = {name: number for number, name in _NAMES.items()}
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the token.")]
@@ -49,11 +50,11 @@ def create(
         raise Misuse(f"--role {role!r}: write one of {', '.join(_ROLES)}")
     token = administration.AdminToken(name=name, role=_ROLES[role], team=team)
     token.expire_time.CopyFrom(parse_until("--expires", expires, session_of(context).clock))
-    request = administration.CreateAdminTokenRequest(token=token, reason=reason)
+    request = administration.CreateAdminTokenRequest(admin_token=token, reason=reason)
     with connect(context) as gateway:
         made = gateway.administration.CreateAdminToken(request)
     if json:
-        print_json({**_as_json(made.token), "secret": made.secret})
+        print_json({**_as_json(made.admin_token), "secret": made.secret})
         return
     print_text(made.secret)
     remark(f"This is the secret of admin token {name}. It is not shown again.")
@@ -99,7 +100,7 @@ def revoke(
     """
     request = administration.RevokeAdminTokenRequest(name=name, reason=reason)
     with connect(context) as gateway:
-        gone = gateway.administration.RevokeAdminToken(request)
+        gone = gateway.administration.RevokeAdminToken(request).admin_token
     print_result(_as_json(gone), f"admin token {name} is revoked", as_json=json)
 
 

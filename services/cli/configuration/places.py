@@ -8,6 +8,8 @@ from services.cli.configuration.entries import ConfigurationFile
 from services.cli.configuration.source import Path, Source
 
 _REFUSAL = re.compile(r"([a-z][a-z_0-9.\[\]]*): (.+)", re.DOTALL)
+# Fields of requests that have another name in the file.
+_NAMES = {"time_zone": "timezone", "rolling_period": "rolling"}
 _PART = re.compile(r"[a-z][a-z_0-9]*|\[(\d{1,9})\]")
 
 
@@ -22,7 +24,9 @@ def placed(file: ConfigurationFile, source: Source, refusal: str) -> str:
 
 def _path(file: ConfigurationFile, field: str) -> Path:
     """The file has a mapping where a service got a list in the same order."""
-    path: list[str | int] = [int(part[1]) if part[1] else part[0] for part in _PART.finditer(field)]
+    path: list[str | int] = [
+        int(part[1]) if part[1] else _NAMES.get(part[0], part[0]) for part in _PART.finditer(field)
+    ]
     if path and (entries := getattr(file, str(path[0]), None)) and isinstance(entries, dict):
         names = list(entries)
         if len(path) > 1 and isinstance(path[1], int) and path[1] < len(names):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
@@ -26,7 +26,6 @@ from services.kernel.window import WindowUnit
 WeekdayName = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 FieldName = Literal["team", "project", "environment", "user", "key", "model"]
 
-WEEKDAYS: tuple[WeekdayName, ...] = get_args(WeekdayName)
 _SOFT_KINDS = tuple(kind for kind in LimitKind if kind.is_of_size and kind.has_window)
 _PERIODS = tuple(unit for unit in WindowUnit if unit is not WindowUnit.ROLLING)
 """What `per` names. A rolling window has a field of its own, since it has a length."""

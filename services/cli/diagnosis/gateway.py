@@ -26,7 +26,7 @@ def examine_gateway(gateway: Gateway) -> Iterator[Finding]:
     books = gateway.ledger.GetLedgerStatus(ledger.GetLedgerStatusRequest())
     yield from _ledger(books)
     yield from examine_headers(books.dropped_headers)
-    status = gateway.quota.GetQuotaStatus(quota.GetQuotaStatusRequest())
+    status = gateway.quota.GetQuotaStatus(quota.GetQuotaStatusRequest()).quota_status
     yield _quota(status)
     yield from _prices(gateway, status.unpriced_targets)
     yield from _keys(gateway)
@@ -79,8 +79,9 @@ def _ledger(status: ledger.LedgerStatus) -> Iterator[Finding]:
 
 def _quota(status: quota.QuotaStatus) -> Finding:
     text = f"{status.virtual_keys} keys, {status.policies} policies, {status.open_reservations} calls in flight"
-    if status.settlement_lag_p95_ms > _SLOW_SETTLEMENT_MS:
-        slow = f"{text}; calls settle slowly ({status.settlement_lag_p95_ms} ms)"
+    lag_ms = status.settlement_lag_p95.ToMilliseconds()
+    if lag_ms > _SLOW_SETTLEMENT_MS:
+        slow = f"{text}; calls settle slowly ({lag_ms} ms)"
         return Finding("quota", Level.WARN, slow, "the ledger lags: read logs/ledger.log")
     return Finding("quota", Level.OK, text)
 

@@ -40,7 +40,8 @@ async def router_status(socket: str) -> RouterStatus | None:
 async def quota_status(socket: str) -> QuotaStatus | None:
     """Returns quota's status, or None when it does not answer."""
     request = GetQuotaStatusRequest()
-    return await _asked(socket, lambda channel: QuotaServiceStub(channel).GetQuotaStatus(request, timeout=_TIMEOUT_S))
+    answer = await _asked(socket, lambda channel: QuotaServiceStub(channel).GetQuotaStatus(request, timeout=_TIMEOUT_S))
+    return answer.quota_status if answer is not None else None
 
 
 async def ledger_status(socket: str) -> LedgerStatus | None:

@@ -8,9 +8,11 @@ from typing import TypeVar
 import grpc
 from spendgate.quota.v1 import reservation_service_pb2 as pb
 from spendgate.quota.v1 import reservation_service_pb2_grpc as pb_grpc
+from spendgate.type.v1 import dialect_pb2
 
 from services.chassis.enums import enum_table
 from services.chassis.well_known import timestamp
+from services.kernel.dialect import Dialect
 from services.kernel.errors import Unavailable
 from services.kernel.settlement import CrossingKind
 from services.kernel.usage import Usage
@@ -21,6 +23,7 @@ from services.ledger.domain.settlement import Crossing, Settlement
 _TIMEOUT_S = 10.0
 _UNKNOWN_COST = -1
 _KINDS = enum_table(pb.CrossingKind, CrossingKind)
+_DIALECTS = enum_table(dialect_pb2.Dialect, Dialect)
 
 T = TypeVar("T")
 
@@ -82,7 +85,7 @@ class QuotaClient:
         """
         request = pb.ListOverdueReservationsRequest(
             ended_epochs=ended_epochs,
-            booked_through=None if booked_through_ms is None else timestamp(booked_through_ms),
+            booked_through_time=None if booked_through_ms is None else timestamp(booked_through_ms),
             page_size=limit,
         )
         response = asked(lambda: self._stub.ListOverdueReservations(request, timeout=_TIMEOUT_S))
@@ -122,7 +125,7 @@ def read_crossing(crossing: pb.Crossing) -> Crossing:
         policy=crossing.policy,
         limit=crossing.limit,
         scope=crossing.scope,
-        window_start_ms=crossing.window_start.ToMilliseconds(),
+        window_start_ms=crossing.window_start_time.ToMilliseconds(),
         basis_points=crossing.basis_points,
         notify=tuple(crossing.notify),
         crossed_ms=crossing.cross_time.ToMilliseconds(),
@@ -146,7 +149,7 @@ def _overdue(reservation: pb.OverdueReservation) -> OverdueReservation:
             input_tokens=reservation.expected_input_tokens, output_tokens=reservation.expected_output_tokens
         ),
         created_ms=reservation.create_time.ToMilliseconds(),
-        dialect=reservation.dialect,
+        dialect=_DIALECTS.members.get(reservation.dialect, ""),
         epoch=reservation.epoch,
         run=reservation.run,
     )

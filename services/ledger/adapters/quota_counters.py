@@ -8,6 +8,7 @@ import grpc
 from spendgate.quota.v1 import counter_service_pb2 as pb
 from spendgate.quota.v1 import counter_service_pb2_grpc as pb_grpc
 from spendgate.quota.v1 import quota_service_pb2 as quota_pb
+from spendgate.type.v1 import dimension_pb2
 
 from services.chassis.enums import enum_table
 from services.chassis.well_known import timestamp
@@ -25,6 +26,7 @@ _LONG_TIMEOUT_S = 60.0
 _PER_MESSAGE = 500
 _KINDS = enum_table(quota_pb.LimitKind, LimitKind)
 _REASONS = enum_table(quota_pb.Adjustment.Reason, AdjustmentReason)
+_DIMENSIONS = enum_table(dimension_pb2.Dimension, Dimension)
 
 
 class QuotaCountersClient:
@@ -40,7 +42,8 @@ class QuotaCountersClient:
             Unavailable: quota does not answer.
         """
         answer = asked(lambda: self._stub.GetCounterState(pb.GetCounterStateRequest(), timeout=_TIMEOUT_S))
-        return CounterState(answer.ready, answer.limits_version, tuple(answer.held_reservations))
+        state = answer.counter_state
+        return CounterState(state.ready, state.limits_version, tuple(state.held_reservations))
 
     def list_counters(self) -> CounterList:
         """Returns all counters of the present windows.
@@ -91,17 +94,17 @@ def _read_list(answers: Iterable[pb.ListCountersResponse]) -> CounterList:
 def _read_limit(limit: pb.CountedLimit) -> CountedLimit:
     return CountedLimit(
         policy=limit.policy,
-        limit_id=limit.limit,
-        kind=_KINDS.members[limit.kind],
+        limit_id=limit.limit_id,
+        kind=_KINDS.members[limit.limit_kind],
         parts=_read_parts(limit.parts),
         default=limit.default,
-        span=Span(limit.window_start.ToMilliseconds(), limit.window_end.ToMilliseconds(), limit.each_run),
-        retain_until_ms=limit.counts_until.ToMilliseconds(),
+        span=Span(limit.window_start_time.ToMilliseconds(), limit.window_end_time.ToMilliseconds(), limit.each_run),
+        retain_until_ms=limit.retain_until_time.ToMilliseconds(),
     )
 
 
 def _read_parts(parts: Iterable[pb.ScopePart]) -> ScopeParts:
-    return tuple((Dimension(part.dimension), part.value) for part in parts)
+    return tuple((_DIMENSIONS.members[part.dimension], part.value) for part in parts)
 
 
 def _write_adjustment(adjustment: Adjustment) -> pb.CounterAdjustment:
@@ -128,8 +131,8 @@ def _write_parts(sums: Iterable[Sum], ended: Sequence[str]) -> Iterator[pb.Resto
 def _write_name(counter: Counter) -> pb.CounterName:
     return pb.CounterName(
         policy=counter.policy,
-        limit=counter.limit_id,
+        limit_id=counter.limit_id,
         scope=counter.scope,
-        window_start=timestamp(counter.window_start_ms),
-        counts_until=timestamp(counter.retain_until_ms),
+        window_start_time=timestamp(counter.window_start_ms),
+        retain_until_time=timestamp(counter.retain_until_ms),
     )

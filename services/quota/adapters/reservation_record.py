@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from services.kernel.dialect import Dialect
 from services.kernel.scope import run_of
 from services.kernel.settlement import Most
 from services.kernel.window import WindowUnit
@@ -53,7 +54,7 @@ def read_reservation(name: str, request_id: str, epoch: str, record: dict[str, A
         attribution=Attribution(*record["attribution"]),
         model=record["model"],
         chain=tuple(record["chain"]),
-        dialect=record["dialect"],
+        dialect=Dialect(record["dialect"]),
         expected_input_tokens=expected_input,
         expected_output_tokens=expected_output,
         holds=holds,

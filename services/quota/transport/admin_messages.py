@@ -11,19 +11,23 @@ from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate.type.v1 import attribution_pb2, configuration_pb2
 
 from services.chassis.enums import enum_table
-from services.chassis.well_known import timestamp
+from services.chassis.well_known import duration, timestamp
 from services.kernel.change import Action
+from services.kernel.errors import InvalidInput
 from services.quota.domain.directory.configuration import Configuration, KeySpec
 from services.quota.domain.identity.attribution import Attribution
-from services.quota.domain.identity.key import KeyState, VirtualKey
+from services.quota.domain.identity.key import KeyState, SecretKind, VirtualKey
 from services.quota.domain.identity.team import Environment, Team
-from services.quota.transport.policy_messages import read_policy, write_kind, write_mode
+from services.quota.transport.policy_messages import read_policy, write_bound, write_kind, write_mode
 from services.quota.usecases.administer import Applied
 from services.quota.usecases.budgets import Budget
 from services.quota.usecases.explain import Explanation
+from services.quota.usecases.status import Status
 
 _MAX_PROBLEM_CHARS = 256
+_MOST_UNPRICED = 1_000
 _ACTIONS = enum_table(configuration_pb2.Change.Action, Action)
+_SECRET_KINDS = enum_table(pb.SecretKind, SecretKind, unspecified=SecretKind.LIVE)
 
 
 def read_configuration(message: pb.ApplyConfigurationRequest) -> Configuration:
@@ -38,7 +42,7 @@ def read_configuration(message: pb.ApplyConfigurationRequest) -> Configuration:
         policies=tuple(read_policy(f"policies[{at}]", policy) for at, policy in enumerate(message.policies)),
         keys=tuple(
             replace(
-                read_key_spec(declared.key),
+                read_key_spec(declared.virtual_key),
                 secret=declared.secret,
                 secret_problem=declared.secret_problem[:_MAX_PROBLEM_CHARS],
             )
@@ -62,6 +66,22 @@ def read_key_spec(key: pb.VirtualKey) -> KeySpec:
         expire_at_ms=key.expire_time.ToMilliseconds() if key.HasField("expire_time") else None,
         unlimited=key.unlimited,
     )
+
+
+def read_secret_kind(field: str, number: int) -> SecretKind:
+    """Reads the kind of a new secret.
+
+    Raises:
+        InvalidInput: the enum has an unknown value.
+    """
+    if number not in _SECRET_KINDS.members:
+        raise InvalidInput(field, f"{number} is not a known kind of secret")
+    return _SECRET_KINDS.members[number]
+
+
+def write_team(team: Team) -> pb.Team:
+    """Writes a team."""
+    return pb.Team(name=team.name, projects=team.projects, members=team.members)
 
 
 def write_key(key: VirtualKey, now_ms: int, *, unbounded: bool = False) -> pb.VirtualKey:
@@ -91,7 +111,7 @@ def write_attribution(attribution: Attribution) -> attribution_pb2.Attribution:
     )
 
 
-def write_applied(applied: Applied) -> configuration_pb2.ApplyConfigurationResponse:
+def write_applied(applied: Applied) -> pb.ApplyConfigurationResponse:
     """Writes what a configuration changed."""
     changes = [
         configuration_pb2.Change(
@@ -99,7 +119,7 @@ def write_applied(applied: Applied) -> configuration_pb2.ApplyConfigurationRespo
         )
         for change in applied.changes
     ]
-    return configuration_pb2.ApplyConfigurationResponse(changes=changes, warnings=applied.warnings)
+    return pb.ApplyConfigurationResponse(changes=changes, warnings=applied.warnings)
 
 
 def write_budget(budget: Budget) -> pb.Budget:
@@ -108,8 +128,8 @@ def write_budget(budget: Budget) -> pb.Budget:
         policy=budget.policy,
         limit_kind=write_kind(budget.limit_kind),
         scope=budget.scope,
-        window_start=timestamp(budget.window_start_ms),
-        resets_at=timestamp(budget.resets_at_ms),
+        window_start_time=timestamp(budget.window_start_ms),
+        reset_time=timestamp(budget.resets_at_ms),
         limit=budget.limit,
         settled=budget.settled,
         reserved=budget.reserved,
@@ -118,6 +138,19 @@ def write_budget(budget: Budget) -> pb.Budget:
         limit_id=budget.limit_id,
         override=budget.override.name if budget.override else "",
         override_expire_time=timestamp(budget.override.expire_at_ms) if budget.override else None,
+    )
+
+
+def write_status(status: Status) -> pb.QuotaStatus:
+    """Writes the state of this process."""
+    return pb.QuotaStatus(
+        plan_version=status.plan_version,
+        price_version=status.price_version,
+        virtual_keys=status.keys,
+        policies=status.policies,
+        open_reservations=status.open_reservations,
+        settlement_lag_p95=duration(status.settlement_lag_p95_ms),
+        unpriced_targets=status.unpriced_targets[:_MOST_UNPRICED],
     )
 
 
@@ -136,7 +169,7 @@ def write_explanation(explanation: Explanation) -> pb.ExplainResponse:
             binding=limit.binding,
             limit=limit.bound,
             override_expire_time=timestamp(limit.overridden_until_ms) if limit.overridden_until_ms else None,
-            soft=limit.soft,
+            bound=write_bound(soft=limit.soft),
             doubt=limit.doubt,
         )
         for limit in explanation.limits

@@ -7,22 +7,22 @@ from functools import partial
 import grpc
 from spendgate.quota.v1 import admin_service_pb2 as pb
 from spendgate.quota.v1 import admin_service_pb2_grpc as pb_grpc
-from spendgate.type.v1 import audit_pb2
+from spendgate.type.v1 import role_pb2
 
 from services.chassis.audit import AuditLog
 from services.chassis.authorship import authorship_of
 from services.chassis.enums import enum_table
 from services.chassis.grpc_server import Registration
-from services.chassis.paging import page_of
 from services.chassis.well_known import timestamp
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
 from services.quota.domain.identity.access import Role
 from services.quota.domain.identity.admin_token import AdminToken
+from services.quota.transport.named import find_named, page_of_named
 from services.quota.usecases.admin_tokens import AdminTokens
 
 SERVICE = "spendgate.quota.v1.AdminService"
-_ROLES = enum_table(pb.Role, Role)
+_ROLES = enum_table(role_pb2.Role, Role)
 
 
 class AdminService(pb_grpc.AdminServiceServicer):
@@ -40,41 +40,47 @@ class AdminService(pb_grpc.AdminServiceServicer):
 
     def CreateAdminToken(
         self, request: pb.CreateAdminTokenRequest, context: grpc.ServicerContext
-    ) -> pb.AdminTokenSecret:
+    ) -> pb.CreateAdminTokenResponse:
         """Creates a token. Only this answer contains its secret."""
-        token = request.token
+        token = request.admin_token
         role = _ROLES.members.get(token.role)
         if role is None:
-            raise InvalidInput("token.role", f"say which: {', '.join(Role)}")
+            raise InvalidInput("admin_token.role", f"say which: {', '.join(Role)}")
         if not token.HasField("expire_time"):
-            raise InvalidInput("token.expire_time", "say when it expires, at most 366 days ahead")
+            raise InvalidInput("admin_token.expire_time", "say when it expires, at most 366 days ahead")
         by = authorship_of(context, request.reason)
         minted = self._tokens.create(token.name, role, token.team, token.expire_time.ToMilliseconds(), by=by)
-        return pb.AdminTokenSecret(token=self._write_token(minted.token), secret=minted.secret)
+        return pb.CreateAdminTokenResponse(admin_token=self._write_token(minted.token), secret=minted.secret)
+
+    def GetAdminToken(
+        self, request: pb.GetAdminTokenRequest, context: grpc.ServicerContext
+    ) -> pb.GetAdminTokenResponse:
+        """Shows one token, without its secret."""
+        token = find_named("admin token", request.name, self._tokens.list())
+        return pb.GetAdminTokenResponse(admin_token=self._write_token(token))
 
     def ListAdminTokens(
         self, request: pb.ListAdminTokensRequest, context: grpc.ServicerContext
     ) -> pb.ListAdminTokensResponse:
         """Lists the tokens by name, without their secrets."""
-        page, following = page_of(
-            self._tokens.list(), lambda token: token.name, page_size=request.page_size, page_token=request.page_token
-        )
+        page, following = page_of_named(self._tokens.list(), request)
         return pb.ListAdminTokensResponse(
             admin_tokens=[self._write_token(token) for token in page], next_page_token=following
         )
 
-    def RevokeAdminToken(self, request: pb.RevokeAdminTokenRequest, context: grpc.ServicerContext) -> pb.AdminToken:
+    def RevokeAdminToken(
+        self, request: pb.RevokeAdminTokenRequest, context: grpc.ServicerContext
+    ) -> pb.RevokeAdminTokenResponse:
         """Removes a token."""
-        return self._write_token(self._tokens.revoke(request.name, by=authorship_of(context, request.reason)))
+        gone = self._tokens.revoke(request.name, by=authorship_of(context, request.reason))
+        return pb.RevokeAdminTokenResponse(admin_token=self._write_token(gone))
 
     def ListAuditEntries(
-        self, request: audit_pb2.ListAuditEntriesRequest, context: grpc.ServicerContext
-    ) -> audit_pb2.ListAuditEntriesResponse:
+        self, request: pb.ListAuditEntriesRequest, context: grpc.ServicerContext
+    ) -> pb.ListAuditEntriesResponse:
         """Lists changes, newest first."""
         page = self._audit.page(request)
-        return audit_pb2.ListAuditEntriesResponse(
-            audit_entries=page.audit_entries, next_page_token=page.next_page_token
-        )
+        return pb.ListAuditEntriesResponse(audit_entries=page.audit_entries, next_page_token=page.next_page_token)
 
     def _write_token(self, token: AdminToken) -> pb.AdminToken:
         return pb.AdminToken(

@@ -9,12 +9,13 @@ import grpc
 from spendgate.quota.v1 import counter_service_pb2 as pb
 from spendgate.quota.v1 import counter_service_pb2_grpc
 from spendgate.quota.v1 import quota_service_pb2 as quota_pb
+from spendgate.type.v1 import dimension_pb2
 
 from services.chassis.enums import enum_table
 from services.chassis.grpc_server import Registration
 from services.chassis.well_known import timestamp
 from services.kernel.errors import InvalidInput
-from services.kernel.scope import ScopeParts
+from services.kernel.scope import Dimension, ScopeParts
 from services.kernel.settlement import AdjustmentReason
 from services.quota.domain.counters.adjustment import Adjusted, Adjustment
 from services.quota.domain.counters.counter import CounterKey
@@ -29,6 +30,7 @@ from services.quota.usecases.settle import MAX_BATCH
 SERVICE = "spendgate.quota.v1.CounterService"
 _PER_MESSAGE = 500
 _REASONS = enum_table(quota_pb.Adjustment.Reason, AdjustmentReason)
+_DIMENSIONS = enum_table(dimension_pb2.Dimension, Dimension)
 
 
 class CounterService(counter_service_pb2_grpc.CounterServiceServicer):
@@ -42,10 +44,16 @@ class CounterService(counter_service_pb2_grpc.CounterServiceServicer):
         """Registers the service with a server."""
         return Registration(SERVICE, partial(counter_service_pb2_grpc.add_CounterServiceServicer_to_server, self))
 
-    def GetCounterState(self, request: pb.GetCounterStateRequest, context: grpc.ServicerContext) -> pb.CounterState:
+    def GetCounterState(
+        self, request: pb.GetCounterStateRequest, context: grpc.ServicerContext
+    ) -> pb.GetCounterStateResponse:
         """Whether the counters are reliable, and which limits are in force."""
         state = self._reconcile.state()
-        return pb.CounterState(ready=state.ready, limits_version=state.limits_version, held_reservations=state.lost)
+        return pb.GetCounterStateResponse(
+            counter_state=pb.CounterState(
+                ready=state.ready, limits_version=state.limits_version, held_reservations=state.lost
+            )
+        )
 
     def ListCounters(
         self, request: pb.ListCountersRequest, context: grpc.ServicerContext
@@ -83,9 +91,9 @@ def write_adjusted(adjusted: Adjusted) -> quota_pb.Adjustment:
         sequence=adjusted.sequence,
         policy=policy,
         limit_kind=write_kind(kind_of(limit_id)),
-        limit=limit_id,
+        limit_id=limit_id,
         scope=scope,
-        window_start=timestamp(window_start_ms),
+        window_start_time=timestamp(window_start_ms),
         settled_before=before,
         settled_after=after,
         reason=_REASONS.numbers[reason],
@@ -103,19 +111,19 @@ def _write_limit(levels: LimitLevels) -> Iterator[pb.ListCountersResponse]:
 def _write_counted(limit: CountedLimit) -> pb.CountedLimit:
     return pb.CountedLimit(
         policy=limit.policy,
-        limit=limit.limit_id,
-        kind=write_kind(limit.kind),
+        limit_id=limit.limit_id,
+        limit_kind=write_kind(limit.kind),
         parts=_write_parts(limit.parts),
         each_run=limit.each_run,
         default=limit.default,
-        window_start=timestamp(limit.window.start_ms),
-        window_end=timestamp(limit.window.end_ms),
-        counts_until=timestamp(limit.window.retain_until_ms),
+        window_start_time=timestamp(limit.window.start_ms),
+        window_end_time=timestamp(limit.window.end_ms),
+        retain_until_time=timestamp(limit.window.retain_until_ms),
     )
 
 
 def _write_parts(parts: ScopeParts) -> list[pb.ScopePart]:
-    return [pb.ScopePart(dimension=dimension, value=value) for dimension, value in parts]
+    return [pb.ScopePart(dimension=_DIMENSIONS.numbers[dimension], value=value) for dimension, value in parts]
 
 
 def _read_adjustment(field: str, message: pb.CounterAdjustment) -> Adjustment:
@@ -141,8 +149,8 @@ def _read_sums(request: pb.RestoreCountersRequest) -> Iterator[Sum]:
 def _read_name(field: str, name: pb.CounterName) -> tuple[CounterKey, int]:
     """Reads a counter, and the moment from which nobody needs it."""
     try:
-        kind_of(name.limit)
+        kind_of(name.limit_id)
     except ValueError as error:
-        raise InvalidInput(f"{field}.limit", f"{name.limit[:80]!r} begins with no kind of limit") from error
-    key = CounterKey(name.policy, name.limit, name.scope, name.window_start.ToMilliseconds())
-    return key, name.counts_until.ToMilliseconds()
+        raise InvalidInput(f"{field}.limit_id", f"{name.limit_id[:80]!r} begins with no kind of limit") from error
+    key = CounterKey(name.policy, name.limit_id, name.scope, name.window_start_time.ToMilliseconds())
+    return key, name.retain_until_time.ToMilliseconds()

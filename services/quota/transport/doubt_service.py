@@ -35,6 +35,11 @@ class DoubtService(doubt_service_pb2_grpc.DoubtServiceServicer):
         """Registers the service with a server."""
         return Registration(SERVICE, partial(doubt_service_pb2_grpc.add_DoubtServiceServicer_to_server, self))
 
+    def GetDoubt(self, request: pb.GetDoubtRequest, context: grpc.ServicerContext) -> pb.GetDoubtResponse:
+        """Shows the doubt of one call."""
+        doubt = self._doubts.get(request.reservation, team=actor_of(context).team)
+        return pb.GetDoubtResponse(doubt=_write_doubt(doubt))
+
     def ListDoubts(self, request: pb.ListDoubtsRequest, context: grpc.ServicerContext) -> pb.ListDoubtsResponse:
         """Lists the doubt of calls, oldest first."""
         selection = Selection(policy=request.policy, scope=request.scope, team=actor_of(context).team)
@@ -76,7 +81,7 @@ def _write_amount(hold: Hold) -> pb.DoubtfulAmount:
         limit_id=counter.limit_id,
         limit_kind=write_kind(kind_of(counter.limit_id)),
         scope=counter.scope,
-        window_start=timestamp(counter.window_start_ms),
+        window_start_time=timestamp(counter.window_start_ms),
         end_time=timestamp(hold.window_end_ms),
         amount=hold.held,
     )

@@ -10,11 +10,11 @@ from spendgate.quota.v1 import override_service_pb2_grpc as pb_grpc
 
 from services.chassis.authorship import actor_of, authorship_of
 from services.chassis.grpc_server import Registration
-from services.chassis.paging import page_of
 from services.chassis.well_known import timestamp, usd
 from services.kernel.errors import InvalidInput
 from services.quota.domain.policies.limit_id import kind_of
 from services.quota.domain.policies.override import Override
+from services.quota.transport.named import find_named, page_of_named
 from services.quota.transport.policy_messages import read_money
 from services.quota.usecases.overrides import Grant, Overrides
 
@@ -32,41 +32,49 @@ class OverrideService(pb_grpc.OverrideServiceServicer):
         """Registers the service with a server."""
         return Registration(SERVICE, partial(pb_grpc.add_OverrideServiceServicer_to_server, self))
 
-    def GrantOverride(self, request: pb.GrantOverrideRequest, context: grpc.ServicerContext) -> pb.Override:
+    def GrantOverride(
+        self, request: pb.GrantOverrideRequest, context: grpc.ServicerContext
+    ) -> pb.GrantOverrideResponse:
         """Replaces a limit's own bound until the override expires."""
         asked = request.override
         if not asked.HasField("expire_time"):
             raise InvalidInput("override.expire_time", "say when it expires, at most 31 days ahead")
         grant = Grant(
             policy=asked.policy,
-            limit=asked.limit,
+            limit=asked.limit_id,
             scope=asked.scope,
             amount_nano_usd=read_money("override.amount", asked.amount) if asked.HasField("amount") else None,
             count=asked.count,
             expire_at_ms=asked.expire_time.ToMilliseconds(),
         )
-        return _write_override(self._overrides.grant(grant, by=authorship_of(context, asked.reason)))
+        made = self._overrides.grant(grant, by=authorship_of(context, asked.reason))
+        return pb.GrantOverrideResponse(override=_write_override(made))
+
+    def GetOverride(self, request: pb.GetOverrideRequest, context: grpc.ServicerContext) -> pb.GetOverrideResponse:
+        """Shows one override in force."""
+        visible = self._overrides.list(actor_of(context).team)
+        return pb.GetOverrideResponse(override=_write_override(find_named("override in force", request.name, visible)))
 
     def ListOverrides(
         self, request: pb.ListOverridesRequest, context: grpc.ServicerContext
     ) -> pb.ListOverridesResponse:
         """Lists the overrides in force by name."""
-        overrides = self._overrides.list(actor_of(context).team)
-        page, following = page_of(
-            overrides, lambda each: each.name, page_size=request.page_size, page_token=request.page_token
-        )
+        page, following = page_of_named(self._overrides.list(actor_of(context).team), request)
         return pb.ListOverridesResponse(overrides=[_write_override(each) for each in page], next_page_token=following)
 
-    def RevokeOverride(self, request: pb.RevokeOverrideRequest, context: grpc.ServicerContext) -> pb.Override:
+    def RevokeOverride(
+        self, request: pb.RevokeOverrideRequest, context: grpc.ServicerContext
+    ) -> pb.RevokeOverrideResponse:
         """Ends an override before it expires."""
-        return _write_override(self._overrides.revoke(request.name, by=authorship_of(context, request.reason)))
+        gone = self._overrides.revoke(request.name, by=authorship_of(context, request.reason))
+        return pb.RevokeOverrideResponse(override=_write_override(gone))
 
 
 def _write_override(override: Override) -> pb.Override:
     message = pb.Override(
         name=override.name,
         policy=override.policy,
-        limit=override.limit_id,
+        limit_id=override.limit_id,
         scope=override.scope,
         expire_time=timestamp(override.expire_at_ms),
         reason=override.reason,

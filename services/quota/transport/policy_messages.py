@@ -6,10 +6,12 @@ Reading only gives values their types. The code that uses a value checks whether
 from __future__ import annotations
 
 from google.type import money_pb2
+from google.type.dayofweek_pb2 import DayOfWeek
 from spendgate.quota.v1 import quota_service_pb2 as pb
+from spendgate.type.v1 import dimension_pb2
 
 from services.chassis.enums import enum_table
-from services.chassis.well_known import nano_usd_of, timestamp, usd
+from services.chassis.well_known import duration, nano_usd_of, read_duration, timestamp, usd
 from services.kernel.errors import InvalidInput
 from services.kernel.limit_kind import LimitKind
 from services.kernel.money import NANO_PER_USD
@@ -27,8 +29,10 @@ from services.quota.domain.policies.policy import (
 )
 from services.quota.usecases.policies import ListedPolicy
 
+_MOST_ROLLING_S = MAX_ROLLING_MS // 1_000
 _KINDS = enum_table(pb.LimitKind, LimitKind)
 _UNITS = enum_table(pb.WindowUnit, WindowUnit)
+_DIMENSIONS = enum_table(dimension_pb2.Dimension, Dimension)
 _MODES = enum_table(pb.QuotaPolicy.Mode, Mode, unspecified=Mode.ENFORCE)
 _THRESHOLD_ACTIONS = enum_table(pb.Threshold.Action, ThresholdAction, unspecified=ThresholdAction.NOTIFY)
 _POLICY_STATES = enum_table(pb.PolicyStatus.State, PolicyState)
@@ -41,13 +45,9 @@ def read_policy(field: str, message: pb.QuotaPolicy) -> QuotaPolicy:
         InvalidInput: an enum has an unknown value.
     """
     match = message.match
-    each = None
-    if message.each:
-        try:
-            each = Dimension(message.each)
-        except ValueError as error:
-            known = ", ".join(Dimension)
-            raise InvalidInput(f"{field}.each", f"{message.each[:80]!r} is none of {known}") from error
+    each = _DIMENSIONS.members.get(message.each)
+    if message.each and each is None:
+        raise InvalidInput(f"{field}.each", f"{message.each} is none of {', '.join(Dimension)}")
     if message.mode not in _MODES.members:
         raise InvalidInput(f"{field}.mode", f"{message.mode} is not a known mode")
     return QuotaPolicy(
@@ -68,9 +68,9 @@ def read_policy(field: str, message: pb.QuotaPolicy) -> QuotaPolicy:
     )
 
 
-def write_policy(policy: QuotaPolicy) -> pb.QuotaPolicy:
-    """Writes a policy in force."""
-    match = policy.match
+def write_policy(listed: ListedPolicy) -> pb.QuotaPolicy:
+    """Writes a policy in force, with its state."""
+    policy, match = listed.policy, listed.policy.match
     return pb.QuotaPolicy(
         name=policy.name,
         match=pb.Match(
@@ -81,7 +81,7 @@ def write_policy(policy: QuotaPolicy) -> pb.QuotaPolicy:
             key=match.key,
             model=match.model,
         ),
-        each=policy.each or "",
+        each=_DIMENSIONS.numbers[policy.each] if policy.each else dimension_pb2.DIMENSION_UNSPECIFIED,
         limits=[_write_limit(limit) for limit in policy.limits],
         thresholds=[
             pb.Threshold(
@@ -96,15 +96,11 @@ def write_policy(policy: QuotaPolicy) -> pb.QuotaPolicy:
         store_failure_allowance=usd(policy.allowance_nano_usd) if policy.allowance_nano_usd else None,
         estimates_unmeasured=policy.estimates_unmeasured,
         refuses_unknown_members=policy.refuses_unknown_members,
-    )
-
-
-def write_policy_status(listed: ListedPolicy) -> pb.PolicyStatus:
-    """Writes the state of a policy and its matches."""
-    return pb.PolicyStatus(
-        state=_POLICY_STATES.numbers[listed.state],
-        matched_calls=listed.matched,
-        last_matched_time=None if listed.last_matched_ms is None else timestamp(listed.last_matched_ms),
+        status=pb.PolicyStatus(
+            state=_POLICY_STATES.numbers[listed.state],
+            matched_calls=listed.matched,
+            last_matched_time=None if listed.last_matched_ms is None else timestamp(listed.last_matched_ms),
+        ),
     )
 
 
@@ -116,6 +112,11 @@ def write_kind(kind: LimitKind) -> pb.LimitKind.ValueType:
 def write_mode(mode: Mode) -> pb.QuotaPolicy.Mode.ValueType:
     """Writes the mode of a policy."""
     return _MODES.numbers[mode]
+
+
+def write_bound(*, soft: bool) -> pb.Limit.Bound.ValueType:
+    """Writes how firm a limit is."""
+    return pb.Limit.BOUND_SOFT if soft else pb.Limit.BOUND_HARD
 
 
 def read_money(field: str, money: money_pb2.Money) -> int:
@@ -142,10 +143,9 @@ def _read_limit(field: str, message: pb.Limit) -> Limit:
         per = WindowUnit.LIFETIME
     if per is None:
         raise InvalidInput(f"{field}.per", f"say how long it counts: {', '.join(WindowUnit)}")
+    # Both count from 1 (Monday) to 7 (Sunday).
     if not 0 <= message.week_start <= Weekday.SUNDAY:
-        raise InvalidInput(f"{field}.week_start", "must be 1 (Monday) to 7 (Sunday)")
-    if not 0 <= message.rolling_seconds <= MAX_ROLLING_MS // 1000:
-        raise InvalidInput(f"{field}.rolling_seconds", f"must be 0 to {MAX_ROLLING_MS // 1000}")
+        raise InvalidInput(f"{field}.week_start", f"{message.week_start} is not a day of the week")
     if kind.is_money:
         bound = read_money(f"{field}.amount", message.amount)
     elif message.HasField("amount"):
@@ -156,10 +156,10 @@ def _read_limit(field: str, message: pb.Limit) -> Limit:
         kind=kind,
         bound=bound,
         per=per,
-        timezone=message.timezone or UTC,
+        timezone=message.time_zone or UTC,
         week_start=Weekday(message.week_start or Weekday.MONDAY),
         anchor_day=message.anchor_day or 1,
-        rolling_ms=message.rolling_seconds * 1000,
+        rolling_ms=read_duration(f"{field}.rolling_period", message.rolling_period, most_s=_MOST_ROLLING_S),
         soft=_read_soft(field, message),
         factor_percent=message.factor_percent,
     )
@@ -175,12 +175,12 @@ def _write_limit(limit: Limit) -> pb.Limit:
     message = pb.Limit(
         kind=_KINDS.numbers[limit.kind],
         per=_UNITS.numbers[limit.per],
-        timezone=limit.timezone,
-        week_start=0 if limit.week_start is Weekday.MONDAY else limit.week_start,
+        time_zone=limit.timezone,
+        week_start=None if limit.week_start is Weekday.MONDAY else DayOfWeek.ValueType(limit.week_start),
         anchor_day=0 if limit.anchor_day == 1 else limit.anchor_day,
-        rolling_seconds=limit.rolling_ms // 1000,
+        rolling_period=duration(limit.rolling_ms) if limit.rolling_ms else None,
         factor_percent=limit.factor_percent,
-        bound=pb.Limit.BOUND_SOFT if limit.soft else pb.Limit.BOUND_UNSPECIFIED,
+        bound=write_bound(soft=limit.soft),
     )
     if limit.kind.is_money:
         message.amount.CopyFrom(usd(limit.bound))

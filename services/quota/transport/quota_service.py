@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
 import grpc
 from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate.quota.v1 import quota_service_pb2_grpc
-from spendgate.type.v1 import configuration_pb2
 
 from services.chassis.authorship import actor_of, authorship_of
 from services.chassis.grpc_server import Registration
 from services.chassis.paging import bad_token, check_page_size, page_of, read_token, write_token
+from services.chassis.well_known import read_duration
+from services.kernel.change import Actor
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
 from services.quota.domain.directory.bounded import Bounds
 from services.quota.domain.identity.access import check_team
-from services.quota.domain.identity.key import SecretKind
+from services.quota.domain.identity.key import VirtualKey
+from services.quota.domain.identity.team import Team
+from services.quota.domain.policies.policy import QuotaPolicy
 from services.quota.transport import admin_messages as messages
 from services.quota.transport.counter_service import write_adjusted
-from services.quota.transport.policy_messages import write_policy, write_policy_status
-from services.quota.usecases.administer import Administer
+from services.quota.transport.named import find_named, name_of, page_of_named
+from services.quota.transport.policy_messages import write_policy
+from services.quota.usecases.administer import MAX_GRACE_MS, Administer
 from services.quota.usecases.budgets import Budget, EffectiveLimits, ListBudgets
 from services.quota.usecases.explain import Explain
-from services.quota.usecases.live import Live
+from services.quota.usecases.live import Live, Snapshot
 from services.quota.usecases.policies import ListPolicies
 from services.quota.usecases.reconcile import Reconcile
 from services.quota.usecases.status import ReadStatus
 
 SERVICE = "spendgate.quota.v1.QuotaService"
 _ASSUMED_TOKENS = 1_000
-_MOST_UNPRICED = 1_000
 # SQLite stores integers of 64 bits.
 _MOST_DIGITS = 18
 
@@ -71,83 +75,85 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
 
     def ApplyConfiguration(
         self, request: pb.ApplyConfigurationRequest, context: grpc.ServicerContext
-    ) -> configuration_pb2.ApplyConfigurationResponse:
+    ) -> pb.ApplyConfigurationResponse:
         """Replaces teams, policies and declared keys by those sent."""
         configuration = messages.read_configuration(request)
         by = authorship_of(context, request.reason)
         return messages.write_applied(self._administer.apply(configuration, validate_only=request.validate_only, by=by))
 
+    def GetTeam(self, request: pb.GetTeamRequest, context: grpc.ServicerContext) -> pb.GetTeamResponse:
+        """Shows one team."""
+        team = find_named("team", request.name, self._teams(actor_of(context)))
+        return pb.GetTeamResponse(team=messages.write_team(team))
+
     def ListTeams(self, request: pb.ListTeamsRequest, context: grpc.ServicerContext) -> pb.ListTeamsResponse:
         """Lists the teams by name."""
-        actor = actor_of(context)
-        known = (team for team in self._live.snapshot.directory.directory.teams if actor.may_touch(team.name))
-        teams = sorted(known, key=lambda team: team.name)
-        page, token = page_of(teams, lambda team: team.name, page_size=request.page_size, page_token=request.page_token)
-        written = [pb.Team(name=team.name, projects=team.projects, members=team.members) for team in page]
-        return pb.ListTeamsResponse(teams=written, next_page_token=token)
+        page, token = page_of_named(self._teams(actor_of(context)), request)
+        return pb.ListTeamsResponse(teams=[messages.write_team(team) for team in page], next_page_token=token)
+
+    def GetQuotaPolicy(
+        self, request: pb.GetQuotaPolicyRequest, context: grpc.ServicerContext
+    ) -> pb.GetQuotaPolicyResponse:
+        """Shows one policy with its state."""
+        policy = find_named("policy", request.name, self._policies(actor_of(context)))
+        return pb.GetQuotaPolicyResponse(quota_policy=self._write_policies([policy])[0])
 
     def ListQuotaPolicies(
         self, request: pb.ListQuotaPoliciesRequest, context: grpc.ServicerContext
     ) -> pb.ListQuotaPoliciesResponse:
-        """Lists the policies by name."""
-        actor = actor_of(context)
-        page, token = page_of(
-            [policy for policy in self._queries.list_policies() if actor.may_touch(policy.match.team)],
-            lambda policy: policy.name,
-            page_size=request.page_size,
-            page_token=request.page_token,
-        )
-        return pb.ListQuotaPoliciesResponse(
-            quota_policies=[write_policy(policy) for policy in page],
-            statuses=[write_policy_status(each) for each in self._queries.list_policies.described(page)],
-            next_page_token=token,
-        )
+        """Lists the policies by name, each with its state."""
+        page, token = page_of_named(self._policies(actor_of(context)), request)
+        return pb.ListQuotaPoliciesResponse(quota_policies=self._write_policies(page), next_page_token=token)
 
     def CreateVirtualKey(
         self, request: pb.CreateVirtualKeyRequest, context: grpc.ServicerContext
-    ) -> pb.VirtualKeySecret:
+    ) -> pb.CreateVirtualKeyResponse:
         """Creates a key. Only this answer contains its secret."""
-        try:
-            kind = SecretKind(request.kind or SecretKind.LIVE)
-        except ValueError as error:
-            raise InvalidInput("kind", f"{request.kind[:80]!r} is none of {', '.join(SecretKind)}") from error
+        kind = messages.read_secret_kind("secret_kind", request.secret_kind)
         by = authorship_of(context, request.reason)
-        minted = self._administer.create_key(messages.read_key_spec(request.key), kind, by=by)
-        return pb.VirtualKeySecret(key=messages.write_key(minted.key, self._clock.now_ms()), secret=minted.secret)
+        minted = self._administer.create_key(messages.read_key_spec(request.virtual_key), kind, by=by)
+        return pb.CreateVirtualKeyResponse(virtual_key=self._write_key(minted.key), secret=minted.secret)
+
+    def GetVirtualKey(
+        self, request: pb.GetVirtualKeyRequest, context: grpc.ServicerContext
+    ) -> pb.GetVirtualKeyResponse:
+        """Shows one key, without its secret."""
+        snapshot = self._live.snapshot
+        key = find_named("virtual key", request.name, _keys(snapshot, actor_of(context)))
+        return pb.GetVirtualKeyResponse(virtual_key=self._write_keys(snapshot, [key])[0])
 
     def ListVirtualKeys(
         self, request: pb.ListVirtualKeysRequest, context: grpc.ServicerContext
     ) -> pb.ListVirtualKeysResponse:
         """Lists the keys by name, without their secrets."""
-        actor = actor_of(context)
         snapshot = self._live.snapshot
-        directory = snapshot.directory.directory
-        bounds = Bounds(directory, snapshot.routes.plan.models)
-        keys = sorted(
-            (key for key in directory.keys if actor.may_touch(key.attribution.team)), key=lambda key: key.name
-        )
-        page, token = page_of(keys, lambda key: key.name, page_size=request.page_size, page_token=request.page_token)
-        now_ms = self._clock.now_ms()
-        return pb.ListVirtualKeysResponse(
-            virtual_keys=[messages.write_key(key, now_ms, unbounded=bounds.is_unbounded(key)) for key in page],
-            next_page_token=token,
-        )
+        page, token = page_of_named(_keys(snapshot, actor_of(context)), request)
+        return pb.ListVirtualKeysResponse(virtual_keys=self._write_keys(snapshot, page), next_page_token=token)
 
     def RotateVirtualKey(
         self, request: pb.RotateVirtualKeyRequest, context: grpc.ServicerContext
-    ) -> pb.VirtualKeySecret:
+    ) -> pb.RotateVirtualKeyResponse:
         """Gives a key a new secret."""
+        grace_ms = read_duration("grace_period", request.grace_period, most_s=MAX_GRACE_MS // 1_000)
         by = authorship_of(context, request.reason)
-        minted = self._administer.rotate_key(request.name, grace_ms=request.grace_seconds * 1000, by=by)
-        return pb.VirtualKeySecret(key=messages.write_key(minted.key, self._clock.now_ms()), secret=minted.secret)
+        minted = self._administer.rotate_key(request.name, grace_ms=grace_ms, by=by)
+        return pb.RotateVirtualKeyResponse(virtual_key=self._write_key(minted.key), secret=minted.secret)
 
-    def SetVirtualKeyDisabled(
-        self, request: pb.SetVirtualKeyDisabledRequest, context: grpc.ServicerContext
-    ) -> pb.VirtualKey:
-        """Disables a key, or enables it again."""
+    def DisableVirtualKey(
+        self, request: pb.DisableVirtualKeyRequest, context: grpc.ServicerContext
+    ) -> pb.DisableVirtualKeyResponse:
+        """Disables a key until somebody enables it."""
         by = authorship_of(context, request.reason)
-        key = self._administer.set_key_disabled(request.name, disabled=request.disabled, by=by)
-        return messages.write_key(key, self._clock.now_ms())
+        key = self._administer.set_key_disabled(request.name, disabled=True, by=by)
+        return pb.DisableVirtualKeyResponse(virtual_key=self._write_key(key))
+
+    def EnableVirtualKey(
+        self, request: pb.EnableVirtualKeyRequest, context: grpc.ServicerContext
+    ) -> pb.EnableVirtualKeyResponse:
+        """Lets a disabled key work again."""
+        by = authorship_of(context, request.reason)
+        key = self._administer.set_key_disabled(request.name, disabled=False, by=by)
+        return pb.EnableVirtualKeyResponse(virtual_key=self._write_key(key))
 
     def ListBudgets(self, request: pb.ListBudgetsRequest, context: grpc.ServicerContext) -> pb.ListBudgetsResponse:
         """Lists the counters of the current windows."""
@@ -189,23 +195,43 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
         limits = self._queries.effective_limits(request.key, request.model, team=actor_of(context).team)
         return pb.GetEffectiveLimitsResponse(limits=[messages.write_budget(budget) for budget in limits])
 
-    def GetQuotaStatus(self, request: pb.GetQuotaStatusRequest, context: grpc.ServicerContext) -> pb.QuotaStatus:
+    def GetQuotaStatus(
+        self, request: pb.GetQuotaStatusRequest, context: grpc.ServicerContext
+    ) -> pb.GetQuotaStatusResponse:
         """Shows what this process has in force."""
-        status = self._queries.status()
-        return pb.QuotaStatus(
-            plan_version=status.plan_version,
-            price_version=status.price_version,
-            virtual_keys=status.keys,
-            policies=status.policies,
-            open_reservations=status.open_reservations,
-            settlement_lag_p95_ms=status.settlement_lag_p95_ms,
-            unpriced_targets=status.unpriced_targets[:_MOST_UNPRICED],
-        )
+        return pb.GetQuotaStatusResponse(quota_status=messages.write_status(self._queries.status()))
+
+    def _teams(self, actor: Actor) -> list[Team]:
+        """The teams that the actor may see, by name."""
+        known = (team for team in self._live.snapshot.directory.directory.teams if actor.may_touch(team.name))
+        return sorted(known, key=name_of)
+
+    def _policies(self, actor: Actor) -> list[QuotaPolicy]:
+        """The policies that the actor may see, by name."""
+        return [policy for policy in self._queries.list_policies() if actor.may_touch(policy.match.team)]
+
+    def _write_policies(self, policies: Sequence[QuotaPolicy]) -> list[pb.QuotaPolicy]:
+        return [write_policy(listed) for listed in self._queries.list_policies.described(policies)]
+
+    def _write_keys(self, snapshot: Snapshot, keys: Sequence[VirtualKey]) -> list[pb.VirtualKey]:
+        bounds = Bounds(snapshot.directory.directory, snapshot.routes.plan.models)
+        now_ms = self._clock.now_ms()
+        return [messages.write_key(key, now_ms, unbounded=bounds.is_unbounded(key)) for key in keys]
+
+    def _write_key(self, key: VirtualKey) -> pb.VirtualKey:
+        """Writes a key as a change left it."""
+        return messages.write_key(key, self._clock.now_ms())
 
     def _check_key(self, name: str, context: grpc.ServicerContext) -> None:
         key = self._live.snapshot.directory.keys_by_name.get(name)
         if key is not None:
             check_team(actor_of(context), key.attribution.team, f"virtual key {name}")
+
+
+def _keys(snapshot: Snapshot, actor: Actor) -> list[VirtualKey]:
+    """The keys that the actor may see, by name."""
+    keys = snapshot.directory.directory.keys
+    return sorted((key for key in keys if actor.may_touch(key.attribution.team)), key=name_of)
 
 
 def _read_sequence(page_token: str) -> int | None:

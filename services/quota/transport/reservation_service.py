@@ -7,11 +7,13 @@ from functools import partial
 import grpc
 from spendgate.quota.v1 import reservation_service_pb2 as pb
 from spendgate.quota.v1 import reservation_service_pb2_grpc as pb_grpc
+from spendgate.type.v1 import dialect_pb2
 
 from services.chassis.enums import enum_table
 from services.chassis.grpc_server import Registration
 from services.chassis.paging import check_page_size
 from services.chassis.well_known import timestamp
+from services.kernel.dialect import Dialect
 from services.kernel.settlement import CrossingKind, Most
 from services.quota.domain.counters.crossing import Crossing
 from services.quota.domain.counters.reservation import Reservation
@@ -20,6 +22,7 @@ from services.quota.transport.admin_messages import write_attribution
 from services.quota.usecases.settle import ListOpen, ListOverdue, Release, Settle
 
 _KINDS = enum_table(pb.CrossingKind, CrossingKind)
+_DIALECTS = enum_table(dialect_pb2.Dialect, Dialect)
 SERVICE = "spendgate.quota.v1.ReservationService"
 
 
@@ -60,7 +63,7 @@ class ReservationService(pb_grpc.ReservationServiceServicer):
     ) -> pb.ListOverdueReservationsResponse:
         """Lists reservations for which no record can come any longer."""
         overdue = self._list_overdue(
-            request.ended_epochs, request.booked_through.ToMilliseconds(), check_page_size(request.page_size)
+            request.ended_epochs, request.booked_through_time.ToMilliseconds(), check_page_size(request.page_size)
         )
         return pb.ListOverdueReservationsResponse(reservations=[_write_overdue(each) for each in overdue])
 
@@ -96,7 +99,7 @@ def write_crossing(crossing: Crossing) -> pb.Crossing:
         policy=crossing.counter.policy,
         limit=crossing.limit,
         scope=crossing.counter.scope,
-        window_start=timestamp(crossing.counter.window_start_ms),
+        window_start_time=timestamp(crossing.counter.window_start_ms),
         basis_points=crossing.basis_points,
         notify=crossing.notify,
         cross_time=timestamp(crossing.crossed_at_ms),
@@ -118,7 +121,7 @@ def _write_overdue(reservation: Reservation) -> pb.OverdueReservation:
         expected_input_tokens=reservation.expected_input_tokens,
         expected_output_tokens=reservation.expected_output_tokens,
         create_time=timestamp(reservation.created_at_ms),
-        dialect=reservation.dialect,
+        dialect=_DIALECTS.numbers[reservation.dialect],
         epoch=reservation.epoch,
         run=reservation.run,
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from spendgate.quota.v1 import simulation_service_pb2 as pb
+from spendgate.type.v1 import dialect_pb2
 
-from services.chassis.well_known import nano_usd_of, timestamp, usd
+from services.chassis.enums import enum_table
+from services.chassis.well_known import nano_usd_of, read_duration, timestamp, usd
 from services.kernel.dialect import Dialect
 from services.kernel.errors import InvalidInput
 from services.kernel.usage import CACHE_WRITE_1H, CACHE_WRITE_5M, CACHED_INPUT, REASONING, Usage
@@ -15,7 +17,7 @@ from services.quota.domain.replay.replay import PastCall
 from services.quota.domain.replay.report import CallerTally, LimitTally, ReplayReport
 from services.quota.transport.policy_messages import write_kind
 
-_DIALECTS = {str(dialect): dialect for dialect in Dialect}
+_DIALECTS = enum_table(dialect_pb2.Dialect, Dialect)
 
 
 class Outcome(NamedTuple):
@@ -34,9 +36,12 @@ def read_past_call(field: str, message: pb.PastCall) -> PastCall:
     Raises:
         InvalidInput: a number is impossible.
     """
-    began_at_ms, cost = message.time.ToMilliseconds(), message.cost
-    if min(began_at_ms, message.latency_ms, cost.units, cost.nanos) < 0:
-        raise InvalidInput(field, "its time, latency and cost must not be negative")
+    began_at_ms, cost = message.start_time.ToMilliseconds(), message.cost
+    if min(began_at_ms, cost.units, cost.nanos) < 0:
+        raise InvalidInput(field, "its start time and cost must not be negative")
+    latency_ms = read_duration(f"{field}.latency", message.latency)
+    if message.dialect and message.dialect not in _DIALECTS.members:
+        raise InvalidInput(f"{field}.dialect", f"{message.dialect} is not a known dialect")
     for_an_hour = message.cache_write_1h_input_tokens
     meters = dict(message.meters) or {
         CACHED_INPUT: message.cached_input_tokens,
@@ -52,11 +57,11 @@ def read_past_call(field: str, message: pb.PastCall) -> PastCall:
     return PastCall(
         id=message.id,
         began_at_ms=began_at_ms,
-        end_at_ms=began_at_ms + message.latency_ms,
+        end_at_ms=began_at_ms + latency_ms,
         attribution=Attribution(who.key_id, who.key, who.team, who.project, who.environment, who.user),
         model=message.model_requested,
         served=message.model_served,
-        dialect=_DIALECTS.get(message.dialect),
+        dialect=_DIALECTS.members.get(message.dialect),
         run=message.run,
         usage=usage,
         cost_nano_usd=nano_usd_of(cost) if message.HasField("cost") else None,

@@ -75,7 +75,7 @@ class AdminTokens:
                 raise AlreadyExists(f"there is an admin token {name!r} already: revoke it, or choose another name")
             teams = [each.name for each in before.teams]
             if team and team not in teams:
-                raise InvalidInput("token.team", no_such("team", team, teams))
+                raise InvalidInput("admin_token.team", no_such("team", team, teams))
             if len(before.tokens) >= MAX_TOKENS:
                 raise FailedPrecondition(
                     f"there are {MAX_TOKENS} admin tokens already: revoke the ones that nobody needs"

@@ -112,7 +112,7 @@ class Administer:
             InvalidInput: a property is wrong, or no policy would bind the key.
             PermissionDenied: the key is for another team than the actor's, or would get past that team's policies.
         """
-        check_key("key", spec)
+        check_key("virtual_key", spec)
         check_team(by.actor, spec.team, f"virtual key {spec.name}")
         secret = mint_secret(kind, self._entropy)
         made = self._with_secret(self._key_from(spec, self._new_key(spec.name)), secret)
@@ -121,11 +121,11 @@ class Administer:
             if any(key.name == spec.name for key in before.keys):
                 raise AlreadyExists(f"there is a virtual key {spec.name!r} already: rotate it, or choose another name")
             models = self._models()
-            check_key_references("key", made.attribution, made.models, Known.of(before, models))
+            check_key_references("virtual_key", made.attribution, made.models, Known.of(before, models))
             bounds = Bounds(before, models)
             if by.actor.team:
-                bounds.check_within_team("key", made)
-            bounds.check("key", made)
+                bounds.check_within_team("virtual_key", made)
+            bounds.check("virtual_key", made)
             return replace(before, keys=(*before.keys, made))
 
         self._amend(change, by=by)
@@ -140,7 +140,7 @@ class Administer:
             InvalidInput: `grace_ms` is not 0 to 604800000.
         """
         if not 0 <= grace_ms <= MAX_GRACE_MS:
-            raise InvalidInput("grace_seconds", f"must be 0 to {MAX_GRACE_MS // 1000}")
+            raise InvalidInput("grace_period", f"must be 0 to {MAX_GRACE_MS // 1000} seconds")
         until_ms = self._clock.now_ms() + grace_ms
         secret = ""
 

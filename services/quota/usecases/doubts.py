@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from services.kernel.change import AuditEntry, Authorship
 from services.kernel.clock import Clock
-from services.kernel.errors import InvalidInput
+from services.kernel.errors import InvalidInput, NotFound
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.counters.doubt import Doubt, Selection
 from services.quota.domain.counters.reservation import Hold
@@ -20,6 +21,7 @@ _AT_ONCE = 500
 # The most doubts that we look at for one page. A selection of few out of many then gets a short page.
 _LOOKED_AT = 5_000
 _MAX_AUDITED = 100
+_MOST_CHARS = 80
 
 
 @dataclass(slots=True)
@@ -56,6 +58,22 @@ class Doubts:
             if len(found) == page_size or looked_at == _LOOKED_AT:
                 return found, doubt.reservation.id
         return found, ""
+
+    def get(self, reservation: str, *, team: str = "") -> Doubt:
+        """The doubt of one call; with `team` only of calls of that team.
+
+        Raises:
+            NotFound: no such call is in doubt.
+        """
+        selection = Selection(reservations=frozenset({reservation}), team=team)
+        # Behind its own beginning comes the call's id, at most behind the few others that begin like it.
+        for _, meant in islice(self._meant(selection, reservation[:-1]), _AT_ONCE):
+            if meant is not None:
+                return meant
+        raise NotFound(
+            f"no call {reservation[:_MOST_CHARS]!r} is in doubt: what it took is known, or its window is over; "
+            "`spendgate doubt list` shows what is"
+        )
 
     def clear(self, selection: Selection, *, by: Authorship) -> Cleared:
         """Clears the selected doubts, which gives their room back, and writes an audit entry.

@@ -133,13 +133,13 @@ def test_teams_policies_and_keys_go_to_quota() -> None:
         {
             "name": "dev",
             "match": {"environment": "dev"},
-            "each": "user",
+            "each": "DIMENSION_USER",
             "limits": [
                 {
                     "kind": "LIMIT_KIND_SPEND",
                     "amount": {"currency_code": "USD", "units": "12", "nanos": 345_000_000},
                     "per": "WINDOW_UNIT_MONTH",
-                    "timezone": "Europe/Berlin",
+                    "time_zone": "Europe/Berlin",
                 },
                 {"kind": "LIMIT_KIND_REQUESTS", "count": "5", "per": "WINDOW_UNIT_MINUTE"},
             ],
@@ -157,7 +157,7 @@ def test_teams_policies_and_keys_go_to_quota() -> None:
     ]
     assert sent["keys"] == [
         {
-            "key": {
+            "virtual_key": {
                 "name": "app",
                 "attribution": {"team": "ds", "user": "ada@example.com"},
                 "models": ["chat"],

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from services.kernel.dialect import Dialect
 from services.kernel.settlement import Most
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.identity.attribution import Attribution
@@ -48,7 +49,7 @@ class Reservation:
     """The model, as the client named it."""
     chain: tuple[str, ...]
     """The allowed targets, "provider/model", in the order of attempts."""
-    dialect: str
+    dialect: Dialect
     expected_input_tokens: int
     """The input that we book if nobody ever reports what the call took."""
     expected_output_tokens: int

@@ -58,17 +58,17 @@ def check_token(name: str, role: Role, team: str, expire_at_ms: int, now_ms: int
     Raises:
         InvalidInput: a property is wrong; the error names it.
     """
-    check_name("token.name", name)
+    check_name("admin_token.name", name)
     if name in {ROOT.name, OWNER.actor.name}:
         raise InvalidInput(
-            "token.name", f"{name!r} is what the audit log calls the owner of the gateway: choose another"
+            "admin_token.name", f"{name!r} is what the audit log calls the owner of the gateway: choose another"
         )
     if role is Role.TEAM_ADMIN:
-        check_name("token.team", team)
+        check_name("admin_token.team", team)
     elif team:
-        raise InvalidInput("token.team", f"a token of role {role} is for the whole organization: leave it empty")
+        raise InvalidInput("admin_token.team", f"a token of role {role} is for the whole organization: leave it empty")
     if not now_ms < expire_at_ms <= now_ms + MAX_LIFE_MS:
-        raise InvalidInput("token.expire_time", "must be in the future, at most 366 days ahead")
+        raise InvalidInput("admin_token.expire_time", "must be in the future, at most 366 days ahead")
 
 
 def mint_token_secret(entropy: Entropy) -> str:

@@ -58,12 +58,12 @@ def find_limit(policy: QuotaPolicy, text: str) -> Limit:
     if len(found) != 1:
         known = ", ".join(limit.limit_id for limit in policy.limits)
         raise InvalidInput(
-            "override.limit",
+            "override.limit_id",
             f"{text[:80]!r} does not name exactly one limit of policy {policy.name}: write one of {known}",
         )
     if found[0].kind.follows_key:
         raise InvalidInput(
-            "override.limit", "a burn rate follows each key's typical spend and has no override: change the policy"
+            "override.limit_id", "a burn rate follows each key's typical spend and has no override: change the policy"
         )
     return found[0]
 

@@ -74,7 +74,7 @@ def _check_limit(field: str, limit: Limit) -> None:
     try:
         load_timezone(limit.timezone)
     except ValueError as error:
-        raise InvalidInput(f"{field}.timezone", str(error)) from error
+        raise InvalidInput(f"{field}.time_zone", str(error)) from error
     _check_window(field, limit)
     if limit.soft and not (limit.kind.is_of_size and limit.kind.has_window):
         raise InvalidInput(f"{field}.bound", f"a limit of {limit.kind} is always exact: remove `bound: soft`")
@@ -101,9 +101,9 @@ def _check_window(field: str, limit: Limit) -> None:
     if limit.week_start is not Weekday.MONDAY and limit.per is not WindowUnit.WEEK:
         raise InvalidInput(f"{field}.week_start", "only a window of a week has a first day")
     if (limit.per is WindowUnit.ROLLING) != (limit.rolling_ms > 0):
-        raise InvalidInput(f"{field}.rolling", "a rolling window needs a length, and no other window has one")
+        raise InvalidInput(f"{field}.rolling_period", "a rolling window needs a length, and no other window has one")
     if limit.rolling_ms % ROLLING_STEP_MS or limit.rolling_ms > MAX_ROLLING_MS:
-        raise InvalidInput(f"{field}.rolling", "must be whole minutes, at most 366 days")
+        raise InvalidInput(f"{field}.rolling_period", "must be whole minutes, at most 366 days")
 
 
 def _check_thresholds(field: str, thresholds: tuple[Threshold, ...]) -> None:

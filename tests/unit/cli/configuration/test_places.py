@@ -17,6 +17,8 @@ keys:
   - {name: a, team: ds, environment: dev}
   - {name: b,
      unlimited: true, team: web}
+policies:
+  - {name: ds, match: {team: ds}, limits: [{spend: 1, per: day, timezone: Europe/Berlin}]}
 """
 
 
@@ -27,9 +29,11 @@ keys:
         # What is not in the file stands at what it belongs to.
         ("keys[0].secret: no: really", "f.yaml:7:5: keys[0].secret: no: really"),
         ("teams[1].projects[0]: no", "f.yaml:5:20: teams.web.projects[0]: no"),
+        # Requests call some fields otherwise than the file.
+        ("policies[0].limits[0].time_zone: no", "f.yaml:11:65: policies[0].limits[0].timezone: no"),
         ("organization: no", "f.yaml:2:1: organization: no"),
         # A default policy, and what names no field.
-        ("policies[0].name: no", "f.yaml: policies[0].name: no"),
+        ("policies[1].name: no", "f.yaml: policies[1].name: no"),
         ("Something is wrong", "f.yaml: Something is wrong"),
     ],
 )

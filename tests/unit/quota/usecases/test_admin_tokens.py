@@ -90,14 +90,14 @@ def test_a_token_ends_with_its_time() -> None:
 @pytest.mark.parametrize(
     ("name", "role", "team", "life_ms", "field"),
     [
-        ("a b", Role.FINANCE, "", 1, "token.name"),
-        ("root", Role.FINANCE, "", 1, "token.name"),
-        ("local", Role.PLATFORM, "", 1, "token.name"),
-        ("lead", Role.TEAM_ADMIN, "", 1, "token.team"),
-        ("lead", Role.TEAM_ADMIN, "Ds", 1, "token.team"),
-        ("cfo", Role.FINANCE, "ds", 1, "token.team"),
-        ("cfo", Role.FINANCE, "", 0, "token.expire_time"),
-        ("cfo", Role.FINANCE, "", MAX_LIFE_MS + 1, "token.expire_time"),
+        ("a b", Role.FINANCE, "", 1, "admin_token.name"),
+        ("root", Role.FINANCE, "", 1, "admin_token.name"),
+        ("local", Role.PLATFORM, "", 1, "admin_token.name"),
+        ("lead", Role.TEAM_ADMIN, "", 1, "admin_token.team"),
+        ("lead", Role.TEAM_ADMIN, "Ds", 1, "admin_token.team"),
+        ("cfo", Role.FINANCE, "ds", 1, "admin_token.team"),
+        ("cfo", Role.FINANCE, "", 0, "admin_token.expire_time"),
+        ("cfo", Role.FINANCE, "", MAX_LIFE_MS + 1, "admin_token.expire_time"),
     ],
 )
 def test_a_wrong_token_is_refused_by_its_field(name: str, role: Role, team: str, life_ms: int, field: str) -> None:

@@ -50,7 +50,7 @@ def test_a_mistyped_name_is_refused_in_the_file_and_in_new_keys(dimension: str, 
     office.apply(FILE)
     with pytest.raises(InvalidInput) as created:
         office.administer.create_key(replace(KEY, name="new", models=(), **changed), SecretKind.LIVE, by=OWNER)
-    assert (created.value.field, created.value.problem) == (f"key.{dimension}", problem)
+    assert (created.value.field, created.value.problem) == (f"virtual_key.{dimension}", problem)
     assert [key.name for key in office.store.load().keys] == ["app"]
 
 
@@ -83,7 +83,7 @@ def test_declared_environments_are_all_that_there_are() -> None:
         ("delete", "environment", "staging"),
     ]
     office.administer.create_key(KeySpec("q", "ds", environment="qa"), SecretKind.LIVE, by=OWNER)
-    with pytest.raises(InvalidInput, match=r"key\.environment: there is no environment 'dev': known: prod, qa"):
+    with pytest.raises(InvalidInput, match=r"virtual_key\.environment: there is no environment 'dev': known: prod, qa"):
         office.administer.create_key(KeySpec("d", "ds", environment="dev"), SecretKind.LIVE, by=OWNER)
 
 

@@ -173,8 +173,8 @@ def test_what_the_platform_lowered_no_team_admin_raises(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
-        ({"limit": "spend/day"}, "override.limit"),
-        ({"limit": "requests/month"}, "override.limit"),
+        ({"limit": "spend/day"}, "override.limit_id"),
+        ({"limit": "requests/month"}, "override.limit_id"),
         ({"scope": "team=marketing"}, "override.scope"),
         ({"amount_nano_usd": None}, "override.amount"),
         ({"amount_nano_usd": -1}, "override.amount"),

@@ -91,7 +91,7 @@ def test_policies_that_can_be_enforced_pass(policy: QuotaPolicy) -> None:
         (replace(POLICY, limits=()), "policies[2].limits"),
         (replace(POLICY, limits=(MONTHLY,) * 17), "policies[2].limits"),
         (replace(POLICY, limits=(MONTHLY, replace(MONTHLY, bound=5))), "policies[2].limits[1]"),
-        (replace(POLICY, limits=(replace(MONTHLY, timezone="Mars/Olympus"),)), "policies[2].limits[0].timezone"),
+        (replace(POLICY, limits=(replace(MONTHLY, timezone="Mars/Olympus"),)), "policies[2].limits[0].time_zone"),
         (replace(POLICY, limits=(replace(MONTHLY, bound=-1),)), "policies[2].limits[0].amount"),
         (replace(POLICY, limits=(replace(MONTHLY, bound=MAX_SPEND_NANO_USD + 1),)), "policies[2].limits[0].amount"),
         (
