@@ -23,31 +23,27 @@ from services.quota.adapters.sqlite_doubts import (
     put_doubts,
 )
 from services.quota.adapters.sqlite_file import SqliteFile
+from services.quota.adapters.sqlite_open_reservations import OpenReservations
 from services.quota.adapters.sqlite_reservations import (
     INSERT,
     all_reservations,
     count_reservations,
-    end_reservation,
     reservation_row,
     reservations_after,
     reservations_of,
     reservations_overdue,
     rewrite_reservations,
 )
+from services.quota.adapters.sqlite_settling import settle_slice
 from services.quota.domain.counters.adjustment import Adjusted, Adjustment, check_adjustments
 from services.quota.domain.counters.counter import CounterKey, Level, check_sums
 from services.quota.domain.counters.crossing import Crossing, FindThresholdRule
-from services.quota.domain.counters.doubt import Doubt, Goes, all_of_it, doubt_of, without_doubt
+from services.quota.domain.counters.doubt import Doubt, Goes, all_of_it
 from services.quota.domain.counters.reservation import Reservation
-from services.quota.domain.counters.settlement import Move, Settlement, add_moves
+from services.quota.domain.counters.settlement import Move, Settlement
 from services.quota.domain.directory.adoption import Adoption
 from services.quota.ports.counters import Choose, Counter, Settled, Sum, T
 
-_SETTLE = (
-    "INSERT INTO counters (policy, limit_id, scope, window_start_ms, window_end_ms, settled)"
-    " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET settled = settled + excluded.settled,"
-    " window_end_ms = max(window_end_ms, excluded.window_end_ms) RETURNING settled"
-)
 _SET = (
     "INSERT INTO counters (policy, limit_id, scope, window_start_ms, window_end_ms, settled)"
     " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET settled = excluded.settled,"
@@ -58,6 +54,10 @@ _COUNTERS_OF = (
 )
 _DROP_COUNTERS = "DELETE FROM counters WHERE policy = ?"
 _ALL_COUNTERS = "SELECT policy, limit_id, scope, window_start_ms, window_end_ms, settled FROM counters"
+# The most settlements in one step, during which quota admits no call: about a millisecond's worth.
+_SLICE = 32
+# A thread that lets go of a lock and takes it again is faster than all that wait for it, so it must really pause.
+_TURN_S = 0.001
 # The most counters or doubts in one step, during which quota admits no call.
 _CHUNK = 200
 # The most doubts to forget at once: about a minute's worth.
@@ -77,6 +77,9 @@ class SqliteCounters:
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
         self._deciding = threading.Lock()
+        self._others_turn = threading.Event()
+        """Never set."""
+        self._open = OpenReservations()
         self._levels = CounterLevels()
         self._fresh_doubts = set[str]()
         """The doubts left since an adoption began, while it lasts."""
@@ -93,38 +96,35 @@ class SqliteCounters:
             reservation, answer = choose(self._levels.of(counters))
             if reservation is not None:
                 self._file.write(INSERT, reservation_row(reservation))
+                self._open.note(reservation)
                 self._levels.hold(reservation.holds)
         return answer
 
     def settle(self, settlements: Sequence[Settlement], find_rule: FindThresholdRule, now_ms: int) -> Settled:
-        """Settles reservations with what their calls took, and records newly passed thresholds."""
+        """Settles reservations with what their calls took, and records newly passed thresholds.
+
+        Between two slices of a long batch, calls that wait for a decision get it.
+        """
         settled: list[Reservation] = []
         already_ended: list[str] = []
-        moves: dict[CounterKey, Move] = {}
-        doubts: list[Doubt] = []
-        with self._deciding:
-            with self._file.writing() as connection:
-                for settlement in settlements:
-                    reservation = end_reservation(connection, settlement.reservation)
-                    if reservation is None:
-                        already_ended.append(settlement.reservation)
-                        continue
-                    settled.append(reservation)
-                    left_before = settlement.most is not None and doubts_named(connection, [reservation.id])
-                    told = without_doubt(settlement) if left_before else settlement
-                    add_moves(moves, reservation, told)
-                    if doubt := doubt_of(reservation, told, now_ms):
-                        doubts.append(doubt)
-                put_doubts(connection, doubts)
-                self._fresh_doubts.update(doubt.reservation.id for doubt in doubts)
-                for counter, move in moves.items():
-                    (total,) = connection.execute(_SETTLE, (*counter, move.window_end_ms, move.settled)).fetchone()
-                    if rule := find_rule(counter):
-                        note_crossings(connection, counter, (total, move), rule, now_ms)
-            self._levels.move(moves)
+        for at in range(0, len(settlements), _SLICE):
+            if at:
+                self._others_turn.wait(_TURN_S)
+            with self._deciding:
+                some = self._settle_slice(settlements[at : at + _SLICE], find_rule, now_ms)
+            settled += some.settled
+            already_ended += some.already_ended
         known_after_all = {settlement.reservation for settlement in settlements if settlement.most is None}
         self.clear_doubts([name for name in already_ended if name in known_after_all], all_of_it)
         return Settled(tuple(settled), tuple(already_ended))
+
+    def _settle_slice(self, settlements: Sequence[Settlement], find_rule: FindThresholdRule, now_ms: int) -> Settled:
+        with self._file.writing() as connection:
+            done, moves, doubts = settle_slice(connection, self._open, settlements, find_rule, now_ms)
+            self._fresh_doubts.update(doubt.reservation.id for doubt in doubts)
+        self._open.forget(reservation.id for reservation in done.settled)
+        self._levels.move(moves)
+        return done
 
     def release(self, reservation_ids: Collection[str] = (), request_ids: Collection[str] = ()) -> int:
         """Releases reservations without a charge. Returns how many were open."""
@@ -134,9 +134,9 @@ class SqliteCounters:
                 names += reservations_of(connection, request_ids)
         with self._deciding:
             with self._file.writing() as connection:
-                ended = [end_reservation(connection, name) for name in names]
-            released = [reservation for reservation in ended if reservation is not None]
-            self._levels.free(hold for reservation in released for hold in reservation.holds)
+                released = self._open.end(connection, names)
+            self._open.forget(released)
+            self._levels.free(hold for reservation in released.values() for hold in reservation.holds)
         return len(released)
 
     def clear_doubts(self, reservations: Sequence[str], goes: Goes) -> list[Doubt]:
@@ -166,6 +166,7 @@ class SqliteCounters:
                 held = [(each, adoption.reheld(each)) for each in all_reservations(connection)]
                 changed = [(before, after) for before, after in held if after is not before]
                 rewrite_reservations(connection, [after for _, after in changed])
+            self._open.forget_all()
             self._levels.rename(adoption.new_name_of)
             self._levels.free(hold for before, _ in changed for hold in before.holds)
             self._levels.hold(hold for _, after in changed for hold in after.holds)

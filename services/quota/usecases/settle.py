@@ -57,7 +57,7 @@ class Settle:
 
         Raises:
             InvalidInput: there are more than 1000 settlements, or an amount is negative.
-            Unavailable: the store cannot be written; nothing was settled.
+            Unavailable: the store cannot be written. Repeat the batch: what was settled stays settled.
         """
         check_batch(settlements)
         now_ms = self._clock.now_ms()

@@ -81,13 +81,17 @@ class Move:
 def add_moves(moves: dict[CounterKey, Move], reservation: Reservation, settlement: Settlement) -> None:
     """Adds how one settlement moves the counters of its reservation."""
     for counter, window_end_ms, held, _, _ in reservation.holds:
-        move = moves.setdefault(counter, Move(window_end_ms))
+        move = moves.get(counter)
+        if move is None:
+            move = moves[counter] = Move(window_end_ms)
         taken = settlement.actual(kind_of(counter.limit_id), held)
         move.settled += taken
         move.last = reservation.id
         move.reserved -= held
-        move.doubt += settlement.doubt_in(counter, held)
-        move.excess += excess_of(counter, held, taken)
+        if settlement.most is not None:
+            move.doubt += settlement.doubt_in(counter, held)
+        if taken > held:
+            move.excess += excess_of(counter, held, taken)
         if not move.unpriced and lacks_price(counter, settlement):
             move.unpriced = reservation.id
         if not move.unknown and holds_unknown(counter, reservation):
