@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from services.kernel.dialect import Dialect
 from services.kernel.names import reservation_id
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.domain.counters.counter import CounterKey, Level
@@ -39,7 +40,7 @@ def reservation(number: int, held: int = 7) -> Reservation:
         attribution=WHO,
         model="tiny",
         chain=("lab/tiny",),
-        dialect="openai",
+        dialect=Dialect.OPENAI,
         expected_input_tokens=1,
         expected_output_tokens=1,
         holds=(Hold(SPEND, NOW_MS + 86_400_000, held),),
