@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import hashlib
+import os
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
+
+from google.protobuf.message import Message
 
 from services.kernel.change import OWNER, Actor, Authorship
 from services.kernel.envoy_contract import ACTOR_HEADER
 from services.kernel.errors import InvalidInput, PermissionDenied
+from services.kernel.repetition import SALT_BYTES, Repeatable, read_request_id
 
 MAX_REASON_CHARS = 512
 _REQUEST_ID_HEADER = "x-request-id"
+_REQUEST_ID_FIELD = "request_id"
+
+M = TypeVar("M", bound=Message)
 
 
 class CallContext(Protocol):
@@ -42,6 +51,34 @@ def authorship_of(context: CallContext, reason: str = "") -> Authorship:
     if header is None:
         return Authorship(OWNER.actor, reason)
     return Authorship(_read_actor(str(header)), reason, str(metadata.get(_REQUEST_ID_HEADER, "")))
+
+
+def mutation_by(context: CallContext, request: Message, reason: str) -> Authorship:
+    """Returns the author of a mutation. If `request.request_id` is set, the client may repeat the request.
+
+    Raises:
+        InvalidInput: the id is no random UUID, or the reason cannot be kept.
+        PermissionDenied: quota did not write the header.
+    """
+    by = authorship_of(context, reason)
+    given: str = getattr(request, _REQUEST_ID_FIELD)
+    if not given:
+        return by
+    repeatable = Repeatable(
+        id=read_request_id(given),
+        actor=write_actor(by.actor),
+        method=request.DESCRIPTOR.full_name,
+        digest=_digest_without_id(request),
+        salt=os.urandom(SALT_BYTES),
+    )
+    return replace(by, repeatable=repeatable)
+
+
+def _digest_without_id(request: M) -> bytes:
+    content = type(request)()
+    content.CopyFrom(request)
+    content.ClearField(_REQUEST_ID_FIELD)
+    return hashlib.sha256(content.SerializeToString(deterministic=True)).digest()
 
 
 def check_reason(field: str, reason: str) -> None:

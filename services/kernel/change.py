@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from services.kernel.repetition import Repeatable
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
@@ -82,7 +84,9 @@ class Authorship:
     actor: Actor
     reason: str = ""
     request_id: str = ""
-    """Id of the request at the admin listener."""
+    """Id that the admin listener gave the request."""
+    repeatable: Repeatable | None = None
+    """Set if the client gave the request an id of its own, so that it may repeat it."""
 
 
 OWNER = Authorship(Actor("local", "platform"))

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from services.kernel.change import AuditEntry
 from services.kernel.price import Price
+from services.kernel.repetition import Answered, RequestMemory
 from services.ledger.domain.call import SpooledAttempt
 from services.ledger.domain.configuration import Configuration, PricedTarget
 from services.ledger.domain.counting import Adjustment, CounterList, Span, Sum, Taken
@@ -208,15 +209,17 @@ class Catalogue(Protocol):
         ...
 
 
-class ConfigurationStore(Protocol):
+class ConfigurationStore(RequestMemory, Protocol):
     """Price overrides, alert channels, and the catalogue's names for targets of the route plan."""
 
     def configuration(self) -> Configuration:
         """Returns the configuration in force."""
         ...
 
-    def replace(self, configuration: Configuration, entries: Sequence[AuditEntry]) -> None:
-        """Puts another configuration in force and adds its audit entries, in one transaction."""
+    def replace(
+        self, configuration: Configuration, entries: Sequence[AuditEntry], answered: Answered[object] | None = None
+    ) -> None:
+        """Puts another configuration in force, with its audit entries and its request, in one transaction."""
         ...
 
     def targets(self) -> dict[str, PricedTarget]:

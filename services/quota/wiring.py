@@ -136,9 +136,7 @@ def _loops(quota: _Quota) -> list[Loop]:
     stores, clock = quota.stores, quota.clock
     loops = [
         Loop(
-            "forgetting old counters",
-            lambda: stores.counters.forget(clock.now_ms() - _FORGET_AFTER_MS),
-            every_ms=_FORGET_EVERY_MS,
+            "forgetting old counters and requests", lambda: _forget(stores, clock.now_ms()), every_ms=_FORGET_EVERY_MS
         ),
         Loop("writing the log into the file", stores.file.checkpoint, every_ms=CHECKPOINT_EVERY_MS),
         Loop("following the directory", quota.amend.refresh, every_ms=_FOLLOW_EVERY_MS),
@@ -150,6 +148,11 @@ def _loops(quota: _Quota) -> list[Loop]:
             Loop("following what keys spend", stores.rates.refresh, every_ms=_LEARN_EVERY_MS),
         ]
     return loops
+
+
+def _forget(stores: Stores, now_ms: int) -> None:
+    stores.directory.forget_requests(now_ms)
+    stores.counters.forget(now_ms - _FORGET_AFTER_MS)
 
 
 def _check_server(quota: _Quota, telemetry: Telemetry) -> ThreadedServer:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from services.kernel.change import AuditEntry
+from services.kernel.repetition import Answered, RequestMemory
 from services.router.domain.backend import Backend
 from services.router.domain.configuration import Configuration
 from services.router.domain.secret import CredentialProblem, SecretReference, SecretValue
 
 
-class ConfigurationStore(Protocol):
+class ConfigurationStore(RequestMemory, Protocol):
     """Keeps what must survive a restart. Never the value of a secret."""
 
     def load(self) -> Configuration:
@@ -22,8 +23,10 @@ class ConfigurationStore(Protocol):
         """
         ...
 
-    def save(self, configuration: Configuration, entries: Sequence[AuditEntry]) -> None:
-        """Replaces the configuration and adds its audit entries, in one transaction."""
+    def save(
+        self, configuration: Configuration, entries: Sequence[AuditEntry], answered: Answered[object] | None = None
+    ) -> None:
+        """Replaces the configuration, adds its audit entries and remembers its request, in one transaction."""
         ...
 
     def load_backends(self) -> tuple[Backend, ...]:

@@ -17,8 +17,8 @@ FOLDERS = ("services", "protos", "envoy", "deploy", "docs", "tests", ".ci")
 TEXT_SUFFIXES = {".py", ".lua", ".md", ".proto", ".yaml", ".yml", ".toml", ".json", ".sql", ".html", ".css", ".js", ""}
 
 KERNEL = ROOT / "services" / "kernel"
-# The fifteenth is `settlement`: what ends a reservation must mean the same to quota and ledger.
-KERNEL_MAX_MODULES = 16
+# The newest is `repetition`: the ports and use cases of all services name requests that may be repeated.
+KERNEL_MAX_MODULES = 17
 KERNEL_MAX_LINES = 250
 
 # The only places that may know the time or the environment of a process: where it starts.

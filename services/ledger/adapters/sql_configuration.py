@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from services.chassis.audit import append_entries
+from services.chassis.requests import recall, remember
 from services.kernel.change import AuditEntry
 from services.kernel.money import NanoUsd
 from services.kernel.price import Price
+from services.kernel.repetition import Answered, Repeatable
 from services.ledger.adapters.sql_database import Database
 from services.ledger.adapters.sql_meters import read_service_tiers, read_tier, write_service_tiers, write_tier
-from services.ledger.adapters.sql_tables import alert_channels, audit_entries, price_overrides, priced_targets
+from services.ledger.adapters.sql_tables import alert_channels, audit_entries, price_overrides, priced_targets, requests
 from services.ledger.domain.configuration import Channel, Configuration, PricedTarget
+
+A = TypeVar("A")
 
 _insert_target = sqlite.insert(priced_targets)
 _REMEMBER = _insert_target.on_conflict_do_update(
@@ -44,8 +49,15 @@ class SqlConfiguration:
             channels = {row["name"]: Channel(**row) for row in connection.execute(sa.select(alert_channels)).mappings()}
         return Configuration(prices, channels)
 
-    def replace(self, configuration: Configuration, entries: Sequence[AuditEntry]) -> None:
-        """Puts another configuration in force and adds its audit entries, in one transaction."""
+    def recall(self, request: Repeatable, kind: type[A], now_ms: int) -> Answered[A] | None:
+        """Returns the first request with this id and its answer; None if the id is new."""
+        with self._database.read() as connection:
+            return recall(connection, requests, request, kind, now_ms)
+
+    def replace(
+        self, configuration: Configuration, entries: Sequence[AuditEntry], answered: Answered[object] | None = None
+    ) -> None:
+        """Puts another configuration in force, with its audit entries and its request, in one transaction."""
         prices = [
             {
                 "target": target,
@@ -67,6 +79,8 @@ class SqlConfiguration:
             if channels:
                 connection.execute(sa.insert(alert_channels), channels)
             append_entries(connection, audit_entries, entries)
+            if answered is not None:
+                remember(connection, requests, answered)
 
     def targets(self) -> dict[str, PricedTarget]:
         """Returns all targets ever asked for, by name."""

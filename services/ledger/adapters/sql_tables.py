@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from services.chassis.audit import audit_table
+from services.chassis.requests import requests_table
 
 metadata = sa.MetaData()
 
@@ -291,3 +292,4 @@ alert_channels = sa.Table(
 )
 
 audit_entries = audit_table(metadata)
+requests = requests_table(metadata)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from services.kernel.change import Authorship, Change, audit_entries
 from services.kernel.clock import Clock
 from services.kernel.price import Price
+from services.kernel.repetition import Answered
 from services.ledger.domain.configuration import Configuration, PricedTarget, describe, differences
 from services.ledger.ports import Catalogue, ConfigurationStore
 
@@ -39,6 +40,13 @@ class PriceList:
     rows: tuple[PriceRow, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Applied:
+    """What a configuration changed, as it is remembered."""
+
+    changes: tuple[Change, ...]
+
+
 class PriceBook:
     """Holds the configured prices and asks the catalogue for the others. Thread-safe."""
 
@@ -61,13 +69,26 @@ class PriceBook:
         return self._catalogue.price(known.catalogue_provider, known.upstream_model, time_ms)
 
     def apply(self, configuration: Configuration, *, validate_only: bool, by: Authorship) -> tuple[Change, ...]:
-        """Puts a configuration in force. Returns the changes."""
+        """Puts a configuration in force. Returns the changes.
+
+        With a request id, a repetition gets the first answer, even if another configuration is in force by now.
+
+        Raises:
+            InvalidInput: another request had the same id.
+        """
+        asked = None if validate_only else by.repeatable
         with self._changed:
+            now_ms = self._clock.now_ms()
+            first = self._store.recall(asked, _Applied, now_ms) if asked else None
+            if first is not None:
+                return first.answer.changes
             found = differences(self._configuration, configuration)
-            if found and not validate_only:
-                before, now_ms = self._configuration, self._clock.now_ms()
-                entries = audit_entries(found, describe(before), describe(configuration), by=by, time_ms=now_ms)
-                self._store.replace(configuration, entries)
+            if (found or asked) and not validate_only:
+                entries = audit_entries(
+                    found, describe(self._configuration), describe(configuration), by=by, time_ms=now_ms
+                )
+                answered = Answered(asked, _Applied(found), now_ms) if asked else None
+                self._store.replace(configuration, entries, answered)
                 self._configuration = configuration
                 self._changed.notify_all()
         return found

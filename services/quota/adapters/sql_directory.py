@@ -13,8 +13,11 @@ import orjson
 import sqlalchemy as sa
 
 from services.chassis.audit import append_entries, audit_table
+from services.chassis.authorship import write_actor
+from services.chassis.requests import forget, forget_actors, recall, remember, requests_table
 from services.kernel.change import AuditEntry
 from services.kernel.errors import Unavailable
+from services.kernel.repetition import Answered, Repeatable
 from services.quota.adapters.directory_rows import Row, key_row, policy_row, read_key, read_policy, read_team, team_row
 from services.quota.domain.directory.directory import Directory
 from services.quota.domain.identity.access import Role
@@ -22,8 +25,9 @@ from services.quota.domain.identity.admin_token import AdminToken
 from services.quota.domain.identity.key import RetiredSecret
 from services.quota.domain.identity.team import Environment
 from services.quota.domain.policies.override import Override
-from services.quota.ports.directory import RecordedChange
+from services.quota.ports.directory import Answering, Contended, RecordedChange
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 METADATA = sa.MetaData()
@@ -62,6 +66,7 @@ _tokens = sa.Table(
     *(sa.Column(name) for name in ("role", "team", "digest", "hint", "create_at_ms", "expire_at_ms")),
 )
 AUDIT = audit_table(METADATA)
+_requests = requests_table(METADATA)
 _snapshots = sa.Table(
     "snapshots", METADATA, sa.Column("name", primary_key=True), sa.Column("version"), sa.Column("body")
 )
@@ -95,12 +100,22 @@ class SqlDirectory:
             self._version = version
             return directory
 
-    def replace(self, change: RecordedChange) -> Directory:
+    def recall(self, request: Repeatable, kind: type[A], now_ms: int) -> Answered[A] | None:
+        """The first request with this id and its answer; None if the id is new."""
+        return _recall(self._engine, request, kind, now_ms)
+
+    def forget_requests(self, now_ms: int) -> None:
+        """Forgets old requests, so that nobody can derive their secrets any more."""
+        with _transaction(self._engine) as connection:
+            forget(connection, _requests, now_ms)
+
+    def replace(self, change: RecordedChange, answering: Answering | None = None) -> Directory:
         """Stores what `change` makes of the directory, with its audit entries, in one transaction."""
         with self._changing, _transaction(self._engine) as connection:
             seen = connection.scalar(_VERSION) or ""
             before = _load(connection)
             after, entries = change(before)
+            answered = answering(after) if answering is not None else None
             version = _mark(connection, seen)
             # We write only the differences, because every call waits for this transaction.
             _sync(connection, _organizations, _organization_rows(before), _organization_rows(after))
@@ -115,6 +130,9 @@ class SqlDirectory:
             _sync(connection, _tokens, _by_name(before.tokens, asdict), _by_name(after.tokens, asdict))
             _sync(connection, _retired, _by_digest(before), _by_digest(after))
             append_entries(connection, AUDIT, entries)
+            forget_actors(connection, _requests, _revoked(before, after))
+            if answered is not None:
+                remember(connection, _requests, answered)
         self._version = version
         return after
 
@@ -125,10 +143,16 @@ class SqlAuditTrail:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
 
-    def append(self, entries: Sequence[AuditEntry]) -> None:
-        """Adds entries about changes outside the directory. The directory stores its own entries."""
+    def recall(self, request: Repeatable, kind: type[A], now_ms: int) -> Answered[A] | None:
+        """The first request with this id and its answer; None if the id is new."""
+        return _recall(self._engine, request, kind, now_ms)
+
+    def append(self, entries: Sequence[AuditEntry], answered: Answered[object] | None = None) -> None:
+        """Adds entries about changes outside the directory, and remembers their request, in one transaction."""
         with _transaction(self._engine) as connection:
             append_entries(connection, AUDIT, entries)
+            if answered is not None:
+                remember(connection, _requests, answered)
 
 
 class SqlSnapshots:
@@ -169,7 +193,7 @@ def _mark(connection: sa.Connection, seen: str) -> str:
     connection.execute(sa.insert(_snapshots).prefix_with("OR IGNORE"), fresh)
     here = (_snapshots.c.name == _DIRECTORY) & (_snapshots.c.version == seen)
     if connection.execute(sa.update(_snapshots).where(here).values(version=version)).rowcount != 1:
-        raise Unavailable("another process changed the directory at the same time: try again")
+        raise Contended("another process changed the directory at the same time: try again")
     return version
 
 
@@ -180,6 +204,20 @@ def _transaction(engine: sa.Engine) -> Any:
             yield connection
     except sa.exc.OperationalError as error:
         raise Unavailable(f"the directory cannot be read or written: {error.orig}") from error
+    except sa.exc.IntegrityError as error:
+        # Our own statements never collide, so another process wrote the same rows first.
+        raise Contended(f"another process wrote at the same time, try again: {error.orig}") from error
+
+
+def _recall(engine: sa.Engine, request: Repeatable, kind: type[A], now_ms: int) -> Answered[A] | None:
+    with _transaction(engine) as connection:
+        return recall(connection, _requests, request, kind, now_ms)
+
+
+def _revoked(before: Directory, after: Directory) -> list[str]:
+    """The actors whose admin tokens a change takes away."""
+    kept = {token.digest for token in after.tokens}
+    return [write_actor(token.actor) for token in before.tokens if token.digest not in kept]
 
 
 def _load(connection: sa.Connection) -> Directory:

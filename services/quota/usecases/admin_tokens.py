@@ -17,9 +17,10 @@ from services.quota.domain.identity.admin_token import (
     mint_token_secret,
     token_hint,
 )
-from services.quota.domain.identity.key import Entropy, digest_of
-from services.quota.usecases.amend import Amend
+from services.quota.domain.identity.key import Entropy
+from services.quota.usecases.amend import Amend, Amended, Answer
 from services.quota.usecases.live import Live
+from services.quota.usecases.minting import Minting, out_of_date
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,7 @@ class AdminTokens:
         self._amend = amend
         self._live = live
         self._clock = clock
-        self._entropy = entropy
-        self._pepper = pepper
+        self._minting = Minting(entropy, pepper)
 
     def find(self, secret: str) -> AdminToken | None:
         """The token with this secret, even if it has expired; None if no quota process knows one.
@@ -46,7 +46,7 @@ class AdminTokens:
         Raises:
             Unavailable: this process does not know the token, and the store cannot say whether others do.
         """
-        digest = digest_of(secret, self._pepper)
+        digest = self._minting.digest(secret)
         found = self._live.snapshot.directory.tokens_by_digest.get(digest)
         if found is None:
             self._amend.refresh()
@@ -62,15 +62,15 @@ class AdminTokens:
 
         Raises:
             AlreadyExists: a token with this name exists.
-            FailedPrecondition: there are too many tokens.
+            FailedPrecondition: there are too many tokens, or the request repeats one whose token is gone.
             InvalidInput: a property is wrong; the error names it.
         """
         now_ms = self._clock.now_ms()
-        check_token(name, role, team, expire_at_ms, now_ms)
-        secret = mint_token_secret(self._entropy)
-        made = AdminToken(name, role, team, digest_of(secret, self._pepper), token_hint(secret), now_ms, expire_at_ms)
+        secret = mint_token_secret(self._minting.source(by, name))
+        made = AdminToken(name, role, team, self._minting.digest(secret), token_hint(secret), now_ms, expire_at_ms)
 
         def change(before: Directory) -> Directory:
+            check_token(name, role, team, expire_at_ms, now_ms)
             if any(token.name == name for token in before.tokens):
                 raise AlreadyExists(f"there is an admin token {name!r} already: revoke it, or choose another name")
             teams = [each.name for each in before.teams]
@@ -82,11 +82,11 @@ class AdminTokens:
                 )
             return replace(before, tokens=tuple(sorted((*before.tokens, made), key=lambda token: token.name)))
 
-        self._amend(change, by=by)
-        return MintedToken(made, secret)
+        amended = self._amend.once(change, Answer(str, lambda _, __: name), by=by)
+        return self._minted_at_first(amended, by) or MintedToken(made, secret)
 
     def revoke(self, name: str, *, by: Authorship) -> AdminToken:
-        """Removes a token and returns it. It stops working at once.
+        """Removes a token and returns it, without its digest. It stops working at once.
 
         Raises:
             NotFound: no such token.
@@ -97,5 +97,19 @@ class AdminTokens:
                 raise NotFound(f"there is no admin token {name!r}")
             return replace(before, tokens=tuple(token for token in before.tokens if token.name != name))
 
-        before, _ = self._amend(change, by=by, verbs={Action.DELETE: "revoke"})
-        return next(token for token in before.tokens if token.name == name)
+        def gone(before: Directory, _: Directory) -> AdminToken:
+            return replace(next(token for token in before.tokens if token.name == name), digest=b"")
+
+        return self._amend.once(change, Answer(AdminToken, gone), by=by, verbs={Action.DELETE: "revoke"}).answer
+
+    def _minted_at_first(self, amended: Amended[str], by: Authorship) -> MintedToken | None:
+        """The answer to a repetition: the token, with the secret that the first request gave it; else None."""
+        if amended.first is None:
+            return None
+        name = amended.answer
+        secret = mint_token_secret(self._minting.source(by, name, amended.first.request))
+        digest = self._minting.digest(secret)
+        token = next((token for token in amended.directory.tokens if token.digest == digest), None)
+        if token is None:
+            raise out_of_date(f"admin token {name}")
+        return MintedToken(token, secret)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from services.kernel.change import Action, Authorship, Change
 from services.kernel.clock import Clock
-from services.kernel.errors import AlreadyExists, InvalidInput, NotFound, PermissionDenied
+from services.kernel.errors import AlreadyExists, InvalidInput, NotFound
 from services.kernel.names import no_such
 from services.quota.domain.directory.adoption import renamed_between
 from services.quota.domain.directory.bounded import Bounds
@@ -24,22 +24,21 @@ from services.quota.domain.directory.configuration import (
 )
 from services.quota.domain.directory.directory import Directory
 from services.quota.domain.directory.references import Known, check_key_references
-from services.quota.domain.identity.access import Role, check_team
+from services.quota.domain.identity.access import check_team
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import (
-    PREFIX,
     Entropy,
     RetiredSecret,
     SecretKind,
     VirtualKey,
-    digest_of,
     hint_of,
     mint_secret,
 )
 from services.quota.domain.identity.team import DEFAULT_ENVIRONMENTS
 from services.quota.domain.policies.override_rules import kept_overrides, under_new_names
-from services.quota.usecases.amend import Amend
+from services.quota.usecases.amend import Amend, Amended, Answer
 from services.quota.usecases.live import Live
+from services.quota.usecases.minting import MintedKey, Minting, check_may_give_secret, key_now
 
 MAX_GRACE_MS = 604_800_000
 MAX_RETIRED = 10_000
@@ -54,14 +53,6 @@ class Applied:
     changes: tuple[Change, ...]
     warnings: tuple[str, ...]
     """Warnings about accepted parts that will not work. Each says what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class MintedKey:
-    """A key with its secret, which exists nowhere else."""
-
-    key: VirtualKey
-    secret: str
 
 
 class Administer:
@@ -82,7 +73,7 @@ class Administer:
         self._live = live
         self._clock = clock
         self._entropy = entropy
-        self._pepper = pepper
+        self._minting = Minting(entropy, pepper)
         self._counters_shared = counters_shared
 
     def apply(self, configuration: Configuration, *, validate_only: bool, by: Authorship) -> Applied:
@@ -100,9 +91,13 @@ class Administer:
             check_references(configuration, after, models)
             return after
 
-        before, after = self._amend.preview(change) if validate_only else self._amend(change, by=by)
-        warnings = warnings_of(after, configuration, models, counters_shared=self._counters_shared)
-        return Applied(differences(before, after), (*self._retired_in(after, configuration), *warnings))
+        def answer(before: Directory, after: Directory) -> Applied:
+            warnings = warnings_of(after, configuration, models, counters_shared=self._counters_shared)
+            return Applied(differences(before, after), (*self._retired_in(after, configuration), *warnings))
+
+        if validate_only:
+            return answer(*self._amend.preview(change))
+        return self._amend.once(change, Answer(Applied, answer), by=self._minting.sealed(by)).answer
 
     def create_key(self, spec: KeySpec, kind: SecretKind, *, by: Authorship) -> MintedKey:
         """Creates a key with a new secret.
@@ -114,7 +109,7 @@ class Administer:
         """
         check_key("virtual_key", spec)
         check_team(by.actor, spec.team, f"virtual key {spec.name}")
-        secret = mint_secret(kind, self._entropy)
+        secret = mint_secret(kind, self._minting.source(by, spec.name))
         made = self._with_secret(self._key_from(spec, self._new_key(spec.name)), secret)
 
         def change(before: Directory) -> Directory:
@@ -128,8 +123,8 @@ class Administer:
             bounds.check("virtual_key", made)
             return replace(before, keys=(*before.keys, made))
 
-        self._amend(change, by=by)
-        return MintedKey(made, secret)
+        amended = self._amend.once(change, _key_id_of(spec.name), by=by)
+        return self._minting.at_first(amended, by) or MintedKey(made, secret)
 
     def rotate_key(self, name: str, *, grace_ms: int, by: Authorship) -> MintedKey:
         """Gives a key a new secret, or its first one. The old secret works for another `grace_ms`.
@@ -146,12 +141,8 @@ class Administer:
 
         def rotate(key: VirtualKey) -> VirtualKey:
             nonlocal secret
-            if key.unlimited and by.actor.team:
-                raise PermissionDenied(
-                    f"virtual key {name} is unlimited: only the {Role.PLATFORM} role may give it a secret; disable it"
-                )
-            kind = SecretKind.TEST if key.hint.startswith(f"{PREFIX}{SecretKind.TEST}") else SecretKind.LIVE
-            secret = mint_secret(kind, self._entropy)
+            check_may_give_secret(by, key)
+            secret = mint_secret(key.kind, self._minting.source(by, name))
             graced = grace_ms > 0
             return replace(
                 self._with_secret(key, secret),
@@ -159,7 +150,8 @@ class Administer:
                 old_until_ms=until_ms if graced else 0,
             )
 
-        return MintedKey(self._change_key(name, rotate, by, "rotate", self._retire), secret)
+        amended = self._change_key(name, rotate, by, "rotate", self._retire)
+        return self._minting.at_first(amended, by) or MintedKey(_named(name, amended.directory), secret)
 
     def set_key_disabled(self, name: str, *, disabled: bool, by: Authorship) -> VirtualKey:
         """Disables a key, or enables it again.
@@ -169,7 +161,8 @@ class Administer:
             PermissionDenied: the key belongs to another team than the actor's.
         """
         verb = "disable" if disabled else "enable"
-        return self._change_key(name, lambda key: replace(key, disabled=disabled), by, verb)
+        amended = self._change_key(name, lambda key: replace(key, disabled=disabled), by, verb)
+        return key_now(amended, by)
 
     def _change_key(
         self,
@@ -178,7 +171,7 @@ class Administer:
         by: Authorship,
         verb: str,
         retire: Callable[[Directory, VirtualKey], Directory] = lambda before, _: before,
-    ) -> VirtualKey:
+    ) -> Amended[str]:
         def change(before: Directory) -> Directory:
             found = next((key for key in before.keys if key.name == name), None)
             if found is None:
@@ -187,8 +180,7 @@ class Administer:
             keys = tuple(edit(key) if key.name == name else key for key in before.keys)
             return replace(retire(before, found), keys=keys)
 
-        _, after = self._amend(change, by=by, verbs={Action.UPDATE: verb})
-        return next(key for key in after.keys if key.name == name)
+        return self._amend.once(change, _key_id_of(name), by=by, verbs={Action.UPDATE: verb})
 
     def _models(self) -> Collection[str]:
         """The names of the models that clients can ask for; none before the first plan."""
@@ -205,7 +197,7 @@ class Administer:
         """Warns of keys whose declared secret a rotation retired. Each warning says what to do."""
         retired = {each.digest: each for each in directory.retired}
         for spec in configuration.keys:
-            found = retired.get(digest_of(spec.secret, self._pepper)) if spec.secret else None
+            found = retired.get(self._minting.digest(spec.secret)) if spec.secret else None
             if found is not None:
                 yield (
                     f"Virtual key {spec.name} does not get the secret that the file declares: a rotation retired it on "
@@ -247,15 +239,24 @@ class Administer:
         made = replace(
             key, attribution=attribution, models=spec.models, expire_at_ms=spec.expire_at_ms, unlimited=spec.unlimited
         )
-        if not spec.secret or digest_of(spec.secret, self._pepper) in retired:
+        if not spec.secret or self._minting.digest(spec.secret) in retired:
             return made
         return self._with_secret(made, spec.secret)
 
     def _with_secret(self, key: VirtualKey, secret: str) -> VirtualKey:
-        digest = digest_of(secret, self._pepper)
+        digest = self._minting.digest(secret)
         if digest == key.digest:
             return key
         return replace(key, digest=digest, hint=hint_of(secret), old_digest=None, old_until_ms=0)
+
+
+def _named(name: str, directory: Directory) -> VirtualKey:
+    return next(key for key in directory.keys if key.name == name)
+
+
+def _key_id_of(name: str) -> Answer[str]:
+    """A repetition looks up the present state of the key that had this name."""
+    return Answer(str, lambda _, after: _named(name, after).key_id)
 
 
 def _day(instant_ms: int) -> str:

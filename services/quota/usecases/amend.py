@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
 
 from services.kernel.change import NO_VERBS, Action, AuditEntry, Authorship, audit_entries
 from services.kernel.clock import Clock
+from services.kernel.repetition import Answered
 from services.quota.domain.directory.adoption import Adoption
 from services.quota.domain.directory.configuration import describe, differences
 from services.quota.domain.directory.directory import Directory, without_expired
 from services.quota.ports.counters import PolicyAdoption, StoreUnreachable
-from services.quota.ports.directory import DirectoryStore
+from services.quota.ports.directory import Contended, DirectoryStore
 from services.quota.usecases.live import Live
 
 _log = logging.getLogger("spendgate.quota")
 
+# Another process rarely writes at the same time, and hardly ever each time.
+_MOST_TRIES = 5
+
 Edit = Callable[[Directory], Directory]
+A = TypeVar("A")
+
+
+class Answer(NamedTuple, Generic[A]):
+    """What a repetition of a request is told."""
+
+    kind: type[A]
+    """A dataclass, or text. It contains no secret."""
+    of: Callable[[Directory, Directory], A]
+    """Makes the answer from the directory before and after the change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Amended(Generic[A]):
+    """What a request did, now or when it came for the first time."""
+
+    answer: A
+    """What the first request was told."""
+    directory: Directory
+    """The directory now."""
+    first: Answered[A] | None
+    """The first request, if this one repeats it and so changed nothing."""
 
 
 class Amend:
@@ -40,11 +69,7 @@ class Amend:
     def refresh(self) -> None:
         """Takes over the changes of other processes."""
         with self._changing:
-            newer = self._store.newer()
-            if newer is not None:
-                self._put_in_force(newer)
-            elif not self._adopted:
-                self._put_in_force(self._store.load())
+            self._follow()
 
     def catch_up(self) -> None:
         """Takes over the stored directory, and moves the holds of calls to its policies, whatever was done before.
@@ -59,14 +84,42 @@ class Amend:
             self._adopted = False
             self._put_in_force(self._store.load())
 
-    def __call__(
-        self, change: Edit, *, by: Authorship, verbs: Mapping[Action, str] = NO_VERBS
-    ) -> tuple[Directory, Directory]:
-        """Makes a change; returns the directory before and after. `verbs`: see `services.kernel.change.audit_entries`.
+    def __call__(self, change: Edit, *, by: Authorship) -> None:
+        """Makes a change that no client asked for.
 
         Raises:
             Unavailable: the store cannot be written; nothing was changed.
         """
+        self.once(change, Answer(str, lambda _, __: ""), by=by)
+
+    def once(
+        self, change: Edit, answer: Answer[A], *, by: Authorship, verbs: Mapping[Action, str] = NO_VERBS
+    ) -> Amended[A]:
+        """Makes a change, unless this request repeats one that made it. `verbs`: see `audit_entries`.
+
+        Raises:
+            InvalidInput: another request had the same id.
+            Unavailable: the store cannot be written; nothing was changed.
+        """
+        # The lock puts directories in force in the order in which the store gets them.
+        with self._changing:
+            for _ in range(_MOST_TRIES - 1):
+                with contextlib.suppress(Contended):
+                    return self._recalled(answer, by) or self._made(change, answer, by, verbs)
+            return self._recalled(answer, by) or self._made(change, answer, by, verbs)
+
+    def _recalled(self, answer: Answer[A], by: Authorship) -> Amended[A] | None:
+        """What an earlier request with this id did; None if there was none."""
+        if by.repeatable is None:
+            return None
+        now_ms = self._clock.now_ms()
+        first = self._store.recall(by.repeatable, answer.kind, now_ms)
+        if first is None:
+            return None
+        self._follow()
+        return Amended(first.answer, without_expired(self._store.load(), now_ms), first)
+
+    def _made(self, change: Edit, answer: Answer[A], by: Authorship, verbs: Mapping[Action, str]) -> Amended[A]:
         now_ms = self._clock.now_ms()
         replaced = Directory()
 
@@ -78,11 +131,19 @@ class Amend:
             changes = differences(before, after)
             return after, audit_entries(changes, describe(before), describe(after), by=by, time_ms=now_ms, verbs=verbs)
 
-        # The lock puts directories in force in the order in which the store gets them.
-        with self._changing:
-            after = self._store.replace(recorded)
-            self._put_in_force(after)
-        return replaced, after
+        def answering(after: Directory) -> Answered[object] | None:
+            return Answered(by.repeatable, answer.of(replaced, after), now_ms) if by.repeatable else None
+
+        after = self._store.replace(recorded, answering)
+        self._put_in_force(after)
+        return Amended(answer.of(replaced, after), after, None)
+
+    def _follow(self) -> None:
+        newer = self._store.newer()
+        if newer is not None:
+            self._put_in_force(newer)
+        elif not self._adopted:
+            self._put_in_force(self._store.load())
 
     def _put_in_force(self, directory: Directory) -> None:
         """Puts a stored directory in force. If the counter store fails, the holds follow when `refresh` tries again."""

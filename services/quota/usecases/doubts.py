@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 from services.kernel.change import AuditEntry, Authorship
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput, NotFound
+from services.kernel.repetition import Answered
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.counters.doubt import Doubt, Selection
 from services.quota.domain.counters.reservation import Hold
 from services.quota.ports.counters import DoubtStore
-from services.quota.ports.directory import AuditTrail
+from services.quota.ports.directory import AuditTrail, Contended
 
 MAX_NAMED = 1_000
 _AT_ONCE = 500
@@ -36,6 +37,19 @@ class Cleared:
         self.calls += 1
         for hold in doubt.reservation.holds:
             self.amounts[hold.counter] = self.amounts.get(hold.counter, 0) + hold.held
+
+
+@dataclass(frozen=True, slots=True)
+class _Clearing:
+    """What a request set out to clear. It is remembered before anything is cleared."""
+
+    calls: int
+    amounts: tuple[tuple[CounterKey, int], ...]
+    reservations: tuple[str, ...]
+
+    def cleared(self) -> Cleared:
+        """The answer."""
+        return Cleared(self.calls, dict(self.amounts))
 
 
 class Doubts:
@@ -90,16 +104,40 @@ class Doubts:
             raise InvalidInput("reservations", f"at most {MAX_NAMED} at a time")
         if not by.reason:
             raise InvalidInput("reason", "say why: others will read it in the audit log")
+        try:
+            return self._repeated(selection, by) or self._clear_at_first(selection, by)
+        except Contended:
+            # The same request came twice at once, and the other one got ahead.
+            repeated = self._repeated(selection, by)
+            if repeated is None:
+                raise
+            return repeated
+
+    def _repeated(self, selection: Selection, by: Authorship) -> Cleared | None:
+        """The answer of the request that this one repeats; None if it repeats none."""
+        first = self._audit.recall(by.repeatable, _Clearing, self._clock.now_ms()) if by.repeatable else None
+        if first is None:
+            return None
+        # The first request may have been cut off half way. Doubt that came later is none of its business.
+        self._clear(first.answer.reservations, selection)
+        return first.answer.cleared()
+
+    def _clear_at_first(self, selection: Selection, by: Authorship) -> Cleared:
         expected, names = Cleared(), list[str]()
         for doubt, meant in self._meant(selection, ""):
             if meant is not None:
                 expected.add(meant)
                 names.append(doubt.reservation.id)
-        cleared = Cleared()
-        if not names:
-            return cleared
+        if not names and by.repeatable is None:
+            return expected
         # We write the entry first, so that nothing is cleared without a record.
-        self._audit.append([self._entry(selection, expected, by)])
+        entries = [self._entry(selection, expected, by)] if names else []
+        clearing = _Clearing(expected.calls, tuple(expected.amounts.items()), tuple(names))
+        self._audit.append(entries, Answered(by.repeatable, clearing, self._clock.now_ms()) if by.repeatable else None)
+        return self._clear(names, selection)
+
+    def _clear(self, names: Sequence[str], selection: Selection) -> Cleared:
+        cleared = Cleared()
         for at in range(0, len(names), _AT_ONCE):
             for gone in self._store.clear_doubts(names[at : at + _AT_ONCE], selection.has):
                 cleared.add(gone)

@@ -26,7 +26,7 @@ from services.quota.domain.policies.override_rules import (
     value_in,
 )
 from services.quota.domain.policies.policy import QuotaPolicy
-from services.quota.usecases.amend import Amend
+from services.quota.usecases.amend import Amend, Answer
 from services.quota.usecases.live import Live
 
 _NAME_ENTROPY_BYTES = 6
@@ -77,10 +77,10 @@ class Overrides:
         now_ms = self._clock.now_ms()
         if not by.reason:
             raise InvalidInput("override.reason", "say why: others will read it")
-        if not now_ms < asked.expire_at_ms <= now_ms + MAX_LIFE_MS:
-            raise InvalidInput("override.expire_time", "must be in the future, at most 31 days ahead")
 
         def change(before: Directory) -> Directory:
+            if not now_ms < asked.expire_at_ms <= now_ms + MAX_LIFE_MS:
+                raise InvalidInput("override.expire_time", "must be in the future, at most 31 days ahead")
             made = self._checked(before, asked, by, now_ms)
             _check_replaceable(by, before.overrides, made)
             others = tuple(each for each in before.overrides if each.place != made.place)
@@ -88,8 +88,8 @@ class Overrides:
                 raise FailedPrecondition(f"{MAX_OVERRIDES} overrides are in force: change the policies instead")
             return replace(before, overrides=(*others, made))
 
-        _, after = self._amend(change, by=by, verbs={Action.CREATE: "grant"})
-        return after.overrides[-1]
+        made = Answer(Override, lambda _, after: after.overrides[-1])
+        return self._amend.once(change, made, by=by, verbs={Action.CREATE: "grant"}).answer
 
     def revoke(self, name: str, *, by: Authorship) -> Override:
         """Ends an override and returns it.
@@ -108,8 +108,8 @@ class Overrides:
             _check_replaceable(by, (found,), found)
             return replace(before, overrides=tuple(each for each in before.overrides if each.name != name))
 
-        before, _ = self._amend(change, by=by, verbs={Action.DELETE: "revoke"})
-        return next(each for each in before.overrides if each.name == name)
+        gone = Answer(Override, lambda before, _: next(each for each in before.overrides if each.name == name))
+        return self._amend.once(change, gone, by=by, verbs={Action.DELETE: "revoke"}).answer
 
     def _checked(self, directory: Directory, asked: Grant, by: Authorship, now_ms: int) -> Override:
         policy = next((policy for policy in directory.policies if policy.name == asked.policy), None)

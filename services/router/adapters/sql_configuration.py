@@ -12,13 +12,16 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter, ValidationError
 
 from services.chassis.audit import append_entries, audit_table
+from services.chassis.requests import recall, remember, requests_table
 from services.kernel.change import AuditEntry
 from services.kernel.errors import InvalidInput
+from services.kernel.repetition import Answered, Repeatable
 from services.router.domain.backend import Backend
 from services.router.domain.configuration import Configuration, check_configuration
 from services.router.domain.model import Model
 from services.router.domain.provider import Provider
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 METADATA = sa.MetaData()
@@ -38,6 +41,7 @@ _MODELS = _documents("models")
 _BACKENDS = _documents("backends")
 
 AUDIT = audit_table(METADATA)
+_REQUESTS = requests_table(METADATA)
 
 _PROVIDER = TypeAdapter(Provider)
 _MODEL = TypeAdapter(Model)
@@ -61,14 +65,23 @@ class SqlConfigurationStore:
             models = [_parse(_MODEL, row) for row in _rows(connection, _MODELS)]
         return check_configuration(providers, models)
 
-    def save(self, configuration: Configuration, entries: Sequence[AuditEntry]) -> None:
-        """Replaces the configuration and adds its audit entries, in one transaction."""
+    def recall(self, request: Repeatable, kind: type[A], now_ms: int) -> Answered[A] | None:
+        """Returns the first request with this id and its answer; None if the id is new."""
+        with self._engine.connect() as connection:
+            return recall(connection, _REQUESTS, request, kind, now_ms)
+
+    def save(
+        self, configuration: Configuration, entries: Sequence[AuditEntry], answered: Answered[object] | None = None
+    ) -> None:
+        """Replaces the configuration, adds its audit entries and remembers its request, in one transaction."""
         providers = {one.name: _PROVIDER.dump_json(one).decode() for one in configuration.providers}
         models = {one.name: _MODEL.dump_json(one).decode() for one in configuration.models}
         with self._engine.begin() as connection:
             _replace(connection, _PROVIDERS, providers)
             _replace(connection, _MODELS, models)
             append_entries(connection, AUDIT, entries)
+            if answered is not None:
+                remember(connection, _REQUESTS, answered)
 
     def load_backends(self) -> tuple[Backend, ...]:
         """Returns the backends that requests may be using, as last saved."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from services.kernel.change import Authorship, Change, audit_entries
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
+from services.kernel.repetition import Answered
 from services.router.domain.backend import Backend, backends_of, name_clusters
 from services.router.domain.configuration import (
     EMPTY,
@@ -81,10 +82,16 @@ class Administrator:
     ) -> Applied:
         """Puts providers and models in force. Repeating it changes nothing.
 
+        With a request id, a repetition gets the first answer, even if other providers and models are in force by now.
+
         Raises:
-            InvalidInput: a part of them is wrong. Nothing is changed.
+            InvalidInput: a part of them is wrong, or another request had the same id. Nothing is changed.
             FailedPrecondition: the results for Envoy and quota do not fit together. Nothing is changed.
         """
+        asked = None if validate_only else by.repeatable
+        first = self._store.recall(asked, Applied, self._clock.now_ms()) if asked else None
+        if first is not None:
+            return first.answer
         after = check_configuration(providers, models)
         readings = self._read(provider.api_key for provider in providers)
         for at, provider in enumerate(providers):
@@ -95,15 +102,16 @@ class Administrator:
         values = _values_of(readings)
         offer = self._offer_of(after, values)
         self._publisher.check(*offer)
+        applied = Applied(changes, tuple(_warnings(after, readings)))
         if not validate_only:
-            if changes:
+            if changes or asked:
                 before, now_ms = self._configuration, self._clock.now_ms()
                 entries = audit_entries(changes, describe(before), describe(after), by=by, time_ms=now_ms)
-                self._store.save(after, entries)
+                self._store.save(after, entries, Answered(asked, applied, now_ms) if asked else None)
             self._configuration = after
             self._take(readings)
             self._publisher.offer(*offer)
-        return Applied(changes, tuple(_warnings(after, readings)))
+        return applied
 
     def reread_credentials(self) -> None:
         """Publishes rotated credentials. One that cannot be read at the moment keeps its last value."""

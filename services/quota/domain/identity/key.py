@@ -44,6 +44,9 @@ _IMPORTED = re.compile(r"[!-~]{16,256}")
 _UNBIASED = 248
 
 
+_DERIVED = b"\0spendgate: the secret of a request that may be repeated\0"
+
+
 class SecretKind(StrEnum):
     """A mark in the secret for people and scanners. Both kinds work alike."""
 
@@ -92,6 +95,11 @@ class VirtualKey:
         """The public id, safe to log."""
         return self.attribution.key_id
 
+    @property
+    def kind(self) -> SecretKind:
+        """The kind of its secret; `LIVE` without a minted one."""
+        return SecretKind.TEST if self.hint.startswith(f"{PREFIX}{SecretKind.TEST}") else SecretKind.LIVE
+
     def state_at(self, now_ms: int) -> KeyState:
         """The key's state at this moment. A key that is both disabled and expired counts as disabled."""
         if self.disabled:
@@ -133,6 +141,27 @@ def mint(prefix: str, entropy: Entropy) -> str:
         letters += [_ALPHABET[byte % 62] for byte in entropy(_RANDOM_LENGTH) if byte < _UNBIASED]
     body = f"{prefix}{''.join(letters[:_RANDOM_LENGTH])}"
     return body + _checksum(body)
+
+
+def derived_entropy(pepper: bytes, salt: bytes, *context: str) -> Entropy:
+    """Bytes that only the holder of the pepper and of the salt can make again, and that look random to others.
+
+    Block n is the HMAC-SHA256, under the pepper, of a label, n, the salt, and each text of `context` after its length.
+    The label begins with a zero byte, which no secret contains, so a block never equals a secret's digest.
+    """
+    number = 0
+    rest = b""
+    told = b"".join(len(each).to_bytes(4) + each for each in (salt, *(text.encode() for text in context)))
+
+    def take(count: int) -> bytes:
+        nonlocal number, rest
+        while len(rest) < count:
+            rest += hmac.digest(pepper, _DERIVED + number.to_bytes(4) + told, "sha256")
+            number += 1
+        taken, rest = rest[:count], rest[count:]
+        return taken
+
+    return take
 
 
 def looks_minted(secret: str) -> bool:

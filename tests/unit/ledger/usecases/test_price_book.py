@@ -16,6 +16,7 @@ from services.ledger.adapters.sql_database import Database
 from services.ledger.adapters.sql_tables import audit_entries
 from services.ledger.domain.configuration import Channel, Configuration, PricedTarget, flat_price
 from services.ledger.usecases.price_book import PriceBook
+from tests.worlds.repetitions import again, asked
 from tests.worlds.spool_lines import PRICE, engine_of, open_database
 
 FREE = flat_price(input_price=0, output=0)
@@ -163,3 +164,27 @@ def test_what_was_changed_is_in_the_audit_log_without_what_a_channel_keeps_secre
     assert json.loads(log[0].after)["tiers"][0]["output"] == 2
     assert json.loads(log[1].after) == {"name": "hook", "url": "", "webhook": "hooks.example", "secret_env": "SIGN"}
     assert json.loads(log[2].after) == {"name": "chat", "url": "slack", "webhook": "", "secret_env": ""}
+
+
+def test_a_repeated_request_gets_its_answer_and_is_not_applied_over_a_newer_one(database: Database) -> None:
+    by, book = asked(), book_of(database)
+    first = book.apply(Configuration({"main/big": FREE}), validate_only=False, by=by)
+    book.apply(Configuration(), validate_only=False, by=asked())
+
+    survivor = book_of(database)
+
+    assert survivor.apply(Configuration({"main/big": FREE}), validate_only=False, by=again(by)) == first
+    assert first
+    assert survivor.price_of("main/big", 0) is None
+    entries = AuditLog(engine_of(database), audit_entries).page(ListAuditEntriesRequest()).audit_entries
+    assert len(entries) == 2
+
+
+def test_a_request_that_changed_nothing_is_remembered_and_a_trial_is_not(database: Database) -> None:
+    nothing, trial, book = asked(), asked(), book_of(database)
+    book.apply(Configuration({"main/big": FREE}), validate_only=True, by=trial)
+    book.apply(Configuration(), validate_only=False, by=nothing)
+
+    assert book.apply(Configuration({"main/big": FREE}), validate_only=False, by=again(trial))
+    assert book.apply(Configuration(), validate_only=False, by=again(nothing)) == ()
+    assert book.price_of("main/big", 0) == FREE

@@ -20,7 +20,7 @@ from services.quota.domain.identity.key import SecretKind, checksum_holds, diges
 from services.quota.domain.identity.team import Environment, Team
 from services.quota.domain.policies.limit import Limit
 from services.quota.domain.policies.policy import Match, QuotaPolicy
-from services.quota.ports.directory import RecordedChange
+from services.quota.ports.directory import Answering, RecordedChange
 from services.quota.usecases.administer import Administer
 from services.quota.usecases.amend import Amend
 from services.quota.usecases.authenticate import Authenticate, AuthenticatedKey
@@ -44,13 +44,13 @@ class WatchedDirectory(MemoryDirectory):
         super().__init__()
         self.meanwhile: Callable[[], None] = lambda: None
 
-    def replace(self, change: RecordedChange) -> Directory:
+    def replace(self, change: RecordedChange, answering: Answering | None = None) -> Directory:
         def watched(before: Directory) -> tuple[Directory, Sequence[AuditEntry]]:
             changed = change(before)
             self.meanwhile()
             return changed
 
-        return super().replace(watched)
+        return super().replace(watched, answering)
 
 
 class Office:

@@ -13,6 +13,7 @@ from services.router.domain.plan import ClusterNames
 from services.router.domain.provider import Provider, faces_of
 from services.router.domain.secret import CredentialProblem, SecretReference, SecretValue
 from services.router.usecases import administer
+from tests.worlds.repetitions import again, asked
 from tests.worlds.router import Router, lab, model
 
 EPOCH = "local-1795464000000"
@@ -24,6 +25,40 @@ def test_applying_twice_changes_nothing() -> None:
     second = router.administrator.apply([lab()], [model("m", "lab/x")], validate_only=False, by=OWNER)
     assert [(change.kind, change.name) for change in first.changes] == [("provider", "lab"), ("model", "m")]
     assert second.changes == ()
+
+
+def test_a_repeated_request_gets_its_answer_and_is_not_applied_over_a_newer_one() -> None:
+    router, by = Router(), asked()
+    first = router.administrator.apply([lab()], [model("m", "lab/x")], validate_only=False, by=by)
+    router.administrator.apply([lab()], [model("newer", "lab/x")], validate_only=False, by=asked())
+
+    survivor = Router(router.engine)
+    repeated = survivor.administrator.apply([lab()], [model("m", "lab/x")], validate_only=False, by=again(by))
+
+    assert repeated == first
+    assert [one.name for one in survivor.administrator.configuration.models] == ["newer"]
+    assert len(survivor.audit.page(ListAuditEntriesRequest()).audit_entries) == 4
+
+
+def test_a_request_that_changed_nothing_and_one_that_only_asked_are_told_apart() -> None:
+    router, nothing, trial = Router(), asked(), asked()
+    router.administrator.apply([lab()], [], validate_only=True, by=trial)
+    router.administrator.apply([lab()], [], validate_only=False, by=OWNER)
+    router.administrator.apply([lab()], [], validate_only=False, by=nothing)
+    router.administrator.apply([], [], validate_only=False, by=OWNER)
+
+    assert router.administrator.apply([lab()], [], validate_only=False, by=again(nothing)).changes == ()
+    assert router.administrator.configuration == EMPTY
+    assert router.administrator.apply([lab()], [], validate_only=False, by=again(trial)).changes != ()
+
+
+def test_an_id_of_another_request_is_refused() -> None:
+    router, by = Router(), asked(content="one")
+    router.administrator.apply([lab()], [], validate_only=False, by=by)
+    assert by.repeatable is not None
+
+    with pytest.raises(InvalidInput, match="belongs to another request"):
+        router.administrator.apply([], [], validate_only=False, by=asked(request_id=by.repeatable.id, content="other"))
 
 
 def test_a_dry_run_says_what_would_change_and_changes_nothing() -> None:
