@@ -25,6 +25,7 @@ from spendgate.router.v1 import router_service_pb2_grpc
 from services.chassis.grpc_server import CHANNEL_OPTIONS, MAX_MESSAGE_BYTES
 from services.chassis.status import DETAILS_KEY
 from services.cli.problems import Misuse, Refused
+from services.cli.repeating import Repeating
 
 DEFAULT_ADMIN = "127.0.0.1:10001"
 DEFAULT_DATA_DIR = Path(".spendgate")
@@ -81,9 +82,10 @@ class Gateway:
         self.address = address
         addresses = {name: address.sockets.get(name, address.admin) for name in ("quota", "router", "ledger")}
         self._channels = {target: _open(target, address) for target in set(addresses.values())}
-        metadata = _Authorization(address.token)
+        # The outer one repeats calls, so each try has a deadline of its own.
+        layers = (Repeating(), _Authorization(address.token))
         authorized: dict[str, Any] = {
-            name: grpc.intercept_channel(self._channels[target], metadata) for name, target in addresses.items()
+            name: grpc.intercept_channel(self._channels[target], *layers) for name, target in addresses.items()
         }
         self.quota = quota_service_pb2_grpc.QuotaServiceStub(authorized["quota"])
         self.administration = admin_service_pb2_grpc.AdminServiceStub(authorized["quota"])
