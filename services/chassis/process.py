@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import orjson
 
+from services.chassis.heap import set_aside
 from services.chassis.runtime import Runtime
 from services.chassis.settings import Environ, SettingsError
 from services.chassis.variables import refuse_unknown_variables
@@ -85,6 +86,7 @@ def _started(name: str, settings_of: Callable[[Environ], S], build: Callable[[S,
         # Other users of the machine may read nothing that a service creates.
         os.umask(0o077)
         runtime = build(settings_of(environ), SystemClock())
+        set_aside()
         runtime.start()
     except SettingsError as error:
         _log.error("%s: %s", name, error)
