@@ -63,6 +63,9 @@ ENDPOINTS = (
     ),
 )
 
+# Nearly all calls are to one of these.
+_OF_PATHS = {path: endpoint.dialect for endpoint in ENDPOINTS for path in endpoint.paths}
+
 MODELS_PATHS = ("/v1/models", "/v1beta/models")
 """`GET` lists the models that a key may use; below it, one of them. Envoy routes only the first."""
 BUDGET_PATH = "/v1/budget"
@@ -81,6 +84,8 @@ def dialect_of(path: str, headers: Container[str] = ()) -> Dialect:
         headers: the request's, by lower-case name. They only matter on `SHARED_PATHS`.
     """
     bare = path.partition("?")[0]
+    if (found := _OF_PATHS.get(bare)) is not None:
+        return found
     for endpoint in ENDPOINTS:
         if any(root.contains(bare) for root in endpoint.roots):
             return endpoint.dialect

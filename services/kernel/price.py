@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple, Self
 
 from services.kernel.money import NanoUsd, PicoUsdPerToken, nano_from_pico
 from services.kernel.usage import INPUT, METERS, OUTPUT, Asked, Usage, Whole
@@ -23,6 +24,29 @@ BASE_SERVICE_TIERS = frozenset({"", "default", "standard", "on_demand"})
 names none."""
 ANY_SERVICE_TIER = "auto"
 """A request for it leaves the choice to the provider."""
+
+
+class Dearest(NamedTuple):
+    """The highest rate of each kind of meter. None: a meter that such a request may need has no rate."""
+
+    input: PicoUsdPerToken | None
+    output: PicoUsdPerToken | None
+    cache_write_1h: PicoUsdPerToken | None
+    audio_input: PicoUsdPerToken | None
+    audio_output: PicoUsdPerToken | None
+    search: PicoUsdPerToken | None
+
+    @classmethod
+    def of(cls, effective: Mapping[str, PicoUsdPerToken]) -> Self:
+        """Finds them once, because each decision needs them several times."""
+        return cls(
+            input=_dearest_of(effective, Whole.INPUT, Asked.ALWAYS),
+            output=_dearest_of(effective, Whole.OUTPUT, Asked.ALWAYS),
+            cache_write_1h=_dearest_of(effective, Whole.INPUT, Asked.FOR_AN_HOUR),
+            audio_input=_dearest_of(effective, Whole.INPUT, Asked.WITH_AUDIO),
+            audio_output=_dearest_of(effective, Whole.OUTPUT, Asked.WITH_AUDIO),
+            search=_dearest_of(effective, Whole.NOTHING, Asked.WITH_SEARCH),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +62,7 @@ class PriceTier:
     """By meter, as configured: pico-USD per token, or pico-USD each for a standalone count."""
     _effective: Mapping[str, PicoUsdPerToken] = field(init=False, repr=False, compare=False)
     """By meter, with the documented fallbacks filled in."""
-    _dearest: Mapping[tuple[Whole, Asked], PicoUsdPerToken | None] = field(init=False, repr=False, compare=False)
+    dearest: Dearest = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not {INPUT, OUTPUT} <= self.rates.keys() <= METERS.keys():
@@ -47,15 +71,11 @@ class PriceTier:
             raise ValueError(f"a price is negative in {dict(self.rates)}")
         object.__setattr__(self, "rates", dict(self.rates))
         object.__setattr__(self, "_effective", _with_fall_backs(self.rates))
-        object.__setattr__(self, "_dearest", _dearest_of(self._effective))
+        object.__setattr__(self, "dearest", Dearest.of(self._effective))
 
     def rate(self, meter: str) -> PicoUsdPerToken | None:
         """Returns the rate of a meter, or None when it is unknown."""
         return self._effective.get(meter)
-
-    def dearest(self, whole: Whole, asked: Asked) -> PicoUsdPerToken | None:
-        """Returns the highest rate of a kind of meter, or None if a meter that such a request needs has no rate."""
-        return self._dearest[whole, asked]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,18 +162,17 @@ def charge_at_most(bounds: Bounds, price: Price) -> NanoUsd | None:
 
 def _most_in(tier: PriceTier, bounds: Bounds) -> int | None:
     """Returns the highest cost in pico-USD at the rates of one tier."""
-    fresh, output = tier.dearest(Whole.INPUT, Asked.ALWAYS), tier.dearest(Whole.OUTPUT, Asked.ALWAYS)
+    fresh, output, written, audio_input, audio_output, search = tier.dearest
     if bounds.writes_cache_1h:
-        written = tier.dearest(Whole.INPUT, Asked.FOR_AN_HOUR)
         fresh = None if written is None or fresh is None else max(fresh, written)
     if fresh is None or output is None:
         return None
     pico_usd = bounds.input_tokens * fresh + bounds.output_tokens * output
     # The cost of sound, or of a search, above the dearest text.
     for count, rate, instead_of in (
-        (bounds.audio_input_tokens, tier.dearest(Whole.INPUT, Asked.WITH_AUDIO), fresh),
-        (bounds.audio_output_tokens, tier.dearest(Whole.OUTPUT, Asked.WITH_AUDIO), output),
-        (bounds.searches, tier.dearest(Whole.NOTHING, Asked.WITH_SEARCH), 0),
+        (bounds.audio_input_tokens, audio_input, fresh),
+        (bounds.audio_output_tokens, audio_output, output),
+        (bounds.searches, search, 0),
     ):
         if count:
             if rate is None:
@@ -191,14 +210,8 @@ def _with_fall_backs(rates: Mapping[str, PicoUsdPerToken]) -> Mapping[str, PicoU
     return effective
 
 
-def _dearest_of(
-    effective: Mapping[str, PicoUsdPerToken],
-) -> Mapping[tuple[Whole, Asked], PicoUsdPerToken | None]:
-    dearest: dict[tuple[Whole, Asked], PicoUsdPerToken | None] = {}
-    for whole in Whole:
-        for asked in Asked:
-            names = [meter.name for meter in METERS.values() if (meter.whole, meter.asked) == (whole, asked)]
-            known = [effective[name] for name in names if name in effective]
-            complete = len(known) == len(names) or asked is Asked.ALWAYS
-            dearest[whole, asked] = max(known) if known and complete else None
-    return dearest
+def _dearest_of(effective: Mapping[str, PicoUsdPerToken], whole: Whole, asked: Asked) -> PicoUsdPerToken | None:
+    names = [meter.name for meter in METERS.values() if (meter.whole, meter.asked) == (whole, asked)]
+    known = [effective[name] for name in names if name in effective]
+    complete = len(known) == len(names) or asked is Asked.ALWAYS
+    return max(known) if known and complete else None

@@ -39,7 +39,7 @@ from services.quota.transport.check_request import Check
 from services.quota.transport.dialects.answer import HttpAnswer
 from services.quota.transport.header_wire import headers_to_client
 from services.quota.transport.limit_headers import budget_headers, limit_headers
-from services.quota.transport.struct_wire import length_delimited, number_entry, string_entry
+from services.quota.transport.struct_wire import NumberEntry, length_delimited, string_entry
 from services.quota.usecases.admit import Admitted
 
 FirstByteTimeout = Callable[[str], int]
@@ -51,6 +51,12 @@ _LONGEST_NAMES = 1_000
 _RETRIES_HEADER = "x-envoy-max-retries"
 _ATTEMPT_TIMEOUT_HEADER = "x-envoy-upstream-rq-per-try-timeout-ms"
 _DYNAMIC_METADATA = external_auth_pb2.CheckResponse.DYNAMIC_METADATA_FIELD_NUMBER
+_expected_input_tokens = NumberEntry(AdmissionKey.EXPECTED_INPUT_TOKENS)
+_expected_output_tokens = NumberEntry(AdmissionKey.EXPECTED_OUTPUT_TOKENS)
+_answer_tokens = NumberEntry(AdmissionKey.ANSWER_TOKENS)
+_answer_microtokens_per_byte = NumberEntry(AdmissionKey.ANSWER_MICROTOKENS_PER_BYTE)
+_held_output_tokens = NumberEntry(AdmissionKey.HELD_OUTPUT_TOKENS)
+_held_input_tokens = NumberEntry(AdmissionKey.HELD_INPUT_TOKENS)
 # Overwrites, so that no header of the client survives under the same name.
 _OVERWRITE = base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
@@ -226,10 +232,10 @@ def _call_part(admitted: Admitted, check: Check) -> bytes:
     entries = [
         _attribution_part(reservation.attribution),
         string_entry(AdmissionKey.RESERVATION, reservation.id),
-        number_entry(AdmissionKey.EXPECTED_INPUT_TOKENS, reservation.expected_input_tokens),
-        number_entry(AdmissionKey.EXPECTED_OUTPUT_TOKENS, reservation.expected_output_tokens),
-        number_entry(AdmissionKey.ANSWER_TOKENS, admitted.answer.per_call),
-        number_entry(AdmissionKey.ANSWER_MICROTOKENS_PER_BYTE, admitted.answer.per_byte_micro),
+        _expected_input_tokens(reservation.expected_input_tokens),
+        _expected_output_tokens(reservation.expected_output_tokens),
+        _answer_tokens(admitted.answer.per_call),
+        _answer_microtokens_per_byte(admitted.answer.per_byte_micro),
     ]
     if check.scan is not None:
         facts = check.scan.facts
@@ -238,9 +244,9 @@ def _call_part(admitted: Admitted, check: Check) -> bytes:
             held = max(tokens.output for tokens in most)
         else:
             held = max(attempt.output_bound(facts) for attempt in admitted.chain) * facts.choices
-        entries.append(number_entry(AdmissionKey.HELD_OUTPUT_TOKENS, held))
+        entries.append(_held_output_tokens(held))
         if not facts.unknown_members and not facts.price_options:
-            entries.append(number_entry(AdmissionKey.HELD_INPUT_TOKENS, max(tokens.input for tokens in most)))
+            entries.append(_held_input_tokens(max(tokens.input for tokens in most)))
         entries.extend(
             string_entry(key, _joined(names))
             for key, names in (

@@ -26,9 +26,19 @@ def string_entry(key: str, text: str) -> bytes:
     return _entry(key, _STRING + varint(len(encoded)) + encoded)
 
 
-def number_entry(key: str, number: int) -> bytes:
-    """One entry whose value is a number. It is exact up to 2^53, like every number in a Struct."""
-    return _entry(key, _NUMBER + _DOUBLE.pack(number))
+class NumberEntry:
+    """Writes entries with this key whose value is a number. It is exact up to 2^53, like every number in a Struct."""
+
+    __slots__ = ("_head",)
+
+    def __init__(self, key: str) -> None:
+        """All but the last bytes are the same for each number."""
+        last = _DOUBLE.size
+        self._head = _entry(key, _NUMBER + bytes(last))[:-last]
+
+    def __call__(self, number: int) -> bytes:
+        """One entry."""
+        return self._head + _DOUBLE.pack(number)
 
 
 def length_delimited(field_number: int, payload: bytes) -> bytes:

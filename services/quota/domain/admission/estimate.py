@@ -13,6 +13,9 @@ bytes bound tokens. Rules bound everything else:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 from services.kernel.money import NanoUsd
 from services.kernel.price import Bounds, Price, charge_at_most
 from services.kernel.usage import AUDIO_INPUT, IMAGE_OUTPUT
@@ -59,24 +62,41 @@ def is_boundable(facts: RequestFacts, target: TargetFacts) -> bool:
     return target.context_window > 0 or not facts.reaches_beyond
 
 
+class AttemptMost(NamedTuple):
+    """The most that one attempt can take."""
+
+    tokens: Tokens
+    cost_nano_usd: NanoUsd | None
+    """None: the target lacks a rate that the call may need. Audio and one-hour caching have rates of their own."""
+
+
+def most_of(facts: RequestFacts, target: TargetFacts) -> AttemptMost:
+    """The most that one attempt at this target can take."""
+    tokens = bound(facts, target)
+    return AttemptMost(tokens, _most(facts, tokens, target.price) if target.price is not None else None)
+
+
 def is_priceable(facts: RequestFacts, target: TargetFacts) -> bool:
-    """Whether the target has every rate that the call may need. Audio and one-hour caching have rates of their own."""
-    return target.price is not None and _most(facts, bound(facts, target), target.price) is not None
+    """Whether the target has every rate that the call may need."""
+    return most_of(facts, target).cost_nano_usd is not None
 
 
-def held_by_chain(facts: RequestFacts, targets: tuple[TargetFacts, ...]) -> Amounts:
+def held_by_chain(facts: RequestFacts, targets: Iterable[TargetFacts]) -> Amounts:
+    """The most that a chain of these targets can take."""
+    return held_by_attempts(most_of(facts, target) for target in targets)
+
+
+def held_by_attempts(attempts: Iterable[AttemptMost]) -> Amounts:
     """The most that a chain can take: each attempt may end in a timeout after the provider did the work.
 
     The retries are one fewer than the targets. So "the dearest, and the next dearest for each retry" are all targets.
     """
     spend = input_tokens = output_tokens = 0
-    for target in targets:
-        tokens = bound(facts, target)
+    for tokens, cost_nano_usd in attempts:
         input_tokens += tokens.input
         output_tokens += tokens.output
-        if target.price is not None:
-            # An unknown amount is held as 0, too: see `TargetFacts.price`.
-            spend += _most(facts, tokens, target.price) or 0
+        # An unknown amount is held as 0, too: see `TargetFacts.price`.
+        spend += cost_nano_usd or 0
     return Amounts(min(spend, _NEVER_FITS), min(input_tokens, _NEVER_FITS), min(output_tokens, _NEVER_FITS))
 
 

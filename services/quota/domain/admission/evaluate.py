@@ -22,10 +22,12 @@ from services.quota.domain.admission.decision import (
     is_degraded,
 )
 from services.quota.domain.admission.estimate import (
+    AttemptMost,
     expected_amounts,
+    held_by_attempts,
     held_by_chain,
     is_boundable,
-    is_priceable,
+    most_of,
     output_cap,
     typical_amounts,
 )
@@ -134,7 +136,7 @@ def evaluate(case: Case, tiers: Sequence[FitTier], levels: Sequence[Level]) -> A
     evaluation = _Evaluation(case, levels)
     refused: list[_Candidate] = []
     for tier in tiers_from(tiers, case.limits, levels):
-        for chain in _chains(case, tier):
+        for chain in evaluation.chains(tier):
             candidate = evaluation.with_ceilings(tier, chain)
             if candidate.refusal is None:
                 return evaluation.admit(candidate)
@@ -177,33 +179,40 @@ class _Candidate:
         return max(output_cap(self.facts, target.facts) for target in self.chain)
 
 
-def _chains(case: Case, tier: FitTier) -> Iterator[tuple[FitTarget, ...]]:
-    """The chains of a tier that can serve the call: the whole chain, and then its head alone."""
-    chain = draw_chain(tier, case.draw)
-    if case.limits.holds_tokens:
-        chain = tuple(target for target in chain if is_boundable(case.facts, target.facts))
-    if case.limits.needs_price:
-        chain = tuple(target for target in chain if is_priceable(case.facts, target.facts))
-    if chain:
-        yield chain
-    if len(chain) > 1:
-        yield chain[:1]
-
-
 class _Evaluation:
     """The evaluation of one case at one moment."""
 
-    __slots__ = ("_case", "_levels", "_limits")
+    __slots__ = ("_case", "_levels", "_limits", "_most")
 
     def __init__(self, case: Case, levels: Sequence[Level]) -> None:
         self._case = case
         self._limits = case.limits
         self._levels = levels
+        self._most: dict[FitTarget, AttemptMost] = {}
+
+    def chains(self, tier: FitTier) -> Iterator[tuple[FitTarget, ...]]:
+        """The chains of a tier that can serve the call: the whole chain, and then its head alone."""
+        case = self._case
+        chain = draw_chain(tier, case.draw)
+        if self._limits.holds_tokens:
+            chain = tuple(target for target in chain if is_boundable(case.facts, target.facts))
+        if self._limits.needs_price:
+            chain = tuple(target for target in chain if self._most_of(target).cost_nano_usd is not None)
+        if chain:
+            yield chain
+        if len(chain) > 1:
+            yield chain[:1]
+
+    def _most_of(self, target: FitTarget) -> AttemptMost:
+        most = self._most.get(target)
+        if most is None:
+            most = self._most[target] = most_of(self._case.facts, target.facts)
+        return most
 
     def with_ceilings(self, tier: FitTier, chain: tuple[FitTarget, ...]) -> _Candidate:
         """The candidate in which the chain may write as much as the call allows."""
         facts = self._case.facts
-        held = held_by_chain(facts, tuple(target.facts for target in chain))
+        held = held_by_attempts(map(self._most_of, chain))
         if self._limits.has_soft:
             held = replace(held, typical=typical_amounts(facts, chain[0].facts, self._case.learned))
         return _Candidate(tier, chain, facts, False, held, decide(self._limits.limits, self._levels, held))
@@ -267,7 +276,7 @@ class _Evaluation:
     def _with_cap(self, whole: _Candidate, levels: Sequence[Level], cap: int) -> _Candidate:
         """The same chain with less output. Its holds in soft limits stay the same."""
         facts = replace(whole.facts, max_output_tokens=cap)
-        held = held_by_chain(facts, tuple(target.facts for target in whole.chain))
+        held = held_by_chain(facts, (target.facts for target in whole.chain))
         if whole.held.typical is not None:
             held = replace(held, typical=whole.held.typical)
         return _Candidate(whole.tier, whole.chain, facts, True, held, decide(self._limits.limits, levels, held))
