@@ -14,7 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from spendgate.type.v1 import audit_pb2
 
 from services.chassis.paging import bad_token, check_page_size, read_token, write_token
-from services.chassis.well_known import timestamp
+from services.chassis.well_known import read_timestamp, timestamp
 from services.kernel.change import AuditEntry
 
 # A resource's JSON can be long. A page of many such entries stays far below the size limit of a gRPC message.
@@ -92,7 +92,7 @@ class AuditLog:
         """Returns one page, newest first.
 
         Raises:
-            InvalidInput: the page size or token is wrong.
+            InvalidInput: the page size, the token or the start time is wrong.
         """
         size, before = check_page_size(request.page_size), _read_position(request.page_token)
         columns = self._table.c
@@ -101,7 +101,7 @@ class AuditLog:
             query = query.where(columns.sequence < before)
         if request.actor:
             query = query.where(columns.actor == request.actor)
-        if start_ms := request.start_time.ToMilliseconds():
+        if start_ms := read_timestamp("start_time", request.start_time):
             query = query.where(columns.time_ms >= start_ms)
         page = AuditPage()
         chars, last = 0, 0

@@ -21,6 +21,18 @@ def timestamp(time_ms: int) -> Timestamp:
     return Timestamp(seconds=seconds, nanos=rest_ms * _NANO_PER_MS)
 
 
+def read_timestamp(field: str, moment: Timestamp) -> int:
+    """Returns a moment in milliseconds since 1970 UTC, rounded down. `field` is its path within the request.
+
+    Raises:
+        InvalidInput: it lies outside the years that the message can have, or its nanos are no part of a second.
+    """
+    try:
+        return moment.ToMilliseconds()
+    except ValueError as error:
+        raise InvalidInput(field, "must lie in the years 1 to 9999") from error
+
+
 def duration(span_ms: int) -> Duration:
     """Converts a span of time of 0 milliseconds or more."""
     seconds, rest_ms = divmod(span_ms, 1_000)

@@ -1,4 +1,4 @@
-"""What quota refuses of a configuration and of a rotation: each value by the path of its field."""
+"""Values that no request may have: unknown enum numbers, impossible spans and moments. Each is refused by its path."""
 
 from __future__ import annotations
 
@@ -8,8 +8,16 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.type import money_pb2
+from spendgate.quota.v1 import admin_service_pb2 as admin_pb
+from spendgate.quota.v1 import admin_service_pb2_grpc, doubt_service_pb2_grpc, override_service_pb2_grpc
+from spendgate.quota.v1 import counter_service_pb2 as counters_pb
+from spendgate.quota.v1 import doubt_service_pb2 as doubts_pb
+from spendgate.quota.v1 import override_service_pb2 as override_pb
 from spendgate.quota.v1 import quota_service_pb2 as pb
+from spendgate.quota.v1 import reservation_service_pb2 as reservation_pb
+from spendgate.type.v1 import role_pb2
 
 from tests.contract.test_quota_api import refused
 from tests.worlds.quota_process import (
@@ -111,3 +119,95 @@ def test_a_grace_period_that_cannot_be_is_refused_and_the_old_secret_works(
     code, violations = refused(lambda: quota.quota.RotateVirtualKey(asked))
     assert (code, violations[0][0]) == (grpc.StatusCode.INVALID_ARGUMENT, "grace_period")
     assert quota.check(call()).HasField("ok_response")
+
+
+BEYOND = Timestamp(seconds=253_402_300_800)
+"""The first second of the year 10000, which the message cannot have. Some clients do not check."""
+
+
+def stubs(quota: QuotaProcess) -> dict[str, Any]:
+    channel = quota.admin_channel
+    return {
+        "quota": quota.quota,
+        "reservations": quota.reservations,
+        "counters": quota.counters,
+        "admin": admin_service_pb2_grpc.AdminServiceStub(channel),
+        "overrides": override_service_pb2_grpc.OverrideServiceStub(channel),
+        "doubts": doubt_service_pb2_grpc.DoubtServiceStub(channel),
+    }
+
+
+@pytest.mark.parametrize(
+    ("service", "method", "request_", "field"),
+    [
+        (
+            "quota",
+            "CreateVirtualKey",
+            pb.CreateVirtualKeyRequest(virtual_key=pb.VirtualKey(name="x", expire_time=BEYOND)),
+            "virtual_key.expire_time",
+        ),
+        (
+            "quota",
+            "ApplyConfiguration",
+            pb.ApplyConfigurationRequest(
+                keys=[pb.DeclaredKey(virtual_key=pb.VirtualKey(name="x", expire_time=BEYOND))]
+            ),
+            "keys[0].virtual_key.expire_time",
+        ),
+        (
+            "admin",
+            "CreateAdminToken",
+            admin_pb.CreateAdminTokenRequest(
+                admin_token=admin_pb.AdminToken(name="x", role=role_pb2.ROLE_FINANCE, expire_time=BEYOND)
+            ),
+            "admin_token.expire_time",
+        ),
+        ("admin", "ListAuditEntries", admin_pb.ListAuditEntriesRequest(start_time=BEYOND), "start_time"),
+        (
+            "overrides",
+            "GrantOverride",
+            override_pb.GrantOverrideRequest(override=override_pb.Override(expire_time=BEYOND)),
+            "override.expire_time",
+        ),
+        ("doubts", "ClearDoubts", doubts_pb.ClearDoubtsRequest(before_time=BEYOND, reason="x"), "before_time"),
+        (
+            "reservations",
+            "ListOverdueReservations",
+            reservation_pb.ListOverdueReservationsRequest(booked_through_time=BEYOND),
+            "booked_through_time",
+        ),
+        (
+            "reservations",
+            "SettleReservations",
+            reservation_pb.SettleReservationsRequest(settlements=[reservation_pb.Settlement(end_time=BEYOND)]),
+            "settlements[0].end_time",
+        ),
+        (
+            "counters",
+            "AdjustCounters",
+            counters_pb.AdjustCountersRequest(
+                adjustments=[
+                    counters_pb.CounterAdjustment(
+                        counter=counters_pb.CounterName(limit_id="spend/month/UTC", window_start_time=BEYOND),
+                        reason=pb.Adjustment.REASON_DRIFT,
+                    )
+                ]
+            ),
+            "adjustments[0].counter.window_start_time",
+        ),
+    ],
+)
+def test_a_moment_that_cannot_be_is_refused_by_the_path_of_its_field(
+    quota: QuotaProcess, service: str, method: str, request_: Any, field: str
+) -> None:
+    code, violations = refused(lambda: getattr(stubs(quota)[service], method)(request_))
+    assert (code, [violation[0] for violation in violations]) == (grpc.StatusCode.INVALID_ARGUMENT, [field])
+
+
+@pytest.mark.parametrize("role", [role_pb2.ROLE_UNSPECIFIED, UNKNOWN])
+def test_a_token_without_a_known_role_is_not_made(quota: QuotaProcess, role: role_pb2.Role.ValueType) -> None:
+    token = admin_pb.AdminToken(name="x", role=role, expire_time=Timestamp(seconds=1_795_470_000))
+    asked = admin_pb.CreateAdminTokenRequest(admin_token=token)
+    code, violations = refused(lambda: stubs(quota)["admin"].CreateAdminToken(asked))
+    assert (code, violations[0][0]) == (grpc.StatusCode.INVALID_ARGUMENT, "admin_token.role")
+    assert not stubs(quota)["admin"].ListAdminTokens(admin_pb.ListAdminTokensRequest()).admin_tokens

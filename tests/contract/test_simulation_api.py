@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 from spendgate.quota.v1 import quota_service_pb2 as quota_pb
 from spendgate.quota.v1 import simulation_service_pb2 as pb
 from spendgate.quota.v1 import simulation_service_pb2_grpc
@@ -136,6 +137,7 @@ def test_a_simulation_leaves_policies_counters_and_keys_as_they_are(quota: Quota
         ([proposal(), batch(2, latency=duration(-1_000))], "calls.calls[0].latency"),
         ([proposal(), batch(2, latency=Duration(nanos=1))], "calls.calls[0].latency"),
         ([proposal(), batch(2, dialect=99)], "calls.calls[0].dialect"),
+        ([proposal(), batch(2, start_time=Timestamp(seconds=253_402_300_800))], "calls.calls[0].start_time"),
         ([proposal(), batch(2, cached_input_tokens=1_001)], "calls.calls[0]"),
         # A refusal that comes while more is being sent.
         ([proposal(), batch(1, input_tokens=-1), *[batch(1_000)] * 50], "calls.calls[0]"),

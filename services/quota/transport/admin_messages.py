@@ -11,7 +11,7 @@ from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate.type.v1 import attribution_pb2, configuration_pb2
 
 from services.chassis.enums import enum_table
-from services.chassis.well_known import duration, timestamp
+from services.chassis.well_known import duration, read_timestamp, timestamp
 from services.kernel.change import Action
 from services.kernel.errors import InvalidInput
 from services.quota.domain.directory.configuration import Configuration, KeySpec
@@ -34,7 +34,7 @@ def read_configuration(message: pb.ApplyConfigurationRequest) -> Configuration:
     """Reads the configuration to apply.
 
     Raises:
-        InvalidInput: an enum has an unknown value.
+        InvalidInput: an enum, a span or a moment has an impossible value.
     """
     return Configuration(
         organization=message.organization,
@@ -42,19 +42,23 @@ def read_configuration(message: pb.ApplyConfigurationRequest) -> Configuration:
         policies=tuple(read_policy(f"policies[{at}]", policy) for at, policy in enumerate(message.policies)),
         keys=tuple(
             replace(
-                read_key_spec(declared.virtual_key),
+                read_key_spec(f"keys[{at}].virtual_key", declared.virtual_key),
                 secret=declared.secret,
                 secret_problem=declared.secret_problem[:_MAX_PROBLEM_CHARS],
             )
-            for declared in message.keys
+            for at, declared in enumerate(message.keys)
         ),
         environments=tuple(Environment(name) for name in message.environments),
         models=tuple(message.models),
     )
 
 
-def read_key_spec(key: pb.VirtualKey) -> KeySpec:
-    """Reads the properties of a requested key. It ignores fields that the server decides."""
+def read_key_spec(field: str, key: pb.VirtualKey) -> KeySpec:
+    """Reads the properties of a requested key. It ignores fields that the server decides.
+
+    Raises:
+        InvalidInput: the key expires at no moment that there is.
+    """
     who = key.attribution
     return KeySpec(
         name=key.name,
@@ -63,7 +67,7 @@ def read_key_spec(key: pb.VirtualKey) -> KeySpec:
         environment=who.environment,
         user=who.user,
         models=tuple(key.models),
-        expire_at_ms=key.expire_time.ToMilliseconds() if key.HasField("expire_time") else None,
+        expire_at_ms=read_timestamp(f"{field}.expire_time", key.expire_time) if key.HasField("expire_time") else None,
         unlimited=key.unlimited,
     )
 

@@ -13,7 +13,7 @@ from services.chassis.audit import AuditLog
 from services.chassis.authorship import authorship_of
 from services.chassis.enums import enum_table
 from services.chassis.grpc_server import Registration
-from services.chassis.well_known import timestamp
+from services.chassis.well_known import read_timestamp, timestamp
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
 from services.quota.domain.identity.access import Role
@@ -49,7 +49,8 @@ class AdminService(pb_grpc.AdminServiceServicer):
         if not token.HasField("expire_time"):
             raise InvalidInput("admin_token.expire_time", "say when it expires, at most 366 days ahead")
         by = authorship_of(context, request.reason)
-        minted = self._tokens.create(token.name, role, token.team, token.expire_time.ToMilliseconds(), by=by)
+        expire_at_ms = read_timestamp("admin_token.expire_time", token.expire_time)
+        minted = self._tokens.create(token.name, role, token.team, expire_at_ms, by=by)
         return pb.CreateAdminTokenResponse(admin_token=self._write_token(minted.token), secret=minted.secret)
 
     def GetAdminToken(

@@ -13,7 +13,7 @@ from spendgate.type.v1 import dimension_pb2
 
 from services.chassis.enums import enum_table
 from services.chassis.grpc_server import Registration
-from services.chassis.well_known import timestamp
+from services.chassis.well_known import read_timestamp, timestamp
 from services.kernel.errors import InvalidInput
 from services.kernel.scope import Dimension, ScopeParts
 from services.kernel.settlement import AdjustmentReason
@@ -152,5 +152,6 @@ def _read_name(field: str, name: pb.CounterName) -> tuple[CounterKey, int]:
         kind_of(name.limit_id)
     except ValueError as error:
         raise InvalidInput(f"{field}.limit_id", f"{name.limit_id[:80]!r} begins with no kind of limit") from error
-    key = CounterKey(name.policy, name.limit_id, name.scope, name.window_start_time.ToMilliseconds())
-    return key, name.retain_until_time.ToMilliseconds()
+    window_start_ms = read_timestamp(f"{field}.window_start_time", name.window_start_time)
+    key = CounterKey(name.policy, name.limit_id, name.scope, window_start_ms)
+    return key, read_timestamp(f"{field}.retain_until_time", name.retain_until_time)

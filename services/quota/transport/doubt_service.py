@@ -12,7 +12,7 @@ from spendgate.quota.v1 import doubt_service_pb2_grpc
 from services.chassis.authorship import actor_of, authorship_of
 from services.chassis.grpc_server import Registration
 from services.chassis.paging import check_page_size, read_token, write_token
-from services.chassis.well_known import timestamp
+from services.chassis.well_known import read_timestamp, timestamp
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.counters.doubt import Doubt, Selection
 from services.quota.domain.counters.reservation import Hold
@@ -55,7 +55,7 @@ class DoubtService(doubt_service_pb2_grpc.DoubtServiceServicer):
             reservations=frozenset(request.reservations),
             policy=request.policy,
             scope=request.scope,
-            before_ms=request.before_time.ToMilliseconds() if request.HasField("before_time") else None,
+            before_ms=read_timestamp("before_time", request.before_time) if request.HasField("before_time") else None,
         )
         cleared = self._doubts.clear(selection, by=authorship_of(context, request.reason))
         amounts = islice(sorted(cleared.amounts.items()), _MAX_AMOUNTS)

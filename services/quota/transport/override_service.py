@@ -10,7 +10,7 @@ from spendgate.quota.v1 import override_service_pb2_grpc as pb_grpc
 
 from services.chassis.authorship import actor_of, authorship_of
 from services.chassis.grpc_server import Registration
-from services.chassis.well_known import timestamp, usd
+from services.chassis.well_known import read_timestamp, timestamp, usd
 from services.kernel.errors import InvalidInput
 from services.quota.domain.policies.limit_id import kind_of
 from services.quota.domain.policies.override import Override
@@ -45,7 +45,7 @@ class OverrideService(pb_grpc.OverrideServiceServicer):
             scope=asked.scope,
             amount_nano_usd=read_money("override.amount", asked.amount) if asked.HasField("amount") else None,
             count=asked.count,
-            expire_at_ms=asked.expire_time.ToMilliseconds(),
+            expire_at_ms=read_timestamp("override.expire_time", asked.expire_time),
         )
         made = self._overrides.grant(grant, by=authorship_of(context, asked.reason))
         return pb.GrantOverrideResponse(override=_write_override(made))

@@ -111,7 +111,7 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
         """Creates a key. Only this answer contains its secret."""
         kind = messages.read_secret_kind("secret_kind", request.secret_kind)
         by = authorship_of(context, request.reason)
-        minted = self._administer.create_key(messages.read_key_spec(request.virtual_key), kind, by=by)
+        minted = self._administer.create_key(messages.read_key_spec("virtual_key", request.virtual_key), kind, by=by)
         return pb.CreateVirtualKeyResponse(virtual_key=self._write_key(minted.key), secret=minted.secret)
 
     def GetVirtualKey(

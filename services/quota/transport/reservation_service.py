@@ -12,7 +12,7 @@ from spendgate.type.v1 import dialect_pb2
 from services.chassis.enums import enum_table
 from services.chassis.grpc_server import Registration
 from services.chassis.paging import check_page_size
-from services.chassis.well_known import timestamp
+from services.chassis.well_known import read_timestamp, timestamp
 from services.kernel.dialect import Dialect
 from services.kernel.settlement import CrossingKind, Most
 from services.quota.domain.counters.crossing import Crossing
@@ -44,7 +44,10 @@ class ReservationService(pb_grpc.ReservationServiceServicer):
         self, request: pb.SettleReservationsRequest, context: grpc.ServicerContext
     ) -> pb.SettleReservationsResponse:
         """Settles reservations with what their calls took."""
-        result = self._settle([_read_settlement(each) for each in request.settlements], request.crossings_after)
+        result = self._settle(
+            [_read_settlement(f"settlements[{at}]", each) for at, each in enumerate(request.settlements)],
+            request.crossings_after,
+        )
         return pb.SettleReservationsResponse(
             settled=result.settled,
             already_ended=result.already_ended,
@@ -62,9 +65,8 @@ class ReservationService(pb_grpc.ReservationServiceServicer):
         self, request: pb.ListOverdueReservationsRequest, context: grpc.ServicerContext
     ) -> pb.ListOverdueReservationsResponse:
         """Lists reservations for which no record can come any longer."""
-        overdue = self._list_overdue(
-            request.ended_epochs, request.booked_through_time.ToMilliseconds(), check_page_size(request.page_size)
-        )
+        booked_through_ms = read_timestamp("booked_through_time", request.booked_through_time)
+        overdue = self._list_overdue(request.ended_epochs, booked_through_ms, check_page_size(request.page_size))
         return pb.ListOverdueReservationsResponse(reservations=[_write_overdue(each) for each in overdue])
 
     def ListOpenReservations(
@@ -75,13 +77,13 @@ class ReservationService(pb_grpc.ReservationServiceServicer):
         return pb.ListOpenReservationsResponse(reservations=found)
 
 
-def _read_settlement(message: pb.Settlement) -> Settlement:
+def _read_settlement(field: str, message: pb.Settlement) -> Settlement:
     return Settlement(
         reservation=message.reservation,
         cost_nano_usd=message.cost_nano_usd,
         input_tokens=message.input_tokens,
         output_tokens=message.output_tokens,
-        end_at_ms=message.end_time.ToMilliseconds(),
+        end_at_ms=read_timestamp(f"{field}.end_time", message.end_time),
         reported=message.reported,
         answer_text_bytes=max(0, message.answer_text_bytes),
         most=_read_most(message.most) if message.HasField("most") else None,

@@ -8,7 +8,7 @@ from spendgate.quota.v1 import simulation_service_pb2 as pb
 from spendgate.type.v1 import dialect_pb2
 
 from services.chassis.enums import enum_table
-from services.chassis.well_known import nano_usd_of, read_duration, timestamp, usd
+from services.chassis.well_known import nano_usd_of, read_duration, read_timestamp, timestamp, usd
 from services.kernel.dialect import Dialect
 from services.kernel.errors import InvalidInput
 from services.kernel.usage import CACHE_WRITE_1H, CACHE_WRITE_5M, CACHED_INPUT, REASONING, Usage
@@ -36,7 +36,7 @@ def read_past_call(field: str, message: pb.PastCall) -> PastCall:
     Raises:
         InvalidInput: a number is impossible.
     """
-    began_at_ms, cost = message.start_time.ToMilliseconds(), message.cost
+    began_at_ms, cost = read_timestamp(f"{field}.start_time", message.start_time), message.cost
     if min(began_at_ms, cost.units, cost.nanos) < 0:
         raise InvalidInput(field, "its start time and cost must not be negative")
     latency_ms = read_duration(f"{field}.latency", message.latency)

@@ -4,7 +4,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.chassis.well_known import duration, nano_usd_of, read_duration, timestamp, usd
+from services.chassis.well_known import duration, nano_usd_of, read_duration, read_timestamp, timestamp, usd
 from services.kernel.errors import InvalidInput
 
 
@@ -26,6 +26,16 @@ def test_an_amount_keeps_every_nano_dollar_and_its_sign(nano_usd: int, units: in
 
     assert (money.currency_code, money.units, money.nanos) == ("USD", units, nanos)
     assert nano_usd_of(money) == nano_usd
+
+
+@pytest.mark.parametrize(
+    ("seconds", "nanos"), [(253_402_300_800, 0), (-62_135_596_801, 0), (2**63 - 1, 0), (0, -1), (0, 1_000_000_000)]
+)
+def test_a_moment_that_cannot_be_is_refused_by_its_field(seconds: int, nanos: int) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        read_timestamp("start_time", Timestamp(seconds=seconds, nanos=nanos))
+
+    assert (refused.value.field, refused.value.problem) == ("start_time", "must lie in the years 1 to 9999")
 
 
 @pytest.mark.parametrize("span_ms", [0, 1, 999, 1_000, 86_400_001])
