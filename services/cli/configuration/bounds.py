@@ -6,15 +6,13 @@ The gateway refuses them too. Here they are found without a gateway, with line a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import get_args
 
 from services.cli.configuration.default_policies import policies_of
 from services.cli.configuration.entries import ConfigurationFile, KeyEntry
-from services.cli.configuration.policy_entries import FieldName, LimitEntry, PolicyEntry
+from services.cli.configuration.policy_entries import LimitEntry, PolicyEntry
 from services.cli.configuration.source import Path
+from services.kernel.scope import Dimension, scope_of
 from services.kernel.window import WindowUnit
-
-_FIELDS: tuple[FieldName, ...] = get_args(FieldName)
 
 
 def find_unbounded(file: ConfigurationFile) -> Iterator[tuple[Path, str]]:
@@ -36,12 +34,15 @@ def _bounds(limit: LimitEntry) -> bool:
 
 def _matches(policy: PolicyEntry, key: KeyEntry, models: Sequence[str]) -> bool:
     """Whether some call of the key matches."""
-    has = {"team": key.team, "project": key.project, "environment": key.environment, "user": key.user, "key": key.name}
-    wanted = {field: getattr(policy.match, field) for field in _FIELDS}
-    return all(
-        value is None or (value in models if field == "model" else value == has[field])
-        for field, value in wanted.items()
-    )
+    parts = tuple((each, wanted) for each in Dimension if (wanted := getattr(policy.match, each)))
+    of_key = {
+        Dimension.TEAM: key.team or "",
+        Dimension.PROJECT: key.project or "",
+        Dimension.ENVIRONMENT: key.environment or "",
+        Dimension.USER: key.user or "",
+        Dimension.KEY: key.name,
+    }
+    return any(scope_of(parts, {**of_key, Dimension.MODEL: model}) is not None for model in models)
 
 
 def _text(file: ConfigurationFile, key: KeyEntry) -> str:
