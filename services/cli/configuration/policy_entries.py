@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from services.cli.configuration.entry import Entry, at_least_one
 from services.cli.configuration.scalars import (
@@ -21,10 +21,10 @@ from services.cli.configuration.scalars import (
 )
 from services.cli.configuration.source import Number
 from services.kernel.limit_kind import LimitKind
+from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
 
 WeekdayName = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-FieldName = Literal["team", "project", "environment", "user", "key", "model"]
 
 _SOFT_KINDS = tuple(kind for kind in LimitKind if kind.is_of_size and kind.has_window)
 _PERIODS = tuple(unit for unit in WindowUnit if unit is not WindowUnit.ROLLING)
@@ -158,7 +158,7 @@ class PolicyEntry(Entry):
 
     name: Name
     match: MatchEntry = MatchEntry()
-    each: FieldName | None = None
+    each: Annotated[Dimension, Field(strict=False)] | None = None
     limits: Annotated[tuple[LimitEntry, ...], AfterValidator(at_least_one)]
     thresholds: tuple[ThresholdEntry, ...] = ()
     mode: Literal["enforce", "shadow", "disabled"] = "enforce"
