@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from functools import partial
@@ -99,8 +100,9 @@ def ask_anthropic(url: str) -> None:
 
 
 def ask_gemini(url: str) -> None:
-    client = genai.Client(api_key=SECRET, http_options=gemini_types.HttpOptions(base_url=url))
-    client.models.generate_content(model="claude-sonnet-4", contents="hi")
+    options = gemini_types.HttpOptions(base_url=url)
+    with contextlib.closing(genai.Client(api_key=SECRET, http_options=options)) as client:
+        client.models.generate_content(model="claude-sonnet-4", contents="hi")
 
 
 def raised_by(answer: HttpAnswer, ask: Callable[[str], None]) -> tuple[Any, int]:

@@ -152,11 +152,17 @@ def test_an_ordinary_call_drops_nothing_worth_telling(plane: DataPlane) -> None:
 
 def test_what_is_told_of_dropped_headers_is_bounded(plane: DataPlane) -> None:
     many = {f"x-{at}-{'n' * 50}": "1" for at in range(60)}
-    plane.provider("main").answer = lambda _: Answer(headers=many | {"x-" + "n" * 80: "1"})
+    plane.provider("main").answer = lambda _: Answer(headers=many)
     assert call(plane, "main", headers=many).status_code == 200
     (line,) = plane.calls()
     assert len(line["dropped"]) <= 1024
-    assert "n" * 80 not in line["dropped"]
+
+
+def test_a_long_name_of_a_dropped_header_is_not_told(plane: DataPlane) -> None:
+    plane.provider("main").answer = lambda _: Answer(headers={"x-" + "n" * 80: "1", "x-odd": "1"})
+    assert call(plane, "main").status_code == 200
+    (line,) = plane.calls()
+    assert line["dropped"] == "main<x-odd"
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308, 101, 600])
@@ -230,19 +236,25 @@ def test_the_credential_of_an_earlier_attempt_is_not_looked_for_at_the_next(plan
     assert call(plane, "main", "second").text == "***"
 
 
-def test_after_a_rotation_both_credentials_are_masked(plane: DataPlane) -> None:
-    old, plane.secrets["main"] = plane.secrets["main"], "Bearer a-rotated-credential"
+def test_after_rotations_the_old_and_the_new_credential_are_masked(plane: DataPlane) -> None:
+    # None has the shape of a key, so only who remembers them can mask them.
+    first, *later = (f"credential-no-{number}-of-{name}" for number, name in enumerate(("hill", "lake", "moor")))
+    configured = plane.secrets["main"]
     try:
-        call(plane, "main")
-        plane.publish()
-        plane.wait(lambda: _presented(plane) == "Bearer a-rotated-credential", "the new credential is in use")
-        plane.provider("main").answer = lambda _: Answer(status=500, body=f"{old} a-rotated-credential".encode())
-        assert call(plane, "main").text == "Bearer *** ***"
+        _rotate(plane, first)
+        for credential in later:
+            _rotate(plane, credential)
+        quoting = f"{first}, {later[0]} or {later[1]}, but not credential-no-4"
+        plane.provider("main").answer = lambda _: Answer(status=500, body=quoting.encode())
+        assert call(plane, "main").text == "***, *** or ***, but not credential-no-4"
     finally:
-        plane.secrets["main"] = old
-        plane.publish()
-        plane.provider("main").answer = lambda _: Answer()
-        plane.wait(lambda: _presented(plane) == old, "the old credential is in use again")
+        _rotate(plane, configured.removeprefix("Bearer "))
+
+
+def _rotate(plane: DataPlane, credential: str) -> None:
+    plane.secrets["main"] = f"Bearer {credential}"
+    plane.publish()
+    plane.wait(lambda: _presented(plane) == plane.secrets["main"], "the new credential is in use")
 
 
 def _presented(plane: DataPlane) -> str:
