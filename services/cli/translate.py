@@ -29,9 +29,10 @@ from services.cli.configuration.policy_entries import LimitEntry, PolicyEntry
 from services.cli.configuration.price_entries import PriceEntry, RatesEntry
 from services.cli.key_secrets import KeySecrets
 from services.cli.limit_kinds import LIMIT_KINDS
+from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
 
-_DIMENSIONS = enum_numbers(dimension_pb2.Dimension)
+_DIMENSIONS = enum_table(dimension_pb2.Dimension, Dimension)
 _WINDOWS = enum_table(quota.WindowUnit, WindowUnit)
 _MODES = enum_numbers(quota.QuotaPolicy.Mode)
 _THRESHOLD_ACTIONS = enum_numbers(quota.Threshold.Action)
@@ -170,7 +171,7 @@ def _policy(entry: PolicyEntry) -> quota.QuotaPolicy:
     return quota.QuotaPolicy(
         name=entry.name,
         match=quota.Match(**{name: value for name, value in entry.match.model_dump().items() if value is not None}),
-        each=_DIMENSIONS[entry.each] if entry.each else dimension_pb2.DIMENSION_UNSPECIFIED,
+        each=_DIMENSIONS.numbers[entry.each] if entry.each else dimension_pb2.DIMENSION_UNSPECIFIED,
         limits=[_limit(limit) for limit in entry.limits],
         thresholds=[
             quota.Threshold(
