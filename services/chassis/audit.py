@@ -11,12 +11,20 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 from google.protobuf.timestamp_pb2 import Timestamp
-from spendgate.type.v1 import audit_pb2
+from spendgate.type.v1 import audit_pb2, resource_kind_pb2, role_pb2
 
+from services.chassis.changes import RESOURCE_KINDS
+from services.chassis.enums import enum_table
 from services.chassis.paging import bad_token, check_page_size, read_token, write_token
 from services.chassis.well_known import read_timestamp, timestamp
-from services.kernel.change import AuditEntry
+from services.kernel.change import AuditAction, AuditEntry, Role
 
+# The numbers by the texts that the table keeps. A text of a later release has none.
+_ACTIONS = {
+    str(action): number for action, number in enum_table(audit_pb2.AuditEntry.Action, AuditAction).numbers.items()
+}
+_KINDS = {str(kind): number for kind, number in RESOURCE_KINDS.numbers.items()}
+_ROLES = {str(role): number for role, number in enum_table(role_pb2.Role, Role).numbers.items()}
 # A resource's JSON can be long. A page of many such entries stays far below the size limit of a gRPC message.
 _PAGE_CHARS = 2_000_000
 # A 64-bit number has at most 19 digits; none of ours comes near.
@@ -118,11 +126,11 @@ class AuditLog:
 
 def _message(row: Any) -> audit_pb2.AuditEntry:
     return audit_pb2.AuditEntry(
-        time=timestamp(row.time_ms),
+        change_time=timestamp(row.time_ms),
         actor=row.actor,
-        role=row.role,
-        action=row.action,
-        kind=row.kind,
+        role=_ROLES.get(row.role, role_pb2.ROLE_UNSPECIFIED),
+        action=_ACTIONS.get(row.action, audit_pb2.AuditEntry.ACTION_UNSPECIFIED),
+        kind=_KINDS.get(row.kind, resource_kind_pb2.RESOURCE_KIND_UNSPECIFIED),
         name=row.name,
         reason=row.reason,
         before=row.before,

@@ -20,6 +20,7 @@ from services.cli.configuration.unpriced import find_unpriced_leads
 from services.cli.gateway import Gateway, explain_rpc_error
 from services.cli.key_secrets import KeySecrets, find_key_secrets
 from services.cli.problems import Refused
+from services.cli.resource_kinds import resource_kind_name
 
 ACTIONS: Mapping[int, str] = {
     Change.ACTION_CREATE: "create",
@@ -55,7 +56,7 @@ class Applied:
             "changes": [
                 {
                     "action": ACTIONS.get(change.action, "unknown"),
-                    "kind": change.kind,
+                    "kind": resource_kind_name(change.kind),
                     "name": change.name,
                     "detail": change.detail,
                 }

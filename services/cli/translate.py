@@ -8,7 +8,8 @@ from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 from spendgate.ledger.v1 import price_book_service_pb2 as prices
 from spendgate.quota.v1 import quota_service_pb2 as quota
 from spendgate.router.v1 import router_service_pb2 as router
-from spendgate.type.v1 import dimension_pb2
+from spendgate.router.v1.chain_pb2 import ChainSlot, WeightedTarget
+from spendgate.type.v1 import dialect_pb2, dimension_pb2
 from spendgate.type.v1.attribution_pb2 import Attribution
 
 from services.chassis.enums import enum_numbers, enum_table
@@ -32,6 +33,7 @@ from services.cli.limit_kinds import LIMIT_KINDS
 from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
 
+_DIALECTS = enum_numbers(dialect_pb2.Dialect)
 _DIMENSIONS = enum_table(dimension_pb2.Dimension, Dimension)
 _WINDOWS = enum_table(quota.WindowUnit, WindowUnit)
 _MODES = enum_numbers(quota.QuotaPolicy.Mode)
@@ -111,7 +113,7 @@ def _provider(name: str, entry: ProviderEntry) -> router.Provider:
     return router.Provider(
         name=name,
         preset=entry.preset or "",
-        protocol=entry.protocol or "",
+        protocol=_DIALECTS[entry.protocol] if entry.protocol else dialect_pb2.DIALECT_UNSPECIFIED,
         base_url=entry.base_url or "",
         api_key=_secret_reference(entry.api_key),
         headers=router.ProviderHeaders(allow=entry.headers.allow) if entry.headers is not None else None,
@@ -134,19 +136,14 @@ def _model(name: str, entry: ModelEntry) -> router.Model:
         fallbacks=[
             router.Fallback(to=_chain(fallback.to), when=_condition(fallback.when)) for fallback in entry.fallbacks
         ],
-        first_byte_timeout_ms=entry.first_byte_timeout or 0,
+        first_byte_timeout=duration(entry.first_byte_timeout) if entry.first_byte_timeout else None,
     )
 
 
-def _chain(chain: Chain) -> list[router.TargetGroup]:
+def _chain(chain: Chain) -> list[ChainSlot]:
     return [
-        router.TargetGroup(
-            targets=[
-                router.TargetGroup.WeightedTarget(target=weighted.target, weight=weighted.weight)
-                for weighted in group.targets
-            ]
-        )
-        for group in chain
+        ChainSlot(targets=[WeightedTarget(target=weighted.target, weight=weighted.weight) for weighted in slot.targets])
+        for slot in chain
     ]
 
 
@@ -157,14 +154,14 @@ def _condition(when: When | None) -> router.Condition | None:
 
 
 def _term(term: Term) -> router.Condition.Term:
-    over_seconds = (term.over or 0) // 1_000
+    period = duration(term.over or 0)
     if term.budget_used is not None:
         return router.Condition.Term(budget_used_basis_points=term.budget_used)
     if term.error_rate is not None:
-        return router.Condition.Term(error_rate_basis_points=term.error_rate, over_seconds=over_seconds)
+        return router.Condition.Term(error_rate_basis_points=term.error_rate, period=period)
     if term.latency_p95 is not None:
-        return router.Condition.Term(latency_p95_ms=term.latency_p95, over_seconds=over_seconds)
-    return router.Condition.Term(ttft_p95_ms=term.ttft_p95 or 0, over_seconds=over_seconds)
+        return router.Condition.Term(latency_p95=duration(term.latency_p95), period=period)
+    return router.Condition.Term(ttft_p95=duration(term.ttft_p95 or 0), period=period)
 
 
 def _policy(entry: PolicyEntry) -> quota.QuotaPolicy:

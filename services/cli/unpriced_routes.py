@@ -12,9 +12,9 @@ def unpriced_leads(models: Iterable[router.Model], unpriced: Collection[str]) ->
     for model in models:
         chains = (model.targets, *(fallback.to for fallback in model.fallbacks))
         others = [
-            one.target for chain in chains for group in chain for one in group.targets if one.target not in unpriced
+            one.target for chain in chains for slot in chain for one in slot.targets if one.target not in unpriced
         ]
-        leads = [one.target for group in model.targets[:1] for one in group.targets if one.target in unpriced]
+        leads = [one.target for slot in model.targets[:1] for one in slot.targets if one.target in unpriced]
         if leads and others:
             names = " and ".join(leads)
             yield model.name, f"{names} has no price, so calls under a limit on spend always go to {others[0]}"

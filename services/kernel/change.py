@@ -26,20 +26,61 @@ class Action(StrEnum):
     DELETE = "delete"
 
 
+class AuditAction(StrEnum):
+    """What an actor did to a resource, as the audit log keeps it."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+    ROTATE = "rotate"
+    DISABLE = "disable"
+    ENABLE = "enable"
+    GRANT = "grant"
+    REVOKE = "revoke"
+    CLEAR = "clear"
+
+
+class ResourceKind(StrEnum):
+    """The kind of a resource, as the audit log keeps it: singular and lower case."""
+
+    ORGANIZATION = "organization"
+    ENVIRONMENT = "environment"
+    TEAM = "team"
+    POLICY = "policy"
+    VIRTUAL_KEY = "virtual key"
+    OVERRIDE = "override"
+    ADMIN_TOKEN = "admin token"  # noqa: S105  (the name of a kind)
+    DOUBT = "doubt"
+    PROVIDER = "provider"
+    MODEL = "model"
+    PRICE = "price"
+    ALERT_CHANNEL = "alert channel"
+
+
+class Role(StrEnum):
+    """What the holder of an admin token may do."""
+
+    PLATFORM = "platform"
+    """Everything."""
+    TEAM_ADMIN = "team-admin"
+    """Reads its own team's data, creates and disables its keys, and grants overrides within its cap."""
+    FINANCE = "finance"
+    """Reads everything and changes nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One difference between two configurations."""
 
     action: Action
-    kind: str
-    """Kind of the resource, singular and lower case: "team", "policy", "virtual key"."""
+    kind: ResourceKind
     name: str
     detail: str = ""
     """For an update: names of the changed fields, joined by commas. Never their values, since some are secrets."""
 
 
 def changes_between(
-    kind: str, before: Mapping[str, R], after: Mapping[str, R], differing: Callable[[R, R], tuple[str, ...]]
+    kind: ResourceKind, before: Mapping[str, R], after: Mapping[str, R], differing: Callable[[R, R], tuple[str, ...]]
 ) -> tuple[Change, ...]:
     """Lists how each resource of one kind changes, by name. `differing` names the differences of two unequal ones."""
     changes = []
@@ -89,7 +130,7 @@ class Authorship:
     """Set if the client gave the request an id of its own, so that it may repeat it."""
 
 
-OWNER = Authorship(Actor("local", "platform"))
+OWNER = Authorship(Actor("local", Role.PLATFORM))
 """A caller that reaches a service's own socket directly. Only the owner of the data directory can."""
 
 
@@ -99,9 +140,8 @@ class AuditEntry:
 
     time_ms: int
     by: Authorship
-    action: str
-    """An `Action`, or the requested verb: "rotate", "grant"."""
-    kind: str
+    action: AuditAction
+    kind: ResourceKind
     name: str
     before: str
     """JSON of the resource before. Empty if there was none. Never contains a secret."""
@@ -109,8 +149,8 @@ class AuditEntry:
     """JSON of the resource after. Empty if it is gone."""
 
 
-NO_VERBS: Mapping[Action, str] = {}
-Describe = Callable[[str, str], str]
+NO_VERBS: Mapping[Action, AuditAction] = {}
+Describe = Callable[[ResourceKind, str], str]
 """Returns the JSON of the resource of this kind and name, without secrets. Empty if there is none."""
 
 
@@ -121,14 +161,14 @@ def audit_entries(
     *,
     by: Authorship,
     time_ms: int,
-    verbs: Mapping[Action, str] = NO_VERBS,
+    verbs: Mapping[Action, AuditAction] = NO_VERBS,
 ) -> tuple[AuditEntry, ...]:
-    """Returns an entry for each change. `verbs` gives some actions a more specific verb, e.g. "rotate"."""
+    """Returns an entry for each change. `verbs` names what the actor asked for, if that says more."""
     return tuple(
         AuditEntry(
             time_ms,
             by,
-            verbs.get(change.action, change.action),
+            verbs.get(change.action) or AuditAction(change.action),
             change.kind,
             change.name,
             before(change.kind, change.name),

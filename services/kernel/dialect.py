@@ -20,6 +20,14 @@ class Dialect(StrEnum):
     GEMINI = "gemini"
 
 
+class OutputCapField(StrEnum):
+    """The field of a request that bounds its output. "outer.inner" is one level deeper."""
+
+    MAX_TOKENS = "max_tokens"
+    MAX_COMPLETION_TOKENS = "max_completion_tokens"
+    MAX_OUTPUT_TOKENS = "generationConfig.maxOutputTokens"
+
+
 MODEL = "{model}"
 """In a path: a model's name, which may contain slashes and colons ("lab/llama3:8b")."""
 VERB = "{verb}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Self
 
-from services.kernel.dialect import MODEL, VERB, Dialect
+from services.kernel.dialect import MODEL, VERB, Dialect, OutputCapField
 
 
 class PresetFace(NamedTuple):
@@ -19,8 +19,7 @@ class PresetFace(NamedTuple):
     dialect: Dialect
     path: str
     """Path of the chat endpoint. Gemini's contains "{model}" and "{verb}"."""
-    output_cap_field: str
-    """Field that bounds the output. "outer.inner" is one level deeper."""
+    output_cap_field: OutputCapField
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,6 @@ class PresetRow:
 
 
 GEMINI_PATH = f"/v1beta/models/{MODEL}:{VERB}"
-GEMINI_CAP_FIELD = "generationConfig.maxOutputTokens"
 
 
 class Preset(StrEnum):
@@ -48,7 +46,7 @@ class Preset(StrEnum):
         "openai",
         PresetRow(
             "https://api.openai.com/v1",
-            (PresetFace(Dialect.OPENAI, "/v1/chat/completions", "max_completion_tokens"),),
+            (PresetFace(Dialect.OPENAI, "/v1/chat/completions", OutputCapField.MAX_COMPLETION_TOKENS),),
             catalogue_provider="openai",
             base_suffix="/v1",
         ),
@@ -58,8 +56,8 @@ class Preset(StrEnum):
         PresetRow(
             "https://api.anthropic.com",
             (
-                PresetFace(Dialect.ANTHROPIC, "/v1/messages", "max_tokens"),
-                PresetFace(Dialect.OPENAI, "/v1/chat/completions", "max_tokens"),
+                PresetFace(Dialect.ANTHROPIC, "/v1/messages", OutputCapField.MAX_TOKENS),
+                PresetFace(Dialect.OPENAI, "/v1/chat/completions", OutputCapField.MAX_TOKENS),
             ),
             catalogue_provider="anthropic",
         ),
@@ -69,8 +67,8 @@ class Preset(StrEnum):
         PresetRow(
             "https://generativelanguage.googleapis.com",
             (
-                PresetFace(Dialect.GEMINI, GEMINI_PATH, GEMINI_CAP_FIELD),
-                PresetFace(Dialect.OPENAI, "/v1beta/openai/chat/completions", "max_tokens"),
+                PresetFace(Dialect.GEMINI, GEMINI_PATH, OutputCapField.MAX_OUTPUT_TOKENS),
+                PresetFace(Dialect.OPENAI, "/v1beta/openai/chat/completions", OutputCapField.MAX_TOKENS),
             ),
             catalogue_provider="google",
         ),

@@ -9,9 +9,9 @@ import pytest
 from google.api import annotations_pb2
 from google.protobuf.descriptor import MethodDescriptor
 
-from services.kernel.change import Actor
+from services.kernel.change import Actor, Role
 from services.kernel.errors import PermissionDenied
-from services.quota.domain.identity.access import ACCESS, Access, Role, check_access
+from services.quota.domain.identity.access import ACCESS, Access, check_access
 from services.quota.transport.admin_methods import ADMIN_SERVICES, method_of
 from services.router.adapters import envoy_resources_admin
 
@@ -59,6 +59,7 @@ def test_a_rest_call_is_judged_as_the_rpc_that_it_becomes(method: MethodDescript
     rule: Any = method.GetOptions().Extensions[annotations_pb2.http]
     verb = rule.WhichOneof("pattern")
     path = re.sub(r"\{\w+\}", "some-name.1", getattr(rule, verb))
+    path = re.sub(r"\{\w+=\*\*\}", "lab/tiny:8b", path)
 
     assert method_of(verb.upper(), f"{path}?page_size=3") == name_of(method)
     assert method_of("POST", name_of(method)) == name_of(method)
@@ -73,6 +74,10 @@ def test_a_rest_call_is_judged_as_the_rpc_that_it_becomes(method: MethodDescript
         ("POST", "/v1/virtualKeys/a/b:rotate"),
         ("DELETE", "/v1/teams"),
         ("GET", "/v1/teams/"),
+        ("GET", "/v1/providers/a/b"),
+        ("GET", "/v1/providers/a:b"),
+        ("GET", "/v1/modelRoutes/"),
+        ("POST", "/v1/modelRoutes/tiny"),
         ("GET", "//v1/teams"),
         ("GET", "/"),
     ],
@@ -83,6 +88,21 @@ def test_what_is_not_known_is_for_the_platform_alone(verb: str, path: str) -> No
     assert may(Role.PLATFORM, method)
     assert not may(Role.FINANCE, method)
     assert not may(Role.TEAM_ADMIN, method)
+
+
+def test_one_resource_is_for_those_who_may_list_all() -> None:
+    listed = {}
+    for method in METHODS:
+        stem = method.name.removeprefix("Get")
+        for plural in (f"List{stem}s", f"List{stem.removesuffix('y')}ies"):
+            if stem != method.name and plural in method.containing_service.methods_by_name:
+                listed[method.name] = (
+                    ACCESS[name_of(method)],
+                    ACCESS[f"{name_of(method).rpartition('/')[0]}/{plural}"],
+                )
+
+    assert {"GetProvider", "GetModel", "GetCall"} <= listed.keys()
+    assert {name: access for name, access in listed.items() if access[0] is not access[1]} == {}
 
 
 def test_a_team_admin_changes_keys_and_overrides_alone() -> None:

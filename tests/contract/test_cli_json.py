@@ -11,6 +11,7 @@ from google.type.money_pb2 import Money
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 from spendgate.quota.v1 import quota_service_pb2 as quota
 from spendgate.router.v1 import router_service_pb2 as router
+from spendgate.router.v1.chain_pb2 import ChainSlot, WeightedTarget
 from spendgate.type.v1.attribution_pb2 import Attribution
 
 from services.chassis.well_known import usd
@@ -306,9 +307,9 @@ def test_a_key_is_disabled_and_enabled_and_tells_its_state(services: StandIn, cl
 
 
 def test_routes_show_chains_conditions_and_missing_credentials(services: StandIn, cli: Cli) -> None:
-    group = router.TargetGroup(targets=[router.TargetGroup.WeightedTarget(target="openai/gpt-4o", weight=2)])
+    slot = ChainSlot(targets=[WeightedTarget(target="openai/gpt-4o", weight=2)])
     when = router.Condition(terms=[router.Condition.Term(budget_used_basis_points=7500)])
-    model = router.Model(name="gpt", targets=[group], fallbacks=[router.Fallback(to=[group], when=when)])
+    model = router.Model(name="gpt", targets=[slot], fallbacks=[router.Fallback(to=[slot], when=when)])
     provider = router.Provider(
         name="openai",
         preset="openai",

@@ -10,7 +10,16 @@ from google.type.money_pb2 import Money
 from spendgate.quota.v1 import admin_service_pb2 as administration
 from spendgate.quota.v1 import override_service_pb2 as overrides
 from spendgate.quota.v1 import quota_service_pb2 as quota
+from spendgate.router.v1 import router_service_pb2
 from spendgate.type.v1 import audit_pb2, role_pb2
+from spendgate.type.v1.resource_kind_pb2 import (
+    RESOURCE_KIND_POLICY,
+    RESOURCE_KIND_PRICE,
+    RESOURCE_KIND_PROVIDER,
+    RESOURCE_KIND_TEAM,
+    ResourceKind,
+)
+from spendgate.type.v1.role_pb2 import ROLE_PLATFORM
 
 from tests.worlds.cli import Cli
 from tests.worlds.stand_in_services import StandIn
@@ -24,7 +33,10 @@ def usd(units: int, nanos: int) -> Money:
     return Money(currency_code="USD", units=units, nanos=nanos)
 
 
-_PAGES: dict[str, Callable[..., Any]] = {"AdminService": administration.ListAuditEntriesResponse}
+_PAGES: dict[str, Callable[..., Any]] = {
+    "AdminService": administration.ListAuditEntriesResponse,
+    "RouterService": router_service_pb2.ListAuditEntriesResponse,
+}
 TOKEN_MESSAGE = administration.AdminToken(
     name="ada", role=role_pb2.ROLE_TEAM_ADMIN, team="ds", hint="spa_ab...9xyz",
     expire_time=time_of(1_800_086_400),
@@ -104,16 +116,24 @@ def test_the_limits_of_a_key_have_the_shape_of_budgets(services: StandIn, cli: C
 
 
 def test_the_audit_logs_of_three_services_are_one_list_newest_first(services: StandIn, cli: Cli) -> None:
-    def entry(seconds: int, kind: str, **fields: str) -> audit_pb2.AuditEntry:
+    def entry(seconds: int, kind: ResourceKind.ValueType, **fields: Any) -> audit_pb2.AuditEntry:
         return audit_pb2.AuditEntry(
-            time=time_of(seconds), actor="ada", role="platform", action="update", kind=kind, name="n", **fields
+            change_time=time_of(seconds),
+            actor="ada",
+            role=ROLE_PLATFORM,
+            action=audit_pb2.AuditEntry.ACTION_UPDATE,
+            kind=kind,
+            name="n",
+            **fields,
         )
 
-    policy = entry(1_800_000_002, "policy", reason="why", before='{"a": 1}', after='{"a": 2}', request_id="req-1")
+    policy = entry(
+        1_800_000_002, RESOURCE_KIND_POLICY, reason="why", before='{"a": 1}', after='{"a": 2}', request_id="req-1"
+    )
     lists = {
-        "AdminService": [policy, entry(1_800_000_000, "team")],
-        "RouterService": [entry(1_800_000_003, "provider")],
-        "LedgerService": [entry(1_800_000_001, "price")],
+        "AdminService": [policy, entry(1_800_000_000, RESOURCE_KIND_TEAM)],
+        "RouterService": [entry(1_800_000_003, RESOURCE_KIND_PROVIDER)],
+        "LedgerService": [entry(1_800_000_001, RESOURCE_KIND_PRICE)],
     }
     services.answers = {
         f"{service}.ListAuditEntries": _PAGES.get(service, audit_pb2.ListAuditEntriesResponse)(audit_entries=entries)

@@ -15,6 +15,9 @@ from spendgate.quota.v1 import admin_service_pb2_grpc, doubt_service_pb2_grpc
 from spendgate.quota.v1 import doubt_service_pb2 as doubts_pb
 from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate.quota.v1 import reservation_service_pb2 as reservation_pb
+from spendgate.type.v1 import audit_pb2
+from spendgate.type.v1.resource_kind_pb2 import RESOURCE_KIND_DOUBT
+from spendgate.type.v1.role_pb2 import ROLE_PLATFORM
 
 from services.kernel.envoy_contract import ACTOR_HEADER, BUDGET_REMAINING_HEADER
 from tests.worlds.quota_process import (
@@ -209,8 +212,9 @@ def test_who_clears_says_which_and_why_and_the_audit_log_has_it(quota: QuotaProc
     entries = admin_service_pb2_grpc.AdminServiceStub(quota.admin_channel).ListAuditEntries(
         admin_pb.ListAuditEntriesRequest()
     )
-    (entry,) = [each for each in entries.audit_entries if each.kind == "doubt"]
-    assert (entry.actor, entry.role, entry.action, entry.name) == ("ada", "platform", "clear", "policy told")
+    (entry,) = [each for each in entries.audit_entries if each.kind == RESOURCE_KIND_DOUBT]
+    assert (entry.actor, entry.role, entry.name) == ("ada", ROLE_PLATFORM, "policy told")
+    assert entry.action == audit_pb2.AuditEntry.ACTION_CLEAR
     assert (entry.reason, entry.request_id) == ("checked", "req-9")
     assert json.loads(entry.before) == {
         "calls": 1,

@@ -16,6 +16,7 @@ from spendgate.ledger.v1 import ledger_service_pb2_grpc as pb_grpc
 from spendgate.ledger.v1 import price_book_service_pb2 as price_pb
 from spendgate.ledger.v1 import price_book_service_pb2_grpc as price_grpc
 from spendgate.type.v1 import configuration_pb2
+from spendgate.type.v1.resource_kind_pb2 import RESOURCE_KIND_ALERT_CHANNEL, RESOURCE_KIND_PRICE
 
 from services.chassis.audit import AuditLog
 from services.chassis.grpc_server import build_server
@@ -290,8 +291,8 @@ def test_a_configuration_is_applied_once_and_says_what_it_changed(api: Api) -> N
     first = api.ledger.ApplyConfiguration(request)
 
     assert [(change.action, change.kind, change.name) for change in first.changes] == [
-        (configuration_pb2.Change.ACTION_CREATE, "price", "lab/tiny"),
-        (configuration_pb2.Change.ACTION_CREATE, "alert channel", "ops"),
+        (configuration_pb2.Change.ACTION_CREATE, RESOURCE_KIND_PRICE, "lab/tiny"),
+        (configuration_pb2.Change.ACTION_CREATE, RESOURCE_KIND_ALERT_CHANNEL, "ops"),
     ]
     assert "ops" in first.warnings[0]
     assert list(api.ledger.ApplyConfiguration(request).changes) == []

@@ -15,7 +15,8 @@ from spendgate.quota.v1 import admin_service_pb2 as admin_pb
 from spendgate.quota.v1 import admin_service_pb2_grpc, override_service_pb2_grpc
 from spendgate.quota.v1 import override_service_pb2 as override_pb
 from spendgate.quota.v1 import quota_service_pb2 as pb
-from spendgate.type.v1 import role_pb2
+from spendgate.type.v1 import audit_pb2, role_pb2
+from spendgate.type.v1.resource_kind_pb2 import RESOURCE_KIND_VIRTUAL_KEY
 
 from services.kernel.envoy_contract import ACTOR_HEADER
 from tests.worlds.quota_process import (
@@ -209,7 +210,8 @@ def test_the_audit_log_comes_in_pages_newest_first_and_by_time_and_actor(quota: 
     assert (names, token) == ([f"key-{number}" for number in (4, 3, 2, 1, 0)], "")
 
     (newest, *_) = admin(quota).ListAuditEntries(admin_pb.ListAuditEntriesRequest(page_size=1)).audit_entries
-    assert (newest.actor, newest.role, newest.action, newest.kind) == ("lead", "team-admin", "create", "virtual key")
+    assert (newest.actor, newest.role) == ("lead", role_pb2.ROLE_TEAM_ADMIN)
+    assert (newest.action, newest.kind) == (audit_pb2.AuditEntry.ACTION_CREATE, RESOURCE_KIND_VIRTUAL_KEY)
     assert (newest.reason, newest.request_id, newest.before) == ("number 4", "req-7", "")
     assert json.loads(newest.after)["attribution"]["key"] == "key-4"
     invalid = grpc.StatusCode.INVALID_ARGUMENT

@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate.quota.v1 import reservation_service_pb2 as reservation_pb
 from spendgate.type.v1 import attribution_pb2, configuration_pb2, dialect_pb2, dimension_pb2
+from spendgate.type.v1.resource_kind_pb2 import RESOURCE_KIND_POLICY
 
 from services.chassis.well_known import duration, usd
 from services.kernel.money import NANO_PER_USD
@@ -78,7 +79,7 @@ def test_a_configuration_takes_effect_and_sending_it_twice_changes_nothing(quota
     changes = quota.quota.ApplyConfiguration(wanted).changes
     assert would == changes
     created = configuration_pb2.Change.ACTION_CREATE
-    assert (created, "policy", "twice") in {(change.action, change.kind, change.name) for change in changes}
+    assert (created, RESOURCE_KIND_POLICY, "twice") in {(change.action, change.kind, change.name) for change in changes}
     assert not quota.quota.ApplyConfiguration(wanted).changes
     assert SECRET not in str(changes)
 

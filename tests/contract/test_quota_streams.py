@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from spendgate.quota.v1 import quota_service_pb2 as pb
 
+from services.quota.adapters.plan_stream import read_plan
 from tests.worlds.quota_process import (
     MODEL,
     QuotaProcess,
@@ -82,6 +83,14 @@ def test_a_plan_that_cannot_be_read_is_not_acknowledged_and_the_old_one_stays(qu
     assert quota.router.taken.empty()
     assert status(quota).plan_version == "v1"
     assert quota.check(call()).HasField("ok_response")
+
+
+def test_a_plan_of_a_release_without_durations_is_not_read() -> None:
+    plan = route_plan("v1", {MODEL: []})
+    plan.models[0].ClearField("first_byte_timeout")
+
+    with pytest.raises(ValueError, match="has no time-out"):
+        read_plan(plan)
 
 
 def test_a_ledger_that_does_not_answer_keeps_no_plan_out(quota: QuotaProcess) -> None:

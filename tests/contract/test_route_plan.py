@@ -10,6 +10,7 @@ from typing import Any
 
 from spendgate.router.v1 import route_plan_service_pb2 as pb
 from spendgate.router.v1 import route_plan_service_pb2_grpc
+from spendgate.type.v1.dialect_pb2 import DIALECT_ANTHROPIC, DIALECT_OPENAI
 
 from services.kernel.change import OWNER
 from services.kernel.preset import Preset
@@ -78,9 +79,9 @@ def test_the_plan_says_all_that_quota_needs(tmp_path: Path) -> None:
         plan = await quota.plan()
         assert plan.version
         [planned] = plan.models
-        assert (planned.model, planned.first_byte_timeout_ms) == ("claude", 120_000)
+        assert (planned.model, planned.first_byte_timeout.ToMilliseconds()) == ("claude", 120_000)
         chains = {
-            tier.from_basis_points: [[(one.target, one.weight) for one in place.candidates] for place in tier.chain]
+            tier.from_basis_points: [[(one.target, one.weight) for one in slot.targets] for slot in tier.chain]
             for tier in planned.tiers
         }
         assert chains == {
@@ -100,13 +101,13 @@ def test_the_plan_says_all_that_quota_needs(tmp_path: Path) -> None:
         assert (haiku.upstream_model, haiku.catalogue_provider) == ("claude-haiku-4-5", "anthropic")
         assert (haiku.max_output_tokens, haiku.context_window_tokens) == (64_000, 200_000)
         assert (haiku.stops_on_disconnect, tiny.stops_on_disconnect) == (False, True)
-        assert [face.dialect for face in haiku.faces] == ["anthropic", "openai"]
+        assert [face.dialect for face in haiku.faces] == [DIALECT_ANTHROPIC, DIALECT_OPENAI]
         assert tiny.faces[0] == pb.PlannedTarget.Face(
-            dialect="openai",
+            dialect=DIALECT_OPENAI,
             cluster="lab.openai",
             host="127.0.0.1:8081",
             path="/v1/chat/completions",
-            output_cap_field="max_tokens",
+            output_cap_field=pb.PlannedTarget.OUTPUT_CAP_FIELD_MAX_TOKENS,
         )
 
     run(tmp_path, scenario, Router(ANTHROPIC_API_KEY="sk-ant"))

@@ -9,10 +9,14 @@ from typing import Any
 
 import grpc.aio
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 from spendgate.router.v1 import router_service_pb2 as pb
 from spendgate.router.v1 import router_service_pb2_grpc
+from spendgate.router.v1.chain_pb2 import ChainSlot, WeightedTarget
 from spendgate.type.v1 import configuration_pb2
+from spendgate.type.v1.dialect_pb2 import DIALECT_GEMINI, DIALECT_OPENAI
+from spendgate.type.v1.resource_kind_pb2 import RESOURCE_KIND_MODEL, RESOURCE_KIND_PROVIDER
 from spendgate_envoy.envoy.data.accesslog.v3 import accesslog_pb2
 from spendgate_envoy.envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
 
@@ -20,30 +24,33 @@ from services.chassis.status import DETAILS_KEY
 from services.router.usecases.attempt_stats import Tally
 from tests.worlds.router_server import EPOCH, Running, serving, until
 
+UNHEARD: Any = 99
+"""The number of an enum's member that only a later release knows."""
 KEY = pb.SecretReference(env="LAB_KEY")
-LAB = pb.Provider(name="lab", protocol="openai", base_url="http://127.0.0.1:8081/v1", api_key=KEY)
-Groups = list[pb.TargetGroup]
+LAB = pb.Provider(name="lab", protocol=DIALECT_OPENAI, base_url="http://127.0.0.1:8081/v1", api_key=KEY)
 
 
-def groups(*names: str) -> Groups:
-    return [pb.TargetGroup(targets=[pb.TargetGroup.WeightedTarget(target=name)]) for name in names]
+def seconds(number: int) -> Duration:
+    return Duration(seconds=number)
+
+
+def slots(*names: str) -> list[ChainSlot]:
+    return [ChainSlot(targets=[WeightedTarget(target=name)]) for name in names]
 
 
 def whole_model() -> pb.Model:
     terms = [
         pb.Condition.Term(budget_used_basis_points=9_000),
-        pb.Condition.Term(error_rate_basis_points=2_000, over_seconds=60),
-        pb.Condition.Term(latency_p95_ms=8_000, over_seconds=300),
-        pb.Condition.Term(ttft_p95_ms=2_000, over_seconds=60),
+        pb.Condition.Term(error_rate_basis_points=2_000, period=seconds(60)),
+        pb.Condition.Term(latency_p95=seconds(8), period=seconds(300)),
+        pb.Condition.Term(ttft_p95=seconds(2), period=seconds(60)),
     ]
-    equals = pb.TargetGroup(
-        targets=[pb.TargetGroup.WeightedTarget(target=f"lab/{weight}", weight=weight) for weight in (1, 3)]
-    )
+    equals = ChainSlot(targets=[WeightedTarget(target=f"lab/{weight}", weight=weight) for weight in (1, 3)])
     return pb.Model(
         name="m",
         targets=[equals],
-        fallbacks=[pb.Fallback(to=groups("lab/x", "lab/y"), when=pb.Condition(all=True, terms=terms))],
-        first_byte_timeout_ms=1_000,
+        fallbacks=[pb.Fallback(to=slots("lab/x", "lab/y"), when=pb.Condition(all=True, terms=terms))],
+        first_byte_timeout=seconds(1),
     )
 
 
@@ -62,7 +69,7 @@ def test_what_was_applied_is_listed_as_it_was_sent(tmp_path: Path) -> None:
             pb.Provider(name="openai", preset="openai", api_key=pb.SecretReference(file="openai")),
             pb.Provider(
                 name="open",
-                protocol="gemini",
+                protocol=DIALECT_GEMINI,
                 base_url="http://h",
                 api_key=pb.SecretReference(none=True),
                 headers=pb.ProviderHeaders(allow=["http-referer", "x-title"]),
@@ -72,10 +79,10 @@ def test_what_was_applied_is_listed_as_it_was_sent(tmp_path: Path) -> None:
         sent = pb.ApplyConfigurationRequest(providers=providers, models=[whole_model()])
         answer = await api.ApplyConfiguration(sent)
         assert [(change.kind, change.name) for change in answer.changes] == [
-            ("provider", "lab"),
-            ("provider", "open"),
-            ("provider", "openai"),
-            ("model", "m"),
+            (RESOURCE_KIND_PROVIDER, "lab"),
+            (RESOURCE_KIND_PROVIDER, "open"),
+            (RESOURCE_KIND_PROVIDER, "openai"),
+            (RESOURCE_KIND_MODEL, "m"),
         ]
         assert {change.action for change in answer.changes} == {configuration_pb2.Change.ACTION_CREATE}
         assert [warning.split(":")[0] for warning in answer.warnings] == ["provider openai"]
@@ -89,14 +96,11 @@ def test_what_was_applied_is_listed_as_it_was_sent(tmp_path: Path) -> None:
                 targets=whole_model().targets,
                 fallbacks=[
                     pb.Fallback(
-                        to=[
-                            pb.TargetGroup(targets=[pb.TargetGroup.WeightedTarget(target=name, weight=1)])
-                            for name in ("lab/x", "lab/y")
-                        ],
+                        to=[ChainSlot(targets=[WeightedTarget(target=name, weight=1)]) for name in ("lab/x", "lab/y")],
                         when=whole_model().fallbacks[0].when,
                     )
                 ],
-                first_byte_timeout_ms=1_000,
+                first_byte_timeout=seconds(1),
             )
         ]
         assert (await api.ApplyConfiguration(sent)).changes == []
@@ -122,16 +126,26 @@ def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
             "providers[0].preset",
         ),
         (
+            pb.ApplyConfigurationRequest(providers=[pb.Provider(name="x", base_url="http://h", api_key=KEY)]),
+            "providers[0].preset",
+        ),
+        (
+            pb.ApplyConfigurationRequest(
+                providers=[pb.Provider(name="x", protocol=UNHEARD, base_url="http://h", api_key=KEY)]
+            ),
+            "providers[0].protocol",
+        ),
+        (
             pb.ApplyConfigurationRequest(
                 providers=[
                     LAB,
-                    pb.Provider(name="x", protocol="openai", base_url="http://169.254.169.254", api_key=KEY),
+                    pb.Provider(name="x", protocol=DIALECT_OPENAI, base_url="http://169.254.169.254", api_key=KEY),
                 ]
             ),
             "providers[1].base_url",
         ),
         (
-            pb.ApplyConfigurationRequest(models=[pb.Model(name="m", targets=groups("nobody/x"))]),
+            pb.ApplyConfigurationRequest(models=[pb.Model(name="m", targets=slots("nobody/x"))]),
             "models[0].targets[0].targets[0].target",
         ),
         (
@@ -140,10 +154,10 @@ def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
                 models=[
                     pb.Model(
                         name="m",
-                        targets=groups("lab/x"),
+                        targets=slots("lab/x"),
                         fallbacks=[
                             pb.Fallback(
-                                to=groups("lab/y"), when=pb.Condition(terms=[pb.Condition.Term(over_seconds=1)])
+                                to=slots("lab/y"), when=pb.Condition(terms=[pb.Condition.Term(period=seconds(1))])
                             )
                         ],
                     )
@@ -154,6 +168,10 @@ def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_a_refusal_names_the_field(tmp_path: Path, request_: pb.ApplyConfigurationRequest, field: str) -> None:
+    check_refusal(tmp_path, request_, field)
+
+
+def check_refusal(tmp_path: Path, request_: pb.ApplyConfigurationRequest, field: str) -> None:
     async def scenario(running: Running, api: Any) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await api.ApplyConfiguration(request_)
@@ -168,9 +186,88 @@ def test_a_refusal_names_the_field(tmp_path: Path, request_: pb.ApplyConfigurati
     run(tmp_path, scenario)
 
 
+@pytest.mark.parametrize(
+    ("term", "field"),
+    [
+        (pb.Condition.Term(latency_p95=Duration(seconds=-1), period=seconds(60)), "latency_p95"),
+        (pb.Condition.Term(latency_p95=Duration(nanos=1_500_000), period=seconds(60)), "latency_p95"),
+        (pb.Condition.Term(latency_p95=Duration(seconds=1, nanos=-1), period=seconds(60)), "latency_p95"),
+        (pb.Condition.Term(ttft_p95=seconds(10**9), period=seconds(60)), "ttft_p95"),
+        (pb.Condition.Term(ttft_p95=Duration(), period=seconds(60)), "ttft_p95"),
+        (pb.Condition.Term(error_rate_basis_points=1, period=Duration(nanos=500_000_000)), "period"),
+        (pb.Condition.Term(error_rate_basis_points=1, period=seconds(3_601)), "period"),
+        (pb.Condition.Term(error_rate_basis_points=1), "period"),
+        (pb.Condition.Term(budget_used_basis_points=1, period=seconds(60)), "period"),
+    ],
+)
+def test_a_condition_without_sense_is_refused_by_its_path(tmp_path: Path, term: pb.Condition.Term, field: str) -> None:
+    fallback = pb.Fallback(to=slots("lab/y"), when=pb.Condition(terms=[term]))
+    model = pb.Model(name="m", targets=slots("lab/x"), fallbacks=[fallback])
+    wrong = pb.ApplyConfigurationRequest(providers=[LAB], models=[model])
+    check_refusal(tmp_path, wrong, f"models[0].fallbacks[0].when.terms[0].{field}")
+
+
+@pytest.mark.parametrize(
+    "timeout",
+    [Duration(), Duration(seconds=-1), Duration(nanos=1), seconds(10**6), Duration(seconds=1, nanos=2 * 10**9)],
+)
+def test_a_time_out_without_sense_is_refused_by_its_path(tmp_path: Path, timeout: Duration) -> None:
+    model = pb.Model(name="m", targets=slots("lab/x"), first_byte_timeout=timeout)
+    check_refusal(
+        tmp_path, pb.ApplyConfigurationRequest(providers=[LAB], models=[model]), "models[0].first_byte_timeout"
+    )
+
+
+def test_without_a_time_out_the_default_holds(tmp_path: Path) -> None:
+    async def scenario(_: Running, api: Any) -> None:
+        model = pb.Model(name="m", targets=slots("lab/x"))
+        await api.ApplyConfiguration(pb.ApplyConfigurationRequest(providers=[LAB], models=[model]))
+        answer = await api.GetModel(pb.GetModelRequest(name="m"))
+        assert answer.model.first_byte_timeout == seconds(120)
+
+    run(tmp_path, scenario)
+
+
+def test_one_provider_and_one_model_are_found_by_name(tmp_path: Path) -> None:
+    async def scenario(_: Running, api: Any) -> None:
+        missing = pb.Provider(name="openai", preset="openai", api_key=pb.SecretReference(file="openai"))
+        model = pb.Model(name="lab/tiny:8b", targets=slots("lab/x"))
+        await api.ApplyConfiguration(pb.ApplyConfigurationRequest(providers=[LAB, missing], models=[model]))
+        assert (await api.GetProvider(pb.GetProviderRequest(name="lab"))).provider == LAB
+        found = (await api.GetProvider(pb.GetProviderRequest(name="openai"))).provider
+        assert found.credential_problem == "file secrets/openai is not set"
+        assert (await api.GetModel(pb.GetModelRequest(name="lab/tiny:8b"))).model.name == "lab/tiny:8b"
+
+        for ask, request, suggested in (
+            (api.GetProvider, pb.GetProviderRequest(name="opneai"), "did you mean 'openai'?"),
+            (api.GetProvider, pb.GetProviderRequest(), "known: lab, openai"),
+            (api.GetModel, pb.GetModelRequest(name="lab/tiny:8B"), "did you mean 'lab/tiny:8b'?"),
+            (api.GetModel, pb.GetModelRequest(name="x" * 100_000), "known: lab/tiny:8b"),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await ask(request)
+            assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+            details = caught.value.details() or ""
+            assert suggested in details
+            assert len(details) < 300
+
+    run(tmp_path, scenario)
+
+
+def test_what_the_server_alone_sets_is_ignored_in_a_request(tmp_path: Path) -> None:
+    async def scenario(_: Running, api: Any) -> None:
+        lab = pb.Provider()
+        lab.CopyFrom(LAB)
+        lab.credential_problem = "made up"
+        await api.ApplyConfiguration(pb.ApplyConfigurationRequest(providers=[lab]))
+        assert (await api.GetProvider(pb.GetProviderRequest(name="lab"))).provider == LAB
+
+    run(tmp_path, scenario)
+
+
 def test_lists_come_in_pages(tmp_path: Path) -> None:
     async def scenario(_: Running, api: Any) -> None:
-        models = [pb.Model(name=f"m{at}", targets=groups("lab/x")) for at in range(5)]
+        models = [pb.Model(name=f"m{at}", targets=slots("lab/x")) for at in range(5)]
         await api.ApplyConfiguration(pb.ApplyConfigurationRequest(providers=[LAB], models=models))
         names, token = [], ""
         while True:
@@ -191,7 +288,7 @@ def test_the_status_tells_what_each_envoy_and_quota_hold(tmp_path: Path) -> None
         node = publisher.connect_node(EPOCH)
         node.sent = publisher.version
         publisher.refused(node, "Cluster: bad")
-        status = await api.GetRouterStatus(pb.GetRouterStatusRequest())
+        status = (await api.GetRouterStatus(pb.GetRouterStatusRequest())).status
         assert status.version == status.nodes[0].version_sent != ""
         assert (status.nodes[0].epoch, status.nodes[0].version_acknowledged) == (EPOCH, "")
         assert status.nodes[0].refusal == "Cluster: bad"
@@ -199,7 +296,7 @@ def test_the_status_tells_what_each_envoy_and_quota_hold(tmp_path: Path) -> None
         assert status.plan_version == status.plan_version_taken == ""
         assert publisher.version is not None
         publisher.acknowledged(node, publisher.version)
-        status = await api.GetRouterStatus(pb.GetRouterStatusRequest())
+        status = (await api.GetRouterStatus(pb.GetRouterStatusRequest())).status
         assert status.nodes[0].version_acknowledged == status.version
         assert status.nodes[0].refusal == ""
         assert publisher.plan is not None

@@ -23,7 +23,7 @@ from tests.worlds.redis_stores import eventually
 pytestmark = pytest.mark.e2e
 
 CONFIGURATION = {
-    "models": {"tiny": {"targets": ["openai/tiny"]}},
+    "models": {"tiny": {"targets": ["openai/tiny"]}, "lab/tiny:8b": {"targets": ["openai/tiny"]}},
     "prices": {"openai/tiny": {"input": 1, "output": 10}},
     "teams": {"ds": {}},
     "policies": [{"name": "ds", "match": {"team": "ds"}, "limits": [{"spend": 7, "per": "month"}]}],
@@ -150,13 +150,28 @@ def test_every_list_and_status_is_there_as_rest(gateway: Gateway, token: str, pa
     assert isinstance(answer.json(), dict)
 
 
-@pytest.mark.parametrize(("path", "field"), [("teams/ds", "team"), ("quotaPolicies/ds", "quotaPolicy")])
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("teams/ds", "team"),
+        ("quotaPolicies/ds", "quotaPolicy"),
+        ("providers/openai", "provider"),
+        ("modelRoutes/tiny", "model"),
+    ],
+)
 def test_one_resource_is_there_as_rest(gateway: Gateway, token: str, path: str, field: str) -> None:
+    name = path.partition("/")[2]
     with httpx.Client(base_url=f"http://{gateway.admin}/v1", headers={"authorization": token}) as rest:
-        assert rest.get(path).json()[field]["name"] == "ds"
+        assert rest.get(path).json()[field]["name"] == name
         missing = rest.get(f"{path}x")
         assert (missing.status_code, missing.json()["code"]) == (404, 5)
-        assert "did you mean 'ds'?" in missing.json()["message"]
+        assert f"did you mean '{name}'?" in missing.json()["message"]
+
+
+def test_the_name_of_a_model_stands_in_a_path_as_it_is(gateway: Gateway, token: str) -> None:
+    answer = httpx.get(f"http://{gateway.admin}/v1/modelRoutes/lab/tiny:8b", headers={"authorization": token})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["model"]["name"] == "lab/tiny:8b"
 
 
 def test_a_key_is_made_stopped_and_refused_over_rest(gateway: Gateway, token: str) -> None:

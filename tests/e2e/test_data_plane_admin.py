@@ -39,8 +39,8 @@ async def create_virtual_key(request: quota_service_pb2.CreateVirtualKeyRequest,
 
 async def router_status(
     request: router_service_pb2.GetRouterStatusRequest, context: Any
-) -> router_service_pb2.RouterStatus:
-    return router_service_pb2.RouterStatus(version="7")
+) -> router_service_pb2.GetRouterStatusResponse:
+    return router_service_pb2.GetRouterStatusResponse(status=router_service_pb2.RouterStatus(version="7"))
 
 
 async def tail_calls(
@@ -132,7 +132,7 @@ def test_the_three_services_answer_over_grpc(channel: grpc.Channel) -> None:
     teams = quota.ListTeams(quota_service_pb2.ListTeamsRequest(page_size=3), metadata=METADATA).teams
     assert [team.name for team in teams] == ["page-3"]
     router = router_service_pb2_grpc.RouterServiceStub(channel)
-    assert router.GetRouterStatus(router_service_pb2.GetRouterStatusRequest(), metadata=METADATA).version == "7"
+    assert router.GetRouterStatus(router_service_pb2.GetRouterStatusRequest(), metadata=METADATA).status.version == "7"
     ledger = ledger_service_pb2_grpc.LedgerServiceStub(channel)
     tail = ledger.TailCalls(ledger_service_pb2.TailCallsRequest(), metadata=METADATA)
     assert [call.id for call in tail] == ["one", "two"]
@@ -167,7 +167,7 @@ def test_what_the_services_say_to_each_other_is_not_reachable(channel: grpc.Chan
 
 def test_the_services_answer_as_rest(client: httpx.Client) -> None:
     assert client.get("/v1/teams", params={"page_size": 9}).json()["teams"][0]["name"] == "page-9"
-    assert client.get("/v1/router/status").json()["version"] == "7"
+    assert client.get("/v1/router/status").json()["status"]["version"] == "7"
 
 
 def test_an_unknown_query_parameter_is_refused(client: httpx.Client) -> None:

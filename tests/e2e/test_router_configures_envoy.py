@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 import pytest
 from spendgate.router.v1 import router_service_pb2 as pb
+from spendgate.router.v1.chain_pb2 import ChainSlot, WeightedTarget
+from spendgate.type.v1.dialect_pb2 import DIALECT_OPENAI
 
 from tests.worlds.data_plane_provider import Answer, Provider
 from tests.worlds.http_server import Received
@@ -91,7 +93,7 @@ def lab(name: str, provider: Provider) -> pb.Provider:
     host = "localhost" if name == "two" else "127.0.0.1"
     return pb.Provider(
         name=name,
-        protocol="openai",
+        protocol=DIALECT_OPENAI,
         base_url=f"http://{host}:{provider.port}/v1",
         api_key=pb.SecretReference(file=name),
     )
@@ -100,7 +102,7 @@ def lab(name: str, provider: Provider) -> pb.Provider:
 def to(*names: str) -> pb.Model:
     return pb.Model(
         name="m",
-        targets=[pb.TargetGroup(targets=[pb.TargetGroup.WeightedTarget(target=f"{name}/up")]) for name in names],
+        targets=[ChainSlot(targets=[WeightedTarget(target=f"{name}/up")]) for name in names],
     )
 
 
@@ -207,7 +209,10 @@ def test_what_envoy_refuses_stops_nothing_and_the_next_version_recovers() -> Non
             await settled(plane)
             before = plane.quota.plan
             bad = pb.Provider(
-                name="bad", protocol="openai", base_url="https://127.0.0.1:1/v1", api_key=pb.SecretReference(none=True)
+                name="bad",
+                protocol=DIALECT_OPENAI,
+                base_url="https://127.0.0.1:1/v1",
+                api_key=pb.SecretReference(none=True),
             )
             async with under_load(plane) as load:
                 await plane.apply([one, bad], [to("bad", "one")])

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from services.kernel.change import OWNER
 from services.kernel.dialect import Dialect
 from services.router.domain.backend import backends_of, name_clusters
-from services.router.domain.model import Condition, Fallback, Measure, Model, TargetGroup, Term, WeightedTarget
+from services.router.domain.model import ChainSlot, Condition, Fallback, Measure, Model, Term, WeightedTarget
 from services.router.domain.plan import RoutePlan, Tier, compile_model, compile_plan
 from services.router.domain.snapshot import Snapshot
 from services.router.usecases.publish import Node
@@ -25,7 +25,7 @@ PROVIDERS = ("a", "b", "c")
 TARGETS = [f"{provider}/{name}" for provider in PROVIDERS for name in "xyz"]
 
 weighted = st.builds(WeightedTarget, st.sampled_from(TARGETS), st.integers(1, 5))
-groups = st.lists(weighted, min_size=1, max_size=3).map(lambda one: TargetGroup(tuple(one)))
+groups = st.lists(weighted, min_size=1, max_size=3).map(lambda one: ChainSlot(tuple(one)))
 chains = st.lists(groups, min_size=1, max_size=3).map(tuple)
 terms = st.one_of(
     st.builds(Term, st.just(Measure.BUDGET_USED), st.integers(1, 10_000)),
@@ -38,7 +38,7 @@ models = st.builds(
 usable = st.frozensets(st.sampled_from(PROVIDERS))
 
 
-def names(chain: tuple[TargetGroup, ...]) -> list[str]:
+def names(chain: tuple[ChainSlot, ...]) -> list[str]:
     return [one.target for group in chain for one in group.targets]
 
 
@@ -141,8 +141,8 @@ def test_a_plan_that_is_damaged_anywhere_is_found(offer: tuple[Snapshot, RoutePl
 
     damaged = [
         with_tier(replace(tier, chain=(*tier.chain, place))),
-        with_tier(replace(tier, chain=(*tier.chain, TargetGroup(())))),
-        with_tier(replace(tier, chain=(*tier.chain, TargetGroup((WeightedTarget("a/unheard-of"),))))),
+        with_tier(replace(tier, chain=(*tier.chain, ChainSlot(())))),
+        with_tier(replace(tier, chain=(*tier.chain, ChainSlot((WeightedTarget("a/unheard-of"),))))),
         with_tier(replace(tier, chain=())),
         with_tier(replace(tier, from_basis_points=-1 if tier is not one.tiers[0] else 1)),
         replace(plan, models=(replace(one, tiers=(*one.tiers, one.tiers[-1])),)),

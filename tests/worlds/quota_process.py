@@ -20,12 +20,15 @@ from spendgate.quota.v1 import counter_service_pb2_grpc, quota_service_pb2_grpc,
 from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate.router.v1 import route_plan_service_pb2 as plan_pb
 from spendgate.router.v1 import route_plan_service_pb2_grpc
-from spendgate.type.v1 import attribution_pb2
+from spendgate.router.v1.chain_pb2 import ChainSlot, WeightedTarget
+from spendgate.type.v1 import attribution_pb2, dialect_pb2
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2 as auth_pb
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2_grpc
 
+from services.chassis.enums import enum_numbers
 from services.chassis.grpc_server import Registration, build_server
 from services.chassis.runtime import Runtime
+from services.chassis.well_known import duration
 from services.kernel.clock import ManualClock
 from services.kernel.envoy_contract import EPOCH_HEADER, REQUEST_NAMESPACE
 from services.quota.settings import Settings
@@ -88,15 +91,21 @@ class PlayedLedger(price_book_service_pb2_grpc.PriceBookServiceServicer):
         )
 
 
+_UNHEARD: Any = 99
+DIALECTS = enum_numbers(dialect_pb2.Dialect)
+
+
 def planned_target(name: str, dialect: str = "openai", **changes: Any) -> plan_pb.PlannedTarget:
     provider, _, model = name.partition("/")
     path = "/v1beta/models/{model}:{verb}" if dialect == "gemini" else "/v1/chat/completions"
     face = plan_pb.PlannedTarget.Face(
-        dialect=dialect,
+        dialect=DIALECTS.get(dialect, _UNHEARD),
         cluster=f"{provider}.{dialect}",
         host=f"{provider}.example",
         path=path,
-        output_cap_field="max_tokens" if dialect == "openai" else "",
+        output_cap_field=plan_pb.PlannedTarget.OUTPUT_CAP_FIELD_MAX_TOKENS
+        if dialect == "openai"
+        else plan_pb.PlannedTarget.OUTPUT_CAP_FIELD_UNSPECIFIED,
     )
     facts: dict[str, Any] = {"upstream_model": model, "max_output_tokens": 4_096, "context_window_tokens": 100_000}
     return plan_pb.PlannedTarget(name=name, faces=[face], **{**facts, **changes})
@@ -106,10 +115,10 @@ def route_plan(version: str, chains: Mapping[str, list[plan_pb.PlannedTarget]]) 
     """A plan with one tier for each model."""
     models = []
     for model, targets in chains.items():
-        slots = [
-            plan_pb.Place(candidates=[plan_pb.Place.Candidate(target=target.name, weight=1)]) for target in targets
-        ]
-        models.append(plan_pb.ModelPlan(model=model, tiers=[plan_pb.Tier(chain=slots)], first_byte_timeout_ms=30_000))
+        slots = [ChainSlot(targets=[WeightedTarget(target=target.name, weight=1)]) for target in targets]
+        models.append(
+            plan_pb.ModelPlan(model=model, tiers=[plan_pb.Tier(chain=slots)], first_byte_timeout=duration(30_000))
+        )
     targets_by_name = {target.name: target for targets in chains.values() for target in targets}
     return plan_pb.RoutePlan(version=version, models=models, targets=targets_by_name.values())
 

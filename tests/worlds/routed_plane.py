@@ -69,7 +69,7 @@ class PlanFollowingQuota(external_auth_pb2_grpc.AuthorizationServicer):
         asked = request.attributes.metadata_context.filter_metadata[REQUEST_NAMESPACE].fields["model"].string_value
         for model in self.plan.models:
             if model.model == asked:
-                return self._allow([place.candidates[0].target for place in model.tiers[0].chain])
+                return self._allow([slot.targets[0].target for slot in model.tiers[0].chain])
         return external_auth_pb2.CheckResponse(status=status_pb2.Status(code=7))
 
     def _allow(self, chain: list[str]) -> external_auth_pb2.CheckResponse:
@@ -139,7 +139,7 @@ class RoutedPlane:
 
     async def status(self) -> pb.RouterStatus:
         """What the router believes."""
-        status: pb.RouterStatus = await self.api.GetRouterStatus(pb.GetRouterStatusRequest())
+        status: pb.RouterStatus = (await self.api.GetRouterStatus(pb.GetRouterStatusRequest())).status
         return status
 
     async def is_configured(self) -> bool:

@@ -11,7 +11,7 @@ from services.kernel.clock import ManualClock
 from services.kernel.dialect import Dialect
 from services.kernel.preset import Preset
 from services.router.adapters.sql_configuration import AUDIT, METADATA, SqlConfigurationStore
-from services.router.domain.model import Condition, Fallback, Measure, Model, TargetGroup, Term, WeightedTarget
+from services.router.domain.model import ChainSlot, Condition, Fallback, Measure, Model, Term, WeightedTarget
 from services.router.domain.provider import Provider
 from services.router.domain.secret import CredentialProblem, SecretReference, SecretSource, SecretValue
 from services.router.usecases.administer import Administrator
@@ -30,8 +30,8 @@ def vendor(preset: Preset, base_url: str = "") -> Provider:
     return Provider(name=preset.value, api_key=env(f"{preset.upper()}_API_KEY"), preset=preset, base_url=base_url)
 
 
-def group(*targets: str | tuple[str, int]) -> TargetGroup:
-    return TargetGroup(tuple(WeightedTarget(one) if isinstance(one, str) else WeightedTarget(*one) for one in targets))
+def group(*targets: str | tuple[str, int]) -> ChainSlot:
+    return ChainSlot(tuple(WeightedTarget(one) if isinstance(one, str) else WeightedTarget(*one) for one in targets))
 
 
 def budget(basis_points: int) -> Condition:

@@ -8,15 +8,23 @@ from typing import Annotated, Any, Protocol
 import orjson
 import typer
 from spendgate.quota.v1 import admin_service_pb2
-from spendgate.type.v1 import audit_pb2
+from spendgate.router.v1 import router_service_pb2
+from spendgate.type.v1 import audit_pb2, role_pb2
 
+from services.chassis.enums import enum_names
 from services.cli.paging import all_pages
 from services.cli.printing import Listing
+from services.cli.resource_kinds import resource_kind_name
 from services.cli.session import JsonOption, connect, session_of
 from services.cli.times import parse_since, readable_time, rfc3339
 
 _DEFAULT_LIMIT = 50
 _MAX_LIMIT = 100_000
+
+_ROLES = {number: name.replace("_", "-") for number, name in enum_names(role_pb2.Role).items()}
+_ACTIONS = enum_names(audit_pb2.AuditEntry.Action)
+_UNKNOWN = "unknown"
+"""Stands for what only a later release knows."""
 
 
 class AuditPage(Protocol):
@@ -61,12 +69,12 @@ def audit(
     with connect(context) as gateway:
         lists = (
             (gateway.administration.ListAuditEntries, admin_service_pb2.ListAuditEntriesRequest),
-            (gateway.router.ListAuditEntries, audit_pb2.ListAuditEntriesRequest),
+            (gateway.router.ListAuditEntries, router_service_pb2.ListAuditEntriesRequest),
             (gateway.ledger.ListAuditEntries, audit_pb2.ListAuditEntriesRequest),
         )
         entries = [entry for each in lists for entry in newest(*each)]
     # Each list is already sorted, newest first, and sorting keeps the order of entries with the same time.
-    entries.sort(key=lambda entry: entry.time.ToMilliseconds(), reverse=True)
+    entries.sort(key=lambda entry: entry.change_time.ToMilliseconds(), reverse=True)
     Listing(
         "entries",
         columns=("TIME (UTC)", "ACTOR", "ROLE", "ACTION", "KIND", "NAME", "REASON"),
@@ -77,16 +85,24 @@ def audit(
 
 
 def _row(entry: audit_pb2.AuditEntry) -> tuple[str, ...]:
-    return readable_time(entry.time), entry.actor, entry.role, entry.action, entry.kind, entry.name, entry.reason
+    return (
+        readable_time(entry.change_time),
+        entry.actor,
+        _ROLES.get(entry.role, _UNKNOWN),
+        _ACTIONS.get(entry.action, _UNKNOWN),
+        resource_kind_name(entry.kind),
+        entry.name,
+        entry.reason,
+    )
 
 
 def _as_json(entry: audit_pb2.AuditEntry) -> dict[str, object]:
     return {
-        "time": rfc3339(entry.time),
+        "time": rfc3339(entry.change_time),
         "actor": entry.actor,
-        "role": entry.role,
-        "action": entry.action,
-        "kind": entry.kind,
+        "role": _ROLES.get(entry.role, _UNKNOWN),
+        "action": _ACTIONS.get(entry.action, _UNKNOWN),
+        "kind": resource_kind_name(entry.kind),
         "name": entry.name,
         "reason": entry.reason,
         "before": orjson.loads(entry.before) if entry.before else None,

@@ -17,6 +17,7 @@ from services.cli.configuration.unpriced import find_unpriced_leads
 from services.cli.key_secrets import find_key_secrets
 from services.cli.printing import print_json, print_table, print_text, remark
 from services.cli.problems import Misuse, Refused
+from services.cli.resource_kinds import resource_kind_name
 from services.cli.session import FileOption, JsonOption, ReasonOption, connect, session_of
 
 DEFAULT_FILE = Path("spendgate.yaml")
@@ -117,7 +118,10 @@ def print_applied(applied: Applied, *, dry_run: bool) -> None:
     if not applied.changes:
         print_text("nothing to change")
         return
-    rows = [(ACTIONS.get(change.action, "?"), change.kind, change.name, change.detail) for change in applied.changes]
+    rows = [
+        (ACTIONS.get(change.action, "?"), resource_kind_name(change.kind), change.name, change.detail)
+        for change in applied.changes
+    ]
     print_table(("WOULD" if dry_run else "DID", "KIND", "NAME", "DETAIL"), rows)
 
 

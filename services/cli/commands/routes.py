@@ -8,13 +8,18 @@ import typer
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 from spendgate.quota.v1 import quota_service_pb2 as quota
 from spendgate.router.v1 import router_service_pb2 as router
+from spendgate.router.v1.chain_pb2 import ChainSlot
+from spendgate.type.v1 import dialect_pb2
 
+from services.chassis.enums import enum_names
 from services.cli.paging import all_pages
 from services.cli.printing import print_json, print_table, print_text, remark
 from services.cli.session import JsonOption, connect
 from services.cli.times import optional_rfc3339
 from services.cli.unpriced_routes import unpriced_leads
 from services.kernel.money import format_usd
+
+_DIALECTS = enum_names(dialect_pb2.Dialect)
 
 
 def routes(
@@ -51,7 +56,7 @@ def routes(
     elif not models:
         print_text("No models yet: declare providers and models in a configuration and apply it.")
     else:
-        rows = [(model.name, _places(model.targets), "; ".join(map(_fallback, model.fallbacks))) for model in models]
+        rows = [(model.name, _chain(model.targets), "; ".join(map(_fallback, model.fallbacks))) for model in models]
         print_table(("MODEL", "TARGETS", "FALLBACKS"), rows)
         for name, problem in passed_over.items():
             remark(f"warning: model {name}: {problem}: give it one under `prices`")
@@ -59,7 +64,12 @@ def routes(
         print_table(
             ("PROVIDER", "SPEAKS", "ADDRESS", "CREDENTIAL"),
             [
-                (one.name, one.preset or one.protocol, one.base_url or "-", one.credential_problem or "found")
+                (
+                    one.name,
+                    one.preset or _DIALECTS.get(one.protocol, ""),
+                    one.base_url or "-",
+                    one.credential_problem or "found",
+                )
                 for one in providers
             ],
         )
@@ -75,7 +85,7 @@ def status(
     Example: spendgate status --json
     """
     with connect(context) as gateway:
-        router_answer = gateway.router.GetRouterStatus(router.GetRouterStatusRequest())
+        router_answer = gateway.router.GetRouterStatus(router.GetRouterStatusRequest()).status
         facts = {
             "quota": _quota_status(gateway.quota.GetQuotaStatus(quota.GetQuotaStatusRequest()).quota_status),
             "router": _router_status(router_answer),
@@ -145,11 +155,11 @@ def _ledger_status(answer: ledger.LedgerStatus) -> dict[str, object]:
 def _model(model: router.Model) -> dict[str, object]:
     return {
         "model": model.name,
-        "targets": _groups(model.targets),
+        "targets": _slots(model.targets),
         "fallbacks": [
-            {"to": _groups(fallback.to), "when": _condition(fallback.when) or None} for fallback in model.fallbacks
+            {"to": _slots(fallback.to), "when": _condition(fallback.when) or None} for fallback in model.fallbacks
         ],
-        "first_byte_timeout_ms": model.first_byte_timeout_ms or None,
+        "first_byte_timeout_ms": model.first_byte_timeout.ToMilliseconds() or None,
     }
 
 
@@ -157,7 +167,7 @@ def _provider(provider: router.Provider) -> dict[str, object]:
     return {
         "name": provider.name,
         "preset": provider.preset or None,
-        "protocol": provider.protocol or None,
+        "protocol": _DIALECTS.get(provider.protocol),
         "base_url": provider.base_url or None,
         "credential_problem": provider.credential_problem or None,
         "allowed_headers": list(provider.headers.allow),
@@ -165,17 +175,17 @@ def _provider(provider: router.Provider) -> dict[str, object]:
     }
 
 
-def _groups(groups: Iterable[router.TargetGroup]) -> list[list[dict[str, object]]]:
-    return [[{"target": one.target, "weight": one.weight or 1} for one in group.targets] for group in groups]
+def _slots(slots: Iterable[ChainSlot]) -> list[list[dict[str, object]]]:
+    return [[{"target": one.target, "weight": one.weight or 1} for one in slot.targets] for slot in slots]
 
 
-def _places(groups: Iterable[router.TargetGroup]) -> str:
-    return ", ".join(" | ".join(one.target for one in group.targets) for group in groups)
+def _chain(slots: Iterable[ChainSlot]) -> str:
+    return ", ".join(" | ".join(one.target for one in slot.targets) for slot in slots)
 
 
 def _fallback(fallback: router.Fallback) -> str:
     condition = _condition(fallback.when)
-    return f"{_places(fallback.to)}{f' when {condition}' if condition else ' on failure'}"
+    return f"{_chain(fallback.to)}{f' when {condition}' if condition else ' on failure'}"
 
 
 def _condition(condition: router.Condition) -> str:
@@ -183,12 +193,12 @@ def _condition(condition: router.Condition) -> str:
 
 
 def _term(term: router.Condition.Term) -> str:
-    over = f" over {term.over_seconds} s"
+    over = f" over {term.period.seconds} s"
     kind = term.WhichOneof("term")
     if kind == "budget_used_basis_points":
         return f"budget used >= {term.budget_used_basis_points / 100:g}%"
     if kind == "error_rate_basis_points":
         return f"error rate > {term.error_rate_basis_points / 100:g}%{over}"
-    if kind == "latency_p95_ms":
-        return f"latency p95 > {term.latency_p95_ms} ms{over}"
-    return f"time to first byte p95 > {term.ttft_p95_ms} ms{over}"
+    if kind == "latency_p95":
+        return f"latency p95 > {term.latency_p95.ToMilliseconds()} ms{over}"
+    return f"time to first byte p95 > {term.ttft_p95.ToMilliseconds()} ms{over}"

@@ -21,7 +21,7 @@ _MOST_NAMED = 8
 
 def examine_gateway(gateway: Gateway) -> Iterator[Finding]:
     """Envoy, the plan, credentials, the ledger and quota."""
-    yield from _envoys(gateway.router.GetRouterStatus(router.GetRouterStatusRequest()))
+    yield from _envoys(gateway.router.GetRouterStatus(router.GetRouterStatusRequest()).status)
     yield from _credentials(gateway)
     books = gateway.ledger.GetLedgerStatus(ledger.GetLedgerStatusRequest())
     yield from _ledger(books)

@@ -34,7 +34,10 @@ async def is_serving(socket: str) -> bool:
 async def router_status(socket: str) -> RouterStatus | None:
     """Returns the router's status, or None when it does not answer."""
     request = GetRouterStatusRequest()
-    return await _asked(socket, lambda channel: RouterServiceStub(channel).GetRouterStatus(request, timeout=_TIMEOUT_S))
+    answer = await _asked(
+        socket, lambda channel: RouterServiceStub(channel).GetRouterStatus(request, timeout=_TIMEOUT_S)
+    )
+    return None if answer is None else answer.status
 
 
 async def quota_status(socket: str) -> QuotaStatus | None:

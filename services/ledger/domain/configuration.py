@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from services.kernel.change import Change, Describe, changes_between, differing_fields
+from services.kernel.change import Change, Describe, ResourceKind, changes_between, differing_fields
 from services.kernel.money import NanoUsd, PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
 from services.kernel.usage import INPUT, METERS, OUTPUT
@@ -60,16 +60,16 @@ def flat_price(
 def differences(before: Configuration, after: Configuration) -> tuple[Change, ...]:
     """Lists how each resource changes, by kind and name."""
     return (
-        *changes_between("price", before.prices, after.prices, _differing_prices),
-        *changes_between("alert channel", before.channels, after.channels, differing_fields),
+        *changes_between(ResourceKind.PRICE, before.prices, after.prices, _differing_prices),
+        *changes_between(ResourceKind.ALERT_CHANNEL, before.channels, after.channels, differing_fields),
     )
 
 
 def describe(configuration: Configuration) -> Describe:
     """Returns the function that describes a resource of this configuration for an audit entry."""
 
-    def describe_one(kind: str, name: str) -> str:
-        if kind == "price":
+    def describe_one(kind: ResourceKind, name: str) -> str:
+        if kind is ResourceKind.PRICE:
             price = configuration.prices.get(name)
             return json.dumps(_written(price), sort_keys=True) if price is not None else ""
         channel = configuration.channels.get(name)

@@ -14,6 +14,7 @@ from spendgate.type.v1 import audit_pb2, configuration_pb2
 
 from services.chassis.audit import AuditLog
 from services.chassis.authorship import actor_of, authorship_of
+from services.chassis.changes import write_changes
 from services.chassis.grpc_server import Registration
 from services.chassis.paging import bad_token, check_page_size, read_token, write_token
 from services.chassis.well_known import timestamp
@@ -85,7 +86,7 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
         by = authorship_of(context, request.reason)
         changes = self._prices.apply(wanted, validate_only=request.validate_only, by=by)
         return configuration_pb2.ApplyConfigurationResponse(
-            changes=messages.change_messages(changes),
+            changes=write_changes(changes),
             warnings=warnings_of(wanted),
         )
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import fields
 
 from spendgate.ledger.v1 import ledger_service_pb2 as pb
-from spendgate.type.v1 import attribution_pb2, configuration_pb2
+from spendgate.type.v1 import attribution_pb2
 
 from services.chassis.enums import enum_table
 from services.chassis.well_known import timestamp, usd
-from services.kernel.change import Action, Actor, Change
+from services.kernel.change import Actor
 from services.kernel.errors import InvalidInput
 from services.kernel.names import check_name, split_target
 from services.kernel.price import Price
@@ -33,7 +33,6 @@ from services.ledger.domain.selection import (
 from services.ledger.domain.settlement import Alert
 from services.ledger.transport.price_messages import read_override
 
-_ACTIONS = enum_table(configuration_pb2.Change.Action, Action)
 _ALERT_KINDS = enum_table(pb.AlertKind, CrossingKind)
 _DIRECTIONS = enum_table(pb.DroppedHeader.Direction, Direction)
 _WRITTEN_OTHERWISE = ("tags", "attempts")
@@ -138,16 +137,6 @@ def alert_message(alert: Alert) -> pb.Alert:
         team=alert.team,
         unknown_members=alert.unknown_members,
     )
-
-
-def change_messages(changes: Iterable[Change]) -> list[configuration_pb2.Change]:
-    """Returns the changes that a configuration makes."""
-    return [
-        configuration_pb2.Change(
-            action=_ACTIONS.numbers[change.action], kind=change.kind, name=change.name, detail=change.detail
-        )
-        for change in changes
-    ]
 
 
 def configuration(request: pb.ApplyConfigurationRequest) -> Configuration:

@@ -8,11 +8,13 @@ from collections.abc import Callable, Collection, Iterator
 
 import grpc
 from google.protobuf.message import DecodeError
+from spendgate.router.v1 import chain_pb2, route_plan_service_pb2_grpc
 from spendgate.router.v1 import route_plan_service_pb2 as pb
-from spendgate.router.v1 import route_plan_service_pb2_grpc
+from spendgate.type.v1 import dialect_pb2
 
+from services.chassis.enums import enum_table
 from services.chassis.loops import Stream, StreamLoop
-from services.kernel.dialect import Dialect
+from services.kernel.dialect import Dialect, OutputCapField
 from services.quota.domain.routing.plan import (
     ChainSlot,
     Face,
@@ -25,6 +27,8 @@ from services.quota.domain.routing.plan import (
 from services.quota.ports.directory import SnapshotStore
 
 _SNAPSHOT = "route_plan"
+_DIALECTS = enum_table(dialect_pb2.Dialect, Dialect)
+_CAP_FIELDS = enum_table(pb.PlannedTarget.OutputCapField, OutputCapField)
 
 _log = logging.getLogger("spendgate.quota")
 
@@ -93,7 +97,7 @@ def read_plan(message: pb.RoutePlan) -> PlanSnapshot:
     """Reads a plan into a value.
 
     Raises:
-        ValueError: the plan names an unknown dialect.
+        ValueError: the plan is of a later release that knows more dialects, or of an earlier one.
     """
     return PlanSnapshot(
         version=message.version,
@@ -104,19 +108,20 @@ def read_plan(message: pb.RoutePlan) -> PlanSnapshot:
 
 def _read_model(message: pb.ModelPlan) -> ModelPlan:
     tiers = tuple(
-        Tier(tier.from_basis_points, tuple(_read_slot(place) for place in tier.chain)) for tier in message.tiers
+        Tier(tier.from_basis_points, tuple(_read_slot(slot) for slot in tier.chain)) for tier in message.tiers
     )
-    return ModelPlan(message.model, tiers, message.first_byte_timeout_ms, tuple(message.providers_without_credential))
+    timeout_ms = message.first_byte_timeout.ToMilliseconds()
+    if timeout_ms <= 0:
+        raise ValueError(f"model {message.model} has no time-out")
+    return ModelPlan(message.model, tiers, timeout_ms, tuple(message.providers_without_credential))
 
 
-def _read_slot(message: pb.Place) -> ChainSlot:
-    return ChainSlot(tuple(WeightedTarget(each.target, max(1, each.weight)) for each in message.candidates))
+def _read_slot(message: chain_pb2.ChainSlot) -> ChainSlot:
+    return ChainSlot(tuple(WeightedTarget(each.target, max(1, each.weight)) for each in message.targets))
 
 
 def _read_target(message: pb.PlannedTarget) -> PlannedTarget:
-    faces = tuple(
-        Face(Dialect(face.dialect), face.cluster, face.host, face.path, face.output_cap_field) for face in message.faces
-    )
+    faces = tuple(map(_read_face, message.faces))
     return PlannedTarget(
         name=message.name,
         upstream_model=message.upstream_model,
@@ -126,6 +131,15 @@ def _read_target(message: pb.PlannedTarget) -> PlannedTarget:
         catalogue_provider=message.catalogue_provider,
         stops_on_disconnect=message.stops_on_disconnect,
     )
+
+
+def _read_face(message: pb.PlannedTarget.Face) -> Face:
+    dialect = _DIALECTS.members.get(message.dialect)
+    if dialect is None:
+        raise ValueError(f"dialect {message.dialect} of cluster {message.cluster} is unknown")
+    # Without a field that we know, no bound is written.
+    cap_field = _CAP_FIELDS.members.get(message.output_cap_field, "")
+    return Face(dialect, message.cluster, message.host, message.path, cap_field)
 
 
 def _acknowledgements(taken: queue.SimpleQueue[str | None]) -> Iterator[pb.WatchRoutePlanRequest]:

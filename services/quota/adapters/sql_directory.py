@@ -15,12 +15,11 @@ import sqlalchemy as sa
 from services.chassis.audit import append_entries, audit_table
 from services.chassis.authorship import write_actor
 from services.chassis.requests import forget, forget_actors, recall, remember, requests_table
-from services.kernel.change import AuditEntry
+from services.kernel.change import AuditEntry, Role
 from services.kernel.errors import Unavailable
 from services.kernel.repetition import Answered, Repeatable
 from services.quota.adapters.directory_rows import Row, key_row, policy_row, read_key, read_policy, read_team, team_row
 from services.quota.domain.directory.directory import Directory
-from services.quota.domain.identity.access import Role
 from services.quota.domain.identity.admin_token import AdminToken
 from services.quota.domain.identity.key import RetiredSecret
 from services.quota.domain.identity.team import Environment

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from spendgate.quota.v1 import quota_service_pb2 as pb
-from spendgate.type.v1 import attribution_pb2, configuration_pb2
+from spendgate.type.v1 import attribution_pb2
 
+from services.chassis.changes import write_changes
 from services.chassis.enums import enum_table
 from services.chassis.well_known import duration, read_timestamp, timestamp
-from services.kernel.change import Action
 from services.kernel.errors import InvalidInput
 from services.quota.domain.directory.configuration import Configuration, KeySpec
 from services.quota.domain.identity.attribution import Attribution
@@ -26,7 +26,6 @@ from services.quota.usecases.status import Status
 
 _MAX_PROBLEM_CHARS = 256
 _MOST_UNPRICED = 1_000
-_ACTIONS = enum_table(configuration_pb2.Change.Action, Action)
 _SECRET_KINDS = enum_table(pb.SecretKind, SecretKind, unspecified=SecretKind.LIVE)
 
 
@@ -117,13 +116,7 @@ def write_attribution(attribution: Attribution) -> attribution_pb2.Attribution:
 
 def write_applied(applied: Applied) -> pb.ApplyConfigurationResponse:
     """Writes what a configuration changed."""
-    changes = [
-        configuration_pb2.Change(
-            action=_ACTIONS.numbers[change.action], kind=change.kind, name=change.name, detail=change.detail
-        )
-        for change in applied.changes
-    ]
-    return pb.ApplyConfigurationResponse(changes=changes, warnings=applied.warnings)
+    return pb.ApplyConfigurationResponse(changes=write_changes(applied.changes), warnings=applied.warnings)
 
 
 def write_budget(budget: Budget) -> pb.Budget:

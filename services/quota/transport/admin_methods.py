@@ -33,7 +33,7 @@ ROUTER_SERVICE = router_service_pb2.DESCRIPTOR.services_by_name["RouterService"]
 LEDGER_SERVICE = ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name
 """Likewise."""
 _PATTERNS = ("get", "put", "post", "delete", "patch")
-_VARIABLE = re.compile(r"\\\{\w+\\\}")
+_VARIABLE = re.compile(r"\\\{\w+(=\\\*\\\*)?\\\}")
 
 
 def method_of(http_method: str, path: str) -> str:
@@ -54,9 +54,13 @@ def _templates() -> Iterator[tuple[str, re.Pattern[str], str]]:
             rule: Any = method.GetOptions().Extensions[annotations_pb2.http]
             for verb in _PATTERNS:
                 if template := getattr(rule, verb):
-                    # A variable is one path segment, without a verb behind a colon.
-                    pattern = _VARIABLE.sub("[^/:]+", re.escape(template))
+                    pattern = _VARIABLE.sub(_matching, re.escape(template))
                     yield verb.upper(), re.compile(pattern), f"/{service.full_name}/{method.name}"
+
+
+def _matching(variable: re.Match[str]) -> str:
+    """A variable is one path segment without a verb behind a colon. `{name=**}` is all that follows."""
+    return ".+" if variable[1] else "[^/:]+"
 
 
 _TEMPLATES = tuple(_templates())

@@ -14,9 +14,9 @@ from services.chassis.authorship import authorship_of
 from services.chassis.enums import enum_table
 from services.chassis.grpc_server import Registration
 from services.chassis.well_known import read_timestamp, timestamp
+from services.kernel.change import Role
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
-from services.quota.domain.identity.access import Role
 from services.quota.domain.identity.admin_token import AdminToken
 from services.quota.transport.named import find_named, page_of_named
 from services.quota.usecases.admin_tokens import AdminTokens

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from services.kernel.change import Action, Authorship
+from services.kernel.change import Action, AuditAction, Authorship, Role
 from services.kernel.clock import Clock
 from services.kernel.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 from services.kernel.names import no_such
 from services.quota.domain.directory.directory import Directory
-from services.quota.domain.identity.access import Role
 from services.quota.domain.identity.admin_token import (
     MAX_TOKENS,
     AdminToken,
@@ -100,7 +99,9 @@ class AdminTokens:
         def gone(before: Directory, _: Directory) -> AdminToken:
             return replace(next(token for token in before.tokens if token.name == name), digest=b"")
 
-        return self._amend.once(change, Answer(AdminToken, gone), by=by, verbs={Action.DELETE: "revoke"}).answer
+        return self._amend.once(
+            change, Answer(AdminToken, gone), by=by, verbs={Action.DELETE: AuditAction.REVOKE}
+        ).answer
 
     def _minted_at_first(self, amended: Amended[str], by: Authorship) -> MintedToken | None:
         """The answer to a repetition: the token, with the secret that the first request gave it; else None."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from services.kernel.change import Action, Authorship, Change
+from services.kernel.change import Action, AuditAction, Authorship, Change
 from services.kernel.clock import Clock
 from services.kernel.errors import AlreadyExists, InvalidInput, NotFound
 from services.kernel.names import no_such
@@ -150,7 +150,7 @@ class Administer:
                 old_until_ms=until_ms if graced else 0,
             )
 
-        amended = self._change_key(name, rotate, by, "rotate", self._retire)
+        amended = self._change_key(name, rotate, by, AuditAction.ROTATE, self._retire)
         return self._minting.at_first(amended, by) or MintedKey(_named(name, amended.directory), secret)
 
     def set_key_disabled(self, name: str, *, disabled: bool, by: Authorship) -> VirtualKey:
@@ -160,7 +160,7 @@ class Administer:
             NotFound: no such key.
             PermissionDenied: the key belongs to another team than the actor's.
         """
-        verb = "disable" if disabled else "enable"
+        verb = AuditAction.DISABLE if disabled else AuditAction.ENABLE
         amended = self._change_key(name, lambda key: replace(key, disabled=disabled), by, verb)
         return key_now(amended, by)
 
@@ -169,7 +169,7 @@ class Administer:
         name: str,
         edit: Callable[[VirtualKey], VirtualKey],
         by: Authorship,
-        verb: str,
+        verb: AuditAction,
         retire: Callable[[Directory, VirtualKey], Directory] = lambda before, _: before,
     ) -> Amended[str]:
         def change(before: Directory) -> Directory:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
-from services.kernel.change import NO_VERBS, Action, AuditEntry, Authorship, audit_entries
+from services.kernel.change import NO_VERBS, Action, AuditAction, AuditEntry, Authorship, audit_entries
 from services.kernel.clock import Clock
 from services.kernel.repetition import Answered
 from services.quota.domain.directory.adoption import Adoption
@@ -93,7 +93,7 @@ class Amend:
         self.once(change, Answer(str, lambda _, __: ""), by=by)
 
     def once(
-        self, change: Edit, answer: Answer[A], *, by: Authorship, verbs: Mapping[Action, str] = NO_VERBS
+        self, change: Edit, answer: Answer[A], *, by: Authorship, verbs: Mapping[Action, AuditAction] = NO_VERBS
     ) -> Amended[A]:
         """Makes a change, unless this request repeats one that made it. `verbs`: see `audit_entries`.
 
@@ -119,7 +119,7 @@ class Amend:
         self._follow()
         return Amended(first.answer, without_expired(self._store.load(), now_ms), first)
 
-    def _made(self, change: Edit, answer: Answer[A], by: Authorship, verbs: Mapping[Action, str]) -> Amended[A]:
+    def _made(self, change: Edit, answer: Answer[A], by: Authorship, verbs: Mapping[Action, AuditAction]) -> Amended[A]:
         now_ms = self._clock.now_ms()
         replaced = Directory()
 

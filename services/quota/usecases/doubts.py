@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from services.kernel.change import AuditEntry, Authorship
+from services.kernel.change import AuditAction, AuditEntry, Authorship, ResourceKind
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput, NotFound
 from services.kernel.repetition import Answered
@@ -169,8 +169,8 @@ class Doubts:
         return AuditEntry(
             time_ms=self._clock.now_ms(),
             by=by,
-            action="clear",
-            kind="doubt",
+            action=AuditAction.CLEAR,
+            kind=ResourceKind.DOUBT,
             name=_name_of(selection),
             before=json.dumps(before),
             after="",

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from services.kernel.change import Authorship
+from services.kernel.change import Authorship, Role
 from services.kernel.errors import FailedPrecondition, PermissionDenied
 from services.kernel.repetition import Repeatable
-from services.quota.domain.identity.access import Role, check_team
+from services.quota.domain.identity.access import check_team
 from services.quota.domain.identity.key import Entropy, VirtualKey, derived_entropy, digest_of, mint_secret
 from services.quota.usecases.amend import Amended
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from services.kernel.change import Action, Authorship
+from services.kernel.change import Action, AuditAction, Authorship, Role
 from services.kernel.clock import Clock
 from services.kernel.errors import FailedPrecondition, InvalidInput, NotFound, PermissionDenied
 from services.kernel.money import format_usd
@@ -12,7 +12,7 @@ from services.kernel.names import no_such
 from services.kernel.scope import NOBODY
 from services.quota.domain.directory.directory import Directory
 from services.quota.domain.directory.references import Known, check_value
-from services.quota.domain.identity.access import Role, check_team
+from services.quota.domain.identity.access import check_team
 from services.quota.domain.identity.key import Entropy
 from services.quota.domain.policies.limit import Limit
 from services.quota.domain.policies.override import Override
@@ -89,7 +89,7 @@ class Overrides:
             return replace(before, overrides=(*others, made))
 
         made = Answer(Override, lambda _, after: after.overrides[-1])
-        return self._amend.once(change, made, by=by, verbs={Action.CREATE: "grant"}).answer
+        return self._amend.once(change, made, by=by, verbs={Action.CREATE: AuditAction.GRANT}).answer
 
     def revoke(self, name: str, *, by: Authorship) -> Override:
         """Ends an override and returns it.
@@ -109,7 +109,7 @@ class Overrides:
             return replace(before, overrides=tuple(each for each in before.overrides if each.name != name))
 
         gone = Answer(Override, lambda before, _: next(each for each in before.overrides if each.name == name))
-        return self._amend.once(change, gone, by=by, verbs={Action.DELETE: "revoke"}).answer
+        return self._amend.once(change, gone, by=by, verbs={Action.DELETE: AuditAction.REVOKE}).answer
 
     def _checked(self, directory: Directory, asked: Grant, by: Authorship, now_ms: int) -> Override:
         policy = next((policy for policy in directory.policies if policy.name == asked.policy), None)

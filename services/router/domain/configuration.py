@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from services.kernel.change import Change, Describe, changes_between, differing_fields
+from services.kernel.change import Change, Describe, ResourceKind, changes_between, differing_fields
 from services.kernel.errors import InvalidInput
 from services.kernel.names import check_unique
 from services.router.domain.model import Model, check_model_route
@@ -50,8 +50,8 @@ def check_configuration(providers: Sequence[Provider], models: Sequence[Model]) 
 def differences(before: Configuration, after: Configuration) -> tuple[Change, ...]:
     """Lists how each resource changes: providers first, by name."""
     return (
-        *_differences("provider", before.providers, after.providers),
-        *_differences("model", before.models, after.models),
+        *_differences(ResourceKind.PROVIDER, before.providers, after.providers),
+        *_differences(ResourceKind.MODEL, before.models, after.models),
     )
 
 
@@ -60,15 +60,15 @@ def describe(configuration: Configuration) -> Describe:
     providers = {provider.name: provider for provider in configuration.providers}
     models = {model.name: model for model in configuration.models}
 
-    def describe_one(kind: str, name: str) -> str:
-        found = providers.get(name) if kind == "provider" else models.get(name)
+    def describe_one(kind: ResourceKind, name: str) -> str:
+        found = providers.get(name) if kind is ResourceKind.PROVIDER else models.get(name)
         return json.dumps(asdict(found), sort_keys=True) if found is not None else ""
 
     return describe_one
 
 
 def _differences(
-    kind: str, before: Sequence[Provider | Model], after: Sequence[Provider | Model]
+    kind: ResourceKind, before: Sequence[Provider | Model], after: Sequence[Provider | Model]
 ) -> tuple[Change, ...]:
     old, new = ({resource.name: resource for resource in resources} for resources in (before, after))
     return changes_between(kind, old, new, differing_fields)

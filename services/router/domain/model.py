@@ -31,7 +31,7 @@ class WeightedTarget:
 
 
 @dataclass(frozen=True, slots=True)
-class TargetGroup:
+class ChainSlot:
     """A slot of a chain: one target, or several that share the calls by weight."""
 
     targets: tuple[WeightedTarget, ...]
@@ -91,7 +91,7 @@ NEVER = Condition()
 class Fallback:
     """Comes next when an attempt fails, and leads while its condition holds."""
 
-    to: tuple[TargetGroup, ...]
+    to: tuple[ChainSlot, ...]
     when: Condition = NEVER
 
 
@@ -100,7 +100,7 @@ class Model:
     """A name that clients ask for, and the targets of its calls."""
 
     name: str
-    targets: tuple[TargetGroup, ...]
+    targets: tuple[ChainSlot, ...]
     fallbacks: tuple[Fallback, ...] = ()
     first_byte_timeout_ms: int = DEFAULT_FIRST_BYTE_TIMEOUT_MS
 
@@ -113,7 +113,7 @@ def check_model_route(field: str, model: Model, providers: frozenset[str]) -> Mo
     """
     check_model(f"{field}.name", model.name)
     if not 1 <= model.first_byte_timeout_ms <= _MAX_TIMEOUT_MS:
-        raise InvalidInput(f"{field}.first_byte_timeout_ms", f"write 1 to {_MAX_TIMEOUT_MS}, or 0 for the default")
+        raise InvalidInput(f"{field}.first_byte_timeout", f"write 1 ms to {MAX_STREAM_S} s, or leave it out")
     if not model.targets:
         raise InvalidInput(f"{field}.targets", "a model needs at least one target: write provider/model")
     count = 0
@@ -157,9 +157,9 @@ def _check_term(field: str, term: Term) -> None:
         if not 1 <= term.bound <= _MAX_BASIS_POINTS:
             raise InvalidInput(f"{field}.{term.measure}_basis_points", "write more than 0 % and at most 100 %")
     elif not 1 <= term.bound <= _MAX_TIMEOUT_MS:
-        raise InvalidInput(f"{field}.{term.measure}_ms", f"write 1 to {_MAX_TIMEOUT_MS} milliseconds")
+        raise InvalidInput(f"{field}.{term.measure}", f"write 1 ms to {MAX_STREAM_S} s")
     if term.measure is Measure.BUDGET_USED:
         if term.over_seconds:
-            raise InvalidInput(f"{field}.over_seconds", "a budget is used over the window of its limit: leave it out")
+            raise InvalidInput(f"{field}.period", "a budget is used over the window of its limit: leave it out")
     elif not 1 <= term.over_seconds <= _MAX_OVER_SECONDS:
-        raise InvalidInput(f"{field}.over_seconds", f"write 1 to {_MAX_OVER_SECONDS} seconds")
+        raise InvalidInput(f"{field}.period", f"write 1 to {_MAX_OVER_SECONDS} seconds")

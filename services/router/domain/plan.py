@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from services.kernel.dialect import Dialect
+from services.kernel.dialect import Dialect, OutputCapField
 from services.kernel.errors import InvalidInput
 from services.kernel.names import split_target
-from services.router.domain.model import Model, TargetGroup, WeightedTarget
+from services.router.domain.model import ChainSlot, Model, WeightedTarget
 from services.router.domain.model_limits import limits_of
 from services.router.domain.provider import Provider, catalogue_provider, faces_of
 
@@ -29,7 +29,7 @@ class Tier:
     """The chain of a model from one part of the budget on."""
 
     from_basis_points: int
-    chain: tuple[TargetGroup, ...]
+    chain: tuple[ChainSlot, ...]
     """At least one slot."""
 
 
@@ -54,7 +54,7 @@ class PlannedFace:
     cluster: str
     host: str
     path: str
-    output_cap_field: str
+    output_cap_field: OutputCapField
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def _names_of(model: Model) -> Iterable[str]:
     return (one.target for group in groups for one in group.targets)
 
 
-def _chain_at(model: Model, threshold: int) -> Iterable[TargetGroup]:
+def _chain_at(model: Model, threshold: int) -> Iterable[ChainSlot]:
     """Yields the slots in order, with repetitions, when `threshold` basis points of the budget are settled."""
     if threshold == 0:
         # Highest quality first. A fallback whose condition does not hold still follows when an attempt fails.
@@ -158,7 +158,7 @@ def _chain_at(model: Model, threshold: int) -> Iterable[TargetGroup]:
         yield from fallback.to
 
 
-def _distinct(chain: Iterable[TargetGroup], usable_providers: frozenset[str]) -> tuple[TargetGroup, ...]:
+def _distinct(chain: Iterable[ChainSlot], usable_providers: frozenset[str]) -> tuple[ChainSlot, ...]:
     """Leaves out unusable and repeated targets, and then empty slots."""
     seen: set[str] = set()
     places = []
@@ -169,7 +169,7 @@ def _distinct(chain: Iterable[TargetGroup], usable_providers: frozenset[str]) ->
                 seen.add(one.target)
                 kept.append(one)
         if kept:
-            places.append(TargetGroup(tuple(kept)))
+            places.append(ChainSlot(tuple(kept)))
     return tuple(places)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.kernel.dialect import Dialect
+from services.kernel.dialect import Dialect, OutputCapField
 from services.kernel.errors import InvalidInput
 from services.kernel.header_names import read_allowed
 from services.kernel.names import check_name
-from services.kernel.preset import GEMINI_CAP_FIELD, GEMINI_PATH, Preset, PresetFace
+from services.kernel.preset import GEMINI_PATH, Preset, PresetFace
 from services.router.domain.address import BaseUrl, Origin, parse_base_url
 from services.router.domain.secret import SecretReference, check_reference
 
@@ -24,8 +24,7 @@ class Face:
     credential_header: str
     credential_prefix: str
     """Prefix of the credential in its header: "Bearer " or nothing."""
-    output_cap_field: str
-    """Field that bounds the output. "outer.inner" is one level deeper."""
+    output_cap_field: OutputCapField
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +44,9 @@ class Provider:
 
 # Paths behind a base URL, which ends where the dialect's own SDK expects it to.
 _ANY_SERVER = {
-    Dialect.OPENAI: PresetFace(Dialect.OPENAI, "/chat/completions", "max_tokens"),
-    Dialect.ANTHROPIC: PresetFace(Dialect.ANTHROPIC, "/v1/messages", "max_tokens"),
-    Dialect.GEMINI: PresetFace(Dialect.GEMINI, GEMINI_PATH, GEMINI_CAP_FIELD),
+    Dialect.OPENAI: PresetFace(Dialect.OPENAI, "/chat/completions", OutputCapField.MAX_TOKENS),
+    Dialect.ANTHROPIC: PresetFace(Dialect.ANTHROPIC, "/v1/messages", OutputCapField.MAX_TOKENS),
+    Dialect.GEMINI: PresetFace(Dialect.GEMINI, GEMINI_PATH, OutputCapField.MAX_OUTPUT_TOKENS),
 }
 _CREDENTIAL = {
     Dialect.OPENAI: ("authorization", "Bearer "),

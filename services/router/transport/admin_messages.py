@@ -6,22 +6,24 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import TypeVar
 
+from google.protobuf.duration_pb2 import Duration
+from spendgate.router.v1 import chain_pb2
 from spendgate.router.v1 import router_service_pb2 as pb
-from spendgate.type.v1 import configuration_pb2
+from spendgate.type.v1 import dialect_pb2
 
 from services.chassis.enums import enum_table
-from services.kernel.change import Action, Change
+from services.chassis.well_known import duration, read_duration
 from services.kernel.dialect import Dialect
 from services.kernel.errors import InvalidInput
 from services.kernel.header_names import read_allowed
 from services.kernel.preset import Preset
 from services.router.domain.model import (
     DEFAULT_FIRST_BYTE_TIMEOUT_MS,
+    ChainSlot,
     Condition,
     Fallback,
     Measure,
     Model,
-    TargetGroup,
     Term,
     WeightedTarget,
 )
@@ -33,11 +35,12 @@ _E = TypeVar("_E", bound=StrEnum)
 _TERM_FIELDS = {
     "budget_used_basis_points": Measure.BUDGET_USED,
     "error_rate_basis_points": Measure.ERROR_RATE,
-    "latency_p95_ms": Measure.LATENCY_P95,
-    "ttft_p95_ms": Measure.TTFT_P95,
+    "latency_p95": Measure.LATENCY_P95,
+    "ttft_p95": Measure.TTFT_P95,
 }
 _FIELD_OF_MEASURE = {measure: name for name, measure in _TERM_FIELDS.items()}
-_ACTIONS = enum_table(configuration_pb2.Change.Action, Action)
+DIALECTS = enum_table(dialect_pb2.Dialect, Dialect)
+"""The dialects on the wire."""
 
 
 def read_provider(field: str, message: pb.Provider) -> Provider:
@@ -50,7 +53,7 @@ def read_provider(field: str, message: pb.Provider) -> Provider:
         name=message.name,
         api_key=_read_reference(f"{field}.api_key", message.api_key),
         preset=_choice(f"{field}.preset", Preset, message.preset),
-        protocol=_choice(f"{field}.protocol", Dialect, message.protocol),
+        protocol=_read_dialect(f"{field}.protocol", message.protocol),
         base_url=message.base_url,
         allowed_headers=read_allowed(f"{field}.headers.allow", message.headers.allow),
         stops_on_disconnect=message.stops_on_disconnect,
@@ -65,12 +68,14 @@ def read_model(field: str, message: pb.Model) -> Model:
     """
     return Model(
         name=message.name,
-        targets=_read_groups(message.targets),
+        targets=_read_chain(message.targets),
         fallbacks=tuple(
-            Fallback(_read_groups(one.to), _read_condition(f"{field}.fallbacks[{at}].when", one.when))
+            Fallback(_read_chain(one.to), _read_condition(f"{field}.fallbacks[{at}].when", one.when))
             for at, one in enumerate(message.fallbacks)
         ),
-        first_byte_timeout_ms=message.first_byte_timeout_ms or DEFAULT_FIRST_BYTE_TIMEOUT_MS,
+        first_byte_timeout_ms=read_duration(f"{field}.first_byte_timeout", message.first_byte_timeout)
+        if message.HasField("first_byte_timeout")
+        else DEFAULT_FIRST_BYTE_TIMEOUT_MS,
     )
 
 
@@ -79,7 +84,7 @@ def write_provider(provider: Provider, credential_problem: str) -> pb.Provider:
     return pb.Provider(
         name=provider.name,
         preset=provider.preset or "",
-        protocol=provider.protocol or "",
+        protocol=DIALECTS.numbers[provider.protocol] if provider.protocol else dialect_pb2.DIALECT_UNSPECIFIED,
         base_url=provider.base_url,
         api_key=_write_reference(provider.api_key),
         credential_problem=credential_problem,
@@ -92,17 +97,20 @@ def write_model(model: Model) -> pb.Model:
     """Writes a model for a list."""
     return pb.Model(
         name=model.name,
-        targets=_write_groups(model.targets),
-        fallbacks=[pb.Fallback(to=_write_groups(one.to), when=_write_condition(one.when)) for one in model.fallbacks],
-        first_byte_timeout_ms=model.first_byte_timeout_ms,
+        targets=write_chain(model.targets),
+        fallbacks=[pb.Fallback(to=write_chain(one.to), when=_write_condition(one.when)) for one in model.fallbacks],
+        first_byte_timeout=duration(model.first_byte_timeout_ms),
     )
 
 
-def write_change(change: Change) -> configuration_pb2.Change:
-    """Writes a change for a report."""
-    return configuration_pb2.Change(
-        action=_ACTIONS.numbers[change.action], kind=change.kind, name=change.name, detail=change.detail
-    )
+def write_chain(chain: Iterable[ChainSlot]) -> list[chain_pb2.ChainSlot]:
+    """Writes the slots of a chain."""
+    return [
+        chain_pb2.ChainSlot(
+            targets=[chain_pb2.WeightedTarget(target=one.target, weight=one.weight) for one in slot.targets]
+        )
+        for slot in chain
+    ]
 
 
 def _choice(field: str, kind: type[_E], text: str) -> _E | None:
@@ -113,6 +121,15 @@ def _choice(field: str, kind: type[_E], text: str) -> _E | None:
     except ValueError as error:
         known = ", ".join(kind)
         raise InvalidInput(field, f"{text[:80]!r} is unknown: write one of {known}") from error
+
+
+def _read_dialect(field: str, number: int) -> Dialect | None:
+    if not number:
+        return None
+    dialect = DIALECTS.members.get(number)
+    if dialect is None:
+        raise InvalidInput(field, f"{number} is no dialect: write one of {', '.join(Dialect)}")
+    return dialect
 
 
 def _read_reference(field: str, message: pb.SecretReference) -> SecretReference:
@@ -137,19 +154,10 @@ def _write_reference(reference: SecretReference) -> pb.SecretReference:
             return pb.SecretReference(none=True)
 
 
-def _read_groups(messages: Iterable[pb.TargetGroup]) -> tuple[TargetGroup, ...]:
+def _read_chain(messages: Iterable[chain_pb2.ChainSlot]) -> tuple[ChainSlot, ...]:
     return tuple(
-        TargetGroup(tuple(WeightedTarget(one.target, one.weight or 1) for one in group.targets)) for group in messages
+        ChainSlot(tuple(WeightedTarget(one.target, one.weight or 1) for one in slot.targets)) for slot in messages
     )
-
-
-def _write_groups(groups: Iterable[TargetGroup]) -> list[pb.TargetGroup]:
-    return [
-        pb.TargetGroup(
-            targets=[pb.TargetGroup.WeightedTarget(target=one.target, weight=one.weight) for one in group.targets]
-        )
-        for group in groups
-    ]
 
 
 def _read_condition(field: str, message: pb.Condition) -> Condition:
@@ -161,13 +169,22 @@ def _read_term(field: str, message: pb.Condition.Term) -> Term:
     name = message.WhichOneof("term")
     if name is None:
         raise InvalidInput(field, f"a term needs one of {', '.join(_TERM_FIELDS)}")
-    return Term(_TERM_FIELDS[name], getattr(message, name), message.over_seconds)
+    value = getattr(message, name)
+    bound = read_duration(f"{field}.{name}", value) if isinstance(value, Duration) else value
+    period_ms = read_duration(f"{field}.period", message.period)
+    if period_ms % 1_000:
+        raise InvalidInput(f"{field}.period", "write whole seconds")
+    return Term(_TERM_FIELDS[name], bound, period_ms // 1_000)
 
 
 def _write_condition(condition: Condition) -> pb.Condition:
     terms = []
     for term in condition.terms:
-        message = pb.Condition.Term(over_seconds=term.over_seconds)
-        setattr(message, _FIELD_OF_MEASURE[term.measure], term.bound)
+        message = pb.Condition.Term(period=duration(term.over_seconds * 1_000) if term.over_seconds else None)
+        name = _FIELD_OF_MEASURE[term.measure]
+        if isinstance(getattr(message, name), Duration):
+            getattr(message, name).CopyFrom(duration(term.bound))
+        else:
+            setattr(message, name, term.bound)
         terms.append(message)
     return pb.Condition(all=condition.all_terms, terms=terms)

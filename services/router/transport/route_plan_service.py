@@ -10,13 +10,17 @@ import grpc.aio
 from spendgate.router.v1 import route_plan_service_pb2 as pb
 from spendgate.router.v1 import route_plan_service_pb2_grpc
 
+from services.chassis.enums import enum_table
 from services.chassis.grpc_server import Registration
-from services.router.domain.model import TargetGroup
+from services.chassis.well_known import duration
+from services.kernel.dialect import OutputCapField
 from services.router.domain.plan import PlannedTarget
+from services.router.transport.admin_messages import DIALECTS, write_chain
 from services.router.transport.wakeup import reading
 from services.router.usecases.publish import Publisher, VersionedPlan
 
 SERVICE = "spendgate.router.v1.RoutePlanService"
+_CAP_FIELDS = enum_table(pb.PlannedTarget.OutputCapField, OutputCapField)
 
 
 class RoutePlanService(route_plan_service_pb2_grpc.RoutePlanServiceServicer):
@@ -61,20 +65,15 @@ def plan_message(versioned: VersionedPlan) -> pb.RoutePlan:
         pb.ModelPlan(
             model=model.model,
             tiers=[
-                pb.Tier(from_basis_points=tier.from_basis_points, chain=[_place(group) for group in tier.chain])
-                for tier in model.tiers
+                pb.Tier(from_basis_points=tier.from_basis_points, chain=write_chain(tier.chain)) for tier in model.tiers
             ],
-            first_byte_timeout_ms=model.first_byte_timeout_ms,
+            first_byte_timeout=duration(model.first_byte_timeout_ms),
             providers_without_credential=model.providers_without_credential,
         )
         for model in versioned.plan.models
     ]
     targets = [_target(target) for target in versioned.plan.targets]
     return pb.RoutePlan(version=versioned.version, models=models, targets=targets)
-
-
-def _place(group: TargetGroup) -> pb.Place:
-    return pb.Place(candidates=[pb.Place.Candidate(target=one.target, weight=one.weight) for one in group.targets])
 
 
 def _target(target: PlannedTarget) -> pb.PlannedTarget:
@@ -86,11 +85,11 @@ def _target(target: PlannedTarget) -> pb.PlannedTarget:
         context_window_tokens=target.context_window_tokens,
         faces=[
             pb.PlannedTarget.Face(
-                dialect=face.dialect,
+                dialect=DIALECTS.numbers[face.dialect],
                 cluster=face.cluster,
                 host=face.host,
                 path=face.path,
-                output_cap_field=face.output_cap_field,
+                output_cap_field=_CAP_FIELDS.numbers[face.output_cap_field],
             )
             for face in target.faces
         ],

@@ -8,17 +8,16 @@ from typing import Any
 import grpc.aio
 from spendgate.router.v1 import router_service_pb2 as pb
 from spendgate.router.v1 import router_service_pb2_grpc
-from spendgate.type.v1 import audit_pb2, configuration_pb2
 
 from services.chassis.audit import AuditLog
 from services.chassis.authorship import authorship_of
+from services.chassis.changes import write_changes
 from services.chassis.grpc_server import Registration
 from services.chassis.paging import page_of
 from services.chassis.well_known import timestamp
 from services.router.transport.admin_messages import (
     read_model,
     read_provider,
-    write_change,
     write_model,
     write_provider,
 )
@@ -45,7 +44,7 @@ class RouterService(router_service_pb2_grpc.RouterServiceServicer):
 
     async def ApplyConfiguration(
         self, request: pb.ApplyConfigurationRequest, context: Context
-    ) -> configuration_pb2.ApplyConfigurationResponse:
+    ) -> pb.ApplyConfigurationResponse:
         """Puts the providers and models of the request in force."""
         applied = self._administrator.apply(
             [read_provider(f"providers[{at}]", one) for at, one in enumerate(request.providers)],
@@ -53,8 +52,14 @@ class RouterService(router_service_pb2_grpc.RouterServiceServicer):
             validate_only=request.validate_only,
             by=authorship_of(context, request.reason),
         )
-        return configuration_pb2.ApplyConfigurationResponse(
-            changes=[write_change(change) for change in applied.changes], warnings=applied.warnings
+        return pb.ApplyConfigurationResponse(changes=write_changes(applied.changes), warnings=applied.warnings)
+
+    async def GetProvider(self, request: pb.GetProviderRequest, context: Context) -> pb.GetProviderResponse:
+        """Returns one provider."""
+        del context
+        provider = self._administrator.provider(request.name)
+        return pb.GetProviderResponse(
+            provider=write_provider(provider, self._administrator.credential_problem(provider))
         )
 
     async def ListProviders(self, request: pb.ListProvidersRequest, context: Context) -> pb.ListProvidersResponse:
@@ -69,6 +74,11 @@ class RouterService(router_service_pb2_grpc.RouterServiceServicer):
             next_page_token=token,
         )
 
+    async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
+        """Returns one model."""
+        del context
+        return pb.GetModelResponse(model=write_model(self._administrator.model(request.name)))
+
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         """Lists the models by name."""
         del context
@@ -79,25 +89,24 @@ class RouterService(router_service_pb2_grpc.RouterServiceServicer):
         return pb.ListModelsResponse(models=[write_model(one) for one in chosen], next_page_token=token)
 
     async def ListAuditEntries(
-        self, request: audit_pb2.ListAuditEntriesRequest, context: Context
-    ) -> audit_pb2.ListAuditEntriesResponse:
+        self, request: pb.ListAuditEntriesRequest, context: Context
+    ) -> pb.ListAuditEntriesResponse:
         """Lists configuration changes, newest first."""
         del context
         page = self._audit.page(request)
-        return audit_pb2.ListAuditEntriesResponse(
-            audit_entries=page.audit_entries, next_page_token=page.next_page_token
-        )
+        return pb.ListAuditEntriesResponse(audit_entries=page.audit_entries, next_page_token=page.next_page_token)
 
-    async def GetRouterStatus(self, request: pb.GetRouterStatusRequest, context: Context) -> pb.RouterStatus:
+    async def GetRouterStatus(self, request: pb.GetRouterStatusRequest, context: Context) -> pb.GetRouterStatusResponse:
         """Returns this process's view of its state."""
         del request, context
         version, plan = self._publisher.version, self._publisher.plan
-        return pb.RouterStatus(
+        status = pb.RouterStatus(
             version=version.snapshot.version if version is not None else "",
             plan_version=plan.version if plan is not None else "",
             plan_version_taken=self._publisher.plan_version_taken,
             nodes=[_node(node) for node in self._publisher.nodes],
         )
+        return pb.GetRouterStatusResponse(status=status)
 
 
 def _node(node: Node) -> pb.RouterStatus.Node:

@@ -36,6 +36,12 @@ class Refusing(rpc.RouterServiceServicer):
     def ListProviders(self, request: Any, context: Any) -> NoReturn:
         raise NotImplementedError
 
+    def GetProvider(self, request: Any, context: Any) -> NoReturn:
+        raise NotImplementedError
+
+    def GetModel(self, request: Any, context: Any) -> NoReturn:
+        raise NotImplementedError
+
     def ListAuditEntries(self, request: Any, context: Any) -> NoReturn:
         raise NotImplementedError
 

@@ -88,7 +88,12 @@ def test_prices_and_channels_go_to_the_ledger() -> None:
 def test_providers_and_models_go_to_the_router() -> None:
     sent = MessageToDict(translate.router_request(_file(), validate_only=False), preserving_proto_field_name=True)
     assert sent["providers"] == [
-        {"name": "lab", "protocol": "openai", "base_url": "http://127.0.0.1:8081/v1", "api_key": {"none": True}},
+        {
+            "name": "lab",
+            "protocol": "DIALECT_OPENAI",
+            "base_url": "http://127.0.0.1:8081/v1",
+            "api_key": {"none": True},
+        },
         {
             "name": "claude",
             "preset": "anthropic",
@@ -106,13 +111,13 @@ def test_providers_and_models_go_to_the_router() -> None:
         {
             "all": True,
             "terms": [
-                {"error_rate_basis_points": 2000, "over_seconds": "60"},
-                {"ttft_p95_ms": "800", "over_seconds": "300"},
+                {"error_rate_basis_points": 2000, "period": "60s"},
+                {"ttft_p95": "0.800s", "period": "300s"},
             ],
         },
         None,
     ]
-    assert model["first_byte_timeout_ms"] == "30000"
+    assert model["first_byte_timeout"] == "30s"
 
 
 def test_headers_that_a_provider_adds_go_to_the_router() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from services.kernel.change import Action, Change, changes_between, differing_fields, given_fields
+from services.kernel.change import Action, Change, ResourceKind, changes_between, differing_fields, given_fields
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ def test_each_resource_that_is_not_as_it_was_is_one_change_by_name() -> None:
     before = named(Team("same"), Team("gone"), Team("grown"))
     after = named(Team("new"), Team("same"), Team("grown", size=2, town="Kiel"))
 
-    assert changes_between("team", before, after, differing_fields) == (
-        Change(Action.DELETE, "team", "gone"),
-        Change(Action.UPDATE, "team", "grown", "size, town"),
-        Change(Action.CREATE, "team", "new"),
+    assert changes_between(ResourceKind.TEAM, before, after, differing_fields) == (
+        Change(Action.DELETE, ResourceKind.TEAM, "gone"),
+        Change(Action.UPDATE, ResourceKind.TEAM, "grown", "size, town"),
+        Change(Action.CREATE, ResourceKind.TEAM, "new"),
     )
-    assert changes_between("team", after, after, differing_fields) == ()
+    assert changes_between(ResourceKind.TEAM, after, after, differing_fields) == ()
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+from services.kernel.change import Role
 from services.kernel.errors import InvalidInput, PermissionDenied
 from services.kernel.limit_kind import LimitKind
 from services.kernel.scope import Dimension
 from services.quota.domain.directory.applied_limits import AppliedLimits
 from services.quota.domain.directory.directory import Directory
-from services.quota.domain.identity.access import Role
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.policies.denial import Denial, Deny

@@ -7,7 +7,15 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from services.kernel.change import Action, Change, Describe, changes_between, differing_fields, given_fields
+from services.kernel.change import (
+    Action,
+    Change,
+    Describe,
+    ResourceKind,
+    changes_between,
+    differing_fields,
+    given_fields,
+)
 from services.kernel.errors import InvalidInput
 from services.kernel.names import check_model, check_name, check_unique, check_user
 from services.quota.domain.directory.bounded import Bounds
@@ -148,7 +156,7 @@ def differences(before: Directory, after: Directory) -> tuple[Change, ...]:
     organization: tuple[Change, ...] = ()
     if before.organization != after.organization:
         action = Action.UPDATE if before.organization else Action.CREATE
-        organization = (Change(action, "organization", after.organization),)
+        organization = (Change(action, ResourceKind.ORGANIZATION, after.organization),)
     return (
         *organization,
         *(
@@ -165,8 +173,8 @@ def describe(directory: Directory) -> Describe:
         (kind, resource.name): resource for kind, some in _by_kind(directory).items() for resource in some
     }
 
-    def describe_one(kind: str, name: str) -> str:
-        if kind == "organization":
+    def describe_one(kind: ResourceKind, name: str) -> str:
+        if kind is ResourceKind.ORGANIZATION:
             return json.dumps({"name": directory.organization}) if directory.organization else ""
         resource = resources.get((kind, name))
         if resource is None:
@@ -241,18 +249,18 @@ _NEVER_SHOWN = {"digest", "old_digest"}
 _SHOWN_AS = {"digest": "secret", "hint": "secret", "old_digest": "secret", "old_until_ms": "secret"}
 
 
-def _by_kind(directory: Directory) -> dict[str, Sequence[Resource]]:
+def _by_kind(directory: Directory) -> dict[ResourceKind, Sequence[Resource]]:
     return {
-        "environment": directory.environments,
-        "team": directory.teams,
-        "policy": directory.policies,
-        "virtual key": directory.keys,
-        "override": directory.overrides,
-        "admin token": directory.tokens,
+        ResourceKind.ENVIRONMENT: directory.environments,
+        ResourceKind.TEAM: directory.teams,
+        ResourceKind.POLICY: directory.policies,
+        ResourceKind.VIRTUAL_KEY: directory.keys,
+        ResourceKind.OVERRIDE: directory.overrides,
+        ResourceKind.ADMIN_TOKEN: directory.tokens,
     }
 
 
-def _differences(kind: str, before: Sequence[Resource], after: Sequence[Resource]) -> tuple[Change, ...]:
+def _differences(kind: ResourceKind, before: Sequence[Resource], after: Sequence[Resource]) -> tuple[Change, ...]:
     old, new = ({resource.name: resource for resource in resources} for resources in (before, after))
     return changes_between(kind, old, new, _differing)
 

@@ -6,21 +6,10 @@ can keep to one team; the use case then enforces that with `services.kernel.chan
 
 from __future__ import annotations
 
-from enum import Enum, StrEnum
+from enum import Enum
 
-from services.kernel.change import Actor
+from services.kernel.change import Actor, Role
 from services.kernel.errors import PermissionDenied
-
-
-class Role(StrEnum):
-    """What the holder of an admin token may do."""
-
-    PLATFORM = "platform"
-    """Everything."""
-    TEAM_ADMIN = "team-admin"
-    """Reads its own team's data, creates and disables its keys, and grants overrides within its cap."""
-    FINANCE = "finance"
-    """Reads everything and changes nothing."""
 
 
 class Access(Enum):
@@ -91,7 +80,9 @@ ACCESS = {
     # The caller fetches the calls from the ledger, so they are calls that it may see.
     f"{_SIMULATION}/SimulatePolicies": Access.TEAM_READ,
     f"{_ROUTER}/ApplyConfiguration": Access.PLATFORM,
+    f"{_ROUTER}/GetProvider": Access.READ,
     f"{_ROUTER}/ListProviders": Access.READ,
+    f"{_ROUTER}/GetModel": Access.READ,
     f"{_ROUTER}/ListModels": Access.READ,
     f"{_ROUTER}/GetRouterStatus": Access.READ,
     f"{_ROUTER}/ListAuditEntries": Access.READ,

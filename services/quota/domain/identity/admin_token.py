@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.kernel.change import OWNER, Actor
+from services.kernel.change import OWNER, Actor, Role
 from services.kernel.errors import InvalidInput
 from services.kernel.names import check_name
-from services.quota.domain.identity.access import Role
 from services.quota.domain.identity.key import Entropy, mint
 
 ROOT = Actor("root", Role.PLATFORM)

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from spendgate.type.v1.audit_pb2 import ListAuditEntriesRequest
+from spendgate.type.v1.audit_pb2 import AuditEntry, ListAuditEntriesRequest
+from spendgate.type.v1.resource_kind_pb2 import RESOURCE_KIND_ALERT_CHANNEL, RESOURCE_KIND_PRICE
 
 from services.chassis.audit import AuditLog
 from services.kernel.change import OWNER, Action, Actor, Authorship
@@ -154,10 +155,10 @@ def test_what_was_changed_is_in_the_audit_log_without_what_a_channel_keeps_secre
     log = AuditLog(engine_of(database), audit_entries).page(ListAuditEntriesRequest()).audit_entries
 
     assert [(entry.action, entry.kind, entry.name) for entry in log] == [
-        ("update", "price", "lab/tiny"),
-        ("create", "alert channel", "hook"),
-        ("create", "alert channel", "chat"),
-        ("create", "price", "lab/tiny"),
+        (AuditEntry.ACTION_UPDATE, RESOURCE_KIND_PRICE, "lab/tiny"),
+        (AuditEntry.ACTION_CREATE, RESOURCE_KIND_ALERT_CHANNEL, "hook"),
+        (AuditEntry.ACTION_CREATE, RESOURCE_KIND_ALERT_CHANNEL, "chat"),
+        (AuditEntry.ACTION_CREATE, RESOURCE_KIND_PRICE, "lab/tiny"),
     ]
     assert {(entry.actor, entry.reason, entry.request_id) for entry in log} == {("root", "prices rose", "req-1")}
     assert json.loads(log[0].before)["tiers"][0]["output"] == 0

@@ -6,18 +6,20 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from spendgate.type.v1.audit_pb2 import AuditEntry as AuditEntryMessage
 from spendgate.type.v1.audit_pb2 import ListAuditEntriesRequest
+from spendgate.type.v1.resource_kind_pb2 import RESOURCE_KIND_POLICY
+from spendgate.type.v1.role_pb2 import ROLE_TEAM_ADMIN
 
 from services.chassis.audit import AuditLog
 from services.chassis.database import migrate, open_engine
-from services.kernel.change import Actor, AuditEntry, Authorship
+from services.kernel.change import Actor, AuditAction, AuditEntry, Authorship, ResourceKind, Role
 from services.kernel.errors import Unavailable
 from services.kernel.limit_kind import LimitKind
 from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
 from services.quota.adapters.sql_directory import AUDIT, SqlDirectory, SqlSnapshots
 from services.quota.domain.directory.directory import Directory
-from services.quota.domain.identity.access import Role
 from services.quota.domain.identity.admin_token import AdminToken
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import VirtualKey
@@ -67,7 +69,15 @@ EVERYTHING = Directory(
     ),
     tokens=(AdminToken("lead", Role.TEAM_ADMIN, "ds", b"\x02" * 32, "spa_ab...9xyz", 1, 2),),
 )
-ENTRY = AuditEntry(7, Authorship(Actor("lead", "team-admin", "ds"), "why", "req-1"), "create", "policy", "p", "", "{}")
+ENTRY = AuditEntry(
+    7,
+    Authorship(Actor("lead", "team-admin", "ds"), "why", "req-1"),
+    AuditAction.CREATE,
+    ResourceKind.POLICY,
+    "p",
+    "",
+    "{}",
+)
 
 
 @pytest.fixture
@@ -92,9 +102,10 @@ def test_what_was_changed_is_kept_with_it(engine: sa.Engine) -> None:
 
     (kept,) = AuditLog(engine, AUDIT).page(ListAuditEntriesRequest()).audit_entries
 
-    assert (kept.actor, kept.role, kept.reason, kept.request_id) == ("lead", "team-admin", "why", "req-1")
-    assert (kept.action, kept.kind, kept.name, kept.before, kept.after) == ("create", "policy", "p", "", "{}")
-    assert kept.time.ToMilliseconds() == 7
+    assert (kept.actor, kept.role, kept.reason, kept.request_id) == ("lead", ROLE_TEAM_ADMIN, "why", "req-1")
+    assert (kept.action, kept.kind, kept.name) == (AuditEntryMessage.ACTION_CREATE, RESOURCE_KIND_POLICY, "p")
+    assert (kept.before, kept.after) == ("", "{}")
+    assert kept.change_time.ToMilliseconds() == 7
 
 
 def test_a_change_sees_what_is_stored_and_removes_what_it_leaves_out(engine: sa.Engine) -> None:

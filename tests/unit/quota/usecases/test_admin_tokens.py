@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from services.kernel.change import OWNER, Actor, Authorship
+from services.kernel.change import OWNER, Actor, Authorship, Role
 from services.kernel.clock import ManualClock
 from services.kernel.errors import AlreadyExists, InvalidInput, NotFound, PermissionDenied
 from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.adapters.memory_directory import MemoryDirectory
 from services.quota.domain.directory.configuration import Configuration, KeySpec
 from services.quota.domain.directory.directory import Directory
-from services.quota.domain.identity.access import Role
 from services.quota.domain.identity.admin_token import MAX_LIFE_MS
 from services.quota.domain.identity.key import SecretKind
 from services.quota.domain.identity.team import Team

@@ -11,13 +11,12 @@ import pytest
 import sqlalchemy as sa
 
 from services.chassis.database import migrate, open_engine
-from services.kernel.change import Actor, Authorship
+from services.kernel.change import Actor, Authorship, Role
 from services.kernel.clock import ManualClock
 from services.kernel.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound, PermissionDenied
 from services.kernel.repetition import KEPT_MS
 from services.quota.adapters.sql_directory import METADATA
 from services.quota.domain.directory.configuration import KeySpec
-from services.quota.domain.identity.access import Role
 from services.quota.domain.identity.key import SecretKind, checksum_holds
 from services.quota.usecases.administer import Administer
 from services.quota.usecases.overrides import Grant

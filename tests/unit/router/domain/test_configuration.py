@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.kernel.change import Action, Change
+from services.kernel.change import Action, Change, ResourceKind
 from services.kernel.errors import InvalidInput
 from services.router.domain.configuration import (
     EMPTY,
@@ -13,7 +13,7 @@ from services.router.domain.configuration import (
     check_configuration,
     differences,
 )
-from services.router.domain.model import Condition, Fallback, Measure, Model, TargetGroup, Term
+from services.router.domain.model import ChainSlot, Condition, Fallback, Measure, Model, Term
 from tests.worlds.router import fallback, group, lab, model
 
 TINY = model("tiny", "lab/tiny")
@@ -29,7 +29,7 @@ def condition_of(*terms: Term) -> Model:
         (replace(TINY, name=""), "models[0].name"),
         (replace(TINY, name="a" * 300), "models[0].name"),
         (replace(TINY, targets=()), "models[0].targets"),
-        (replace(TINY, targets=(TargetGroup(()),)), "models[0].targets[0].targets"),
+        (replace(TINY, targets=(ChainSlot(()),)), "models[0].targets[0].targets"),
         (model("tiny", "lab"), "models[0].targets[0].targets[0].target"),
         (model("tiny", "nobody/x"), "models[0].targets[0].targets[0].target"),
         (replace(TINY, targets=(group("lab/a", ("lab/b", 0)),)), "models[0].targets[0].targets[1].weight"),
@@ -38,19 +38,19 @@ def condition_of(*terms: Term) -> Model:
         (replace(TINY, fallbacks=(Fallback(()),)), "models[0].fallbacks[0].to"),
         (replace(TINY, fallbacks=(fallback("lab/y", "x/y"),)), "models[0].fallbacks[0].to[1].targets[0].target"),
         (replace(TINY, fallbacks=(fallback("lab/tiny"),)), "models[0].fallbacks[0].to"),
-        (replace(TINY, first_byte_timeout_ms=-1), "models[0].first_byte_timeout_ms"),
+        (replace(TINY, first_byte_timeout_ms=-1), "models[0].first_byte_timeout"),
         (condition_of(Term(Measure.BUDGET_USED, 0)), "models[0].fallbacks[0].when.terms[0].budget_used_basis_points"),
         (
             condition_of(Term(Measure.BUDGET_USED, 10_001)),
             "models[0].fallbacks[0].when.terms[0].budget_used_basis_points",
         ),
-        (condition_of(Term(Measure.BUDGET_USED, 1, 60)), "models[0].fallbacks[0].when.terms[0].over_seconds"),
+        (condition_of(Term(Measure.BUDGET_USED, 1, 60)), "models[0].fallbacks[0].when.terms[0].period"),
         (
             condition_of(Term(Measure.BUDGET_USED, 1), Term(Measure.ERROR_RATE, 1)),
-            "models[0].fallbacks[0].when.terms[1].over_seconds",
+            "models[0].fallbacks[0].when.terms[1].period",
         ),
-        (condition_of(Term(Measure.TTFT_P95, 0, 60)), "models[0].fallbacks[0].when.terms[0].ttft_p95_ms"),
-        (condition_of(Term(Measure.LATENCY_P95, 900_001, 60)), "models[0].fallbacks[0].when.terms[0].latency_p95_ms"),
+        (condition_of(Term(Measure.TTFT_P95, 0, 60)), "models[0].fallbacks[0].when.terms[0].ttft_p95"),
+        (condition_of(Term(Measure.LATENCY_P95, 900_001, 60)), "models[0].fallbacks[0].when.terms[0].latency_p95"),
         (condition_of(*[Term(Measure.BUDGET_USED, 1)] * 17), "models[0].fallbacks[0].when.terms"),
     ],
 )
@@ -84,10 +84,10 @@ def test_changes_are_told_resource_by_resource() -> None:
     before = check_configuration([lab("b"), lab("z")], [model("y", "z/1")])
     after = check_configuration([lab("b", base_url="http://elsewhere/v1"), lab("c")], [model("y", "b/1")])
     assert differences(before, after) == (
-        Change(Action.UPDATE, "provider", "b", "base_url"),
-        Change(Action.CREATE, "provider", "c"),
-        Change(Action.DELETE, "provider", "z"),
-        Change(Action.UPDATE, "model", "y", "targets"),
+        Change(Action.UPDATE, ResourceKind.PROVIDER, "b", "base_url"),
+        Change(Action.CREATE, ResourceKind.PROVIDER, "c"),
+        Change(Action.DELETE, ResourceKind.PROVIDER, "z"),
+        Change(Action.UPDATE, ResourceKind.MODEL, "y", "targets"),
     )
     assert differences(after, after) == ()
     assert [change.action for change in differences(EMPTY, after)] == [Action.CREATE] * 3

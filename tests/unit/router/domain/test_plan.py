@@ -7,7 +7,7 @@ import pytest
 from services.kernel.errors import InvalidInput
 from services.kernel.preset import Preset
 from services.router.domain.backend import name_clusters
-from services.router.domain.model import Condition, Measure, Model, TargetGroup, Term
+from services.router.domain.model import ChainSlot, Condition, Measure, Model, Term
 from services.router.domain.plan import check_every_fallback_counts, compile_model, compile_plan
 from tests.worlds.router import budget, fallback, group, lab, model, vendor
 
@@ -53,7 +53,7 @@ def test_a_target_stands_once_in_a_chain_wherever_it_was_named() -> None:
         (fallback("a/x", "c/y"), fallback("c/y", "a/z", when=budget(1))),
     )
     assert tiers(route) == {0: ["a/x|b/x", "c/x", "c/y", "a/z"], 1: ["c/y", "a/z", "a/x"]}
-    assert compile_model(route, ALL).tiers[0].chain[1] == TargetGroup(group(("c/x", 3)).targets)
+    assert compile_model(route, ALL).tiers[0].chain[1] == ChainSlot(group(("c/x", 3)).targets)
 
 
 def test_targets_without_a_usable_provider_are_left_out() -> None:

@@ -4,7 +4,9 @@ import json
 from collections.abc import Iterable
 
 import pytest
-from spendgate.type.v1.audit_pb2 import ListAuditEntriesRequest
+from spendgate.router.v1.router_service_pb2 import ListAuditEntriesRequest
+from spendgate.type.v1.audit_pb2 import AuditEntry
+from spendgate.type.v1.resource_kind_pb2 import RESOURCE_KIND_MODEL, RESOURCE_KIND_PROVIDER
 
 from services.kernel.change import OWNER, Actor, Authorship
 from services.kernel.errors import FailedPrecondition, InvalidInput
@@ -147,10 +149,10 @@ def test_what_was_changed_is_in_the_audit_log_and_credentials_are_only_named() -
     log = router.audit.page(ListAuditEntriesRequest()).audit_entries
 
     assert [(entry.action, entry.kind, entry.name) for entry in reversed(log)] == [
-        ("create", "provider", "lab"),
-        ("create", "model", "m"),
-        ("update", "provider", "lab"),
-        ("delete", "model", "m"),
+        (AuditEntry.ACTION_CREATE, RESOURCE_KIND_PROVIDER, "lab"),
+        (AuditEntry.ACTION_CREATE, RESOURCE_KIND_MODEL, "m"),
+        (AuditEntry.ACTION_UPDATE, RESOURCE_KIND_PROVIDER, "lab"),
+        (AuditEntry.ACTION_DELETE, RESOURCE_KIND_MODEL, "m"),
     ]
     assert {(entry.actor, entry.reason, entry.request_id) for entry in log} == {("root", "a new lab", "req-1")}
     changed = log[1]
