@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ from spendgate.type.v1.resource_kind_pb2 import (
 )
 from spendgate.type.v1.role_pb2 import ROLE_PLATFORM
 
+from services.kernel.errors import Unavailable
 from tests.worlds.cli import Cli
 from tests.worlds.stand_in_services import StandIn
 
@@ -68,6 +70,18 @@ def test_admin_tokens_are_made_listed_and_revoked(services: StandIn, cli: Cli) -
     )
     assert created.admin_token.expire_time == time_of(1_800_086_400)
     assert (revoked.name, revoked.reason) == ("ada", "gone")
+
+
+def test_a_secret_whose_answer_got_lost_is_asked_for_again_without_a_word(services: StandIn, cli: Cli) -> None:
+    answer = administration.CreateAdminTokenResponse(admin_token=TOKEN_MESSAGE, secret="spa_secret")
+    services.answers = {"AdminService.CreateAdminToken": [Unavailable("quota restarts"), answer]}
+
+    made = cli.json("tokens", "create", "ada", "--role", "team-admin", "--team", "ds", "--expires", "1d")
+
+    assert made == {**TOKEN_DOCUMENT, "secret": "spa_secret"}
+    (_, lost), (_, repeated) = services.requests
+    assert lost == repeated
+    assert uuid.UUID(lost.request_id).version == 4
 
 
 def test_overrides_are_granted_listed_and_revoked(services: StandIn, cli: Cli) -> None:

@@ -30,16 +30,18 @@ class StandIn:
 
     address: str
     answers: dict[str, Any] = field(default_factory=dict)
-    """By method: a message, several to be answered in turn or streamed, or an error to raise."""
+    """By method: a message, an error to raise, or several of them to be answered in turn or streamed."""
     requests: list[tuple[str, Any]] = field(default_factory=list)
 
     def take(self, method: str, request: Any) -> Any:
         """Answers one call."""
         self.requests.append((method, request))
         answer = self.answers[method]
+        if isinstance(answer, list):
+            answer = answer.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return answer.pop(0) if isinstance(answer, list) else answer
+        return answer
 
 
 @contextlib.contextmanager

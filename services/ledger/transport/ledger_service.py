@@ -13,7 +13,7 @@ from spendgate.ledger.v1 import ledger_service_pb2_grpc as pb_grpc
 from spendgate.type.v1 import audit_pb2, configuration_pb2
 
 from services.chassis.audit import AuditLog
-from services.chassis.authorship import actor_of, authorship_of
+from services.chassis.authorship import actor_of, mutation_by
 from services.chassis.changes import write_changes
 from services.chassis.grpc_server import Registration
 from services.chassis.paging import bad_token, check_page_size, read_token, write_token
@@ -83,7 +83,7 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
     ) -> configuration_pb2.ApplyConfigurationResponse:
         """Replaces price overrides and alert channels with those sent."""
         wanted = messages.configuration(request)
-        by = authorship_of(context, request.reason)
+        by = mutation_by(context, request, request.reason)
         changes = self._prices.apply(wanted, validate_only=request.validate_only, by=by)
         return configuration_pb2.ApplyConfigurationResponse(
             changes=write_changes(changes),

@@ -10,7 +10,7 @@ from spendgate.quota.v1 import admin_service_pb2_grpc as pb_grpc
 from spendgate.type.v1 import role_pb2
 
 from services.chassis.audit import AuditLog
-from services.chassis.authorship import authorship_of
+from services.chassis.authorship import mutation_by
 from services.chassis.enums import enum_table
 from services.chassis.grpc_server import Registration
 from services.chassis.well_known import read_timestamp, timestamp
@@ -48,7 +48,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
             raise InvalidInput("admin_token.role", f"say which: {', '.join(Role)}")
         if not token.HasField("expire_time"):
             raise InvalidInput("admin_token.expire_time", "say when it expires, at most 366 days ahead")
-        by = authorship_of(context, request.reason)
+        by = mutation_by(context, request, request.reason)
         expire_at_ms = read_timestamp("admin_token.expire_time", token.expire_time)
         minted = self._tokens.create(token.name, role, token.team, expire_at_ms, by=by)
         return pb.CreateAdminTokenResponse(admin_token=self._write_token(minted.token), secret=minted.secret)
@@ -73,7 +73,7 @@ class AdminService(pb_grpc.AdminServiceServicer):
         self, request: pb.RevokeAdminTokenRequest, context: grpc.ServicerContext
     ) -> pb.RevokeAdminTokenResponse:
         """Removes a token."""
-        gone = self._tokens.revoke(request.name, by=authorship_of(context, request.reason))
+        gone = self._tokens.revoke(request.name, by=mutation_by(context, request, request.reason))
         return pb.RevokeAdminTokenResponse(admin_token=self._write_token(gone))
 
     def ListAuditEntries(

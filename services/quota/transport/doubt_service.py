@@ -9,7 +9,7 @@ import grpc
 from spendgate.quota.v1 import doubt_service_pb2 as pb
 from spendgate.quota.v1 import doubt_service_pb2_grpc
 
-from services.chassis.authorship import actor_of, authorship_of
+from services.chassis.authorship import actor_of, mutation_by
 from services.chassis.grpc_server import Registration
 from services.chassis.paging import check_page_size, read_token, write_token
 from services.chassis.well_known import read_timestamp, timestamp
@@ -57,7 +57,7 @@ class DoubtService(doubt_service_pb2_grpc.DoubtServiceServicer):
             scope=request.scope,
             before_ms=read_timestamp("before_time", request.before_time) if request.HasField("before_time") else None,
         )
-        cleared = self._doubts.clear(selection, by=authorship_of(context, request.reason))
+        cleared = self._doubts.clear(selection, by=mutation_by(context, request, request.reason))
         amounts = islice(sorted(cleared.amounts.items()), _MAX_AMOUNTS)
         return pb.ClearDoubtsResponse(calls=cleared.calls, amounts=[_write_cleared(*each) for each in amounts])
 

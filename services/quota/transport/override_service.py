@@ -8,7 +8,7 @@ import grpc
 from spendgate.quota.v1 import override_service_pb2 as pb
 from spendgate.quota.v1 import override_service_pb2_grpc as pb_grpc
 
-from services.chassis.authorship import actor_of, authorship_of
+from services.chassis.authorship import actor_of, mutation_by
 from services.chassis.grpc_server import Registration
 from services.chassis.well_known import read_timestamp, timestamp, usd
 from services.kernel.errors import InvalidInput
@@ -47,7 +47,7 @@ class OverrideService(pb_grpc.OverrideServiceServicer):
             count=asked.count,
             expire_at_ms=read_timestamp("override.expire_time", asked.expire_time),
         )
-        made = self._overrides.grant(grant, by=authorship_of(context, asked.reason))
+        made = self._overrides.grant(grant, by=mutation_by(context, request, asked.reason))
         return pb.GrantOverrideResponse(override=_write_override(made))
 
     def GetOverride(self, request: pb.GetOverrideRequest, context: grpc.ServicerContext) -> pb.GetOverrideResponse:
@@ -66,7 +66,7 @@ class OverrideService(pb_grpc.OverrideServiceServicer):
         self, request: pb.RevokeOverrideRequest, context: grpc.ServicerContext
     ) -> pb.RevokeOverrideResponse:
         """Ends an override before it expires."""
-        gone = self._overrides.revoke(request.name, by=authorship_of(context, request.reason))
+        gone = self._overrides.revoke(request.name, by=mutation_by(context, request, request.reason))
         return pb.RevokeOverrideResponse(override=_write_override(gone))
 
 

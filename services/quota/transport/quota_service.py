@@ -10,7 +10,7 @@ import grpc
 from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate.quota.v1 import quota_service_pb2_grpc
 
-from services.chassis.authorship import actor_of, authorship_of
+from services.chassis.authorship import actor_of, mutation_by
 from services.chassis.grpc_server import Registration
 from services.chassis.paging import bad_token, check_page_size, page_of, read_token, write_token
 from services.chassis.well_known import read_duration
@@ -78,7 +78,7 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
     ) -> pb.ApplyConfigurationResponse:
         """Replaces teams, policies and declared keys by those sent."""
         configuration = messages.read_configuration(request)
-        by = authorship_of(context, request.reason)
+        by = mutation_by(context, request, request.reason)
         return messages.write_applied(self._administer.apply(configuration, validate_only=request.validate_only, by=by))
 
     def GetTeam(self, request: pb.GetTeamRequest, context: grpc.ServicerContext) -> pb.GetTeamResponse:
@@ -110,7 +110,7 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
     ) -> pb.CreateVirtualKeyResponse:
         """Creates a key. Only this answer contains its secret."""
         kind = messages.read_secret_kind("secret_kind", request.secret_kind)
-        by = authorship_of(context, request.reason)
+        by = mutation_by(context, request, request.reason)
         minted = self._administer.create_key(messages.read_key_spec("virtual_key", request.virtual_key), kind, by=by)
         return pb.CreateVirtualKeyResponse(virtual_key=self._write_key(minted.key), secret=minted.secret)
 
@@ -135,7 +135,7 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
     ) -> pb.RotateVirtualKeyResponse:
         """Gives a key a new secret."""
         grace_ms = read_duration("grace_period", request.grace_period, most_s=MAX_GRACE_MS // 1_000)
-        by = authorship_of(context, request.reason)
+        by = mutation_by(context, request, request.reason)
         minted = self._administer.rotate_key(request.name, grace_ms=grace_ms, by=by)
         return pb.RotateVirtualKeyResponse(virtual_key=self._write_key(minted.key), secret=minted.secret)
 
@@ -143,7 +143,7 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
         self, request: pb.DisableVirtualKeyRequest, context: grpc.ServicerContext
     ) -> pb.DisableVirtualKeyResponse:
         """Disables a key until somebody enables it."""
-        by = authorship_of(context, request.reason)
+        by = mutation_by(context, request, request.reason)
         key = self._administer.set_key_disabled(request.name, disabled=True, by=by)
         return pb.DisableVirtualKeyResponse(virtual_key=self._write_key(key))
 
@@ -151,7 +151,7 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
         self, request: pb.EnableVirtualKeyRequest, context: grpc.ServicerContext
     ) -> pb.EnableVirtualKeyResponse:
         """Lets a disabled key work again."""
-        by = authorship_of(context, request.reason)
+        by = mutation_by(context, request, request.reason)
         key = self._administer.set_key_disabled(request.name, disabled=False, by=by)
         return pb.EnableVirtualKeyResponse(virtual_key=self._write_key(key))
 

@@ -10,7 +10,7 @@ from spendgate.router.v1 import router_service_pb2 as pb
 from spendgate.router.v1 import router_service_pb2_grpc
 
 from services.chassis.audit import AuditLog
-from services.chassis.authorship import authorship_of
+from services.chassis.authorship import mutation_by
 from services.chassis.changes import write_changes
 from services.chassis.grpc_server import Registration
 from services.chassis.paging import page_of
@@ -50,7 +50,7 @@ class RouterService(router_service_pb2_grpc.RouterServiceServicer):
             [read_provider(f"providers[{at}]", one) for at, one in enumerate(request.providers)],
             [read_model(f"models[{at}]", one) for at, one in enumerate(request.models)],
             validate_only=request.validate_only,
-            by=authorship_of(context, request.reason),
+            by=mutation_by(context, request, request.reason),
         )
         return pb.ApplyConfigurationResponse(changes=write_changes(applied.changes), warnings=applied.warnings)
 
