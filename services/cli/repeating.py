@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 
 _FIELD = "request_id"
 # A service that died is back within a few seconds.
-_PAUSES_S = (0.2, 0.5, 1.0, 2.0, 3.0, 3.0)
+_PAUSES_S = (0.2, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0)
 # Later than this after the first try we do not begin another one: a gateway that is silent is given two deadlines.
 _PATIENCE_S = 25.0
 # gRPC never sent the request. Envoy's texts about its own upstreams begin otherwise.
