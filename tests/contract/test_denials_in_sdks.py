@@ -99,9 +99,12 @@ def ask_anthropic(url: str) -> None:
         client.messages.create(model="claude-sonnet-4", max_tokens=5, messages=[{"role": "user", "content": "hi"}])
 
 
+def open_gemini(url: str) -> contextlib.closing[genai.Client]:
+    return contextlib.closing(genai.Client(api_key=SECRET, http_options=gemini_types.HttpOptions(base_url=url)))
+
+
 def ask_gemini(url: str) -> None:
-    options = gemini_types.HttpOptions(base_url=url)
-    with contextlib.closing(genai.Client(api_key=SECRET, http_options=options)) as client:
+    with open_gemini(url) as client:
         client.models.generate_content(model="claude-sonnet-4", contents="hi")
 
 
@@ -216,8 +219,10 @@ def test_the_sdks_read_the_list_of_models() -> None:
         anthropic.Anthropic(api_key=SECRET, base_url=server.url) as claude,
     ):
         assert [(model.type, model.id) for model in claude.models.list()] == [("model", name) for name in names]
-    with ReplayServer(gemini_dialect.list_models(names, REQUEST_ID)) as server:
-        gemini = genai.Client(api_key=SECRET, http_options=gemini_types.HttpOptions(base_url=server.url))
+    with (
+        ReplayServer(gemini_dialect.list_models(names, REQUEST_ID)) as server,
+        open_gemini(server.url) as gemini,
+    ):
         assert [model.name for model in gemini.models.list()] == [f"models/{name}" for name in names]
 
 
@@ -232,6 +237,8 @@ def test_the_sdks_read_one_model() -> None:
         anthropic.Anthropic(api_key=SECRET, base_url=server.url) as claude,
     ):
         assert claude.models.retrieve("tiny").display_name == "tiny"
-    with ReplayServer(gemini_dialect.show_model("tiny", REQUEST_ID)) as server:
-        gemini = genai.Client(api_key=SECRET, http_options=gemini_types.HttpOptions(base_url=server.url))
+    with (
+        ReplayServer(gemini_dialect.show_model("tiny", REQUEST_ID)) as server,
+        open_gemini(server.url) as gemini,
+    ):
         assert gemini.models.get(model="tiny").name == "models/tiny"

@@ -1,7 +1,7 @@
 """kill -9 of quota while policies change under calls: what those hold is held after it, and no more is let in.
 
-The moments are spread over the change, by chance within each share of it, so that some kills come before it is stored,
-some while calls go over to the new limits, and some when only the answer is missing.
+Some kills come at once when the new policies are stored, while calls have yet to go over to them. The others come
+by chance during the change: before it is stored, or when only the answer is missing.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
@@ -42,6 +43,8 @@ BEFORE, IN_FLIGHT, ROOM = 5, 40, 3
 LIMIT = (BEFORE + IN_FLIGHT + ROOM) * CENT
 # The supervisor waits twice as long before each start, so that more kills would take very long.
 KILLS, LANDED, LOOP_S = 5, 2, 20
+# In all other steps the kill comes when the new policies are stored.
+BY_CHANCE = (4, 6)
 
 
 class PatientProvider(ThreadingHTTPServer):
@@ -207,15 +210,24 @@ def is_held(gateway: Gateway, expected: dict[str, Decimal]) -> bool:
     return held(gateway) == expected
 
 
-def killed_within(change: Change, after_s: float) -> None:
-    """Sends the change, and kills quota that long afterwards."""
+def kill_after(change: Change, wait: Callable[[], None]) -> None:
+    """Sends the change, and kills quota when the wait is over."""
     victim = change.gateway.pids()["quota"]
     sending = threading.Thread(target=change.send)
     sending.start()
     assert change.sent.wait(30)
-    time.sleep(after_s)
+    wait()
     os.kill(victim, signal.SIGKILL)
     sending.join()
+
+
+def until_stored(gateway: Gateway, policy: str) -> None:
+    """Waits for a policy in quota's own file: an answer of quota's would come too late."""
+    file = gateway.data_dir / "db" / "quota.sqlite"
+    deadline = time.monotonic() + 10
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+        while not connection.execute("SELECT 1 FROM policies WHERE name = ?", (policy,)).fetchone():
+            assert time.monotonic() < deadline
 
 
 def in_force(step: int) -> dict[str, Decimal]:
@@ -232,7 +244,6 @@ def test_a_quota_that_is_killed_while_policies_change_loses_nothing_that_is_held
     quick: list[int] = []
     landed: Counter[str] = Counter()
     chance = random.Random(7)
-    shares = chance.sample(range(KILLS), KILLS)
     with calls_in_flight(gateway, provider) as slow:
         eventually(gateway, partial(is_held, gateway, in_force(0)))
         first = Change.of(gateway, tmp_path, 1)
@@ -242,17 +253,19 @@ def test_a_quota_that_is_killed_while_policies_change_loses_nothing_that_is_held
             assert held(gateway) == in_force(step)
             step += 1
             change = Change.of(gateway, tmp_path, step)
-            killed_within(change, first.took_s * (shares[step - 2] + chance.random()) / KILLS)
+            moment = partial(time.sleep, first.took_s * chance.random())
+            kill_after(change, moment if step in BY_CHANCE else partial(until_stored, gateway, f"team-{step}"))
             eventually(gateway, lambda: bool(held(gateway)))
             after = held(gateway)
             landed["answered" if change.answered else "after" if f"team-{step}" in after else "before"] += 1
             assert after in (in_force(step - 1), in_force(step)), (step, landed)
             change.send_until_answered()
             assert held(gateway) == in_force(step), landed
+            assert amount(gateway.budget(f"team-{step}"), "settled") == (BEFORE + quick.count(200)) * CENT
             quick.append(call(gateway))
             eventually(gateway, partial(is_held, gateway, in_force(step)))
         assert slow == []
-        assert landed["before"] + landed["after"] >= LANDED, landed
+        assert landed["after"] >= LANDED, landed
         quick.extend(call(gateway) for _ in range(ROOM))
     gateway.settle(BEFORE + IN_FLIGHT + ROOM)
 
@@ -262,5 +275,6 @@ def test_a_quota_that_is_killed_while_policies_change_loses_nothing_that_is_held
     assert len(provider.asked) == BEFORE + IN_FLIGHT + ROOM
     team = gateway.budget(f"team-{step}")
     assert (amount(team, "settled"), amount(team, "reserved")) == (LIMIT, Decimal(0))
+    assert [each for each in gateway.json("adjustments")["adjustments"] if each["reason"] == "drift"] == []
     assert gateway.json("status")["quota"]["open_reservations"] == 0
     assert gateway.status().drift_nano_usd == 0
