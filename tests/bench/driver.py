@@ -52,6 +52,7 @@ class Result:
     failed: int = 0
     statuses: dict[str, int] = field(default_factory=dict)
     rate_per_s: float = 0.0
+    mean_ms: float = 0.0
     p50_ms: float = 0.0
     p99_ms: float = 0.0
     max_ms: float = 0.0
@@ -235,6 +236,7 @@ class Driver:
         result.rate_per_s = len(latencies) / self._load.seconds
         result.failed += self._busy + len(self._waiting)
         if latencies:
+            result.mean_ms = sum(latencies) / len(latencies) * 1000
             result.p50_ms = _quantile(latencies, 0.50) * 1000
             result.p99_ms = _quantile(latencies, 0.99) * 1000
             result.max_ms = latencies[-1] * 1000

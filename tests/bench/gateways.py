@@ -23,6 +23,7 @@ from services.kernel.envoy_contract import EPOCH_HEADER, KEY_STAGE, REQUEST_NAME
 from services.router.adapters.envoy_resources_scripts import Scripts
 from tests.bench import envoy_files
 from tests.bench.processes import ROOT, family, start, start_module, stop
+from tests.bench.upstream import SLOW_MODEL
 from tests.worlds.ports import free_port
 
 Json = dict[str, Any]
@@ -44,9 +45,11 @@ providers:
 models:
   bench-anthropic: {{targets: [ant/bench-model]}}
   bench-gemini: {{targets: [gem/bench-model]}}
+  {slow_model}: {{targets: [lab/{slow_model}]}}
   bench: {{targets: [lab/bench-model], fallbacks: [{{to: [lab/bench-small], when: {{budget_used: 75%}}}}]}}
 prices:
   lab/bench-model: {{input: 2.50, cached_input: 1.25, output: 10.00}}
+  lab/{slow_model}: {{input: 2.50, output: 10.00}}
   ant/bench-model: {{input: 2.50, output: 10.00}}
   gem/bench-model: {{input: 2.50, output: 10.00}}
   lab/bench-small: {{input: 0.15, cached_input: 0.075, output: 0.60}}
@@ -179,7 +182,7 @@ class Bench:
         folder = self._folder_of(name)
         folder.mkdir()
         configuration = folder / "spendgate.yaml"
-        configuration.write_text(CONFIGURATION.format(upstream_port=upstream_port))
+        configuration.write_text(CONFIGURATION.format(upstream_port=upstream_port, slow_model=SLOW_MODEL))
         key = f"bench-{secrets.token_hex(16)}"
         log = folder / "spendgate.log"
         command = ROOT / ".venv" / "bin" / "spendgate"

@@ -17,6 +17,7 @@ from typing import Any
 from tests.bench.driver import Load, Result
 from tests.bench.gateways import MODELS, OUTPUT_TOKENS, Gateway, path_of
 from tests.bench.processes import ROOT, cpu_s, pinned, resident_mib
+from tests.bench.upstream import SLOW_MODEL
 
 RATE_PER_S = 350.0
 CONNECTIONS = 32
@@ -44,6 +45,9 @@ class Case:
     image_bytes: int = 0
     """Of an image in base64 that comes with the prompt."""
     rate_per_s: float = RATE_PER_S
+    slow: bool = False
+    """It asks for the model that takes `SLOW_S`."""
+    connections: int = CONNECTIONS
 
     @property
     def body(self) -> str:
@@ -55,7 +59,8 @@ class Case:
             return _json({"contents": contents, "generationConfig": {"maxOutputTokens": OUTPUT_TOKENS}})
         system = [{"role": "system", "content": "You are terse."}] if self.dialect == "openai" else []
         messages = [*system, {"role": "user", "content": self._parts(text) if self.image_bytes else text}]
-        request = {"model": MODELS[self.dialect], "messages": messages, "max_tokens": OUTPUT_TOKENS, "temperature": 0}
+        model = SLOW_MODEL if self.slow else MODELS[self.dialect]
+        request = {"model": model, "messages": messages, "max_tokens": OUTPUT_TOKENS, "temperature": 0}
         return _json({**request, "stream": True} if self.stream else request)
 
     def _parts(self, text: str) -> list[dict[str, Any]]:
@@ -68,6 +73,8 @@ def _json(request: dict[str, Any]) -> str:
     return json.dumps(request, ensure_ascii=False)
 
 
+PEAK_RATE = 0.0
+"""The rate of a closed loop."""
 PEAK = "peak"
 """Row of the closed loop among the measurements of CPU time."""
 CASES = (
@@ -84,6 +91,13 @@ SCANS = (
     Case("JSON, image of 1 MB", 200, stream=False, image_bytes=1_000_000, rate_per_s=50),
 )
 """What the scan alone is measured with, against a plain Envoy."""
+
+SLOW = tuple(
+    Case(f"{rate:g}/s", 2_000, stream=False, rate_per_s=rate, slow=True, connections=64)
+    for rate in (10.0, 100.0, 200.0, RATE_PER_S, PEAK_RATE)
+)
+"""What a caller notices who waits for a model anyway, from idle to as many calls as the gateway answers."""
+SLOW_GATEWAYS = ("direct", "raw", "everything")
 
 DIALECTS = tuple(MODELS)
 STREAMS = {
@@ -102,6 +116,8 @@ class Samples:
     """By gateway, case and process."""
     p50_ms: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
     p99_ms: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    mean_ms: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    rate_per_s: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
     peak_per_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     resident_mib: dict[tuple[str, str], float] = field(default_factory=dict)
     late_p99_ms: list[float] = field(default_factory=list)
@@ -147,6 +163,10 @@ def pairs(gateways: Sequence[Gateway]) -> Iterator[tuple[Gateway, Case]]:
     chain = next(gateway for gateway in gateways if gateway.name == "chain")
     for case in STREAMS.values():
         yield chain, case
+    for case in SLOW:
+        for gateway in gateways:
+            if gateway.name in SLOW_GATEWAYS:
+                yield gateway, case
 
 
 def measure_memory(gateways: Sequence[Gateway], samples: Samples) -> None:
@@ -160,9 +180,12 @@ def _at_fixed_rate(gateway: Gateway, case: Case, samples: Samples, seconds: floa
     result = _measured(
         gateway, case, case.name, samples, rate_per_s=case.rate_per_s, seconds=seconds, load_core=load_core
     )
+    samples.rate_per_s[gateway.name, case.name].append(result.rate_per_s)
+    samples.mean_ms[gateway.name, case.name].append(result.mean_ms)
     samples.p50_ms[gateway.name, case.name].append(result.p50_ms)
     samples.p99_ms[gateway.name, case.name].append(result.p99_ms)
-    samples.late_p99_ms.append(result.late_p99_ms)
+    if case.rate_per_s:
+        samples.late_p99_ms.append(result.late_p99_ms)
     samples.issued += result.issued
     samples.unanswered += result.unanswered
 
@@ -210,7 +233,7 @@ def drive(
         rate_per_s=rate_per_s,
         seconds=seconds,
         warmup_s=warmup_s,
-        connections=CONNECTIONS,
+        connections=case.connections,
     )
     with pinned(load_core):
         done = subprocess.run(

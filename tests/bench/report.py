@@ -7,8 +7,21 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 
-from tests.bench.measure import CASES, CONNECTIONS, DIALECTS, PEAK, RATE_PER_S, SCANS, STREAMS, Samples
+from tests.bench.measure import (
+    CASES,
+    CONNECTIONS,
+    DIALECTS,
+    PEAK,
+    RATE_PER_S,
+    SCANS,
+    SLOW,
+    SLOW_GATEWAYS,
+    STREAMS,
+    Case,
+    Samples,
+)
 from tests.bench.scale import Scale
+from tests.bench.upstream import SLOW_S
 
 MARK = "<!-- measured: everything below this line is written by `make bench` -->"
 
@@ -27,6 +40,7 @@ def write(
     above = file.read_text().partition(MARK)[0].rstrip() if file.exists() else "# Benchmarks"
     sections = [
         _conditions(samples, rounds=rounds, seconds=seconds, today=today, pinned=pinned),
+        _slow(samples),
         _cpu(samples),
         _streams(samples),
         _traces(samples),
@@ -93,13 +107,40 @@ def _latency(samples: Samples) -> str:
     rows = []
     for case in CASES:
         direct = _quantiles(samples, "direct", case.name)
-        added = {
-            name: tuple(value - base for value, base in zip(_quantiles(samples, name, case.name), direct, strict=True))
-            for name in names
-        }
+        added = {name: _added(_quantiles(samples, name, case.name), direct) for name in names}
         ratios = " / ".join(_ratio(whole, raw) for whole, raw in zip(added["everything"], added["raw"], strict=True))
         rows.append([case.name, _pair(direct), *(_pair(added[name]) for name in names), ratios])
     return _section(f"Latency at {RATE_PER_S:g} requests/s, open loop, p50 / p99 in milliseconds", head, rows)
+
+
+def _slow(samples: Samples) -> str:
+    """What is added to the latency of a model, and how much of its core the gateway needs for it."""
+    rows = []
+    for case in SLOW:
+        alone, raw, whole = (_slow_figures(samples, name, case) for name in SLOW_GATEWAYS)
+        rate_per_s = median(samples.rate_per_s["everything", case.name])
+        share = samples.cpu("everything", case.name) * rate_per_s / 1e6
+        rows.append(
+            [
+                f"{case.rate_per_s:g}" if case.rate_per_s else f"{rate_per_s:.0f}, as many as it answers",
+                _pair(alone),
+                *(
+                    _pair([with_it - base for with_it, base in zip(added, alone, strict=True)])
+                    for added in (raw, whole)
+                ),
+                f"{share:.0%}",
+            ]
+        )
+    head = ["requests/s", "provider alone", "raw Envoy adds", "everything adds", "of one core"]
+    return _section(
+        f"At a provider that takes {SLOW_S * 1000:g} ms, JSON, 2 KB prompt, mean / p50 / p99 in milliseconds",
+        head,
+        rows,
+    )
+
+
+def _slow_figures(samples: Samples, gateway: str, case: Case) -> list[float]:
+    return [median(figures[gateway, case.name]) for figures in (samples.mean_ms, samples.p50_ms, samples.p99_ms)]
 
 
 def _scan(samples: Samples) -> str:
@@ -172,6 +213,10 @@ def _section(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 
 def _quantiles(samples: Samples, gateway: str, case: str) -> tuple[float, float]:
     return median(samples.p50_ms[gateway, case]), median(samples.p99_ms[gateway, case])
+
+
+def _added(slower: Sequence[float], base: Sequence[float]) -> list[float]:
+    return [each - alone for each, alone in zip(slower, base, strict=True)]
 
 
 def _pair(values: Sequence[float]) -> str:

@@ -1,19 +1,24 @@
 """The cheapest provider that still answers as one: constant bytes, one process, no protocol library.
 
 Answers `POST` in the dialect of its path, or with a stream of 100 chunks when the request asks for a stream; OpenAI's
-ends with a usage chunk when the body asks for that. Run as a process of its own; prints its port.
+ends with a usage chunk when the body asks for that. The slow model takes `SLOW_S`, the others no time. Run as a process
+of its own; prints its port.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import heapq
 import json
 import select
 import socket
+import time
 from typing import Any
 
 CHUNKS = 100
+SLOW_MODEL = "bench-slow"
+SLOW_S = 0.073
 RECEIVE_BYTES = 262_144
 PATH_BYTES_MAX = 512
 _COMMON = {"id": "chatcmpl-bench", "created": 1_700_000_000, "model": "bench-model"}
@@ -181,30 +186,55 @@ class Peer:
         return body
 
 
-def serve(listener: socket.socket) -> None:
-    """Answers until the process is ended."""
-    answers = Answers()
-    epoll = select.epoll()
-    epoll.register(listener.fileno(), select.EPOLLIN)
-    peers: dict[int, Peer] = {}
-    while True:
-        for number, event in epoll.poll():
-            if number == listener.fileno():
-                peer = Peer(listener.accept()[0])
-                peers[peer.socket.fileno()] = peer
-                epoll.register(peer.socket.fileno(), select.EPOLLIN)
-                continue
-            peer = peers[number]
-            try:
-                if not event & ~select.EPOLLOUT:
-                    _flush(epoll, peer)
-                    continue
-                for path, body in peer.requests():
-                    peer.unsent += answers.to(path, body)
-                _flush(epoll, peer)
-            except OSError:
-                del peers[number]
-                peer.socket.close()
+class Provider:
+    """Answers on a listener until the process is ended."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._answers = Answers()
+        self._slow = f'"{SLOW_MODEL}"'.encode()
+        self._epoll = select.epoll()
+        self._epoll.register(listener.fileno(), select.EPOLLIN)
+        self._peers: dict[int, Peer] = {}
+        self._later: list[tuple[float, int, Peer, bytes]] = []
+        """Answers by the moment that they are due."""
+
+    def run(self) -> None:
+        """Never returns."""
+        while True:
+            timeout_s = max(0.0, self._later[0][0] - time.perf_counter()) if self._later else None
+            # epoll rounds its timeout up to whole milliseconds; select on the epoll itself does not.
+            select.select([self._epoll.fileno()], [], [], timeout_s)
+            for number, event in self._epoll.poll(0):
+                if number == self._listener.fileno():
+                    self._accept()
+                else:
+                    self._serve(self._peers[number], event)
+            while self._later and self._later[0][0] <= time.perf_counter():
+                _, number, peer, answer = heapq.heappop(self._later)
+                peer.unsent += answer
+                # It may have left meanwhile.
+                if self._peers.get(number) is peer:
+                    self._serve(peer, select.EPOLLOUT)
+
+    def _accept(self) -> None:
+        peer = Peer(self._listener.accept()[0])
+        self._peers[peer.socket.fileno()] = peer
+        self._epoll.register(peer.socket.fileno(), select.EPOLLIN)
+
+    def _serve(self, peer: Peer, event: int) -> None:
+        number = peer.socket.fileno()
+        try:
+            for path, body in peer.requests() if event & ~select.EPOLLOUT else ():
+                answer = self._answers.to(path, body)
+                if self._slow in body:
+                    heapq.heappush(self._later, (time.perf_counter() + SLOW_S, number, peer, answer))
+                else:
+                    peer.unsent += answer
+            _flush(self._epoll, peer)
+        except OSError:
+            del self._peers[number]
+            peer.socket.close()
 
 
 def _flush(epoll: select.epoll, peer: Peer) -> None:
@@ -222,7 +252,7 @@ def main() -> None:
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     print(listener.getsockname()[1], flush=True)  # noqa: T201  (whoever started us waits for it)
     gc.disable()
-    serve(listener)
+    Provider(listener).run()
 
 
 if __name__ == "__main__":

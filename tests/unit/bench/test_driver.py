@@ -13,7 +13,15 @@ import pytest
 
 from tests.bench.driver import Driver, Load, Result
 from tests.bench.processes import cpu_s, start_module, stop
-from tests.bench.upstream import CHUNKS, anthropic_stream, gemini_stream, openai_answer, openai_stream
+from tests.bench.upstream import (
+    CHUNKS,
+    SLOW_MODEL,
+    SLOW_S,
+    anthropic_stream,
+    gemini_stream,
+    openai_answer,
+    openai_stream,
+)
 
 
 @pytest.fixture
@@ -43,6 +51,14 @@ def test_an_open_loop_sends_as_many_as_are_due_and_gets_as_many_answers(upstream
     assert result.statuses == {"200": result.answered}
     assert result.answered == pytest.approx(100, abs=1)
     assert result.failed == 0
+
+
+def test_the_slow_model_takes_its_time_for_each_of_many_calls_at_once(upstream_port: int) -> None:
+    result = run(load(upstream_port, json.dumps({"model": SLOW_MODEL}), rate_per_s=100.0, connections=32))
+
+    assert result.statuses == {"200": result.answered}
+    assert result.answered == pytest.approx(50, abs=1)
+    assert min(result.p50_ms, result.mean_ms) >= SLOW_S * 1000
 
 
 def test_a_closed_loop_sends_as_fast_as_it_is_answered(upstream_port: int) -> None:
