@@ -2,7 +2,7 @@
 
 local content_type = {}
 
--- The allowed parameters behind the media type, without spaces.
+-- The allowed parameters after the media type, without spaces.
 local CONTENT_PARAMETERS = {
   [""] = true, ["charset=utf-8"] = true, ["charset=utf8"] = true, ['charset="utf-8"'] = true, ['charset="utf8"'] = true,
 }

@@ -1,16 +1,16 @@
--- Keys that quota has found good a moment ago. They are kept as they were shown, for two keys never look alike then, in
--- a variable of one worker that nothing logs. Whoever is in here is let in with a body, and no more: quota decides as
--- ever.
+-- Remembers keys that quota accepted a moment ago. A request with such a key may send its body at once, and nothing
+-- more: quota still decides about the call. The text of the credentials is kept whole, since two different ones could
+-- share a digest. It stays in the memory of one worker, and nothing logs it.
 
 local contract = require("contract")
 
 local good_keys = {}
 
 local KEY_HEADERS = contract.key_headers
--- Longer ones are asked about each time.
+-- Quota is asked about longer ones each time.
 local SHOWN_BYTES_MAX = 1024
 
--- All that a request shows, as one text; nil when that is nothing, or too long. No header holds a line feed.
+-- All credentials of a request, as one text; nil if it has none, or they are too long. No header contains a line feed.
 function good_keys.shown(headers)
   local each, any = {}, false
   for index = 1, #KEY_HEADERS do

@@ -315,7 +315,7 @@ end
 function json.string(text, first, last)
   if byte(text, first) ~= QUOTE then return nil end
   local raw = sub(text, first + 1, last - 1)
-  -- Not searched in `text`, whose next backslash may be far behind the string.
+  -- Not searched in `text`, whose next backslash may be far past the string.
   if not find(raw, "\\", 1, true) then return raw end
   local parts, at = {}, first + 1
   while at < last do

@@ -7,7 +7,7 @@ local find, gsub, sub = string.find, string.gsub, string.sub
 local HIDDEN = "***"
 -- A shorter part of a credential reveals too little, and would match innocent words.
 local PART_BYTES = 8
--- So would a longer part made of words, as placeholders have them ("key-of-anthropic"), up to this length.
+-- So does a longer part that consists of words, as in placeholders ("key-of-anthropic"), up to this length.
 local WORD_BYTES = 16
 -- During a rotation, answers to requests with the previous credential are still under way.
 local REMEMBERED = 4
@@ -37,17 +37,17 @@ function mask.remember(known, value)
   known[REMEMBERED + 1] = nil
 end
 
--- Whether the run from `first` to `last` in `text`, all of it pieces of `credential`, may stand there by chance.
+-- Whether the bytes `first` to `last` of `text`, which consist of pieces of `credential`, may be there by chance.
 local function is_innocent(text, first, last, credential)
   if credential.size < PART_BYTES then
-    -- A whole credential that is so short is a word, and hidden only where it is one.
+    -- A whole credential this short is a word, and is hidden only where it is a word of its own.
     return find(sub(text, first - 1, first - 1), "%w") or find(sub(text, last + 1, last + 1), "%w")
   end
   local size = last - first + 1
   if size >= WORD_BYTES or size >= #credential.secret then return false end
   local run = sub(text, first, last)
   if not find(run, "[^%l]") then return true end
-  -- "anthropic-" in "anthropic-version" is part of another word; "...-real-key" is what is left of a key.
+  -- "anthropic-" in "anthropic-version" is part of another word; "...-real-key" is the end of a key.
   return not find(run, "[^%l%-_]") and find(sub(text, first - 1, first - 1) .. sub(text, last + 1, last + 1), "[%w%-_]")
 end
 

@@ -31,7 +31,7 @@ function paths.dialect_of(path, headers)
     end
   end
   if is_shared(path) then
-    for _, header in ipairs(contract.telling_headers) do
+    for _, header in ipairs(contract.dialect_headers) do
       if headers:get(header.name) then return header.dialect end
     end
   end

@@ -20,7 +20,7 @@ local function read_dialect(handle)
   return paths.dialect_of(headers:get(":path"), headers)
 end
 
--- The dialect of a request that is being handled. Should it not be known, OpenAI's, which most clients can read.
+-- The dialect of the current request. If it is unknown: OpenAI's, which most clients can read.
 function refusal.dialect_of_request(handle)
   local known, dialect = pcall(read_dialect, handle)
   return known and dialect or "openai"

@@ -35,10 +35,10 @@ local function publish(handle, dialect)
     if not secret.is_in(headers, logged) then metadata:set(SCAN, "client_request_id", logged) end
   end
   metadata:set(REQUEST, "dialect", dialect)
-  -- Quota answers all others itself, and needs nothing of their bodies.
+  -- Quota answers all other methods itself, and needs nothing from their bodies.
   if headers:get(":method") ~= "POST" then return end
   local request, spans = scan.body(read_text(handle, headers), dialect, path)
-  -- The body arrived in between: what was fetched before is gone.
+  -- Waiting for the body made the earlier reference invalid.
   metadata = handle:streamInfo():dynamicMetadata()
   for key, fact in pairs(request) do metadata:set(REQUEST, key, fact) end
   metadata:set(SCAN, "spans", spans)

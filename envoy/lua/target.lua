@@ -19,25 +19,25 @@ local find, match = string.find, string.match
 local credentials = {}
 
 -- Records a dropped header for the log of the call.
-local function teller(handle, direction)
+local function reporter(handle, direction)
   return function(name)
     local metadata = handle:streamInfo():dynamicMetadata()
     local attempt = metadata:get(ATTEMPT)
     local provider = match(attempt.target, "^[^/]+")
-    metadata:set(ATTEMPT, "dropped", headers.tell(attempt.dropped, provider, direction, name))
+    metadata:set(ATTEMPT, "dropped", headers.add_dropped(attempt.dropped, provider, direction, name))
   end
 end
 
 -- Keeps only headers that this provider may see. Headers for another provider are set aside for its own attempt.
 local function send_allowed(handle, map, metadata)
-  local tell = teller(handle, ">")
+  local report = reporter(handle, ">")
   headers.keep(map, PROVIDER.to_provider, PROVIDER.expected_from_client, function(name)
     if PROVIDER.others[name] then
       local kept = metadata:get(ATTEMPT).kept or {}
       kept[name] = map:get(name)
       metadata:set(ATTEMPT, "kept", kept)
     else
-      tell(name)
+      report(name)
     end
   end)
   if PROVIDER.added[1] then
@@ -141,7 +141,7 @@ end
 local function adjust(handle)
   local map = handle:headers()
   local status = tonumber(map:get(":status"))
-  headers.keep(map, PROVIDER.to_client, PROVIDER.expected_from_provider, teller(handle, "<"))
+  headers.keep(map, PROVIDER.to_client, PROVIDER.expected_from_provider, reporter(handle, "<"))
   if status >= 200 and status < 300 then return end
   local metadata = handle:streamInfo():dynamicMetadata()
   local attempt, targets = metadata:get(ATTEMPT), metadata:get(ADMISSION).targets

@@ -67,7 +67,7 @@ def append_entries(connection: sa.Connection, table: sa.Table, entries: Sequence
 
 
 class AuditRequest(Protocol):
-    """What every service's `ListAuditEntriesRequest` has."""
+    """The fields of every service's `ListAuditEntriesRequest`."""
 
     page_size: int
     page_token: str

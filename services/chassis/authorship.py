@@ -22,7 +22,7 @@ M = TypeVar("M", bound=Message)
 
 
 class CallContext(Protocol):
-    """What we need of a gRPC context, threaded or asynchronous."""
+    """The part of a gRPC context that we need, threaded or asynchronous."""
 
     def invocation_metadata(self) -> Any:
         """Pairs of a lower-case name and a value."""

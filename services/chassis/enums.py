@@ -1,9 +1,9 @@
 """Maps protobuf enums to ours, or to names that people write. The tables follow from the names of the members.
 
 Every protobuf enum starts with `PREFIX_UNSPECIFIED` as number 0 (https://google.aip.dev/126; `buf lint` checks it).
-Behind the prefix, its other values are named like the members of our enum: `LIMIT_KIND_SPEND` is `LimitKind.SPEND`.
-Each table is made at import and refuses two enums that do not match. A value added on only one side fails there, and
-not in the middle of a call.
+After the prefix, its other values have the names of our enum's members: `LIMIT_KIND_SPEND` is `LimitKind.SPEND`. Each
+table is made at import and refuses two enums that do not match. A value added on only one side fails there, and not in
+the middle of a call.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def enum_numbers(protobuf: ProtobufEnum[N]) -> dict[str, N]:
 
 
 def _split(protobuf: ProtobufEnum[N]) -> tuple[N, dict[str, N]]:
-    """Returns number 0, and the other numbers by their names behind the prefix."""
+    """Returns number 0, and the other numbers by their names without the prefix."""
     (first, zero), *others = protobuf.items()
     prefix = first.removesuffix(_UNSPECIFIED)
     strangers = [name for name, _ in others if not name.startswith(prefix)]

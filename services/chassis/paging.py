@@ -46,12 +46,12 @@ def check_page_size(page_size: int) -> int:
 
 
 def write_token(position: str) -> str:
-    """Returns the token of the page that begins behind `position`."""
+    """Returns the token of the page that begins after `position`."""
     return base64.urlsafe_b64encode(position.encode()).decode()
 
 
 def read_token(page_token: str) -> str:
-    """Returns the position behind which the page begins.
+    """Returns the position after which the page begins.
 
     Raises:
         InvalidInput: the token is not one of ours.

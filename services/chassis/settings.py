@@ -65,7 +65,7 @@ class Environ:
         return value
 
     def address(self, name: str, default: str | None = None) -> tuple[str, int]:
-        """Returns the value as HOST:PORT. An IPv6 host stands in brackets.
+        """Returns the value as HOST:PORT. An IPv6 host is in brackets.
 
         Raises:
             SettingsError: it has another form.

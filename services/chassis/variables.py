@@ -77,8 +77,8 @@ def refuse_unknown_variables(variables: Mapping[str, str]) -> None:
         if name.startswith(PREFIX) and name not in VARIABLES and value.strip() and not _is_service_link(name, value)
     )
     if unknown:
-        told = "; ".join(no_such("variable", name, VARIABLES) for name in unknown)
-        raise SettingsError(f"{told} Correct the name or unset it: nothing reads it")
+        unknown_names = "; ".join(no_such("variable", name, VARIABLES) for name in unknown)
+        raise SettingsError(f"{unknown_names} Correct the name or unset it: nothing reads it")
 
 
 def _is_service_link(name: str, value: str) -> bool:

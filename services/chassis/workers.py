@@ -1,4 +1,4 @@
-"""The threads in which a gRPC server runs its handlers.
+"""The threads that run the handlers of a gRPC server.
 
 For each call `ThreadPoolExecutor` makes a future with a condition and passes a semaphore, while the next call waits for
 the interpreter. A gRPC server asks for no result and needs all its threads anyway. Measured with a constant answer and
@@ -22,10 +22,10 @@ _log = logging.getLogger("spendgate.grpc")
 
 
 class _Call(Future[Any]):
-    """A handler that runs. It is a future only in what gRPC uses of one: a callback at its end."""
+    """A running handler. It has the one part of a future that gRPC uses: a callback at the end."""
 
     def __init__(self) -> None:
-        """Makes no condition, unlike other futures: nobody can wait for it."""
+        """Makes no condition, unlike other futures, because nobody waits for the result."""
         self._at_end: list[Callable[[Future[Any]], object]] = []
         self._ended = False
 

@@ -7,10 +7,10 @@ import os
 
 
 def keep_grpc_out_of_forks() -> None:
-    """This process forks only to start other programs. Call this before gRPC is imported.
+    """Stops gRPC from reviving its threads in forked processes. Call this before gRPC is imported.
 
-    By default gRPC revives its threads in the forked process, where all descriptors are closed before it becomes
-    another program. Occasionally a thread finds its own descriptor gone and aborts the future quota or Envoy.
+    This process forks only to start other programs, and closes all descriptors in the fork. A revived thread may find
+    its descriptor closed, and abort the fork before it becomes quota or Envoy.
     """
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # noqa: TID251  (gRPC looks nowhere else)
 

@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 _FIELD = "request_id"
 # A service that died is back within a few seconds.
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0)
-# Later than this after the first try we do not begin another one: a gateway that is silent is given two deadlines.
+# The last moment after the first try to begin another one. A silent gateway thus gets two deadlines.
 _PATIENCE_S = 25.0
 # gRPC never sent the request. Envoy's texts about its own upstreams begin otherwise.
 _NEVER_SENT = ("failed to connect to all addresses", "name resolution", "dns resolution", "handshake")
@@ -32,7 +32,7 @@ class Repeating(grpc.UnaryUnaryClientInterceptor):
         self._pauses_s = pauses_s
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        """Sends the request until it is answered, or the patience is over."""
+        """Sends the request until it is answered, or until it is time to give up."""
         if _FIELD not in request.DESCRIPTOR.fields_by_name:
             return continuation(client_call_details, request)
         identified = _with_id(request)
@@ -63,7 +63,7 @@ def _was_never_sent(call: Any) -> bool:
 
 
 def _may_be_lost(call: Any) -> bool:
-    """Whether the service may have done what was asked without our hearing of it, or may do it soon."""
+    """Whether the service may have carried out the request, or may do so soon, although we got no answer."""
     if call.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
         return True
     return call.code() is not grpc.StatusCode.OK and _BROKEN in (call.details() or "")

@@ -42,7 +42,7 @@ class Root:
 
     path: str
     has_verb: bool = False
-    """Only the paths with a colon below `path`."""
+    """True: of the paths below `path`, only those with a colon."""
 
     def contains(self, path: str) -> bool:
         """Whether `path`, without its query, is one of them."""
@@ -57,7 +57,7 @@ class Endpoint:
     paths: tuple[str, ...]
     """Where clients post calls."""
     roots: tuple[Root, ...] = ()
-    """Where errors are told in this dialect, even if no endpoint is there."""
+    """Paths whose errors are in this dialect, even where there is no endpoint."""
 
 
 ENDPOINTS = (
@@ -75,12 +75,12 @@ ENDPOINTS = (
 _OF_PATHS = {path: endpoint.dialect for endpoint in ENDPOINTS for path in endpoint.paths}
 
 MODELS_PATHS = ("/v1/models", "/v1beta/models")
-"""`GET` lists the models that a key may use; below it, one of them. Envoy routes only the first."""
+"""`GET` lists the models that a key may use. A path below it shows one of them. Envoy routes only the first."""
 BUDGET_PATH = "/v1/budget"
 """`GET` tells the holder of a key what is left."""
 SHARED_PATHS = (MODELS_PATHS[0], BUDGET_PATH)
 """Clients of all dialects ask here and below. A header tells which one it is."""
-TELLING_HEADERS = {"anthropic-version": Dialect.ANTHROPIC, "x-goog-api-key": Dialect.GEMINI}
+DIALECT_HEADERS = {"anthropic-version": Dialect.ANTHROPIC, "x-goog-api-key": Dialect.GEMINI}
 """Headers that only the clients of one dialect send. The first that is there decides."""
 
 
@@ -98,7 +98,7 @@ def dialect_of(path: str, headers: Container[str] = ()) -> Dialect:
         if any(root.contains(bare) for root in endpoint.roots):
             return endpoint.dialect
     if ":" not in bare and any(is_at_or_below(bare, shared) for shared in SHARED_PATHS):
-        for name, dialect in TELLING_HEADERS.items():
+        for name, dialect in DIALECT_HEADERS.items():
             if name in headers:
                 return dialect
     return ENDPOINTS[0].dialect

@@ -38,7 +38,7 @@ class Repeatable:
     method: str
     """Full name of the request message. Each method has its own."""
     digest: bytes
-    """32 bytes that tell the request's content, without its id."""
+    """SHA-256 of the request's content without its id: 32 bytes."""
     salt: bytes
     """Random bytes of the first request with this id. Secrets that it makes are derived from them."""
 
@@ -73,7 +73,7 @@ def read_request_id(text: str) -> str:
     """Returns the id in lower case.
 
     Raises:
-        InvalidInput: it is not a random UUID. Others might make the same id, and so get in each other's way.
+        InvalidInput: it is not a random UUID. Two clients might choose the same one.
     """
     lower = text.lower()
     if not _UUID4.fullmatch(lower):
@@ -86,7 +86,7 @@ def read_request_id(text: str) -> str:
 def check_repetition(first: Repeatable, again: Repeatable) -> None:
     """Checks that a request with a known id repeats the first one.
 
-    The error tells only that somebody used the id, because the caller may have read it in another's log.
+    The error says only that somebody used the id, because the caller may have read it in another's log.
 
     Raises:
         InvalidInput: it is another request, or somebody else's.

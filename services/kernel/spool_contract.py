@@ -69,11 +69,11 @@ class UsageKey(StrEnum):
     """The kind of an error that the answer reports."""
     SEEN = "seen"
     """Object of `SeenKey`: evidence from a stream. Reported again once its text or events have grown enough. Unreported
-    text is less than a quarter of the reported text plus `UNTOLD_TEXT_BYTES`, and can be added in proportion to the
+    text is less than a quarter of the reported text plus `UNREPORTED_TEXT_BYTES`, and can be added in proportion to the
     bytes."""
 
 
-UNTOLD_TEXT_BYTES = 64
+UNREPORTED_TEXT_BYTES = 64
 """See `UsageKey.SEEN`."""
 
 

@@ -176,7 +176,7 @@ class Usage:
 
 
 def add_up(usages: list[Usage]) -> Usage:
-    """Adds up usages. The service tier is that of the first: the others stand beside it."""
+    """Adds up usages. The service tier is that of the first."""
     meters: dict[str, int] = {}
     for usage in usages:
         for name, count in usage.meters.items():

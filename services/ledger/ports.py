@@ -31,7 +31,7 @@ class Spool(Protocol):
         ...
 
     def backlog_bytes(self, checkpoints: Mapping[tuple[str, int], int]) -> int:
-        """Counts the bytes behind the checkpoints."""
+        """Counts the bytes after the checkpoints."""
         ...
 
     def tidy(self, booked: Mapping[tuple[str, int], int]) -> Sequence[SpoolFile]:
@@ -46,7 +46,7 @@ class EntryStore(Protocol):
     """Entries, attempts, rollups and checkpoints, written together or not at all."""
 
     def checkpoints(self) -> dict[tuple[str, int], int]:
-        """Returns the offset behind the last booked line of each file, by `SpoolFile.identity`."""
+        """Returns the offset after the last booked line of each file, by `SpoolFile.identity`."""
         ...
 
     def attempts_of(self, request_ids: Sequence[str]) -> dict[str, list[SpooledAttempt]]:
@@ -140,7 +140,7 @@ class OpenReservations(Protocol):
     """Reservations held by the quota service. Raises `Unavailable` when it does not answer."""
 
     def open_after(self, reservation: str, limit: int) -> list[str]:
-        """Returns the ids of at most `limit` open reservations behind this id, oldest first."""
+        """Returns the ids of at most `limit` open reservations after this id, oldest first."""
         ...
 
     def release_reservations(self, reservations: Sequence[str]) -> int:
@@ -243,7 +243,7 @@ class Reports(Protocol):
         ...
 
     def calls(self, query: CallQuery, after: CallPosition | None, limit: int) -> list[BookedCall]:
-        """Returns calls behind `after`, in the order of the query."""
+        """Returns calls after `after`, in the order of the query."""
         ...
 
     def call(self, call_id: str) -> BookedCall | None:

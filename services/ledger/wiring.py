@@ -102,7 +102,7 @@ def build(settings: Settings, clock: Clock) -> Runtime:
 
 
 def _loops(book: Book, settle_round: SettleRound, clock: Clock, stopping: threading.Event) -> list[Loop]:
-    """One loop books and wakes the other, which settles."""
+    """Returns two loops: one books and wakes the other, which settles."""
     settling = Loop(
         "settling",
         settle_round,

@@ -115,7 +115,7 @@ def test_a_policy_that_is_taken_away_holds_nothing_and_holds_again_when_it_is_ba
     assert (levels(world, "old"), levels(world, "tight")) == ((CENT, 0, 0), (CENT, 0, 0))
 
 
-def test_a_policy_that_is_narrowed_counts_those_that_it_still_concerns(store: Store) -> None:
+def test_a_policy_that_is_narrowed_counts_those_that_it_still_applies_to(store: Store) -> None:
     world = world_of(store, TIGHT)
     dear, cheap = world.let("dear"), world.let("tiered")
     world.change_policies((replace(TIGHT, match=Match(model="dear")),))
@@ -139,7 +139,7 @@ def test_adopting_the_same_policies_again_changes_nothing(store: Store) -> None:
     assert world.counters.counters_at(world.clock.now_ms()) == before
 
 
-def test_a_call_of_an_earlier_release_holds_what_its_holds_tell(store: Store) -> None:
+def test_a_call_of_an_earlier_release_holds_what_its_holds_show(store: Store) -> None:
     world = world_of(store, OLD, counting("tokens", LimitKind.TOKENS, 10_000))
     made = replace(world.let().reservation, most=None)
     world.counters.release(reservation_ids=[made.id])
@@ -316,7 +316,7 @@ def test_nobody_is_let_in_by_several_quotas_while_policies_change(quotas: Callab
     worker.join()
 
 
-def test_a_call_that_settles_while_its_holds_are_made_anew_settles_in_the_new_ones(
+def test_a_call_that_settles_while_its_holds_are_made_again_settles_in_the_new_ones(
     quotas: Callable[[int], RedisCounters], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = world_of(quotas(1), OLD)

@@ -215,7 +215,7 @@ def test_each_envoy_gets_its_own_epoch_and_all_must_acknowledge(tmp_path: Path) 
     run(tmp_path, scenario)
 
 
-def test_after_a_reconnect_everything_is_sent_anew(tmp_path: Path) -> None:
+def test_after_a_reconnect_everything_is_sent_again(tmp_path: Path) -> None:
     async def scenario(running: Running) -> None:
         apply(running, "one")
         envoy = HandPlayedEnvoy(running.channel)

@@ -62,7 +62,7 @@ def test_where_there_is_nothing_yet_it_says_how_to_get_something(
     ],
 )
 @pytest.mark.parametrize("as_json", [False, True])
-def test_what_a_service_refuses_is_told_in_its_words(
+def test_what_a_service_refuses_is_reported_in_its_words(
     services: StandIn, capsys: pytest.CaptureFixture[str], error: Exception, text: str, as_json: bool
 ) -> None:
     services.answers["QuotaService.CreateVirtualKey"] = error
@@ -72,14 +72,14 @@ def test_what_a_service_refuses_is_told_in_its_words(
     assert (json.loads(out) if as_json else out) == ({"error": text} if as_json else "")
 
 
-def test_a_wrong_token_is_told_without_repeating_it(services: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_token_is_reported_without_repeating_it(services: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = _run(capsys, "budgets", "--admin", services.address, token="some-other-token")
     assert (code, out) == (1, "")
     assert "does not take this admin token" in err
     assert "some-other-token" not in err
 
 
-def test_a_role_that_is_too_small_is_told_in_the_gateways_words(
+def test_a_role_that_is_too_small_is_reported_in_the_gateways_words(
     services: StandIn, capsys: pytest.CaptureFixture[str]
 ) -> None:
     services.answers["QuotaService.ListBudgets"] = PermissionDenied("admin token bob has role finance: this is for ...")

@@ -173,7 +173,7 @@ def test_a_time_without_calls_says_so(services: StandIn, capsys: pytest.CaptureF
     )
 
 
-def test_a_ledger_that_fails_between_two_pages_is_told_and_no_half_report(
+def test_a_ledger_that_fails_between_two_pages_is_reported_and_no_half_report(
     services: StandIn, capsys: pytest.CaptureFixture[str], file: str
 ) -> None:
     services.answers["LedgerService.ListCalls"] = FailedPrecondition("the ledger is being moved")

@@ -88,7 +88,7 @@ def test_only_the_last_adjustments_are_kept(store: Store, monkeypatch: pytest.Mo
     assert [each.adjustment.after for each in store.adjustments_before(None, 10)] == [4, 3]
 
 
-def test_a_threshold_that_an_adjustment_passes_is_told_like_any_other(store: Store) -> None:
+def test_a_threshold_that_an_adjustment_passes_is_reported_like_any_other(store: Store) -> None:
     store.adjust([adjustment(SPEND, 0, 85)], find_rule(100, 8_000, 9_000), NOW_MS)
     store.adjust([adjustment(SPEND, 85, 10)], find_rule(100, 8_000, 9_000), NOW_MS)
     store.adjust([adjustment(SPEND, 10, 90)], find_rule(100, 8_000, 9_000), NOW_MS)

@@ -26,7 +26,7 @@ from tests.contract.test_counter_store import (
 store = suite.store
 
 
-def test_a_threshold_is_told_once_when_it_is_passed(store: Store) -> None:
+def test_a_threshold_is_reported_once_when_it_is_passed(store: Store) -> None:
     made = [reservation(number, {SPEND: 80}) for number in range(4)]
     for each in made:
         store.reserve([], always(each))
@@ -42,7 +42,7 @@ def test_a_threshold_is_told_once_when_it_is_passed(store: Store) -> None:
     assert store.crossings_after(0, 1) == told[:1]
 
 
-def test_the_first_overrun_of_a_window_is_told_besides_the_thresholds(store: Store) -> None:
+def test_the_first_overrun_of_a_window_is_reported_besides_the_thresholds(store: Store) -> None:
     for number, (held, cost) in enumerate([(40, 40), (10, 50), (1, 30)]):
         made = reservation(number, {SPEND: held})
         store.reserve([], always(made))
@@ -57,7 +57,7 @@ def test_the_first_overrun_of_a_window_is_told_besides_the_thresholds(store: Sto
     assert (told[1].counter, told[1].notify) == (SPEND, ("lead",))
 
 
-def test_an_overrun_of_a_window_that_rolls_is_told_once_for_all_its_parts(store: Store) -> None:
+def test_an_overrun_of_a_window_that_rolls_is_reported_once_for_all_its_parts(store: Store) -> None:
     earlier = SPEND._replace(window_start_ms=SPEND.window_start_ms - 60_000)
 
     def rolling(counter: CounterKey) -> ThresholdRule:
@@ -71,7 +71,7 @@ def test_an_overrun_of_a_window_that_rolls_is_told_once_for_all_its_parts(store:
     assert [(told.counter, told.excess) for told in store.crossings_after(0, 9)] == [(earlier, 2)]
 
 
-def test_the_first_call_of_a_window_without_a_price_is_told_once_and_only_of_limits_on_money(store: Store) -> None:
+def test_the_first_call_of_a_window_without_a_price_is_reported_once_and_only_of_limits_on_money(store: Store) -> None:
     made = [reservation(number, {SPEND: 1, TOKENS: 9}) for number in range(4)]
     for each in made:
         store.reserve([], always(each))
@@ -85,7 +85,9 @@ def test_the_first_call_of_a_window_without_a_price_is_told_once_and_only_of_lim
     assert (unpriced.basis_points, unpriced.excess, unpriced.settled) == (0, 0, 7)
 
 
-def test_the_first_call_of_a_window_with_unknown_members_is_told_once_and_only_of_limits_on_money(store: Store) -> None:
+def test_the_first_call_of_a_window_with_unknown_members_is_reported_once_and_only_of_limits_on_money(
+    store: Store,
+) -> None:
     known, *unknown = [
         replace(reservation(number, {SPEND: 9, TOKENS: 9}), unknown_members=number > 0) for number in range(4)
     ]
@@ -112,7 +114,7 @@ def test_an_unknown_price_and_unknown_members_of_one_call_are_told_apart(store: 
     assert kinds == [CrossingKind.UNPRICED, CrossingKind.UNKNOWN_MEMBERS]
 
 
-def test_a_limit_that_is_lowered_below_what_is_used_is_told_at_the_next_settlement(store: Store) -> None:
+def test_a_limit_that_is_lowered_below_what_is_used_is_reported_at_the_next_settlement(store: Store) -> None:
     first, second = reservation(1, {SPEND: 50}), reservation(2, {SPEND: 50})
     store.reserve([], always(first))
     store.reserve([], always(second))
@@ -124,7 +126,7 @@ def test_a_limit_that_is_lowered_below_what_is_used_is_told_at_the_next_settleme
     assert [each.basis_points for each in store.crossings_after(0, 10)] == [8_000]
 
 
-def test_a_threshold_added_below_one_that_was_told_is_not_told_late(store: Store) -> None:
+def test_a_threshold_added_below_one_that_was_reported_is_not_reported_late(store: Store) -> None:
     first, second = reservation(1, {SPEND: 90}), reservation(2, {SPEND: 1})
     store.reserve([], always(first))
     store.reserve([], always(second))
@@ -134,7 +136,7 @@ def test_a_threshold_added_below_one_that_was_told_is_not_told_late(store: Store
     assert [each.basis_points for each in store.crossings_after(0, 10)] == [8_000]
 
 
-def test_a_store_that_is_opened_again_knows_what_it_told(tmp_path: Path) -> None:
+def test_a_store_that_is_opened_again_knows_what_it_reported(tmp_path: Path) -> None:
     engine = open_engine(tmp_path / "quota.sqlite")
     migrate(engine, "services.quota")
     engine.dispose()

@@ -200,7 +200,7 @@ def test_overdue_are_those_of_ended_epochs_and_the_very_old_oldest_first(store: 
     assert store.overdue([], -1, 10) == []
 
 
-def test_all_that_is_open_is_listed_oldest_first_from_behind_any_id(store: Store) -> None:
+def test_all_that_is_open_is_listed_oldest_first_after_any_id(store: Store) -> None:
     old, done, fresh, newest = (reservation(number, {}, at_ms=NOW_MS + number) for number in range(4))
     for each in (newest, fresh, done, old):
         store.reserve([], always(each))
@@ -291,7 +291,7 @@ def test_nobody_gets_between_reading_and_reserving(store: Store) -> None:
     assert store.levels([SPEND]) == [Level(0, bound)]
 
 
-def test_a_threshold_of_a_window_that_rolls_counts_all_its_parts_and_is_told_once(store: Store) -> None:
+def test_a_threshold_of_a_window_that_rolls_counts_all_its_parts_and_is_reported_once(store: Store) -> None:
     earlier = SPEND._replace(window_start_ms=SPEND.window_start_ms - 60_000)
 
     def rolling(counter: CounterKey) -> ThresholdRule:

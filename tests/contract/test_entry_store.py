@@ -145,7 +145,7 @@ def test_settled_entries_leave_the_outbox_in_order(store: SqlEntries, database: 
     assert outbox.count_unsettled() == 2
 
 
-def test_which_of_many_are_settled_is_told_by_their_ids(store: SqlEntries, database: Database) -> None:
+def test_which_of_many_are_settled_is_reported_by_their_ids(store: SqlEntries, database: Database) -> None:
     outbox = SqlOutbox(database)
     store.book(Booking((entry(1), entry(2), entry(3))))
     outbox.mark_settled(["reservation-1", "reservation-3"], [], 5)

@@ -65,7 +65,7 @@ def test_the_body_of_a_good_key_may_come_and_nothing_is_reserved_for_it(quota: Q
         (GEMINI_PATH, "", None),
     ],
 )
-def test_a_bad_key_is_refused_before_the_body_as_it_is_behind_it(
+def test_a_bad_key_is_refused_before_the_body_as_it_is_after_it(
     quota: QuotaProcess, path: str, secret: str, code: str | None
 ) -> None:
     quota.quota.ApplyConfiguration(configuration())

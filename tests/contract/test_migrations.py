@@ -124,7 +124,7 @@ def test_a_database_of_a_later_release_is_refused(package: str, engine: sa.Engin
 @pytest.mark.parametrize(
     ("package", "table"), [("services.quota", "crossings"), ("services.ledger", "alerts")], ids=["quota", "ledger"]
 )
-def test_what_was_told_before_kinds_were_told_apart_is_kept_and_still_told_once(
+def test_what_was_reported_before_kinds_were_told_apart_is_kept_and_still_reported_once(
     package: str, table: str, engine: sa.Engine
 ) -> None:
     def insert(sequence: int, kind: str) -> sa.TextClause:

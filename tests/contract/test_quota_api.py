@@ -242,7 +242,7 @@ def test_settling_twice_changes_nothing(quota: QuotaProcess) -> None:
     assert (budget.settled, budget.reserved) == (500, 0)
 
 
-def test_a_crossed_threshold_is_told_with_its_figures(quota: QuotaProcess) -> None:
+def test_a_crossed_threshold_is_reported_with_its_figures(quota: QuotaProcess) -> None:
     policy = spend_policy("crossed", 1)
     policy.thresholds.add(basis_points=8_000, notify=["finance"])
     quota.quota.ApplyConfiguration(configuration(policy))
@@ -258,7 +258,7 @@ def test_a_crossed_threshold_is_told_with_its_figures(quota: QuotaProcess) -> No
     assert not quota.reservations.SettleReservations(known).crossings
 
 
-def test_a_call_without_a_price_is_told_under_its_own_kind(quota: QuotaProcess) -> None:
+def test_a_call_without_a_price_is_reported_under_its_own_kind(quota: QuotaProcess) -> None:
     quota.quota.ApplyConfiguration(configuration(spend_policy("unpriced", 1)))
     reservation = reserve(quota)
     asked = reservation_pb.SettleReservationsRequest(settlements=[settlement(quota, reservation, -1)])

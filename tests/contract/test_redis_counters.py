@@ -101,7 +101,7 @@ def test_reserving_twice_under_one_id_holds_once(
     assert store.open_count() == 1
 
 
-def test_a_threshold_is_told_once_whoever_settles(
+def test_a_threshold_is_reported_once_whoever_settles(
     redis_process: RedisProcess, opened: Callable[..., RedisCounters]
 ) -> None:
     tag = uuid.uuid4().hex
@@ -129,7 +129,7 @@ def test_a_threshold_is_told_once_whoever_settles(
     assert stores[2].levels([SPEND]) == [Level(180, 0)]
 
 
-def test_an_overrun_is_told_once_whoever_settles(
+def test_an_overrun_is_reported_once_whoever_settles(
     redis_process: RedisProcess, opened: Callable[..., RedisCounters]
 ) -> None:
     tag = uuid.uuid4().hex

@@ -82,7 +82,7 @@ def test_calls_are_decided_while_a_thousand_are_settled(counters: SqliteCounters
     assert counters.levels([SPEND]) == [Level(5 * BATCH, 7 * let_in)]
 
 
-def test_a_call_that_occurs_twice_settles_once_wherever_in_the_batch_it_stands(counters: SqliteCounters) -> None:
+def test_a_call_that_occurs_twice_settles_once_wherever_in_the_batch_it_is(counters: SqliteCounters) -> None:
     calls = [reservation(number) for number in range(100)]
     for call in calls:
         reserve(counters, call)

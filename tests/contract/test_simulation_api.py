@@ -184,7 +184,7 @@ def test_only_so_many_simulations_run_at_once_and_one_that_is_broken_off_makes_r
     eventually(lambda: not children())
 
 
-def test_a_replay_that_dies_is_told_as_unavailable(simulate: Any) -> None:
+def test_a_replay_that_dies_is_reported_as_unavailable(simulate: Any) -> None:
     talk = Talk(simulate)
     eventually(lambda: len(children()) == 1)
 

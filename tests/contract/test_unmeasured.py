@@ -22,7 +22,7 @@ def test_of_two_limits_only_the_one_that_reserves_keeps_doubt(store: Store) -> N
     assert [hold.counter.policy for hold in doubt.reservation.holds] == ["old"]
 
 
-def test_a_call_of_which_no_policy_keeps_doubt_leaves_none(store: Store) -> None:
+def test_a_call_leaves_no_doubt_if_no_policy_keeps_any(store: Store) -> None:
     world = world_of(store, replace(OLD, estimates_unmeasured=True), replace(TIGHT, estimates_unmeasured=True))
     doubtful(world, world.let(), CENT // 4)
 

@@ -91,7 +91,9 @@ def test_reflection_describes_all_services_over_the_admin_listener(channel: grpc
 
 
 @pytest.mark.parametrize("name", ["", *ADMIN_SERVICES])
-def test_health_of_each_service_is_told_over_the_admin_listener(channel: grpc.Channel, token: str, name: str) -> None:
+def test_health_of_each_service_is_reported_over_the_admin_listener(
+    channel: grpc.Channel, token: str, name: str
+) -> None:
     assert _health(channel, token, name) == health_pb2.HealthCheckResponse.SERVING
 
 

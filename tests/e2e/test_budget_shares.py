@@ -76,7 +76,7 @@ def test_twenty_calls_without_a_bound_on_ten_dollars_are_all_served_in_full(
 
 
 @pytest.mark.parametrize("max_tokens", [None, 100], ids=["bounded-by-us", "bounded-by-the-client"])
-def test_a_provider_that_bills_six_times_what_it_was_allowed_is_booked_in_full_and_told(
+def test_a_provider_that_bills_six_times_what_it_was_allowed_is_booked_in_full_and_reported(
     providers: Providers, tmp_path: Path, max_tokens: int | None
 ) -> None:
     providers.fault(Vendor.OPENAI, Fault(FaultKind.OVERBILL, times=None, factor=FACTOR))

@@ -150,7 +150,7 @@ def test_an_ordinary_call_drops_nothing_worth_telling(plane: DataPlane) -> None:
     assert "dropped" not in line
 
 
-def test_what_is_told_of_dropped_headers_is_bounded(plane: DataPlane) -> None:
+def test_what_is_reported_of_dropped_headers_is_bounded(plane: DataPlane) -> None:
     many = {f"x-{at}-{'n' * 50}": "1" for at in range(60)}
     plane.provider("main").answer = lambda _: Answer(headers=many)
     assert call(plane, "main", headers=many).status_code == 200

@@ -87,7 +87,7 @@ def test_at31_a_price_of_zero_passes_where_less_than_no_money_is_left(gateway: G
     assert booked["cost_usd"] == "0.000000000"
 
 
-def test_at12_what_a_policy_lets_through_without_a_price_costs_nobody_knows_what_and_is_told_once(
+def test_at12_what_a_policy_lets_through_without_a_price_costs_nobody_knows_what_and_is_reported_once(
     gateway: Gateway,
 ) -> None:
     booked = _booked(gateway, "lenient", "unpriced")
@@ -102,7 +102,7 @@ def test_at12_what_a_policy_lets_through_without_a_price_costs_nobody_knows_what
     assert (alert["threshold"], alert["recipients"]) == (None, ["finance"])
 
 
-def test_a_first_target_that_is_passed_over_for_want_of_a_price_is_named_wherever_one_looks(gateway: Gateway) -> None:
+def test_a_first_target_that_is_passed_over_for_lack_of_a_price_is_named_wherever_one_looks(gateway: Gateway) -> None:
     explained = gateway.json("explain", "--key", "strict", "--model", "passed-over")
     assert explained["target"] == "openai/gratis"
     assert "Skipped because they have no price: openai/nobody-knows-its-price." in explained["reason"]

@@ -112,7 +112,7 @@ def post(gateway: Gateway, vendor: Vendor, body: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize("ask", ASKS, ids=lambda ask: f"{ask.vendor}: {ask.told}")
-def test_a_name_that_another_reader_takes_for_a_known_one_is_told_in_the_callers_dialect(
+def test_a_name_that_another_reader_takes_for_a_known_one_is_reported_in_the_callers_dialect(
     gateway: Gateway, providers: Providers, ask: Ask
 ) -> None:
     answer = post(gateway, ask.vendor, ask.body)

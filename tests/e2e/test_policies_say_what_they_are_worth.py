@@ -56,7 +56,7 @@ def test_at29_every_policy_has_a_status_and_tells_how_many_calls_matched_it(gate
     assert after["nobody"]["last_matched_time"] is None
 
 
-def test_at29_explain_says_why_the_other_policies_do_not_concern_a_call(gateway: Gateway) -> None:
+def test_at29_explain_says_why_the_other_policies_do_not_apply_to_a_call(gateway: Gateway) -> None:
     explained = gateway.json("explain", "--key", "dev", "--model", "gpt")
     assert {each["policy"] for each in explained["policies"]} == {"team", "watch"}
     reasons = {each["policy"]: each["reason"] for each in explained["others"]}

@@ -113,7 +113,7 @@ def test_people_get_a_table_and_an_empty_time_says_so(gateway: Gateway, tmp_path
     assert (empty.returncode, empty.stdout[:14]) == (0, "No calls from ")
 
 
-def test_mistakes_of_the_file_are_told_before_anything_is_replayed(gateway: Gateway, tmp_path: Path) -> None:
+def test_mistakes_of_the_file_are_reported_before_anything_is_replayed(gateway: Gateway, tmp_path: Path) -> None:
     file = proposal(tmp_path, {"name": "odd", "limits": [{"spned": 4, "per": "month"}]})
 
     refused = gateway.run("simulate", "-f", file)

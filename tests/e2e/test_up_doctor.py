@@ -39,7 +39,7 @@ HINTS = {"x-title": "shop", "x-goog-fieldmask": "choices", "accept-language": "d
 
 
 @pytest.mark.parametrize("allowed", [False, True])
-def test_a_header_that_was_dropped_is_told_and_its_remedy_helps(
+def test_a_header_that_was_dropped_is_reported_and_its_remedy_helps(
     tmp_path: Path, providers: Providers, allowed: bool
 ) -> None:
     openai = providers.configuration["openai"] | ({"headers": {"allow": ["X-Title"]}} if allowed else {})
@@ -68,7 +68,7 @@ def test_a_header_that_was_dropped_is_told_and_its_remedy_helps(
         assert told["remedy"].endswith(remedy)
 
 
-def test_what_is_wrong_is_told_with_a_remedy(tmp_path: Path) -> None:
+def test_what_is_wrong_is_reported_with_a_remedy(tmp_path: Path) -> None:
     data_dir, file = tmp_path / "data", tmp_path / "f.yaml"
     data_dir.mkdir()
     data_dir.chmod(0o755)
@@ -88,7 +88,7 @@ def test_what_is_wrong_is_told_with_a_remedy(tmp_path: Path) -> None:
     assert checks["gateway"]["level"] == "warn"
 
 
-def test_a_wrong_configuration_is_told_mistake_by_mistake(tmp_path: Path) -> None:
+def test_a_wrong_configuration_is_reported_mistake_by_mistake(tmp_path: Path) -> None:
     (tmp_path / "f.yaml").write_text("version: 1\norganization: acme\nteam: {}\n")
     code, checks = _examine("-f", str(tmp_path / "f.yaml"), "--data-dir", str(tmp_path / "data"))
     assert code == 1

@@ -170,7 +170,7 @@ def test_with_more_room_a_chain_never_gets_less(call: Situation, room: int) -> N
 
 
 @given(calls, learned_tokens)
-def test_a_wish_stays_within_what_the_client_asks_for_and_above_its_thinking_budget(
+def test_an_output_range_stays_within_what_the_client_asks_for_and_above_its_thinking_budget(
     facts: RequestFacts, learned: Tokens | None
 ) -> None:
     alone, sharing = (output_range_of(facts, learned, contended=contended) for contended in (False, True))

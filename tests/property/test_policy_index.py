@@ -35,7 +35,7 @@ def policies(draw: st.DrawFn) -> list[QuotaPolicy]:
 
 
 @given(policies(), st.builds(Attribution, st.just("id"), *[NAMES] * 5), st.sampled_from(["a", "b"]))
-def test_no_policy_that_concerns_a_call_is_missed(
+def test_no_policy_that_applies_to_a_call_is_missed(
     given_policies: list[QuotaPolicy], attribution: Attribution, model: str
 ) -> None:
     candidates = PolicyIndex(given_policies).candidates(attribution, model)

@@ -115,7 +115,7 @@ function gemini.read(body, text, request, self, path)
   local model, streams = paths.model_of(path)
   request.model = model and gsub(model, "%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end)
   request.stream = streams
-  if shape.span(body, text, "model") then value.refuse("The model stands in the path, not in the body.", "model") end
+  if shape.span(body, text, "model") then value.refuse("The model is named in the path, not in the body.", "model") end
 
   local features = self.features
   local config = value.object(body, text, "generationConfig")

@@ -20,7 +20,7 @@ local CLIENT_TOOLS = { ["function"] = true, custom = true }
 local BASE_TIERS = { auto = true, default = true, standard = true, flex = true, on_demand = true }
 local TEXT_ONLY = { text = true }
 local CACHED_FOR_MINUTES = { in_memory = true, ["in-memory"] = true }
--- Searches, other models, further calls behind the call: the provider reads more than the body.
+-- Searches, other models, further calls within the call: the provider reads more than the body.
 local READING_OPTIONS = {
   "web_search_options", "search_parameters", "search_options", "enable_search", "enable_code_interpreter", "plugins",
   "models", "route", "provider", "preset", "transforms", "data_sources", "mcp_servers",

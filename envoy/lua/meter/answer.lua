@@ -57,8 +57,8 @@ function answer.new(dialect, is_stream, stripping)
     found = {},
     published = {},
     sent = 0, -- bytes passed on
-    told = 0, -- content events reported
-    told_text = 0, -- bytes of text reported
+    reported = 0, -- content events reported
+    reported_text = 0, -- bytes of text reported
     ended = false,
   }
   if is_stream then
@@ -111,11 +111,11 @@ function answer.news(meter)
     and stream.events > 0
     and (
       meter.ended
-      or stream.content >= meter.told * GROWTH + 1
-      or stream.text >= meter.told_text * GROWTH + GROWTH_BYTES
+      or stream.content >= meter.reported * GROWTH + 1
+      or stream.text >= meter.reported_text * GROWTH + GROWTH_BYTES
     )
   then
-    meter.told, meter.told_text = stream.content, stream.text
+    meter.reported, meter.reported_text = stream.content, stream.text
     changed = {
       seen = { events = stream.events, content = stream.content, text = stream.text, bytes = meter.sent },
     }

@@ -2,7 +2,7 @@
 -- counted as evidence. Removes usage that the client did not ask for from the bytes passed on.
 --
 -- Most events are never read, because they resemble the previous one. The others are searched for "usage", which counts
--- only as a name: behind a quote that no backslash escapes, which text cannot fake. An event that seems to hold no
+-- only as a name: after a quote that no backslash escapes, which text cannot fake. An event that seems to hold no
 -- content is read as a whole. That finds errors, the model in the first event, and the end. An event beyond
 -- HELD_BYTES_MAX is not held; the reader reads it as it comes.
 
@@ -21,7 +21,7 @@ local HELD_BYTES_MAX = 16384
 local LF, CR, SPACE, QUOTE, COMMA, BACKSLASH = 10, 13, 32, 34, 44, 92
 -- Endings of a name that begins with "usage": nothing, or Gemini's "Metadata".
 local CAPITAL_M = 77
--- A null usage at the end of its object, behind the name.
+-- A null usage at the end of its object, after the name.
 local NULL_AT_END, SPACED_NULL_AT_END = '":null}', '": null}'
 
 -- State for one answer. `found` gets the figures. `stripping` means that the usage chunk was not requested.
@@ -82,7 +82,7 @@ local function content_end(text, last)
 end
 
 -- Reads an event with content and a usage at `usage` from there on only, skipping everything before. Returns whether
--- that was possible: the usage must be the event's own, and nothing else in it may be news.
+-- that was possible: the usage must be the event's own, and the event may contain nothing else that is new.
 local function take_tail(stream, event, usage)
   local words = stream.dialect.telling
   if not words then return false end

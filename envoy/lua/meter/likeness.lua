@@ -1,5 +1,5 @@
 -- Recognizes events that resemble the previous one of their stream. Most differ only in their text and in numbers
--- behind it. Such an event need not be read: its end and its usage are at the same offsets.
+-- after it. Such an event need not be read: its end and its usage are at the same offsets.
 
 local json = require("json")
 
@@ -29,17 +29,17 @@ end
 function likeness.new()
   return {
     head = nil, -- the beginning of an event, up to its content
-    text = "", -- contains the rest of the latest event, from the quote behind its content on
+    text = "", -- contains the rest of the latest event, from the quote after its content on
     rest = 0,
     size = 0,
-    usage = nil, -- the offset of its usage behind that quote, in bytes
+    usage = nil, -- the offset of its usage after that quote, in bytes
     cut_first = nil, -- the bytes removed from it, by the same offset
     cut_last = nil,
   }
 end
 
 -- Records an event with content from `content` to just before `quote`. It must carry nothing else, except a usage at
--- `usage`, behind `quote`.
+-- `usage`, after `quote`.
 function likeness.note(like, event, content, quote, usage)
   like.head = sub(event, 1, content - 1)
   like.text, like.rest, like.size = event, quote, #event - quote + 1
@@ -47,7 +47,7 @@ function likeness.note(like, event, content, quote, usage)
   like.cut_first = nil
 end
 
--- Records what was removed from that event: bytes `first` to `last`, replaced by `instead`. If they are not all behind
+-- Records what was removed from that event: bytes `first` to `last`, replaced by `instead`. If they are not all after
 -- its content, the next event must be read again.
 function likeness.note_cut(like, first, last, instead)
   if first <= like.rest or instead ~= "" then like.head = nil end
@@ -64,7 +64,7 @@ function likeness.forget(like)
   like.head = nil
 end
 
--- If the event at `from` resembles the previous one, returns where its content begins, the quote behind it, and its
+-- If the event at `from` resembles the previous one, returns where its content begins, the quote after it, and its
 -- last byte, and makes it the latest one. `has_returns` means that `text` contains carriage returns.
 function likeness.next(like, text, from, has_returns)
   local head = like.head

@@ -8,7 +8,7 @@ local huge = math.huge
 
 local LF, CR = 10, 13
 
--- The first byte behind the line that begins at `line`, and the last byte of its content; nil when the line has not
+-- The first byte after the line that begins at `line`, and the last byte of its content; nil when the line has not
 -- ended. `lf` and `cr` are the positions of the next line feed and carriage return.
 local function line_end(line, lf, cr)
   local first = lf < cr and lf or cr

@@ -57,7 +57,7 @@ return {
     error = { code = "$error", type = "$error" },
   },
   settle = settle,
-  -- The beginnings of members that hold the model's output, with and without a space behind the colon.
+  -- The beginnings of members that hold the model's output, with and without a space after the colon.
   content = {
     'content":"',
     'content": "',

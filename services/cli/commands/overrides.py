@@ -58,8 +58,8 @@ def grant(
     with connect(context) as gateway:
         made = gateway.overrides.GrantOverride(overrides.GrantOverrideRequest(override=asked)).override
     until_utc = readable_time(made.expire_time)
-    told = f"{made.limit_id} of policy {made.policy} is {_readable_bound(made)} until {until_utc} UTC: {made.name}"
-    print_result(_as_json(made), told, as_json=json)
+    text = f"{made.limit_id} of policy {made.policy} is {_readable_bound(made)} until {until_utc} UTC: {made.name}"
+    print_result(_as_json(made), text, as_json=json)
 
 
 def list_overrides(

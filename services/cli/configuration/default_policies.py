@@ -24,7 +24,7 @@ def policies_of(file: ConfigurationFile) -> tuple[PolicyEntry, ...]:
     own = {policy.name for policy in file.policies}
     defaults = [policy for policy in map(_default_of, file.environments) if policy.name not in own]
     if CHANNEL not in file.channels:
-        defaults = [_telling_nobody(policy) for policy in defaults]
+        defaults = [_without_alerts(policy) for policy in defaults]
     return (*file.policies, *defaults)
 
 
@@ -38,7 +38,7 @@ def _default_of(environment: str) -> PolicyEntry:
     return tight.model_copy(update={"name": f"default-{environment}", "match": match})
 
 
-def _telling_nobody(policy: PolicyEntry) -> PolicyEntry:
+def _without_alerts(policy: PolicyEntry) -> PolicyEntry:
     thresholds = tuple(threshold.model_copy(update={"notify": ()}) for threshold in policy.thresholds)
     return policy.model_copy(update={"thresholds": thresholds})
 

@@ -14,7 +14,7 @@ _PART = re.compile(r"[a-z][a-z_0-9]*|\[(\d{1,9})\]")
 
 
 def placed(file: ConfigurationFile, source: Source, refusal: str) -> str:
-    """Formats a refusal as compilers do, with line and column. If it names nothing in the file, it stays as it is."""
+    """Formats a refusal as compilers do, with line and column if it names something in the file."""
     form = _REFUSAL.fullmatch(refusal)
     path = _path(file, form[1]) if form else ()
     if form is None or path[:2] not in source.positions:

@@ -20,13 +20,13 @@ def examine_headers(dropped: Sequence[ledger.DroppedHeader]) -> Iterator[Finding
     for provider in sorted({one.provider for one in dropped}):
         own = [one for one in dropped if one.provider == provider]
         asked = [one for one in own if one.direction == ledger.DroppedHeader.DIRECTION_REQUEST]
-        told = [one for one in own if one.direction == ledger.DroppedHeader.DIRECTION_ANSWER]
+        answered = [one for one in own if one.direction == ledger.DroppedHeader.DIRECTION_ANSWER]
         if asked:
             text = f"clients send in vain: {_listed(asked)}"
             yield Finding(f"headers to {provider}", Level.WARN, text, _remedy(asked, "and clients should stop sending"))
-        if told:
-            text = f"clients do not get: {_listed(told)}"
-            yield Finding(f"headers of {provider}", Level.OK, text, _remedy(told, "and nothing can be done about"))
+        if answered:
+            text = f"clients do not get: {_listed(answered)}"
+            yield Finding(f"headers of {provider}", Level.OK, text, _remedy(answered, "and nothing can be done about"))
 
 
 def _listed(headers: Sequence[ledger.DroppedHeader]) -> str:

@@ -26,7 +26,7 @@ _GRACE_S = 0.3
 _POLL_S = 0.05
 _TIMEOUT_S = 5.0
 _EPOCH = re.compile(rf"{NODE}-(\d{{13}})")
-# Our own admin plane does not delay a stop: a `calls tail` may stay open for ever.
+# Our own admin plane does not delay a stop: a `calls tail` may stay open forever.
 _ACTIVE_REQUESTS = re.compile(r"http\.(?!.*admin).*\.downstream_rq_active")
 
 

@@ -32,7 +32,8 @@ from services.ledger.domain.entry import Entry
 _log = logging.getLogger("spendgate.ledger.spans")
 
 _NANO_PER_MILLI = 1_000_000
-# W3C's "sampled", then OTLP's "whether the parent is remote is known" and "it is" (trace.proto, SpanFlags).
+# W3C's "sampled"; OTLP's "it is known whether the parent is remote" and "the parent is remote" (trace.proto,
+# SpanFlags).
 _FLAGS = 0x001 | 0x100 | 0x200
 _SCOPE = InstrumentationScope(name="spendgate")
 _EXPORT_TIMEOUT_S = 5.0
@@ -83,7 +84,7 @@ class OtlpCostSpans:
         self._thread = threading.Thread(target=self._write, name="spans", daemon=True)  # noqa: TID251  (it empties a queue)
 
     def start(self) -> None:
-        """Starts to write."""
+        """Starts writing."""
         if self._export is not None:
             self._thread.start()
 

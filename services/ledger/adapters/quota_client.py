@@ -56,7 +56,7 @@ class QuotaClient:
         asked(lambda: self._stub.ReleaseReservations(request, timeout=_TIMEOUT_S))
 
     def open_after(self, reservation: str, limit: int) -> list[str]:
-        """Returns the ids of at most `limit` open reservations behind this id, oldest first.
+        """Returns the ids of at most `limit` open reservations after this id, oldest first.
 
         Raises:
             Unavailable: quota does not answer.
@@ -119,7 +119,7 @@ def _settlement(settlement: Settlement) -> pb.Settlement:
 
 
 def read_crossing(crossing: pb.Crossing) -> Crossing:
-    """Reads an event of a counter that somebody should hear about."""
+    """Reads a crossing."""
     return Crossing(
         sequence=crossing.sequence,
         policy=crossing.policy,

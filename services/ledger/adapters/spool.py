@@ -101,7 +101,7 @@ class SpoolFolder:
         return _set_aside(file, offset, size, "cut off at the end of the file")
 
     def backlog_bytes(self, checkpoints: Mapping[tuple[str, int], int]) -> int:
-        """Counts the bytes behind the checkpoints."""
+        """Counts the bytes after the checkpoints."""
         return sum(max(found.file.size_bytes - checkpoints.get(found.file.identity, 0), 0) for found in self._found())
 
     def tidy(self, booked: Mapping[tuple[str, int], int]) -> Sequence[SpoolFile]:

@@ -1,7 +1,7 @@
 """Books entries: one transaction for entries, attempts, rollups, unreadable lines and the checkpoint.
 
 The statements of every batch are text with their values in order. SQLAlchemy would compile `insert().values([...])` and
-each upsert anew for each batch, and SQLite is slower with named parameters.
+each upsert again for each batch, and SQLite is slower with named parameters.
 """
 
 from __future__ import annotations
@@ -88,8 +88,7 @@ _ADD_ROLLUP = _insert_into(
     [*RollupKey._fields, *_SUMS],
     "ON CONFLICT DO UPDATE SET " + ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS),
 )
-# Finds the key's latest call with the same body that gave the SDK a reason to retry, or the call which that one
-# repeats.
+# Finds the key's latest call with the same body that gave the SDK a reason to retry, or the call that this one repeats.
 _FOLD = """
 UPDATE entries SET retry_of = found.id FROM (
     SELECT CASE retry_of WHEN '' THEN id ELSE retry_of END AS id FROM entries
@@ -117,7 +116,7 @@ class SqlEntries:
         self._database = database
 
     def checkpoints(self) -> dict[tuple[str, int], int]:
-        """Returns the offset behind the last booked line of each file."""
+        """Returns the offset after the last booked line of each file."""
         with self._database.read() as connection:
             rows = connection.execute(sa.select(checkpoints.c.epoch, checkpoints.c.inode, checkpoints.c.offset))
             return {(epoch, inode): offset for epoch, inode, offset in rows}

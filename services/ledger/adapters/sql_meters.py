@@ -35,7 +35,7 @@ def read_usage(row: sa.Row[Any]) -> Usage:
 
 
 def write_tier(tier: PriceTier) -> dict[str, object]:
-    """Returns the columns of an override's rates, with those of the release before filled the way it reads them."""
+    """Returns the columns of an override's rates, those of the previous release filled the way it reads them."""
     written = tier.rate(CACHE_WRITE_5M)
     return {
         **{name: tier.rate(name) for name in _COLUMNS},

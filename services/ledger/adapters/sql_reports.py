@@ -68,7 +68,7 @@ class SqlReports:
             return [_sums(query.group_by, row) for row in connection.execute(statement.order_by(*order))]
 
     def calls(self, query: CallQuery, after: tuple[int, int] | None, limit: int) -> list[BookedCall]:
-        """Returns calls behind (time in ms, sequence), in the order of the query."""
+        """Returns calls after (time in ms, sequence), in the order of the query."""
         order = (entries.c.time_ms, entries.c.sequence)
         statement = _selected(query.filter).limit(limit)
         statement = statement.order_by(*(order if query.oldest_first else (column.desc() for column in order)))
@@ -138,7 +138,7 @@ class SqlReports:
 
 
 def _provider_of(column: sa.Column[Any]) -> sa.ColumnElement[str]:
-    # The part of "openai/gpt-4o" before the slash. Nothing of "".
+    # The part of "openai/gpt-4o" before the slash; empty for "".
     return sa.func.substr(column, 1, sa.func.max(sa.func.instr(column, "/") - 1, 0))
 
 
@@ -236,8 +236,8 @@ def _count_retries(connection: sa.Connection, ids: list[str]) -> dict[str, int]:
 
 
 def _alert(row: sa.Row[Any]) -> Alert:
-    told = {field.name: getattr(row, field.name) for field in fields(Crossing)}
-    crossing = Crossing(**told | {"notify": tuple(row.notify), "kind": CrossingKind(row.kind)})
+    reported = {field.name: getattr(row, field.name) for field in fields(Crossing)}
+    crossing = Crossing(**reported | {"notify": tuple(row.notify), "kind": CrossingKind(row.kind)})
     return Alert(
         crossing,
         row.delivered_ms,

@@ -67,7 +67,7 @@ class SqlSettledSums:
 
 
 def _bounds(span: Span) -> tuple[int, ...]:
-    """Returns the bounds of the whole hours within the span, of the part before them, and of the part behind."""
+    """Returns the bounds of the whole hours within the span, of the part before them, and of the part after them."""
     first, last = -(-span.start_ms // HOUR_MS) * HOUR_MS, span.end_ms // HOUR_MS * HOUR_MS
     if first >= last:
         return 0, 0, span.start_ms, span.end_ms, 0, 0

@@ -21,7 +21,7 @@ def _text(name: str) -> sa.Column[str]:
 
 
 def _defaulted(name: str, kind: type[sa.types.TypeEngine[Any]], value: str) -> sa.Column[Any]:
-    """A column that a later release added. Rows that the release before writes get its default."""
+    """A column that a later release added. Rows that the previous release writes get its default."""
     return sa.Column(name, kind, nullable=False, server_default=value)
 
 
@@ -85,7 +85,7 @@ entries = sa.Table(
     _number("cache_write_1h_tokens"),
     _number("output_tokens"),
     _number("reasoning_tokens"),
-    # All meters of the call as JSON, including those of the columns above. Empty in entries of the release before.
+    # All meters of the call as JSON, including those of the columns above. Empty in entries of the previous release.
     _defaulted("meters", sa.Text, ""),
     _defaulted("service_tier", sa.Text, ""),
     # NULL: a target that worked has no price.
@@ -268,7 +268,7 @@ price_overrides = sa.Table(
     _number("output"),
     _number("reasoning"),
     _number("request_nano_usd"),
-    # Rates by meter as JSON. If there are any, the columns above only repeat them for the release before.
+    # Rates by meter as JSON. If there are any, the columns above only repeat them for the previous release.
     _defaulted("rates", sa.Text, ""),
     # The same, by service tier.
     _defaulted("service_tiers", sa.Text, ""),

@@ -4,9 +4,9 @@ Source of the format: `services.kernel.spool_contract.SpoolKey`. Envoy writes nu
 where they come from an expression. It writes an unknown value as null or "-", or leaves it out. Metadata has numbers
 with a fraction of zero; those are integers by the time they arrive here.
 
-A field that stands in a line as it is carries the name that it has there: `Annotated[str, SpoolKey.FLAGS]`. It is
-read by its type (see `LineReader`), and the column of the same name keeps it. So a field more is one line here, a
-column, and a field of `pb.Call` where people are to see it.
+An annotation gives the name that a field has in the line: `Annotated[str, SpoolKey.FLAGS]`. `LineReader` reads the
+field by its type, and the column of the same name keeps it. A new field takes one line here, a column, and a field of
+`pb.Call` if people should see it.
 
 Calls and attempts are named tuples: a frozen dataclass this wide takes 5 us to make.
 """
@@ -255,19 +255,18 @@ def _parse_call(fields: Mapping[str, object]) -> SpooledCall:
 
 
 def _reading(fields: Mapping[str, object], features: str, response_model: str) -> Reading:
-    told = fields.get(SpoolKey.USAGE.value)
-    if isinstance(told, Mapping):
-        return read_answer(told)
-    if is_known(told):
+    reported = fields.get(SpoolKey.USAGE.value)
+    if isinstance(reported, Mapping):
+        return read_answer(reported)
+    if is_known(reported):
         raise UnreadableLineError(f"{SpoolKey.USAGE} is not an object")
     return _reading_before(fields, features, response_model)
 
 
 def _reading_before(fields: Mapping[str, object], features: str, response_model: str) -> Reading:
-    """What the release before wrote, when Envoy's own meter had read all of it.
+    """Reads the figures of the previous release, if Envoy's own meter had read the whole answer.
 
-    That one did not tell for how long a provider caches: for an hour if the request asks for that, else for five
-    minutes.
+    They do not say how long the provider caches: for an hour if the request asks for that, else for five minutes.
     """
     if str(fields.get(SpoolKey.USAGE_STATUS)) not in _COMPLETE:
         return Reading(model=response_model)

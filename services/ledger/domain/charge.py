@@ -7,8 +7,8 @@ The provider's own count wins, explicit zeros included. Without one, the charge 
     the request went out and nothing came back (timeout, reset)        the expected usage
     a proxy's time was up (408, 504, 524), or the status is strange    the expected usage
 
-`services.ledger.domain.outcome` tells a refusal from those. `services.ledger.domain.unmeasured` makes the estimates and
-bounds each of them.
+`services.ledger.domain.outcome` tells a refusal from the others. `services.ledger.domain.unmeasured` makes the
+estimates and bounds each of them.
 
 A provider may bill an attempt that went out, got no answer and was followed by another. Such an attempt is added at its
 expected usage. One call is one entry, however many attempts it took.

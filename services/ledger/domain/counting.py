@@ -198,7 +198,7 @@ def name_of(limit: CountedLimit, preferred: Sequence[ScopeParts]) -> str:
     """Names a limit by what it counts, regardless of the window. A limit that counts other calls gets another name."""
     # Earlier releases did not count calls without a value. The placeholder in the name says that these are counted now.
     parts = [(dimension, value or f"any,{NOBODY}") for dimension, value in limit.parts]
-    told = [limit.policy, limit.limit_id, parts]
+    identity = [limit.policy, limit.limit_id, parts]
     if limit.default:
-        told.append(hashlib.sha256(json.dumps(sorted(preferred)).encode()).hexdigest()[:16])
-    return json.dumps(told)
+        identity.append(hashlib.sha256(json.dumps(sorted(preferred)).encode()).hexdigest()[:16])
+    return json.dumps(identity)

@@ -108,7 +108,7 @@ def is_unbilled(status: int) -> bool:
 
 
 def is_billed_error(kind: str) -> bool:
-    """Whether a provider bills a call that it refused with this kind of error, as the answer tells it."""
+    """Whether a provider bills a call that it refused with this kind of error, as named in the answer."""
     return kind in _BILLED_ERRORS
 
 
@@ -138,7 +138,7 @@ def outcome_of_attempt(*, status: int, flags: str, details: str, failure: str) -
 
 
 def _of_status(status: int) -> Outcome:
-    """How an answer ended that its provider ended itself."""
+    """How an answer ended, given that its provider ended it."""
     if 200 <= status < 300:
         return Outcome.COMPLETED
     if is_unbilled(status):

@@ -160,17 +160,19 @@ class Reading:
 NOTHING_READ = Reading()
 
 
-def read_answer(told: Mapping[str, object]) -> Reading:
+def read_answer(published: Mapping[str, object]) -> Reading:
     """Parses the reading that the meter published. Ignores values that the meter cannot have published."""
-    state = told.get(UsageKey.METER)
-    seen = told.get(UsageKey.SEEN)
+    state = published.get(UsageKey.METER)
+    seen = published.get(UsageKey.SEEN)
     return Reading(
         state=_STATES.get(state, ReadingState.NOTHING) if isinstance(state, str) else ReadingState.NOTHING,
-        figures={name: count for name in told if name in _FIGURES and (count := _count(told, name)) is not None},
-        model=_text(told, UsageKey.MODEL),
-        service_tier=service_tier_of(_text(told, UsageKey.SERVICE_TIER)),
-        finish=_text(told, UsageKey.FINISH),
-        error=_text(told, UsageKey.ERROR),
+        figures={
+            name: count for name in published if name in _FIGURES and (count := _count(published, name)) is not None
+        },
+        model=_text(published, UsageKey.MODEL),
+        service_tier=service_tier_of(_text(published, UsageKey.SERVICE_TIER)),
+        finish=_text(published, UsageKey.FINISH),
+        error=_text(published, UsageKey.ERROR),
         seen=_seen(seen) if isinstance(seen, Mapping) else Seen(),
     )
 
@@ -210,16 +212,16 @@ def _input_parts(figures: Mapping[str, int], input_tokens: int) -> dict[str, int
     return parts
 
 
-def _count(told: Mapping[str, object], name: str) -> int | None:
-    value = told[name]
+def _count(published: Mapping[str, object], name: str) -> int | None:
+    value = published[name]
     return value if type(value) is int and 0 <= value < _MAX_COUNT else None
 
 
-def _text(told: Mapping[str, object], name: str) -> str:
-    value = told.get(name)
+def _text(published: Mapping[str, object], name: str) -> str:
+    value = published.get(name)
     return value[:_LONGEST_TEXT] if isinstance(value, str) else ""
 
 
-def _seen(told: Mapping[str, object]) -> Seen:
-    events, content, text, sent = (_count(told, name) or 0 if name in told else 0 for name in SeenKey)
+def _seen(published: Mapping[str, object]) -> Seen:
+    events, content, text, sent = (_count(published, name) or 0 if name in published else 0 for name in SeenKey)
     return Seen(events, content, text, sent)

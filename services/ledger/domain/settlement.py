@@ -27,7 +27,7 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """An event of a counter that somebody should hear about, as quota reports it."""
+    """An event of a counter that people should know of, as quota reports it."""
 
     sequence: int
     """Assigned by quota, ascending."""

@@ -45,7 +45,7 @@ class SpoolBatch:
 
     file: SpoolFile
     end: int
-    """Offset in bytes behind the last line: the next checkpoint."""
+    """Offset in bytes after the last line: the next checkpoint."""
     calls: tuple[SpooledCall, ...]
     attempts: tuple[SpooledAttempt, ...]
     unreadable: tuple[UnreadableLine, ...]

@@ -50,7 +50,7 @@ from services.kernel.dialect import Dialect
 from services.kernel.envoy_contract import STREAM_BUFFER_BYTES
 from services.kernel.price import ANY_SERVICE_TIER, Bounds, Price, charge, charge_at_most
 from services.kernel.settlement import UNBOUNDED, Most
-from services.kernel.spool_contract import UNTOLD_TEXT_BYTES
+from services.kernel.spool_contract import UNREPORTED_TEXT_BYTES
 from services.kernel.usage import Usage
 from services.ledger.domain.call import SpooledCall
 from services.ledger.domain.outcome import Outcome
@@ -132,9 +132,9 @@ def _running_count(call: SpooledCall) -> int | None:
 
     Anthropic sends a first figure with the input and then only the final one.
     """
-    told = call.reading.output_tokens or 0
-    counts = call.dialect != Dialect.ANTHROPIC and told >= max(1, call.reading.seen.content)
-    return told if counts else None
+    reported = call.reading.output_tokens or 0
+    counts = call.dialect != Dialect.ANTHROPIC and reported >= max(1, call.reading.seen.content)
+    return reported if counts else None
 
 
 def _most_output(call: SpooledCall) -> int:
@@ -153,7 +153,7 @@ def _made_when_left(call: SpooledCall) -> int | None:
     if made is None:
         if call.dialect != Dialect.ANTHROPIC or not _has_only(call, _ALL_IS_SENT):
             return None
-        made = seen.text_bytes + seen.text_bytes // 4 + UNTOLD_TEXT_BYTES
+        made = seen.text_bytes + seen.text_bytes // 4 + UNREPORTED_TEXT_BYTES
     lasted_ms = max(1, call.duration_ms - call.first_byte_ms)
     under_way = max(made * _NOTICED_MS // lasted_ms, made * _EVENTS_UNDER_WAY // seen.content)
     return made + under_way + 1

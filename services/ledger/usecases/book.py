@@ -1,6 +1,6 @@
 """Books the spool: reads what Envoy wrote, charges it, commits it, and tracks its progress.
 
-One transaction commits a batch together with the offset behind it. If the transaction fails, nothing was booked and the
+One transaction commits a batch together with the offset after it. If the transaction fails, nothing was booked and the
 same lines are read again. If the process dies afterwards, they are not. Either way each reservation is booked once.
 """
 

@@ -1,4 +1,4 @@
-"""The price book: one price per target, for estimates and charges alike.
+"""The price book: one price per target, for both estimates and charges.
 
 An override wins. Otherwise the catalogue is asked under the target's names from the route plan. A target without either
 is unpriced, which does not mean free.

@@ -46,7 +46,7 @@ class Query:
     def calls(
         self, query: CallQuery, after: CallPosition | None, limit: int
     ) -> tuple[list[BookedCall], CallPosition | None]:
-        """Returns at most `limit` calls behind `after`, and where the next page begins, if there is one."""
+        """Returns at most `limit` calls after `after`, and where the next page begins, if there is one."""
         found = self._reports.calls(query, after, limit + 1)
         page = found[:limit]
         return page, (page[-1].time_ms, page[-1].sequence) if len(found) > limit else None

@@ -36,7 +36,7 @@ class Settle:
             ids = [settlement.reservation for settlement in batch]
             unknown = [each for each in ids if each not in ended]
             if unknown:
-                # It would be sent for ever: quota cannot settle a reservation that it does not hold.
+                # It would be sent forever: quota cannot settle a reservation that it does not hold.
                 _log.warning("quota knows nothing of %d booked reservations, first %s", len(unknown), unknown[0])
             self._outbox.mark_settled(ids, crossings, self._clock.now_ms())
             count += len(ids)

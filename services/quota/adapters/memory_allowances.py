@@ -1,4 +1,4 @@
-"""What calls took of allowances, in memory: for tests, and to show most plainly what a store must keep."""
+"""What calls took of allowances, in memory: for tests, and as the simplest example of what a store must keep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counters and reservations in memory: for tests, and to show most plainly what a store must do."""
+"""Counters and reservations in memory: for tests, and as the simplest example of what a store must do."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class MemoryCounters:
                         self.clear_doubts([settlement.reservation], all_of_it)
                     continue
                 settled.append(reservation)
-                told = without_doubt(settlement) if reservation.id in self._doubts else settlement
-                add_moves(moves, reservation, told)
-                if doubt := doubt_of(reservation, told, now_ms):
+                counted = without_doubt(settlement) if reservation.id in self._doubts else settlement
+                add_moves(moves, reservation, counted)
+                if doubt := doubt_of(reservation, counted, now_ms):
                     self._doubts[reservation.id] = doubt
             self._levels.move(moves)
             for counter, move in moves.items():
@@ -196,14 +196,14 @@ class MemoryCounters:
         if threshold_rule is None:
             return
         settled = sum(level.settled for level in self._levels.of((counter, *threshold_rule.trailing)))
-        told = [
+        earlier = [
             crossing
             for crossing in self._crossings
             if crossing.counter[:3] == counter[:3]
             and threshold_rule.reported_since_ms <= crossing.counter.window_start_ms <= counter.window_start_ms
         ]
         reported = Reported(
-            max((crossing.basis_points for crossing in told), default=0), {crossing.kind for crossing in told}
+            max((crossing.basis_points for crossing in earlier), default=0), {crossing.kind for crossing in earlier}
         )
         update = CounterUpdate(counter, settled, move, reported)
         for crossing in update.crossings(threshold_rule, now_ms):

@@ -11,7 +11,7 @@ process changes policies, and only it moves the mark:
 
 A call that settles meanwhile counts under the policies in force; its other holds are only released.
 
-A process that dies on the way does it all again after its restart. Each step may happen twice.
+A process that dies partway repeats everything after its restart, so each step may happen twice.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from services.kernel.errors import Unavailable
 from services.quota.adapters.redis_doubts import RedisDoubts
-from services.quota.adapters.redis_keys import RedisKeys, after, by_id, counter_of, name_of, told_of
+from services.quota.adapters.redis_keys import RedisKeys, after, by_id, counter_of, name_of, reported_of
 from services.quota.adapters.redis_link import RedisLink
 from services.quota.adapters.redis_reservations import RedisReservations
 from services.quota.adapters.redis_wire import (
@@ -137,6 +137,6 @@ class RedisAdoption:
         for some in chunks([pair for pair in renamed if pair[0] != pair[1]]):
             arguments: list[Argument] = []
             for old, new in some:
-                begins = told_of(old)
-                arguments += (name_of(old), name_of(new), f"[{begins}", after(begins), begins, told_of(new))
+                begins = reported_of(old)
+                arguments += (name_of(old), name_of(new), f"[{begins}", after(begins), begins, reported_of(new))
             self._link.run(self._rename, self._keys.of_names, arguments, batch=True)

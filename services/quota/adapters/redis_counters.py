@@ -223,8 +223,8 @@ class RedisCounters:
     def crossings_after(self, sequence: int, limit: int) -> list[Crossing]:
         """At most `limit` crossings with a higher sequence number, ascending."""
         bounds = (f"({sequence}", "+inf", "LIMIT", 0, limit)
-        told = self._link.command("ZRANGEBYSCORE", self._keys.crossings, *bounds, batch=True)
-        return [crossing_of(each) for each in told]
+        rows = self._link.command("ZRANGEBYSCORE", self._keys.crossings, *bounds, batch=True)
+        return [crossing_of(each) for each in rows]
 
     def open_count(self) -> int:
         """The number of open reservations."""

@@ -14,6 +14,9 @@ import orjson
 
 from services.quota.domain.counters.counter import CounterKey
 
+# Names of keys in Redis that differ from their fields: the first release wrote them.
+_STORED_AS = {"reported": "told"}
+
 
 def tag_of(pepper: bytes) -> str:
     """The hash tag of the gateway with this pepper. All its quota processes use it, and no other gateway does."""
@@ -35,8 +38,8 @@ class RedisKeys:
     """Hash: id of a call to its doubt."""
     index: str
     """Sorted set of one score: open reservations by id, by request and by run of Envoy, doubts by id. See `by_id`."""
-    told: str
-    """Sorted set of one score: what was reported of counters. See `told_of`."""
+    reported: str
+    """Sorted set of one score: what was reported of counters. See `reported_of`."""
     crossings: str
     """Sorted set: the last crossings by sequence number."""
     sequence: str
@@ -53,7 +56,7 @@ class RedisKeys:
     @classmethod
     def tagged(cls, tag: str) -> RedisKeys:
         """The keys with this hash tag."""
-        return cls(*(f"spendgate:{{{tag}}}:{field.name}" for field in fields(cls)))
+        return cls(*(f"spendgate:{{{tag}}}:{_STORED_AS.get(field.name, field.name)}" for field in fields(cls)))
 
     @property
     def of_reserve(self) -> tuple[str, ...]:
@@ -65,13 +68,13 @@ class RedisKeys:
         """The keys that `end.lua` takes."""
         return (
             *(self.counters, self.windows, self.reservations, self.doubts, self.index),
-            *(self.told, self.crossings, self.sequence, self.ready, self.adjusted),
+            *(self.reported, self.crossings, self.sequence, self.ready, self.adjusted),
         )
 
     @property
     def of_names(self) -> tuple[str, ...]:
         """The keys that `forget.lua` and `rename.lua` take."""
-        return self.counters, self.windows, self.told
+        return self.counters, self.windows, self.reported
 
     @property
     def of_reservations(self) -> tuple[str, ...]:
@@ -104,17 +107,17 @@ def fields_of(counters: Iterable[CounterKey]) -> list[str]:
     return [kind + name for name in map(name_of, counters) for kind in ("s", "r", "d")]
 
 
-def told_of(counter: CounterKey) -> str:
-    """The prefix of a counter's members of `RedisKeys.told`. The basis points or another kind follow.
+def reported_of(counter: CounterKey) -> str:
+    """The prefix of a counter's members of `RedisKeys.reported`. The basis points or another kind follow.
 
     The windows of one policy, limit and scope are adjacent, ordered by their start.
     """
-    return _told_at(counter, counter.window_start_ms)
+    return _reported_at(counter, counter.window_start_ms)
 
 
-def told_between(since_ms: int, counter: CounterKey) -> tuple[str, str]:
+def reports_between(since_ms: int, counter: CounterKey) -> tuple[str, str]:
     """The range of reports about a counter, and about earlier ones whose windows began at this moment or later."""
-    return f"[{_told_at(counter, since_ms)}", after(told_of(counter))
+    return f"[{_reported_at(counter, since_ms)}", after(reported_of(counter))
 
 
 def beginning_with(text: str) -> tuple[str, str]:
@@ -127,7 +130,7 @@ def after(text: str) -> str:
     return f"({text}\x7f"
 
 
-def _told_at(counter: CounterKey, start_ms: int) -> str:
+def _reported_at(counter: CounterKey, start_ms: int) -> str:
     return f"{orjson.dumps(list(counter[:3])).decode()}\x1f{max(0, start_ms):016d}\x1f"
 
 

@@ -46,7 +46,7 @@ class RedisRecovery:
         self.knows_counters = notes.load(_NOTE) is not None
         """Whether this gateway has ever counted, in this Redis or an earlier one."""
         self._may_begin = fresh and not self.knows_counters
-        self._told_loss = False
+        self._logged_loss = False
         self._rounds = 0
         self._following = threading.Lock()
         self._looking = Loop("the look at Redis", self.look, every_ms=_EVERY_MS)
@@ -100,7 +100,7 @@ class RedisRecovery:
         if generation is None and self._may_begin:
             generation = self._link.ask(self._declare_ready)
         if generation is None:
-            self._tell_loss()
+            self._log_loss()
             return
         # Other processes may keep more such calls until they find Redis, too, so each look takes in all there are.
         self._held.take_in_kept()
@@ -108,7 +108,7 @@ class RedisRecovery:
             self._notes.save(_NOTE, generation, generation.encode())
             self._session.generation = generation
             self.knows_counters = True
-            self._may_begin = self._told_loss = False
+            self._may_begin = self._logged_loss = False
             _log.info("uses generation %s of the counters", generation)
         if uncertain := self._session.uncertain.take():
             self._held.release(uncertain)
@@ -116,10 +116,10 @@ class RedisRecovery:
         if self._rounds % _PRUNE_EVERY == 0:
             self._prune()
 
-    def _tell_loss(self) -> None:
+    def _log_loss(self) -> None:
         self._session.generation = ""
-        if not self._told_loss:
-            self._told_loss = True
+        if not self._logged_loss:
+            self._logged_loss = True
             _log.error("the counters are lost: calls under a limit are refused until they are rebuilt from the ledger")
 
     def _prune(self) -> None:

@@ -17,8 +17,8 @@ from services.quota.adapters.redis_keys import (
     by_request,
     counter_of,
     name_of,
-    told_between,
-    told_of,
+    reported_of,
+    reports_between,
 )
 from services.quota.adapters.reservation_record import read_reservation, write_record
 from services.quota.domain.counters.adjustment import MAX_KEPT, Adjusted, Adjustment
@@ -118,7 +118,7 @@ def forget_arguments(names: Sequence[str], ended_before_ms: int) -> list[Argumen
     """The arguments of `forget.lua`."""
     arguments: list[Argument] = [ended_before_ms]
     for name in names:
-        arguments += (name, *beginning_with(told_of(counter_of(name))))
+        arguments += (name, *beginning_with(reported_of(counter_of(name))))
     return arguments
 
 
@@ -161,9 +161,9 @@ def end_arguments(
         record = orjson.dumps((name, window_end_ms, before, after, reason))
         arguments += (name, window_end_ms, before, after, record)
     watched = [list(_ruled(counter, name, find_rule)) for counter, name in names.items()]
-    told = [each for each in watched if each]
-    arguments.append(len(told))
-    return arguments + [argument for each in told for argument in each]
+    rules = [each for each in watched if each]
+    arguments.append(len(rules))
+    return arguments + [argument for each in rules for argument in each]
 
 
 def rewrite_arguments(kept: Kept, changes: Iterable[Rewrite], generation: str) -> list[Argument]:
@@ -218,8 +218,8 @@ def levels_of(values: Sequence[str | None]) -> list[Level]:
 
 def crossing_of(text: str) -> Crossing:
     """Reads a crossing that `end.lua` wrote."""
-    sequence, settled, crossed_at_ms, excess, reservation, told = text.split("\n", 5)
-    counter, limit, basis_points, notify, bound, kind = orjson.loads(told)
+    sequence, settled, crossed_at_ms, excess, reservation, payload = text.split("\n", 5)
+    counter, limit, basis_points, notify, bound, kind = orjson.loads(payload)
     return Crossing(
         sequence=int(sequence),
         counter=counter_of(counter),
@@ -260,11 +260,11 @@ def _ruled(counter: CounterKey, name: str, find_rule: FindThresholdRule) -> Iter
     thresholds = threshold_rule.thresholds if threshold_rule.bound else ()
     yield from (name, len(threshold_rule.trailing))
     yield from map(name_of, threshold_rule.trailing)
-    yield from (told_of(counter), *told_between(threshold_rule.reported_since_ms, counter), len(thresholds))
+    yield from (reported_of(counter), *reports_between(threshold_rule.reported_since_ms, counter), len(thresholds))
     for threshold in thresholds:
         basis_points = threshold.basis_points
-        told = _payload(name, threshold_rule, CrossingKind.THRESHOLD, basis_points, threshold.notify)
-        yield from (basis_points, least_reaching(threshold_rule.bound, basis_points), told)
+        payload = _payload(name, threshold_rule, CrossingKind.THRESHOLD, basis_points, threshold.notify)
+        yield from (basis_points, least_reaching(threshold_rule.bound, basis_points), payload)
     for kind in (CrossingKind.OVERRUN, CrossingKind.UNPRICED, CrossingKind.UNKNOWN_MEMBERS):
         yield _payload(name, threshold_rule, kind, 0, threshold_rule.everybody) if threshold_rule.enforced else ""
 

@@ -1,4 +1,4 @@
-"""The record of a reservation in stores. Its id, request and run of Envoy stand beside the record."""
+"""The record of a reservation in stores. Its id, request and run of Envoy are stored next to the record."""
 
 from __future__ import annotations
 

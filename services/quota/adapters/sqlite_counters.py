@@ -56,7 +56,7 @@ _DROP_COUNTERS = "DELETE FROM counters WHERE policy = ?"
 _ALL_COUNTERS = "SELECT policy, limit_id, scope, window_start_ms, window_end_ms, settled FROM counters"
 # The most settlements in one step, during which quota admits no call: about a millisecond's worth.
 _SLICE = 32
-# A thread that lets go of a lock and takes it again is faster than all that wait for it, so it must really pause.
+# A thread that releases a lock and takes it again at once is faster than all waiting threads, so it must really pause.
 _TURN_S = 0.001
 # The most counters or doubts in one step, during which quota admits no call.
 _CHUNK = 200
@@ -103,7 +103,7 @@ class SqliteCounters:
     def settle(self, settlements: Sequence[Settlement], find_rule: FindThresholdRule, now_ms: int) -> Settled:
         """Settles reservations with what their calls took, and records newly passed thresholds.
 
-        Between two slices of a long batch, calls that wait for a decision get it.
+        Between two slices of a long batch, waiting calls get their decisions.
         """
         settled: list[Reservation] = []
         already_ended: list[str] = []

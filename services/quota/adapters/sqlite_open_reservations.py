@@ -1,4 +1,4 @@
-"""The end of open reservations in the counters' file, without reading again what this process reserved itself.
+"""Ends open reservations in the counters' file without reading back those that this process made.
 
 Reading a reservation's record back took half the time of settling it. So the latest reservations stay in memory. The
 file decides which are open, and has the records of all others: of earlier processes, and of very long calls.
@@ -19,7 +19,7 @@ _END_ALL = "DELETE FROM reservations WHERE id IN (SELECT value FROM json_each(?)
 
 
 class OpenReservations:
-    """The latest reservations of this process. Its user lets one thread at a time call it."""
+    """The latest reservations of this process. Not thread-safe: its user lets one thread at a time call it."""
 
     def __init__(self) -> None:
         self._latest: dict[str, Reservation] = {}

@@ -54,9 +54,9 @@ def settle_slice(
             continue
         settled.append(reservation)
         left_before = settlement.most is not None and doubts_named(connection, [reservation.id])
-        told = without_doubt(settlement) if left_before else settlement
-        add_moves(moves, reservation, told)
-        if doubt := doubt_of(reservation, told, now_ms):
+        counted = without_doubt(settlement) if left_before else settlement
+        add_moves(moves, reservation, counted)
+        if doubt := doubt_of(reservation, counted, now_ms):
             doubts.append(doubt)
     put_doubts(connection, doubts)
     for counter, move in moves.items():

@@ -68,7 +68,7 @@ class StoreUnreachable(Unavailable):
     """The counters cannot be read or written now, or are not reliable."""
 
 
-class PoliciesChanged(Exception):  # noqa: N818  (an internal outcome, and no error)
+class PoliciesChanged(Exception):  # noqa: N818  (an internal outcome, not an error)
     """The policies that decided a call are no longer in force. Nothing changed: decide again."""
 
 

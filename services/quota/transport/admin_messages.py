@@ -56,7 +56,7 @@ def read_key_spec(field: str, key: pb.VirtualKey) -> KeySpec:
     """Reads the properties of a requested key. It ignores fields that the server decides.
 
     Raises:
-        InvalidInput: the key expires at no moment that there is.
+        InvalidInput: the expiry is not a valid time.
     """
     who = key.attribution
     return KeySpec(

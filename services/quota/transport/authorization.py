@@ -1,7 +1,7 @@
 """Answers Envoy's question whether a request may pass.
 
-It serves `envoy.service.auth.v3.Authorization` with bytes on both sides, because most of an answer is serialised long
-before its question comes. A refusal is a complete HTTP answer in the client's dialect.
+It serves `envoy.service.auth.v3.Authorization` with bytes on both sides, because most of an answer is serialised before
+its question comes. A refusal is a complete HTTP answer in the client's dialect.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Authorization:
         self._endpoints = endpoints
         self._allow = allow
         self._spans = spans
-        self._told_outage = ""
+        self._logged_outage = ""
 
     @property
     def registration(self) -> Registration:
@@ -96,17 +96,17 @@ class Authorization:
                 if isinstance(caller, Deny)
                 else write_body_may_come(caller.key)
             )
-        if told := self._told(check):
-            return write_refusal(check, told, traceparent) if isinstance(told, Deny) else write_denial(told)
+        if free := self._free_answer(check):
+            return write_refusal(check, free, traceparent) if isinstance(free, Deny) else write_denial(free)
         if check.scan is None:
             return write_refusal(check, Deny(Denial.MALFORMED, detail=_NOT_READABLE), traceparent)
         outcome = self._decide(check, check.scan, epoch, traceparent)
         if isinstance(outcome, Deny):
-            self._tell_outage(outcome)
+            self._log_outage(outcome)
             return write_refusal(check, outcome, traceparent)
         return self._let_through(outcome, check, context)
 
-    def _told(self, check: Check) -> HttpAnswer | Deny | None:
+    def _free_answer(self, check: Check) -> HttpAnswer | Deny | None:
         """The answer to a request that costs nothing; None: the request is a call."""
         if question := check.models_question:
             return self._endpoints.models.answer(check.credential, question.model, check.dialect, check.request_id)
@@ -147,10 +147,10 @@ class Authorization:
         self._give_back(admitted)
         return b""
 
-    def _tell_outage(self, deny: Deny) -> None:
+    def _log_outage(self, deny: Deny) -> None:
         """Logs why we cannot decide: once for each reason, not for each of a thousand calls a second."""
-        if deny.denial is Denial.POLICY_UNAVAILABLE and deny.detail != self._told_outage:
-            self._told_outage = deny.detail
+        if deny.denial is Denial.POLICY_UNAVAILABLE and deny.detail != self._logged_outage:
+            self._logged_outage = deny.detail
             _log.warning("calls are refused: %s", deny.detail)
 
     def _give_back(self, admitted: Admitted) -> None:

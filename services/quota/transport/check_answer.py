@@ -71,7 +71,7 @@ class AllowWriter:
     def write(self, admitted: Admitted, check: Check) -> bytes:
         """The answer to one call."""
         if admitted.output_cap_tokens is not None:
-            # Hardly any two calls are cut alike. Their routes would push reusable ones out of the cache.
+            # Hardly any two calls get the same cut. Their routes would push reusable ones out of the cache.
             route = self._route_part(admitted, check)
         else:
             route = self._remembered_route_part(admitted, check)
@@ -177,7 +177,7 @@ def _struct(values: dict[str, Any]) -> struct_pb2.Struct:
     return struct
 
 
-# Each key has one, and it stands in each answer to a call of that key.
+# Each key has one, and each answer to a call of that key contains it.
 @lru_cache(maxsize=_MAX_REMEMBERED)
 def _attribution_part(attribution: Attribution) -> bytes:
     texts = {

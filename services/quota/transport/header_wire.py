@@ -1,6 +1,6 @@
 """Writes headers for the client's answer as bytes of an ext_authz `OkHttpResponse`.
 
-We append them to an answer that was serialised long before. Parsers merge the two, as with metadata in `struct_wire`.
+We append them to an answer that was serialised earlier. Parsers merge the two, as with metadata in `struct_wire`.
 """
 
 from __future__ import annotations

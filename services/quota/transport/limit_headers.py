@@ -73,7 +73,7 @@ def _named(
                 break
 
 
-# Ends of windows are few, and each stands in very many answers.
+# Windows have few ends, and very many answers contain each of them.
 @lru_cache(maxsize=_REMEMBERED_RESETS)
 def _reset_text(instant_ms: int) -> str:
     return format_time(instant_ms)

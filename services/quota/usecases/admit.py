@@ -122,7 +122,7 @@ class AdmissionStores(NamedTuple):
 
 
 class Outside(NamedTuple):
-    """Time and randomness. A decision takes neither from its request."""
+    """Time and randomness, which a decision does not take from the request."""
 
     clock: Clock
     entropy: Entropy
@@ -132,7 +132,7 @@ class Outside(NamedTuple):
 
 
 class Admit:
-    """Decides about a call. It reserves in every limit that applies, or in none."""
+    """Decides whether a call may spend. It reserves in every limit that applies, or in none."""
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ class Admit:
         self._catch_up = catch_up
 
     def __call__(self, request: AdmissionRequest) -> Admitted | Deny:
-        """Decides about a call. It does not raise if a store or the disk fails: it refuses the call and says why."""
+        """Admits or refuses a call. If a store or the disk fails, it does not raise: it refuses and says why."""
         if self._disk_space.is_low():
             return Deny.unavailable("the disk of the gateway is nearly full")
         if not self._live.snapshot.routes.plan.version:

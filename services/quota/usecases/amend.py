@@ -29,12 +29,12 @@ A = TypeVar("A")
 
 
 class Answer(NamedTuple, Generic[A]):
-    """What a repetition of a request is told."""
+    """How to answer a repetition of a request."""
 
     kind: type[A]
     """A dataclass, or text. It contains no secret."""
     of: Callable[[Directory, Directory], A]
-    """Makes the answer from the directory before and after the change."""
+    """Makes the answer from the directories before and after the change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Amended(Generic[A]):
     """What a request did, now or when it came for the first time."""
 
     answer: A
-    """What the first request was told."""
+    """The answer to the first request."""
     directory: Directory
     """The directory now."""
     first: Answered[A] | None
@@ -72,9 +72,9 @@ class Amend:
             self._follow()
 
     def catch_up(self) -> None:
-        """Takes over the stored directory, and moves the holds of calls to its policies, whatever was done before.
+        """Takes over the stored directory, and moves the holds of calls to its policies, whatever happened before.
 
-        A start needs this because it cannot know how far the previous process came. A process that finds others ahead
+        A start needs this because it cannot know how far the previous process got. A process that finds others ahead
         needs it, too.
 
         Raises:

@@ -80,7 +80,7 @@ class Doubts:
             NotFound: no such call is in doubt.
         """
         selection = Selection(reservations=frozenset({reservation}), team=team)
-        # Behind its own beginning comes the call's id, at most behind the few others that begin like it.
+        # `_meant` lists ids after a given one. Few ids lie between the id without its last character and the id itself.
         for _, meant in islice(self._meant(selection, reservation[:-1]), _AT_ONCE):
             if meant is not None:
                 return meant
@@ -118,7 +118,7 @@ class Doubts:
         first = self._audit.recall(by.repeatable, _Clearing, self._clock.now_ms()) if by.repeatable else None
         if first is None:
             return None
-        # The first request may have been cut off half way. Doubt that came later is none of its business.
+        # The first request may have stopped partway. Finish it, but leave doubt that came later.
         self._clear(first.answer.reservations, selection)
         return first.answer.cleared()
 

@@ -177,14 +177,14 @@ def _has_price(tier: Tier, prices: Mapping[str, Price]) -> bool:
 
 def _others(snapshot: Snapshot, key: VirtualKey, model: str) -> tuple[tuple[str, str], ...]:
     policies = snapshot.directory.directory.policies
-    concern = {policy.name for policy, _ in policies_for(policies, key.attribution, model)}
+    applying = {policy.name for policy, _ in policies_for(policies, key.attribution, model)}
     found = (
         (
             policy.name,
             why_not(policy, key.attribution, model) or "it is a default policy, and another policy binds the call",
         )
         for policy in policies
-        if policy.name not in concern
+        if policy.name not in applying
     )
     return tuple(islice(found, _MAX_OTHERS))
 

@@ -32,7 +32,7 @@ class Minting(NamedTuple):
     pepper: bytes
 
     def source(self, by: Authorship, name: str, first: Repeatable | None = None) -> Entropy:
-        """The random bytes for the secret of `name`; with `first` those that the first such request used."""
+        """The random bytes for the secret of `name`; with `first`, the same bytes as the first such request."""
         request = first or by.repeatable
         if request is None:
             return self.entropy

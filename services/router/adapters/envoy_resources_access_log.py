@@ -1,6 +1,6 @@
 """Access logs: the spool that the ledger books, the log of refusals, and the attempts for the router's statistics.
 
-Each run of Envoy has one spool file, with calls and attempts alike. Its fields are `SpoolKey`.
+Each run of Envoy has one spool file, with both calls and attempts. Its fields are `SpoolKey`.
 """
 
 from __future__ import annotations

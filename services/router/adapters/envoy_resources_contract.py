@@ -1,8 +1,8 @@
-"""The module `contract` of Envoy's scripts: what they must know alike with Python, written by Python."""
+"""The module `contract` of Envoy's scripts: the names that they share with Python, written by Python."""
 
 from __future__ import annotations
 
-from services.kernel.dialect import ENDPOINTS, MODEL, SHARED_PATHS, TELLING_HEADERS, VERBS
+from services.kernel.dialect import DIALECT_HEADERS, ENDPOINTS, MODEL, SHARED_PATHS, VERBS
 from services.kernel.envoy_contract import KEY_HEADERS
 from services.router.adapters.envoy_resources_lua import lua_value
 
@@ -17,8 +17,8 @@ def lua_contract() -> str:
             for root in endpoint.roots
         ],
         "shared_paths": SHARED_PATHS,
-        "telling_headers": [{"name": name, "dialect": dialect} for name, dialect in TELLING_HEADERS.items()],
-        # What stands before the model in paths that name one.
+        "dialect_headers": [{"name": name, "dialect": dialect} for name, dialect in DIALECT_HEADERS.items()],
+        # The part before the model in paths that name one.
         "before_model": [
             path.partition(MODEL)[0] for endpoint in ENDPOINTS for path in endpoint.paths if MODEL in path
         ],

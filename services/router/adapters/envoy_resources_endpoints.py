@@ -8,11 +8,11 @@ from spendgate_envoy.envoy.config.accesslog.v3 import accesslog_pb2
 from spendgate_envoy.envoy.config.route.v3 import route_components_pb2
 
 from services.kernel.dialect import (
+    DIALECT_HEADERS,
     ENDPOINTS,
     MODEL,
     MODELS_PATHS,
     SHARED_PATHS,
-    TELLING_HEADERS,
     VERB,
     VERBS,
     Dialect,
@@ -29,7 +29,7 @@ def call_match(endpoint: Endpoint) -> route_components_pb2.RouteMatch:
         case (path,) if MODEL not in path:
             return route_components_pb2.RouteMatch(path=path)
         case paths:
-            # Envoy takes no large expression, so what stands behind the model is written once.
+            # Envoy takes no large expression, so the text after the model is written once.
             before, behind = zip(*(path.split(MODEL) for path in paths), strict=True)
             [rest] = set(behind)
             verbs = re.escape(rest).replace(re.escape(VERB), f"({'|'.join(VERBS)})")
@@ -42,15 +42,15 @@ def models_match() -> route_components_pb2.RouteMatch:
 
 
 def is_asked_in(dialect: Dialect) -> accesslog_pb2.AccessLogFilter:
-    """Passes requests whose path and headers tell this dialect, as `dialect_of` reads them.
+    """Passes requests whose path and headers show this dialect, as `dialect_of` reads them.
 
     No filter exists for the first dialect, in which all others are answered. The filters must be tried in the order of
-    `TELLING_HEADERS`, because a request may have headers of two dialects.
+    `DIALECT_HEADERS`, because a request may have headers of two dialects.
     """
     patterns = [_root_pattern(root) for one in ENDPOINTS if one.dialect is dialect for root in one.roots]
     of_path = [_header(":path", pattern) for pattern in patterns]
     shared = any_of(*(_header(":path", rf"{re.escape(path)}(/[^?:]*)?(\?.*)?") for path in SHARED_PATHS))
-    of_headers = [all_of(shared, _header(name, ".*")) for name, told in TELLING_HEADERS.items() if told is dialect]
+    of_headers = [all_of(shared, _header(name, ".*")) for name, shown in DIALECT_HEADERS.items() if shown is dialect]
     return any_of(*of_path, *of_headers)
 
 

@@ -16,7 +16,7 @@ from spendgate_envoy.envoy.extensions.filters.network.http_connection_manager.v3
     http_connection_manager_pb2 as hcm,
 )
 
-from services.kernel.dialect import ENDPOINTS, TELLING_HEADERS, Dialect
+from services.kernel.dialect import DIALECT_HEADERS, ENDPOINTS, Dialect
 from services.kernel.envoy_contract import REQUEST_NAMESPACE, RequestKey
 from services.router.adapters.envoy_resources_access_log import CHECK_BROKE, all_of, any_of, cel, metadata_is
 from services.router.adapters.envoy_resources_endpoints import is_asked_in
@@ -32,7 +32,7 @@ _CHAIN_SPENT = {
 }
 _NOT_ASKED = "-"
 # In the order in which their headers decide. Others are answered in the first dialect of the table.
-_TOLD_APART = tuple(TELLING_HEADERS.values())
+_SHOWN_BY_HEADER = tuple(DIALECT_HEADERS.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def local_replies() -> hcm.LocalReplyConfig:
     identified = [header_option(name, value) for name, value in REQUEST_ID.items()]
     mappers = [hcm.ResponseMapper(filter=cel(_COMPLETE), headers_to_add=identified)]
     for case in _cases():
-        mappers.extend(_mapper(case, dialect, all_of(case.when, _speaks(dialect))) for dialect in _TOLD_APART)
+        mappers.extend(_mapper(case, dialect, all_of(case.when, _speaks(dialect))) for dialect in _SHOWN_BY_HEADER)
         mappers.append(_mapper(case, ENDPOINTS[0].dialect, case.when))
     return hcm.LocalReplyConfig(mappers=mappers)
 

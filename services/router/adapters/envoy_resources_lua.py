@@ -1,4 +1,4 @@
-"""Values of Python as Lua writes them, for the tables that Envoy's scripts receive."""
+"""Writes Python values in Lua, for the tables that Envoy's scripts receive."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 
 
 def lua_value(value: object) -> str:
-    """Returns the expression of Lua for `value`: a truth value, a text, or a mapping or collection of such values.
+    """Returns the Lua expression for `value`: a truth value, a text, or a mapping or collection of such values.
 
     Mappings become tables by name, other collections become lists.
 
     Raises:
         TypeError: the value has another type.
-        ValueError: a text needs an escape. Ours are names and patterns, none of which does.
+        ValueError: a text needs an escape. Our names and patterns need none.
     """
     match value:
         case bool():

@@ -47,7 +47,7 @@ TO_CLIENT = (
     Passing("content-length", "says where the answer ends"),
     Passing("transfer-encoding", "says where the answer ends"),
     Passing("content-encoding", "a body that was compressed unasked cannot be read without it"),
-    Passing("cache-control", "keeps what stands before the gateway from storing the answer"),
+    Passing("cache-control", "keeps caches in front of the gateway from storing the answer"),
     Passing("retry-after", "SDKs wait as long"),
     Passing("retry-after-ms", "SDKs wait as long"),
     Passing("x-should-retry", "SDKs obey it"),

@@ -133,7 +133,7 @@ def check_every_fallback_counts(field: str, model: Model) -> None:
         if compile_model(replace(model, fallbacks=others), everything) == whole:
             raise InvalidInput(
                 f"{field}.fallbacks[{at}].to",
-                "this fallback adds nothing: its targets stand in the chain already. Remove it or name other targets",
+                "this fallback adds nothing: its targets are in the chain already. Remove it or name other targets",
             )
 
 

@@ -42,7 +42,7 @@ class Provider:
     """Declared, and trusted: it stops generating, and billing, when its client hangs up."""
 
 
-# Paths behind a base URL, which ends where the dialect's own SDK expects it to.
+# Paths after a base URL, which ends where the dialect's own SDK expects it to.
 _ANY_SERVER = {
     Dialect.OPENAI: PresetFace(Dialect.OPENAI, "/chat/completions", OutputCapField.MAX_TOKENS),
     Dialect.ANTHROPIC: PresetFace(Dialect.ANTHROPIC, "/v1/messages", OutputCapField.MAX_TOKENS),

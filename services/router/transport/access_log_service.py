@@ -43,7 +43,7 @@ class AccessLogService(als_pb2_grpc.AccessLogServiceServicer):
 
 
 def attempts_of(message: als_pb2.StreamAccessLogsMessage) -> Iterator[Attempt]:
-    """The attempts that ended, of those that the message tells of."""
+    """Returns the attempts in a message that have ended."""
     for entry in message.http_logs.log_entry:
         facts = entry.common_properties
         if facts.access_log_type not in _ENDS or not facts.upstream_cluster:

@@ -165,7 +165,7 @@ class Administrator:
     def _offer_of(
         self, configuration: Configuration, values: Mapping[SecretReference, SecretValue]
     ) -> tuple[tuple[Backend, ...], Mapping[str, SecretValue], RoutePlan]:
-        """Returns what Envoy and quota should get of a configuration, given the credentials at hand."""
+        """Returns what a configuration gives to Envoy and quota, with the credentials that are available."""
         usable = [provider for provider in configuration.providers if provider.api_key in values]
         names = name_clusters(usable, self._publisher.in_use)
         backends = backends_of(usable, names)

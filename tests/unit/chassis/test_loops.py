@@ -124,7 +124,7 @@ def test_each_failure_doubles_the_pause_up_to_a_bound_and_a_success_ends_that() 
     assert [loop.run_round() for _ in range(6)] == [10, 20, 35, 35, 7, 10]
 
 
-def test_an_outage_is_told_once_for_each_reason_and_once_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_is_reported_once_for_each_reason_and_once_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     away, full = Unavailable("quota is away"), Unavailable("the disk is full")
     rounds = Rounds(away, away, away, full, full, None, None, away)
@@ -140,7 +140,7 @@ def test_an_outage_is_told_once_for_each_reason_and_once_when_it_is_over(caplog:
     ]
 
 
-def test_what_nobody_foresaw_is_told_with_its_traceback_once_and_does_not_end_the_loop(
+def test_what_nobody_foresaw_is_reported_with_its_traceback_once_and_does_not_end_the_loop(
     run: Callable[..., Loop], caplog: pytest.LogCaptureFixture
 ) -> None:
     rounds = Rounds(*[KeyError("gone")] * 3, None)
@@ -244,7 +244,7 @@ def stream(peer: Peer, taken: queue.Queue[str]) -> Iterator[StreamLoop]:
 
 
 @pytest.mark.usefixtures("stream")
-def test_a_stream_that_broke_is_opened_again_and_told_once(
+def test_a_stream_that_broke_is_opened_again_and_reported_once(
     peer: Peer, taken: queue.Queue[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)

@@ -71,7 +71,7 @@ def test_a_start_that_fails_stops_what_had_started_and_closes_everything(
 
 
 @pytest.mark.parametrize("step", STOPPED)
-def test_a_stop_that_fails_is_told_and_holds_nothing_up(step: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stop_that_fails_is_reported_and_holds_nothing_up(step: str, caplog: pytest.LogCaptureFixture) -> None:
     notes: list[str] = []
     service = runtime(notes, fails=step)
     service.start()

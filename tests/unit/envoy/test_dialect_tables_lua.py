@@ -281,7 +281,7 @@ def test_a_name_that_another_reader_takes_for_a_known_one_is_refused(body: str, 
         ('{"contents":[{"parts":[{"inlineData":{"data":"x","mimeType":"a","mime_type":"b"}}]}]}', "gemini"),
     ],
 )  # fmt: skip
-def test_a_name_that_stands_twice_is_refused_at_every_watched_level(body: str, dialect: str) -> None:
+def test_a_name_that_occurs_twice_is_refused_at_every_watched_level(body: str, dialect: str) -> None:
     assert "appears twice" in refused(body, dialect)
 
 
@@ -317,7 +317,7 @@ def test_numbers_that_a_server_may_write_out_count_with_their_zeros(number: str,
     assert inspect(body).get("growth_bytes", 0) == growth
 
 
-def test_the_model_of_a_gemini_request_stands_in_its_path_alone() -> None:
+def test_the_model_of_a_gemini_request_is_in_its_path_alone() -> None:
     assert "path" in refused({"contents": [], "model": "dear"}, "gemini")
     assert "must be written" in refused({"contents": [], "Model": "dear"}, "gemini")
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.kernel.spool_contract import UNTOLD_TEXT_BYTES, SeenKey, UsageKey
+from services.kernel.spool_contract import UNREPORTED_TEXT_BYTES, SeenKey, UsageKey
 from tests.worlds.lua_meter import ANSWER, cut, meter
 from tests.worlds.lua_scripts import FOLDER, plain, wire
 
@@ -89,7 +89,7 @@ def test_everything_else_passes_byte_for_byte(untouched: str) -> None:
     assert strip(untouched, *range(len(untouched))) == untouched
 
 
-def test_a_null_usage_leaves_no_trace_wherever_it_stands() -> None:
+def test_a_null_usage_leaves_no_trace_wherever_it_is() -> None:
     assert strip('data: {"usage":null,"a":1}\n\n') == 'data: {"a":1}\n\n'
     assert strip('data: {"a":1,"usage":null}\n\n') == 'data: {"a":1}\n\n'
     assert strip('data:{"a":1 , "usage" : null}\n\n') == 'data:{"a":1 }\n\n'
@@ -152,13 +152,13 @@ def test_evidence_counts_the_events_that_say_something_and_their_text() -> None:
     assert metered.told["seen"] == {"events": 6, "content": 2, "text": 6, "bytes": sent}
 
 
-def test_what_passed_since_evidence_was_told_is_less_than_a_quarter_of_it() -> None:
+def test_what_passed_since_evidence_was_reported_is_less_than_a_quarter_of_it() -> None:
     state, told = ANSWER.new("anthropic", True, False), 0
     for size in [4, 1, 500, *[3] * 400, 70, *[90] * 40]:
         ANSWER.take(state, event({"type": "content_block_delta", "delta": {"type": "text_delta", "text": "x" * size}}))
         changed = ANSWER.news(state)
         told = plain(changed)["seen"]["text"] if changed and "seen" in plain(changed) else told
-        assert state.stream.text < told * 1.25 + UNTOLD_TEXT_BYTES
+        assert state.stream.text < told * 1.25 + UNREPORTED_TEXT_BYTES
 
 
 @given(

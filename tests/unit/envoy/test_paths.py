@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from spendgate_envoy.envoy.config.accesslog.v3 import accesslog_pb2
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2
 
-from services.kernel.dialect import ENDPOINTS, MODEL, TELLING_HEADERS, VERB, VERBS, Dialect, Endpoint, dialect_of
+from services.kernel.dialect import DIALECT_HEADERS, ENDPOINTS, MODEL, VERB, VERBS, Dialect, Endpoint, dialect_of
 from services.kernel.envoy_contract import KEY_HEADERS
 from services.quota.transport.check_request import read_check
 from services.router.adapters.envoy_resources_endpoints import call_match, is_asked_in
@@ -33,9 +33,9 @@ PATH_TEXTS = st.builds(
     st.sampled_from(["", "/"]),
     QUERIES,
 )
-LOCAL_REPLIES = {dialect: is_asked_in(dialect) for dialect in TELLING_HEADERS.values()}
+LOCAL_REPLIES = {dialect: is_asked_in(dialect) for dialect in DIALECT_HEADERS.values()}
 CALLS = {endpoint: call_match(endpoint) for endpoint in ENDPOINTS}
-HEADERS = st.sets(st.sampled_from([*TELLING_HEADERS, "authorization"]))
+HEADERS = st.sets(st.sampled_from([*DIALECT_HEADERS, "authorization"]))
 
 
 def told_by_scripts(path: str, headers: set[str]) -> str:
@@ -72,7 +72,7 @@ def test_python_scripts_and_local_replies_answer_in_the_same_dialect(path: str, 
 
 
 def test_local_replies_tell_all_dialects_apart_but_the_first() -> None:
-    assert [ENDPOINTS[0].dialect, *TELLING_HEADERS.values()] == list(Dialect)
+    assert [ENDPOINTS[0].dialect, *DIALECT_HEADERS.values()] == list(Dialect)
 
 
 @settings(deadline=None)

@@ -76,13 +76,13 @@ def test_every_spelling_of_the_bound_is_bounded(
         ({"generationConfig": {"maxOutputTokens": 9, "topK": 1}}, {"topK": 1, "maxOutputTokens": 5}),
     ],
 )
-def test_geminis_bound_stands_in_its_configuration(config: dict[str, Any] | None, expected: dict[str, int]) -> None:
+def test_geminis_bound_is_in_its_configuration(config: dict[str, Any] | None, expected: dict[str, int]) -> None:
     body = {"contents": []} | (config or {})
     sent = rewrite(body, output_cap=5, output_cap_field="generationConfig.maxOutputTokens")
     assert sent == {"contents": [], "generationConfig": expected}
 
 
-def test_geminis_other_spelling_is_bounded_where_it_stands() -> None:
+def test_geminis_other_spelling_is_bounded_where_it_is() -> None:
     body = {"contents": [], "generation_config": {"max_output_tokens": 9}}
     sent = rewrite(body, output_cap=5, output_cap_field="generationConfig.maxOutputTokens")
     assert sent == {"contents": [], "generation_config": {"max_output_tokens": 5}}

@@ -152,7 +152,7 @@ def test_choices_count_from_two() -> None:
         ("/v1beta/models/lab%2Ft%c3%a9:generateContent", "lab/té"),
     ],
 )
-def test_geminis_model_stands_in_the_path(path: str, model: str) -> None:
+def test_geminis_model_is_in_the_path(path: str, model: str) -> None:
     assert inspect({"contents": []}, "gemini", path)["model"] == model
 
 

@@ -79,7 +79,7 @@ def test_a_scope_names_its_properties_in_order() -> None:
     assert scope_name(NONE) == "organization"
 
 
-def test_a_run_stands_last_whatever_it_holds() -> None:
+def test_a_run_comes_last_whatever_it_holds() -> None:
     assert part_scope("team=a", "run", "x,run=y") == "team=a,run=x,run=y"
     assert part_scope("organization", "run", "x") == "run=x"
     assert run_of("team=a,run=x,run=y") == "x,run=y"

@@ -1,4 +1,4 @@
--- Declares that the counters can be believed, unless somebody has.
+-- Declares that the counters are reliable, unless another process has done so.
 -- KEYS: ready, sequence
 -- ARGV: generation, run id of this server
 -- Returns whether it did.
@@ -10,7 +10,7 @@ end
 redis.call('HSET', ready, 'generation', generation, 'run_id', run_id)
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
--- Numbers that were given before are not given again, although nobody knows them any more.
+-- Sequence numbers from before the loss are unknown now. Starting from the time avoids giving them again.
 local floor = now_ms * 1000
 if (tonumber(redis.call('GET', sequence)) or 0) < floor then
   redis.call('SET', sequence, string.format('%.0f', floor))

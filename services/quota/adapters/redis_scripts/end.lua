@@ -1,16 +1,20 @@
--- Ends reservations, each once: takes back what they hold, adds what their calls took, and keeps what they leave in doubt.
--- Moves counters to what the ledger says, where they are as it saw them.
--- KEYS: counters, windows, reservations, doubts, index, told, crossings, sequence, ready, adjusted
--- ARGV: now in ms, generation, how many records of moved counters are kept; how many reservations, then for each its id, the record of it that was read, its place in the index by request, by epoch,
--- and of what it leaves in doubt, a record of that ("": nothing), how many holds, and for each hold its counter, when that
--- stops to matter, what to add to reserved (negative), to settled and to doubt, what the call took above what it held, 1 where its cost is unknown, and 1 where it held money for members that nobody knows; how many counters to move, and for
--- each its name, when it stops to matter, what is settled before and after, and a record of it; how many counters to
--- watch, then for each its name, how many counters add to it, and those; how what is told of it begins, and the range of
--- what was told of it and of those before it; how many thresholds, and for each, ascending, its basis points, the
--- smallest amount that reaches it, and what is told then; what is told of the first overrun, of the first call whose cost
--- is unknown, and of the first with members that nobody knows ("": nothing).
--- Returns "ended", how many counters were moved, and the ids that were open; or "lost" (the counters cannot be believed).
-local counters, windows, reservations, doubts, index, told, crossings, sequence, ready, adjusted = unpack(KEYS)
+-- Ends reservations, each once: takes back what they hold, and adds what their calls took and what these leave in
+-- doubt. Adjusts counters to the ledger, if they still have the value that the ledger saw. Reports crossings.
+-- KEYS: counters, windows, reservations, doubts, index, reported, crossings, sequence, ready, adjusted
+-- ARGV, in this order:
+--   now in ms, generation, number of adjustments to keep
+--   number of reservations; for each: id, its record as read, its index members by request and by epoch, the index
+--     member of its doubt, the record of its doubt ("": none), number of holds; for each hold: counter, moment from
+--     which nobody needs the counter, what to add to reserved (negative), to settled and to doubt, what the call took
+--     above its hold, 1 if its cost is unknown, 1 if it held money for unknown members
+--   number of adjustments; for each: counter, moment from which nobody needs it, settled before and after, record
+--   number of counters to watch; for each: name, number of counters that add to it, their names, prefix of its reports,
+--     range of its reports and of those of earlier windows, number of thresholds; for each threshold, ascending: basis
+--     points, smallest amount that reaches it, crossing to report; then the crossings to report for the first overrun,
+--     the first call of unknown cost, and the first with unknown members ("": none)
+-- Returns "ended", the number of adjusted counters, and the ids that were open; or "lost" (the counters are not
+-- reliable).
+local counters, windows, reservations, doubts, index, reported, crossings, sequence, ready, adjusted = unpack(KEYS)
 local most_crossings = 10000
 
 local at = 0
@@ -27,7 +31,7 @@ end
 local ended, excess_of, last_of, unpriced_of, unknown_of = {'ended', 0}, {}, {}, {}, {}
 for _ = 1, tonumber(take()) do
   local id, read, by_request, by_epoch, by_doubt, doubt = take(), take(), take(), take(), take(), take()
-  -- What it holds may have been made anew since it was read: then it is read again.
+  -- Another process may have rewritten its holds since it was read. The caller then reads it again.
   local open = redis.call('HGET', reservations, id) == read
   if open then
     redis.call('HDEL', reservations, id)
@@ -72,7 +76,7 @@ for _ = 1, tonumber(take()) do
   end
 end
 
--- Settled, and settled when the counters were restored.
+-- The settled sum, and the part of it that was settled when the counters were restored.
 local function sums_of(names)
   local total, restored = 0, 0
   for _, counter in ipairs(names) do
@@ -82,10 +86,10 @@ local function sums_of(names)
   return total, restored
 end
 
--- The highest threshold that was told, in basis points, and which other kinds were.
-local function told_between(from, to)
+-- The highest threshold that was reported, in basis points, and the other kinds that were.
+local function reports_between(from, to)
   local highest, kinds = 0, {}
-  for _, member in ipairs(redis.call('ZRANGEBYLEX', told, from, to)) do
+  for _, member in ipairs(redis.call('ZRANGEBYLEX', reported, from, to)) do
     local what = string.match(member, '[^\31]*$')
     kinds[what] = true
     highest = math.max(highest, tonumber(what) or 0)
@@ -93,11 +97,11 @@ local function told_between(from, to)
   return highest, kinds
 end
 
-local function tell(told_as, what, total, excess, last, payload)
+local function report(prefix, what, total, excess, last, payload)
   local number = next_number()
   local row = {number, string.format('%.0f', total), now_ms, string.format('%.0f', excess), last or '', payload}
   redis.call('ZADD', crossings, number, table.concat(row, '\n'))
-  redis.call('ZADD', told, 0, told_as .. what)
+  redis.call('ZADD', reported, 0, prefix .. what)
 end
 
 for _ = 1, tonumber(take()) do
@@ -106,28 +110,28 @@ for _ = 1, tonumber(take()) do
     names[#names + 1] = take()
   end
   local excess = excess_of[names[1]]
-  local told_as, from, to = take(), take(), take()
+  local prefix, from, to = take(), take(), take()
   local total, restored, highest, kinds = 0, 0, 0, {}
   if excess then
     total, restored = sums_of(names)
-    highest, kinds = told_between(from, to)
+    highest, kinds = reports_between(from, to)
   end
   for _ = 1, tonumber(take()) do
     local basis_points, least, payload = take(), tonumber(take()), take()
-    -- What was passed when the counters were restored had been told before they were lost.
+    -- A threshold that the restored sums had passed was reported before the loss.
     if excess and tonumber(basis_points) > highest and restored < least and total >= least then
-      tell(told_as, basis_points, total, 0, last_of[names[1]], payload)
+      report(prefix, basis_points, total, 0, last_of[names[1]], payload)
     end
   end
   local overrun, unpriced, unknown = take(), take(), take()
   if excess and excess > 0 and overrun ~= '' and not kinds.overrun then
-    tell(told_as, 'overrun', total, excess, last_of[names[1]], overrun)
+    report(prefix, 'overrun', total, excess, last_of[names[1]], overrun)
   end
   if unpriced_of[names[1]] and unpriced ~= '' and not kinds.unpriced then
-    tell(told_as, 'unpriced', total, 0, unpriced_of[names[1]], unpriced)
+    report(prefix, 'unpriced', total, 0, unpriced_of[names[1]], unpriced)
   end
   if unknown_of[names[1]] and unknown ~= '' and not kinds.unknown_members then
-    tell(told_as, 'unknown_members', total, 0, unknown_of[names[1]], unknown)
+    report(prefix, 'unknown_members', total, 0, unknown_of[names[1]], unknown)
   end
 end
 redis.call('ZREMRANGEBYRANK', crossings, 0, -most_crossings - 1)

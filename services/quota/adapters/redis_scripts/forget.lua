@@ -1,8 +1,8 @@
--- Drops those of the named counters that stopped to matter and hold nothing, and what was told of them.
--- KEYS: counters, windows, told
--- ARGV: before which moment they stopped to matter; then for each its name, and the range of what was told of it
--- Returns how many.
-local counters, windows, told = unpack(KEYS)
+-- Drops the named counters that nobody needs any more and that hold nothing, together with their reports.
+-- KEYS: counters, windows, reported
+-- ARGV: a moment, before which nobody may have needed them; then for each: name, range of its reports
+-- Returns how many it dropped.
+local counters, windows, reported = unpack(KEYS)
 local ended_before = tonumber(ARGV[1])
 local gone = 0
 for at = 2, #ARGV, 3 do
@@ -12,7 +12,7 @@ for at = 2, #ARGV, 3 do
   local is_idle = (tonumber(kept[1]) or 0) == 0 and (tonumber(kept[2]) or 0) == 0
   if ends and ends <= ended_before and is_idle then
     redis.call('HDEL', counters, 's' .. counter, 'r' .. counter, 'd' .. counter, 'b' .. counter)
-    redis.call('ZREMRANGEBYLEX', told, from, to)
+    redis.call('ZREMRANGEBYLEX', reported, from, to)
     gone = gone + redis.call('ZREM', windows, counter)
   end
 end

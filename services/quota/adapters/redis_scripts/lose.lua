@@ -1,6 +1,7 @@
--- Drops counters, reservations and doubts that another run of the server left behind: it may have lost the last of them.
+-- Drops counters, reservations and doubts of an earlier run of the server, which may have lost the last changes to
+-- them.
 -- KEYS: ready, counters, windows, reservations, doubts, index
--- ARGV: run id of that other run
+-- ARGV: run id of the earlier run
 if redis.call('HGET', KEYS[1], 'run_id') ~= ARGV[1] then
   return 0
 end

@@ -1,7 +1,7 @@
--- Adds what is settled in counters, and what was told of them, to what is filed under other names.
--- KEYS: counters, windows, told
--- ARGV: for each counter its name, its new name, the range of what was told of it, and how that begins, before and now
-local counters, windows, told = unpack(KEYS)
+-- Moves the settled sums and the reports of counters to new names, and adds them to the sums there.
+-- KEYS: counters, windows, reported
+-- ARGV: for each counter: name, new name, range of its reports, prefix of its reports, their new prefix
+local counters, windows, reported = unpack(KEYS)
 for at = 1, #ARGV, 6 do
   local old, new, from, to, begins, becomes = unpack(ARGV, at, at + 5)
   local ends_ms = redis.call('ZSCORE', windows, old)
@@ -14,11 +14,11 @@ for at = 1, #ARGV, 6 do
       end
     end
     redis.call('ZADD', windows, 'GT', ends_ms, new)
-    for _, member in ipairs(redis.call('ZRANGEBYLEX', told, from, to)) do
-      redis.call('ZREM', told, member)
-      redis.call('ZADD', told, 0, becomes .. string.sub(member, #begins + 1))
+    for _, member in ipairs(redis.call('ZRANGEBYLEX', reported, from, to)) do
+      redis.call('ZREM', reported, member)
+      redis.call('ZADD', reported, 0, becomes .. string.sub(member, #begins + 1))
     end
-    -- What is still held under the old name says so until it has ended.
+    -- Calls that still hold room under the old name keep it until they end.
     if (tonumber(redis.call('HGET', counters, 'r' .. old)) or 0) == 0
       and (tonumber(redis.call('HGET', counters, 'd' .. old)) or 0) == 0 then
       redis.call('HDEL', counters, 'r' .. old, 'd' .. old)

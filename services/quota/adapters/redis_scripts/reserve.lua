@@ -1,14 +1,14 @@
--- Holds room in all counters of a reservation, or in none of them. Once per id.
+-- Holds room in all counters of a reservation, or in none of them; once for each id.
 -- KEYS: counters, windows, reservations, index, ready, gone, policies
--- ARGV: id, record, its place in the index by request, by epoch, generation, version of the policies that
--- decided ("": none did), Envoy's id of the request; then for each hold its counter, when that
--- stops to matter, the amount, the most that may be settled, reserved and in doubt with it ("": unbounded), how many counters add
--- to it under that bound, and those
--- Returns "held", "moved" (a counter has no room for it any more), "lost" (the counters cannot be believed), "gone" (the
--- request was released before: nobody waits for it any more) or "changed" (other policies are in force, or nearly).
+-- ARGV: id, record, its index members by request and by epoch, generation, version of the policies that decided ("":
+-- none did), Envoy's id of the request; then for each hold: counter, moment from which nobody needs the counter,
+-- amount, the most that settled, reserved and doubt may reach with it ("": no bound), number of counters that count
+-- under the same bound, their names
+-- Returns "held", "moved" (a counter has no room any more), "lost" (the counters are not reliable), "gone" (the request
+-- was released before, so nobody waits for it) or "changed" (other policies are in force, or soon will be).
 local counters, windows, reservations, index, ready, gone, policies = unpack(KEYS)
 local id, record, by_request, by_epoch, generation, decided_by, request_id = unpack(ARGV, 1, 7)
--- Numbers of Lua are exact below this.
+-- Lua's numbers are exact below this.
 local limit = 2 ^ 53
 
 local holds = {}
@@ -22,7 +22,8 @@ while at <= #ARGV do
   at = at + 5 + trailing
 end
 
--- First of all: it may have been put back meanwhile, whatever the bounds say, after a loss that its quota has not seen.
+-- This check comes first. After a loss that this quota has not noticed, another process may have restored the
+-- reservation.
 if is_bounded and redis.call('HGET', ready, 'generation') ~= generation then
   return 'lost'
 end

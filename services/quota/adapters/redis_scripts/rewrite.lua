@@ -1,9 +1,9 @@
--- Writes what calls keep in counters anew, each if it is as whoever decided it read it.
+-- Changes what calls keep in counters, for each record that is still as it was read.
 -- KEYS: counters, windows, records, index, ready
--- ARGV: generation ("*": whatever it is), the kind of what is kept ("r": reserved, "d": doubt); then for each its id, its
--- place in the index, the record that was read and the one to be ("": none), how many counters it moves, and for each its
--- name, when it stops to matter, and by how much
--- Returns "written" and the ids of those that were; or "lost" (the counters cannot be believed).
+-- ARGV: generation ("*": any), kind of the kept amounts ("r": reserved, "d": doubt); then for each record: id, index
+-- member, the record as read, the new record (for both, "": none), number of counters that it moves; for each of these:
+-- counter, moment from which nobody needs it, amount
+-- Returns "written" and the ids of the written records; or "lost" (the counters are not reliable).
 local counters, windows, records, index, ready = unpack(KEYS)
 
 local at = 0

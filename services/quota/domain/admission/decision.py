@@ -57,7 +57,7 @@ def decide(limits: Sequence[AppliedLimit], levels: Sequence[Level], amounts: Amo
     If several limits refuse, the decision reports the first `Denial` by precedence. Of equal ones it reports the one
     whose window ends last, because by then the others will have passed.
     """
-    told: Refusal | None = None
+    reported: Refusal | None = None
     shadowed: tuple[Refusal, ...] = ()
     for limit, level in zip(limits, levels, strict=True):
         held = amounts.held_in(limit.kind, soft=limit.soft)
@@ -67,9 +67,9 @@ def decide(limits: Sequence[AppliedLimit], levels: Sequence[Level], amounts: Amo
         refusal = _refusal(limit, level, held)
         if not limit.enforced:
             shadowed += (refusal,)
-        elif told is None or _weight(refusal) < _weight(told):
-            told = refusal
-    return Decision(told, shadowed)
+        elif reported is None or _weight(refusal) < _weight(reported):
+            reported = refusal
+    return Decision(reported, shadowed)
 
 
 def _is_free(limit: AppliedLimit, held: int) -> bool:

@@ -126,10 +126,10 @@ def tiers_from(tiers: Sequence[FitTier], limits: AppliedLimits, levels: Sequence
 def evaluate(case: Case, tiers: Sequence[FitTier], levels: Sequence[Level]) -> Admission | Deny:
     """Admits the call to the first tier, from the reached one on, for which every limit has room.
 
-    If there is no room for a whole chain, the head of the chain is tried alone: near a limit a call goes without a
-    second target rather than not at all. If no tier has room for the ceilings, the same chains are tried with less
-    output: as much as fits of the output range. If not even the least output fits, the denial is that of the last
-    chain, because the cheapest chain shows best what would still pass.
+    If there is no room for a whole chain, the head of the chain is tried alone: near a limit, a call with one target is
+    better than no call. If no tier has room for the ceilings, the same chains are tried with less output: as much as
+    fits of the output range. If not even the least output fits, the denial is that of the last chain, because the
+    cheapest chain shows best what would still pass.
 
     `levels` belong to the limits of the case, in the same order.
     """

@@ -37,7 +37,7 @@ NO_EXTRAS = Extras()
 
 
 _Judge = Callable[[Extras, str], Extras | None]
-"""Adds an option, given the word or number behind its name; None: the option has no price."""
+"""Adds an option, given the word or number after its name; None: the option has no price."""
 
 
 # By what clients ask, not by what is configured. It is asked for each target of a chain.

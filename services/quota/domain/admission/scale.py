@@ -37,7 +37,7 @@ _LEAST_SPREAD = 50
 
 _LEAST_PART = 4
 """We trust a fitted `per_call` as far as the inverse sizes spread wider than `_LEAST_SPREAD` and the mean divided by
-this. If sizes are all alike, or above some 20 kB, a fit would only show chance, so the assumed value counts."""
+this. If all sizes are similar, or above some 20 kB, a fit would only show chance, so the assumed value counts."""
 
 
 class Assumed(NamedTuple):

@@ -50,7 +50,7 @@ class Doubt:
         return self._with(gone), self._with(stays)
 
     def until(self, ends_ms: Callable[[CounterKey], int]) -> Doubt:
-        """The same doubt, kept for as long as its counters count, where that is longer than it was known to be."""
+        """The same doubt, with the ends of its windows moved to these later moments."""
         call = self.reservation
         holds = (hold._replace(window_end_ms=max(hold.window_end_ms, ends_ms(hold.counter))) for hold in call.holds)
         return replace(self, reservation=replace(call, holds=tuple(holds)))

@@ -61,7 +61,7 @@ class Reservation:
     run: str = ""
     """The client's name for the run of the call; empty if it names none."""
     most: Most | None = None
-    """The most that the call can take, for limits that may yet come to apply to it. None: nobody noted it."""
+    """The most that the call can take, for limits that may apply to it later. None: nobody noted it."""
     unknown_members: bool = False
     """The request has members or header values that the gateway does not know."""
     policies: str = field(default="", compare=False)

@@ -1,4 +1,4 @@
-"""How long settlements take. It tells a client when others will give room back."""
+"""How long settlements take. From this a client learns when others will give room back."""
 
 from __future__ import annotations
 

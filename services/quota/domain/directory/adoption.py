@@ -1,7 +1,7 @@
 """Adoption: what calls in flight hold when policies change. They move to the limits that apply to them from then on.
 
 A call holds room in the limits that applied when quota admitted it. If a policy is added, changed or renamed while the
-call runs, quota makes its reservation anew. The new reservation is for the windows in which quota admitted the call,
+call runs, quota makes its reservation again. The new reservation is for the windows in which quota admitted the call,
 because the ledger counts it there, and it holds the most that the call can take. This and the change of policies happen
 in one step, so nobody gets room that a call holds.
 """
@@ -98,10 +98,10 @@ def amount_in(reservation: Reservation, limit: AppliedLimit) -> int:
     if reservation.most is not None:
         most = reservation.most.of(limit.kind)
         return min(most, MAX_COUNT) if most is not None else 0
-    return _told_by_holds(reservation, limit.kind)
+    return _most_by_holds(reservation, limit.kind)
 
 
-def _told_by_holds(reservation: Reservation, kind: LimitKind) -> int:
+def _most_by_holds(reservation: Reservation, kind: LimitKind) -> int:
     """Derives the most that a call can take from its holds, for a call admitted before reservations recorded it."""
     held: dict[LimitKind, int] = {}
     for hold in reservation.holds:

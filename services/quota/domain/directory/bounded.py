@@ -63,7 +63,7 @@ class Bounds:
 
         If the team has policies of its own, one of them must bind each call; if some of them limit spend, one of those
         must. Otherwise a key of another environment, or of none, would get past them to the default policies. A team
-        without policies of its own lives by those for everybody.
+        without policies of its own is bound by those for everybody.
 
         Raises:
             PermissionDenied: the team's policies do not bind some call of the key, or the key is unlimited.

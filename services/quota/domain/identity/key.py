@@ -48,7 +48,7 @@ _DERIVED = b"\0spendgate: the secret of a request that may be repeated\0"
 
 
 class SecretKind(StrEnum):
-    """A mark in the secret for people and scanners. Both kinds work alike."""
+    """A mark in the secret for people and scanners. Both kinds work the same."""
 
     LIVE = "live"
     TEST = "test"
@@ -151,12 +151,12 @@ def derived_entropy(pepper: bytes, salt: bytes, *context: str) -> Entropy:
     """
     number = 0
     rest = b""
-    told = b"".join(len(each).to_bytes(4) + each for each in (salt, *(text.encode() for text in context)))
+    seed = b"".join(len(each).to_bytes(4) + each for each in (salt, *(text.encode() for text in context)))
 
     def take(count: int) -> bytes:
         nonlocal number, rest
         while len(rest) < count:
-            rest += hmac.digest(pepper, _DERIVED + number.to_bytes(4) + told, "sha256")
+            rest += hmac.digest(pepper, _DERIVED + number.to_bytes(4) + seed, "sha256")
             number += 1
         taken, rest = rest[:count], rest[count:]
         return taken

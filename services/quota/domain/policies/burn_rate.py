@@ -42,8 +42,8 @@ def add_spend(before: KeyRate | None, spent_nano_usd: int, at_ms: int) -> KeyRat
     """Adds a call. The first call of a later minute closes the current one and learns from it.
 
     Each minute moves the typical spend an eighth of the way towards its own. A minute counts for at most twice the
-    typical spend, so the typical spend grows by at most an eighth a minute. A key whose use really grows is there
-    within an hour.
+    typical spend, so the typical spend grows by at most an eighth a minute. If a key's use really grows, its typical
+    spend follows within an hour.
     """
     minute = at_ms // MINUTE_MS
     if before is None:

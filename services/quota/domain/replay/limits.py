@@ -36,7 +36,7 @@ class ReplayLimits:
     def __init__(self, policies: Sequence[QuotaPolicy], typical: TypicalRate) -> None:
         self._policies = policies
         self._typical = typical
-        self._concerned: dict[tuple[Attribution, str], list[_Single]] = {}
+        self._applied: dict[tuple[Attribution, str], list[_Single]] = {}
         self._single: dict[tuple[str, str, str, str], AppliedLimits] = {}
         self._whole: dict[tuple[Attribution, str, str], AppliedLimits] = {}
 
@@ -45,13 +45,13 @@ class ReplayLimits:
         asked = (attribution, model, run)
         whole = self._whole.get(asked)
         if whole is None or not whole.from_ms <= now_ms < whole.until_ms:
-            concerned = self._concerning(attribution, model)
-            whole = _together([self._find_single(single, attribution, model, run, now_ms) for single in concerned])
+            applied = self._find_applied(attribution, model)
+            whole = _together([self._find_single(single, attribution, model, run, now_ms) for single in applied])
             _remember(self._whole, asked, whole)
         return whole
 
-    def _concerning(self, attribution: Attribution, model: str) -> list[_Single]:
-        found = self._concerned.get((attribution, model))
+    def _find_applied(self, attribution: Attribution, model: str) -> list[_Single]:
+        found = self._applied.get((attribution, model))
         if found is None:
             # We decide here which default policies step back, because here we see all policies.
             found = [
@@ -59,7 +59,7 @@ class ReplayLimits:
                 for policy, scope in policies_for(self._policies, attribution, model)
                 for limit in policy.limits
             ]
-            _remember(self._concerned, (attribution, model), found)
+            _remember(self._applied, (attribution, model), found)
         return found
 
     def _find_single(

@@ -34,5 +34,5 @@ def show_model(model: str, request_id: str) -> HttpAnswer:
 
 
 def _model(model: str) -> Json:
-    # The field is mandatory, but the time when a name was created says nothing about the model behind it.
+    # The field is mandatory, but the time when a name was created says nothing about the model.
     return {"id": model, "object": "model", "created": 0, "owned_by": "spendgate"}

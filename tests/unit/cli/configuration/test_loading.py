@@ -78,7 +78,7 @@ def test_what_looks_like_something_else_stays_what_it_is() -> None:
     assert file.keys[0].expires.isoformat() == "2027-12-31T00:00:00+00:00"
 
 
-def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
+def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file() -> None:
     text = HEAD + "polices: []\nkeys: [{nam: x}]\nteam: {}\n"
     assert [problem.split(": ")[0] for problem in _problems(text)] == [
         "f.yaml:11:1",
@@ -240,7 +240,7 @@ LIMIT = "policies: [{name: p, limits: [LIMIT]}]"
         ),
     ],
 )
-def test_a_mistake_is_told_with_its_place_and_its_remedy(addition: str, problem: str) -> None:
+def test_a_mistake_is_reported_with_its_place_and_its_remedy(addition: str, problem: str) -> None:
     (told,) = _problems(HEAD + addition + "\n")
     assert told.startswith("f.yaml:11:")
     assert problem in told
@@ -261,7 +261,7 @@ def test_a_mistake_is_told_with_its_place_and_its_remedy(addition: str, problem:
         ("{targets: [openai/a], fallbacks: [{to: [openai/b], when: {latency_p95: 8, over: 1m}}]}", "write a duration"),
     ],
 )
-def test_a_mistake_in_a_chain_is_told(model: str, problem: str) -> None:
+def test_a_mistake_in_a_chain_is_reported(model: str, problem: str) -> None:
     (told,) = _problems(HEAD.replace("{targets: [openai/gpt-4o]}", model))
     assert told.startswith("f.yaml:6:")
     assert problem in told
@@ -297,7 +297,7 @@ def test_a_mistake_in_a_chain_is_told(model: str, problem: str) -> None:
         ("{protocol: openai, base_url: 'http://[::ffff:169.254.1.1]/v1', api_key: none}", "is a link-local address"),
     ],
 )
-def test_a_mistake_in_a_provider_is_told(provider: str, problem: str) -> None:
+def test_a_mistake_in_a_provider_is_reported(provider: str, problem: str) -> None:
     told = _problems(HEAD.replace("{preset: openai, api_key: {env: OPENAI_API_KEY}}", provider))
     assert len(told) == 1
     assert told[0].startswith("f.yaml:4:")
@@ -315,7 +315,7 @@ def test_a_mistake_in_a_provider_is_told(provider: str, problem: str) -> None:
         ('{webhook: "https://u:p@h/hook"}', "write an address like https://example.com/hook, without user or fragment"),
     ],
 )
-def test_a_mistake_in_a_channel_is_told(channel: str, problem: str) -> None:
+def test_a_mistake_in_a_channel_is_reported(channel: str, problem: str) -> None:
     (told,) = _problems(HEAD.replace('{url: "mailto://lead@example.com"}', channel))
     assert told.startswith("f.yaml:10:")
     assert problem in told
@@ -342,7 +342,7 @@ def test_a_webhook_may_carry_a_query() -> None:
         ("a: 1\n---\nb: 2", "f.yaml:2:1: not YAML: "),
     ],
 )
-def test_what_is_no_configuration_at_all_is_told(text: str, problem: str) -> None:
+def test_what_is_no_configuration_at_all_is_reported(text: str, problem: str) -> None:
     assert problem in _problems(text)[0]
 
 
@@ -352,7 +352,7 @@ def test_a_small_file_cannot_mean_a_huge_one() -> None:
     assert "nests or repeats too much" in told
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="No such file"):
         load_configuration(tmp_path / "absent.yaml")
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")

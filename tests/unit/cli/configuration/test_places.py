@@ -37,6 +37,6 @@ policies:
         ("Something is wrong", "f.yaml: Something is wrong"),
     ],
 )
-def test_a_refusal_of_a_service_is_told_where_it_stands_in_the_file(refusal: str, told: str) -> None:
+def test_a_refusal_of_a_service_is_reported_where_it_is_in_the_file(refusal: str, told: str) -> None:
     configuration = read_configuration("f.yaml", TEXT, folder=Path("/"))
     assert placed(configuration.file, configuration.source, refusal) == told

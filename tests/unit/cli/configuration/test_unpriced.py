@@ -33,7 +33,7 @@ models:
         ("{targets: [lab/new]}", []),
     ],
 )
-def test_a_first_target_that_never_serves_for_want_of_a_price_is_told(model: str, told: list[str]) -> None:
+def test_a_first_target_that_never_serves_for_lack_of_a_price_is_reported(model: str, told: list[str]) -> None:
     configuration = read_configuration("f.yaml", HEAD + f"  gpt: {model}\n", folder=Path("/"))
 
     found = list(find_unpriced_leads(configuration.file))

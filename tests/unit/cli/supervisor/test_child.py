@@ -92,7 +92,7 @@ def test_a_process_can_be_stopped_while_it_waits_for_its_next_start(tmp_path: Pa
     asyncio.run(scenario())
 
 
-def test_a_death_during_the_start_is_told_with_the_last_lines_of_the_log(tmp_path: Path) -> None:
+def test_a_death_during_the_start_is_reported_with_the_last_lines_of_the_log(tmp_path: Path) -> None:
     async def scenario() -> None:
         child = Child(_spec(tmp_path, "print('no such setting'); raise SystemExit(2)"), lambda _line: None)
         await child.start()

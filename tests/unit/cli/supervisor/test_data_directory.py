@@ -64,7 +64,7 @@ def test_a_damaged_secret_is_refused_and_not_replaced(tmp_path: Path, name: str)
     DataDirectory(tmp_path / "data").close()
 
 
-def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
+def test_a_file_in_the_way_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "data"):
         with pytest.raises(DataDirectoryError, match=r"cannot be used: (File exists|Not a directory)"):

@@ -35,7 +35,7 @@ def test_an_absent_folder_is_an_empty_spool(tmp_path: Path) -> None:
     assert spool_of(tmp_path, ManualClock()).files() == []
 
 
-def test_lines_are_read_with_the_offset_behind_them(tmp_path: Path) -> None:
+def test_lines_are_read_with_the_offset_after_them(tmp_path: Path) -> None:
     write_lines(live(tmp_path), [attempt_fields(1), call_fields(1)])
 
     (batch,) = read_all(spool_of(tmp_path, ManualClock()))
@@ -227,7 +227,7 @@ def test_the_log_of_refused_requests_has_one_old_copy(tmp_path: Path) -> None:
     assert [(path.name, path.read_text()) for path in logs.iterdir()] == [("refused.1.jsonl", "second and long")]
 
 
-def test_the_backlog_is_what_lies_behind_the_checkpoints(tmp_path: Path) -> None:
+def test_the_backlog_is_what_lies_after_the_checkpoints(tmp_path: Path) -> None:
     write_lines(live(tmp_path), [call_fields()])
     spool = spool_of(tmp_path, ManualClock())
     size = live(tmp_path).stat().st_size

@@ -65,7 +65,7 @@ def test_a_limit_counts_its_own_kind(kind: LimitKind, amount: int) -> None:
     assert amounts(replace(LIMIT, kind=kind), ADA) == {"organization": amount}
 
 
-def test_a_default_limit_counts_no_call_that_a_preferred_policy_concerns() -> None:
+def test_a_default_limit_counts_no_call_that_a_preferred_policy_applies_to() -> None:
     default, preferred = (
         replace(LIMIT, default=True),
         Matching([((Dimension.USER, "eve"),), ((Dimension.TEAM, "b"), (Dimension.USER, ""))]),

@@ -75,7 +75,7 @@ def test_any_figures_make_a_usage_that_holds_together(figures: dict[str, int]) -
     assert usage.cached_input_tokens >= figures.get("cached_tokens", 0) or usage.input_tokens == figures["input_tokens"]
 
 
-def test_a_call_that_was_cut_books_the_input_that_the_provider_told_and_at_least_its_output() -> None:
+def test_a_call_that_was_cut_books_the_input_that_the_provider_reported_and_at_least_its_output() -> None:
     seen = {"events": 9, "content": 8, "text": 100, "bytes": 4_000}
     told = {"meter": "open", "input_tokens": 5_000, "output_tokens": 1, "cached_tokens": 4_000, "seen": seen}
     charge = charge_call(call(**CUT, usage=told, dialect="anthropic"), (), price_of)

@@ -36,7 +36,7 @@ def test_the_output_of_a_stream_follows_from_the_text_that_was_seen() -> None:
     assert (charge.usage, charge.source) == (Usage(900, 64 + 100), UsageSource.ESTIMATED)
 
 
-def test_text_that_was_sent_after_the_meter_told_is_added_in_proportion() -> None:
+def test_text_that_was_sent_after_the_meter_reported_is_added_in_proportion() -> None:
     assert charged(seen(40, 400, 8_000), bytes_sent=10_000).usage.output_tokens == 64 + 125
 
 
@@ -60,7 +60,7 @@ def test_a_document_that_was_cut_was_made_whole_by_its_provider() -> None:
     assert charged(stream=False, bytes_sent=4_400).usage == Usage(900, 64 + 1_000)
 
 
-def test_the_provider_wins_with_what_it_told_before_the_end() -> None:
+def test_the_provider_wins_with_what_it_reported_before_the_end() -> None:
     told = {"meter": "open", "input_tokens": 1_234, "cached_tokens": 1_000, "output_tokens": 1}
 
     charge = charged({**told, **seen(40, 400, 8_000)}, bytes_sent=8_000, dialect="anthropic")
@@ -98,7 +98,7 @@ def test_a_client_that_leaves_may_be_billed_for_all_that_was_held() -> None:
     assert charge.most == Most(HELD_INPUT * INPUT_RATE + HELD_OUTPUT * OUTPUT_RATE, HELD_INPUT, HELD_OUTPUT)
 
 
-def test_input_that_the_provider_told_is_no_doubt() -> None:
+def test_input_that_the_provider_reported_is_no_doubt() -> None:
     told = {"meter": "open", "input_tokens": 1_234, "cached_tokens": 1_000, "output_tokens": 1}
 
     charge = charged({**told, **seen(40, 400, 8_000)})
@@ -165,7 +165,7 @@ def test_a_target_without_a_price_has_no_bound_on_its_cost() -> None:
     assert charged(chain="lab/tiny").most == Most(-1, HELD_INPUT, HELD_OUTPUT)
 
 
-def test_a_line_that_does_not_say_what_was_held_bounds_nothing_whatever_the_provider_told() -> None:
+def test_a_line_that_does_not_say_what_was_held_bounds_nothing_whatever_the_provider_reported() -> None:
     told = {"meter": "open", "input_tokens": 1_234, **seen(40, 400, 8_000)}
 
     for usage in (None, told):
@@ -200,7 +200,9 @@ def test_of_a_provider_that_stops_a_running_count_and_a_second_more_is_the_most(
     assert charged(COUNTED, **STOPS, dialect="gemini").usage.output_tokens == 400
 
 
-def test_of_a_provider_that_stops_each_byte_of_text_is_a_token_and_what_the_meter_had_not_told_a_quarter_more() -> None:
+def test_of_a_provider_that_stops_each_byte_of_text_is_a_token_and_what_the_meter_had_not_reported_a_quarter_more() -> (
+    None
+):
     made = 400 + 400 // 4 + 64
 
     assert most_output(UNCOUNTED, dialect="anthropic") == made + made // 4 + 1

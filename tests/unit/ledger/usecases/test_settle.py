@@ -223,7 +223,7 @@ def test_nobody_hurries_back_for_what_is_listed_and_cannot_be_ended(
     assert desk.expire() == 0
 
 
-def test_an_ended_epoch_of_which_only_settled_calls_were_open_is_cleared(desk: Desk) -> None:
+def test_an_ended_epoch_with_only_settled_calls_open_is_cleared(desk: Desk) -> None:
     epochs = SqlEpochs(desk.database)
     epochs.end(EPOCH, desk.clock.now_ms())
     desk.settle_a_call()

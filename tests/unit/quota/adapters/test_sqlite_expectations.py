@@ -51,7 +51,7 @@ def test_what_texts_take_is_known_after_a_restart_of_the_key_and_of_all_keys(fil
         assert each.get("another", "tiny") is None
 
 
-def test_a_row_of_the_previous_release_knows_the_usual_call_only(file: SqliteFile) -> None:
+def test_a_row_of_the_previous_release_knows_the_typical_call_only(file: SqliteFile) -> None:
     with file.writing() as connection:
         connection.execute(
             "INSERT INTO expectations (key_id, model, input_tokens, output_tokens) VALUES ('k', 'm', 9, 8)"

@@ -35,6 +35,6 @@ def test_the_tightest_limit_on_any_tokens_is_the_one_on_tokens() -> None:
     assert "anthropic-ratelimit-input-tokens-limit" not in told
 
 
-def test_money_is_told_in_dollars_and_anything_else_as_a_count() -> None:
+def test_money_is_reported_in_dollars_and_anything_else_as_a_count() -> None:
     assert dict(budget_headers(status(LimitKind.SPEND, 1_500_000_000)))["x-spendgate-budget-remaining"] == "1.500000000"
     assert dict(budget_headers(status(LimitKind.REQUESTS, 7)))["x-spendgate-budget-remaining"] == "7"

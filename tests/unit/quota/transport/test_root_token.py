@@ -47,7 +47,9 @@ def test_nobody_is_an_administrator_without_the_file(path: Path) -> None:
     assert not token.matches(OLD)
 
 
-def test_a_file_that_is_gone_is_told_once_not_at_every_request(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_is_gone_is_reported_once_not_at_every_request(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     token = RootToken(path)
     path.unlink()
     for _ in range(3):

@@ -220,7 +220,7 @@ def test_what_will_not_work_is_accepted_with_a_warning() -> None:
     ]
 
 
-def test_why_a_secret_is_missing_is_told_once_and_by_who_knows_whether_it_matters() -> None:
+def test_why_a_secret_is_missing_is_reported_once_and_by_who_knows_whether_it_matters() -> None:
     office = Office()
     unset = KeySpec("app", secret_problem="environment variable APP is not set")
     configuration = replace(OPEN, keys=(unset,))

@@ -54,7 +54,7 @@ def test_a_mistyped_name_is_refused_in_the_file_and_in_new_keys(dimension: str, 
     assert [key.name for key in office.store.load().keys] == ["app"]
 
 
-def test_a_mistyped_model_or_key_is_refused_where_it_stands() -> None:
+def test_a_mistyped_model_or_key_is_refused_where_it_is() -> None:
     office = Office()
     with pytest.raises(InvalidInput, match=r"keys\[0\].models\[1\]: there is no model 'gpt4o': did you mean 'gpt-4o'"):
         office.apply(replace(FILE, keys=(replace(KEY, models=("claude", "gpt4o")),)))
@@ -87,7 +87,7 @@ def test_declared_environments_are_all_that_there_are() -> None:
         office.administer.create_key(KeySpec("d", "ds", environment="dev"), SecretKind.LIVE, by=OWNER)
 
 
-def test_what_a_created_key_names_may_go_and_is_told() -> None:
+def test_what_a_created_key_names_may_go_and_is_reported() -> None:
     office = Office()
     office.apply(FILE)
     office.administer.create_key(KeySpec("theirs", "ml", "vision"), SecretKind.LIVE, by=OWNER)
@@ -116,7 +116,7 @@ def test_a_team_admin_is_not_told_names_of_other_teams() -> None:
         assert "bob" not in refused.value.problem
 
 
-def test_a_key_that_a_change_of_policies_leaves_unbounded_is_refused_if_declared_and_told_of_if_created() -> None:
+def test_a_key_that_a_change_of_policies_leaves_unbounded_is_refused_if_declared_and_warned_about_if_created() -> None:
     office = Office()
     office.apply(FILE)
     office.administer.create_key(KeySpec("ci", "ml"), SecretKind.LIVE, by=OWNER)

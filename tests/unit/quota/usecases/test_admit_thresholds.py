@@ -60,7 +60,7 @@ def test_a_threshold_can_deny_before_the_limit() -> None:
 
 
 @pytest.mark.parametrize(("mode", "applies"), [(Mode.ENFORCE, False), (Mode.SHADOW, True), (Mode.DISABLED, True)])
-def test_a_default_policy_steps_back_when_an_enforced_one_concerns_the_call(mode: Mode, applies: bool) -> None:
+def test_a_default_policy_steps_back_when_an_enforced_one_applies_to_the_call(mode: Mode, applies: bool) -> None:
     default = replace(counting("default", LimitKind.REQUESTS, 0), default=True)
     own = replace(counting("own", LimitKind.REQUESTS, 5, WindowUnit.MONTH), mode=mode)
 

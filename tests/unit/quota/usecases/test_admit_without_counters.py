@@ -79,7 +79,7 @@ def test_a_policy_that_only_watches_denies_nothing_and_counts_the_call_all_the_s
     assert [hold.counter.policy for hold in reservation.holds] == ["team", "watching"]
 
 
-def test_a_call_that_no_policy_concerns_is_refused() -> None:
+def test_a_call_that_no_policy_applies_to_is_refused() -> None:
     assert_unavailable(lost())
     assert_unavailable(lost(allowing("red", 3, match=Match(team="red"))))
 
@@ -166,7 +166,7 @@ def test_a_limit_of_zero_still_blocks() -> None:
     assert_unavailable(lost(allowing("team", 9, budget=0)))
 
 
-def test_what_remains_of_the_limits_is_unknown_and_not_told() -> None:
+def test_what_remains_of_the_limits_is_unknown_and_not_reported() -> None:
     admitted = lost(allowing("team", 9)).let()
     assert admitted.without_counters
     assert admitted.limit_statuses == ()

@@ -28,7 +28,7 @@ def call(world: World, cost: int = CENT) -> Admitted | Deny:
     return outcome
 
 
-def test_a_loop_is_told_then_degraded_then_denied() -> None:
+def test_a_loop_is_reported_then_degraded_then_denied() -> None:
     world = World((POLICY,))
 
     outcomes = [call(world) for _ in range(12)]
@@ -46,7 +46,7 @@ def test_a_loop_is_told_then_degraded_then_denied() -> None:
     assert refused.retry_after_ms == 60_000
 
 
-def test_it_is_let_in_again_when_the_minute_is_over_and_not_told_again_at_once() -> None:
+def test_it_is_let_in_again_when_the_minute_is_over_and_not_reported_again_at_once() -> None:
     world = World((POLICY,))
     while isinstance(call(world), Admitted):
         pass
@@ -78,7 +78,7 @@ def test_calls_in_flight_hold_nothing_of_it() -> None:
     assert world.level("loops") == (0, 0)
 
 
-def test_it_stands_beside_the_budgets_of_other_policies() -> None:
+def test_it_is_listed_beside_the_budgets_of_other_policies() -> None:
     wide = replace(POLICY, name="wide", match=Match(key="ds-prod"))
     world = World((POLICY, wide, spend("budget", 100)))
     call(world)

@@ -62,7 +62,7 @@ def test_a_refusal_names_its_limit() -> None:
     assert [limit.policy for limit in explanation.limits if limit.binding] == ["budget"]
 
 
-def test_what_does_not_hang_on_limits_is_told_too() -> None:
+def test_what_does_not_depend_on_limits_is_reported_too() -> None:
     world = World((spend("budget", 100),))
 
     for model, denial in (
@@ -89,7 +89,7 @@ def test_an_unknown_key_cannot_be_explained() -> None:
         explain(World(), key="nobody")
 
 
-def test_what_happens_without_the_counter_store_is_told_with_every_allowance() -> None:
+def test_what_happens_without_the_counter_store_is_reported_with_every_allowance() -> None:
     world = World(
         (replace(spend("a", 100), allowance_nano_usd=20 * CENT), replace(spend("b", 9), allowance_nano_usd=1))
     )
@@ -98,7 +98,7 @@ def test_what_happens_without_the_counter_store_is_told_with_every_allowance() -
     assert explain(World((spend("a", 1),))).on_store_failure == "If the counter store fails, quota refuses the call."
 
 
-def test_what_happens_to_members_that_nobody_knows_is_told_with_the_policy() -> None:
+def test_what_happens_to_members_that_nobody_knows_is_reported_with_the_policy() -> None:
     careful = replace(spend("careful", 100), refuses_unknown_members=True)
     assert explain(World((spend("a", 1), careful))).on_unknown_members.endswith("policy careful refuses it.")
     assert explain(World((spend("a", 1),))).on_unknown_members.endswith("it holds the context window of its target.")

@@ -27,7 +27,7 @@ def scopes(told: tuple[LimitLevel, ...]) -> list[tuple[str, str]]:
     return [(each.limit.counter.policy, each.limit.counter.scope) for each in told]
 
 
-def test_the_limits_of_a_key_are_told_tightest_first_with_what_is_used_and_held() -> None:
+def test_the_limits_of_a_key_are_reported_tightest_first_with_what_is_used_and_held() -> None:
     world = World((spend("roomy", 100), spend("tight", 4), counting("calls", LimitKind.REQUESTS, 10)))
     world.settle(world.let(), CENT // 10)
     world.let()
@@ -48,14 +48,14 @@ def test_a_key_reads_its_own_scope_and_nobody_elses() -> None:
     assert scopes(own(World((each, others)))) == [("every-key", "key=ds-prod")]
 
 
-def test_what_binds_nobody_is_not_told() -> None:
+def test_what_binds_nobody_is_not_reported() -> None:
     find_rule, off = replace(spend("watch", 1), mode=Mode.SHADOW), replace(spend("off", 1), mode=Mode.DISABLED)
     dear_calls = replace(spend("dear", 1), limits=(Limit(LimitKind.REQUEST_COST, CENT, WindowUnit.LIFETIME),))
 
     assert own(World((find_rule, off, dear_calls))) == ()
 
 
-def test_limits_on_models_are_told_for_each_model_that_the_key_may_use() -> None:
+def test_limits_on_models_are_reported_for_each_model_that_the_key_may_use() -> None:
     world = World((replace(spend("every-model", 1), each=Dimension.MODEL), spend("dear", 1, match=Match(model="dear"))))
     world.change_key(models=("dear", "claude"))
 
@@ -75,7 +75,7 @@ def test_the_limits_per_run_are_those_of_the_run_that_is_named() -> None:
     assert scopes(own(world, run="r7")) == [("a-run", "run=r7")]
 
 
-def test_it_is_told_at_a_budget_of_zero() -> None:
+def test_it_is_reported_at_a_budget_of_zero() -> None:
     world = World((spend("none", 0),))
     world.refused()
 

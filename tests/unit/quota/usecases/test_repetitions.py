@@ -151,7 +151,7 @@ def test_a_key_that_became_unlimited_is_not_handed_to_a_team_admin(quota: Quota)
         quota.create(again(by))
 
 
-def test_after_a_later_rotation_the_first_secret_is_not_told_again(quota: Quota) -> None:
+def test_after_a_later_rotation_the_first_secret_is_not_shown_again(quota: Quota) -> None:
     by = asked()
     quota.create(by)
     newer = quota.rotate(asked(method="Rotate"))

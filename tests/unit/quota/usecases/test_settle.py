@@ -37,7 +37,7 @@ def test_passing_a_threshold_names_whom_to_tell() -> None:
     assert (crossing.settled, crossing.bound) == (8 * CENT, 10 * CENT)
 
 
-def test_the_thresholds_of_a_policy_that_is_gone_are_not_told() -> None:
+def test_the_thresholds_of_a_policy_that_is_gone_are_not_reported() -> None:
     policy = replace(spend("budget", 10), thresholds=(Threshold(8_000),))
     world = World((policy,))
     admitted = world.let()
@@ -47,7 +47,7 @@ def test_the_thresholds_of_a_policy_that_is_gone_are_not_told() -> None:
     assert world.settle(admitted, 9 * CENT).crossings == ()
 
 
-def test_a_call_that_took_more_than_it_held_is_told_once_to_everybody_with_its_excess() -> None:
+def test_a_call_that_took_more_than_it_held_is_reported_once_to_everybody_with_its_excess() -> None:
     thresholds = (Threshold(8_000, ("lead",)), Threshold(9_000, ("finance", "lead")))
     world = World((replace(spend("budget", 100), thresholds=thresholds), spend("untold", 100)))
 
@@ -66,7 +66,7 @@ def test_a_call_that_took_more_than_it_held_is_told_once_to_everybody_with_its_e
     assert world.level("budget") == (15 * CENT, 0)
 
 
-def test_a_call_without_a_price_is_told_once_to_everybody() -> None:
+def test_a_call_without_a_price_is_reported_once_to_everybody() -> None:
     thresholds = (Threshold(8_000, ("lead",)), Threshold(9_000, ("finance",)))
     world = World((replace(spend("lenient", 100), thresholds=thresholds, allows_unpriced=True),))
     first = world.let()
@@ -79,7 +79,7 @@ def test_a_call_without_a_price_is_told_once_to_everybody() -> None:
     assert again == (told,)
 
 
-def test_a_call_with_members_that_nobody_knows_is_told_once_where_a_limit_on_spend_is_enforced() -> None:
+def test_a_call_with_members_that_nobody_knows_is_reported_once_where_a_limit_on_spend_is_enforced() -> None:
     unknown = replace(CENT_FACTS, unknown_members=("frobnicate",))
     find_rule = replace(spend("watching", 1_000), mode=Mode.SHADOW, thresholds=(Threshold(10_000),))
     world = World((spend("enforced", 1_000), find_rule, counting("calls", LimitKind.REQUESTS, 9)))
@@ -95,7 +95,7 @@ def test_a_call_with_members_that_nobody_knows_is_told_once_where_a_limit_on_spe
 
 
 @pytest.mark.parametrize("cost", [6 * CENT, UNKNOWN_COST])
-def test_of_a_shadow_limit_neither_overruns_nor_unknown_costs_are_told(cost: int) -> None:
+def test_of_a_shadow_limit_neither_overruns_nor_unknown_costs_are_reported(cost: int) -> None:
     world = World((replace(spend("watch", 100), mode=Mode.SHADOW, thresholds=(Threshold(10_000),)),))
 
     assert world.settle(world.let(), cost).crossings == ()

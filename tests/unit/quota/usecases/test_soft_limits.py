@@ -35,7 +35,7 @@ def test_a_call_holds_what_such_calls_usually_take_and_a_quarter_more() -> None:
     assert held(world.let(facts=UNBOUNDED)) == 250
 
 
-def test_before_anything_is_learned_a_tenth_of_the_bound_is_usual() -> None:
+def test_before_anything_is_learned_a_tenth_of_the_bound_is_typical() -> None:
     world = World((QuotaPolicy("budget", Match(), (soft(LimitKind.OUTPUT_TOKENS, 10**6),)),))
 
     assert held(world.let(facts=UNBOUNDED)) == -(-410 * 125 // 100)
@@ -59,7 +59,7 @@ def test_it_can_be_exceeded_by_what_is_in_flight_and_not_once_that_is_settled() 
     assert world.refused().denial is Denial.BUDGET_EXHAUSTED
 
 
-def test_calls_are_not_bounded_for_its_sake_and_no_overrun_is_told() -> None:
+def test_calls_are_not_bounded_for_its_sake_and_no_overrun_is_reported() -> None:
     policy = QuotaPolicy("budget", Match(), (soft(LimitKind.SPEND, 100 * CENT),), thresholds=(Threshold(9_999),))
     world = World((policy,))
     call = world.let(facts=UNBOUNDED)

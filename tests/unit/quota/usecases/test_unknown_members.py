@@ -64,7 +64,7 @@ def test_a_call_that_is_refused_names_a_few_of_many_members() -> None:
     assert deny.detail == "m00, m01, m02, m03, m04, m05, m06, m07 and 40 more"
 
 
-def test_a_call_is_refused_for_its_members_before_it_is_for_want_of_a_price_or_room() -> None:
+def test_a_call_is_refused_for_its_members_before_it_is_for_lack_of_a_price_or_room() -> None:
     world = World((refusing(spend("careful", 0)),))
 
     assert world.refused("unpriced", facts=UNKNOWN).denial is Denial.UNKNOWN_MEMBER

@@ -37,7 +37,7 @@ def test_a_file_is_read_without_the_newline_at_its_end(data_dir: Path, content: 
     assert read(data_dir, SecretSource.FILE, "key") == SecretValue("sk-1")
 
 
-def test_a_file_is_read_anew_each_time(data_dir: Path) -> None:
+def test_a_file_is_read_again_each_time(data_dir: Path) -> None:
     credentials = EnvironmentAndFiles(Environ({}), data_dir)
     reference = SecretReference(SecretSource.FILE, "key")
     for value in ("sk-1", "sk-2"):

@@ -146,7 +146,7 @@ def headers_of(filters: dict[str, Any]) -> Any:
     return LuaRuntime().execute(f"{script}\nreturn PROVIDER")
 
 
-def test_the_filters_of_the_data_listener_stand_in_the_order_that_is_explained() -> None:
+def test_the_filters_of_the_data_listener_are_in_the_order_that_is_explained() -> None:
     data = manager(build().listeners["data"])
     names = [each.name for each in data.http_filters]
     assert names == [

@@ -80,7 +80,7 @@ def test_a_configuration_is_kept_in_the_order_of_names() -> None:
     assert [one.name for one in made.models] == ["a", "y"]
 
 
-def test_changes_are_told_resource_by_resource() -> None:
+def test_changes_are_reported_resource_by_resource() -> None:
     before = check_configuration([lab("b"), lab("z")], [model("y", "z/1")])
     after = check_configuration([lab("b", base_url="http://elsewhere/v1"), lab("c")], [model("y", "b/1")])
     assert differences(before, after) == (

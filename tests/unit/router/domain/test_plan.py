@@ -46,7 +46,7 @@ def test_of_several_thresholds_that_are_reached_the_highest_leads() -> None:
     }
 
 
-def test_a_target_stands_once_in_a_chain_wherever_it_was_named() -> None:
+def test_a_target_occurs_once_in_a_chain_wherever_it_was_named() -> None:
     route = Model(
         "m",
         (group("a/x", "b/x"), group("b/x", ("c/x", 3), "c/x")),

@@ -55,7 +55,7 @@ def test_the_reason_is_that_of_the_table(
     assert reason(RATE, settled, reserved, held) is of_rate
 
 
-def test_a_lasting_reason_is_told_before_a_passing_one() -> None:
+def test_a_lasting_reason_is_reported_before_a_passing_one() -> None:
     contended, exhausted = BUDGET, BUDGET._replace(counter=BUDGET.counter._replace(policy="other"))
 
     refusal = decide([contended, RATE, exhausted], [Level(0, 100), Level(100, 0), Level(100, 0)], asked(1)).refusal
@@ -64,7 +64,7 @@ def test_a_lasting_reason_is_told_before_a_passing_one() -> None:
     assert (refusal.denial, refusal.limit.counter.policy) == (Denial.BUDGET_EXHAUSTED, "other")
 
 
-def test_of_equal_reasons_the_one_that_lasts_longest_is_told() -> None:
+def test_of_equal_reasons_the_one_that_lasts_longest_is_reported() -> None:
     later = BUDGET._replace(window_end_ms=BUDGET.window_end_ms + 1)
 
     refusal = decide([BUDGET, later, BUDGET], [Level(100, 0)] * 3, asked(1)).refusal

@@ -63,7 +63,7 @@ def test_a_call_that_is_not_like_the_others_counts_no_more_than_four_times_what_
         assert 150 < line.tokens(1_000) < 250
 
 
-def test_what_a_key_sends_may_change_and_is_learned_anew() -> None:
+def test_what_a_key_sends_may_change_and_is_learned_again() -> None:
     scale = Scale()
     for tokens in [250] * 50 + [700] * 60:
         scale = scale.after(1_000, tokens, REQUEST)

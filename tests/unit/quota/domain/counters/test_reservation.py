@@ -22,7 +22,9 @@ THRESHOLDS = (Threshold(5_000), Threshold(8_000), Threshold(10_000))
         (300, 10_000, []),
     ],
 )
-def test_a_threshold_is_passed_when_it_is_reached_and_was_not_told(settled: int, told: int, passed: list[int]) -> None:
+def test_a_threshold_is_passed_when_it_is_reached_and_was_not_reported(
+    settled: int, told: int, passed: list[int]
+) -> None:
     found = newly_passed(settled, ThresholdRule(100, THRESHOLDS, "tokens per day"), told)
 
     assert [threshold.basis_points for threshold in found] == passed

@@ -105,7 +105,7 @@ def test_the_refusal_names_what_to_add() -> None:
         assert cure in refused.value.problem
 
 
-def test_a_key_that_is_to_be_unlimited_passes_and_is_told_where_it_is_not() -> None:
+def test_a_key_that_is_to_be_unlimited_passes_and_is_reported_where_it_is_not() -> None:
     unlimited = replace(key(), unlimited=True)
     bounds().check("key", unlimited)
 

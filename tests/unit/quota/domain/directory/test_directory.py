@@ -64,7 +64,7 @@ def test_a_key_is_found_by_its_present_and_its_former_secret() -> None:
     assert set(snapshot.keys_by_name) == {"ci", "without-secret"}
 
 
-def test_a_counter_is_watched_while_its_limit_is_in_force_and_somebody_is_to_be_told() -> None:
+def test_a_counter_is_watched_while_its_limit_is_in_force_and_somebody_is_to_be_alerted() -> None:
     telling = replace(policy(Match()), thresholds=(Threshold(8_000),))
     snapshot = DirectorySnapshot.of(Directory(policies=(telling,)))
     (counter,) = snapshot.limits_for(ADA, "tiny", NOW_MS).counters

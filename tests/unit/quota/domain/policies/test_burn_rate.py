@@ -25,7 +25,7 @@ def test_a_call_that_is_booked_late_counts_in_the_minute_at_hand() -> None:
     assert add_spend(KeyRate(9, 7, 1), 4, 8 * MINUTE_MS) == KeyRate(9, 11, 1)
 
 
-def test_what_is_usual_follows_what_a_key_spends() -> None:
+def test_what_is_typical_follows_what_a_key_spends() -> None:
     steady = after(*[100] * 200)
 
     assert 99 * CENT <= steady.typical_nano_usd <= 100 * CENT
@@ -37,7 +37,7 @@ def test_idle_minutes_say_nothing() -> None:
     assert add_spend(before, CENT, 10_000 * MINUTE_MS).typical_nano_usd >= 80 * CENT
 
 
-def test_a_loop_does_not_become_usual_while_it_runs() -> None:
+def test_a_loop_does_not_become_typical_while_it_runs() -> None:
     before = after(*[10] * 100)
     looped = after(*[100_000] * 5, start=before)
 

@@ -17,7 +17,7 @@ def policy(match: Match, each: Dimension | None = None) -> QuotaPolicy:
     return QuotaPolicy("p", match, (Limit(LimitKind.REQUESTS, 5, WindowUnit.DAY),), each)
 
 
-def test_an_empty_match_concerns_every_call_under_one_scope() -> None:
+def test_an_empty_match_applies_to_every_call_under_one_scope() -> None:
     assert scope_of(policy(Match()), ADA, "tiny") == "organization"
     assert scope_of(policy(Match()), Attribution("key_2", "bare"), "tiny") == "organization"
 

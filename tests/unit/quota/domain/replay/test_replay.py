@@ -176,7 +176,7 @@ def test_tokens_are_those_that_the_calls_took() -> None:
     assert outcome(report) == (3, 0, 1)
 
 
-def test_the_limit_that_refuses_is_told_and_the_others_only_show_how_full_they_were() -> None:
+def test_the_limit_that_refuses_is_reported_and_the_others_only_show_how_full_they_were() -> None:
     roomy, tight = spend("roomy", 1_000), counting("tight", LimitKind.REQUESTS, 3)
 
     report = replay(one_after_the_other(5), roomy, tight)
@@ -222,7 +222,7 @@ def test_a_key_that_changed_hands_is_judged_by_whom_each_call_belonged_to() -> N
         (past(0, dialect=None), 50 * CENT),
     ],
 )
-def test_a_call_of_which_too_little_is_known_keeps_its_cost_and_is_counted(call: PastCall, real: int) -> None:
+def test_a_call_about_which_too_little_is_known_keeps_its_cost_and_is_counted(call: PastCall, real: int) -> None:
     report = replay([call], counting("calls", LimitKind.REQUESTS, 1))
 
     assert (outcome(report), report.unpriced) == ((1, 0, 0), 1)
