@@ -29,7 +29,7 @@ ADMIN_SERVICES: Sequence[ServiceDescriptor] = (
 )
 """The services that Envoy's admin listener routes, wherever they run."""
 ROUTER_SERVICE = router_service_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name
-"""Services of other processes behind the same admin listener. It asks quota for their reflection and health, too."""
+"""A service of another process. The admin listener asks quota for its reflection and health, too."""
 LEDGER_SERVICE = ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"].full_name
 """Likewise."""
 _PATTERNS = ("get", "put", "post", "delete", "patch")
@@ -59,7 +59,7 @@ def _templates() -> Iterator[tuple[str, re.Pattern[str], str]]:
 
 
 def _matching(variable: re.Match[str]) -> str:
-    """A variable is one path segment without a verb behind a colon. `{name=**}` is all that follows."""
+    """A variable is one path segment without a colon and verb. `{name=**}` matches everything that follows."""
     return ".+" if variable[1] else "[^/:]+"
 
 
