@@ -13,18 +13,15 @@ import sqlalchemy as sa
 from google.protobuf.timestamp_pb2 import Timestamp
 from spendgate.type.v1 import audit_pb2, resource_kind_pb2, role_pb2
 
-from services.chassis.changes import RESOURCE_KINDS
-from services.chassis.enums import enum_table
+from services.chassis.enums import enum_texts
 from services.chassis.paging import bad_token, check_page_size, read_token, write_token
 from services.chassis.well_known import read_timestamp, timestamp
-from services.kernel.change import AuditAction, AuditEntry, Role
+from services.kernel.change import AuditAction, AuditEntry, ResourceKind, Role
 
 # The numbers by the texts that the table keeps. A text of a later release has none.
-_ACTIONS = {
-    str(action): number for action, number in enum_table(audit_pb2.AuditEntry.Action, AuditAction).numbers.items()
-}
-_KINDS = {str(kind): number for kind, number in RESOURCE_KINDS.numbers.items()}
-_ROLES = {str(role): number for role, number in enum_table(role_pb2.Role, Role).numbers.items()}
+_ACTIONS = enum_texts(audit_pb2.AuditEntry.Action, AuditAction)
+_KINDS = enum_texts(resource_kind_pb2.ResourceKind, ResourceKind)
+_ROLES = enum_texts(role_pb2.Role, Role)
 # A resource's JSON can be long. A page of many such entries stays far below the size limit of a gRPC message.
 _PAGE_CHARS = 2_000_000
 # A 64-bit number has at most 19 digits; none of ours comes near.

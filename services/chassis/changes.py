@@ -10,8 +10,7 @@ from services.chassis.enums import enum_table
 from services.kernel.change import Action, Change, ResourceKind
 
 _ACTIONS = enum_table(configuration_pb2.Change.Action, Action)
-RESOURCE_KINDS = enum_table(resource_kind_pb2.ResourceKind, ResourceKind)
-"""Kinds of resources, for all services."""
+_KINDS = enum_table(resource_kind_pb2.ResourceKind, ResourceKind)
 
 
 def write_changes(changes: Iterable[Change]) -> list[configuration_pb2.Change]:
@@ -19,7 +18,7 @@ def write_changes(changes: Iterable[Change]) -> list[configuration_pb2.Change]:
     return [
         configuration_pb2.Change(
             action=_ACTIONS.numbers[change.action],
-            kind=RESOURCE_KINDS.numbers[change.kind],
+            kind=_KINDS.numbers[change.kind],
             name=change.name,
             detail=change.detail,
         )

@@ -57,6 +57,15 @@ def enum_table(protobuf: ProtobufEnum[N], ours: type[E], *, unspecified: E | Non
     return EnumTable(members, numbers)
 
 
+def enum_texts(protobuf: ProtobufEnum[N], ours: type[E]) -> dict[str, N]:
+    """Returns the numbers by the texts of our members, for texts that come from a store.
+
+    Raises:
+        TypeError: a member has no number, or a number no member.
+    """
+    return {str(member.value): number for member, number in enum_table(protobuf, ours).numbers.items()}
+
+
 def enum_names(protobuf: ProtobufEnum[N]) -> dict[N, str]:
     """Returns the names for people, by number: "team_admin" for `ROLE_TEAM_ADMIN`. Number 0 has none."""
     _, by_name = _split(protobuf)

@@ -100,8 +100,7 @@ def _price(entry: PriceEntry) -> prices.TargetPrice:
 
 def _rates(entry: RatesEntry) -> prices.PriceTier:
     """Omits what the file omits. The price engine has the rules for absent rates."""
-    rates = [prices.Rate(meter=name, pico_usd=rate) for name, rate in entry.pico_usd.items()]
-    return prices.PriceTier(input=entry.input, output=entry.output, rates=rates)
+    return prices.PriceTier(rates=[prices.Rate(meter=name, pico_usd=rate) for name, rate in entry.pico_usd.items()])
 
 
 def _channel(name: str, entry: ChannelEntry) -> ledger.AlertChannel:

@@ -15,8 +15,8 @@ def _time(seconds: int) -> Timestamp:
 
 def test_alerts_name_threshold_window_and_recipients(services: StandIn, cli: Cli) -> None:
     alert = ledger.Alert(
-        policy="ds", limit="spend per month", scope="team=ds", basis_points=8050, window_start=_time(1_798_761_600),
-        cross_time=_time(1_800_000_000), recipients=["finance"],
+        policy="ds", limit="spend per month", scope="team=ds", basis_points=8050,
+        window_start_time=_time(1_798_761_600), cross_time=_time(1_800_000_000), recipients=["finance"],
     )  # fmt: skip
     overrun = ledger.Alert()
     overrun.CopyFrom(alert)

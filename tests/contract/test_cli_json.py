@@ -13,8 +13,9 @@ from spendgate.quota.v1 import quota_service_pb2 as quota
 from spendgate.router.v1 import router_service_pb2 as router
 from spendgate.router.v1.chain_pb2 import ChainSlot, WeightedTarget
 from spendgate.type.v1.attribution_pb2 import Attribution
+from spendgate.type.v1.dialect_pb2 import DIALECT_OPENAI
 
-from services.chassis.well_known import usd
+from services.chassis.well_known import duration, usd
 from tests.worlds.cli import Cli
 from tests.worlds.stand_in_services import StandIn
 
@@ -114,21 +115,23 @@ def test_usage_has_one_key_for_each_dimension_and_a_total(services: StandIn, cli
         "total": expected,
     }
     ((_, request),) = services.requests
-    assert list(request.group_by) == ["team", "model"]
+    assert list(request.group_by) == [ledger.USAGE_DIMENSION_TEAM, ledger.USAGE_DIMENSION_MODEL]
     assert request.start_time.ToJsonString() == "2027-01-08T08:00:00Z"
     assert not request.HasField("end_time")
     assert request.filter == "status=200"
 
 
 CALL = ledger.Call(
-    id="rsv_1", time=_time(1_800_000_000, 123_000_000), attribution=WHO, model_requested="gpt",
-    model_served="openai/gpt-4o", status=200, usage_source="provider", input_tokens=10, cached_input_tokens=4,
-    outcome="completed", output_tokens=5, cost=_usd(0, 75_000), trace_id="0" * 31 + "1", request_id="r-1",
-    latency_ms=900, first_byte_ms=300, decision="allow", dialect="openai", stream=True, tags={"feature": "chat"},
+    id="rsv_1", start_time=_time(1_800_000_000, 123_000_000), attribution=WHO, model_requested="gpt",
+    model_served="openai/gpt-4o", status=200, usage_source=ledger.USAGE_SOURCE_PROVIDER, input_tokens=10,
+    cached_input_tokens=4, outcome=ledger.Call.OUTCOME_COMPLETED, output_tokens=5, cost=_usd(0, 75_000),
+    trace_id="0" * 31 + "1", request_id="r-1",
+    latency=duration(900), first_byte_latency=duration(300), decision=ledger.Call.DECISION_ALLOW,
+    dialect=DIALECT_OPENAI, stream=True, tags={"feature": "chat"},
     retry_of="rsv_0", retry_count=2, unknown_members=["frobnicate", "+3"], price_options=["service_tier=priority"],
     attempts=[
-        ledger.Attempt(target="azure/gpt-4o", status=0, latency_ms=20, failure="refused"),
-        ledger.Attempt(target="openai/gpt-4o", status=200, latency_ms=880, cost=_usd(0, 75_000)),
+        ledger.Attempt(target="azure/gpt-4o", status=0, latency=duration(20), failure=ledger.Attempt.FAILURE_REFUSED),
+        ledger.Attempt(target="openai/gpt-4o", status=200, latency=duration(880), cost=_usd(0, 75_000)),
     ],
 )  # fmt: skip
 CALL_JSON = {
@@ -149,15 +152,15 @@ CALL_JSON = {
 
 def test_calls_carry_who_what_and_every_attempt(services: StandIn, cli: Cli) -> None:
     services.answers["LedgerService.ListCalls"] = ledger.ListCallsResponse(calls=[CALL])
-    services.answers["LedgerService.GetCall"] = CALL
-    services.answers["LedgerService.TailCalls"] = [[CALL, CALL, CALL]]
+    services.answers["LedgerService.GetCall"] = ledger.GetCallResponse(call=CALL)
+    services.answers["LedgerService.TailCalls"] = [[ledger.TailCallsResponse(call=CALL)] * 3]
     assert cli.json("calls", "list", "--limit", "5") == {"calls": [CALL_JSON]}
     assert cli.json("calls", "show", "rsv_1") == CALL_JSON
     assert cli.json("calls", "tail", "--limit", "2") == {"calls": [CALL_JSON, CALL_JSON]}
 
 
 def test_what_nobody_knew_of_a_call_is_shown_in_words(services: StandIn, cli: Cli) -> None:
-    services.answers["LedgerService.GetCall"] = CALL
+    services.answers["LedgerService.GetCall"] = ledger.GetCallResponse(call=CALL)
     code, shown, _ = cli.text("calls", "show", "rsv_1")
     assert code == 0
     assert "frobnicate, +3" in shown
@@ -165,7 +168,9 @@ def test_what_nobody_knew_of_a_call_is_shown_in_words(services: StandIn, cli: Cl
 
 
 def test_a_cost_that_is_unknown_is_null_and_not_zero(services: StandIn, cli: Cli) -> None:
-    services.answers["LedgerService.GetCall"] = ledger.Call(id="rsv_2", time=_time(1_800_000_000))
+    services.answers["LedgerService.GetCall"] = ledger.GetCallResponse(
+        call=ledger.Call(id="rsv_2", start_time=_time(1_800_000_000))
+    )
     assert cli.json("calls", "show", "rsv_2")["cost_usd"] is None
 
 

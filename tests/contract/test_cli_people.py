@@ -8,6 +8,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
+from spendgate.ledger.v1 import ledger_service_pb2
 from spendgate.quota.v1 import admin_service_pb2 as administration
 from spendgate.quota.v1 import override_service_pb2 as overrides
 from spendgate.quota.v1 import quota_service_pb2 as quota
@@ -38,6 +39,7 @@ def usd(units: int, nanos: int) -> Money:
 _PAGES: dict[str, Callable[..., Any]] = {
     "AdminService": administration.ListAuditEntriesResponse,
     "RouterService": router_service_pb2.ListAuditEntriesResponse,
+    "LedgerService": ledger_service_pb2.ListAuditEntriesResponse,
 }
 TOKEN_MESSAGE = administration.AdminToken(
     name="ada", role=role_pb2.ROLE_TEAM_ADMIN, team="ds", hint="spa_ab...9xyz",
@@ -150,8 +152,7 @@ def test_the_audit_logs_of_three_services_are_one_list_newest_first(services: St
         "LedgerService": [entry(1_800_000_001, RESOURCE_KIND_PRICE)],
     }
     services.answers = {
-        f"{service}.ListAuditEntries": _PAGES.get(service, audit_pb2.ListAuditEntriesResponse)(audit_entries=entries)
-        for service, entries in lists.items()
+        f"{service}.ListAuditEntries": _PAGES[service](audit_entries=entries) for service, entries in lists.items()
     }
     listed = cli.json("audit", "--limit", "3", "--actor", "ada", "--since", "1d")["entries"]
     assert [entry["kind"] for entry in listed] == ["provider", "policy", "price"]

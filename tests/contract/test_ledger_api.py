@@ -19,8 +19,10 @@ from spendgate.type.v1 import configuration_pb2
 from spendgate.type.v1.resource_kind_pb2 import RESOURCE_KIND_ALERT_CHANNEL, RESOURCE_KIND_PRICE
 
 from services.chassis.audit import AuditLog
+from services.chassis.enums import enum_numbers
 from services.chassis.grpc_server import build_server
 from services.chassis.paging import write_token
+from services.chassis.well_known import duration
 from services.kernel.clock import ManualClock
 from services.kernel.envoy_contract import ACTOR_HEADER
 from services.ledger.adapters.price_catalogue import GenaiPrices
@@ -77,6 +79,15 @@ def api(tmp_path: Path) -> Iterator[Api]:
     server.stop(0).wait()
 
 
+DIMENSIONS = enum_numbers(pb.UsageDimension)
+UNHEARD: Any = [99]
+"""The number of a dimension that only a later release knows."""
+
+
+def by(*names: str) -> list[pb.UsageDimension.ValueType]:
+    return [DIMENSIONS[name] for name in names]
+
+
 def refused(call: Any, request: Any) -> grpc.StatusCode:
     with pytest.raises(grpc.RpcError) as caught:
         call(request)
@@ -94,7 +105,7 @@ def test_usage_is_grouped_and_adds_up_to_the_nano_dollar(api: Api) -> None:
         call_fields(9, team=None, chain="lab/tiny", time="2026-11-22T23:59:59.999Z"),
     )
 
-    answer = api.ledger.QueryUsage(pb.QueryUsageRequest(group_by=["team", "day", "provider", "status"]))
+    answer = api.ledger.QueryUsage(pb.QueryUsageRequest(group_by=by("team", "day", "provider", "status")))
 
     assert [list(row.values) for row in answer.rows] == [
         ["b", "2026-11-23", "openai", "5xx"],
@@ -133,7 +144,7 @@ def test_usage_is_cut_by_time_and_by_filter(api: Api) -> None:
     assert calls(filter="team=b") == 1
     assert calls(filter="team=b,provider=lab") == 0
     assert calls(filter="model=gpt-4o, status=2xx ,model_served=openai/gpt-4o") == 3
-    hours = api.ledger.QueryUsage(pb.QueryUsageRequest(group_by=["hour"])).rows
+    hours = api.ledger.QueryUsage(pb.QueryUsageRequest(group_by=by("hour"))).rows
     assert sorted(row.values[0] for row in hours) == [
         "2026-11-23T19:00:00Z",
         "2026-11-23T20:00:00Z",
@@ -142,7 +153,7 @@ def test_usage_is_cut_by_time_and_by_filter(api: Api) -> None:
 
 
 def test_nothing_is_no_row_and_a_total_of_nothing(api: Api) -> None:
-    answer = api.ledger.QueryUsage(pb.QueryUsageRequest(group_by=["team"]))
+    answer = api.ledger.QueryUsage(pb.QueryUsageRequest(group_by=by("team")))
     alone = api.ledger.QueryUsage(pb.QueryUsageRequest())
 
     assert (len(answer.rows), answer.total.calls) == (0, 0)
@@ -152,8 +163,8 @@ def test_nothing_is_no_row_and_a_total_of_nothing(api: Api) -> None:
 @pytest.mark.parametrize(
     "request_",
     [
-        pb.QueryUsageRequest(group_by=["colour"]),
-        pb.QueryUsageRequest(group_by=["team", "team"]),
+        pb.QueryUsageRequest(group_by=UNHEARD),
+        pb.QueryUsageRequest(group_by=by("team", "team")),
         pb.QueryUsageRequest(filter="team"),
         pb.QueryUsageRequest(filter="colour=red"),
         pb.QueryUsageRequest(filter="day=2026-11-23"),
@@ -231,14 +242,14 @@ def test_a_page_that_is_none_is_refused(api: Api, request_: pb.ListCallsRequest)
 def test_one_call_is_found_by_its_id_and_by_envoys(api: Api) -> None:
     api.book(attempt_fields(1, 2), attempt_fields(1, 1, status=500), call_fields(1, attempts=2, cached_tokens="400"))
 
-    call = api.ledger.GetCall(pb.GetCallRequest(id="reservation-1"))
+    call = api.ledger.GetCall(pb.GetCallRequest(id="reservation-1")).call
 
-    assert call == api.ledger.GetCall(pb.GetCallRequest(id="request-1"))
+    assert call == api.ledger.GetCall(pb.GetCallRequest(id="request-1")).call
     assert [(attempt.target, attempt.status) for attempt in call.attempts] == [
         ("openai/gpt-4o", 500),
         ("lab/tiny", 200),
     ]
-    assert (call.trace_id, call.latency_ms, call.first_byte_ms) == (f"{1:032x}", 850, 120)
+    assert (call.trace_id, call.latency, call.first_byte_latency) == (f"{1:032x}", duration(850), duration(120))
     assert (call.cached_input_tokens, dict(call.tags)) == (400, {"feature": "search"})
     assert refused(api.ledger.GetCall, pb.GetCallRequest()) is grpc.StatusCode.NOT_FOUND
 
@@ -262,7 +273,7 @@ def test_a_tail_sends_what_is_booked_from_now_on_and_only_what_is_asked_for(api:
     api.book(call_fields(2, team="a"), call_fields(3, team="b"))
     api.book(call_fields(4, team="b"))
 
-    assert [next(tail).id, next(tail).id] == ["reservation-3", "reservation-4"]
+    assert [next(tail).call.id, next(tail).call.id] == ["reservation-3", "reservation-4"]
     tail.cancel()
 
 
@@ -273,13 +284,19 @@ def test_tails_leave_room_for_questions(api: Api) -> None:
 
     one_more = api.ledger.TailCalls(pb.TailCallsRequest())
     assert refused(lambda _: next(one_more), None) is grpc.StatusCode.UNAVAILABLE
-    assert api.ledger.GetLedgerStatus(pb.GetLedgerStatusRequest()).booked_calls == 1
+    assert api.ledger.GetLedgerStatus(pb.GetLedgerStatusRequest()).status.booked_calls == 1
     for tail in tails:
         tail.cancel()
 
 
-def override(target: str, **prices: Any) -> pb.PriceOverride:
-    return pb.PriceOverride(target=target, price=price_pb.TargetPrice(tiers=[price_pb.PriceTier(**prices)]))
+def override(target: str, above_input_tokens: int = 0, **rates: int) -> pb.PriceOverride:
+    rows = [price_pb.Rate(meter=name, pico_usd=rate) for name, rate in rates.items()]
+    tier = price_pb.PriceTier(above_input_tokens=above_input_tokens, rates=rows)
+    return pb.PriceOverride(target=target, price=price_pb.TargetPrice(tiers=[tier]))
+
+
+def rates_of(tier: price_pb.PriceTier) -> dict[str, int]:
+    return {rate.meter: rate.pico_usd for rate in tier.rates}
 
 
 def test_a_configuration_is_applied_once_and_says_what_it_changed(api: Api) -> None:
@@ -301,11 +318,13 @@ def test_a_configuration_is_applied_once_and_says_what_it_changed(api: Api) -> N
 @pytest.mark.parametrize(
     "request_",
     [
-        pb.ApplyConfigurationRequest(prices=[override("tiny", input=1)]),
-        pb.ApplyConfigurationRequest(prices=[override("lab/tiny", input=-1)]),
-        pb.ApplyConfigurationRequest(prices=[override("lab/tiny", input=1, above_input_tokens=5)]),
+        pb.ApplyConfigurationRequest(prices=[override("tiny", input=1, output=1)]),
+        pb.ApplyConfigurationRequest(prices=[override("lab/tiny", input=-1, output=1)]),
+        pb.ApplyConfigurationRequest(prices=[override("lab/tiny", input=1, output=1, above_input_tokens=5)]),
         pb.ApplyConfigurationRequest(prices=[pb.PriceOverride(target="lab/tiny")]),
-        pb.ApplyConfigurationRequest(prices=[override("lab/tiny", input=1)] * 2),
+        pb.ApplyConfigurationRequest(prices=[override("lab/tiny", input=1)]),
+        pb.ApplyConfigurationRequest(prices=[override("lab/tiny", input=1, output=1, teleport=1)]),
+        pb.ApplyConfigurationRequest(prices=[override("lab/tiny", input=1, output=1)] * 2),
         pb.ApplyConfigurationRequest(channels=[pb.AlertChannel(name="ops")]),
         pb.ApplyConfigurationRequest(channels=[pb.AlertChannel(name="ops", url="x://y", webhook="https://z")]),
         pb.ApplyConfigurationRequest(channels=[pb.AlertChannel(name="ops", webhook="ftp://z")]),
@@ -332,7 +351,9 @@ def test_prices_are_streamed_at_once_and_again_when_one_changes(api: Api) -> Non
     first = next(stream)
     assert [price.target for price in first.prices] == ["openai/gpt-4o", "google/pro"]
     assert first.prices[0].source.startswith("catalogue 0.")
-    assert [(tier.above_input_tokens, tier.input, tier.output) for tier in first.prices[1].tiers] == [
+    assert [
+        (tier.above_input_tokens, rates_of(tier)["input"], rates_of(tier)["output"]) for tier in first.prices[1].tiers
+    ] == [
         (0, 1_250_000, 10_000_000),
         (200_000, 2_500_000, 15_000_000),
     ]
@@ -343,7 +364,7 @@ def test_prices_are_streamed_at_once_and_again_when_one_changes(api: Api) -> Non
     second = next(stream)
     assert second.version != first.version
     (tier,) = second.prices[2].tiers
-    assert (tier.input, tier.cached_input, tier.cache_write_5m, tier.reasoning) == (5, 0, 5, 7)
+    assert rates_of(tier) == {"input": 5, "output": 7, "cached_input": 0}
     assert second.prices[2].source == "override"
     stream.cancel()
 
@@ -354,12 +375,12 @@ OF_TEAM_A = ((ACTOR_HEADER, "team-admin:a:lead"),)
 def test_a_team_admin_is_shown_the_calls_of_its_team_alone(api: Api) -> None:
     api.book(*(call_fields(number, team="a") for number in (1, 2)), call_fields(3, team="b"), call_fields(4, team=None))
 
-    usage = api.ledger.QueryUsage(pb.QueryUsageRequest(group_by=["team"]), metadata=OF_TEAM_A)
+    usage = api.ledger.QueryUsage(pb.QueryUsageRequest(group_by=by("team")), metadata=OF_TEAM_A)
     assert [(list(row.values), row.calls) for row in usage.rows] == [(["a"], 2)]
     assert usage.total.calls == 2
     calls = api.ledger.ListCalls(pb.ListCallsRequest(), metadata=OF_TEAM_A).calls
     assert {call.attribution.team for call in calls} == {"a"}
-    assert api.ledger.GetCall(pb.GetCallRequest(id=calls[0].id), metadata=OF_TEAM_A) == calls[0]
+    assert api.ledger.GetCall(pb.GetCallRequest(id=calls[0].id), metadata=OF_TEAM_A).call == calls[0]
 
     others = [call.id for call in api.ledger.ListCalls(pb.ListCallsRequest()).calls if call.attribution.team != "a"]
     denied: list[Callable[[], Any]] = [

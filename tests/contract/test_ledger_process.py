@@ -144,7 +144,7 @@ def test_a_crossing_becomes_one_alert_also_when_the_ledger_starts_anew(tmp_path:
                 ("reservation-1", "openai/gpt-4o", "ds-prod", "data-science")
             }
             assert not listed.alerts[0].HasField("deliver_time")
-            assert listed.alerts[0].window_start == start
+            assert listed.alerts[0].window_start_time == start
     assert quota.crossings_after == [0, 8]
 
 
@@ -181,9 +181,9 @@ def test_reservations_of_an_envoy_that_died_are_booked_as_expected_and_settled(
 
     with running(tmp_path) as ledger, ledger.channel() as channel:
         eventually(lambda: "lost" in quota.settled)
-        call = pb_grpc.LedgerServiceStub(channel).GetCall(pb.GetCallRequest(id="lost"))
+        call = pb_grpc.LedgerServiceStub(channel).GetCall(pb.GetCallRequest(id="lost")).call
 
-    assert (call.usage_source, call.input_tokens, call.output_tokens) == ("estimated", 900, 300)
+    assert (call.usage_source, call.input_tokens, call.output_tokens) == (pb.USAGE_SOURCE_ESTIMATED, 900, 300)
     assert call.model_served == "openai/gpt-4o"
     assert not quota.settled["lost"].reported
     request = quota.overdue_requests[-1]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from spendgate.type.v1.audit_pb2 import ListAuditEntriesRequest
+from spendgate.quota.v1.admin_service_pb2 import ListAuditEntriesRequest
 
 from services.chassis.audit import AuditLog
 from services.chassis.database import migrate, open_engine

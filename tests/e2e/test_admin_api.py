@@ -44,7 +44,7 @@ INTERNAL = (
 REST = (
     *("teams", "quotaPolicies", "virtualKeys", "budgets", "quota/status", "adminTokens", "auditEntries", "overrides"),
     *("providers", "modelRoutes", "router/status", "router/auditEntries"),
-    *("usage:query?group_by=team", "calls", "alerts", "ledger/status", "ledger/auditEntries"),
+    *("usage:query?group_by=USAGE_DIMENSION_TEAM", "calls", "alerts", "ledger/status", "ledger/auditEntries"),
 )
 
 
@@ -77,7 +77,7 @@ def test_the_three_services_answer_over_grpc(channel: grpc.Channel, token: str) 
     providers = router.ListProviders(router_service_pb2.ListProvidersRequest(), metadata=metadata).providers
     assert {"openai", "anthropic", "gemini"} <= {provider.name for provider in providers}
     ledger = ledger_service_pb2_grpc.LedgerServiceStub(channel)
-    status = ledger.GetLedgerStatus(ledger_service_pb2.GetLedgerStatusRequest(), metadata=metadata)
+    status = ledger.GetLedgerStatus(ledger_service_pb2.GetLedgerStatusRequest(), metadata=metadata).status
     assert status.unreadable_lines == 0
 
 

@@ -45,9 +45,9 @@ async def router_status(
 
 async def tail_calls(
     request: ledger_service_pb2.TailCallsRequest, context: Any
-) -> AsyncIterator[ledger_service_pb2.Call]:
+) -> AsyncIterator[ledger_service_pb2.TailCallsResponse]:
     for name in ("one", "two"):
-        yield ledger_service_pb2.Call(id=name)
+        yield ledger_service_pb2.TailCallsResponse(call=ledger_service_pb2.Call(id=name))
 
 
 async def health(request: health_pb2.HealthCheckRequest, context: Any) -> Any:
@@ -135,7 +135,7 @@ def test_the_three_services_answer_over_grpc(channel: grpc.Channel) -> None:
     assert router.GetRouterStatus(router_service_pb2.GetRouterStatusRequest(), metadata=METADATA).status.version == "7"
     ledger = ledger_service_pb2_grpc.LedgerServiceStub(channel)
     tail = ledger.TailCalls(ledger_service_pb2.TailCallsRequest(), metadata=METADATA)
-    assert [call.id for call in tail] == ["one", "two"]
+    assert [answer.call.id for answer in tail] == ["one", "two"]
     health = health_pb2_grpc.HealthStub(channel)
     assert health.Check(health_pb2.HealthCheckRequest(), metadata=METADATA).status == 1
 

@@ -234,7 +234,7 @@ class Gateway:
     def status(self) -> Any:
         """What the ledger believes: a `spendgate.ledger.v1.LedgerStatus`."""
         with AdminPlane(find_gateway(self.admin, self.data_dir, {})) as plane:
-            return plane.ledger.GetLedgerStatus(ledger_service_pb2.GetLedgerStatusRequest())
+            return plane.ledger.GetLedgerStatus(ledger_service_pb2.GetLedgerStatusRequest()).status
 
     def logs(self) -> str:
         """The end of every log, for whoever has to find out what went wrong."""

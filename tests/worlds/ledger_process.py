@@ -174,7 +174,8 @@ class LedgerProcess:
     def status(self) -> pb.LedgerStatus:
         """What it believes."""
         with self.channel() as channel:
-            status: pb.LedgerStatus = pb_grpc.LedgerServiceStub(channel).GetLedgerStatus(pb.GetLedgerStatusRequest())
+            answer = pb_grpc.LedgerServiceStub(channel).GetLedgerStatus(pb.GetLedgerStatusRequest())
+            status: pb.LedgerStatus = answer.status
             return status
 
 

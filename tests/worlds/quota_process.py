@@ -66,6 +66,9 @@ class PlayedRouter(route_plan_service_pb2_grpc.RoutePlanServiceServicer):
         )
 
 
+RATES = {"input": 1_000_000, "cached_input": 500_000, "output": 2_000_000, "reasoning": 2_000_000}
+
+
 class PlayedLedger(price_book_service_pb2_grpc.PriceBookServiceServicer):
     """Gives every target the same price, and notes who is asked for."""
 
@@ -78,7 +81,7 @@ class PlayedLedger(price_book_service_pb2_grpc.PriceBookServiceServicer):
     ) -> Iterator[prices_pb.WatchPricesResponse]:
         names = [each.target for each in request.targets]
         self.asked.put(names)
-        tier = prices_pb.PriceTier(input=1_000_000, cached_input=500_000, output=2_000_000, reasoning=2_000_000)
+        tier = prices_pb.PriceTier(rates=[prices_pb.Rate(meter=name, pico_usd=rate) for name, rate in RATES.items()])
         prices = [prices_pb.TargetPrice(target=name, tiers=[tier]) for name in names if name not in self.unpriced]
         yield prices_pb.WatchPricesResponse(version=f"prices of {len(names)}", prices=prices)
         while context.is_active():

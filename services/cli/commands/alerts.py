@@ -86,7 +86,7 @@ def _as_json(alert: ledger.Alert) -> dict[str, object]:
         "scope": alert.scope,
         "threshold": _percent(alert.basis_points) if kind == "threshold" else None,
         **excess,
-        "window_start": rfc3339(alert.window_start),
+        "window_start": rfc3339(alert.window_start_time),
         "crossed_at": rfc3339(alert.cross_time),
         "call": alert.call,
         "target": alert.target,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Protocol
 
 import orjson
 import typer
+from spendgate.ledger.v1 import ledger_service_pb2
 from spendgate.quota.v1 import admin_service_pb2
 from spendgate.router.v1 import router_service_pb2
 from spendgate.type.v1 import audit_pb2, role_pb2
@@ -70,7 +71,7 @@ def audit(
         lists = (
             (gateway.administration.ListAuditEntries, admin_service_pb2.ListAuditEntriesRequest),
             (gateway.router.ListAuditEntries, router_service_pb2.ListAuditEntriesRequest),
-            (gateway.ledger.ListAuditEntries, audit_pb2.ListAuditEntriesRequest),
+            (gateway.ledger.ListAuditEntries, ledger_service_pb2.ListAuditEntriesRequest),
         )
         entries = [entry for each in lists for entry in newest(*each)]
     # Each list is already sorted, newest first, and sorting keeps the order of entries with the same time.

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
+from spendgate.type.v1 import dialect_pb2
 
+from services.chassis.enums import enum_names
 from services.chassis.well_known import nano_usd_of
 from services.cli.amounts import readable_usd, usd_of
 from services.cli.gateway import Gateway
@@ -17,6 +19,11 @@ from services.cli.times import readable_time, rfc3339
 
 _DEFAULT_LIMIT = 20
 _MAX_LIMIT = 100_000
+_OUTCOMES = enum_names(ledger.Call.Outcome)
+_DECISIONS = enum_names(ledger.Call.Decision)
+_SOURCES = enum_names(ledger.UsageSource)
+_FAILURES = enum_names(ledger.Attempt.Failure)
+_DIALECTS = enum_names(dialect_pb2.Dialect)
 
 WhereOption = Annotated[
     str, typer.Option(metavar="FIELD=VALUE,...", help="Only calls with these values, e.g. team=ds,status=200.")
@@ -66,7 +73,7 @@ def show(
     Example: spendgate calls show rsv_019a2c40d2a39f8e7c6b5a4d3c2b1a09
     """
     with connect(context) as gateway:
-        call = gateway.ledger.GetCall(ledger.GetCallRequest(id=call_id))
+        call = gateway.ledger.GetCall(ledger.GetCallRequest(id=call_id)).call
     document = call_as_json(call)
     if json:
         print_json(document)
@@ -80,8 +87,8 @@ def show(
             (
                 number,
                 attempt.target,
-                attempt.status or attempt.failure,
-                f"{attempt.latency_ms} ms",
+                attempt.status or _FAILURES.get(attempt.failure, ""),
+                f"{attempt.latency.ToMilliseconds()} ms",
                 readable_usd(nano_usd_of(attempt.cost)) if attempt.HasField("cost") else "unknown",
             )
             for number, attempt in enumerate(call.attempts, start=1)
@@ -104,7 +111,8 @@ def tail(
     """
     seen: list[dict[str, object]] = []
     with connect(context) as gateway:
-        for number, call in enumerate(gateway.ledger.TailCalls(ledger.TailCallsRequest(filter=where)), start=1):
+        answers = gateway.ledger.TailCalls(ledger.TailCallsRequest(filter=where))
+        for number, call in enumerate((answer.call for answer in answers), start=1):
             if not json:
                 print_text("  ".join(_row(call)))
             elif limit:
@@ -134,7 +142,7 @@ def call_as_json(call: ledger.Call) -> dict[str, object]:
     """Follows the JSON contract and adds to it. Unknown costs are null."""
     return {
         "id": call.id,
-        "time": rfc3339(call.time),
+        "time": rfc3339(call.start_time),
         "key": call.attribution.key,
         "key_id": call.attribution.key_id,
         "team": call.attribution.team,
@@ -144,18 +152,18 @@ def call_as_json(call: ledger.Call) -> dict[str, object]:
         "model_requested": call.model_requested,
         "model_served": call.model_served,
         "status": call.status,
-        "outcome": call.outcome or None,
-        "decision": call.decision,
-        "usage_source": call.usage_source,
+        "outcome": _OUTCOMES.get(call.outcome),
+        "decision": _DECISIONS.get(call.decision, ""),
+        "usage_source": _SOURCES.get(call.usage_source, ""),
         "input_tokens": call.input_tokens,
         "cached_input_tokens": call.cached_input_tokens,
         "cache_write_input_tokens": call.cache_write_input_tokens,
         "output_tokens": call.output_tokens,
         "reasoning_tokens": call.reasoning_tokens,
         "cost_usd": usd_of(call.cost) if call.HasField("cost") else None,
-        "latency_ms": call.latency_ms,
-        "first_byte_ms": call.first_byte_ms,
-        "dialect": call.dialect,
+        "latency_ms": call.latency.ToMilliseconds(),
+        "first_byte_ms": call.first_byte_latency.ToMilliseconds(),
+        "dialect": _DIALECTS.get(call.dialect, ""),
         "stream": call.stream,
         "tags": dict(call.tags),
         "request_id": call.request_id,
@@ -169,9 +177,9 @@ def call_as_json(call: ledger.Call) -> dict[str, object]:
             {
                 "target": attempt.target,
                 "status": attempt.status,
-                "latency_ms": attempt.latency_ms,
+                "latency_ms": attempt.latency.ToMilliseconds(),
                 "cost_usd": usd_of(attempt.cost) if attempt.HasField("cost") else None,
-                "failure": attempt.failure or None,
+                "failure": _FAILURES.get(attempt.failure),
             }
             for attempt in call.attempts
         ],
@@ -184,7 +192,7 @@ _NUMERIC = frozenset({"STATUS", "IN", "OUT", "COST"})
 
 def _row(call: ledger.Call) -> tuple[str, ...]:
     return (
-        readable_time(call.time),
+        readable_time(call.start_time),
         call.attribution.key,
         call.attribution.team,
         call.attribution.environment,

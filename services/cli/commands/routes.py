@@ -89,7 +89,7 @@ def status(
         facts = {
             "quota": _quota_status(gateway.quota.GetQuotaStatus(quota.GetQuotaStatusRequest()).quota_status),
             "router": _router_status(router_answer),
-            "ledger": _ledger_status(gateway.ledger.GetLedgerStatus(ledger.GetLedgerStatusRequest())),
+            "ledger": _ledger_status(gateway.ledger.GetLedgerStatus(ledger.GetLedgerStatusRequest()).status),
         }
     if json:
         print_json(facts)
@@ -140,7 +140,7 @@ def _ledger_status(answer: ledger.LedgerStatus) -> dict[str, object]:
         "price_version": answer.price_version,
         "booked_calls": answer.booked_calls,
         "unsettled_calls": answer.unsettled_calls,
-        "booked_through": optional_rfc3339(answer, "booked_through"),
+        "booked_through": optional_rfc3339(answer, "booked_through_time"),
         "unreadable_lines": answer.unreadable_lines,
         "spool_backlog_bytes": answer.spool_backlog_bytes,
         "checked_at": optional_rfc3339(answer, "check_time"),

@@ -13,11 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 from spendgate.quota.v1 import simulation_service_pb2 as simulation
-from spendgate.type.v1 import dialect_pb2
 
-from services.chassis.enums import enum_numbers
 from services.chassis.paging import MAX_PAGE_SIZE
-from services.chassis.well_known import duration, nano_usd_of, timestamp
+from services.chassis.well_known import nano_usd_of, timestamp
 from services.cli.amounts import readable_usd, usd_of
 from services.cli.commands.configure import load_or_refuse
 from services.cli.configuration import Configuration
@@ -35,7 +33,6 @@ NOTES = (
     "Counters begin at zero at the start: begin where a window of the policies begins.",
     "Cheaper targets are those of the present models, at present prices.",
 )
-_DIALECTS = enum_numbers(dialect_pb2.Dialect)
 _WHOLE = 10_000
 
 Report = simulation.SimulatePoliciesResponse
@@ -161,12 +158,12 @@ def _progress(gateway: Gateway, asked: ledger.ListCallsRequest) -> Iterator[Call
 def _past_call(call: ledger.Call) -> simulation.PastCall:
     return simulation.PastCall(
         id=call.id,
-        start_time=call.time,
-        latency=duration(call.latency_ms),
+        start_time=call.start_time,
+        latency=call.latency,
         attribution=call.attribution,
         model_requested=call.model_requested,
         model_served=call.model_served,
-        dialect=_DIALECTS.get(call.dialect, dialect_pb2.DIALECT_UNSPECIFIED),
+        dialect=call.dialect,
         run=call.run,
         input_tokens=call.input_tokens,
         cached_input_tokens=call.cached_input_tokens,

@@ -13,20 +13,9 @@ from services.cli.printing import print_json, print_table, print_text
 from services.cli.problems import Misuse
 from services.cli.session import JsonOption, connect, session_of
 from services.cli.times import parse_since
+from services.cli.usage_dimensions import USAGE_DIMENSIONS
 
-DIMENSIONS = (
-    "team",
-    "project",
-    "environment",
-    "user",
-    "key",
-    "model",
-    "model_served",
-    "provider",
-    "status",
-    "day",
-    "hour",
-)
+DIMENSIONS = tuple(USAGE_DIMENSIONS)
 
 
 def usage(
@@ -44,7 +33,7 @@ def usage(
     """
     dimensions = parse_dimensions(by)
     clock = session_of(context).clock
-    request = ledger.QueryUsageRequest(group_by=dimensions, filter=where)
+    request = ledger.QueryUsageRequest(group_by=[USAGE_DIMENSIONS[name] for name in dimensions], filter=where)
     request.start_time.CopyFrom(parse_since("--since", since, clock))
     if until:
         request.end_time.CopyFrom(parse_since("--until", until, clock))

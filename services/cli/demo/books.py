@@ -14,6 +14,7 @@ from services.cli.configuration import ConfigurationFile
 from services.cli.demo.application import Served
 from services.cli.gateway import Gateway
 from services.cli.paging import all_pages
+from services.cli.usage_dimensions import USAGE_DIMENSIONS
 from services.kernel.money import nano_from_pico
 
 _POLL_S = 0.05
@@ -80,7 +81,9 @@ class Books:
 
     def usage(self, *group_by: str) -> ledger.QueryUsageResponse:
         """Returns sums by these dimensions."""
-        answer: ledger.QueryUsageResponse = self._gateway.ledger.QueryUsage(ledger.QueryUsageRequest(group_by=group_by))
+        answer: ledger.QueryUsageResponse = self._gateway.ledger.QueryUsage(
+            ledger.QueryUsageRequest(group_by=[USAGE_DIMENSIONS[name] for name in group_by])
+        )
         return answer
 
     def sums(self, served: Iterable[Served]) -> Sums:

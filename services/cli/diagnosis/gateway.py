@@ -23,7 +23,7 @@ def examine_gateway(gateway: Gateway) -> Iterator[Finding]:
     """Envoy, the plan, credentials, the ledger and quota."""
     yield from _envoys(gateway.router.GetRouterStatus(router.GetRouterStatusRequest()).status)
     yield from _credentials(gateway)
-    books = gateway.ledger.GetLedgerStatus(ledger.GetLedgerStatusRequest())
+    books = gateway.ledger.GetLedgerStatus(ledger.GetLedgerStatusRequest()).status
     yield from _ledger(books)
     yield from examine_headers(books.dropped_headers)
     status = gateway.quota.GetQuotaStatus(quota.GetQuotaStatusRequest()).quota_status

@@ -50,7 +50,10 @@ async def quota_status(socket: str) -> QuotaStatus | None:
 async def ledger_status(socket: str) -> LedgerStatus | None:
     """Returns the ledger's status, or None when it does not answer."""
     request = GetLedgerStatusRequest()
-    return await _asked(socket, lambda channel: LedgerServiceStub(channel).GetLedgerStatus(request, timeout=_TIMEOUT_S))
+    answer = await _asked(
+        socket, lambda channel: LedgerServiceStub(channel).GetLedgerStatus(request, timeout=_TIMEOUT_S)
+    )
+    return None if answer is None else answer.status
 
 
 async def _asked(socket: str, ask: Callable[[grpc.aio.Channel], Awaitable[T]]) -> T | None:

@@ -89,13 +89,12 @@ class UsageSums:
     """Calls in which an SDK repeated an earlier one."""
 
 
-def parse_group_by(names: list[str]) -> tuple[Dimension, ...]:
-    """Reads the dimensions of a query.
+def check_group_by(dimensions: tuple[Dimension, ...]) -> tuple[Dimension, ...]:
+    """Returns the dimensions of a query.
 
     Raises:
-        InvalidInput: a name is unknown or comes twice.
+        InvalidInput: one comes twice.
     """
-    dimensions = tuple(_dimension(f"group_by[{at}]", name, SUM_DIMENSIONS) for at, name in enumerate(names))
     if len(set(dimensions)) < len(dimensions):
         raise InvalidInput("group_by", "a dimension comes twice")
     return dimensions

@@ -10,7 +10,6 @@ from functools import partial
 import grpc
 from spendgate.ledger.v1 import ledger_service_pb2 as pb
 from spendgate.ledger.v1 import ledger_service_pb2_grpc as pb_grpc
-from spendgate.type.v1 import audit_pb2, configuration_pb2
 
 from services.chassis.audit import AuditLog
 from services.chassis.authorship import actor_of, mutation_by
@@ -80,12 +79,12 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
 
     def ApplyConfiguration(
         self, request: pb.ApplyConfigurationRequest, context: grpc.ServicerContext
-    ) -> configuration_pb2.ApplyConfigurationResponse:
+    ) -> pb.ApplyConfigurationResponse:
         """Replaces price overrides and alert channels with those sent."""
         wanted = messages.configuration(request)
         by = mutation_by(context, request, request.reason)
         changes = self._prices.apply(wanted, validate_only=request.validate_only, by=by)
-        return configuration_pb2.ApplyConfigurationResponse(
+        return pb.ApplyConfigurationResponse(
             changes=write_changes(changes),
             warnings=warnings_of(wanted),
         )
@@ -110,14 +109,14 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
             calls=[messages.call_message(call) for call in calls], next_page_token=_write_positions(following or ())
         )
 
-    def GetCall(self, request: pb.GetCallRequest, context: grpc.ServicerContext) -> pb.Call:
+    def GetCall(self, request: pb.GetCallRequest, context: grpc.ServicerContext) -> pb.GetCallResponse:
         """Returns one call with its attempts."""
         call = self._query.call(request.id)
         if not actor_of(context).may_touch(call.caller.team):
             raise PermissionDenied(f"call {request.id[:80]} is of another team: the platform and finance roles may")
-        return messages.call_message(call)
+        return pb.GetCallResponse(call=messages.call_message(call))
 
-    def TailCalls(self, request: pb.TailCallsRequest, context: grpc.ServicerContext) -> Iterator[pb.Call]:
+    def TailCalls(self, request: pb.TailCallsRequest, context: grpc.ServicerContext) -> Iterator[pb.TailCallsResponse]:
         """Streams every call as it is booked, from now on."""
         selection = confine(parse_filter(request.filter), actor_of(context))
         if not self._tails.acquire(blocking=False):
@@ -129,7 +128,7 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
             context.send_initial_metadata(())
             while context.is_active() and not self._stopping.is_set():
                 found = next(steps)
-                yield from map(messages.call_message, found)
+                yield from (pb.TailCallsResponse(call=messages.call_message(call)) for call in found)
                 if not found:
                     self._stopping.wait(_TAIL_INTERVAL_S)
         finally:
@@ -145,23 +144,23 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
         )
 
     def ListAuditEntries(
-        self, request: audit_pb2.ListAuditEntriesRequest, context: grpc.ServicerContext
-    ) -> audit_pb2.ListAuditEntriesResponse:
+        self, request: pb.ListAuditEntriesRequest, context: grpc.ServicerContext
+    ) -> pb.ListAuditEntriesResponse:
         """Lists configuration changes, newest first."""
         page = self._audit.page(request)
-        return audit_pb2.ListAuditEntriesResponse(
-            audit_entries=page.audit_entries, next_page_token=page.next_page_token
-        )
+        return pb.ListAuditEntriesResponse(audit_entries=page.audit_entries, next_page_token=page.next_page_token)
 
-    def GetLedgerStatus(self, request: pb.GetLedgerStatusRequest, context: grpc.ServicerContext) -> pb.LedgerStatus:
+    def GetLedgerStatus(
+        self, request: pb.GetLedgerStatusRequest, context: grpc.ServicerContext
+    ) -> pb.GetLedgerStatusResponse:
         """Returns this process's view of its state."""
         status = self._status()
         through_ms = status.booked_through_ms
-        return pb.LedgerStatus(
+        written = pb.LedgerStatus(
             price_version=self._prices.version,
             booked_calls=status.booked_calls,
             unsettled_calls=status.unsettled_calls,
-            booked_through=None if through_ms is None else timestamp(through_ms),
+            booked_through_time=None if through_ms is None else timestamp(through_ms),
             unreadable_lines=status.unreadable_lines,
             spool_backlog_bytes=status.spool_backlog_bytes,
             check_time=timestamp(status.check.checked_ms) if status.check.checked_ms else None,
@@ -172,6 +171,7 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
             swept_reservations=status.swept_reservations,
             dropped_headers=[messages.dropped_header(*one) for one in status.dropped_headers],
         )
+        return pb.GetLedgerStatusResponse(status=written)
 
 
 def _write_positions(position: Sequence[int]) -> str:

@@ -7,35 +7,46 @@ from collections.abc import Iterable
 from dataclasses import fields
 
 from spendgate.ledger.v1 import ledger_service_pb2 as pb
-from spendgate.type.v1 import attribution_pb2
+from spendgate.type.v1 import attribution_pb2, dialect_pb2
 
-from services.chassis.enums import enum_table
-from services.chassis.well_known import timestamp, usd
+from services.chassis.enums import enum_names, enum_numbers, enum_table, enum_texts
+from services.chassis.well_known import duration, timestamp, usd
 from services.kernel.change import Actor
+from services.kernel.dialect import Dialect
 from services.kernel.errors import InvalidInput
 from services.kernel.names import check_name, split_target
 from services.kernel.price import Price
 from services.kernel.settlement import CrossingKind
+from services.kernel.usage import UsageSource
 from services.ledger.domain.call import Caller
 from services.ledger.domain.configuration import Channel, Configuration
 from services.ledger.domain.dropped import Direction, DroppedHeader
 from services.ledger.domain.entry import BookedAttempt, BookedCall
+from services.ledger.domain.outcome import Outcome
 from services.ledger.domain.rollup import HOUR_MS
 from services.ledger.domain.selection import (
     SUM_DIMENSIONS,
     CallQuery,
+    Dimension,
     UsageQuery,
     UsageSums,
+    check_group_by,
     confine,
     parse_filter,
-    parse_group_by,
 )
 from services.ledger.domain.settlement import Alert
 from services.ledger.transport.price_messages import read_override
 
 _ALERT_KINDS = enum_table(pb.AlertKind, CrossingKind)
 _DIRECTIONS = enum_table(pb.DroppedHeader.Direction, Direction)
-_WRITTEN_OTHERWISE = ("tags", "attempts")
+_SOURCES = enum_table(pb.UsageSource, UsageSource)
+_DIMENSIONS = {number: Dimension(name) for number, name in enum_names(pb.UsageDimension).items()}
+# The numbers by the texts of the books. A text of a later release has none.
+_OUTCOMES = enum_texts(pb.Call.Outcome, Outcome)
+_DIALECTS = enum_texts(dialect_pb2.Dialect, Dialect)
+_DECISIONS = enum_numbers(pb.Call.Decision)
+_FAILURES = enum_numbers(pb.Attempt.Failure)
+_WRITTEN_OTHERWISE = ("tags", "attempts", "usage_source", "outcome", "decision", "dialect")
 _AS_BOOKED = [
     field.name
     for field in fields(BookedCall)
@@ -52,7 +63,11 @@ def call_message(call: BookedCall) -> pb.Call:
     caller, usage = call.caller, call.usage
     return pb.Call(
         **{name: getattr(call, name) for name in _AS_BOOKED},
-        time=timestamp(call.time_ms),
+        start_time=timestamp(call.time_ms),
+        outcome=_OUTCOMES.get(call.outcome, pb.Call.OUTCOME_UNSPECIFIED),
+        decision=_DECISIONS.get(call.decision, pb.Call.DECISION_UNSPECIFIED),
+        dialect=_DIALECTS.get(call.dialect, dialect_pb2.DIALECT_UNSPECIFIED),
+        usage_source=_SOURCES.numbers[call.usage_source],
         attribution=attribution_pb2.Attribution(**{name: getattr(caller, name) for name in _CALLER}),
         input_tokens=usage.input_tokens,
         cached_input_tokens=usage.cached_input_tokens,
@@ -64,7 +79,8 @@ def call_message(call: BookedCall) -> pb.Call:
         service_tier=usage.service_tier,
         cost=None if call.cost_nano_usd is None else usd(call.cost_nano_usd),
         attempts=[_attempt_message(attempt) for attempt in call.attempts],
-        latency_ms=call.duration_ms,
+        latency=duration(call.duration_ms),
+        first_byte_latency=duration(call.first_byte_ms) if call.first_byte_ms else None,
         tags=dict(_tags(call.tags)),
     )
 
@@ -110,9 +126,15 @@ def usage_query(request: pb.QueryUsageRequest) -> UsageQuery:
         start_ms -= start_ms % HOUR_MS
         if end_ms is not None and end_ms < start_ms:
             raise InvalidInput("end_time", "it lies before start_time")
-    return UsageQuery(
-        parse_group_by(list(request.group_by)), parse_filter(request.filter, SUM_DIMENSIONS), start_ms, end_ms
-    )
+    dimensions = tuple(_dimension(f"group_by[{at}]", number) for at, number in enumerate(request.group_by))
+    return UsageQuery(check_group_by(dimensions), parse_filter(request.filter, SUM_DIMENSIONS), start_ms, end_ms)
+
+
+def _dimension(field: str, number: pb.UsageDimension.ValueType) -> Dimension:
+    dimension = _DIMENSIONS.get(number)
+    if dimension is None:
+        raise InvalidInput(field, f"{number} is no dimension: write one of {', '.join(_DIMENSIONS.values())}")
+    return dimension
 
 
 def alert_message(alert: Alert) -> pb.Alert:
@@ -123,7 +145,7 @@ def alert_message(alert: Alert) -> pb.Alert:
         limit=crossing.limit,
         scope=crossing.scope,
         basis_points=crossing.basis_points,
-        window_start=timestamp(crossing.window_start_ms),
+        window_start_time=timestamp(crossing.window_start_ms),
         cross_time=timestamp(crossing.crossed_ms),
         recipients=crossing.notify,
         deliver_time=None if alert.delivered_ms is None else timestamp(alert.delivered_ms),
@@ -178,9 +200,9 @@ def _attempt_message(attempt: BookedAttempt) -> pb.Attempt:
     return pb.Attempt(
         target=attempt.target,
         status=attempt.status,
-        latency_ms=attempt.latency_ms,
+        latency=duration(attempt.latency_ms),
         cost=None if attempt.cost_nano_usd is None else usd(attempt.cost_nano_usd),
-        failure=attempt.failure,
+        failure=_FAILURES.get(attempt.failure, pb.Attempt.FAILURE_UNSPECIFIED),
     )
 
 

@@ -9,12 +9,9 @@ from spendgate.ledger.v1 import price_book_service_pb2 as pb
 from services.kernel.errors import InvalidInput
 from services.kernel.money import NanoUsd, PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
-from services.kernel.usage import CACHE_WRITE_1H, CACHE_WRITE_5M, CACHED_INPUT, INPUT, OUTPUT, REASONING
 from services.ledger.usecases.price_book import PriceRow
 
 _MOST_SERVICE_TIERS = 16
-_OPTIONAL = (CACHED_INPUT, CACHE_WRITE_5M, CACHE_WRITE_1H, REASONING)
-"""Meters that have a field of their own, with the same name."""
 
 
 def target_price(row: PriceRow) -> pb.TargetPrice:
@@ -57,25 +54,12 @@ def _only_tier(field: str, tiers: Sequence[pb.PriceTier]) -> PriceTier:
     if len(tiers) != 1 or tiers[0].above_input_tokens:
         raise InvalidInput(f"{field}.tiers", "an override has exactly one tier, which starts at 0")
     tier = tiers[0]
-    rates = {INPUT: tier.input, OUTPUT: tier.output}
-    rates |= {field_.name: value for field_, value in tier.ListFields() if field_.name in _OPTIONAL}
-    rates |= {rate.meter: rate.pico_usd for rate in tier.rates}
     try:
-        return PriceTier(0, {name: PicoUsdPerToken(rate) for name, rate in rates.items()})
+        return PriceTier(0, {rate.meter: PicoUsdPerToken(rate.pico_usd) for rate in tier.rates})
     except ValueError as error:
         raise InvalidInput(field, str(error)) from error
 
 
 def _tier_message(tier: PriceTier) -> pb.PriceTier:
-    """Fills the old fields besides the rates. An older quota reads those and takes an absent one for free."""
-    written = tier.rate(CACHE_WRITE_5M)
-    return pb.PriceTier(
-        above_input_tokens=tier.above_input_tokens,
-        input=tier.rates[INPUT],
-        cached_input=tier.rate(CACHED_INPUT),
-        cache_write_5m=written,
-        cache_write_1h=tier.rates.get(CACHE_WRITE_1H, written),
-        output=tier.rates[OUTPUT],
-        reasoning=tier.rate(REASONING),
-        rates=[pb.Rate(meter=name, pico_usd=rate) for name, rate in sorted(tier.rates.items())],
-    )
+    rates = [pb.Rate(meter=name, pico_usd=rate) for name, rate in sorted(tier.rates.items())]
+    return pb.PriceTier(above_input_tokens=tier.above_input_tokens, rates=rates)

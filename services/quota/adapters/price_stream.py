@@ -15,13 +15,11 @@ from spendgate.ledger.v1 import price_book_service_pb2_grpc
 from services.chassis.loops import Stream, StreamLoop
 from services.kernel.money import NanoUsd, PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
-from services.kernel.usage import CACHE_WRITE_1H, CACHE_WRITE_5M, CACHED_INPUT, INPUT, METERS, OUTPUT, REASONING
+from services.kernel.usage import METERS
 from services.quota.domain.routing.plan import PlannedTarget, PriceSnapshot
 from services.quota.ports.directory import SnapshotStore
 
 _SNAPSHOT = "prices"
-_OPTIONAL = (CACHED_INPUT, CACHE_WRITE_5M, CACHE_WRITE_1H, REASONING)
-"""The meters that have a message field of the same name."""
 
 _log = logging.getLogger("spendgate.quota")
 
@@ -139,12 +137,5 @@ def _read_tiers(messages: Iterable[pb.PriceTier]) -> tuple[PriceTier, ...]:
 
 
 def _read_rates(message: pb.PriceTier) -> dict[str, PicoUsdPerToken]:
-    """The rates of the meters that this release knows. A call that uses another meter has no bound and no cost here.
-
-    A ledger of the previous release sends no meters, only the older fields.
-    """
-    if message.rates:
-        return {rate.meter: PicoUsdPerToken(rate.pico_usd) for rate in message.rates if rate.meter in METERS}
-    rates = {INPUT: message.input, OUTPUT: message.output}
-    rates |= {field.name: value for field, value in message.ListFields() if field.name in _OPTIONAL}
-    return {name: PicoUsdPerToken(rate) for name, rate in rates.items()}
+    """The rates of the meters that this release knows. A call that uses another meter has no bound and no cost here."""
+    return {rate.meter: PicoUsdPerToken(rate.pico_usd) for rate in message.rates if rate.meter in METERS}

@@ -63,13 +63,9 @@ def test_prices_and_channels_go_to_the_ledger() -> None:
     sent = MessageToDict(translate.ledger_request(_file(), validate_only=True), preserving_proto_field_name=True)
     # A price of zero is a price; what the file leaves out is for the price engine to fill in.
     tier = {
-        "input": "2500000",
-        "output": "10000000",
         "rates": _rates(input="2500000", output="10000000", cached_input="0", web_search="10000000000"),
     }
     priority = {
-        "input": "5000000",
-        "output": "20000000",
         # `image` is both that are read and that are made.
         "rates": _rates(input="5000000", output="20000000", image_input="5000000", image_output="6000000"),
     }

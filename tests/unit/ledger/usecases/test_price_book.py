@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from spendgate.type.v1.audit_pb2 import AuditEntry, ListAuditEntriesRequest
+from spendgate.ledger.v1.ledger_service_pb2 import ListAuditEntriesRequest
+from spendgate.type.v1.audit_pb2 import AuditEntry
 from spendgate.type.v1.resource_kind_pb2 import RESOURCE_KIND_ALERT_CHANNEL, RESOURCE_KIND_PRICE
 
 from services.chassis.audit import AuditLog

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from spendgate.quota.v1.admin_service_pb2 import ListAuditEntriesRequest
 from spendgate.type.v1.audit_pb2 import AuditEntry as AuditEntryMessage
-from spendgate.type.v1.audit_pb2 import ListAuditEntriesRequest
 from spendgate.type.v1.resource_kind_pb2 import RESOURCE_KIND_POLICY
 from spendgate.type.v1.role_pb2 import ROLE_TEAM_ADMIN
 
