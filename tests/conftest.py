@@ -14,7 +14,7 @@ from tests.worlds.redis_process import RedisProcess
 # Before any test module imports gRPC: tests fork as the supervisor does.
 keep_grpc_out_of_forks()
 
-# How long an example takes is up to the machine: a slow or busy one fails no test.
+# The machine decides how long an example takes. A slow or busy machine fails no test.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 

@@ -29,7 +29,7 @@ _DUMP = "type.googleapis.com/envoy.admin.v3."
 
 @dataclass(frozen=True, slots=True)
 class QuotasAnswers:
-    """The metadata that quota gave for one kind of request: to whether its key is good, and to the whole call."""
+    """Quota's metadata for one kind of request: its answer about the key, and its answer about the whole call."""
 
     gate: Json
     admission: Json
@@ -111,7 +111,7 @@ def is_chain_complete(bootstrap: Json) -> bool:
 
 
 def _constant(question: Json, answer: QuotasAnswers) -> Json:
-    """What stands in the place of a question to quota. It keeps its name, by which routes switch it off."""
+    """The filter in place of a question to quota. It keeps the name, by which routes switch it off."""
     metadata = answer.gate if question["name"] == GATE_FILTER else answer.admission
     value = {"metadata_namespace": _ADMISSION, "value": metadata, "allow_overwrite": True}
     return {"name": question["name"], "typed_config": {"@type": _SET_METADATA, "metadata": [value]}}

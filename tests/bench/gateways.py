@@ -1,4 +1,4 @@
-"""What is measured: the provider itself, a plain Envoy, the gateway's chain without quota, and the whole gateway."""
+"""The measured servers: the provider, a plain Envoy, the gateway's chain without quota, and the whole gateway."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ MAX_UNANSWERED = 0.01
 """Share of requests that may go without a 200: on a machine that others use, a check can run into its timeout."""
 _WARMUP_S = 1.0
 _SETTLING_S = 1.5
-"""What the gateway still does after the last answer, booking above all, belongs to the requests."""
+"""The gateway still works after the last answer, mostly to book. That work belongs to the requests, too."""
 _WORDS = 'The quarterly forecast says that revenue grows while costs stay flat, and \\"churn\\" falls by half.\n'
 
 
@@ -41,9 +41,9 @@ class Case:
     stream: bool
     dialect: str = "openai"
     words: str = _WORDS
-    """What the prompt repeats."""
+    """The text that the prompt repeats."""
     image_bytes: int = 0
-    """Of an image in base64 that comes with the prompt."""
+    """Bytes of the base64 image that comes with the prompt; 0: none."""
     rate_per_s: float = RATE_PER_S
     slow: bool = False
     """It asks for the model that takes `SLOW_S`."""
@@ -90,7 +90,7 @@ SCANS = (
     # As large as a plain Envoy buffers, and seldom: the driver and the provider share a core.
     Case("JSON, image of 1 MB", 200, stream=False, image_bytes=1_000_000, rate_per_s=50),
 )
-"""What the scan alone is measured with, against a plain Envoy."""
+"""The cases of the scan alone, which is compared with a plain Envoy."""
 
 SLOW = tuple(
     Case(f"{rate:g}/s", 2_000, stream=False, rate_per_s=rate, slow=True, connections=64)
@@ -105,7 +105,7 @@ STREAMS = {
     for dialect in DIALECTS
     for stream in (False, True)
 }
-"""What a stream costs in each dialect against an answer in JSON, in the chain alone."""
+"""The cases of streams and JSON answers in each dialect, in the chain alone."""
 
 
 @dataclass(slots=True)
@@ -134,7 +134,7 @@ class Samples:
         return median(map(sum, zip(*rounds, strict=True))) if rounds else 0.0
 
     def roles(self, gateway: str) -> list[str]:
-        """The processes of a gateway, dearest first."""
+        """The processes of a gateway, most CPU time first."""
         roles = {role for name, _, role in self.cpu_us if name == gateway}
         return sorted(roles, key=lambda role: -self.cpu(gateway, CASES[0].name, role))
 
@@ -253,7 +253,7 @@ def drive(
 
 
 def results_file(folder: Path, samples: Samples) -> Path:
-    """Writes every single value, for whoever wants to look behind the medians."""
+    """Writes every single value, for readers who want more than the medians."""
     file = folder / "samples.json"
     plain = {
         "cpu_us": {" / ".join(key): values for key, values in samples.cpu_us.items()},

@@ -153,7 +153,7 @@ def _scan(samples: Samples) -> str:
 
 
 def _gate(samples: Samples) -> str:
-    """What a large body adds to a call where its key is looked at first, and where nobody is asked."""
+    """The table of what a large body adds to a call: if its key is checked first, and if not."""
     small, large = (case.name for case in CASES if not case.stream)
 
     def adds(name: str, role: str) -> float:

@@ -1,9 +1,9 @@
 """What a Check costs quota as keys and policies grow, asked over gRPC by another process.
 
 Keys call in random order. The first call of a key finds its limits and opens its counter, whether it is one of ten
-keys or of a million; so keys that called before are compared with such keys, and first calls stand in a row of their
-own. Three limits apply to each call whatever the size: one of the organization, one of the key's team, and one of the
-key itself.
+keys or of a million; so keys that called before are compared with their like, and first calls have a row of their own.
+Three limits apply to each call whatever the size: one of the organization, one of the key's team, and one of the key
+itself.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ from services.quota.usecases.recent_calls import RecentCalls
 
 CHECKS = 4_000
 """In each round, of each size."""
-# A round is divided into so many, taken in turn, so that a busy machine slows all sizes alike.
+# A round is divided into this many parts, taken in turn, so that a busy machine slows all sizes equally.
 _TURNS = 4
 _PEPPER = bytes(32)
-# At most so many keys call before the measurement: fewer than quota remembers the limits of.
+# At most this many keys call before the measurement: fewer than quota caches limits for.
 _CALLED_BEFORE = 10_000
 _MODEL = "gpt-4o"
 
@@ -82,7 +82,7 @@ class Scale:
     keys: int
     policies: int
     first_calls: bool
-    """None of the keys called before. Else all that call did."""
+    """True: none of the calling keys called before. False: all of them did."""
     check_us: float
     """CPU time of a Check in quota's process, median of all turns."""
 
@@ -100,7 +100,7 @@ class _Callers:
 
     quota: _Quota
     first_calls: bool = False
-    """Draws keys that did not call yet, but for the few that are drawn twice."""
+    """Draws keys that have not called yet, except for the few that are drawn twice."""
 
     def draw(self, luck: Random, checks: int) -> Sequence[int]:
         """The numbers of the keys that ask next."""
@@ -109,7 +109,7 @@ class _Callers:
 
 
 def measure(rounds: int) -> list[list[Scale]]:
-    """Measures all sizes. Those of one list are to be compared with the first of it."""
+    """Measures all sizes. Compare those of one list with its first."""
     with _quota(10, 10) as few, _quota(1_000_000, 10) as many:
         by_keys = _in_turn([_Callers(few), _Callers(many), _Callers(many, first_calls=True)], rounds)
     with _quota(1_000, 10) as few, _quota(1_000, 10_000) as many:

@@ -15,7 +15,7 @@ class Sink(grpc.GenericRpcHandler):
     """Answers every export with an empty success, without reading it."""
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """The one method that there is."""
+        """The one method of the service."""
         if details.method != _EXPORT:
             return None
         return grpc.unary_unary_rpc_method_handler(lambda _request, _context: b"")

@@ -113,7 +113,7 @@ def _says(name: bytes, body: bytes) -> bool:
 
 
 class Answers:
-    """What there is to answer, made once."""
+    """All answers, made once."""
 
     def __init__(self) -> None:
         self._openai = openai_answer()

@@ -1,4 +1,4 @@
-"""One suite for every counter store: what is told of a counter, and how often."""
+"""One suite for every counter store: which events of a counter are reported, and how often."""
 
 from __future__ import annotations
 

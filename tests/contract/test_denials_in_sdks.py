@@ -1,4 +1,4 @@
-"""The vendors' own SDKs read our refusals: the right exception, code and type, and no request more than is useful."""
+"""The vendors' own SDKs read our refusals: they raise the right exception, and send no useless request."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def deny(denial: Denial) -> Deny:
     )
 
 
-# What the SDKs make of each refusal. `requests` is how often an SDK with its default of two retries asks.
+# How the SDKs present each refusal. `requests` is how often an SDK with its default of two retries asks.
 TABLE = """
 denial                           status requests openai_type           openai_code                      anthropic_type        gemini_status       exception
 policy_unavailable               503    3        server_error          policy_unavailable               api_error             UNAVAILABLE         InternalServerError
@@ -151,7 +151,7 @@ def test_the_gemini_sdk_raises_what_the_table_says(denial: Denial) -> None:
     assert (str(error.code), error.status) == (case["status"], case["gemini_status"])
     assert error.details["error"]["code"] == error.code
     assert error.details["error"]["details"][0]["reason"] == denial.upper()
-    # This SDK does not retry of itself.
+    # This SDK does not retry by itself.
     assert requests == 1
 
 

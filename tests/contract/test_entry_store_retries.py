@@ -1,4 +1,4 @@
-"""What an SDK repeats is one logical request in the books: each call is an entry, and tells which it repeats."""
+"""A request that an SDK repeats is one logical request in the books. Each entry names the one that it repeats."""
 
 from __future__ import annotations
 

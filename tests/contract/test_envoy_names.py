@@ -32,7 +32,7 @@ CONTRACT = {
     for name, value in vars(contract).items()
     if name.isupper() and isinstance(value, str) and not name.startswith("_")
 }
-# Names of the same look that are no metadata: packages of our protos, and names of loggers.
+# Names of the same form that are not metadata: packages of our protos, and names of loggers.
 PROTO_PACKAGE = re.compile(r"spendgate\.(quota|router|ledger|type)\.v1")
 HEADER = re.compile(r"x-spendgate-[a-z0-9-]*[a-z0-9]")
 # Not what follows runtime_key: runtime keys are names that only Envoy itself reads.

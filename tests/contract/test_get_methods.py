@@ -169,7 +169,7 @@ def test_what_belongs_to_another_team_looks_like_what_does_not_exist(world: Worl
     code, told = refusal(lambda: it.get(it.name, STRANGER))
     assert code is grpc.StatusCode.NOT_FOUND
     assert refusal(lambda: it.get(absent, STRANGER)) == (code, told.replace(it.name, absent))
-    # Nor does a name that is nearly right lead to it.
+    # A name that is nearly right does not lead to it either.
     assert it.name not in refusal(lambda: it.get(absent, STRANGER))[1]
 
 

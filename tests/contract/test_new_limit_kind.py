@@ -1,4 +1,4 @@
-"""A limit kind is one row: a copy of the tree gets another kind, and every part of the way knows it.
+"""A limit kind is one row: a copy of the tree gets another kind, and every part of the gateway knows it.
 
 The copy changes only where CONTRIBUTING.md says: the row, the value on the wire, the field of the configuration file.
 """
@@ -87,7 +87,7 @@ def test_another_limit_kind_is_held_refused_settled_and_reconciled_by_its_row_al
 
 
 def run(folder: Path, *arguments: str) -> None:
-    """Runs Python in the copy, before whose modules no others come."""
+    """Runs Python in the copy, whose modules come before all others."""
     ran = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,

@@ -154,7 +154,7 @@ def test_an_override_is_in_force_in_the_next_call_and_in_every_list(quota: Quota
     explained = quota.quota.Explain(pb.ExplainRequest(key="ds-prod", model=MODEL)).limits
     assert {(limit.policy, limit.limit) for limit in explained} == {("narrow", 10**9), ("team", 5 * 10**9)}
 
-    # Nobody else's configuration of it: applying again leaves it, and a policy that goes takes it along.
+    # The file does not configure it: applying the file again leaves it, and removing its policy removes it.
     quota.quota.ApplyConfiguration(configuration(spend_policy("team", 4), narrow))
     assert len(overrides(quota).ListOverrides(override_pb.ListOverridesRequest()).overrides) == 1
     quota.quota.ApplyConfiguration(configuration(spend_policy("team", 4)))

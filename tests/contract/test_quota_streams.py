@@ -1,4 +1,4 @@
-"""Where quota learns plan and prices from, and what it does while nobody is there to ask."""
+"""How quota gets its plan and prices, and what it does while router and ledger are away."""
 
 from __future__ import annotations
 

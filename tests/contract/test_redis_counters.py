@@ -1,4 +1,4 @@
-"""What only a store that others share must do: races, losses, and a Redis that hangs."""
+"""Duties of a shared store alone: races, losses, and a Redis that hangs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Redis forgets is put back, once, by whoever is there."""
+"""A running quota restores what Redis forgot, once."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_a_loss_is_not_taken_for_the_end_of_what_calls_hold(
     store = opened(own_redis, "a")
     store.reserve([SPEND], always(bounded(1, BOUND)))
     own_redis.client.flushall()
-    # The look that forgets what others have ended comes once a second.
+    # Reservations that others ended are forgotten once a second.
     time.sleep(1.5)
 
     store.restore([])

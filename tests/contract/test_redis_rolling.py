@@ -1,4 +1,4 @@
-"""Windows that roll, in a store that others share: the room of one is that of all its parts."""
+"""Rolling windows in a shared store: all parts of a window share its room."""
 
 from __future__ import annotations
 

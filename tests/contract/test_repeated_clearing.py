@@ -1,4 +1,4 @@
-"""A repeated ClearDoubts: what was cleared is told again, and doubt that came later stays."""
+"""A repeated ClearDoubts: it gets the first answer again, and doubt that came later stays."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def children() -> list[str]:
 
 
 def _read(path: Path) -> str:
-    """What the system tells of a thread or process; nothing when it has just ended."""
+    """What /proc says about a thread or process; empty if it has just ended."""
     try:
         return path.read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""What a Check says of members that nobody knows: into the record of the call, or why it is refused."""
+"""Unknown members in a Check: they go into the record of the call, or into the reason of its refusal."""
 
 from __future__ import annotations
 

@@ -53,6 +53,6 @@ def test_a_policy_that_reserves_no_more_keeps_the_doubt_that_it_has(store: Store
     doubtful(world, world.let(), CENT // 4)
     assert levels(world, "tight") == (CENT // 2, 0, CENT - CENT // 4)
 
-    # What another limit kept of that call counts again where it is reserved again.
+    # The doubt in another limit counts again if the call reserves again.
     world.change_policies((OLD, TIGHT))
     assert levels(world, "tight") == (CENT // 2, 0, 2 * (CENT - CENT // 4))

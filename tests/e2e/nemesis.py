@@ -1,6 +1,6 @@
-"""Who breaks a running gateway, part by part and at random: kills, pauses, and settlements told again and in any order.
+"""Breaks a running gateway, part by part and at random: with kills, pauses, and settlements repeated in any order.
 
-What it does next comes from a seed, so that a run can be had again, as far as a machine lets two runs be the same.
+Its steps come from a seed, so that a run can be repeated as far as the machine allows.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Nemesis:
 
     def __init__(self, victims: Mapping[str, Victim], seed: int) -> None:
         self.done: Counter[str] = Counter()
-        """How often what was done: "kill redis", "pause quota-2"."""
+        """How often it did each step: "kill redis", "pause quota-2"."""
         self._victims = victims
         self._seed = seed
         self._stopping = threading.Event()
@@ -99,12 +99,12 @@ class Nemesis:
 
 
 class Repeater:
-    """Tells all the quotas again what the ledger told one of them: several times, late, and in any order."""
+    """Sends all quotas the settlements that the ledger sent to one of them: several times, late, and in any order."""
 
     def __init__(self, data_dir: Path, quotas: int, seed: int) -> None:
         self.told = 0
         self.ended_again = 0
-        """Reservations that were open when they were told of again."""
+        """Reservations that were open when a repetition arrived."""
         self._database = data_dir / "db" / "ledger.sqlite"
         self._source = random.Random(seed)
         self._stopping = threading.Event()
@@ -138,7 +138,7 @@ class Repeater:
 
     def _repeat(self, quota: pb_grpc.ReservationServiceStub) -> None:
         batch = self._batch()
-        # One that is away hears nothing.
+        # A stopped quota gets nothing.
         with contextlib.suppress(grpc.RpcError):
             answer = quota.SettleReservations(batch, timeout=2)
             self.told += len(batch.settlements)
@@ -159,7 +159,7 @@ class Repeater:
                 )
                 for reservation, cost, input_tokens, output_tokens, end_ms in chosen
             ],
-            # Its own place in the list of crossings is no business of the ledger's.
+            # The repetition uses its own position in the list of crossings, not the ledger's.
             crossings_after=2**62,
         )
 

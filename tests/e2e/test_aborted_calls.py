@@ -1,7 +1,7 @@
-"""Calls that nobody measured, in the real gateway: what is booked for them beside what the provider billed.
+"""Calls that nobody measured, in the real gateway: the booked cost next to the provider's bill.
 
-Streams whose clients break the connection behind some of their events, and calls whose clients do not wait for the
-answer; with providers that stop then, and with one that goes on.
+Streams whose clients break the connection after some of the events, and calls whose clients do not wait for the answer;
+with providers that stop then, and with one that goes on.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def vendor(request: pytest.FixtureRequest, providers: Providers) -> Vendor:
 
 
 class Client:
-    """Calls of one model, and what its provider billed for each."""
+    """Calls of one model, and the provider's bill for each."""
 
     def __init__(self, gateway: Gateway, providers: Providers, vendor: Vendor, purpose: str) -> None:
         self.gateway = gateway
@@ -86,14 +86,14 @@ class Client:
         return self.providers.by_vendor[self.vendor].bills
 
     def read(self, prompt_bytes: int, *, stream: bool) -> None:
-        """A call that is read to its end."""
+        """Makes a call and reads all of the answer."""
         with self._send(prompt_bytes, stream=stream) as connection:
             while connection.recv(65_536):
                 pass
         self._wait_for_the_bill()
 
     def leave_stream(self, prompt_bytes: int, content_events: int) -> None:
-        """Resets the connection behind so many events with text, at which the provider waits to see it."""
+        """Resets the connection after this many events with text, while the provider waits for that."""
         events = HEAD_EVENTS[self.vendor] + content_events
         self.providers.fault(self.vendor, Fault(FaultKind.STALL, after_events=events, delay_ms=10_000))
         with self._send(prompt_bytes, stream=True) as connection:
@@ -106,7 +106,7 @@ class Client:
         self._wait_for_the_bill()
 
     def leave_unanswered(self, prompt_bytes: int, patience_s: float = 0.3) -> None:
-        """Does not wait for the answer, which its provider has made."""
+        """Leaves without the answer, although the provider has made it."""
         self.providers.fault(self.vendor, Fault(FaultKind.SLOW_FIRST_BYTE, delay_ms=2_000))
         with self._send(prompt_bytes, stream=False) as connection:
             time.sleep(patience_s)
@@ -117,7 +117,7 @@ class Client:
         """The calls of this client in the order in which they were sent, once all are booked."""
         self.gateway.settle(calls_before + len(self.sent))
         found = [call for call in self.gateway.calls() if call["model_requested"] == self.model]
-        # As times: the text of a whole second sorts behind that of its parts.
+        # Sorted as times, because the text of a whole second sorts after its fractions.
         return sorted(found, key=lambda call: datetime.fromisoformat(call["time"]))
 
     def cost_of(self, bill: Bill) -> Decimal:

@@ -1,4 +1,4 @@
-"""An agent that goes round in circles, its context growing, is stopped by the policies that nobody had to write."""
+"""The default policies stop an agent that goes round in circles with a growing context."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def loop(gateway: Gateway, key: str, *, run: str = "", seconds: float = 60) -> t
             {"role": "assistant", "content": answer.choices[0].message.content},
             {"role": "user", "content": "Answer in 100 tokens."},
         ]
-        # A tool takes its time too, and what was called is booked meanwhile.
+        # A tool takes time as well, and the call is booked meanwhile.
         time.sleep(0.05)
     pytest.fail(f"{len(served)} calls in {seconds} s, and nobody stopped it")
 
@@ -75,7 +75,7 @@ def test_a_loop_is_slowed_down_and_stopped_within_a_minute(gateway: Gateway) -> 
     gateway.settle()
     told = [alert for alert in gateway.json("alerts", "list")["alerts"] if alert["policy"] == "default-prod"]
     assert {alert["threshold"] for alert in told} == {"50%", "80%"}
-    # Whoever is told finds the loop: the run that the agent named, one of its calls, and the trace of that.
+    # The alert leads to the loop: the run that the agent named, one of its calls, and that call's trace.
     calls = {each["id"]: each for each in gateway.calls()}
     for alert in told:
         assert alert["run"] == "circles"

@@ -35,7 +35,7 @@ CONFIGURATION: dict[str, Any] = {
 class Load:
     """Four clients that call without a pause, one of two with a stream; keeps every status.
 
-    One more asks for a model, which is free and soon answered: it is the likeliest to meet a gap of milliseconds.
+    Another one asks for a model, which is free and quick, so it most likely meets a gap of milliseconds.
     """
 
     def __init__(self, gateway: Gateway) -> None:
@@ -57,7 +57,7 @@ class Load:
             thread.join(timeout=30)
 
     def wait_for(self, calls: int) -> None:
-        """Returns when so many more calls have ended."""
+        """Returns when this many more calls have ended."""
         enough, deadline = len(self.statuses) + calls, time.monotonic() + 20
         while len(self.statuses) < enough:
             assert time.monotonic() < deadline, self.statuses[-5:]

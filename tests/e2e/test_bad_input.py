@@ -85,7 +85,7 @@ def test_a_compressed_body_is_refused_because_nobody_could_look_into_it(http: ht
     answer = http.post(CHAT, content=packed, headers={**JSON, "content-encoding": "gzip"})
     assert answer.status_code == 400
     assert answer.json()["error"]["type"] == "invalid_request_error"
-    # It is no JSON either, but to say so would send the client looking in the wrong place.
+    # It is not JSON either, but that message would make the client look in the wrong place.
     assert answer.json()["error"]["message"] == "Compressed bodies are not supported."
 
 
@@ -190,7 +190,7 @@ def test_a_process_that_cannot_write_refuses_or_waits_and_loses_nothing(
     gateway.settle(timeout_s=60)
     booked = gateway.usage()["total"]["calls"] - before
     served = outcomes.count(200) + 1
-    # A call that Envoy could not write down any more is booked too, as estimated, whether or not it was answered.
+    # A call that Envoy could not log is booked, too, at an estimate, whether or not it was answered.
     assert served <= booked <= served + outcomes.count(None)
     assert Decimal(gateway.budget("all")["settled_usd"]) == Decimal(gateway.usage()["total"]["cost_usd"])
 

@@ -55,7 +55,7 @@ def test_it_does_so_over_two_envoys_and_four_quotas_that_share_a_redis(
     }
     with run_gateway(tmp_path, CONFIGURATION, providers, **options) as gateway, second_envoy(gateway) as second:
         _spend_a_dollar(gateway, max_tokens)
-        # The quicker one may let all of them through, but both of them ask quota.
+        # The faster Envoy may take all calls, but both ask quota.
         for stats in (gateway.envoy_stats(f"http.{DATA_LISTENER}."), second.stats(f"http.{DATA_LISTENER}.")):
             assert stats["downstream_rq_total"] > CLIENTS // 10
 
@@ -72,7 +72,7 @@ def _spend_a_dollar(gateway: Gateway, max_tokens: int) -> None:
     assert settled == served * Decimal("0.01") == Decimal(gateway.usage()["total"]["cost_usd"])
     assert set(outcomes) <= {"served", "insufficient_quota", "request_exceeds_remaining_budget", "gave up"}
     assert wire.served_after_exhaustion == 0
-    # Whoever only met calls in flight was told to come back, and when; whoever met the end, not to.
+    # A client that only met calls in flight was told when to come back; a client that met an exhausted budget, not to.
     assert min(wire.waits_ms, default=SHORTEST_WAIT_MS) >= SHORTEST_WAIT_MS
     assert wire.misleading == 0
     if settled == 1:
@@ -82,7 +82,7 @@ def _spend_a_dollar(gateway: Gateway, max_tokens: int) -> None:
 
 
 class Wire:
-    """Takes note of what the SDK sends and gets with each of its tries."""
+    """Records what the SDK sends and receives in each try."""
 
     def __init__(self) -> None:
         self.exhausted_at = float("inf")

@@ -1,4 +1,4 @@
-"""Near a limit calls share what is left: none is refused that fits, and the limit stays a fact."""
+"""Near a limit calls share the rest: no call that fits is refused, and the limit holds."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_two_hundred_calls_without_a_bound_share_a_budget_of_eighty_eight(provid
     assert served >= AFFORDABLE - 2
     assert settled == served * CENT <= LIMIT
     assert set(outcomes) <= {"served", "insufficient_quota", "gave up"}
-    # Whoever is told that the money is spent is told so when it is.
+    # No client hears that the budget is spent before it is.
     assert settled == LIMIT or "insufficient_quota" not in outcomes
 
 

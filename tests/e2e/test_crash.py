@@ -55,7 +55,7 @@ SETTLE_TIMEOUT_S = 60.0
 
 @dataclass
 class Load:
-    """What became of the calls."""
+    """The results of the calls."""
 
     served: int = 0
     refused: Counter[str] = field(default_factory=Counter)
@@ -191,7 +191,7 @@ def _call(client: openai.OpenAI, load: Load, *, stream: bool) -> None:
 
 
 def _await_service(gateway: Gateway, load: Load) -> None:
-    """Ten calls in a row are served, soon. They count, too."""
+    """Waits until ten calls in a row are served. They count, too."""
     deadline = time.monotonic() + BACK_TIMEOUT_S
     client = gateway.openai("red")
     row = 0

@@ -1,4 +1,4 @@
-"""kill -9 of quota while policies change under calls: what those hold is held after it, and no more is let in.
+"""kill -9 of quota while policies change under calls: their holds survive it, and no limit lets more in.
 
 Some kills come at once when the new policies are stored, while calls have yet to go over to them. The others come
 by chance during the change: before it is stored, or when only the answer is missing.
@@ -122,7 +122,7 @@ def gateway(tmp_path: Path, provider: PatientProvider) -> Iterator[Gateway]:
 
 
 def eventually(gateway: Gateway, holds: Callable[[], bool], within_s: float = 30) -> None:
-    """Waits for that. While quota is away it is not so."""
+    """Waits until it holds. It does not while quota is away."""
     deadline = time.monotonic() + within_s
     while True:
         try:
@@ -135,7 +135,7 @@ def eventually(gateway: Gateway, holds: Callable[[], bool], within_s: float = 30
 
 
 def call(gateway: Gateway, text: str = QUICK) -> int:
-    """The status of a call, which is made again while quota is away."""
+    """The status of a call, repeated while quota is away."""
     body = {"model": "exact", "messages": [{"role": "user", "content": text}], "max_tokens": TOKENS}
     with gateway.http("app", timeout=120) as client:
         while True:
@@ -160,7 +160,7 @@ def calls_in_flight(gateway: Gateway, provider: PatientProvider) -> Iterator[lis
 
 @dataclass
 class Change:
-    """What is sent to quota alone, and how that went."""
+    """A change sent to quota alone, and its result."""
 
     gateway: Gateway
     request: quota_service_pb2.ApplyConfigurationRequest
@@ -188,7 +188,7 @@ class Change:
             self.answered, self.took_s = True, time.monotonic() - began
 
     def send_until_answered(self) -> None:
-        """As an administrator does it after an error."""
+        """Like an administrator after an error."""
 
         def is_answered() -> bool:
             self.send()
@@ -231,7 +231,7 @@ def until_stored(gateway: Gateway, policy: str) -> None:
 
 
 def in_force(step: int) -> dict[str, Decimal]:
-    """What is held under the policies of a step while nothing but the slow calls is under way."""
+    """The holds under a step's policies while only the slow calls are under way."""
     return {policy["name"]: IN_FLIGHT * CENT for policy in policies(step)}
 
 

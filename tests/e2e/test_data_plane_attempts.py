@@ -25,7 +25,7 @@ SLOW_AFTER_1_S = {"x-envoy-upstream-rq-per-try-timeout-ms": "1000"}
 
 @pytest.fixture(scope="module")
 def started() -> Iterator[DataPlane]:
-    # Two hundred threads of this process keep the scripted quota waiting.
+    # The two hundred threads of this process slow down the scripted quota.
     with DataPlane() as plane:
         for name in ("second", "third"):
             plane.add_provider(name)

@@ -44,7 +44,7 @@ def plane(started: DataPlane) -> DataPlane:
 
 
 def shown(plane: DataPlane) -> str:
-    """The key of the test's client, which no other test shows: a good one is remembered."""
+    """The key of the test's client. No other test uses it, because good keys are remembered."""
     return plane.client.headers["authorization"]
 
 
@@ -54,14 +54,14 @@ def key(plane: DataPlane) -> str:
 
 
 def head(path: str, *headers: str, size: int | None = LARGEST) -> bytes:
-    """Of a request whose body is announced with `size`, or comes in chunks."""
+    """The head of a request that announces a body of `size` bytes, or chunks."""
     length = "transfer-encoding: chunked" if size is None else f"content-length: {size}"
     lines = [f"POST {path} HTTP/1.1", "host: x", "content-type: application/json", length, *headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
 def chat(size: int) -> bytes:
-    """A body of just this size."""
+    """A body of exactly this size."""
     empty = json.dumps({"model": "asked", "messages": [{"role": "user", "content": ""}]})
     return empty.replace('""', f'"{"x" * (size - len(empty))}"').encode()
 
@@ -112,7 +112,7 @@ def large_call(plane: DataPlane, **headers: str) -> int:
 def test_a_key_that_was_good_a_moment_ago_is_not_asked_about_again(plane: DataPlane) -> None:
     assert [large_call(plane) for _ in range(3)] == [200] * 3
     assert (len(plane.quota.key_checks), len(plane.quota.checks)) == (1, 3)
-    # As large as a body may be: it came on the route behind the gate.
+    # As large as a body may be: it came on the route after the gate.
     assert is_served(plane, size=LARGEST - 65_536)
     assert len(plane.quota.key_checks) == 1
 

@@ -1,4 +1,4 @@
-"""Headers by allow list, both ways: what hostile clients and providers send, and what arrives of it."""
+"""Headers by allow list, both ways: what hostile clients and providers send, and how much of it arrives."""
 
 from __future__ import annotations
 
@@ -325,7 +325,7 @@ def test_when_the_script_fails_neither_request_nor_answer_passes(plane: DataPlan
 
 
 IMPORTED = "a-secret-of-team-x"
-"""As short as an imported secret may nearly be, and of no shape."""
+"""Nearly as short as an imported secret may be, and without a known form."""
 
 
 @pytest.mark.parametrize("key", [VIRTUAL_KEY, "spg_test_0", "spa_0123456789", IMPORTED])

@@ -33,7 +33,7 @@ KINDS = {
 
 
 def kind(dialect: Dialect, body: str) -> str:
-    """What an error of Envoy's own calls itself in a client's dialect."""
+    """The type of Envoy's own error in a client's dialect."""
     error = json.loads(body)["error"]
     return str(error[{Dialect.OPENAI: "code", Dialect.ANTHROPIC: "type", Dialect.GEMINI: "status"}[dialect]])
 

@@ -42,7 +42,7 @@ def plane(started: DataPlane) -> DataPlane:
 
 
 def settled(plane: DataPlane, name: str) -> int:
-    """What a provider could write by the time it could write no more for a while."""
+    """The bytes that a provider had written when its writes began to stall."""
     provider = plane.provider(name)
     written, since = 0, time.monotonic()
     while not written or time.monotonic() < since + 1:
@@ -112,7 +112,7 @@ def test_an_event_of_megabytes_passes_whole(plane: DataPlane) -> None:
     big = FIRST.replace("a ", "a" * 2_000_000)
     plane.provider("main").answer = lambda _: sse(big, LAST, USAGE, DONE)
     response = plane.client.post(PATH, json=CHAT)
-    # Whether its null is seen depends on how it arrived; that it is all there does not.
+    # The null may or may not be seen, depending on the pieces. The usage is complete either way.
     assert response.text.replace(',"usage":null}\n', "}\n") == (big + LAST + DONE).replace(',"usage":null}\n', "}\n")
 
 

@@ -97,7 +97,7 @@ def test_a_policy_that_is_added_counts_what_its_window_held_before_it(tmp_path: 
         assert {(each["scope"], each["reason"]) for each in listed} == {("team=ds,user=ada@example.com", "backfill")}
         assert len(listed) == 2
         assert gateway.status().drift_nano_usd == 0
-        # One more call fits, and not two: what was spent before the policy counts.
+        # One more call fits, but not two: spend from before the policy counts.
         call(gateway, 1)
         answer = gateway.http("app").post(
             "/v1/chat/completions", json={"model": "exact", "messages": ASK, "max_tokens": 100}

@@ -1,4 +1,4 @@
-"""A price of zero is free; no price is unknown. A model that is not there is told before anything is dispatched."""
+"""A price of zero is free; no price is unknown. An unknown model is refused before anything is sent."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _booked(gateway: Gateway, key: str, model: str) -> dict[str, Any]:
     before = len(gateway.calls())
     _ask(gateway, key, model)
     gateway.settle(calls=before + 1)
-    # Such a call reserves nothing that could be waited for.
+    # Such a call reserves nothing to wait for.
     deadline = time.monotonic() + SETTLE_TIMEOUT_S
     while gateway.status().unsettled_calls:
         assert time.monotonic() < deadline, gateway.logs()

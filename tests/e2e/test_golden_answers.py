@@ -1,4 +1,4 @@
-"""A hundred awkward answers through the real Envoy, whole and byte by byte: each line of the spool costs what is right.
+"""A hundred awkward answers through the real Envoy, whole and byte by byte: each line of the spool has the right cost.
 
 The same answers, cut at every place, without Envoy: `tests/contract/test_golden_answers.py`.
 """
@@ -25,7 +25,7 @@ PATHS = {
     "gemini": "/v1beta/models/asked:generateContent",
 }
 CHAT = {"model": "asked", "messages": [], "max_tokens": 9}
-# Gemini's model stands in the path, and nowhere else.
+# Gemini names the model in the path, and nowhere else.
 ASKS = {"openai": CHAT, "anthropic": CHAT, "gemini": {"contents": []}}
 SMALL_BYTES = 1_500
 CHUNK_BYTES = 60_000
@@ -60,7 +60,7 @@ def clusters_of(text: str) -> set[str]:
 
 
 def ask(plane: DataPlane, answer: GoldenAnswer, size: int, *, strip: bool) -> tuple[str, bytes]:
-    """The id of a request that is given this answer, and what its client was sent."""
+    """Sends a request that gets this answer. Returns its id, and what the client received."""
     model = MODELS[answer.dialect]
     target = {"path": PATHS[answer.dialect]}
     plane.quota.decide = lambda _: plane.allow(model, strip_usage=strip, targets=[target])
@@ -71,7 +71,7 @@ def ask(plane: DataPlane, answer: GoldenAnswer, size: int, *, strip: bool) -> tu
 
 
 def play(plane: DataPlane, answers: list[GoldenAnswer], size: int, *, strip: bool) -> list[tuple[bytes, SpooledCall]]:
-    """What the client was sent for each of these answers, and the line of the call as the ledger reads it."""
+    """Returns what the client received for each answer, and the call's line as the ledger reads it."""
     sent = dict(ask(plane, answer, size, strip=strip) for answer in answers)
     lines: dict[str, dict[str, Any]] = {line["id"]: line for line in plane.calls(len(answers))}
     calls: list[tuple[bytes, SpooledCall]] = []

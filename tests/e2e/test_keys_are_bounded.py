@@ -52,7 +52,7 @@ def lead(gateway: Gateway) -> Person:
 
 
 def spend_all(gateway: Gateway, secret: str) -> None:
-    """Calls until a refusal that is for good."""
+    """Calls until a refusal that waiting cannot lift."""
     client = gateway.openai(secret)
     for model in ("tiny", "other"):
         for _ in range(20):

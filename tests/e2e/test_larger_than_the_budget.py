@@ -27,11 +27,11 @@ CONFIGURATION: dict[str, Any] = {
     ],
     "keys": [{"name": "small", "team": "small"}, {"name": "smaller", "team": "smaller"}],
 }
-# Before anything is learned a call is expected to take a tenth of its bound, $0.04: the one has room for that, and the
-# other not even for that.
+# Before anything is learned a call is expected to take a tenth of its bound, $0.04: one budget has room for that, the
+# other does not.
 LIMITS = {"small": Decimal("0.05"), "smaller": Decimal("0.03")}
 TEXT_COSTS, MOST = Decimal("0.40"), Decimal("0.41")
-# A token a byte, as some tokenizers make of digits.
+# One token per byte, as in some tokenizers of digits.
 TEXT = "7" * TOKENS
 MESSAGES = [{"role": "user", "content": TEXT}]
 CALLS = {
@@ -51,7 +51,7 @@ def gateway(vendors: Providers, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 def figures(answer: httpx.Response, dialect: str) -> dict[str, Any]:
-    """What a refusal says for machines."""
+    """The machine-readable figures of a refusal."""
     error = answer.json()["error"]
     if dialect != "gemini":
         return dict(error["details"])

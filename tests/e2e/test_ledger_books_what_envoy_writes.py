@@ -72,12 +72,12 @@ def booked(plane: DataPlane, folder: Path) -> BookedCall:
 
 
 def post(plane: DataPlane, target: str, timeout_s: float = 10) -> None:
-    # Gemini's model stands in the path, and nowhere else.
+    # Gemini names the model in the path, and nowhere else.
     body = {"contents": []} if target == "gem" else CHAT
     try:
         plane.client.post(PATHS.get(target, "/v1/chat/completions"), json=body, timeout=timeout_s)
     except httpx.HTTPError:
-        # The client left, or its stream was cut: what the ledger makes of that is the question.
+        # The client left, or its stream was cut: how does the ledger charge that?
         return
 
 

@@ -89,7 +89,8 @@ def test_at24_the_headers_are_the_same_on_every_answer_and_what_remains_only_fal
     for number in range(3):
         answers.append(post(number))
         gateway.settle()
-    # What a call in flight holds is mostly given back: told as gone, it would come back and what remains would rise.
+    # Calls in flight give back most of what they hold. If holds counted as used, the reported remainder would rise
+    # again.
     providers.by_vendor[vendor].latency = Latency(first_byte_p50_ms=1_000, first_byte_p95_ms=1_000)
     with ThreadPoolExecutor(2) as at_once:
         answers += sorted(at_once.map(post, (3, 4)), key=lambda headers: -_requests_left(headers))

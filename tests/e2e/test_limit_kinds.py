@@ -43,7 +43,7 @@ CONFIGURATION: dict[str, Any] = {
     ],
     "keys": [
         *({"name": name} for name in ("rolling", "calendar", "soft")),
-        # Their limits do not bound what they can take in all.
+        # Their limits do not bound the total that they can take.
         *({"name": name, "unlimited": True} for name in ("parallel", "capped", "loop")),
     ],
 }
@@ -139,7 +139,7 @@ def test_a_soft_limit_lets_calls_in_flight_beyond_it_and_says_that_it_is_soft(ga
     call(gateway, "soft")
     gateway.settle()
 
-    # Without a bound it can take more than there is, and usually takes a cent.
+    # Without a bound it can take more than the limit, but typically takes a cent.
     answer = gateway.openai("soft").chat.completions.with_raw_response.create(model="exact", messages=ASK)
     assert "x-spendgate-output-capped" not in answer.headers
     gateway.settle()

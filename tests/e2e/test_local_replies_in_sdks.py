@@ -97,7 +97,7 @@ def test_a_quota_that_hangs_is_soon_unavailable(gateway: Gateway, providers: Pro
 
 def test_a_quota_that_is_gone_is_unavailable(gateway: Gateway, providers: Providers) -> None:
     supervisor = gateway.process.pid
-    # The supervisor is held, so that it does not bring quota back while the SDKs are asked.
+    # The supervisor is stopped, so that it does not restart quota while the SDKs call.
     os.kill(supervisor, signal.SIGSTOP)
     try:
         quota = gateway.pids()["quota"]
@@ -131,7 +131,7 @@ def _timed(ask: Callable[[Gateway], Any], gateway: Gateway) -> Any:
 
 
 def _wait_until_dead(pid: int) -> None:
-    """Nobody reaps it: it stays behind as a zombie, which listens no more."""
+    """Nobody reaps the process: it remains as a zombie, which no longer listens."""
     deadline = time.monotonic() + 5
     while ") Z " not in Path(f"/proc/{pid}/stat").read_text():
         assert time.monotonic() < deadline, "quota does not end"

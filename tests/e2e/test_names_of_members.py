@@ -1,4 +1,4 @@
-"""Names that a tolerant server takes for known ones: 400 that tells where, in each dialect; no provider is asked."""
+"""Names that a tolerant server takes for known ones get a 400 that says where, and reach no provider."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ KELVIN = "\u212a"
 
 @dataclass(frozen=True)
 class Ask:
-    """A body with one name that is not as it must be."""
+    """A body with one wrong name."""
 
     vendor: Vendor
     body: str
     told: str
-    """What the refusal says of it."""
+    """The refusal's words for it."""
 
 
 def chat(members: str, message: str = "") -> str:
-    """A body of OpenAI's and Anthropic's dialect with more members, in it or in its message."""
+    """A body in OpenAI's and Anthropic's dialect with additional members, at its top or in its message."""
     return f'{{"model": "@", "messages": [{{"role": "user", "content": "{TEXT}"{message}}}]{members}}}'
 
 
@@ -132,7 +132,7 @@ ENVELOPES: dict[Vendor, tuple[Any, ...]] = {
 
 
 def envelope(vendor: Vendor, document: dict[str, Any]) -> tuple[Any, ...]:
-    """What SDKs of a vendor read of an error."""
+    """The parts of an error that a vendor's SDK reads."""
     error = document["error"]
     match vendor:
         case Vendor.OPENAI:

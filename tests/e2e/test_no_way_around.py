@@ -96,7 +96,7 @@ def test_at13_no_byte_of_a_key_without_budget_reaches_a_provider(gateway: Gatewa
         assert not reached, f"{request} reached {reached}"
         if status == 200:
             served.add(request.path)
-    # What is answered at a budget of zero is answered by quota.
+    # At a budget of zero, quota gives every answer.
     assert served
     assert {path for path in served if not re.search(r"[/\\](models|budget)", unquote(path))} == set()
 

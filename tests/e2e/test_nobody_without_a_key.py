@@ -1,4 +1,4 @@
-"""Who has no key costs nobody anything: uploads, bodies that are hard to read and idle connections, all at once."""
+"""A client without a key costs nobody anything: uploads, bodies that are hard to read and idle connections."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def status_kib(gateway: Gateway, name: str) -> int:
 
 
 def connections(gateway: Gateway) -> int:
-    """Those of clients that Envoy has open now, with those that have not said anything yet."""
+    """The open connections of Envoy's clients, including silent ones."""
     stats = gateway.envoy_stats(f"listener.{gateway.url.removeprefix('http://').replace(':', '_')}.")
     return stats["downstream_cx_active"] + stats["downstream_pre_cx_active"]
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What Envoy has in use. Free pages that its allocator keeps for the next burst are not part of it."""
+    """The memory that Envoy uses. Free pages that its allocator keeps for the next burst are not part of it."""
 
     allocated_kib: int
     scripts_kib: int
@@ -124,7 +124,7 @@ def attack(gateway: Gateway) -> None:
         until.set()
         caller.join(60)
     assert problems == []
-    # Who goes on sending into a closed connection may lose the answer; nobody was let in.
+    # A client that still sends into a closed connection may lose the answer, but none was let in.
     assert len(answers) == UPLOADS + BOMBS
     assert all(answer.startswith(b"HTTP/1.1 401") or not answer for answer in answers)
     assert any(answers)
@@ -132,7 +132,7 @@ def attack(gateway: Gateway) -> None:
 
 
 def rest(gateway: Gateway, at_most: Memory) -> Memory:
-    """What Envoy has once nothing is under way, which is no more than `at_most`."""
+    """Envoy's memory once nothing is under way: no more than `at_most`."""
     gateway.settle()
     deadline = time.monotonic() + NORMAL_AGAIN_S
     while True:

@@ -1,4 +1,4 @@
-"""Who may do what on a running gateway, and what is left of it: roles, overrides within a cap, and the audit log."""
+"""Who may do what on a running gateway: roles, overrides within a cap, and the audit log."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def test_rest_is_judged_as_grpc_is_and_nobody_names_himself(gateway: Gateway, fi
     for path in ("virtualKeys", "virtualKeys/dev:disable", "quota:apply", "router:apply", "ledger:apply"):
         refused = finance.rest("POST", path, {}, **{"x-spendgate-actor": "platform::root"})
         assert (refused.status_code, refused.json()["code"]) == (403, 7), path
-    # Also where the call is let through, what the client says of itself is gone.
+    # If the call passes, the client's own claims are removed as well.
     lead = person(gateway, "lead-2", "team-admin", "--team", "marketing")
     made = lead.rest(
         "POST",

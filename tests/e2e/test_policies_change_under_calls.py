@@ -44,7 +44,7 @@ CONFIGURATION: dict[str, Any] = {
     "policies": [TEAM, {"name": "wide", "limits": [{"spend": 10, "per": "month"}]}],
     "keys": [{"name": "app", "team": "ds"}],
 }
-# Renamed, narrowed to what all of these calls are, and one that is new.
+# One policy is renamed, one is narrowed to exactly these calls, and one is new.
 CHANGED = [
     {**TEAM, "name": "after"},
     {"name": "wide", "match": {"model": "exact"}, "limits": [{"spend": 10, "per": "month"}]},
@@ -72,7 +72,8 @@ def eventually(holds: Callable[[], bool], gateway: Gateway, within_s: float = 30
 
 
 def call(gateway: Gateway) -> int:
-    """The status of a call. A machine that is busy for 100 ms looks like a Redis that hangs: that is asked again."""
+    """The status of a call. A machine that is busy for 100 ms looks like a hanging Redis, so such a call is
+    repeated."""
     while True:
         status = gateway.http("app", timeout=60).post("/v1/chat/completions", json=BODY).status_code
         if status != 503:
@@ -82,7 +83,7 @@ def call(gateway: Gateway) -> int:
 
 @contextmanager
 def calls_in_flight(gateway: Gateway, count: int, statuses: list[int]) -> Iterator[None]:
-    """So many calls, of which each has a thread; they are over at the end of the block."""
+    """This many calls, each in a thread, which end with the block."""
 
     def ask() -> None:
         statuses.append(call(gateway))
@@ -96,7 +97,7 @@ def calls_in_flight(gateway: Gateway, count: int, statuses: list[int]) -> Iterat
 
 
 def counter_of(gateway: Gateway, policy: str) -> dict[str, Any]:
-    """The counter of a policy that counts now: one that was narrowed has another beside it, which says what was."""
+    """The current counter of a policy. A narrowed policy also has an old one."""
     (found,) = [each for each in gateway.budgets() if each["policy"] == policy and each["scope"] != "organization"]
     return found
 

@@ -1,7 +1,7 @@
-"""Four quotas, two Envoys, a Redis, and a nemesis that kills and pauses each of them: limits are facts all the same.
+"""Four quotas, two Envoys, a Redis, and a nemesis that kills and pauses each of them: limits still hold.
 
-A minute of it here; `SPENDGATE_NEMESIS_S=600` makes it ten, and `SPENDGATE_NEMESIS_SEED` plays another game.
-`-o log_cli=true -o log_cli_level=INFO` tells how it went.
+A minute of it here; `SPENDGATE_NEMESIS_S=600` makes it ten, and `SPENDGATE_NEMESIS_SEED` chooses other failures.
+`-o log_cli=true -o log_cli_level=INFO` shows what happened.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ CONFIGURATION = {
     ],
     "keys": [{"name": "purse"}, {"name": "minute"}, {"name": "free"}],
 }
-# What the second one holds is three times what it takes.
+# The second one holds three times what it takes.
 MOST_TOKENS = {"purse": 100, "minute": 300, "free": 100}
 
 _log = logging.getLogger(__name__)
@@ -162,7 +162,7 @@ def _note(key: str, response: httpx.Response, play: Play) -> None:
 
 
 def _await_service(play: Play) -> None:
-    """Whoever has money is served again by itself."""
+    """Waits until keys with budget left are served again."""
     deadline = time.monotonic() + BACK_WITHIN_S
     served = len(play.served)
     while len(play.served) < served + 20:
@@ -171,14 +171,14 @@ def _await_service(play: Play) -> None:
 
 
 def _await_parts(gateway: Gateway) -> None:
-    """Who was killed often waits longer before it starts again."""
+    """A part that was killed often waits longer before its restart."""
     deadline = time.monotonic() + BACK_WITHIN_S
     while gateway.run("status").returncode:
         assert time.monotonic() < deadline, "not every service came back"
 
 
 def _reached(providers: Providers) -> Counter[str]:
-    """How many calls of each key reached the provider, who will send a bill."""
+    """How many calls of each key reached the provider, and thus its bill."""
     return Counter(str(request.document["model"]) for request in providers.requests(Vendor.OPENAI))
 
 
@@ -219,9 +219,9 @@ def _assert_limits_held(gateway: Gateway, play: Play) -> None:
         spent[call["key"], at_ms // MINUTE_MS if call["key"] == "minute" else 0] += Decimal(call["cost_usd"])
     over = {window: amount for window, amount in spent.items() if amount > _limit_of(window[0])}
     assert not over
-    # Nobody was told that a budget is spent which is not.
+    # No client was told that a budget is spent while it was not.
     assert {key for key, code in play.refused if code == "insufficient_quota"} == {"purse", "minute"}
-    # They were worth something: all of one was spent, and all but a call of the other in some minute.
+    # The budgets were really used: all of one was spent, and all but one call of the other in some minute.
     assert spent["purse", 0] > PURSE_USD - CENT
     assert max(amount for (key, _), amount in spent.items() if key == "minute") > MINUTE_USD - 3 * CENT
 

@@ -64,7 +64,7 @@ def _call(gateway: Gateway, number: int) -> tuple[str, Any]:
     return raw.headers["x-request-id"], usage
 
 
-# By the arithmetic of this test, not by ours: a price engine that errs must not be its own witness.
+# The test computes the price itself, because a wrong price engine would confirm its own mistakes.
 def _cost_nano_usd(usage: Any) -> int:
     cached = usage.prompt_tokens_details.cached_tokens
     uncached = usage.prompt_tokens - cached

@@ -27,7 +27,7 @@ _LONG_CALL_S = 0.6
 
 @dataclass
 class Load:
-    """Calls for one model at a steady rate, and what became of them."""
+    """Calls for one model at a steady rate, and their results."""
 
     plane: RoutedPlane
     statuses: Counter[int] = field(default_factory=Counter)
@@ -75,7 +75,7 @@ async def under_load(plane: RoutedPlane) -> AsyncIterator[Load]:
 
 
 def serve(provider: Provider, name: str, *keys: str, path: str = "/v1/chat/completions") -> None:
-    """Makes a provider answer with its name, and only to who shows one of its keys."""
+    """Makes a provider answer with its name, but only to clients with one of its keys."""
 
     def answer(request: Received) -> Answer:
         if request.path != path:

@@ -31,7 +31,8 @@ def numbers(text: str) -> str:
     return ",".join([text] * (BYTES // (len(text) + 1)))
 
 
-# Each with the statuses that are right for it. What is only long, and not hard to read, may be refused for its price.
+# Each with the statuses that are right for it. A body that is only long, not hard to read, may be refused for its
+# price.
 BOMBS: dict[str, tuple[Callable[[], str], set[int]]] = {
     "deep nesting": (lambda: _HEAD + repeated("["), {400}),
     "numbers without end": (lambda: f"{_HEAD}[{numbers('0')}]{_TAIL}", {400, 413}),

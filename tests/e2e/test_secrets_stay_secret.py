@@ -57,9 +57,9 @@ def test_no_key_is_found_anywhere(providers: Providers, tmp_path: Path) -> None:
         gateway.stop()
         texts.update(_files(tmp_path))
     found = {place for place, text in texts.items() for secret in secrets if secret.encode() in text}
-    # What the test itself wrote down does not count: nothing else is exempt.
+    # Only files that the test itself wrote are exempt.
     assert found == set()
-    # The net is not empty: what may be found is found.
+    # The texts are really there: they contain what the run asked for.
     assert any(b"gpt-4o" in text for text in texts.values())
     assert len(texts) > 8
 
@@ -92,7 +92,7 @@ def _traffic(gateway: Gateway, providers: Providers, issued: str) -> None:
 
 
 def _texts(gateway: Gateway, receiver: OtlpReceiver) -> Iterator[tuple[str, bytes]]:
-    """What can be asked of the running gateway."""
+    """Everything that the running gateway shows."""
     commands = (
         ["budgets"],
         ["usage"],

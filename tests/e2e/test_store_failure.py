@@ -69,7 +69,7 @@ def taken_usd(gateway: Gateway, policy: str) -> dict[int, Decimal]:
 
 
 def cost_of_one_usd(gateway: Gateway, key: str) -> Decimal:
-    """What each of the calls costs: they are all alike."""
+    """The cost of each call. All calls are equal."""
     (cost,) = {Decimal(call["cost_usd"]) for call in gateway.calls() if call["key"] == key}
     return cost
 
@@ -152,7 +152,7 @@ def test_an_answer_without_counters_says_nothing_of_the_limits(
     assert unknown.status_code == 200
     assert unknown.headers["x-spendgate-model-requested"] == "tiny"
     assert not [name for name in unknown.headers if "budget" in name or "ratelimit" in name or "policy" in name]
-    # Nothing is reserved for the second call before Redis is found again, so that does not tell whether it is booked.
+    # The second call reserves nothing until Redis is back, so an empty reservation does not prove that it is booked.
     gateway.settle(calls + 2)
 
 

@@ -101,7 +101,7 @@ def _pump(source: socket.socket, sink: socket.socket, passing: threading.Event |
 
 
 def _restart_envoy(gateway: Gateway) -> None:
-    """Its successor connects anew. Returns when that has served one call."""
+    """Kills Envoy. Its successor connects again. Returns when that one has served a call."""
     before = gateway.pids()["envoy"]
     os.kill(before, signal.SIGKILL)
     _wait(lambda: gateway.pids().get("envoy", before) != before, "another Envoy runs")

@@ -1,4 +1,4 @@
-"""Members that nobody here knows, in every dialect: where a policy lets them pass they hold what they can cost."""
+"""Unknown members in every dialect: if a policy lets them pass, they hold the most that they can cost."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CONFIGURATION = {
 
 @dataclass(frozen=True)
 class Ask:
-    """A call, with what nobody knows in it."""
+    """A call with an unknown member."""
 
     vendor: Vendor
     path: str

@@ -1,4 +1,4 @@
-"""`spendgate doctor`: each line of what is right and wrong here, with a remedy."""
+"""`spendgate doctor`: a line for each thing that is right or wrong here, with a remedy."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Caller(threading.Thread):
                 except httpx.ConnectError:
                     return
                 except httpx.ReadError:
-                    # The kernel had taken the connection, Envoy had not: nothing of the request was read.
+                    # The kernel had accepted the connection, but Envoy had not, so it read nothing of the request.
                     self.outcomes["reset"] += 1
 
 

@@ -1,4 +1,4 @@
-"""A month of honest calls, of which clients abort some: what of it is settled and what stays in doubt.
+"""A month of honest calls, some of them aborted: how much is settled, and how much stays in doubt.
 
 The estimate, the hold, the charge and the bound are the real ones; there is no network and no store.
 """
@@ -46,13 +46,13 @@ class Habits:
 
 @dataclass(slots=True)
 class Books:
-    """What the month came to, in nano-USD."""
+    """The sums of the month, in nano-USD."""
 
     billed: int = 0
     settled: int = 0
     doubt: int = 0
     billed_at_most: int = 0
-    """By a provider that goes on to the request's bound when its client has left."""
+    """The bill of a provider that goes on to the request's bound after its client left."""
 
 
 def live_through(habits: Habits, seed: int) -> Books:

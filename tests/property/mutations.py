@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 TEXT = "all of this is text. " * 100
-"""2,100 bytes: more than what is held of any request on top of what it asks for."""
+"""2,100 bytes: more than any request holds on top of what it asks for."""
 _MANY = "16000"
 _ADDRESS = '"https://example.com/long"'
 _NAMES = (

@@ -1,4 +1,4 @@
-"""Policies that change while calls run: what calls hold counts in the limits that concern them, and only there."""
+"""Policies that change while calls run: what calls hold counts in the limits that apply to them, and only there."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ POLICIES = (
 
 @dataclass
 class Left:
-    """What is left of a call that has ended."""
+    """The remains of a call that has ended."""
 
     call: Admitted
     doubt: int
     """In limits on spend."""
     counted_in: set[tuple[str, str, str]] = field(default_factory=set)
-    """All limits on spend that ever concerned the call: a change of policies takes doubt from no counter."""
+    """All limits on spend that ever applied to the call: a change of policies removes doubt from no counter."""
 
 
 class Changes(RuleBasedStateMachine):
@@ -75,7 +75,7 @@ class Changes(RuleBasedStateMachine):
         if isinstance(outcome, Deny):
             return multiple()
         self.open[outcome.reservation.id] = outcome
-        # Whatever policies did meanwhile, nobody is let in above a limit that is in force.
+        # Whatever the policies did meanwhile, no limit in force is exceeded.
         made = outcome.reservation
         limits = self.world.live.snapshot.directory.limits_for(
             made.attribution, made.model, self.world.clock.now_ms(), run
@@ -96,7 +96,7 @@ class Changes(RuleBasedStateMachine):
         )
         assert self.world.settle_all([settlement], 0).settled == (call.reservation.id,)
         del self.open[call.reservation.id]
-        # Of a call that no such limit concerned when it was settled nobody takes note.
+        # A call without such a limit at its settlement leaves no doubt.
         if any(doubt.reservation.id == call.reservation.id for doubt in self.world.counters.doubts_after("", 999)):
             self.left.append(Left(call, most.cost_nano_usd - cost))
 
@@ -139,7 +139,7 @@ class Changes(RuleBasedStateMachine):
             assert doubt <= levels.get(place, Level(0, 0)).doubt <= most, place
 
     def amounts(self, call: Admitted) -> dict[tuple[str, str, str], int]:
-        """What a call must hold by the policies in force: by policy, limit and scope."""
+        """What a call must hold under the policies in force: by policy, limit and scope."""
         made = call.reservation
         most = made.most
         assert most is not None

@@ -101,7 +101,7 @@ class Drift(RuleBasedStateMachine):
 
     @rule(call=calls)
     def release(self, call: tuple[Admitted, str]) -> None:
-        """What was released may be booked all the same: then the ledger is right."""
+        """A released call may still be booked; then the ledger is right."""
         self.books.world.release.by_id(call[0].reservation.id)
 
     @rule(call=booked)
@@ -142,7 +142,7 @@ class Drift(RuleBasedStateMachine):
             if known:
                 assert levels.get(counter, 0) == amount, counter
         assert books.reconcile.last.unpriced == sum(not known for _, known in told.values())
-        # Of runs that are remembered for a call that was released nothing is known.
+        # Nothing is known about runs that are remembered only for a released call.
         checked = {limit.policy for limit in (levels.limit for levels in books.hold.list_counters().limits)}
         for counter, settled in levels.items():
             if counter.policy in checked - {"runs"} and counter not in told and "concurrency" not in counter.limit_id:

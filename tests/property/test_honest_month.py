@@ -1,7 +1,7 @@
-"""What doubt takes of a month in which 3 % of all calls are aborted.
+"""How much of a month's budget doubt takes if 3 % of all calls are aborted.
 
-The figures are those of ADR 0018. What decides them is not the share of aborted calls but how far above its use a call
-is bounded: an aborted call leaves in doubt what a provider may bill that goes on after its client has left.
+The figures are those of ADR 0018. They depend less on the share of aborted calls than on how far a call's bound lies
+above its use: an aborted call leaves in doubt the most that a provider may bill if it goes on after the client left.
 """
 
 from __future__ import annotations

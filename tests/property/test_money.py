@@ -1,4 +1,4 @@
-"""What is held covers what is charged, whatever the price and however the tokens fall."""
+"""The hold covers the charge, whatever the price and however the tokens fall."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def usages(draw: st.DrawFn) -> Usage:
 
 
 def asked(usage: Usage, which: Asked, whole: Whole) -> int:
-    """How much of a usage only such a request can run up."""
+    """The part of a usage that only such a request can cause."""
     of_kind = [name for name, meter in METERS.items() if meter.asked is which and meter.whole is whole]
     return sum(usage.meters.get(name, 0) for name in of_kind)
 

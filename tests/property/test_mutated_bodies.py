@@ -1,7 +1,7 @@
 """Whatever a body asks of any reader, quota holds at least that much of it, or the scan refuses it.
 
 Mutated bodies go through the scan as Envoy runs it, through quota's reading of what it says, and through readers that
-know nothing of either. `SPENDGATE_MUTATED_BODIES` sets how many of each dialect: a release is tried with 20,000.
+know nothing of either. `SPENDGATE_MUTATED_BODIES` sets how many of each dialect. Test a release with 20,000.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def target_of(dialect: str) -> TargetFacts:
 
 
 def scanned(body: bytes, dialect: str) -> tuple[str, RequestFacts] | None:
-    """Model and facts as quota is told them; None when the scan refuses the body."""
+    """Model and facts as quota gets them; None if the scan refuses the body."""
     passed, found = LUA.globals().pcall(SCAN.body, body.decode("latin-1"), dialect, PATHS[dialect])[:2]
     if not passed:
         assert not isinstance(found, str), f"a mistake in the scan: {found}, with {body!r}"
@@ -77,7 +77,7 @@ def scanned(body: bytes, dialect: str) -> tuple[str, RequestFacts] | None:
 
 
 def faults(body: bytes, dialect: str, target: TargetFacts) -> Iterator[str]:
-    """What a reader would ask for beyond what is held."""
+    """The work that a reader would do beyond what is held."""
     found = scanned(body, dialect)
     if found is None:
         return

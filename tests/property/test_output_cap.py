@@ -1,4 +1,4 @@
-"""Whatever the limits say, a cap is the largest that fits of what a call wishes for."""
+"""Whatever the limits say, a cap is the largest within a call's output range that fits."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Situation:
 
     @property
     def output_range(self) -> OutputRange:
-        """What the call asks for and is content with."""
+        """The call's output range."""
         return output_range_of(self.facts, self.learned, contended=self.contended)
 
     @property

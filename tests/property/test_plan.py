@@ -61,7 +61,7 @@ def test_tiers_begin_at_nothing_rise_and_differ(route: Model, providers: frozens
 
 @given(models)
 def test_a_healthy_target_is_never_skipped(route: Model) -> None:
-    """Whoever is named is in the base chain."""
+    """Every named target is in the base chain."""
     [base, *_] = compile_model(route, frozenset(PROVIDERS)).tiers
     chains = [route.targets, *(fallback.to for fallback in route.fallbacks)]
     assert set(names(base.chain)) == {name for chain in chains for name in names(chain)}
@@ -77,7 +77,7 @@ def test_targets_and_chains_of_a_plan_name_each_other(route: Model, providers: f
 
 @st.composite
 def offers(draw: st.DrawFn) -> tuple[Snapshot, RoutePlan]:
-    """What some configuration makes for Envoy and for quota."""
+    """The offers to Envoy and quota that a configuration makes."""
     providers = [lab(name) for name in sorted(draw(usable))]
     clusters = name_clusters(providers, {})
     plan = compile_plan([draw(models)], providers, clusters)

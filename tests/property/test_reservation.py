@@ -1,4 +1,4 @@
-"""Any interleaving of admissions and endings, measured or not, keeps a hard limit a fact."""
+"""Any interleaving of admissions and endings, measured or not, never exceeds a hard limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever policies there are, an admin of a team cannot override a limit past what its whole team is held to."""
+"""Whatever policies there are, an admin of a team cannot override a limit beyond the limit of the whole team."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OF_B = Attribution("k3", "k3", "b", "", "a", "a")
 
 
 def counts_all_of_a_together(policy: QuotaPolicy) -> bool:
-    """By what it does to calls, not by how it is written."""
+    """Looks at its effect on calls, not at its text."""
     first, second = (scope_of(policy, caller, "m") for caller in OF_A)
     return first is not None and first == second and first != scope_of(policy, OF_B, "m")
 

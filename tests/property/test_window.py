@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from services.kernel.window import ROLLING_STEP_MS, Weekday, WindowRule, WindowUnit
 
 ZONES = sorted(zoneinfo.available_timezones() - {"localtime", "Factory"})
-# 1990 to 2037: before and after lie rules that no call can meet.
+# 1990 to 2037: earlier and later rules apply to no call.
 INSTANTS_MS = st.integers(631_152_000_000, 2_145_916_800_000)
 HOUR_MS = 3_600_000
 
@@ -39,10 +39,10 @@ def test_an_instant_lies_in_exactly_one_window(rule: WindowRule, now_ms: int) ->
 
     assert window.start_ms <= now_ms < window.end_ms <= window.retain_until_ms
     if rule.unit in ENDLESS:
-        # One window only, whose counter is the same for ever.
+        # One window only, whose counter is the same forever.
         assert window.start_ms == 0
         return
-    # Whoever asks from anywhere within is told the same window, and the neighbours begin where it ends.
+    # Every instant within a window gives the same window, and its neighbours begin where it ends.
     assert rule.at(window.start_ms) == window
     assert rule.at(window.end_ms - 1) == window
     assert rule.at(window.end_ms).start_ms == window.end_ms

@@ -29,7 +29,7 @@ _ENVIRONMENT = {"os.environ", "os.environb", "os.getenv"}
 
 
 def is_short(path: PurePath, text: str) -> Iterator[str]:
-    """A file holds what fits in a head."""
+    """A file is small enough to understand as a whole."""
     lines = text.count("\n")
     if lines > MAX_FILE_LINES:
         yield f"{path} has {lines} lines, {MAX_FILE_LINES} are allowed: split it along what changes together"
@@ -52,7 +52,7 @@ def has_a_telling_name(path: PurePath, _text: str) -> Iterator[str]:
 
 
 def is_finished(path: PurePath, text: str) -> Iterator[str]:
-    """What is not done stands in the issue tracker, not in the code."""
+    """Open work belongs in the issue tracker, not in the code."""
     for number, line in enumerate(text.splitlines(), 1):
         if _UNFINISHED.search(line):
             yield f"{path}:{number} leaves something open: finish it or file an issue"

@@ -1,4 +1,4 @@
-"""What a user can meet is in the documentation, and what the documentation names exists."""
+"""The documentation has everything that a user can meet, and everything that it names exists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The house rules, over the whole tree. What a rule means and why stands in `rules.py` and CONTRIBUTING.md."""
+"""The house rules, over the whole tree. `rules.py` and CONTRIBUTING.md explain the rules."""
 
 from __future__ import annotations
 

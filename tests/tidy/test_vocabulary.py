@@ -1,4 +1,4 @@
-"""One word for one thing: what ARCHITECTURE.md retires comes back nowhere."""
+"""One word for one thing: the words that ARCHITECTURE.md retires come back nowhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CODE = re.compile(r"`([^`]+)`")
 
 
 def retired() -> tuple[set[str], set[str]]:
-    """Words that stand nowhere, and names that no Python has."""
+    """The retired words, and the names that Python may not use."""
     table = (ROOT / "ARCHITECTURE.md").read_text().partition("## Words")[2]
     words: set[str] = set()
     names: set[str] = set()

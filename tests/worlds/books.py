@@ -1,4 +1,4 @@
-"""A quota and a ledger in one process, of which only Envoy and the wire between them are left out."""
+"""A quota and a ledger in one process, without Envoy and without a wire between them."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class Books:
         self.world.change_policies(policies, self.keys)
 
     def book(self, admitted: Admitted, *, run: str = "", served: str = "lab/dear", output_tokens: int = 100) -> None:
-        """Books what became of a call; booking it again changes nothing."""
+        """Books the end of a call; booking it again changes nothing."""
         reservation = admitted.reservation
         who = reservation.attribution
         fields: dict[str, Any] = {
@@ -166,7 +166,7 @@ class Books:
         self.entries += self.store.book(Booking((entry,)))
 
     def put_back(self, admitted: Admitted) -> None:
-        """Holds again what a call held, as a quota does whose store has lost it."""
+        """Holds a call's room again, like a quota whose store lost it."""
         made = Adoption.of(self.world.live.snapshot.directory).reheld(admitted.reservation)
         if made.id not in self.open_reservations():
             self.world.counters.reserve([], lambda _: (made, None))
@@ -183,7 +183,7 @@ class Books:
         self.reconcile.check_if_due()
 
     def told_by_the_ledger(self) -> dict[CounterKey, tuple[int, bool]]:
-        """What each counter of a present window must say, entry by entry, and whether all of it is known."""
+        """The value that each counter of a present window must have, entry by entry, and whether all of it is known."""
         told: dict[CounterKey, tuple[int, bool]] = {}
         for entry in self.entries:
             at_ms = admitted_ms(entry.id)
@@ -195,7 +195,7 @@ class Books:
         return told
 
     def levels(self) -> dict[CounterKey, int]:
-        """What is settled in each counter of a present window."""
+        """The settled amount of each counter of a present window."""
         return {key: level.settled for key, _, level in self.world.counters.counters_at(self.clock.now_ms())}
 
     def _counters_of(self, entry: Entry, at_ms: int) -> Iterator[tuple[CounterKey, LimitKind]]:
@@ -214,5 +214,5 @@ def _taken(entry: Entry, kind: LimitKind) -> int | None:
 
 
 def key_of(name: str, **changed: str) -> VirtualKey:
-    """A key by whose name the other keys of a world are told apart; its secret is its name."""
+    """A key with this name; its secret is its name, too."""
     return VirtualKey(replace(ADA, key_id=f"key_{name}", key=name, **changed), digest=digest_of(name, PEPPER))

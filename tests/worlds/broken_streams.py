@@ -1,7 +1,7 @@
-"""Streams into which something goes wrong midway, in each dialect: what is known before it, and what is right after it.
+"""Streams that break midway, in each dialect: the figures before the break, and the right result after it.
 
-Each provider tells figures from its first event on: Anthropic the input, Gemini and a server that counts along in
-OpenAI's dialect all of it so far.
+Each provider reports figures from its first event on: Anthropic the input; Gemini, and a server of OpenAI's dialect
+that counts along, all usage so far.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _TEXT = "once upon a time "
 
 @dataclass(frozen=True, slots=True)
 class BrokenStream:
-    """One stream, and what its line has to say."""
+    """One stream, and the right content of its line."""
 
     dialect: str
     name: str
@@ -89,7 +89,7 @@ _DIALECTS = (
 
 
 def _long(dialect: _Dialect, size: int, end: str) -> bytes:
-    """An event of content so long, in several lines: each line end is within it."""
+    """An event of content of this length, over several lines."""
     lines = json.dumps(dialect.content, indent=1).replace(_TEXT, _TEXT + "y" * size).split("\n")
     return "".join(f"data: {line}{end}" for line in lines).encode() + end.encode()
 

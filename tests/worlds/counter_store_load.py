@@ -53,9 +53,8 @@ def settlement_of(reservation: Reservation, cost: int = TAKEN) -> Settlement:
 
 
 def spend(store: RedisCounters, first: int, rounds: int, bound: int) -> int:
-    """In each round asks for calls of that round's own budget until one is refused. Returns how many went.
-
-    They are settled a round later, so that what others hold matters too.
+    """In each round, asks for calls of that round's own budget until one is refused. Returns how many passed. They
+    settle a round later, so that holds of other processes matter, too.
     """
     went = 0
     before: list[Reservation] = []

@@ -1,4 +1,4 @@
-"""What a counter store keeps beside its counters, as long as the test lasts."""
+"""The records of a counter store besides its counters, for the time of a test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def open_file(folder: Path) -> Iterator[SqliteFile]:
 
 @contextmanager
 def open_doubts(folder: Path) -> Iterator[SqliteDoubts]:
-    """What is in doubt, in the file that quotas of this folder share."""
+    """The doubts in the file that the quotas of this folder share."""
     with open_file(folder) as file:
         yield SqliteDoubts(file)
 
@@ -38,9 +38,9 @@ class MemorySnapshots:
         self._kept: dict[str, bytes] = {}
 
     def save(self, name: str, version: str, body: bytes) -> None:
-        """Replaces what is kept under `name`."""
+        """Replaces the snapshot under `name`."""
         self._kept[name] = body
 
     def load(self, name: str) -> bytes | None:
-        """What is kept under `name`."""
+        """The snapshot under `name`."""
         return self._kept.get(name)

@@ -216,7 +216,7 @@ class DataPlane:
         return refused
 
     def reported(self, request_id: str) -> list[Any]:
-        """What the router was told about the attempts of a request."""
+        """The attempts of a request, as reported to the router."""
         return [entry for entry in self.router.attempts if entry.request.request_id == request_id]
 
     def spool_text(self) -> str:

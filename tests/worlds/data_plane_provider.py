@@ -1,4 +1,4 @@
-"""Providers that answer as a test tells them."""
+"""Providers that answer as a test says."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Provider(HttpServer):
     received: list[Received] = field(default_factory=list)
     answer: Callable[[Received], Answer] = lambda _: Answer()
     written: int = 0
-    """Bytes of chunks that the kernel took, in all."""
+    """The total bytes of chunks that the kernel took."""
     hang_up: bool = False
     """Closes the connection instead of answering."""
 

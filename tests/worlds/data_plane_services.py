@@ -1,4 +1,4 @@
-"""Quota and router as a test scripts them: what Envoy asks, and what it is told."""
+"""Quota and router as a test scripts them: what Envoy asks, and what they answer."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def body_may_come(holder: str = "key_1") -> external_auth_pb2.CheckResponse:
     metadata.update({AdmissionKey.HOLDER: holder})
     return external_auth_pb2.CheckResponse(
         status=status_pb2.Status(code=0),
-        # A header makes Envoy choose the route anew.
+        # A header makes Envoy choose the route again.
         ok_response=external_auth_pb2.OkHttpResponse(headers=[_header("x-envoy-max-retries", "0")]),
         dynamic_metadata=metadata,
     )

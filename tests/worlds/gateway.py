@@ -152,7 +152,7 @@ class Gateway:
         return self._keep(httpx.Client(base_url=self.url, **options))
 
     def secret(self, key: str) -> str:
-        """The secret of the virtual key of this name; what is not a name is taken for a secret."""
+        """The secret of the virtual key of this name. Any other text counts as a secret."""
         return self.key_secrets.get(key, key)
 
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -227,7 +227,7 @@ class Gateway:
             os.close(run)
 
     def envoy_stats(self, prefix: str, socket: str = Socket.ENVOY_ADMIN) -> dict[str, int]:
-        """Envoy's counters and gauges whose names begin so, without that."""
+        """Envoy's counters and gauges whose names begin with this prefix, without it."""
         answer = json.loads(self.ask_envoy(f"/stats?filter=^{prefix}&format=json", socket))
         return {stat["name"].removeprefix(prefix): stat["value"] for stat in answer["stats"] if "name" in stat}
 
@@ -237,7 +237,7 @@ class Gateway:
             return plane.ledger.GetLedgerStatus(ledger_service_pb2.GetLedgerStatusRequest()).status
 
     def logs(self) -> str:
-        """The end of every log, for whoever has to find out what went wrong."""
+        """The end of every log, to find out what went wrong."""
         paths = [self.output, *sorted((self.data_dir / "logs").glob("*"))]
         return "\n".join(f"--- {path.name}\n{_tail(path)}" for path in paths)
 
@@ -367,7 +367,7 @@ def _names_of(pid: str) -> Iterator[str]:
 
 
 def _replica(pid: str) -> str:
-    """What is behind the name of a quota: nothing for the first."""
+    """The suffix in the name of a quota; empty for the first."""
     for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
         name, _, number = variable.decode(errors="replace").partition("=")
         if name == "SPENDGATE_QUOTA_REPLICA" and number != "1":

@@ -1,4 +1,4 @@
-"""Awkward answers of providers, with what they used and what that costs: `tests/contract/golden/answers`.
+"""Awkward answers of providers, with their usage and cost: `tests/contract/golden/answers`.
 
 Each file is a list for one dialect. An answer has a `body` in parts (text, `{"hex": ...}` for bytes that are no text,
 `{"repeat": ..., "times": ...}` for what is long), the `meter` state that the line of the call says, the `usage`, the
@@ -25,7 +25,7 @@ DIALECTS = ("openai", "anthropic", "gemini")
 
 @dataclass(frozen=True)
 class GoldenAnswer:
-    """One answer, and what is right about it."""
+    """One answer, and its right figures."""
 
     dialect: str
     name: str
@@ -82,5 +82,5 @@ def _tier(rates: dict[str, int]) -> PriceTier:
 
 
 def pieces_of(body: bytes, size: int) -> Iterable[bytes]:
-    """`body` in pieces of so many bytes."""
+    """`body` in pieces of this many bytes."""
     return (body[at : at + size] for at in range(0, len(body), size))

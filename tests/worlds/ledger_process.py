@@ -1,4 +1,4 @@
-"""A real ledger process, and a quota that does what a test tells it, both on Unix sockets."""
+"""A real ledger process, and a quota that a test scripts, both on Unix sockets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WAIT_S = 60.0
 
 @dataclass
 class ScriptedQuota(quota_grpc.ReservationServiceServicer, counters_grpc.CounterServiceServicer):
-    """Remembers what it is told and answers as the test wants."""
+    """Remembers requests and answers as the test wants."""
 
     settled: dict[str, quota_pb.Settlement] = field(default_factory=dict)
     settled_twice: list[str] = field(default_factory=list)

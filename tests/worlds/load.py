@@ -1,4 +1,4 @@
-"""Calls without a pause on a gateway, and what its clients got."""
+"""Calls without a pause on a gateway, and the answers to them."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ ANSWER = load_module("meter/answer")
 
 
 class Metered(NamedTuple):
-    """What the meter made of an answer."""
+    """The meter's result for an answer."""
 
     passed: str
     """What the client was sent, one character for each byte."""

@@ -47,7 +47,7 @@ def one_after_the_other(count: int, **changes: Any) -> list[PastCall]:
 
 
 def replay(calls: list[PastCall], *policies: QuotaPolicy) -> ReplayReport:
-    """What these policies would have made of the calls."""
+    """The report on the calls under these policies."""
     replayed = Replay(policies, Routes(_PLAN, PRICES))
     for call in calls:
         replayed.add(call)

@@ -146,7 +146,7 @@ class World:
     allowances: MemoryAllowances = field(default_factory=MemoryAllowances)
     quotas: int = 1
     first_number: int = 0
-    """Before the first that reservations are named by: those of several quotas must differ."""
+    """Reservations are numbered after this one: those of several quotas must differ."""
     catch_up: Callable[[], object] = lambda: None
     expectations: MemoryExpectations = field(default_factory=MemoryExpectations)
     rates: MemoryKeyRates = field(default_factory=MemoryKeyRates)
@@ -220,7 +220,7 @@ class World:
         return sum(level.settled for level in levels), sum(level.reserved for level in levels)
 
     def doubt(self, policy: str) -> int:
-        """What is in doubt in the counters of a policy, added up."""
+        """The doubt in the counters of a policy, added up."""
         return sum(level.doubt for level in self._levels(policy))
 
     def _levels(self, policy: str) -> list[Level]:
@@ -241,7 +241,7 @@ class World:
 
 
 def free() -> Price:
-    """A price of nothing, which is not the same as no price."""
+    """A price of zero, which is not the same as no price."""
     return price(0, 0)
 
 

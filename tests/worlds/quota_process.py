@@ -127,7 +127,7 @@ def route_plan(version: str, chains: Mapping[str, list[plan_pb.PlannedTarget]]) 
 
 
 class QuotaProcess:
-    """Quota in this process, as `main` builds it, but for the clock and the places of its sockets."""
+    """Quota in this process, as `main` builds it, except for the clock and the paths of its sockets."""
 
     def __init__(self) -> None:
         # A socket's path may have 108 bytes, which pytest's own folders exceed.
@@ -244,7 +244,7 @@ def call(
     request_id: str = "req-1",
     **scan: Any,
 ) -> auth_pb.CheckRequest:
-    """What Envoy asks for a call of an OpenAI client, unless told otherwise."""
+    """Envoy's question about a call, by default of an OpenAI client. `scan` changes what the scan found."""
     request = auth_pb.CheckRequest()
     http = request.attributes.request.http
     http.method, http.path = "POST", path
@@ -257,7 +257,7 @@ def call(
 
 
 def get(path: str, headers: Mapping[str, str] | None = None, secret: str = SECRET) -> auth_pb.CheckRequest:
-    """What Envoy asks for a request without a body."""
+    """Envoy's question about a request without a body."""
     request = auth_pb.CheckRequest()
     http = request.attributes.request.http
     http.method, http.path = "GET", path

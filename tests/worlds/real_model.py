@@ -1,7 +1,7 @@
-"""A model server that nobody here wrote: llama.cpp behind a model of two layers with random weights.
+"""A model server from outside: llama.cpp with a model of two layers and random weights.
 
-What it says is noise; what it counts is real. The weights are written with `gguf` in llama.cpp's own format, and its
-own HTTP server answers in a process of its own:
+Its text is noise, but its counts are real. The weights are written with `gguf` in llama.cpp's own format, and its own
+HTTP server answers in a process of its own:
 
     python tests/worlds/real_model.py FOLDER KEY
 """

@@ -47,7 +47,7 @@ class SecondEnvoy:
             time.sleep(0.1)
 
     def stats(self, prefix: str) -> dict[str, int]:
-        """Its counters and gauges whose names begin so, without that."""
+        """Its counters and gauges whose names begin with this prefix, without it."""
         return self._gateway.envoy_stats(prefix, _ADMIN)
 
     def _listens(self) -> bool:
@@ -66,7 +66,7 @@ class SecondEnvoy:
         self.process.wait(timeout=_PATIENCE_S)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # What is there was left by a run that was killed.
+        # An existing socket is from a run that was killed.
         (self._run / _ADMIN).unlink(missing_ok=True)
         self._epoch = f"second-{int(time.time() * 1000):013d}"
         options = ["--service-node", self._epoch, "--service-cluster", "spendgate", "--concurrency", "1"]

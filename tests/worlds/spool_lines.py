@@ -135,7 +135,7 @@ def open_database(folder: Path) -> Database:
 
 
 def engine_of(database: Database) -> sa.Engine:
-    """What the database lies on."""
+    """The engine of a database."""
     with database.read() as connection:
         return connection.engine
 
@@ -159,7 +159,7 @@ class NoSpans:
 
 
 def no_reopen() -> None:
-    """An Envoy that opens its logs anew at once, and writes nothing yet."""
+    """An Envoy that reopens its logs at once, and writes nothing yet."""
 
 
 def spool_of(folder: Path, clock: ManualClock, **limits: int) -> SpoolFolder:

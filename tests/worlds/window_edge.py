@@ -1,4 +1,4 @@
-"""The clock of the system and the windows of limits: what a test counts must not fall into two of them."""
+"""The clock of the system and the windows of limits: the calls of a test must fall into one of them."""
 
 from __future__ import annotations
 

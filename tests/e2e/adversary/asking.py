@@ -1,7 +1,7 @@
-"""What a provider would be asked for by a body, under its own reading: what it feeds its model, and what it may write.
+"""How much work a body asks of a provider that reads it: the text for its model, and the most that it may write.
 
-The worst honest provider: text is text wherever it stands, at one token a byte. What it would have to fetch is as long
-as its model can read. Written from the vendors' documentation, not from the gateway's.
+This is the worst honest provider: all text counts, at one token a byte. Anything that it would have to fetch is as long
+as its model can read. The module follows the vendors' documentation, not the gateway's.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ AUDIO_BYTES_PER_TOKEN = 8
 # Other names for the bound on output that servers of OpenAI's dialect heed (llama.cpp, vLLM, SGLang, TGI), some of them
 # before `max_tokens`.
 OTHER_BOUNDS = ("n_predict", "max_new_tokens", "max_output_tokens", "max_length", "min_tokens", "min_new_tokens")
-# What makes servers of OpenAI's dialect read more than the body, or as much as a template of the client's says.
+# Members that make servers of OpenAI's dialect read more than the body, or as much as the client's template says.
 READS_MORE = (
     "chat_template",
     "chat_template_kwargs",
@@ -33,7 +33,7 @@ READS_MORE = (
     "mm_processor_kwargs",
     "data_sources",
 )
-# What makes them search the web.
+# Members that make them search the web.
 SEARCHES = ("enable_search", "search_parameters", "search_options", "web_search", "web_search_options", "online")
 # Members of a message in which an address is not followed.
 _ONLY_TEXT = ("name", "tool_calls", "tool_call_id", "function_call", "refusal", "reasoning_content")
@@ -42,12 +42,12 @@ REMOTE = ("http:", "https:", "gs:", "s3:", "file:", "ftp:")
 
 @dataclass(slots=True)
 class Asked:
-    """What one request asks for at most."""
+    """The most that one request asks for."""
 
     window: int
     """Most tokens that the model reads."""
     ceiling: int
-    """Most tokens that it writes when nobody bounds it."""
+    """The most tokens that it writes without a bound."""
     text: int = 0
     """Input tokens that are text."""
     images: int = 0
@@ -59,12 +59,12 @@ class Asked:
     output: int = 0
     """Tokens of each choice."""
     rejected: int = 0
-    """Output tokens that are billed although nobody sees them: of a wrong prediction."""
+    """Output tokens of a wrong prediction, which are billed although nobody sees them."""
     choices: int = 1
     searches: int = 0
     stream: bool = False
     model: str = ""
-    """As the provider reads it, when it is another than the one that is meant."""
+    """The model that the provider reads, if it is not the intended one."""
     tier: str = ""
     fast: bool = False
     region: bool = False
@@ -103,7 +103,7 @@ class Reader:
         self.text(value)
 
     def bounds(self, found: list[Any]) -> None:
-        """The bound on output, of whatever was found under all its names. A useless one is none."""
+        """The bound on output under any of its names; None if there is no usable one."""
         usable = [number for number in map(count, found) if number is not None and number > 0]
         whole = usable and len(usable) == len(found)
         self.asked.output = min(max(usable), self.asked.ceiling) if whole else self.asked.ceiling
@@ -114,7 +114,7 @@ class Reader:
 
 
 def strings(value: Any) -> Iterator[str]:
-    """All strings inside of a value."""
+    """All strings inside a value."""
     if isinstance(value, str):
         yield value
     for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():

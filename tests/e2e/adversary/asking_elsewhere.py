@@ -1,4 +1,4 @@
-"""The same for Anthropic's and Gemini's dialects; see `asking`."""
+"""Like `asking`, for Anthropic's and Gemini's dialects."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _block(block: Members, reader: Reader) -> None:
     elif kind == "tool_result":
         _content(block.at("content"), reader)
     elif kind in ("tool_use", "server_tool_use", "thinking", "redacted_thinking"):
-        # Whatever stands in there is what the model wrote: an address in it is not fetched.
+        # The model wrote this text, so an address in it is not fetched.
         for value in block.besides("type", "cache_control").values():
             reader.text(value)
     elif kind == "container_upload":
@@ -120,7 +120,7 @@ def _source(source: Members, kind: str, reader: Reader) -> None:
 
 
 def _cache_controls(body: Members) -> Iterator[Any]:
-    """Every `cache_control` that stands where it has an effect."""
+    """Every `cache_control` in a place where it has an effect."""
     contents = [body.at("system"), *(message.at("content") for message in members(body.at("messages")))]
     blocks = [block for content in contents for block in members(content)]
     results = [inner for block in blocks if block.at("type") == "tool_result" for inner in members(block.at("content"))]

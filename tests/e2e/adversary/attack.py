@@ -10,7 +10,7 @@ from typing import Any
 from tests.e2e.adversary.wire import Request
 
 MODEL, MARK = "@MODEL@", "@MARK@"
-"""Stand in a body and in a path for what differs from call to call."""
+"""Placeholders in a body or path for values that differ from call to call."""
 PATHS = {
     "openai": "/v1/chat/completions",
     "anthropic": "/v1/messages",
@@ -19,7 +19,7 @@ PATHS = {
 SHORT = 10
 """Output tokens that an attack admits to: $0.002 of its $2.00."""
 NEARLY = 8_000
-"""Output tokens that are nearly the whole limit, $1.60: what makes them dearer goes beyond it."""
+"""Output tokens that are nearly the whole limit, $1.60: at a higher price they exceed it."""
 LONG_TEXT = "all of this is text. " * 1_500
 """31,500 bytes: $3.15 of text. An image is held at most at $1.00."""
 PIXELS = "iVBORw0KGgo" + "A" * 5_000
@@ -41,7 +41,7 @@ class Attack:
 
     @property
     def title(self) -> str:
-        """Tells it from all others."""
+        """Distinguishes it from all others."""
         return f"{self.dialect}: {self.name}"
 
     def request(self, model: str, mark: str) -> Request:
@@ -79,7 +79,7 @@ def claude_after(*messages: Mapping[str, Any], **members: Any) -> str:
 
 
 def gemini(*parts: Any, config: Any = None, **members: Any) -> str:
-    """A body in Gemini's dialect. `config`: what stands in generationConfig."""
+    """A body in Gemini's dialect. `config`: the members of generationConfig."""
     body = {"contents": [{"role": "user", "parts": [{"text": MARK}, *parts]}]}
     settings = {"maxOutputTokens": SHORT} if config is None else config
     return _dumped(body | {"generationConfig": settings} | members)

@@ -36,7 +36,7 @@ def _name(name: str, value: Any, **members: Any) -> str:
 
 _claude = partial(Attack, dialect="anthropic")
 _HOUR = {"type": "ephemeral", "ttl": "1h"}
-# $1.40 as plain text: within the limit at every price but that of a cache kept for an hour.
+# $1.40 as plain text: within the limit at every price except that of caching for an hour.
 _CACHED = LONG_TEXT[:14_000]
 
 ATTACKS = (

@@ -15,7 +15,7 @@ _DEAR = {
     "anthropic": claude(max_tokens=1_000),
     "gemini": gemini(config={"maxOutputTokens": 1_000}),
 }
-# What stands in a string for one decoder closes it for another, and is followed by a larger bound.
+# Bytes that one decoder reads as part of a string close it for another, and a larger bound follows.
 _BREAK_OUT = f'"}}],"max_completion_tokens":{_MANY},"more":[{{"a":"'
 
 
@@ -24,7 +24,7 @@ def _json(charset: str) -> Headers:
 
 
 def _broken_out(escaped: str) -> str:
-    """A body whose text, once `escaped` is read as what it stands for, ends early."""
+    """A body whose text ends early for a reader that decodes `escaped`."""
     return chat().replace(f'"{MARK}"', f'"{MARK}{escaped}"')
 
 

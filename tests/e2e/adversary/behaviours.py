@@ -1,6 +1,6 @@
-"""What clients do besides sending bodies: they leave, again and again, early or late, one by one or all at once.
+"""Behaviours of clients and providers, besides the content of bodies.
 
-And what providers do to them: they bill, and then they fail, so that the next one of a chain does the work again.
+Clients leave, again and again, early or late, one by one or all at once. Providers bill and then fail, so that the next one of the chain does the work again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.e2e.adversary.wire import Leaving, Request, send
 WAVES = 10
 # $0.50 of text and $0.50 of output: two of these calls are the whole limit.
 _PROMPT_BYTES, _OUTPUT_TOKENS = 5_000, 2_500
-# $0.15 and $0.15: of each attempt. A chain of three holds $0.90 and what surrounds the text.
+# $0.15 and $0.15 for each attempt. A chain of three holds $0.90 and what surrounds the text.
 _CHAINED_BYTES, _CHAINED_TOKENS = 1_500, 750
 _SMALL_BYTES, _SMALL_TOKENS = 20, 5
 
@@ -40,13 +40,13 @@ class Behaviour:
     """In its first waves it makes small, complete calls instead, from which the gateway may learn."""
     http2: bool = False
     chain: int = 1
-    """So many providers follow each other."""
+    """Number of providers in the chain."""
     failing: int = 1
-    """So many of them, from the first, have the manner."""
+    """How many of them, from the first, have the manner."""
     once: bool = False
     """All of its calls are one wave."""
     reaches: int | None = 1
-    """So many of them get a call. 0: the gateway never has a whole one. None: it depends on who is faster."""
+    """How many of them get a call. 0: the gateway never has a whole one. None: it depends on who is faster."""
 
 
 _SLOW_STREAM = Manner(event_s=0.02)
@@ -92,12 +92,12 @@ CHAINED = tuple(
     for length in CHAIN_LENGTHS
     for failing in (length - 1, length)
     for how, stream, manner, once, walks in (
-        # An error is taken for unbilled once it is there (docs/security.md). While it is to come it is held.
+        # An error counts as unbilled once it has arrived (docs/security.md). Until then its cost is held.
         ("an error", False, Manner(fails=Failure.STATUS, head_s=0.5), True, True),
         ("a time-out of its proxy", False, Manner(fails=Failure.STATUS, status=504), False, True),
         ("a hang-up before the head", False, Manner(fails=Failure.CUT_BEFORE), False, True),
         ("a hang-up before the head of a stream", True, Manner(fails=Failure.CUT_BEFORE), False, True),
-        # Whoever has the head of an answer is not given another one.
+        # A client that has the head of an answer gets no other answer.
         ("a hang-up within an answer", False, Manner(fails=Failure.CUT_WITHIN), False, False),
         ("a hang-up within a stream", True, Manner(fails=Failure.CUT_WITHIN), False, False),
         ("an answer that comes too late", False, _LATE, False, True),
@@ -117,13 +117,13 @@ class Case:
 
     @property
     def title(self) -> str:
-        """Tells it from all others."""
+        """Distinguishes it from all others."""
         end = "goes on" if self.goes_on else "stops"
         return f"{self.behaviour.name}: {self.dialect}, the provider {end}"
 
     @property
     def mark(self) -> str:
-        """What its calls carry in their text."""
+        """The mark in the text of its calls."""
         return f"mark-{self.number}-{CHAIN[0]}"
 
 
@@ -136,10 +136,10 @@ CASES = tuple(Case(number, *each) for number, each in enumerate(_EACH))
 
 @dataclass(frozen=True, slots=True)
 class Toll:
-    """What became of a case."""
+    """The result of a case."""
 
     billed_nano_usd: int
-    """By all providers together."""
+    """The bill of all providers together."""
     reached: int
     """How many providers it reached."""
 

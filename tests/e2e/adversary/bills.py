@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 
 from tests.e2e.adversary.asking import Asked, remote
 
-# Nano-USD for each token: $100 and $200 for a million of them. Small bodies are dear enough.
+# Nano-USD for each token: $100 and $200 for a million of them. So small bodies already cost enough.
 INPUT, CACHED, CACHE_5M, CACHE_1H, OUTPUT = 100_000, 10_000, 125_000, 200_000, 200_000
 AUDIO, SPEECH = 10 * INPUT, 8 * OUTPUT
 SEARCH = 1_000_000_000
 DEAR = 40
-"""Times dearer: any model but the one that is meant."""
+"""The factor for any model other than the intended one."""
 PRICE = {"input": 100, "cached_input": 10, "cache_write_5m": 125, "cache_write_1h": 200, "output": 200}
-"""The same for the gateway, in dollars for a million tokens: of text. It is told nothing of the rest."""
+"""The same for the gateway, in dollars for a million tokens: of text. It does not know the rest."""
 
 _TIERS = {"priority": (2, 1), "flex": (1, 2), "batch": (1, 2)}
-# Headers by which vendors and the gateways of others change what is served, and how many times dearer that is.
+# Headers by which vendors and the gateways of others change what is served, and by which factor that costs more.
 _DEAR_HEADERS = {
     "x-portkey-config": DEAR,
     "x-portkey-provider": DEAR,
@@ -39,7 +39,7 @@ class Bill:
 
     asked: Asked
     factor: int
-    """Of the whole bill, in hundredths."""
+    """The factor of the whole bill, in hundredths."""
     output_tokens: int = 0
 
     @property
@@ -60,7 +60,7 @@ class Books:
     by_mark: dict[str, list[Bill]] = field(default_factory=dict)
 
     def open(self, mark: str, asked: Asked, headers: dict[str, str], model: str) -> Bill:
-        """Opens the bill of one request that is being served. `model`: the one that is meant."""
+        """Opens the bill of a request that is being served. `model`: the intended one."""
         bill = Bill(asked, _factor(asked, headers, model))
         self.by_mark.setdefault(mark, []).append(bill)
         return bill
@@ -86,5 +86,5 @@ def _factor(asked: Asked, headers: dict[str, str], model: str) -> int:
     for name, dearer in _DEAR_HEADERS.items():
         if name in headers:
             factor *= dearer
-    # A provider that passes calls on takes the address from whoever may name it.
+    # A provider that forwards calls accepts the address from the client.
     return factor * (DEAR if remote(headers.get("x-target-url", "")) else 1)

@@ -20,7 +20,7 @@ from tests.worlds.gateway import Gateway, amount, run_gateway
 LIMIT_USD, LIMIT_NANO_USD = 2, 2_000_000_000
 """Of every key and model, for a month. Of the keys of honest calls it is $1,000."""
 CHAIN = (Temperament.NODE, Temperament.PYTHON, Temperament.GO)
-"""Whose providers follow each other in a chain."""
+"""Providers in the order of their chain."""
 CHAIN_LENGTHS = (2, 3)
 FIRST_BYTE_S = 1
 """How long an attempt of a chain waits for the head of an answer."""
@@ -33,7 +33,7 @@ _POLL_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one attack on a provider of one temperament."""
+    """The result of one attack on a provider of one temperament."""
 
     temperament: Temperament
     statuses: tuple[int, ...]
@@ -55,7 +55,7 @@ class Run:
 
     @property
     def mark(self) -> str:
-        """What its calls carry in their text."""
+        """The mark in the text of its calls."""
         return f"mark-{self.number}-{self.temperament}"
 
 
@@ -85,7 +85,7 @@ class Plane:
     def wait_until_settled(self) -> None:
         """Waits until no call holds anything any more, or until what is held stays as it is.
 
-        What a client left while quota was asked is held until the ledger can prove that no record of it will come.
+        If a client left during the Check, its call holds room until the ledger can prove that no record will come.
         """
         held, since = -1, 0.0
         while held and time.monotonic() - since < _STEADY_S:
@@ -98,7 +98,7 @@ class Plane:
         """Runs every attack on every temperament, all in parallel, and again once everything is booked."""
         runs = [Run(number, attack, kind) for number, attack in enumerate(attacks) for kind in Temperament]
         for _ in range(rounds):
-            # What was refused once is refused again.
+            # A refused attack is refused again.
             going = [run for run in runs if set(run.statuses) <= {200}]
             for run, status in zip(going, asyncio.run(self._round(going)), strict=True):
                 run.statuses.append(status)

@@ -1,7 +1,7 @@
-"""A provider that bills what each request really asks for, in a thread of the test.
+"""A provider that bills the work that each request really asks for, in a thread of the test.
 
-It serves all three dialects under one temperament. Which calls are whose it tells by a mark that every attack carries
-somewhere in its text, `mark-` and a number and a word.
+It serves all three dialects under one temperament. It attributes calls by a mark that every attack has somewhere in its
+text: `mark-`, a number and a word.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Manner:
     """How a provider behaves towards the calls with one mark."""
 
     usage: bool = True
-    """It says what the call took."""
+    """It reports usage."""
     goes_on: bool = False
     """It writes to the end, and bills it, even when nobody listens any more."""
     head_s: float = 0
@@ -69,9 +69,9 @@ class Manner:
     output_tokens: int | None = None
     """What it writes, if the request allows it. None: as much as the request allows."""
     fails: Failure | None = None
-    """How it ends after it has done, and billed, all of the work. None: well."""
+    """How it fails after it has done and billed all the work. None: it does not."""
     status: int = 500
-    """Of the error in place of the answer."""
+    """The status of the error in place of the answer."""
 
 
 @dataclass(eq=False)
@@ -129,7 +129,7 @@ class BillingProvider(HttpServer):
 
 
 def understand(dialect: str, path: str, headers: Mapping[str, str], body: Members, temperament: Temperament) -> Asked:
-    """What a parsed body asks of the model that is meant."""
+    """The work that a parsed body asks of the intended model."""
     model = MODELS[dialect]
     window = 1_000_000 if "context-1m" in headers.get("anthropic-beta", "") else model.window
     asked = Asked(window=window, ceiling=model.ceiling)
@@ -146,7 +146,7 @@ def understand(dialect: str, path: str, headers: Mapping[str, str], body: Member
 
 
 def _hides_usage(path: str, headers: Mapping[str, str]) -> bool:
-    """Google leaves out of an answer what a header or its query does not name."""
+    """Google leaves out parts of an answer that a header or the query does not name."""
     query = parse_qs(urlsplit(path).query)
     masks = [headers.get("x-goog-fieldmask", ""), *query.get("fields", ()), *query.get("$fields", ())]
     return any(mask and "usage" not in mask.lower() for mask in masks)

@@ -1,4 +1,4 @@
-"""How servers differ in what they read in the same bytes. Each is honest: it asks for what it has read.
+"""Servers that read the same bytes differently. Each is honest: it bills what it has read.
 
 None of this knows how the gateway reads. Where a temperament refuses a body it raises `BadBodyError`: an answer with
 400, for which nobody pays.
@@ -56,7 +56,7 @@ class Members(dict[str, Any]):
         return [value for value in found if value is not None]
 
     def besides(self, *names: str) -> Mapping[str, Any]:
-        """What stands under other names."""
+        """The members under other names."""
         known = set(map(self._fold, names))
         return {name: value for name, value in self.items() if name not in known and value is not None}
 
@@ -104,7 +104,7 @@ def feed(value: Any, temperament: Temperament) -> int:
 
 
 def count(value: Any) -> int | None:
-    """A number as a tolerant server takes it, whatever its spelling; None when it makes nothing of it."""
+    """A number as a tolerant server takes it, whatever its spelling; None if the server ignores it."""
     spelling = value.text if isinstance(value, Literal) else value
     if isinstance(spelling, bool):
         return int(spelling)

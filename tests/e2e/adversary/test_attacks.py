@@ -1,4 +1,4 @@
-"""Bodies, headers and paths with which a key holder would make a provider bill more than the key's hard limit."""
+"""Bodies, headers and paths by which a key's holder tries to make a provider bill more than its hard limit."""
 
 from __future__ import annotations
 

@@ -24,6 +24,6 @@ def tolls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Toll]]
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
 def test_no_provider_bills_more_than_the_limit_for_a_client_that(tolls: dict[str, Toll], case: Case) -> None:
     toll = tolls[case.title]
-    # What is refused before it reaches anybody proves nothing.
+    # A call that is refused before it reaches a provider proves nothing.
     assert case.behaviour.reaches in {toll.reached, None}
     assert toll.billed_nano_usd <= LIMIT_NANO_USD

@@ -33,12 +33,12 @@ class Leaving(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What goes over the wire."""
+    """The bytes of a request."""
 
     path: str
     body: bytes
     headers: Sequence[tuple[str, str]] = ()
-    """In this order, and twice where they are twice."""
+    """In this order, with repeated names."""
     method: str = "POST"
     version: str = "HTTP/1.1"
     is_asked: Callable[[], bool] = lambda: False
@@ -47,10 +47,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back."""
+    """The answer, as received."""
 
     status: int
-    """0: none, or none that was waited for."""
+    """0: none, or the client did not wait for it."""
     body: bytes = b""
 
 

@@ -28,7 +28,7 @@ last = weakref.ref(configured[-1])
 del configured
 print(json.dumps([before, after_start, after_change, last() is None]))
 """
-# What the interpreter makes anew besides.
+# Other objects that the interpreter makes meanwhile.
 FEW = 5_000
 
 
@@ -39,4 +39,4 @@ def test_full_collections_look_at_few_objects_after_the_start_and_after_a_large_
     assert before > 300_000
     assert after_start < FEW
     assert after_change < FEW
-    assert is_last_gone, "what is set aside goes with its last reference"
+    assert is_last_gone, "an object that is set aside is freed with its last reference"

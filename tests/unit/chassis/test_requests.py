@@ -119,7 +119,7 @@ def test_many_requests_of_one_actor_push_out_its_oldest_and_nobody_elses(engine:
 
 
 def test_a_million_ids_take_a_bounded_place(engine: sa.Engine) -> None:
-    """As many as a million, of which the table already holds all that it may."""
+    """Stands for a million: the table already has as many as it may."""
     rows = [
         {
             "id": request(number).id,

@@ -55,13 +55,13 @@ def _file() -> ConfigurationFile:
 
 
 def _rates(**rates: str) -> list[dict[str, str]]:
-    """In pico-USD per token, of a search pico-USD for each."""
+    """Rates in pico-USD per token, and per search."""
     return [{"meter": meter, "pico_usd": rate} if rate != "0" else {"meter": meter} for meter, rate in rates.items()]
 
 
 def test_prices_and_channels_go_to_the_ledger() -> None:
     sent = MessageToDict(translate.ledger_request(_file(), validate_only=True), preserving_proto_field_name=True)
-    # A price of zero is a price; what the file leaves out is for the price engine to fill in.
+    # A price of zero is a price. The price engine fills in what the file leaves out.
     tier = {
         "rates": _rates(input="2500000", output="10000000", cached_input="0", web_search="10000000000"),
     }

@@ -1,4 +1,4 @@
-"""The scan knows what is good: whatever its tables do not say counts as what it can cost at most."""
+"""The scan lists what it knows: everything outside its tables counts as the most that it can cost."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ NAMES = st.sampled_from([":path", "accept", "server", "cf-ray", "x-odd", "x-odde
 
 
 def keep(names: Iterable[str], passing: Iterable[str] = ("accept",)) -> tuple[list[str], list[str]]:
-    """Which headers stay, and which ones are told."""
+    """Which headers stay, and which ones are reported."""
     names_of_map = LUA.table_from(list(names))
     expected = LUA.table(names=LUA.table_from({"server": True}), prefixes=LUA.table_from(["cf-"]))
     told: list[str] = []

@@ -1,7 +1,7 @@
-"""The meter takes an event that is like the one before without a look at it. Nobody may be able to tell.
+"""The meter skips reading an event that resembles the previous one, and the result must not show that.
 
-A comment between two events says nothing and ends the likeness. So a stream and the same stream with comments must be
-read alike, whatever is in it and however it is cut.
+A comment between two events means nothing, but ends the resemblance. So a stream with comments must give the same
+result as without, whatever is in it and however it is cut.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ DELTAS = st.fixed_dictionaries(
 )
 ENDS = st.sampled_from(["\n\n", "\r\n\r\n", "\r\r"])
 SEPARATORS = st.sampled_from([(",", ":"), (", ", ": ")])
-# What may stand in an event before its data.
+# Lines that an event may have before its data.
 HEADS = st.sampled_from(["", ": comment", "event: chunk", "id: 7", "retry: 3", "event: chunk\nid: 1\n: x"])
 CUTS = st.lists(st.integers(0, 100_000), max_size=12)
 
@@ -147,7 +147,7 @@ def test_evidence_counts_the_events_that_say_something_and_their_text() -> None:
     deltas = [event({"choices": [{"delta": {"content": text}}]}) for text in ("", "ab", 'c"d')]
     metered = meter("openai", [*deltas, ": ping\n\n", event(USAGE_CHUNK), "data: [DONE]\n\n"], stream=True, strip=True)
 
-    # As written: the quote has a backslash. What the client was not sent is not in the bytes.
+    # As written: the quote has a backslash. The bytes leave out text that the client was not sent.
     sent = len("".join(deltas) + ": ping\n\ndata: [DONE]\n\n")
     assert metered.told["seen"] == {"events": 6, "content": 2, "text": 6, "bytes": sent}
 

@@ -1,4 +1,4 @@
-"""One table of paths and dialects: Python, the scripts, the routes and the local replies read it alike."""
+"""One table of paths and dialects: Python, the scripts, the routes and the local replies read it the same way."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def test_a_rolling_window_counts_whole_parts_and_never_less_than_its_length() ->
     assert trailing[0] == part.start_ms - 3_600_000
     assert len(trailing) == 24
     assert now_ms - trailing[-1] >= rule.rolling_ms
-    # What was counted stops to matter exactly when its part no longer trails.
+    # A counter expires exactly when its part no longer trails.
     oldest = rule.at(trailing[-1])
     assert oldest.retain_until_ms == part.end_ms
 

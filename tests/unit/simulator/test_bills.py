@@ -1,4 +1,4 @@
-"""What a simulated provider charges, whoever heard of it."""
+"""What a simulated provider charges, whether or not its client got the answer."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def body(stage: Stage) -> dict[str, object]:
 
 
 def leave_after(stage: Stage, content_events: int) -> Bill:
-    """Reads a stream until it stalls behind so many events with text, hangs up, and waits for the bill."""
+    """Reads a stream until it stalls after this many events with text, hangs up, and waits for the bill."""
     vendor = stage.provider.vendor
     events = HEAD_EVENTS[vendor] + content_events
     stage.fault(Fault(FaultKind.STALL, after_events=events, delay_ms=300))

@@ -26,10 +26,10 @@ policies:
     ("refusal", "told"),
     [
         ("keys[1].team: no", "f.yaml:9:23: keys[1].team: no"),
-        # What is not in the file stands at what it belongs to.
+        # A value that is not in the file is reported at its parent.
         ("keys[0].secret: no: really", "f.yaml:7:5: keys[0].secret: no: really"),
         ("teams[1].projects[0]: no", "f.yaml:5:20: teams.web.projects[0]: no"),
-        # Requests call some fields otherwise than the file.
+        # Some fields have other names in requests than in the file.
         ("policies[0].limits[0].time_zone: no", "f.yaml:11:65: policies[0].limits[0].timezone: no"),
         ("organization: no", "f.yaml:2:1: organization: no"),
         # A default policy, and what names no field.

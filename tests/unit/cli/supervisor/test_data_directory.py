@@ -59,7 +59,7 @@ def test_a_damaged_secret_is_refused_and_not_replaced(tmp_path: Path, name: str)
     with pytest.raises(DataDirectoryError, match=f"{name} is damaged: restore it from a backup"):
         DataDirectory(tmp_path / "data")
     assert (tmp_path / "data" / name).read_text() == ""
-    # The refusal has let go of the lock.
+    # The refusal released the lock.
     (tmp_path / "data" / name).unlink()
     DataDirectory(tmp_path / "data").close()
 

@@ -1,4 +1,4 @@
-"""How calls and attempts ended, by what Envoy writes of them: `tests/e2e/test_outcomes.py` has it from the real one."""
+"""How calls and attempts ended, by Envoy's records. `tests/e2e/test_outcomes.py` gets these from a real Envoy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the meter published, as the ledger takes it. Whole answers: tests/contract/test_golden_answers.py."""
+"""The meter's figures, as the ledger reads them. Whole answers: tests/contract/test_golden_answers.py."""
 
 from __future__ import annotations
 

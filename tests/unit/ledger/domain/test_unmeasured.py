@@ -1,4 +1,4 @@
-"""What is booked for a call that no provider measured, and the most that it can have taken."""
+"""The booked estimate of a call that no provider measured, and the most that it can have taken."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INPUT_RATE, OUTPUT_RATE = 2_500, 10_000
 
 
 def charged(usage: dict[str, Any] | None = None, *attempts: Any, **changed: Any) -> Charge:
-    """A stream that its client left, as far as nothing else is said."""
+    """Charges a stream that its client left, unless `changed` says otherwise."""
     fields = {"stream": True, "held_input_tokens": HELD_INPUT, "bytes_sent": 0, **LEARNT, **LEFT, **NO_USAGE}
     return charge_call(call(**{**fields, "usage": usage, **changed}), attempts, price_of)
 

@@ -38,7 +38,7 @@ def test_what_is_held_outlives_the_process_that_held_it(opened: Opened) -> None:
     assert again.ids() == [made[0].id, made[2].id]
     first = next(again.everybodys())
     assert (first.id, first.request_id, first.epoch) == (made[0].id, made[0].request_id, made[0].epoch)
-    # Under which bound it was chosen is of no matter any more.
+    # Its bound does not matter any more.
     assert first.holds == (made[0].holds[0]._replace(ceiling=None),)
 
 

@@ -1,4 +1,4 @@
-"""A tired administrator: whatever is mistyped is refused, with what was meant."""
+"""A tired administrator: every mistyped name is refused, and the right one suggested."""
 
 from __future__ import annotations
 

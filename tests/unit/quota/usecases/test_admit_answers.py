@@ -1,4 +1,4 @@
-"""What an answer tells of limits, and what a price of zero, or none, means for a call."""
+"""What an answer says about limits, and what a price of zero, or none, means for a call."""
 
 from __future__ import annotations
 

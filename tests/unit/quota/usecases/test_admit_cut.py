@@ -1,4 +1,4 @@
-"""Near a limit a call is cut to what there is room for."""
+"""Near a limit a call is cut to the room that is left."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_without_contention_a_call_takes_all_and_after_it_calls_leave_room_for_e
     world.settle(first, CENT // 10, tokens=(1_000, 100))
 
     assert [world.let(facts=ASK).output_cap_tokens for _ in range(6)] == [200] * 6
-    # What is left is less than twice the usual, and still enough.
+    # The rest is less than twice the typical use, but enough.
     assert world.let(facts=ASK).output_cap_tokens == 133
 
 

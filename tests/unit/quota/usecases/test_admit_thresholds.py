@@ -1,4 +1,4 @@
-"""What thresholds do before the limit is reached, and which calls default policies concern."""
+"""What thresholds do before the limit is reached, and which calls default policies apply to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A key that suddenly spends far more than it usually does is told of, slowed down and stopped, and let in again."""
+"""A key that suddenly spends far more than is typical for it is reported, slowed down, stopped, and let in again."""
 
 from __future__ import annotations
 

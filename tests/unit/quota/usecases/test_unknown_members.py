@@ -1,4 +1,4 @@
-"""Calls with members that nobody here knows, under policies that let them pass and such as do not."""
+"""Calls with unknown members, under policies that let them pass and policies that refuse them."""
 
 from __future__ import annotations
 

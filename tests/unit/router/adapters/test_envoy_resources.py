@@ -134,14 +134,14 @@ def test_headers_that_a_provider_adds_pass_there_alone() -> None:
     for side in (lab.to_provider, lab.to_client):
         assert {"x-title", "user-agent"} <= set(side)
     assert (list(lab.added.values()), list(lab.others)) == (["user-agent", "x-title"], [])
-    # What the gateway writes in its place is left to the client where the provider allows it.
+    # Where the provider allows the header, the client's own replaces the gateway's.
     assert set(openai.set) - set(lab.set) == {"user-agent"}
     assert not {"x-title"} & {*openai.to_provider, *openai.to_client}
     assert (list(openai.added.values()), set(openai.others)) == ([], {"user-agent", "x-title"})
 
 
 def headers_of(filters: dict[str, Any]) -> Any:
-    """The table that stands before a cluster's script, as Lua reads it."""
+    """The table in front of a cluster's script, as Lua reads it."""
     script = unpack(filters["target"], lua_pb2.Lua).default_source_code.inline_string
     return LuaRuntime().execute(f"{script}\nreturn PROVIDER")
 

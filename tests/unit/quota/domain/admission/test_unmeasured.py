@@ -1,4 +1,4 @@
-"""What is booked for a call that no provider measured, as far as it is known when the call is let through."""
+"""The estimate for a call that no provider measured, as far as it is known at admission."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_key_goes_by_its_own_calls_once_it_has_some() -> None:
     guide = Guide.of(after(dense), after(*[SHORT] * 20))
 
     assert unmeasured_tokens(RequestFacts(1_000), TARGET, guide) == Tokens(700, 9)
-    # It never streamed: of the text of answers the others know more.
+    # It never streamed, so the other keys know more about the text of answers.
     assert guide.answer == Line(0, MICRO // 4)
 
 

@@ -6,7 +6,7 @@ CENT = 10_000_000
 
 
 def after(*minutes: int, start: KeyRate | None = None) -> KeyRate:
-    """The rate of a key that spends so many cents in each of these minutes, and begins another one."""
+    """The rate of a key that spends these cents in successive minutes, and begins another minute."""
     rate = start
     first = rate.minute + 1 if rate else 0
     for number, cents in enumerate([*minutes, 0]):

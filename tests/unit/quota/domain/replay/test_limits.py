@@ -1,4 +1,4 @@
-"""The limits of replayed calls are those that living calls would have."""
+"""The limits of replayed calls are those that real calls would have."""
 
 from __future__ import annotations
 
