@@ -1,6 +1,7 @@
 """Behaviours of clients and providers, besides the content of bodies.
 
-Clients leave, again and again, early or late, one by one or all at once. Providers bill and then fail, so that the next one of the chain does the work again.
+Clients leave, again and again, early or late, one by one or all at once. Providers bill and then fail,
+so that the next one of the chain does the work again.
 """
 
 from __future__ import annotations
