@@ -1,4 +1,4 @@
-"""Every field of every request of quota with values that no client should send: none is our failure, as INTERNAL is."""
+"""Every field of every request of quota and ledger with values that no client should send: none is our failure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
-from google.protobuf.duration_pb2 import Duration
+from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
+from spendgate.ledger.v1 import ledger_service_pb2, ledger_service_pb2_grpc
 from spendgate.quota.v1 import (
     admin_service_pb2,
     counter_service_pb2,
@@ -24,6 +24,8 @@ from spendgate.quota.v1 import (
 from spendgate.type.v1 import role_pb2
 
 from services.chassis.well_known import usd
+from tests.worlds.hostile_fields import OURS, code_of, hostile
+from tests.worlds.ledger_process import running
 from tests.worlds.quota_process import MODEL, QuotaProcess, configuration, planned_target, route_plan, spend_policy
 
 FILES = (
@@ -38,22 +40,8 @@ FILES = (
 METHODS = [
     method for file in FILES for service in file.DESCRIPTOR.services_by_name.values() for method in service.methods
 ]
-MOST, LEAST = 2**63 - 1, -(2**63)
-HOSTILE: dict[int, tuple[Any, ...]] = {
-    FieldDescriptor.CPPTYPE_ENUM: (99, -1, 2**31 - 1),
-    FieldDescriptor.CPPTYPE_INT32: (-1, -(2**31), 2**31 - 1),
-    FieldDescriptor.CPPTYPE_INT64: (-1, LEAST, MOST),
-    FieldDescriptor.CPPTYPE_BOOL: (True,),
-    FieldDescriptor.CPPTYPE_STRING: ("", "\0", "\N{SNOWMAN}", "x" * 100_000, "ds", "spend/month/UTC"),
-}
-WELL_KNOWN: dict[str, tuple[Any, ...]] = {
-    "google.protobuf.Timestamp": tuple(Timestamp(seconds=each) for each in (LEAST, -1, 253_402_300_799, MOST)),
-    "google.protobuf.Duration": tuple(
-        Duration(seconds=each, nanos=nanos) for each, nanos in ((LEAST, 0), (-1, 0), (0, 1), (MOST, 0))
-    ),
-}
+FAILURES = {*OURS, grpc.StatusCode.DEADLINE_EXCEEDED}
 REASON_DRIFT = quota_service_pb2.Adjustment.REASON_DRIFT
-_DEEPEST = 6
 
 
 def bases() -> dict[str, Any]:
@@ -95,35 +83,6 @@ def bases() -> dict[str, Any]:
     }
 
 
-def hostile(base: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Copies of `base` in which one field holds a value that makes no sense, each with the path of that field."""
-    for field in base.DESCRIPTOR.fields:
-        held = getattr(base, field.name)
-        for path, value in values_of(field, held, depth):
-            copy = type(base)()
-            copy.CopyFrom(base)
-            copy.ClearField(field.name)
-            copy.MergeFrom(type(base)(**{field.name: value}))
-            yield f".{field.name}{path}", copy
-
-
-def values_of(field: FieldDescriptor, held: Any, depth: int) -> Iterator[tuple[str, Any]]:
-    """Hostile values of a field, with the rest of its path. `held` is the value that makes sense."""
-    if field.message_type is not None and field.message_type.GetOptions().map_entry:
-        yield "", {"x" * 1_000: LEAST, "input": MOST}
-        return
-    if field.message_type is None:
-        values = [("", value) for value in HOSTILE[field.cpp_type]]
-    elif wrong := WELL_KNOWN.get(field.message_type.full_name):
-        values = [("", value) for value in wrong]
-    else:
-        first = (held[0] if held else None) if field.is_repeated else held
-        part = GetMessageClass(field.message_type)() if first is None else first
-        values = list(hostile(part, depth + 1)) if depth < _DEEPEST else []
-    for path, value in values:
-        yield path, [value] if field.is_repeated else value
-
-
 @pytest.fixture(scope="module")
 def quota() -> Iterator[QuotaProcess]:
     with QuotaProcess() as process:
@@ -140,12 +99,38 @@ def test_no_value_of_a_field_is_a_failure_of_ours(quota: QuotaProcess, method: M
     channel = quota.admin_channel
     kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
     ask = getattr(channel, kind)(name, **serialisers)
-    ours = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED}
 
     failed = [
         (path, str(message)[:200], code)
         for path, message in hostile(bases().get(method.name, request()))
-        if (code := _code(partial(_asked, ask, message, method))) in ours
+        if (code := code_of(partial(_asked, ask, message, method))) in FAILURES
+    ]
+
+    assert failed == []
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.Channel]:
+    with running(tmp_path_factory.mktemp("ledger")) as process, process.channel() as channel:
+        yield channel
+
+
+# What streams stays open as long as its client does.
+OF_THE_LEDGER = [
+    method
+    for method in ledger_service_pb2.DESCRIPTOR.services_by_name["LedgerService"].methods
+    if not method.server_streaming
+]
+
+
+@pytest.mark.parametrize("method", OF_THE_LEDGER, ids=lambda method: method.name)
+def test_nor_is_it_one_of_the_ledger(ledger: grpc.Channel, method: MethodDescriptor) -> None:
+    ask = getattr(ledger_service_pb2_grpc.LedgerServiceStub(ledger), method.name)
+
+    failed = [
+        (path, str(message)[:200], code)
+        for path, message in hostile(GetMessageClass(method.input_type)())
+        if (code := code_of(partial(ask, message, timeout=20))) in FAILURES
     ]
 
     assert failed == []
@@ -155,12 +140,3 @@ def _asked(ask: Any, message: Any, method: MethodDescriptor) -> None:
     answer = ask(iter([message]) if method.client_streaming else message, timeout=20)
     if method.server_streaming:
         list(answer)
-
-
-def _code(ask: Any) -> grpc.StatusCode | None:
-    try:
-        ask()
-    except grpc.RpcError as error:
-        code: grpc.StatusCode = error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
-        return code
-    return None

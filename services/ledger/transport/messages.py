@@ -10,7 +10,7 @@ from spendgate.ledger.v1 import ledger_service_pb2 as pb
 from spendgate.type.v1 import attribution_pb2, dialect_pb2
 
 from services.chassis.enums import enum_names, enum_numbers, enum_table, enum_texts
-from services.chassis.well_known import duration, timestamp, usd
+from services.chassis.well_known import duration, read_timestamp, timestamp, usd
 from services.kernel.change import Actor
 from services.kernel.dialect import Dialect
 from services.kernel.errors import InvalidInput
@@ -89,11 +89,11 @@ def call_query(request: pb.ListCallsRequest, actor: Actor) -> CallQuery:
     """Reads which calls to list, limited to those that the actor may see.
 
     Raises:
-        InvalidInput: a filter is unknown, or the times are in the wrong order.
+        InvalidInput: a filter is unknown, or a time is impossible, or they are in the wrong order.
         PermissionDenied: another team than the actor's is asked for.
     """
-    start_ms = request.start_time.ToMilliseconds() if request.HasField("start_time") else None
-    end_ms = request.end_time.ToMilliseconds() if request.HasField("end_time") else None
+    start_ms = read_timestamp("start_time", request.start_time) if request.HasField("start_time") else None
+    end_ms = read_timestamp("end_time", request.end_time) if request.HasField("end_time") else None
     if start_ms is not None and end_ms is not None and end_ms < start_ms:
         raise InvalidInput("end_time", "it lies before start_time")
     return CallQuery(confine(parse_filter(request.filter), actor), start_ms, end_ms, request.oldest_first)
@@ -118,10 +118,10 @@ def usage_query(request: pb.QueryUsageRequest) -> UsageQuery:
     """Reads which sums to return.
 
     Raises:
-        InvalidInput: a dimension or filter is unknown, or the times are in the wrong order.
+        InvalidInput: a dimension or filter is unknown, or a time is impossible, or they are in the wrong order.
     """
-    start_ms = request.start_time.ToMilliseconds() if request.HasField("start_time") else None
-    end_ms = request.end_time.ToMilliseconds() if request.HasField("end_time") else None
+    start_ms = read_timestamp("start_time", request.start_time) if request.HasField("start_time") else None
+    end_ms = read_timestamp("end_time", request.end_time) if request.HasField("end_time") else None
     if start_ms is not None:
         start_ms -= start_ms % HOUR_MS
         if end_ms is not None and end_ms < start_ms:
