@@ -194,7 +194,7 @@ def check_refusal(tmp_path: Path, request_: pb.ApplyConfigurationRequest, field:
         (pb.Condition.Term(latency_p95=Duration(seconds=1, nanos=-1), period=seconds(60)), "latency_p95"),
         (pb.Condition.Term(ttft_p95=seconds(10**9), period=seconds(60)), "ttft_p95"),
         (pb.Condition.Term(ttft_p95=Duration(), period=seconds(60)), "ttft_p95"),
-        (pb.Condition.Term(error_rate_basis_points=1, period=Duration(nanos=500_000_000)), "period"),
+        (pb.Condition.Term(error_rate_basis_points=1, period=Duration(seconds=1, nanos=500_000_000)), "period"),
         (pb.Condition.Term(error_rate_basis_points=1, period=seconds(3_601)), "period"),
         (pb.Condition.Term(error_rate_basis_points=1), "period"),
         (pb.Condition.Term(budget_used_basis_points=1, period=seconds(60)), "period"),
