@@ -18,10 +18,10 @@ local MODEL_BYTES_MAX = 256
 local PREFIXES = { { "prefix_1k", 1024 }, { "prefix_4k", 4096 }, { "prefix_16k", 16384 }, { "prefix_64k", 65536 } }
 
 -- The beginning and end suffice for a longer body, because conversations grow at their end.
-local PRINTED_HEAD_BYTES, PRINTED_TAIL_BYTES = 61440, 4096
+local PRINTED_HEAD_BYTES, PRINTED_TAIL_BYTES = 61424, 4096
 
 local refuse = value.refuse
-local find, sub = string.find, string.sub
+local find = string.find
 
 local DIALECTS = { openai = openai, anthropic = anthropic, gemini = gemini }
 
@@ -34,28 +34,29 @@ local function check_model(model)
 end
 
 local function add_fingerprints(request, body, text, names)
-  local conversation = ""
+  fingerprint.clear()
+  local size = 0
   for _, name in ipairs(names) do
     local first, last = shape.span(body, text, name)
-    if first then
-      local room = PREFIXES[#PREFIXES][2] - #conversation
-      conversation = conversation .. sub(text, first, math.min(last, first + room - 1))
-    end
+    if first then size = fingerprint.add(text, first, last) end
   end
   for _, prefix in ipairs(PREFIXES) do
-    if #conversation < prefix[2] then return end
-    request[prefix[1]] = fingerprint.of(conversation, prefix[2])
+    if size < prefix[2] then return end
+    request[prefix[1]] = fingerprint.of(prefix[2])
   end
 end
 
 local function body_print(text)
-  local printed = text
+  fingerprint.clear()
   if #text > PRINTED_HEAD_BYTES + PRINTED_TAIL_BYTES then
-    printed = sub(text, 1, PRINTED_HEAD_BYTES) .. sub(text, -PRINTED_TAIL_BYTES)
+    fingerprint.add(text, 1, PRINTED_HEAD_BYTES)
+    fingerprint.add(text, #text - PRINTED_TAIL_BYTES + 1, #text)
+  else
+    fingerprint.add(text, 1, #text)
   end
-  -- In whole words, and with the length, so that the padding makes no two bodies equal.
-  local whole = printed .. string.rep(" ", -#printed % 8) .. string.format("%16d", #text)
-  return fingerprint.of(whole, #whole)
+  -- With the length, so that padding makes no two bodies equal.
+  local size = string.format("%16d", #text)
+  return fingerprint.of(fingerprint.add(size, 1, #size))
 end
 
 local function above(count, least)

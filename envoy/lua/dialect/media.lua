@@ -7,7 +7,8 @@ local ffi, bit = require("ffi"), require("bit")
 local media = {}
 
 local band = bit.band
-local byte, find, gsub, match, sub = string.byte, string.find, string.gsub, string.match, string.sub
+local byte, find, gmatch, gsub = string.byte, string.find, string.gmatch, string.gsub
+local match, sub, floor = string.match, string.sub, math.floor
 
 local BACKSLASH, SLASH, EQUALS = 92, 47, 61
 -- Longer than any URL prefix that matters here.
@@ -18,21 +19,25 @@ local PICTURES = {
   ["image/heic"] = true, ["image/heif"] = true, ["image/avif"] = true, ["image/bmp"] = true, ["image/tiff"] = true,
 }
 
--- 1 for each byte of the two base64 alphabets.
-local ALPHABET = ffi.new("uint8_t[256]")
-for letter in string.gmatch("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_", ".") do
-  ALPHABET[byte(letter)] = 1
+-- By two bytes as they lie in memory: 1 where both are letters of the base64 alphabets. One lookup examines two bytes.
+-- Of the 64 KiB, base64 touches a tenth, which stays in the processor's first cache.
+local PAIRS = ffi.new("uint8_t[65536]")
+local LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
+for one in gmatch(LETTERS, ".") do
+  for other in gmatch(LETTERS, ".") do PAIRS[byte(one) + 256 * byte(other)] = 1 end
 end
 
--- The position after the base64 letters that begin at `at`. Reads eight letters per step.
+-- The position after the base64 letters that begin at `at`, in steps of 16 letters.
 local function letters_end(bytes, at, stop)
-  while stop - at >= 8 and band(
-    band(band(ALPHABET[bytes[at]], ALPHABET[bytes[at + 1]]), band(ALPHABET[bytes[at + 2]], ALPHABET[bytes[at + 3]])),
-    band(band(ALPHABET[bytes[at + 4]], ALPHABET[bytes[at + 5]]), band(ALPHABET[bytes[at + 6]], ALPHABET[bytes[at + 7]]))
-  ) == 1 do
-    at = at + 8
+  local two = ffi.cast("const uint16_t *", bytes + at)
+  local whole = floor((stop - at) / 16) * 8
+  for index = 0, whole - 8, 8 do
+    if band(
+      band(band(PAIRS[two[index]], PAIRS[two[index + 1]]), band(PAIRS[two[index + 2]], PAIRS[two[index + 3]])),
+      band(band(PAIRS[two[index + 4]], PAIRS[two[index + 5]]), band(PAIRS[two[index + 6]], PAIRS[two[index + 7]]))
+    ) == 0 then return at + 2 * index end
   end
-  return at
+  return at + 2 * whole
 end
 
 -- Whether bytes `first` to `last` of a string are pure base64. Some JSON writers escape each slash.
@@ -42,7 +47,7 @@ function media.is_base64(text, first, last)
   local at = letters_end(bytes, first - 1, stop)
   while at < stop do
     local code = bytes[at]
-    if ALPHABET[code] == 1 then
+    if PAIRS[257 * code] == 1 then
       at = at + 1
     elseif code == BACKSLASH and stop - at >= 2 and bytes[at + 1] == SLASH then
       at = letters_end(bytes, at + 2, stop)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -48,3 +50,34 @@ def test_of_every_pair_of_first_bytes_what_passes_is_what_python_decodes(tail: b
     pairs = (bytes((first, second)) + tail for first in range(0x7F, 256) for second in range(256))
     wrong = [pair for pair in pairs if UTF8.is_valid(pair.decode("latin-1")) is not python_reads(pair)]
     assert wrong == []
+
+
+LONG_TEXTS = {
+    "ascii": "The forecast says that revenue grows. ",
+    "german": "Die Prüfung der Größenverhältnisse läuft über Straßenzüge. ",
+    "chinese": "季度预测显示收入增长而成本保持不变。",
+    "rare": "The forecast says that revenue grows. " * 40 + "é",
+    "emoji": "It grows 😀 and falls 🙁. ",
+}
+LONG_BYTES = 5_000
+"""Several times as long as a stretch that the automaton reads, and as a block of ASCII."""
+
+
+@pytest.mark.parametrize("text", LONG_TEXTS.values(), ids=LONG_TEXTS.keys())
+def test_a_byte_that_is_changed_anywhere_in_a_long_text_is_judged_as_python_does(text: str) -> None:
+    draw = random.Random(1)
+    whole = (text * LONG_BYTES).encode()[:LONG_BYTES]
+    for _ in range(1_500):
+        start = draw.randrange(70)
+        changed = bytearray(whole[start : draw.randrange(start, LONG_BYTES + 1)])
+        for _ in range(draw.randrange(3) if changed else 0):
+            changed[draw.randrange(len(changed))] = draw.choice(b"\x00\x7f\x80\xbf\xc3\xe0\xed\xf0\xf4\xff")
+        assert UTF8.is_valid(changed.decode("latin-1")) is python_reads(bytes(changed))
+
+
+@pytest.mark.parametrize("character", ["\u00e9", "\u4e16", "\U0001f600"])
+def test_a_character_across_any_boundary_of_a_long_text_passes_whole_and_fails_cut(character: str) -> None:
+    for before in range(2_200):
+        text = b"a" * before + character.encode() + b"b" * 70
+        assert UTF8.is_valid(text.decode("latin-1"))
+        assert not UTF8.is_valid((text[: before + 1] + text[before + 2 :]).decode("latin-1"))
