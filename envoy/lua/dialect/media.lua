@@ -65,11 +65,14 @@ function media.is_picture(kind)
   return PICTURES[kind] == true
 end
 
--- Records a base64 image whose string spans `first` to `last`, including quotes. `kind` is its media type.
+-- Records a base64 image whose string spans `first` to `last`, including quotes. `kind` is its media type. Without one
+-- that is a raster image, nobody here knows how the provider reads it.
 function media.note_picture(found, text, first, last, kind)
   found.images = found.images + 1
   found.features.images = true
-  if media.is_picture(kind) and media.is_base64(text, first + 1, last - 1) then
+  if not media.is_picture(kind) then
+    found.features.files = true
+  elseif media.is_base64(text, first + 1, last - 1) then
     found.image_bytes = found.image_bytes + last - first - 1
   end
 end

@@ -36,11 +36,17 @@ local MEANT = {
   num_generations = "n", num_choices = "n", candidate_count = "n",
 }
 
-local function settle_part(part, text, self)
+-- Whether it is known how a part is read: it has the member that is called like its type. Some servers take text and
+-- images without a type.
+local function is_understood(part, text)
   local kind = shape.text(part, text, "type")
-  if (kind and not PART_TYPES[kind]) or shape.is_odd(part, text, "type") then
-    self.unknown(part, "type=" .. (kind or ""))
-  end
+  if kind then return PART_TYPES[kind] and shape.span(part, text, kind) ~= nil end
+  if shape.is_odd(part, text, "type") then return false end
+  return shape.span(part, text, "text") ~= nil or shape.span(part, text, "image_url") ~= nil
+end
+
+local function settle_part(part, text, self)
+  if not is_understood(part, text) then self.unknown(part, "type=" .. (shape.text(part, text, "type") or "")) end
   if shape.span(part, text, "image_url") then
     local image = shape.inner(part, "image_url")
     local first, last

@@ -157,6 +157,8 @@ PAGE = {"url": "https://x/y"}
         (asks({"type": "image", "image": "https://x/y"}), "openai",
          "messages.content.image,messages.content.type=image"),
         (asks({"type": 7}), "openai", "messages.content.type="),
+        (asks({"type": "image_url", "text": PAGE}), "openai", "messages.content.type=image_url"),
+        (asks({"thinking": [{"image_url": PAGE}]}), "openai", "messages.content.type="),
         (asks({"type": "image_url", "image_url": [PAGE]}), "openai", "messages.content.image_url"),
         (asks({"type": "image_url", "image_url": {**PAGE, "max_pixels": 9}}), "openai",
          "messages.content.image_url.max_pixels"),

@@ -241,7 +241,7 @@ def test_a_missing_model_is_refused() -> None:
 
 
 IMAGE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{DATA}"}}
-CLAUDE_IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": DATA}}
+CLAUDE_IMAGE: dict[str, Any] = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": DATA}}
 CLAUDE_TEXT = {"type": "document", "source": {"data": DATA, "type": "text", "media_type": "text/plain"}}
 GEMINI_IMAGE = {"parts": [{"inlineData": {"mimeType": "image/png", "data": DATA}}, {"text": "what is it?"}]}
 
@@ -294,6 +294,14 @@ def test_a_part_counts_however_its_words_are_spelt() -> None:
     found = inspect(text)
     assert (found["features"], found["images"], found["data_uri_bytes"]) == ("images", 1, len(DATA))
     assert "unknown_members" not in found
+
+
+@pytest.mark.parametrize("media_type", [None, {"url": "https://x/y"}, "", "text/plain", "image/svg+xml", "IMAGE/PNG"])
+def test_an_image_of_no_known_type_is_bounded_by_the_window_alone(media_type: Any) -> None:
+    found = inspect(
+        parts({**CLAUDE_IMAGE, "source": {**CLAUDE_IMAGE["source"], "media_type": media_type}}), "anthropic"
+    )
+    assert (found["features"], found.get("data_uri_bytes")) == ("files,images", None)
 
 
 def conversation(system: str, question: str) -> dict[str, Any]:
