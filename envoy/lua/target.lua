@@ -10,6 +10,7 @@ local mask = require("mask")
 local provider_error = require("provider_error")
 local refusal = require("refusal")
 local rewrite = require("rewrite")
+local traceparent = require("traceparent")
 
 local ADMISSION, REQUEST, SCAN = "envoy.filters.http.ext_authz", "spendgate.request", "spendgate.scan"
 local ATTEMPT = "spendgate.attempt"
@@ -64,6 +65,8 @@ local function prepare(handle)
   metadata:set(ATTEMPT, "number", attempt)
   if admission.decision == "downgrade" then metadata:set(ATTEMPT, "downgraded", "budget") end
   if admission.strip_usage then metadata:set(ATTEMPT, "strip_usage", true) end
+  local span = traceparent.of_attempt(admission.traceparent, attempt, map:get("x-request-id"))
+  if span then map:replace("traceparent", span) end
   send_allowed(handle, map, metadata)
 
   local force_usage = target.include_usage and request.stream and not request.include_usage

@@ -1,4 +1,4 @@
-"""How our processes run: settings, gRPC server, pages, database, telemetry, start and stop.
+"""How our processes run: settings, gRPC server, pages, database, metrics, start and stop.
 
 The chassis knows grpc, OpenTelemetry and SQLAlchemy, but no budget, provider or entry. A service imports it from its
 `main`, `wiring`, `transport` and `adapters`, never from its domain or use cases.

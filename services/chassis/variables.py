@@ -39,6 +39,7 @@ VARIABLES = frozenset(
         "SPENDGATE_TLS_CERTIFICATE",
         "SPENDGATE_TLS_PRIVATE_KEY",
         "SPENDGATE_TOKEN",
+        "SPENDGATE_TRACE_SAMPLING",
     }
 )
 

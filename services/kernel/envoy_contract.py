@@ -20,9 +20,9 @@ GATE_NAMESPACE = "spendgate.gate"
 SCAN_NAMESPACE = "spendgate.scan"
 """Written by `request_info.lua` for the other scripts and the log; not sent to quota. Keys: `ScanKey`."""
 USAGE_NAMESPACE = "spendgate.usage"
-"""Written by `envoy/lua/meter.lua` for the log and the spans. Keys: `services.kernel.spool_contract.UsageKey`."""
+"""Written by `envoy/lua/meter.lua` for the log. Keys: `services.kernel.spool_contract.UsageKey`."""
 ATTEMPT_NAMESPACE = "spendgate.attempt"
-"""Written by `envoy/lua/target.lua` for answer headers, spans and the log. Keys: `AttemptKey`."""
+"""Written by `envoy/lua/target.lua` for answer headers and the log. Keys: `AttemptKey`."""
 
 # --- context extensions of a Check --------------------------------------------------------------------------------
 # They name the filter that asks, and so its question. Without one, the question is: may this call spend?
@@ -49,7 +49,7 @@ BUDGET_RESETS_HEADER = "x-spendgate-budget-resets-at"
 DOWNGRADED_HEADER = "x-spendgate-downgraded"
 OUTPUT_CAPPED_HEADER = "x-spendgate-output-capped"
 TRACE_ID_HEADER = "x-trace-id"
-"""The id of the call's trace, on every answer of a provider or of quota, if the call is traced."""
+"""The id of the request's trace, on every answer, whether or not somebody receives traces."""
 CLIENT_REQUEST_ID_HEADER = "x-spendgate-client-request-id"
 """Only inside Envoy: carries the client's own x-request-id from the early header mutation to `request_info.lua`."""
 BETA_HEADER = "anthropic-beta"
@@ -163,6 +163,13 @@ class AdmissionKey(StrEnum):
     a key."""
     PRICE_OPTIONS = "price_options"
     """string: `RequestKey.PRICE_OPTIONS`, in the same form."""
+    TRACEPARENT = "traceparent"
+    """string: the call's place in its trace, in the form of a W3C `traceparent`. Its span id is the client's, or zeros
+    if the trace begins here. The last bit of its flags says whether the gateway records the trace. A refusal has it
+    too."""
+    DECIDED = "decided"
+    """string: what the span of the decision says, as JSON; see `services.kernel.spool_contract.DecidedKey`. Absent when
+    the trace is not recorded. A refusal has it too."""
     MODEL = "model"
     """string: as the client asked."""
     DECISION = "decision"

@@ -89,6 +89,32 @@ class SeenKey(StrEnum):
     """Bytes of the body that the client had been sent."""
 
 
+class DecidedKey(StrEnum):
+    """What quota says of a decision for its span. It leaves out empty texts, and 0 stands for none.
+
+    The other fields of a call's line say the rest: caller, model, chain, decision, policy.
+    """
+
+    BEGAN_US = "began_us"
+    """Microseconds since 1970 UTC."""
+    TOOK_US = "took_us"
+    REASON = "reason"
+    """"within_limits", "budget_used", "allowance", or why it was refused: a `Denial`."""
+    POLICIES = "policies"
+    """Policies that hold room for the call, joined by commas. A final `+3` stands for three more."""
+    HELD_NANO_USD = "held_nano_usd"
+    """The most that the call can cost, if a limit on spend holds room for it."""
+    OUTPUT_CAP_TOKENS = "output_cap_tokens"
+    """To how many output tokens of each choice the limits cut the call, if they did."""
+    SHADOWED = "shadowed"
+    """Policies in shadow mode that would have refused, in the same form."""
+    # Of refusals only.
+    POLICY = "policy"
+    """The policy that refused."""
+    MODEL = "model"
+    """As the client asked. Withheld if it may hold a key."""
+
+
 class SpoolKey(StrEnum):
     """Fields of a spool line. Envoy writes an unknown value as null or "-", or leaves it out.
 
@@ -100,7 +126,7 @@ class SpoolKey(StrEnum):
     VERSION = "v"
     """1."""
     TIME = "time"
-    """RFC 3339 with milliseconds, UTC: when the request's head (or the attempt) began."""
+    """RFC 3339 with microseconds, UTC: when the request's head (or the attempt) began."""
     REQUEST_ID = "id"
     """Envoy's x-request-id, in calls and attempts."""
     STATUS = "status"
@@ -110,6 +136,9 @@ class SpoolKey(StrEnum):
     DETAILS = "details"
     """Envoy's response code details, e.g. "via_upstream", "ext_authz_error"."""
     DURATION_MS = "duration_ms"
+    DURATION_US = "duration_us"
+    """Until the last byte of the answer was sent to the client, or came from the provider of the attempt. Absent where
+    that never happened."""
     FIRST_BYTE_MS = "first_byte_ms"
     """Until the first byte of the upstream's answer."""
     CLUSTER = "cluster"
@@ -119,8 +148,11 @@ class SpoolKey(StrEnum):
     """1 for the first."""
     FAILURE = "failure"
     """Why the transport of an attempt failed."""
+    TRACEPARENT = "traceparent"
+    """The header that the provider was sent. Of a recorded trace, its span id is that of the attempt's span."""
     # Calls only. They also have the string and number keys of `AdmissionKey`, the prefix keys, and `dialect`, `stream`,
-    # `features`, `body_bytes` and `model_requested` from the request.
+    # `features`, `body_bytes` and `model_requested` from the request. If quota did not answer, `traceparent` is the
+    # client's header.
     MODEL_REQUESTED = "model_requested"
     """As the client asked."""
     TARGET = "target"
@@ -132,9 +164,6 @@ class SpoolKey(StrEnum):
     PROTOCOL = "protocol"
     """The client's protocol: "HTTP/1.1"."""
     METHOD = "method"
-    TRACE_ID = "trace_id"
-    SPAN_ID = "span_id"
-    """The id of Envoy's server span, the parent of the ledger's cost span."""
     CLIENT_REQUEST_ID = "client_request_id"
     """The client's own x-request-id, cut to 128 bytes."""
     SDK_RETRY = "sdk_retry"
@@ -144,6 +173,9 @@ class SpoolKey(StrEnum):
     USAGE = "usage"
     """Object of `UsageKey`: what the meter read in the answer. Absent when there was nothing to read."""
     # Fields of the previous release. A spool may still hold such lines after an upgrade.
+    TRACE_ID = "trace_id"
+    SPAN_ID = "span_id"
+    """Ids of the trace and of the call's span, in hex. Envoy itself had sent the spans of such a call."""
     USAGE_STATUS = "usage_status"
     """Only "1" (complete) or "COMPLETE" counts as the provider's own figures."""
     INPUT_TOKENS = "input_tokens"
@@ -152,7 +184,7 @@ class SpoolKey(StrEnum):
     CACHE_CREATION_TOKENS = "cache_creation_tokens"
     REASONING_TOKENS = "reasoning_tokens"
     RESPONSE_MODEL = "response_model"
-    # Only in the log of refusals.
+    # Only in the log of refusals. It also has `traceparent` and `decided`, as in a call.
     PATH = "path"
     """Without its query, at most 256 bytes. Withheld if a segment of it is as long as a secret."""
     USER_AGENT = "user_agent"

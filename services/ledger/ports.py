@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,9 +14,11 @@ from services.ledger.domain.call import SpooledAttempt
 from services.ledger.domain.configuration import Configuration, PricedTarget
 from services.ledger.domain.counting import Adjustment, CounterList, Span, Sum, Taken
 from services.ledger.domain.entry import BookedCall, Entry, OverdueReservation
+from services.ledger.domain.refusal import Refusal
 from services.ledger.domain.selection import CallQuery, Filter, UsageQuery, UsageSums
 from services.ledger.domain.settlement import Alert, Crossing, Settlement
 from services.ledger.domain.spooled import Booking, SpoolBatch, SpoolFile
+from services.ledger.domain.traced import Traced
 
 
 class Spool(Protocol):
@@ -263,9 +265,17 @@ class Reports(Protocol):
         ...
 
 
-class CostSpans(Protocol):
-    """Traces of cost."""
+class Traces(Protocol):
+    """Spans of requests."""
 
-    def emit(self, entries: Sequence[Entry]) -> None:
-        """Writes one span for each entry that belongs to a trace. Never raises."""
+    def emit(self, traced: Traced) -> None:
+        """Writes the spans of whatever belongs to a recorded trace. Never raises, never waits."""
+        ...
+
+
+class Refusals(Protocol):
+    """Requests without a reservation."""
+
+    def read(self, allowed: Callable[[int], int]) -> tuple[list[Refusal], int]:
+        """Reads on. Of all new ones it parses as many as `allowed` says, and returns how many it left out."""
         ...

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.chassis.settings import Environ
+from services.chassis.trace_settings import TraceSettings, read_trace_settings
 from services.kernel.envoy_contract import MAX_STREAM_S, Socket
 
 _MEGABYTE = 1024 * 1024
@@ -16,7 +17,7 @@ class Settings:
     """Settings of the ledger process. Socket addresses are relative to its working directory, `<data dir>/run`."""
 
     data_dir: Path
-    otlp_endpoint: str | None
+    traces: TraceSettings
     stream_s_max: int
     """How long a request may live. Equals Envoy's `max_stream_duration`."""
     spool_file_bytes: int
@@ -40,7 +41,7 @@ class Settings:
         """
         return cls(
             data_dir=environ.path("SPENDGATE_DATA_DIR"),
-            otlp_endpoint=environ.optional("SPENDGATE_OTLP_ENDPOINT"),
+            traces=read_trace_settings(environ),
             stream_s_max=environ.integer("SPENDGATE_MAX_STREAM_S", MAX_STREAM_S, low=1, high=86_400),
             spool_file_bytes=environ.integer(
                 "SPENDGATE_SPOOL_FILE_BYTES", 256 * _MEGABYTE, low=4_096, high=1_000_000 * _MEGABYTE

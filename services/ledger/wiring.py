@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
 from services.chassis.audit import AuditLog
 from services.chassis.database import migrate, open_engine
 from services.chassis.grpc_server import ThreadedServer, build_server, open_channel
 from services.chassis.loops import Loop
 from services.chassis.metrics import Gauge, configure_metrics
-from services.chassis.runtime import Closers, Runtime
+from services.chassis.runtime import Closers, Part, Runtime
 from services.kernel.clock import Clock
 from services.kernel.spool_contract import REFUSED_LOG
-from services.ledger.adapters.otlp_spans import OtlpCostSpans, export_over
+from services.ledger.adapters.otlp_export import OtlpTraces, export_over
 from services.ledger.adapters.price_catalogue import GenaiPrices
 from services.ledger.adapters.quota_client import QuotaClient
 from services.ledger.adapters.quota_counters import QuotaCountersClient
+from services.ledger.adapters.refused_log import RefusedLog
 from services.ledger.adapters.spool import SpoolFolder, SpoolLimits, reopen_logs_at
 from services.ledger.adapters.sql_books import SqlBooks
 from services.ledger.adapters.sql_configuration import SqlConfiguration
@@ -33,8 +38,10 @@ from services.ledger.usecases.reconcile import Reconcile
 from services.ledger.usecases.rounds import BOOK_INTERVAL_MS, SETTLE_INTERVAL_MS, BookRound, SettleRound
 from services.ledger.usecases.settle import Settle
 from services.ledger.usecases.sweep import Sweep
+from services.ledger.usecases.trace_refusals import TraceRefusals
 
 _RETRY_MS = (1_000, 1_000)
+_REFUSALS_EVERY_MS = 500
 # Each tail and each watch holds a worker. The others answer requests.
 _WORKERS = ledger_service.TAILS_MAX + price_book_service.WATCHES_MAX + 8
 _STOP_GRACE_S = 2.0
@@ -50,12 +57,12 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         database = Database(engine)
         books = SqlBooks(database)
         prices = PriceBook(SqlConfiguration(database), GenaiPrices(), clock)
-        spans = _spans(settings, closers)
+        tracing = _tracing(settings, clock, closers)
         book = Book(
             spool=_spool(settings, clock),
             books=books,
             price_of=prices.price_of,
-            spans=spans,
+            traces=tracing.traces,
             clock=clock,
         )
         channel = open_channel(settings.quota_address)
@@ -79,7 +86,8 @@ def build(settings: Settings, clock: Clock) -> Runtime:
             clock=clock,
             interval_ms=settings.drift_check_s * 1_000,
         )
-        metrics = configure_metrics("spendgate-ledger", settings.otlp_endpoint, _gauges(reconcile, sweep))
+        gauges = [*_gauges(reconcile, sweep), *_gauges_of_traces(tracing)]
+        metrics = configure_metrics("spendgate-ledger", settings.traces.receiver, gauges)
         closers.add("metrics", metrics.shutdown)
         reports = SqlReports(database)
         services = (
@@ -87,7 +95,7 @@ def build(settings: Settings, clock: Clock) -> Runtime:
                 query=Query(reports),
                 prices=prices,
                 audit=AuditLog(engine, audit_entries),
-                status=lambda: _status(reports, books, book, reconcile, sweep, now_ms=clock.now_ms()),
+                status=lambda: tracing.said_in(_status(reports, books, book, reconcile, sweep, now_ms=clock.now_ms())),
                 stopping=stopping,
             ),
             price_book_service.PriceBookService(prices, stopping),
@@ -95,7 +103,7 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         server = build_server(settings.address, [service.registration for service in services], workers=_WORKERS)
         return Runtime(
             servers=[ThreadedServer("the server", server, grace_s=_STOP_GRACE_S)],
-            loops=[spans, *_loops(book, SettleRound(settle, expire, reconcile, clock), clock, stopping)],
+            loops=[*tracing.loops, *_loops(book, SettleRound(settle, expire, reconcile, clock), clock, stopping)],
             closers=closers,
             stopping=stopping,
         )
@@ -120,22 +128,44 @@ def _loops(book: Book, settle_round: SettleRound, clock: Clock, stopping: thread
     return [booking, settling]
 
 
-def _spans(settings: Settings, closers: Closers) -> OtlpCostSpans:
-    if settings.otlp_endpoint is None:
-        return OtlpCostSpans("spendgate-ledger", None)
-    channel = open_channel(settings.otlp_endpoint)
+class _Tracing(NamedTuple):
+    """What makes and sends spans."""
+
+    traces: OtlpTraces
+    refusals: TraceRefusals
+    loops: Sequence[Part]
+
+    def said_in(self, status: ledger_service.Status) -> ledger_service.Status:
+        """Adds what was lost."""
+        return replace(status, dropped_spans=self.traces.dropped, refusals_without_spans=self.refusals.left_out)
+
+
+def _tracing(settings: Settings, clock: Clock, closers: Closers) -> _Tracing:
+    refused_log = RefusedLog(_refused_log(settings))
+    closers.add("the log of refusals", refused_log.close)
+    receiver, sampling = settings.traces
+    if receiver is None:
+        traces = OtlpTraces(None, sampling)
+        return _Tracing(traces, TraceRefusals(refused_log, traces, clock), ())
+    channel = open_channel(receiver)
     closers.add("the channel to the receiver of traces", channel.close)
-    return OtlpCostSpans("spendgate-ledger", export_over(channel))
+    traces = OtlpTraces(export_over(channel), sampling)
+    refusals = TraceRefusals(refused_log, traces, clock)
+    return _Tracing(traces, refusals, (traces, Loop("tracing refusals", refusals, every_ms=_REFUSALS_EVERY_MS)))
 
 
 def _spool(settings: Settings, clock: Clock) -> SpoolFolder:
     return SpoolFolder(
         settings.data_dir / "spool",
-        settings.data_dir / "logs" / REFUSED_LOG,
+        _refused_log(settings),
         SpoolLimits(settings.spool_file_bytes, settings.spool_keep_s * 1_000, settings.refused_log_bytes),
         reopen_logs_at(settings.envoy_admin_socket),
         clock,
     )
+
+
+def _refused_log(settings: Settings) -> Path:
+    return settings.data_dir / "logs" / REFUSED_LOG
 
 
 def _gauges(reconcile: Reconcile, sweep: Sweep) -> list[Gauge]:
@@ -157,6 +187,23 @@ def _gauges(reconcile: Reconcile, sweep: Sweep) -> list[Gauge]:
             "{reservation}",
             "Reservations released since the process started because their calls were settled",
             lambda: sweep.released,
+        ),
+    ]
+
+
+def _gauges_of_traces(tracing: _Tracing) -> list[Gauge]:
+    return [
+        Gauge(
+            "spendgate_dropped_spans",
+            "{span}",
+            "Spans that the receiver did not get since the process started",
+            lambda: tracing.traces.dropped,
+        ),
+        Gauge(
+            "spendgate_refusals_without_spans",
+            "{request}",
+            "Refused requests without spans since the process started, because too many came at once",
+            lambda: tracing.refusals.left_out,
         ),
     ]
 

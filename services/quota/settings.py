@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.chassis.settings import Environ, SettingsError
+from services.chassis.trace_settings import TraceSettings, read_trace_settings
 from services.kernel.envoy_contract import MAX_QUOTAS, MAX_STREAM_S, Socket
 
 _SQLITE = "sqlite"
@@ -16,7 +17,7 @@ class Settings:
     """The settings of one process. Socket addresses are relative to `<data dir>/run`, its working directory."""
 
     data_dir: Path
-    otlp_endpoint: str | None
+    traces: TraceSettings
     max_stream_ms: int
     """How long a request may live; the same as Envoy's `max_stream_duration`."""
     check_address: str = f"unix:{Socket.QUOTA}"
@@ -64,7 +65,7 @@ class Settings:
             )
         return cls(
             data_dir=environ.path("SPENDGATE_DATA_DIR"),
-            otlp_endpoint=environ.optional("SPENDGATE_OTLP_ENDPOINT"),
+            traces=read_trace_settings(environ),
             max_stream_ms=environ.integer("SPENDGATE_MAX_STREAM_S", MAX_STREAM_S, low=1, high=86_400) * 1_000,
             check_address=f"unix:{Socket.QUOTA.of(number)}",
             admin_address=f"unix:{Socket.QUOTA_ADMIN.of(number)}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 
 import grpc
 
@@ -11,7 +12,6 @@ from services.chassis.audit import AuditLog
 from services.chassis.grpc_server import Servicer, ThreadedServer, build_server, open_channel
 from services.chassis.loops import Loop
 from services.chassis.runtime import Closers, Runtime
-from services.chassis.telemetry import Telemetry, configure
 from services.kernel.clock import Clock
 from services.quota.adapters.disk import FileSystemSpace
 from services.quota.adapters.plan_stream import PlanStream
@@ -27,9 +27,9 @@ from services.quota.transport.admin_methods import LEDGER_SERVICE, ROUTER_SERVIC
 from services.quota.transport.admin_service import AdminService
 from services.quota.transport.authorization import Authorization, Endpoints
 from services.quota.transport.budget_endpoint import BudgetEndpoint
+from services.quota.transport.call_trace import CallTraces
 from services.quota.transport.check_answer import AllowWriter
 from services.quota.transport.counter_service import CounterService
-from services.quota.transport.decision_span import DecisionSpans
 from services.quota.transport.doubt_service import DoubtService
 from services.quota.transport.models_endpoint import ModelsEndpoint
 from services.quota.transport.override_service import OverrideService
@@ -78,15 +78,13 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         SettingsError: a store that the settings name is not usable.
     """
     with Closers() as closers:
-        telemetry = configure("spendgate-quota", settings.otlp_endpoint)
-        closers.add("traces", telemetry.shutdown)
         stores = open_stores(settings, clock, closers)
         router, ledger = open_channel(settings.router_address), open_channel(settings.ledger_address)
         closers.add("the channel to the router", router.close)
         closers.add("the channel to the ledger", ledger.close)
         quota = _Quota(settings, clock, stores)
         prices, plans = _streams(router, ledger, quota)
-        servers = [_check_server(quota, telemetry), _admin_server(quota, router, ledger)]
+        servers = [_check_server(quota), _admin_server(quota, router, ledger)]
         # A process that died during a change of policies may have left it half done.
         quota.amend.catch_up()
         return Runtime(servers=servers, loops=[prices, plans, *_loops(quota)], closers=closers)
@@ -155,7 +153,7 @@ def _forget(stores: Stores, now_ms: int) -> None:
     stores.counters.forget(now_ms - _FORGET_AFTER_MS)
 
 
-def _check_server(quota: _Quota, telemetry: Telemetry) -> ThreadedServer:
+def _check_server(quota: _Quota) -> ThreadedServer:
     settings, clock, stores, authenticate = quota.settings, quota.clock, quota.stores, quota.authenticate
     admit = Admit(
         live=quota.live,
@@ -177,7 +175,7 @@ def _check_server(quota: _Quota, telemetry: Telemetry) -> ThreadedServer:
             admin=AdminGate(RootToken(settings.admin_token), quota.tokens, clock),
         ),
         allow=AllowWriter(quota.first_byte_timeout_ms),
-        spans=DecisionSpans(telemetry),
+        traces=CallTraces(settings.traces.sampling, lambda: time.time_ns() // 1_000),
     )
     server = build_server(settings.check_address, [checks.registration], workers=_CHECK_THREADS, reflect=False)
     return ThreadedServer("the server of Checks", server, grace_s=_STOP_GRACE_S)

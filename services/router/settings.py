@@ -49,9 +49,6 @@ class Settings:
 def _node_settings(environ: Environ, data_dir: Path) -> NodeSettings:
     data_host, data_port = environ.address("SPENDGATE_LISTEN", "127.0.0.1:10000")
     admin_host, admin_port = environ.address("SPENDGATE_ADMIN_LISTEN", "127.0.0.1:10001")
-    otlp_host, otlp_port = "", 0
-    if environ.optional("SPENDGATE_OTLP_ENDPOINT"):
-        otlp_host, otlp_port = environ.address("SPENDGATE_OTLP_ENDPOINT")
     return NodeSettings(
         epoch="",
         data_host=data_host,
@@ -60,8 +57,6 @@ def _node_settings(environ: Environ, data_dir: Path) -> NodeSettings:
         admin_port=admin_port,
         spool_dir=str(data_dir / "spool"),
         log_dir=str(data_dir / "logs"),
-        otlp_host=otlp_host,
-        otlp_port=otlp_port,
         max_stream_seconds=environ.integer("SPENDGATE_MAX_STREAM_S", MAX_STREAM_S, low=1, high=_MAX_SECONDS),
         check_timeout_ms=environ.integer("SPENDGATE_CHECK_TIMEOUT_MS", 500, low=50, high=10_000),
         quotas=environ.integer("SPENDGATE_QUOTA_REPLICAS", 1, low=1, high=MAX_QUOTAS),

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import grpc
 import httpx
@@ -140,7 +141,7 @@ class Bench:
         about_key, about_call = external_auth_pb2.CheckRequest(), external_auth_pb2.CheckRequest()
         for request in (about_key, about_call):
             http = request.attributes.request.http
-            http.id, http.method, http.path = secrets.token_hex(16), "POST", path_of(dialect, stream=stream)
+            http.id, http.method, http.path = str(uuid4()), "POST", path_of(dialect, stream=stream)
             http.headers.update({**whole.headers, "x-request-id": http.id})
         about_key.attributes.context_extensions[STAGE_EXTENSION] = KEY_STAGE
         about_call.attributes.metadata_context.filter_metadata[REQUEST_NAMESPACE].update(

@@ -33,6 +33,7 @@ from services.kernel.limit_kind import LimitKind
 from services.kernel.money import NANO_PER_USD, PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
 from services.kernel.scope import Dimension
+from services.kernel.trace_context import ALWAYS
 from services.kernel.usage import INPUT, OUTPUT
 from services.kernel.window import WindowUnit
 from services.quota.adapters.memory_allowances import MemoryAllowances
@@ -57,6 +58,7 @@ from services.quota.domain.routing.plan import (
     WeightedTarget,
 )
 from services.quota.transport.authorization import SERVICE
+from services.quota.transport.call_trace import CallTraces
 from services.quota.transport.check_answer import AllowWriter
 from services.quota.transport.check_request import read_check
 from services.quota.usecases.admit import AdmissionRequest, AdmissionStores, Admit, Admitted, Outside
@@ -144,6 +146,7 @@ class _Quota:
         self.called_before = min(keys, _CALLED_BEFORE)
         self._admit = admit
         self._allow = AllowWriter(lambda _: 0)
+        self._traces = CallTraces(ALWAYS, lambda: time.time_ns() // 1_000)
         self._address = f"unix:{folder}/check.sock"
         handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
             "Check": grpc.unary_unary_rpc_method_handler(self._check)
@@ -173,7 +176,7 @@ class _Quota:
             AdmissionRequest(check.credential, check.request_id, "e-1", scan.dialect, scan.model, scan.facts)
         )
         assert isinstance(outcome, Admitted), outcome
-        return self._allow.write(outcome, check)
+        return self._allow.write(outcome, check, self._traces.begin(check))
 
 
 def _ask(address: str, messages: list[bytes]) -> None:

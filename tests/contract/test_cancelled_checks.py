@@ -13,18 +13,14 @@ from typing import Any
 
 import grpc
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import NoOpTracer
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2 as auth_pb
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2_grpc
 
 from services.chassis.grpc_server import build_server
-from services.chassis.telemetry import Telemetry
 from services.kernel.clock import ManualClock
 from services.kernel.dialect import Dialect
 from services.kernel.limit_kind import LimitKind
+from services.kernel.trace_context import NEVER
 from services.kernel.window import WindowUnit
 from services.quota.adapters.memory_allowances import MemoryAllowances
 from services.quota.adapters.memory_counters import MemoryCounters
@@ -51,8 +47,8 @@ from services.quota.ports.counters import Choose, T
 from services.quota.transport.admin_gate import AdminGate
 from services.quota.transport.authorization import Authorization, Endpoints
 from services.quota.transport.budget_endpoint import BudgetEndpoint
+from services.quota.transport.call_trace import CallTraces
 from services.quota.transport.check_answer import AllowWriter
-from services.quota.transport.decision_span import DecisionSpans
 from services.quota.transport.models_endpoint import ModelsEndpoint
 from services.quota.transport.root_token import RootToken
 from services.quota.usecases.admin_tokens import AdminTokens
@@ -64,7 +60,7 @@ from services.quota.usecases.own_budget import ReadOwnBudget
 from services.quota.usecases.policies import PolicyMatches
 from services.quota.usecases.recent_calls import RecentCalls
 from services.quota.usecases.settle import Release
-from tests.worlds.quota_process import MODEL, SECRET, TRACEPARENT, call
+from tests.worlds.quota_process import MODEL, SECRET, call
 
 PEPPER = bytes(32)
 PATIENCE_S = 5
@@ -114,7 +110,7 @@ def live() -> Live:
 class Gate:
     """An ext_authz server over counters that a test holds."""
 
-    def __init__(self, telemetry: Telemetry) -> None:
+    def __init__(self) -> None:
         self.counters = HeldCounters()
         self.folder = Path(tempfile.mkdtemp(prefix="q"))
         clock, snapshot = ManualClock(), live()
@@ -138,7 +134,7 @@ class Gate:
                 admin=AdminGate(RootToken(self.folder / "admin-token"), tokens, clock),
             ),
             allow=AllowWriter(lambda _: 0),
-            spans=DecisionSpans(telemetry),
+            traces=CallTraces(NEVER, lambda: 0),
         )
         address = f"unix:{self.folder}/quota.sock"
         self._server = build_server(address, [checks.registration], workers=2, reflect=False)
@@ -155,21 +151,7 @@ class Gate:
 
 @pytest.fixture
 def gate() -> Iterator[Gate]:
-    made = Gate(Telemetry(NoOpTracer(), enabled=False, provider=None))
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def spans() -> InMemorySpanExporter:
-    return InMemorySpanExporter()
-
-
-@pytest.fixture
-def traced_gate(spans: InMemorySpanExporter) -> Iterator[Gate]:
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(spans))
-    made = Gate(Telemetry(provider.get_tracer("test"), enabled=True, provider=provider))
+    made = Gate()
     yield made
     made.close()
 
@@ -220,44 +202,3 @@ def test_what_goes_wrong_inside_lets_nothing_through_and_tells_no_secret(
     assert "a fault of ours" in caplog.text
     assert "a fault of ours" not in response.denied_response.body
     assert SECRET not in caplog.text
-
-
-def test_a_decision_is_a_span_below_that_of_envoy(traced_gate: Gate, spans: InMemorySpanExporter) -> None:
-    answer = traced_gate.check(call(), metadata=(("traceparent", TRACEPARENT),))
-    (span,) = spans.get_finished_spans()
-    assert (span.name, f"{span.context.trace_id:032x}") == ("quota.reserve", TRACEPARENT.split("-")[1])
-    assert span.parent is not None
-    assert f"{span.parent.span_id:016x}" == TRACEPARENT.split("-")[2]
-    assert dict(span.attributes or {}) == {
-        "gen_ai.request.model": MODEL,
-        "spendgate.decision": "allow",
-        "spendgate.decision.reason": "within_limits",
-        "spendgate.policy.ids": ("day",),
-        "spendgate.policy.binding": "day",
-        "spendgate.reservation.id": answer.dynamic_metadata.fields["reservation"].string_value,
-        "spendgate.reservation.amount_usd": "0.000000000",
-        "spendgate.chain": ("lab/tiny",),
-        "spendgate.key.id": "key_1",
-        "spendgate.team": "data-science",
-        "spendgate.project": "",
-        "spendgate.environment": "",
-        "spendgate.user": "",
-    }
-
-
-def test_a_refusal_is_a_span_that_names_its_reason(traced_gate: Gate, spans: InMemorySpanExporter) -> None:
-    for _ in range(11):
-        traced_gate.check(call(), metadata=(("traceparent", TRACEPARENT),))
-    refused = spans.get_finished_spans()[-1]
-    assert dict(refused.attributes or {}) == {
-        "gen_ai.request.model": MODEL,
-        "spendgate.decision": "deny",
-        "spendgate.decision.reason": "budget_exhausted",
-        "spendgate.policy.binding": "day",
-    }
-
-
-def test_a_call_that_is_not_traced_makes_no_span(traced_gate: Gate, spans: InMemorySpanExporter) -> None:
-    traced_gate.check(call())
-    traced_gate.check(call(), metadata=(("traceparent", TRACEPARENT[:-1] + "0"),))
-    assert not spans.get_finished_spans()

@@ -54,12 +54,7 @@ def test_every_header_of_ours_is_in_the_contract(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    # Not the spans: what they carry are attributes, which only readers of traces must know.
-    [
-        path
-        for path in SPEAKERS
-        if path.suffix != ".py" or (path.name.startswith("envoy_resources") and not path.stem.endswith("tracing"))
-    ],
+    [path for path in SPEAKERS if path.suffix != ".py" or path.name.startswith("envoy_resources")],
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_every_metadata_namespace_of_ours_is_in_the_contract(path: Path) -> None:

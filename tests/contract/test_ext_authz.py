@@ -258,7 +258,7 @@ def test_a_budget_that_is_used_up_refuses_with_its_figures_and_serves_again_once
     settlement.end_time.FromMilliseconds(quota.clock.now_ms())
     quota.reservations.SettleReservations(reservation_pb.SettleReservationsRequest(settlements=[settlement]))
 
-    response = quota.check(call(), traceparent=TRACEPARENT)
+    response = quota.check(call(headers={"traceparent": TRACEPARENT}))
     assert response.denied_response.status.code == 429
     headers = headers_of(response.denied_response)
     assert headers["x-should-retry"] == "false"

@@ -1,126 +1,150 @@
-"""Envoy's spans at a real OTLP/gRPC receiver."""
+"""What Envoy does with traces: what it sends on, what it logs for the ledger's spans, and what its answers name."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
+import httpx
 import pytest
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
-from services.kernel.dialect import Dialect
-from tests.worlds.data_plane import PROVIDER_KEY, VIRTUAL_KEY, DataPlane
+from services.kernel.trace_context import ALWAYS, begin_trace, span_id
+from services.ledger.domain.call import SpooledAttempt, SpooledCall, parse_line
+from tests.property.test_trace_context import REFUSED
+from tests.worlds.data_plane import PROVIDER_KEY, VIRTUAL_KEY, DataPlane, read_all
 from tests.worlds.data_plane_provider import Answer
 
 pytestmark = pytest.mark.e2e
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID = "b7ad6b7169203331"
+VALID = f"00-{TRACE_ID}-{PARENT_ID}-01"
 CHAT = {"model": "asked", "messages": [{"role": "user", "content": "hello"}]}
 COMPLETION = {
     "model": "main-model",
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
     "usage": {"prompt_tokens": 36, "completion_tokens": 7, "total_tokens": 43},
 }
-
-
-class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
-    def __init__(self) -> None:
-        self.spans: list[Any] = []
-
-    def Export(self, request: Any, context: Any) -> trace_service_pb2.ExportTraceServiceResponse:
-        for resource in request.resource_spans:
-            for scope in resource.scope_spans:
-                self.spans.extend(scope.spans)
-        return trace_service_pb2.ExportTraceServiceResponse()
-
-    def of(self, trace_id: str) -> list[Any]:
-        return [span for span in self.spans if span.trace_id.hex() == trace_id]
+DECIDED = '{"began_us":1,"took_us":2,"reason":"within_limits"}'
 
 
 @pytest.fixture(scope="module")
-def receiver_and_plane() -> Iterator[tuple[Receiver, DataPlane]]:
-    receiver = Receiver()
-    server = grpc.server(ThreadPoolExecutor(2))
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(receiver, server)  # type: ignore[no-untyped-call]
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    with DataPlane(otlp=("127.0.0.1", port)) as plane:
+def whole_plane() -> Iterator[DataPlane]:
+    with DataPlane() as plane:
         plane.add_provider("second")
-        plane.add_provider("gem", dialect=Dialect.GEMINI)
         plane.publish()
-        plane.wait(lambda: "gem.gemini" in plane.envoy_admin("/clusters"), "Envoy knows the clusters")
-        yield receiver, plane
-    server.stop(0).wait()
+        plane.wait(lambda: "second.openai" in plane.envoy_admin("/clusters"), "Envoy knows the clusters")
+        yield plane
 
 
-def attributes(span: Any) -> dict[str, Any]:
-    values = {}
-    for item in span.attributes:
-        kind = item.value.WhichOneof("value")
-        values[item.key] = getattr(item.value, kind)
-    return values
+@pytest.fixture
+def plane(whole_plane: DataPlane) -> Iterator[DataPlane]:
+    yield whole_plane
+    whole_plane.clear()
 
 
-def test_a_call_is_one_trace_from_the_client_to_each_attempt(
-    receiver_and_plane: tuple[Receiver, DataPlane],
-) -> None:
-    receiver, plane = receiver_and_plane
-    plane.quota.decide = lambda _: plane.allow("main", "second")
+def post(plane: DataPlane, **headers: str) -> httpx.Response:
+    return plane.client.post("/v1/chat/completions", json=CHAT, headers=headers)
+
+
+def parsed(line: dict[str, Any]) -> Any:
+    return parse_line(line)
+
+
+def test_each_attempt_sends_its_own_span_and_the_lines_say_what_spans_need(plane: DataPlane) -> None:
+    plane.quota.decide = lambda _: plane.allow("main", "second", traceparent=VALID, decided=DECIDED)
     plane.provider("main").answer = lambda _: Answer(status=500)
     plane.provider("second").answer = lambda _: Answer(body=json.dumps(COMPLETION).encode())
-    plane.client.post("/v1/chat/completions", json=CHAT, headers={"traceparent": f"00-{TRACE_ID}-{PARENT_ID}-01"})
-    plane.wait(lambda: len(receiver.of(TRACE_ID)) == 4, "four spans arrive", seconds=10)
-    spans = receiver.of(TRACE_ID)
-    (server,) = (span for span in spans if span.parent_span_id.hex() == PARENT_ID)
-    children = [span for span in spans if span is not server]
-    assert {span.parent_span_id for span in children} == {server.span_id}
-    seen = attributes(server)
-    expected = {
-        "gen_ai.operation.name": "chat", "gen_ai.request.model": "asked", "gen_ai.response.model": "main-model",
-        "gen_ai.usage.input_tokens": 36, "gen_ai.usage.output_tokens": 7, "spendgate.team": "blue",
-        "spendgate.environment": "prod", "spendgate.key.id": "key_1", "spendgate.reservation.id": "rsv_1",
-        "spendgate.decision": "allow", "spendgate.policy.binding": "blue-prod", "spendgate.attempts": 2,
-        "spendgate.target": "second/up",
-    }  # fmt: skip
-    assert seen | expected == seen
-    (call,) = plane.calls()
-    assert (call["trace_id"], call["span_id"]) == (TRACE_ID, server.span_id.hex())
-    check = plane.quota.checks[-1].attributes.request.http.headers["traceparent"]
-    assert check.split("-")[1] == TRACE_ID
-    (attempt,) = plane.provider("second").received
-    assert attempt.headers["traceparent"].split("-")[1] == TRACE_ID
+    request_id = post(plane, traceparent=VALID, tracestate="vendor=kept").headers["x-request-id"]
+
+    (line,) = plane.calls()
+    call: SpooledCall = parsed(line)
+    attempts: list[SpooledAttempt] = [parsed(each) for each in plane.calls(2, kind="attempt")]
+    assert (call.traceparent, call.decided, call.trace_id) == (VALID, DECIDED, TRACE_ID)
+    expected = [f"00-{TRACE_ID}-{span_id(number, request_id)}-01" for number in (1, 2)]
+    assert sorted(each.traceparent for each in attempts) == expected
+    for name, sent in zip(("main", "second"), expected, strict=True):
+        (received,) = plane.provider(name).received
+        assert (received.headers["traceparent"], received.headers["tracestate"]) == (sent, "vendor=kept")
+    # Each attempt lies within its call, to the microsecond.
+    assert call.duration_us > 0
+    for attempt in attempts:
+        assert call.time_us <= attempt.time_us
+        assert attempt.time_us + attempt.duration_us <= call.time_us + call.duration_us
+        assert call.duration_ms <= call.duration_us / 1_000 < call.duration_ms + 2
 
 
-def test_no_key_is_in_any_span(receiver_and_plane: tuple[Receiver, DataPlane]) -> None:
-    receiver, plane = receiver_and_plane
-    trace_id = TRACE_ID.replace("0a", "0b", 1)
-    plane.quota.decide = lambda _: plane.allow("gem", targets=[{"path": "/v1beta/models/g:generateContent?x=1"}])
-    before = len(receiver.spans)
-    for path in ("/v1beta/models/asked:generateContent", "/v1/nothing"):
-        plane.client.post(
-            f"{path}?key={VIRTUAL_KEY}",
-            json={"contents": []},
-            headers={"traceparent": f"00-{trace_id}-{PARENT_ID}-01", "x-goog-api-key": ""},
-        )
-    plane.wait(lambda: len(receiver.spans) >= before + 4, "spans arrive", seconds=10)
-    assert VIRTUAL_KEY not in str(receiver.spans)
-    assert PROVIDER_KEY not in str(receiver.spans)
-    assert VIRTUAL_KEY not in plane.spool_text() + plane.refused_text() + plane.envoy_log()
+def test_of_a_call_that_nobody_records_the_clients_own_header_passes(plane: DataPlane) -> None:
+    plane.quota.decide = lambda _: plane.allow("main", traceparent=f"{VALID[:-1]}0")
+    post(plane, traceparent=VALID)
+    (received,) = plane.provider("main").received
+    assert received.headers["traceparent"] == VALID
+    (line,) = plane.calls()
+    assert parsed(line).traceparent == f"{VALID[:-1]}0"
 
 
-def test_an_answer_names_its_trace_and_every_answer_its_request(receiver_and_plane: tuple[Receiver, DataPlane]) -> None:
-    _, plane = receiver_and_plane
-    plane.quota.decide = lambda _: plane.allow("main")
+HEADERS = [*REFUSED, VALID, f"00-{TRACE_ID}-{PARENT_ID}-ff", f"cc-{TRACE_ID}-{PARENT_ID}-00", f"cc{VALID[2:]}-later"]
+
+
+@pytest.mark.parametrize("header", [header for header in HEADERS if header.isascii() and header == header.strip()])
+def test_an_answer_of_envoys_own_names_the_same_trace_as_quota_would(plane: DataPlane, header: str) -> None:
+    for answer in (
+        plane.client.post("/nowhere", headers={"traceparent": header}),
+        plane.client.post("/v1/chat/completions", content=b"{", headers={"traceparent": header}),
+    ):
+        assert answer.status_code in {400, 404}
+        request_id = answer.headers["x-request-id"]
+        context = begin_trace(header, request_id, ALWAYS)
+        assert context is not None
+        assert answer.headers["x-trace-id"] == context.trace_id
+        assert answer.headers["request-id"] == request_id
+        logged = plane.refused(answer).get("traceparent", "")
+        assert begin_trace(logged, request_id, ALWAYS) == context
+
+
+def test_two_headers_are_none_for_envoy_too(plane: DataPlane) -> None:
+    head = b"POST /nowhere HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n"
+    answer = read_all(plane, head + f"traceparent: {VALID}\r\n".encode() * 2 + b"\r\n")
+    assert answer.headers["x-trace-id"] == answer.headers["x-request-id"].replace("-", "")
+
+
+@pytest.mark.parametrize("given", [VALID, ""])
+def test_a_call_that_quota_did_not_answer_names_its_trace(plane: DataPlane, given: str) -> None:
+    def broken(_: Any) -> Any:
+        raise grpc.RpcError
+
+    plane.quota.decide = broken
+    answer = post(plane, **({"traceparent": given} if given else {}))
+    assert answer.status_code == 503
+    context = begin_trace(given, answer.headers["x-request-id"], ALWAYS)
+    assert context is not None
+    assert answer.headers["x-trace-id"] == context.trace_id
+    (line,) = plane.calls()
+    assert begin_trace(line.get("traceparent") or "", line["id"], ALWAYS) == context
+
+
+def test_an_answer_names_the_trace_that_quota_says_however_the_call_ends(plane: DataPlane) -> None:
+    plane.quota.decide = lambda _: plane.allow("main", traceparent=VALID, answer_headers={"x-trace-id": TRACE_ID})
     plane.provider("main").answer = lambda _: Answer(body=json.dumps(COMPLETION).encode())
-    parent = {"traceparent": f"00-{TRACE_ID}-{PARENT_ID}-01"}
-    answered = plane.client.post("/v1/chat/completions", json=CHAT, headers=parent)
-    nowhere = plane.client.get("/nowhere", headers=parent)
-    unreadable = plane.client.post("/v1/chat/completions", content=b"{", headers=parent)
-    assert (answered.status_code, nowhere.status_code, unreadable.status_code) == (200, 404, 400)
-    assert answered.headers["x-trace-id"] == TRACE_ID
-    for response in (answered, nowhere, unreadable):
-        assert response.headers["request-id"] == response.headers["x-request-id"]
+    answered = post(plane, traceparent=VALID)
+    plane.provider("main").hang_up = True
+    cut = post(plane, traceparent=VALID)
+    assert (answered.status_code, cut.status_code) == (200, 503)
+    assert answered.headers.get_list("x-trace-id") == cut.headers.get_list("x-trace-id") == [TRACE_ID]
+
+
+def test_no_key_is_in_any_line(plane: DataPlane) -> None:
+    """Not even one that stands where a trace belongs."""
+    plane.quota.decide = lambda _: plane.allow("main", traceparent=VALID, decided=DECIDED)
+    for path in ("/v1beta/models/asked:generateContent", "/v1/chat/completions", "/v1/nothing"):
+        for strange in (VIRTUAL_KEY, f"00-{VIRTUAL_KEY}-{PARENT_ID}-01", f"cc{VALID[2:]}-{VIRTUAL_KEY}"):
+            answer = plane.client.post(
+                f"{path}?key={VIRTUAL_KEY}", json={"contents": []}, headers={"traceparent": strange}
+            )
+            assert VIRTUAL_KEY not in str(answer.headers)
+    plane.wait(lambda: plane.refused_text().count("\n") >= 3, "refusals are logged")
+    logged = plane.spool_text() + plane.refused_text() + plane.envoy_log()
+    assert VIRTUAL_KEY not in logged
+    assert PROVIDER_KEY not in logged

@@ -26,7 +26,7 @@ from services.ledger.usecases.book import Book
 from tests.worlds.data_plane import DataPlane
 from tests.worlds.data_plane_provider import Answer
 from tests.worlds.ports import free_port
-from tests.worlds.spool_lines import NoSpans, book_of, open_database, price_of
+from tests.worlds.spool_lines import NoTraces, book_of, open_database, price_of
 
 pytestmark = pytest.mark.e2e
 
@@ -237,7 +237,7 @@ def test_rotation_under_traffic_loses_no_line(plane: DataPlane, tmp_path: Path) 
         spool=folder,
         books=SqlBooks(database),
         price_of=price_of,
-        spans=NoSpans(),
+        traces=NoTraces(),
         clock=clock,
     )
     reservations = iter(range(count))

@@ -35,11 +35,7 @@ _VARIABLE = re.compile(r'"(SPENDGATE_[A-Z_]*[A-Z]|OTEL_[A-Z_]+)"')
 _RPC = re.compile(r"^\s*rpc (\w+)\(", re.MULTILINE)
 _PATH = re.compile(r"`((?:services|protos|envoy|tests|docs|deploy)/[\w./*-]+)`")
 _ATTRIBUTE = re.compile(r'(?<!getLogger\()"((?:spendgate|gen_ai)\.[a-z_.]+)"')
-_SPANS = (
-    "services/quota/transport/decision_span.py",
-    "services/router/adapters/envoy_resources_tracing.py",
-    "services/ledger/adapters/otlp_spans.py",
-)
+_SPANS = ("services/ledger/adapters/otlp_spans.py",)
 _LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
 _ANCHOR = re.compile(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)")
 _BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)

@@ -59,7 +59,6 @@ class DataPlane:
     def __init__(
         self,
         *,
-        otlp: tuple[str, int] = ("", 0),
         broken_script: str = "",
         bootstrap: Mapping[str, str] | None = None,
         router_services: Register | None = None,
@@ -76,8 +75,6 @@ class DataPlane:
             admin_port=free_port(),
             spool_dir=str(self.folder / "spool"),
             log_dir=str(self.folder / "logs"),
-            otlp_host=otlp[0],
-            otlp_port=otlp[1],
             check_timeout_ms=10_000,
         )
         self.node = replace(self.node, **settings)

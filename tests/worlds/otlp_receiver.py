@@ -23,6 +23,8 @@ class ReceivedSpan:
     span_id: str
     parent_span_id: str
     attributes: dict[str, Any]
+    start_ns: int = 0
+    end_ns: int = 0
 
 
 @dataclass
@@ -70,8 +72,22 @@ def _received(service: str, span: Any) -> ReceivedSpan:
         span_id=span.span_id.hex(),
         parent_span_id=span.parent_span_id.hex(),
         attributes=_attributes(span.attributes),
+        start_ns=span.start_time_unix_nano,
+        end_ns=span.end_time_unix_nano,
     )
 
 
 def _attributes(pairs: Any) -> dict[str, Any]:
     return {pair.key: getattr(pair.value, pair.value.WhichOneof("value") or "string_value") for pair in pairs}
+
+
+def check_tree(spans: list[ReceivedSpan], client_span: str = "") -> ReceivedSpan:
+    """Fails unless the spans of one trace are one tree below the client's span. Returns the span of the call."""
+    by_id = {span.span_id: span for span in spans}
+    assert len(by_id) == len(spans), "two spans have one id"
+    assert len({span.trace_id for span in spans}) == 1
+    (call,) = (span for span in spans if span.parent_span_id not in by_id)
+    assert call.parent_span_id == client_span
+    for span in spans:
+        assert call.start_ns <= span.start_ns <= span.end_ns <= call.end_ns, (span.name, call.name)
+    return call

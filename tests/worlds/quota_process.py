@@ -28,6 +28,7 @@ from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2_grpc
 from services.chassis.enums import enum_numbers
 from services.chassis.grpc_server import Registration, build_server
 from services.chassis.runtime import Runtime
+from services.chassis.trace_settings import TraceSettings
 from services.chassis.well_known import duration
 from services.kernel.clock import ManualClock
 from services.kernel.envoy_contract import EPOCH_HEADER, REQUEST_NAMESPACE
@@ -129,7 +130,8 @@ def route_plan(version: str, chains: Mapping[str, list[plan_pb.PlannedTarget]]) 
 class QuotaProcess:
     """Quota in this process, as `main` builds it, except for the clock and the paths of its sockets."""
 
-    def __init__(self) -> None:
+    def __init__(self, traces: TraceSettings = TraceSettings()) -> None:  # noqa: B008  (immutable)
+        self.traces = traces
         # A socket's path may have 108 bytes, which pytest's own folders exceed.
         self.folder = Path(tempfile.mkdtemp(prefix="q"))
         (self.folder / "admin-token").write_text(ADMIN_TOKEN + "\n", encoding="ascii")
@@ -147,7 +149,7 @@ class QuotaProcess:
     def build(self) -> Runtime:
         settings = Settings(
             data_dir=self.folder,
-            otlp_endpoint=None,
+            traces=self.traces,
             max_stream_ms=900_000,
             check_address=self.address("quota"),
             admin_address=self.address("admin"),
@@ -192,9 +194,8 @@ class QuotaProcess:
         self.router.plans.put(plan)
         assert self.router.taken.get(timeout=_PATIENCE_S) == plan.version
 
-    def check(self, request: auth_pb.CheckRequest, *, traceparent: str = "", timeout_s: float = 10) -> Any:
-        parent = (("traceparent", traceparent),) if traceparent else ()
-        return self.authorization.Check(request, metadata=((EPOCH_HEADER, EPOCH), *parent), timeout=timeout_s)
+    def check(self, request: auth_pb.CheckRequest, *, timeout_s: float = 10) -> Any:
+        return self.authorization.Check(request, metadata=((EPOCH_HEADER, EPOCH),), timeout=timeout_s)
 
     def _connect(self) -> None:
         checks, admin = grpc.insecure_channel(self.address("quota")), grpc.insecure_channel(self.address("admin"))

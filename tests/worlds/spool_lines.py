@@ -18,7 +18,7 @@ from services.ledger.adapters.sql_books import SqlBooks
 from services.ledger.adapters.sql_database import Database
 from services.ledger.domain.call import SpooledAttempt, SpooledCall, parse_line
 from services.ledger.domain.configuration import flat_price
-from services.ledger.domain.entry import Entry
+from services.ledger.domain.traced import Traced
 from services.ledger.usecases.book import Book
 
 EPOCH = "local-1795464000000"
@@ -151,11 +151,11 @@ def no_room_for_checkpoints(database: Database) -> Iterator[None]:
         connection.execute(sa.text("DROP TRIGGER full"))
 
 
-class NoSpans:
+class NoTraces:
     """Traces that nobody receives."""
 
-    def emit(self, entries: Sequence[Entry]) -> None:
-        del entries
+    def emit(self, traced: Traced) -> None:
+        del traced
 
 
 def no_reopen() -> None:
@@ -172,6 +172,6 @@ def book_of(folder: Path, database: Database, clock: ManualClock | None = None, 
         spool=spool_of(folder, clock, **limits),
         books=SqlBooks(database),
         price_of=price_of,
-        spans=NoSpans(),
+        traces=NoTraces(),
         clock=clock,
     )

@@ -149,6 +149,8 @@ def _ledger_status(answer: ledger.LedgerStatus) -> dict[str, object]:
         "unpriced_counters": answer.unpriced_counters,
         "repaired_counters": answer.repaired_counters,
         "swept_reservations": answer.swept_reservations,
+        "dropped_spans": answer.dropped_spans,
+        "refusals_without_spans": answer.refusals_without_spans,
     }
 
 

@@ -1,47 +1,47 @@
-"""Exports one cost span for each booked call, in the call's trace.
+"""Makes the spans of a request from its lines: the call, the decision, each attempt, and what it cost.
 
 Names follow OpenTelemetry's GenAI conventions (semantic-conventions-genai, in development; the Python constants are
 deprecated as moved, so the names are spelled out here). The conventions have no name for cost yet:
-`gen_ai.usage.cost.*` is proposed, a double, and `spendgate.cost_nano_usd` is exact.
+`gen_ai.usage.cost.*` is proposed, a double, and `spendgate.cost_nano_usd` is exact. `docs/tracing.md` lists all.
 
-The spans are written directly as OTLP messages, one request for each booked batch. A span of the SDK costs five times
-as much. The clocks, samplers and processors that it adds serve spans that begin and end while the process runs.
+Each span is its service's that did the work, so a trace shows where a call spent its time. No span has a prompt, an
+answer or a key.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import queue
-import secrets
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache, partial
+from typing import Any
 
-import grpc
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
-from opentelemetry.proto.resource.v1 import resource_pb2
-from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
-from opentelemetry.sdk.resources import Resource
+import orjson
 
-from services.kernel.money import NANO_PER_USD
+from services.kernel.dialect import ENDPOINTS, VERB, VERBS
+from services.kernel.money import NANO_PER_USD, format_usd
+from services.kernel.spool_contract import DecidedKey
+from services.kernel.trace_context import (
+    CALL_SPAN,
+    COST_SPAN,
+    DECISION_SPAN,
+    Sampling,
+    TraceContext,
+    begin_trace,
+    read_traceparent,
+    span_id,
+)
+from services.ledger.adapters.otlp_wire import Attribute, Identity, Kind, attribute, attributes, span, uncached_text
+from services.ledger.domain.call import Caller, SpooledAttempt, SpooledCall
 from services.ledger.domain.entry import Entry
+from services.ledger.domain.refusal import Refusal
+from services.ledger.domain.traced import Traced
 
-_log = logging.getLogger("spendgate.ledger.spans")
+ENVOY, QUOTA, LEDGER = "spendgate-envoy", "spendgate-quota", "spendgate-ledger"
+"""The services that spans are of."""
 
-_NANO_PER_MILLI = 1_000_000
-# W3C's "sampled"; OTLP's "it is known whether the parent is remote" and "the parent is remote" (trace.proto,
-# SpanFlags).
-_FLAGS = 0x001 | 0x100 | 0x200
-_SCOPE = InstrumentationScope(name="spendgate")
-_EXPORT_TIMEOUT_S = 5.0
-_STOP_WAIT_S = 2.0
-# Batches waiting for a slow receiver: some seconds under load. Others are dropped.
-_BATCHES_MAX = 32
-# Callers and their models: mostly the same few.
-_KNOWN_TEXTS_MAX = 4_096
+MadeSpan = tuple[str, bytes]
+"""A span and its service."""
+
+_CALLERS_MAX = 4_096
 # The convention's names for vendors whose preset has another name.
 _PROVIDER_NAMES = {
     "gemini": "gcp.gemini",
@@ -54,186 +54,219 @@ _PROVIDER_NAMES = {
     "xai": "x_ai",
     "x-ai": "x_ai",
 }
-Attribute = str | int | float | bool
-Export = Callable[[ExportTraceServiceRequest], object]
-"""Sends spans to a receiver. Raises when the receiver does not accept them."""
+_POLICIES = {"spendgate.policy.ids": DecidedKey.POLICIES, "spendgate.policy.shadowed": DecidedKey.SHADOWED}
+# Each attempt rewrites the path, so a call's line has none.
+_ROUTES = {
+    (endpoint.dialect.value, streams): endpoint.paths[-1].replace(VERB, verb)
+    for endpoint in ENDPOINTS
+    for verb, streams in VERBS.items()
+}
+# A duration in milliseconds is rounded down, and no span of a call may end after the call.
+_ROUNDED_US = 999
 
 
-def export_over(channel: grpc.Channel) -> Export:
-    """Returns an exporter to the OTLP/gRPC receiver behind a channel. It waits a while for the receiver to come up."""
-    stub = TraceServiceStub(channel)  # type: ignore[no-untyped-call]  # generated without types
-    return lambda request: stub.Export(request, timeout=_EXPORT_TIMEOUT_S, wait_for_ready=True)
+def spans_by_part(traced: Traced, sampling: Sampling) -> Iterable[tuple[str, Callable[[], list[MadeSpan]]]]:
+    """Yields for each part of a batch how it is called, and what makes its spans. `sampling` is quota's too."""
+    for entry in traced.entries:
+        yield entry.id, partial(spans_of_entry, entry)
+    for attempt in traced.attempts:
+        yield attempt.request_id, partial(spans_of_attempt, attempt)
+    for call in traced.unanswered:
+        yield call.request_id, partial(spans_of_unanswered, call, sampling)
+    for refusal in traced.refusals:
+        yield refusal.request_id, partial(spans_of_refusal, refusal, sampling)
 
 
-class OtlpCostSpans:
-    """Writes spans in a thread of its own, as `ports.CostSpans`. Does nothing without a receiver."""
-
-    name = "writing spans"
-    """Its name in the log."""
-
-    def __init__(self, service: str, export: Export | None) -> None:
-        self._export = export
-        self._resource = resource_pb2.Resource(
-            attributes=[
-                KeyValue(key=name, value=AnyValue(string_value=str(value)))
-                for name, value in Resource.create({"service.name": service}).attributes.items()
-            ]
-        )
-        self._waiting: queue.Queue[Sequence[Entry] | None] = queue.Queue(_BATCHES_MAX)
-        self._complaint = ""
-        self._thread = threading.Thread(target=self._write, name="spans", daemon=True)  # noqa: TID251  (it empties a queue)
-
-    def start(self) -> None:
-        """Starts writing."""
-        if self._export is not None:
-            self._thread.start()
-
-    def stop(self) -> None:
-        """Returns when all waiting spans are sent, or after a short time."""
-        if self._thread.is_alive():
-            with contextlib.suppress(queue.Full):
-                self._waiting.put(None, timeout=_STOP_WAIT_S)
-            self._thread.join(_STOP_WAIT_S)
-
-    def emit(self, entries: Sequence[Entry]) -> None:
-        """Queues one span for each entry that belongs to a trace. Never raises, never waits."""
-        if not entries or self._export is None:
-            return
-        try:
-            self._waiting.put_nowait(entries)
-        except queue.Full:
-            self._complain("the receiver of traces is too slow; spans are dropped")
-
-    def _write(self) -> None:
-        while (batch := self._waiting.get()) is not None:
-            if spans := list(_spans_of(batch)):
-                self._send(spans)
-
-    def _send(self, spans: list[Span]) -> None:
-        request = ExportTraceServiceRequest()
-        # In place, because putting a message into another copies it.
-        of_service = request.resource_spans.add(resource=self._resource)
-        of_service.scope_spans.add(scope=_SCOPE).spans.extend(spans)
-        try:
-            if self._export is not None:
-                self._export(request)
-            self._complaint = ""
-        except Exception as error:  # noqa: BLE001  (a trace that is lost must not end the thread)
-            code = error.code().name if isinstance(error, grpc.Call) else type(error).__name__
-            self._complain(f"the receiver of traces takes no spans: {code}; they are dropped")
-
-    def _complain(self, text: str) -> None:
-        """Logs once for as long as the trouble lasts."""
-        if text != self._complaint:
-            _log.warning(text)
-        self._complaint = text
+def spans_of_entry(entry: Entry) -> list[MadeSpan]:
+    """Returns the spans of call, decision and cost; none if its trace is not recorded."""
+    call, context = entry.call, entry.call.trace
+    if context is None or not context.recorded:
+        return []
+    caller = _of_caller(call.caller)
+    decided = _read_decided(call.decided)
+    own = uncached_text("spendgate.reservation.id", entry.id) + caller
+    made = [_call_span(call, context, own + attributes(_attributes_of_call(entry)))]
+    if decided:
+        said = attributes(_attributes_of_decision(call, decided))
+        made.append(_decision_span(call.request_id, context, decided, own + said))
+    made.append((LEDGER, _cost_span(entry, context, own)))
+    return made
 
 
-def _spans_of(batch: Sequence[Entry]) -> Iterator[Span]:
-    for entry in batch:
-        try:
-            span = span_of(entry)
-        except Exception:  # noqa: BLE001  (a span that fails must not take the others along)
-            _log.exception("no span for call %s", entry.id)
-        else:
-            if span is not None:
-                yield span
+def spans_of_attempt(attempt: SpooledAttempt) -> list[MadeSpan]:
+    """Returns the span of an attempt; none if its trace is not recorded."""
+    sent = read_traceparent(attempt.traceparent)
+    if sent is None or sent.span_id != span_id(attempt.attempt, attempt.request_id):
+        # The client's own header passed.
+        return []
+    failed = attempt.status >= 400 or not attempt.status
+    values: dict[str, Attribute] = {
+        "gen_ai.operation.name": "chat",
+        "spendgate.attempt": attempt.attempt,
+        **_status(attempt.status),
+        "error.type": (str(attempt.status) if attempt.status else attempt.failure_kind) if failed else "",
+    }
+    identity = Identity(sent.trace_id, sent.span_id, span_id(CALL_SPAN, attempt.request_id))
+    end_us = attempt.time_us + (attempt.duration_us or attempt.duration_ms * 1_000)
+    name = f"chat {attempt.cluster}"
+    return [
+        (ENVOY, span(identity, name, Kind.CLIENT, (attempt.time_us, end_us), attributes(values), failed=failed)),
+    ]
 
 
-def span_of(entry: Entry) -> Span | None:
-    """Returns the span of an entry, or None when its call belongs to no trace."""
+def spans_of_unanswered(call: SpooledCall, sampling: Sampling) -> list[MadeSpan]:
+    """Returns the span of a call that quota did not answer in time; none if its trace is not recorded."""
+    context = begin_trace(call.traceparent, call.request_id, sampling)
+    if context is None or not context.recorded:
+        return []
+    values: dict[str, Attribute] = {"gen_ai.operation.name": "chat", "gen_ai.request.model": call.model_requested}
+    return [_call_span(call, context, attributes(values))]
+
+
+def spans_of_refusal(refusal: Refusal, sampling: Sampling) -> list[MadeSpan]:
+    """Returns the span of a refused request, and of the decision if quota refused it; none if not recorded."""
+    context = begin_trace(refusal.traceparent, refusal.request_id, sampling)
+    if context is None or not context.recorded:
+        return []
+    decided = _read_decided(refusal.decided)
+    said: dict[str, Attribute] = {}
+    if decided:
+        said = {
+            "gen_ai.request.model": str(decided.get(DecidedKey.MODEL, "")),
+            "spendgate.decision": "deny",
+            "spendgate.decision.reason": str(decided.get(DecidedKey.REASON, "")),
+            "spendgate.policy.binding": str(decided.get(DecidedKey.POLICY, "")),
+        }
+    end_us = refusal.time_us + (refusal.duration_us or refusal.duration_ms * 1_000 + _ROUNDED_US)
+    values: dict[str, Attribute] = {"http.request.method": refusal.method, **_status(refusal.status), **said}
+    name, times_us = f"{refusal.method} {refusal.path}", (refusal.time_us, end_us)
+    identity = _identity(context, CALL_SPAN, refusal.request_id)
+    failed = refusal.status >= 500
+    made = [(ENVOY, span(identity, name, Kind.SERVER, times_us, attributes(values), failed=failed))]
+    if decided:
+        made.append(_decision_span(refusal.request_id, context, decided, attributes(said)))
+    return made
+
+
+def _call_span(call: SpooledCall, context: TraceContext, said: bytes) -> MadeSpan:
+    route = _ROUTES.get((call.dialect, call.stream), "")
+    values: dict[str, Attribute] = {"http.request.method": "POST", "http.route": route, **_status(call.status)}
+    failed = call.status >= 500 or not call.status
+    identity = _identity(context, CALL_SPAN, call.request_id)
+    made = span(identity, f"POST {route}", Kind.SERVER, _times_of(call), said + attributes(values), failed=failed)
+    return ENVOY, made
+
+
+def _decision_span(request_id: str, context: TraceContext, decided: Mapping[str, Any], said: bytes) -> MadeSpan:
+    began_us = int(decided[DecidedKey.BEGAN_US])
+    times_us = (began_us, began_us + int(decided.get(DecidedKey.TOOK_US, 0)))
+    return QUOTA, span(_identity(context, DECISION_SPAN, request_id), "quota.reserve", Kind.SERVER, times_us, said)
+
+
+def _cost_span(entry: Entry, context: TraceContext, own: bytes) -> bytes:
     call = entry.call
-    trace_id, parent_id = _id(call.trace_id, 16), _id(call.span_id, 8)
-    if trace_id is None or parent_id is None:
-        return None
-    attributes = attributes_of(entry)
-    status = None
-    if call.status >= 400 or not call.status:
-        attributes["error.type"] = str(call.status) if call.status else "client_left"
-        status = Status(code=Status.STATUS_CODE_ERROR)
-    span = Span(
-        trace_id=trace_id,
-        span_id=secrets.token_bytes(8),
-        parent_span_id=parent_id,
-        flags=_FLAGS,
-        name=f"chat {call.model_requested}",
-        kind=Span.SPAN_KIND_CLIENT,
-        start_time_unix_nano=call.time_ms * _NANO_PER_MILLI,
-        end_time_unix_nano=entry.end_ms * _NANO_PER_MILLI,
-        status=status,
+    values = attributes_of_cost(entry)
+    failed = call.status >= 400 or not call.status
+    if failed:
+        values["error.type"] = str(call.status) if call.status else "client_left"
+    identity, name = _identity(context, COST_SPAN, call.request_id), f"chat {call.model_requested}"
+    return span(identity, name, Kind.CLIENT, _times_of(call), own + attributes(values), failed=failed)
+
+
+def _identity(context: TraceContext, number: int, request_id: str) -> Identity:
+    own = span_id(number, request_id)
+    if number == CALL_SPAN:
+        return Identity(context.trace_id, own, context.parent_id, is_parent_remote=bool(context.parent_id))
+    return Identity(context.trace_id, own, span_id(CALL_SPAN, request_id))
+
+
+def _times_of(call: SpooledCall) -> tuple[int, int]:
+    return call.time_us, call.time_us + (call.duration_us or call.duration_ms * 1_000 + _ROUNDED_US)
+
+
+def _status(status: int) -> dict[str, Attribute]:
+    """The status under its name of today, and under the older one by which many backends still search."""
+    return {"http.response.status_code": status, "http.status_code": status} if status else {}
+
+
+def _read_decided(text: str) -> dict[str, Any]:
+    return orjson.loads(text) if text else {}
+
+
+@lru_cache(_CALLERS_MAX)
+def _of_caller(caller: Caller) -> bytes:
+    return b"".join(
+        attribute(name, value)
+        for name, value in (
+            ("spendgate.key.id", caller.key_id),
+            ("spendgate.team", caller.team),
+            ("spendgate.project", caller.project),
+            ("spendgate.environment", caller.environment),
+            ("spendgate.user", caller.user),
+        )
+        if value
     )
-    _write_attributes(span, attributes)
-    return span
 
 
-def attributes_of(entry: Entry) -> dict[str, Attribute]:
-    """Returns the span's attributes. An unknown cost is left out, never zero."""
+def _attributes_of_call(entry: Entry) -> dict[str, Attribute]:
+    call = entry.call
+    values: dict[str, Attribute] = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": call.model_requested,
+        "gen_ai.response.model": call.response_model,
+        "spendgate.target": call.chain[call.attempts - 1] if 1 <= call.attempts <= len(call.chain) else "",
+        "spendgate.attempts": call.attempts,
+        "spendgate.decision": call.decision,
+        "spendgate.policy.binding": call.policy,
+    }
+    if call.usage is not None:
+        values["gen_ai.usage.input_tokens"] = call.usage.input_tokens
+        values["gen_ai.usage.output_tokens"] = call.usage.output_tokens
+    return values
+
+
+def _attributes_of_decision(call: SpooledCall, decided: Mapping[str, Any]) -> dict[str, Attribute]:
+    values: dict[str, Attribute] = {
+        "gen_ai.request.model": call.model_requested,
+        "spendgate.decision": call.decision,
+        "spendgate.decision.reason": str(decided.get(DecidedKey.REASON, "")),
+        "spendgate.policy.binding": call.policy,
+        "spendgate.reservation.amount_usd": format_usd(int(decided.get(DecidedKey.HELD_NANO_USD, 0))),
+        "spendgate.chain": call.chain,
+    }
+    for name, key in _POLICIES.items():
+        if joined := decided.get(key):
+            values[name] = tuple(str(joined).split(","))
+    if cap := decided.get(DecidedKey.OUTPUT_CAP_TOKENS):
+        values["spendgate.output_cap_tokens"] = int(cap)
+    return values
+
+
+def attributes_of_cost(entry: Entry) -> dict[str, Attribute]:
+    """Returns the attributes of the cost's span, but for its caller and reservation. An unknown cost is left out."""
     call, charge = entry.call, entry.charge
     provider, _, model = charge.target.partition("/")
-    attributes: dict[str, Attribute] = {
+    usage = charge.usage
+    values: dict[str, Attribute] = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": _PROVIDER_NAMES.get(provider, provider),
         "gen_ai.request.model": call.model_requested,
         "gen_ai.request.stream": call.stream,
         "gen_ai.response.model": call.response_model or model,
-        "gen_ai.usage.input_tokens": charge.usage.input_tokens,
-        "gen_ai.usage.output_tokens": charge.usage.output_tokens,
-        "gen_ai.usage.cache_read.input_tokens": charge.usage.cached_input_tokens,
-        "gen_ai.usage.cache_write.input_tokens": (
-            charge.usage.cache_write_5m_tokens + charge.usage.cache_write_1h_tokens
-        ),
-        "gen_ai.usage.reasoning.output_tokens": charge.usage.reasoning_tokens,
-        "spendgate.team": call.caller.team,
-        "spendgate.project": call.caller.project,
-        "spendgate.environment": call.caller.environment,
-        "spendgate.user": call.caller.user,
-        "spendgate.key.id": call.caller.key_id,
+        "gen_ai.usage.input_tokens": usage.input_tokens,
+        "gen_ai.usage.output_tokens": usage.output_tokens,
+        "gen_ai.usage.cache_read.input_tokens": usage.cached_input_tokens,
+        "gen_ai.usage.cache_write.input_tokens": usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
+        "gen_ai.usage.reasoning.output_tokens": usage.reasoning_tokens,
         "spendgate.model.served": charge.target,
         "spendgate.decision": call.decision,
-        "spendgate.reservation.id": entry.id,
         "spendgate.usage.source": charge.source.value,
         "spendgate.attempts": call.attempts,
+        "spendgate.policy": call.policy,
     }
-    if call.policy:
-        attributes["spendgate.policy"] = call.policy
     if charge.cost_nano_usd is not None:
-        attributes["spendgate.cost_nano_usd"] = charge.cost_nano_usd
-        attributes["gen_ai.usage.cost.amount"] = charge.cost_nano_usd / NANO_PER_USD
-        attributes["gen_ai.usage.cost.currency"] = "USD"
-        attributes["gen_ai.usage.cost.source"] = "local"
-    return attributes
-
-
-def _write_attributes(span: Span, attributes: Mapping[str, Attribute]) -> None:
-    """Writes attributes in any order: it has no meaning."""
-    numbers = []
-    texts = []
-    for name, value in attributes.items():
-        if isinstance(value, str):
-            texts.append(_text_in_span(name, value))
-        else:
-            numbers.append((name, value))
-    # Encoded parts may be joined, by protobuf's encoding of repeated fields.
-    span.MergeFromString(b"".join(texts))
-    for name, number in numbers:
-        written = span.attributes.add(key=name).value
-        if isinstance(number, bool):
-            written.bool_value = number
-        elif isinstance(number, int):
-            written.int_value = number
-        else:
-            written.double_value = number
-
-
-@lru_cache(_KNOWN_TEXTS_MAX)
-def _text_in_span(name: str, value: str) -> bytes:
-    return Span(attributes=[KeyValue(key=name, value=AnyValue(string_value=value))]).SerializeToString()
-
-
-def _id(text: str, size_bytes: int) -> bytes | None:
-    """Returns the bytes of a W3C id in hex, or None when `text` is not one."""
-    try:
-        value = bytes.fromhex(text)
-    except ValueError:
-        return None
-    return value if len(value) == size_bytes and any(value) else None
+        values["spendgate.cost_nano_usd"] = charge.cost_nano_usd
+        values["gen_ai.usage.cost.amount"] = charge.cost_nano_usd / NANO_PER_USD
+        values["gen_ai.usage.cost.currency"] = "USD"
+        values["gen_ai.usage.cost.source"] = "local"
+    return values

@@ -82,7 +82,9 @@ _MADE = ("meters", "chain", *_PREFIXES, *_MOST)
 _KEPT = [each.name for each in entries.c if each.name not in _WRITTEN_LATER and each.name not in _MADE]
 _values_of = attrgetter(*map(_attribute_of, _KEPT))
 _INSERT_ENTRY = _insert_into(entries, [*_KEPT, *_MADE])
-_INSERT_ATTEMPT = _insert_into(attempts, SpooledAttempt._fields, "ON CONFLICT DO NOTHING")
+_OF_ATTEMPT = [name for name in SpooledAttempt._fields if name in attempts.c]
+_attempt_row = attrgetter(*_OF_ATTEMPT)
+_INSERT_ATTEMPT = _insert_into(attempts, _OF_ATTEMPT, "ON CONFLICT DO NOTHING")
 _ADD_ROLLUP = _insert_into(
     rollups,
     [*RollupKey._fields, *_SUMS],
@@ -132,7 +134,7 @@ class SqlEntries:
             fresh = _only_new(connection, booking.entries)
             _run(connection, _INSERT_ENTRY, map(_entry_row, fresh))
             _run(connection, _INSERT_UNANSWERED, _unanswered_rows(fresh))
-            _run(connection, _INSERT_ATTEMPT, booking.attempts)
+            _run(connection, _INSERT_ATTEMPT, map(_attempt_row, booking.attempts))
             _run(connection, _ADD_ROLLUP, _rollup_rows(fresh, _fold_retries(connection, fresh)))
             _run(connection, _INSERT_RELEASE, ({"request_id": each} for each in booking.released))
             write_dropped(connection, booking)

@@ -18,23 +18,23 @@ from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 from services.kernel.envoy_contract import AdmissionKey, RequestKey
-from services.kernel.spool_contract import SpoolKey, UsageKey
+from services.kernel.spool_contract import SpoolKey
+from services.kernel.trace_context import CALL_SPAN, TraceContext, read_context, span_id
 from services.kernel.usage import TOKEN_FOR_EACH_BYTE, Line, Usage
 from services.ledger.domain.line_fields import (
     LineReader,
     UnreadableLineError,
-    is_known,
     plain,
     read_counts,
     read_texts,
-    read_time_ms,
+    read_time_us,
     require,
 )
+from services.ledger.domain.line_usage import read_usage
 from services.ledger.domain.outcome import Outcome, began, is_billed_error, outcome_of_attempt, outcome_of_call
-from services.ledger.domain.reading import NOTHING_READ, Reading, ReadingState, read_answer
+from services.ledger.domain.reading import NOTHING_READ, Reading
 
 _MOST_RETRY_DIGITS = 4
-_COMPLETE = frozenset({"1", "COMPLETE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,12 @@ class SpooledAttempt(NamedTuple):
     cluster: Annotated[str, SpoolKey.CLUSTER]
     failure: Annotated[str, SpoolKey.FAILURE]
     """Envoy's text for why the transport failed."""
+    # Only for its span; no column keeps these.
+    time_us: int = 0
+    duration_us: Annotated[int, SpoolKey.DURATION_US] = 0
+    """0 when unknown."""
+    traceparent: Annotated[str, SpoolKey.TRACEPARENT] = ""
+    """The header that the provider was sent."""
 
     @property
     def outcome(self) -> Outcome:
@@ -129,6 +135,12 @@ class SpooledCall(NamedTuple):
     run: Annotated[str, AdmissionKey.RUN] = ""
     trace_id: Annotated[str, SpoolKey.TRACE_ID] = ""
     span_id: Annotated[str, SpoolKey.SPAN_ID] = ""
+    traceparent: Annotated[str, AdmissionKey.TRACEPARENT] = ""
+    """Where quota did not answer, the client's own header."""
+    decided: Annotated[str, AdmissionKey.DECIDED] = ""
+    """For the decision's span: JSON with `DecidedKey`."""
+    duration_us: Annotated[int, SpoolKey.DURATION_US] = 0
+    """0 when unknown."""
     client_request_id: Annotated[str, SpoolKey.CLIENT_REQUEST_ID] = ""
     sdk_retry: Annotated[str, SpoolKey.SDK_RETRY] = ""
     """The client's SDK reports here how often it had sent this request before."""
@@ -143,6 +155,9 @@ class SpooledCall(NamedTuple):
     response_model: Annotated[str, SpoolKey.RESPONSE_MODEL] = ""
     """As the answer names it."""
     # Attributes that combine several fields.
+    time_us: int = 0
+    trace: TraceContext | None = None
+    """Its place in its trace, as quota found it. None where quota did not answer, and in lines of earlier releases."""
     prefixes: tuple[str, ...] = ("", "", "", "")
     """Fingerprints of the first 1, 4, 16 and 64 KB of the conversation; empty where it is shorter."""
     usage: Usage | None = None
@@ -202,14 +217,6 @@ _MORE_COUNTS = plain(
     AdmissionKey.ANSWER_TOKENS,
     AdmissionKey.ANSWER_MICROTOKENS_PER_BYTE,
 )
-_FIGURES_BEFORE = {
-    SpoolKey.INPUT_TOKENS.value: UsageKey.INPUT_TOKENS.value,
-    SpoolKey.OUTPUT_TOKENS.value: UsageKey.OUTPUT_TOKENS.value,
-    SpoolKey.CACHED_TOKENS.value: UsageKey.CACHED_TOKENS.value,
-    SpoolKey.CACHE_CREATION_TOKENS.value: UsageKey.CACHE_WRITE_TOKENS.value,
-    SpoolKey.REASONING_TOKENS.value: UsageKey.REASONING_TOKENS.value,
-}
-"""Fields that the previous release wrote where there is one object now."""
 
 
 def parse_line(fields: Mapping[str, object]) -> SpooledCall | SpooledAttempt:
@@ -227,7 +234,8 @@ def parse_line(fields: Mapping[str, object]) -> SpooledCall | SpooledAttempt:
 
 
 def _parse_attempt(fields: Mapping[str, object]) -> SpooledAttempt:
-    attempt = SpooledAttempt(**_ATTEMPT.read(fields), time_ms=read_time_ms(fields))
+    time_us = read_time_us(fields)
+    attempt = SpooledAttempt(**_ATTEMPT.read(fields), time_ms=time_us // 1_000, time_us=time_us)
     require(attempt.request_id, SpoolKey.REQUEST_ID)
     if not 1 <= attempt.attempt <= _MOST_ATTEMPTS:
         raise UnreadableLineError(f"{SpoolKey.ATTEMPT} is not a number of an attempt")
@@ -239,12 +247,18 @@ def _parse_call(fields: Mapping[str, object]) -> SpooledCall:
     require(read["request_id"], SpoolKey.REQUEST_ID)
     admitted_model, *prefixes = read_texts(fields, _MORE_TEXTS)
     expected_input, expected_output, *answer = read_counts(fields, _MORE_COUNTS)
-    reading = _reading(fields, read["features"], read["response_model"])
+    reading = read_usage(fields, read["features"], read["response_model"])
     read["model_requested"] = admitted_model or read["model_requested"]
     read["response_model"] = reading.model
+    trace = read_context(read["traceparent"]) if read["reservation"] else None
+    if trace is not None:
+        read["trace_id"], read["span_id"] = trace.trace_id, span_id(CALL_SPAN, read["request_id"])
+    time_us = read_time_us(fields)
     return SpooledCall(
         **read,
-        time_ms=read_time_ms(fields),
+        time_ms=time_us // 1_000,
+        time_us=time_us,
+        trace=trace,
         caller=Caller(**_CALLER.read(fields)),
         expected=Usage(input_tokens=expected_input, output_tokens=expected_output),
         prefixes=tuple(prefixes),
@@ -252,31 +266,3 @@ def _parse_call(fields: Mapping[str, object]) -> SpooledCall:
         reading=reading,
         answer=Line(*answer) if any(answer) else TOKEN_FOR_EACH_BYTE,
     )
-
-
-def _reading(fields: Mapping[str, object], features: str, response_model: str) -> Reading:
-    reported = fields.get(SpoolKey.USAGE.value)
-    if isinstance(reported, Mapping):
-        return read_answer(reported)
-    if is_known(reported):
-        raise UnreadableLineError(f"{SpoolKey.USAGE} is not an object")
-    return _reading_before(fields, features, response_model)
-
-
-def _reading_before(fields: Mapping[str, object], features: str, response_model: str) -> Reading:
-    """Reads the figures of the previous release, if Envoy's own meter had read the whole answer.
-
-    They do not say how long the provider caches: for an hour if the request asks for that, else for five minutes.
-    """
-    if str(fields.get(SpoolKey.USAGE_STATUS)) not in _COMPLETE:
-        return Reading(model=response_model)
-    counts = read_counts(fields, tuple(_FIGURES_BEFORE))
-    known = {
-        figure: count
-        for (name, figure), count in zip(_FIGURES_BEFORE.items(), counts, strict=True)
-        if is_known(fields.get(name))
-    }
-    written = known.get(UsageKey.CACHE_WRITE_TOKENS)
-    if written and "cache_1h" in features.split(","):
-        known[UsageKey.CACHE_WRITE_1H_TOKENS] = written
-    return Reading(ReadingState.WHOLE, known, response_model)

@@ -14,6 +14,7 @@ _MAX_COUNT = 2**63 - 1
 _MOST_DIGITS = 20
 _LONGEST_TEXT = 4_096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_S = 86_400
 
 
 class UnreadableLineError(ValueError):
@@ -140,8 +141,8 @@ def _read_flag(fields: Mapping[str, object], name: str) -> bool:
     raise UnreadableLineError(f"{name} is neither true nor false")
 
 
-def read_time_ms(fields: Mapping[str, object]) -> int:
-    """Reads when the call or attempt began, in ms since 1970.
+def read_time_us(fields: Mapping[str, object]) -> int:
+    """Reads when the call or attempt began, in microseconds since 1970.
 
     Raises:
         UnreadableLineError: the time is missing, or has no zone.
@@ -150,7 +151,7 @@ def read_time_ms(fields: Mapping[str, object]) -> int:
     if not isinstance(text, str):
         raise UnreadableLineError(f"{SpoolKey.TIME} is missing")
     try:
-        time = datetime.fromisoformat(text)
-        return round((time - _EPOCH).total_seconds() * 1000)
+        since = datetime.fromisoformat(text) - _EPOCH
     except (ValueError, TypeError) as error:
         raise UnreadableLineError(f"{SpoolKey.TIME} is not a time with its zone") from error
+    return (since.days * _DAY_S + since.seconds) * 1_000_000 + since.microseconds

@@ -46,6 +46,9 @@ class Status:
     """The latest comparison of quota's counters with the entries."""
     swept_reservations: int
     """Reservations released since this process started, which were open although their calls were settled."""
+    dropped_spans: int = 0
+    refusals_without_spans: int = 0
+    """Both since this process started."""
     dropped_headers: tuple[tuple[DroppedHeader, int], ...] = ()
     """Each with the calls that lost it in the last seven days and today, most frequent first."""
 
@@ -169,6 +172,8 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
             unpriced_counters=status.check.unpriced,
             repaired_counters=status.check.repaired,
             swept_reservations=status.swept_reservations,
+            dropped_spans=status.dropped_spans,
+            refusals_without_spans=status.refusals_without_spans,
             dropped_headers=[messages.dropped_header(*one) for one in status.dropped_headers],
         )
         return pb.GetLedgerStatusResponse(status=written)

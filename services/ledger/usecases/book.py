@@ -14,7 +14,8 @@ from services.ledger.domain.charge import PriceOf, charge_call
 from services.ledger.domain.dropped import count_dropped
 from services.ledger.domain.entry import Entry
 from services.ledger.domain.spooled import Booking, SpoolBatch, SpoolFile
-from services.ledger.ports import Books, CostSpans, Spool
+from services.ledger.domain.traced import Traced
+from services.ledger.ports import Books, Spool, Traces
 
 WATERMARK_MARGIN_MS = 5_000
 """How long a line may take from the end of its call into the file. Envoy flushes every 200 ms."""
@@ -29,13 +30,13 @@ class Book:
         spool: Spool,
         books: Books,
         price_of: PriceOf,
-        spans: CostSpans,
+        traces: Traces,
         clock: Clock,
     ) -> None:
         self._spool = spool
         self._books = books
         self._price_of = price_of
-        self._spans = spans
+        self._traces = traces
         self._clock = clock
         self._checkpoints = books.checkpoints()
         self._ended = books.ended()
@@ -100,7 +101,8 @@ class Book:
             )
         )
         self._checkpoints[batch.file.identity] = batch.end
-        self._spans.emit(booked)
+        unanswered = [call for call in batch.calls if not call.reservation]
+        self._traces.emit(Traced(booked, batch.attempts, unanswered))
 
     def _attempts_for(
         self, calls: Iterable[SpooledCall], fresh: Iterable[SpooledAttempt]

@@ -17,18 +17,17 @@ from services.kernel.errors import SpendgateError
 from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.transport.admin_gate import AdminGate
 from services.quota.transport.budget_endpoint import BudgetEndpoint
-from services.quota.transport.check_answer import AllowWriter, write_body_may_come, write_denial
+from services.quota.transport.call_trace import CallTrace, CallTraces
+from services.quota.transport.check_answer import AllowWriter, write_body_may_come
 from services.quota.transport.check_request import Check, Scan, read_check
-from services.quota.transport.decision_span import DecisionSpans
 from services.quota.transport.dialects.answer import HttpAnswer
 from services.quota.transport.models_endpoint import ModelsEndpoint
-from services.quota.transport.refusal import write_refusal
+from services.quota.transport.refusal import write_free_answer, write_refusal
 from services.quota.usecases.admit import AdmissionRequest, Admit, Admitted
 from services.quota.usecases.authenticate import Authenticate
 from services.quota.usecases.settle import Release
 
 SERVICE = "envoy.service.auth.v3.Authorization"
-_TRACEPARENT = "traceparent"
 _NOT_READABLE = "its body must be a JSON object that names a model"
 
 _log = logging.getLogger("spendgate.quota")
@@ -53,14 +52,14 @@ class Authorization:
         release: Release,
         endpoints: Endpoints,
         allow: AllowWriter,
-        spans: DecisionSpans,
+        traces: CallTraces,
     ) -> None:
         self._admit = admit
         self._authenticate = authenticate
         self._release = release
         self._endpoints = endpoints
         self._allow = allow
-        self._spans = spans
+        self._traces = traces
         self._logged_outage = ""
 
     @property
@@ -77,34 +76,30 @@ class Authorization:
     def check(self, message: bytes, context: grpc.ServicerContext) -> bytes:
         """Answers one CheckRequest. An exception below means that we could not decide, so the request does not pass."""
         check: Check | None = None
+        trace = self._traces.unknown()
         try:
             check = read_check(message)
-            return self._answer(check, context)
+            trace = self._traces.begin(check)
+            return self._answer(check, trace, context)
         except Exception:  # noqa: BLE001  (whatever the cause, Envoy gets an answer)
             _log.exception("a Check could not be decided")
-            return write_refusal(check, Deny(Denial.POLICY_UNAVAILABLE), "")
+            return write_refusal(check, Deny(Denial.POLICY_UNAVAILABLE), trace)
 
-    def _answer(self, check: Check, context: grpc.ServicerContext) -> bytes:
-        epoch, traceparent = _read_metadata(context)
-        traceparent = traceparent or check.traceparent
+    def _answer(self, check: Check, trace: CallTrace, context: grpc.ServicerContext) -> bytes:
         if check.admin:
             return self._endpoints.admin.answer(check)
         if check.asks_for_key:
             caller = self._authenticate(check.credential)
-            return (
-                write_refusal(check, caller, traceparent)
-                if isinstance(caller, Deny)
-                else write_body_may_come(caller.key)
-            )
+            return write_refusal(check, caller, trace) if isinstance(caller, Deny) else write_body_may_come(caller.key)
         if free := self._free_answer(check):
-            return write_refusal(check, free, traceparent) if isinstance(free, Deny) else write_denial(free)
+            return write_refusal(check, free, trace) if isinstance(free, Deny) else write_free_answer(free, trace)
         if check.scan is None:
-            return write_refusal(check, Deny(Denial.MALFORMED, detail=_NOT_READABLE), traceparent)
-        outcome = self._decide(check, check.scan, epoch, traceparent)
+            return write_refusal(check, Deny(Denial.MALFORMED, detail=_NOT_READABLE), trace)
+        outcome = self._admit(_request(check, check.scan, _epoch(context)))
         if isinstance(outcome, Deny):
             self._log_outage(outcome)
-            return write_refusal(check, outcome, traceparent)
-        return self._let_through(outcome, check, context)
+            return write_refusal(check, outcome, trace)
+        return self._let_through(outcome, check, trace, context)
 
     def _free_answer(self, check: Check) -> HttpAnswer | Deny | None:
         """The answer to a request that costs nothing; None: the request is a call."""
@@ -114,25 +109,7 @@ class Authorization:
             return self._endpoints.budget.answer(check.credential, check.run, check.request_id)
         return None
 
-    def _decide(self, check: Check, scan: Scan, epoch: str, traceparent: str) -> Admitted | Deny:
-        request = AdmissionRequest(
-            credential=check.credential,
-            request_id=check.request_id,
-            epoch=epoch,
-            dialect=scan.dialect,
-            model=scan.model,
-            facts=scan.facts,
-            run=check.run,
-        )
-        span = self._spans.start(traceparent)
-        outcome: Admitted | Deny | None = None
-        try:
-            outcome = self._admit(request)
-        finally:
-            self._spans.finish(span, scan.model, outcome)
-        return outcome
-
-    def _let_through(self, admitted: Admitted, check: Check, context: grpc.ServicerContext) -> bytes:
+    def _let_through(self, admitted: Admitted, check: Check, trace: CallTrace, context: grpc.ServicerContext) -> bytes:
         """Writes the answer. If nobody waits for it any longer, it gives the room back at once.
 
         If Envoy gives up just after this check, the ledger finds its line in the spool and releases the reservation by
@@ -140,7 +117,7 @@ class Authorization:
         """
         try:
             if context.is_active():
-                return self._allow.write(admitted, check)
+                return self._allow.write(admitted, check, trace)
         except Exception:
             self._give_back(admitted)
             raise
@@ -160,12 +137,21 @@ class Authorization:
             _log.warning("reservation %s waits for the ledger to release it: %s", admitted.reservation.id, error)
 
 
-def _read_metadata(context: grpc.ServicerContext) -> tuple[str, str]:
-    """The epoch and the traceparent of Envoy's span, each empty if Envoy sent none."""
-    epoch = traceparent = ""
+def _request(check: Check, scan: Scan, epoch: str) -> AdmissionRequest:
+    return AdmissionRequest(
+        credential=check.credential,
+        request_id=check.request_id,
+        epoch=epoch,
+        dialect=scan.dialect,
+        model=scan.model,
+        facts=scan.facts,
+        run=check.run,
+    )
+
+
+def _epoch(context: grpc.ServicerContext) -> str:
+    """The run of Envoy that asks; empty if it did not say."""
     for key, value in context.invocation_metadata():
         if key == EPOCH_HEADER:
-            epoch = str(value)
-        elif key == _TRACEPARENT:
-            traceparent = str(value)
-    return epoch, traceparent
+            return str(value)
+    return ""

@@ -7,9 +7,8 @@ cost of an answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
-from itertools import accumulate
 from typing import Any
 from urllib.parse import quote
 
@@ -20,6 +19,7 @@ from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2
 from spendgate_envoy.envoy.type.v3 import http_status_pb2
 
 from services.chassis.authorship import write_actor
+from services.chassis.protobuf_wire import length_delimited
 from services.kernel.change import Actor
 from services.kernel.dialect import MODEL, VERB, VERBS, Dialect
 from services.kernel.envoy_contract import (
@@ -35,19 +35,19 @@ from services.quota.domain.admission.evaluate import Attempt
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.policies.denial import Deny
+from services.quota.transport.call_trace import CallTrace
 from services.quota.transport.check_request import Check
 from services.quota.transport.dialects.answer import HttpAnswer
 from services.quota.transport.header_wire import headers_to_client
 from services.quota.transport.limit_headers import budget_headers, limit_headers
-from services.quota.transport.struct_wire import NumberEntry, length_delimited, string_entry
+from services.quota.transport.names_wire import join_names
+from services.quota.transport.struct_wire import NumberEntry, string_entry
 from services.quota.usecases.admit import Admitted
 
 FirstByteTimeout = Callable[[str], int]
 """Returns how long an attempt for this model may take to its first byte, in milliseconds; 0: as long as the call."""
 
 _MAX_REMEMBERED = 4_096
-# The longest list of names in one text. The other fields of a spool line need room beside it.
-_LONGEST_NAMES = 1_000
 _RETRIES_HEADER = "x-envoy-max-retries"
 _ATTEMPT_TIMEOUT_HEADER = "x-envoy-upstream-rq-per-try-timeout-ms"
 _DYNAMIC_METADATA = external_auth_pb2.CheckResponse.DYNAMIC_METADATA_FIELD_NUMBER
@@ -68,14 +68,15 @@ class AllowWriter:
         self._first_byte_timeout_ms = first_byte_timeout_ms
         self._route_parts: dict[Any, bytes] = {}
 
-    def write(self, admitted: Admitted, check: Check) -> bytes:
+    def write(self, admitted: Admitted, check: Check, trace: CallTrace) -> bytes:
         """The answer to one call."""
         if admitted.output_cap_tokens is not None:
             # Hardly any two calls get the same cut. Their routes would push reusable ones out of the cache.
             route = self._route_part(admitted, check)
         else:
             route = self._remembered_route_part(admitted, check)
-        return route + _call_part(admitted, check) + headers_to_client(_answer_headers(admitted))
+        headers = headers_to_client(_answer_headers(admitted))
+        return route + _call_part(admitted, check) + headers + trace.of_admitted(admitted)
 
     def _remembered_route_part(self, admitted: Admitted, check: Check) -> bytes:
         # Attempts hash by the identity of their targets. Every plan makes new targets, so the cache finds nothing
@@ -115,8 +116,11 @@ class AllowWriter:
         return _ok(headers, metadata).SerializeToString()
 
 
-def write_denial(answer: HttpAnswer, deny: Deny | None = None) -> bytes:
-    """An answer that Envoy sends to the client itself. Its status may be 200, for example for the list of models."""
+def write_denial(answer: HttpAnswer, deny: Deny | None = None, of_trace: Mapping[str, str] | None = None) -> bytes:
+    """An answer that Envoy sends to the client itself. Its status may be 200, for example for the list of models.
+
+    `of_trace`: metadata of its trace.
+    """
     metadata: dict[str, Any] = {}
     if deny is not None:
         metadata = _known(
@@ -135,7 +139,7 @@ def write_denial(answer: HttpAnswer, deny: Deny | None = None) -> bytes:
             headers=_headers(answer.headers),
             body=answer.body,
         ),
-        dynamic_metadata=_struct(metadata),
+        dynamic_metadata=_struct({**metadata, **(of_trace or {})}),
     ).SerializeToString()
 
 
@@ -248,7 +252,7 @@ def _call_part(admitted: Admitted, check: Check) -> bytes:
         if not facts.unknown_members and not facts.price_options:
             entries.append(_held_input_tokens(max(tokens.input for tokens in most)))
         entries.extend(
-            string_entry(key, _joined(names))
+            string_entry(key, join_names(names))
             for key, names in (
                 (AdmissionKey.UNKNOWN_MEMBERS, facts.unknown_members),
                 (AdmissionKey.PRICE_OPTIONS, facts.price_options),
@@ -262,14 +266,6 @@ def _call_part(admitted: Admitted, check: Check) -> bytes:
     if check.run:
         entries.append(string_entry(AdmissionKey.RUN, check.run))
     return length_delimited(_DYNAMIC_METADATA, b"".join(entries))
-
-
-def _joined(names: Sequence[str]) -> str:
-    """Joins names by commas. It only counts the names that no longer fit."""
-    ends = accumulate(len(name) + 1 for name in names)
-    shown = sum(end <= _LONGEST_NAMES for end in ends)
-    more = len(names) - shown
-    return ",".join((*names[:shown], f"+{more}") if more else names)
 
 
 def _answer_headers(admitted: Admitted) -> Iterator[tuple[str, str]]:

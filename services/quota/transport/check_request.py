@@ -165,6 +165,11 @@ def _run(text: str, credential: str) -> str:
     return text if _RUN.fullmatch(text) and not _holds_key(text, credential) else ""
 
 
+def withhold_key(text: str, credential: str) -> str:
+    """The text, unless it contains one of our keys or the presented credential."""
+    return _WITHHELD if _holds_key(text, credential) else text
+
+
 def _holds_key(text: str, credential: str) -> bool:
     """Whether a text that we will log or show contains one of our keys, or the presented credential."""
     return _OUR_KEYS.search(text) is not None or (credential != "" and credential in text)
@@ -210,7 +215,7 @@ def _names(fields: Mapping[str, struct_pb2.Value], key: RequestKey) -> tuple[str
 
 def _without_keys(names: tuple[str, ...], credential: str) -> tuple[str, ...]:
     """The names that the client chose freely, each once. We show and store them, so none may contain a key."""
-    return tuple({_WITHHELD if _holds_key(name, credential) else name: None for name in names})
+    return tuple({withhold_key(name, credential): None for name in names})
 
 
 def _count(fields: Mapping[str, struct_pb2.Value], key: RequestKey) -> int | None:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from spendgate_envoy.envoy.config.core.v3 import base_pb2
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2
 
-from services.quota.transport.struct_wire import length_delimited, varint
+from services.chassis.protobuf_wire import length_delimited, varint
 
 _OK_RESPONSE = external_auth_pb2.CheckResponse.OK_RESPONSE_FIELD_NUMBER
 _TO_CLIENT = external_auth_pb2.OkHttpResponse.RESPONSE_HEADERS_TO_ADD_FIELD_NUMBER
@@ -28,10 +28,17 @@ _REMEMBERED_HEADERS = 16_384
 
 def headers_to_client(headers: Iterable[tuple[str, str]]) -> bytes:
     """The field of a CheckResponse that sets these headers on the answer."""
-    return length_delimited(_OK_RESPONSE, b"".join([_header(name, value) for name, value in headers]))
+    return length_delimited(_OK_RESPONSE, b"".join([_remembered(name, value) for name, value in headers]))
 
 
-@lru_cache(maxsize=_REMEMBERED_HEADERS)
+def header_to_client(name: str, value: str) -> bytes:
+    """The same for one header whose value never repeats."""
+    return length_delimited(_OK_RESPONSE, _header(name, value))
+
+
 def _header(name: str, value: str) -> bytes:
     header = length_delimited(_NAME, name.encode()) + length_delimited(_VALUE, value.encode())
     return length_delimited(_TO_CLIENT, length_delimited(_HEADER, header) + _OVERWRITE)
+
+
+_remembered = lru_cache(maxsize=_REMEMBERED_HEADERS)(_header)

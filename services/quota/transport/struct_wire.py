@@ -1,15 +1,15 @@
 """Writes entries of a `google.protobuf.Struct` as bytes.
 
 Protobuf parsers merge a message field that occurs twice, so we can append entries to a message that was serialised long
-before. An answer to Envoy is thus a constant part and the few values that differ from call to call. Wire format:
-https://protobuf.dev/programming-guides/encoding/.
+before. An answer to Envoy is thus a constant part and the few values that differ from call to call.
 """
 
 from __future__ import annotations
 
 import struct
 
-_LENGTH_DELIMITED = 2
+from services.chassis.protobuf_wire import varint
+
 # The tags of Struct.fields, of the key and value of its entries, and of the kinds of Value.
 _FIELDS = b"\x0a"
 _KEY = b"\x0a"
@@ -17,7 +17,6 @@ _VALUE = b"\x12"
 _NUMBER = b"\x11"
 _STRING = b"\x1a"
 _DOUBLE = struct.Struct("<d")
-_ONE_BYTE = tuple(bytes((length,)) for length in range(128))
 
 
 def string_entry(key: str, text: str) -> bytes:
@@ -39,23 +38,6 @@ class NumberEntry:
     def __call__(self, number: int) -> bytes:
         """One entry."""
         return self._head + _DOUBLE.pack(number)
-
-
-def length_delimited(field_number: int, payload: bytes) -> bytes:
-    """`payload` as the message or string field with this number."""
-    return varint(field_number << 3 | _LENGTH_DELIMITED) + varint(len(payload)) + payload
-
-
-def varint(number: int) -> bytes:
-    """A non-negative number, seven bits per byte, lowest bits first."""
-    if number < 128:
-        return _ONE_BYTE[number]
-    encoded = bytearray()
-    while number >= 128:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
 
 
 def _entry(key: str, value: bytes) -> bytes:

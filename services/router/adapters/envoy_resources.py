@@ -2,7 +2,7 @@
 
 `envoy/README.md` explains the chain of filters. The parts: `_listeners` (bounds and filters), `_routes` (endpoints),
 `_clusters` (providers and the filters of each attempt), `_quota` (who answers Checks), `_access_log` (the spool),
-`_local_replies` (Envoy's own errors), `_tracing`, `_admin` (the admin listener), `_scripts` (Lua).
+`_local_replies` (Envoy's own errors), `_traces`, `_admin` (the admin listener), `_scripts` (Lua).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from spendgate_envoy.envoy.config.route.v3 import route_pb2
 from spendgate_envoy.envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 
 from services.router.adapters.envoy_resources_admin import admin_listener, admin_routes
-from services.router.adapters.envoy_resources_clusters import otlp_cluster, provider_cluster, secret
+from services.router.adapters.envoy_resources_clusters import provider_cluster, secret
 from services.router.adapters.envoy_resources_listeners import data_listener
 from services.router.adapters.envoy_resources_quota import quota_cluster
 from services.router.adapters.envoy_resources_routes import data_routes
@@ -56,8 +56,6 @@ def build_resources(
     allowed = snapshot.allowed_headers
     providers = [provider_cluster(spec, node, scripts, allowed) for spec in snapshot.clusters]
     clusters = [quota_cluster(node.quotas), *providers]
-    if node.otlp_host:
-        clusters.append(otlp_cluster(node.otlp_host, node.otlp_port))
     listeners = [data_listener(node, scripts), admin_listener(node, descriptors)]
     routes = [data_routes(node), admin_routes(node)]
     return EnvoyResources(

@@ -28,6 +28,7 @@ from services.kernel.envoy_contract import (
     ScanKey,
 )
 from services.kernel.spool_contract import REFUSED_LOG, SPOOL_SUFFIX, SpoolKey
+from services.router.adapters.envoy_resources_traces import CLIENTS_TRACEPARENT
 from services.router.adapters.envoy_resources_wire import (
     grpc_cluster,
     metadata_count,
@@ -66,7 +67,7 @@ PATH_WITHOUT_KEYS = (
     + "".join(f"{_PATH}.startsWith('{before}') ? '{before}...' : " for before in _BEFORE_MODEL)
     + f"{_WITHHELD})%"
 )
-"""The path without its query, for logs and spans. Withheld if it may hold a key."""
+"""The path without its query, for logs. Withheld if it may hold a key."""
 METHOD_WITHOUT_KEYS = "%CEL(request.method.matches('^[A-Z]{1,15}$') ? request.method : '-')%"
 _AGENT = "request.useragent"
 _USER_AGENT_WITHOUT_KEYS = (
@@ -76,7 +77,7 @@ _USER_AGENT_WITHOUT_KEYS = (
 )
 
 _COMMON: dict[str, str] = {
-    SpoolKey.TIME: "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
+    SpoolKey.TIME: "%START_TIME(%Y-%m-%dT%H:%M:%S.%6fZ)%",
     SpoolKey.REQUEST_ID: "%REQ(X-REQUEST-ID)%",
     SpoolKey.STATUS: "%RESPONSE_CODE%",
     SpoolKey.FLAGS: "%RESPONSE_FLAGS%",
@@ -89,14 +90,25 @@ _ATTEMPT: dict[str, str] = {
     # The attempt's own stream has no count. The header that `target.lua` reads has it.
     SpoolKey.ATTEMPT: "%REQ(X-ENVOY-ATTEMPT-COUNT)%",
     SpoolKey.FAILURE: "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+    SpoolKey.DURATION_US: "%COMMON_DURATION(DS_RX_BEG:US_RX_END:us)%",
+    SpoolKey.TRACEPARENT: "%REQ(TRACEPARENT)%",
 }
+_ANSWER = f"metadata.filter_metadata['{ADMISSION_NAMESPACE}']"
+_WHOLE: dict[str, str] = {
+    SpoolKey.DURATION_US: "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%",
+    AdmissionKey.TRACEPARENT: (
+        f"%CEL('{ADMISSION_NAMESPACE}' in metadata.filter_metadata && '{AdmissionKey.TRACEPARENT}' in {_ANSWER} ? "
+        f"{_ANSWER}.{AdmissionKey.TRACEPARENT} : {CLIENTS_TRACEPARENT})%"
+    ),
+    AdmissionKey.DECIDED: metadata_text(ADMISSION_NAMESPACE, AdmissionKey.DECIDED),
+}
+"""Of a request as a whole, for its spans."""
 _CALL: dict[str, str] = {
+    **_WHOLE,
     SpoolKey.ATTEMPTS: "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
     SpoolKey.BYTES_SENT: "%BYTES_SENT%",
     SpoolKey.PROTOCOL: "%PROTOCOL%",
     SpoolKey.METHOD: "%REQ(:METHOD)%",
-    SpoolKey.TRACE_ID: "%TRACE_ID%",
-    SpoolKey.SPAN_ID: "%SPAN_ID%",
     SpoolKey.CLIENT_REQUEST_ID: metadata_text(SCAN_NAMESPACE, ScanKey.CLIENT_REQUEST_ID),
     SpoolKey.SDK_RETRY: "%REQ(X-STAINLESS-RETRY-COUNT):8%",
     SpoolKey.TARGET: metadata_text(ATTEMPT_NAMESPACE, AttemptKey.TARGET),
@@ -107,6 +119,7 @@ _CALL: dict[str, str] = {
     SpoolKey.USAGE: f"%DYNAMIC_METADATA({USAGE_NAMESPACE})%",
 }
 _ADMISSION_STRUCTURED = {AdmissionKey.PRIORITY_GROUPS, AdmissionKey.TARGETS, AdmissionKey.STRIP_USAGE}
+_ADMISSION_LOGGED = [key for key in AdmissionKey if key not in _ADMISSION_STRUCTURED and key not in _WHOLE]
 _ADMISSION_COUNTS = {
     AdmissionKey.EXPECTED_INPUT_TOKENS,
     AdmissionKey.EXPECTED_OUTPUT_TOKENS,
@@ -126,6 +139,7 @@ _REQUEST_LOGGED = (
     RequestKey.BODY_PRINT,
 )
 _REFUSED: dict[str, str] = {
+    **_WHOLE,
     SpoolKey.METHOD: METHOD_WITHOUT_KEYS,
     SpoolKey.PATH: PATH_WITHOUT_KEYS,
     SpoolKey.USER_AGENT: _USER_AGENT_WITHOUT_KEYS,
@@ -140,10 +154,9 @@ def call_logs(node: NodeSettings) -> list[accesslog_pb2.AccessLog]:
     broke, or a client that left during the Check (no status was sent). The ledger releases those by request id.
     """
     call = _COMMON | _CALL
-    for admission_key in AdmissionKey:
-        if admission_key not in _ADMISSION_STRUCTURED:
-            operator = metadata_count if admission_key in _ADMISSION_COUNTS else metadata_text
-            call[admission_key] = operator(ADMISSION_NAMESPACE, admission_key)
+    for admission_key in _ADMISSION_LOGGED:
+        operator = metadata_count if admission_key in _ADMISSION_COUNTS else metadata_text
+        call[admission_key] = operator(ADMISSION_NAMESPACE, admission_key)
     for request_key in _REQUEST_LOGGED:
         call[request_key] = metadata_text(REQUEST_NAMESPACE, request_key)
     spooled = any_of(

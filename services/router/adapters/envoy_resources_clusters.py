@@ -1,4 +1,4 @@
-"""Clusters: one for each provider and dialect, and one for the receiver of traces."""
+"""Clusters: one for each provider and dialect."""
 
 from __future__ import annotations
 
@@ -34,7 +34,6 @@ from services.router.adapters.envoy_resources_wire import (
 )
 from services.router.domain.snapshot import ClusterSpec, NodeSettings
 
-OTLP_CLUSTER = "otlp"
 _CONNECT_TIMEOUT_MS = 2_000
 # Providers close idle connections after a minute or more. Closing first avoids a race with them.
 _IDLE_TIMEOUT_MS = 50_000
@@ -61,18 +60,6 @@ def provider_cluster(
             http_protocol_options=protocol_pb2.Http1ProtocolOptions()
         ),
         http_filters=_attempt_filters(spec, scripts, all_allowed),
-    )
-    cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
-    return cluster
-
-
-def otlp_cluster(host: str, port: int) -> cluster_pb2.Cluster:
-    """Returns the cluster of the OTLP/gRPC receiver."""
-    cluster = _cluster(OTLP_CLUSTER, host, port)
-    options = http_protocol_options_pb2.HttpProtocolOptions(
-        explicit_http_config=http_protocol_options_pb2.HttpProtocolOptions.ExplicitHttpConfig(
-            http2_protocol_options=protocol_pb2.Http2ProtocolOptions()
-        )
     )
     cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
     return cluster

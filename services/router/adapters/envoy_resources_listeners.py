@@ -40,7 +40,6 @@ from services.router.adapters.envoy_resources_routes import (
     REQUEST_INFO_FILTER,
 )
 from services.router.adapters.envoy_resources_scripts import Scripts
-from services.router.adapters.envoy_resources_tracing import tracing
 from services.router.adapters.envoy_resources_wire import (
     exact,
     from_ads,
@@ -86,9 +85,6 @@ def data_listener(node: NodeSettings, scripts: Scripts) -> listener_pb2.Listener
     manager.http_filters.extend(_filters(node, scripts))
     manager.access_log.extend(call_logs(node))
     manager.local_reply_config.CopyFrom(local_replies())
-    trace = tracing(node)
-    if trace is not None:
-        manager.tracing.CopyFrom(trace)
     return listener(DATA_LISTENER, node.data_host, node.data_port, manager, node)
 
 

@@ -17,14 +17,17 @@ from spendgate_envoy.envoy.extensions.filters.network.http_connection_manager.v3
 )
 
 from services.kernel.dialect import DIALECT_HEADERS, ENDPOINTS, Dialect
-from services.kernel.envoy_contract import REQUEST_NAMESPACE, RequestKey
+from services.kernel.envoy_contract import REQUEST_NAMESPACE, TRACE_ID_HEADER, RequestKey
 from services.router.adapters.envoy_resources_access_log import CHECK_BROKE, all_of, any_of, cel, metadata_is
 from services.router.adapters.envoy_resources_endpoints import is_asked_in
 from services.router.adapters.envoy_resources_routes import REQUEST_ID
+from services.router.adapters.envoy_resources_traces import TRACE_ID
 from services.router.adapters.envoy_resources_wire import header_option
 
-# Quota and our scripts send complete answers, which pass unchanged.
-_COMPLETE = "response.code_details in ['ext_authz_denied', 'lua_response']"
+# Quota and our scripts send complete answers, which pass unchanged. Quota's name their trace.
+_QUOTAS = "response.code_details == 'ext_authz_denied'"
+_OF_SCRIPTS = "response.code_details == 'lua_response'"
+_NAMES = {TRACE_ID_HEADER: TRACE_ID, **REQUEST_ID}
 # A client that retries after a chain would repeat the chain's work.
 _CHAIN_SPENT = {
     "x-should-retry": "%CEL(upstream.request_attempt_count > 1 ? 'false' : '')%",
@@ -56,8 +59,10 @@ class _Case:
 
 def local_replies() -> hcm.LocalReplyConfig:
     """Returns the mappers of the data listener. The first match decides."""
-    identified = [header_option(name, value) for name, value in REQUEST_ID.items()]
-    mappers = [hcm.ResponseMapper(filter=cel(_COMPLETE), headers_to_add=identified)]
+    mappers = [
+        hcm.ResponseMapper(filter=cel(_QUOTAS), headers_to_add=_options(REQUEST_ID)),
+        hcm.ResponseMapper(filter=cel(_OF_SCRIPTS), headers_to_add=_options(_NAMES)),
+    ]
     for case in _cases():
         mappers.extend(_mapper(case, dialect, all_of(case.when, _speaks(dialect))) for dialect in _SHOWN_BY_HEADER)
         mappers.append(_mapper(case, ENDPOINTS[0].dialect, case.when))
@@ -130,15 +135,18 @@ def _unavailable(
 
 
 def _mapper(case: _Case, dialect: Dialect, when: accesslog_pb2.AccessLogFilter) -> hcm.ResponseMapper:
-    headers = [header_option(name, value) for name, value in (case.headers | REQUEST_ID).items()]
     body = struct_pb2.Struct()
     body.update(_envelope(case, dialect))
     return hcm.ResponseMapper(
         filter=when,
         status_code=wrappers_pb2.UInt32Value(value=case.status),
-        headers_to_add=headers,
+        headers_to_add=_options(case.headers | _NAMES),
         body_format_override=substitution_format_string_pb2.SubstitutionFormatString(json_format=body),
     )
+
+
+def _options(headers: dict[str, str]) -> list[base_pb2.HeaderValueOption]:
+    return [header_option(name, value) for name, value in headers.items()]
 
 
 def _envelope(case: _Case, dialect: Dialect) -> dict[str, Any]:

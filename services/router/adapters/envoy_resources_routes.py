@@ -17,7 +17,6 @@ from services.kernel.envoy_contract import (
     CREDENTIAL_HEADERS,
     DOWNGRADED_HEADER,
     MODEL_SERVED_HEADER,
-    TRACE_ID_HEADER,
     AttemptKey,
 )
 from services.router.adapters.envoy_resources_endpoints import call_match, models_match
@@ -155,8 +154,6 @@ def _answer_headers() -> list[base_pb2.HeaderValueOption]:
         MODEL_SERVED_HEADER: metadata_text(ATTEMPT_NAMESPACE, AttemptKey.TARGET),
         ATTEMPTS_HEADER: "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
         DOWNGRADED_HEADER: metadata_text(ATTEMPT_NAMESPACE, AttemptKey.DOWNGRADED),
-        # Envoy has no span where it replies itself.
-        TRACE_ID_HEADER: "%TRACE_ID%",
         **REQUEST_ID,
     }
     return [header_option(name, value) for name, value in headers.items()]

@@ -35,7 +35,7 @@ TO_PROVIDER = (
     Passing("anthropic-version", "Anthropic refuses requests without it", (Dialect.ANTHROPIC,)),
     Passing(BETA_HEADER, "switches features on; quota reads it as well", (Dialect.ANTHROPIC,)),
     Passing("x-request-id", "the gateway's own id of the request, for the logs of both"),
-    Passing("traceparent", "the span of the attempt, which a model server of yours may continue"),
+    Passing("traceparent", "the span of the attempt, which a model server of yours may continue; else the client's"),
     Passing("tracestate", "belongs to `traceparent`"),
     Passing("x-stainless-retry-count", "how often an SDK sent this before, which the gateway's log reads here"),
     Passing("x-envoy-attempt-count", "the number of the attempt, which the gateway's log reads here"),

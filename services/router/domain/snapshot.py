@@ -110,9 +110,6 @@ class NodeSettings:
     """Absolute path of the folder of spool files."""
     log_dir: str
     """Absolute path of the folder of logs."""
-    otlp_host: str = ""
-    """Host of an OTLP/gRPC receiver. Empty: no traces."""
-    otlp_port: int = 0
     tls_certificate: str = ""
     """Path of a PEM file for the data and admin listeners. Empty: plain text."""
     tls_private_key: str = ""
@@ -130,7 +127,6 @@ class NodeSettings:
     """Time from the first byte of a request to its last."""
     provider_roots: str = ""
     """Path of a PEM file with the root certificates for providers. Empty: the public ones."""
-    trace_sampling_percent: int = 100
 
 
 def _check_target(target: PlannedTarget, dialects: dict[str, Dialect]) -> Iterator[str]:

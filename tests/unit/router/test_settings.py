@@ -18,7 +18,6 @@ def test_the_defaults_need_a_data_directory_only() -> None:
     assert made.envoy_files == envoy_files()
     assert (made.node.data_host, made.node.data_port, made.node.admin_port) == ("127.0.0.1", 10_000, 10_001)
     assert (made.node.spool_dir, made.node.log_dir) == ("/data/spool", "/data/logs")
-    assert made.node.otlp_host == ""
 
 
 def test_a_cluster_retires_after_the_longest_time_that_a_request_can_live() -> None:
@@ -30,7 +29,6 @@ def test_all_can_be_set() -> None:
     made = settings(
         SPENDGATE_LISTEN="[::1]:1",
         SPENDGATE_ADMIN_LISTEN="127.0.0.2:2",
-        SPENDGATE_OTLP_ENDPOINT="127.0.0.1:4317",
         SPENDGATE_ENVOY_FILES="/elsewhere",
         SPENDGATE_RETIRE_AFTER_S="1",
         SPENDGATE_CHECK_TIMEOUT_MS="50",
@@ -41,7 +39,6 @@ def test_all_can_be_set() -> None:
     )
     assert (made.node.data_host, made.node.data_port) == ("::1", 1)
     assert (made.node.admin_host, made.node.admin_port) == ("127.0.0.2", 2)
-    assert (made.node.otlp_host, made.node.otlp_port) == ("127.0.0.1", 4317)
     assert (made.node.tls_certificate, made.node.tls_private_key, made.node.provider_roots) == ("/c", "/k", "/r")
     assert (made.envoy_files, made.retire_after_ms) == (Path("/elsewhere"), 1_000)
     assert (made.node.check_timeout_ms, made.node.max_stream_seconds) == (50, 60)
@@ -54,7 +51,6 @@ def test_all_can_be_set() -> None:
         {"SPENDGATE_LISTEN": "10000"},
         {"SPENDGATE_RETIRE_AFTER_S": "-1"},
         {"SPENDGATE_CHECK_TIMEOUT_MS": "0"},
-        {"SPENDGATE_OTLP_ENDPOINT": "nowhere"},
     ],
 )
 def test_a_setting_that_cannot_be_read_is_named(variables: dict[str, str]) -> None:

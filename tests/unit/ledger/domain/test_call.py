@@ -27,6 +27,7 @@ def test_a_line_of_an_attempt_is_read_whole() -> None:
         request_id="request-7",
         attempt=2,
         time_ms=1_795_464_000_130,
+        time_us=1_795_464_000_130_000,
         status=503,
         flags="UC",
         details="via_upstream",

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from google.protobuf import struct_pb2
 
-from services.quota.transport.struct_wire import NumberEntry, length_delimited, string_entry, varint
+from services.chassis.protobuf_wire import length_delimited, varint
+from services.quota.transport.struct_wire import NumberEntry, string_entry
 
 
 @pytest.mark.parametrize("text", ["", "a", "x" * 127, "x" * 128, "ü" * 20_000])

@@ -86,7 +86,7 @@ def test_a_secret_that_is_missing_is_an_error_and_not_a_cluster_that_never_warms
 
 
 def test_every_cluster_states_its_limits() -> None:
-    for cluster in build(OPENAI, LAB, node=replace(NODE, otlp_host="127.0.0.1", otlp_port=4317)).clusters.values():
+    for cluster in build(OPENAI, LAB).clusters.values():
         (limits,) = cluster.circuit_breakers.thresholds
         for name in ("max_connections", "max_pending_requests", "max_requests", "max_retries"):
             assert getattr(limits, name).value >= 1000
@@ -161,15 +161,6 @@ def test_the_filters_of_the_data_listener_are_in_the_order_that_is_explained() -
     ]
     assert not data.HasField("tracing")
     assert data.always_set_request_id_in_response
-
-
-def test_traces_need_a_receiver() -> None:
-    node = replace(NODE, otlp_host="collector", otlp_port=4317, trace_sampling_percent=25)
-    resources = build(node=node)
-    assert "otlp" in resources.clusters
-    tracing = manager(resources.listeners["data"]).tracing
-    assert tracing.random_sampling.value == 25
-    assert tracing.max_path_tag_length.value == 0
 
 
 def test_tls_is_offered_when_there_is_a_certificate() -> None:

@@ -1,0 +1,154 @@
+"""The trace of a question from Envoy: what its answer says of it.
+
+Quota writes no span. It tells Envoy which trace the call belongs to and what it decided. Envoy logs both, and the
+ledger makes the spans from its lines.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
+import orjson
+from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2
+
+from services.chassis.protobuf_wire import length_delimited
+from services.kernel.envoy_contract import TRACE_ID_HEADER, AdmissionKey
+from services.kernel.limit_kind import LimitKind
+from services.kernel.spool_contract import DecidedKey
+from services.kernel.trace_context import Sampling, TraceContext, begin_trace
+from services.quota.domain.policies.denial import Deny
+from services.quota.domain.policies.limit_id import kind_of
+from services.quota.transport.check_request import Check, withhold_key
+from services.quota.transport.header_wire import header_to_client
+from services.quota.transport.names_wire import join_names
+from services.quota.transport.struct_wire import string_entry
+from services.quota.usecases.admit import Admitted
+
+_log = logging.getLogger("spendgate.quota.traces")
+
+NowUs = Callable[[], int]
+"""Returns microseconds since 1970 UTC."""
+
+_OK_RESPONSE = external_auth_pb2.CheckResponse.OK_RESPONSE_FIELD_NUMBER
+_TO_REMOVE = external_auth_pb2.OkHttpResponse.HEADERS_TO_REMOVE_FIELD_NUMBER
+_DYNAMIC_METADATA = external_auth_pb2.CheckResponse.DYNAMIC_METADATA_FIELD_NUMBER
+_REMEMBERED = 4_096
+# The beginning of a JSON object, and a part from its middle. To format a member of an enumeration takes a microsecond.
+_TIMES = f'{{"{DecidedKey.BEGAN_US}":%d,"{DecidedKey.TOOK_US}":%d,'
+_AMOUNTS = f'"{DecidedKey.HELD_NANO_USD}":%d,"{DecidedKey.OUTPUT_CAP_TOKENS}":%d,'
+# Without a parent, what the client sent is of no trace, and must not reach a provider.
+_FORGET_CLIENTS = length_delimited(
+    _OK_RESPONSE, b"".join(length_delimited(_TO_REMOVE, name) for name in (b"traceparent", b"tracestate"))
+)
+
+
+class CallTrace:
+    """The trace of one question, from its arrival to the answer."""
+
+    __slots__ = ("_began_us", "_context", "_now_us")
+
+    def __init__(self, context: TraceContext | None, now_us: NowUs) -> None:
+        """`context`: None if nothing is known about the request."""
+        self._context = context
+        self._now_us = now_us
+        self._began_us = now_us() if context is not None and context.recorded else 0
+
+    @property
+    def trace_id(self) -> str:
+        """32 digits in hex; empty if there is no trace."""
+        return self._context.trace_id if self._context is not None else ""
+
+    def of_admitted(self, admitted: Admitted) -> bytes:
+        """Fields of the CheckResponse for an admitted call."""
+        context = self._context
+        if context is None:
+            return b""
+        metadata = string_entry(AdmissionKey.TRACEPARENT, str(context))
+        if context.recorded:
+            metadata += string_entry(AdmissionKey.DECIDED, self._decided(lambda: _said_of_admitted(admitted)))
+        fields = length_delimited(_DYNAMIC_METADATA, metadata) + header_to_client(TRACE_ID_HEADER, context.trace_id)
+        return fields if context.parent_id else fields + _FORGET_CLIENTS
+
+    def of_refused(self, check: Check | None, deny: Deny | None) -> dict[str, str]:
+        """Metadata for a request that quota answers itself. `deny`: None if it was no refusal."""
+        context = self._context
+        if context is None:
+            return {}
+        metadata: dict[str, str] = {AdmissionKey.TRACEPARENT: str(context)}
+        if deny is not None and context.recorded:
+            credential = check.credential if check is not None else ""
+            metadata[AdmissionKey.DECIDED] = self._decided(lambda: _said_of_denied(deny, credential))
+        return metadata
+
+    def _decided(self, say: Callable[[], str]) -> str:
+        """Says what was decided, as JSON. Empty if that fails: a span is no reason to refuse a call."""
+        try:
+            took_us = max(self._now_us() - self._began_us, 0)
+            return _TIMES % (self._began_us, took_us) + say()
+        except Exception:  # noqa: BLE001  (whatever the cause, the decision stands)
+            _log.exception("a decision has no span")
+            return ""
+
+
+class CallTraces:
+    """Finds the trace of each question."""
+
+    def __init__(self, sampling: Sampling, now_us: NowUs) -> None:
+        self._sampling = sampling
+        self._now_us = now_us
+
+    def begin(self, check: Check) -> CallTrace:
+        """Begins the decision about a question."""
+        return CallTrace(begin_trace(check.traceparent, check.request_id, self._sampling), self._now_us)
+
+    def unknown(self) -> CallTrace:
+        """For a question that nobody can read."""
+        return CallTrace(None, self._now_us)
+
+
+def _said_of_admitted(admitted: Admitted) -> str:
+    """The rest of a JSON object."""
+    holds, cap = admitted.reservation.holds, admitted.output_cap_tokens or 0
+    held = max([hold.held for hold in holds if _is_of_spend(hold.counter.limit_id)], default=0)
+    shadowed = tuple([refusal.limit.counter.policy for refusal in admitted.shadowed])
+    texts = _texts(_reason(admitted), tuple([hold.counter.policy for hold in holds]), shadowed)
+    return _AMOUNTS % (held, cap) + texts
+
+
+# Calls of one key mostly have the same.
+@lru_cache(_REMEMBERED)
+def _texts(reason: str, policies: tuple[str, ...], shadowed: tuple[str, ...]) -> str:
+    texts = {
+        DecidedKey.REASON: reason,
+        DecidedKey.POLICIES: join_names(tuple(dict.fromkeys(policies))),
+        DecidedKey.SHADOWED: join_names(tuple(dict.fromkeys(shadowed))),
+    }
+    return _rest_of_object(texts)
+
+
+@lru_cache(_REMEMBERED)
+def _is_of_spend(limit_id: str) -> bool:
+    return kind_of(limit_id) is LimitKind.SPEND
+
+
+def _reason(admitted: Admitted) -> str:
+    if admitted.without_counters:
+        return "allowance"
+    return "budget_used" if admitted.downgraded else "within_limits"
+
+
+def _said_of_denied(deny: Deny, credential: str) -> str:
+    """The rest of a JSON object."""
+    texts = {
+        DecidedKey.REASON: deny.denial.value,
+        DecidedKey.POLICY: deny.policy,
+        # The client's own text, if there is no such model.
+        DecidedKey.MODEL: withhold_key(deny.model, credential),
+    }
+    return _rest_of_object(texts)
+
+
+def _rest_of_object(texts: Mapping[DecidedKey, str]) -> str:
+    return orjson.dumps({name.value: text for name, text in texts.items() if text}).decode()[1:]
