@@ -29,7 +29,7 @@ TO_PROVIDER = (
     Passing("content-type", "the scan read the body as this and nothing else", value="application/json"),
     Passing("content-length", "of the body as it is sent, which the gateway may have changed"),
     # If a client asks Google for another encoding here, Google sends one that no meter reads.
-    Passing("accept", "what the meter reads; streams come all the same", value="application/json"),
+    Passing("accept", "what the meter reads; streams arrive anyway", value="application/json"),
     # Some vendors' firewalls refuse requests without one. The client's own would reveal who is behind the gateway.
     Passing("user-agent", "vendors refuse requests without one", value="spendgate"),
     Passing("anthropic-version", "Anthropic refuses requests without it", (Dialect.ANTHROPIC,)),
@@ -48,8 +48,8 @@ TO_CLIENT = (
     Passing("transfer-encoding", "says where the answer ends"),
     Passing("content-encoding", "a body that was compressed unasked cannot be read without it"),
     Passing("cache-control", "keeps caches in front of the gateway from storing the answer"),
-    Passing("retry-after", "SDKs wait as long"),
-    Passing("retry-after-ms", "SDKs wait as long"),
+    Passing("retry-after", "SDKs wait this long"),
+    Passing("retry-after-ms", "SDKs wait this long"),
     Passing("x-should-retry", "SDKs obey it"),
     Passing("openai-processing-ms", "how long the provider worked", (Dialect.OPENAI,)),
     Passing("x-gemini-service-tier", "the service tier that served the call", (Dialect.GEMINI,)),

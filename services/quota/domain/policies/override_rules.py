@@ -57,10 +57,8 @@ def find_limit(policy: QuotaPolicy, text: str) -> Limit:
     found = found or [limit for limit in policy.limits if not text or limit.limit_id.startswith(f"{text}/")]
     if len(found) != 1:
         known = ", ".join(limit.limit_id for limit in policy.limits)
-        raise InvalidInput(
-            "override.limit_id",
-            f"{text[:80]!r} does not name exactly one limit of policy {policy.name}: write one of {known}",
-        )
+        problem = f"{text[:80]!r} does not name exactly one limit" if text else "say which limit you mean"
+        raise InvalidInput("override.limit_id", f"{problem}: policy {policy.name} has {known}")
     if found[0].kind.follows_key:
         raise InvalidInput(
             "override.limit_id", "a burn rate follows each key's typical spend and has no override: change the policy"

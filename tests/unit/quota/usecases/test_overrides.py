@@ -208,7 +208,7 @@ def test_a_policy_that_counts_each_needs_the_scope_and_a_limit_its_window() -> N
             desk.overrides.grant(replace(asked, scope=scope), by=PLATFORM)
     with pytest.raises(InvalidInput, match=r"did you mean 'ada@example\.com'"):
         desk.overrides.grant(replace(asked, scope=f"team={TEAM},user=ade@example.com"), by=PLATFORM)
-    with pytest.raises(InvalidInput, match="write one of requests/day/UTC, requests/month/UTC"):
+    with pytest.raises(InvalidInput, match=r"which limit you mean: policy .* has requests/day/UTC, requests/month/"):
         desk.overrides.grant(replace(asked, limit="", scope=f"team={TEAM},user=ada@example.com"), by=PLATFORM)
     with pytest.raises(InvalidInput, match=r"override\.amount"):
         desk.overrides.grant(replace(asked, amount_nano_usd=1), by=PLATFORM)
