@@ -1,15 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.worlds.gateway import RUNNING, Providers, simulated_providers
 from tests.worlds.real_model import RealModel, run_real_model
 from tests.worlds.redis_process import RedisProcess
-
-_HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
@@ -39,9 +36,9 @@ def real_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealModel]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files come in any order. The tests of a file keep theirs: they go on with one gateway, and what is in it."""
+    """Tests come in any order, but for files that tell one story: each of their tests goes on where the last ended."""
     for item in items:
-        if item.path.is_relative_to(_HERE):
+        if item.get_closest_marker("story"):
             item.add_marker(pytest.mark.random_order(disabled=True))
 
 

@@ -19,7 +19,7 @@ import pytest
 from tests.worlds.gateway import Gateway, Providers, run_command, run_gateway
 from tests.worlds.ports import free_port
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.story]
 
 CONFIGURATION = {
     "models": {

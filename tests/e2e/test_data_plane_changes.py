@@ -11,7 +11,7 @@ import pytest
 
 from tests.worlds.data_plane import PROVIDER_KEY, DataPlane
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.story]
 
 CHAT = {"model": "asked", "messages": [{"role": "user", "content": "hello"}]}
 PATH = "/v1/chat/completions"

@@ -15,7 +15,7 @@ from services.kernel.scope import NOBODY
 from tests.e2e.test_people import Person, person
 from tests.worlds.gateway import Gateway, Providers, run_command, run_gateway
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.story]
 
 # $100 per million output tokens: 100 tokens are one cent. Input is free.
 CONFIGURATION: dict[str, Any] = {

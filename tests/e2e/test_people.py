@@ -20,7 +20,7 @@ from services.cli.problems import Refused
 from services.cli.session import Session
 from tests.worlds.gateway import Gateway, Providers, run_gateway
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.story]
 
 CONFIGURATION = {
     "models": {"tiny": {"targets": ["openai/tiny"]}},

@@ -19,7 +19,7 @@ from tests.worlds.gateway import Gateway, Providers, run_gateway
 from tests.worlds.load import ASK, Answer, Load, load_on, quota_pid
 from tests.worlds.redis_process import RedisProcess
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.story, pytest.mark.timeout(300)]
 
 QUOTAS = 2
 ALLOWANCE_USD = Decimal("0.03")

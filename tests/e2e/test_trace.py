@@ -18,7 +18,7 @@ from services.simulator.provider import ReceivedRequest, Vendor
 from tests.worlds.gateway import Gateway, Providers, run_gateway
 from tests.worlds.otlp_receiver import OtlpReceiver, ReceivedSpan, check_tree, otlp_receiver
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.story]
 
 CONFIGURATION = {
     "models": {"chat": {"targets": ["openai/gpt-4o"], "fallbacks": [{"to": ["anthropic/claude-haiku-4-5"]}]}},
