@@ -15,7 +15,8 @@ from tests.worlds.data_plane_provider import Answer
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
 BYTES, PIECE_BYTES, AT_ONCE = 32_000_000, 1_000_000, 6
-RSS_MAX_KIB = 400 * 1024
+# Envoy alone has 85 MiB. The answers that are under way at once are 192 MB.
+RSS_MAX_KIB = 128 * 1024
 CHAT = {"model": "asked", "messages": [{"role": "user", "content": "hello"}]}
 PATH = "/v1/chat/completions"
 USAGE = {"prompt_tokens": 11, "completion_tokens": 9, "total_tokens": 20}
