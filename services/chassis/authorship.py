@@ -57,8 +57,8 @@ def mutation_by(context: CallContext, request: Message, reason: str) -> Authorsh
     """Returns the author of a mutation. If `request.request_id` is set, the client may repeat the request.
 
     Raises:
-        InvalidInput: the id is no random UUID, or the reason cannot be kept.
-        PermissionDenied: quota did not write the header.
+        InvalidInput: the id is not a random UUID, or the reason cannot be kept. PermissionDenied: quota did not write
+        the header.
     """
     by = authorship_of(context, reason)
     given: str = getattr(request, _REQUEST_ID_FIELD)

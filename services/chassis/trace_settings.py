@@ -1,4 +1,4 @@
-"""Settings of traces, which quota and the ledger must read alike."""
+"""Settings of traces, which quota and the ledger must read the same way."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def read_timestamp(field: str, moment: Timestamp) -> int:
     """Returns a moment in milliseconds since 1970 UTC, rounded down. `field` is its path within the request.
 
     Raises:
-        InvalidInput: it lies outside the years that the message can have, or its nanos are no part of a second.
+        InvalidInput: it lies outside the years that the message can have, or its nanos are not within a second.
     """
     try:
         return moment.ToMilliseconds()

@@ -38,7 +38,7 @@ class Repeatable:
     method: str
     """Full name of the request message. Each method has its own."""
     digest: bytes
-    """SHA-256 of the request's content without its id: 32 bytes."""
+    """A digest of the request's content without its id: 32 bytes."""
     salt: bytes
     """Random bytes of the first request with this id. Secrets that it makes are derived from them."""
 

@@ -90,7 +90,7 @@ class SeenKey(StrEnum):
 
 
 class DecidedKey(StrEnum):
-    """What quota says of a decision for its span. It leaves out empty texts, and 0 stands for none.
+    """What quota says about a decision, for its span. It leaves out empty texts, and 0 stands for none.
 
     The other fields of a call's line say the rest: caller, model, chain, decision, policy.
     """
@@ -105,7 +105,7 @@ class DecidedKey(StrEnum):
     HELD_NANO_USD = "held_nano_usd"
     """The most that the call can cost, if a limit on spend holds room for it."""
     OUTPUT_CAP_TOKENS = "output_cap_tokens"
-    """To how many output tokens of each choice the limits cut the call, if they did."""
+    """The output tokens of each choice to which the limits cut the call, if they did."""
     SHADOWED = "shadowed"
     """Policies in shadow mode that would have refused, in the same form."""
     # Of refusals only.

@@ -1,8 +1,8 @@
 """Traces: which one a request belongs to, whether it is recorded, and the ids of its spans.
 
 Quota decides for each call and tells Envoy. The ledger, which writes all spans, decides in the same way for requests
-that quota never saw. Nothing here is random, so both come to the same result, and a line that is read twice makes the
-same spans.
+that quota never saw. Nothing here is random, so both get the same result, and a line that is read twice makes the same
+spans.
 
 Source of the header: W3C Trace Context (https://www.w3.org/TR/trace-context-2/).
 """

@@ -192,7 +192,7 @@ def add_up(usages: list[Usage]) -> Usage:
 def _without_zeros(meters: Mapping[str, int]) -> Mapping[str, int]:
     for name, count in meters.items():
         if name not in _INPUT_PARTS and name not in _OUTPUT_PARTS and name not in _COUNTS:
-            raise ValueError(f"{name!r} is no meter of a Usage")
+            raise ValueError(f"{name!r} is not a meter of a Usage")
         if count < 0:
             raise ValueError(f"a Usage has a negative count: {name} is {count}")
     return {name: count for name, count in meters.items() if count}

@@ -277,5 +277,5 @@ class Refusals(Protocol):
     """Requests without a reservation."""
 
     def read(self, allowed: Callable[[int], int]) -> tuple[list[Refusal], int]:
-        """Reads on. Of all new ones it parses as many as `allowed` says, and returns how many it left out."""
+        """Reads on. Parses as many new requests as `allowed` permits, and returns how many it left out."""
         ...

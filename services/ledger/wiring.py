@@ -129,14 +129,14 @@ def _loops(book: Book, settle_round: SettleRound, clock: Clock, stopping: thread
 
 
 class _Tracing(NamedTuple):
-    """What makes and sends spans."""
+    """The parts that make and send spans."""
 
     traces: OtlpTraces
     refusals: TraceRefusals
     loops: Sequence[Part]
 
     def said_in(self, status: ledger_service.Status) -> ledger_service.Status:
-        """Adds what was lost."""
+        """Adds the counts of lost spans."""
         return replace(status, dropped_spans=self.traces.dropped, refusals_without_spans=self.refusals.left_out)
 
 

@@ -42,7 +42,7 @@ class Listener:
         listening.bind((_HOST, self.port))
         listening.listen(1024)
         self.port = listening.getsockname()[1]
-        # A cut connection was requested and is no error. Uvicorn need not report it.
+        # A cut connection was requested, so it is not an error. Uvicorn need not report it.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         config = uvicorn.Config(
             self._app,

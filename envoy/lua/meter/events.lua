@@ -323,8 +323,8 @@ function events.feed(stream, bytes)
   return stream.stripping and sent or bytes
 end
 
--- Returns the held bytes when no more come. By the rules of server-sent events they are no event. If they began one,
--- the stream broke off, however cleanly the connection ended.
+-- Returns the held bytes when no more come. By the rules of server-sent events they are not an event. If they began
+-- one, the stream broke off, however cleanly the connection ended.
 function events.finish(stream)
   local rest = concat(stream.pieces)
   local data = lines.data_of(rest .. "\n", 1, #rest)

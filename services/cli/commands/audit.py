@@ -25,7 +25,7 @@ _MAX_LIMIT = 100_000
 _ROLES = {number: name.replace("_", "-") for number, name in enum_names(role_pb2.Role).items()}
 _ACTIONS = enum_names(audit_pb2.AuditEntry.Action)
 _UNKNOWN = "unknown"
-"""Stands for what only a later release knows."""
+"""Replaces a name that only a later release knows."""
 
 
 class AuditPage(Protocol):

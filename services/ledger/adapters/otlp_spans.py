@@ -36,7 +36,7 @@ from services.ledger.domain.refusal import Refusal
 from services.ledger.domain.traced import Traced
 
 ENVOY, QUOTA, LEDGER = "spendgate-envoy", "spendgate-quota", "spendgate-ledger"
-"""The services that spans are of."""
+"""The services that spans belong to."""
 
 MadeSpan = tuple[str, bytes]
 """A span and its service."""
@@ -66,7 +66,7 @@ _ROUNDED_US = 999
 
 
 def spans_by_part(traced: Traced, sampling: Sampling) -> Iterable[tuple[str, Callable[[], list[MadeSpan]]]]:
-    """Yields for each part of a batch how it is called, and what makes its spans. `sampling` is quota's too."""
+    """Yields each part of a batch: its name, and the function that makes its spans. Quota has the same `sampling`."""
     for entry in traced.entries:
         yield entry.id, partial(spans_of_entry, entry)
     for attempt in traced.attempts:
@@ -185,7 +185,7 @@ def _times_of(call: SpooledCall) -> tuple[int, int]:
 
 
 def _status(status: int) -> dict[str, Attribute]:
-    """The status under its name of today, and under the older one by which many backends still search."""
+    """The status under its current name, and under the older one by which many backends still search."""
     return {"http.response.status_code": status, "http.status_code": status} if status else {}
 
 
@@ -243,7 +243,7 @@ def _attributes_of_decision(call: SpooledCall, decided: Mapping[str, Any]) -> di
 
 
 def attributes_of_cost(entry: Entry) -> dict[str, Attribute]:
-    """Returns the attributes of the cost's span, but for its caller and reservation. An unknown cost is left out."""
+    """Returns the attributes of the cost's span, except for its caller and reservation. An unknown cost is left out."""
     call, charge = entry.call, entry.charge
     provider, _, model = charge.target.partition("/")
     usage = charge.usage

@@ -1,7 +1,7 @@
 """Encodes spans as bytes of OTLP.
 
-A span as a message of protobuf's Python library takes three times as long, and one of OpenTelemetry's SDK far longer:
-its clocks, samplers and processors serve spans that begin and end while a process runs. Numbers of fields:
+Making a span with protobuf's Python library takes three times as long, and with OpenTelemetry's SDK far longer: its
+clocks, samplers and processors serve spans that begin and end while a process runs. Numbers of fields:
 opentelemetry/proto/trace/v1/trace.proto and common/v1/common.proto, version 1.
 """
 
@@ -31,7 +31,8 @@ _START, _END = b"\x39", b"\x41"
 _ERROR = b"\x7a\x02\x18\x02"
 """Status with the code ERROR."""
 _FLAGS = b"\x85\x01"
-# W3C's "sampled" and "random", then OTLP's "whether the parent is remote is known" and "it is" (SpanFlags).
+# W3C's "sampled" and "random"; OTLP's "it is known whether the parent is remote" and "the parent is remote"
+# (SpanFlags).
 _LOCAL, _REMOTE = struct.pack("<I", 0x101), struct.pack("<I", 0x301)
 # Fields of a KeyValue and of an AnyValue.
 _KEY, _VALUE = b"\x0a", b"\x12"
@@ -108,7 +109,7 @@ def attribute(name: str, value: Attribute) -> bytes:
 
 
 def uncached_text(name: str, value: str) -> bytes:
-    """Returns an attribute whose text never comes again."""
+    """Returns an attribute whose text never repeats."""
     return _pair(_name(name), _sized(_STRING, value))
 
 
@@ -145,7 +146,7 @@ def export_request(spans: Iterable[tuple[str, list[bytes]]]) -> bytes:
 
 @lru_cache
 def _resource(service: str) -> bytes:
-    """The resource of a service, with what the environment says of all (OTEL_RESOURCE_ATTRIBUTES)."""
+    """The resource of a service, with the attributes that the environment gives to all (OTEL_RESOURCE_ATTRIBUTES)."""
     known = Resource.create({"service.name": service}).attributes
     message = resource_pb2.Resource(
         attributes=[KeyValue(key=name, value=AnyValue(string_value=str(value))) for name, value in known.items()]

@@ -52,7 +52,7 @@ class RefusedLog:
     def _lines(self) -> Sequence[bytes]:
         chunk = self._chunk()
         *lines, rest = (self._rest + chunk).split(b"\n")
-        # A line that never ends is none of Envoy's.
+        # Envoy writes no line that never ends.
         self._rest = rest if len(rest) < _CHUNK_BYTES else b""
         return lines
 

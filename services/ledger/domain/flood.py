@@ -1,10 +1,10 @@
-"""Bounds what a flood of refusals may cost: a token bucket."""
+"""A token bucket, which bounds the cost of a flood of refusals."""
 
 from __future__ import annotations
 
 
 class TokenBucket:
-    """Lets a burst through at once, and then so many in a second."""
+    """Lets a burst through at once, and then a fixed number each second."""
 
     def __init__(self, *, per_s: int, burst: int) -> None:
         self._per_s = per_s

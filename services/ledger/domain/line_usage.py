@@ -1,4 +1,4 @@
-"""Reads from a call's line what its answer used: as the meter writes it, and as the release before did."""
+"""Reads the usage in a call's line, in the meter's form and in that of the previous release."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FIGURES_BEFORE = {
 
 
 def read_usage(fields: Mapping[str, object], features: str, response_model: str) -> Reading:
-    """Reads what the meter said of an answer. The last two are fields of the same line.
+    """Reads what the meter reported about an answer. The last two are fields of the same line.
 
     Raises:
         UnreadableLineError: a figure is not a whole number, or is out of range.

@@ -1,4 +1,4 @@
-"""What spans are made of: calls, attempts and refusals, as one batch."""
+"""A batch of calls, attempts and refusals from which spans are made."""
 
 from __future__ import annotations
 

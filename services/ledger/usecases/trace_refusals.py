@@ -1,4 +1,4 @@
-"""Gives refused requests their spans. A flood of them costs no more than a fixed number in a second."""
+"""Gives refused requests their spans. A flood of them costs no more than a fixed number each second."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from services.ledger.domain.traced import Traced
 from services.ledger.ports import Refusals, Traces
 
 PER_S, BURST = 50, 500
-"""How many refusals have spans: as many in a second, after a burst."""
+"""How many refusals get spans: each second, and at once in a burst."""
 _READS_MAX = 16
 
 

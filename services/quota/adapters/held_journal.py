@@ -81,7 +81,7 @@ class HeldJournal:
         with self._lock:
             return [name for name in self._open if name not in self._asking]
 
-    def everybodys(self) -> Iterator[Reservation]:
+    def of_all_quotas(self) -> Iterator[Reservation]:
         """The open reservations of all quota processes, whether these run or not."""
         for line in _open_in(*sorted(self._folder.glob(_NAME.format("*")))).values():
             name, request_id, epoch, record = orjson.loads(line)

@@ -18,7 +18,7 @@ from services.quota.ports.counters import Choose, Counter, Settled, Sum, T
 
 
 class MemoryCounters:
-    """`ports.CounterStore`. Its contents go away with the process."""
+    """`ports.CounterStore`. Its contents do not outlive the process."""
 
     def __init__(self, levels: CounterLevels | None = None) -> None:
         self._lock = threading.RLock()

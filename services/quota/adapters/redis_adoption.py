@@ -4,10 +4,10 @@ A mark in Redis names the policies by which reservations are made; `reserve.lua`
 process changes policies, and only it moves the mark:
 
 1. Calls get holds under both the old and the new policies, while the old ones still admit calls.
-2. The mark goes away. Calls admitted meanwhile get both holds, too, and counters of renamed policies get their new
+2. The mark is removed. Calls admitted meanwhile get both holds, too, and counters of renamed policies get their new
    names. The other processes wait.
 3. The new mark is set.
-4. The holds under the old policies go away.
+4. The holds under the old policies are removed.
 
 A call that settles meanwhile counts under the policies in force; its other holds are only released.
 

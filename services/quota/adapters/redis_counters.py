@@ -182,7 +182,7 @@ class RedisCounters:
         if self.is_ready():
             return []
         self._held.write_down_kept()
-        return [reservation.id for reservation in self._journal.everybodys()]
+        return [reservation.id for reservation in self._journal.of_all_quotas()]
 
     def restore(self, sums: Sequence[Sum], ended: Collection[str] = ()) -> None:
         """Sets settled amounts, restores lost holds, and releases the reservations that `ended`."""

@@ -74,7 +74,7 @@ class RedisRecovery:
             self._write_sums(sums[at : at + _CHUNK], lost=lost)
         if lost:
             self._session.journal.drop(ended)
-            self._held.put_all_back(list(self._session.journal.everybodys()))
+            self._held.put_all_back(list(self._session.journal.of_all_quotas()))
         self._link.ask(self._declare_ready, batch=True)
         self.look()
 

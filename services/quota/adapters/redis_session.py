@@ -32,7 +32,7 @@ class LocalRecords(NamedTuple):
     put_back: PutBack = none_kept
     """Hands over the holds of calls admitted during a failure of Redis."""
     fresh: bool = False
-    """The gateway never counted anything, so an empty Redis is no loss."""
+    """The gateway never counted anything, so an empty Redis has lost nothing."""
 
 
 @dataclass(slots=True)

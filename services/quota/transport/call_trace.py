@@ -1,4 +1,4 @@
-"""The trace of a question from Envoy: what its answer says of it.
+"""The trace of a question from Envoy, and what the answer says about it.
 
 Quota writes no span. It tells Envoy which trace the call belongs to and what it decided. Envoy logs both, and the
 ledger makes the spans from its lines.
@@ -38,7 +38,7 @@ _REMEMBERED = 4_096
 # The beginning of a JSON object, and a part from its middle. To format a member of an enumeration takes a microsecond.
 _TIMES = f'{{"{DecidedKey.BEGAN_US}":%d,"{DecidedKey.TOOK_US}":%d,'
 _AMOUNTS = f'"{DecidedKey.HELD_NANO_USD}":%d,"{DecidedKey.OUTPUT_CAP_TOKENS}":%d,'
-# Without a parent, what the client sent is of no trace, and must not reach a provider.
+# Without a parent, the client's header belongs to no trace, and must not reach a provider.
 _FORGET_CLIENTS = length_delimited(
     _OK_RESPONSE, b"".join(length_delimited(_TO_REMOVE, name) for name in (b"traceparent", b"tracestate"))
 )
@@ -72,7 +72,7 @@ class CallTrace:
         return fields if context.parent_id else fields + _FORGET_CLIENTS
 
     def of_refused(self, check: Check | None, deny: Deny | None) -> dict[str, str]:
-        """Metadata for a request that quota answers itself. `deny`: None if it was no refusal."""
+        """Metadata for a request that quota answers itself. `deny`: None if it was not a refusal."""
         context = self._context
         if context is None:
             return {}
@@ -83,7 +83,7 @@ class CallTrace:
         return metadata
 
     def _decided(self, say: Callable[[], str]) -> str:
-        """Says what was decided, as JSON. Empty if that fails: a span is no reason to refuse a call."""
+        """The decision, as JSON. Empty if that fails: no call is refused for the sake of a span."""
         try:
             took_us = max(self._now_us() - self._began_us, 0)
             return _TIMES % (self._began_us, took_us) + say()
@@ -104,7 +104,7 @@ class CallTraces:
         return CallTrace(begin_trace(check.traceparent, check.request_id, self._sampling), self._now_us)
 
     def unknown(self) -> CallTrace:
-        """For a question that nobody can read."""
+        """The trace of an unreadable question."""
         return CallTrace(None, self._now_us)
 
 

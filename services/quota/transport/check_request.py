@@ -152,7 +152,7 @@ def _credential(headers: Mapping[str, str]) -> str:
 
 
 def _tags(text: str, credential: str) -> str:
-    """The well-formed pairs. Tags are only for reports, so a bad one is no reason to refuse a call."""
+    """The well-formed pairs. Tags are only for reports, so a call with a bad one is not refused."""
     pairs = (pair.strip() for pair in text.split(",")[:_MOST_TAGS]) if text else ()
     return ",".join(
         pair

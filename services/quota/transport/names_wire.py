@@ -10,7 +10,7 @@ _CHARS_MAX = 1_000
 
 
 def join_names(names: Sequence[str]) -> str:
-    """Joins names by commas. It only counts the names that no longer fit."""
+    """Joins names by commas. Names that no longer fit are only counted."""
     ends = accumulate(len(name) + 1 for name in names)
     shown = sum(end <= _CHARS_MAX for end in ends)
     more = len(names) - shown

@@ -1,7 +1,7 @@
 """The process in which one replay runs: `python -m services.quota.transport.simulation_worker FD`.
 
 A replay only computes. In quota's own process it would compete with Checks for the one interpreter, and each Check
-would wait. Here it has an interpreter of its own, at a lower priority, and its memory goes away with the process.
+would wait. Here it has an interpreter of its own, at a lower priority, and its memory is freed with the process.
 
 FD is a socket to quota. It delivers a `Proposal`, then serialised `PastCalls`, and finally zero bytes; it takes an
 `Outcome`.

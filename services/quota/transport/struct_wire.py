@@ -1,7 +1,7 @@
 """Writes entries of a `google.protobuf.Struct` as bytes.
 
-Protobuf parsers merge a message field that occurs twice, so we can append entries to a message that was serialised long
-before. An answer to Envoy is thus a constant part and the few values that differ from call to call.
+Protobuf parsers merge a message field that occurs twice, so we can append entries to a message that was serialised
+earlier. An answer to Envoy is thus a constant part and the few values that differ from call to call.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ class Amend:
 
         def recorded(stored: Directory) -> tuple[Directory, tuple[AuditEntry, ...]]:
             nonlocal replaced
-            # Overrides expire by the clock and by nobody's action, so they go without an audit entry.
+            # Overrides expire by the clock and without anybody's action, so there is no audit entry.
             replaced = before = without_expired(stored, now_ms)
             after = change(before)
             changes = differences(before, after)

@@ -13,7 +13,7 @@ from services.quota.usecases.live import Live
 
 
 def forget_secrets(store: DirectoryStore, clock: Clock) -> None:
-    """Keys lose their secrets, but keep their budgets and policies. Admin tokens, useless without secrets, go."""
+    """Removes the secrets of keys, which keep their budgets and policies. Removes all admin tokens."""
     amend = Amend(store=store, live=Live(Directory()), adoption=None, clock=clock)
     amend(_without_secrets, by=replace(OWNER, reason="the pepper was lost"))
 

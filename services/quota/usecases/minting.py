@@ -57,7 +57,7 @@ class Minting(NamedTuple):
     def at_first(self, amended: Amended[str], by: Authorship) -> MintedKey | None:
         """The answer to a repetition: the key as it is now, with the secret that the first request gave it.
 
-        None if the request is no repetition.
+        None if the request is not a repetition.
 
         Raises:
             FailedPrecondition: the key has another secret by now, or is gone.

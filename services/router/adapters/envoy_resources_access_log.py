@@ -102,7 +102,7 @@ _WHOLE: dict[str, str] = {
     ),
     AdmissionKey.DECIDED: metadata_text(ADMISSION_NAMESPACE, AdmissionKey.DECIDED),
 }
-"""Of a request as a whole, for its spans."""
+"""Fields of a whole request, for its spans."""
 _CALL: dict[str, str] = {
     **_WHOLE,
     SpoolKey.ATTEMPTS: "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",

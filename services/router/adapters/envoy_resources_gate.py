@@ -1,4 +1,4 @@
-"""The filters before a body: quota sees the key of whoever sends a large one, and no worker holds too many.
+"""The filters before a body: quota sees the key before a large one comes, and no worker holds too many.
 
 The steps are listed in the order of `gate_filters`; `envoy/README.md` gives the reasons. They communicate by `GateKey`.
 """

@@ -45,7 +45,7 @@ def bundle(folder: Path, name: str) -> str:
 
     Envoy compiles a script from a string and searches no folder for modules. A module is a file that ends in `return`
     and keeps everything else local. Each module is stored in the table `modules`, and `require("x/y")` becomes
-    `modules["x/y"]`. The module `contract` is no file: `envoy_resources_contract.py` writes it.
+    `modules["x/y"]`. The module `contract` is not a file: `envoy_resources_contract.py` writes it.
 
     Raises:
         OSError: a file is missing or unreadable.

@@ -1,7 +1,7 @@
-"""Traces as far as Envoy itself must know of them: it makes no spans, but names the trace of what only it has seen.
+"""Envoy's part in traces: it makes no spans, but names the trace of requests that only it has seen.
 
 Quota says which trace a call belongs to (`services/kernel/trace_context.py`). For requests that never reach quota,
-these expressions come to the same result.
+these expressions give the same result.
 """
 
 from __future__ import annotations

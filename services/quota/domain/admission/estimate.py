@@ -89,7 +89,8 @@ def held_by_chain(facts: RequestFacts, targets: Iterable[TargetFacts]) -> Amount
 def held_by_attempts(attempts: Iterable[AttemptMost]) -> Amounts:
     """The most that a chain can take: each attempt may end in a timeout after the provider did the work.
 
-    The retries are one fewer than the targets. So "the dearest, and the next dearest for each retry" are all targets.
+    The retries are one fewer than the targets. So "the most expensive one, and the next for each retry" are all
+    targets.
     """
     spend = input_tokens = output_tokens = 0
     for tokens, cost_nano_usd in attempts:

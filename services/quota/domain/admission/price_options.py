@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 _MOST_USES = 1_000
-"""The most uses of one tool of the provider. A larger number is no useful bound."""
+"""The most uses of one tool of the provider. A larger number is not a useful bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def _modality(extras: Extras, word: str) -> Extras | None:
 
 
 _TABLE: Mapping[str, _Judge] = {
-    # The answer says which tier served. The bound is the dearer of that tier and the base.
+    # The answer says which tier served. The bound is the more expensive one of that tier and the base.
     "service_tier": _tier,
     "serviceTier": _tier,
     # Providers bill the rejected part of a prediction as output.

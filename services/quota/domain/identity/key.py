@@ -75,7 +75,7 @@ class VirtualKey:
     hint: str = ""
     """The first and last characters of the secret. Empty for imported secrets."""
     declared: bool = False
-    """The key comes from the configuration file and goes when the file no longer declares it."""
+    """The key comes from the configuration file, and is removed when the file no longer declares it."""
     digest: bytes | None = None
     """Digest of the secret. None: the key is declared, but nobody has given it a secret yet."""
     old_digest: bytes | None = None

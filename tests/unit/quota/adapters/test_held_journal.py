@@ -23,7 +23,7 @@ def opened(tmp_path: Path) -> Iterator[Opened]:
 
 
 def held(journal: HeldJournal) -> list[str]:
-    return [each.id for each in journal.everybodys()]
+    return [each.id for each in journal.of_all_quotas()]
 
 
 def test_what_is_held_outlives_the_process_that_held_it(opened: Opened) -> None:
@@ -36,7 +36,7 @@ def test_what_is_held_outlives_the_process_that_held_it(opened: Opened) -> None:
     again = opened()
 
     assert again.ids() == [made[0].id, made[2].id]
-    first = next(again.everybodys())
+    first = next(again.of_all_quotas())
     assert (first.id, first.request_id, first.epoch) == (made[0].id, made[0].request_id, made[0].epoch)
     # Its bound does not matter any more.
     assert first.holds == (made[0].holds[0]._replace(ceiling=None),)
