@@ -179,7 +179,7 @@ local function node_inside(node, member, code, found)
 end
 
 -- Numbers the objects of watched nodes across all walks, so that a member's earlier mark is never mistaken for one of
--- the present walk.
+-- the current walk.
 local serial = 0
 
 -- The body of `json.walk`, from the opening brace at `at` on. Returns the position of the closing brace.

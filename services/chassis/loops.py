@@ -95,7 +95,7 @@ class Loop:
                 _log.warning("%s is still in the middle of a round and is left behind", self.name)
 
     def wake(self) -> None:
-        """Ends the present pause, or skips the next one. A pause after a failure stays."""
+        """Ends the current pause, or skips the next one. A pause after a failure stays."""
         with self._changed:
             self._woken = True
             self._changed.notify_all()
@@ -195,7 +195,7 @@ class StreamLoop:
         self._loop.stop()
 
     def reopen(self) -> None:
-        """Ends the present stream, or the pause after it, so that the next one opens at once."""
+        """Ends the current stream, or the pause after it, so that the next one opens at once."""
         self._end()
         self._loop.hurry()
 

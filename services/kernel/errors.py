@@ -5,7 +5,7 @@
     +-- PermissionDenied    the caller may not do this; the text says who may
     +-- NotFound            the request names something that does not exist
     +-- AlreadyExists       the request creates something that exists
-    +-- FailedPrecondition  the request is valid, but not in the present state
+    +-- FailedPrecondition  the request is valid, but not in the current state
     +-- Unavailable         no decision is possible now; a retry may help
 
 A refusal to spend is a value, not an error (`services.quota.domain.policies.denial`).
@@ -43,7 +43,7 @@ class AlreadyExists(SpendgateError):  # noqa: N818
 
 
 class FailedPrecondition(SpendgateError):  # noqa: N818
-    """The request is valid, but not in the present state."""
+    """The request is valid, but not in the current state."""
 
 
 class Unavailable(SpendgateError):  # noqa: N818

@@ -131,7 +131,7 @@ def _check_free(field: str, name: str, what: str) -> str:
 def closest(name: str, names: Sequence[str]) -> str | None:
     """Returns the name that was probably meant, or None if none is close.
 
-    Names that differ only in case are closest of all: "PROD" has no letter in common with "prod".
+    Names that differ only in case count as closest, although "PROD" and "prod" share no letter.
     """
     folded = {each.casefold(): each for each in reversed(names)}
     for close in get_close_matches(name.casefold(), folded, n=1):

@@ -118,7 +118,7 @@ class WindowRule:
     def at(self, now_ms: int) -> Window:
         """Returns the window that contains the instant `now_ms`.
 
-        A rolling window is counted in parts, and this returns the present part; see `trailing_starts_ms`.
+        A rolling window is counted in parts, and this returns the current part; see `trailing_starts_ms`.
 
         Raises:
             ValueError: no such time zone.

@@ -170,7 +170,7 @@ class QuotaCounters(Protocol):
         ...
 
     def list_counters(self) -> CounterList:
-        """Returns all counters of the present windows."""
+        """Returns all counters of the current windows."""
         ...
 
     def adjust(self, adjustments: Sequence[Adjustment], crossings_after: int) -> tuple[int, list[Crossing]]:

@@ -42,5 +42,5 @@ class Credentials(Protocol):
     """Reads the values of references."""
 
     def read(self, reference: SecretReference) -> SecretValue | CredentialProblem:
-        """Returns the present value, or why there is none. Never raises."""
+        """Returns the current value, or why there is none. Never raises."""
         ...

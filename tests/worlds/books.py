@@ -183,7 +183,7 @@ class Books:
         self.reconcile.check_if_due()
 
     def told_by_the_ledger(self) -> dict[CounterKey, tuple[int, bool]]:
-        """The value that each counter of a present window must have, entry by entry, and whether all of it is known."""
+        """The value that each counter of a current window must have, entry by entry, and whether all of it is known."""
         told: dict[CounterKey, tuple[int, bool]] = {}
         for entry in self.entries:
             at_ms = admitted_ms(entry.id)
@@ -195,7 +195,7 @@ class Books:
         return told
 
     def levels(self) -> dict[CounterKey, int]:
-        """The settled amount of each counter of a present window."""
+        """The settled amount of each counter of a current window."""
         return {key: level.settled for key, _, level in self.world.counters.counters_at(self.clock.now_ms())}
 
     def _counters_of(self, entry: Entry, at_ms: int) -> Iterator[tuple[CounterKey, LimitKind]]:

@@ -29,7 +29,7 @@ def budgets(
     policy: Annotated[str, typer.Option(help="Only the limits of this policy.")] = "",
     json: JsonOption = False,
 ) -> None:
-    """Shows each limit in its present window: used, held by calls in flight, in doubt, and left.
+    """Shows each limit in its current window: used, held by calls in flight, in doubt, and left.
 
     Example: spendgate budgets --policy data-science-prod
     """

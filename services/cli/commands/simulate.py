@@ -31,7 +31,7 @@ from services.kernel.money import format_usd
 NOTES = (
     "Judged by actual cost: a live gateway holds more while a call runs, so it may refuse or degrade earlier.",
     "Counters begin at zero at the start: begin where a window of the policies begins.",
-    "Cheaper targets are those of the present models, at present prices.",
+    "Cheaper targets are those of the current models, at current prices.",
 )
 _WHOLE = 10_000
 

@@ -46,7 +46,7 @@ class QuotaCountersClient:
         return CounterState(state.ready, state.limits_version, tuple(state.held_reservations))
 
     def list_counters(self) -> CounterList:
-        """Returns all counters of the present windows.
+        """Returns all counters of the current windows.
 
         Raises:
             Unavailable: quota does not answer.

@@ -53,7 +53,7 @@ class LimitLevels:
 
 @dataclass(frozen=True, slots=True)
 class CounterList:
-    """All counters of the present windows."""
+    """All counters of the current windows."""
 
     preferred: tuple[ScopeParts, ...]
     """The scopes of preferred policies. Default policies step back for calls that match one."""
@@ -109,7 +109,7 @@ class Sum(NamedTuple):
 
 
 class Adjustment(NamedTuple):
-    """The present value of a counter and the value it must have."""
+    """The current value of a counter and the value it must have."""
 
     counter: Counter
     before: int

@@ -108,7 +108,7 @@ class PriceBook:
             self._changed.wait(timeout_s)
 
     def list_prices(self, targets: Sequence[str]) -> PriceList:
-        """Returns the present prices of these targets."""
+        """Returns the current prices of these targets."""
         now_ms = self._clock.now_ms()
         overrides = self._configuration.prices
         rows = []

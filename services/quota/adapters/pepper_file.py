@@ -18,11 +18,11 @@ _MARKED = b"spendgate: the pepper of the secrets that this store knows"
 
 
 class PepperLostError(SettingsError):
-    """The stored secrets belong to another pepper than the present one. The text says what to do."""
+    """The stored secrets belong to another pepper than the current one. The text says what to do."""
 
 
 def open_pepper(path: Path, snapshots: SnapshotStore, directory: Directory, entropy: Callable[[int], bytes]) -> bytes:
-    """Opens the pepper of the stored secrets. A store without secrets takes the present pepper, or a new one.
+    """Opens the pepper of the stored secrets. A store without secrets takes the current pepper, or a new one.
 
     The store keeps an HMAC under the pepper. It reveals nothing of the pepper, but shows if the pepper is another one.
 

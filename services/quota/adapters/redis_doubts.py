@@ -65,7 +65,7 @@ class RedisDoubts:
             self._adopt_these(names, adoption)
 
     def adopt_fresh(self, adoption: Adoption) -> None:
-        """Does the same for doubts left meanwhile."""
+        """Extends the doubts left since that, in the same way."""
         for some in chunks(list(self._fresh)):
             self._adopt_these(some, adoption)
 

@@ -37,7 +37,7 @@ def end_reservation(connection: sqlite3.Connection, name: str) -> Reservation | 
 
 
 def rewrite_reservations(connection: sqlite3.Connection, reservations: Iterable[Reservation]) -> None:
-    """Writes the present holds of open reservations."""
+    """Writes the current holds of open reservations."""
     connection.executemany(_REWRITE, [(write_record(each).decode(), each.id) for each in reservations])
 
 

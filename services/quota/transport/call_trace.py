@@ -100,7 +100,7 @@ class CallTraces:
         self._now_us = now_us
 
     def begin(self, check: Check) -> CallTrace:
-        """Begins the decision about a question."""
+        """The trace of a question. Its time begins now."""
         return CallTrace(begin_trace(check.traceparent, check.request_id, self._sampling), self._now_us)
 
     def unknown(self) -> CallTrace:

@@ -255,7 +255,7 @@ def _named(name: str, directory: Directory) -> VirtualKey:
 
 
 def _key_id_of(name: str) -> Answer[str]:
-    """A repetition looks up the present state of the key that had this name."""
+    """A repetition looks up the current state of the key that had this name."""
     return Answer(str, lambda _, after: _named(name, after).key_id)
 
 

@@ -25,7 +25,7 @@ from services.quota.usecases.live import Live, Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A limit, in the present window, for one scope. Amounts are nano-USD, tokens, requests or calls."""
+    """A limit, in the current window, for one scope. Amounts are nano-USD, tokens, requests or calls."""
 
     policy: str
     limit_kind: LimitKind

@@ -27,7 +27,7 @@ class PolicyMatches:
                 self._last_ms[name] = now_ms
 
     def of(self, policy: str) -> tuple[int, int | None]:
-        """The number of calls that it matched, and the time of the last one; None: no call yet."""
+        """The number of calls that a policy matched, and the time of the last one; None: no call yet."""
         with self._lock:
             return self._counts.get(policy, 0), self._last_ms.get(policy)
 

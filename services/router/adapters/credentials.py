@@ -23,7 +23,7 @@ class EnvironmentAndFiles:
         self._folder = data_dir / "secrets"
 
     def read(self, reference: SecretReference) -> SecretValue | CredentialProblem:
-        """Returns the present value, or why there is none. A reference to nothing has the empty value."""
+        """Returns the current value, or why there is none. A reference to nothing has the empty value."""
         match reference.source:
             case SecretSource.NONE:
                 return SecretValue("")

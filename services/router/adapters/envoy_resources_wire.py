@@ -77,8 +77,8 @@ def remove_matching(pattern: string_pb2.StringMatcher) -> mutation_rules_pb2.Hea
 def metadata_text(namespace: str, key: str) -> str:
     """Returns a format operator for an unchanged metadata value, for a log, a span or a header.
 
-    It is an expression although Envoy has an operator of its own. That operator first converts each value to JSON,
-    which took a third of Envoy's work for a call.
+    It uses an expression, because Envoy's own operator first converts each value to JSON. That took a third of Envoy's
+    work for a call.
     """
     return f"%CEL({_metadata_value(namespace, key)})%"
 

@@ -80,7 +80,7 @@ def read_model(field: str, message: pb.Model) -> Model:
 
 
 def write_provider(provider: Provider, credential_problem: str) -> pb.Provider:
-    """Writes a provider for a list."""
+    """Writes a provider for an answer."""
     return pb.Provider(
         name=provider.name,
         preset=provider.preset or "",
@@ -94,7 +94,7 @@ def write_provider(provider: Provider, credential_problem: str) -> pb.Provider:
 
 
 def write_model(model: Model) -> pb.Model:
-    """Writes a model for a list."""
+    """Writes a model for an answer."""
     return pb.Model(
         name=model.name,
         targets=write_chain(model.targets),

@@ -15,6 +15,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drops them."""
+    """Drops the columns."""
     op.execute("ALTER TABLE alerts DROP COLUMN excess")
     op.execute("ALTER TABLE alerts DROP COLUMN kind")

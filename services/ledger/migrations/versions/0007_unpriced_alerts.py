@@ -16,7 +16,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drops it, together with the rows that only it allowed."""
+    """Removes the kind from the constraint, and the rows that only it allowed."""
     op.execute("DELETE FROM alerts WHERE kind = 'unpriced'")
     _rebuild(_ONCE)
 

@@ -19,7 +19,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drops them."""
+    """Drops the columns."""
     for table, names in _ADDED.items():
         for name in names:
             op.drop_column(table, name)

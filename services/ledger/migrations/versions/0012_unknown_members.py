@@ -17,6 +17,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drops them."""
+    """Drops the columns."""
     for name in _COLUMNS:
         op.execute(f"ALTER TABLE entries DROP COLUMN {name}")

@@ -30,7 +30,7 @@ class Allowance(NamedTuple):
         return CounterKey(self.policy, _LIMIT_ID, "", day.start_ms)
 
     def share(self, quotas: int) -> int:
-        """What each of this many quota processes may take, in nano-USD."""
+        """What each quota process may take if there are this many, in nano-USD."""
         return self.nano_usd // quotas
 
 

@@ -51,7 +51,7 @@ class Adoption:
         return reservation if holds == reservation.holds else replace(reservation, holds=holds)
 
     def prepared(self, reservation: Reservation) -> Reservation:
-        """The reservation with both its present holds and those under these policies, for the time of the change."""
+        """The reservation with both its current holds and those under these policies, for the time of the change."""
         holds = {hold.counter: hold for hold in (*reservation.holds, *self.reheld(reservation).holds)}
         if len(holds) == len(reservation.holds):
             return reservation
