@@ -149,7 +149,8 @@ class SpoolKey(StrEnum):
     FAILURE = "failure"
     """Why the transport of an attempt failed."""
     TRACEPARENT = "traceparent"
-    """The header that the provider was sent. Of a recorded trace, its span id is that of the attempt's span."""
+    """The header that the provider was sent, cut to 55 bytes. Of a recorded trace, its span id is that of the attempt's
+    span."""
     # Calls only. They also have the string and number keys of `AdmissionKey`, the prefix keys, and `dialect`, `stream`,
     # `features`, `body_bytes` and `model_requested` from the request. If quota did not answer, `traceparent` is the
     # client's header.

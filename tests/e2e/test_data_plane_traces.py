@@ -85,6 +85,17 @@ def test_of_a_call_that_nobody_records_the_clients_own_header_passes(plane: Data
     assert parsed(line).traceparent == f"{VALID[:-1]}0"
 
 
+def test_a_header_of_a_later_version_makes_no_line_too_long_to_be_booked(plane: DataPlane) -> None:
+    """And what stands behind the part that we know may be a key."""
+    plane.quota.decide = lambda _: plane.allow("main", traceparent=f"{VALID[:-1]}0")
+    later = f"cc{VALID[2:]}-{VIRTUAL_KEY}{'x' * 20_000}"
+    post(plane, traceparent=later)
+    (line,) = plane.calls(1, kind="attempt")
+    assert parsed(line).traceparent == later[:55]
+    assert VIRTUAL_KEY not in plane.spool_text()
+    assert plane.provider("main").received[0].headers["traceparent"] == later
+
+
 HEADERS = [*REFUSED, VALID, f"00-{TRACE_ID}-{PARENT_ID}-ff", f"cc-{TRACE_ID}-{PARENT_ID}-00", f"cc{VALID[2:]}-later"]
 
 

@@ -91,7 +91,8 @@ _ATTEMPT: dict[str, str] = {
     SpoolKey.ATTEMPT: "%REQ(X-ENVOY-ATTEMPT-COUNT)%",
     SpoolKey.FAILURE: "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
     SpoolKey.DURATION_US: "%COMMON_DURATION(DS_RX_BEG:US_RX_END:us)%",
-    SpoolKey.TRACEPARENT: "%REQ(TRACEPARENT)%",
+    # The client's own header may pass, and a later version of it may be as long as headers are.
+    SpoolKey.TRACEPARENT: "%REQ(TRACEPARENT):55%",
 }
 _ANSWER = f"metadata.filter_metadata['{ADMISSION_NAMESPACE}']"
 _WHOLE: dict[str, str] = {
