@@ -225,7 +225,7 @@ class TargetKey(StrEnum):
 
 
 class Socket(StrEnum):
-    """Unix sockets in `<data dir>/run`, where every process works: an address is "unix:" plus such a name."""
+    """Unix sockets in `<data dir>/run`, every process's working directory. An address is "unix:" plus a name."""
 
     QUOTA = "quota.sock"
     """For Checks only."""

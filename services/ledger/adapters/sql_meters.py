@@ -45,7 +45,7 @@ def write_tier(tier: PriceTier) -> dict[str, object]:
 
 
 def read_tier(row: sa.Row[Any]) -> PriceTier:
-    """Reads an override's rates. With no price for an hour of caching, the previous release wrote that of input."""
+    """Reads an override's rates. Without a price for hourly caching, the previous release wrote the input price."""
     if row.rates:
         return tier_of(orjson.loads(row.rates))
     rates = {name: getattr(row, name) for name in _COLUMNS}

@@ -39,26 +39,26 @@ class CounterLevels:
         )
 
     def hold(self, holds: Iterable[Hold]) -> None:
-        """Takes the room of these holds."""
+        """Adds these holds to the reserved amounts."""
         with self._lock:
             for counter, window_end_ms, held, _, _ in holds:
                 self._move(counter, window_end_ms, 0, held, 0)
 
     def free(self, holds: Iterable[Hold]) -> None:
-        """Gives back the room of these holds."""
+        """Removes these holds from the reserved amounts."""
         with self._lock:
             for counter, window_end_ms, held, _, _ in holds:
                 self._move(counter, window_end_ms, 0, -held, 0)
 
     def doubt(self, doubts: Iterable[Doubt]) -> None:
-        """Takes the room of these doubts."""
+        """Adds these doubts."""
         with self._lock:
             for each in doubts:
                 for counter, window_end_ms, kept, _, _ in each.reservation.holds:
                     self._move(counter, window_end_ms, 0, 0, kept)
 
     def clear(self, doubts: Iterable[Doubt]) -> None:
-        """Gives back the room of these doubts."""
+        """Removes these doubts."""
         with self._lock:
             for each in doubts:
                 for counter, window_end_ms, kept, _, _ in each.reservation.holds:

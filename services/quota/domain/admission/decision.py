@@ -78,12 +78,12 @@ def _is_free(limit: AppliedLimit, held: int) -> bool:
 
 
 def used_basis_points(limit: AppliedLimit, amount: int) -> int:
-    """The part of a limit that an amount is, in basis points."""
+    """An amount as a part of a limit, in basis points."""
     return basis_points_of(limit.bound, amount)
 
 
 def basis_points_of(bound: int, amount: int) -> int:
-    """The part of a bound that an amount is, in basis points rounded down. A bound of 0 is used up from the start."""
+    """An amount as a part of a bound, in basis points rounded down. A bound of 0 is used up from the start."""
     return amount * _WHOLE // bound if bound else _WHOLE
 
 
