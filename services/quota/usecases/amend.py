@@ -11,6 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from services.kernel.change import NO_VERBS, Action, AuditAction, AuditEntry, Authorship, audit_entries
 from services.kernel.clock import Clock
+from services.kernel.errors import SpendgateError
 from services.kernel.repetition import Answered
 from services.quota.domain.directory.adoption import Adoption
 from services.quota.domain.directory.configuration import describe, differences
@@ -105,8 +106,21 @@ class Amend:
         with self._changing:
             for _ in range(_MOST_TRIES - 1):
                 with contextlib.suppress(Contended):
-                    return self._recalled(answer, by) or self._made(change, answer, by, verbs)
-            return self._recalled(answer, by) or self._made(change, answer, by, verbs)
+                    return self._try(change, answer, by, verbs)
+            return self._try(change, answer, by, verbs)
+
+    def _try(
+        self, change: Edit, answer: Answer[A], by: Authorship, verbs: Mapping[Action, AuditAction]
+    ) -> Amended[A]:
+        if recalled := self._recalled(answer, by):
+            return recalled
+        try:
+            return self._made(change, answer, by, verbs)
+        except SpendgateError:
+            # Another process may have made this change just now, so that a second one is refused.
+            if recalled := self._recalled(answer, by):
+                return recalled
+            raise
 
     def _recalled(self, answer: Answer[A], by: Authorship) -> Amended[A] | None:
         """What an earlier request with this id did; None if there was none."""

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from services.chassis.database import migrate, open_engine
 from services.kernel.change import AuditEntry
 from services.kernel.clock import ManualClock
+from services.kernel.errors import AlreadyExists
 from services.quota.adapters.sql_directory import SqlDirectory
 from services.quota.domain.directory.directory import Directory
 from services.quota.ports.directory import Answering, Contended, RecordedChange
@@ -99,6 +100,31 @@ def test_another_process_that_gets_ahead_with_the_same_request_gives_its_answer(
 
     assert told == ["ci", "ci"]
     assert quota.count("audit_entries") == entries + 1
+
+
+@pytest.mark.parametrize("kind", [Interrupted, Overtaken])
+def test_a_key_that_another_process_just_created_by_the_same_request_is_no_second_one(
+    quota: Quota, kind: type[Interrupted | Overtaken]
+) -> None:
+    by, secrets = asked(), list[str]()
+    store = kind(quota.engine)
+    late = Quota(quota.engine, quota.clock, store)
+    store.meanwhile = lambda: secrets.append(quota.create(again(by)))
+
+    secrets.append(late.create(by))
+
+    assert len(secrets) == 2
+    assert len(set(secrets)) == 1
+    assert quota.count("virtual_keys") == 1
+
+
+def test_a_key_that_another_request_just_created_is_refused(quota: Quota) -> None:
+    store = Interrupted(quota.engine)
+    late = Quota(quota.engine, quota.clock, store)
+    store.meanwhile = lambda: quota.create(asked())
+
+    with pytest.raises(AlreadyExists):
+        late.create(asked())
 
 
 def test_a_process_that_others_always_overtake_gives_up(quota: Quota) -> None:
