@@ -109,9 +109,7 @@ class Amend:
                     return self._try(change, answer, by, verbs)
             return self._try(change, answer, by, verbs)
 
-    def _try(
-        self, change: Edit, answer: Answer[A], by: Authorship, verbs: Mapping[Action, AuditAction]
-    ) -> Amended[A]:
+    def _try(self, change: Edit, answer: Answer[A], by: Authorship, verbs: Mapping[Action, AuditAction]) -> Amended[A]:
         if recalled := self._recalled(answer, by):
             return recalled
         try:
