@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import sqlalchemy as sa
 
+from services.chassis.database import migrate, open_engine
 from services.kernel.change import Authorship
 from services.kernel.clock import ManualClock
 from services.quota.adapters.memory_counters import MemoryCounters
@@ -21,12 +25,22 @@ from services.quota.usecases.authenticate import Authenticate, AuthenticatedKey
 from services.quota.usecases.live import Live
 from services.quota.usecases.overrides import Overrides
 from tests.worlds.quota import PEPPER, spend
+from tests.worlds.repetitions import asked
 
 OPEN = Configuration(
     "acme", (Team("ds"), Team("marketing")), (spend("all", 500), spend("ds", 300, match=Match(team="ds"))), ()
 )
 """Under it any key can be made."""
 SPEC = KeySpec("ci", team="ds")
+
+
+@contextmanager
+def open_engine_in(folder: Path) -> Iterator[sa.Engine]:
+    """The engine of a new database."""
+    engine = open_engine(folder / "quota.sqlite")
+    migrate(engine, "services.quota")
+    yield engine
+    engine.dispose()
 
 
 class Quota:
@@ -56,6 +70,13 @@ class Quota:
     def count(self, table: str) -> int:
         with self.engine.connect() as connection:
             return connection.scalar(sa.select(sa.func.count()).select_from(METADATA.tables[table])) or 0
+
+
+def set_up(engine: sa.Engine) -> Quota:
+    """A quota whose policies let any key be made."""
+    quota = Quota(engine, ManualClock())
+    quota.administer.apply(OPEN, validate_only=False, by=asked(method="Apply"))
+    return quota
 
 
 def restarted(quota: Quota) -> Quota:

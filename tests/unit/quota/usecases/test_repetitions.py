@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from services.chassis.database import migrate, open_engine
 from services.kernel.change import Actor, Authorship, Role
-from services.kernel.clock import ManualClock
 from services.kernel.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound, PermissionDenied
 from services.kernel.repetition import KEPT_MS
 from services.quota.adapters.sql_directory import METADATA
@@ -22,7 +20,7 @@ from services.quota.usecases.administer import Administer
 from services.quota.usecases.overrides import Grant
 from tests.worlds.quota import CENT, spend
 from tests.worlds.repetitions import again, asked, of_others
-from tests.worlds.shared_directory import OPEN, SPEC, Quota, restarted
+from tests.worlds.shared_directory import OPEN, SPEC, Quota, open_engine_in, restarted, set_up
 
 DAY_MS = 86_400_000
 LEAD = Actor("lead", Role.TEAM_ADMIN, "ds")
@@ -30,17 +28,13 @@ LEAD = Actor("lead", Role.TEAM_ADMIN, "ds")
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[sa.Engine]:
-    engine = open_engine(tmp_path / "quota.sqlite")
-    migrate(engine, "services.quota")
-    yield engine
-    engine.dispose()
+    with open_engine_in(tmp_path) as engine:
+        yield engine
 
 
 @pytest.fixture
 def quota(engine: sa.Engine) -> Quota:
-    quota = Quota(engine, ManualClock())
-    quota.administer.apply(OPEN, validate_only=False, by=asked(method="Apply"))
-    return quota
+    return set_up(engine)
 
 
 def test_a_repeated_creation_gets_the_same_secret_from_a_new_process_and_makes_no_second_key(quota: Quota) -> None:

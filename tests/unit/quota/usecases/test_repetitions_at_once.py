@@ -9,30 +9,24 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from services.chassis.database import migrate, open_engine
 from services.kernel.change import AuditEntry
-from services.kernel.clock import ManualClock
 from services.kernel.errors import AlreadyExists
 from services.quota.adapters.sql_directory import SqlDirectory
 from services.quota.domain.directory.directory import Directory
 from services.quota.ports.directory import Answering, Contended, RecordedChange
 from tests.worlds.repetitions import again, asked
-from tests.worlds.shared_directory import OPEN, Quota, restarted
+from tests.worlds.shared_directory import Quota, open_engine_in, restarted, set_up
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[sa.Engine]:
-    engine = open_engine(tmp_path / "quota.sqlite")
-    migrate(engine, "services.quota")
-    yield engine
-    engine.dispose()
+    with open_engine_in(tmp_path) as engine:
+        yield engine
 
 
 @pytest.fixture
 def quota(engine: sa.Engine) -> Quota:
-    quota = Quota(engine, ManualClock())
-    quota.administer.apply(OPEN, validate_only=False, by=asked(method="Apply"))
-    return quota
+    return set_up(engine)
 
 
 def test_of_the_same_request_twice_at_once_one_is_done_and_both_get_its_answer(quota: Quota) -> None:
