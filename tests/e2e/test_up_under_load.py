@@ -42,9 +42,11 @@ class Caller(threading.Thread):
                     self.outcomes[str(client.post("/v1/chat/completions", json=body).status_code)] += 1
                 except httpx.ConnectError:
                     return
-                except httpx.ReadError:
-                    # The kernel had accepted the connection, but Envoy had not, so it read nothing of the request.
-                    self.outcomes["reset"] += 1
+                except (httpx.ReadError, httpx.RemoteProtocolError):
+                    # Envoy closed its last connections before it read anything of this request. The client sees a
+                    # reset if its bytes were there already, and an end if they were not. Nothing was reserved or
+                    # booked for it: the comparison at the end would show it.
+                    self.outcomes["closed"] += 1
 
 
 def test_what_was_served_is_booked_and_settled_when_it_stops_under_load(tmp_path: Path, providers: Providers) -> None:
@@ -60,8 +62,8 @@ def test_what_was_served_is_booked_and_settled_when_it_stops_under_load(tmp_path
     outcomes = sum((caller.outcomes for caller in callers), Counter())
     served = outcomes.pop("200")
     assert served > 50
-    assert set(outcomes) <= {"reset"}
-    assert outcomes["reset"] <= CALLERS
+    assert set(outcomes) <= {"closed"}
+    assert outcomes["closed"] <= CALLERS
     entries, cost = _one_row(tmp_path, "ledger", "SELECT count(*), sum(cost_nano_usd) FROM entries")
     (settled,) = _one_row(tmp_path, "quota", "SELECT sum(settled) FROM counters")
     (still_open,) = _one_row(tmp_path, "quota", "SELECT count(*) FROM reservations")
