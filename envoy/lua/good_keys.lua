@@ -1,16 +1,16 @@
--- Remembers keys that quota accepted a moment ago. A request with such a key may send its body at once, and nothing
--- more: quota still decides about the call. The text of the credentials is kept whole, since two different ones could
--- share a digest. It stays in the memory of one worker, and nothing logs it.
+-- Remembers keys that quota accepted a moment ago. A request with such a key may send its body at once. It may do
+-- nothing more: quota still decides about the call. The memory keeps the whole text of the credentials, because two
+-- different ones could share a digest. The text stays in one worker, and nothing logs it.
 
 local contract = require("contract")
 
 local good_keys = {}
 
 local KEY_HEADERS = contract.key_headers
--- Quota is asked about longer ones each time.
+-- Envoy asks quota about longer credentials each time.
 local SHOWN_BYTES_MAX = 1024
 
--- All credentials of a request, as one text; nil if it has none, or they are too long. No header contains a line feed.
+-- All credentials of a request as one text; nil if it has none or they are too long. No header contains a line feed.
 function good_keys.shown(headers)
   local each, any = {}, false
   for index = 1, #KEY_HEADERS do
@@ -35,7 +35,7 @@ function good_keys.memory(keys_max, life_s)
   -- Records that the key of `holder` was valid at `asked_s`.
   function memory.note(shown, holder, asked_s)
     memory.forget(shown)
-    -- Forgets all at once. Each lost key costs one question.
+    -- Forgets all keys at once. Each of them costs one more question to quota.
     if count == keys_max then holders, until_s, count = {}, {}, 0 end
     holders[shown], until_s[shown], count = holder, asked_s + life_s, count + 1
   end

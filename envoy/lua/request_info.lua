@@ -1,5 +1,5 @@
--- Publishes what a request asks for, so that quota can decide without ever seeing the body. Refuses bodies that could
--- be read in two ways. Keys of the metadata: RequestKey and ScanKey in services/kernel/envoy_contract.py.
+-- Publishes what a request asks for, so that quota can decide without the body. Refuses bodies that two parsers could
+-- read differently. RequestKey and ScanKey in services/kernel/envoy_contract.py name the metadata.
 
 local content_type = require("content_type")
 local refusal = require("refusal")
@@ -18,7 +18,7 @@ local function read_text(handle, headers)
   if encoding ~= "identity" then refuse("Compressed bodies are not supported.") end
   local problem = content_type.problem(headers:get("content-type") or "")
   if problem then refuse(problem) end
-  -- The gateway sends its own spelling, so that no provider can read the client's differently.
+  -- The gateway sends its own spelling, because a provider could read the client's in another way.
   headers:replace("content-type", "application/json")
   local buffer = handle:body(true)
   return buffer:getBytes(0, buffer:length())
@@ -35,10 +35,10 @@ local function publish(handle, dialect)
     if not secret.is_in(headers, logged) then metadata:set(SCAN, "client_request_id", logged) end
   end
   metadata:set(REQUEST, "dialect", dialect)
-  -- Quota answers all other methods itself, and needs nothing from their bodies.
+  -- Quota answers all other methods itself and needs nothing from their bodies.
   if headers:get(":method") ~= "POST" then return end
   local request, spans = scan.body(read_text(handle, headers), dialect, path)
-  -- Waiting for the body made the earlier reference invalid.
+  -- The wait for the body made the earlier reference invalid.
   metadata = handle:streamInfo():dynamicMetadata()
   for key, fact in pairs(request) do metadata:set(REQUEST, key, fact) end
   metadata:set(SCAN, "spans", spans)

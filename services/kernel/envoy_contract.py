@@ -158,8 +158,8 @@ class AdmissionKey(StrEnum):
     """string: `name=value` pairs joined by commas, validated."""
     RUN = "run"
     UNKNOWN_MEMBERS = "unknown_members"
-    """string: `RequestKey.UNKNOWN_MEMBERS`, plus `header=value` for header values that nobody here knows. Absent when
-    there are none. At most 1 024 bytes: a final `+3` stands for three more, and `(withheld)` for a value that may hold
+    """string: `RequestKey.UNKNOWN_MEMBERS`, plus `header=value` for unknown header values. Absent when there
+    are none. At most 1 024 bytes: a final `+3` stands for three more, and `(withheld)` for a value that may hold
     a key."""
     PRICE_OPTIONS = "price_options"
     """string: `RequestKey.PRICE_OPTIONS`, in the same form."""

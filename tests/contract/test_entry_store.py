@@ -1,4 +1,4 @@
-"""What the use cases rely on in the store of entries."""
+"""The promises of the store of entries, on which the use cases rely."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_an_entry_is_inserted_once_and_the_answer_says_which_were_new(store: Sql
     assert [each.id for each in store.book(Booking((entry(2), entry(3))))] == ["reservation-3"]
 
 
-def test_each_column_keeps_what_has_its_name(store: SqlEntries, database: Database) -> None:
+def test_each_column_keeps_the_field_of_its_name(store: SqlEntries, database: Database) -> None:
     shown = entry(1, flags="FI", policy="the-policy", features="tools", run="nightly", client_request_id="theirs")
     store.book(Booking((shown,)))
 
@@ -147,7 +147,7 @@ def test_settled_entries_leave_the_outbox_in_order(store: SqlEntries, database: 
     assert outbox.count_unsettled() == 2
 
 
-def test_which_of_many_are_settled_is_reported_by_their_ids(store: SqlEntries, database: Database) -> None:
+def test_settled_entries_are_found_among_many_by_their_ids(store: SqlEntries, database: Database) -> None:
     outbox = SqlOutbox(database)
     store.book(Booking((entry(1), entry(2), entry(3))))
     outbox.mark_settled(["reservation-1", "reservation-3"], [], 5)
@@ -155,7 +155,7 @@ def test_which_of_many_are_settled_is_reported_by_their_ids(store: SqlEntries, d
     assert outbox.settled_of(["reservation-3", "unknown", "reservation-2"]) == {"reservation-3"}
 
 
-def test_an_alert_is_unique_by_its_sequence_and_by_what_was_crossed(database: Database) -> None:
+def test_an_alert_is_unique_by_its_sequence_and_by_its_threshold(database: Database) -> None:
     outbox = SqlOutbox(database)
     assert outbox.last_crossing() == 0
 
@@ -249,7 +249,9 @@ def test_settled_sums_are_exact_for_any_span_whole_hours_or_not(
     )
 
 
-def test_settled_sums_hold_what_quota_was_told_once_and_nothing_else(store: SqlEntries, database: Database) -> None:
+def test_settled_sums_count_once_what_was_reported_to_quota_and_nothing_else(
+    store: SqlEntries, database: Database
+) -> None:
     store.book(Booking((admitted(1, NOON_MS), admitted(2, NOON_MS, chain="lab/tiny"))))
     assert taken(database, 0, 2 * NOON_MS) == []
     settle_all(database)
@@ -309,7 +311,7 @@ def test_dropped_headers_are_added_up_over_seven_days_and_then_forgotten(store: 
         assert connection.scalar(sa.text("SELECT count(*) FROM dropped_headers")) == 1
 
 
-def test_very_many_names_of_headers_fill_no_table_and_those_that_are_there_go_on(
+def test_very_many_names_of_headers_fill_no_table_and_known_ones_still_count(
     store: SqlEntries, database: Database
 ) -> None:
     for start in range(0, 2_000, 400):

@@ -1,4 +1,4 @@
-"""Bounds of the real Envoy: memory, connections, and how long a client may take to say what it wants."""
+"""Bounds of the real Envoy: its memory, its connections, and the time that a client may take to send its request."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ def has_room(plane: DataPlane) -> bool:
 
 
 def sheds_load(plane: DataPlane, path: str) -> bool:
-    """Makes a call, and says whether calls are known to have been shed."""
+    """Makes a call. Returns whether Envoy refused it and has logged that it sheds load."""
     return plane.client.post(path, json=CHAT).status_code == 503 and '"details":"overload' in plane.refused_text()
 
 
 @pytest.fixture(scope="module")
 def full() -> Iterator[DataPlane]:
-    """Any heap is more than it may have."""
+    """An Envoy whose heap is above its bound from the start."""
     with DataPlane(bootstrap={HEAP: "max_heap_size_bytes: 1048576"}) as plane:
         yield plane
 
 
 @EACH_DIALECT
-def test_a_gateway_without_memory_says_so_and_asks_nobody(full: DataPlane, dialect: Dialect) -> None:
-    # Until it has looked at its heap, Envoy lets calls through; a 503 alone may be a Check that was too slow.
+def test_a_gateway_without_memory_says_so_and_asks_nobody_else(full: DataPlane, dialect: Dialect) -> None:
+    # Envoy lets calls through until it has looked at its heap. A 503 alone may come from a Check that was too slow.
     full.wait(lambda: sheds_load(full, PATHS[dialect]), "Envoy sheds load")
     full.clear()
     response = full.client.post(PATHS[dialect], json=CHAT)
@@ -74,9 +74,9 @@ def test_a_gateway_without_memory_says_so_and_asks_nobody(full: DataPlane, diale
     assert full.spool_text() == ""
 
 
-def test_a_connection_too_many_is_closed_and_the_others_go_on() -> None:
+def test_one_connection_too_many_is_closed_and_the_others_go_on() -> None:
     with DataPlane(bootstrap={CONNECTIONS: f"data.connection_limit: {CONNECTIONS_MAX}"}) as plane:
-        # A connection of its own, kept open.
+        # The client keeps this connection open.
         assert plane.client.post(PATHS[Dialect.OPENAI], json=CHAT).status_code == 200
         with contextlib.ExitStack() as held:
             address = ("127.0.0.1", plane.node.data_port)
@@ -91,7 +91,7 @@ def test_a_connection_too_many_is_closed_and_the_others_go_on() -> None:
                 assert httpx.get(admin, trust_env=False).status_code == 404
             another = held.enter_context(socket.create_connection(address, timeout=5))
             with contextlib.suppress(ConnectionError):
-                assert another.recv(1) == b"", "the admin plane's connections make no room"
+                assert another.recv(1) == b"", "connections of the admin plane make no room"
         plane.wait(lambda: has_room(plane), "there is room again")
 
 

@@ -1,4 +1,4 @@
-"""The enemies of limits that mean nothing: a team admin who tries every way out, and a tired administrator."""
+"""Two enemies of limits: a team admin who tries every way out, and a tired administrator who mistypes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def lead(gateway: Gateway) -> Person:
 
 
 def spend_all(gateway: Gateway, secret: str) -> None:
-    """Calls until a refusal that waiting cannot lift."""
+    """Makes calls with each model until one is refused."""
     client = gateway.openai(secret)
     for model in ("tiny", "other"):
         for _ in range(20):
@@ -63,9 +63,7 @@ def spend_all(gateway: Gateway, secret: str) -> None:
 
 
 @pytest.mark.usefixtures("gateway")
-def test_a_team_admin_who_tries_everything_stays_within_what_its_team_is_allowed(
-    gateway: Gateway, lead: Person
-) -> None:
+def test_a_team_admin_who_tries_everything_stays_within_the_limits_of_its_team(gateway: Gateway, lead: Person) -> None:
     tried = 0
     for environment in ("dev", "prod", "staging", "", "Prod", "prod2", "-"):
         for team in ("ds", "web", "", "DS"):
@@ -191,7 +189,9 @@ def test_a_leaked_secret_of_the_file_stays_dead_after_a_rotation(gateway: Gatewa
         assert (old.get("/v1/models").status_code, new.get("/v1/models").status_code) == (401, 200)
 
 
-def test_a_policy_that_goes_takes_its_keys_along_and_doctor_says_so(gateway: Gateway, tmp_path: Path) -> None:
+def test_keys_stop_working_with_the_policy_that_bounded_them_and_doctor_says_so(
+    gateway: Gateway, tmp_path: Path
+) -> None:
     document = json.loads((gateway.data_dir.parent / "spendgate.yaml").read_text())
     secret = gateway.json("keys", "create", "orphan", "--team", "web")["secret"]
     document["policies"] = [{"name": "one", "match": {"key": "app"}, "limits": [{"spend": 1, "per": "day"}]}]

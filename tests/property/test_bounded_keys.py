@@ -1,4 +1,4 @@
-"""Whatever policies there are, no call gets past all of them, whoever made its key."""
+"""Whatever policies exist, no call gets past all of them, whoever created its key."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ KEYS = st.builds(
 
 
 def is_bounded(policies: list[QuotaPolicy], key: VirtualKey, model: str) -> bool:
-    """As a call of the key is judged."""
+    """Whether a call of the key would be bounded."""
     return apply_limits(policies, Call(key.attribution, model, "a-run"), NOW_MS).bounded
 
 
@@ -73,7 +73,7 @@ def test_a_key_is_refused_if_and_only_if_each_of_its_calls_would_be(
 
 @settings(deadline=None)
 @given(st.lists(POLICIES, max_size=6), KEYS)
-def test_every_call_of_a_key_that_a_team_admin_makes_is_counted_by_what_its_team_is_allowed(
+def test_a_limit_of_the_team_counts_every_call_of_a_key_that_its_admin_creates(
     policies: list[QuotaPolicy], key: VirtualKey
 ) -> None:
     team = key.attribution.team
@@ -96,7 +96,7 @@ def test_every_call_of_a_key_that_a_team_admin_makes_is_counted_by_what_its_team
             if any(limit.kind in kinds and limit.per is not WindowUnit.RUN for limit in policy.limits)
         }
         if allowed:
-            # Also for a model that is made tomorrow.
+            # This holds even for a model that somebody adds tomorrow.
             for model in key.models or (*MODELS, "tomorrow"):
                 call = Call(key.attribution, model)
                 counted = {
@@ -148,13 +148,13 @@ def files(draw: st.DrawFn) -> dict[str, Any]:
 @settings(deadline=None)
 @given(files())
 def test_the_command_line_refuses_the_keys_that_the_gateway_refuses(document: dict[str, Any]) -> None:
-    told = False
+    is_refused = False
     try:
         read_configuration("f.yaml", json.dumps(document), folder=Path("/"))
     except ConfigurationError as error:
         (problem,) = error.problems
-        told = problem.path == ("keys", 0) and "no enforced policy bounds" in problem.text
-        assert told
+        is_refused = problem.path == ("keys", 0) and "no enforced policy bounds" in problem.text
+        assert is_refused
     document["keys"][0]["unlimited"] = True
     file = read_configuration("f.yaml", json.dumps(document), folder=Path("/")).file
     assert list(find_unbounded(file)) == []
@@ -164,4 +164,4 @@ def test_the_command_line_refuses_the_keys_that_the_gateway_refuses(document: di
         Attribution("k", spec.name, spec.team, spec.project, spec.environment, spec.user), tuple(spec.models)
     )
 
-    assert Bounds(Directory(policies=sent.policies), sent.models).is_unbounded(key) is told
+    assert Bounds(Directory(policies=sent.policies), sent.models).is_unbounded(key) is is_refused

@@ -1,4 +1,4 @@
-"""Whatever policies there are, an admin of a team cannot override a limit beyond the limit of the whole team."""
+"""Whatever policies exist, a team's admin cannot raise a limit above the limit of the whole team."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def counts_all_of_a_together(policy: QuotaPolicy) -> bool:
 
 
 @given(st.lists(POLICIES, max_size=6), POLICIES, st.data())
-def test_a_cap_is_the_tightest_limit_that_holds_the_whole_team_as_long(
+def test_a_cap_is_the_tightest_limit_on_the_whole_team_for_at_least_as_long(
     policies: list[QuotaPolicy], policy: QuotaPolicy, data: st.DataObject
 ) -> None:
     limit = data.draw(st.sampled_from(policy.limits))

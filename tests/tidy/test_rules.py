@@ -1,4 +1,4 @@
-"""Each house rule is seen to refuse what it is there to refuse, and to pass what it is not."""
+"""Each house rule refuses its bad examples and passes its good ones."""
 
 from __future__ import annotations
 

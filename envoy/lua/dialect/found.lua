@@ -36,7 +36,7 @@ function found.new()
   function self.unknown(node, name)
     unknown = unknown + 1
     if unknown > UNKNOWN_MAX then
-      error({ message = "The body has more than " .. UNKNOWN_MAX .. " members that nobody here knows." }, 0)
+      error({ message = "The body has more than " .. UNKNOWN_MAX .. " members that the gateway does not know." }, 0)
     end
     if #self.unknown_names >= NAMES_MAX then return end
     local shown = shape.shown(node.path == "" and name or node.path .. "." .. name)

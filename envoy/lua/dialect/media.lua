@@ -65,8 +65,8 @@ function media.is_picture(kind)
   return PICTURES[kind] == true
 end
 
--- Records a base64 image whose string spans `first` to `last`, including quotes. `kind` is its media type. Without one
--- that is a raster image, nobody here knows how the provider reads it.
+-- Records a base64 image whose string spans `first` to `last`, including quotes. `kind` is its media type. If that is
+-- not a raster image, the gateway does not know how the provider reads it.
 function media.note_picture(found, text, first, last, kind)
   found.images = found.images + 1
   found.features.images = true

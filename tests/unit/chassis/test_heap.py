@@ -1,4 +1,4 @@
-"""In processes of their own: what is set aside stays so."""
+"""Objects that were set aside stay so. The test runs in a process of its own."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ last = weakref.ref(configured[-1])
 del configured
 print(json.dumps([before, after_start, after_change, last() is None]))
 """
-# Other objects that the interpreter makes meanwhile.
+# The interpreter makes a few other objects meanwhile.
 FEW = 5_000
 
 

@@ -10,7 +10,7 @@ def test_one_environment_serves_all_processes() -> None:
     refuse_unknown_variables({**dict.fromkeys(VARIABLES, "1"), "PATH": "/bin", "OPENAI_API_KEY": "sk-1"})
 
 
-def test_a_name_that_nothing_reads_is_refused_with_what_it_was_meant_to_be_and_without_its_value() -> None:
+def test_an_unknown_name_is_refused_with_the_name_that_was_meant_and_without_its_value() -> None:
     with pytest.raises(SettingsError) as refused:
         refuse_unknown_variables({"SPENDGATE_QUOTA_REPLICA": "1", "SPENDGATE_QUOTAS_REPLICAS": "redis://:secret@h"})
     assert "no variable 'SPENDGATE_QUOTAS_REPLICAS': did you mean 'SPENDGATE_QUOTA_REPLICAS'?" in str(refused.value)
@@ -28,7 +28,7 @@ def test_an_empty_value_counts_as_absent() -> None:
 
 @pytest.mark.parametrize("service", ["SPENDGATE", "SPENDGATE_QUOTA", "SPENDGATE_ADMIN_2"])
 @pytest.mark.parametrize("address", ["10.96.0.12", "fd00::12"])
-def test_what_kubernetes_sets_for_a_service_of_that_name_is_passed_over(service: str, address: str) -> None:
+def test_variables_that_kubernetes_sets_for_a_service_of_that_name_are_ignored(service: str, address: str) -> None:
     url = f"tcp://{f'[{address}]' if ':' in address else address}:8080"
     refuse_unknown_variables(
         {
@@ -58,6 +58,6 @@ def test_what_kubernetes_sets_for_a_service_of_that_name_is_passed_over(service:
         ("SPENDGATE_SERVICE_HOSTS", "10.0.0.1"),
     ],
 )
-def test_a_name_or_value_that_only_looks_like_it_is_refused(name: str, value: str) -> None:
+def test_a_name_or_value_that_only_resembles_those_of_kubernetes_is_refused(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):
         refuse_unknown_variables({name: value})

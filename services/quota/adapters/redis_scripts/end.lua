@@ -1,19 +1,19 @@
--- Ends reservations, each once: takes back what they hold, and adds what their calls took and what these leave in
--- doubt. Adjusts counters to the ledger, if they still have the value that the ledger saw. Reports crossings.
+-- Ends reservations, each once: subtracts what they hold, and adds what their calls took and left in doubt. Adjusts
+-- counters to the ledger if they still have the value that the ledger saw. Reports crossings.
 -- KEYS: counters, windows, reservations, doubts, index, reported, crossings, sequence, ready, adjusted
 -- ARGV, in this order:
 --   now in ms, generation, number of adjustments to keep
---   number of reservations; for each: id, its record as read, its index members by request and by epoch, the index
---     member of its doubt, the record of its doubt ("": none), number of holds; for each hold: counter, moment from
---     which nobody needs the counter, what to add to reserved (negative), to settled and to doubt, what the call took
---     above its hold, 1 if its cost is unknown, 1 if it held money for unknown members
+--   number of reservations; for each: id, the record that the caller read, its index members by request and by epoch,
+--     the index member of its doubt, the record of its doubt ("": none), number of holds; for each hold: counter,
+--     moment from which nobody needs the counter, amounts to add to reserved (negative), settled and doubt, the excess
+--     over the hold, 1 if the cost of the call is unknown, 1 if it held money for unknown members
 --   number of adjustments; for each: counter, moment from which nobody needs it, settled before and after, record
 --   number of counters to watch; for each: name, number of counters that add to it, their names, prefix of its reports,
---     range of its reports and of those of earlier windows, number of thresholds; for each threshold, ascending: basis
---     points, smallest amount that reaches it, crossing to report; then the crossings to report for the first overrun,
---     the first call of unknown cost, and the first with unknown members ("": none)
--- Returns "ended", the number of adjusted counters, and the ids that were open; or "lost" (the counters are not
--- reliable).
+--     range (from, to) of its reports and those of earlier windows, number of thresholds; for each threshold,
+--     ascending: basis points, smallest amount that reaches it, crossing to report; then the crossings to report for
+--     the first overrun, the first call of unknown cost, and the first with unknown members ("": none)
+-- Returns "ended", the number of adjusted counters, and the ids that were open; or "lost" if the counters are not
+-- reliable.
 local counters, windows, reservations, doubts, index, reported, crossings, sequence, ready, adjusted = unpack(KEYS)
 local most_crossings = 10000
 
@@ -31,7 +31,7 @@ end
 local ended, excess_of, last_of, unpriced_of, unknown_of = {'ended', 0}, {}, {}, {}, {}
 for _ = 1, tonumber(take()) do
   local id, read, by_request, by_epoch, by_doubt, doubt = take(), take(), take(), take(), take(), take()
-  -- Another process may have rewritten its holds since it was read. The caller then reads it again.
+  -- Another process may have rewritten the holds since the caller read them. Then the caller reads them again.
   local open = redis.call('HGET', reservations, id) == read
   if open then
     redis.call('HDEL', reservations, id)
@@ -76,7 +76,7 @@ for _ = 1, tonumber(take()) do
   end
 end
 
--- The settled sum, and the part of it that was settled when the counters were restored.
+-- The settled sum, and the part of it that the restore of the counters brought.
 local function sums_of(names)
   local total, restored = 0, 0
   for _, counter in ipairs(names) do
@@ -86,7 +86,7 @@ local function sums_of(names)
   return total, restored
 end
 
--- The highest threshold that was reported, in basis points, and the other kinds that were.
+-- The highest threshold that was reported, in basis points, and the set of other kinds that were reported.
 local function reports_between(from, to)
   local highest, kinds = 0, {}
   for _, member in ipairs(redis.call('ZRANGEBYLEX', reported, from, to)) do
@@ -118,7 +118,7 @@ for _ = 1, tonumber(take()) do
   end
   for _ = 1, tonumber(take()) do
     local basis_points, least, payload = take(), tonumber(take()), take()
-    -- A threshold that the restored sums had passed was reported before the loss.
+    -- If the restored sums are past a threshold, it was reported before the loss.
     if excess and tonumber(basis_points) > highest and restored < least and total >= least then
       report(prefix, basis_points, total, 0, last_of[names[1]], payload)
     end

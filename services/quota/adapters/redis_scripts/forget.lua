@@ -1,6 +1,7 @@
--- Drops the named counters that nobody needs any more and that hold nothing, together with their reports.
+-- Drops those of the named counters that nobody needs any more and that hold nothing, and their reports.
 -- KEYS: counters, windows, reported
--- ARGV: a moment, before which nobody may have needed them; then for each: name, range of its reports
+-- ARGV: a moment: counters that somebody needs after it stay; then for each counter: name, range (from, to) of its
+-- reports
 -- Returns how many it dropped.
 local counters, windows, reported = unpack(KEYS)
 local ended_before = tonumber(ARGV[1])

@@ -1,6 +1,6 @@
 -- Moves the settled sums and the reports of counters to new names, and adds them to the sums there.
 -- KEYS: counters, windows, reported
--- ARGV: for each counter: name, new name, range of its reports, prefix of its reports, their new prefix
+-- ARGV: for each counter: name, new name, range (from, to) of its reports, prefix of its reports, their new prefix
 local counters, windows, reported = unpack(KEYS)
 for at = 1, #ARGV, 6 do
   local old, new, from, to, begins, becomes = unpack(ARGV, at, at + 5)
@@ -18,7 +18,7 @@ for at = 1, #ARGV, 6 do
       redis.call('ZREM', reported, member)
       redis.call('ZADD', reported, 0, becomes .. string.sub(member, #begins + 1))
     end
-    -- Calls that still hold room under the old name keep it until they end.
+    -- Calls that hold room under the old name keep it until they end.
     if (tonumber(redis.call('HGET', counters, 'r' .. old)) or 0) == 0
       and (tonumber(redis.call('HGET', counters, 'd' .. old)) or 0) == 0 then
       redis.call('HDEL', counters, 'r' .. old, 'd' .. old)

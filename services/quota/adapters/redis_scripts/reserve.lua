@@ -1,11 +1,11 @@
--- Holds room in all counters of a reservation, or in none of them; once for each id.
+-- Holds room in all counters of a reservation or in none of them, once for each id.
 -- KEYS: counters, windows, reservations, index, ready, gone, policies
 -- ARGV: id, record, its index members by request and by epoch, generation, version of the policies that decided ("":
 -- none did), Envoy's id of the request; then for each hold: counter, moment from which nobody needs the counter,
--- amount, the most that settled, reserved and doubt may reach with it ("": no bound), number of counters that count
--- under the same bound, their names
+-- amount, the most that settled, reserved and doubt together may reach with it ("": no bound), number of counters that
+-- count under the same bound, their names
 -- Returns "held", "moved" (a counter has no room any more), "lost" (the counters are not reliable), "gone" (the request
--- was released before, so nobody waits for it) or "changed" (other policies are in force, or soon will be).
+-- was already released, so nobody waits for it) or "changed" (other policies are in force or soon will be).
 local counters, windows, reservations, index, ready, gone, policies = unpack(KEYS)
 local id, record, by_request, by_epoch, generation, decided_by, request_id = unpack(ARGV, 1, 7)
 -- Lua's numbers are exact below this.
@@ -22,8 +22,8 @@ while at <= #ARGV do
   at = at + 5 + trailing
 end
 
--- This check comes first. After a loss that this quota has not noticed, another process may have restored the
--- reservation.
+-- This check comes first. The counters may have been lost without this quota noticing, and another process may have
+-- restored the reservation since.
 if is_bounded and redis.call('HGET', ready, 'generation') ~= generation then
   return 'lost'
 end

@@ -1,9 +1,9 @@
--- Changes what calls keep in counters, for each record that is still as it was read.
+-- Changes the amounts that calls keep in counters, for each record that nobody has changed since the caller read it.
 -- KEYS: counters, windows, records, index, ready
 -- ARGV: generation ("*": any), kind of the kept amounts ("r": reserved, "d": doubt); then for each record: id, index
--- member, the record as read, the new record (for both, "": none), number of counters that it moves; for each of these:
--- counter, moment from which nobody needs it, amount
--- Returns "written" and the ids of the written records; or "lost" (the counters are not reliable).
+-- member, the record that the caller read, the new record (for both, "": none), number of counters that it moves; for
+-- each of these: counter, moment from which nobody needs it, amount
+-- Returns "written" and the ids of the written records; or "lost" if the counters are not reliable.
 local counters, windows, records, index, ready = unpack(KEYS)
 
 local at = 0

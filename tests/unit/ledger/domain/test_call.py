@@ -39,7 +39,7 @@ def test_a_line_of_an_attempt_is_read_whole() -> None:
 
 
 @pytest.mark.parametrize("unknown", [None, "-", "", "absent"])
-def test_what_envoy_does_not_know_is_empty_or_zero(unknown: str | None) -> None:
+def test_a_value_that_envoy_does_not_know_is_empty_or_zero(unknown: str | None) -> None:
     fields = call_fields(bytes_sent=unknown, policy=unknown if unknown != "" else None)
     if unknown == "absent":
         del fields["bytes_sent"], fields["policy"]
@@ -73,7 +73,7 @@ def test_what_envoy_does_not_know_is_empty_or_zero(unknown: str | None) -> None:
         ({"stream": "perhaps"}, "stream"),
     ],
 )
-def test_a_field_that_is_not_right_is_named_and_never_quoted(changed: dict[str, Any], named: str) -> None:
+def test_a_wrong_field_is_named_and_never_quoted(changed: dict[str, Any], named: str) -> None:
     with pytest.raises(UnreadableLineError) as caught:
         parse_line(call_fields(**changed))
 
@@ -88,14 +88,14 @@ def test_an_attempt_has_a_sane_number(number: int) -> None:
 
 
 @pytest.mark.parametrize("status", ["1", "COMPLETE", 1])
-def test_a_complete_extraction_is_the_providers_word_zeros_included(status: str | int) -> None:
+def test_a_complete_extraction_counts_as_the_providers_report_zeros_included(status: str | int) -> None:
     assert call(usage_status=status, input_tokens="0", output_tokens="0").usage == Usage()
 
 
 @pytest.mark.parametrize(
     "changed", [NO_USAGE, {"usage_status": "2"}, {"usage_status": "PARTIAL"}, {**NO_USAGE, "usage_status": "1"}]
 )
-def test_an_incomplete_extraction_is_not_the_providers_word(changed: dict[str, Any]) -> None:
+def test_an_incomplete_extraction_does_not_count_as_the_providers_report(changed: dict[str, Any]) -> None:
     assert call(**changed).usage is None
 
 

@@ -73,7 +73,7 @@ def test_listeners_and_routes_stay_the_same_bytes_when_providers_and_secrets_cha
             )
 
 
-def test_no_secret_is_anywhere_but_among_the_secrets() -> None:
+def test_a_secret_appears_among_the_secrets_and_nowhere_else() -> None:
     resources = build(OPENAI, openai="Bearer sk-very-secret")
     assert "sk-very-secret" in str(resources.secrets["openai"])
     for kind in (resources.clusters, resources.listeners, resources.routes):
@@ -146,7 +146,7 @@ def headers_of(filters: dict[str, Any]) -> Any:
     return LuaRuntime().execute(f"{script}\nreturn PROVIDER")
 
 
-def test_the_filters_of_the_data_listener_are_in_the_order_that_is_explained() -> None:
+def test_the_filters_of_the_data_listener_are_in_the_documented_order() -> None:
     data = manager(build().listeners["data"])
     names = [each.name for each in data.http_filters]
     assert names == [
@@ -172,7 +172,7 @@ def test_tls_is_offered_when_there_is_a_certificate() -> None:
 
 
 def test_every_route_of_both_listeners_has_an_end() -> None:
-    """Envoy skips the Check of a request that matches no route, so there must be none."""
+    """Envoy skips the Check of a request that matches no route, so every request must match one."""
     for routes in build().routes.values():
         for host in routes.virtual_hosts:
             assert list(host.domains) == ["*"]
@@ -185,7 +185,7 @@ def test_only_refusals_are_routed_without_asking_quota() -> None:
             assert route.direct_response.status in {404, 405}
 
 
-def test_a_body_of_any_size_is_only_taken_where_quota_let_it_come() -> None:
+def test_a_large_body_is_taken_only_where_quota_let_it_come() -> None:
     calls = [route for route in build().routes["data"].virtual_hosts[0].routes if route.HasField("route")]
     assert len(calls) == 2 * len(Dialect)
     for route in calls:
@@ -194,7 +194,7 @@ def test_a_body_of_any_size_is_only_taken_where_quota_let_it_come() -> None:
         assert "gate" in route.typed_per_filter_config
 
 
-def test_what_is_not_excused_is_asked_about() -> None:
+def test_quota_is_asked_about_every_request_that_is_not_excused() -> None:
     (gate,) = (each for each in manager(build().listeners["data"]).http_filters if each.name == "gate")
     question = unpack(gate.typed_config, ext_authz_pb2.ExtAuthz)
     assert question.filter_enabled_metadata.invert
