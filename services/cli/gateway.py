@@ -25,13 +25,15 @@ from spendgate.router.v1 import router_service_pb2_grpc
 from services.chassis.grpc_server import CHANNEL_OPTIONS, MAX_MESSAGE_BYTES
 from services.chassis.status import DETAILS_KEY
 from services.cli.problems import Misuse, Refused
-from services.cli.repeating import Repeating
+from services.cli.repeating import Repeating, was_never_sent
 
 DEFAULT_ADMIN = "127.0.0.1:10001"
 DEFAULT_DATA_DIR = Path(".spendgate")
 TOKEN_FILE = "admin-token"  # noqa: S105  (the name of a file)
 TOKEN_VARIABLE = "SPENDGATE_TOKEN"  # noqa: S105  (the name of a variable)
 TIMEOUT_S = 20.0
+# gRPC's text when a connection ends without an answer: no Envoy listens there, or it is another kind of server.
+_CLOSED = "socket closed"
 # Part of the gateway's message about a token that has expired.
 _IS_EXPIRED = " expired on "
 
@@ -171,7 +173,7 @@ def explained(address: GatewayAddress) -> Iterator[None]:
 def explain_rpc_error(error: grpc.RpcError, admin: str) -> str:
     """Returns a sentence for each way in which a call can fail."""
     code, details = _code(error), _details(error)
-    if code is grpc.StatusCode.UNAVAILABLE and _is_unconnected(details):
+    if code is grpc.StatusCode.UNAVAILABLE and (was_never_sent(details) or _CLOSED in details.lower()):
         return f"no gateway answers at {admin}: start one with `spendgate up`, or name it with --admin HOST:PORT"
     if code is grpc.StatusCode.UNAUTHENTICATED:
         unknown = (
@@ -195,12 +197,6 @@ def _code(error: grpc.RpcError) -> grpc.StatusCode:
 
 def _details(error: grpc.RpcError) -> str:
     return (error.details() or "") if isinstance(error, grpc.Call) else str(error)
-
-
-def _is_unconnected(details: str) -> bool:
-    """Whether nothing answered, as opposed to an Envoy that could not reach a service."""
-    marks = ("failed to connect", "connection refused", "name resolution", "dns", "handshake", "socket closed")
-    return any(mark in details.lower() for mark in marks)
 
 
 def _violations(error: grpc.RpcError) -> list[error_details_pb2.BadRequest.FieldViolation]:

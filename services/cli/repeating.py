@@ -19,9 +19,14 @@ _FIELD = "request_id"
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0)
 # The last moment after the first try to begin another one. A silent gateway thus gets two deadlines.
 _PATIENCE_S = 25.0
-# gRPC never sent the request. Envoy's texts about its own upstreams begin otherwise.
+# gRPC's own texts. Envoy's, about services that it cannot reach, also say "connection refused".
 _NEVER_SENT = ("failed to connect to all addresses", "name resolution", "dns resolution", "handshake")
 _BROKEN = "RST_STREAM"
+
+
+def was_never_sent(details: str) -> bool:
+    """Whether the details of an UNAVAILABLE say that gRPC reached nobody, and so sent nothing."""
+    return any(mark in details.lower() for mark in _NEVER_SENT)
 
 
 class Repeating(grpc.UnaryUnaryClientInterceptor):
@@ -38,7 +43,7 @@ class Repeating(grpc.UnaryUnaryClientInterceptor):
         identified = _with_id(request)
         began_s = time.monotonic()
         call = continuation(client_call_details, identified)
-        if _was_never_sent(call):
+        if call.code() is grpc.StatusCode.UNAVAILABLE and was_never_sent(call.details() or ""):
             return call
         for pause_s in self._pauses_s:
             if not _may_be_lost(call) or time.monotonic() - began_s > _PATIENCE_S:
@@ -55,11 +60,6 @@ def _with_id(request: Message) -> Message:
     if not getattr(identified, _FIELD):
         setattr(identified, _FIELD, str(uuid.uuid4()))
     return identified
-
-
-def _was_never_sent(call: Any) -> bool:
-    details = (call.details() or "").lower()
-    return call.code() is grpc.StatusCode.UNAVAILABLE and any(mark in details for mark in _NEVER_SENT)
 
 
 def _may_be_lost(call: Any) -> bool:

@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from services.cli.main import build_app, run
 from services.cli.session import Session
 from services.kernel.clock import ManualClock
-from services.kernel.errors import AlreadyExists, InvalidInput, NotFound, PermissionDenied
+from services.kernel.errors import AlreadyExists, InvalidInput, NotFound, PermissionDenied, Unavailable
 from tests.worlds.stand_in_services import TOKEN, StandIn
 
 
@@ -103,6 +103,21 @@ def test_without_a_gateway_it_says_how_to_start_one(capsys: pytest.CaptureFixtur
     assert err == (
         "error: no gateway answers at 127.0.0.1:9: start one with `spendgate up`, or name it with --admin HOST:PORT\n"
     )
+
+
+def test_a_service_that_restarts_behind_envoy_is_not_taken_for_a_gateway_that_is_not_there(
+    services: StandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    services.answers["QuotaService.ListBudgets"] = Unavailable(
+        "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure, transport "
+        "failure reason: delayed connect error: Connection refused"
+    )
+
+    code, _, err = _run(capsys, "budgets", "--admin", services.address)
+
+    assert code == 1
+    assert err.startswith(f"error: a service of the gateway at {services.address} is not available (upstream connect")
+    assert err.endswith("it restarts by itself, try again\n")
 
 
 def test_the_token_comes_from_the_data_directory_when_it_is_not_in_the_environment(

@@ -51,6 +51,7 @@ def call(number: int, **changes: Any) -> ledger.Call:
         "attribution": WHO, "model_requested": "m", "model_served": "lab/m", "dialect": dialect_pb2.DIALECT_OPENAI,
         "run": "r", "input_tokens": 8, "cached_input_tokens": 1, "cache_write_input_tokens": 3,
         "cache_write_1h_input_tokens": 2, "output_tokens": 5, "reasoning_tokens": 4, "cost": usd(CENT),
+        "unknown_members": ["frobnicate"],
     }  # fmt: skip
     return ledger.Call(**facts | changes)
 
@@ -61,10 +62,11 @@ def report() -> simulation.SimulatePoliciesResponse:
         policy="tight", limit_kind=quota.LIMIT_KIND_SPEND, window="month/UTC", denied=1, first_denied_time=first,
         saved=usd(CENT), peak_used_basis_points=9_999,
     )  # fmt: skip
+    refusing = simulation.UnknownMembersOutcome(policy="strict", denied=1, first_denied_time=first, saved=usd(CENT))
     caller = simulation.CallerOutcome(team="ds", key="app", denied=1, first_time=first, saved=usd(CENT))
     return simulation.SimulatePoliciesResponse(
         calls=3, allowed=2, denied=1, unpriced=1, real_cost=usd(3 * CENT), simulated_cost=usd(2 * CENT),
-        limits=[limit], callers=[caller],
+        limits=[limit], callers=[caller], unknown_members=[refusing],
     )  # fmt: skip
 
 
@@ -101,6 +103,14 @@ def test_the_document_has_every_number_as_the_contract_writes_it(
                 "first_degraded_at": None,
                 "saved_usd": "0.010000000",
                 "peak_used_ratio": 0.9999,
+            }
+        ],
+        "unknown_members": [
+            {
+                "policy": "strict",
+                "denied": 1,
+                "first_denied_at": "2027-01-03T18:13:22Z",
+                "saved_usd": "0.010000000",
             }
         ],
         "keys": [
@@ -153,6 +163,8 @@ def test_people_read_who_was_stopped_when_and_what_it_saves(
     assert "3 calls from 2026-12-16 08:00:00 to 2027-01-15 08:00:00 UTC: 2 allowed, 0 degraded, 1 denied" in out
     assert "They cost $0.03, would have cost $0.02, saved $0.01." in out
     assert "99.99 %" in out
+    (refusing,) = [line for line in out.splitlines() if line.startswith("strict ")]
+    assert "unknown members" in refusing
     assert "2027-01-03 18:13:22" in out
 
 

@@ -115,9 +115,12 @@ class Changes:
         (granted,) = stub.ListOverrides(override_pb.ListOverridesRequest()).overrides
         return stub.RevokeOverride, override_pb.RevokeOverrideRequest(name=granted.name)
 
-    def entries(self) -> int:
+    def log(self) -> admin_pb.ListAuditEntriesResponse:
         stub = admin_service_pb2_grpc.AdminServiceStub(self.quota.admin_channel)
-        return len(stub.ListAuditEntries(admin_pb.ListAuditEntriesRequest(page_size=1_000)).audit_entries)
+        return stub.ListAuditEntries(admin_pb.ListAuditEntriesRequest(page_size=1_000))
+
+    def entries(self) -> int:
+        return len(self.log().audit_entries)
 
 
 def test_each_repeated_change_gets_the_first_answer_and_leaves_no_second_audit_entry(quota: QuotaProcess) -> None:
@@ -132,6 +135,20 @@ def test_each_repeated_change_gets_the_first_answer_and_leaves_no_second_audit_e
         request.request_id = request.request_id.upper()
         assert send(request, metadata=(*PLATFORM[:1], ("x-request-id", "req-9"))) == answer, request
         assert changes.entries() == entries, request
+
+
+def test_the_audit_log_does_not_show_the_id_by_which_a_secret_could_be_asked_for_again(quota: QuotaProcess) -> None:
+    changes = Changes(quota)
+    given = []
+    for send, request in changes.calls:
+        given.append(new_id())
+        request.request_id = given[-1]
+        send(request, metadata=PLATFORM)
+
+    log = changes.log()
+
+    assert {entry.request_id for entry in log.audit_entries} >= {"req-1"}
+    assert [each for each in given if each in str(log)] == []
 
 
 @pytest.mark.parametrize("text", ["1", "00000000-0000-0000-0000-000000000000", "é" * 36])

@@ -98,6 +98,20 @@ def test_a_budget_of_two_dollars_lets_four_of_ten_calls_of_fifty_cents_pass(simu
     )  # fmt: skip
 
 
+def test_a_call_with_unknown_members_is_denied_by_a_policy_that_refuses_them(simulate: Any) -> None:
+    strict = spend_policy("strict", 9)
+    strict.refuses_unknown_members = True
+    odd = batch(1, unknown_members=["frobnicate"])
+
+    report = simulate(iter([proposal(strict, spend_policy("roomy", 9)), odd, batch(1)]))
+
+    assert (report.calls, report.allowed, report.denied) == (2, 1, 1)
+    (refusing,) = report.unknown_members
+    assert (refusing.policy, refusing.denied, refusing.saved) == ("strict", 1, HALF_A_DOLLAR)
+    assert refusing.first_denied_time.ToMilliseconds() == 1_795_464_000_000
+    assert [limit.denied for limit in report.limits] == [0, 0]
+
+
 def test_batches_make_one_history_and_an_empty_one_ends_nothing(simulate: Any) -> None:
     empty = pb.SimulatePoliciesRequest(calls=pb.PastCalls())
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,6 +30,7 @@ POLICIES = (
     counting("few", LimitKind.REQUESTS, 4),
     counting("at-once", LimitKind.CONCURRENCY, 3, WindowUnit.LIFETIME),
     counting("each", LimitKind.REQUEST_COST, 2 * CENT, WindowUnit.LIFETIME),
+    replace(spend("strict", 60), refuses_unknown_members=True),
 )
 
 
@@ -40,7 +43,8 @@ def histories(draw: st.DrawFn) -> list[PastCall]:
         usage = Usage(draw(st.integers(0, 100_000)), draw(st.integers(0, 100_000)))
         call = past(at_ms, model=draw(st.sampled_from(["tiered", "tiered", "dear", "unpriced", "gone"])), usage=usage)
         cost = draw(st.none() | st.integers(0, 3 * CENT))
-        calls.append(call._replace(cost_nano_usd=cost, end_at_ms=call.began_at_ms + draw(st.integers(0, 5_000))))
+        changes: dict[str, Any] = {"cost_nano_usd": cost, "has_unknown_members": draw(st.booleans())}
+        calls.append(call._replace(end_at_ms=call.began_at_ms + draw(st.integers(0, 5_000)), **changes))
     return calls
 
 
@@ -54,10 +58,12 @@ def test_saved_and_simulated_are_what_was_paid_to_the_nano_dollar(
     assert report.real_nano_usd == sum(call.cost_nano_usd or 0 for call in calls)
     assert report.simulated_nano_usd + report.saved_nano_usd == report.real_nano_usd
     assert sum(outcome(report)) == report.calls == len(calls)
-    for tallies in (report.limits.values(), report.callers.values()):
+    rules = (*report.limits.values(), *report.unknown_members.values())
+    for tallies in (rules, report.callers.values()):
         assert sum(tally.saved_nano_usd for tally in tallies) == report.saved_nano_usd
         assert sum(tally.denied for tally in tallies) == report.denied
-        assert sum(tally.degraded for tally in tallies) == report.degraded
+    for degraded in (report.limits.values(), report.callers.values()):
+        assert sum(tally.degraded for tally in degraded) == report.degraded
 
 
 @given(histories())
@@ -114,4 +120,5 @@ def settled(world: World, admitted: Admitted, chance: random.Random) -> PastCall
         run="",
         usage=usage,
         cost_nano_usd=cost,
+        has_unknown_members=False,
     )

@@ -37,6 +37,7 @@ def past(at_ms: int, **changes: Any) -> PastCall:
         "run": "",
         "usage": HALF_A_DOLLAR,
         "cost_nano_usd": 50 * CENT,
+        "has_unknown_members": False,
     }
     return PastCall(**{**facts, **changes})
 

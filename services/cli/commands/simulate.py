@@ -126,6 +126,15 @@ def report_as_json(report: Report, since: Timestamp, until: Timestamp) -> dict[s
             }
             for limit in report.limits
         ],
+        "unknown_members": [
+            {
+                "policy": refusing.policy,
+                "denied": refusing.denied,
+                "first_denied_at": optional_rfc3339(refusing, "first_denied_time"),
+                "saved_usd": usd_of(refusing.saved),
+            }
+            for refusing in report.unknown_members
+        ],
         "keys": [
             {
                 "team": caller.team,
@@ -174,6 +183,7 @@ def _past_call(call: ledger.Call) -> simulation.PastCall:
         output_tokens=call.output_tokens,
         reasoning_tokens=call.reasoning_tokens,
         cost=call.cost if call.HasField("cost") else None,
+        unknown_members=call.unknown_members,
     )
 
 
@@ -195,7 +205,8 @@ def _print_report(report: Report, asked: ledger.ListCallsRequest) -> None:
     if report.unpriced:
         print_text(f"{report.unpriced:,} of them keep their recorded cost, because no other is known.")
     print_text("")
-    print_table(_LIMIT_COLUMNS, [_limit_row(limit) for limit in report.limits], numeric=_NUMERIC)
+    rows = [*map(_limit_row, report.limits), *map(_refusal_row, report.unknown_members)]
+    print_table(_LIMIT_COLUMNS, rows, numeric=_NUMERIC)
     if report.callers:
         print_text("")
         print_table(_CALLER_COLUMNS, [_caller_row(caller) for caller in report.callers], numeric=_NUMERIC)
@@ -220,6 +231,20 @@ def _limit_row(limit: simulation.LimitOutcome) -> tuple[str, ...]:
         f"{limit.denied:,}",
         readable_time(limit.first_denied_time),
         readable_usd(nano_usd_of(limit.saved)),
+    )
+
+
+def _refusal_row(refusing: simulation.UnknownMembersOutcome) -> tuple[str, ...]:
+    return (
+        refusing.policy,
+        "unknown members",
+        "",
+        "",
+        "0",
+        "",
+        f"{refusing.denied:,}",
+        readable_time(refusing.first_denied_time),
+        readable_usd(nano_usd_of(refusing.saved)),
     )
 
 

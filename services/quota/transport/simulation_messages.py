@@ -14,7 +14,7 @@ from services.kernel.errors import InvalidInput
 from services.kernel.usage import CACHE_WRITE_1H, CACHE_WRITE_5M, CACHED_INPUT, REASONING, Usage
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.replay.replay import PastCall
-from services.quota.domain.replay.report import CallerTally, LimitTally, ReplayReport
+from services.quota.domain.replay.report import CallerTally, LimitTally, RefusalTally, ReplayReport
 from services.quota.transport.policy_messages import write_kind
 
 _DIALECTS = enum_table(dialect_pb2.Dialect, Dialect)
@@ -65,6 +65,7 @@ def read_past_call(field: str, message: pb.PastCall) -> PastCall:
         run=message.run,
         usage=usage,
         cost_nano_usd=nano_usd_of(cost) if message.HasField("cost") else None,
+        has_unknown_members=bool(message.unknown_members),
     )
 
 
@@ -81,6 +82,7 @@ def write_report(report: ReplayReport) -> pb.SimulatePoliciesResponse:
         simulated_cost=usd(report.simulated_nano_usd),
         limits=[_write_limit(tally) for tally in report.limits.values()],
         callers=[_write_caller(tally) for tally in callers],
+        unknown_members=[_write_refusals(tally) for tally in report.unknown_members.values()],
     )
 
 
@@ -96,6 +98,16 @@ def _write_limit(tally: LimitTally) -> pb.LimitOutcome:
         first_degraded_time=None if degraded_ms is None else timestamp(degraded_ms),
         saved=usd(tally.saved_nano_usd),
         peak_used_basis_points=tally.peak_basis_points,
+    )
+
+
+def _write_refusals(tally: RefusalTally) -> pb.UnknownMembersOutcome:
+    first_ms = tally.first_denied_at_ms
+    return pb.UnknownMembersOutcome(
+        policy=tally.policy,
+        denied=tally.denied,
+        first_denied_time=None if first_ms is None else timestamp(first_ms),
+        saved=usd(tally.saved_nano_usd),
     )
 
 

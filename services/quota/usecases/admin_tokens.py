@@ -88,12 +88,13 @@ class AdminTokens:
         """Removes a token and returns it, without its digest. It stops working at once.
 
         Raises:
-            NotFound: no such token.
+            NotFound: no such token; the text suggests the one that was probably meant.
         """
 
         def change(before: Directory) -> Directory:
-            if all(token.name != name for token in before.tokens):
-                raise NotFound(f"there is no admin token {name!r}")
+            names = [token.name for token in before.tokens]
+            if name not in names:
+                raise NotFound(no_such("admin token", name, names))
             return replace(before, tokens=tuple(token for token in before.tokens if token.name != name))
 
         def gone(before: Directory, _: Directory) -> AdminToken:

@@ -12,7 +12,9 @@ from services.quota.domain.policies.limit_status import LimitStatus, counted, re
 
 
 def limit_statuses_of(limits: AppliedLimits, levels: Sequence[Level], calls: int = 0) -> tuple[LimitStatus, ...]:
-    """The tightest enforced limit of each kind that keeps a total, tightest first. Of equals, the later to reset.
+    """The tightest enforced limit of each kind that keeps a total, tightest first.
+
+    If two are equal, the one that resets later counts as tighter.
 
     `calls`: how many calls to add that `levels` do not contain yet.
     """

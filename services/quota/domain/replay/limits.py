@@ -93,6 +93,7 @@ def _together(singles: Sequence[AppliedLimits]) -> AppliedLimits:
         holds_tokens=any(single.holds_tokens for single in found),
         has_soft=any(single.has_soft for single in found),
         bounded=any(single.bounded for single in found),
+        refuses_unknown_members=next(filter(None, (single.refuses_unknown_members for single in singles)), None),
     )
 
 

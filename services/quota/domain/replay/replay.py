@@ -28,7 +28,7 @@ from services.quota.domain.policies.burn_rate import KeyRate, add_spend
 from services.quota.domain.policies.policy import QuotaPolicy
 from services.quota.domain.replay.counters import ReplayCounters
 from services.quota.domain.replay.limits import ReplayLimits
-from services.quota.domain.replay.report import ReplayReport
+from services.quota.domain.replay.report import RefusalTally, ReplayReport
 from services.quota.domain.routing.compile import FitTarget, FitTier, Routes, draw_chain
 
 MOST_IN_FLIGHT = 100_000
@@ -55,6 +55,8 @@ class PastCall(NamedTuple):
     usage: Usage
     cost_nano_usd: int | None
     """None if the price is unknown."""
+    has_unknown_members: bool
+    """The gateway did not know all members of the request."""
 
     @property
     def admitted_at_ms(self) -> int:
@@ -147,6 +149,11 @@ class Replay:
     def _judge(self, call: PastCall, number: int, now_ms: int) -> None:
         limits = self._limits.find(call.attribution, call.model, call.run, now_ms)
         levels = limits.fold(self._counters.of(limits.counters))
+        if call.has_unknown_members and limits.refuses_unknown_members is not None:
+            policy, _ = limits.refuses_unknown_members
+            self._note_denied(call, self._report.unknown_members[policy], now_ms)
+            self._note_peaks(limits, levels, None)
+            return
         refused_by: list[AppliedLimit] = []
         for way in _ways(call, self._tiers_for(call, limits), limits, levels):
             refusal = decide(limits.limits, levels, way.amounts).refusal
@@ -157,7 +164,8 @@ class Replay:
                 self._note_peaks(limits, levels, way.amounts)
                 return
             refused_by.append(refusal.limit)
-        self._note_denied(call, refused_by[-1], now_ms)
+        cause = refused_by[-1].counter
+        self._note_denied(call, self._report.limits[cause.policy, cause.limit_id], now_ms)
         self._note_peaks(limits, levels, None)
 
     def _tiers_for(self, call: PastCall, limits: AppliedLimits) -> Sequence[FitTier]:
@@ -184,14 +192,14 @@ class Replay:
         if cause is not None:
             report.limits[cause.counter.policy, cause.counter.limit_id].add_degraded(now_ms, saved)
 
-    def _note_denied(self, call: PastCall, cause: AppliedLimit, now_ms: int) -> None:
+    def _note_denied(self, call: PastCall, cause: RefusalTally, now_ms: int) -> None:
         report = self._report
         saved = call.cost_nano_usd or 0
         report.calls += 1
         report.denied += 1
         report.unpriced += call.cost_nano_usd is None
         report.real_nano_usd += saved
-        report.limits[cause.counter.policy, cause.counter.limit_id].add_denied(now_ms, saved)
+        cause.add_denied(now_ms, saved)
         caller = report.caller(call.attribution, now_ms)
         caller.denied += 1
         caller.saved_nano_usd += saved

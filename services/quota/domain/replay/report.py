@@ -1,9 +1,9 @@
-"""The report of a replay: sums, the limits that would have acted, and the callers that would have noticed."""
+"""The report of a replay: sums, the policies that would have acted, and the callers that would have noticed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.kernel.limit_kind import LimitKind
 from services.quota.domain.identity.attribution import Attribution
@@ -11,27 +11,33 @@ from services.quota.domain.policies.policy import QuotaPolicy
 
 
 @dataclass(slots=True)
-class LimitTally:
-    """What one limit of a policy would have done, over all its scopes and windows."""
+class RefusalTally:
+    """The calls that one rule of a policy would have refused."""
 
     policy: str
-    kind: LimitKind
-    window: str
-    """The name of the window's rule, e.g. "month/UTC". Empty for kinds without a window."""
-    denied: int = 0
-    degraded: int = 0
-    first_denied_at_ms: int | None = None
-    first_degraded_at_ms: int | None = None
-    saved_nano_usd: int = 0
-    peak_basis_points: int = 0
-    """The fullest level of any of its counters, including calls in flight."""
+    denied: int = field(default=0, kw_only=True)
+    first_denied_at_ms: int | None = field(default=None, kw_only=True)
+    saved_nano_usd: int = field(default=0, kw_only=True)
 
     def add_denied(self, now_ms: int, saved_nano_usd: int) -> None:
-        """Counts a call that the limit refused."""
+        """Counts a call that the rule refused."""
         self.denied += 1
         self.saved_nano_usd += saved_nano_usd
         if self.first_denied_at_ms is None:
             self.first_denied_at_ms = now_ms
+
+
+@dataclass(slots=True)
+class LimitTally(RefusalTally):
+    """What one limit of a policy would have done, over all its scopes and windows."""
+
+    kind: LimitKind
+    window: str
+    """The name of the window's rule, e.g. "month/UTC". Empty for kinds without a window."""
+    degraded: int = 0
+    first_degraded_at_ms: int | None = None
+    peak_basis_points: int = 0
+    """The fullest level of any of its counters, including calls in flight."""
 
     def add_degraded(self, now_ms: int, saved_nano_usd: int) -> None:
         """Counts a call that the limit sent to a cheaper target."""
@@ -59,6 +65,8 @@ class ReplayReport:
 
     limits: dict[tuple[str, str], LimitTally]
     """By policy and `Limit.limit_id`."""
+    unknown_members: dict[str, RefusalTally]
+    """The policies that refuse unknown members, by name."""
     callers: dict[tuple[str, str], CallerTally]
     """The callers that would have noticed, by team and key."""
     calls: int = 0
@@ -71,7 +79,8 @@ class ReplayReport:
 
     @classmethod
     def of(cls, policies: Iterable[QuotaPolicy]) -> ReplayReport:
-        """An empty report for the limits of these policies."""
+        """An empty report for these policies."""
+        policies = tuple(policies)
         limits = {
             (policy.name, limit.limit_id): LimitTally(
                 policy.name, limit.kind, limit.window.name if limit.kind.has_window else ""
@@ -79,7 +88,8 @@ class ReplayReport:
             for policy in policies
             for limit in policy.limits
         }
-        return cls(limits, {})
+        refusing = {policy.name: RefusalTally(policy.name) for policy in policies if policy.refuses_unknown_members}
+        return cls(limits, refusing, {})
 
     @property
     def allowed(self) -> int:

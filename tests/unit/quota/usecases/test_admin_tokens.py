@@ -78,6 +78,16 @@ def test_a_token_is_found_by_its_secret_and_is_gone_once_revoked() -> None:
         office.tokens.revoke("lead", by=BY)
 
 
+def test_a_mistyped_name_revokes_nothing_and_the_error_suggests_the_right_one() -> None:
+    office = Office()
+    office.create("ada")
+    office.create("auditor")
+
+    with pytest.raises(NotFound, match="there is no admin token 'auditer': did you mean 'auditor'"):
+        office.tokens.revoke("auditer", by=BY)
+    assert [token.name for token in office.tokens.list()] == ["ada", "auditor"]
+
+
 def test_a_token_ends_with_its_time() -> None:
     office = Office()
     token = office.create().token

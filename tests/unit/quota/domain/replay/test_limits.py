@@ -37,6 +37,8 @@ POLICIES = (
     replace(spend("watching", 100, WindowUnit.DAY, Match(model="dear")), mode=Mode.SHADOW),
     replace(spend("fallback", 100, WindowUnit.WEEK), default=True),
     replace(spend("off", 100), mode=Mode.DISABLED),
+    replace(spend("strict", 100, WindowUnit.RUN), refuses_unknown_members=True),
+    replace(spend("strict-but-watching", 100), refuses_unknown_members=True, mode=Mode.SHADOW),
 )
 CALLERS = (ADA, replace(ADA, team="research"), replace(ADA, user="", key="bare"))
 

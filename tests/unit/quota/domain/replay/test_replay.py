@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -250,6 +251,33 @@ def test_a_breaker_stops_a_key_that_spends_far_faster_than_the_floor_allows() ->
 
     assert outcome(report) == (5, 0, 1)
     assert list(report.callers) == [("data-science", "ds-prod")]
+
+
+def test_a_policy_that_refuses_unknown_members_stops_the_calls_that_had_some_and_they_take_no_room() -> None:
+    strict = replace(spend("a-dollar", 100), refuses_unknown_members=True)
+    odd = [past(number * 2_000, has_unknown_members=True) for number in range(3)]
+    known = [past((number + 3) * 2_000) for number in range(3)]
+
+    report = replay([*odd, *known], spend("roomy", 1_000), strict)
+
+    assert outcome(report) == (2, 0, 4)
+    (tally,) = report.unknown_members.values()
+    assert (tally.policy, tally.denied, tally.first_denied_at_ms) == ("a-dollar", 3, START_MS)
+    assert tally.saved_nano_usd == 3 * 50 * CENT
+    assert [(each.policy, each.denied) for each in report.limits.values()] == [("roomy", 0), ("a-dollar", 1)]
+    assert report.saved_nano_usd == 4 * 50 * CENT
+    (caller,) = report.callers.values()
+    assert (caller.denied, caller.saved_nano_usd) == (4, 4 * 50 * CENT)
+
+
+@pytest.mark.parametrize("changed", [{"mode": Mode.SHADOW}, {"match": Match(team="marketing")}])
+def test_unknown_members_are_refused_only_by_an_enforced_policy_that_matches(changed: dict[str, Any]) -> None:
+    strict = replace(spend("strict", 1_000), refuses_unknown_members=True, **changed)
+
+    report = replay([past(0, has_unknown_members=True)], spend("roomy", 1_000), strict)
+
+    assert outcome(report) == (1, 0, 0)
+    assert [tally.denied for tally in report.unknown_members.values()] == [0]
 
 
 def test_counters_of_windows_that_are_over_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
