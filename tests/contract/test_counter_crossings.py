@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -149,4 +151,26 @@ def test_a_store_that_is_opened_again_knows_what_it_reported(tmp_path: Path) -> 
         told = store.crossings_after(0, 9)
         file.close()
 
-    assert [(each.kind, each.sequence) for each in told] == [(CrossingKind.UNPRICED, 1)]
+    assert [(each.kind, each.sequence) for each in told] == [(CrossingKind.UNPRICED, NOW_MS * 1_000)]
+
+
+def test_a_store_that_was_restored_from_a_copy_gives_no_number_again(tmp_path: Path) -> None:
+    path, copy = tmp_path / "quota.sqlite", tmp_path / "copy.sqlite"
+    engine = open_engine(path)
+    migrate(engine, "services.quota")
+    engine.dispose()
+    shutil.copy(path, copy)
+
+    def report(basis_points: int, at_ms: int) -> int:
+        """Crosses thresholds in the file. Returns the number of the last crossing."""
+        with contextlib.closing(SqliteFile(path)) as file:
+            store = SqliteCounters(file)
+            made = reservation(at_ms, {SPEND: 100})
+            store.reserve([], always(made))
+            store.settle([settlement(made, 100)], find_rule(100, 2_000, 5_000, basis_points), at_ms)
+            return store.crossings_after(0, 9)[-1].sequence
+
+    before = report(10_000, NOW_MS)
+    shutil.copy(copy, path)
+
+    assert report(8_000, NOW_MS + 1) > before

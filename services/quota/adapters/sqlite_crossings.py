@@ -15,10 +15,15 @@ _REPORTED = (
     " WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms <= ? AND window_start_ms >= ?"
 )
 _SETTLED = "SELECT settled FROM counters WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms = ?"
+# A file that was restored from a copy does not know the numbers that were given since. The ledger may have seen them,
+# and asks only for higher ones. So numbers are never below the time, here and in Redis.
 _REPORT = (
-    "INSERT INTO crossings (policy, limit_id, scope, window_start_ms, basis_points, limit_text, notify,"
-    " crossed_at_ms, settled, bound, kind, excess, reservation) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO crossings (sequence, policy, limit_id, scope, window_start_ms, basis_points, limit_text, notify,"
+    " crossed_at_ms, settled, bound, kind, excess, reservation)"
+    " SELECT max(?, 1 + coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'crossings'), 0)),"
+    " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
 )
+_NUMBERS_IN_A_MS = 1_000
 _AFTER = (
     "SELECT sequence, policy, limit_id, scope, window_start_ms, limit_text, basis_points, notify, crossed_at_ms,"
     " settled, bound, kind, excess, reservation FROM crossings WHERE sequence > ? ORDER BY sequence LIMIT ?"
@@ -68,6 +73,7 @@ def crossings_after(connection: sqlite3.Connection, sequence: int, limit: int) -
 
 def _row(crossing: Crossing) -> tuple[str | int, ...]:
     return (
+        crossing.crossed_at_ms * _NUMBERS_IN_A_MS,
         *crossing.counter,
         crossing.basis_points,
         crossing.limit,
