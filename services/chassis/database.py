@@ -1,19 +1,22 @@
-"""SQLite for all our services, and the migrations that create its tables.
+"""SQLite for all our services.
 
 Write-ahead logging with synchronous=NORMAL: a commit survives the death of the process (kill -9), but not necessarily
-of the machine. Each service has its own file and its own history of migrations.
+of the machine. Each service has its own file and its own history of migrations (`services.chassis.migrations`).
 """
 
 from __future__ import annotations
 
 import importlib.resources
 import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
+
+from services.chassis.settings import SettingsError
 
 BUSY_TIMEOUT_MS = 5_000
 PRAGMAS = (
@@ -36,29 +39,48 @@ def open_engine(path: Path) -> sa.Engine:
     return engine
 
 
-def migrate(engine: sa.Engine, package: str) -> None:
-    """Brings the tables up to date with the newest revision in `<package>/migrations`, in one transaction.
+def bring_up_to_date(path: Path, package: str) -> None:
+    """Runs the migrations of `package` that the SQLite file at `path` lacks, in a process of their own.
 
     Raises:
-        alembic.util.CommandError: the database is from a later release than this one.
+        SettingsError: the file is from a later release than this one.
+        MigrationError: the migrations failed. They changed nothing.
     """
-    with importlib.resources.as_file(importlib.resources.files(package) / "migrations") as folder:
-        config = Config()
-        config.set_main_option("script_location", str(folder))
-        with engine.begin() as connection:
-            # Python's driver begins a transaction before it changes rows, but not before it changes tables.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+    newest = max(_revisions(package))
+    revision = _revision_of(path)
+    if revision == newest:
+        return
+    if revision > newest:
+        raise SettingsError(
+            f"{path} is from a later release of Spendgate (its tables are at {revision}, this release knows {newest}): "
+            "start that release, or restore a copy from before the update"
+        )
+    command = (sys.executable, "-P", "-m", "services.chassis.migrations", package, str(path))
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MigrationError(f"the migrations of {path} failed:\n{done.stderr.strip()}")
 
 
-def run_migrations(connection: sa.Connection, metadata: sa.MetaData | None = None) -> None:
-    """Runs the migrations. Called by the `env.py` of each service."""
-    from alembic import context  # noqa: PLC0415  (alembic binds it only while it runs env.py)
+class MigrationError(Exception):
+    """Migrations failed. The text has what they wrote to standard error."""
 
-    context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
-    with context.begin_transaction():
-        context.run_migrations()
+
+def _revisions(package: str) -> list[str]:
+    """The revisions of a package, by the names of their files: 0001_books.py."""
+    folder = importlib.resources.files(package) / "migrations" / "versions"
+    return [name.partition("_")[0] for name in (file.name for file in folder.iterdir()) if name[:1].isdigit()]
+
+
+def _revision_of(path: Path) -> str:
+    """The revision of a SQLite file; empty if it has no tables yet, or does not exist."""
+    if not path.exists():
+        return ""
+    with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1_000)) as connection:
+        has_one = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
+        if connection.execute(has_one).fetchone() is None:
+            return ""
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return str(row[0]) if row else ""
 
 
 def _apply_pragmas(connection: Any, _record: Any) -> None:

@@ -8,12 +8,11 @@ keeps table and code equal.
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import sqlalchemy as sa
-from pydantic import TypeAdapter
 
+from services.chassis.documents import read_document, write_document
 from services.kernel.repetition import KEPT_MS, MOST_KEPT, MOST_OF_ONE_ACTOR, Answered, Repeatable, check_repetition
 
 A = TypeVar("A")
@@ -40,15 +39,13 @@ def recall(
     Raises:
         InvalidInput: the first request with this id was another one.
     """
-    # It takes milliseconds to make, so we make it now: when `remember` uses it, others wait for the transaction.
-    adapter = _adapter(kind)
     fresh = (table.c.id == request.id) & (table.c.create_ms > now_ms - KEPT_MS)
     row = connection.execute(sa.select(table).where(fresh)).one_or_none()
     if row is None:
         return None
     first = Repeatable(row.id, row.actor, row.method, row.digest, row.salt)
     check_repetition(first, request)
-    return Answered(first, adapter.validate_json(row.answer), row.create_ms)
+    return Answered(first, read_document(row.answer, kind), row.create_ms)
 
 
 def remember(connection: sa.Connection, table: sa.Table, answered: Answered[object]) -> None:
@@ -65,7 +62,7 @@ def remember(connection: sa.Connection, table: sa.Table, answered: Answered[obje
         "method": request.method,
         "digest": request.digest,
         "salt": request.salt,
-        "answer": _adapter(type(answered.answer)).dump_json(answered.answer).decode(),
+        "answer": write_document(answered.answer),
         "create_ms": answered.time_ms,
     }
     connection.execute(sa.insert(table), row)
@@ -84,15 +81,6 @@ def forget_actors(connection: sa.Connection, table: sa.Table, actors: Collection
     if actors:
         _overwriting(connection)
         connection.execute(sa.delete(table).where(table.c.actor.in_(actors)))
-
-
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return _made_adapter(kind)
-
-
-@lru_cache(maxsize=64)
-def _made_adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
 
 
 def _overwriting(connection: sa.Connection) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from services.chassis.audit import AuditLog
-from services.chassis.database import migrate, open_engine
+from services.chassis.database import bring_up_to_date, open_engine
 from services.chassis.grpc_server import ThreadedServer, build_server, open_channel
 from services.chassis.loops import Loop
-from services.chassis.metrics import Gauge, configure_metrics
+from services.chassis.metrics import Gauge, send_gauges
 from services.chassis.runtime import Closers, Part, Runtime
 from services.kernel.clock import Clock
 from services.kernel.spool_contract import REFUSED_LOG
@@ -51,9 +51,10 @@ def build(settings: Settings, clock: Clock) -> Runtime:
     """Assembles a ledger with these settings. The next start picks up whatever it leaves unbooked or unsettled."""
     stopping = threading.Event()
     with Closers() as closers:
-        engine = open_engine(settings.data_dir / "db" / "ledger.sqlite")
+        file = settings.data_dir / "db" / "ledger.sqlite"
+        bring_up_to_date(file, "services.ledger")
+        engine = open_engine(file)
         closers.add("the database", engine.dispose)
-        migrate(engine, "services.ledger")
         database = Database(engine)
         books = SqlBooks(database)
         prices = PriceBook(SqlConfiguration(database), GenaiPrices(), clock)
@@ -87,8 +88,7 @@ def build(settings: Settings, clock: Clock) -> Runtime:
             interval_ms=settings.drift_check_s * 1_000,
         )
         gauges = [*_gauges(reconcile, sweep), *_gauges_of_traces(tracing)]
-        metrics = configure_metrics("spendgate-ledger", settings.traces.receiver, gauges)
-        closers.add("metrics", metrics.shutdown)
+        closers.add("metrics", send_gauges("spendgate-ledger", settings.traces.receiver, gauges))
         reports = SqlReports(database)
         services = (
             ledger_service.LedgerService(

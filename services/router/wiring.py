@@ -9,7 +9,7 @@ from pathlib import Path
 from google.protobuf.message import Message
 
 from services.chassis.audit import AuditLog
-from services.chassis.database import migrate, open_engine
+from services.chassis.database import bring_up_to_date, open_engine
 from services.chassis.event_loop import EventLoop
 from services.chassis.grpc_server import AioServer
 from services.chassis.loops import Loop
@@ -48,9 +48,10 @@ def build(settings: Settings, clock: Clock) -> Runtime:
     for folder in (settings.node.spool_dir, settings.node.log_dir):
         Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     with Closers() as closers:
-        engine = open_engine(settings.data_dir / "db" / "router.sqlite")
+        file = settings.data_dir / "db" / "router.sqlite"
+        bring_up_to_date(file, "services.router")
+        engine = open_engine(file)
         closers.add("the database", engine.dispose)
-        migrate(engine, "services.router")
         store = SqlConfigurationStore(engine)
         publisher = Publisher(clock, store, settings.retire_after_ms)
         credentials = EnvironmentAndFiles(settings.environ, settings.data_dir)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from services.chassis.database import migrate, open_engine
+from services.chassis.database import open_engine
+from services.chassis.migrations import migrate
 from services.kernel.errors import Unavailable
 from services.quota.adapters import sqlite_allowances
 from services.quota.adapters.memory_allowances import MemoryAllowances

@@ -7,7 +7,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from services.chassis.database import migrate, open_engine
+from services.chassis.database import open_engine
+from services.chassis.migrations import migrate
 from services.kernel.settlement import CrossingKind
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_file import SqliteFile

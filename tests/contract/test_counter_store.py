@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from services.chassis.database import migrate, open_engine
+from services.chassis.database import open_engine
+from services.chassis.migrations import migrate
 from services.kernel.dialect import Dialect
 from services.kernel.names import reservation_id
 from services.quota.adapters.held_journal import HeldJournal

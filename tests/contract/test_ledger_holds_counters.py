@@ -15,7 +15,7 @@ from spendgate.quota.v1 import counter_service_pb2 as counters_pb
 from spendgate.quota.v1 import quota_service_pb2 as quota_pb
 from spendgate.type.v1 import dimension_pb2
 
-from services.chassis.metrics import Gauge, configure_metrics
+from services.chassis.metrics import Gauge, send_gauges
 from tests.worlds.ledger_process import ScriptedQuota, eventually, running, serving
 from tests.worlds.spool_lines import EPOCH, call_fields, write_lines
 
@@ -162,9 +162,9 @@ def test_gauges_are_sent_to_the_receiver_as_they_are_then() -> None:
     drift = [1]
     gauge = Gauge("spendgate_drift_nano_usd", "{nano-USD}", "How far off", lambda: drift[0])
 
-    metrics = configure_metrics("spendgate-ledger", address, [gauge])
+    stop = send_gauges("spendgate-ledger", address, [gauge])
     drift[0] = 2
-    metrics.shutdown()
+    stop()
     server.stop(None).wait()
 
     assert receiver.values == {"spendgate_drift_nano_usd": 2}

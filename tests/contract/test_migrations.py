@@ -14,7 +14,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
-from services.chassis.database import migrate, open_engine
+from services.chassis.database import open_engine
+from services.chassis.migrations import migrate
 from services.ledger.adapters import sql_tables as ledger_tables
 from services.quota.adapters import sql_directory as quota_tables
 from services.router.adapters import sql_configuration as router_tables

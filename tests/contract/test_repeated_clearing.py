@@ -9,7 +9,8 @@ import pytest
 from spendgate.quota.v1.admin_service_pb2 import ListAuditEntriesRequest
 
 from services.chassis.audit import AuditLog
-from services.chassis.database import migrate, open_engine
+from services.chassis.database import open_engine
+from services.chassis.migrations import migrate
 from services.kernel.clock import ManualClock
 from services.quota.adapters.sql_directory import AUDIT, SqlAuditTrail
 from services.quota.adapters.sqlite_counters import SqliteCounters

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from services.chassis.database import migrate, open_engine
+from services.chassis.database import open_engine
+from services.chassis.migrations import migrate
 from services.quota.adapters.sqlite_doubts import SqliteDoubts
 from services.quota.adapters.sqlite_file import SqliteFile
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from services.chassis.database import migrate, open_engine
+from services.chassis.database import open_engine
+from services.chassis.migrations import migrate
 from services.kernel.change import Authorship
 from services.kernel.clock import ManualClock
 from services.quota.adapters.memory_counters import MemoryCounters

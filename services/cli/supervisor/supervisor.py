@@ -150,7 +150,7 @@ class Supervisor:
         await self._children["envoy"].start()
         for name in ("quota", "ledger"):
             await self._wait_ready(name, directory, deadline)
-        envoy = await self._resources.enter_async_context(EnvoyAdmin(directory.socket(Socket.ENVOY_ADMIN)))
+        envoy = EnvoyAdmin(directory.socket(Socket.ENVOY_ADMIN))
         await self._children["envoy"].wait_until(envoy.is_ready, _left(deadline))
         await self._children["envoy"].wait_until(self._admin_answers, _left(deadline))
         await self._apply(directory)

@@ -17,7 +17,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.resource.v1 import resource_pb2
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans
-from opentelemetry.sdk.resources import Resource
 
 from services.chassis.protobuf_wire import length_delimited, varint
 
@@ -147,6 +146,9 @@ def export_request(spans: Iterable[tuple[str, list[bytes]]]) -> bytes:
 @lru_cache
 def _resource(service: str) -> bytes:
     """The resource of a service, with the attributes that the environment gives to all (OTEL_RESOURCE_ATTRIBUTES)."""
+    # Imported here, because it loads OpenTelemetry's SDK, and without a receiver nobody needs it.
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+
     known = Resource.create({"service.name": service}).attributes
     message = resource_pb2.Resource(
         attributes=[KeyValue(key=name, value=AnyValue(string_value=str(value))) for name, value in known.items()]

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import httpx
 import orjson
 
+from services.chassis.envoy_admin import ask_envoy
 from services.kernel.clock import Clock
 from services.kernel.spool_contract import SPOOL_SUFFIX
 from services.ledger.domain.call import SpooledAttempt, SpooledCall, parse_line
@@ -33,7 +33,7 @@ _NAME = re.compile(r"(?P<epoch>(?P<node>.+)-(?P<start>\d{13}))(?:\.(?P<rotation>
 _ADMIN_TIMEOUT_S = 2.0
 
 ReopenLogs = Callable[[], None]
-"""Makes Envoy reopen its log files by name. Raises `httpx.HTTPError` when Envoy cannot be asked."""
+"""Makes Envoy reopen its log files by name. Raises `OSError` when Envoy cannot be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class SpoolFolder:
         if self._rotate(found) | self._cap_refused():
             try:
                 self._reopen_logs()
-            except httpx.HTTPError as error:
+            except OSError as error:
                 # A later round asks again, as long as a live file is missing.
                 _log.warning("Envoy did not reopen its logs: %s", error)
         return self._delete(found, booked)
@@ -197,8 +197,7 @@ def reopen_logs_at(socket: str) -> ReopenLogs:
     """Returns a function that asks the Envoy whose admin interface listens on this Unix socket."""
 
     def reopen() -> None:
-        with httpx.Client(transport=httpx.HTTPTransport(uds=socket), timeout=_ADMIN_TIMEOUT_S) as client:
-            client.post("http://envoy/reopen_logs").raise_for_status()
+        ask_envoy(socket, "POST", "/reopen_logs", _ADMIN_TIMEOUT_S)
 
     return reopen
 

@@ -1,10 +1,9 @@
-"""Alembic runs this file to bring the ledger's tables up to date."""
+"""Run by alembic: migrates over the connection that `services.chassis.migrations.migrate` hands over."""
 
 from __future__ import annotations
 
 from alembic import context
 
-from services.chassis.database import run_migrations
-from services.ledger.adapters.sql_tables import metadata
+from services.chassis.migrations import run_migrations
 
-run_migrations(context.config.attributes["connection"], metadata)
+run_migrations(context.config.attributes["connection"])

@@ -7,14 +7,11 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from services.chassis.database import migrate, open_engine
+from services.chassis.database import bring_up_to_date, open_engine
 from services.chassis.runtime import Closers
 from services.kernel.clock import Clock
 from services.quota.adapters.held_journal import HeldJournal
 from services.quota.adapters.pepper_file import PepperLostError, open_pepper
-from services.quota.adapters.redis_counters import RedisCounters
-from services.quota.adapters.redis_keys import tag_of
-from services.quota.adapters.redis_session import LocalRecords
 from services.quota.adapters.sql_directory import SqlDirectory, SqlSnapshots
 from services.quota.adapters.sqlite_allowances import SqliteAllowances
 from services.quota.adapters.sqlite_counters import SqliteCounters, counts_anything
@@ -49,17 +46,15 @@ def open_stores(settings: Settings, clock: Clock, closers: Closers) -> Stores:
     Raises:
         SettingsError: the Redis of the counters cannot be used, or the pepper of the stored secrets is lost.
     """
+    bring_up_to_date(settings.database, "services.quota")
     engine = open_engine(settings.database)
     closers.add("the database", engine.dispose)
-    migrate(engine, "services.quota")
     file = SqliteFile(settings.database)
     closers.add("the file of the counters", file.close)
     snapshots, directory = SqlSnapshots(engine), SqlDirectory(engine)
     pepper = _open_pepper(settings, snapshots, directory, clock)
     allowances = SqliteAllowances(file, settings.number)
-    counters = _open_counters(settings, file, snapshots, pepper, allowances.put_back)
-    if isinstance(counters, RedisCounters):
-        closers.add("the counters", counters.close)
+    counters = _open_counters(settings, file, snapshots, pepper, allowances.put_back, closers)
     return Stores(
         engine=engine,
         file=file,
@@ -84,10 +79,15 @@ def _open_pepper(settings: Settings, snapshots: SqlSnapshots, directory: SqlDire
 
 
 def _open_counters(
-    settings: Settings, file: SqliteFile, snapshots: SqlSnapshots, pepper: bytes, put_back: PutBack
-) -> SqliteCounters | RedisCounters:
+    settings: Settings, file: SqliteFile, snapshots: SqlSnapshots, pepper: bytes, put_back: PutBack, closers: Closers
+) -> CounterStore:
     if settings.counters_url is None:
         return SqliteCounters(file)
+    # Imported here, because the Redis client takes 6 MB, and most quotas need none.
+    from services.quota.adapters.redis_counters import RedisCounters  # noqa: PLC0415
+    from services.quota.adapters.redis_keys import tag_of  # noqa: PLC0415
+    from services.quota.adapters.redis_session import LocalRecords  # noqa: PLC0415
+
     local = LocalRecords(
         snapshots,
         HeldJournal(settings.database.parent, settings.number),
@@ -95,4 +95,6 @@ def _open_counters(
         put_back,
         fresh=not counts_anything(file),
     )
-    return RedisCounters(settings.counters_url, tag_of(pepper), local, is_first=settings.number == 1)
+    counters = RedisCounters(settings.counters_url, tag_of(pepper), local, is_first=settings.number == 1)
+    closers.add("the counters", counters.close)
+    return counters

@@ -1,9 +1,9 @@
-"""Run by alembic: migrates over the connection that `services.chassis.database.migrate` hands over."""
+"""Run by alembic: migrates over the connection that `services.chassis.migrations.migrate` hands over."""
 
 from __future__ import annotations
 
 from alembic import context
 
-from services.chassis.database import run_migrations
+from services.chassis.migrations import run_migrations
 
 run_migrations(context.config.attributes["connection"])

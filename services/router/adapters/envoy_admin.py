@@ -6,9 +6,10 @@ exist, so quota must not name it yet.
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
-import httpx
+from services.chassis.envoy_admin import ask_envoy
 
 _STATISTIC = "cluster_manager.warming_clusters"
 _TIMEOUT_S = 1.0
@@ -22,11 +23,10 @@ class EnvoyAdmin:
 
     async def is_warming(self) -> bool:
         """Whether some cluster is not ready. Also False when there is no such Envoy to ask."""
-        transport = httpx.AsyncHTTPTransport(uds=str(self._socket))
+        target = f"/stats?filter=^{_STATISTIC}$"
         try:
-            async with httpx.AsyncClient(transport=transport, base_url="http://envoy", timeout=_TIMEOUT_S) as client:
-                answer = await client.get("/stats", params={"filter": f"^{_STATISTIC}$"})
-        except httpx.HTTPError:
+            answer = await asyncio.to_thread(ask_envoy, str(self._socket), "GET", target, _TIMEOUT_S)
+        except OSError:
             return False
-        name, _, count = answer.text.strip().partition(": ")
+        name, _, count = answer.strip().partition(": ")
         return name == _STATISTIC and count != "0"

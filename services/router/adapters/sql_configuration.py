@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import sqlalchemy as sa
-from pydantic import TypeAdapter, ValidationError
 
 from services.chassis.audit import append_entries, audit_table
+from services.chassis.documents import DocumentError, read_document, write_document
 from services.chassis.requests import recall, remember, requests_table
 from services.kernel.change import AuditEntry
 from services.kernel.errors import InvalidInput
@@ -43,10 +43,6 @@ _BACKENDS = _documents("backends")
 AUDIT = audit_table(METADATA)
 _REQUESTS = requests_table(METADATA)
 
-_PROVIDER = TypeAdapter(Provider)
-_MODEL = TypeAdapter(Model)
-_BACKEND = TypeAdapter(Backend)
-
 
 class SqlConfigurationStore:
     """The database of the router."""
@@ -61,8 +57,8 @@ class SqlConfigurationStore:
             InvalidInput: this release does not accept the stored configuration.
         """
         with self._engine.connect() as connection:
-            providers = [_parse(_PROVIDER, row) for row in _rows(connection, _PROVIDERS)]
-            models = [_parse(_MODEL, row) for row in _rows(connection, _MODELS)]
+            providers = [_parse(Provider, row) for row in _rows(connection, _PROVIDERS)]
+            models = [_parse(Model, row) for row in _rows(connection, _MODELS)]
         return check_configuration(providers, models)
 
     def recall(self, request: Repeatable, kind: type[A], now_ms: int) -> Answered[A] | None:
@@ -74,8 +70,8 @@ class SqlConfigurationStore:
         self, configuration: Configuration, entries: Sequence[AuditEntry], answered: Answered[object] | None = None
     ) -> None:
         """Replaces the configuration, adds its audit entries and remembers its request, in one transaction."""
-        providers = {one.name: _PROVIDER.dump_json(one).decode() for one in configuration.providers}
-        models = {one.name: _MODEL.dump_json(one).decode() for one in configuration.models}
+        providers = {one.name: write_document(one) for one in configuration.providers}
+        models = {one.name: write_document(one) for one in configuration.models}
         with self._engine.begin() as connection:
             _replace(connection, _PROVIDERS, providers)
             _replace(connection, _MODELS, models)
@@ -86,11 +82,11 @@ class SqlConfigurationStore:
     def load_backends(self) -> tuple[Backend, ...]:
         """Returns the backends that requests may be using, as last saved."""
         with self._engine.connect() as connection:
-            return tuple(_parse(_BACKEND, row) for row in _rows(connection, _BACKENDS))
+            return tuple(_parse(Backend, row) for row in _rows(connection, _BACKENDS))
 
     def save_backends(self, backends: tuple[Backend, ...]) -> None:
         """Replaces the backends, in one transaction."""
-        documents = {one.cluster.name: _BACKEND.dump_json(one).decode() for one in backends}
+        documents = {one.cluster.name: write_document(one) for one in backends}
         with self._engine.begin() as connection:
             _replace(connection, _BACKENDS, documents)
 
@@ -100,12 +96,12 @@ def _rows(connection: sa.Connection, table: sa.Table) -> Iterable[tuple[str, str
         yield f"{table.name}[{row.name}]", row.document
 
 
-def _parse(adapter: TypeAdapter[T], row: tuple[str, str]) -> T:
+def _parse(kind: type[T], row: tuple[str, str]) -> T:
     field, document = row
     try:
-        return adapter.validate_json(document)
-    except ValidationError as error:
-        raise InvalidInput(f"database {field}", f"is damaged: {error.errors()[0]['msg']}") from error
+        return read_document(document, kind)
+    except DocumentError as error:
+        raise InvalidInput(f"database {field}", f"is damaged: {error}") from error
 
 
 def _replace(connection: sa.Connection, table: sa.Table, documents: Mapping[str, str]) -> None:

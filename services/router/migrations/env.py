@@ -1,8 +1,9 @@
-"""Called by alembic, with the connection that `services.chassis.database.migrate` opened."""
+"""Run by alembic: migrates over the connection that `services.chassis.migrations.migrate` hands over."""
+
+from __future__ import annotations
 
 from alembic import context
 
-from services.chassis.database import run_migrations
-from services.router.adapters.sql_configuration import METADATA
+from services.chassis.migrations import run_migrations
 
-run_migrations(context.config.attributes["connection"], METADATA)
+run_migrations(context.config.attributes["connection"])

@@ -18,9 +18,10 @@ import grpc
 from google.protobuf import struct_pb2
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2 as auth_pb
 
-from services.chassis.database import migrate, open_engine
+from services.chassis.database import open_engine
 from services.chassis.grpc_server import Registration, build_server
 from services.chassis.heap import set_aside
+from services.chassis.migrations import migrate
 from services.chassis.process import SystemClock
 from services.kernel.dialect import Dialect
 from services.kernel.envoy_contract import REQUEST_NAMESPACE

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import httpx
 import pytest
 
 from services.kernel.clock import ManualClock
@@ -164,7 +163,7 @@ def test_envoy_is_asked_again_until_it_has_opened_its_log_anew(tmp_path: Path) -
     def reopen() -> None:
         asked.append(True)
         if len(asked) == 1:
-            raise httpx.ConnectError("no such socket")
+            raise FileNotFoundError("no such socket")
         write_lines(live(tmp_path), [])
 
     limits = SpoolLimits(file_bytes=10)
@@ -184,7 +183,7 @@ def test_envoy_is_asked_again_while_it_writes_to_the_old_copy_of_the_refused(tmp
     def reopen() -> None:
         asked.append(True)
         if len(asked) == 1:
-            raise httpx.ConnectError("no such socket")
+            raise FileNotFoundError("no such socket")
         log.touch()
 
     (tmp_path / "spool").mkdir()

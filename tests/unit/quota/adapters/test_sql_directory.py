@@ -12,7 +12,8 @@ from spendgate.type.v1.resource_kind_pb2 import RESOURCE_KIND_POLICY
 from spendgate.type.v1.role_pb2 import ROLE_TEAM_ADMIN
 
 from services.chassis.audit import AuditLog
-from services.chassis.database import migrate, open_engine
+from services.chassis.database import open_engine
+from services.chassis.migrations import migrate
 from services.kernel.change import Actor, AuditAction, AuditEntry, Authorship, ResourceKind, Role
 from services.kernel.errors import Unavailable
 from services.kernel.limit_kind import LimitKind

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from services.chassis.database import migrate, open_engine
+from services.chassis.database import open_engine
+from services.chassis.migrations import migrate
 from services.kernel.usage import MICRO, Line
 from services.quota.adapters import sqlite_expectations
 from services.quota.adapters.sqlite_expectations import SqliteExpectations

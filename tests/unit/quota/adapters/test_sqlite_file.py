@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from services.chassis.database import migrate, open_engine
+from services.chassis.database import open_engine
+from services.chassis.migrations import migrate
 from services.kernel.errors import Unavailable
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_file import SqliteFile

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from services.chassis.database import migrate, open_engine
+from services.chassis.database import open_engine
+from services.chassis.migrations import migrate
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.adapters.sqlite_key_rates import SqliteKeyRates
 from services.quota.domain.policies.burn_rate import MINUTE_MS

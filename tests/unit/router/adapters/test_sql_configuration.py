@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from services.chassis.database import migrate, open_engine
+from services.chassis.database import open_engine
+from services.chassis.migrations import migrate
 from services.kernel.errors import InvalidInput
 from services.kernel.preset import Preset
 from services.router.adapters.sql_configuration import METADATA, SqlConfigurationStore
