@@ -13,10 +13,11 @@ from services.chassis.grpc_server import Servicer, ThreadedServer, build_server,
 from services.chassis.loops import Loop
 from services.chassis.runtime import Closers, Runtime
 from services.kernel.clock import Clock
+from services.quota.adapters.directory_tables import AUDIT
 from services.quota.adapters.disk import FileSystemSpace
 from services.quota.adapters.plan_stream import PlanStream
 from services.quota.adapters.price_stream import PriceStream
-from services.quota.adapters.sql_directory import AUDIT, SqlAuditTrail
+from services.quota.adapters.sql_directory import SqlAuditTrail
 from services.quota.adapters.sqlite_file import CHECKPOINT_EVERY_MS
 from services.quota.adapters.stores import Stores, open_stores
 from services.quota.domain.counters.contention import Contention

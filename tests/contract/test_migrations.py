@@ -17,7 +17,7 @@ from alembic.util import CommandError
 from services.chassis.database import open_engine
 from services.chassis.migrations import migrate
 from services.ledger.adapters import sql_tables as ledger_tables
-from services.quota.adapters import sql_directory as quota_tables
+from services.quota.adapters import directory_tables as quota_tables
 from services.router.adapters import sql_configuration as router_tables
 
 ROOT = Path(__file__).resolve().parents[2]

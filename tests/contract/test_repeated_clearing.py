@@ -12,7 +12,8 @@ from services.chassis.audit import AuditLog
 from services.chassis.database import open_engine
 from services.chassis.migrations import migrate
 from services.kernel.clock import ManualClock
-from services.quota.adapters.sql_directory import AUDIT, SqlAuditTrail
+from services.quota.adapters.directory_tables import AUDIT
+from services.quota.adapters.sql_directory import SqlAuditTrail
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.domain.counters.doubt import Selection
 from services.quota.usecases.doubts import Cleared, Doubts

@@ -13,8 +13,9 @@ from services.chassis.database import open_engine
 from services.chassis.migrations import migrate
 from services.kernel.change import Authorship
 from services.kernel.clock import ManualClock
+from services.quota.adapters.directory_tables import METADATA
 from services.quota.adapters.memory_counters import MemoryCounters
-from services.quota.adapters.sql_directory import METADATA, SqlDirectory
+from services.quota.adapters.sql_directory import SqlDirectory
 from services.quota.domain.directory.configuration import Configuration, KeySpec
 from services.quota.domain.identity.key import SecretKind
 from services.quota.domain.identity.team import Team

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import lru_cache
+from sys import intern
 from typing import Any
 
 import orjson
@@ -64,21 +67,19 @@ def key_row(key: VirtualKey) -> Row:
     }
 
 
-def read_key(row: Any) -> VirtualKey:
-    """Reads a virtual key from its row."""
-    return VirtualKey(
-        attribution=Attribution(row.key_id, row.name, row.team, row.project, row.environment, row.user),
-        models=tuple(orjson.loads(row.models)),
-        disabled=row.disabled,
-        expire_at_ms=row.expire_at_ms,
-        create_at_ms=row.create_at_ms,
-        hint=row.hint,
-        declared=row.declared,
-        digest=row.digest,
-        old_digest=row.old_digest,
-        old_until_ms=row.old_until_ms,
-        unlimited=row.unlimited,
-    )
+def read_key(row: Iterable[Any]) -> VirtualKey:
+    """Reads a virtual key from its row, which has the columns of `key_row` in that order.
+
+    Keys share the texts that many of them have, such as the name of their team.
+    """
+    name, key_id, team, project, environment, user, models, *rest = row
+    attribution = Attribution(key_id, name, intern(team), intern(project), intern(environment), intern(user))
+    return VirtualKey(attribution, _read_models(models), *rest)
+
+
+@lru_cache(maxsize=1_000)
+def _read_models(text: str) -> tuple[str, ...]:
+    return tuple(orjson.loads(text))
 
 
 def read_policy(name: str, body: Row) -> QuotaPolicy:

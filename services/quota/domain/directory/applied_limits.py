@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from operator import add
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from services.kernel.limit_kind import LimitKind
 from services.kernel.scope import Dimension, part_scope
@@ -27,6 +27,27 @@ from services.quota.domain.policies.policy import (
 from services.quota.domain.policies.scope import policies_for
 
 NO_OVERRIDES: Mapping[OverrideTarget, Override] = {}
+
+
+T = TypeVar("T")
+
+
+class Shared:
+    """Keeps one of equal values, so that keys to which the same limits apply share them. Any thread may use it."""
+
+    def __init__(self) -> None:
+        self._values: dict[Any, Any] = {}
+
+    def __call__(self, value: T) -> T:
+        """Returns the value that equals this one and was here first."""
+        if len(self._values) >= _MOST_SHARED:
+            self._values.clear()
+        kept: T = self._values.setdefault(value, value)
+        return kept
+
+
+# Windows and policies come and go, and their limits with them.
+_MOST_SHARED = 50_000
 
 
 WindowAt = Callable[[WindowRule, int], Window]
@@ -116,8 +137,13 @@ def apply_limits(
     *,
     window_at: WindowAt = WindowRule.at,
     overrides: Mapping[OverrideTarget, Override] = NO_OVERRIDES,
+    shared: Shared | None = None,
 ) -> AppliedLimits:
-    """Finds the limits of all policies that match a call. Limits per run do not apply to a call without a run."""
+    """Finds the limits of all policies that match a call. Limits per run do not apply to a call without a run.
+
+    `shared`: what earlier calls found; None: nothing that they could share.
+    """
+    shared = shared or Shared()
     found: list[AppliedLimit] = []
     needs_price = bounded = False
     from_ms, until_ms = 0, 2**63
@@ -135,7 +161,7 @@ def apply_limits(
                 counted = part_scope(scope, Dimension.KEY, call.attribution.key)
                 asked = with_allowance(limit, call.typical_nano_usd)
             window = window_at(limit.window, now_ms)
-            applied = _applied_limit(policy, asked, counted, window, override)
+            applied = shared(_applied_limit(policy, asked, counted, window, override))
             found.append(applied)
             bounded |= applied.enforced and limit.bounds
             needs_price |= applied.enforced and applied.kind.needs_price and not policy.allows_unpriced
@@ -143,13 +169,13 @@ def apply_limits(
             if override is not None:
                 until_ms = min(until_ms, override.expire_at_ms)
     enforced = {limit.counter.policy for limit in found if limit.enforced}
-    return AppliedLimits(
+    applied_limits = AppliedLimits(
         limits=tuple(found),
         counters=(*(limit.counter for limit in found), *(key for limit in found for key in limit.trailing)),
         from_ms=from_ms,
         until_ms=until_ms,
         needs_price=needs_price,
-        policies=tuple(policy.name for policy, _ in matching),
+        policies=shared(tuple(policy.name for policy, _ in matching)),
         holds_tokens=any(limit.kind.is_of_size and not limit.soft for limit in found),
         has_soft=any(limit.soft for limit in found),
         bounded=bounded,
@@ -165,6 +191,7 @@ def apply_limits(
             None,
         ),
     )
+    return shared(applied_limits)
 
 
 def override_of(overrides: Mapping[OverrideTarget, Override], place: OverrideTarget, now_ms: int) -> Override | None:

@@ -44,6 +44,9 @@ class Bounds:
         self._directory = directory
         self._models = sorted(models)
         self._index = PolicyIndex(directory.policies)
+        self._named = {policy.match.key for policy in directory.policies}
+        """The keys that policies name, which may be bound otherwise than keys like them."""
+        self._free_of_alike: dict[tuple[str, str, str, str, tuple[str, ...]], list[str]] = {}
 
     def is_unbounded(self, key: VirtualKey) -> bool:
         """Whether quota refuses every call of the key because no policy binds it."""
@@ -112,6 +115,16 @@ class Bounds:
 
     def _free(self, key: VirtualKey) -> list[str]:
         """The models for which no policy binds the key's calls."""
+        who = key.attribution
+        if who.key in self._named:
+            return self._look_for_free(key)
+        # A hundred thousand keys are alike in all that policies can match.
+        alike = (who.team, who.project, who.environment, who.user, key.models)
+        if alike not in self._free_of_alike:
+            self._free_of_alike[alike] = self._look_for_free(key)
+        return self._free_of_alike[alike]
+
+    def _look_for_free(self, key: VirtualKey) -> list[str]:
         if self._binding(key.attribution, _ANY_MODEL):
             return []
         return [model for model in self._usable(key) if not self._binding(key.attribution, model)]

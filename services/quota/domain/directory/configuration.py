@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from services.kernel.change import (
@@ -169,14 +170,17 @@ def differences(before: Directory, after: Directory) -> tuple[Change, ...]:
 
 def describe(directory: Directory) -> Describe:
     """Describes resources of this directory for audit entries, in full but without digests and hints of secrets."""
-    resources: dict[tuple[str, str], Resource] = {
-        (kind, resource.name): resource for kind, some in _by_kind(directory).items() for resource in some
-    }
+    by_kind = _by_kind(directory)
+
+    @cache
+    def named(kind: ResourceKind) -> dict[str, Resource]:
+        # Only kinds that changed, because there may be very many keys.
+        return {resource.name: resource for resource in by_kind[kind]}
 
     def describe_one(kind: ResourceKind, name: str) -> str:
         if kind is ResourceKind.ORGANIZATION:
             return json.dumps({"name": directory.organization}) if directory.organization else ""
-        resource = resources.get((kind, name))
+        resource = named(kind).get(name)
         if resource is None:
             return ""
         return json.dumps(resource, sort_keys=True, default=_shown)
@@ -261,6 +265,8 @@ def _by_kind(directory: Directory) -> dict[ResourceKind, Sequence[Resource]]:
 
 
 def _differences(kind: ResourceKind, before: Sequence[Resource], after: Sequence[Resource]) -> tuple[Change, ...]:
+    if before is after:
+        return ()
     old, new = ({resource.name: resource for resource in resources} for resources in (before, after))
     return changes_between(kind, old, new, _differing)
 

@@ -14,6 +14,7 @@ from services.quota.domain.counters.crossing import ThresholdRule
 from services.quota.domain.directory.applied_limits import (
     AppliedLimits,
     Call,
+    Shared,
     apply_limits,
     override_of,
     trailing_counters,
@@ -60,6 +61,7 @@ class DirectorySnapshot:
     _windows: dict[WindowRule, Window] = field(default_factory=dict, compare=False, repr=False)
     """The latest window of each rule."""
     _applied: dict[tuple[str, str, str], AppliedLimits] = field(default_factory=dict, compare=False, repr=False)
+    _shared: Shared = field(default_factory=Shared, compare=False, repr=False)
 
     @classmethod
     def of(
@@ -124,6 +126,7 @@ class DirectorySnapshot:
             now_ms,
             window_at=self._window_at,
             overrides=self.overrides_by_target,
+            shared=self._shared,
         )
 
     def _window_at(self, rule: WindowRule, now_ms: int) -> Window:

@@ -19,7 +19,8 @@ from services.kernel.errors import Unavailable
 from services.kernel.limit_kind import LimitKind
 from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
-from services.quota.adapters.sql_directory import AUDIT, SqlDirectory, SqlSnapshots
+from services.quota.adapters.directory_tables import AUDIT
+from services.quota.adapters.sql_directory import SqlDirectory, SqlSnapshots
 from services.quota.domain.directory.directory import Directory
 from services.quota.domain.identity.admin_token import AdminToken
 from services.quota.domain.identity.attribution import Attribution
@@ -214,3 +215,40 @@ def test_a_policy_that_an_earlier_release_stored_is_read_with_its_defaults(engin
         )
 
     assert store.load() == EVERYTHING
+
+
+def test_keys_are_read_once_until_another_process_changes_something(engine: sa.Engine) -> None:
+    here, elsewhere = SqlDirectory(engine), SqlDirectory(engine)
+    elsewhere.replace(lambda _: (EVERYTHING, ()))
+    seen: list[Directory] = []
+
+    def change(before: Directory) -> tuple[Directory, tuple[AuditEntry, ...]]:
+        seen.append(before)
+        return replace(before, organization="renamed"), ()
+
+    first = here.load()
+    here.replace(change)
+
+    assert here.load().keys[0] is here.load().keys[0] is first.keys[0] is seen[0].keys[0]
+    elsewhere.replace(lambda before: (replace(before, keys=before.keys[:1]), ()))
+    assert here.load() == elsewhere.load() == replace(EVERYTHING, organization="renamed", keys=EVERYTHING.keys[:1])
+
+
+def test_what_a_change_left_in_any_order_is_loaded_in_order(engine: sa.Engine) -> None:
+    directory = SqlDirectory(engine)
+    directory.replace(lambda _: (replace(EVERYTHING, keys=EVERYTHING.keys[::-1], teams=EVERYTHING.teams[::-1]), ()))
+
+    assert directory.load() == SqlDirectory(engine).load() == EVERYTHING
+
+
+def test_keys_share_the_texts_that_they_have_in_common(engine: sa.Engine) -> None:
+    who = replace(EVERYTHING.keys[0].attribution, key_id="key_3", key="twin")
+    twin = replace(EVERYTHING.keys[0], attribution=who, digest=None, old_digest=None)
+    SqlDirectory(engine).replace(lambda _: (replace(EVERYTHING, keys=(*EVERYTHING.keys, twin)), ()))
+
+    loaded = SqlDirectory(engine).load()
+
+    one, other = loaded.keys[0], loaded.keys[1]
+    assert (one.name, other.name) == ("ci", "twin")
+    assert one.attribution.user is other.attribution.user
+    assert one.models is other.models

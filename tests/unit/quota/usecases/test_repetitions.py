@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from services.kernel.change import Actor, Authorship, Role
 from services.kernel.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound, PermissionDenied
 from services.kernel.repetition import KEPT_MS
-from services.quota.adapters.sql_directory import METADATA
+from services.quota.adapters.directory_tables import METADATA
 from services.quota.domain.directory.configuration import KeySpec
 from services.quota.domain.identity.key import SecretKind, checksum_holds
 from services.quota.usecases.administer import Administer

@@ -23,7 +23,7 @@ PROD = Match(team="ds", environment="prod")
 
 
 def key(environment: str = "prod", *models: str, **who: str) -> VirtualKey:
-    return VirtualKey(Attribution("key_1", "app", **{"team": "ds", "environment": environment, **who}), models)
+    return VirtualKey(Attribution("key_1", **{"key": "app", "team": "ds", "environment": environment, **who}), models)
 
 
 def limited(kind: LimitKind, per: WindowUnit = WindowUnit.DAY, **changes: object) -> QuotaPolicy:
@@ -156,3 +156,27 @@ def test_a_team_without_policies_lives_by_those_for_everybody() -> None:
 def test_a_team_admin_makes_no_unlimited_key() -> None:
     with pytest.raises(PermissionDenied, match="only the platform role"):
         bounds(*ALLOWED).check_within_team("key", replace(key(), unlimited=True))
+
+
+def test_a_key_that_a_policy_names_is_judged_by_itself_among_others_like_it() -> None:
+    named, other = key(key="named"), key(key="other")
+    policy = limited(LimitKind.SPEND, match=Match(key="named"))
+
+    for keys in ((named, other), (other, named)):
+        told = list(Bounds(Directory(policies=(policy,), keys=keys), MODELS).warnings())
+        assert [("other" in warning, "cannot be used" in warning) for warning in told] == [(True, True)]
+
+
+def test_keys_alike_are_judged_by_the_models_of_each() -> None:
+    policy = limited(LimitKind.SPEND, match=Match(model="dear"))
+    keys = (
+        key("prod", "dear", key="bound"),
+        key("prod", "cheap", key="free"),
+        key("prod", "dear", "cheap", key="half"),
+    )
+
+    told = list(Bounds(Directory(policies=(policy,), keys=keys), MODELS).warnings())
+
+    assert ["free" in told[0], "cannot be used" in told[0]] == [True, True]
+    assert ["half" in told[1], "refused for cheap" in told[1]] == [True, True]
+    assert len(told) == 2

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from services.kernel.limit_kind import LimitKind
+from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
 from services.quota.domain.directory.applied_limits import Call, apply_limits
 from services.quota.domain.directory.directory import Directory
@@ -96,3 +97,24 @@ def test_a_directory_of_the_same_policies_takes_over_their_index_and_version() -
     assert same.keys_by_digest == {b"new": key}
     assert other.version != before.version
     assert other.limits_for(Attribution("key_2", "other"), "tiny", NOW_MS).limits == ()
+
+
+def test_keys_to_which_the_same_limits_apply_share_them() -> None:
+    snapshot = DirectorySnapshot.of(Directory(policies=(policy(Match()), policy(Match(team="data-science")))))
+    bob = replace(ADA, key_id="key_2", key="other", user="bob@example.com")
+
+    first = snapshot.limits_for(ADA, "tiny", NOW_MS)
+
+    assert snapshot.limits_for(bob, "tiny", NOW_MS) is first
+    assert snapshot.limits_for(replace(bob, team="sales"), "tiny", NOW_MS).limits[0] is first.limits[0]
+
+
+def test_keys_with_counters_of_their_own_share_the_limits_of_all() -> None:
+    policies = (policy(Match()), QuotaPolicy("q", Match(), (DAILY,), each=Dimension.KEY))
+    snapshot = DirectorySnapshot.of(Directory(policies=policies))
+    bob = replace(ADA, key_id="key_2", key="other")
+
+    of_ada, of_bob = (snapshot.limits_for(who, "tiny", NOW_MS) for who in (ADA, bob))
+
+    assert of_ada.limits[0] is of_bob.limits[0]
+    assert [limits.limits[1].counter.scope for limits in (of_ada, of_bob)] == ["key=ci", "key=other"]
