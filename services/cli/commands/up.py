@@ -16,12 +16,7 @@ from services.cli.configuration import Configuration
 from services.cli.printing import print_json_line, remark
 from services.cli.problems import Misuse
 from services.cli.session import DEFAULT_DATA_DIR, JsonOption, Session, session_of
-from services.cli.supervisor import (
-    ListenError,
-    Supervisor,
-    SupervisorSettings,
-    parse_listen,
-)
+from services.cli.supervisor import Listen, ListenError, Supervisor, SupervisorSettings, parse_listen
 from services.cli.supervisor.environment import COUNTERS_VARIABLE
 from services.cli.supervisor.settings import DEFAULT_ADMIN_LISTEN, DEFAULT_LISTEN, TlsFiles
 from services.kernel.envoy_contract import MAX_QUOTAS
@@ -30,19 +25,31 @@ _MAX_DEFAULT_CONCURRENCY = 4
 _LISTENING = "Listening"
 _SQLITE = "sqlite"
 
-CountersOption = Annotated[
+_Listen = Annotated[
+    str, typer.Option("--listen", metavar="HOST:PORT", help="Where applications call.", rich_help_panel=_LISTENING)
+]
+_AdminListen = Annotated[
+    str,
+    typer.Option(
+        "--admin-listen", metavar="HOST:PORT", help="Where this command line calls.", rich_help_panel=_LISTENING
+    ),
+]
+_TlsCertificate = Annotated[
+    Path | None, typer.Option(metavar="FILE", exists=True, help="PEM certificate of both.", rich_help_panel=_LISTENING)
+]
+_TlsPrivateKey = Annotated[
+    Path | None, typer.Option(metavar="FILE", exists=True, help="Its private key.", rich_help_panel=_LISTENING)
+]
+_Insecure = Annotated[
+    bool, typer.Option(help="Allow plain text on addresses that other machines reach.", rich_help_panel=_LISTENING)
+]
+_Counters = Annotated[
     str,
     typer.Option(
         "--counters",
         envvar=COUNTERS_VARIABLE,
         metavar="URL",
         help="Where to keep counters: sqlite, or the URL of a Redis. Set the variable if it has a password.",
-    ),
-]
-QuotaReplicasOption = Annotated[
-    int,
-    typer.Option(
-        envvar="SPENDGATE_QUOTA_REPLICAS", min=1, max=MAX_QUOTAS, metavar="N", help="How many processes answer Checks."
     ),
 ]
 
@@ -60,27 +67,11 @@ def up(
             "--data-dir", envvar="SPENDGATE_DATA_DIR", metavar="DIR", help="Where to keep everything. Created private."
         ),
     ] = DEFAULT_DATA_DIR,
-    listen: Annotated[
-        str,
-        typer.Option("--listen", metavar="HOST:PORT", help="Where applications call.", rich_help_panel=_LISTENING),
-    ] = DEFAULT_LISTEN,
-    admin_listen: Annotated[
-        str,
-        typer.Option(
-            "--admin-listen", metavar="HOST:PORT", help="Where this command line calls.", rich_help_panel=_LISTENING
-        ),
-    ] = DEFAULT_ADMIN_LISTEN,
-    tls_certificate: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", exists=True, help="PEM certificate of both.", rich_help_panel=_LISTENING),
-    ] = None,
-    tls_private_key: Annotated[
-        Path | None, typer.Option(metavar="FILE", exists=True, help="Its private key.", rich_help_panel=_LISTENING)
-    ] = None,
-    insecure: Annotated[
-        bool,
-        typer.Option(help="Allow plain text on addresses that other machines reach.", rich_help_panel=_LISTENING),
-    ] = False,
+    listen: _Listen = DEFAULT_LISTEN,
+    admin_listen: _AdminListen = DEFAULT_ADMIN_LISTEN,
+    tls_certificate: _TlsCertificate = None,
+    tls_private_key: _TlsPrivateKey = None,
+    insecure: _Insecure = False,
     otlp: Annotated[
         str | None,
         typer.Option(
@@ -90,8 +81,17 @@ def up(
     envoy_concurrency: Annotated[
         int, typer.Option(min=1, max=64, help="Worker threads of Envoy. Default: one a core, at most 4.", metavar="N")
     ] = min(os.cpu_count() or 1, _MAX_DEFAULT_CONCURRENCY),
-    counters: CountersOption = _SQLITE,
-    quota_replicas: QuotaReplicasOption = 1,
+    counters: _Counters = _SQLITE,
+    quota_replicas: Annotated[
+        int,
+        typer.Option(
+            envvar="SPENDGATE_QUOTA_REPLICAS",
+            min=1,
+            max=MAX_QUOTAS,
+            metavar="N",
+            help="How many processes answer Checks.",
+        ),
+    ] = 1,
     json: JsonOption = False,
 ) -> None:
     """Runs the gateway: Envoy and the three services, on an embedded store.
@@ -101,48 +101,26 @@ def up(
 
     Example: spendgate up -f spendgate.yaml
     """
-    session = session_of(context)
     configuration = load_or_refuse(file) if file is not None else None
-    settings = _settings(
-        data_dir=data_dir,
-        listen=listen,
-        admin_listen=admin_listen,
+    if listen == admin_listen and not listen.endswith(":0"):
+        raise Misuse("--listen and --admin-listen are the same address: choose another port for one of them")
+    settings = SupervisorSettings(
+        data_dir=data_dir.absolute(),
+        listen=_address("--listen", listen),
+        admin_listen=_address("--admin-listen", admin_listen),
         tls=_tls(tls_certificate, tls_private_key),
         insecure=insecure,
-        otlp=otlp,
+        otlp_endpoint=_otlp_endpoint(otlp),
         envoy_concurrency=envoy_concurrency,
         counters_url=_counters_url(counters, quota_replicas),
         quotas=quota_replicas,
     )
-    asyncio.run(_run(session, settings, configuration, json=json))
+    asyncio.run(_run(session_of(context), settings, configuration, json=json))
 
 
-def _settings(
-    *,
-    data_dir: Path,
-    listen: str,
-    admin_listen: str,
-    tls: TlsFiles | None,
-    insecure: bool,
-    otlp: str | None,
-    envoy_concurrency: int,
-    counters_url: str | None,
-    quotas: int,
-) -> SupervisorSettings:
-    if listen == admin_listen and not listen.endswith(":0"):
-        raise Misuse("--listen and --admin-listen are the same address: choose another port for one of them")
+def _address(option: str, text: str) -> Listen:
     try:
-        return SupervisorSettings(
-            data_dir=data_dir.absolute(),
-            listen=parse_listen("--listen", listen),
-            admin_listen=parse_listen("--admin-listen", admin_listen),
-            tls=tls,
-            insecure=insecure,
-            otlp_endpoint=_otlp_endpoint(otlp),
-            envoy_concurrency=envoy_concurrency,
-            counters_url=counters_url,
-            quotas=quotas,
-        )
+        return parse_listen(option, text)
     except ListenError as error:
         raise Misuse(str(error)) from error
 
