@@ -6,12 +6,12 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import grpc
 from google.protobuf.message import DecodeError
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 from spendgate.ledger.v1 import ledger_service_pb2_grpc
 from spendgate.quota.v1 import (
     admin_service_pb2_grpc,
@@ -23,7 +23,6 @@ from spendgate.quota.v1 import (
 from spendgate.router.v1 import router_service_pb2_grpc
 
 from services.chassis.grpc_server import CHANNEL_OPTIONS, MAX_MESSAGE_BYTES
-from services.chassis.status import DETAILS_KEY
 from services.cli.problems import Misuse, Refused
 from services.cli.repeating import Repeating, was_never_sent
 
@@ -101,9 +100,7 @@ class Gateway:
         """Itself."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Closes what it opened."""
         for channel in self._channels.values():
             channel.close()
@@ -200,22 +197,15 @@ def _details(error: grpc.RpcError) -> str:
 
 
 def _violations(error: grpc.RpcError) -> list[error_details_pb2.BadRequest.FieldViolation]:
-    trailers: Any = error.trailing_metadata() if isinstance(error, grpc.Call) else None
-    for key, value in trailers or ():
-        if key == DETAILS_KEY and isinstance(value, bytes):
-            return _unpack(value)
-    return []
-
-
-def _unpack(value: bytes) -> list[error_details_pb2.BadRequest.FieldViolation]:
-    status = status_pb2.Status()
+    violations: list[error_details_pb2.BadRequest.FieldViolation] = []
     try:
-        status.ParseFromString(value)
-        violations = []
-        for detail in status.details:
+        status = rpc_status.from_call(error) if isinstance(error, grpc.Call) else None
+        details: list[Any] = list(status.details) if status is not None else []
+        for detail in details:
             bad_request = error_details_pb2.BadRequest()
             if detail.Unpack(bad_request):
                 violations.extend(bad_request.field_violations)
-    except DecodeError:
+    except (DecodeError, ValueError):
+        # The details are damaged, or belong to another error than the status.
         return []
     return violations

@@ -8,7 +8,6 @@ import re
 import secrets
 import stat
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from services.chassis.process import RUN_FOLDER
@@ -78,9 +77,7 @@ class DataDirectory:
         """Itself."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Closes."""
         self.close()
 
