@@ -34,6 +34,7 @@ NOTES = (
     "Cheaper targets are those of the current models, at current prices.",
 )
 _WHOLE = 10_000
+_TAKEN_OVER = simulation.PastCall.DESCRIPTOR.fields_by_name
 
 Report = simulation.SimulatePoliciesResponse
 
@@ -165,26 +166,9 @@ def _progress(gateway: Gateway, asked: ledger.ListCallsRequest) -> Iterator[Call
 
 
 def _past_call(call: ledger.Call) -> simulation.PastCall:
-    return simulation.PastCall(
-        id=call.id,
-        start_time=call.start_time,
-        latency=call.latency,
-        attribution=call.attribution,
-        model_requested=call.model_requested,
-        model_served=call.model_served,
-        dialect=call.dialect,
-        run=call.run,
-        input_tokens=call.input_tokens,
-        cached_input_tokens=call.cached_input_tokens,
-        cache_write_input_tokens=call.cache_write_input_tokens,
-        cache_write_1h_input_tokens=call.cache_write_1h_input_tokens,
-        meters=call.meters,
-        service_tier=call.service_tier,
-        output_tokens=call.output_tokens,
-        reasoning_tokens=call.reasoning_tokens,
-        cost=call.cost if call.HasField("cost") else None,
-        unknown_members=call.unknown_members,
-    )
+    """Takes over the fields of the same name. What the ledger leaves out stays out."""
+    taken = {field.name: value for field, value in call.ListFields() if field.name in _TAKEN_OVER}
+    return simulation.PastCall(**taken)
 
 
 def _saved(report: Report) -> int:
