@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
 from services.chassis.paging import MAX_PAGE_SIZE
 
-Item = TypeVar("Item")
-Page = TypeVar("Page", bound="PageOf")
+
+class ListRequest(Protocol):
+    """Asks for a page of a list."""
+
+    page_size: int
+    page_token: str
 
 
-class PageOf(Protocol):
-    """An answer that may have a successor."""
+class ListAnswer(Protocol):
+    """A page of a list."""
 
     @property
     def next_page_token(self) -> str:
@@ -20,18 +24,24 @@ class PageOf(Protocol):
         ...
 
 
-def all_pages(
-    fetch: Callable[[int, str], Page], items: Callable[[Page], Iterable[Item]], limit: int | None = None
-) -> Iterator[Item]:
-    """Returns the items of all pages, at most `limit`. `fetch` takes a page size and a page token."""
-    token, left = "", limit
-    while left is None or left > 0:
-        page = fetch(MAX_PAGE_SIZE if left is None else min(left, MAX_PAGE_SIZE), token)
-        for item in items(page):
-            if left == 0:
-                return
-            yield item
-            left = None if left is None else left - 1
-        token = page.next_page_token
-        if not token:
-            return
+Item = TypeVar("Item")
+Request = TypeVar("Request", bound=ListRequest)
+Answer = TypeVar("Answer", bound=ListAnswer)
+
+
+def read_list(
+    method: Callable[[Request], Answer],
+    request: Request,
+    items: Callable[[Answer], Iterable[Item]],
+    limit: int | None = None,
+) -> list[Item]:
+    """Returns the items of all pages, at most `limit`. Writes into `request` which page is next."""
+    found: list[Item] = []
+    while limit is None or len(found) < limit:
+        request.page_size = MAX_PAGE_SIZE if limit is None else min(limit - len(found), MAX_PAGE_SIZE)
+        answer = method(request)
+        found.extend(items(answer))
+        request.page_token = answer.next_page_token
+        if not request.page_token:
+            break
+    return found[:limit]

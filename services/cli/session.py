@@ -117,6 +117,7 @@ def connect(context: typer.Context) -> Iterator[Gateway]:
 
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+LimitOption = Annotated[int, typer.Option(min=1, max=100_000, help="How many at most.")]
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the audit log.")]
 FileOption = Annotated[
     Path, typer.Option("--file", "-f", metavar="FILE", exists=True, dir_okay=False, help="Configuration file.")
@@ -128,6 +129,7 @@ __all__ = [
     "GatewayCommand",
     "GatewayOptions",
     "JsonOption",
+    "LimitOption",
     "ReasonOption",
     "Session",
     "connect",

@@ -8,13 +8,12 @@ import typer
 from spendgate.quota.v1 import quota_service_pb2 as quota
 
 from services.chassis.enums import enum_names
-from services.cli.amounts import readable_usd
-from services.cli.limit_kinds import is_money, kind_name
-from services.cli.paging import all_pages
+from services.cli.amounts import limit_amounts, readable_amount
+from services.cli.limit_kinds import kind_name
+from services.cli.paging import read_list
 from services.cli.printing import Listing
 from services.cli.session import JsonOption, connect
 from services.cli.times import readable_time, rfc3339
-from services.kernel.money import format_usd
 
 _DEFAULT_LIMIT = 50
 _MAX_LIMIT = 10_000
@@ -32,15 +31,8 @@ def adjustments(
     Example: spendgate adjustments --json
     """
     with connect(context) as gateway:
-        found = list(
-            all_pages(
-                lambda size, token: gateway.quota.ListAdjustments(
-                    quota.ListAdjustmentsRequest(page_size=size, page_token=token)
-                ),
-                lambda page: page.adjustments,
-                limit,
-            )
-        )
+        request = quota.ListAdjustmentsRequest()
+        found = read_list(gateway.quota.ListAdjustments, request, lambda page: page.adjustments, limit)
     Listing(
         "adjustments",
         columns=("TIME (UTC)", "POLICY", "LIMIT", "SCOPE", "WINDOW (UTC)", "BEFORE", "AFTER", "REASON"),
@@ -52,29 +44,27 @@ def adjustments(
 
 
 def _as_json(adjustment: quota.Adjustment) -> dict[str, object]:
-    amounts = {"settled_before": adjustment.settled_before, "settled_after": adjustment.settled_after}
-    of_money = is_money(adjustment.limit_kind)
+    kind, before, after = adjustment.limit_kind, adjustment.settled_before, adjustment.settled_after
     return {
         "policy": adjustment.policy,
-        "limit_kind": kind_name(adjustment.limit_kind, "unknown"),
+        "limit_kind": kind_name(kind, "unknown"),
         "limit": adjustment.limit_id,
         "scope": adjustment.scope,
         "window_start": rfc3339(adjustment.window_start_time),
-        **({f"{name}_usd": format_usd(nano_usd) for name, nano_usd in amounts.items()} if of_money else amounts),
+        **limit_amounts(kind, settled_before=before, settled_after=after),
         "reason": _REASONS.get(adjustment.reason, "unknown"),
         "adjusted_at": rfc3339(adjustment.adjust_time),
     }
 
 
 def _row(adjustment: quota.Adjustment) -> tuple[str, ...]:
-    of_money = is_money(adjustment.limit_kind)
-    amounts = (adjustment.settled_before, adjustment.settled_after)
     return (
         readable_time(adjustment.adjust_time),
         adjustment.policy,
         adjustment.limit_id,
         adjustment.scope,
         readable_time(adjustment.window_start_time),
-        *(readable_usd(amount) if of_money else f"{amount:,}" for amount in amounts),
+        readable_amount(adjustment.limit_kind, adjustment.settled_before),
+        readable_amount(adjustment.limit_kind, adjustment.settled_after),
         _REASONS.get(adjustment.reason, "?"),
     )

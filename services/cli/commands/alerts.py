@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 
 from services.chassis.enums import enum_names
-from services.cli.paging import all_pages
+from services.cli.paging import read_list
 from services.cli.printing import Listing
-from services.cli.session import GatewayCommand, JsonOption, connect
+from services.cli.session import GatewayCommand, JsonOption, LimitOption, connect
 from services.cli.times import optional_rfc3339, readable_time, rfc3339
 from services.kernel.money import format_usd
 
-_DEFAULT_LIMIT = 50
-_MAX_LIMIT = 100_000
 _KINDS = enum_names(ledger.AlertKind)
 
 
@@ -35,7 +31,7 @@ def _group() -> None:
 def list_alerts(
     context: typer.Context,
     *,
-    limit: Annotated[int, typer.Option(min=1, max=_MAX_LIMIT, help="How many at most.")] = _DEFAULT_LIMIT,
+    limit: LimitOption = 50,
     json: JsonOption = False,
 ) -> None:
     """Lists alerts, newest first.
@@ -43,15 +39,7 @@ def list_alerts(
     Example: spendgate alerts list --json
     """
     with connect(context) as gateway:
-        alerts = list(
-            all_pages(
-                lambda size, token: gateway.ledger.ListAlerts(
-                    ledger.ListAlertsRequest(page_size=size, page_token=token)
-                ),
-                lambda page: page.alerts,
-                limit,
-            )
-        )
+        alerts = read_list(gateway.ledger.ListAlerts, ledger.ListAlertsRequest(), lambda page: page.alerts, limit)
     Listing(
         "alerts",
         columns=("CROSSED (UTC)", "POLICY", "LIMIT", "SCOPE", "WHAT", "RECIPIENTS", "DELIVERED (UTC)"),

@@ -13,14 +13,11 @@ from spendgate.router.v1 import router_service_pb2
 from spendgate.type.v1 import audit_pb2, role_pb2
 
 from services.chassis.enums import enum_names
-from services.cli.paging import all_pages
+from services.cli.paging import read_list
 from services.cli.printing import Listing
 from services.cli.resource_kinds import resource_kind_name
-from services.cli.session import JsonOption, connect, session_of
+from services.cli.session import JsonOption, LimitOption, connect, session_of
 from services.cli.times import parse_since, readable_time, rfc3339
-
-_DEFAULT_LIMIT = 50
-_MAX_LIMIT = 100_000
 
 _ROLES = {number: name.replace("_", "-") for number, name in enum_names(role_pb2.Role).items()}
 _ACTIONS = enum_names(audit_pb2.AuditEntry.Action)
@@ -47,7 +44,7 @@ def audit(
     *,
     since: Annotated[str, typer.Option(metavar="WHEN", help="Start: 7d, or 2027-01-31T00:00:00Z. Default: all.")] = "",
     actor: Annotated[str, typer.Option(help="Only changes by this admin token.")] = "",
-    limit: Annotated[int, typer.Option(min=1, max=_MAX_LIMIT, help="How many at most.")] = _DEFAULT_LIMIT,
+    limit: LimitOption = 50,
     json: JsonOption = False,
 ) -> None:
     """Lists changes, newest first. --json has each resource before and after.
@@ -57,14 +54,8 @@ def audit(
     start_time = parse_since("--since", since, session_of(context).clock) if since else None
 
     def newest(list_entries: Callable[[Any], AuditPage], request: Callable[..., Any]) -> list[audit_pb2.AuditEntry]:
-        return list(
-            all_pages(
-                lambda size, token: list_entries(
-                    request(page_size=size, page_token=token, start_time=start_time, actor=actor)
-                ),
-                lambda page: page.audit_entries,
-                limit,
-            )
+        return read_list(
+            list_entries, request(start_time=start_time, actor=actor), lambda page: page.audit_entries, limit
         )
 
     with connect(context) as gateway:

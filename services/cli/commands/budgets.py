@@ -9,13 +9,12 @@ import typer
 from spendgate.quota.v1 import quota_service_pb2 as quota
 
 from services.chassis.enums import enum_names
-from services.cli.amounts import readable_usd
-from services.cli.limit_kinds import is_money, kind_name
-from services.cli.paging import all_pages
+from services.cli.amounts import limit_amounts, readable_amount
+from services.cli.limit_kinds import kind_name
+from services.cli.paging import read_list
 from services.cli.printing import print_json, print_table, print_text
 from services.cli.session import JsonOption, connect
 from services.cli.times import optional_rfc3339, readable_time, rfc3339
-from services.kernel.money import format_usd
 
 _MODES = {quota.QuotaPolicy.MODE_UNSPECIFIED: "enforce", **enum_names(quota.QuotaPolicy.Mode)}
 _BOUNDS = {quota.Limit.BOUND_UNSPECIFIED: "hard", **enum_names(quota.Limit.Bound)}
@@ -34,14 +33,8 @@ def budgets(
     Example: spendgate budgets --policy data-science-prod
     """
     with connect(context) as gateway:
-        found = list(
-            all_pages(
-                lambda size, token: gateway.quota.ListBudgets(
-                    quota.ListBudgetsRequest(policy=policy, page_size=size, page_token=token)
-                ),
-                lambda page: page.budgets,
-            )
-        )
+        request = quota.ListBudgetsRequest(policy=policy)
+        found = read_list(gateway.quota.ListBudgets, request, lambda page: page.budgets)
     if json:
         print_json({"budgets": [budget_as_json(budget) for budget in found]})
     elif not found:
@@ -89,8 +82,8 @@ def explain(
                 applied.policy,
                 kind_name(applied.limit_kind),
                 _percent(applied.used_basis_points),
-                *(_amount(applied.limit_kind, applied.doubt) for _ in doubt),
-                _amount(applied.limit_kind, applied.limit),
+                *(readable_amount(applied.limit_kind, applied.doubt) for _ in doubt),
+                readable_amount(applied.limit_kind, applied.limit),
                 readable_time(applied.override_expire_time),
                 "decides" if applied.binding else "",
             )
@@ -123,7 +116,6 @@ def budget_as_json(budget: quota.Budget) -> dict[str, object]:
         "doubt": budget.doubt,
         "remaining": _remaining(budget),
     }
-    of_money = is_money(budget.limit_kind)
     return {
         "policy": budget.policy,
         "limit_kind": kind_name(budget.limit_kind, "unknown"),
@@ -132,7 +124,7 @@ def budget_as_json(budget: quota.Budget) -> dict[str, object]:
         "mode": _MODES.get(budget.mode, "unknown"),
         "window_start": rfc3339(budget.window_start_time),
         "resets_at": rfc3339(budget.reset_time),
-        **({f"{name}_usd": format_usd(nano_usd) for name, nano_usd in amounts.items()} if of_money else amounts),
+        **limit_amounts(budget.limit_kind, **amounts),
         "override": {"name": budget.override, "until": rfc3339(budget.override_expire_time)}
         if budget.override
         else None,
@@ -150,7 +142,6 @@ def _gone(budget: quota.Budget) -> int:
 
 
 def _row(budget: quota.Budget, *, with_doubt: bool) -> tuple[str, ...]:
-    of_money = is_money(budget.limit_kind)
     doubt = (budget.doubt,) if with_doubt else ()
     amounts = (budget.settled, budget.reserved, *doubt, _remaining(budget), budget.limit)
     basis_points = _gone(budget) * _FULL_BASIS_POINTS // budget.limit if budget.limit else _FULL_BASIS_POINTS
@@ -158,7 +149,7 @@ def _row(budget: quota.Budget, *, with_doubt: bool) -> tuple[str, ...]:
         budget.policy,
         kind_name(budget.limit_kind),
         budget.scope,
-        *(readable_usd(amount) if of_money else f"{amount:,}" for amount in amounts),
+        *(readable_amount(budget.limit_kind, amount) for amount in amounts),
         _percent(basis_points),
         readable_time(budget.reset_time),
         _MODES.get(budget.mode, "?"),
@@ -167,21 +158,15 @@ def _row(budget: quota.Budget, *, with_doubt: bool) -> tuple[str, ...]:
 
 
 def _applied_as_json(applied: quota.ExplainResponse.AppliedLimit) -> dict[str, object]:
-    of_money = is_money(applied.limit_kind)
     return {
         "policy": applied.policy,
         "limit_kind": kind_name(applied.limit_kind, "unknown"),
-        **({"limit_usd": format_usd(applied.limit)} if of_money else {"limit": applied.limit}),
-        **({"doubt_usd": format_usd(applied.doubt)} if of_money else {"doubt": applied.doubt}),
+        **limit_amounts(applied.limit_kind, limit=applied.limit, doubt=applied.doubt),
         "used_ratio": applied.used_basis_points / _FULL_BASIS_POINTS,
         "override_until": optional_rfc3339(applied, "override_expire_time"),
         "binding": applied.binding,
         "bound": _BOUNDS.get(applied.bound, "unknown"),
     }
-
-
-def _amount(kind: quota.LimitKind.ValueType, amount: int) -> str:
-    return readable_usd(amount) if is_money(kind) else f"{amount:,}"
 
 
 def _percent(basis_points: int) -> str:

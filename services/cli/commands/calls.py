@@ -12,12 +12,11 @@ from services.chassis.enums import enum_names
 from services.chassis.well_known import nano_usd_of
 from services.cli.amounts import readable_usd, usd_of
 from services.cli.gateway import Gateway
-from services.cli.paging import all_pages
+from services.cli.paging import read_list
 from services.cli.printing import Listing, print_json, print_json_line, print_table, print_text
-from services.cli.session import GatewayCommand, JsonOption, connect
+from services.cli.session import GatewayCommand, JsonOption, LimitOption, connect
 from services.cli.times import readable_time, rfc3339
 
-_DEFAULT_LIMIT = 20
 _MAX_LIMIT = 100_000
 _OUTCOMES = enum_names(ledger.Call.Outcome)
 _DECISIONS = enum_names(ledger.Call.Decision)
@@ -42,7 +41,7 @@ def build_calls() -> typer.Typer:
 def list_calls(
     context: typer.Context,
     *,
-    limit: Annotated[int, typer.Option(min=1, max=_MAX_LIMIT, help="How many at most.")] = _DEFAULT_LIMIT,
+    limit: LimitOption = 20,
     where: WhereOption = "",
     json: JsonOption = False,
 ) -> None:
@@ -127,15 +126,7 @@ def tail(
 
 def fetch_calls(gateway: Gateway, limit: int, where: str = "") -> list[ledger.Call]:
     """Returns the newest calls, at most `limit`."""
-    return list(
-        all_pages(
-            lambda size, token: gateway.ledger.ListCalls(
-                ledger.ListCallsRequest(page_size=size, page_token=token, filter=where)
-            ),
-            lambda page: page.calls,
-            limit,
-        )
-    )
+    return read_list(gateway.ledger.ListCalls, ledger.ListCallsRequest(filter=where), lambda page: page.calls, limit)
 
 
 def call_as_json(call: ledger.Call) -> dict[str, object]:

@@ -7,14 +7,13 @@ from typing import Annotated
 import typer
 from spendgate.quota.v1 import doubt_service_pb2 as doubts
 
-from services.cli.amounts import readable_usd
-from services.cli.limit_kinds import is_money, kind_name
-from services.cli.paging import all_pages
+from services.cli.amounts import limit_amounts, readable_amount
+from services.cli.limit_kinds import kind_name
+from services.cli.paging import read_list
 from services.cli.printing import Listing, print_json, print_result
 from services.cli.problems import Misuse
 from services.cli.session import GatewayCommand, JsonOption, connect, session_of
 from services.cli.times import parse_since, readable_time, rfc3339
-from services.kernel.money import format_usd
 
 _PolicyOption = Annotated[str, typer.Option(help="Only doubt in the limits of this policy.")]
 _ScopeOption = Annotated[str, typer.Option(help="Only doubt in this counter of the policy, as `budgets` shows it.")]
@@ -45,15 +44,8 @@ def list_doubts(
     Example: spendgate doubt list --policy data-science-prod
     """
     with connect(context) as gateway:
-        found = list(
-            all_pages(
-                lambda size, token: gateway.doubts.ListDoubts(
-                    doubts.ListDoubtsRequest(policy=policy, scope=scope, page_size=size, page_token=token)
-                ),
-                lambda page: page.doubts,
-                limit,
-            )
-        )
+        request = doubts.ListDoubtsRequest(policy=policy, scope=scope)
+        found = read_list(gateway.doubts.ListDoubts, request, lambda page: page.doubts, limit)
     if json:
         print_json({"doubts": [_as_json(doubt) for doubt in found]})
         return
@@ -98,7 +90,10 @@ def clear(
         cleared = gateway.doubts.ClearDoubts(request)
     document = {
         "calls": cleared.calls,
-        "amounts": [{**_place_as_json(amount), **_amount_as_json(amount)} for amount in cleared.amounts],
+        "amounts": [
+            {**_place_as_json(amount), **limit_amounts(amount.limit_kind, doubt=amount.amount)}
+            for amount in cleared.amounts
+        ],
     }
     print_result(document, _cleared_text(cleared), as_json=json)
 
@@ -108,7 +103,8 @@ def _cleared_text(cleared: doubts.ClearDoubtsResponse) -> str:
         return "Nothing of that is in doubt: `spendgate doubt list` shows what is."
     calls = f"{cleared.calls:,} call{'' if cleared.calls == 1 else 's'}"
     lines = [
-        f"  {amount.policy} {amount.limit_id} {amount.scope}: {_readable_amount(amount)}" for amount in cleared.amounts
+        f"  {each.policy} {each.limit_id} {each.scope}: {readable_amount(each.limit_kind, each.amount)}"
+        for each in cleared.amounts
     ]
     return "\n".join([f"Cleared what {calls} left in doubt:", *lines])
 
@@ -122,7 +118,7 @@ def _row(pair: tuple[doubts.Doubt, doubts.DoubtfulAmount]) -> tuple[str, ...]:
         amount.policy,
         amount.limit_id,
         amount.scope,
-        _readable_amount(amount),
+        readable_amount(amount.limit_kind, amount.amount),
         readable_time(doubt.since_time),
         readable_time(amount.end_time),
     )
@@ -140,7 +136,7 @@ def _as_json(doubt: doubts.Doubt) -> dict[str, object]:
                 **_place_as_json(amount),
                 "window_start": rfc3339(amount.window_start_time),
                 "until": rfc3339(amount.end_time),
-                **_amount_as_json(amount),
+                **limit_amounts(amount.limit_kind, doubt=amount.amount),
             }
             for amount in doubt.amounts
         ],
@@ -150,15 +146,3 @@ def _as_json(doubt: doubts.Doubt) -> dict[str, object]:
 def _place_as_json(amount: _Amount) -> dict[str, object]:
     kind = kind_name(amount.limit_kind, "unknown")
     return {"policy": amount.policy, "limit_kind": kind, "limit_id": amount.limit_id, "scope": amount.scope}
-
-
-def _amount_as_json(amount: _Amount) -> dict[str, object]:
-    if is_money(amount.limit_kind):
-        return {"doubt_usd": format_usd(amount.amount)}
-    return {"doubt": amount.amount}
-
-
-def _readable_amount(amount: _Amount) -> str:
-    if is_money(amount.limit_kind):
-        return readable_usd(amount.amount)
-    return f"{amount.amount:,}"

@@ -11,7 +11,7 @@ from spendgate.type.v1.attribution_pb2 import Attribution
 from services.chassis.enums import enum_names
 from services.chassis.well_known import duration
 from services.cli.commands.key_limits import limits
-from services.cli.paging import all_pages
+from services.cli.paging import read_list
 from services.cli.printing import Listing, print_json, print_result, print_text, remark
 from services.cli.session import GatewayCommand, JsonOption, ReasonOption, connect, session_of
 from services.cli.times import optional_rfc3339, parse_until, readable_time
@@ -70,24 +70,13 @@ def create(
         _show_secret(gateway.quota.CreateVirtualKey(request), json=json)
 
 
-def list_keys(
-    context: typer.Context,
-    *,
-    json: JsonOption = False,
-) -> None:
+def list_keys(context: typer.Context, *, json: JsonOption = False) -> None:
     """Lists the keys, never their secrets.
 
     Example: spendgate keys list --json
     """
     with connect(context) as gateway:
-        keys = list(
-            all_pages(
-                lambda size, token: gateway.quota.ListVirtualKeys(
-                    quota.ListVirtualKeysRequest(page_size=size, page_token=token)
-                ),
-                lambda page: page.virtual_keys,
-            )
-        )
+        keys = read_list(gateway.quota.ListVirtualKeys, quota.ListVirtualKeysRequest(), lambda page: page.virtual_keys)
     Listing(
         "keys",
         columns=("NAME", "TEAM", "PROJECT", "ENVIRONMENT", "USER", "STATE", "UNLIMITED", "EXPIRES", "HINT"),

@@ -10,7 +10,7 @@ from spendgate.quota.v1 import override_service_pb2 as overrides
 
 from services.chassis.well_known import nano_usd_of, usd
 from services.cli.amounts import readable_usd, usd_of
-from services.cli.paging import all_pages
+from services.cli.paging import read_list
 from services.cli.printing import Listing, print_result
 from services.cli.problems import Misuse
 from services.cli.session import GatewayCommand, JsonOption, ReasonOption, connect, session_of
@@ -62,24 +62,14 @@ def grant(
     print_result(_as_json(made), text, as_json=json)
 
 
-def list_overrides(
-    context: typer.Context,
-    *,
-    json: JsonOption = False,
-) -> None:
+def list_overrides(context: typer.Context, *, json: JsonOption = False) -> None:
     """Lists the overrides in force.
 
     Example: spendgate overrides list
     """
     with connect(context) as gateway:
-        found = list(
-            all_pages(
-                lambda size, token: gateway.overrides.ListOverrides(
-                    overrides.ListOverridesRequest(page_size=size, page_token=token)
-                ),
-                lambda page: page.overrides,
-            )
-        )
+        request = overrides.ListOverridesRequest()
+        found = read_list(gateway.overrides.ListOverrides, request, lambda page: page.overrides)
     Listing(
         "overrides",
         columns=("NAME", "POLICY", "LIMIT", "SCOPE", "BOUND", "UNTIL (UTC)", "BY", "REASON"),

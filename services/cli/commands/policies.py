@@ -8,7 +8,7 @@ from spendgate.quota.v1 import quota_service_pb2 as quota
 from services.chassis.enums import enum_names
 from services.chassis.well_known import nano_usd_of
 from services.cli.amounts import readable_usd
-from services.cli.paging import all_pages
+from services.cli.paging import read_list
 from services.cli.printing import Listing
 from services.cli.session import JsonOption, connect
 from services.cli.times import readable_time, rfc3339
@@ -23,14 +23,8 @@ def policies(context: typer.Context, *, json: JsonOption = False) -> None:
     Example: spendgate policies
     """
     with connect(context) as gateway:
-        found = list(
-            all_pages(
-                lambda size, token: gateway.quota.ListQuotaPolicies(
-                    quota.ListQuotaPoliciesRequest(page_size=size, page_token=token)
-                ),
-                lambda page: page.quota_policies,
-            )
-        )
+        request = quota.ListQuotaPoliciesRequest()
+        found = read_list(gateway.quota.ListQuotaPolicies, request, lambda page: page.quota_policies)
     Listing(
         "policies",
         columns=("POLICY", "STATUS", "MATCHED", "LAST (UTC)", "ON STORE FAILURE", "UNMEASURED", "UNKNOWN MEMBERS"),

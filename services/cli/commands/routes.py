@@ -12,7 +12,7 @@ from spendgate.router.v1.chain_pb2 import ChainSlot
 from spendgate.type.v1 import dialect_pb2
 
 from services.chassis.enums import enum_names
-from services.cli.paging import all_pages
+from services.cli.paging import read_list
 from services.cli.printing import print_json, print_table, print_text, remark
 from services.cli.session import JsonOption, connect
 from services.cli.times import optional_rfc3339
@@ -22,32 +22,14 @@ from services.kernel.money import format_usd
 _DIALECTS = enum_names(dialect_pb2.Dialect)
 
 
-def routes(
-    context: typer.Context,
-    *,
-    json: JsonOption = False,
-) -> None:
+def routes(context: typer.Context, *, json: JsonOption = False) -> None:
     """Lists the models that applications may ask for, their targets and fallbacks, and the providers.
 
     Example: spendgate routes
     """
     with connect(context) as gateway:
-        models = list(
-            all_pages(
-                lambda size, token: gateway.router.ListModels(
-                    router.ListModelsRequest(page_size=size, page_token=token)
-                ),
-                lambda page: page.models,
-            )
-        )
-        providers = list(
-            all_pages(
-                lambda size, token: gateway.router.ListProviders(
-                    router.ListProvidersRequest(page_size=size, page_token=token)
-                ),
-                lambda page: page.providers,
-            )
-        )
+        models = read_list(gateway.router.ListModels, router.ListModelsRequest(), lambda page: page.models)
+        providers = read_list(gateway.router.ListProviders, router.ListProvidersRequest(), lambda page: page.providers)
         unpriced = gateway.quota.GetQuotaStatus(quota.GetQuotaStatusRequest()).quota_status.unpriced_targets
     passed_over = dict(unpriced_leads(models, unpriced))
     if json:
@@ -75,11 +57,7 @@ def routes(
         )
 
 
-def status(
-    context: typer.Context,
-    *,
-    json: JsonOption = False,
-) -> None:
+def status(context: typer.Context, *, json: JsonOption = False) -> None:
     """Shows the state of quota, router and ledger.
 
     Example: spendgate status --json

@@ -9,7 +9,7 @@ from spendgate.quota.v1 import admin_service_pb2 as administration
 from spendgate.type.v1 import role_pb2
 
 from services.chassis.enums import enum_names
-from services.cli.paging import all_pages
+from services.cli.paging import read_list
 from services.cli.printing import Listing, print_json, print_result, print_text, remark
 from services.cli.problems import Misuse
 from services.cli.session import GatewayCommand, JsonOption, ReasonOption, connect, session_of
@@ -60,24 +60,14 @@ def create(
     remark(f"This is the secret of admin token {name}. It is not shown again.")
 
 
-def list_tokens(
-    context: typer.Context,
-    *,
-    json: JsonOption = False,
-) -> None:
+def list_tokens(context: typer.Context, *, json: JsonOption = False) -> None:
     """Lists the admin tokens, never their secrets.
 
     Example: spendgate tokens list
     """
     with connect(context) as gateway:
-        tokens = list(
-            all_pages(
-                lambda size, token: gateway.administration.ListAdminTokens(
-                    administration.ListAdminTokensRequest(page_size=size, page_token=token)
-                ),
-                lambda page: page.admin_tokens,
-            )
-        )
+        request = administration.ListAdminTokensRequest()
+        tokens = read_list(gateway.administration.ListAdminTokens, request, lambda page: page.admin_tokens)
     Listing(
         "tokens",
         columns=("NAME", "ROLE", "TEAM", "EXPIRES (UTC)", "STATE", "HINT"),

@@ -13,7 +13,7 @@ from services.chassis.well_known import nano_usd_of
 from services.cli.configuration import ConfigurationFile
 from services.cli.demo.application import Served
 from services.cli.gateway import Gateway
-from services.cli.paging import all_pages
+from services.cli.paging import read_list
 from services.cli.usage_dimensions import USAGE_DIMENSIONS
 from services.kernel.money import nano_from_pico
 
@@ -88,14 +88,7 @@ class Books:
 
     def sums(self, served: Iterable[Served]) -> Sums:
         """Adds up everything."""
-        calls = list(
-            all_pages(
-                lambda size, token: self._gateway.ledger.ListCalls(
-                    ledger.ListCallsRequest(page_size=size, page_token=token)
-                ),
-                lambda page: page.calls,
-            )
-        )
+        calls = read_list(self._gateway.ledger.ListCalls, ledger.ListCallsRequest(), lambda page: page.calls)
         return Sums(
             settled=sum(budget.settled for budget in self._budgets()),
             entries=sum(nano_usd_of(call.cost) for call in calls),

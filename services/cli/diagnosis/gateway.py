@@ -11,7 +11,7 @@ from spendgate.router.v1 import router_service_pb2 as router
 from services.cli.diagnosis.findings import Finding, Level
 from services.cli.diagnosis.headers import examine_headers
 from services.cli.gateway import Gateway
-from services.cli.paging import all_pages
+from services.cli.paging import read_list
 from services.cli.unpriced_routes import unpriced_leads
 
 _BACKLOG_BYTES = 10 * 1024 * 1024
@@ -52,11 +52,8 @@ def _envoys(status: router.RouterStatus) -> Iterator[Finding]:
 
 
 def _credentials(gateway: Gateway) -> Iterator[Finding]:
-    providers = all_pages(
-        lambda size, token: gateway.router.ListProviders(router.ListProvidersRequest(page_size=size, page_token=token)),
-        lambda page: page.providers,
-    )
-    for provider in providers:
+    request = router.ListProvidersRequest()
+    for provider in read_list(gateway.router.ListProviders, request, lambda page: page.providers):
         name = f"credential of {provider.name}"
         if provider.credential_problem:
             remedy = "set it where `spendgate up` runs and start again, or put it into the secrets folder"
@@ -87,24 +84,14 @@ def _quota(status: quota.QuotaStatus) -> Finding:
 
 
 def _prices(gateway: Gateway, unpriced: Collection[str]) -> Iterator[Finding]:
-    models = all_pages(
-        lambda size, token: gateway.router.ListModels(router.ListModelsRequest(page_size=size, page_token=token)),
-        lambda page: page.models,
-    )
+    models = read_list(gateway.router.ListModels, router.ListModelsRequest(), lambda page: page.models)
     for name, problem in unpriced_leads(models, unpriced):
         yield Finding(f"prices of model {name}", Level.WARN, problem, "give it one under `prices`, 0 for what is free")
 
 
 def _keys(gateway: Gateway) -> Iterator[Finding]:
     """Reports keys without limits: intended ones, and ones that are refused for it."""
-    keys = list(
-        all_pages(
-            lambda size, token: gateway.quota.ListVirtualKeys(
-                quota.ListVirtualKeysRequest(page_size=size, page_token=token)
-            ),
-            lambda page: page.virtual_keys,
-        )
-    )
+    keys = read_list(gateway.quota.ListVirtualKeys, quota.ListVirtualKeysRequest(), lambda page: page.virtual_keys)
     unbounded = [key.name for key in keys if key.state == quota.VirtualKey.STATE_UNBOUNDED]
     if unbounded:
         remedy = "add a policy with a limit on spend, tokens or requests, or mark them `unlimited: true`"
