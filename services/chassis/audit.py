@@ -14,7 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from spendgate.type.v1 import audit_pb2, resource_kind_pb2, role_pb2
 
 from services.chassis.enums import enum_texts
-from services.chassis.paging import bad_token, check_page_size, read_token, write_token
+from services.chassis.paging import check_page_size, read_position, write_position
 from services.chassis.well_known import read_timestamp, timestamp
 from services.kernel.change import AuditAction, AuditEntry, ResourceKind, Role
 
@@ -24,8 +24,6 @@ _KINDS = enum_texts(resource_kind_pb2.ResourceKind, ResourceKind)
 _ROLES = enum_texts(role_pb2.Role, Role)
 # A resource's JSON can be long. A page of many such entries stays far below the size limit of a gRPC message.
 _PAGE_CHARS = 2_000_000
-# A 64-bit number has at most 19 digits; none of ours comes near.
-_MOST_DIGITS = 18
 
 
 def audit_table(metadata: sa.MetaData) -> sa.Table:
@@ -99,11 +97,11 @@ class AuditLog:
         Raises:
             InvalidInput: the page size, the token or the start time is wrong.
         """
-        size, before = check_page_size(request.page_size), _read_position(request.page_token)
+        size, before = check_page_size(request.page_size), read_position(request.page_token, count=1)
         columns = self._table.c
         query = sa.select(self._table).order_by(columns.sequence.desc()).limit(size + 1)
-        if before is not None:
-            query = query.where(columns.sequence < before)
+        if before:
+            query = query.where(columns.sequence < before[0])
         if request.actor:
             query = query.where(columns.actor == request.actor)
         if start_ms := read_timestamp("start_time", request.start_time):
@@ -113,7 +111,7 @@ class AuditLog:
         with self._engine.connect() as connection:
             for row in connection.execute(query):
                 if len(page.audit_entries) == size or chars > _PAGE_CHARS:
-                    page.next_page_token = write_token(str(last))
+                    page.next_page_token = write_position([last])
                     break
                 page.audit_entries.append(_message(row))
                 last = row.sequence
@@ -134,12 +132,3 @@ def _message(row: Any) -> audit_pb2.AuditEntry:
         after=row.after,
         request_id=row.request_id,
     )
-
-
-def _read_position(page_token: str) -> int | None:
-    if not page_token:
-        return None
-    position = read_token(page_token)
-    if not (position.isascii() and position.isdecimal() and len(position) <= _MOST_DIGITS):
-        raise bad_token()
-    return int(position)

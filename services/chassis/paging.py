@@ -16,6 +16,8 @@ from services.kernel.errors import InvalidInput
 
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1_000
+# A 64-bit number has at most 19 digits; none of ours comes near.
+_MOST_DIGITS = 18
 
 T = TypeVar("T")
 
@@ -59,9 +61,29 @@ def read_token(page_token: str) -> str:
     try:
         return base64.b64decode(page_token, altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError) as error:
-        raise bad_token() from error
+        raise _bad_token() from error
 
 
-def bad_token() -> InvalidInput:
-    """Returns the error for a token that was not made here."""
+def write_position(position: Sequence[int]) -> str:
+    """Returns the token of the page that begins after a position of several numbers; empty without a position."""
+    return write_token(".".join(map(str, position))) if position else ""
+
+
+def read_position(page_token: str, *, count: int) -> tuple[int, ...]:
+    """Returns the `count` numbers of the position after which the page begins; none for the first page.
+
+    Raises:
+        InvalidInput: the token is not one of ours.
+    """
+    if not page_token:
+        return ()
+    parts = read_token(page_token).split(".")
+    if len(parts) != count or not all(part.isascii() and part.isdecimal() for part in parts):
+        raise _bad_token()
+    if max(map(len, parts)) > _MOST_DIGITS:
+        raise _bad_token()
+    return tuple(map(int, parts))
+
+
+def _bad_token() -> InvalidInput:
     return InvalidInput("page_token", "it is not from a previous answer: pass it on unchanged, or leave it empty")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -15,7 +15,7 @@ from services.chassis.audit import AuditLog
 from services.chassis.authorship import actor_of, mutation_by
 from services.chassis.changes import write_changes
 from services.chassis.grpc_server import Registration
-from services.chassis.paging import bad_token, check_page_size, read_token, write_token
+from services.chassis.paging import check_page_size, read_position, write_position
 from services.chassis.well_known import timestamp
 from services.kernel.errors import PermissionDenied, Unavailable
 from services.ledger.domain.configuration import warnings_of
@@ -29,8 +29,6 @@ from services.ledger.usecases.reconcile import ReconcileReport
 SERVICE = "spendgate.ledger.v1.LedgerService"
 TAILS_MAX = 8
 _TAIL_INTERVAL_S = 0.2
-# A 64-bit number has at most 19 digits; none of ours comes near.
-_MOST_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +100,14 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
 
     def ListCalls(self, request: pb.ListCallsRequest, context: grpc.ServicerContext) -> pb.ListCallsResponse:
         """Returns one page of calls."""
-        after = _read_positions(request.page_token, count=2)
+        after = read_position(request.page_token, count=2)
         calls, following = self._query.calls(
             messages.call_query(request, actor_of(context)),
             (after[0], after[1]) if after else None,
             check_page_size(request.page_size),
         )
         return pb.ListCallsResponse(
-            calls=[messages.call_message(call) for call in calls], next_page_token=_write_positions(following or ())
+            calls=[messages.call_message(call) for call in calls], next_page_token=write_position(following or ())
         )
 
     def GetCall(self, request: pb.GetCallRequest, context: grpc.ServicerContext) -> pb.GetCallResponse:
@@ -139,11 +137,11 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
 
     def ListAlerts(self, request: pb.ListAlertsRequest, context: grpc.ServicerContext) -> pb.ListAlertsResponse:
         """Returns one page of alerts, newest first."""
-        before = _read_positions(request.page_token, count=1)
+        before = read_position(request.page_token, count=1)
         alerts, following = self._query.alerts(before[0] if before else None, check_page_size(request.page_size))
         return pb.ListAlertsResponse(
             alerts=[messages.alert_message(alert) for alert in alerts],
-            next_page_token=_write_positions(() if following is None else (following,)),
+            next_page_token=write_position(() if following is None else (following,)),
         )
 
     def ListAuditEntries(
@@ -177,19 +175,3 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
             dropped_headers=[messages.dropped_header(*one) for one in status.dropped_headers],
         )
         return pb.GetLedgerStatusResponse(status=written)
-
-
-def _write_positions(position: Sequence[int]) -> str:
-    return write_token(".".join(map(str, position))) if position else ""
-
-
-def _read_positions(page_token: str, *, count: int) -> Sequence[int]:
-    """Reads the `count` numbers of a position; none for the first page."""
-    if not page_token:
-        return ()
-    parts = read_token(page_token).split(".")
-    if len(parts) != count or not all(
-        part.isascii() and part.isdecimal() and len(part) <= _MOST_DIGITS for part in parts
-    ):
-        raise bad_token()
-    return [int(part) for part in parts]

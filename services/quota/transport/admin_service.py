@@ -13,12 +13,12 @@ from services.chassis.audit import AuditLog
 from services.chassis.authorship import mutation_by
 from services.chassis.enums import enum_table
 from services.chassis.grpc_server import Registration
+from services.chassis.named import find_named, page_of_named
 from services.chassis.well_known import read_timestamp, timestamp
 from services.kernel.change import Role
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
 from services.quota.domain.identity.admin_token import AdminToken
-from services.quota.transport.named import find_named, page_of_named
 from services.quota.usecases.admin_tokens import AdminTokens
 
 SERVICE = "spendgate.quota.v1.AdminService"

@@ -10,11 +10,11 @@ from spendgate.quota.v1 import override_service_pb2_grpc as pb_grpc
 
 from services.chassis.authorship import actor_of, mutation_by
 from services.chassis.grpc_server import Registration
+from services.chassis.named import find_named, page_of_named
 from services.chassis.well_known import read_timestamp, timestamp, usd
 from services.kernel.errors import InvalidInput
 from services.quota.domain.policies.limit_id import kind_of
 from services.quota.domain.policies.override import Override
-from services.quota.transport.named import find_named, page_of_named
 from services.quota.transport.policy_messages import read_money
 from services.quota.usecases.overrides import Grant, Overrides
 

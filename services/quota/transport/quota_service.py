@@ -12,7 +12,8 @@ from spendgate.quota.v1 import quota_service_pb2_grpc
 
 from services.chassis.authorship import actor_of, mutation_by
 from services.chassis.grpc_server import Registration
-from services.chassis.paging import bad_token, check_page_size, page_of, read_token, write_token
+from services.chassis.named import find_named, name_of, page_of_named
+from services.chassis.paging import check_page_size, page_of, read_position, write_position
 from services.chassis.well_known import read_duration
 from services.kernel.change import Actor
 from services.kernel.clock import Clock
@@ -24,7 +25,6 @@ from services.quota.domain.identity.team import Team
 from services.quota.domain.policies.policy import QuotaPolicy
 from services.quota.transport import admin_messages as messages
 from services.quota.transport.counter_service import write_adjusted
-from services.quota.transport.named import find_named, name_of, page_of_named
 from services.quota.transport.policy_messages import write_policy
 from services.quota.usecases.administer import MAX_GRACE_MS, Administer
 from services.quota.usecases.budgets import Budget, EffectiveLimits, ListBudgets
@@ -36,8 +36,6 @@ from services.quota.usecases.status import ReadStatus
 
 SERVICE = "spendgate.quota.v1.QuotaService"
 _ASSUMED_TOKENS = 1_000
-# SQLite stores integers of 64 bits.
-_MOST_DIGITS = 18
 
 
 class Queries(NamedTuple):
@@ -166,10 +164,11 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
     ) -> pb.ListAdjustmentsResponse:
         """Lists the adjustments of counters to what the ledger says."""
         size = check_page_size(request.page_size)
-        found = self._reconcile.adjustments(_read_sequence(request.page_token), size + 1)
+        before = read_position(request.page_token, count=1)
+        found = self._reconcile.adjustments(before[0] if before else None, size + 1)
         return pb.ListAdjustmentsResponse(
             adjustments=[write_adjusted(each) for each in found[:size]],
-            next_page_token=write_token(str(found[size - 1].sequence)) if len(found) > size else "",
+            next_page_token=write_position([found[size - 1].sequence] if len(found) > size else ()),
         )
 
     def Explain(self, request: pb.ExplainRequest, context: grpc.ServicerContext) -> pb.ExplainResponse:
@@ -232,16 +231,6 @@ def _keys(snapshot: Snapshot, actor: Actor) -> list[VirtualKey]:
     """The keys that the actor may see, by name."""
     keys = snapshot.directory.directory.keys
     return sorted((key for key in keys if actor.may_touch(key.attribution.team)), key=name_of)
-
-
-def _read_sequence(page_token: str) -> int | None:
-    """The sequence number below which the page begins; None for the first page."""
-    if not page_token:
-        return None
-    text = read_token(page_token)
-    if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS):
-        raise bad_token()
-    return int(text)
 
 
 def _budget_order(budget: Budget) -> str:

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import grpc.aio
-from google.protobuf import duration_pb2
 from spendgate_envoy.envoy.data.accesslog.v3 import accesslog_pb2
 from spendgate_envoy.envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
 
@@ -48,19 +47,15 @@ def attempts_of(message: als_pb2.StreamAccessLogsMessage) -> Iterator[Attempt]:
         facts = entry.common_properties
         if facts.access_log_type not in _ENDS or not facts.upstream_cluster:
             continue
-        duration_ms = _milliseconds(facts.duration)
+        duration_ms = facts.duration.ToMilliseconds()
         if not facts.HasField("duration"):
-            duration_ms = _milliseconds(facts.time_to_last_upstream_rx_byte)
+            duration_ms = facts.time_to_last_upstream_rx_byte.ToMilliseconds()
         yield Attempt(
             cluster=facts.upstream_cluster,
             status=entry.response.response_code.value,
             end_time_ms=facts.start_time.ToMilliseconds() + duration_ms,
             duration_ms=duration_ms,
-            first_byte_ms=_milliseconds(facts.time_to_first_upstream_rx_byte)
+            first_byte_ms=facts.time_to_first_upstream_rx_byte.ToMilliseconds()
             if facts.HasField("time_to_first_upstream_rx_byte")
             else None,
         )
-
-
-def _milliseconds(duration: duration_pb2.Duration) -> int:
-    return duration.ToMilliseconds()

@@ -13,14 +13,10 @@ from services.chassis.audit import AuditLog
 from services.chassis.authorship import mutation_by
 from services.chassis.changes import write_changes
 from services.chassis.grpc_server import Registration
-from services.chassis.paging import page_of
+from services.chassis.named import find_named, page_of_named
 from services.chassis.well_known import timestamp
-from services.router.transport.admin_messages import (
-    read_model,
-    read_provider,
-    write_model,
-    write_provider,
-)
+from services.router.domain.provider import Provider
+from services.router.transport.admin_messages import read_model, read_provider, write_model, write_provider
 from services.router.usecases.administer import Administrator
 from services.router.usecases.publish import Node, Publisher
 
@@ -56,49 +52,33 @@ class RouterService(router_service_pb2_grpc.RouterServiceServicer):
 
     async def GetProvider(self, request: pb.GetProviderRequest, context: Context) -> pb.GetProviderResponse:
         """Returns one provider."""
-        del context
-        provider = self._administrator.provider(request.name)
-        return pb.GetProviderResponse(
-            provider=write_provider(provider, self._administrator.credential_problem(provider))
-        )
+        provider = find_named("provider", request.name, self._administrator.configuration.providers)
+        return pb.GetProviderResponse(provider=self._write_provider(provider))
 
     async def ListProviders(self, request: pb.ListProvidersRequest, context: Context) -> pb.ListProvidersResponse:
         """Lists the providers by name."""
-        del context
-        providers = self._administrator.configuration.providers
-        chosen, token = page_of(
-            providers, lambda one: one.name, page_size=request.page_size, page_token=request.page_token
-        )
-        return pb.ListProvidersResponse(
-            providers=[write_provider(one, self._administrator.credential_problem(one)) for one in chosen],
-            next_page_token=token,
-        )
+        chosen, token = page_of_named(self._administrator.configuration.providers, request)
+        return pb.ListProvidersResponse(providers=[self._write_provider(one) for one in chosen], next_page_token=token)
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
         """Returns one model."""
-        del context
-        return pb.GetModelResponse(model=write_model(self._administrator.model(request.name)))
+        model = find_named("model", request.name, self._administrator.configuration.models)
+        return pb.GetModelResponse(model=write_model(model))
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         """Lists the models by name."""
-        del context
-        models = self._administrator.configuration.models
-        chosen, token = page_of(
-            models, lambda one: one.name, page_size=request.page_size, page_token=request.page_token
-        )
+        chosen, token = page_of_named(self._administrator.configuration.models, request)
         return pb.ListModelsResponse(models=[write_model(one) for one in chosen], next_page_token=token)
 
     async def ListAuditEntries(
         self, request: pb.ListAuditEntriesRequest, context: Context
     ) -> pb.ListAuditEntriesResponse:
         """Lists configuration changes, newest first."""
-        del context
         page = self._audit.page(request)
         return pb.ListAuditEntriesResponse(audit_entries=page.audit_entries, next_page_token=page.next_page_token)
 
     async def GetRouterStatus(self, request: pb.GetRouterStatusRequest, context: Context) -> pb.GetRouterStatusResponse:
         """Returns this process's view of its state."""
-        del request, context
         version, plan = self._publisher.version, self._publisher.plan
         status = pb.RouterStatus(
             version=version.snapshot.version if version is not None else "",
@@ -107,6 +87,9 @@ class RouterService(router_service_pb2_grpc.RouterServiceServicer):
             nodes=[_node(node) for node in self._publisher.nodes],
         )
         return pb.GetRouterStatusResponse(status=status)
+
+    def _write_provider(self, provider: Provider) -> pb.Provider:
+        return write_provider(provider, self._administrator.credential_problem(provider))
 
 
 def _node(node: Node) -> pb.RouterStatus.Node:

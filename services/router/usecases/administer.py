@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from services.kernel.change import Authorship, Change, audit_entries
 from services.kernel.clock import Clock
-from services.kernel.errors import InvalidInput, NotFound
-from services.kernel.names import no_such
+from services.kernel.errors import InvalidInput
 from services.kernel.repetition import Answered
 from services.router.domain.backend import Backend, backends_of, name_clusters
 from services.router.domain.configuration import (
@@ -29,7 +27,6 @@ from services.router.usecases.publish import Publisher
 
 _log = logging.getLogger("spendgate.router.administer")
 
-R = TypeVar("R", Provider, Model)
 Readings = Mapping[SecretReference, SecretValue | CredentialProblem]
 
 
@@ -58,22 +55,6 @@ class Administrator:
     def configuration(self) -> Configuration:
         """The configuration in force."""
         return self._configuration
-
-    def provider(self, name: str) -> Provider:
-        """Returns a provider by its name.
-
-        Raises:
-            NotFound: there is none; the text suggests the name that was meant.
-        """
-        return _find("provider", name, self._configuration.providers)
-
-    def model(self, name: str) -> Model:
-        """Returns a model by its name.
-
-        Raises:
-            NotFound: there is none; the text suggests the name that was meant.
-        """
-        return _find("model", name, self._configuration.models)
 
     def credential_problem(self, provider: Provider) -> str:
         """Returns why the provider's credential cannot be used. Empty when it can."""
@@ -170,13 +151,6 @@ class Administrator:
         names = name_clusters(usable, self._publisher.in_use)
         backends = backends_of(usable, names)
         return backends, _secrets_of(backends, values), compile_plan(configuration.models, usable, names)
-
-
-def _find(what: str, name: str, among: Sequence[R]) -> R:
-    for one in among:
-        if one.name == name:
-            return one
-    raise NotFound(no_such(what, name, (one.name for one in among)))
 
 
 def _values_of(readings: Readings) -> dict[SecretReference, SecretValue]:
