@@ -7,7 +7,7 @@ reads their names from the configuration file. A new kind that counts something 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import NamedTuple, Protocol, Self
 
@@ -149,14 +149,8 @@ class LimitKind(StrEnum):
         """Makes a member from its row. Computes derived flags once, since each decision reads them several times."""
         member = str.__new__(cls, value)
         member._value_ = value
-        member.unit = row.unit
-        member.has_window = row.has_window
-        member.is_held = row.is_held
-        member.is_taken = row.is_taken
-        member.has_counter = row.has_counter
-        member.follows_key = row.follows_key
-        member.bounds = row.bounds
-        member.measure = row.measure
+        for field in fields(row):
+            setattr(member, field.name, getattr(row, field.name))
         member.is_money = row.measure is cost
         member.is_tokens = row.unit.endswith("tokens")
         member.needs_price = row.is_held and row.measure is cost

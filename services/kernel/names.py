@@ -15,18 +15,10 @@ from services.kernel.errors import InvalidInput
 
 # Plain names go into file names, cluster names, log lines and URLs.
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-
-
 # Users are often mail addresses. Models contain slashes, colons and at signs ("us.anthropic.claude-x:0").
 _FREE = re.compile(r"[A-Za-z0-9@][A-Za-z0-9._@:/+-]{0,254}[A-Za-z0-9]|[A-Za-z0-9]")
-
-
 _RESERVATION = re.compile(r"rsv_([0-9a-f]{12})[0-9a-f]+")
-
-
 _MOST_NAMED = 8
-
-
 _MOST_CHARS = 80
 
 

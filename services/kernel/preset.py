@@ -6,7 +6,7 @@ new vendor is one more row here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import NamedTuple, Self
 
@@ -84,8 +84,6 @@ class Preset(StrEnum):
         """Makes a member from its row."""
         member = str.__new__(cls, value)
         member._value_ = value
-        member.base_url = row.base_url
-        member.faces = row.faces
-        member.catalogue_provider = row.catalogue_provider
-        member.base_suffix = row.base_suffix
+        for field in fields(row):
+            setattr(member, field.name, getattr(row, field.name))
         return member
