@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
+from services.kernel.errors import InvalidInput
+
 _UNSPECIFIED = "UNSPECIFIED"
 
 E = TypeVar("E", bound=Enum)
@@ -36,6 +38,17 @@ class EnumTable(Generic[E, N]):
     """By number. Use `get` for a number that comes from outside."""
     numbers: Mapping[E, N]
     """By member. Every member has one."""
+
+    def read(self, field: str, number: int, what: str) -> E:
+        """Returns the member of a number in a request. `field` is its path there, `what` says what it should be.
+
+        Raises:
+            InvalidInput: only a later release knows the number.
+        """
+        member = self.members.get(number)
+        if member is None:
+            raise InvalidInput(field, f"{number} is not a known {what}")
+        return member
 
 
 def enum_table(protobuf: ProtobufEnum[N], ours: type[E], *, unspecified: E | None = None) -> EnumTable[E, N]:

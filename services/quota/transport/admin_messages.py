@@ -13,7 +13,6 @@ from spendgate.type.v1 import attribution_pb2
 from services.chassis.changes import write_changes
 from services.chassis.enums import enum_table
 from services.chassis.well_known import duration, read_timestamp, timestamp
-from services.kernel.errors import InvalidInput
 from services.quota.domain.directory.configuration import Configuration, KeySpec
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import KeyState, SecretKind, VirtualKey
@@ -26,7 +25,7 @@ from services.quota.usecases.status import Status
 
 _MAX_PROBLEM_CHARS = 256
 _MOST_UNPRICED = 1_000
-_SECRET_KINDS = enum_table(pb.SecretKind, SecretKind, unspecified=SecretKind.LIVE)
+SECRET_KINDS = enum_table(pb.SecretKind, SecretKind, unspecified=SecretKind.LIVE)
 
 
 def read_configuration(message: pb.ApplyConfigurationRequest) -> Configuration:
@@ -69,17 +68,6 @@ def read_key_spec(field: str, key: pb.VirtualKey) -> KeySpec:
         expire_at_ms=read_timestamp(f"{field}.expire_time", key.expire_time) if key.HasField("expire_time") else None,
         unlimited=key.unlimited,
     )
-
-
-def read_secret_kind(field: str, number: int) -> SecretKind:
-    """Reads the kind of a new secret.
-
-    Raises:
-        InvalidInput: the enum has an unknown value.
-    """
-    if number not in _SECRET_KINDS.members:
-        raise InvalidInput(field, f"{number} is not a known kind of secret")
-    return _SECRET_KINDS.members[number]
 
 
 def write_team(team: Team) -> pb.Team:

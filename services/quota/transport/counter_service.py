@@ -127,10 +127,9 @@ def _write_parts(parts: ScopeParts) -> list[pb.ScopePart]:
 
 
 def _read_adjustment(field: str, message: pb.CounterAdjustment) -> Adjustment:
-    if message.reason not in _REASONS.members:
-        raise InvalidInput(f"{field}.reason", f"{message.reason} is not a known reason")
+    reason = _REASONS.read(f"{field}.reason", message.reason, "reason")
     counter, window_end_ms = _read_name(f"{field}.counter", message.counter)
-    return Adjustment(counter, window_end_ms, message.before, message.after, _REASONS.members[message.reason])
+    return Adjustment(counter, window_end_ms, message.before, message.after, reason)
 
 
 def _read_part(request: pb.RestoreCountersRequest) -> tuple[list[Sum], list[str]]:

@@ -48,8 +48,6 @@ def read_policy(field: str, message: pb.QuotaPolicy) -> QuotaPolicy:
     each = _DIMENSIONS.members.get(message.each)
     if message.each and each is None:
         raise InvalidInput(f"{field}.each", f"{message.each} is none of {', '.join(Dimension)}")
-    if message.mode not in _MODES.members:
-        raise InvalidInput(f"{field}.mode", f"{message.mode} is not a known mode")
     return QuotaPolicy(
         name=message.name,
         match=Match(match.team, match.project, match.environment, match.user, match.key, match.model),
@@ -58,7 +56,7 @@ def read_policy(field: str, message: pb.QuotaPolicy) -> QuotaPolicy:
         thresholds=tuple(
             _read_threshold(f"{field}.thresholds[{at}]", each) for at, each in enumerate(message.thresholds)
         ),
-        mode=_MODES.members[message.mode],
+        mode=_MODES.read(f"{field}.mode", message.mode, "mode"),
         default=message.default,
         exhausted_status=message.exhausted_status or TOO_MANY_REQUESTS,
         allows_unpriced=message.allows_unpriced,
@@ -129,9 +127,8 @@ def read_money(field: str, money: money_pb2.Money) -> int:
 
 
 def _read_threshold(field: str, message: pb.Threshold) -> Threshold:
-    if message.action not in _THRESHOLD_ACTIONS.members:
-        raise InvalidInput(f"{field}.action", f"{message.action} is not a known action")
-    return Threshold(message.basis_points, tuple(message.notify), _THRESHOLD_ACTIONS.members[message.action])
+    action = _THRESHOLD_ACTIONS.read(f"{field}.action", message.action, "action")
+    return Threshold(message.basis_points, tuple(message.notify), action)
 
 
 def _read_limit(field: str, message: pb.Limit) -> Limit:

@@ -107,7 +107,7 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
         self, request: pb.CreateVirtualKeyRequest, context: grpc.ServicerContext
     ) -> pb.CreateVirtualKeyResponse:
         """Creates a key. Only this answer contains its secret."""
-        kind = messages.read_secret_kind("secret_kind", request.secret_kind)
+        kind = messages.SECRET_KINDS.read("secret_kind", request.secret_kind, "kind of secret")
         by = mutation_by(context, request, request.reason)
         minted = self._administer.create_key(messages.read_key_spec("virtual_key", request.virtual_key), kind, by=by)
         return pb.CreateVirtualKeyResponse(virtual_key=self._write_key(minted.key), secret=minted.secret)

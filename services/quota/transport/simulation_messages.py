@@ -40,8 +40,6 @@ def read_past_call(field: str, message: pb.PastCall) -> PastCall:
     if min(began_at_ms, cost.units, cost.nanos) < 0:
         raise InvalidInput(field, "its start time and cost must not be negative")
     latency_ms = read_duration(f"{field}.latency", message.latency)
-    if message.dialect and message.dialect not in _DIALECTS.members:
-        raise InvalidInput(f"{field}.dialect", f"{message.dialect} is not a known dialect")
     for_an_hour = message.cache_write_1h_input_tokens
     meters = dict(message.meters) or {
         CACHED_INPUT: message.cached_input_tokens,
@@ -61,7 +59,7 @@ def read_past_call(field: str, message: pb.PastCall) -> PastCall:
         attribution=Attribution(who.key_id, who.key, who.team, who.project, who.environment, who.user),
         model=message.model_requested,
         served=message.model_served,
-        dialect=_DIALECTS.members.get(message.dialect),
+        dialect=_DIALECTS.read(f"{field}.dialect", message.dialect, "dialect") if message.dialect else None,
         run=message.run,
         usage=usage,
         cost_nano_usd=nano_usd_of(cost) if message.HasField("cost") else None,
