@@ -70,8 +70,6 @@ _ALL_IS_SENT = frozenset({"images", "response_format", "cache_control", "cache_1
 """Request features with which all output is text that is sent."""
 _NOTICED_MS = 1_000
 _EVENTS_UNDER_WAY = 4
-
-
 UNBOUNDED_MOST = Most(UNBOUNDED, UNBOUNDED, UNBOUNDED)
 
 

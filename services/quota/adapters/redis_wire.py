@@ -30,8 +30,6 @@ from services.quota.domain.counters.settlement import Settlement, excess_of, lac
 from services.quota.domain.policies.limit_id import MAX_COUNT, kind_of
 
 Argument = str | bytes | int
-
-
 ANY_GENERATION = "*"
 MOST_AT_ONCE = 200
 """The most records in one command."""

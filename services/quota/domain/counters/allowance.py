@@ -14,8 +14,6 @@ from services.kernel.window import Window, WindowRule, WindowUnit
 from services.quota.domain.counters.counter import CounterKey, Level
 
 _LIMIT_ID = f"{LimitKind.SPEND}/allowance"
-
-
 _DAY = WindowRule(WindowUnit.DAY)
 
 

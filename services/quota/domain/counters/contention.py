@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from services.quota.domain.counters.counter import CounterKey
 
 _LASTS_MS = 10_000
-
-
 # Beyond this number we forget the oldest counter. Its calls then ask for all the room again.
 MOST_COUNTERS = 4_096
 

@@ -6,11 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 
 _SAMPLE = 512
-
-
 _SHORTEST_WAIT_MS = 250
-
-
 # Right after an outage of the ledger, calls look slow to settle. Room still comes back soon.
 _LONGEST_WAIT_MS = 20_000
 

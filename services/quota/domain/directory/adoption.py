@@ -22,8 +22,6 @@ from services.quota.domain.policies.policy import QuotaPolicy
 
 Renamed = Mapping[str, str]
 """The current names of renamed policies, by their former names."""
-
-
 # Each entry keeps the former name of a policy's counters. Nobody needs a chain of this many names.
 MAX_RENAMED = 1_000
 

@@ -24,8 +24,6 @@ from services.quota.domain.policies.scope import policies_for
 
 _ANY_MODEL = ""
 """Stands for a model that no policy names. A policy that binds it binds every model."""
-
-
 _MOST_NAMED = 5
 
 

@@ -244,11 +244,7 @@ def _shown(value: Any) -> dict[str, Any]:
 
 
 Resource = Environment | Team | QuotaPolicy | VirtualKey | Override | AdminToken
-
-
 _NEVER_SHOWN = {"digest", "old_digest"}
-
-
 # The names of these fields for people.
 _SHOWN_AS = {"digest": "secret", "hint": "secret", "old_digest": "secret", "old_until_ms": "secret"}
 

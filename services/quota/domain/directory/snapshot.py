@@ -34,8 +34,6 @@ from services.quota.domain.policies.scope import policy_scope
 
 # The most pairs of key and model whose limits we cache. When there are more, we clear the cache.
 MAX_REMEMBERED = 50_000
-
-
 # We report the same event of a rolling window at most once in this time, however short the window is.
 _QUIET_MS = 3_600_000
 

@@ -28,26 +28,12 @@ class Access(Enum):
 
 
 _QUOTA = "/spendgate.quota.v1.QuotaService"
-
-
 _ADMIN = "/spendgate.quota.v1.AdminService"
-
-
 _OVERRIDE = "/spendgate.quota.v1.OverrideService"
-
-
 _DOUBT = "/spendgate.quota.v1.DoubtService"
-
-
 _SIMULATION = "/spendgate.quota.v1.SimulationService"
-
-
 _ROUTER = "/spendgate.router.v1.RouterService"
-
-
 _LEDGER = "/spendgate.ledger.v1.LedgerService"
-
-
 ACCESS = {
     f"{_QUOTA}/ApplyConfiguration": Access.PLATFORM,
     f"{_QUOTA}/GetTeam": Access.TEAM_READ,

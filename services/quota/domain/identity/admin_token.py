@@ -16,14 +16,8 @@ from services.quota.domain.identity.key import Entropy, mint
 
 ROOT = Actor("root", Role.PLATFORM)
 """The holder of the token in the data directory."""
-
-
 MAX_TOKENS = 1_000
-
-
 MAX_LIFE_MS = 366 * 86_400_000
-
-
 _PREFIX = "spa_"
 
 

@@ -20,30 +20,14 @@ from services.quota.domain.identity.attribution import Attribution
 
 Entropy = Callable[[int], bytes]
 """Returns that many random bytes, e.g. `os.urandom`."""
-
-
 PREFIX = "spg_"
-
-
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-
 _RANDOM_LENGTH = 32
-
-
 _CHECK_LENGTH = 6
-
-
 _MINTED = re.compile(rf"spg_(?:live|test)_[0-9A-Za-z]{{{_RANDOM_LENGTH + _CHECK_LENGTH}}}")
-
-
 _IMPORTED = re.compile(r"[!-~]{16,256}")
-
-
 # The largest multiple of 62 in a byte: bytes above it are drawn again, so that every character is equally likely.
 _UNBIASED = 248
-
-
 _DERIVED = b"\0spendgate: the secret of a request that may be repeated\0"
 
 

@@ -8,15 +8,9 @@ from dataclasses import dataclass
 from services.kernel.money import NANO_PER_USD
 
 MINUTE_MS = 60_000
-
-
 _LEAST_TYPICAL_NANO_USD = NANO_PER_USD // 100
-
-
 # A minute counts for at most this many typical ones. Otherwise a loop would become typical before somebody stops it.
 _MOST_TYPICAL_MINUTES = 2
-
-
 TypicalRate = Callable[[str], int]
 """Returns what the key with this id typically spends in a minute with calls, in nano-USD; 0 if we do not know."""
 

@@ -67,12 +67,8 @@ class Denial(StrEnum):
 
 # A part of the gateway that fails is restarted at once, so it is back within seconds.
 _UNAVAILABLE_RETRY_MS = 1_000
-
-
 # An operator has to supply the credential; the gateway then finds it within seconds.
 _NO_CREDENTIAL_RETRY_MS = 5_000
-
-
 _TRANSIENT = {
     Denial.POLICY_UNAVAILABLE,
     Denial.UPSTREAM_UNAVAILABLE,
@@ -80,11 +76,7 @@ _TRANSIENT = {
     Denial.RATE_LIMITED,
     Denial.RESERVATION_CONTENTION,
 }
-
-
 _PRECEDENCE = {denial: position for position, denial in enumerate(Denial)}
-
-
 _OF_STATE = {KeyState.DISABLED: Denial.DISABLED_KEY, KeyState.EXPIRED: Denial.EXPIRED_KEY}
 
 

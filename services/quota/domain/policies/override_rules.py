@@ -22,14 +22,8 @@ from services.quota.domain.policies.policy import Match, Mode, QuotaPolicy
 from services.quota.domain.policies.scope import fixed_scope
 
 MAX_OVERRIDES = 1_000
-
-
 MAX_LIFE_MS = 31 * 86_400_000
-
-
 _DAY_MS = 86_400_000
-
-
 # The longest possible window of each unit. A run can last for any time.
 _LONGEST_MS = {
     WindowUnit.MINUTE: 60_000,
@@ -42,8 +36,6 @@ _LONGEST_MS = {
     WindowUnit.LIFETIME: FOREVER_MS,
     WindowUnit.RUN: FOREVER_MS,
 }
-
-
 _CHECKS = {Dimension.USER: check_user, Dimension.MODEL: check_model}
 
 

@@ -9,11 +9,7 @@ from services.kernel.scope import Dimension, ScopeParts
 from services.quota.domain.policies.limit import Limit
 
 MAX_BASIS_POINTS = 10_000
-
-
 TOO_MANY_REQUESTS = 429
-
-
 PAYMENT_REQUIRED = 402
 
 

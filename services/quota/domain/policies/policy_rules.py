@@ -18,17 +18,9 @@ from services.quota.domain.policies.policy import (
 )
 
 MAX_LIMITS = 16
-
-
 MAX_THRESHOLDS = 16
-
-
 _MAX_ANCHOR_DAY = 31
-
-
 MIN_FACTOR_PERCENT = 200
-
-
 MAX_FACTOR_PERCENT = 100_000
 
 

@@ -11,11 +11,7 @@ from services.quota.domain.counters.settlement import Settlement
 from services.quota.domain.directory.applied_limits import AppliedLimits
 
 MOST_COUNTERS = 250_000
-
-
 FEW_COUNTERS = 4_096
-
-
 _NOTHING = Level(0, 0)
 
 

@@ -18,14 +18,8 @@ from services.quota.domain.policies.policy import QuotaPolicy
 from services.quota.domain.policies.scope import policies_for
 
 _MOST_REMEMBERED = 50_000
-
-
 Key = TypeVar("Key")
-
-
 Found = TypeVar("Found")
-
-
 _Single = tuple[QuotaPolicy, str]
 """A policy with a single limit, and the scope under which it counts a call."""
 

@@ -32,8 +32,6 @@ from services.quota.domain.replay.report import RefusalTally, ReplayReport
 from services.quota.domain.routing.compile import FitTarget, FitTier, Routes, draw_chain
 
 MOST_IN_FLIGHT = 100_000
-
-
 MOST_KEYS = 50_000
 
 
