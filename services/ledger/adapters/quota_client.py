@@ -29,17 +29,13 @@ T = TypeVar("T")
 
 
 class QuotaClient:
-    """Settles, releases, and lists open and overdue reservations."""
+    """Settles, releases, and lists open and overdue reservations. Raises `Unavailable` when quota does not answer."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._stub = pb_grpc.ReservationServiceStub(channel)
 
     def settle(self, settlements: Sequence[Settlement], crossings_after: int) -> tuple[set[str], list[Crossing]]:
-        """Ends reservations. Returns the ids that are ended now, and crossings with a higher sequence number.
-
-        Raises:
-            Unavailable: quota does not answer.
-        """
+        """Ends reservations. Returns the ids that are ended now, and crossings with a higher sequence number."""
         request = pb.SettleReservationsRequest(
             settlements=[_settlement(each) for each in settlements], crossings_after=crossings_after
         )
@@ -47,30 +43,18 @@ class QuotaClient:
         return {*response.settled, *response.already_ended}, [read_crossing(each) for each in response.crossings]
 
     def release(self, request_ids: Sequence[str]) -> None:
-        """Ends reservations of requests that never left the gateway.
-
-        Raises:
-            Unavailable: quota does not answer.
-        """
+        """Ends reservations of requests that never left the gateway."""
         request = pb.ReleaseReservationsRequest(request_ids=request_ids)
         asked(lambda: self._stub.ReleaseReservations(request, timeout=_TIMEOUT_S))
 
     def open_after(self, reservation: str, limit: int) -> list[str]:
-        """Returns the ids of at most `limit` open reservations after this id, oldest first.
-
-        Raises:
-            Unavailable: quota does not answer.
-        """
+        """Returns the ids of at most `limit` open reservations after this id, oldest first."""
         request = pb.ListOpenReservationsRequest(after=reservation, page_size=limit)
         response = asked(lambda: self._stub.ListOpenReservations(request, timeout=_TIMEOUT_S))
         return list(response.reservations)
 
     def release_reservations(self, reservations: Sequence[str]) -> int:
-        """Ends reservations without a charge. Returns how many were open.
-
-        Raises:
-            Unavailable: quota does not answer.
-        """
+        """Ends reservations without a charge. Returns how many were open."""
         request = pb.ReleaseReservationsRequest(reservations=reservations)
         response = asked(lambda: self._stub.ReleaseReservations(request, timeout=_TIMEOUT_S))
         return int(response.released)
@@ -78,11 +62,7 @@ class QuotaClient:
     def overdue(
         self, ended_epochs: Sequence[str], booked_through_ms: int | None, limit: int
     ) -> list[OverdueReservation]:
-        """Lists reservations that can no longer get a record.
-
-        Raises:
-            Unavailable: quota does not answer.
-        """
+        """Lists reservations that can no longer get a record."""
         request = pb.ListOverdueReservationsRequest(
             ended_epochs=ended_epochs,
             booked_through_time=None if booked_through_ms is None else timestamp(booked_through_ms),

@@ -30,27 +30,19 @@ _DIMENSIONS = enum_table(dimension_pb2.Dimension, Dimension)
 
 
 class QuotaCountersClient:
-    """Lists counters and moves them."""
+    """Lists counters and moves them. Raises `Unavailable` when quota does not answer."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._stub = pb_grpc.CounterServiceStub(channel)
 
     def state(self) -> CounterState:
-        """Returns whether the counters can be trusted, and which limits are in force.
-
-        Raises:
-            Unavailable: quota does not answer.
-        """
+        """Returns whether the counters can be trusted, and which limits are in force."""
         answer = asked(lambda: self._stub.GetCounterState(pb.GetCounterStateRequest(), timeout=_TIMEOUT_S))
         state = answer.counter_state
         return CounterState(state.ready, state.limits_version, tuple(state.held_reservations))
 
     def list_counters(self) -> CounterList:
-        """Returns all counters of the current windows.
-
-        Raises:
-            Unavailable: quota does not answer.
-        """
+        """Returns all counters of the current windows."""
         request = pb.ListCountersRequest()
         return asked(lambda: _read_list(self._stub.ListCounters(request, timeout=_LONG_TIMEOUT_S)))
 
@@ -58,9 +50,6 @@ class QuotaCountersClient:
         """Moves counters that still have their listed value.
 
         Returns how many it moved, and crossings with a higher sequence number.
-
-        Raises:
-            Unavailable: quota does not answer.
         """
         request = pb.AdjustCountersRequest(
             adjustments=[_write_adjustment(each) for each in adjustments], crossings_after=crossings_after
@@ -69,11 +58,7 @@ class QuotaCountersClient:
         return answer.adjusted, [read_crossing(each) for each in answer.crossings]
 
     def restore(self, sums: Iterable[Sum], ended: Collection[str]) -> None:
-        """Sets all counters after a loss. Quota then puts back what calls hold, except for the `ended`.
-
-        Raises:
-            Unavailable: quota does not answer.
-        """
+        """Sets all counters after a loss. Quota then puts back what calls hold, except for the `ended`."""
         parts = _write_parts(sums, list(ended))
         asked(lambda: self._stub.RestoreCounters(parts, timeout=_LONG_TIMEOUT_S))
 
