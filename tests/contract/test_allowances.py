@@ -14,7 +14,6 @@ from services.chassis.database import open_engine
 from services.chassis.migrations import migrate
 from services.kernel.errors import Unavailable
 from services.quota.adapters import sqlite_allowances
-from services.quota.adapters.memory_allowances import MemoryAllowances
 from services.quota.adapters.sqlite_allowances import SqliteAllowances
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.admission.decision import fits
@@ -22,6 +21,7 @@ from services.quota.domain.counters.allowance import Allowance, Taken, day_at
 from services.quota.domain.counters.reservation import Hold, Reservation
 from services.quota.ports.counters import ChooseWithin
 from tests.worlds.counter_store_load import ENDS_MS, NOW_MS, SPEND, bounded
+from tests.worlds.memory_allowances import MemoryAllowances
 
 Opened = Callable[..., SqliteAllowances]
 

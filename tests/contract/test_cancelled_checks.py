@@ -22,10 +22,6 @@ from services.kernel.dialect import Dialect
 from services.kernel.limit_kind import LimitKind
 from services.kernel.trace_context import NEVER
 from services.kernel.window import WindowUnit
-from services.quota.adapters.memory_allowances import MemoryAllowances
-from services.quota.adapters.memory_counters import MemoryCounters
-from services.quota.adapters.memory_directory import MemoryDirectory
-from services.quota.adapters.memory_expectations import MemoryExpectations
 from services.quota.domain.counters.contention import Contention
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.counters.settlement_lag import SettlementLag
@@ -60,6 +56,10 @@ from services.quota.usecases.own_budget import ReadOwnBudget
 from services.quota.usecases.policies import PolicyMatches
 from services.quota.usecases.recent_calls import RecentCalls
 from services.quota.usecases.settle import Release
+from tests.worlds.memory_allowances import MemoryAllowances
+from tests.worlds.memory_counters import MemoryCounters
+from tests.worlds.memory_directory import MemoryDirectory
+from tests.worlds.memory_expectations import MemoryExpectations
 from tests.worlds.quota_process import MODEL, SECRET, call
 
 PEPPER = bytes(32)

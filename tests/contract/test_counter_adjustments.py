@@ -25,6 +25,7 @@ from tests.contract.test_counter_store import (
 )
 
 store = suite.store
+_ADAPTERS = "services.quota.adapters"
 
 
 def adjustment(counter: CounterKey, before: int, after: int, reason: Reason = Reason.DRIFT) -> Adjustment:
@@ -80,8 +81,8 @@ def test_adjustments_are_listed_newest_first(store: Store) -> None:
 
 
 def test_only_the_last_adjustments_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("memory_counters", "sqlite_adjustments", "redis_wire"):
-        monkeypatch.setattr(f"services.quota.adapters.{module}.MAX_KEPT", 2)
+    for module in ("tests.worlds.memory_counters", f"{_ADAPTERS}.sqlite_adjustments", f"{_ADAPTERS}.redis_wire"):
+        monkeypatch.setattr(f"{module}.MAX_KEPT", 2)
     for amount in range(4):
         store.adjust([adjustment(SPEND, amount, amount + 1)], nothing, NOW_MS)
 

@@ -16,7 +16,6 @@ from services.chassis.migrations import migrate
 from services.kernel.dialect import Dialect
 from services.kernel.names import reservation_id
 from services.quota.adapters.held_journal import HeldJournal
-from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.adapters.redis_session import LocalRecords
 from services.quota.adapters.sqlite_counters import SqliteCounters
@@ -29,6 +28,7 @@ from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.policies.policy import Threshold
 from services.quota.ports.counters import Choose
 from tests.worlds.counter_store_notes import MemorySnapshots, open_doubts, open_file
+from tests.worlds.memory_counters import MemoryCounters
 
 Store = MemoryCounters | SqliteCounters | RedisCounters
 

@@ -14,13 +14,13 @@ from services.kernel.limit_kind import LimitKind
 from services.kernel.price import Price
 from services.kernel.settlement import Most
 from services.ledger.domain.charge import charge_call
-from services.ledger.domain.configuration import flat_price
 from services.quota.domain.admission.estimate import bound, held_by_chain
 from services.quota.domain.admission.learning import UsageSample
 from services.quota.domain.admission.request_facts import RequestFacts, Tokens
 from services.quota.domain.admission.unmeasured import NOTHING_TAUGHT, Guide, Taught, unmeasured_tokens
 from services.quota.domain.counters.settlement import Settlement
 from services.quota.domain.routing.target_facts import TargetFacts
+from tests.worlds.flat_price import flat_price
 from tests.worlds.spool_lines import NO_USAGE, call
 
 PRICE = flat_price(input_price=2_500_000, output=10_000_000, cached_input=1_250_000)

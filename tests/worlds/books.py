@@ -23,7 +23,6 @@ from services.ledger.usecases.reconcile import ASK_INTERVAL_MS, Reconcile
 from services.ledger.usecases.settle import Settle
 from services.ledger.usecases.sweep import Sweep
 from services.quota.adapters.counter_levels import CounterLevels
-from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.counters.settlement import Settlement as QuotaSettlement
 from services.quota.domain.directory.adoption import Adoption
@@ -35,6 +34,7 @@ from services.quota.domain.policies.policy import QuotaPolicy
 from services.quota.transport.counter_service import CounterService
 from services.quota.usecases.admit import Admitted
 from services.quota.usecases.reconcile import Reconcile as HoldCounters
+from tests.worlds.memory_counters import MemoryCounters
 from tests.worlds.quota import ADA, ADAS_KEY, PEPPER, World
 from tests.worlds.spool_lines import EPOCH, PRICE, call, open_database
 

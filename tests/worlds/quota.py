@@ -12,10 +12,6 @@ from services.kernel.money import NANO_PER_USD, NanoUsd, PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
 from services.kernel.usage import INPUT, OUTPUT
 from services.kernel.window import WindowUnit
-from services.quota.adapters.memory_allowances import MemoryAllowances
-from services.quota.adapters.memory_counters import MemoryCounters
-from services.quota.adapters.memory_expectations import MemoryExpectations
-from services.quota.adapters.memory_key_rates import MemoryKeyRates
 from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.domain.admission.request_facts import RequestFacts
@@ -46,6 +42,10 @@ from services.quota.usecases.live import Live
 from services.quota.usecases.policies import PolicyMatches
 from services.quota.usecases.recent_calls import RecentCalls
 from services.quota.usecases.settle import ListOpen, ListOverdue, Release, Settle, SettleResult
+from tests.worlds.memory_allowances import MemoryAllowances
+from tests.worlds.memory_counters import MemoryCounters
+from tests.worlds.memory_expectations import MemoryExpectations
+from tests.worlds.memory_key_rates import MemoryKeyRates
 
 PEPPER = bytes(range(32))
 SECRET = "a-secret-from-elsewhere"

@@ -14,7 +14,6 @@ from services.chassis.migrations import migrate
 from services.kernel.change import Authorship
 from services.kernel.clock import ManualClock
 from services.quota.adapters.directory_tables import METADATA
-from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.adapters.sql_directory import SqlDirectory
 from services.quota.domain.directory.configuration import Configuration, KeySpec
 from services.quota.domain.identity.key import SecretKind
@@ -26,6 +25,7 @@ from services.quota.usecases.amend import Amend
 from services.quota.usecases.authenticate import Authenticate, AuthenticatedKey
 from services.quota.usecases.live import Live
 from services.quota.usecases.overrides import Overrides
+from tests.worlds.memory_counters import MemoryCounters
 from tests.worlds.quota import PEPPER, spend
 from tests.worlds.repetitions import asked
 

@@ -18,9 +18,9 @@ from services.ledger.adapters.spool import SpoolFolder, SpoolLimits
 from services.ledger.adapters.sql_books import SqlBooks
 from services.ledger.adapters.sql_database import Database
 from services.ledger.domain.call import SpooledAttempt, SpooledCall, parse_line
-from services.ledger.domain.configuration import flat_price
 from services.ledger.domain.traced import Traced
 from services.ledger.usecases.book import Book
+from tests.worlds.flat_price import flat_price
 
 EPOCH = "local-1795464000000"
 PRICE = flat_price(input_price=2_500_000, output=10_000_000, cached_input=1_250_000)

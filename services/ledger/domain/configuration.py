@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from services.kernel.change import Change, Describe, ResourceKind, changes_between, differing_fields
-from services.kernel.money import NanoUsd, PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
-from services.kernel.usage import INPUT, METERS, OUTPUT
+from services.kernel.usage import METERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +41,6 @@ class Configuration:
 
     prices: Mapping[str, Price] = field(default_factory=dict)
     channels: Mapping[str, Channel] = field(default_factory=dict)
-
-
-def flat_price(
-    *,
-    input_price: int,
-    output: int,
-    request_nano_usd: int = 0,
-    **others: int,
-) -> Price:
-    """A price with one tier, in pico-USD per token. `others` are rates by meter."""
-    rates = {INPUT: input_price, OUTPUT: output, **others}
-    tier = PriceTier(0, {name: PicoUsdPerToken(rate) for name, rate in rates.items()})
-    return Price((tier,), NanoUsd(request_nano_usd))
 
 
 def differences(before: Configuration, after: Configuration) -> tuple[Change, ...]:

@@ -32,9 +32,6 @@ from services.kernel.scope import Dimension
 from services.kernel.trace_context import ALWAYS
 from services.kernel.usage import INPUT, OUTPUT
 from services.kernel.window import WindowUnit
-from services.quota.adapters.memory_allowances import MemoryAllowances
-from services.quota.adapters.memory_expectations import MemoryExpectations
-from services.quota.adapters.memory_key_rates import MemoryKeyRates
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.counters.contention import Contention
@@ -65,6 +62,9 @@ from services.quota.usecases.live import Live
 from services.quota.usecases.policies import PolicyMatches
 from services.quota.usecases.recent_calls import RecentCalls
 from services.quota.usecases.settle import Settle
+from tests.worlds.memory_allowances import MemoryAllowances
+from tests.worlds.memory_expectations import MemoryExpectations
+from tests.worlds.memory_key_rates import MemoryKeyRates
 
 PEPPER = bytes(32)
 _MODEL = "gpt-4o"

@@ -16,8 +16,9 @@ from services.kernel.usage import CACHE_WRITE_1H, CACHE_WRITE_5M, CACHED_INPUT, 
 from services.ledger.adapters.sql_configuration import SqlConfiguration
 from services.ledger.adapters.sql_database import Database
 from services.ledger.adapters.sql_tables import audit_entries
-from services.ledger.domain.configuration import Channel, Configuration, PricedTarget, flat_price
+from services.ledger.domain.configuration import Channel, Configuration, PricedTarget
 from services.ledger.usecases.price_book import PriceBook
+from tests.worlds.flat_price import flat_price
 from tests.worlds.repetitions import again, asked
 from tests.worlds.spool_lines import PRICE, engine_of, open_database
 

@@ -9,8 +9,6 @@ import pytest
 from services.kernel.change import OWNER, Actor, Authorship, Role
 from services.kernel.clock import ManualClock
 from services.kernel.errors import AlreadyExists, InvalidInput, NotFound, PermissionDenied
-from services.quota.adapters.memory_counters import MemoryCounters
-from services.quota.adapters.memory_directory import MemoryDirectory
 from services.quota.domain.directory.configuration import Configuration, KeySpec
 from services.quota.domain.directory.directory import Directory
 from services.quota.domain.identity.admin_token import MAX_LIFE_MS
@@ -21,6 +19,8 @@ from services.quota.usecases.admin_tokens import AdminTokens, MintedToken
 from services.quota.usecases.administer import Administer
 from services.quota.usecases.amend import Amend
 from services.quota.usecases.live import Live
+from tests.worlds.memory_counters import MemoryCounters
+from tests.worlds.memory_directory import MemoryDirectory
 from tests.worlds.quota import PEPPER, spend
 
 BY = Authorship(Actor("root", "platform"), "onboarding", "req-1")

@@ -11,8 +11,6 @@ from services.kernel.clock import ManualClock
 from services.kernel.errors import AlreadyExists, InvalidInput, NotFound
 from services.kernel.limit_kind import LimitKind
 from services.kernel.window import WindowUnit
-from services.quota.adapters.memory_counters import MemoryCounters
-from services.quota.adapters.memory_directory import MemoryDirectory
 from services.quota.domain.directory.configuration import Configuration, KeySpec
 from services.quota.domain.directory.directory import Directory
 from services.quota.domain.identity.attribution import Attribution
@@ -25,6 +23,8 @@ from services.quota.usecases.administer import Administer
 from services.quota.usecases.amend import Amend
 from services.quota.usecases.authenticate import Authenticate, AuthenticatedKey
 from services.quota.usecases.live import Live
+from tests.worlds.memory_counters import MemoryCounters
+from tests.worlds.memory_directory import MemoryDirectory
 from tests.worlds.quota import PEPPER
 
 SECRET = "a-secret-of-sixteen-or-more"

@@ -6,7 +6,6 @@ from dataclasses import replace
 from services.kernel.errors import Unavailable
 from services.kernel.limit_kind import LimitKind
 from services.kernel.window import WindowUnit
-from services.quota.adapters.memory_counters import MemoryCounters
 from services.quota.domain.admission.request_facts import RequestFacts
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.counters.reservation import Reservation
@@ -15,6 +14,7 @@ from services.quota.domain.policies.limit import Limit
 from services.quota.domain.policies.policy import Match, Mode, QuotaPolicy, Threshold, ThresholdAction
 from services.quota.domain.routing.plan import PriceSnapshot
 from services.quota.ports.counters import Choose, StoreUnreachable, T
+from tests.worlds.memory_counters import MemoryCounters
 from tests.worlds.quota import CENT, CENT_FACTS, PRICES, World, counting, free, spend
 
 PROBLEM = "the counter store does not answer"

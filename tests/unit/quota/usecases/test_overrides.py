@@ -10,8 +10,6 @@ from services.kernel.errors import InvalidInput, NotFound, PermissionDenied
 from services.kernel.limit_kind import LimitKind
 from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
-from services.quota.adapters.memory_counters import MemoryCounters
-from services.quota.adapters.memory_directory import MemoryDirectory
 from services.quota.domain.identity.team import Team
 from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.domain.policies.limit import Limit
@@ -24,6 +22,8 @@ from services.quota.usecases.explain import Explain
 from services.quota.usecases.overrides import Grant, Overrides
 from services.quota.usecases.policies import PolicyMatches
 from services.quota.usecases.recent_calls import RecentCalls
+from tests.worlds.memory_counters import MemoryCounters
+from tests.worlds.memory_directory import MemoryDirectory
 from tests.worlds.quota import CENT, World, spend
 
 TEAM = "data-science"

@@ -9,13 +9,13 @@ import pytest
 
 from services.kernel.change import OWNER
 from services.kernel.clock import ManualClock
-from services.quota.adapters.memory_directory import MemoryDirectory
 from services.quota.domain.directory.adoption import Adoption
 from services.quota.domain.directory.configuration import Configuration
 from services.quota.domain.policies.policy import QuotaPolicy
 from services.quota.usecases.administer import Administer
 from services.quota.usecases.amend import Amend
 from services.quota.usecases.live import Live
+from tests.worlds.memory_directory import MemoryDirectory
 from tests.worlds.quota import PEPPER, spend
 
 OLD, NEW, OTHER = spend("old", 500), spend("new", 500), spend("other", 300)
