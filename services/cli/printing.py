@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 import orjson
 import typer
+from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +23,11 @@ _PIPE_COLUMNS = 400
 def print_json(document: object) -> None:
     """Prints the one document on standard output."""
     print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+
+
+def fields_of(message: Message, *names: str) -> dict[str, object]:
+    """Returns these fields of a message, for a document that has them under the same names."""
+    return {name: getattr(message, name) for name in names}
 
 
 def print_json_line(document: object) -> None:

@@ -7,7 +7,7 @@ from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 
 from services.chassis.enums import enum_names
 from services.cli.paging import read_list
-from services.cli.printing import Listing
+from services.cli.printing import Listing, fields_of
 from services.cli.session import GatewayCommand, JsonOption, LimitOption, connect
 from services.cli.times import optional_rfc3339, readable_time, rfc3339
 from services.kernel.money import format_usd
@@ -69,20 +69,14 @@ def _as_json(alert: ledger.Alert) -> dict[str, object]:
         excess = {"excess_usd": format_usd(alert.excess)} if _is_money(alert) else {"excess": alert.excess}
     return {
         "kind": kind,
-        "policy": alert.policy,
-        "limit": alert.limit,
-        "scope": alert.scope,
+        **fields_of(alert, "policy", "limit", "scope"),
         "threshold": _percent(alert.basis_points) if kind == "threshold" else None,
         **excess,
         "window_start": rfc3339(alert.window_start_time),
         "crossed_at": rfc3339(alert.cross_time),
-        "call": alert.call,
-        "target": alert.target,
-        "key": alert.key,
-        "team": alert.team,
+        **fields_of(alert, "call", "target", "key", "team"),
         "unknown_members": list(alert.unknown_members),
-        "trace_id": alert.trace_id,
-        "run": alert.run,
+        **fields_of(alert, "trace_id", "run"),
         "recipients": list(alert.recipients),
         "delivered_at": optional_rfc3339(alert, "deliver_time"),
     }

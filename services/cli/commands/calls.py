@@ -13,7 +13,7 @@ from services.chassis.well_known import nano_usd_of
 from services.cli.amounts import readable_usd, usd_of
 from services.cli.gateway import Gateway
 from services.cli.paging import read_list
-from services.cli.printing import Listing, print_json, print_json_line, print_table, print_text
+from services.cli.printing import Listing, fields_of, print_json, print_json_line, print_table, print_text
 from services.cli.session import GatewayCommand, JsonOption, LimitOption, connect
 from services.cli.times import readable_time, rfc3339
 
@@ -134,34 +134,22 @@ def call_as_json(call: ledger.Call) -> dict[str, object]:
     return {
         "id": call.id,
         "time": rfc3339(call.start_time),
-        "key": call.attribution.key,
-        "key_id": call.attribution.key_id,
-        "team": call.attribution.team,
-        "project": call.attribution.project,
-        "environment": call.attribution.environment,
-        "user": call.attribution.user,
-        "model_requested": call.model_requested,
-        "model_served": call.model_served,
-        "status": call.status,
+        **fields_of(call.attribution, "key", "key_id", "team", "project", "environment", "user"),
+        **fields_of(call, "model_requested", "model_served", "status"),
         "outcome": _OUTCOMES.get(call.outcome),
         "decision": _DECISIONS.get(call.decision, ""),
         "usage_source": _SOURCES.get(call.usage_source, ""),
-        "input_tokens": call.input_tokens,
-        "cached_input_tokens": call.cached_input_tokens,
-        "cache_write_input_tokens": call.cache_write_input_tokens,
-        "output_tokens": call.output_tokens,
-        "reasoning_tokens": call.reasoning_tokens,
+        **fields_of(call, "input_tokens", "cached_input_tokens", "cache_write_input_tokens"),
+        **fields_of(call, "output_tokens", "reasoning_tokens"),
         "cost_usd": usd_of(call.cost) if call.HasField("cost") else None,
         "latency_ms": call.latency.ToMilliseconds(),
         "first_byte_ms": call.first_byte_latency.ToMilliseconds(),
         "dialect": _DIALECTS.get(call.dialect, ""),
         "stream": call.stream,
         "tags": dict(call.tags),
-        "request_id": call.request_id,
-        "trace_id": call.trace_id,
+        **fields_of(call, "request_id", "trace_id"),
         "retry_of": call.retry_of or None,
-        "retry_count": call.retry_count,
-        "retries": call.retries,
+        **fields_of(call, "retry_count", "retries"),
         "unknown_members": list(call.unknown_members),
         "price_options": list(call.price_options),
         "attempts": [

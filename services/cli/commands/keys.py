@@ -12,7 +12,7 @@ from services.chassis.enums import enum_names
 from services.chassis.well_known import duration
 from services.cli.commands.key_limits import limits
 from services.cli.paging import read_list
-from services.cli.printing import Listing, print_json, print_result, print_text, remark
+from services.cli.printing import Listing, fields_of, print_json, print_result, print_text, remark
 from services.cli.session import GatewayCommand, JsonOption, ReasonOption, connect, session_of
 from services.cli.times import optional_rfc3339, parse_until, readable_time
 
@@ -170,13 +170,8 @@ def _row(key: quota.VirtualKey) -> tuple[str, ...]:
 
 def _as_json(key: quota.VirtualKey) -> dict[str, object]:
     return {
-        "name": key.name,
-        "key_id": key.key_id,
-        "hint": key.hint,
-        "team": key.attribution.team,
-        "project": key.attribution.project,
-        "environment": key.attribution.environment,
-        "user": key.attribution.user,
+        **fields_of(key, "name", "key_id", "hint"),
+        **fields_of(key.attribution, "team", "project", "environment", "user"),
         "models": list(key.models),
         "state": STATES.get(key.state, "unknown"),
         "unlimited": key.unlimited,

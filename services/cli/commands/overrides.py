@@ -11,7 +11,7 @@ from spendgate.quota.v1 import override_service_pb2 as overrides
 from services.chassis.well_known import nano_usd_of, usd
 from services.cli.amounts import readable_usd, usd_of
 from services.cli.paging import read_list
-from services.cli.printing import Listing, print_result
+from services.cli.printing import Listing, fields_of, print_result
 from services.cli.problems import Misuse
 from services.cli.session import GatewayCommand, JsonOption, ReasonOption, connect, session_of
 from services.cli.times import parse_until, readable_time, rfc3339
@@ -124,13 +124,9 @@ def _row(override: overrides.Override) -> tuple[str, ...]:
 def _as_json(override: overrides.Override) -> dict[str, object]:
     bound = {"limit_usd": usd_of(override.amount)} if override.HasField("amount") else {"limit": override.count}
     return {
-        "name": override.name,
-        "policy": override.policy,
-        "limit_id": override.limit_id,
-        "scope": override.scope,
+        **fields_of(override, "name", "policy", "limit_id", "scope"),
         **bound,
         "until": rfc3339(override.expire_time),
         "created_at": rfc3339(override.create_time),
-        "actor": override.actor,
-        "reason": override.reason,
+        **fields_of(override, "actor", "reason"),
     }

@@ -13,7 +13,7 @@ from spendgate.type.v1 import dialect_pb2
 
 from services.chassis.enums import enum_names
 from services.cli.paging import read_list
-from services.cli.printing import print_json, print_table, print_text, remark
+from services.cli.printing import fields_of, print_json, print_table, print_text, remark
 from services.cli.session import JsonOption, connect
 from services.cli.times import optional_rfc3339
 from services.cli.unpriced_routes import unpriced_leads
@@ -86,25 +86,17 @@ def status(context: typer.Context, *, json: JsonOption = False) -> None:
 
 def _quota_status(answer: quota.QuotaStatus) -> dict[str, object]:
     return {
-        "plan_version": answer.plan_version,
-        "price_version": answer.price_version,
-        "virtual_keys": answer.virtual_keys,
-        "policies": answer.policies,
-        "open_reservations": answer.open_reservations,
+        **fields_of(answer, "plan_version", "price_version", "virtual_keys", "policies", "open_reservations"),
         "settlement_lag_p95_ms": answer.settlement_lag_p95.ToMilliseconds(),
     }
 
 
 def _router_status(answer: router.RouterStatus) -> dict[str, object]:
     return {
-        "version": answer.version,
-        "plan_version": answer.plan_version,
-        "plan_version_taken": answer.plan_version_taken,
+        **fields_of(answer, "version", "plan_version", "plan_version_taken"),
         "nodes": [
             {
-                "epoch": node.epoch,
-                "version_sent": node.version_sent,
-                "version_acknowledged": node.version_acknowledged,
+                **fields_of(node, "epoch", "version_sent", "version_acknowledged"),
                 "refusal": node.refusal or None,
                 "connected_at": optional_rfc3339(node, "connect_time"),
             }
@@ -115,20 +107,14 @@ def _router_status(answer: router.RouterStatus) -> dict[str, object]:
 
 def _ledger_status(answer: ledger.LedgerStatus) -> dict[str, object]:
     return {
-        "price_version": answer.price_version,
-        "booked_calls": answer.booked_calls,
-        "unsettled_calls": answer.unsettled_calls,
+        **fields_of(answer, "price_version", "booked_calls", "unsettled_calls"),
         "booked_through": optional_rfc3339(answer, "booked_through_time"),
-        "unreadable_lines": answer.unreadable_lines,
-        "spool_backlog_bytes": answer.spool_backlog_bytes,
+        **fields_of(answer, "unreadable_lines", "spool_backlog_bytes"),
         "checked_at": optional_rfc3339(answer, "check_time"),
         "checked_counters": answer.checked_counters,
         "drift_usd": format_usd(answer.drift_nano_usd),
-        "unpriced_counters": answer.unpriced_counters,
-        "repaired_counters": answer.repaired_counters,
-        "swept_reservations": answer.swept_reservations,
-        "dropped_spans": answer.dropped_spans,
-        "refusals_without_spans": answer.refusals_without_spans,
+        **fields_of(answer, "unpriced_counters", "repaired_counters", "swept_reservations"),
+        **fields_of(answer, "dropped_spans", "refusals_without_spans"),
     }
 
 

@@ -9,7 +9,7 @@ from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 
 from services.chassis.well_known import nano_usd_of
 from services.cli.amounts import readable_usd, usd_of
-from services.cli.printing import print_json, print_table, print_text
+from services.cli.printing import fields_of, print_json, print_table, print_text
 from services.cli.problems import Misuse
 from services.cli.session import JsonOption, connect, session_of
 from services.cli.times import parse_since
@@ -68,14 +68,9 @@ def parse_dimensions(text: str) -> list[str]:
 
 def _sums(row: ledger.UsageRow) -> dict[str, object]:
     return {
-        "calls": row.calls,
-        "input_tokens": row.input_tokens,
-        "cached_input_tokens": row.cached_input_tokens,
-        "output_tokens": row.output_tokens,
+        **fields_of(row, "calls", "input_tokens", "cached_input_tokens", "output_tokens"),
         "cost_usd": usd_of(row.cost),
-        "unpriced_calls": row.unpriced_calls,
-        "retries": row.retries,
-        "logical_calls": row.logical_calls,
+        **fields_of(row, "unpriced_calls", "retries", "logical_calls"),
     }
 
 
