@@ -5,7 +5,7 @@ Reading only gives values their types. The code that uses a value checks whether
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate.type.v1 import attribution_pb2
@@ -92,14 +92,7 @@ def write_key(key: VirtualKey, now_ms: int, *, unbounded: bool = False) -> pb.Vi
 
 def write_attribution(attribution: Attribution) -> attribution_pb2.Attribution:
     """Writes the attribution of calls."""
-    return attribution_pb2.Attribution(
-        key_id=attribution.key_id,
-        key=attribution.key,
-        team=attribution.team,
-        project=attribution.project,
-        environment=attribution.environment,
-        user=attribution.user,
-    )
+    return attribution_pb2.Attribution(**asdict(attribution))
 
 
 def write_applied(applied: Applied) -> pb.ApplyConfigurationResponse:

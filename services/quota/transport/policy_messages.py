@@ -5,6 +5,8 @@ Reading only gives values their types. The code that uses a value checks whether
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from google.type import money_pb2
 from google.type.dayofweek_pb2 import DayOfWeek
 from spendgate.quota.v1 import quota_service_pb2 as pb
@@ -68,17 +70,10 @@ def read_policy(field: str, message: pb.QuotaPolicy) -> QuotaPolicy:
 
 def write_policy(listed: ListedPolicy) -> pb.QuotaPolicy:
     """Writes a policy in force, with its state."""
-    policy, match = listed.policy, listed.policy.match
+    policy = listed.policy
     return pb.QuotaPolicy(
         name=policy.name,
-        match=pb.Match(
-            team=match.team,
-            project=match.project,
-            environment=match.environment,
-            user=match.user,
-            key=match.key,
-            model=match.model,
-        ),
+        match=pb.Match(**asdict(policy.match)),
         each=_DIMENSIONS.numbers[policy.each] if policy.each else dimension_pb2.DIMENSION_UNSPECIFIED,
         limits=[_write_limit(limit) for limit in policy.limits],
         thresholds=[
