@@ -20,7 +20,7 @@ from services.ledger.adapters.sql_tables import alerts, entries, rollups, unansw
 from services.ledger.domain.call import Caller, times_sent_before
 from services.ledger.domain.dropped import DroppedHeader
 from services.ledger.domain.entry import BookedCall, join_attempts
-from services.ledger.domain.rollup import HOUR_MS
+from services.ledger.domain.rollup import HOUR_MS, Sums
 from services.ledger.domain.selection import CallQuery, Dimension, Filter, UsageQuery, UsageSums
 from services.ledger.domain.settlement import Alert, Crossing
 
@@ -31,18 +31,7 @@ _AS_KEPT = [field.name for field in fields(BookedCall) if field.name in entries.
 _kept_of = attrgetter(*_AS_KEPT)
 _caller_of = attrgetter(*(field.name for field in fields(Caller)))
 _OF_ALERTED_CALL = ("trace_id", "run", "model_served", "key", "team", "unknown_members")
-_SUMS = [
-    sa.func.sum(rollups.c[name]).label(name)
-    for name in (
-        "calls",
-        "input_tokens",
-        "cached_input_tokens",
-        "output_tokens",
-        "cost_nano_usd",
-        "unpriced_calls",
-        "retries",
-    )
-]
+_SUMS = [sa.func.sum(rollups.c[field.name]).label(field.name) for field in fields(Sums)]
 
 
 class SqlReports:
