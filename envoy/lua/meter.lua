@@ -3,19 +3,22 @@
 -- error here costs the client nothing: the rest passes untouched, and the line says `meter: failed`.
 
 local answer = require("meter/answer")
+local usage_line = require("usage_line")
 
 local REQUEST, ATTEMPT, USAGE = "spendgate.request", "spendgate.attempt", "spendgate.usage"
 
 local find = string.find
 
-local function publish(handle, changed)
-  local metadata = handle:streamInfo():dynamicMetadata()
-  for name, value in pairs(changed) do metadata:set(USAGE, name, value) end
+-- One text, because a value for each figure would cost Envoy much more, here and in its log.
+local function publish(handle, line)
+  handle:streamInfo():dynamicMetadata():set(USAGE, "line", line)
 end
 
-local function fail(handle, problem)
+-- `meter` is nil if it could not even begin. Figures that it had published stay on the line.
+local function fail(handle, problem, meter)
   handle:logErr("meter: " .. tostring(problem))
-  handle:streamInfo():dynamicMetadata():set(USAGE, "meter", "failed")
+  if meter then meter.published.meter = "failed" end
+  publish(handle, meter and answer.line(meter) or usage_line.state("failed"))
 end
 
 -- The meter for this answer; nil if there is nothing to read, because no attempt made it or its kind carries no usage.
@@ -27,7 +30,7 @@ local function begin(handle)
   if not attempt or not request or not (is_stream or find(kind, "json", 1, true)) then return nil end
   local encoding = headers:get("content-encoding")
   if encoding and encoding ~= "identity" then
-    metadata:set(USAGE, "meter", "encoded")
+    publish(handle, usage_line.state("encoded"))
     return nil
   end
   local stripping = is_stream and request.dialect == "openai" and attempt.strip_usage == true
@@ -38,14 +41,13 @@ end
 -- Handles one piece of the body. Its figures are published before it is passed on, because clients hang up at `[DONE]`.
 local function pass(handle, meter, bytes)
   local sent = #bytes > 0 and answer.take(meter, bytes) or answer.finish(meter)
-  local changed = answer.news(meter)
-  if changed then publish(handle, changed) end
+  if answer.news(meter) then publish(handle, answer.line(meter)) end
   return sent
 end
 
 function envoy_on_response(handle)
   local begun, meter = pcall(begin, handle)
-  if not begun then pcall(fail, handle, meter) end
+  if not begun then pcall(fail, handle, meter, nil) end
   if not begun or not meter then return end
   -- An error that leaves this loop would end the script and lose the bytes that are held back.
   for chunk in handle:bodyChunks() do
@@ -57,7 +59,7 @@ function envoy_on_response(handle)
       local count = held and #held
       local done, sent = pcall(pass, handle, meter, bytes)
       if not done then
-        pcall(fail, handle, sent)
+        pcall(fail, handle, sent, meter)
         sent = (meter.stream and meter.stream.stripping) and table.concat(held, "", 1, count) .. bytes or bytes
         meter = nil
       end

@@ -3,6 +3,7 @@
 
 local content_type = require("content_type")
 local refusal = require("refusal")
+local requested_line = require("requested_line")
 local scan = require("scan")
 local secret = require("secret")
 local value = require("dialect/value")
@@ -37,11 +38,12 @@ local function publish(handle, dialect)
   metadata:set(REQUEST, "dialect", dialect)
   -- Quota answers all other methods itself and needs nothing from their bodies.
   if headers:get(":method") ~= "POST" then return end
-  local request, spans = scan.body(read_text(handle, headers), dialect, path)
+  local request, spans, prints = scan.body(read_text(handle, headers), dialect, path)
   -- The wait for the body made the earlier reference invalid.
   metadata = handle:streamInfo():dynamicMetadata()
   for key, fact in pairs(request) do metadata:set(REQUEST, key, fact) end
   metadata:set(SCAN, "spans", spans)
+  metadata:set(SCAN, "logged", requested_line.of(request, prints))
 end
 
 function envoy_on_request(handle)

@@ -33,7 +33,7 @@ local function check_model(model)
   if find(model, "[%z\1-\31\127]") then refuse("The name of the model holds control characters.", "model") end
 end
 
-local function add_fingerprints(request, body, text, names)
+local function add_fingerprints(prints, body, text, names)
   fingerprint.clear()
   local size = 0
   for _, name in ipairs(names) do
@@ -42,7 +42,7 @@ local function add_fingerprints(request, body, text, names)
   end
   for _, prefix in ipairs(PREFIXES) do
     if size < prefix[2] then return end
-    request[prefix[1]] = fingerprint.of(prefix[2])
+    prints[prefix[1]] = fingerprint.of(prefix[2])
   end
 end
 
@@ -63,8 +63,8 @@ local function above(count, least)
   return count and count > least and count or nil
 end
 
--- Returns the request's metadata, and the spans for `rewrite.lua`. Raises like `value.refuse` if the body must be
--- refused.
+-- Returns the request's metadata, the spans for `rewrite.lua`, and the fingerprints by name. Raises like `value.refuse`
+-- if the body must be refused.
 function scan.body(text, dialect, path)
   if not utf8.is_valid(text) then refuse("The body is not UTF-8, in which JSON is written.") end
   local rules = DIALECTS[dialect]
@@ -82,8 +82,9 @@ function scan.body(text, dialect, path)
   request.features = found.features(seen)
   request.unknown_members = found.unknown_members(seen)
   request.price_options = found.price_options(seen)
-  add_fingerprints(request, body, text, rules.conversation)
-  request.body_print = body_print(text)
+  local prints = {}
+  add_fingerprints(prints, body, text, rules.conversation)
+  prints.body_print = body_print(text)
   local spans = { bytes = #text, opening = opening }
   if dialect ~= "gemini" then
     local model, options = body.members.model, body.members.stream_options
@@ -92,7 +93,7 @@ function scan.body(text, dialect, path)
       spans.options_first, spans.options_last = options.first, options.last
     end
   end
-  return request, spans
+  return request, spans, prints
 end
 
 return scan

@@ -20,7 +20,9 @@ GATE_NAMESPACE = "spendgate.gate"
 SCAN_NAMESPACE = "spendgate.scan"
 """Written by `request_info.lua` for the other scripts and the log; not sent to quota. Keys: `ScanKey`."""
 USAGE_NAMESPACE = "spendgate.usage"
-"""Written by `envoy/lua/meter.lua` for the log. Keys: `services.kernel.spool_contract.UsageKey`."""
+"""Written by `envoy/lua/meter.lua` for the log. Its only key is `USAGE_LINE`."""
+USAGE_LINE = "line"
+"""string: JSON of `services.kernel.spool_contract.UsageKey`."""
 ATTEMPT_NAMESPACE = "spendgate.attempt"
 """Written by `envoy/lua/target.lua` for answer headers and the log. Keys: `AttemptKey`."""
 
@@ -96,13 +98,6 @@ class RequestKey(StrEnum):
     FEATURES = "features"
     """string: names joined by commas, sorted, of `tools`, `images`, `audio`, `files`, `response_format`, `thinking`,
     `cache_control`, `cache_1h`, `stored_input`, `server_tools`."""
-    PREFIX_1K = "prefix_1k"
-    """string: 16 hex digits, a fingerprint of the first 1 024 bytes of the conversation, if it has that many."""
-    PREFIX_4K = "prefix_4k"
-    PREFIX_16K = "prefix_16k"
-    PREFIX_64K = "prefix_64k"
-    BODY_PRINT = "body_print"
-    """string: 16 hex digits, a fingerprint of the body's beginning and end. Equal bodies have equal fingerprints."""
 
 
 class GateKey(StrEnum):
@@ -121,6 +116,8 @@ class ScanKey(StrEnum):
 
     CLIENT_REQUEST_ID = "client_request_id"
     """string: see `CLIENT_REQUEST_ID_HEADER`; cut to 128 bytes."""
+    LOGGED = "logged"
+    """string: what the ledger books of the request: JSON of `services.kernel.spool_contract.RequestedKey`."""
     SPANS = "spans"
     """struct: positions of the values that `target.lua` replaces. Only Lua writes and reads it."""
 
@@ -144,56 +141,24 @@ class AttemptKey(StrEnum):
 
 
 class AdmissionKey(StrEnum):
-    """The metadata of quota's ALLOW."""
+    """The metadata of quota's ALLOW: what Envoy needs for the call. What only the ledger needs is one text."""
 
     RESERVATION = "reservation"
     """string: id of the reservation, and of the ledger entry."""
+    ADMITTED = "admitted"
+    """string: what the ledger books of the admission, as a JSON object of `services.kernel.spool_contract.AdmittedKey`.
+    One text costs Envoy and quota much less than a value of metadata for each field (ADR 0027)."""
     KEY_ID = "key_id"
-    KEY = "key"
-    TEAM = "team"
-    PROJECT = "project"
-    ENVIRONMENT = "environment"
-    USER = "user"
-    TAGS = "tags"
-    """string: `name=value` pairs joined by commas, validated."""
-    RUN = "run"
-    UNKNOWN_MEMBERS = "unknown_members"
-    """string: `RequestKey.UNKNOWN_MEMBERS`, plus `header=value` for unknown header values. Absent when there
-    are none. At most 1 024 bytes: a final `+3` stands for three more, and `(withheld)` for a value that may hold
-    a key."""
-    PRICE_OPTIONS = "price_options"
-    """string: `RequestKey.PRICE_OPTIONS`, in the same form."""
+    """string: id of the virtual key. `small_bodies.lua` remembers it."""
     TRACEPARENT = "traceparent"
     """string: the call's place in its trace, in the form of a W3C `traceparent`. Its span id is the client's, or zeros
     if the trace begins here. The last bit of its flags says whether the gateway records the trace. A refusal has it
     too."""
     DECIDED = "decided"
-    """string: what the span of the decision says, as JSON; see `services.kernel.spool_contract.DecidedKey`. Absent when
-    the trace is not recorded. A refusal has it too."""
-    MODEL = "model"
-    """string: as the client asked."""
+    """string: what the span of a refusal says, as JSON; see `services.kernel.spool_contract.DecidedKey`. Absent when
+    the trace is not recorded. Of an admitted call it is in `admitted`."""
     DECISION = "decision"
     """string: "allow" or "downgrade"."""
-    POLICY = "policy"
-    """string: name of the tightest policy. Absent when none applies."""
-    CHAIN = "chain"
-    """string: "provider/model" of each attempt in order, joined by commas."""
-    STOPS_ON_DISCONNECT = "stops_on_disconnect"
-    """string: targets of the chain whose provider is declared to stop when its client hangs up, joined by commas.
-    Absent when there are none."""
-    EXPECTED_INPUT_TOKENS = "expected_input_tokens"
-    """number: the input that the ledger books when nobody reports it."""
-    EXPECTED_OUTPUT_TOKENS = "expected_output_tokens"
-    """number: the output that the ledger books when nobody saw an answer."""
-    HELD_INPUT_TOKENS = "held_input_tokens"
-    """number: the most input tokens that one attempt can take. Absent where tokens do not bound its cost."""
-    HELD_OUTPUT_TOKENS = "held_output_tokens"
-    """number: the same for output. The ledger's estimates stay within both."""
-    ANSWER_TOKENS = "answer_tokens"
-    """number: tokens that an answer of this key and model has regardless of its text; may be negative."""
-    ANSWER_MICROTOKENS_PER_BYTE = "answer_microtokens_per_byte"
-    """number: millionths of a token for each byte of the answer's text. Together with the previous key it gives the
-    tokens of an answer that was seen in part."""
     STRIP_USAGE = "strip_usage"
     """bool: the client did not ask for the usage chunk that we make the provider send."""
     PRIORITY_GROUPS = "priority_groups"
@@ -204,6 +169,10 @@ class AdmissionKey(StrEnum):
     HOLDER = "holder"
     """string: id of the key whose body may come. It is all that the answer to a Check of stage "key" carries.
     `small_bodies.lua` writes it too: it remembers for a moment which key was valid."""
+    # Of refusals only.
+    KEY = "key"
+    MODEL = "model"
+    POLICY = "policy"
 
 
 class TargetKey(StrEnum):

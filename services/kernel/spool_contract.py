@@ -15,7 +15,7 @@ REFUSED_LOG = "refused.jsonl"
 
 
 class UsageKey(StrEnum):
-    """What `envoy/lua/meter.lua` reads in an answer, as JSON. Whatever the provider did not send is absent.
+    """What `envoy/lua/meter.lua` reads in an answer, in its line. Whatever the provider did not send is absent.
 
     Figures are published as soon as they are known, so the line of an answer that ended early has the latest ones.
     """
@@ -89,6 +89,73 @@ class SeenKey(StrEnum):
     """Bytes of the body that the client had been sent."""
 
 
+class RequestedKey(StrEnum):
+    """What `request_info.lua` says about a request, in its line. No text where it did not read the body."""
+
+    DIALECT = "dialect"
+    """"openai", "anthropic" or "gemini"."""
+    MODEL = "model_requested"
+    """As the client asked."""
+    STREAM = "stream"
+    """A boolean."""
+    BODY_BYTES = "body_bytes"
+    FEATURES = "features"
+    """As in `services.kernel.envoy_contract.RequestKey`."""
+    PREFIX_1K = "prefix_1k"
+    """16 hex digits: a fingerprint of the first 1 024 bytes of the conversation, if it has that many."""
+    PREFIX_4K = "prefix_4k"
+    PREFIX_16K = "prefix_16k"
+    PREFIX_64K = "prefix_64k"
+    BODY_PRINT = "body_print"
+    """16 hex digits: a fingerprint of the body's beginning and end. Equal bodies have equal fingerprints."""
+
+
+class AdmittedKey(StrEnum):
+    """What quota says about an admitted call, in its line. An empty text is left out."""
+
+    KEY_ID = "key_id"
+    KEY = "key"
+    TEAM = "team"
+    PROJECT = "project"
+    ENVIRONMENT = "environment"
+    USER = "user"
+    TAGS = "tags"
+    """`name=value` pairs joined by commas, validated."""
+    RUN = "run"
+    UNKNOWN_MEMBERS = "unknown_members"
+    """As in `services.kernel.envoy_contract.RequestKey`, plus `header=value` for unknown header values. At most 1 024
+    bytes: a final `+3` stands for three more, and `(withheld)` for a value that may hold a key."""
+    PRICE_OPTIONS = "price_options"
+    """In the same form."""
+    TRACEPARENT = "traceparent"
+    """As `services.kernel.envoy_contract.AdmissionKey.TRACEPARENT`."""
+    DECIDED = "decided"
+    """What the span of the decision says: JSON of `DecidedKey`, as text. Absent when the trace is not recorded."""
+    MODEL = "model"
+    """As the client asked."""
+    DECISION = "decision"
+    """"allow" or "downgrade"."""
+    POLICY = "policy"
+    """Name of the tightest policy. Absent when none applies."""
+    CHAIN = "chain"
+    """"provider/model" of each attempt in order, joined by commas."""
+    STOPS_ON_DISCONNECT = "stops_on_disconnect"
+    """Targets of the chain whose provider is declared to stop when its client hangs up, joined by commas."""
+    EXPECTED_INPUT_TOKENS = "expected_input_tokens"
+    """The input that the ledger books when nobody reports it."""
+    EXPECTED_OUTPUT_TOKENS = "expected_output_tokens"
+    """The output that the ledger books when nobody saw an answer."""
+    HELD_INPUT_TOKENS = "held_input_tokens"
+    """The most input tokens that one attempt can take. Absent where tokens do not bound its cost."""
+    HELD_OUTPUT_TOKENS = "held_output_tokens"
+    """The same for output. The ledger's estimates stay within both."""
+    ANSWER_TOKENS = "answer_tokens"
+    """Tokens that an answer of this key and model has regardless of its text; may be negative."""
+    ANSWER_MICROTOKENS_PER_BYTE = "answer_microtokens_per_byte"
+    """Millionths of a token for each byte of the answer's text. Together with the previous key it gives the tokens of
+    an answer that was seen in part."""
+
+
 class DecidedKey(StrEnum):
     """What quota says about a decision, for its span. It leaves out empty texts, and 0 stands for none.
 
@@ -151,20 +218,19 @@ class SpoolKey(StrEnum):
     TRACEPARENT = "traceparent"
     """The header that the provider was sent, cut to 55 bytes. Of a recorded trace, its span id is that of the attempt's
     span."""
-    # Calls only. They also have the string and number keys of `AdmissionKey`, the prefix keys, and `dialect`, `stream`,
-    # `features`, `body_bytes` and `model_requested` from the request. If quota did not answer, `traceparent` is the
-    # client's header.
-    MODEL_REQUESTED = "model_requested"
-    """As the client asked."""
-    TARGET = "target"
-    """"provider/model" of the last attempt. Absent when none was made."""
+    # Calls only.
+    REQUESTED = "requested"
+    """Text: a JSON object of `RequestedKey`."""
+    ADMITTED = "admitted"
+    """Text: a JSON object of `AdmittedKey`. Absent if quota did not answer: the line then has a `traceparent` of its
+    own, the client's header. The previous release wrote the fields of both objects into the line itself."""
+    RESERVATION = "reservation"
     ATTEMPTS = "attempts"
     """How many attempts were made."""
     BYTES_SENT = "bytes_sent"
     """Bytes of the body that the client was sent."""
     PROTOCOL = "protocol"
     """The client's protocol: "HTTP/1.1"."""
-    METHOD = "method"
     CLIENT_REQUEST_ID = "client_request_id"
     """The client's own x-request-id, cut to 128 bytes."""
     SDK_RETRY = "sdk_retry"
@@ -172,20 +238,10 @@ class SpoolKey(StrEnum):
     DROPPED = "dropped"
     """`AttemptKey.DROPPED`."""
     USAGE = "usage"
-    """Object of `UsageKey`: what the meter read in the answer. Absent when there was nothing to read."""
-    # Fields of the previous release. A spool may still hold such lines after an upgrade.
-    TRACE_ID = "trace_id"
-    SPAN_ID = "span_id"
-    """Ids of the trace and of the call's span, in hex. Envoy itself had sent the spans of such a call."""
-    USAGE_STATUS = "usage_status"
-    """Only "1" (complete) or "COMPLETE" counts as the provider's own figures."""
-    INPUT_TOKENS = "input_tokens"
-    OUTPUT_TOKENS = "output_tokens"
-    CACHED_TOKENS = "cached_tokens"
-    CACHE_CREATION_TOKENS = "cache_creation_tokens"
-    REASONING_TOKENS = "reasoning_tokens"
-    RESPONSE_MODEL = "response_model"
-    # Only in the log of refusals. It also has `traceparent` and `decided`, as in a call.
+    """Text: a JSON object of `UsageKey`, what the meter read in the answer. Absent when there was nothing to read. In
+    lines of the previous release it is an object."""
+    # Only in the log of refusals. It also has `traceparent` and `decided`, as texts of the line.
+    METHOD = "method"
     PATH = "path"
     """Without its query, at most 256 bytes. Withheld if a segment of it is as long as a secret."""
     USER_AGENT = "user_agent"

@@ -14,6 +14,7 @@ from spendgate_envoy.envoy.config.core.v3 import base_pb2
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2 as auth_pb
 
 from services.kernel.envoy_contract import CREDENTIAL_HEADERS, EPOCH_HEADER
+from tests.worlds.joined import joined
 from tests.worlds.quota_process import (
     ADMIN_TOKEN,
     EPOCH,
@@ -45,7 +46,7 @@ def quota() -> Iterator[QuotaProcess]:
 
 
 def metadata_of(response: auth_pb.CheckResponse) -> dict[str, Any]:
-    return json_format.MessageToDict(response.dynamic_metadata)
+    return joined(json_format.MessageToDict(response.dynamic_metadata), "admitted")
 
 
 def headers_of(response: Any) -> dict[str, str]:

@@ -12,6 +12,7 @@ from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2 as auth_pb
 
 from services.kernel.envoy_contract import KEY_STAGE, STAGE_EXTENSION
+from tests.worlds.joined import joined
 from tests.worlds.quota_process import (
     MODEL,
     QuotaProcess,
@@ -33,7 +34,7 @@ def quota() -> Iterator[QuotaProcess]:
 
 
 def metadata_of(response: auth_pb.CheckResponse) -> dict[str, Any]:
-    return json_format.MessageToDict(response.dynamic_metadata)
+    return joined(json_format.MessageToDict(response.dynamic_metadata), "admitted")
 
 
 def asking_for_the_key(**question: Any) -> auth_pb.CheckRequest:

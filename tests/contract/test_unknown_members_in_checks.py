@@ -10,6 +10,7 @@ from google.protobuf import json_format
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2 as auth_pb
 
 from services.ledger.domain.call import SpooledCall, parse_line
+from tests.worlds.joined import joined
 from tests.worlds.quota_process import (
     MODEL,
     SECRET,
@@ -34,7 +35,7 @@ def quota() -> Iterator[QuotaProcess]:
 
 
 def metadata_of(response: auth_pb.CheckResponse) -> dict[str, Any]:
-    return json_format.MessageToDict(response.dynamic_metadata)
+    return joined(json_format.MessageToDict(response.dynamic_metadata), "admitted")
 
 
 def test_what_nobody_knows_and_what_changes_the_price_goes_into_the_record(quota: QuotaProcess) -> None:

@@ -79,16 +79,16 @@ def test_the_spool_line_of_a_call_says_all_that_the_ledger_books(plane: DataPlan
     assert call["id"] == response.headers["x-request-id"]
     assert call["client_request_id"] == "c" * 128
     expected = {
-        "v": 1, "status": 200, "cluster": "main.openai", "attempts": 1, "method": "POST", "details": "via_upstream",
-        "bytes_sent": len(response.content), "sdk_retry": "1", "target": "main/up", "dialect": "openai",
-        "stream": "false", "model_requested": "asked", "body_bytes": str(len(json.dumps(CHAT, separators=(",", ":")))),
+        "v": 1, "status": 200, "cluster": "main.openai", "attempts": 1, "details": "via_upstream",
+        "bytes_sent": len(response.content), "sdk_retry": "1", "dialect": "openai",
+        "model_requested": "asked", "body_bytes": len(json.dumps(CHAT, separators=(",", ":"))),
         "usage": {
             "meter": "whole", "input_tokens": 36, "output_tokens": 7, "cached_tokens": 32, "reasoning_tokens": 3,
             "total_tokens": 43, "model": "main-model-0613", "finish": "stop",
         },
         "reservation": "rsv_1", "key_id": "key_1", "key": "app", "team": "blue", "environment": "prod",
         "model": "asked", "decision": "allow", "policy": "blue-prod",
-        "chain": "main/up", "expected_input_tokens": "10", "expected_output_tokens": "20",
+        "chain": "main/up", "expected_input_tokens": 10, "expected_output_tokens": 20,
     }  # fmt: skip
     assert call | expected == call
     assert call["time"].endswith("Z")
@@ -102,7 +102,7 @@ def test_a_count_in_the_spool_keeps_all_its_digits(plane: DataPlane) -> None:
     plane.quota.decide = lambda _: plane.allow("main", **counts)
     plane.client.post("/v1/chat/completions", json=CHAT)
     (call,) = plane.calls()
-    assert call | {name: str(count) for name, count in counts.items()} == call
+    assert call | counts == call
 
 
 def test_the_answer_says_what_was_served_and_what_is_left(plane: DataPlane) -> None:

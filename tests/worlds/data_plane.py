@@ -37,6 +37,7 @@ from services.router.adapters.envoy_resources import EnvoyResources, Scripts, bu
 from services.router.domain.snapshot import ClusterSpec, NodeSettings, Snapshot
 from tests.worlds.data_plane_provider import Answer, Provider
 from tests.worlds.data_plane_services import ScriptedQuota, ScriptedRouter, allow, body_may_come
+from tests.worlds.joined import joined
 from tests.worlds.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -200,7 +201,10 @@ class DataPlane:
     def _lines(self, kind: str) -> list[dict[str, Any]]:
         # A line of an earlier test may be written late.
         asked = {check.attributes.request.http.headers["x-request-id"] for check in self.quota.checks}
-        lines = [json.loads(line) for line in self.spool_text().splitlines()]
+        lines = [joined(json.loads(line), "requested", "admitted") for line in self.spool_text().splitlines()]
+        for line in lines:
+            if "usage" in line:
+                line["usage"] = json.loads(line["usage"])
         return [line for line in lines if line["kind"] == kind and line["id"] in asked]
 
     def refused(self, response: httpx.Response) -> dict[str, Any]:

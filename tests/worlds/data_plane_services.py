@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from spendgate_envoy.envoy.service.discovery.v3 import ads_pb2_grpc, discovery_p
 from spendgate_envoy.envoy.type.v3 import http_status_pb2
 
 from services.kernel.envoy_contract import KEY_STAGE, STAGE_EXTENSION, AdmissionKey
+from services.kernel.spool_contract import AdmittedKey
 from services.router.adapters.envoy_resources import EnvoyResources
 
 Decide = Callable[[external_auth_pb2.CheckRequest], external_auth_pb2.CheckResponse]
@@ -50,8 +52,11 @@ def allow(
         ],
         "targets": targets,
     }
+    said = {name: value for name, value in (fields | admission).items() if value is not None}
+    booked = {name: said[name] for name in set(AdmittedKey) & said.keys()}
     metadata = struct_pb2.Struct()
-    metadata.update({name: value for name, value in (fields | admission).items() if value is not None})
+    metadata.update({name: value for name, value in said.items() if name in set(AdmissionKey)})
+    metadata.update({AdmissionKey.ADMITTED: json.dumps(booked)})
     return external_auth_pb2.CheckResponse(
         status=status_pb2.Status(code=0),
         ok_response=external_auth_pb2.OkHttpResponse(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -32,8 +34,25 @@ def meter(dialect: str, pieces: Iterable[str], *, stream: bool, strip: bool = Fa
         passed.append(ANSWER.finish(state) if piece is None else ANSWER.take(state, piece))
         changed = ANSWER.news(state)
         told |= {} if changed is None else plain(changed)
+        assert changed is None or line_of(state) == {name: _as_read(value) for name, value in told.items()}
         first = tuple(told) if first is None else first
     return Metered("".join(passed), told, first or ())
+
+
+def line_of(state: Any) -> dict[str, Any]:
+    """What the line of the call would say, if the answer ended now."""
+    line: dict[str, Any] = json.loads(ANSWER.line(state).encode("latin-1"))
+    return line
+
+
+def _as_read(value: object) -> object:
+    """A value as it is in the line. Providers may send bytes that no text has."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return re.sub("[\x80-\xff]", "?", value)
 
 
 def cut(text: str, places: Iterable[int]) -> list[str]:

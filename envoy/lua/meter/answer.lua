@@ -5,6 +5,7 @@ local events = require("meter/events")
 local gemini = require("usage/gemini")
 local openai = require("usage/openai")
 local reader = require("meter/reader")
+local usage_line = require("usage_line")
 
 local answer = {}
 
@@ -56,6 +57,7 @@ function answer.new(dialect, is_stream, stripping)
     dialect = DIALECTS[dialect],
     found = {},
     published = {},
+    seen = nil, -- the latest evidence of a stream
     sent = 0, -- bytes passed on
     reported = 0, -- content events reported
     reported_text = 0, -- bytes of text reported
@@ -116,9 +118,8 @@ function answer.news(meter)
     )
   then
     meter.reported, meter.reported_text = stream.content, stream.text
-    changed = {
-      seen = { events = stream.events, content = stream.content, text = stream.text, bytes = meter.sent },
-    }
+    meter.seen = { events = stream.events, content = stream.content, text = stream.text, bytes = meter.sent }
+    changed = { seen = meter.seen }
   end
   if not is_due then return changed end
   source.news = false
@@ -137,6 +138,11 @@ function answer.news(meter)
     end
   end
   return changed
+end
+
+-- Everything that was reported so far, as the log writes it.
+function answer.line(meter)
+  return usage_line.of(meter.published, FIGURES, meter.seen)
 end
 
 return answer

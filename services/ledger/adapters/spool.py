@@ -19,7 +19,7 @@ import orjson
 
 from services.chassis.envoy_admin import ask_envoy
 from services.kernel.clock import Clock
-from services.kernel.spool_contract import SPOOL_SUFFIX
+from services.kernel.spool_contract import SPOOL_SUFFIX, SpoolKey
 from services.ledger.domain.call import SpooledAttempt, SpooledCall, parse_line
 from services.ledger.domain.line_fields import UnreadableLineError
 from services.ledger.domain.spooled import SpoolBatch, SpoolFile, UnreadableLine
@@ -29,6 +29,9 @@ _log = logging.getLogger("spendgate.ledger.spool")
 LINE_BYTES_MAX = 1_000_000
 BATCH_LINES_MAX = 1_000
 _CHUNK_BYTES = 2 * LINE_BYTES_MAX
+_USAGE = SpoolKey.USAGE.value
+# What `request_info.lua` and quota say of a call. Their members count as fields of the line.
+_SAID_BY_OTHERS = (SpoolKey.REQUESTED.value, SpoolKey.ADMITTED.value)
 _NAME = re.compile(r"(?P<epoch>(?P<node>.+)-(?P<start>\d{13}))(?:\.(?P<rotation>\d{1,9}))?" + re.escape(SPOOL_SUFFIX))
 _ADMIN_TIMEOUT_S = 2.0
 
@@ -234,7 +237,24 @@ def _parse_line(line: bytes) -> SpooledCall | SpooledAttempt:
     if b".0" in line:
         # Metadata has only floating-point numbers: 900 tokens may be 900.0 there.
         fields = {name: _whole_numbers(value) for name, value in fields.items()}
+    usage = fields.get(_USAGE)
+    if isinstance(usage, str) and usage != "-":
+        fields[_USAGE] = _members(usage, _USAGE)
+    for name in _SAID_BY_OTHERS:
+        if text := fields.get(name):
+            fields = _members(text, name) | fields
     return parse_line(fields)
+
+
+def _members(text: object, name: str) -> dict[str, object]:
+    """The JSON object that a text of a line holds."""
+    try:
+        members = orjson.loads(text) if isinstance(text, str) else None
+    except orjson.JSONDecodeError:
+        members = None
+    if not isinstance(members, dict):
+        raise UnreadableLineError(f"{name} is not a JSON object")
+    return members
 
 
 def _whole_numbers(value: object) -> object:

@@ -17,10 +17,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
-from services.kernel.envoy_contract import AdmissionKey, RequestKey
-from services.kernel.spool_contract import SpoolKey
+from services.kernel.spool_contract import AdmittedKey, RequestedKey, SpoolKey
 from services.kernel.trace_context import CALL_SPAN, TraceContext, read_context, span_id
 from services.kernel.usage import TOKEN_FOR_EACH_BYTE, Line, Usage
+from services.ledger.domain.earlier_line import EarlierKey
 from services.ledger.domain.line_fields import (
     LineReader,
     UnreadableLineError,
@@ -41,12 +41,12 @@ _MOST_RETRY_DIGITS = 4
 class Caller:
     """The owner of a call, as the virtual key names it. Empty where the key names none."""
 
-    key_id: Annotated[str, AdmissionKey.KEY_ID]
-    key: Annotated[str, AdmissionKey.KEY]
-    team: Annotated[str, AdmissionKey.TEAM]
-    project: Annotated[str, AdmissionKey.PROJECT]
-    environment: Annotated[str, AdmissionKey.ENVIRONMENT]
-    user: Annotated[str, AdmissionKey.USER]
+    key_id: Annotated[str, AdmittedKey.KEY_ID]
+    key: Annotated[str, AdmittedKey.KEY]
+    team: Annotated[str, AdmittedKey.TEAM]
+    project: Annotated[str, AdmittedKey.PROJECT]
+    environment: Annotated[str, AdmittedKey.ENVIRONMENT]
+    user: Annotated[str, AdmittedKey.USER]
 
 
 class SpooledAttempt(NamedTuple):
@@ -99,15 +99,15 @@ class SpooledCall(NamedTuple):
 
     # Fields as in the line. A field without a default is in every line.
     request_id: Annotated[str, SpoolKey.REQUEST_ID]
-    reservation: Annotated[str, AdmissionKey.RESERVATION]
+    reservation: Annotated[str, SpoolKey.RESERVATION]
     """Empty when the gateway ended the request before quota's answer reached it."""
     time_ms: int
     caller: Caller
     expected: Usage
     """Usage to book for an answer that nobody counted."""
-    model_requested: Annotated[str, SpoolKey.MODEL_REQUESTED] = ""
+    model_requested: Annotated[str, RequestedKey.MODEL] = ""
     """As quota admitted it. Where quota did not answer: as the client asked for it."""
-    chain: Annotated[tuple[str, ...], AdmissionKey.CHAIN] = ()
+    chain: Annotated[tuple[str, ...], AdmittedKey.CHAIN] = ()
     """ "provider/model" of each attempt that was allowed, in order."""
     status: Annotated[int, SpoolKey.STATUS] = 0
     """Status that the client got; 0 for none."""
@@ -117,27 +117,27 @@ class SpooledCall(NamedTuple):
     first_byte_ms: Annotated[int, SpoolKey.FIRST_BYTE_MS] = 0
     attempts: Annotated[int, SpoolKey.ATTEMPTS] = 0
     bytes_sent: Annotated[int, SpoolKey.BYTES_SENT] = 0
-    decision: Annotated[str, AdmissionKey.DECISION] = ""
-    policy: Annotated[str, AdmissionKey.POLICY] = ""
-    held_input_tokens: Annotated[int, AdmissionKey.HELD_INPUT_TOKENS] = 0
+    decision: Annotated[str, AdmittedKey.DECISION] = ""
+    policy: Annotated[str, AdmittedKey.POLICY] = ""
+    held_input_tokens: Annotated[int, AdmittedKey.HELD_INPUT_TOKENS] = 0
     """The most input that one attempt can take; 0 when unknown, or when tokens do not bound its cost."""
-    held_output_tokens: Annotated[int, AdmissionKey.HELD_OUTPUT_TOKENS] = 0
+    held_output_tokens: Annotated[int, AdmittedKey.HELD_OUTPUT_TOKENS] = 0
     """Output tokens that were reserved; 0 when unknown. No estimate exceeds it."""
-    stopping: Annotated[tuple[str, ...], AdmissionKey.STOPS_ON_DISCONNECT] = ()
+    stopping: Annotated[tuple[str, ...], AdmittedKey.STOPS_ON_DISCONNECT] = ()
     """Targets of `chain` whose provider is declared to stop when its client hangs up."""
-    dialect: Annotated[str, RequestKey.DIALECT] = ""
-    stream: Annotated[bool, RequestKey.STREAM] = False
-    features: Annotated[str, RequestKey.FEATURES] = ""
-    body_bytes: Annotated[int, RequestKey.BODY_BYTES] = 0
-    body_print: Annotated[str, RequestKey.BODY_PRINT] = ""
+    dialect: Annotated[str, RequestedKey.DIALECT] = ""
+    stream: Annotated[bool, RequestedKey.STREAM] = False
+    features: Annotated[str, RequestedKey.FEATURES] = ""
+    body_bytes: Annotated[int, RequestedKey.BODY_BYTES] = 0
+    body_print: Annotated[str, RequestedKey.BODY_PRINT] = ""
     """Fingerprint of the body, empty when the spool has none."""
-    tags: Annotated[str, AdmissionKey.TAGS] = ""
-    run: Annotated[str, AdmissionKey.RUN] = ""
-    trace_id: Annotated[str, SpoolKey.TRACE_ID] = ""
-    span_id: Annotated[str, SpoolKey.SPAN_ID] = ""
-    traceparent: Annotated[str, AdmissionKey.TRACEPARENT] = ""
+    tags: Annotated[str, AdmittedKey.TAGS] = ""
+    run: Annotated[str, AdmittedKey.RUN] = ""
+    trace_id: Annotated[str, EarlierKey.TRACE_ID] = ""
+    span_id: Annotated[str, EarlierKey.SPAN_ID] = ""
+    traceparent: Annotated[str, AdmittedKey.TRACEPARENT] = ""
     """Where quota did not answer, the client's own header."""
-    decided: Annotated[str, AdmissionKey.DECIDED] = ""
+    decided: Annotated[str, AdmittedKey.DECIDED] = ""
     """For the decision's span: JSON with `DecidedKey`."""
     duration_us: Annotated[int, SpoolKey.DURATION_US] = 0
     """0 when unknown."""
@@ -148,11 +148,11 @@ class SpooledCall(NamedTuple):
     """The client's protocol, as Envoy names it."""
     dropped: Annotated[str, SpoolKey.DROPPED] = ""
     """Dropped headers, in the form of `AttemptKey.DROPPED`."""
-    unknown_members: Annotated[str, AdmissionKey.UNKNOWN_MEMBERS] = ""
-    """Unknown members and headers of the request, in the form of `AdmissionKey.UNKNOWN_MEMBERS`."""
-    price_options: Annotated[str, AdmissionKey.PRICE_OPTIONS] = ""
+    unknown_members: Annotated[str, AdmittedKey.UNKNOWN_MEMBERS] = ""
+    """Unknown members and headers of the request, in the form of `AdmittedKey.UNKNOWN_MEMBERS`."""
+    price_options: Annotated[str, AdmittedKey.PRICE_OPTIONS] = ""
     """Requested options that change the price, in the same form."""
-    response_model: Annotated[str, SpoolKey.RESPONSE_MODEL] = ""
+    response_model: Annotated[str, EarlierKey.RESPONSE_MODEL] = ""
     """As the answer names it."""
     # Attributes that combine several fields.
     time_us: int = 0
@@ -209,13 +209,13 @@ _CALL = LineReader(SpooledCall)
 _CALLER = LineReader(Caller)
 # The parts of attributes that combine several fields.
 _MORE_TEXTS = plain(
-    AdmissionKey.MODEL, RequestKey.PREFIX_1K, RequestKey.PREFIX_4K, RequestKey.PREFIX_16K, RequestKey.PREFIX_64K
+    AdmittedKey.MODEL, RequestedKey.PREFIX_1K, RequestedKey.PREFIX_4K, RequestedKey.PREFIX_16K, RequestedKey.PREFIX_64K
 )
 _MORE_COUNTS = plain(
-    AdmissionKey.EXPECTED_INPUT_TOKENS,
-    AdmissionKey.EXPECTED_OUTPUT_TOKENS,
-    AdmissionKey.ANSWER_TOKENS,
-    AdmissionKey.ANSWER_MICROTOKENS_PER_BYTE,
+    AdmittedKey.EXPECTED_INPUT_TOKENS,
+    AdmittedKey.EXPECTED_OUTPUT_TOKENS,
+    AdmittedKey.ANSWER_TOKENS,
+    AdmittedKey.ANSWER_MICROTOKENS_PER_BYTE,
 )
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from services.kernel.spool_contract import SpoolKey, UsageKey
+from services.ledger.domain.earlier_line import EarlierKey
 from services.ledger.domain.line_fields import UnreadableLineError, is_known, read_counts
 from services.ledger.domain.reading import Reading, ReadingState, read_answer
 
 _COMPLETE = frozenset({"1", "COMPLETE"})
 _FIGURES_BEFORE = {
-    SpoolKey.INPUT_TOKENS.value: UsageKey.INPUT_TOKENS.value,
-    SpoolKey.OUTPUT_TOKENS.value: UsageKey.OUTPUT_TOKENS.value,
-    SpoolKey.CACHED_TOKENS.value: UsageKey.CACHED_TOKENS.value,
-    SpoolKey.CACHE_CREATION_TOKENS.value: UsageKey.CACHE_WRITE_TOKENS.value,
-    SpoolKey.REASONING_TOKENS.value: UsageKey.REASONING_TOKENS.value,
+    EarlierKey.INPUT_TOKENS.value: UsageKey.INPUT_TOKENS.value,
+    EarlierKey.OUTPUT_TOKENS.value: UsageKey.OUTPUT_TOKENS.value,
+    EarlierKey.CACHED_TOKENS.value: UsageKey.CACHED_TOKENS.value,
+    EarlierKey.CACHE_CREATION_TOKENS.value: UsageKey.CACHE_WRITE_TOKENS.value,
+    EarlierKey.REASONING_TOKENS.value: UsageKey.REASONING_TOKENS.value,
 }
 """Fields that the previous release wrote where there is one object now."""
 
@@ -38,7 +39,7 @@ def _reading_before(fields: Mapping[str, object], features: str, response_model:
 
     They do not say how long the provider caches: for an hour if the request asks for that, else for five minutes.
     """
-    if str(fields.get(SpoolKey.USAGE_STATUS)) not in _COMPLETE:
+    if str(fields.get(EarlierKey.USAGE_STATUS)) not in _COMPLETE:
         return Reading(model=response_model)
     counts = read_counts(fields, tuple(_FIGURES_BEFORE))
     known = {

@@ -16,7 +16,7 @@ from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2
 from services.chassis.protobuf_wire import length_delimited
 from services.kernel.envoy_contract import TRACE_ID_HEADER, AdmissionKey
 from services.kernel.limit_kind import LimitKind
-from services.kernel.spool_contract import DecidedKey
+from services.kernel.spool_contract import AdmittedKey, DecidedKey
 from services.kernel.trace_context import Sampling, TraceContext, begin_trace
 from services.quota.domain.policies.denial import Deny
 from services.quota.domain.policies.limit_id import kind_of
@@ -38,6 +38,8 @@ _REMEMBERED = 4_096
 # The beginning of a JSON object, and a part from its middle. To format a member of an enumeration takes a microsecond.
 _TIMES = f'{{"{DecidedKey.BEGAN_US}":%d,"{DecidedKey.TOOK_US}":%d,'
 _AMOUNTS = f'"{DecidedKey.HELD_NANO_USD}":%d,"{DecidedKey.OUTPUT_CAP_TOKENS}":%d,'
+_UNRECORDED = f'"{AdmittedKey.TRACEPARENT}":"%s"'
+_RECORDED = f'{_UNRECORDED},"{AdmittedKey.DECIDED}":%s'
 # Without a parent, the client's header belongs to no trace, and must not reach a provider.
 _FORGET_CLIENTS = length_delimited(
     _OK_RESPONSE, b"".join(length_delimited(_TO_REMOVE, name) for name in (b"traceparent", b"tracestate"))
@@ -60,16 +62,24 @@ class CallTrace:
         """32 digits in hex; empty if there is no trace."""
         return self._context.trace_id if self._context is not None else ""
 
-    def of_admitted(self, admitted: Admitted) -> bytes:
+    def fields_of_admitted(self) -> bytes:
         """Fields of the CheckResponse for an admitted call."""
         context = self._context
         if context is None:
             return b""
         metadata = string_entry(AdmissionKey.TRACEPARENT, str(context))
-        if context.recorded:
-            metadata += string_entry(AdmissionKey.DECIDED, self._decided(lambda: _said_of_admitted(admitted)))
         fields = length_delimited(_DYNAMIC_METADATA, metadata) + header_to_client(TRACE_ID_HEADER, context.trace_id)
         return fields if context.parent_id else fields + _FORGET_CLIENTS
+
+    def members_of_admitted(self, admitted: Admitted) -> str:
+        """What the line of an admitted call says, as members of a JSON object. Empty if there is no trace."""
+        context = self._context
+        if context is None:
+            return ""
+        if not context.recorded:
+            return _UNRECORDED % str(context)
+        decided = self._decided(lambda: _said_of_admitted(admitted))
+        return _RECORDED % (str(context), orjson.dumps(decided).decode())
 
     def of_refused(self, check: Check | None, deny: Deny | None) -> dict[str, str]:
         """Metadata for a request that quota answers itself. `deny`: None if it was not a refusal."""

@@ -1,13 +1,13 @@
 """Writes the answers to Envoy: the bytes of `envoy.service.auth.v3.CheckResponse`.
 
 Most of an ALLOW is the same for every call of one model and chain. We serialise that part once and cache it for all
-keys. We then append the attribution and the few other values that differ, as bytes (see `struct_wire`). This halves the
-cost of an answer.
+keys. We then append the few values that differ, as bytes (see `struct_wire`). This halves the cost of an answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
@@ -30,18 +30,16 @@ from services.kernel.envoy_contract import (
     AdmissionKey,
     TargetKey,
 )
-from services.quota.domain.admission.estimate import bound
 from services.quota.domain.admission.evaluate import Attempt
-from services.quota.domain.identity.attribution import Attribution
 from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.policies.denial import Deny
+from services.quota.transport.admitted_line import decision_of, write_members, write_members_of_route
 from services.quota.transport.call_trace import CallTrace
 from services.quota.transport.check_request import Check
 from services.quota.transport.dialects.answer import HttpAnswer
 from services.quota.transport.header_wire import headers_to_client
 from services.quota.transport.limit_headers import budget_headers, limit_headers
-from services.quota.transport.names_wire import join_names
-from services.quota.transport.struct_wire import NumberEntry, string_entry
+from services.quota.transport.struct_wire import string_entry
 from services.quota.usecases.admit import Admitted
 
 FirstByteTimeout = Callable[[str], int]
@@ -51,12 +49,6 @@ _MAX_REMEMBERED = 4_096
 _RETRIES_HEADER = "x-envoy-max-retries"
 _ATTEMPT_TIMEOUT_HEADER = "x-envoy-upstream-rq-per-try-timeout-ms"
 _DYNAMIC_METADATA = external_auth_pb2.CheckResponse.DYNAMIC_METADATA_FIELD_NUMBER
-_expected_input_tokens = NumberEntry(AdmissionKey.EXPECTED_INPUT_TOKENS)
-_expected_output_tokens = NumberEntry(AdmissionKey.EXPECTED_OUTPUT_TOKENS)
-_answer_tokens = NumberEntry(AdmissionKey.ANSWER_TOKENS)
-_answer_microtokens_per_byte = NumberEntry(AdmissionKey.ANSWER_MICROTOKENS_PER_BYTE)
-_held_output_tokens = NumberEntry(AdmissionKey.HELD_OUTPUT_TOKENS)
-_held_input_tokens = NumberEntry(AdmissionKey.HELD_INPUT_TOKENS)
 # Overwrites, so that no header of the client survives under the same name.
 _OVERWRITE = base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
@@ -66,19 +58,28 @@ class AllowWriter:
 
     def __init__(self, first_byte_timeout_ms: FirstByteTimeout) -> None:
         self._first_byte_timeout_ms = first_byte_timeout_ms
-        self._route_parts: dict[Any, bytes] = {}
+        self._routes: dict[Any, _Route] = {}
 
     def write(self, admitted: Admitted, check: Check, trace: CallTrace) -> bytes:
         """The answer to one call."""
         if admitted.output_cap_tokens is not None:
             # Hardly any two calls get the same cut. Their routes would push reusable ones out of the cache.
-            route = self._route_part(admitted, check)
+            route = self._route(admitted, check)
         else:
-            route = self._remembered_route_part(admitted, check)
+            route = self._remembered_route(admitted, check)
+        members = [route.members, *write_members(admitted, check)]
+        of_trace = trace.members_of_admitted(admitted)
+        if of_trace:
+            members.append(of_trace)
+        metadata = (
+            _key_id_entry(admitted.reservation.attribution.key_id)
+            + string_entry(AdmissionKey.RESERVATION, admitted.reservation.id)
+            + string_entry(AdmissionKey.ADMITTED, f"{{{','.join(members)}}}")
+        )
         headers = headers_to_client(_answer_headers(admitted))
-        return route + _call_part(admitted, check) + headers + trace.of_admitted(admitted)
+        return route.fields + length_delimited(_DYNAMIC_METADATA, metadata) + headers + trace.fields_of_admitted()
 
-    def _remembered_route_part(self, admitted: Admitted, check: Check) -> bytes:
+    def _remembered_route(self, admitted: Admitted, check: Check) -> _Route:
         # Attempts hash by the identity of their targets. Every plan makes new targets, so the cache finds nothing
         # stale.
         key = (
@@ -89,31 +90,36 @@ class AllowWriter:
             check.scan is not None and check.scan.facts.stream,
             check.wants_events,
         )
-        route = self._route_parts.get(key)
+        route = self._routes.get(key)
         if route is None:
-            if len(self._route_parts) >= _MAX_REMEMBERED:
-                self._route_parts.clear()
-            route = self._route_parts[key] = self._route_part(admitted, check)
+            if len(self._routes) >= _MAX_REMEMBERED:
+                self._routes.clear()
+            route = self._routes[key] = self._route(admitted, check)
         return route
 
-    def _route_part(self, admitted: Admitted, check: Check) -> bytes:
+    def _route(self, admitted: Admitted, check: Check) -> _Route:
         model = admitted.reservation.model
         headers = {_RETRIES_HEADER: str(len(admitted.chain) - 1)}
         timeout_ms = self._first_byte_timeout_ms(model)
         if timeout_ms:
             headers[_ATTEMPT_TIMEOUT_HEADER] = str(timeout_ms)
         metadata: dict[str, Any] = {
-            AdmissionKey.MODEL: model,
-            AdmissionKey.DECISION: "downgrade" if admitted.downgraded else "allow",
-            AdmissionKey.CHAIN: ",".join(attempt.fit.target.name for attempt in admitted.chain),
+            AdmissionKey.DECISION: decision_of(admitted),
             AdmissionKey.STRIP_USAGE: admitted.strip_usage,
             AdmissionKey.PRIORITY_GROUPS: [_priority_group(attempt) for attempt in admitted.chain],
             AdmissionKey.TARGETS: [_target(attempt, admitted, check) for attempt in admitted.chain],
         }
-        stopping = [attempt.fit.target.name for attempt in admitted.chain if attempt.fit.target.stops_on_disconnect]
-        if stopping:
-            metadata[AdmissionKey.STOPS_ON_DISCONNECT] = ",".join(stopping)
-        return _ok(headers, metadata).SerializeToString()
+        return _Route(_ok(headers, metadata).SerializeToString(), write_members_of_route(admitted))
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """The part of an answer that depends on the model and the chain."""
+
+    fields: bytes
+    """Fields of the CheckResponse."""
+    members: str
+    """Of `AdmittedKey`, in JSON."""
 
 
 def write_denial(answer: HttpAnswer, deny: Deny | None = None, of_trace: Mapping[str, str] | None = None) -> bytes:
@@ -181,18 +187,9 @@ def _struct(values: dict[str, Any]) -> struct_pb2.Struct:
     return struct
 
 
-# Each key has one, and each answer to a call of that key contains it.
 @lru_cache(maxsize=_MAX_REMEMBERED)
-def _attribution_part(attribution: Attribution) -> bytes:
-    texts = {
-        AdmissionKey.KEY_ID: attribution.key_id,
-        AdmissionKey.KEY: attribution.key,
-        AdmissionKey.TEAM: attribution.team,
-        AdmissionKey.PROJECT: attribution.project,
-        AdmissionKey.ENVIRONMENT: attribution.environment,
-        AdmissionKey.USER: attribution.user,
-    }
-    return b"".join([string_entry(key, text) for key, text in texts.items() if text])
+def _key_id_entry(key_id: str) -> bytes:
+    return string_entry(AdmissionKey.KEY_ID, key_id)
 
 
 def _known(texts: dict[AdmissionKey, str]) -> dict[str, Any]:
@@ -229,43 +226,6 @@ def _gemini_path(template: str, model: str, check: Check) -> str:
     verb = next(verb for verb, verb_streams in VERBS.items() if verb_streams == streams)
     path = template.replace(MODEL, quote(model, safe="/")).replace(VERB, verb)
     return f"{path}?alt=sse" if streams and check.wants_events else path
-
-
-def _call_part(admitted: Admitted, check: Check) -> bytes:
-    reservation = admitted.reservation
-    entries = [
-        _attribution_part(reservation.attribution),
-        string_entry(AdmissionKey.RESERVATION, reservation.id),
-        _expected_input_tokens(reservation.expected_input_tokens),
-        _expected_output_tokens(reservation.expected_output_tokens),
-        _answer_tokens(admitted.answer.per_call),
-        _answer_microtokens_per_byte(admitted.answer.per_byte_micro),
-    ]
-    if check.scan is not None:
-        facts = check.scan.facts
-        most = [bound(facts, attempt.fit.facts) for attempt in admitted.chain]
-        if facts.unknown_members:
-            held = max(tokens.output for tokens in most)
-        else:
-            held = max(attempt.output_bound(facts) for attempt in admitted.chain) * facts.choices
-        entries.append(_held_output_tokens(held))
-        if not facts.unknown_members and not facts.price_options:
-            entries.append(_held_input_tokens(max(tokens.input for tokens in most)))
-        entries.extend(
-            string_entry(key, join_names(names))
-            for key, names in (
-                (AdmissionKey.UNKNOWN_MEMBERS, facts.unknown_members),
-                (AdmissionKey.PRICE_OPTIONS, facts.price_options),
-            )
-            if names
-        )
-    if admitted.tightest is not None:
-        entries.append(string_entry(AdmissionKey.POLICY, admitted.tightest.policy))
-    if check.tags:
-        entries.append(string_entry(AdmissionKey.TAGS, check.tags))
-    if check.run:
-        entries.append(string_entry(AdmissionKey.RUN, check.run))
-    return length_delimited(_DYNAMIC_METADATA, b"".join(entries))
 
 
 def _answer_headers(admitted: Admitted) -> Iterator[tuple[str, str]]:

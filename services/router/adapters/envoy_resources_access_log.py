@@ -19,19 +19,17 @@ from services.kernel.dialect import ENDPOINTS, MODEL
 from services.kernel.envoy_contract import (
     ADMISSION_NAMESPACE,
     ATTEMPT_NAMESPACE,
-    REQUEST_NAMESPACE,
     SCAN_NAMESPACE,
+    USAGE_LINE,
     USAGE_NAMESPACE,
     AdmissionKey,
     AttemptKey,
-    RequestKey,
     ScanKey,
 )
 from services.kernel.spool_contract import REFUSED_LOG, SPOOL_SUFFIX, SpoolKey
 from services.router.adapters.envoy_resources_traces import CLIENTS_TRACEPARENT
 from services.router.adapters.envoy_resources_wire import (
     grpc_cluster,
-    metadata_count,
     metadata_text,
     milliseconds,
     pack,
@@ -95,52 +93,34 @@ _ATTEMPT: dict[str, str] = {
     SpoolKey.TRACEPARENT: "%REQ(TRACEPARENT):55%",
 }
 _ANSWER = f"metadata.filter_metadata['{ADMISSION_NAMESPACE}']"
-_WHOLE: dict[str, str] = {
-    SpoolKey.DURATION_US: "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%",
+_DURATION_US: dict[str, str] = {SpoolKey.DURATION_US: "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%"}
+# Each expression costs Envoy some microseconds, so other parties join what they have to say in one text.
+_CALL: dict[str, str] = {
+    **_DURATION_US,
+    SpoolKey.ATTEMPTS: "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+    SpoolKey.BYTES_SENT: "%BYTES_SENT%",
+    SpoolKey.PROTOCOL: "%PROTOCOL%",
+    SpoolKey.SDK_RETRY: "%REQ(X-STAINLESS-RETRY-COUNT):8%",
+    SpoolKey.CLIENT_REQUEST_ID: metadata_text(SCAN_NAMESPACE, ScanKey.CLIENT_REQUEST_ID),
+    SpoolKey.DROPPED: metadata_text(ATTEMPT_NAMESPACE, AttemptKey.DROPPED),
+    SpoolKey.REQUESTED: metadata_text(SCAN_NAMESPACE, ScanKey.LOGGED),
+    SpoolKey.USAGE: metadata_text(USAGE_NAMESPACE, USAGE_LINE),
+}
+_ADMITTED: dict[str, str] = {
+    SpoolKey.RESERVATION: metadata_text(ADMISSION_NAMESPACE, AdmissionKey.RESERVATION),
+    SpoolKey.ADMITTED: metadata_text(ADMISSION_NAMESPACE, AdmissionKey.ADMITTED),
+}
+_TRACEPARENT: dict[str, str] = {
     AdmissionKey.TRACEPARENT: (
         f"%CEL('{ADMISSION_NAMESPACE}' in metadata.filter_metadata && '{AdmissionKey.TRACEPARENT}' in {_ANSWER} ? "
         f"{_ANSWER}.{AdmissionKey.TRACEPARENT} : {CLIENTS_TRACEPARENT})%"
     ),
-    AdmissionKey.DECIDED: metadata_text(ADMISSION_NAMESPACE, AdmissionKey.DECIDED),
 }
-"""Fields of a whole request, for its spans."""
-_CALL: dict[str, str] = {
-    **_WHOLE,
-    SpoolKey.ATTEMPTS: "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
-    SpoolKey.BYTES_SENT: "%BYTES_SENT%",
-    SpoolKey.PROTOCOL: "%PROTOCOL%",
-    SpoolKey.METHOD: "%REQ(:METHOD)%",
-    SpoolKey.CLIENT_REQUEST_ID: metadata_text(SCAN_NAMESPACE, ScanKey.CLIENT_REQUEST_ID),
-    SpoolKey.SDK_RETRY: "%REQ(X-STAINLESS-RETRY-COUNT):8%",
-    SpoolKey.TARGET: metadata_text(ATTEMPT_NAMESPACE, AttemptKey.TARGET),
-    SpoolKey.DROPPED: metadata_text(ATTEMPT_NAMESPACE, AttemptKey.DROPPED),
-    RequestKey.BODY_BYTES: metadata_count(REQUEST_NAMESPACE, RequestKey.BODY_BYTES),
-    SpoolKey.MODEL_REQUESTED: metadata_text(REQUEST_NAMESPACE, RequestKey.MODEL),
-    # One field for all figures: an object costs less than an expression for each.
-    SpoolKey.USAGE: f"%DYNAMIC_METADATA({USAGE_NAMESPACE})%",
-}
-_ADMISSION_STRUCTURED = {AdmissionKey.PRIORITY_GROUPS, AdmissionKey.TARGETS, AdmissionKey.STRIP_USAGE}
-_ADMISSION_LOGGED = [key for key in AdmissionKey if key not in _ADMISSION_STRUCTURED and key not in _WHOLE]
-_ADMISSION_COUNTS = {
-    AdmissionKey.EXPECTED_INPUT_TOKENS,
-    AdmissionKey.EXPECTED_OUTPUT_TOKENS,
-    AdmissionKey.HELD_INPUT_TOKENS,
-    AdmissionKey.HELD_OUTPUT_TOKENS,
-    AdmissionKey.ANSWER_TOKENS,
-    AdmissionKey.ANSWER_MICROTOKENS_PER_BYTE,
-}
-_REQUEST_LOGGED = (
-    RequestKey.DIALECT,
-    RequestKey.STREAM,
-    RequestKey.FEATURES,
-    RequestKey.PREFIX_1K,
-    RequestKey.PREFIX_4K,
-    RequestKey.PREFIX_16K,
-    RequestKey.PREFIX_64K,
-    RequestKey.BODY_PRINT,
-)
+"""For requests that quota did not admit: its own answer if it refused, else the client's header."""
 _REFUSED: dict[str, str] = {
-    **_WHOLE,
+    **_DURATION_US,
+    **_TRACEPARENT,
+    AdmissionKey.DECIDED: metadata_text(ADMISSION_NAMESPACE, AdmissionKey.DECIDED),
     SpoolKey.METHOD: METHOD_WITHOUT_KEYS,
     SpoolKey.PATH: PATH_WITHOUT_KEYS,
     SpoolKey.USER_AGENT: _USER_AGENT_WITHOUT_KEYS,
@@ -154,24 +134,17 @@ def call_logs(node: NodeSettings) -> list[accesslog_pb2.AccessLog]:
     The spool gets the calls that quota reserved for, and those where Envoy never learned whether it did: a Check that
     broke, or a client that left during the Check (no status was sent). The ledger releases those by request id.
     """
-    call = _COMMON | _CALL
-    for admission_key in _ADMISSION_LOGGED:
-        operator = metadata_count if admission_key in _ADMISSION_COUNTS else metadata_text
-        call[admission_key] = operator(ADMISSION_NAMESPACE, admission_key)
-    for request_key in _REQUEST_LOGGED:
-        call[request_key] = metadata_text(REQUEST_NAMESPACE, request_key)
-    spooled = any_of(
-        _metadata_present(ADMISSION_NAMESPACE, AdmissionKey.RESERVATION),
-        _status_is_zero(),
-        cel(_details_are(CHECK_BROKE)),
-    )
-    refused = all_of(
-        metadata_is(ADMISSION_NAMESPACE, AdmissionKey.RESERVATION, _NO_RESERVATION, or_absent=True),
-        _status_is_sent(),
-        cel(f"!({_details_are(CHECK_BROKE)})"),
-    )
+    unreserved = metadata_is(ADMISSION_NAMESPACE, AdmissionKey.RESERVATION, _NO_RESERVATION, or_absent=True)
+    broke = cel(_details_are(CHECK_BROKE))
+    refused = all_of(unreserved, _status_is_sent(), cel(f"!({_details_are(CHECK_BROKE)})"))
+    reserved = _metadata_present(ADMISSION_NAMESPACE, AdmissionKey.RESERVATION)
     return [
-        _file(spool_path(node), _line("call", call), spooled),
+        _file(spool_path(node), _line("call", _COMMON | _CALL | _ADMITTED), reserved),
+        _file(
+            spool_path(node),
+            _line("call", _COMMON | _CALL | _TRACEPARENT),
+            all_of(unreserved, any_of(_status_is_zero(), broke)),
+        ),
         _file(f"{node.log_dir}/{REFUSED_LOG}", _line("refused", _COMMON | _REFUSED), refused),
     ]
 

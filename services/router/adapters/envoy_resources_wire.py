@@ -83,11 +83,6 @@ def metadata_text(namespace: str, key: str) -> str:
     return f"%CEL({_metadata_value(namespace, key)})%"
 
 
-def metadata_count(namespace: str, key: str) -> str:
-    """The same for a whole number. Metadata holds a float, which would print only six digits."""
-    return f"%CEL(int({_metadata_value(namespace, key)}))%"
-
-
 def _metadata_value(namespace: str, key: str) -> str:
     return f"metadata.filter_metadata['{namespace}'].{key}"
 

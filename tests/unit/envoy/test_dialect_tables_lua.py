@@ -24,7 +24,7 @@ URI = f"data:image/png;base64,{DATA}"
 
 def inspect(body: Any, dialect: str = "openai") -> dict[str, Any]:
     text = body if isinstance(body, str) else json.dumps(body)
-    request, _ = SCAN.body(wire(text), dialect, PATHS[dialect])
+    request, _, _ = SCAN.body(wire(text), dialect, PATHS[dialect])
     found: dict[str, Any] = plain(request)
     return found
 

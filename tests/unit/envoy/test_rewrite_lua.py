@@ -22,7 +22,7 @@ def rewrite(
 ) -> dict[str, Any]:
     dialect = "gemini" if "contents" in body else "openai"
     text = wire(json.dumps(body, ensure_ascii=False, **(layout or {})))
-    _, spans = SCAN.body(text, dialect, "/v1beta/models/m:generateContent")
+    _, spans, _ = SCAN.body(text, dialect, "/v1beta/models/m:generateContent")
     spans = table(LUA, dict(spans.items()))
     rewritten: dict[str, Any] = json.loads(plain(REWRITE.body(text, table(LUA, target), spans, force_usage)))
     return rewritten

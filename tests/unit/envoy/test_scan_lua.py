@@ -17,8 +17,8 @@ DATA = base64.b64encode(b"x" * 300).decode()
 
 def inspect(body: dict[str, Any] | str, dialect: str = "openai", path: str = "/v1/chat/completions") -> dict[str, Any]:
     text = body if isinstance(body, str) else json.dumps(body)
-    request, _ = SCAN.body(wire(text), dialect, path)
-    found: dict[str, Any] = plain(request)
+    request, _, prints = SCAN.body(wire(text), dialect, path)
+    found: dict[str, Any] = {**plain(request), **plain(prints)}
     return found
 
 

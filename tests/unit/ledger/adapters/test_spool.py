@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from services.kernel.clock import ManualClock
+from services.kernel.spool_contract import AdmittedKey, RequestedKey
 from services.ledger.adapters.spool import BATCH_LINES_MAX, LINE_BYTES_MAX, SpoolFolder, SpoolLimits
 from services.ledger.domain.spooled import SpoolBatch
-from tests.worlds.spool_lines import EPOCH, attempt_fields, call_fields, line, spool_of, write_lines
+from tests.worlds.spool_lines import EPOCH, attempt_fields, call, call_fields, line, spool_of, write_lines
 
 LATER = "local-1795464000001"
 
@@ -50,6 +52,37 @@ def test_metadatas_floating_numbers_are_counts(tmp_path: Path) -> None:
     (batch,) = read_all(spool_of(tmp_path, ManualClock()))
 
     assert (batch.calls[0].expected.input_tokens, batch.calls[0].body_bytes) == (12, 12_500)
+
+
+def test_what_others_say_of_a_call_is_read_from_their_texts(tmp_path: Path) -> None:
+    fields = call_fields()
+    requested = json.dumps({name: fields.pop(name) for name in set(RequestedKey) & fields.keys()})
+    admitted = json.dumps({name: fields.pop(name) for name in set(AdmittedKey) & fields.keys()})
+    write_lines(live(tmp_path), [{**fields, "requested": requested, "admitted": admitted}])
+
+    (batch,) = read_all(spool_of(tmp_path, ManualClock()))
+
+    assert batch.calls == (call(),)
+
+
+def test_a_field_of_envoys_own_wins_over_one_that_a_text_claims(tmp_path: Path) -> None:
+    claimed = json.dumps({"status": 500, "reservation": "rsv_2", "model_requested": "m"})
+    fields = {**call_fields(), "requested": claimed}
+    write_lines(live(tmp_path), [fields])
+
+    (batch,) = read_all(spool_of(tmp_path, ManualClock()))
+
+    assert (batch.calls[0].status, batch.calls[0].reservation) == (200, "reservation-1")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "1", '"x"', 5, {"team": "blue"}])
+def test_a_text_that_is_no_object_makes_its_line_unreadable_and_no_other(tmp_path: Path, text: object) -> None:
+    write_lines(live(tmp_path), [call_fields(1, admitted=text), call_fields(2)])
+
+    (batch,) = read_all(spool_of(tmp_path, ManualClock()))
+
+    assert [each.reason for each in batch.unreadable] == ["admitted is not a JSON object"]
+    assert [call.request_id for call in batch.calls] == ["request-2"]
 
 
 def test_a_line_that_is_still_being_written_waits(tmp_path: Path) -> None:

@@ -43,7 +43,13 @@ def asked(traceparent: str = "", **scan: Any) -> Check:
 
 
 def told(admitted: Admitted, traceparent: str = "", sampling: Sampling = ALWAYS) -> auth_pb.CheckResponse:
-    return auth_pb.CheckResponse.FromString(trace_of(asked(traceparent), sampling).of_admitted(admitted))
+    """What the answer says, with what the line says as its metadata."""
+    trace = trace_of(asked(traceparent), sampling)
+    members = json.loads(f"{{{trace.members_of_admitted(admitted)}}}")
+    response = auth_pb.CheckResponse.FromString(trace.fields_of_admitted())
+    assert {**metadata(response), **members} == {**members, **metadata(response)}
+    response.dynamic_metadata.update(members)
+    return response
 
 
 def metadata(response: auth_pb.CheckResponse) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import pytest
 from google.protobuf import struct_pb2
 
 from services.chassis.protobuf_wire import length_delimited, varint
-from services.quota.transport.struct_wire import NumberEntry, string_entry
+from services.quota.transport.struct_wire import string_entry
 
 
 @pytest.mark.parametrize("text", ["", "a", "x" * 127, "x" * 128, "ü" * 20_000])
@@ -13,16 +13,11 @@ def test_a_string_entry_is_what_protobuf_reads_as_that_string(text: str) -> None
     assert dict(read) == {"key": text}
 
 
-@pytest.mark.parametrize("number", [0, 1, 127, 4096, 2**53])
-def test_a_number_entry_is_what_protobuf_reads_as_that_number(number: int) -> None:
-    assert dict(struct_pb2.Struct.FromString(NumberEntry("tokens")(number))) == {"tokens": number}
-
-
 def test_entries_appended_to_a_serialised_struct_join_its_own() -> None:
     constant = struct_pb2.Struct()
     constant.update({"team": "research", "targets": [{"name": "lab/tiny"}]})
-    joined = constant.SerializeToString() + string_entry("reservation", "r1") + NumberEntry("n")(7)
-    assert dict(struct_pb2.Struct.FromString(joined)) == {**dict(constant), "reservation": "r1", "n": 7}
+    joined = constant.SerializeToString() + string_entry("reservation", "r1")
+    assert dict(struct_pb2.Struct.FromString(joined)) == {**dict(constant), "reservation": "r1"}
 
 
 def test_a_message_field_that_occurs_twice_is_merged() -> None:

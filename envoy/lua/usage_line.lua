@@ -1,0 +1,37 @@
+-- Writes what the line of a call says about its answer: a text of JSON, which the log passes on as it is. Keys:
+-- UsageKey and SeenKey in services/kernel/spool_contract.py.
+
+local json = require("json")
+local utf8 = require("utf8")
+
+local usage_line = {}
+
+local SEEN = '"seen":{"events":%.0f,"content":%.0f,"text":%.0f,"bytes":%.0f}'
+
+-- A provider's word. If it is not UTF-8, the ledger could not read the line, so its other bytes are replaced.
+local function quoted(word)
+  return json.quote(utf8.is_valid(word) and word or string.gsub(word, "[\128-\255]", "?"))
+end
+
+-- `figures` holds whole numbers and texts by name, and `names` lists them all. `seen` is the evidence of a stream, or
+-- nil.
+function usage_line.of(figures, names, seen)
+  local members = {}
+  local function add(name)
+    local value = figures[name]
+    if value == nil then return end
+    local text = type(value) == "number" and string.format("%.0f", value) or quoted(value)
+    members[#members + 1] = '"' .. name .. '":' .. text
+  end
+  add("meter")
+  for index = 1, #names do add(names[index]) end
+  if seen then members[#members + 1] = string.format(SEEN, seen.events, seen.content, seen.text, seen.bytes) end
+  return "{" .. table.concat(members, ",") .. "}"
+end
+
+-- The line of an answer about which nothing is known but the state of the meter.
+function usage_line.state(state)
+  return '{"meter":"' .. state .. '"}'
+end
+
+return usage_line
