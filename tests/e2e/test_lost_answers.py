@@ -1,4 +1,4 @@
-"""Answers that get lost: a service dies right behind its commit.
+"""Answers that get lost: a service dies right behind its commit, or the connection breaks before the answer.
 
 The command line asks again, so its user sees nothing of it, and nothing is changed twice.
 """
@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate.type.v1 import attribution_pb2
 
 from services.cli.gateway import Gateway as AdminPlane
 from services.cli.gateway import find_gateway
+from tests.worlds.cutting_proxy import CuttingProxy
 from tests.worlds.deadly_commits import DeadlyCommits
 from tests.worlds.gateway import Gateway, Providers, run_gateway
 
@@ -134,6 +136,38 @@ def test_a_configuration_that_killed_a_service_is_applied_once_and_its_changes_a
     told = json.loads(done.stdout)["changes"]
     assert told
     assert sum(len(doomed.rows("SELECT 1 FROM audit_entries", each)) for each in services) == before + len(told)
+
+
+def test_a_connection_that_breaks_twice_before_the_answer_is_not_noticed(doomed: Doomed) -> None:
+    entries = doomed.entries("create")
+    with CuttingProxy(doomed.gateway.admin, answers=2) as proxy:
+        to_proxy = {"SPENDGATE_ADMIN": proxy.address}
+        done = doomed.gateway.run("keys", "create", "cut", "--team", "ds", "--json", environment=to_proxy)
+
+    assert done.returncode == 0, done.stderr
+    assert proxy.answers_left == 0
+    assert doomed.status_with(json.loads(done.stdout)["secret"]) == 200
+    assert doomed.rows("SELECT count(*) FROM virtual_keys WHERE name = 'cut'") == [(1,)]
+    assert doomed.entries("create") == entries + 1
+
+
+def test_over_rest_a_repetition_gets_the_same_secret_and_nobody_else_gets_it(doomed: Doomed) -> None:
+    token = (doomed.gateway.data_dir / "admin-token").read_text().strip()
+    eve = doomed.gateway.json("tokens", "create", "eve", "--role", "platform", "--expires", "1d")["secret"]
+    body = {"virtualKey": {"name": "rest", "attribution": {"team": "ds"}}, "requestId": str(uuid.uuid4())}
+
+    def post(credential: str) -> tuple[int, Any]:
+        headers = {"authorization": f"Bearer {credential}"}
+        answer = httpx.post(f"http://{doomed.gateway.admin}/v1/virtualKeys", json=body, headers=headers, timeout=30)
+        return answer.status_code, answer.json()
+
+    first = post(token)
+    assert first[0] == 200, first
+    assert post(token) == first
+    status, refusal = post(eve)
+    assert (status, refusal["message"].startswith(f"request_id: {body['requestId']} belongs to another")) == (400, True)
+    assert first[1]["secret"] not in json.dumps(refusal)
+    assert doomed.status_with(first[1]["secret"]) == 200
 
 
 def test_a_client_that_repeats_by_hand_is_served_by_the_next_process(doomed: Doomed) -> None:
