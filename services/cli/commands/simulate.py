@@ -21,7 +21,7 @@ from services.cli.commands.configure import load_or_refuse
 from services.cli.configuration import Configuration
 from services.cli.gateway import Gateway
 from services.cli.limit_kinds import kind_name
-from services.cli.printing import print_json, print_table, print_text
+from services.cli.printing import fields_of, print_json, print_table, print_text
 from services.cli.problems import Misuse
 from services.cli.session import FileOption, JsonOption, connect, session_of
 from services.cli.times import optional_rfc3339, parse_since, readable_time, rfc3339
@@ -105,11 +105,7 @@ def report_as_json(report: Report, since: Timestamp, until: Timestamp) -> dict[s
     return {
         "since": rfc3339(since),
         "until": rfc3339(until),
-        "calls": report.calls,
-        "allowed": report.allowed,
-        "degraded": report.degraded,
-        "denied": report.denied,
-        "unpriced": report.unpriced,
+        **fields_of(report, "calls", "allowed", "degraded", "denied", "unpriced"),
         "real_cost_usd": usd_of(report.real_cost),
         "simulated_cost_usd": usd_of(report.simulated_cost),
         "saved_usd": format_usd(_saved(report)),
@@ -118,8 +114,7 @@ def report_as_json(report: Report, since: Timestamp, until: Timestamp) -> dict[s
                 "policy": limit.policy,
                 "limit_kind": kind_name(limit.limit_kind, "unknown"),
                 "window": limit.window or None,
-                "denied": limit.denied,
-                "degraded": limit.degraded,
+                **fields_of(limit, "denied", "degraded"),
                 "first_denied_at": optional_rfc3339(limit, "first_denied_time"),
                 "first_degraded_at": optional_rfc3339(limit, "first_degraded_time"),
                 "saved_usd": usd_of(limit.saved),
@@ -129,8 +124,7 @@ def report_as_json(report: Report, since: Timestamp, until: Timestamp) -> dict[s
         ],
         "unknown_members": [
             {
-                "policy": refusing.policy,
-                "denied": refusing.denied,
+                **fields_of(refusing, "policy", "denied"),
                 "first_denied_at": optional_rfc3339(refusing, "first_denied_time"),
                 "saved_usd": usd_of(refusing.saved),
             }
@@ -138,10 +132,7 @@ def report_as_json(report: Report, since: Timestamp, until: Timestamp) -> dict[s
         ],
         "keys": [
             {
-                "team": caller.team,
-                "key": caller.key,
-                "denied": caller.denied,
-                "degraded": caller.degraded,
+                **fields_of(caller, "team", "key", "denied", "degraded"),
                 "first_at": rfc3339(caller.first_time),
                 "saved_usd": usd_of(caller.saved),
             }
