@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -12,32 +13,44 @@ import typer
 from services.chassis.process import SystemClock
 from services.chassis.settings import SettingsError
 from services.chassis.variables import refuse_unknown_variables
-from services.cli.commands import (
-    adjustments,
-    alerts,
-    audit,
-    budgets,
-    calls,
-    configure,
-    demo,
-    doctor,
-    doubt,
-    keys,
-    overrides,
-    policies,
-    routes,
-    simulate,
-    tokens,
-    up,
-    usage,
-)
 from services.cli.printing import fail
 from services.cli.problems import CommandError, Misuse
 from services.cli.session import GatewayCommand, Session
 
+# The commands in the order of the help, each with its module in `commands`. There it is a function of its own name, or
+# a group that `build_<name>` builds.
+_MODULES = {
+    "up": "up",
+    "demo": "demo",
+    "init": "configure",
+    "doctor": "doctor",
+    "check": "configure",
+    "apply": "configure",
+    "keys": "keys",
+    "budgets": "budgets",
+    "doubt": "doubt",
+    "adjustments": "adjustments",
+    "policies": "policies",
+    "overrides": "overrides",
+    "usage": "usage",
+    "calls": "calls",
+    "explain": "budgets",
+    "simulate": "simulate",
+    "routes": "routes",
+    "alerts": "alerts",
+    "tokens": "tokens",
+    "audit": "audit",
+    "status": "routes",
+}
+_NEED_NO_GATEWAY = {"up", "demo", "init", "check"}
 
-def build_app() -> typer.Typer:
-    """Builds the application with all commands."""
+
+def build_app(first: str = "") -> typer.Typer:
+    """Builds the application.
+
+    `first`: the first argument. If it names a command, only that one is loaded, because `spendgate up` runs for months
+    and all others for a moment. Otherwise all are, for the help and for suggestions.
+    """
     app = typer.Typer(
         name="spendgate",
         help="LLM spend, enforced where the traffic is.",
@@ -45,28 +58,19 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
-    app.command()(up.up)
-    app.command()(demo.demo)
-    app.command()(configure.init)
-    app.command(cls=GatewayCommand)(doctor.doctor)
-    app.command()(configure.check)
-    app.command(cls=GatewayCommand)(configure.apply)
-    app.add_typer(keys.build_keys(), name="keys")
-    app.command(cls=GatewayCommand)(budgets.budgets)
-    app.add_typer(doubt.build_doubt(), name="doubt")
-    app.command(cls=GatewayCommand)(adjustments.adjustments)
-    app.command(cls=GatewayCommand)(policies.policies)
-    app.add_typer(overrides.build_overrides(), name="overrides")
-    app.command(cls=GatewayCommand)(usage.usage)
-    app.add_typer(calls.build_calls(), name="calls")
-    app.command(cls=GatewayCommand)(budgets.explain)
-    app.command(cls=GatewayCommand)(simulate.simulate)
-    app.command(cls=GatewayCommand)(routes.routes)
-    app.add_typer(alerts.build_alerts(), name="alerts")
-    app.add_typer(tokens.build_tokens(), name="tokens")
-    app.command(cls=GatewayCommand)(audit.audit)
-    app.command(cls=GatewayCommand)(routes.status)
+    # With a callback, an application of one command still expects its name.
+    app.callback()(lambda: None)
+    for name in [first] if first in _MODULES else _MODULES:
+        _add(app, name)
     return app
+
+
+def _add(app: typer.Typer, name: str) -> None:
+    module = importlib.import_module(f"services.cli.commands.{_MODULES[name]}")
+    if build_group := getattr(module, f"build_{name}", None):
+        app.add_typer(build_group(), name=name)
+    else:
+        app.command(name, cls=None if name in _NEED_NO_GATEWAY else GatewayCommand)(getattr(module, name))
 
 
 def run(arguments: Sequence[str], session: Session) -> NoReturn:
@@ -80,7 +84,7 @@ def run(arguments: Sequence[str], session: Session) -> NoReturn:
         if "--help" not in arguments:
             _refuse_unknown_variables(session)
         # Typer itself explains arguments that it cannot parse, with the usage. Programs get a document.
-        code = build_app()(list(arguments), obj=session, standalone_mode=not as_json)
+        code = build_app(*arguments[:1])(list(arguments), obj=session, standalone_mode=not as_json)
     except CommandError as error:
         fail(str(error), as_json=as_json)
         sys.exit(error.exit_code)

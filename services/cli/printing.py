@@ -10,9 +10,6 @@ from typing import Generic, TypeVar
 import orjson
 import typer
 from google.protobuf.message import Message
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 Item = TypeVar("Item")
 
@@ -39,6 +36,11 @@ def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[object]], *, numeric: frozenset[str] = frozenset()
 ) -> None:
     """Prints rows under headings. Columns in `numeric` are right-aligned."""
+    # Imported here, because most commands print no table, and `spendgate up` runs for months.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:

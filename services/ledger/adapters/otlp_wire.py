@@ -37,7 +37,7 @@ _LOCAL, _REMOTE = struct.pack("<I", 0x101), struct.pack("<I", 0x301)
 _KEY, _VALUE = b"\x0a", b"\x12"
 _STRING, _BOOL, _INT, _DOUBLE_TAG = b"\x0a", b"\x10", b"\x18", b"\x21"
 _DOUBLE = struct.Struct("<cd")
-_ATTRIBUTES_MAX = 16_384
+_ATTRIBUTES_MAX = 4_096
 _SCOPE = InstrumentationScope(name="spendgate")
 
 
