@@ -47,7 +47,7 @@ class Shared:
 
 
 # Windows and policies come and go, and their limits with them.
-_MOST_SHARED = 50_000
+_MOST_SHARED = 40_000
 
 
 WindowAt = Callable[[WindowRule, int], Window]
