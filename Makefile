@@ -21,7 +21,7 @@ BY_FILE := --dist loadfile --no-loadscope-reorder
 # Compiled modules are what make the command line and the services start fast.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test tidy unit property contract e2e check bench bench-size proto fmt
+.PHONY: demo test tidy unit property contract e2e check bench bench-size bench-peers proto fmt
 .DEFAULT_GOAL := test
 
 demo: $(VENV) | gen/spendgate
@@ -46,6 +46,10 @@ bench: $(VENV) | gen/spendgate
 
 bench-size: $(VENV) | gen/spendgate
 	$(BIN)/python -m tests.bench.size --rounds $(ROUNDS) --calls $(CALLS)
+
+# Installs other gateways below .bench-peers.
+bench-peers: $(VENV) | gen/spendgate
+	$(BIN)/python -m tests.bench.peers --rounds $(ROUNDS)
 
 proto: $(VENV)
 	$(BIN)/python protos/build.py

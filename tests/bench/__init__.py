@@ -9,4 +9,5 @@ targets    what the design promises, and whether a run kept it
 figures    the chart and the three figures that come first
 report     writes docs/benchmarks.md, part by part (page)
 size       what keys, teams, limits, open reservations and past calls cost: `make bench-size`
+peers      what other gateways cost: `make bench-peers`
 """

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.bench import report
 from tests.bench.gateways import Bench
 from tests.bench.measure import Loads, measure_memory
-from tests.bench.processes import ROOT, machine_ticks
+from tests.bench.processes import ROOT, StolenTime
 from tests.bench.samples import Samples
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     gateway_core, load_core = (cores[1], cores[0]) if len(cores) > 1 else (None, None)
     samples = Samples()
     started_s = time.monotonic()
-    ticks, stolen = machine_ticks()
+    stolen = StolenTime()
     # A short path: the sockets of the gateway lie below it.
     folder = Path(tempfile.mkdtemp(prefix="spendgate-bench-"))
     with ExitStack() as stack:
@@ -36,13 +36,12 @@ def main() -> None:
             loads.run_round(gateways)
             samples.save(folder)
         measure_memory(gateways, samples)
-    ticks_now, stolen_now = machine_ticks()
     run = report.Run(
         rounds=arguments.rounds,
         seconds=arguments.seconds,
         today=time.strftime("%Y-%m-%d"),
         pinned=gateway_core is not None,
-        stolen=(stolen_now - stolen) / max(1, ticks_now - ticks),
+        stolen=stolen.share(),
     )
     report.write(arguments.output, samples, run)
     print(report.summary(samples, run, ""))  # noqa: T201  (the result)

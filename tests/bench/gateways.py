@@ -242,13 +242,13 @@ def path_of(dialect: str, *, stream: bool) -> str:
     return "/v1/messages" if dialect == "anthropic" else "/v1/chat/completions"
 
 
-def wait_for(port: int, process: subprocess.Popen[str], log: Path) -> None:
+def wait_for(port: int, process: subprocess.Popen[str], log: Path, *, seconds: int = 20) -> None:
     """Waits until somebody listens on `port`.
 
     Raises:
-        RuntimeError: `process` ended, or nobody listens after 20 seconds.
+        RuntimeError: `process` ended, or nobody listens after so many seconds.
     """
-    for _ in range(200):
+    for _ in range(10 * seconds):
         if process.poll() is not None:
             break
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.bench.cases import PLAIN, RATE_PER_S
+from tests.bench.cases import PEAK
 from tests.bench.samples import Samples
 from tests.bench.spread import Spread
 
@@ -15,9 +15,8 @@ def noise(samples: Samples, stolen: float) -> str:
 
     `stolen` is the share of the machine's time that its host gave to others.
     """
-    cpu = Spread.of(samples.cpu_rounds("raw", PLAIN.name))
+    cpu = Spread.of(samples.cpu_rounds("raw", PEAK))
     rate = Spread.of(samples.peak_per_s.get("raw", []))
-    p99 = Spread.of(samples.added_rounds("p99", "raw", PLAIN.name))
     if cpu.rounds < 2:
         return (
             "**One round: these figures have no spread.** They do not say how much the machine itself moves."
@@ -26,8 +25,8 @@ def noise(samples: Samples, stolen: float) -> str:
     worst = max(cpu.factor, rate.factor)
     figures = (
         f"Plain Envoy, which does the same in each of the {cpu.rounds} rounds, took {cpu.text()} us of CPU time a"
-        f" request at {RATE_PER_S:g}/s, served {rate.text()} requests/s at most, and added {p99.text(2)} ms at its 99th"
-        f" percentile. The host gave {stolen:.1%} of the machine's time to others."
+        f" request at saturation, and served {rate.text()} requests/s. The host gave {stolen:.1%} of the machine's time"
+        " to others."
     )
     if worst > NOISY:
         return (

@@ -34,8 +34,12 @@ def start(
     log: Path,
     cwd: Path = ROOT,
     environ: dict[str, str] | None = None,
+    says_nothing: bool = False,
 ) -> subprocess.Popen[str]:
-    """Starts a process with its standard output as a pipe and its errors in `log`."""
+    """Starts a process with its standard output as a pipe and its errors in `log`.
+
+    `says_nothing`: nobody reads its standard output, which goes to `log` as well.
+    """
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with pinned(core), log.open("a") as errors:
         return subprocess.Popen(
@@ -43,7 +47,7 @@ def start(
             cwd=cwd,
             env=variables | (environ or {}),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=errors if says_nothing else subprocess.PIPE,
             stderr=errors,
             text=True,
         )
@@ -124,8 +128,20 @@ def _children(pid: int) -> list[int]:
     return found + [grandchild for child in found for grandchild in _children(child)]
 
 
-def machine_ticks() -> tuple[int, int]:
-    """Ticks of all cores since the machine started, and those of them that its host gave to others."""
+class StolenTime:
+    """Time that the machine's host gave to others, from now on."""
+
+    def __init__(self) -> None:
+        self._began = _ticks()
+
+    def share(self) -> float:
+        """The part of all time, 0 to 1."""
+        (began, stolen_then), (now, stolen_now) = self._began, _ticks()
+        return (stolen_now - stolen_then) / max(1, now - began)
+
+
+def _ticks() -> tuple[int, int]:
+    """Ticks of all cores since the machine started, and those of them that were stolen."""
     # proc(5): user, nice, system, idle, iowait, irq, softirq, steal; guest times are in user and nice already.
     ticks = [int(number) for number in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     return sum(ticks), ticks[7]

@@ -246,3 +246,7 @@ def _plan() -> PlanSnapshot:
 def _price() -> Price:
     input_, output = PicoUsdPerToken(2_500_000), PicoUsdPerToken(10_000_000)
     return Price((PriceTier(0, {INPUT: input_, OUTPUT: output}),))
+
+
+if __name__ == "__main__":
+    main()
