@@ -51,7 +51,7 @@ def call(number: int, **changes: Any) -> ledger.Call:
         "attribution": WHO, "model_requested": "m", "model_served": "lab/m", "dialect": dialect_pb2.DIALECT_OPENAI,
         "run": "r", "input_tokens": 8, "cached_input_tokens": 1, "cache_write_input_tokens": 3,
         "cache_write_1h_input_tokens": 2, "output_tokens": 5, "reasoning_tokens": 4, "cost": usd(CENT),
-        "unknown_members": ["frobnicate"],
+        "unknown_members": ["frobnicate"], "meters": {"cached_input": 1, "web_searches": 2}, "service_tier": "flex",
     }  # fmt: skip
     return ledger.Call(**facts | changes)
 
@@ -147,6 +147,7 @@ def test_the_policies_go_first_and_then_every_page_of_the_ledger_oldest_first(
     (sent,) = one.calls.calls
     booked = call(1)
     alike = [field.name for field in simulation.PastCall.DESCRIPTOR.fields]
+    assert all(getattr(booked, name) for name in alike)
     assert sent == simulation.PastCall(**{name: getattr(booked, name) for name in alike})
     assert not two.calls.calls[0].HasField("cost")
 

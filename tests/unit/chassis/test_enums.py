@@ -6,6 +6,7 @@ import pytest
 from spendgate.quota.v1 import quota_service_pb2 as pb
 
 from services.chassis.enums import enum_names, enum_numbers, enum_table
+from services.kernel.errors import InvalidInput
 from services.kernel.limit_kind import LimitKind
 
 
@@ -53,6 +54,14 @@ def test_the_unspecified_number_is_no_member_unless_it_is_given_one() -> None:
     table = enum_table(pb.QuotaPolicy.Mode, Mode, unspecified=Mode.ENFORCE)
     assert table.members[pb.QuotaPolicy.MODE_UNSPECIFIED] is Mode.ENFORCE
     assert table.numbers[Mode.ENFORCE] == pb.QuotaPolicy.MODE_ENFORCE
+
+
+def test_a_request_with_a_number_that_only_a_later_release_knows_is_refused_by_its_field() -> None:
+    table = enum_table(pb.QuotaPolicy.Mode, Mode, unspecified=Mode.ENFORCE)
+    assert table.read("mode", pb.QuotaPolicy.MODE_UNSPECIFIED, "mode") is Mode.ENFORCE
+    with pytest.raises(InvalidInput, match="99 is not a known mode") as caught:
+        table.read("policies[2].mode", 99, "mode")
+    assert caught.value.field == "policies[2].mode"
 
 
 def test_a_number_without_a_member_is_refused() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.chassis.paging import page_of
+from services.chassis.paging import page_of, read_position, write_position, write_token
 from services.kernel.errors import InvalidInput
 
 NAMES = [f"n{at:04}" for at in range(2_500)]
@@ -43,3 +43,21 @@ def test_what_is_no_page_is_refused(page_size: int, token: str, field: str) -> N
     with pytest.raises(InvalidInput) as caught:
         page_of(NAMES, str, page_size=page_size, page_token=token)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize("position", [(0,), (7,), (1_800_000_000_000, 42)])
+def test_a_position_comes_back_from_its_token(position: tuple[int, ...]) -> None:
+    assert read_position(write_position(position), count=len(position)) == position
+
+
+def test_the_first_page_begins_after_no_position_and_the_last_page_names_none() -> None:
+    assert read_position("", count=2) == ()
+    assert write_position(()) == ""
+
+
+@pytest.mark.parametrize("text", ["1", "1.2.3", "1.", "-1.2", "1.2e3", "1. 2", "1.\u0662", f"1.{'9' * 19}", ""])
+def test_a_token_of_another_list_is_no_position_of_this_one(text: str) -> None:
+    token = write_token(text) or "AA=="
+    with pytest.raises(InvalidInput) as caught:
+        read_position(token, count=2)
+    assert caught.value.field == "page_token"

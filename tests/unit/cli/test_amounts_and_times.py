@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from spendgate.quota.v1.quota_service_pb2 import LIMIT_KIND_SPEND, LIMIT_KIND_TOKENS
 
 from services.chassis.well_known import nano_usd_of, usd
-from services.cli.amounts import readable_usd, usd_of
+from services.cli.amounts import limit_amounts, readable_amount, readable_usd, usd_of
 from services.cli.problems import Misuse
 from services.cli.times import parse_since, parse_until, rfc3339
 from services.kernel.clock import ManualClock
@@ -32,6 +33,13 @@ def test_amounts_are_written_with_nine_decimals() -> None:
 )
 def test_people_read_as_many_decimals_as_there_are(nano_usd: int, text: str) -> None:
     assert readable_usd(nano_usd) == text
+
+
+def test_an_amount_of_a_limit_is_money_or_a_count_by_the_kind_of_the_limit() -> None:
+    assert limit_amounts(LIMIT_KIND_SPEND, settled=1_500_000_000) == {"settled_usd": "1.500000000"}
+    assert limit_amounts(LIMIT_KIND_TOKENS, settled=1_500) == {"settled": 1_500}
+    assert readable_amount(LIMIT_KIND_SPEND, 1_500_000_000) == "$1.50"
+    assert readable_amount(LIMIT_KIND_TOKENS, 1_500) == "1,500"
 
 
 @pytest.mark.parametrize(
