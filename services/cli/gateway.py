@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import grpc
-from google.protobuf.message import DecodeError
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 from spendgate.ledger.v1 import ledger_service_pb2_grpc
 from spendgate.quota.v1 import (
     admin_service_pb2_grpc,
@@ -184,8 +181,7 @@ def explain_rpc_error(error: grpc.RpcError, admin: str) -> str:
         return f"a service of the gateway at {admin} is not available ({details}): it restarts by itself, try again"
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return f"the gateway at {admin} does not know this call: it is of another release, or --admin is not its admin"
-    violations = [f"{item.field}: {item.description}" for item in _violations(error)]
-    return "\n".join(violations) or details or f"the gateway at {admin} failed with {code}"
+    return details or f"the gateway at {admin} failed with {code}"
 
 
 def _code(error: grpc.RpcError) -> grpc.StatusCode:
@@ -194,18 +190,3 @@ def _code(error: grpc.RpcError) -> grpc.StatusCode:
 
 def _details(error: grpc.RpcError) -> str:
     return (error.details() or "") if isinstance(error, grpc.Call) else str(error)
-
-
-def _violations(error: grpc.RpcError) -> list[error_details_pb2.BadRequest.FieldViolation]:
-    violations: list[error_details_pb2.BadRequest.FieldViolation] = []
-    try:
-        status = rpc_status.from_call(error) if isinstance(error, grpc.Call) else None
-        details: list[Any] = list(status.details) if status is not None else []
-        for detail in details:
-            bad_request = error_details_pb2.BadRequest()
-            if detail.Unpack(bad_request):
-                violations.extend(bad_request.field_violations)
-    except (DecodeError, ValueError):
-        # The details are damaged, or belong to another error than the status.
-        return []
-    return violations

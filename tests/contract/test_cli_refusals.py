@@ -59,6 +59,7 @@ def test_where_there_is_nothing_yet_it_says_how_to_get_something(
         (NotFound("no key named ci"), "no key named ci"),
         (AlreadyExists("ci exists: choose another name"), "ci exists: choose another name"),
         (InvalidInput("key.name", "is not a name"), "key.name: is not a name"),
+        (InvalidInput("", "name a key or a model"), "name a key or a model"),
     ],
 )
 @pytest.mark.parametrize("as_json", [False, True])
