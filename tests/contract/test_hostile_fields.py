@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -161,19 +162,23 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.Channel]:
         yield channel
 
 
-def priced() -> ledger_service_pb2.ApplyConfigurationRequest:
-    """A configuration that the ledger accepts."""
+def of_the_ledger() -> dict[str, Any]:
+    """By method: a request that the ledger accepts."""
     rates = [price_book_service_pb2.Rate(meter=meter, pico_usd=1_000) for meter in ("input", "output")]
     price = price_book_service_pb2.TargetPrice(tiers=[price_book_service_pb2.PriceTier(rates=rates)])
-    return ledger_service_pb2.ApplyConfigurationRequest(
-        prices=[ledger_service_pb2.PriceOverride(target="lab/tiny", price=price)],
-        channels=[ledger_service_pb2.AlertChannel(name="ops", url="json://127.0.0.1:9")],
-    )
+    watched = price_book_service_pb2.WatchPricesRequest.PricedTarget(target="lab/tiny", upstream_model="tiny")
+    return {
+        "ApplyConfiguration": ledger_service_pb2.ApplyConfigurationRequest(
+            prices=[ledger_service_pb2.PriceOverride(target="lab/tiny", price=price)],
+            channels=[ledger_service_pb2.AlertChannel(name="ops", url="json://127.0.0.1:9")],
+        ),
+        "WatchPrices": price_book_service_pb2.WatchPricesRequest(targets=[watched]),
+    }
 
 
 @methods_of(OF_THE_LEDGER)
 def test_no_value_of_a_field_makes_the_ledger_fail(ledger: grpc.Channel, method: MethodDescriptor) -> None:
-    assert failures(ledger, method, priced() if method.name == "ApplyConfiguration" else None) == []
+    assert failures(ledger, method, of_the_ledger().get(method.name)) == []
 
 
 def routed() -> router_service_pb2.ApplyConfigurationRequest:
@@ -198,7 +203,9 @@ def routed() -> router_service_pb2.ApplyConfigurationRequest:
 
 
 @methods_of(OF_THE_ROUTER)
-def test_no_value_of_a_field_makes_the_router_fail(tmp_path: Path, method: MethodDescriptor) -> None:
+def test_no_value_of_a_field_makes_the_router_fail(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, method: MethodDescriptor
+) -> None:
     async def scenario() -> list[tuple[str, str, Any]]:
         async with serving(tmp_path):
             with open_channel(f"unix:{tmp_path}/r.sock") as channel:
@@ -206,3 +213,5 @@ def test_no_value_of_a_field_makes_the_router_fail(tmp_path: Path, method: Metho
                 return await asyncio.to_thread(failures, channel, method, base)
 
     assert asyncio.run(scenario()) == []
+    # A stream whose reader fails ends like any other, and only the log says why.
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
