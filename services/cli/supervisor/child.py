@@ -45,6 +45,8 @@ class ChildSpec:
     log: Path
     orphan_signal: signal.Signals
     """The signal that the kernel sends it when the supervisor dies."""
+    niceness: int = 0
+    """How far its scheduling priority is below the supervisor's, as for `nice`."""
 
 
 class Backoff:
@@ -165,8 +167,9 @@ class Child:
     async def _spawn(self) -> asyncio.subprocess.Process:
         supervisor_pid = os.getpid()
 
-        def tie_to_supervisor() -> None:
+        def prepare() -> None:
             """Runs in the new process. However the supervisor dies, kill -9 included, its children die too."""
+            os.nice(self.spec.niceness)
             if _LIBC is not None:
                 _LIBC.prctl(_PR_SET_PDEATHSIG, int(self.spec.orphan_signal), 0, 0, 0)
                 # The supervisor may have died between fork and here.
@@ -181,11 +184,12 @@ class Child:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
-                # Ctrl-C in a terminal is for the supervisor, which then stops its children in order.
-                start_new_session=True,
+                # Ctrl-C in a terminal is for the supervisor, which then stops its children in order. A session of its
+                # own would do that too, but Linux gives each session an equal part of the CPU, whatever its niceness.
+                process_group=0,
                 # Other users of the machine may read nothing that it creates.
                 umask=0o077,
-                preexec_fn=tie_to_supervisor,
+                preexec_fn=prepare,
             )
         except OSError as error:
             raise StartError(f"{self.spec.name} cannot be started: {error}") from error

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,30 @@ def test_waits_double_up_to_ten_seconds_and_begin_anew_after_a_steady_minute() -
     delays = [backoff.next_delay_s(0) for _ in range(9)]
     assert delays == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
     assert backoff.next_delay_s(61) == 0.1
+
+
+def test_a_child_that_no_call_waits_for_yields_the_processor_to_its_siblings(tmp_path: Path) -> None:
+    """Niceness counts within a session only, where Linux shares the processor out by sessions (`sched_autogroup`)."""
+
+    async def scenario() -> None:
+        children = [
+            Child(replace(_spec(tmp_path, _SLEEPER, name), niceness=niceness), lambda _line: None)
+            for name, niceness in (("on-the-way", 0), ("beside", 5))
+        ]
+        for child in children:
+            await child.start()
+            await child.wait_until(_logs(child.spec.log, "up"), 10)
+        pids = [child.pid for child in children]
+        assert None not in pids
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        assert [os.getpriority(os.PRIO_PROCESS, pid) - own for pid in pids if pid] == [0, 5]
+        assert {os.getsid(pid) for pid in pids if pid} == {os.getsid(0)}
+        # Ctrl-C in a terminal does not reach them: it is for the supervisor's group.
+        assert [os.getpgid(pid) for pid in pids if pid] == pids
+        for child in children:
+            await child.stop(5)
+
+    asyncio.run(scenario())
 
 
 _ORPHAN_MAKER = """
