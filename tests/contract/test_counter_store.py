@@ -215,7 +215,7 @@ def test_all_that_is_open_is_listed_oldest_first_after_any_id(store: Store) -> N
 def test_the_counters_of_a_moment_are_those_whose_windows_contain_it(store: Store) -> None:
     store.reserve([], always(reservation(1, {SPEND: 7, REQUESTS: 1})))
 
-    assert [each.key for each in store.counters_at(NOW_MS)] == [REQUESTS, SPEND]
+    assert {each.key for each in store.counters_at(NOW_MS)} == {REQUESTS, SPEND}
     assert [each.key for each in store.counters_at(NOW_MS + 60_000)] == [SPEND]
     assert store.counters_at(NOW_MS - 1) == []
 
@@ -236,7 +236,7 @@ def test_a_store_that_is_opened_again_knows_what_was_settled_and_what_is_held(tm
     file = SqliteFile(tmp_path / "quota.sqlite")
     again = SqliteCounters(file)
     assert again.levels([SPEND, REQUESTS]) == store.levels([SPEND, REQUESTS]) == [Level(40, 50), Level(1, 1)]
-    assert again.counters_at(NOW_MS) == store.counters_at(NOW_MS)
+    assert sorted(again.counters_at(NOW_MS)) == sorted(store.counters_at(NOW_MS))
     file.close()
 
 

@@ -91,7 +91,7 @@ class MemoryCounters:
     def adopt(self, adoption: Adoption, switch: Callable[[], None]) -> None:
         """Moves the holds and doubts of calls to other policies, and calls `switch`."""
         with self._lock:
-            self._levels.rename(adoption.new_name_of)
+            self._levels.rename(self._levels.sums_of(adoption.renamed), adoption.new_name_of)
             for name, before in self._open.items():
                 self._open[name] = after = adoption.reheld(before)
                 self._levels.free(before.holds)
@@ -111,7 +111,7 @@ class MemoryCounters:
             self.clear_doubts(
                 list(self._doubts), lambda _, hold: self._levels.end_ms_of(hold.counter) <= ended_before_ms
             )
-            gone = self._levels.idle(ended_before_ms)
+            gone = self._levels.idle(self._levels.ended(ended_before_ms), ended_before_ms)
             self._levels.drop(gone)
             return len(gone)
 
@@ -151,7 +151,7 @@ class MemoryCounters:
         return self._levels.of(counters)
 
     def counters_at(self, now_ms: int) -> list[Counter]:
-        """The counters whose windows contain this moment, by key."""
+        """The counters whose windows contain this moment, in no particular order."""
         return self._levels.at(now_ms)
 
     def overdue(self, ended_epochs: Collection[str], created_before_ms: int, limit: int) -> list[Reservation]:

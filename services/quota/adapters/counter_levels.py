@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+from services.quota.adapters.slices import in_chunks
 from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.domain.counters.doubt import Doubt
 from services.quota.domain.counters.reservation import Hold
@@ -12,6 +13,8 @@ from services.quota.domain.counters.settlement import Move
 from services.quota.ports.counters import Counter, Sum
 
 _NOTHING = Level(0, 0)
+# The most counters to look at while calls wait for their levels.
+_LOOKED_AT_ONCE = 200
 
 
 class CounterLevels:
@@ -29,14 +32,16 @@ class CounterLevels:
             return [levels.get(counter, _NOTHING) for counter in counters]
 
     def at(self, now_ms: int) -> list[Counter]:
-        """The counters whose windows contain this moment, by key."""
-        with self._lock:
-            levels, ends_ms = self._levels.copy(), self._ends_ms.copy()
-        return sorted(
-            Counter(key, ends_ms[key], level)
-            for key, level in levels.items()
-            if key.window_start_ms <= now_ms < ends_ms[key]
-        )
+        """The counters whose windows contain this moment, in no particular order. Each is seen at its own moment."""
+        found: list[Counter] = []
+        for some in in_chunks(self._all(), _LOOKED_AT_ONCE):
+            with self._lock:
+                found += [
+                    Counter(key, end_ms, self._levels[key])
+                    for key in some
+                    if key.window_start_ms <= now_ms < (end_ms := self._ends_ms.get(key, 0))
+                ]
+        return found
 
     def hold(self, holds: Iterable[Hold]) -> None:
         """Adds these holds to the reserved amounts."""
@@ -77,29 +82,40 @@ class CounterLevels:
                 before = self._levels.get(counter, _NOTHING)
                 self._move(counter, window_end_ms, settled - before.settled, 0, 0)
 
-    def rename(self, new_name_of: Callable[[CounterKey], CounterKey]) -> None:
-        """Moves settled amounts to the new names of counters, in place of the amounts there."""
+    def sums_of(self, policies: Collection[str]) -> list[Sum]:
+        """The settled amounts of these policies."""
         with self._lock:
-            for counter, level in list(self._levels.items()):
+            found = [(key, level.settled) for key, level in self._levels.items() if key.policy in policies]
+            return [Sum(key, self._ends_ms[key], settled) for key, settled in found if settled]
+
+    def rename(self, sums: Iterable[Sum], new_name_of: Callable[[CounterKey], CounterKey]) -> None:
+        """Moves these settled amounts to the new names of their counters, in place of the amounts there."""
+        with self._lock:
+            for counter, window_end_ms, settled in sums:
                 renamed = new_name_of(counter)
-                if renamed != counter and level.settled:
-                    before = self._levels.get(renamed, _NOTHING)
-                    self._move(renamed, self._ends_ms[counter], level.settled - before.settled, 0, 0)
-                    self._levels[counter] = level._replace(settled=0)
+                before = self._levels.get(renamed, _NOTHING)
+                self._move(renamed, window_end_ms, settled - before.settled, 0, 0)
+                self._move(counter, window_end_ms, -settled, 0, 0)
 
     def drop_empty(self, policies: Collection[str]) -> None:
         """Forgets counters of these policies that are all 0."""
-        with self._lock:
-            for counter in [key for key, level in self._levels.items() if key.policy in policies and not any(level)]:
-                del self._levels[counter], self._ends_ms[counter]
+        for some in in_chunks(self._all(), _LOOKED_AT_ONCE):
+            with self._lock:
+                for counter in some:
+                    if counter.policy in policies and not any(self._levels.get(counter, ())):
+                        self._forget(counter)
 
-    def idle(self, ended_before_ms: int) -> list[CounterKey]:
-        """The counters that nobody has needed since before this moment, and that hold nothing."""
+    def ended(self, before_ms: int) -> list[CounterKey]:
+        """The counters that nobody has needed since before this moment."""
+        return [key for key in self._all() if 0 < self._ends_ms.get(key, 0) <= before_ms]
+
+    def idle(self, counters: Iterable[CounterKey], ended_before_ms: int) -> list[CounterKey]:
+        """Those of these counters that nobody has needed since before this moment, and that hold nothing."""
         with self._lock:
             return [
                 key
-                for key, end_ms in self._ends_ms.items()
-                if end_ms <= ended_before_ms and self._levels[key][1:] == (0, 0)
+                for key in counters
+                if self._ends_ms.get(key, ended_before_ms + 1) <= ended_before_ms and self._levels[key][1:] == (0, 0)
             ]
 
     def end_ms_of(self, counter: CounterKey) -> int:
@@ -111,7 +127,16 @@ class CounterLevels:
         """Forgets counters."""
         with self._lock:
             for counter in counters:
-                del self._levels[counter], self._ends_ms[counter]
+                self._forget(counter)
+
+    def _all(self) -> list[CounterKey]:
+        """All counters. The copy is the one step that grows with their number: some nanoseconds each."""
+        with self._lock:
+            return list(self._levels)
+
+    def _forget(self, counter: CounterKey) -> None:
+        self._levels.pop(counter, None)
+        self._ends_ms.pop(counter, None)
 
     def _move(self, counter: CounterKey, window_end_ms: int, settled: int, reserved: int, doubt: int) -> None:
         level = self._levels.get(counter)

@@ -20,13 +20,13 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 
 from services.kernel.errors import Unavailable
+from services.quota.adapters.redis_counter_names import all_counters
 from services.quota.adapters.redis_doubts import RedisDoubts
-from services.quota.adapters.redis_keys import RedisKeys, after, by_id, counter_of, name_of, reported_of
+from services.quota.adapters.redis_keys import RedisKeys, after, by_id, name_of, reported_of
 from services.quota.adapters.redis_link import RedisLink
 from services.quota.adapters.redis_reservations import RedisReservations
 from services.quota.adapters.redis_wire import (
     ANY_GENERATION,
-    MOST_AT_ONCE,
     Argument,
     Kept,
     Rewrite,
@@ -41,6 +41,7 @@ from services.quota.domain.directory.adoption import Adoption
 
 _CHANGING = "changing"
 _TRIES = 8
+_LISTED_AT_ONCE = 500
 
 Anew = Callable[[Reservation], Reservation]
 
@@ -75,7 +76,7 @@ class RedisAdoption:
                 # Redis admits nobody by policies that the mark does not name, whatever this process has in force.
                 switch()
             self._link.command("SET", self._keys.policies, adoption.directory.version, batch=True)
-            self._rewrite_all(adoption.reheld)
+            self._rewrite_all(adoption.reheld, but=set())
             self._doubts.forget_old_names(adoption)
             # A settlement that was under way during the renaming may have counted under the old names.
             self._rename_counters(adoption)
@@ -96,25 +97,31 @@ class RedisAdoption:
         if self._link.command("GET", self._keys.policies, batch=True) == adoption.directory.version:
             return
         self._doubts.adopt(adoption)
-        self._rewrite_all(adoption.prepared)
+        prepared = set[str]()
+        # The second time, only those admitted during the first. Few are left for the time without a mark.
+        for _ in range(2):
+            self._rewrite_all(adoption.prepared, but=prepared)
         self._link.command("SET", self._keys.policies, _CHANGING, batch=True)
-        self._rewrite_all(adoption.prepared)
+        self._rewrite_all(adoption.prepared, but=prepared)
         self._counting = adoption
         self._rename_counters(adoption)
         self._doubts.adopt_fresh(adoption)
 
-    def _rewrite_all(self, anew: Anew) -> None:
-        """Rewrites the holds of all calls."""
+    def _rewrite_all(self, anew: Anew, *, but: set[str]) -> None:
+        """Rewrites the holds of all calls but these, and adds them to these."""
         name = ""
-        while some := self._open.after(name, MOST_AT_ONCE):
-            left: Sequence[str] = some
-            for _ in range(_TRIES):
-                left = self._rewrite_these(left, anew)
-                if not left:
-                    break
-            else:
-                raise Unavailable("other processes keep changing the holds of calls")
+        while some := self._open.after(name, _LISTED_AT_ONCE):
+            for names in chunks([each for each in some if each not in but]):
+                self._rewrite_until_done(names, anew)
+            but.update(some)
             name = some[-1]
+
+    def _rewrite_until_done(self, names: Sequence[str], anew: Anew) -> None:
+        for _ in range(_TRIES):
+            names = self._rewrite_these(names, anew)
+            if not names:
+                return
+        raise Unavailable("other processes keep changing the holds of calls")
 
     def _rewrite_these(self, names: Sequence[str], anew: Anew) -> list[str]:
         """Tries once. Returns the ids that somebody changed meanwhile; ended reservations need nothing."""
@@ -132,7 +139,7 @@ class RedisAdoption:
     def _rename_counters(self, adoption: Adoption) -> None:
         if not adoption.renamed:
             return
-        everything = map(counter_of, self._link.command("ZRANGE", self._keys.windows, 0, -1, batch=True))
+        everything = all_counters(self._link, self._keys)
         renamed = [(counter, adoption.new_name_of(counter)) for counter in everything]
         for some in chunks([pair for pair in renamed if pair[0] != pair[1]]):
             arguments: list[Argument] = []

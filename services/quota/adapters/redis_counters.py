@@ -12,13 +12,10 @@ from collections.abc import Callable, Collection, Sequence
 from services.chassis.settings import SettingsError
 from services.kernel.errors import Unavailable
 from services.quota.adapters.redis_adoption import RedisAdoption
+from services.quota.adapters.redis_counter_names import all_counters
 from services.quota.adapters.redis_doubts import RedisDoubts
 from services.quota.adapters.redis_held import LOST, RedisHeld
-from services.quota.adapters.redis_keys import (
-    RedisKeys,
-    counter_of,
-    fields_of,
-)
+from services.quota.adapters.redis_keys import RedisKeys, fields_of
 from services.quota.adapters.redis_link import RedisLink, Unanswered
 from services.quota.adapters.redis_recovery import RedisRecovery
 from services.quota.adapters.redis_reservations import RedisReservations
@@ -32,6 +29,7 @@ from services.quota.adapters.redis_wire import (
     levels_of,
     reserve_arguments,
 )
+from services.quota.adapters.slices import ROWS_AT_ONCE, in_chunks
 from services.quota.domain.counters.adjustment import Adjusted, Adjustment, check_adjustments
 from services.quota.domain.counters.counter import CounterKey, Level, check_sums
 from services.quota.domain.counters.crossing import Crossing, FindThresholdRule
@@ -147,24 +145,32 @@ class RedisCounters:
         """Marks requests as gone, before a look-up: Redis refuses later holds for them, and we find earlier ones."""
         keys = self._keys
         number = self._link.command("INCR", keys.sequence, batch=True)
-        members = [part for request_id in request_ids for part in (number, request_id)]
-        self._link.command("ZADD", keys.gone, *members, batch=True)
+        for some in in_chunks(list(request_ids), ROWS_AT_ONCE):
+            members = [part for request_id in some for part in (number, request_id)]
+            self._link.command("ZADD", keys.gone, *members, batch=True)
         self._link.command("ZREMRANGEBYRANK", keys.gone, 0, -_GONE_MOST - 1, batch=True)
 
     def forget(self, ended_before_ms: int) -> int:
         """Drops counters that hold nothing and that nobody has needed since this moment. Returns how many."""
         self._doubts.forget(ended_before_ms, self._session.generation)
-        bounds = ("-inf", ended_before_ms, "LIMIT", 0, _FORGOTTEN_AT_ONCE)
-        names = self._link.command("ZRANGEBYSCORE", self._keys.windows, *bounds, batch=True)
-        return sum(
-            self._link.run(self._drop, self._keys.of_names, forget_arguments(some, ended_before_ms), batch=True)
-            for some in chunks(names)
-        )
+        dropped = kept = 0
+        while dropped + kept < _FORGOTTEN_AT_ONCE:
+            bounds = ("-inf", ended_before_ms, "LIMIT", kept, ROWS_AT_ONCE)
+            names = self._link.command("ZRANGEBYSCORE", self._keys.windows, *bounds, batch=True)
+            if not names:
+                break
+            gone = sum(
+                self._link.run(self._drop, self._keys.of_names, forget_arguments(some, ended_before_ms), batch=True)
+                for some in chunks(names)
+            )
+            dropped += gone
+            kept += len(names) - gone
+        return dropped
 
     def adjust(self, adjustments: Sequence[Adjustment], find_rule: FindThresholdRule, now_ms: int) -> int:
         """Adjusts counters that have the expected amount, keeps a record, and records passed thresholds."""
         check_adjustments(adjustments)
-        return self._held.run_end([], adjustments, find_rule, now_ms)[0]
+        return sum(self._held.run_end([], some, find_rule, now_ms)[0] for some in chunks(adjustments))
 
     def adjustments_before(self, sequence: int | None, limit: int) -> list[Adjusted]:
         """At most `limit` of the last adjustments, with lower sequence numbers, newest first."""
@@ -197,14 +203,12 @@ class RedisCounters:
         return levels_of(self._link.command("HMGET", self._keys.counters, *fields_of(counters)))
 
     def counters_at(self, now_ms: int) -> list[Counter]:
-        """The counters whose windows contain this moment, by key."""
-        keys = self._keys
-        named = self._link.command("ZRANGEBYSCORE", keys.windows, f"({now_ms}", "+inf", "WITHSCORES", batch=True)
-        ends_ms = {counter_of(name): int(float(end_ms)) for name, end_ms in zip(*[iter(named)] * 2, strict=True)}
-        present = sorted(counter for counter in ends_ms if counter.window_start_ms <= now_ms)
+        """The counters whose windows contain this moment, in no particular order."""
+        ends_ms = all_counters(self._link, self._keys)
+        present = [key for key, end_ms in ends_ms.items() if key.window_start_ms <= now_ms < end_ms]
         found: list[Counter] = []
-        for some in chunks(present):
-            levels = levels_of(self._link.command("HMGET", keys.counters, *fields_of(some), batch=True))
+        for some in in_chunks(present, ROWS_AT_ONCE):
+            levels = levels_of(self._link.command("HMGET", self._keys.counters, *fields_of(some), batch=True))
             found += [Counter(key, ends_ms[key], level) for key, level in zip(some, levels, strict=True)]
         return found
 

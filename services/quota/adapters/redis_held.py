@@ -11,6 +11,7 @@ from services.quota.adapters.redis_doubts import RedisDoubts
 from services.quota.adapters.redis_reservations import Filed, RedisReservations
 from services.quota.adapters.redis_session import RedisSession
 from services.quota.adapters.redis_wire import Ending, chunks, end_arguments, reserve_arguments
+from services.quota.adapters.slices import in_slices
 from services.quota.domain.counters.adjustment import Adjustment
 from services.quota.domain.counters.crossing import FindThresholdRule
 from services.quota.domain.counters.reservation import Reservation
@@ -50,12 +51,24 @@ class RedisHeld:
     ) -> dict[str, Reservation]:
         """Ends reservations, and returns those that were open with their last holds. It reads rewritten ones again."""
         ended: dict[str, Reservation] = {}
+        for some in chunks(list(names)):
+            ended |= self._end_these(some, ending_of, find_rule, now_ms)
+        return ended
+
+    def _end_these(
+        self,
+        names: Sequence[str],
+        ending_of: Callable[[Reservation, str], Ending],
+        find_rule: FindThresholdRule,
+        now_ms: int,
+    ) -> dict[str, Reservation]:
+        ended: dict[str, Reservation] = {}
         not_ended: list[str] = []
-        left = list(names)
+        left = names
         for _ in range(_TRIES):
             endings = [ending_of(reservation, read) for reservation, read in self._find(left).values()]
             self._doubts.write_down([ending.doubt for ending in endings if ending.doubt is not None])
-            done = self.run_end(endings, [], find_rule, now_ms)[1]
+            done = self._run_in_slices(endings, find_rule, now_ms)
             ended |= {each.reservation.id: each.reservation for each in endings if each.reservation.id in done}
             left = [each.reservation.id for each in endings if each.reservation.id not in done]
             not_ended += left
@@ -65,6 +78,13 @@ class RedisHeld:
         self._doubts.drop_unmade(others, self._session.generation)
         self._session.journal.drop([*ended, *others])
         return ended
+
+    def _run_in_slices(self, endings: Sequence[Ending], find_rule: FindThresholdRule, now_ms: int) -> set[str]:
+        done: set[str] = set()
+        # It runs without endings, too: only Redis knows whether these calls ended or the counters are lost.
+        for some in list(in_slices(endings, lambda ending: 1 + len(ending.reservation.holds))) or [[]]:
+            done |= self.run_end(some, [], find_rule, now_ms)[1]
+        return done
 
     def run_end(
         self, endings: Sequence[Ending], adjustments: Sequence[Adjustment], find_rule: FindThresholdRule, now_ms: int

@@ -21,6 +21,7 @@ from services.quota.adapters.redis_keys import (
     reports_between,
 )
 from services.quota.adapters.reservation_record import read_reservation, write_record
+from services.quota.adapters.slices import RECORDS_AT_ONCE, in_chunks
 from services.quota.domain.counters.adjustment import MAX_KEPT, Adjusted, Adjustment
 from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.domain.counters.crossing import Crossing, FindThresholdRule, ThresholdRule, least_reaching
@@ -31,8 +32,8 @@ from services.quota.domain.policies.limit_id import MAX_COUNT, kind_of
 
 Argument = str | bytes | int
 ANY_GENERATION = "*"
-MOST_AT_ONCE = 200
-"""The most records in one command."""
+MOST_AT_ONCE = RECORDS_AT_ONCE
+"""The most records in one command: Redis executes nothing else meanwhile."""
 
 E = TypeVar("E")
 
@@ -244,7 +245,7 @@ def adjusted_of(text: str) -> Adjusted:
 
 def chunks(items: Sequence[E]) -> Iterator[Sequence[E]]:
     """Splits items into parts for one command each."""
-    return (items[at : at + MOST_AT_ONCE] for at in range(0, len(items), MOST_AT_ONCE))
+    return in_chunks(items, MOST_AT_ONCE)
 
 
 def _places(reservation: Reservation) -> tuple[str, str]:

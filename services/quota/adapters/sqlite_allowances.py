@@ -18,6 +18,7 @@ import orjson
 from services.kernel.errors import Unavailable
 from services.kernel.money import format_usd
 from services.quota.adapters.reservation_record import read_reservation, write_record
+from services.quota.adapters.slices import RECORDS_AT_ONCE
 from services.quota.adapters.sqlite_file import SqliteFile
 from services.quota.domain.counters.allowance import Taken
 from services.quota.domain.counters.counter import CounterKey
@@ -26,8 +27,8 @@ from services.quota.ports.counters import ChooseWithin, HoldAgain, T
 
 # As many as the journals keep. Without a bound, free calls could go on forever, because they take nothing.
 MOST_KEPT = 100_000
-# While we put this many back, nobody else can write: for at most a tenth of a second.
-_AT_ONCE = 100
+# While we put this many back, nobody else can write: for some tens of milliseconds.
+_AT_ONCE = RECORDS_AT_ONCE
 # Quota processes take from their own shares. They only compete after a change of their number.
 _TRIES = 8
 _KEPT_MS = 7 * 86_400_000

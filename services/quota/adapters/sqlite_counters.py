@@ -7,23 +7,18 @@ transaction, and a refusal writes nothing. Memory changes after the commit and b
 
 from __future__ import annotations
 
-import sqlite3
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
+from operator import attrgetter
 
-from services.quota.adapters.counter_levels import CounterLevels
+from services.quota.adapters.slices import ROWS_AT_ONCE, in_chunks
 from services.quota.adapters.sqlite_adjustments import adjustments_before, keep_adjustments
-from services.quota.adapters.sqlite_crossings import crossings_after, note_crossings, rename_crossings
-from services.quota.adapters.sqlite_doubts import (
-    all_doubts,
-    doubts_after,
-    doubts_ending,
-    doubts_named,
-    drop_doubts,
-    put_doubts,
-)
+from services.quota.adapters.sqlite_adoption import SqliteAdoption
+from services.quota.adapters.sqlite_crossings import crossings_after
+from services.quota.adapters.sqlite_doubts import all_doubts
 from services.quota.adapters.sqlite_file import SqliteFile
-from services.quota.adapters.sqlite_open_reservations import OpenReservations
+from services.quota.adapters.sqlite_held_doubts import SqliteHeldDoubts
+from services.quota.adapters.sqlite_open_reservations import Found, OpenReservations
 from services.quota.adapters.sqlite_reservations import (
     INSERT,
     all_reservations,
@@ -32,9 +27,9 @@ from services.quota.adapters.sqlite_reservations import (
     reservations_after,
     reservations_of,
     reservations_overdue,
-    rewrite_reservations,
 )
-from services.quota.adapters.sqlite_settling import settle_slice
+from services.quota.adapters.sqlite_settling import Rules, report, settle_slice
+from services.quota.adapters.sqlite_state import Lock, SqliteState
 from services.quota.domain.counters.adjustment import Adjusted, Adjustment, check_adjustments
 from services.quota.domain.counters.counter import CounterKey, Level, check_sums
 from services.quota.domain.counters.crossing import Crossing, FindThresholdRule
@@ -49,20 +44,10 @@ _SET = (
     " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET settled = excluded.settled,"
     " window_end_ms = max(window_end_ms, excluded.window_end_ms)"
 )
-_COUNTERS_OF = (
-    "SELECT limit_id, scope, window_start_ms, window_end_ms, settled FROM counters WHERE policy = ? AND settled"
-)
-_DROP_COUNTERS = "DELETE FROM counters WHERE policy = ?"
 _ALL_COUNTERS = "SELECT policy, limit_id, scope, window_start_ms, window_end_ms, settled FROM counters"
-# The most settlements in one step, during which quota admits no call: about a millisecond's worth.
-_SLICE = 32
-# A thread that releases a lock and takes it again at once is faster than all waiting threads, so it must really pause.
-_TURN_S = 0.001
-# The most counters or doubts in one step, during which quota admits no call.
-_CHUNK = 200
-# The most doubts to forget at once: about a minute's worth.
-_FORGOTTEN_AT_ONCE = 20_000
 _FORGET = "DELETE FROM counters WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms = ?"
+# An adjustment touches the counter, its record and its crossings.
+_ADJUSTED_AT_ONCE = ROWS_AT_ONCE // 4
 
 
 def counts_anything(file: SqliteFile) -> bool:
@@ -72,17 +57,19 @@ def counts_anything(file: SqliteFile) -> bool:
 
 
 class SqliteCounters:
-    """`ports.CounterStore` over one file, which no other process writes."""
+    """`ports.CounterStore` over one file, which no other process writes.
 
-    def __init__(self, file: SqliteFile) -> None:
+    Whatever moves many counters does it in slices, and lets waiting calls get their decisions in between.
+    """
+
+    def __init__(self, file: SqliteFile, deciding: Lock | None = None) -> None:
+        """`deciding`: the lock of decisions, if somebody watches it."""
         self._file = file
-        self._deciding = threading.Lock()
-        self._others_turn = threading.Event()
-        """Never set."""
-        self._open = OpenReservations()
-        self._levels = CounterLevels()
-        self._fresh_doubts = set[str]()
-        """The doubts left since an adoption began, while it lasts."""
+        self._open = OpenReservations(file)
+        self._state = SqliteState(file, self._open, deciding or threading.Lock())
+        self._deciding, self._levels, self._turns = self._state.deciding, self._state.levels, self._state.turns
+        self._doubts = SqliteHeldDoubts(self._state)
+        self._adoption = SqliteAdoption(self._state, self._doubts)
         with file.reading() as connection:
             for row in connection.execute(_ALL_COUNTERS):
                 self._levels.move({CounterKey(*row[:4]): Move(row[4], settled=row[5])})
@@ -95,35 +82,35 @@ class SqliteCounters:
         with self._deciding:
             reservation, answer = choose(self._levels.of(counters))
             if reservation is not None:
+                reservation = self._adoption.admitted(reservation)
                 self._file.write(INSERT, reservation_row(reservation))
                 self._open.note(reservation)
                 self._levels.hold(reservation.holds)
         return answer
 
     def settle(self, settlements: Sequence[Settlement], find_rule: FindThresholdRule, now_ms: int) -> Settled:
-        """Settles reservations with what their calls took, and records newly passed thresholds.
-
-        Between two slices of a long batch, waiting calls get their decisions.
-        """
+        """Settles reservations with what their calls took, and records newly passed thresholds."""
         settled: list[Reservation] = []
         already_ended: list[str] = []
-        for at in range(0, len(settlements), _SLICE):
-            if at:
-                self._others_turn.wait(_TURN_S)
+        # A call that nobody measured leaves doubt in the counters as well.
+        slices = self._open.slices(settlements, attrgetter("reservation"), lambda each: 1 if each.most is None else 3)
+        for some, found in self._turns.between(slices):
             with self._deciding:
-                some = self._settle_slice(settlements[at : at + _SLICE], find_rule, now_ms)
-            settled += some.settled
-            already_ended += some.already_ended
+                done = self._settle_slice(some, found, Rules(find_rule, now_ms))
+            settled += done.settled
+            already_ended += done.already_ended
         known_after_all = {settlement.reservation for settlement in settlements if settlement.most is None}
         self.clear_doubts([name for name in already_ended if name in known_after_all], all_of_it)
         return Settled(tuple(settled), tuple(already_ended))
 
-    def _settle_slice(self, settlements: Sequence[Settlement], find_rule: FindThresholdRule, now_ms: int) -> Settled:
+    def _settle_slice(self, settlements: Sequence[Settlement], found: Found, rules: Rules) -> Settled:
         with self._file.writing() as connection:
-            done, moves, doubts = settle_slice(connection, self._open, settlements, find_rule, now_ms)
-            self._fresh_doubts.update(doubt.reservation.id for doubt in doubts)
+            ended = self._open.end(connection, [settlement.reservation for settlement in settlements], found)
+            done, moves, beside = settle_slice(connection, ended, settlements, self._adoption, rules.now_ms)
+            report(connection, moves, self._levels, rules)
         self._open.forget(reservation.id for reservation in done.settled)
         self._levels.move(moves)
+        self._levels.move(beside)
         return done
 
     def release(self, reservation_ids: Collection[str] = (), request_ids: Collection[str] = ()) -> int:
@@ -132,106 +119,58 @@ class SqliteCounters:
         if request_ids:
             with self._file.reading() as connection:
                 names += reservations_of(connection, request_ids)
-        with self._deciding:
-            with self._file.writing() as connection:
-                released = self._open.end(connection, names)
-            self._open.forget(released)
-            self._levels.free(hold for reservation in released.values() for hold in reservation.holds)
-        return len(released)
+        count = 0
+        for some, found in self._turns.between(self._open.slices(names, str)):
+            with self._deciding:
+                with self._file.writing() as connection:
+                    released = self._open.end(connection, some, found)
+                self._open.forget(released)
+                self._levels.free(hold for reservation in released.values() for hold in reservation.holds)
+            count += len(released)
+        return count
 
     def clear_doubts(self, reservations: Sequence[str], goes: Goes) -> list[Doubt]:
         """Clears the parts of these calls' doubts that `goes` selects, and returns them."""
-        if not reservations:
-            return []
-        with self._deciding:
-            with self._file.writing() as connection:
-                parts = [doubt.split(goes) for doubt in doubts_named(connection, reservations)]
-                cleared = [gone for gone, _ in parts if gone is not None]
-                drop_doubts(connection, [gone.reservation.id for gone in cleared])
-                put_doubts(connection, [stays for gone, stays in parts if gone is not None and stays is not None])
-            self._levels.clear(cleared)
-        return cleared
+        return self._doubts.clear(reservations, goes)
 
     def adopt(self, adoption: Adoption, switch: Callable[[], None]) -> None:
         """Moves the holds and doubts of calls to other policies, and calls `switch`."""
-        with self._deciding:
-            self._fresh_doubts = set()
-        # There may be very many doubts, and nobody looks at counters of policies that are not in force yet.
-        for names in self._all_doubts():
-            with self._deciding:
-                self._redoubt(names, adoption)
-        with self._deciding:
-            with self._file.writing() as connection:
-                _rename(connection, adoption)
-                held = [(each, adoption.reheld(each)) for each in all_reservations(connection)]
-                changed = [(before, after) for before, after in held if after is not before]
-                rewrite_reservations(connection, [after for _, after in changed])
-            self._open.forget_all()
-            self._levels.rename(adoption.new_name_of)
-            self._levels.free(hold for before, _ in changed for hold in before.holds)
-            self._levels.hold(hold for _, after in changed for hold in after.holds)
-            self._redoubt(list(self._fresh_doubts), adoption)
-            switch()
-        if adoption.renamed:
-            for names in self._all_doubts():
-                self.clear_doubts(names, adoption.is_under_old_name)
-            self._levels.drop_empty(adoption.renamed)
-
-    def _redoubt(self, names: Sequence[str], adoption: Adoption) -> None:
-        """Extends the doubts of these calls to the limits that apply to them now. Nobody may decide meanwhile."""
-        if not names:
-            return
-        with self._file.writing() as connection:
-            doubts = [(each, adoption.redoubted(each)) for each in doubts_named(connection, names)]
-            changed = [(before, after) for before, after in doubts if after is not before]
-            put_doubts(connection, [after for _, after in changed])
-        self._levels.clear(before for before, _ in changed)
-        self._levels.doubt(after for _, after in changed)
-
-    def _all_doubts(self) -> Iterator[list[str]]:
-        """The ids of calls with doubt, in parts."""
-        name = ""
-        while some := self.doubts_after(name, _CHUNK):
-            yield [doubt.reservation.id for doubt in some]
-            name = some[-1].reservation.id
+        self._adoption.adopt(adoption, switch)
 
     def forget(self, ended_before_ms: int) -> int:
         """Drops counters that hold nothing and that nobody has needed since this moment. Returns how many."""
-        with self._file.reading() as connection:
-            ending = doubts_ending(connection, ended_before_ms, _FORGOTTEN_AT_ONCE)
-        for at in range(0, len(ending), _CHUNK):
-            some = ending[at : at + _CHUNK]
-            self.clear_doubts(some, lambda _, hold: self._levels.end_ms_of(hold.counter) <= ended_before_ms)
-            # A run that continues counts for longer, so we note later ends and need not look at its doubt before.
-            with self._file.writing() as connection:
-                put_doubts(
-                    connection, [doubt.until(self._levels.end_ms_of) for doubt in doubts_named(connection, some)]
-                )
-        with self._deciding:
-            gone = self._levels.idle(ended_before_ms)
-            with self._file.writing() as connection:
-                connection.executemany(_FORGET, gone)
-            self._levels.drop(gone)
-        return len(gone)
+        self._doubts.forget(ended_before_ms)
+        count = 0
+        for some in self._turns.between(in_chunks(self._levels.ended(ended_before_ms), ROWS_AT_ONCE)):
+            with self._deciding:
+                gone = self._levels.idle(some, ended_before_ms)
+                with self._file.writing() as connection:
+                    connection.executemany(_FORGET, gone)
+                self._levels.drop(gone)
+            count += len(gone)
+        return count
 
     def adjust(self, adjustments: Sequence[Adjustment], find_rule: FindThresholdRule, now_ms: int) -> int:
         """Adjusts counters that have the expected amount, keeps a record, and records passed thresholds."""
         check_adjustments(adjustments)
-        with self._deciding:
-            levels = self._levels.of([adjustment.counter for adjustment in adjustments])
-            due: dict[CounterKey, Adjustment] = {}
-            for adjustment, level in zip(adjustments, levels, strict=True):
-                if level.settled == adjustment.before:
-                    due.setdefault(adjustment.counter, adjustment)
-            with self._file.writing() as connection:
-                for counter, window_end_ms, _, after, _ in due.values():
-                    connection.execute(_SET, (*counter, window_end_ms, after))
-                    if rule := find_rule(counter):
-                        note_crossings(connection, counter, (after, Move(window_end_ms)), rule, now_ms)
-                keep_adjustments(connection, due.values(), now_ms)
-            self._levels.move(
-                {each.counter: Move(each.window_end_ms, settled=each.after - each.before) for each in due.values()}
-            )
+        count = 0
+        for some in self._turns.between(in_chunks(adjustments, _ADJUSTED_AT_ONCE)):
+            with self._deciding:
+                count += self._adjust(some, Rules(find_rule, now_ms))
+        return count
+
+    def _adjust(self, adjustments: Sequence[Adjustment], rules: Rules) -> int:
+        levels = self._levels.of([adjustment.counter for adjustment in adjustments])
+        due: dict[CounterKey, Adjustment] = {}
+        for adjustment, level in zip(adjustments, levels, strict=True):
+            if level.settled == adjustment.before:
+                due.setdefault(adjustment.counter, adjustment)
+        moves = {key: Move(each.window_end_ms, settled=each.after - each.before) for key, each in due.items()}
+        with self._file.writing() as connection:
+            connection.executemany(_SET, [(*key, each.window_end_ms, each.after) for key, each in due.items()])
+            report(connection, moves, self._levels, rules)
+            keep_adjustments(connection, due.values(), rules.now_ms)
+        self._levels.move(moves)
         return len(due)
 
     def is_ready(self) -> bool:
@@ -245,10 +184,11 @@ class SqliteCounters:
     def restore(self, sums: Sequence[Sum], ended: Collection[str] = ()) -> None:
         """Sets the settled amounts of these counters, and releases the reservations that `ended`."""
         check_sums(sums)
-        with self._deciding:
-            with self._file.writing() as connection:
-                connection.executemany(_SET, [(*key, end_ms, settled) for key, end_ms, settled in sums])
-            self._levels.settle_at(sums)
+        for some in self._turns.between(in_chunks(sums, ROWS_AT_ONCE)):
+            with self._deciding:
+                with self._file.writing() as connection:
+                    connection.executemany(_SET, [(*key, end_ms, settled) for key, end_ms, settled in some])
+                self._levels.settle_at(some)
         self.release(ended)
 
     def levels(self, counters: Sequence[CounterKey]) -> list[Level]:
@@ -256,7 +196,7 @@ class SqliteCounters:
         return self._levels.of(counters)
 
     def counters_at(self, now_ms: int) -> list[Counter]:
-        """The counters whose windows contain this moment, by key."""
+        """The counters whose windows contain this moment, in no particular order."""
         return self._levels.at(now_ms)
 
     def overdue(self, ended_epochs: Collection[str], created_before_ms: int, limit: int) -> list[Reservation]:
@@ -271,8 +211,7 @@ class SqliteCounters:
 
     def doubts_after(self, reservation_id: str, limit: int) -> list[Doubt]:
         """The doubts of at most `limit` calls after this id, oldest first."""
-        with self._file.reading() as connection:
-            return doubts_after(connection, reservation_id, limit)
+        return self._doubts.after(reservation_id, limit)
 
     def crossings_after(self, sequence: int, limit: int) -> list[Crossing]:
         """At most `limit` crossings with a higher sequence number, ascending."""
@@ -288,12 +227,3 @@ class SqliteCounters:
         """The number of open reservations."""
         with self._file.reading() as connection:
             return count_reservations(connection)
-
-
-def _rename(connection: sqlite3.Connection, adoption: Adoption) -> None:
-    """Moves settled amounts and crossings to the new names of policies."""
-    for old, new in adoption.renamed.items():
-        counters = connection.execute(_COUNTERS_OF, (old,)).fetchall()
-        connection.executemany(_SET, [(new, *counter) for counter in counters])
-        connection.execute(_DROP_COUNTERS, (old,))
-        rename_crossings(connection, old, new)

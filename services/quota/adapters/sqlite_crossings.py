@@ -14,7 +14,6 @@ _REPORTED = (
     "SELECT coalesce(max(basis_points), 0), group_concat(DISTINCT kind) FROM crossings"
     " WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms <= ? AND window_start_ms >= ?"
 )
-_SETTLED = "SELECT settled FROM counters WHERE policy = ? AND limit_id = ? AND scope = ? AND window_start_ms = ?"
 # A file that was restored from a copy does not know the numbers that were given since. The ledger may have seen them,
 # and asks only for higher ones. So numbers are never below the time, here and in Redis.
 _REPORT = (
@@ -34,10 +33,11 @@ _RENAME = "UPDATE OR IGNORE crossings SET policy = ? WHERE policy = ?"
 def note_crossings(
     connection: sqlite3.Connection, counter: CounterKey, moved: tuple[int, Move], rule: ThresholdRule, now_ms: int
 ) -> None:
-    """Writes the crossings of a counter. `moved`: its settled amount now, and the move that led to it."""
+    """Writes the crossings of a counter.
+
+    `moved`: its settled amount now, including its trailing counters, and the move that led to it.
+    """
     settled, move = moved
-    for trailing in rule.trailing:
-        settled += sum(amount for (amount,) in connection.execute(_SETTLED, trailing))
     if not (move.excess or move.unpriced or move.unknown or newly_passed(settled, rule, 0)):
         return
     highest, kinds = connection.execute(_REPORTED, (*counter, rule.reported_since_ms)).fetchone()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from services.quota.adapters.sqlite_file import SqliteFile
+from services.quota.adapters.sqlite_file import SqliteFile, write_in_slices
 from services.quota.domain.admission.learning import UsageSample
 from services.quota.domain.admission.request_facts import Tokens
 from services.quota.domain.admission.scale import Scale
@@ -67,9 +67,8 @@ class SqliteExpectations:
                     pair = (key_id, sample.model)
                     known[pair] = changed[pair] = known.get(pair, NOTHING_TAUGHT).after(sample)
             dropped = [*_make_room(self._known, MOST_PAIRS), *_make_room(self._of_all, MOST_MODELS)]
-            with self._file.writing() as connection:
-                connection.executemany(_SAVE, [(*pair, *_row(taught)) for pair, taught in changed.items()])
-                connection.executemany(_DROP, dropped)
+            write_in_slices(self._file, _SAVE, [(*pair, *_row(taught)) for pair, taught in changed.items()])
+            write_in_slices(self._file, _DROP, dropped)
 
 
 def _make_room(known: dict[Pair, Taught], most: int) -> list[Pair]:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
-from services.quota.adapters.sqlite_file import SqliteFile
+from services.quota.adapters.sqlite_file import SqliteFile, write_in_slices
 from services.quota.domain.policies.burn_rate import KeyRate, add_spend
 
 # Beyond this number the key added first makes room.
@@ -54,10 +54,8 @@ class SqliteKeyRates:
                 if before is not None and rate.typical_nano_usd != before.typical_nano_usd:
                     learned[key_id] = rate.typical_nano_usd
             dropped = self._make_room()
-            if learned or dropped:
-                with self._file.writing() as connection:
-                    connection.executemany(_SAVE, list(learned.items()))
-                    connection.executemany(_DROP, [(key_id,) for key_id in dropped])
+            write_in_slices(self._file, _SAVE, list(learned.items()))
+            write_in_slices(self._file, _DROP, [(key_id,) for key_id in dropped])
 
     def _make_room(self) -> list[str]:
         dropped = list(self._rates)[: max(0, len(self._rates) - _MOST)]

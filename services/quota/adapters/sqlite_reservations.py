@@ -15,9 +15,9 @@ from services.quota.domain.counters.reservation import Reservation
 _COLUMNS = "id, request_id, epoch, record"
 INSERT = f"INSERT INTO reservations ({_COLUMNS}) VALUES (?, ?, ?, ?)"  # noqa: S608  (constants)
 """Takes a `reservation_row`. It is a bare statement because each call runs it as its own transaction."""
-_END = f"DELETE FROM reservations WHERE id = ? RETURNING {_COLUMNS}"  # noqa: S608  (constants)
 _REWRITE = "UPDATE reservations SET record = ? WHERE id = ?"
 _ALL = f"SELECT {_COLUMNS} FROM reservations"  # noqa: S608  (constants)
+_NAMED = f"{_ALL} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608  (constants)
 _AFTER = "SELECT id FROM reservations WHERE id > ? ORDER BY id LIMIT ?"
 _COUNT = "SELECT count(*) FROM reservations"
 _OF_REQUESTS = "SELECT id FROM reservations WHERE request_id IN (SELECT value FROM json_each(?))"
@@ -30,10 +30,10 @@ def reservation_row(reservation: Reservation) -> _Row:
     return reservation.id, reservation.request_id, reservation.epoch, write_record(reservation).decode()
 
 
-def end_reservation(connection: sqlite3.Connection, name: str) -> Reservation | None:
-    """Deletes an open reservation and returns it; None: it is not open."""
-    row = connection.execute(_END, (name,)).fetchone()
-    return None if row is None else _read(row)
+def read_reservations(connection: sqlite3.Connection, names: Collection[str]) -> dict[str, Reservation]:
+    """The open reservations among these, by id."""
+    rows = connection.execute(_NAMED, (json.dumps(list(names)),)).fetchall()
+    return {row[0]: _read(row) for row in rows}
 
 
 def rewrite_reservations(connection: sqlite3.Connection, reservations: Iterable[Reservation]) -> None:

@@ -122,7 +122,7 @@ class Counters(Protocol):
         ...
 
     def counters_at(self, now_ms: int) -> list[Counter]:
-        """The counters whose windows contain this moment, by key."""
+        """The counters whose windows contain this moment, in no particular order. Each is seen at its own moment."""
         ...
 
 

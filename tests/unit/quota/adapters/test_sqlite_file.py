@@ -110,6 +110,23 @@ def test_the_log_is_moved_into_the_file_while_somebody_writes(path: Path, file: 
         assert alone.execute("SELECT count(*) FROM reservations").fetchone() == (1,)
 
 
+def test_no_commit_moves_the_log_into_the_file_however_long_it_is(path: Path, file: SqliteFile) -> None:
+    """It would hold up every call that waits for a decision."""
+    file.checkpoint()
+    before = path.stat().st_size
+    row = "INSERT INTO reservations VALUES (?, 'request', 'epoch', ?)"
+    for number in range(30):
+        file.write(row, (f"rsv-{number}", "x" * 1_000_000))
+    log = path.with_name(f"{path.name}-wal")
+
+    assert path.stat().st_size == before
+    assert log.stat().st_size > 30_000_000
+
+    file.checkpoint()
+
+    assert path.stat().st_size > 30_000_000
+
+
 def test_what_was_reserved_is_still_there_after_kill_9(path: Path) -> None:
     script = textwrap.dedent(f"""
         import os, signal
