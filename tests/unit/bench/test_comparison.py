@@ -7,7 +7,7 @@ import pytest
 from tests.bench.cases import PEAK, SLOW
 from tests.bench.driver import Result
 from tests.bench.gateways import Gateway
-from tests.bench.peers.comparison import compared, enforced
+from tests.bench.peers.comparison import compared, enforced, rest
 from tests.bench.peers.peer import Enforces, Missing, Peer
 from tests.bench.samples import Samples
 from tests.worlds.bench_run import Round, bench_run
@@ -51,3 +51,22 @@ def test_what_each_does_stands_there_with_why_another_is_missing() -> None:
     assert "| Other | 1.2 | one key | none | nothing | none |" in text.splitlines()
     assert "* **Other:** it does less than it should here" in text.splitlines()
     assert "* **Third** was not measured: no package has it." in text.splitlines()
+
+
+def test_the_next_load_waits_until_a_gateway_has_finished_the_calls_of_the_last() -> None:
+    used_s = [0.0, 0.4, 0.4, 0.7, 0.7, 0.71]
+    waited: list[float] = []
+
+    rest(lambda: {"worker": used_s.pop(0)}, waited.append)
+
+    assert used_s == []
+    assert len(waited) == 3
+
+
+def test_a_gateway_that_is_never_idle_does_not_stop_the_bench() -> None:
+    seconds = iter(range(10_000))
+    waited: list[float] = []
+
+    rest(lambda: {"worker": float(next(seconds))}, waited.append)
+
+    assert 30 <= sum(waited) <= 120
