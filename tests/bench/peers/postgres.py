@@ -66,7 +66,7 @@ def running_postgres(core: int | None) -> Iterator[Postgres]:
 def _programs() -> Path:
     found = shutil.which("initdb")
     if found:
-        return Path(found).parent
+        return Path(found).resolve().parent
     versions = sorted(Path(_DEBIAN).glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     if not versions:
         raise FileNotFoundError("no PostgreSQL here: install one, such as Debian's package postgresql")
