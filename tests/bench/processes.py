@@ -6,8 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,17 +95,26 @@ def resident_mib(pid: int) -> float:
 
 def family_cpu_s(pid: int) -> float:
     """CPU seconds of a process and of its descendants that still run."""
-    return sum(map(cpu_s, [pid, *_children(pid)]))
+    return _over_family(cpu_s, pid)
 
 
 def family_mib(pid: int) -> float:
     """Memory of a process and its descendants. What several of them share counts once."""
-    total_kib = 0
-    for each in [pid, *_children(pid)]:
-        for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total_kib += int(line.split()[1])
-    return total_kib / 1024
+    return _over_family(_proportional_mib, pid)
+
+
+def _over_family(measured: Callable[[int], float], pid: int) -> float:
+    total = measured(pid)
+    for child in _children(pid):
+        # It may have ended meanwhile.
+        with suppress(OSError):
+            total += measured(child)
+    return total
+
+
+def _proportional_mib(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
 def family(pid: int) -> dict[str, int]:
@@ -123,8 +132,9 @@ def family(pid: int) -> dict[str, int]:
 
 def _children(pid: int) -> list[int]:
     found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(child) for child in (task / "children").read_text().split()]
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(child) for child in (task / "children").read_text().split()]
     return found + [grandchild for child in found for grandchild in _children(child)]
 
 
