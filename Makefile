@@ -21,7 +21,7 @@ BY_FILE := --dist loadfile --no-loadscope-reorder
 # Compiled modules are what make the command line and the services start fast.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test tidy unit property contract e2e check bench bench-size bench-peers proto fmt
+.PHONY: demo test tidy unit property contract e2e check bench bench-busy bench-size bench-peers proto fmt
 .DEFAULT_GOAL := test
 
 demo: $(VENV) | gen/spendgate
@@ -43,6 +43,10 @@ check: $(VENV) | gen/spendgate
 
 bench: $(VENV) | gen/spendgate
 	$(BIN)/python -m tests.bench --rounds $(ROUNDS)
+
+# Calls while other work goes on: settling after an outage, a simulation, reports.
+bench-busy: $(VENV) | gen/spendgate
+	$(BIN)/python -m tests.bench.busy --rounds $(ROUNDS)
 
 bench-size: $(VENV) | gen/spendgate
 	$(BIN)/python -m tests.bench.size --rounds $(ROUNDS) --calls $(CALLS)
