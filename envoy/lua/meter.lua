@@ -5,7 +5,7 @@
 local answer = require("meter/answer")
 local usage_line = require("usage_line")
 
-local REQUEST, ATTEMPT, USAGE = "spendgate.request", "spendgate.attempt", "spendgate.usage"
+local ATTEMPT, USAGE = "spendgate.attempt", "spendgate.usage"
 
 local find = string.find
 
@@ -21,21 +21,26 @@ local function fail(handle, problem, meter)
   publish(handle, meter and answer.line(meter) or usage_line.state("failed"))
 end
 
--- The meter for this answer; nil if there is nothing to read, because no attempt made it or its kind carries no usage.
+-- The meter for this answer; nil if there is nothing to read, because no attempt was made or its kind carries no usage.
+-- Names the last attempt to the client, whoever answered it: a provider, or Envoy in its place.
 local function begin(handle)
-  local headers, metadata = handle:headers(), handle:streamInfo():dynamicMetadata()
-  local attempt, request = metadata:get(ATTEMPT), metadata:get(REQUEST)
+  local headers = handle:headers()
+  local attempt = handle:streamInfo():dynamicMetadata():get(ATTEMPT)
+  if not attempt then return nil end
+  local made = attempt.made
+  headers:replace("x-spendgate-model-served", made.target)
+  if made.downgraded then headers:replace("x-spendgate-downgraded", made.downgraded) end
   local kind = headers:get("content-type") or ""
   local is_stream = find(kind, "^text/event%-stream") ~= nil
-  if not attempt or not request or not (is_stream or find(kind, "json", 1, true)) then return nil end
+  if not (is_stream or find(kind, "json", 1, true)) then return nil end
   local encoding = headers:get("content-encoding")
   if encoding and encoding ~= "identity" then
     publish(handle, usage_line.state("encoded"))
     return nil
   end
-  local stripping = is_stream and request.dialect == "openai" and attempt.strip_usage == true
+  local stripping = is_stream and made.dialect == "openai" and made.strip_usage == true
   if stripping then headers:remove("content-length") end
-  return answer.new(request.dialect, is_stream, stripping)
+  return answer.new(made.dialect, is_stream, stripping)
 end
 
 -- Handles one piece of the body. Its figures are published before it is passed on, because clients hang up at `[DONE]`.

@@ -38,11 +38,11 @@ local function publish(handle, dialect)
   metadata:set(REQUEST, "dialect", dialect)
   -- Quota answers all other methods itself and needs nothing from their bodies.
   if headers:get(":method") ~= "POST" then return end
-  local request, spans, prints = scan.body(read_text(handle, headers), dialect, path)
+  local request, scanned, prints = scan.body(read_text(handle, headers), dialect, path)
   -- The wait for the body made the earlier reference invalid.
   metadata = handle:streamInfo():dynamicMetadata()
   for key, fact in pairs(request) do metadata:set(REQUEST, key, fact) end
-  metadata:set(SCAN, "spans", spans)
+  metadata:set(SCAN, "scanned", scanned)
   metadata:set(SCAN, "logged", requested_line.of(request, prints))
 end
 

@@ -63,8 +63,8 @@ local function above(count, least)
   return count and count > least and count or nil
 end
 
--- Returns the request's metadata, the spans for `rewrite.lua`, and the fingerprints by name. Raises like `value.refuse`
--- if the body must be refused.
+-- Returns the request's metadata, what `target.lua` needs of it with the spans for `rewrite.lua`, and the fingerprints
+-- by name. Raises like `value.refuse` if the body must be refused.
 function scan.body(text, dialect, path)
   if not utf8.is_valid(text) then refuse("The body is not UTF-8, in which JSON is written.") end
   local rules = DIALECTS[dialect]
@@ -85,15 +85,22 @@ function scan.body(text, dialect, path)
   local prints = {}
   add_fingerprints(prints, body, text, rules.conversation)
   prints.body_print = body_print(text)
-  local spans = { bytes = #text, opening = opening }
+  local scanned = {
+    dialect = dialect,
+    model = request.model,
+    stream = request.stream,
+    include_usage = request.include_usage,
+    bytes = #text,
+    opening = opening,
+  }
   if dialect ~= "gemini" then
     local model, options = body.members.model, body.members.stream_options
-    spans.model_first, spans.model_last = model.first, model.last
+    scanned.model_first, scanned.model_last = model.first, model.last
     if options and options.seen_in == body.serial then
-      spans.options_first, spans.options_last = options.first, options.last
+      scanned.options_first, scanned.options_last = options.first, options.last
     end
   end
-  return request, spans, prints
+  return request, scanned, prints
 end
 
 return scan

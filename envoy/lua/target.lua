@@ -12,8 +12,7 @@ local refusal = require("refusal")
 local rewrite = require("rewrite")
 local traceparent = require("traceparent")
 
-local ADMISSION, REQUEST, SCAN = "envoy.filters.http.ext_authz", "spendgate.request", "spendgate.scan"
-local ATTEMPT = "spendgate.attempt"
+local ADMISSION, SCAN, ATTEMPT = "envoy.filters.http.ext_authz", "spendgate.scan", "spendgate.attempt"
 
 local find, match = string.find, string.match
 -- The provider's credentials, the newest first. A cluster has one provider, and each cluster loads its own script.
@@ -24,7 +23,7 @@ local function reporter(handle, direction)
   return function(name)
     local metadata = handle:streamInfo():dynamicMetadata()
     local attempt = metadata:get(ATTEMPT)
-    local provider = match(attempt.target, "^[^/]+")
+    local provider = match(attempt.made.target, "^[^/]+")
     metadata:set(ATTEMPT, "dropped", headers.add_dropped(attempt.dropped, provider, direction, name))
   end
 end
@@ -55,40 +54,43 @@ local function prepare(handle)
   local credential = PROVIDER.credential_header and map:get(PROVIDER.credential_header)
   if credential then mask.remember(credentials, credential) end
   local metadata = handle:streamInfo():dynamicMetadata()
-  local admission, request = metadata:get(ADMISSION), metadata:get(REQUEST)
-  local spans = metadata:get(SCAN).spans
+  -- Each look costs a table of all that a namespace holds, and each entry a struct that is merged. So both are few.
+  local admission, scanned = metadata:get(ADMISSION), metadata:get(SCAN).scanned
   local attempt = tonumber(map:get("x-envoy-attempt-count"))
   local target = admission.targets[attempt]
   map:replace(":authority", target.host)
   map:replace(":path", target.path)
-  metadata:set(ATTEMPT, "target", target.name)
-  metadata:set(ATTEMPT, "number", attempt)
-  if admission.decision == "downgrade" then metadata:set(ATTEMPT, "downgraded", "budget") end
-  if admission.strip_usage then metadata:set(ATTEMPT, "strip_usage", true) end
+  metadata:set(ATTEMPT, "made", {
+    target = target.name,
+    number = attempt,
+    dialect = scanned.dialect,
+    downgraded = admission.decision == "downgrade" and "budget" or nil,
+    strip_usage = admission.strip_usage or nil,
+  })
   local span = traceparent.of_attempt(admission.traceparent, attempt, map:get("x-request-id"))
   if span then map:replace("traceparent", span) end
   send_allowed(handle, map, metadata)
 
-  local force_usage = target.include_usage and request.stream and not request.include_usage
+  local force_usage = target.include_usage and scanned.stream and not scanned.include_usage
   local wanted = {
-    model = target.model ~= request.model and target.model or nil,
+    model = target.model ~= scanned.model and target.model or nil,
     output_cap = target.output_cap,
     output_cap_field = target.output_cap_field,
   }
   if not (wanted.model or force_usage or wanted.output_cap) then
-    map:replace("content-length", string.format("%.0f", spans.bytes))
+    map:replace("content-length", string.format("%.0f", scanned.bytes))
     return
   end
   local buffer = handle:body(true)
   local text = buffer:getBytes(0, buffer:length())
-  if #text ~= spans.bytes then error("the body is not the one that was scanned") end
-  text = rewrite.body(text, wanted, spans, force_usage)
+  if #text ~= scanned.bytes then error("the body is not the one that was scanned") end
+  text = rewrite.body(text, wanted, scanned, force_usage)
   buffer:setBytes(text)
   handle:headers():replace("content-length", tostring(#text))
 end
 
 local function read_dialect(handle)
-  return handle:streamInfo():dynamicMetadata():get(REQUEST).dialect
+  return handle:streamInfo():dynamicMetadata():get(SCAN).scanned.dialect
 end
 
 local function dialect_of(handle)
@@ -148,10 +150,10 @@ local function adjust(handle)
   if status >= 200 and status < 300 then return end
   local metadata = handle:streamInfo():dynamicMetadata()
   local attempt, targets = metadata:get(ATTEMPT), metadata:get(ADMISSION).targets
-  local provider = match(attempt.target, "^[^/]+")
+  local provider = match(attempt.made.target, "^[^/]+")
   local elsewhere = status < 400 or status > 599
   local next_may_serve = status >= 500 or status == 429 or status == 401 or status == 403
-  if elsewhere or (next_may_serve and #targets > 1 and attempt.number == #targets) then
+  if elsewhere or (next_may_serve and #targets > 1 and attempt.made.number == #targets) then
     map:replace("x-should-retry", "false")
   end
   if elsewhere then

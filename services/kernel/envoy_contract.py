@@ -118,21 +118,17 @@ class ScanKey(StrEnum):
     """string: see `CLIENT_REQUEST_ID_HEADER`; cut to 128 bytes."""
     LOGGED = "logged"
     """string: what the ledger books of the request: JSON of `services.kernel.spool_contract.RequestedKey`."""
-    SPANS = "spans"
-    """struct: positions of the values that `target.lua` replaces. Only Lua writes and reads it."""
+    SCANNED = "scanned"
+    """struct: what `target.lua` needs of the request, and the positions of the values that it replaces. Only Lua writes
+    and reads it."""
 
 
 class AttemptKey(StrEnum):
     """What `target.lua` says about the attempt that it prepared last."""
 
-    TARGET = "target"
-    """string: "provider/model"."""
-    NUMBER = "number"
-    """number: 1 for the first."""
-    DOWNGRADED = "downgraded"
-    """string: "budget" if quota's decision was "downgrade", else absent."""
-    STRIP_USAGE = "strip_usage"
-    """bool: as quota said."""
+    MADE = "made"
+    """struct: the attempt's `target` ("provider/model") and `number` (1 for the first), `downgraded` ("budget" if quota
+    decided "downgrade", else absent), and the call's `dialect` and `strip_usage`. Only Lua writes and reads it."""
     DROPPED = "dropped"
     """string: headers dropped in all attempts, joined by commas: "provider>name" for a request's, "provider<name" for
     an answer's. At most 1 024 bytes; absent when there were none worth reporting."""

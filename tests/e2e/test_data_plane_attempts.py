@@ -57,7 +57,7 @@ def test_a_failing_target_is_followed_by_the_next_in_the_same_request(plane: Dat
     assert seen.headers["authorization"] == f"Bearer {PROVIDER_KEY}-second"
     assert seen.headers["host"] == "second.test"
     (call,) = plane.calls()
-    assert (call["attempts"], call["target"], call["cluster"]) == (2, "second/up", "second.openai")
+    assert (call["attempts"], call["chain"], call["cluster"]) == (2, "main/up,second/up", "second.openai")
     attempts = plane.calls(2, kind="attempt")
     assert [(line["attempt"], line["cluster"]) for line in attempts] == [("1", "main.openai"), ("2", "second.openai")]
     assert {line["id"] for line in attempts} == {call["id"]}

@@ -12,12 +12,8 @@ from spendgate_envoy.envoy.extensions.router.cluster_specifiers.priority_group.v
 from services.kernel.dialect import BUDGET_PATH, ENDPOINTS, Dialect
 from services.kernel.envoy_contract import (
     ADMISSION_NAMESPACE,
-    ATTEMPT_NAMESPACE,
     ATTEMPTS_HEADER,
     CREDENTIAL_HEADERS,
-    DOWNGRADED_HEADER,
-    MODEL_SERVED_HEADER,
-    AttemptKey,
 )
 from services.router.adapters.envoy_resources_endpoints import call_match, models_match
 from services.router.adapters.envoy_resources_gate import (
@@ -30,7 +26,6 @@ from services.router.adapters.envoy_resources_gate import (
 from services.router.adapters.envoy_resources_wire import (
     exact,
     header_option,
-    metadata_text,
     milliseconds,
     pack,
 )
@@ -149,13 +144,11 @@ def _chain() -> route_components_pb2.ClusterSpecifierPlugin:
 
 
 def _answer_headers() -> list[base_pb2.HeaderValueOption]:
-    """Returns the answer headers that only Envoy knows. Quota's answer brings the model asked for and what is left."""
-    headers = {
-        MODEL_SERVED_HEADER: metadata_text(ATTEMPT_NAMESPACE, AttemptKey.TARGET),
-        ATTEMPTS_HEADER: "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
-        DOWNGRADED_HEADER: metadata_text(ATTEMPT_NAMESPACE, AttemptKey.DOWNGRADED),
-        **REQUEST_ID,
-    }
+    """Returns the answer headers that only Envoy knows.
+
+    Quota's answer brings the model asked for and what is left, and `meter.lua` the target that served.
+    """
+    headers = {ATTEMPTS_HEADER: "%UPSTREAM_REQUEST_ATTEMPT_COUNT%", **REQUEST_ID}
     return [header_option(name, value) for name, value in headers.items()]
 
 
