@@ -91,6 +91,8 @@ def dialect_of(path: str, headers: Container[str] = ()) -> Dialect:
         path: with or without the query.
         headers: the request's, by lower-case name. They only matter on `SHARED_PATHS`.
     """
+    if (found := _OF_PATHS.get(path)) is not None:
+        return found
     bare = path.partition("?")[0]
     if (found := _OF_PATHS.get(bare)) is not None:
         return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from operator import attrgetter
 from typing import NamedTuple, Protocol, Self
 
 
@@ -49,29 +50,20 @@ Measure = Callable[[Quantities], int]
 """Picks the amount of a call that a kind adds up."""
 
 
-def cost(of: Quantities) -> int:
-    """Nano-USD."""
-    return of.cost_nano_usd
+# Each decision measures a call for each of its limits, and a getter needs no frame of Python.
+cost: Measure = attrgetter("cost_nano_usd")
+"""Nano-USD."""
+input_tokens: Measure = attrgetter("input_tokens")
+"""Tokens of the prompt, including cached ones."""
+output_tokens: Measure = attrgetter("output_tokens")
+"""Tokens of the answer, including reasoning."""
+calls: Measure = attrgetter("calls")
+"""Calls, however they end."""
 
 
 def all_tokens(of: Quantities) -> int:
     """Input plus output."""
     return of.input_tokens + of.output_tokens
-
-
-def input_tokens(of: Quantities) -> int:
-    """Tokens of the prompt, including cached ones."""
-    return of.input_tokens
-
-
-def output_tokens(of: Quantities) -> int:
-    """Tokens of the answer, including reasoning."""
-    return of.output_tokens
-
-
-def calls(of: Quantities) -> int:
-    """Calls, however they end."""
-    return of.calls
 
 
 _MONEY = "nano-USD"

@@ -46,9 +46,9 @@ def parse_price(text: str) -> PicoUsdPerToken:
 
 def format_usd(nano_usd: int) -> str:
     """Writes dollars with nine decimal places, e.g. "-0.000000001"."""
-    sign = "-" if nano_usd < 0 else ""
-    whole, fraction = divmod(abs(nano_usd), NANO_PER_USD)
-    return f"{sign}{whole}.{fraction:09d}"
+    if nano_usd < 0:
+        return f"-{format_usd(-nano_usd)}"
+    return f"{nano_usd // NANO_PER_USD}.{nano_usd % NANO_PER_USD:09d}"
 
 
 def _scaled(text: str, *, digits: int) -> int:

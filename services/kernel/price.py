@@ -182,12 +182,12 @@ def _most_in(tier: PriceTier, bounds: Bounds) -> int | None:
 
 
 def _service_tiers_in_reach(asked: str, price: Price) -> Iterable[tuple[PriceTier, ...]] | None:
+    if asked in BASE_SERVICE_TIERS:
+        return (price.tiers,)
     if asked == ANY_SERVICE_TIER:
         return (price.tiers, *price.service_tiers.values())
     of_asked = price.tiers_of(asked)
-    if of_asked is None:
-        return None
-    return (price.tiers,) if of_asked is price.tiers else (price.tiers, of_asked)
+    return None if of_asked is None else (price.tiers, of_asked)
 
 
 def _reached(tiers: tuple[PriceTier, ...], input_tokens: int) -> PriceTier:

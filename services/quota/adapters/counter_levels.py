@@ -29,7 +29,10 @@ class CounterLevels:
         """The levels of these counters, in their order."""
         with self._lock:
             levels = self._levels
-            return [levels.get(counter, _NOTHING) for counter in counters]
+            try:
+                return [levels[counter] for counter in counters]
+            except KeyError:
+                return [levels.get(counter, _NOTHING) for counter in counters]
 
     def at(self, now_ms: int) -> list[Counter]:
         """The counters whose windows contain this moment, in no particular order. Each is seen at its own moment."""
@@ -46,8 +49,14 @@ class CounterLevels:
     def hold(self, holds: Iterable[Hold]) -> None:
         """Adds these holds to the reserved amounts."""
         with self._lock:
+            levels = self._levels
             for counter, window_end_ms, held, _, _ in holds:
-                self._move(counter, window_end_ms, 0, held, 0)
+                if counter in levels and window_end_ms <= self._ends_ms[counter]:
+                    settled, reserved, doubt = levels[counter]
+                    # Does what Level(...) does, in half the time: each call passes here for each of its limits.
+                    levels[counter] = tuple.__new__(Level, (settled, reserved + held, doubt))
+                else:
+                    self._move(counter, window_end_ms, 0, held, 0)
 
     def free(self, holds: Iterable[Hold]) -> None:
         """Removes these holds from the reserved amounts."""

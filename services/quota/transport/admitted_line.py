@@ -8,7 +8,6 @@ from functools import lru_cache
 import orjson
 
 from services.kernel.spool_contract import AdmittedKey
-from services.quota.domain.admission.estimate import bound
 from services.quota.domain.identity.attribution import Attribution
 from services.quota.transport.check_request import Check
 from services.quota.transport.names_wire import join_names
@@ -18,15 +17,16 @@ _MAX_REMEMBERED = 4_096
 # To format a member of an enumeration takes a microsecond, so the names are written once.
 _ESTIMATES = (
     f'"{AdmittedKey.EXPECTED_INPUT_TOKENS}":%d,"{AdmittedKey.EXPECTED_OUTPUT_TOKENS}":%d,'
-    f'"{AdmittedKey.ANSWER_TOKENS}":%d,"{AdmittedKey.ANSWER_MICROTOKENS_PER_BYTE}":%d'
+    f'"{AdmittedKey.ANSWER_TOKENS}":%d,"{AdmittedKey.ANSWER_MICROTOKENS_PER_BYTE}":%d,'
+    f'"{AdmittedKey.HELD_OUTPUT_TOKENS}":%d'
 )
-_HELD_OUTPUT = f'"{AdmittedKey.HELD_OUTPUT_TOKENS}":%d'
 _HELD_INPUT = f'"{AdmittedKey.HELD_INPUT_TOKENS}":%d'
 
 
 def write_members(admitted: Admitted, check: Check) -> list[str]:
     """Members of the JSON object that differ from call to call, and those of the key."""
-    reservation, answer = admitted.reservation, admitted.answer
+    reservation, answer, admission = admitted.reservation, admitted.answer, admitted.admission
+    facts, most = admission.facts, admission.most
     members = [
         _members_of_key(reservation.attribution),
         _ESTIMATES
@@ -35,28 +35,23 @@ def write_members(admitted: Admitted, check: Check) -> list[str]:
             reservation.expected_output_tokens,
             answer.per_call,
             answer.per_byte_micro,
+            most.output,
         ),
     ]
-    texts = {}
-    if admitted.tightest is not None:
-        texts[AdmittedKey.POLICY] = admitted.tightest.policy
+    texts: dict[AdmittedKey, str] = {}
+    if facts.unknown_members:
+        texts[AdmittedKey.UNKNOWN_MEMBERS] = join_names(facts.unknown_members)
+    if facts.price_options:
+        texts[AdmittedKey.PRICE_OPTIONS] = join_names(facts.price_options)
+    if not texts:
+        # Otherwise tokens do not bound the cost of an attempt.
+        members.append(_HELD_INPUT % most.input)
     if check.tags:
         texts[AdmittedKey.TAGS] = check.tags
     if check.run:
         texts[AdmittedKey.RUN] = check.run
-    if check.scan is not None:
-        facts = check.scan.facts
-        most = [bound(facts, attempt.fit.facts) for attempt in admitted.chain]
-        if facts.unknown_members:
-            held = max(tokens.output for tokens in most)
-            texts[AdmittedKey.UNKNOWN_MEMBERS] = join_names(facts.unknown_members)
-        else:
-            held = max(attempt.output_bound(facts) for attempt in admitted.chain) * facts.choices
-        members.append(_HELD_OUTPUT % held)
-        if facts.price_options:
-            texts[AdmittedKey.PRICE_OPTIONS] = join_names(facts.price_options)
-        elif not facts.unknown_members:
-            members.append(_HELD_INPUT % max(tokens.input for tokens in most))
+    if admission.limit_statuses:
+        members.append(_member_of_policy(admission.limit_statuses[0].policy))
     if texts:
         members.append(_members(texts))
     return members
@@ -91,6 +86,11 @@ def _members_of_key(attribution: Attribution) -> str:
         AdmittedKey.USER: attribution.user,
     }
     return _members(texts)
+
+
+@lru_cache(maxsize=_MAX_REMEMBERED)
+def _member_of_policy(policy: str) -> str:
+    return _members({AdmittedKey.POLICY: policy})
 
 
 def _members(texts: Mapping[AdmittedKey, str]) -> str:

@@ -76,7 +76,7 @@ class Authorization:
     def check(self, message: bytes, context: grpc.ServicerContext) -> bytes:
         """Answers one CheckRequest. An exception below means that we could not decide, so the request does not pass."""
         check: Check | None = None
-        trace = self._traces.unknown()
+        trace = self._traces.unknown
         try:
             check = read_check(message)
             trace = self._traces.begin(check)

@@ -21,9 +21,9 @@ from services.kernel.trace_context import Sampling, TraceContext, begin_trace
 from services.quota.domain.policies.denial import Deny
 from services.quota.domain.policies.limit_id import kind_of
 from services.quota.transport.check_request import Check, withhold_key
-from services.quota.transport.header_wire import header_to_client
+from services.quota.transport.header_wire import header_place, ok_response
 from services.quota.transport.names_wire import join_names
-from services.quota.transport.struct_wire import string_entry
+from services.quota.transport.struct_wire import string_place
 from services.quota.usecases.admit import Admitted
 
 _log = logging.getLogger("spendgate.quota.traces")
@@ -31,7 +31,6 @@ _log = logging.getLogger("spendgate.quota.traces")
 NowUs = Callable[[], int]
 """Returns microseconds since 1970 UTC."""
 
-_OK_RESPONSE = external_auth_pb2.CheckResponse.OK_RESPONSE_FIELD_NUMBER
 _TO_REMOVE = external_auth_pb2.OkHttpResponse.HEADERS_TO_REMOVE_FIELD_NUMBER
 _DYNAMIC_METADATA = external_auth_pb2.CheckResponse.DYNAMIC_METADATA_FIELD_NUMBER
 _REMEMBERED = 4_096
@@ -40,10 +39,10 @@ _TIMES = f'{{"{DecidedKey.BEGAN_US}":%d,"{DecidedKey.TOOK_US}":%d,'
 _AMOUNTS = f'"{DecidedKey.HELD_NANO_USD}":%d,"{DecidedKey.OUTPUT_CAP_TOKENS}":%d,'
 _UNRECORDED = f'"{AdmittedKey.TRACEPARENT}":"%s"'
 _RECORDED = f'{_UNRECORDED},"{AdmittedKey.DECIDED}":%s'
+_traceparent = string_place(AdmissionKey.TRACEPARENT)
+_trace_id = header_place(TRACE_ID_HEADER)
 # Without a parent, the client's header belongs to no trace, and must not reach a provider.
-_FORGET_CLIENTS = length_delimited(
-    _OK_RESPONSE, b"".join(length_delimited(_TO_REMOVE, name) for name in (b"traceparent", b"tracestate"))
-)
+_FORGET_CLIENTS = ok_response(b"".join(length_delimited(_TO_REMOVE, name) for name in (b"traceparent", b"tracestate")))
 
 
 class CallTrace:
@@ -67,8 +66,8 @@ class CallTrace:
         context = self._context
         if context is None:
             return b""
-        metadata = string_entry(AdmissionKey.TRACEPARENT, str(context))
-        fields = length_delimited(_DYNAMIC_METADATA, metadata) + header_to_client(TRACE_ID_HEADER, context.trace_id)
+        metadata = length_delimited(_DYNAMIC_METADATA, _traceparent(str(context)))
+        fields = metadata + ok_response(_trace_id(context.trace_id))
         return fields if context.parent_id else fields + _FORGET_CLIENTS
 
     def members_of_admitted(self, admitted: Admitted) -> str:
@@ -108,21 +107,21 @@ class CallTraces:
     def __init__(self, sampling: Sampling, now_us: NowUs) -> None:
         self._sampling = sampling
         self._now_us = now_us
+        self.unknown = CallTrace(None, now_us)
+        """The trace of every unreadable question."""
 
     def begin(self, check: Check) -> CallTrace:
         """The trace of a question. Its time begins now."""
         return CallTrace(begin_trace(check.traceparent, check.request_id, self._sampling), self._now_us)
 
-    def unknown(self) -> CallTrace:
-        """The trace of an unreadable question."""
-        return CallTrace(None, self._now_us)
-
 
 def _said_of_admitted(admitted: Admitted) -> str:
     """The rest of a JSON object."""
-    holds, cap = admitted.reservation.holds, admitted.output_cap_tokens or 0
+    holds, admission = admitted.reservation.holds, admitted.admission
+    cap = (admission.facts.max_output_tokens or 0) if admission.cut else 0
     held = max([hold.held for hold in holds if _is_of_spend(hold.counter.limit_id)], default=0)
-    shadowed = tuple([refusal.limit.counter.policy for refusal in admitted.shadowed])
+    refusals = admission.shadowed
+    shadowed = tuple([refusal.limit.counter.policy for refusal in refusals]) if refusals else ()
     texts = _texts(_reason(admitted), tuple([hold.counter.policy for hold in holds]), shadowed)
     return _AMOUNTS % (held, cap) + texts
 
@@ -146,7 +145,7 @@ def _is_of_spend(limit_id: str) -> bool:
 def _reason(admitted: Admitted) -> str:
     if admitted.without_counters:
         return "allowance"
-    return "budget_used" if admitted.downgraded else "within_limits"
+    return "budget_used" if admitted.admission.tier.from_basis_points else "within_limits"
 
 
 def _said_of_denied(deny: Deny, credential: str) -> str:

@@ -6,9 +6,8 @@ keys. We then append the few values that differ, as bytes (see `struct_wire`). T
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -37,9 +36,9 @@ from services.quota.transport.admitted_line import decision_of, write_members, w
 from services.quota.transport.call_trace import CallTrace
 from services.quota.transport.check_request import Check
 from services.quota.transport.dialects.answer import HttpAnswer
-from services.quota.transport.header_wire import headers_to_client
-from services.quota.transport.limit_headers import budget_headers, limit_headers
-from services.quota.transport.struct_wire import string_entry
+from services.quota.transport.header_wire import HeadersToClient
+from services.quota.transport.limit_headers import NEVER_REPEAT, budget_headers, limit_headers
+from services.quota.transport.struct_wire import string_place
 from services.quota.usecases.admit import Admitted
 
 FirstByteTimeout = Callable[[str], int]
@@ -49,6 +48,9 @@ _MAX_REMEMBERED = 4_096
 _RETRIES_HEADER = "x-envoy-max-retries"
 _ATTEMPT_TIMEOUT_HEADER = "x-envoy-upstream-rq-per-try-timeout-ms"
 _DYNAMIC_METADATA = external_auth_pb2.CheckResponse.DYNAMIC_METADATA_FIELD_NUMBER
+_key_id = string_place(AdmissionKey.KEY_ID)
+_reservation = string_place(AdmissionKey.RESERVATION)
+_admitted = string_place(AdmissionKey.ADMITTED)
 # Overwrites, so that no header of the client survives under the same name.
 _OVERWRITE = base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
@@ -59,36 +61,36 @@ class AllowWriter:
     def __init__(self, first_byte_timeout_ms: FirstByteTimeout) -> None:
         self._first_byte_timeout_ms = first_byte_timeout_ms
         self._routes: dict[Any, _Route] = {}
+        self._headers_to_client = HeadersToClient(NEVER_REPEAT | {OUTPUT_CAPPED_HEADER})
 
     def write(self, admitted: Admitted, check: Check, trace: CallTrace) -> bytes:
         """The answer to one call."""
-        if admitted.output_cap_tokens is not None:
-            # Hardly any two calls get the same cut. Their routes would push reusable ones out of the cache.
-            route = self._route(admitted, check)
-        else:
-            route = self._remembered_route(admitted, check)
+        # Hardly any two calls get the same cut. Their routes would push reusable ones out of the cache.
+        of_route = self._route if admitted.admission.cut else self._remembered_route
+        route = of_route(admitted, check)
         members = [route.members, *write_members(admitted, check)]
         of_trace = trace.members_of_admitted(admitted)
         if of_trace:
             members.append(of_trace)
         metadata = (
-            _key_id_entry(admitted.reservation.attribution.key_id)
-            + string_entry(AdmissionKey.RESERVATION, admitted.reservation.id)
-            + string_entry(AdmissionKey.ADMITTED, f"{{{','.join(members)}}}")
+            _key_id(admitted.reservation.attribution.key_id)
+            + _reservation(admitted.reservation.id)
+            + _admitted(f"{{{','.join(members)}}}")
         )
-        headers = headers_to_client(_answer_headers(admitted))
+        headers = self._headers_to_client(_answer_headers(admitted))
         return route.fields + length_delimited(_DYNAMIC_METADATA, metadata) + headers + trace.fields_of_admitted()
 
     def _remembered_route(self, admitted: Admitted, check: Check) -> _Route:
         # Attempts hash by the identity of their targets. Every plan makes new targets, so the cache finds nothing
         # stale.
+        admission, stream = admitted.admission, check.scan is not None and check.scan.facts.stream
         key = (
             admitted.reservation.model,
-            admitted.chain,
-            admitted.downgraded,
+            admission.attempts,
+            admission.tier.from_basis_points,
             admitted.strip_usage,
-            check.scan is not None and check.scan.facts.stream,
-            check.wants_events,
+            stream,
+            stream and check.wants_events,
         )
         route = self._routes.get(key)
         if route is None:
@@ -187,11 +189,6 @@ def _struct(values: dict[str, Any]) -> struct_pb2.Struct:
     return struct
 
 
-@lru_cache(maxsize=_MAX_REMEMBERED)
-def _key_id_entry(key_id: str) -> bytes:
-    return string_entry(AdmissionKey.KEY_ID, key_id)
-
-
 def _known(texts: dict[AdmissionKey, str]) -> dict[str, Any]:
     return {key: text for key, text in texts.items() if text}
 
@@ -228,12 +225,13 @@ def _gemini_path(template: str, model: str, check: Check) -> str:
     return f"{path}?alt=sse" if streams and check.wants_events else path
 
 
-def _answer_headers(admitted: Admitted) -> Iterator[tuple[str, str]]:
+def _answer_headers(admitted: Admitted) -> list[tuple[str, str]]:
     """The headers that the client gets however the call ends. Envoy adds the target and the number of attempts."""
-    reservation, limit_statuses = admitted.reservation, admitted.limit_statuses
-    yield MODEL_REQUESTED_HEADER, reservation.model
-    if admitted.output_cap_tokens is not None:
-        yield OUTPUT_CAPPED_HEADER, str(admitted.output_cap_tokens)
-    if limit_statuses:
-        yield from budget_headers(limit_statuses[0])
-        yield from limit_headers(Dialect(reservation.dialect), limit_statuses, reservation.created_at_ms)
+    reservation, admission = admitted.reservation, admitted.admission
+    headers = [(MODEL_REQUESTED_HEADER, reservation.model)]
+    if admission.cut:
+        headers.append((OUTPUT_CAPPED_HEADER, str(admission.output_cap_tokens)))
+    if limit_statuses := admission.limit_statuses:
+        headers += budget_headers(limit_statuses[0])
+        headers += limit_headers(reservation.dialect, limit_statuses, reservation.created_at_ms)
+    return headers

@@ -6,10 +6,9 @@ here.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
 from google.protobuf import struct_pb2
@@ -40,6 +39,21 @@ _LONGEST_TAG = 64
 _OUR_KEYS = re.compile("sp[ga]_")
 _WITHHELD = "(withheld)"
 _RUN = re.compile(r"[!-~]{1,64}")
+_NO_FEATURES = frozenset[str]()
+_NO_EXTENSIONS: Mapping[str, str] = {}
+_DIALECTS = {dialect.value: dialect for dialect in Dialect}
+_COUNTS = frozenset(
+    {
+        RequestKey.BODY_BYTES,
+        RequestKey.DATA_URI_BYTES,
+        RequestKey.IMAGES,
+        RequestKey.AUDIO_BYTES,
+        RequestKey.GROWTH_BYTES,
+        RequestKey.CHOICES,
+        RequestKey.MAX_OUTPUT_TOKENS,
+        RequestKey.THINKING_TOKENS,
+    }
+)
 # The largest integer that a Struct's double holds exactly. Nothing that Envoy counts comes near it.
 _LARGEST_COUNT = 2**53
 
@@ -114,22 +128,25 @@ def read_check(message: bytes) -> Check:
     http = attributes.request.http
     headers = http.headers
     path = http.path
-    context = attributes.context_extensions
+    # Calls have none.
+    context = attributes.context_extensions or _NO_EXTENSIONS
+    admin = context.get(PLANE_EXTENSION) == ADMIN_PLANE
     credential = _credential(headers)
+    tags, run = headers.get(TAGS_HEADER), headers.get(RUN_HEADER)
     filters = attributes.metadata_context.filter_metadata
     return Check(
-        admin=context.get(PLANE_EXTENSION) == ADMIN_PLANE,
+        admin=admin,
         asks_for_key=context.get(STAGE_EXTENSION) == KEY_STAGE,
-        speaks_grpc=headers.get("content-type", "").startswith("application/grpc"),
+        speaks_grpc=admin and headers.get("content-type", "").startswith("application/grpc"),
         dialect=dialect_of(path, headers),
         method=http.method,
         path=path,
-        request_id=headers.get("x-request-id", "") or http.id,
+        request_id=headers.get("x-request-id") or http.id,
         credential=credential,
-        traceparent=headers.get("traceparent", ""),
-        tags=_tags(headers.get(TAGS_HEADER, ""), credential),
-        run=_run(headers.get(RUN_HEADER, ""), credential),
-        scan=_scan(filters[REQUEST_NAMESPACE], headers) if REQUEST_NAMESPACE in filters else None,
+        traceparent=headers.get("traceparent") or "",
+        tags=_tags(tags, credential) if tags else "",
+        run=_run(run, credential) if run else "",
+        scan=_scan(filters[REQUEST_NAMESPACE], headers, credential) if REQUEST_NAMESPACE in filters else None,
     )
 
 
@@ -143,9 +160,8 @@ def _without_query(path: str) -> str:
 
 def _credential(headers: Mapping[str, str]) -> str:
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        presented = token.strip()
-    else:
+    presented = token.strip()
+    if not (presented and scheme.lower() == "bearer"):
         presented = headers.get("x-api-key") or headers.get("api-key") or headers.get("x-goog-api-key") or ""
     # We look up an overlong credential like any other wrong one, without hashing megabytes.
     return presented[:_LONGEST_CREDENTIAL]
@@ -153,7 +169,7 @@ def _credential(headers: Mapping[str, str]) -> str:
 
 def _tags(text: str, credential: str) -> str:
     """The well-formed pairs. Tags are only for reports, so a call with a bad one is not refused."""
-    pairs = (pair.strip() for pair in text.split(",")[:_MOST_TAGS]) if text else ()
+    pairs = (pair.strip() for pair in text.split(",")[:_MOST_TAGS])
     return ",".join(
         pair
         for pair in pairs
@@ -175,42 +191,40 @@ def _holds_key(text: str, credential: str) -> bool:
     return _OUR_KEYS.search(text) is not None or (credential != "" and credential in text)
 
 
-def _scan(struct: struct_pb2.Struct, headers: Mapping[str, str]) -> Scan | None:
+def _scan(struct: struct_pb2.Struct, headers: Mapping[str, str], credential: str) -> Scan | None:
+    # Each look into the message costs as much as ten into a dict.
     fields = struct.fields
-    try:
-        dialect = Dialect(fields[RequestKey.DIALECT].string_value)
-    except ValueError:
+    said = {name: fields[name] for name in fields}
+    dialect, model = _DIALECTS.get(_text(said, RequestKey.DIALECT)), _text(said, RequestKey.MODEL)
+    if dialect is None or not model:
         return None
-    model = fields[RequestKey.MODEL].string_value
-    if not model:
-        return None
-    credential = _credential(headers)
+    # The facts that are counts have the names of their keys.
+    counts = {"body_bytes": 0} | {name: _count(value) for name, value in said.items() if name in _COUNTS}
+    unknown = _names(said[RequestKey.UNKNOWN_MEMBERS]) if RequestKey.UNKNOWN_MEMBERS in said else ()
+    options = _names(said[RequestKey.PRICE_OPTIONS]) if RequestKey.PRICE_OPTIONS in said else ()
+    window_tokens = 0
     # No other dialect lets the header pass.
-    betas = read_betas(headers.get(BETA_HEADER, "") if dialect is Dialect.ANTHROPIC else "")
-    return Scan(
-        dialect=dialect,
-        model=model,
-        facts=RequestFacts(
-            body_bytes=_count(fields, RequestKey.BODY_BYTES) or 0,
-            data_uri_bytes=_count(fields, RequestKey.DATA_URI_BYTES) or 0,
-            images=_count(fields, RequestKey.IMAGES) or 0,
-            audio_bytes=_count(fields, RequestKey.AUDIO_BYTES) or 0,
-            growth_bytes=_count(fields, RequestKey.GROWTH_BYTES) or 0,
-            choices=max(1, _count(fields, RequestKey.CHOICES) or 1),
-            max_output_tokens=_count(fields, RequestKey.MAX_OUTPUT_TOKENS),
-            thinking_tokens=_count(fields, RequestKey.THINKING_TOKENS) or 0,
-            features=frozenset(_names(fields, RequestKey.FEATURES)),
-            stream=RequestKey.STREAM in fields and fields[RequestKey.STREAM].bool_value,
-            include_usage=RequestKey.INCLUDE_USAGE in fields and fields[RequestKey.INCLUDE_USAGE].bool_value,
-            unknown_members=_without_keys(_names(fields, RequestKey.UNKNOWN_MEMBERS) + betas.unknown, credential),
-            window_tokens=betas.window_tokens,
-            price_options=_without_keys(_names(fields, RequestKey.PRICE_OPTIONS), credential),
-        ),
+    if dialect is Dialect.ANTHROPIC:
+        betas = read_betas(headers.get(BETA_HEADER, ""))
+        unknown, window_tokens = unknown + betas.unknown, betas.window_tokens
+    facts = RequestFacts(
+        **counts,
+        features=frozenset(_names(said[RequestKey.FEATURES])) if RequestKey.FEATURES in said else _NO_FEATURES,
+        stream=RequestKey.STREAM in said and said[RequestKey.STREAM].bool_value,
+        include_usage=RequestKey.INCLUDE_USAGE in said and said[RequestKey.INCLUDE_USAGE].bool_value,
+        unknown_members=_without_keys(unknown, credential) if unknown else (),
+        window_tokens=window_tokens,
+        price_options=_without_keys(options, credential) if options else (),
     )
+    return Scan(dialect, model, facts if facts.choices else replace(facts, choices=1))
 
 
-def _names(fields: Mapping[str, struct_pb2.Value], key: RequestKey) -> tuple[str, ...]:
-    return tuple(name for name in fields[key].string_value.split(",") if name) if key in fields else ()
+def _text(said: Mapping[str, struct_pb2.Value], key: RequestKey) -> str:
+    return said[key].string_value if key in said else ""
+
+
+def _names(value: struct_pb2.Value) -> tuple[str, ...]:
+    return tuple([name for name in value.string_value.split(",") if name])
 
 
 def _without_keys(names: tuple[str, ...], credential: str) -> tuple[str, ...]:
@@ -218,10 +232,9 @@ def _without_keys(names: tuple[str, ...], credential: str) -> tuple[str, ...]:
     return tuple({withhold_key(name, credential): None for name in names})
 
 
-def _count(fields: Mapping[str, struct_pb2.Value], key: RequestKey) -> int | None:
-    """An integer; None if absent. A value that is not a count reads as the largest, so it cannot pass as small."""
-    if key not in fields:
-        return None
-    value = fields[key]
-    number = value.number_value if value.HasField("number_value") else math.inf
-    return math.ceil(number) if 0 <= number <= _LARGEST_COUNT else _LARGEST_COUNT
+def _count(value: struct_pb2.Value) -> int:
+    """An integer, rounded up. A value that is not a count reads as the largest, so it cannot pass as small."""
+    number = value.number_value
+    is_number = number != 0 or value.HasField("number_value")
+    # Nothing compares with a value that is not a number (NaN).
+    return int(-(-number // 1)) if is_number and 0 <= number <= _LARGEST_COUNT else _LARGEST_COUNT

@@ -5,8 +5,9 @@ We do not report the provider's own limits, because they belong to an account th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from services.kernel.clock import format_time
 from services.kernel.dialect import Dialect
@@ -15,40 +16,64 @@ from services.kernel.limit_kind import LimitKind
 from services.kernel.money import format_usd
 from services.quota.domain.policies.limit_status import LimitStatus
 
-Headers = Iterator[tuple[str, str]]
+Headers = list[tuple[str, str]]
 
 _TOKEN_KINDS = frozenset(kind for kind in LimitKind if kind.is_tokens)
 _REQUESTS = frozenset({LimitKind.REQUESTS})
-# Each name shows the first status of these kinds. "tokens" is the tightest limit on tokens of any kind.
-_OPENAI = ((_REQUESTS, "requests"), (_TOKEN_KINDS, "tokens"))
-_ANTHROPIC = (
-    *_OPENAI,
-    (frozenset({LimitKind.INPUT_TOKENS}), "input-tokens"),
-    (frozenset({LimitKind.OUTPUT_TOKENS}), "output-tokens"),
-)
+
+
+class _Shown(NamedTuple):
+    """The headers that show the first status of these kinds."""
+
+    kinds: frozenset[LimitKind]
+    limit: str
+    remaining: str
+    reset: str
+
+
+def _shown(template: str, kinds: frozenset[LimitKind], name: str) -> _Shown:
+    return _Shown(kinds, *(template.format(name=name, part=part) for part in ("limit", "remaining", "reset")))
+
+
+# "tokens" is the tightest limit on tokens of any kind.
+_OF_BOTH = ((_REQUESTS, "requests"), (_TOKEN_KINDS, "tokens"))
+_OPENAI = [_shown("x-ratelimit-{part}-{name}", *each) for each in _OF_BOTH]
+_ANTHROPIC = [
+    _shown("anthropic-ratelimit-{name}-{part}", *each)
+    for each in (
+        *_OF_BOTH,
+        (frozenset({LimitKind.INPUT_TOKENS}), "input-tokens"),
+        (frozenset({LimitKind.OUTPUT_TOKENS}), "output-tokens"),
+    )
+]
+NEVER_REPEAT = frozenset({BUDGET_REMAINING_HEADER, *(shown.remaining for shown in (*_OPENAI, *_ANTHROPIC))})
+"""The headers that nearly every call changes."""
 _REMEMBERED_RESETS = 1_024
 
 
 def limit_headers(dialect: Dialect, limit_statuses: Sequence[LimitStatus], now_ms: int) -> Headers:
     """The rate limits under the names of the dialect's vendor. Gemini has no such headers."""
-    if dialect is Dialect.OPENAI:
-        for status, name in _named(_OPENAI, limit_statuses):
-            yield f"x-ratelimit-limit-{name}", str(status.bound)
-            yield f"x-ratelimit-remaining-{name}", str(status.remaining)
-            yield f"x-ratelimit-reset-{name}", format_duration(status.resets_at_ms - now_ms)
-    elif dialect is Dialect.ANTHROPIC:
-        for status, name in _named(_ANTHROPIC, limit_statuses):
-            yield f"anthropic-ratelimit-{name}-limit", str(status.bound)
-            yield f"anthropic-ratelimit-{name}-remaining", str(status.remaining)
-            yield f"anthropic-ratelimit-{name}-reset", _reset_text(status.resets_at_ms)
+    headers: Headers = []
+    if dialect is Dialect.GEMINI:
+        return headers
+    of_openai = dialect is Dialect.OPENAI
+    for kinds, limit, remaining, reset in _OPENAI if of_openai else _ANTHROPIC:
+        for status in limit_statuses:
+            if status.kind in kinds:
+                resets_at_ms = status.resets_at_ms
+                resets = format_duration(resets_at_ms - now_ms) if of_openai else _reset_text(resets_at_ms)
+                headers += ((limit, str(status.bound)), (remaining, str(status.remaining)), (reset, resets))
+                break
+    return headers
 
 
 def budget_headers(status: LimitStatus) -> Headers:
     """One limit under our own names."""
-    money = status.kind.is_money
-    yield POLICY_HEADER, status.policy
-    yield BUDGET_REMAINING_HEADER, format_usd(status.remaining) if money else str(status.remaining)
-    yield BUDGET_RESETS_HEADER, _reset_text(status.resets_at_ms)
+    return [
+        (POLICY_HEADER, status.policy),
+        (BUDGET_REMAINING_HEADER, format_usd(status.remaining) if status.kind.is_money else str(status.remaining)),
+        (BUDGET_RESETS_HEADER, _reset_text(status.resets_at_ms)),
+    ]
 
 
 def format_duration(length_ms: int) -> str:
@@ -56,21 +81,9 @@ def format_duration(length_ms: int) -> str:
     seconds = -(-length_ms // 1000)
     if seconds < 60:
         return f"{seconds}s"
-    minutes, seconds = divmod(seconds, 60)
-    if minutes < 60:
-        return f"{minutes}m{seconds}s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes}m{seconds}s"
-
-
-def _named(
-    names: Iterable[tuple[frozenset[LimitKind], str]], limit_statuses: Sequence[LimitStatus]
-) -> Iterator[tuple[LimitStatus, str]]:
-    for kinds, name in names:
-        for status in limit_statuses:
-            if status.kind in kinds:
-                yield status, name
-                break
+    if seconds < 3_600:
+        return f"{seconds // 60}m{seconds % 60}s"
+    return f"{seconds // 3_600}h{seconds // 60 % 60}m{seconds % 60}s"
 
 
 # Windows have few ends, and very many answers contain each of them.

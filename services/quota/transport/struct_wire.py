@@ -6,7 +6,9 @@ earlier. An answer to Envoy is thus a constant part and the few values that diff
 
 from __future__ import annotations
 
-from services.chassis.protobuf_wire import varint
+from functools import partial
+
+from services.chassis.protobuf_wire import TextPlace, varint
 
 # The tags of Struct.fields, of the key and value of its entries, and of a Value that is a string.
 _FIELDS = b"\x0a"
@@ -17,7 +19,15 @@ _STRING = b"\x1a"
 
 def string_entry(key: str, text: str) -> bytes:
     """One entry whose value is a string."""
-    encoded = text.encode()
+    return _string_entry(key, text.encode())
+
+
+def string_place(key: str) -> TextPlace:
+    """Writes entries with this key whose values are strings."""
+    return TextPlace(partial(_string_entry, key))
+
+
+def _string_entry(key: str, encoded: bytes) -> bytes:
     return _entry(key, _STRING + varint(len(encoded)) + encoded)
 
 

@@ -21,8 +21,6 @@ from services.quota.domain.admission.unmeasured import Guide, taught_by_text, un
 from services.quota.domain.admission.without_counters import LimitsWithoutCounters, without_counters
 from services.quota.domain.counters.counter import CounterKey, Level
 from services.quota.domain.counters.reservation import Hold, Reservation
-from services.quota.domain.directory.applied_limits import AppliedLimit
-from services.quota.domain.directory.bounded import refuse_unbounded
 from services.quota.domain.directory.snapshot import DirectorySnapshot
 from services.quota.domain.identity.key import Entropy
 from services.quota.domain.policies.denial import Denial, Deny
@@ -31,7 +29,7 @@ from services.quota.domain.routing.compile import Draw, FitTier
 from services.quota.ports.counters import Allowances, Choose, PoliciesChanged, Reservations, StoreUnreachable
 from services.quota.ports.disk import DiskSpace
 from services.quota.usecases.authenticate import Authenticate
-from services.quota.usecases.live import Live
+from services.quota.usecases.live import Live, Snapshot
 from services.quota.usecases.recent_calls import RecentCalls
 
 _ID_ENTROPY_BYTES = 8
@@ -178,33 +176,37 @@ class Admit:
         if isinstance(caller, Deny):
             return caller
         key, snapshot = caller
-        route = find_route(snapshot.routes, key, request.model, request.dialect)
-        if isinstance(route, Deny):
-            return route
+        model, now_ms = request.model, self._clock.now_ms()
+        terms = snapshot.terms(key, model, request.dialect, request.run, now_ms)
+        if isinstance(terms, Deny):
+            return terms
         # From here on the model is in the plan, so caches by model stay bounded.
-        now_ms = self._clock.now_ms()
-        limits = snapshot.directory.limits_for(key.attribution, request.model, now_ms, request.run)
+        limits, unbounded, tiers = terms
         self._recent.matches.note(limits.policies, now_ms)
-        barred = refuse_unbounded(key, limits, request.model) or refuse_unknown_members(
-            key, limits, request.model, request.facts
-        )
+        barred = unbounded or refuse_unknown_members(key, limits, model, request.facts)
         if barred is not None:
             return barred
-        tiers = usable_tiers(route, limits, snapshot.routes.prices, key=key, model=request.model)
         if isinstance(tiers, Deny):
             return tiers
-        case = self._recent.case(key, request.model, request.facts, limits, now_ms=now_ms, draw=self._draw)
+        case = self._recent.case(key, model, request.facts, limits, now_ms=now_ms, draw=self._draw)
         try:
             return self._reservations.reserve(limits.counters, self._choosing(request, case, tiers, snapshot.directory))
         except StoreUnreachable as error:
-            spare = without_counters(limits, self._quotas, now_ms)
-            if spare is None:
-                raise
-            tiers = usable_tiers(route, spare.limits, snapshot.routes.prices, key=key, model=request.model)
-            if isinstance(tiers, Deny):
-                raise
-            choose = self._choosing(request, replace(case, limits=spare.limits), tiers, snapshot.directory)
-            return self._let_through(spare, choose, str(error))
+            return self._decide_without_counters(request, case, snapshot, error)
+
+    def _decide_without_counters(
+        self, request: AdmissionRequest, case: Case, snapshot: Snapshot, error: StoreUnreachable
+    ) -> Admitted | Deny:
+        """Lets the allowances of the policies pay. Raises `error` if they cannot."""
+        spare = without_counters(case.limits, self._quotas, case.now_ms)
+        route = find_route(snapshot.routes, case.key, case.model, request.dialect)
+        if spare is None or isinstance(route, Deny):
+            raise error
+        tiers = usable_tiers(route, spare.limits, snapshot.routes.prices, key=case.key, model=case.model)
+        if isinstance(tiers, Deny):
+            raise error
+        choose = self._choosing(request, replace(case, limits=spare.limits), tiers, snapshot.directory)
+        return self._let_through(spare, choose, str(error))
 
     def _let_through(
         self, spare: LimitsWithoutCounters, choose: Choose[Admitted | Deny], problem: str
@@ -227,7 +229,8 @@ class Admit:
         def choose(read: Sequence[Level]) -> tuple[Reservation | None, Admitted | Deny]:
             if live.snapshot.directory is not directory:
                 raise PoliciesChanged
-            outcome = evaluate(case, tiers, case.limits.fold(read))
+            limits = case.limits
+            outcome = evaluate(case, tiers, limits.fold(read) if limits.rolls else read)
             if isinstance(outcome, Deny):
                 self._note_contention(outcome, case.now_ms)
                 return None, outcome
@@ -242,7 +245,7 @@ class Admit:
             self._recent.contention.note(counter, now_ms)
 
     def _admitted(self, request: AdmissionRequest, case: Case, admission: Admission, policies: str) -> Admitted:
-        guide = self._recent.expectations.guide(case.key.key_id, request.model)
+        guide = self._recent.expectations.guide(case.key.attribution.key_id, request.model)
         return Admitted(
             reservation=self._draft(request, case, admission, guide, policies),
             answer=guide.answer or TOKEN_FOR_EACH_BYTE,
@@ -253,8 +256,10 @@ class Admit:
     def _draft(
         self, request: AdmissionRequest, case: Case, admission: Admission, guide: Guide, policies: str
     ) -> Reservation:
-        chain, held = [attempt.fit for attempt in admission.attempts], admission.held
-        expected = unmeasured_tokens(admission.facts, chain[0].facts, guide)
+        attempts, held, facts = admission.attempts, admission.held, case.facts
+        first = attempts[0]
+        known_most = None if admission.cut else admission.first
+        expected = unmeasured_tokens(admission.facts, first.fit.facts, guide, known_most)
         return Reservation(
             id=reservation_id(case.now_ms, self._entropy(_ID_ENTROPY_BYTES)),
             request_id=request.request_id,
@@ -262,23 +267,21 @@ class Admit:
             created_at_ms=case.now_ms,
             attribution=case.key.attribution,
             model=request.model,
-            chain=tuple(fit.target.name for fit in chain),
+            chain=tuple([attempt.fit.target.name for attempt in attempts]),
             dialect=request.dialect,
             expected_input_tokens=expected.input,
             expected_output_tokens=expected.output,
-            output_cap_tokens=(admission.output_cap_tokens or 0) * case.facts.choices,
-            text_bytes=taught_by_text(case.facts),
+            output_cap_tokens=(admission.output_cap_tokens or 0) * facts.choices,
+            text_bytes=taught_by_text(facts),
             run=request.run,
-            unknown_members=bool(case.facts.unknown_members),
+            unknown_members=bool(facts.unknown_members),
             policies=policies,
             most=Most(held.cost_nano_usd, held.input_tokens, held.output_tokens),
             holds=tuple(
-                _hold_in(limit, held.held_in(limit.kind, soft=limit.soft))
-                for limit in case.limits.limits
-                if limit.kind.has_counter
+                [
+                    Hold(limit.counter, limit.retain_until_ms, held, ceiling_of(limit, held), limit.trailing)
+                    for limit, held in zip(case.limits.limits, admission.holds, strict=True)
+                    if limit.kind.has_counter
+                ]
             ),
         )
-
-
-def _hold_in(limit: AppliedLimit, held: int) -> Hold:
-    return Hold(limit.counter, limit.retain_until_ms, held, ceiling_of(limit, held), limit.trailing)

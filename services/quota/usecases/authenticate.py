@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from services.kernel.clock import Clock
 from services.kernel.errors import Unavailable
-from services.quota.domain.identity.key import PREFIX, VirtualKey, checksum_holds, digest_of
+from services.quota.domain.identity.key import PREFIX, KeyState, VirtualKey, checksum_holds, digest_of
 from services.quota.domain.policies.denial import Denial, Deny, denial_of
 from services.quota.usecases.live import Live, Snapshot
 
@@ -37,8 +37,8 @@ class Authenticate:
         """
         if not credential:
             return Deny(Denial.MISSING_KEY)
-        digest = digest_of(credential, self._pepper)
-        caller = self._find(digest)
+        now_ms, digest = self._clock.now_ms(), digest_of(credential, self._pepper)
+        caller = self._find(digest, now_ms)
         if caller is None and credential.startswith(PREFIX) and not checksum_holds(credential):
             return Deny(Denial.INVALID_KEY, detail="it is mistyped or cut off: its checksum is wrong")
         if caller is None and self._look_again is not None:
@@ -46,16 +46,17 @@ class Authenticate:
                 self._look_again()
             except Unavailable as error:
                 return Deny.unavailable(str(error))
-            caller = self._find(digest)
+            caller = self._find(digest, now_ms)
         if caller is None:
             return Deny(Denial.INVALID_KEY)
-        denial = denial_of(caller.key.state_at(self._clock.now_ms()))
+        state = caller.key.state_at(now_ms)
+        denial = None if state is KeyState.ACTIVE else denial_of(state)
         return caller if denial is None else Deny(denial, key=caller.key.name)
 
-    def _find(self, digest: bytes) -> AuthenticatedKey | None:
+    def _find(self, digest: bytes, now_ms: int) -> AuthenticatedKey | None:
         snapshot = self._live.snapshot
         key = snapshot.directory.keys_by_digest.get(digest)
-        if key is None or not key.opened_by(digest, self._clock.now_ms()):
+        if key is None or not key.opened_by(digest, now_ms):
             return None
         return AuthenticatedKey(key, snapshot)
 

@@ -32,7 +32,7 @@ class RecentCalls(NamedTuple):
             model=model,
             facts=facts,
             limits=limits,
-            learned=self.expectations.get(key.key_id, model),
+            learned=self.expectations.get(key.attribution.key_id, model),
             contended=self.contention.is_on(limits.counters, now_ms),
             contention_wait_ms=self.lag.wait_ms,
             now_ms=now_ms,

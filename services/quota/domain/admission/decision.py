@@ -39,6 +39,8 @@ class Decision:
     """The refusal to report; None if every enforced limit has room."""
     shadowed: tuple[Refusal, ...]
     """The refusals of limits in shadow mode."""
+    holds: Sequence[int]
+    """What the call would hold in each limit."""
 
 
 def fits(settled: int, reserved: int, doubt: int, held: int, bound: int) -> bool:
@@ -48,7 +50,7 @@ def fits(settled: int, reserved: int, doubt: int, held: int, bound: int) -> bool
 
 def ceiling_of(limit: AppliedLimit, held: int) -> int | None:
     """The most that a limit's counter may reach with this hold; None: the limit cannot refuse the call."""
-    return limit.bound if limit.enforced and not _is_free(limit, held) else None
+    return limit.bound if limit.enforced and (held or not _is_free(limit, held)) else None
 
 
 def decide(limits: Sequence[AppliedLimit], levels: Sequence[Level], amounts: Amounts) -> Decision:
@@ -59,17 +61,17 @@ def decide(limits: Sequence[AppliedLimit], levels: Sequence[Level], amounts: Amo
     """
     reported: Refusal | None = None
     shadowed: tuple[Refusal, ...] = ()
-    for limit, level in zip(limits, levels, strict=True):
-        held = amounts.held_in(limit.kind, soft=limit.soft)
+    holds = [amounts.held_in(limit.kind, soft=limit.soft) for limit in limits]
+    for limit, level, held in zip(limits, levels, holds, strict=True):
         settled, reserved, doubt = level
-        if _is_free(limit, held) or fits(settled, reserved, doubt, held, limit.bound):
+        if fits(settled, reserved, doubt, held, limit.bound) or _is_free(limit, held):
             continue
         refusal = _refusal(limit, level, held)
         if not limit.enforced:
             shadowed += (refusal,)
         elif reported is None or _weight(refusal) < _weight(reported):
             reported = refusal
-    return Decision(reported, shadowed)
+    return Decision(reported, shadowed, holds)
 
 
 def _is_free(limit: AppliedLimit, held: int) -> bool:
@@ -89,18 +91,19 @@ def basis_points_of(bound: int, amount: int) -> int:
 
 def budget_used_basis_points(limits: Sequence[AppliedLimit], levels: Sequence[Level]) -> int:
     """The settled part of the tightest enforced limit of a day or longer. It only grows within a window."""
-    return max(
-        (used_basis_points(limit, level[0]) for limit, level in zip(limits, levels, strict=True) if limit.steers),
-        default=0,
-    )
+    used = 0
+    for limit, level in zip(limits, levels, strict=True):
+        if limit.steers and (part := basis_points_of(limit.bound, level[0])) > used:
+            used = part
+    return used
 
 
 def is_degraded(limits: Sequence[AppliedLimit], levels: Sequence[Level]) -> bool:
     """Whether a threshold that sends calls to a cheaper tier is reached, whatever the model's own tiers say."""
-    return any(
-        limit.degrades_at is not None and level[0] >= limit.degrades_at
-        for limit, level in zip(limits, levels, strict=True)
-    )
+    for limit, level in zip(limits, levels, strict=True):
+        if limit.degrades_at is not None and level[0] >= limit.degrades_at:
+            return True
+    return False
 
 
 def deny_of(refusal: Refusal, *, expected: Amounts, key: str, model: str, now_ms: int, contention_wait_ms: int) -> Deny:

@@ -46,15 +46,16 @@ _NEVER_FITS = MAX_COUNT + 1
 def bound(facts: RequestFacts, target: TargetFacts) -> Tokens:
     """The most tokens that one attempt at this target can take."""
     output = target.longest_output if facts.unknown_members else output_cap(facts, target)
+    if not facts.price_options:
+        return Tokens(_input_bound(facts, target), output * facts.choices)
     extras = extras_of(facts.price_options)
     return Tokens(_input_bound(facts, target) * extras.readings, (output + extras.output_tokens) * facts.choices)
 
 
 def output_cap(facts: RequestFacts, target: TargetFacts) -> int:
     """The most output tokens of one choice: the client's own bound or the target's ceiling, whichever is less."""
-    if facts.max_output_tokens is None:
-        return target.output_ceiling
-    return min(facts.max_output_tokens, target.output_ceiling)
+    asked, ceiling = facts.max_output_tokens, target.output_ceiling
+    return ceiling if asked is None or asked > ceiling else asked
 
 
 def is_boundable(facts: RequestFacts, target: TargetFacts) -> bool:
@@ -98,7 +99,9 @@ def held_by_attempts(attempts: Iterable[AttemptMost]) -> Amounts:
         output_tokens += tokens.output
         # An unknown amount is held as 0, too: see `TargetFacts.price`.
         spend += cost_nano_usd or 0
-    return Amounts(min(spend, _NEVER_FITS), min(input_tokens, _NEVER_FITS), min(output_tokens, _NEVER_FITS))
+    if spend > MAX_COUNT or input_tokens > MAX_COUNT or output_tokens > MAX_COUNT:
+        return Amounts(min(spend, _NEVER_FITS), min(input_tokens, _NEVER_FITS), min(output_tokens, _NEVER_FITS))
+    return Amounts(spend, input_tokens, output_tokens)
 
 
 def typical_amounts(facts: RequestFacts, target: TargetFacts, learned: Tokens | None) -> Amounts:
@@ -126,17 +129,21 @@ def expected_amounts(facts: RequestFacts, target: TargetFacts, learned: Tokens |
 
 def _most(facts: RequestFacts, tokens: Tokens, price: Price) -> NanoUsd | None:
     """The most that this many tokens of such a call can cost. None if the price lacks a rate that it may need."""
+    features = facts.features
+    if not (features or facts.price_options or facts.audio_bytes or facts.unknown_members):
+        # Nearly every call: it can only take text.
+        return charge_at_most(Bounds(tokens.input, tokens.output), price)
     extras = extras_of(facts.price_options)
     if extras.unpriceable or (extras.draws and not _has_rate(IMAGE_OUTPUT, price)):
         return None
     # If the target charges for audio, a tool may fetch audio.
-    may_hear = facts.reaches_beyond and ("audio" in facts.features or _has_rate(AUDIO_INPUT, price))
+    may_hear = facts.reaches_beyond and ("audio" in features or _has_rate(AUDIO_INPUT, price))
     bounds = Bounds(
         tokens.input,
         tokens.output,
         audio_input_tokens=tokens.input if may_hear else min(facts.audio_bytes, tokens.input),
         audio_output_tokens=tokens.output if extras.speaks else 0,
-        writes_cache_1h="cache_1h" in facts.features,
+        writes_cache_1h="cache_1h" in features,
         searches=extras.searches,
         service_tier=extras.service_tier,
     )
@@ -149,10 +156,12 @@ def _has_rate(meter: str, price: Price) -> bool:
 
 def _input_bound(facts: RequestFacts, target: TargetFacts) -> int:
     # An unknown window stays unknown. Input from beyond the body then has no bound.
-    window = max(target.context_window, facts.window_tokens) if target.context_window else 0
+    window = target.context_window
+    if window and facts.window_tokens > window:
+        window = facts.window_tokens
     if window and facts.reaches_beyond:
         return window
     tokens = facts.text_bytes + facts.growth_bytes + facts.images * target.image_tokens
     if facts.features & _INSTRUCTED:
         tokens += _INSTRUCTION_TOKENS
-    return min(tokens, window) if window else tokens
+    return window if 0 < window < tokens else tokens

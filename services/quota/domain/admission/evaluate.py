@@ -7,9 +7,10 @@ limit applies, and those whose input has no bound if a limit counts tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 from services.kernel.dialect import Dialect
 from services.quota.domain.admission.case import Case
@@ -33,7 +34,7 @@ from services.quota.domain.admission.estimate import (
 )
 from services.quota.domain.admission.limit_statuses import limit_statuses_of
 from services.quota.domain.admission.output_range import largest_fitting, output_range_of
-from services.quota.domain.admission.request_facts import Amounts, RequestFacts
+from services.quota.domain.admission.request_facts import Amounts, RequestFacts, Tokens
 from services.quota.domain.admission.unfit import unfit
 from services.quota.domain.counters.counter import Level
 from services.quota.domain.directory.applied_limits import AppliedLimits
@@ -47,8 +48,7 @@ from services.quota.domain.routing.plan import PriceSnapshot
 _WITH_LESS_OUTPUT = {Denial.REQUEST_EXCEEDS_REMAINING_BUDGET, Denial.REQUEST_COST_LIMIT}
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One attempt of a chain."""
 
     fit: FitTarget
@@ -72,6 +72,12 @@ class Admission:
     """The facts of the admitted call: with less output than it asks for, if it is cut."""
     cut: bool
     held: Amounts
+    holds: Sequence[int]
+    """What the call holds in each limit, in their order."""
+    most: Tokens
+    """The most tokens that any one attempt can take."""
+    first: Tokens
+    """The most tokens of the first attempt, if it is not cut."""
     limit_statuses: tuple[LimitStatus, ...]
     """The tightest enforced limit of each kind, including this call; the tightest of all comes first."""
     shadowed: tuple[Refusal, ...]
@@ -117,6 +123,8 @@ def tiers_from(tiers: Sequence[FitTier], limits: AppliedLimits, levels: Sequence
 
     A degrading threshold skips the first tier, if there is another.
     """
+    if len(tiers) == 1:
+        return tiers
     first = tier_at(tiers, budget_used_basis_points(limits.limits, levels))
     if is_degraded(limits.limits, levels):
         first = max(first, min(1, len(tiers) - 1))
@@ -138,7 +146,7 @@ def evaluate(case: Case, tiers: Sequence[FitTier], levels: Sequence[Level]) -> A
     for tier in tiers_from(tiers, case.limits, levels):
         for chain in evaluation.chains(tier):
             candidate = evaluation.with_ceilings(tier, chain)
-            if candidate.refusal is None:
+            if candidate.decision.refusal is None:
                 return evaluation.admit(candidate)
             refused.append(candidate)
     if not refused:
@@ -190,29 +198,29 @@ class _Evaluation:
         self._levels = levels
         self._most: dict[FitTarget, AttemptMost] = {}
 
-    def chains(self, tier: FitTier) -> Iterator[tuple[FitTarget, ...]]:
+    def chains(self, tier: FitTier) -> Sequence[tuple[FitTarget, ...]]:
         """The chains of a tier that can serve the call: the whole chain, and then its head alone."""
         case = self._case
-        chain = draw_chain(tier, case.draw)
-        if self._limits.holds_tokens:
-            chain = tuple(target for target in chain if is_boundable(case.facts, target.facts))
+        chain = tier.fixed or draw_chain(tier, case.draw)
+        if self._limits.holds_tokens and case.facts.reaches_beyond:
+            chain = tuple([target for target in chain if is_boundable(case.facts, target.facts)])
         if self._limits.needs_price:
-            chain = tuple(target for target in chain if self._most_of(target).cost_nano_usd is not None)
-        if chain:
-            yield chain
+            chain = tuple([target for target in chain if self._most_of(target).cost_nano_usd is not None])
         if len(chain) > 1:
-            yield chain[:1]
+            return chain, chain[:1]
+        return (chain,) if chain else ()
 
     def _most_of(self, target: FitTarget) -> AttemptMost:
-        most = self._most.get(target)
-        if most is None:
+        try:
+            return self._most[target]
+        except KeyError:
             most = self._most[target] = most_of(self._case.facts, target.facts)
-        return most
+            return most
 
     def with_ceilings(self, tier: FitTier, chain: tuple[FitTarget, ...]) -> _Candidate:
         """The candidate in which the chain may write as much as the call allows."""
         facts = self._case.facts
-        held = held_by_attempts(map(self._most_of, chain))
+        held = held_by_attempts([self._most_of(target) for target in chain])
         if self._limits.has_soft:
             held = replace(held, typical=typical_amounts(facts, chain[0].facts, self._case.learned))
         return _Candidate(tier, chain, facts, False, held, decide(self._limits.limits, self._levels, held))
@@ -235,18 +243,36 @@ class _Evaluation:
     def admit(self, candidate: _Candidate) -> Admission:
         """The admission of a candidate for which every limit has room."""
         asked, held = self._case.facts, candidate.held
-        caps = (
-            _cap(target, candidate.facts, asked) if self._limits.holds_tokens else None for target in candidate.chain
-        )
+        capped = self._limits.holds_tokens
+        attempts = [
+            Attempt(target, _cap(target, candidate.facts, asked) if capped else None) for target in candidate.chain
+        ]
         return Admission(
             tier=candidate.tier,
-            attempts=tuple(map(Attempt, candidate.chain, caps)),
+            attempts=tuple(attempts),
             facts=candidate.facts,
             cut=candidate.cut,
             held=held,
+            holds=candidate.decision.holds,
+            most=self._most_of_any(attempts),
+            first=self._most[candidate.chain[0]].tokens,
             limit_statuses=limit_statuses_of(self._limits, self._levels, held.calls),
             shadowed=candidate.decision.shadowed,
         )
+
+    def _most_of_any(self, attempts: Sequence[Attempt]) -> Tokens:
+        """The most tokens that any one of the attempts can take."""
+        facts = self._case.facts
+        if len(attempts) == 1 and attempts[0].output_cap_tokens is None and not facts.price_options:
+            return self._most[attempts[0].fit].tokens
+        input_tokens = output_tokens = 0
+        for attempt in attempts:
+            most = self._most[attempt.fit].tokens
+            # An unknown member may be another bound of the output, above the cap.
+            output = most.output if facts.unknown_members else attempt.output_bound(facts) * facts.choices
+            input_tokens = max(input_tokens, most.input)
+            output_tokens = max(output_tokens, output)
+        return Tokens(input_tokens, output_tokens)
 
     def deny(self, candidate: _Candidate, refusal: Refusal) -> Deny:
         """The denial of a candidate, with all its figures."""

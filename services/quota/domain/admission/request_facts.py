@@ -42,12 +42,12 @@ class RequestFacts:
     @property
     def text_bytes(self) -> int:
         """The bytes of the body without its image data."""
-        return max(0, self.body_bytes - self.data_uri_bytes)
+        return max(0, self.body_bytes - self.data_uri_bytes) if self.data_uri_bytes else self.body_bytes
 
     @property
     def reaches_beyond(self) -> bool:
         """Whether there may be input from beyond the bytes of the request."""
-        return bool(self.unknown_members) or not self.features.isdisjoint(FETCHED)
+        return bool(self.unknown_members) or (bool(self.features) and not self.features.isdisjoint(FETCHED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,10 @@ class Amounts:
 
     def held_in(self, kind: LimitKind, *, soft: bool) -> int:
         """The amount that a call holds in a limit of this kind; never more than the most that it can take."""
-        most = self.of(kind)
-        return min(most, self.typical.of(kind)) if soft and self.typical is not None else most
+        if not kind.is_held:
+            return 0
+        most = kind.measure(self)
+        return min(most, kind.measure(self.typical)) if soft and self.typical is not None else most
 
     def of(self, kind: LimitKind) -> int:
         """The most that a call in flight takes of this kind."""

@@ -66,9 +66,12 @@ class Guide(NamedTuple):
         )
 
 
-def unmeasured_tokens(facts: RequestFacts, target: TargetFacts, guide: Guide) -> Tokens:
-    """The tokens to book for one attempt whose answer nobody saw. Never above its bound."""
-    most = bound(facts, target)
+def unmeasured_tokens(facts: RequestFacts, target: TargetFacts, guide: Guide, most: Tokens | None = None) -> Tokens:
+    """The tokens to book for one attempt whose answer nobody saw. Never above its bound: `most`, if it is known."""
+    if most is None:
+        most = bound(facts, target)
+    if guide.typical_output is None and guide.request is None:
+        return most
     tokens = most.input
     if guide.request is not None and not facts.reaches_beyond:
         tokens = guide.request.tokens(facts.text_bytes) + facts.images * target.image_tokens

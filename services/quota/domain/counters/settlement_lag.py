@@ -18,6 +18,8 @@ class SettlementLag:
         self._sample: deque[int] = deque(maxlen=_SAMPLE)
         self.p95_ms = 0
         """The 95th percentile; 0 before the first settlement."""
+        self.wait_ms = _SHORTEST_WAIT_MS
+        """How long a client should wait for calls in flight to give room back."""
 
     def record(self, lags_ms: Iterable[int]) -> None:
         """Records the lags of a batch. Clocks of two processes may disagree, so a negative lag counts as 0."""
@@ -25,8 +27,4 @@ class SettlementLag:
         if self._sample:
             ordered = sorted(self._sample)
             self.p95_ms = ordered[len(ordered) * 95 // 100]
-
-    @property
-    def wait_ms(self) -> int:
-        """How long a client should wait for calls in flight to give room back."""
-        return min(max(_SHORTEST_WAIT_MS, 2 * self.p95_ms), _LONGEST_WAIT_MS)
+            self.wait_ms = min(max(_SHORTEST_WAIT_MS, 2 * self.p95_ms), _LONGEST_WAIT_MS)

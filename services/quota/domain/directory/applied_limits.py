@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from operator import add
 from typing import Any, NamedTuple, TypeVar
@@ -117,6 +117,11 @@ class AppliedLimits:
     """The allowances of the enforced policies. Empty if there are no such policies, or one allows nothing."""
     refuses_unknown_members: tuple[str, str] | None = None
     """The name and scope of an enforced policy that refuses calls with unknown members; None: none does."""
+    rolls: bool = field(init=False)
+    """Some window rolls, so that there are more counters than limits."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rolls", len(self.counters) > len(self.limits))
 
     def fold(self, levels: Sequence[Level]) -> Sequence[Level]:
         """The level of each limit, from the levels of `counters`."""

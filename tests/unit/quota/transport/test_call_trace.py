@@ -123,7 +123,7 @@ def test_a_refusal_says_why_without_a_key_that_the_client_took_for_a_model(model
 
 
 def test_a_question_that_nobody_can_read_has_no_trace() -> None:
-    trace = CallTraces(ALWAYS, ticking().__next__).unknown()
+    trace = CallTraces(ALWAYS, ticking().__next__).unknown
     response = auth_pb.CheckResponse.FromString(write_refusal(None, Deny(Denial.POLICY_UNAVAILABLE), trace))
 
     assert metadata(response) == {"decision": "deny"}
