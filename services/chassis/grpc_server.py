@@ -29,14 +29,14 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 # By default gRPC would send the text of an exception to the caller.
 _INTERNAL = "internal error: the log of the service has the details"
 _FAILED = "a handler failed"
-_OPTIONS: list[tuple[str, Any]] = [
+SERVER_OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.so_reuseport", 0),
     # Envoy and our own clients ping idle connections.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
-]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def build_server(
     server = grpc.server(
         Workers(workers),
         interceptors=[*interceptors, ErrorsToStatus()],
-        options=_OPTIONS,
+        options=SERVER_OPTIONS,
     )
     health_servicer = NeighbourHealth(neighbours or {})
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
@@ -145,7 +145,7 @@ async def build_aio_server(address: str, registrations: Sequence[Registration]) 
     Raises:
         RuntimeError: the address cannot be bound.
     """
-    server = grpc.aio.server(interceptors=[AsyncErrorsToStatus()], options=_OPTIONS)
+    server = grpc.aio.server(interceptors=[AsyncErrorsToStatus()], options=SERVER_OPTIONS)
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     _register(server, registrations, reflect=True)
@@ -280,6 +280,7 @@ def _abort(context: grpc.ServicerContext, error: SpendgateError) -> None:
 
 __all__ = [
     "CHANNEL_OPTIONS",
+    "SERVER_OPTIONS",
     "AioServer",
     "AsyncErrorsToStatus",
     "ErrorsToStatus",

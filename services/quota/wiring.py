@@ -11,7 +11,8 @@ import grpc
 from services.chassis.audit import AuditLog
 from services.chassis.grpc_server import Servicer, ThreadedServer, build_server, open_channel
 from services.chassis.loops import Loop
-from services.chassis.runtime import Closers, Runtime
+from services.chassis.runtime import Closers, Part, Runtime
+from services.chassis.unary_server import UnaryServer, health
 from services.kernel.clock import Clock
 from services.quota.adapters.directory_tables import AUDIT
 from services.quota.adapters.disk import FileSystemSpace
@@ -26,7 +27,7 @@ from services.quota.settings import Settings
 from services.quota.transport.admin_gate import AdminGate
 from services.quota.transport.admin_methods import LEDGER_SERVICE, ROUTER_SERVICE
 from services.quota.transport.admin_service import AdminService
-from services.quota.transport.authorization import Authorization, Endpoints
+from services.quota.transport.authorization import SERVICE, Authorization, Endpoints
 from services.quota.transport.budget_endpoint import BudgetEndpoint
 from services.quota.transport.call_trace import CallTraces
 from services.quota.transport.check_answer import AllowWriter
@@ -56,7 +57,7 @@ from services.quota.usecases.settle import ListOpen, ListOverdue, Release, Settl
 from services.quota.usecases.simulate import Propose
 from services.quota.usecases.status import ReadStatus
 
-# Measured: four threads answer Checks fastest. More threads only wait for each other.
+# Decisions on shared counters wait for Redis, so several must run at once. Measured: more threads wait for each other.
 _CHECK_THREADS = 4
 _ADMIN_THREADS = 4
 _STOP_GRACE_S = 2.0
@@ -85,7 +86,7 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         closers.add("the channel to the ledger", ledger.close)
         quota = _Quota(settings, clock, stores)
         prices, plans = _streams(router, ledger, quota)
-        servers = [_check_server(quota), _admin_server(quota, router, ledger)]
+        servers: list[Part] = [_check_server(quota), _admin_server(quota, router, ledger)]
         # A process that died during a change of policies may have left it half done.
         quota.amend.catch_up()
         return Runtime(servers=servers, loops=[prices, plans, *_loops(quota)], closers=closers)
@@ -154,7 +155,7 @@ def _forget(stores: Stores, now_ms: int) -> None:
     stores.counters.forget(now_ms - _FORGET_AFTER_MS)
 
 
-def _check_server(quota: _Quota) -> ThreadedServer:
+def _check_server(quota: _Quota) -> Part:
     settings, clock, stores, authenticate = quota.settings, quota.clock, quota.stores, quota.authenticate
     admit = Admit(
         live=quota.live,
@@ -178,8 +179,12 @@ def _check_server(quota: _Quota) -> ThreadedServer:
         allow=AllowWriter(quota.first_byte_timeout_ms),
         traces=CallTraces(settings.traces.sampling, lambda: time.time_ns() // 1_000),
     )
-    server = build_server(settings.check_address, [checks.registration], workers=_CHECK_THREADS, reflect=False)
-    return ThreadedServer("the server of Checks", server, grace_s=_STOP_GRACE_S)
+    name, address = "the server of Checks", settings.check_address
+    if settings.counters_url is None:
+        # Decisions on counters in this process wait for nobody.
+        return UnaryServer(name, address, {**checks.handlers, **health(SERVICE)}, grace_s=_STOP_GRACE_S)
+    server = build_server(address, [checks.registration], workers=_CHECK_THREADS, reflect=False)
+    return ThreadedServer(name, server, grace_s=_STOP_GRACE_S)
 
 
 def _admin_server(quota: _Quota, router: grpc.Channel, ledger: grpc.Channel) -> ThreadedServer:

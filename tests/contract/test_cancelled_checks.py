@@ -16,7 +16,7 @@ import pytest
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2 as auth_pb
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2_grpc
 
-from services.chassis.grpc_server import build_server
+from services.chassis.unary_server import UnaryServer
 from services.kernel.clock import ManualClock
 from services.kernel.dialect import Dialect
 from services.kernel.limit_kind import LimitKind
@@ -137,7 +137,7 @@ class Gate:
             traces=CallTraces(NEVER, lambda: 0),
         )
         address = f"unix:{self.folder}/quota.sock"
-        self._server = build_server(address, [checks.registration], workers=2, reflect=False)
+        self._server = UnaryServer("the server of Checks", address, checks.handlers, grace_s=0)
         self._server.start()
         self._channel = grpc.insecure_channel(address)
         self.check: Any = external_auth_pb2_grpc.AuthorizationStub(self._channel).Check
@@ -145,7 +145,7 @@ class Gate:
     def close(self) -> None:
         self.counters.let.set()
         self._channel.close()
-        self._server.stop(None).wait()
+        self._server.stop()
         shutil.rmtree(self.folder)
 
 

@@ -7,11 +7,13 @@ its question comes. A refusal is a complete HTTP answer in the client's dialect.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import grpc
 
 from services.chassis.grpc_server import Registration
+from services.chassis.unary_server import CallContext, Handler
 from services.kernel.envoy_contract import EPOCH_HEADER
 from services.kernel.errors import SpendgateError
 from services.quota.domain.policies.denial import Denial, Deny
@@ -73,7 +75,12 @@ class Authorization:
 
         return Registration(SERVICE, register)
 
-    def check(self, message: bytes, context: grpc.ServicerContext) -> bytes:
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """The same method, for a `UnaryServer`."""
+        return {f"/{SERVICE}/Check": self.check}
+
+    def check(self, message: bytes, context: CallContext) -> bytes:
         """Answers one CheckRequest. An exception below means that we could not decide, so the request does not pass."""
         check: Check | None = None
         trace = self._traces.unknown
@@ -85,7 +92,7 @@ class Authorization:
             _log.exception("a Check could not be decided")
             return write_refusal(check, Deny(Denial.POLICY_UNAVAILABLE), trace)
 
-    def _answer(self, check: Check, trace: CallTrace, context: grpc.ServicerContext) -> bytes:
+    def _answer(self, check: Check, trace: CallTrace, context: CallContext) -> bytes:
         if check.admin:
             return self._endpoints.admin.answer(check)
         if check.asks_for_key:
@@ -109,7 +116,7 @@ class Authorization:
             return self._endpoints.budget.answer(check.credential, check.run, check.request_id)
         return None
 
-    def _let_through(self, admitted: Admitted, check: Check, trace: CallTrace, context: grpc.ServicerContext) -> bytes:
+    def _let_through(self, admitted: Admitted, check: Check, trace: CallTrace, context: CallContext) -> bytes:
         """Writes the answer. If nobody waits for it any longer, it gives the room back at once.
 
         If Envoy gives up just after this check, the ledger finds its line in the spool and releases the reservation by
@@ -149,7 +156,7 @@ def _request(check: Check, scan: Scan, epoch: str) -> AdmissionRequest:
     )
 
 
-def _epoch(context: grpc.ServicerContext) -> str:
+def _epoch(context: CallContext) -> str:
     """The run of Envoy that asks; empty if it did not say."""
     for key, value in context.invocation_metadata():
         if key == EPOCH_HEADER:

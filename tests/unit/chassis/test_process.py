@@ -90,3 +90,21 @@ def test_a_log_line_is_one_line_whatever_is_logged() -> None:
 
 def test_the_system_clock_counts_milliseconds() -> None:
     assert 1_700_000_000_000 < SystemClock().now_ms() < 5_000_000_000_000
+
+
+_WATCH_GRPC = """
+import os, sys
+class Watch:
+    def find_spec(self, name, *_):
+        if name == "grpc":
+            print(os.environ.get("GRPC_EXPERIMENTS"))
+sys.meta_path.insert(0, Watch())
+"""
+
+
+@pytest.mark.parametrize("service", ["quota", "router", "ledger"])
+def test_grpcio_is_told_who_reads_its_sockets_before_anybody_imports_it(service: str) -> None:
+    code = f"{_WATCH_GRPC}import services.{service}.main"
+    environ = {name: value for name, value in os.environ.items() if name != "GRPC_EXPERIMENTS"}
+    told = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True).stdout
+    assert told.split() == ["-event_engine_listener"]
