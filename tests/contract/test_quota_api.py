@@ -298,8 +298,9 @@ def test_open_reservations_are_paged_and_released_by_their_ids(quota: QuotaProce
 
 def test_a_reservation_is_overdue_once_no_record_of_it_can_come(quota: QuotaProcess) -> None:
     quota.quota.ApplyConfiguration(configuration(spend_policy("overdue", 1)))
-    told = quota.check(call()).dynamic_metadata.fields
-    reservation = told["reservation"].string_value
+    told = quota.check(call()).dynamic_metadata
+    reservation = str(told["reservation"])
+    admitted = json.loads(str(told["admitted"]))
     asked = reservation_pb.ListOverdueReservationsRequest(page_size=1000)
     asked.booked_through_time.FromMilliseconds(quota.clock.now_ms())
     listed = quota.reservations.ListOverdueReservations(asked).reservations
@@ -311,7 +312,7 @@ def test_a_reservation_is_overdue_once_no_record_of_it_can_come(quota: QuotaProc
         if each.reservation == reservation
     ]
     assert (overdue.epoch, overdue.dialect, overdue.model_requested) == (EPOCH, dialect_pb2.DIALECT_OPENAI, MODEL)
-    assert overdue.expected_input_tokens == told["expected_input_tokens"].number_value > 0
+    assert overdue.expected_input_tokens == admitted["expected_input_tokens"] > 0
     assert overdue.attribution.key == "ds-prod"
 
 

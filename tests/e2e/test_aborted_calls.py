@@ -22,7 +22,7 @@ from services.simulator.faults import Fault, FaultKind
 from services.simulator.provider import Bill, Vendor
 from tests.worlds.gateway import Gateway, Providers, run_gateway
 
-pytestmark = [pytest.mark.e2e, pytest.mark.story]
+pytestmark = pytest.mark.e2e
 
 ANSWER_TOKENS, TOKENS_OF_AN_EVENT = 60, 4
 CONTENT_EVENTS = ANSWER_TOKENS // TOKENS_OF_AN_EVENT

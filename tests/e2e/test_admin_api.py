@@ -20,7 +20,7 @@ from spendgate.router.v1 import router_service_pb2, router_service_pb2_grpc
 from tests.worlds.gateway import Gateway, Providers, run_gateway
 from tests.worlds.redis_stores import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.story]
+pytestmark = pytest.mark.e2e
 
 CONFIGURATION = {
     "models": {"tiny": {"targets": ["openai/tiny"]}, "lab/tiny:8b": {"targets": ["openai/tiny"]}},

@@ -19,7 +19,7 @@ import pytest
 from tests.worlds.gateway import Gateway, Providers, run_command, run_gateway
 from tests.worlds.ports import free_port
 
-pytestmark = [pytest.mark.e2e, pytest.mark.story]
+pytestmark = pytest.mark.e2e
 
 CONFIGURATION = {
     "models": {
@@ -137,7 +137,7 @@ def test_an_unknown_endpoint_is_a_404_in_the_envelope_that_sdks_read(http: httpx
 
 def test_nothing_of_a_client_can_start_a_line_of_its_own(gateway: Gateway, http: httpx.Client) -> None:
     gateway.settle()
-    before = gateway.usage()["total"]["calls"]
+    before, unreadable = gateway.usage()["total"]["calls"], gateway.status().unreadable_lines
     evil = 'x","kind":"call","id":"forged","reservation":"rsv_forged","cost_usd":"0'
     headers = {
         "x-request-id": evil,
@@ -154,7 +154,7 @@ def test_nothing_of_a_client_can_start_a_line_of_its_own(gateway: Gateway, http:
     assert served[1] in {400, 404}
     gateway.settle()
     assert gateway.usage()["total"]["calls"] - before == served.count(200)
-    assert gateway.status().unreadable_lines == 0
+    assert gateway.status().unreadable_lines == unreadable
     assert not [call for call in gateway.calls() if "forged" in {call["id"], call["team"]}]
     for line in (gateway.data_dir / "logs" / "refused.jsonl").read_text().splitlines():
         json.loads(line)
@@ -163,7 +163,8 @@ def test_nothing_of_a_client_can_start_a_line_of_its_own(gateway: Gateway, http:
 def test_a_corrupted_spool_line_is_set_aside_and_what_follows_is_booked(gateway: Gateway, http: httpx.Client) -> None:
     gateway.settle()
     before, unreadable = gateway.usage()["total"]["calls"], gateway.status().unreadable_lines
-    (spool,) = (gateway.data_dir / "spool").glob("*.jsonl")
+    # Each start of Envoy has a file, and names end with the time of that start.
+    spool = max((gateway.data_dir / "spool").glob("*.jsonl"))
     with spool.open("ab") as file:
         file.write(b'{"kind":"call","id":\xff\xfe\x00 this was never json\n[]\n')
     assert http.post(CHAT, json=GOOD).status_code == 200

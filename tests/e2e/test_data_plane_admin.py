@@ -19,7 +19,7 @@ from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2
 from tests.worlds.data_plane import DataPlane
 from tests.worlds.data_plane_services import deny
 
-pytestmark = [pytest.mark.e2e, pytest.mark.story]
+pytestmark = pytest.mark.e2e
 TOKEN = {"authorization": "Bearer admin"}
 ADMIN_REFUSAL = '{"code":16,"message":"admin token","details":[]}'
 

@@ -16,7 +16,7 @@ from tests.property.test_trace_context import REFUSED
 from tests.worlds.data_plane import PROVIDER_KEY, VIRTUAL_KEY, DataPlane, read_all
 from tests.worlds.data_plane_provider import Answer
 
-pytestmark = [pytest.mark.e2e, pytest.mark.story]
+pytestmark = pytest.mark.e2e
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID = "b7ad6b7169203331"

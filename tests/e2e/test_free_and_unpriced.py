@@ -15,7 +15,7 @@ from services.simulator.faults import Fault, FaultKind
 from services.simulator.provider import Vendor
 from tests.worlds.gateway import SETTLE_TIMEOUT_S, Gateway, Providers, run_gateway
 
-pytestmark = [pytest.mark.e2e, pytest.mark.story]
+pytestmark = pytest.mark.e2e
 
 ASK: Any = [{"role": "user", "content": "Answer in 10 tokens."}]
 CONFIGURATION = {

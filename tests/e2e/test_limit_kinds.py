@@ -16,7 +16,7 @@ from services.simulator.faults import Latency
 from services.simulator.provider import Vendor
 from tests.worlds.gateway import Gateway, Providers, run_gateway
 
-pytestmark = [pytest.mark.e2e, pytest.mark.story]
+pytestmark = pytest.mark.e2e
 
 ASK: Any = [{"role": "user", "content": "Answer in 100 tokens."}]
 # $100 per million output tokens: 100 tokens are one cent. Input is free.
