@@ -14,8 +14,9 @@ from services.kernel.settlement import Most
 from services.kernel.usage import TOKEN_FOR_EACH_BYTE, Line
 from services.quota.domain.admission.case import Case
 from services.quota.domain.admission.decision import Refusal, ceiling_of
-from services.quota.domain.admission.evaluate import Admission, Attempt, evaluate, find_route, usable_tiers
+from services.quota.domain.admission.evaluate import Admission, Attempt, evaluate
 from services.quota.domain.admission.request_facts import RequestFacts
+from services.quota.domain.admission.terms import find_route, usable_tiers
 from services.quota.domain.admission.unfit import refuse_unknown_members
 from services.quota.domain.admission.unmeasured import Guide, taught_by_text, unmeasured_tokens
 from services.quota.domain.admission.without_counters import LimitsWithoutCounters, without_counters

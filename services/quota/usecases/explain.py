@@ -13,8 +13,9 @@ from services.kernel.names import no_such
 from services.kernel.price import Price
 from services.quota.domain.admission.case import Case
 from services.quota.domain.admission.decision import used_basis_points
-from services.quota.domain.admission.evaluate import Admission, evaluate, find_route, usable_tiers
+from services.quota.domain.admission.evaluate import Admission, evaluate
 from services.quota.domain.admission.request_facts import RequestFacts
+from services.quota.domain.admission.terms import find_route, usable_tiers
 from services.quota.domain.counters.counter import Level
 from services.quota.domain.directory.applied_limits import AppliedLimit, AppliedLimits
 from services.quota.domain.directory.bounded import refuse_unbounded

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
-from services.kernel.dialect import Dialect
 from services.quota.domain.admission.case import Case
 from services.quota.domain.admission.decision import (
     Decision,
@@ -38,11 +37,9 @@ from services.quota.domain.admission.request_facts import Amounts, RequestFacts,
 from services.quota.domain.admission.unfit import unfit
 from services.quota.domain.counters.counter import Level
 from services.quota.domain.directory.applied_limits import AppliedLimits
-from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.domain.policies.limit_status import LimitStatus
-from services.quota.domain.routing.compile import FitTarget, FitTier, Route, Routes, draw_chain, tier_at
-from services.quota.domain.routing.plan import PriceSnapshot
+from services.quota.domain.routing.compile import FitTarget, FitTier, draw_chain, tier_at
 
 # Refusals of a call that is too large, whatever is in flight.
 _WITH_LESS_OUTPUT = {Denial.REQUEST_EXCEEDS_REMAINING_BUDGET, Denial.REQUEST_COST_LIMIT}
@@ -87,35 +84,6 @@ class Admission:
     def output_cap_tokens(self) -> int | None:
         """The output tokens of each choice to which the call is cut; None: no cut."""
         return self.facts.max_output_tokens if self.cut else None
-
-
-def find_route(routes: Routes, key: VirtualKey, model: str, dialect: Dialect) -> Route | Deny:
-    """The route of a model, with at least one tier, or the reason why there is none for this key."""
-    route = routes.find(model, dialect)
-    if not key.may_use(model):
-        return Deny(Denial.MODEL_NOT_ALLOWED, model=model, key=key.name)
-    if route is None:
-        return Deny(Denial.MODEL_NOT_FOUND, model=model, key=key.name)
-    if route.providers_without_credential:
-        return Deny.without_credential(route.providers_without_credential, model=model, key=key.name)
-    if not route.tiers:
-        return Deny(
-            Denial.NO_FIT_TARGET, f"none of its targets speaks the {dialect} dialect", model=model, key=key.name
-        )
-    return route
-
-
-def usable_tiers(
-    route: Route, limits: AppliedLimits, prices: PriceSnapshot, *, key: VirtualKey, model: str
-) -> Sequence[FitTier] | Deny:
-    """The tiers of a route that these limits can judge, at least one, or the reason why there are none."""
-    if not limits.needs_price:
-        return route.tiers
-    if not prices.version:
-        return Deny.unavailable("no prices have arrived yet")
-    if not route.priced_tiers:
-        return Deny(Denial.UNPRICED_MODEL, "none of its targets has a price", model=model, key=key.name)
-    return route.priced_tiers
 
 
 def tiers_from(tiers: Sequence[FitTier], limits: AppliedLimits, levels: Sequence[Level]) -> Sequence[FitTier]:

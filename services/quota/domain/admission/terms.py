@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from services.kernel.dialect import Dialect
-from services.quota.domain.admission.evaluate import find_route, usable_tiers
 from services.quota.domain.directory.applied_limits import AppliedLimits
 from services.quota.domain.directory.bounded import refuse_unbounded
 from services.quota.domain.directory.snapshot import DirectorySnapshot
 from services.quota.domain.identity.key import VirtualKey
-from services.quota.domain.policies.denial import Deny
-from services.quota.domain.routing.compile import FitTier, Routes
+from services.quota.domain.policies.denial import Denial, Deny
+from services.quota.domain.routing.compile import FitTier, Route, Routes
+from services.quota.domain.routing.plan import PriceSnapshot
 
 
 class Asked(NamedTuple):
@@ -47,3 +47,32 @@ def terms_of(directory: DirectorySnapshot, routes: Routes, asked: Asked, now_ms:
         refuse_unbounded(key, limits, model),
         usable_tiers(route, limits, routes.prices, key=key, model=model),
     )
+
+
+def find_route(routes: Routes, key: VirtualKey, model: str, dialect: Dialect) -> Route | Deny:
+    """The route of a model, with at least one tier, or the reason why there is none for this key."""
+    route = routes.find(model, dialect)
+    if not key.may_use(model):
+        return Deny(Denial.MODEL_NOT_ALLOWED, model=model, key=key.name)
+    if route is None:
+        return Deny(Denial.MODEL_NOT_FOUND, model=model, key=key.name)
+    if route.providers_without_credential:
+        return Deny.without_credential(route.providers_without_credential, model=model, key=key.name)
+    if not route.tiers:
+        return Deny(
+            Denial.NO_FIT_TARGET, f"none of its targets speaks the {dialect} dialect", model=model, key=key.name
+        )
+    return route
+
+
+def usable_tiers(
+    route: Route, limits: AppliedLimits, prices: PriceSnapshot, *, key: VirtualKey, model: str
+) -> Sequence[FitTier] | Deny:
+    """The tiers of a route that these limits can judge, at least one, or the reason why there are none."""
+    if not limits.needs_price:
+        return route.tiers
+    if not prices.version:
+        return Deny.unavailable("no prices have arrived yet")
+    if not route.priced_tiers:
+        return Deny(Denial.UNPRICED_MODEL, "none of its targets has a price", model=model, key=key.name)
+    return route.priced_tiers
