@@ -139,6 +139,8 @@ def test_the_gemini_sdk_speaks_its_own_dialect(gateway: Gateway, version: str) -
 
 
 def test_answers_tell_what_was_asked_for_served_and_left(gateway: Gateway) -> None:
+    gateway.openai("app").chat.completions.create(model="gpt-4o", messages=ASK)
+    gateway.settle()
     raw = gateway.openai("app").chat.completions.with_raw_response.create(model="gpt-4o", messages=ASK)
     assert raw.headers["x-spendgate-model-requested"] == "gpt-4o"
     assert raw.headers["x-spendgate-model-served"] == "openai/gpt-4o"
