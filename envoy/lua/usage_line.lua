@@ -13,20 +13,15 @@ local function quoted(word)
   return json.quote(utf8.is_valid(word) and word or string.gsub(word, "[\128-\255]", "?"))
 end
 
--- `figures` holds whole numbers and texts by name, and `names` lists them all. `seen` is the evidence of a stream, or
--- nil.
-function usage_line.of(figures, names, seen)
-  local members = {}
-  local function add(name)
-    local value = figures[name]
-    if value == nil then return end
-    local text = type(value) == "number" and string.format("%.0f", value) or quoted(value)
-    members[#members + 1] = '"' .. name .. '":' .. text
-  end
-  add("meter")
-  for index = 1, #names do add(names[index]) end
-  if seen then members[#members + 1] = string.format(SEEN, seen.events, seen.content, seen.text, seen.bytes) end
-  return "{" .. table.concat(members, ",") .. "}"
+-- One figure of the line: a whole number, or a provider's word.
+function usage_line.member(name, value)
+  local text = type(value) == "number" and string.format("%.0f", value) or quoted(value)
+  return '"' .. name .. '":' .. text
+end
+
+-- The evidence of a stream.
+function usage_line.seen(seen)
+  return string.format(SEEN, seen.events, seen.content, seen.text, seen.bytes)
 end
 
 -- The line of an answer about which nothing is known but the state of the meter.

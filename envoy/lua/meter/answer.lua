@@ -58,6 +58,7 @@ function answer.new(dialect, is_stream, stripping)
     found = {},
     published = {},
     seen = nil, -- the latest evidence of a stream
+    written = {}, -- what the line says of each published figure, by its index
     sent = 0, -- bytes passed on
     reported = 0, -- content events reported
     reported_text = 0, -- bytes of text reported
@@ -135,14 +136,22 @@ function answer.news(meter)
     if value ~= nil and published[name] ~= value then
       changed = changed or {}
       changed[name], published[name] = value, value
+      meter.written[index] = usage_line.member(name, value)
     end
   end
   return changed
 end
 
--- Everything that was reported so far, as the log writes it.
+-- Everything that was reported so far, as the log writes it. Gemini reports figures in every event, so each is written
+-- only when it changes.
 function answer.line(meter)
-  return usage_line.of(meter.published, FIGURES, meter.seen)
+  local members, written = {}, meter.written
+  if meter.published.meter then members[1] = usage_line.member("meter", meter.published.meter) end
+  for index = 1, #FIGURES do
+    if written[index] then members[#members + 1] = written[index] end
+  end
+  if meter.seen then members[#members + 1] = usage_line.seen(meter.seen) end
+  return "{" .. table.concat(members, ",") .. "}"
 end
 
 return answer
