@@ -21,7 +21,7 @@ from services.chassis.envoy_admin import ask_envoy
 from services.kernel.clock import Clock
 from services.kernel.spool_contract import SPOOL_SUFFIX, SpoolKey
 from services.ledger.domain.call import SpooledAttempt, SpooledCall, parse_line
-from services.ledger.domain.line_fields import UnreadableLineError
+from services.ledger.domain.line_fields import UnreadableLineError, is_known
 from services.ledger.domain.spooled import SpoolBatch, SpoolFile, UnreadableLine
 
 _log = logging.getLogger("spendgate.ledger.spool")
@@ -238,10 +238,11 @@ def _parse_line(line: bytes) -> SpooledCall | SpooledAttempt:
         # Metadata has only floating-point numbers: 900 tokens may be 900.0 there.
         fields = {name: _whole_numbers(value) for name, value in fields.items()}
     usage = fields.get(_USAGE)
-    if isinstance(usage, str) and usage != "-":
+    if isinstance(usage, str) and is_known(usage):
         fields[_USAGE] = _members(usage, _USAGE)
     for name in _SAID_BY_OTHERS:
-        if text := fields.get(name):
+        text = fields.get(name)
+        if is_known(text):
             fields = _members(text, name) | fields
     return parse_line(fields)
 

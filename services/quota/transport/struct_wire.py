@@ -17,11 +17,6 @@ _VALUE = b"\x12"
 _STRING = b"\x1a"
 
 
-def string_entry(key: str, text: str) -> bytes:
-    """One entry whose value is a string."""
-    return _string_entry(key, text.encode())
-
-
 def string_place(key: str) -> TextPlace:
     """Writes entries with this key whose values are strings."""
     return TextPlace(partial(_string_entry, key))
