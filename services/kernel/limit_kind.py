@@ -47,7 +47,10 @@ class Quantities(Protocol):
 
 
 Measure = Callable[[Quantities], int]
-"""Picks the amount of a call that a kind adds up."""
+"""Picks the amount of a call that a kind adds up.
+
+The measure of several calls together is the sum of their measures: quota adds up calls, and the ledger measures sums.
+"""
 
 
 # Each decision measures a call for each of its limits, and a getter needs no frame of Python.

@@ -77,11 +77,6 @@ def most_of(facts: RequestFacts, target: TargetFacts) -> AttemptMost:
     return AttemptMost(tokens, _most(facts, tokens, target.price) if target.price is not None else None)
 
 
-def is_priceable(facts: RequestFacts, target: TargetFacts) -> bool:
-    """Whether the target has every rate that the call may need."""
-    return most_of(facts, target).cost_nano_usd is not None
-
-
 def held_by_chain(facts: RequestFacts, targets: Iterable[TargetFacts]) -> Amounts:
     """The most that a chain of these targets can take."""
     return held_by_attempts(most_of(facts, target) for target in targets)

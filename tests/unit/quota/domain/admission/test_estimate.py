@@ -8,7 +8,7 @@ from services.kernel.limit_kind import LimitKind
 from services.kernel.money import PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
 from services.kernel.usage import CACHE_WRITE_1H, INPUT
-from services.quota.domain.admission.estimate import bound, expected_tokens, held_by_chain, is_boundable, is_priceable
+from services.quota.domain.admission.estimate import bound, expected_tokens, held_by_chain, is_boundable, most_of
 from services.quota.domain.admission.learning import UsageSample, learn
 from services.quota.domain.admission.request_facts import Amounts, RequestFacts, Tokens
 from services.quota.domain.policies.limit_id import MAX_COUNT, MAX_SPEND_NANO_USD
@@ -108,9 +108,9 @@ def test_the_price_of_an_hour_of_caching_is_held_only_when_it_is_asked_for() -> 
 def test_a_target_without_a_price_for_an_hour_of_caching_cannot_price_a_call_that_asks_for_it() -> None:
     facts = RequestFacts(1_000, features=frozenset({"cache_control", "cache_1h"}))
 
-    assert is_priceable(replace(facts, features=frozenset({"cache_control"})), TARGET)
-    assert not is_priceable(facts, TARGET)
-    assert not is_priceable(RequestFacts(1_000), replace(TARGET, price=None))
+    assert most_of(replace(facts, features=frozenset({"cache_control"})), TARGET).cost_nano_usd is not None
+    assert most_of(facts, TARGET).cost_nano_usd is None
+    assert most_of(RequestFacts(1_000), replace(TARGET, price=None)).cost_nano_usd is None
     assert held_by_chain(facts, (TARGET,)).cost_nano_usd == 0
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from services.kernel.money import PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
-from services.quota.domain.admission.estimate import bound, held_by_chain, is_priceable
+from services.quota.domain.admission.estimate import bound, held_by_chain, most_of
 from services.quota.domain.admission.price_options import NO_EXTRAS, Extras, extras_of, member_of
 from services.quota.domain.admission.request_facts import RequestFacts
 from services.quota.domain.policies.denial import Denial, Deny
@@ -50,15 +50,15 @@ def test_what_is_in_the_table_is_bounded(options: tuple[str, ...], extras: Extra
 )  # fmt: skip
 def test_whatever_is_not_in_the_table_has_no_price(option: str) -> None:
     assert extras_of(("prediction=5", option)).unpriceable == option
-    assert not is_priceable(RequestFacts(10, price_options=(option,)), TARGET)
+    assert most_of(RequestFacts(10, price_options=(option,)), TARGET).cost_nano_usd is None
 
 
 def test_a_service_tier_is_held_at_its_price_where_there_is_one() -> None:
     facts = replace(CENT_FACTS, price_options=("service_tier=priority",))
     priced = Price(DEAR.tiers, service_tiers={"priority": rated(input=2_000_000, output=18_000_000).tiers})
 
-    assert not is_priceable(facts, TARGET)
-    assert is_priceable(facts, replace(TARGET, price=priced))
+    assert most_of(facts, TARGET).cost_nano_usd is None
+    assert most_of(facts, replace(TARGET, price=priced)).cost_nano_usd is not None
     assert held_by_chain(facts, (replace(TARGET, price=priced),)).cost_nano_usd == 2 * CENT
 
 
@@ -66,7 +66,7 @@ def test_a_search_is_held_with_its_fee_and_the_input_once_more_for_each() -> Non
     facts = replace(CENT_FACTS, features=frozenset({"server_tools"}), price_options=("tools.web_search_1=2",))
     target = replace(TARGET, price=rated(web_search=10_000_000_000))
 
-    assert not is_priceable(facts, TARGET)
+    assert most_of(facts, TARGET).cost_nano_usd is None
     assert bound(facts, target).input == 3 * 128_000
     tokens = 3 * 128_000 * 1_000 + 1_000 * 9_000
     assert held_by_chain(facts, (target,)).cost_nano_usd == tokens + 2 * 10_000_000
@@ -84,9 +84,9 @@ def test_sound_is_held_at_its_own_rate_and_never_at_that_of_text() -> None:
     fetched = RequestFacts(10, max_output_tokens=0, features=frozenset({"files"}))
     target = replace(TARGET, price=rated(audio_input=5_000_000, audio_output=20_000_000))
 
-    assert not is_priceable(heard, TARGET)
-    assert not is_priceable(spoken, TARGET)
-    assert is_priceable(fetched, TARGET)
+    assert most_of(heard, TARGET).cost_nano_usd is None
+    assert most_of(spoken, TARGET).cost_nano_usd is None
+    assert most_of(fetched, TARGET).cost_nano_usd is not None
     assert held_by_chain(heard, (target,)).cost_nano_usd == 600 * 1_000 + 400 * 5_000
     assert held_by_chain(spoken, (target,)).cost_nano_usd == 100 * 20_000
     # A file may be a recording.
@@ -97,7 +97,7 @@ def test_pictures_in_the_answer_need_a_price() -> None:
     facts = RequestFacts(0, max_output_tokens=100, price_options=("responseModalities=IMAGE",))
     target = replace(TARGET, price=rated(image_output=30_000_000))
 
-    assert not is_priceable(facts, TARGET)
+    assert most_of(facts, TARGET).cost_nano_usd is None
     assert held_by_chain(facts, (target,)).cost_nano_usd == 100 * 30_000
 
 
