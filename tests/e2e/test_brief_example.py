@@ -15,7 +15,7 @@ from services.simulator.faults import Fault, FaultKind
 from services.simulator.provider import Vendor
 from tests.worlds.gateway import Gateway, Providers, new_key_secret, run_command, run_gateway
 
-pytestmark = [pytest.mark.e2e, pytest.mark.story]
+pytestmark = pytest.mark.e2e
 
 BRIEF = Path(__file__).parents[1] / "data" / "brief.yaml"
 # A thousand times the vendors' prices, so that a budget of $2 000 is spent in a few calls.

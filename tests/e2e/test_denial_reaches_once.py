@@ -16,7 +16,7 @@ from google.genai import types as gemini_types
 from services.simulator.provider import Vendor
 from tests.worlds.gateway import Gateway, Providers, run_gateway
 
-pytestmark = [pytest.mark.e2e, pytest.mark.story]
+pytestmark = pytest.mark.e2e
 
 ENDPOINTS = {"exact": "openai/exact", "claude": "anthropic/claude", "gem": "gemini/gem"}
 CONFIGURATION = {

@@ -10,7 +10,7 @@ import pytest
 from services.simulator.provider import Vendor
 from tests.worlds.gateway import Gateway, Providers, run_gateway
 
-pytestmark = [pytest.mark.e2e, pytest.mark.story]
+pytestmark = pytest.mark.e2e
 
 CONFIGURATION = {
     "models": {"gpt": {"targets": ["openai/gpt"]}},

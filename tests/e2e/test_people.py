@@ -20,6 +20,7 @@ from services.cli.problems import Refused
 from services.cli.session import Session
 from tests.worlds.gateway import Gateway, Providers, run_gateway
 
+# A story: the last test reads in the audit log what the tests before it did.
 pytestmark = [pytest.mark.e2e, pytest.mark.story]
 
 CONFIGURATION = {
