@@ -46,7 +46,7 @@ end
 local function respond(handle, dialect, status, code, message, parameter)
   local request_id = handle:headers():get("x-request-id") or ""
   local headers = { [":status"] = tostring(status), ["content-type"] = "application/json" }
-  if status == 503 then headers["retry-after"] = "1" end
+  if status == 503 then headers["retry-after"] = "1" else headers["x-should-retry"] = "false" end
   handle:respond(headers, refusal.body(dialect, status, code, message, parameter, request_id))
 end
 

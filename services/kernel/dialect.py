@@ -75,7 +75,7 @@ ENDPOINTS = (
 _OF_PATHS = {path: endpoint.dialect for endpoint in ENDPOINTS for path in endpoint.paths}
 
 MODELS_PATHS = ("/v1/models", "/v1beta/models")
-"""`GET` lists the models that a key may use. A path below it shows one of them. Envoy routes only the first."""
+"""`GET` lists the models that a key may use. A path below it shows one of them."""
 BUDGET_PATH = "/v1/budget"
 """`GET` tells the holder of a key what is left."""
 SHARED_PATHS = (MODELS_PATHS[0], BUDGET_PATH)

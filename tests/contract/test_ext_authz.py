@@ -13,6 +13,7 @@ from spendgate.quota.v1 import reservation_service_pb2 as reservation_pb
 from spendgate_envoy.envoy.config.core.v3 import base_pb2
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2 as auth_pb
 
+from services.kernel.dialect import Dialect
 from services.kernel.envoy_contract import CREDENTIAL_HEADERS, EPOCH_HEADER
 from tests.worlds.joined import joined
 from tests.worlds.quota_process import (
@@ -320,7 +321,6 @@ def test_a_target_without_a_price_is_refused_under_a_spend_policy(quota: QuotaPr
     ("path", "headers", "listed"),
     [
         ("/v1/models", {}, lambda body: [model["id"] for model in body["data"]]),
-        ("/v1/models", {"anthropic-version": "2023-06-01"}, lambda body: [model["id"] for model in body["data"]]),
         (
             "/v1/models",
             {"authorization": "", "x-goog-api-key": SECRET},
@@ -340,6 +340,21 @@ def test_the_list_of_models_is_filtered_to_the_key_and_reserves_nothing(
     assert response.denied_response.status.code == 200
     assert listed(json.loads(response.denied_response.body)) == [MODEL]
     assert quota.quota.GetQuotaStatus(pb.GetQuotaStatusRequest()).quota_status.open_reservations == before
+
+
+def test_a_model_that_a_dialect_cannot_call_is_not_in_its_list(quota: QuotaProcess) -> None:
+    quota.publish(
+        route_plan("v6", {MODEL: [planned_target("lab/tiny")], "claude": [planned_target("a/c", "anthropic")]})
+    )
+    quota.quota.ApplyConfiguration(configuration(keys=[key_in("data-science")]))
+    asked: dict[Dialect, dict[str, str]] = {Dialect.OPENAI: {}, Dialect.ANTHROPIC: {"anthropic-version": "2023-06-01"}}
+    listed = {
+        dialect: [
+            model["id"] for model in json.loads(quota.check(get("/v1/models", headers)).denied_response.body)["data"]
+        ]
+        for dialect, headers in asked.items()
+    }
+    assert listed == {Dialect.OPENAI: [MODEL], Dialect.ANTHROPIC: ["claude"]}
 
 
 def test_one_model_is_shown_if_the_key_may_use_it(quota: QuotaProcess) -> None:

@@ -226,7 +226,9 @@ def test_geminis_model_is_read_from_the_path_and_its_key_leaves_the_query(plane:
     assert VIRTUAL_KEY not in plane.spool_text()
 
 
-@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/tiny", "/v1/models/lab/tiny"])
+@pytest.mark.parametrize(
+    "path", ["/v1/models", "/v1/models/tiny", "/v1/models/lab/tiny", "/v1beta/models", "/v1beta/models/tiny"]
+)
 def test_the_list_of_models_is_quotas_own_answer_verbatim(plane: DataPlane, path: str) -> None:
     body = '{"object":"list","data":[{"id":"tiny"}]}'
     plane.quota.decide = lambda _: deny(200, body, {"content-type": "application/json", "x-extra": "yes"})

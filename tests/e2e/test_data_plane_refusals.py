@@ -141,6 +141,46 @@ def test_what_is_no_endpoint_is_refused_without_asking_quota(
     assert plane.quota.checks == []
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "advice"),
+    [
+        ("POST", "/v1/responses", "Chat Completions"),
+        ("GET", "/v1/responses/resp_1?include=x", "Chat Completions"),
+        ("POST", "/chat/completions", "base URL end in /v1."),
+        ("POST", "/v1/v1/messages", "leave it out"),
+        ("POST", "/v1beta/v1beta/models/m", "leave it out"),
+        ("POST", "/models/m:countTokens", "/v1beta"),
+        ("POST", "/v1/completions", "POST /v1/chat/completions"),
+        ("POST", "/v1/messages/count_tokens?beta=true", "tells its tokens"),
+        ("POST", "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21", "plain OpenAI client"),
+        ("POST", "/v1/files", "Calls go to"),
+    ],
+)
+def test_what_is_no_endpoint_is_named_with_what_to_use_instead(
+    plane: DataPlane, method: str, path: str, advice: str
+) -> None:
+    response = plane.client.request(method, path)
+    message = response.json()["error"]["message"]
+    assert f" {method} {path.partition('?')[0]} " in message
+    assert advice in message
+    for exists in ("/v1/chat/completions (openai)", "/v1/messages (anthropic)", "(gemini)", "/v1/models"):
+        assert exists in message
+    assert response.headers["x-should-retry"] == "false"
+
+
+def test_a_key_in_the_path_of_no_endpoint_is_not_repeated(plane: DataPlane) -> None:
+    answer = plane.client.get(f"/v1/files/{VIRTUAL_KEY}")
+    assert answer.status_code == 404
+    assert VIRTUAL_KEY not in answer.text
+
+
+@EACH_DIALECT
+def test_an_answer_that_waiting_cannot_change_says_so(plane: DataPlane, dialect: Dialect) -> None:
+    for path, content in ((PATHS[dialect], b"{"), (f"{PATHS[dialect]}/more", b"{}")):
+        refused = plane.client.post(path, content=content, headers={"content-type": "application/json"})
+        assert (refused.status_code, refused.headers["x-should-retry"]) in {(400, "false"), (404, "false")}
+
+
 def test_a_head_request_is_refused_without_a_body(plane: DataPlane) -> None:
     response = plane.client.head("/v1/chat/completions")
     assert (response.status_code, response.content) == (405, b"")

@@ -10,14 +10,14 @@ from services.quota.usecases.authenticate import ListModels
 
 
 class ModelsEndpoint:
-    """Answers in the client's dialect. For a key, a model that it may not use does not exist."""
+    """Answers in the client's dialect. Models that the key may not use, or the dialect cannot call, do not exist."""
 
     def __init__(self, list_models: ListModels) -> None:
         self._list_models = list_models
 
     def answer(self, credential: str, model: str | None, dialect: Dialect, request_id: str) -> HttpAnswer | Deny:
         """The list of models, or only the requested `model`."""
-        names = self._list_models(credential)
+        names = self._list_models(credential, dialect)
         if isinstance(names, Deny):
             return names
         if model is None:

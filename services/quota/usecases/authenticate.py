@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from services.kernel.clock import Clock
+from services.kernel.dialect import Dialect
 from services.kernel.errors import Unavailable
 from services.quota.domain.identity.key import PREFIX, KeyState, VirtualKey, checksum_holds, digest_of
 from services.quota.domain.policies.denial import Denial, Deny, denial_of
@@ -67,10 +68,11 @@ class ListModels:
     def __init__(self, authenticate: Authenticate) -> None:
         self._authenticate = authenticate
 
-    def __call__(self, credential: str) -> tuple[str, ...] | Deny:
-        """Names of models, sorted."""
+    def __call__(self, credential: str, dialect: Dialect) -> tuple[str, ...] | Deny:
+        """Names of the models that its clients can call in this dialect now, sorted."""
         caller = self._authenticate(credential)
         if isinstance(caller, Deny):
             return caller
-        key, snapshot = caller
-        return tuple(sorted(model for model in snapshot.routes.plan.models if key.may_use(model)))
+        key, routes = caller.key, caller.snapshot.routes
+        found = {model: routes.find(model, dialect) for model in routes.plan.models if key.may_use(model)}
+        return tuple(sorted(model for model, route in found.items() if route is not None and route.tiers))

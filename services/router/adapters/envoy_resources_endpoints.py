@@ -38,7 +38,7 @@ def call_match(endpoint: Endpoint) -> route_components_pb2.RouteMatch:
 
 def models_match() -> route_components_pb2.RouteMatch:
     """Matches requests for the list of models, or for one of them."""
-    return route_components_pb2.RouteMatch(safe_regex=regex(f"{re.escape(MODELS_PATHS[0])}(/.+)?"))
+    return route_components_pb2.RouteMatch(safe_regex=regex(f"({'|'.join(map(re.escape, MODELS_PATHS))})(/.+)?"))
 
 
 def is_asked_in(dialect: Dialect) -> accesslog_pb2.AccessLogFilter:

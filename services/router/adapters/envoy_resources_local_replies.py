@@ -20,6 +20,7 @@ from services.kernel.dialect import DIALECT_HEADERS, ENDPOINTS, Dialect
 from services.kernel.envoy_contract import REQUEST_NAMESPACE, TRACE_ID_HEADER, RequestKey
 from services.router.adapters.envoy_resources_access_log import CHECK_BROKE, all_of, any_of, cel, metadata_is
 from services.router.adapters.envoy_resources_endpoints import is_asked_in
+from services.router.adapters.envoy_resources_missing import MISSING_ENDPOINT
 from services.router.adapters.envoy_resources_routes import REQUEST_ID
 from services.router.adapters.envoy_resources_traces import TRACE_ID
 from services.router.adapters.envoy_resources_wire import header_option
@@ -33,6 +34,9 @@ _CHAIN_SPENT = {
     "x-should-retry": "%CEL(upstream.request_attempt_count > 1 ? 'false' : '')%",
     "retry-after": "%CEL(upstream.request_attempt_count > 1 ? '' : '1')%",
 }
+_INVALID = "invalid_request_error"
+# Some clients retry any error for ever unless they are told not to.
+_IN_VAIN = {"x-should-retry": "false"}
 _NOT_ASKED = "-"
 # In the order in which their headers decide. Others are answered in the first dialect of the table.
 _SHOWN_BY_HEADER = tuple(DIALECT_HEADERS.values())
@@ -54,7 +58,7 @@ class _Case:
 
     @property
     def openai_type(self) -> str:
-        return "server_error" if self.status >= 500 else "invalid_request_error"
+        return "server_error" if self.status >= 500 else _INVALID
 
 
 def local_replies() -> hcm.LocalReplyConfig:
@@ -70,7 +74,6 @@ def local_replies() -> hcm.LocalReplyConfig:
 
 
 def _cases() -> list[_Case]:
-    invalid = "invalid_request_error"
     return [
         _unavailable(
             cel(f"response.code_details == '{CHECK_BROKE}'"),
@@ -84,15 +87,15 @@ def _cases() -> list[_Case]:
             "overloaded",
             {"retry-after": "1"},
         ),
-        _Case(_is(404), 404, "There is no such endpoint.", "not_found", "not_found_error", "NOT_FOUND"),
+        _Case(_is(404), 404, MISSING_ENDPOINT, "not_found", "not_found_error", "NOT_FOUND", _IN_VAIN),
         _Case(
             _is(405),
             405,
             "This endpoint takes POST only.",
             "method_not_allowed",
-            invalid,
+            _INVALID,
             "UNIMPLEMENTED",
-            {"allow": "POST"},
+            {"allow": "POST", **_IN_VAIN},
         ),
         _Case(
             _is(408),
@@ -102,15 +105,14 @@ def _cases() -> list[_Case]:
             "timeout_error",
             "DEADLINE_EXCEEDED",
         ),
-        _Case(
+        _invalid(
             _is(413),
             413,
             "The request's body is too large for this gateway.",
             "request_too_large",
-            "request_too_large",
-            "INVALID_ARGUMENT",
+            anthropic_type="request_too_large",
         ),
-        _Case(_is(431), 431, "The request's headers are too large.", "headers_too_large", invalid, "INVALID_ARGUMENT"),
+        _invalid(_is(431), 431, "The request's headers are too large.", "headers_too_large"),
         _Case(
             _is(504),
             504,
@@ -123,9 +125,15 @@ def _cases() -> list[_Case]:
         _unavailable(_between(502, 503), "No provider could be reached.", "upstream_unavailable", _CHAIN_SPENT),
         # The provider's credential, which Envoy has not got yet. The client's own was fine.
         _unavailable(_is(401), "The provider's credential is missing.", "upstream_unavailable"),
-        _Case(_between(400, 499), 400, "The request is not valid HTTP.", "bad_request", invalid, "INVALID_ARGUMENT"),
+        _invalid(_between(400, 499), 400, "The request is not valid HTTP.", "bad_request"),
         _Case(_between(500, 599), 500, "The gateway failed.", "internal_error", "api_error", "INTERNAL"),
     ]
+
+
+def _invalid(
+    when: accesslog_pb2.AccessLogFilter, status: int, message: str, code: str, anthropic_type: str = _INVALID
+) -> _Case:
+    return _Case(when, status, message, code, anthropic_type, "INVALID_ARGUMENT", _IN_VAIN)
 
 
 def _unavailable(

@@ -1,7 +1,7 @@
 """A refusal in HTTP terms for all dialects: its status, type, code and text, and whether to try again.
 
-SDKs retry every 429 and 5xx unless a header tells them not to. So a refusal that waiting cannot lift says
-`x-should-retry: false`, and one that waiting can lift says how long to wait. A budget is never a 403.
+SDKs retry every 429 and 5xx, and some clients a 401, unless a header tells them not to. So a refusal that waiting
+cannot lift says `x-should-retry: false`, and one that waiting can lift says how long to wait. A budget is never a 403.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from services.quota.transport.limit_headers import budget_headers
 # A client that waits longer than this is better off telling its user.
 _LONGEST_RETRY_MS = 20_000
 _UNAVAILABLE_RETRY_MS = 1_000
+_SERVER_ERROR = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +116,14 @@ def _retry_after_ms(deny: Deny) -> int | None:
 
 
 def _retry_headers(status: int, retry_after_ms: int | None) -> tuple[tuple[str, str], ...]:
-    """SDKs read the header in milliseconds first; the plain one is for other clients. Most do not retry other 4xx."""
+    """SDKs read the header in milliseconds first; the plain one is for other clients.
+
+    Most clients retry no other 4xx by themselves, but some retry a 401 for ever.
+    """
     headers: list[tuple[str, str]] = []
     if retry_after_ms is not None:
         headers += [("retry-after-ms", str(retry_after_ms)), ("retry-after", str(-(-retry_after_ms // 1000)))]
-    if status in {429, PAYMENT_REQUIRED} and (retry_after_ms is None or retry_after_ms > _LONGEST_RETRY_MS):
+    if status < _SERVER_ERROR and (retry_after_ms is None or retry_after_ms > _LONGEST_RETRY_MS):
         headers.append(("x-should-retry", "false"))
     return tuple(headers)
 

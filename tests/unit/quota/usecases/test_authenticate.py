@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from services.kernel.dialect import Dialect
 from services.kernel.errors import Unavailable
 from services.quota.domain.directory.directory import Directory
 from services.quota.domain.identity.key import PREFIX
@@ -9,20 +10,22 @@ from services.quota.usecases.live import Live
 from tests.worlds.quota import ADAS_KEY, PEPPER, SECRET, World, spend
 
 
-def test_a_key_sees_the_models_of_the_plan_that_it_may_use() -> None:
+def test_a_key_sees_the_models_that_its_clients_can_call() -> None:
     world = World((spend("empty", 0),))
     listing = ListModels(world.authenticate)
 
-    assert listing(SECRET) == ("chained", "claude", "dear", "keyless", "tiered", "unpriced")
+    assert listing(SECRET, Dialect.OPENAI) == ("chained", "dear", "tiered", "unpriced")
+    assert listing(SECRET, Dialect.ANTHROPIC) == ("claude",)
 
     world.change_key(models=("dear", "not-in-the-plan"))
-    assert listing(SECRET) == ("dear",)
+    assert listing(SECRET, Dialect.OPENAI) == ("dear",)
+    assert listing(SECRET, Dialect.ANTHROPIC) == ()
 
 
 def test_without_a_key_no_model_is_seen() -> None:
     world = World()
 
-    assert ListModels(world.authenticate)("") == Deny(Denial.MISSING_KEY)
+    assert ListModels(world.authenticate)("", Dialect.OPENAI) == Deny(Denial.MISSING_KEY)
 
 
 class Elsewhere:
