@@ -47,6 +47,11 @@ end
 local function pass(handle, meter, bytes)
   local sent = #bytes > 0 and answer.take(meter, bytes) or answer.finish(meter)
   if answer.news(meter) then publish(handle, answer.line(meter)) end
+  -- For the router, which judges the health of targets.
+  if answer.is_broken(meter) and not meter.told then
+    meter.told = true
+    handle:streamInfo():dynamicMetadata():set(USAGE, "broken", true)
+  end
   return sent
 end
 

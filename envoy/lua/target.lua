@@ -60,6 +60,8 @@ local function prepare(handle)
   local target = admission.targets[attempt]
   map:replace(":authority", target.host)
   map:replace(":path", target.path)
+  -- For the log of attempts. Envoy sends no name with a colon over HTTP/1.1.
+  map:replace(":spendgate-target", target.name)
   metadata:set(ATTEMPT, "made", {
     target = target.name,
     number = attempt,

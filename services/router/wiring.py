@@ -20,6 +20,7 @@ from services.router.adapters.api_descriptors import load_descriptors
 from services.router.adapters.credentials import EnvironmentAndFiles
 from services.router.adapters.envoy_admin import EnvoyAdmin
 from services.router.adapters.envoy_resources import build_resources
+from services.router.adapters.envoy_resources_access_log import ATTEMPT_REPORT_MS
 from services.router.adapters.envoy_resources_scripts import Scripts
 from services.router.adapters.sql_configuration import AUDIT, SqlConfigurationStore
 from services.router.domain.snapshot import NodeSettings
@@ -30,11 +31,13 @@ from services.router.transport.aggregated_discovery_service import AggregatedDis
 from services.router.transport.route_plan_service import RoutePlanService
 from services.router.transport.router_service import RouterService
 from services.router.usecases.administer import Administrator
+from services.router.usecases.attempt_log import AttemptLog
 from services.router.usecases.attempt_stats import AttemptStats
 from services.router.usecases.publish import Publisher, Version
 
 _TICK_MS = 1_000
 _REREAD_MS = 3_000
+_WATCH_MS = 250
 _STOP_GRACE_S = 1.0
 
 
@@ -56,12 +59,14 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         publisher = Publisher(clock, store, settings.retire_after_ms)
         credentials = EnvironmentAndFiles(settings.environ, settings.data_dir)
         administrator = Administrator(store, credentials, publisher, clock)
+        stats = AttemptStats(clock)
+        attempts = AttemptLog(clock, report_every_ms=ATTEMPT_REPORT_MS, observers=[stats.observe])
         resources = resource_builder(settings.node, settings.envoy_files)
         services = (
             RouterService(administrator, publisher, AuditLog(engine, AUDIT)),
             RoutePlanService(publisher),
             AggregatedDiscoveryService(publisher, resources, EnvoyAdmin(Path(Socket.ENVOY_ADMIN)).is_warming),
-            AccessLogService(AttemptStats()),
+            AccessLogService(attempts, clock),
         )
         administrator.restore()
         # The services share state without locks, because all of it lives on this one loop.
@@ -69,6 +74,7 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         registrations = [service.registration for service in services]
         server = AioServer("the server", events, f"unix:{Socket.ROUTER}", registrations, grace_s=_STOP_GRACE_S)
         loops = [
+            Loop("watching attempts", lambda: events.call(attempts.tick), every_ms=_WATCH_MS),
             Loop("retiring clusters", lambda: events.call(publisher.tick), every_ms=_TICK_MS),
             Loop("reading credentials", lambda: events.call(administrator.reread_credentials), every_ms=_REREAD_MS),
         ]

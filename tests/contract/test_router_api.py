@@ -21,7 +21,8 @@ from spendgate_envoy.envoy.data.accesslog.v3 import accesslog_pb2
 from spendgate_envoy.envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
 
 from services.chassis.status import DETAILS_KEY
-from services.router.usecases.attempt_stats import Tally
+from services.router.usecases.attempt_log import HOLD_MS
+from services.router.usecases.attempt_stats import TargetFigures
 from tests.worlds.router_server import EPOCH, Running, serving, until
 
 UNHEARD: Any = 99
@@ -311,23 +312,35 @@ def test_attempts_that_ended_are_counted(tmp_path: Path) -> None:
 
         def entry(kind: accesslog_pb2.AccessLogType.ValueType, status: int) -> accesslog_pb2.HTTPAccessLogEntry:
             made = accesslog_pb2.HTTPAccessLogEntry()
+            made.request.request_id = f"request-{kind}-{status}"
+            made.request.request_headers[":spendgate-target"] = "lab/tiny"
             made.common_properties.upstream_cluster = "lab.openai"
             made.common_properties.access_log_type = kind
             made.common_properties.start_time.FromMilliseconds(now_ms - 50)
             made.common_properties.duration.FromMilliseconds(50)
+            made.common_properties.time_to_first_upstream_rx_byte.FromMilliseconds(40)
+            made.common_properties.time_to_last_upstream_rx_byte.FromMilliseconds(50)
             made.response.response_code.value = status
             return made
 
         kinds = accesslog_pb2.AccessLogType
         message = als_pb2.StreamAccessLogsMessage()
         message.http_logs.log_entry.extend(
-            [entry(kinds.UpstreamPoolReady, 0), entry(kinds.UpstreamEnd, 200), entry(kinds.UpstreamEnd, 503)]
+            [
+                entry(kinds.UpstreamPoolReady, 0),
+                entry(kinds.UpstreamEnd, 200),
+                entry(kinds.UpstreamEnd, 201),
+                entry(kinds.DownstreamEnd, 201),
+                entry(kinds.UpstreamEnd, 503),
+            ]
         )
         stub: Any = als_pb2_grpc.AccessLogServiceStub(running.channel)
         call = stub.StreamAccessLogs()
         await call.write(message)
-        await until(lambda: running.stats.tally("lab.openai", now_ms, 60).attempts)
-        assert running.stats.tally("lab.openai", now_ms, 60) == Tally(attempts=2, failures=1, duration_ms=100)
+        await until(lambda: running.stats.figures("lab/tiny").failures == 1)
+        running.router.clock.advance(HOLD_MS)
+        running.log.tick()
+        assert running.stats.figures("lab/tiny") == TargetFigures(3, 1, latency_p95_ms=50, ttft_p95_ms=40)
         await call.done_writing()
         await call
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
+from spendgate_envoy.envoy.data.accesslog.v3.accesslog_pb2 import AccessLogType
 
 from services.kernel.dialect import Dialect
+from services.router.domain.attempt import Outcome
+from services.router.transport.access_log_service import read_report
 from tests.worlds.data_plane import PROVIDER_KEY, DataPlane
 from tests.worlds.data_plane_provider import Answer
 from tests.worlds.ports import free_port
@@ -247,3 +251,100 @@ def test_geminis_own_bound_is_written_into_its_configuration(plane: DataPlane) -
     plane.client.post("/v1beta/models/asked:generateContent", json={"contents": [], "generationConfig": {"topK": 1}})
     (seen,) = plane.provider("gem").received
     assert seen.json == {"contents": [], "generationConfig": {"maxOutputTokens": 7, "topK": 1}}
+
+
+def reports(plane: DataPlane, response: httpx.Response) -> list[Any]:
+    """What the router is told of the last attempt, once it has ended."""
+    request_id = response.headers["x-request-id"]
+    plane.wait(lambda: _has_ended(plane.reported(request_id)), "the attempt was reported")
+    return plane.reported(request_id)
+
+
+def _has_ended(entries: list[Any]) -> bool:
+    return any(entry.common_properties.access_log_type == AccessLogType.UpstreamEnd for entry in entries)
+
+
+def test_each_attempt_tells_the_router_its_own_target_and_no_provider(plane: DataPlane) -> None:
+    plane.quota.decide = lambda _: plane.allow("main", "dead", "second", targets=[{"name": "main/a"}, {}, {}])
+    plane.provider("main").answer = lambda _: Answer(status=429, headers={"retry-after": "7"})
+    response = plane.client.post(PATH, json=CHAT)
+    plane.wait(lambda: len(plane.reported(response.headers["x-request-id"])) == 3, "three attempts were reported")
+    first, dead, second = (read_report(each, 0) for each in plane.reported(response.headers["x-request-id"]))
+    assert first is not None
+    assert dead is not None
+    assert second is not None
+    assert (first.attempt.target, first.attempt.outcome) == ("main/a", Outcome.FAILED)
+    assert first.attempt.retry_after_ms == 7_000
+    assert (dead.attempt.target, dead.attempt.outcome) == ("dead/up", Outcome.FAILED)
+    assert (second.attempt.target, second.attempt.outcome) == ("second/up", Outcome.SERVED)
+    for name in ("main", "second"):
+        (seen,) = plane.provider(name).received
+        assert seen.headers["host"] == f"{name}.test"
+        assert not [header for header in seen.headers if header.startswith((":", "x-spendgate", "spendgate"))]
+        assert "/up" not in str(seen)
+        assert "main/a" not in str(seen)
+
+
+def test_an_attempt_that_lasts_is_reported_before_it_ends_and_has_one_line_in_the_spool(plane: DataPlane) -> None:
+    plane.provider("main").answer = lambda _: Answer(delay_s=2.5)
+    response = plane.client.post(PATH, json=CHAT)
+    lasting, ended = (read_report(each, 0) for each in reports(plane, response))
+    assert lasting is not None
+    assert ended is not None
+    assert lasting.key == ended.key
+    assert (lasting.attempt.outcome, lasting.attempt.first_byte_ms) == (Outcome.OPEN, None)
+    assert ended.attempt.outcome is Outcome.SERVED
+    assert 2_500 <= (ended.attempt.first_byte_ms or 0) <= ended.attempt.took_ms
+    plane.calls()
+    assert len(plane.calls(kind="attempt")) == 1
+
+
+def test_an_attempt_whose_client_left_is_neither_served_nor_failed(plane: DataPlane) -> None:
+    stream = Answer(headers={"content-type": "text/event-stream"}, chunks=(b"data: 1\n\n", 3.0, b"data: [DONE]\n\n"))
+    answers = iter([Answer(delay_s=3), stream])
+    plane.provider("main").answer = lambda _: next(answers)
+    for _ in range(2):
+        with pytest.raises(httpx.ReadTimeout):
+            plane.client.post(PATH, json=CHAT, timeout=0.3)
+    plane.wait(lambda: len(plane.router.attempts) == 2, "both attempts were reported")
+    assert [report.attempt.outcome for each in plane.router.attempts if (report := read_report(each, 0))] == [
+        Outcome.NEITHER,
+        Outcome.NEITHER,
+    ]
+
+
+EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
+END = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+BROKEN = {
+    "error event": Answer(
+        headers={"content-type": "text/event-stream"},
+        chunks=(EVENT, b'data: {"error":{"message":"overloaded","type":"server_error","code":"overloaded"}}\n\n'),
+    ),
+    "no end mark": Answer(headers={"content-type": "text/event-stream"}, chunks=(EVENT,)),
+    "cut": Answer(headers={"content-type": "text/event-stream"}, chunks=(EVENT,), cut=True),
+    "an error with status 200": Answer(body=b'{"error":{"message":"no","type":"server_error","code":"server_error"}}'),
+}
+WHOLE = {
+    "stream": Answer(headers={"content-type": "text/event-stream"}, chunks=(EVENT, END)),
+    "document": Answer(
+        body=b'{"choices":[{"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1}}'
+    ),
+    "a wrong request": Answer(status=400, body=b'{"error":{"message":"bad","type":"bad","code":"bad"}}'),
+}
+
+
+@pytest.mark.parametrize("kind", [*BROKEN, *WHOLE])
+def test_the_router_learns_whether_an_answer_with_a_good_status_was_broken(plane: DataPlane, kind: str) -> None:
+    plane.provider("main").answer = lambda _: (BROKEN | WHOLE)[kind]
+    with contextlib.suppress(httpx.RemoteProtocolError):
+        plane.client.post(PATH, json=CHAT | {"stream": True})
+    plane.calls()
+    plane.wait(lambda: _has_ended(plane.router.attempts), "the attempt was reported")
+    ends = {entry.common_properties.access_log_type for entry in plane.router.attempts}
+    (report,) = (found for entry in plane.router.attempts if (found := read_report(entry, 0)))
+    if kind in BROKEN and report.attempt.outcome is Outcome.SERVED:
+        plane.wait(lambda: len(plane.router.attempts) == 2, "the broken answer was reported")
+        assert {each.request.request_id for each in plane.router.attempts} == {report.request_id}
+    else:
+        assert ends == {AccessLogType.UpstreamEnd}
+        assert (report.attempt.outcome is Outcome.FAILED) == (kind in BROKEN)

@@ -24,6 +24,7 @@ from services.router.transport.ads_session import CLUSTER_TYPE, LISTENER_TYPE, P
 from services.router.transport.aggregated_discovery_service import AggregatedDiscoveryService
 from services.router.transport.route_plan_service import RoutePlanService
 from services.router.transport.router_service import RouterService
+from services.router.usecases.attempt_log import AttemptLog
 from services.router.usecases.attempt_stats import AttemptStats
 from services.router.usecases.publish import Version
 from tests.worlds.router import Router
@@ -49,6 +50,7 @@ class Running:
 
     router: Router
     stats: AttemptStats
+    log: AttemptLog
     channel: grpc.aio.Channel
     warming: Warming
 
@@ -57,19 +59,20 @@ class Running:
 async def serving(folder: Path, router: Router | None = None) -> AsyncIterator[Running]:
     """Serves a router on a socket in `folder`."""
     router = router or Router()
-    stats = AttemptStats()
+    stats = AttemptStats(router.clock)
+    log = AttemptLog(router.clock, report_every_ms=2_000, observers=[stats.observe])
     administration = RouterService(router.administrator, router.publisher, router.audit)
     warming = Warming()
     discovery = AggregatedDiscoveryService(router.publisher, resources_of, warming.is_warming)
     plans = RoutePlanService(router.publisher)
-    attempts = AccessLogService(stats)
+    attempts = AccessLogService(log, router.clock)
     address = f"unix:{folder}/r.sock"
     services = (administration, discovery, plans, attempts)
     server = await build_aio_server(address, [service.registration for service in services])
     await server.start()
     channel = open_aio_channel(address)
     try:
-        yield Running(router, stats, channel, warming)
+        yield Running(router, stats, log, channel, warming)
     finally:
         await channel.close()
         await server.stop(None)

@@ -103,6 +103,14 @@ local function state_of(meter)
   return is_cut and "open" or "whole"
 end
 
+-- Whether the client got no whole answer although its head was good: it carried an error, or it was a stream that
+-- ended within an event or without its end mark.
+function answer.is_broken(meter)
+  local found, stream = meter.found, meter.stream
+  if found.error then return true end
+  return meter.ended and stream ~= nil and (stream.broken or not (stream.over or found.finish))
+end
+
 -- The figures that are new since the last call, by name; nil if there are none.
 function answer.news(meter)
   local stream, published, found = meter.stream, meter.published, meter.found

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from google.protobuf import struct_pb2, wrappers_pb2
 from spendgate_envoy.envoy.config.accesslog.v3 import accesslog_pb2
 from spendgate_envoy.envoy.config.core.v3 import base_pb2, config_source_pb2, substitution_format_string_pb2
+from spendgate_envoy.envoy.data.accesslog.v3 import accesslog_pb2 as data_accesslog_pb2
 from spendgate_envoy.envoy.extensions.access_loggers.file.v3 import file_pb2
 from spendgate_envoy.envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2
 from spendgate_envoy.envoy.extensions.access_loggers.grpc.v3 import als_pb2
@@ -20,6 +21,8 @@ from services.kernel.envoy_contract import (
     ADMISSION_NAMESPACE,
     ATTEMPT_NAMESPACE,
     SCAN_NAMESPACE,
+    TARGET_PSEUDO_HEADER,
+    USAGE_BROKEN,
     USAGE_LINE,
     USAGE_NAMESPACE,
     AdmissionKey,
@@ -36,12 +39,18 @@ from services.router.adapters.envoy_resources_wire import (
 )
 from services.router.domain.snapshot import NodeSettings
 
+ATTEMPT_REPORT_MS = 2_000
+"""How often the router hears of an attempt that has not ended yet."""
 ATTEMPT_LOG = "attempt"
-"""log_name of the gRPC access log that the router receives."""
+"""log_name of the gRPC access log of attempts that the router receives."""
+BROKEN_LOG = "broken"
+"""log_name of the gRPC access log of calls whose answer was broken."""
+_GRPC_LOG = "envoy.access_loggers.http_grpc"
 CHECK_BROKE = "ext_authz_error"
 """Response code details of a request whose Check failed, was refused by a dead quota, or timed out."""
 # No reservation has this value. Envoy's metadata filter ignores `invert`, so "absent" is written as "this, or absent".
 _NO_RESERVATION = "-"
+_RETRY_HEADERS = ("retry-after", "retry-after-ms")
 _ALS_TIMEOUT_MS = 2_000
 _ALS_FLUSH_MS = 200
 
@@ -151,18 +160,33 @@ def call_logs(node: NodeSettings) -> list[accesslog_pb2.AccessLog]:
 
 def attempt_logs(node: NodeSettings) -> list[accesslog_pb2.AccessLog]:
     """Returns the logs of the router filter, one line per attempt: for the ledger and the router's statistics."""
-    to_router = als_pb2.HttpGrpcAccessLogConfig(
+    to_router = _to_router(ATTEMPT_LOG)
+    to_router.additional_request_headers_to_log.append(TARGET_PSEUDO_HEADER)
+    to_router.additional_response_headers_to_log.extend(_RETRY_HEADERS)
+    return [
+        _file(spool_path(node), _line("attempt", _COMMON | _ATTEMPT), _only_ends()),
+        accesslog_pb2.AccessLog(name=_GRPC_LOG, typed_config=pack(to_router)),
+    ]
+
+
+def broken_log() -> accesslog_pb2.AccessLog:
+    """Returns the log of calls whose answer was broken although its status was good.
+
+    The attempt's own log cannot tell: it sees no metadata, and of the answer only the head.
+    """
+    only = all_of(_metadata_present(USAGE_NAMESPACE, USAGE_BROKEN), _status(accesslog_pb2.ComparisonFilter.LE, 299))
+    return accesslog_pb2.AccessLog(name=_GRPC_LOG, filter=only, typed_config=pack(_to_router(BROKEN_LOG)))
+
+
+def _to_router(log_name: str) -> als_pb2.HttpGrpcAccessLogConfig:
+    return als_pb2.HttpGrpcAccessLogConfig(
         common_config=als_pb2.CommonGrpcAccessLogConfig(
-            log_name=ATTEMPT_LOG,
+            log_name=log_name,
             transport_api_version=config_source_pb2.V3,
             grpc_service=grpc_cluster("router", _ALS_TIMEOUT_MS),
             buffer_flush_interval=milliseconds(_ALS_FLUSH_MS),
         )
     )
-    return [
-        _file(spool_path(node), _line("attempt", _COMMON | _ATTEMPT)),
-        accesslog_pb2.AccessLog(name="envoy.access_loggers.http_grpc", typed_config=pack(to_router)),
-    ]
 
 
 def spool_path(node: NodeSettings) -> str:
@@ -184,6 +208,13 @@ def metadata_is(namespace: str, key: str, value: str, *, or_absent: bool = False
     """Passes requests whose dynamic metadata has the string `value`."""
     matcher = value_pb2.ValueMatcher(string_match=string_pb2.StringMatcher(exact=value))
     return _metadata(namespace, key, matcher, or_absent=or_absent)
+
+
+def _only_ends() -> accesslog_pb2.AccessLogFilter:
+    """Passes attempts that have ended, and not the reports before."""
+    return accesslog_pb2.AccessLogFilter(
+        log_type_filter=accesslog_pb2.LogTypeFilter(types=[data_accesslog_pb2.AccessLogType.UpstreamEnd])
+    )
 
 
 def _details_are(details: str) -> str:

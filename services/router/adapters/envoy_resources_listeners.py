@@ -29,7 +29,12 @@ from services.kernel.envoy_contract import (
     STREAM_BUFFER_BYTES,
     TAGS_HEADER,
 )
-from services.router.adapters.envoy_resources_access_log import attempt_logs, call_logs
+from services.router.adapters.envoy_resources_access_log import (
+    ATTEMPT_REPORT_MS,
+    attempt_logs,
+    broken_log,
+    call_logs,
+)
 from services.router.adapters.envoy_resources_gate import gate_filters
 from services.router.adapters.envoy_resources_local_replies import local_replies
 from services.router.adapters.envoy_resources_quota import QUOTA_CLUSTER
@@ -83,7 +88,7 @@ def data_listener(node: NodeSettings, scripts: Scripts) -> listener_pb2.Listener
     """Returns the listener for calls."""
     manager = connection_manager(node, "data", DATA_ROUTES)
     manager.http_filters.extend(_filters(node, scripts))
-    manager.access_log.extend(call_logs(node))
+    manager.access_log.extend([*call_logs(node), broken_log()])
     manager.local_reply_config.CopyFrom(local_replies())
     return listener(DATA_LISTENER, node.data_host, node.data_port, manager, node)
 
@@ -174,7 +179,13 @@ def check(node: NodeSettings) -> ext_authz_pb2.ExtAuthz:
 def _filters(node: NodeSettings, scripts: Scripts) -> list[hcm.HttpFilter]:
     """Returns the filters in the order of requests. Answers pass them in reverse. `envoy/README.md` says why."""
     admission = check(node)
-    router = router_pb2.Router(upstream_log=attempt_logs(node), suppress_envoy_headers=True)
+    router = router_pb2.Router(
+        upstream_log=attempt_logs(node),
+        upstream_log_options=router_pb2.Router.UpstreamAccessLogOptions(
+            upstream_log_flush_interval=milliseconds(ATTEMPT_REPORT_MS)
+        ),
+        suppress_envoy_headers=True,
+    )
     return [
         http_filter("query_key", _key_from_query()),
         http_filter(METER_FILTER, _lua(scripts.meter)),

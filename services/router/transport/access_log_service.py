@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Mapping
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 
@@ -11,19 +12,24 @@ from spendgate_envoy.envoy.data.accesslog.v3 import accesslog_pb2
 from spendgate_envoy.envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
 
 from services.chassis.grpc_server import Registration
-from services.router.usecases.attempt_stats import Attempt, AttemptStats
+from services.kernel.clock import Clock
+from services.kernel.envoy_contract import TARGET_PSEUDO_HEADER
+from services.router.domain.attempt import Attempt, Outcome, outcome_of
+from services.router.usecases.attempt_log import AttemptLog, Report
 
 SERVICE = "envoy.service.accesslog.v3.AccessLogService"
 
-# Envoy logs an attempt when its connection is ready and when it ends. Only the end has the result.
-_ENDS = frozenset({accesslog_pb2.AccessLogType.NotSet, accesslog_pb2.AccessLogType.UpstreamEnd})
+_Type = accesslog_pb2.AccessLogType
+_TOO_MANY_REQUESTS = 429
+_MAX_RETRY_AFTER_MS = 3_600_000
 
 
 class AccessLogService(als_pb2_grpc.AccessLogServiceServicer):
-    """Feeds attempts to the stats."""
+    """Feeds the log of attempts."""
 
-    def __init__(self, stats: AttemptStats) -> None:
-        self._stats = stats
+    def __init__(self, log: AttemptLog, clock: Clock) -> None:
+        self._log = log
+        self._clock = clock
 
     @property
     def registration(self) -> Registration:
@@ -37,25 +43,57 @@ class AccessLogService(als_pb2_grpc.AccessLogServiceServicer):
     ) -> als_pb2.StreamAccessLogsResponse:
         """Reads until the Envoy disconnects."""
         async for message in request_iterator:
-            self._stats.record(attempts_of(message))
+            now_ms = self._clock.now_ms()
+            entries = message.http_logs.log_entry
+            reports = (read_report(entry, now_ms) for entry in entries)
+            self._log.take(report for report in reports if report is not None)
+            for entry in entries:
+                # Only calls with a broken answer are logged.
+                if entry.common_properties.access_log_type == _Type.DownstreamEnd:
+                    self._log.broke(entry.request.request_id)
         return als_pb2.StreamAccessLogsResponse()
 
 
-def attempts_of(message: als_pb2.StreamAccessLogsMessage) -> Iterator[Attempt]:
-    """Returns the attempts in a message that have ended."""
-    for entry in message.http_logs.log_entry:
-        facts = entry.common_properties
-        if facts.access_log_type not in _ENDS or not facts.upstream_cluster:
-            continue
-        duration_ms = facts.duration.ToMilliseconds()
-        if not facts.HasField("duration"):
-            duration_ms = facts.time_to_last_upstream_rx_byte.ToMilliseconds()
-        yield Attempt(
-            cluster=facts.upstream_cluster,
-            status=entry.response.response_code.value,
-            end_time_ms=facts.start_time.ToMilliseconds() + duration_ms,
-            duration_ms=duration_ms,
-            first_byte_ms=facts.time_to_first_upstream_rx_byte.ToMilliseconds()
-            if facts.HasField("time_to_first_upstream_rx_byte")
-            else None,
+def read_report(entry: accesslog_pb2.HTTPAccessLogEntry, now_ms: int) -> Report | None:
+    """Reads an entry about an attempt; None if the entry is about something else."""
+    facts, target = entry.common_properties, entry.request.request_headers.get(TARGET_PSEUDO_HEADER)
+    if facts.access_log_type not in {_Type.UpstreamEnd, _Type.UpstreamPeriodic} or not target:
+        return None
+    if not facts.upstream_cluster.startswith(f"{target.partition('/')[0]}."):
+        # The attempt ended before its script ran, so the target is that of the attempt before.
+        return None
+    start_ms, status = facts.start_time.ToMilliseconds(), entry.response.response_code.value
+    has_ended = facts.access_log_type == _Type.UpstreamEnd
+    outcome = Outcome.OPEN
+    if has_ended:
+        outcome = outcome_of(
+            status,
+            is_whole=facts.HasField("time_to_last_upstream_rx_byte"),
+            # Envoy sets no flag when it gives an attempt up because the client left.
+            has_failed=facts.HasField("response_flags") and bool(facts.response_flags.ListFields()),
         )
+    attempt = Attempt(
+        target=target,
+        start_ms=start_ms,
+        # Envoy runs on this host, by the same clock.
+        took_ms=facts.duration.ToMilliseconds() if facts.HasField("duration") else max(0, now_ms - start_ms),
+        first_byte_ms=facts.time_to_first_upstream_rx_byte.ToMilliseconds()
+        if facts.HasField("time_to_first_upstream_rx_byte")
+        else None,
+        outcome=outcome,
+        retry_after_ms=_retry_after_ms(entry.response.response_headers, now_ms) if status == _TOO_MANY_REQUESTS else 0,
+    )
+    return Report(entry.request.request_id, attempt)
+
+
+def _retry_after_ms(headers: Mapping[str, str], now_ms: int) -> int:
+    """Returns how long the provider asks us to stay away: at most an hour; 0 if it does not say, or not readably."""
+    if (exact := headers.get("retry-after-ms", "")).isdecimal():
+        return min(int(exact[:9]), _MAX_RETRY_AFTER_MS)
+    text = headers.get("retry-after", "").strip()
+    if text.isdecimal():
+        return min(int(text[:9]) * 1_000, _MAX_RETRY_AFTER_MS)
+    try:
+        return min(max(0, int(parsedate_to_datetime(text).timestamp() * 1_000) - now_ms), _MAX_RETRY_AFTER_MS)
+    except (ValueError, OverflowError):
+        return 0

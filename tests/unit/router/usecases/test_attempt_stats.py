@@ -1,41 +1,48 @@
 from __future__ import annotations
 
-import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from services.router.usecases.attempt_stats import Attempt, AttemptStats, Tally
-
-NOW_MS = 1_800_000_000_000
-
-
-def attempt(status: int = 200, ago_s: int = 0, cluster: str = "lab.openai") -> Attempt:
-    return Attempt(cluster, status, NOW_MS - ago_s * 1_000, duration_ms=10, first_byte_ms=5)
+from services.kernel.clock import ManualClock
+from services.router.domain.attempt import Attempt, Outcome
+from services.router.usecases.attempt_stats import PERIOD_MS, AttemptStats, TargetFigures
 
 
-@pytest.mark.parametrize(
-    ("status", "failed"), [(200, False), (400, False), (404, False), (429, True), (500, True), (503, True), (0, True)]
-)
-def test_an_attempt_failed_when_it_speaks_against_the_provider(status: int, failed: bool) -> None:
-    assert attempt(status).failed is failed
+def attempt(
+    outcome: Outcome = Outcome.SERVED, took_ms: int = 10, first_byte_ms: int | None = 5, target: str = "lab/tiny"
+) -> Attempt:
+    return Attempt(target, 0, took_ms, first_byte_ms, outcome)
 
 
-def test_attempts_are_counted_by_cluster_over_the_time_that_is_asked_for() -> None:
-    stats = AttemptStats()
-    stats.record([attempt(500, ago_s=300), attempt(200, ago_s=30), attempt(500), attempt(cluster="b.openai")])
-    assert stats.tally("lab.openai", NOW_MS, 60) == Tally(attempts=2, failures=1, duration_ms=20)
-    assert stats.tally("lab.openai", NOW_MS, 600) == Tally(attempts=3, failures=2, duration_ms=30)
-    assert stats.tally("unheard.of", NOW_MS, 60) == Tally()
+def test_attempts_are_counted_by_target_for_five_minutes() -> None:
+    clock = ManualClock()
+    stats = AttemptStats(clock)
+    stats.observe(attempt(Outcome.FAILED))
+    clock.advance(PERIOD_MS // 2)
+    for outcome in Outcome:
+        stats.observe(attempt(outcome))
+    assert stats.figures("lab/tiny") == TargetFigures(3, 2, latency_p95_ms=10, ttft_p95_ms=5)
+    assert stats.figures("lab/other") == TargetFigures()
+    clock.advance(PERIOD_MS * 3 // 4)
+    assert stats.figures("lab/tiny") == TargetFigures(2, 1, latency_p95_ms=10, ttft_p95_ms=5)
+    clock.advance(PERIOD_MS)
+    assert stats.figures("lab/tiny") == TargetFigures()
 
 
-def test_an_entry_that_comes_late_is_counted() -> None:
-    stats = AttemptStats()
-    stats.record([attempt(ago_s=0), attempt(ago_s=15), attempt(ago_s=600)])
-    assert stats.tally("lab.openai", NOW_MS, 3_600).attempts == 3
+@given(st.lists(st.integers(0, 1_000_000), min_size=1, max_size=80))
+def test_the_percentile_is_the_nearest_rank_to_one_part_in_32(times_ms: list[int]) -> None:
+    stats = AttemptStats(ManualClock())
+    for took_ms in times_ms:
+        stats.observe(attempt(took_ms=took_ms, first_byte_ms=took_ms))
+    true = sorted(times_ms)[-(-len(times_ms) * 95 // 100) - 1]
+    found = stats.figures("lab/tiny").latency_p95_ms
+    assert found is not None
+    assert true <= found <= true + true // 32
 
 
-def test_memory_is_bounded_in_time_and_in_clusters() -> None:
-    stats = AttemptStats()
-    stats.record(attempt(ago_s=ago_s) for ago_s in range(20_000, -1, -10))
-    assert stats.tally("lab.openai", NOW_MS, 100_000).attempts == 360
-    stats.record(attempt(cluster=f"c{at}.openai") for at in range(5_000))
-    assert stats.tally("c4999.openai", NOW_MS, 60) == Tally()
-    assert stats.tally("c0.openai", NOW_MS, 60).attempts == 1
+def test_targets_are_bounded() -> None:
+    stats = AttemptStats(ManualClock())
+    for at in range(5_000):
+        stats.observe(attempt(target=f"lab/{at}"))
+    assert stats.figures("lab/0").attempts == 1
+    assert stats.figures("lab/4999").attempts == 0
