@@ -15,7 +15,7 @@ from services.kernel.scope import NOBODY
 from tests.e2e.test_people import Person, person
 from tests.worlds.gateway import Gateway, Providers, run_command, run_gateway
 
-pytestmark = [pytest.mark.e2e, pytest.mark.story]
+pytestmark = pytest.mark.e2e
 
 # $100 per million output tokens: 100 tokens are one cent. Input is free.
 CONFIGURATION: dict[str, Any] = {
@@ -34,7 +34,7 @@ CONFIGURATION: dict[str, Any] = {
         },
         {"name": "each", "match": {"team": "web"}, "each": "user", "limits": [{"spend": 0.01, "per": "month"}]},
     ],
-    "keys": [{"name": "app", "team": "web"}],
+    "keys": [{"name": "app", "team": "web"}, {"name": "leaky", "team": "web"}],
 }
 ALLOWED_USD = Decimal("0.03")
 ASK: Any = {"messages": [{"role": "user", "content": "Answer in 100 tokens."}], "max_tokens": 100}
@@ -177,37 +177,41 @@ def test_calls_without_a_user_are_one_user(gateway: Gateway) -> None:
 
 
 def test_a_leaked_secret_of_the_file_stays_dead_after_a_rotation(gateway: Gateway) -> None:
-    leaked = gateway.secret("app")
-    newer = gateway.json("keys", "rotate", "app", "--reason", "it was in a screenshot")["secret"]
+    leaked = gateway.secret("leaky")
+    newer = gateway.json("keys", "rotate", "leaky", "--reason", "it was in a screenshot")["secret"]
 
-    file, environment = str(gateway.data_dir.parent / "spendgate.yaml"), {"KEY_APP": leaked}
+    file, environment = str(gateway.data_dir.parent / "spendgate.yaml"), {"KEY_LEAKY": leaked}
     applied = gateway.run("apply", "-f", file, environment=environment)
 
     assert applied.returncode == 0
-    assert "Virtual key app does not get the secret that the file declares: a rotation retired it on" in applied.stderr
+    assert (
+        "Virtual key leaky does not get the secret that the file declares: a rotation retired it on" in applied.stderr
+    )
     with gateway.http(leaked) as old, gateway.http(newer) as new:
         assert (old.get("/v1/models").status_code, new.get("/v1/models").status_code) == (401, 200)
 
 
 def test_keys_stop_working_with_the_policy_that_bounded_them_and_doctor_says_so(
-    gateway: Gateway, tmp_path: Path
+    tmp_path: Path, vendors: Providers
 ) -> None:
-    document = json.loads((gateway.data_dir.parent / "spendgate.yaml").read_text())
-    secret = gateway.json("keys", "create", "orphan", "--team", "web")["secret"]
-    document["policies"] = [{"name": "one", "match": {"key": "app"}, "limits": [{"spend": 1, "per": "day"}]}]
-    file = tmp_path / "f.yaml"
-    file.write_text(json.dumps(document))
+    configuration = CONFIGURATION | {"keys": [{"name": "app", "team": "web"}]}
+    with run_gateway(tmp_path, configuration, vendors) as gateway:
+        document = json.loads((tmp_path / "spendgate.yaml").read_text())
+        secret = gateway.json("keys", "create", "orphan", "--team", "web")["secret"]
+        document["policies"] = [{"name": "one", "match": {"key": "app"}, "limits": [{"spend": 1, "per": "day"}]}]
+        file = tmp_path / "f.yaml"
+        file.write_text(json.dumps(document))
 
-    applied = gateway.run("apply", "-f", str(file))
+        applied = gateway.run("apply", "-f", str(file))
 
-    assert "Virtual key orphan cannot be used: no enforced policy bounds what it can take" in applied.stderr
-    with pytest.raises(openai.PermissionDeniedError, match="API key orphan has no limit for model tiny"):
-        gateway.openai(secret).chat.completions.create(model="tiny", **ASK)
-    (listed,) = [key for key in gateway.json("keys", "list")["keys"] if key["name"] == "orphan"]
-    assert listed["state"] == "unbounded"
-    examined = json.loads(gateway.run("doctor", "--json").stdout)
-    (finding,) = [check for check in examined["checks"] if check["name"] == "keys without a policy"]
-    assert (finding["level"], "orphan" in finding["text"]) == ("fail", True)
+        assert "Virtual key orphan cannot be used: no enforced policy bounds what it can take" in applied.stderr
+        with pytest.raises(openai.PermissionDeniedError, match="API key orphan has no limit for model tiny"):
+            gateway.openai(secret).chat.completions.create(model="tiny", **ASK)
+        (listed,) = [key for key in gateway.json("keys", "list")["keys"] if key["name"] == "orphan"]
+        assert listed["state"] == "unbounded"
+        examined = json.loads(gateway.run("doctor", "--json").stdout)
+        (finding,) = [check for check in examined["checks"] if check["name"] == "keys without a policy"]
+        assert (finding["level"], "orphan" in finding["text"]) == ("fail", True)
 
 
 def test_a_lost_pepper_stops_the_start_with_a_sentence_and_doctor_says_it_too(

@@ -13,7 +13,7 @@ from services.simulator.faults import Fault, FaultKind
 from services.simulator.provider import Vendor
 from tests.worlds.gateway import Gateway, Providers, run_gateway
 
-pytestmark = [pytest.mark.e2e, pytest.mark.story]
+pytestmark = pytest.mark.e2e
 
 CONFIGURATION = {
     "models": {

@@ -12,7 +12,7 @@ import pytest
 
 from tests.worlds.gateway import Gateway, Providers, run_gateway
 
-pytestmark = [pytest.mark.e2e, pytest.mark.story]
+pytestmark = pytest.mark.e2e
 
 ASK: Any = [{"role": "user", "content": "Answer in 100 tokens."}]
 CENT = Decimal("0.01")

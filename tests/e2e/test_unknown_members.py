@@ -12,7 +12,7 @@ import pytest
 from services.simulator.provider import Vendor
 from tests.worlds.gateway import Gateway, Providers, run_gateway
 
-pytestmark = [pytest.mark.e2e, pytest.mark.story]
+pytestmark = pytest.mark.e2e
 
 # Of the catalogue, which knows their context windows.
 TARGETS = {
