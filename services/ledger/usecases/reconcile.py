@@ -35,7 +35,7 @@ _log = logging.getLogger("spendgate.ledger.reconcile")
 
 ASK_INTERVAL_MS = 1_000
 """How often to ask quota whether its counters were lost or its policies changed."""
-_BATCH = 500
+_BATCH = 128
 
 
 @dataclass(frozen=True, slots=True)

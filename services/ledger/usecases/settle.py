@@ -13,7 +13,8 @@ from services.ledger.ports import Outbox, Quota
 
 _log = logging.getLogger("spendgate.ledger.settle")
 
-BATCH = 500
+BATCH = 128
+"""Quota reads a batch in one go, and calls wait for the interpreter meanwhile."""
 
 
 class Settle:
