@@ -64,6 +64,23 @@ def read_token(page_token: str) -> str:
         raise _bad_token() from error
 
 
+def write_parts(*parts: str) -> str:
+    """Returns the token of the page that begins after a position of several texts without zero bytes."""
+    return write_token("\0".join(parts))
+
+
+def read_parts(page_token: str, *, count: int) -> list[str]:
+    """Returns the `count` texts of the position after which the page begins.
+
+    Raises:
+        InvalidInput: the token is not one of ours.
+    """
+    parts = read_token(page_token).split("\0")
+    if len(parts) != count:
+        raise _bad_token()
+    return parts
+
+
 def write_position(position: Sequence[int]) -> str:
     """Returns the token of the page that begins after a position of several numbers; empty without a position."""
     return write_token(".".join(map(str, position))) if position else ""

@@ -18,6 +18,7 @@ from services.quota.adapters.directory_tables import AUDIT
 from services.quota.adapters.disk import FileSystemSpace
 from services.quota.adapters.plan_stream import PlanStream
 from services.quota.adapters.price_stream import PriceStream
+from services.quota.adapters.slices import Turns
 from services.quota.adapters.sql_directory import SqlAuditTrail
 from services.quota.adapters.sqlite_file import CHECKPOINT_EVERY_MS
 from services.quota.adapters.stores import Stores, open_stores
@@ -227,7 +228,7 @@ def _quota_service(quota: _Quota, reconcile: Reconcile) -> QuotaService:
         ),
         queries=Queries(
             list_policies=ListPolicies(live, recent.matches),
-            list_budgets=ListBudgets(live=live, counters=counters, clock=clock),
+            list_budgets=ListBudgets(live=live, counters=counters, clock=clock, turns=Turns()),
             effective_limits=EffectiveLimits(live=live, counters=counters, clock=clock),
             explain=Explain(live=live, counters=counters, recent=recent, clock=clock),
             status=ReadStatus(live, counters, recent.lag),

@@ -102,7 +102,7 @@ def test_counters_that_nobody_used_are_at_zero(store: Store) -> None:
 
     assert seen == [[Level(0, 0), Level(0, 0)]]
     assert store.levels([SPEND]) == [Level(0, 0)]
-    assert store.counters_at(NOW_MS) == []
+    assert list(store.counters_at(NOW_MS)) == []
 
 
 def test_a_reservation_holds_room_in_all_of_its_counters(store: Store) -> None:
@@ -217,7 +217,7 @@ def test_the_counters_of_a_moment_are_those_whose_windows_contain_it(store: Stor
 
     assert {each.key for each in store.counters_at(NOW_MS)} == {REQUESTS, SPEND}
     assert [each.key for each in store.counters_at(NOW_MS + 60_000)] == [SPEND]
-    assert store.counters_at(NOW_MS - 1) == []
+    assert list(store.counters_at(NOW_MS - 1)) == []
 
 
 def test_a_store_that_is_opened_again_knows_what_was_settled_and_what_is_held(tmp_path: Path) -> None:

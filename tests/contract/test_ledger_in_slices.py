@@ -108,7 +108,7 @@ def test_requests_without_a_reservation_are_released_a_few_at_a_time(tmp_path: P
 
     Settle(outbox=SqlBooks(database), quota=quota, clock=ManualClock()).release()
 
-    assert sorted(sum(quota.batches, [])) == sorted(f"request-{n}" for n in range(CALLS))
+    assert sorted(each for batch in quota.batches for each in batch) == sorted(f"request-{n}" for n in range(CALLS))
     assert max(map(len, quota.batches)) <= BATCH_LINES_MAX
 
 

@@ -153,7 +153,7 @@ def restoring(store: Store, count: int) -> Callable[[], object]:
 
 def listing(store: Store, count: int) -> Callable[[], object]:
     admitted(store, count)
-    return lambda: store.counters_at(NOW_MS)
+    return lambda: list(store.counters_at(NOW_MS))
 
 
 def changing_policies(store: Store, count: int) -> Callable[[], object]:

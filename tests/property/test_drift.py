@@ -127,7 +127,7 @@ class Drift(RuleBasedStateMachine):
 
     @rule(amount=st.integers(-5, 5), at=st.integers(0, 50))
     def tamper(self, amount: int, at: int) -> None:
-        counters = self.books.world.counters.counters_at(self.books.clock.now_ms())
+        counters = list(self.books.world.counters.counters_at(self.books.clock.now_ms()))
         if counters:
             key, end_ms, _ = counters[at % len(counters)]
             self.books.counted.move({key: Move(end_ms, settled=amount)})

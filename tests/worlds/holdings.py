@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from services.quota.adapters.redis_link import RedisLink
+from services.quota.adapters.slices import Turns
 from services.quota.adapters.sqlite_file import SqliteFile
 
 
@@ -53,6 +54,31 @@ class WatchedLock:
     def _count(self, _frame: FrameType, event: str, _argument: Any) -> Any:
         self._lines += event == "line"
         return self._count
+
+
+@contextmanager
+def lines_between_turns(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The lines of Python that run between two pauses: for that long, calls contend for the interpreter."""
+    counts = [0]
+    real = Turns.between
+
+    def counted(turns: Turns, slices: Iterable[Any]) -> Iterator[Any]:
+        for number, some in enumerate(real(turns, slices)):
+            if number:
+                counts.append(0)
+            yield some
+
+    def count(_frame: FrameType, event: str, _argument: Any) -> Any:
+        counts[-1] += event == "line"
+        return count
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Turns, "between", counted)
+        sys.settrace(count)
+        try:
+            yield counts
+        finally:
+            sys.settrace(None)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
 from services.quota.adapters.counter_levels import CounterLevels
@@ -150,9 +150,9 @@ class MemoryCounters:
         """The levels of these counters, in their order."""
         return self._levels.of(counters)
 
-    def counters_at(self, now_ms: int) -> list[Counter]:
+    def counters_at(self, now_ms: int) -> Iterator[Counter]:
         """The counters whose windows contain this moment, in no particular order."""
-        return self._levels.at(now_ms)
+        return (each for some in self._levels.at(now_ms) for each in some)
 
     def overdue(self, ended_epochs: Collection[str], created_before_ms: int, limit: int) -> list[Reservation]:
         """At most `limit` open reservations of these epochs, or made before this moment, oldest first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from services.quota.adapters.slices import in_chunks
 from services.quota.domain.counters.counter import CounterKey, Level
@@ -34,17 +34,16 @@ class CounterLevels:
             except KeyError:
                 return [levels.get(counter, _NOTHING) for counter in counters]
 
-    def at(self, now_ms: int) -> list[Counter]:
-        """The counters whose windows contain this moment, in no particular order. Each is seen at its own moment."""
-        found: list[Counter] = []
+    def at(self, now_ms: int) -> Iterator[list[Counter]]:
+        """The counters whose windows contain this moment, in parts. Each part is seen at its own moment."""
         for some in in_chunks(self._all(), _LOOKED_AT_ONCE):
             with self._lock:
-                found += [
+                found = [
                     Counter(key, end_ms, self._levels[key])
                     for key in some
                     if key.window_start_ms <= now_ms < (end_ms := self._ends_ms.get(key, 0))
                 ]
-        return found
+            yield found
 
     def hold(self, holds: Iterable[Hold]) -> None:
         """Adds these holds to the reserved amounts."""

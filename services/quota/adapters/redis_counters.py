@@ -7,7 +7,7 @@ the bound of the decision. If not, Python decides again. `docs/adr/0010-counters
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from services.chassis.settings import SettingsError
 from services.kernel.errors import Unavailable
@@ -202,15 +202,14 @@ class RedisCounters:
             return []
         return levels_of(self._link.command("HMGET", self._keys.counters, *fields_of(counters)))
 
-    def counters_at(self, now_ms: int) -> list[Counter]:
+    def counters_at(self, now_ms: int) -> Iterator[Counter]:
         """The counters whose windows contain this moment, in no particular order."""
         ends_ms = all_counters(self._link, self._keys)
         present = [key for key, end_ms in ends_ms.items() if key.window_start_ms <= now_ms < end_ms]
-        found: list[Counter] = []
         for some in in_chunks(present, ROWS_AT_ONCE):
             levels = levels_of(self._link.command("HMGET", self._keys.counters, *fields_of(some), batch=True))
-            found += [Counter(key, ends_ms[key], level) for key, level in zip(some, levels, strict=True)]
-        return found
+            for key, level in zip(some, levels, strict=True):
+                yield Counter(key, ends_ms[key], level)
 
     def overdue(self, ended_epochs: Collection[str], created_before_ms: int, limit: int) -> list[Reservation]:
         """At most `limit` open reservations of these epochs, or made before this moment, oldest first."""

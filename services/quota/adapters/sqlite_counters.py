@@ -8,7 +8,7 @@ transaction, and a refusal writes nothing. Memory changes after the commit and b
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from operator import attrgetter
 
 from services.quota.adapters.slices import ROWS_AT_ONCE, in_chunks
@@ -195,9 +195,9 @@ class SqliteCounters:
         """The levels of these counters, in their order."""
         return self._levels.of(counters)
 
-    def counters_at(self, now_ms: int) -> list[Counter]:
+    def counters_at(self, now_ms: int) -> Iterator[Counter]:
         """The counters whose windows contain this moment, in no particular order."""
-        return self._levels.at(now_ms)
+        return (each for some in self._turns.between(self._levels.at(now_ms)) for each in some)
 
     def overdue(self, ended_epochs: Collection[str], created_before_ms: int, limit: int) -> list[Reservation]:
         """At most `limit` open reservations of these epochs, or made before this moment, oldest first."""

@@ -7,7 +7,7 @@ and safe to call from any thread. If a store cannot be read or written, its meth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -121,8 +121,11 @@ class Counters(Protocol):
         """The levels of these counters, in their order."""
         ...
 
-    def counters_at(self, now_ms: int) -> list[Counter]:
-        """The counters whose windows contain this moment, in no particular order. Each is seen at its own moment."""
+    def counters_at(self, now_ms: int) -> Iterator[Counter]:
+        """The counters whose windows contain this moment, in no particular order. Each is seen at its own moment.
+
+        They come in parts, and calls get their decisions between two parts.
+        """
         ...
 
 

@@ -13,7 +13,7 @@ from spendgate.quota.v1 import quota_service_pb2_grpc
 from services.chassis.authorship import actor_of, mutation_by
 from services.chassis.grpc_server import Registration
 from services.chassis.named import find_named, name_of, page_of_named
-from services.chassis.paging import check_page_size, page_of, read_position, write_position
+from services.chassis.paging import check_page_size, read_parts, read_position, write_parts, write_position
 from services.chassis.well_known import read_duration
 from services.kernel.change import Actor
 from services.kernel.clock import Clock
@@ -27,6 +27,7 @@ from services.quota.transport import admin_messages as messages
 from services.quota.transport.counter_service import write_adjusted
 from services.quota.transport.policy_messages import write_policy
 from services.quota.usecases.administer import MAX_GRACE_MS, Administer
+from services.quota.usecases.budget_places import START, Position
 from services.quota.usecases.budgets import Budget, EffectiveLimits, ListBudgets
 from services.quota.usecases.explain import Explain
 from services.quota.usecases.live import Live, Snapshot
@@ -155,9 +156,14 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
 
     def ListBudgets(self, request: pb.ListBudgetsRequest, context: grpc.ServicerContext) -> pb.ListBudgetsResponse:
         """Lists the counters of the current windows."""
-        budgets = sorted(self._queries.list_budgets(request.policy, team=actor_of(context).team), key=_budget_order)
-        page, token = page_of(budgets, _budget_order, page_size=request.page_size, page_token=request.page_token)
-        return pb.ListBudgetsResponse(budgets=[messages.write_budget(budget) for budget in page], next_page_token=token)
+        size = check_page_size(request.page_size)
+        found = self._queries.list_budgets(
+            request.policy, team=actor_of(context).team, after=_budget_after(request.page_token), limit=size + 1
+        )
+        return pb.ListBudgetsResponse(
+            budgets=[messages.write_budget(budget) for budget in found[:size]],
+            next_page_token=_budget_token(found[size - 1]) if len(found) > size else "",
+        )
 
     def ListAdjustments(
         self, request: pb.ListAdjustmentsRequest, context: grpc.ServicerContext
@@ -233,7 +239,9 @@ def _keys(snapshot: Snapshot, actor: Actor) -> list[VirtualKey]:
     return sorted((key for key in keys if actor.may_touch(key.attribution.team)), key=name_of)
 
 
-def _budget_order(budget: Budget) -> str:
-    # A budget does not show the unit and zone of its window. Its ends and its bound tell limits of one kind apart.
-    window = f"{budget.resets_at_ms:015d}\0{budget.window_start_ms:015d}\0{budget.limit:020d}"
-    return f"{budget.policy}\0{budget.limit_kind}\0{budget.scope}\0{window}"
+def _budget_token(budget: Budget) -> str:
+    return write_parts(budget.policy, budget.limit_id, budget.scope)
+
+
+def _budget_after(page_token: str) -> Position:
+    return Position(*read_parts(page_token, count=len(START))) if page_token else START

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from services.kernel.clock import Clock
 from services.kernel.errors import NotFound
 from services.kernel.limit_kind import LimitKind
 from services.kernel.names import no_such
-from services.kernel.scope import Dimension
-from services.kernel.window import WindowUnit
 from services.quota.domain.admission.decision import basis_points_of
-from services.quota.domain.counters.counter import Level, add_levels
+from services.quota.domain.counters.counter import CounterKey, add_levels
 from services.quota.domain.directory.applied_limits import override_of
 from services.quota.domain.directory.snapshot import DirectorySnapshot
 from services.quota.domain.policies.override import Override, OverrideTarget
-from services.quota.domain.policies.policy import Mode, QuotaPolicy
-from services.quota.domain.policies.scope import fixed_scope, policy_scope, scope_of
-from services.quota.ports.counters import Counter, Counters
+from services.quota.domain.policies.policy import Mode
+from services.quota.domain.policies.scope import policy_scope
+from services.quota.ports.counters import Counters
+from services.quota.ports.turns import Turns
+from services.quota.usecases.budget_places import START, BudgetPlaces, Place, Position, window_starts_ms
 from services.quota.usecases.limit_levels import LimitLevel, read_limit_levels
-from services.quota.usecases.live import Live, Snapshot
+from services.quota.usecases.live import Live
+from services.quota.usecases.sorted_runs import in_parts
+
+MOST_LISTED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,36 +49,67 @@ class Budget:
 class ListBudgets:
     """Lists the used, held, doubtful and remaining amounts of the current windows."""
 
-    def __init__(self, *, live: Live, counters: Counters, clock: Clock) -> None:
+    def __init__(self, *, live: Live, counters: Counters, clock: Clock, turns: Turns) -> None:
         self._live = live
         self._counters = counters
         self._clock = clock
+        self._turns = turns
+        self._places = BudgetPlaces(counters, turns)
 
-    def __call__(self, policy: str = "", *, team: str = "") -> tuple[Budget, ...]:
-        """The budgets by policy, limit and scope, without disabled policies. Limits that nobody used yet are at zero.
+    def __call__(
+        self, policy: str = "", *, team: str = "", after: Position = START, limit: int = MOST_LISTED
+    ) -> tuple[Budget, ...]:
+        """At most `limit` budgets after a position, by policy, limit and scope, without disabled policies.
 
-        Limits on the cost of one request and on the burn rate are not budgets, so the list leaves them out. With `team`
-        it contains only budgets that count nothing but calls of this team.
+        Limits that nobody used yet are at zero. Limits on the cost of one request and on the burn rate are not budgets,
+        so the list leaves them out. With `team` it contains only budgets that count nothing but calls of this team.
 
         Raises:
             NotFound: no such policy.
             Unavailable: the counters cannot be read.
         """
         snapshot = self._live.snapshot
-        now_ms = self._clock.now_ms()
-        used = _used(self._counters.counters_at(now_ms))
-        if policy and policy not in snapshot.directory.policies_by_name:
-            visible = (
-                name for name, each in snapshot.directory.policies_by_name.items() if team in {"", each.match.team}
-            )
+        directory, now_ms = snapshot.directory, self._clock.now_ms()
+        if policy and policy not in directory.policies_by_name:
+            visible = (name for name, each in directory.policies_by_name.items() if team in {"", each.match.team})
             raise NotFound(no_such("policy", policy, visible))
+        places = self._places.after(after, snapshot, now_ms, policy=policy, team=team)
         return tuple(
             budget
-            for name, each in sorted(snapshot.directory.policies_by_name.items())
-            if policy in {"", name} and each.mode is not Mode.DISABLED
-            for budget in _budgets(each, _scopes(each, snapshot), used, snapshot.directory.overrides_by_target, now_ms)
-            if not team or f"team={team}" in policy_scope(budget.scope).split(",")
+            for some in self._turns.between(in_parts(islice(places, limit)))
+            for budget in self._budgets(some, directory.overrides_by_target, now_ms)
         )
+
+    def _budgets(
+        self, places: Sequence[Place], overrides: Mapping[OverrideTarget, Override], now_ms: int
+    ) -> Iterator[Budget]:
+        limits = {place.limit for place in places}
+        ends_ms = {limit: limit.window.at(now_ms).end_ms for limit in limits}
+        starts_ms = {limit: window_starts_ms(limit, now_ms) for limit in limits}
+        counters = [_counters_of(place, starts_ms[place.limit]) for place in places]
+        levels = iter(self._counters.levels([each for some in counters for each in some]))
+        for (policy, limit, scope), some in zip(places, counters, strict=True):
+            level = add_levels(islice(levels, len(some)))
+            override = override_of(overrides, (policy.name, limit.limit_id, policy_scope(scope)), now_ms)
+            yield Budget(
+                policy=policy.name,
+                limit_kind=limit.kind,
+                scope=scope,
+                window_start_ms=some[-1].window_start_ms,
+                resets_at_ms=ends_ms[limit],
+                limit=limit.bound if override is None else override.bound,
+                settled=level.settled,
+                reserved=level.reserved,
+                doubt=level.doubt,
+                mode=policy.mode,
+                limit_id=limit.limit_id,
+                override=override,
+            )
+
+
+def _counters_of(place: Place, starts_ms: Iterable[int]) -> list[CounterKey]:
+    policy, limit, scope = place
+    return [CounterKey(policy.name, limit.limit_id, scope, start_ms) for start_ms in starts_ms]
 
 
 class EffectiveLimits:
@@ -129,57 +164,3 @@ def _looseness(budget: Budget) -> tuple[int, int, str, str]:
     """A sort key that is small for a tight limit: by the part used, held or in doubt, then by the bound."""
     used = basis_points_of(budget.limit, budget.settled + budget.reserved + budget.doubt)
     return -used, budget.limit, budget.policy, budget.limit_id
-
-
-_Used = dict[tuple[str, str, int], dict[str, Level]]
-"""The level of each scope, by policy, limit and start of the window."""
-
-
-def _used(counters: Iterable[Counter]) -> _Used:
-    used: _Used = {}
-    for key, _, level in counters:
-        used.setdefault((key.policy, key.limit_id, key.window_start_ms), {})[key.scope] = level
-    return used
-
-
-def _budgets(
-    policy: QuotaPolicy, known_scopes: set[str], used: _Used, overrides: Mapping[OverrideTarget, Override], now_ms: int
-) -> Iterator[Budget]:
-    for limit in sorted(policy.limits, key=lambda limit: limit.limit_id):
-        if not limit.kind.is_budget:
-            continue
-        window = limit.window.at(now_ms)
-        starts_ms = (window.start_ms, *limit.window.trailing_starts_ms(now_ms))
-        parts = [used.get((policy.name, limit.limit_id, start_ms), {}) for start_ms in starts_ms]
-        # We know a run only after its first call.
-        scopes = set() if limit.per is WindowUnit.RUN else known_scopes
-        for scope in sorted(scopes.union(*parts)):
-            level = add_levels(part[scope] for part in parts if scope in part)
-            override = override_of(overrides, (policy.name, limit.limit_id, policy_scope(scope)), now_ms)
-            yield Budget(
-                policy=policy.name,
-                limit_kind=limit.kind,
-                scope=scope,
-                window_start_ms=starts_ms[-1],
-                resets_at_ms=window.end_ms,
-                limit=limit.bound if override is None else override.bound,
-                settled=level.settled,
-                reserved=level.reserved,
-                doubt=level.doubt,
-                mode=policy.mode,
-                limit_id=limit.limit_id,
-                override=override,
-            )
-
-
-def _scopes(policy: QuotaPolicy, snapshot: Snapshot) -> set[str]:
-    """The scopes that exist without any call: the policy's own, or one for each key or model that it applies to."""
-    if policy.each is None:
-        return {fixed_scope(policy)}
-    models = (
-        [policy.match.model]
-        if policy.match.model or policy.each is not Dimension.MODEL
-        else snapshot.routes.plan.models
-    )
-    found = {scope_of(policy, key.attribution, model) for key in snapshot.directory.directory.keys for model in models}
-    return {scope for scope in found if scope is not None}

@@ -29,7 +29,7 @@ def test_as_many_limits_apply_to_a_call_as_the_size_says(limits: int, tmp_path: 
 
     quota.answer(check_message(1))
 
-    assert len(opened(tmp_path).counters_at(SystemClock().now_ms())) == limits
+    assert len(list(opened(tmp_path).counters_at(SystemClock().now_ms()))) == limits
 
 
 def test_reservations_that_are_open_stay_open_when_what_came_later_is_settled(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def adjustments(books: Books) -> list[tuple[str, int, int, AdjustmentReason]]:
 
 
 def tamper(books: Books, amount: int) -> None:
-    key, end_ms, level = books.world.counters.counters_at(books.clock.now_ms())[0]
+    key, end_ms, level = next(books.world.counters.counters_at(books.clock.now_ms()))
     books.world.counters.restore([Sum(key, end_ms, level.settled + amount)])
 
 

@@ -6,13 +6,14 @@ import pytest
 
 from services.kernel.errors import NotFound
 from services.kernel.scope import Dimension
+from services.quota.adapters.slices import Turns
 from services.quota.domain.policies.policy import Match, Mode
 from services.quota.usecases.budgets import ListBudgets
 from tests.worlds.quota import CENT, World, spend
 
 
 def budgets_of(world: World) -> ListBudgets:
-    return ListBudgets(live=world.live, counters=world.counters, clock=world.clock)
+    return ListBudgets(live=world.live, counters=world.counters, clock=world.clock, turns=Turns())
 
 
 def test_a_limit_that_nobody_used_is_listed_at_zero() -> None:

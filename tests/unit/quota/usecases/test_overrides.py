@@ -10,6 +10,7 @@ from services.kernel.errors import InvalidInput, NotFound, PermissionDenied
 from services.kernel.limit_kind import LimitKind
 from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
+from services.quota.adapters.slices import Turns
 from services.quota.domain.identity.team import Team
 from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.domain.policies.limit import Limit
@@ -85,7 +86,7 @@ def test_an_override_can_block_and_revoking_it_gives_the_room_back(desk: Desk) -
 def test_budgets_and_explanations_show_the_bound_in_force_and_until_when(desk: Desk) -> None:
     override = desk.overrides.grant(desk.asked(), by=LEAD)
 
-    (budget,) = ListBudgets(live=desk.live, counters=desk.counters, clock=desk.clock)("prod")
+    (budget,) = ListBudgets(live=desk.live, counters=desk.counters, clock=desk.clock, turns=Turns())("prod")
     assert (budget.limit, budget.override) == (2 * CENT, override)
     explained = Explain(
         live=desk.live,
@@ -97,7 +98,7 @@ def test_budgets_and_explanations_show_the_bound_in_force_and_until_when(desk: D
     assert bounds == {"team": (10 * CENT, 0), "prod": (2 * CENT, override.expire_at_ms)}
 
     desk.clock.advance(60_000)
-    (budget,) = ListBudgets(live=desk.live, counters=desk.counters, clock=desk.clock)("prod")
+    (budget,) = ListBudgets(live=desk.live, counters=desk.counters, clock=desk.clock, turns=Turns())("prod")
     assert (budget.limit, budget.override) == (CENT, None)
 
 
@@ -257,7 +258,7 @@ def test_an_override_of_a_limit_per_run_holds_for_every_run() -> None:
     for run in ("first", "second,team=marketing"):
         assert isinstance(desk.ask(run=run), Admitted)
         assert isinstance(desk.ask(run=run), Deny)
-    budgets = ListBudgets(live=desk.live, counters=desk.counters, clock=desk.clock)
+    budgets = ListBudgets(live=desk.live, counters=desk.counters, clock=desk.clock, turns=Turns())
     assert budgets(team="marketing") == ()
     assert {budget.limit for budget in budgets(team=TEAM)} == {CENT}
 
