@@ -136,6 +136,7 @@ def _model(name: str, entry: ModelEntry) -> router.Model:
             router.Fallback(to=_chain(fallback.to), when=_condition(fallback.when)) for fallback in entry.fallbacks
         ],
         first_byte_timeout=duration(entry.first_byte_timeout) if entry.first_byte_timeout else None,
+        aliases=entry.aliases,
     )
 
 

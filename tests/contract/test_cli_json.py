@@ -331,7 +331,7 @@ def test_routes_show_chains_conditions_and_missing_credentials(services: StandIn
     assert cli.json("routes") == {
         "routes": [
             {
-                "model": "gpt", "targets": chain, "first_byte_timeout_ms": None, "problem": None,
+                "model": "gpt", "targets": chain, "first_byte_timeout_ms": None, "aliases": [], "problem": None,
                 "fallbacks": [{"to": chain, "when": "budget used >= 75%"}],
             }
         ],

@@ -52,6 +52,7 @@ def whole_model() -> pb.Model:
         targets=[equals],
         fallbacks=[pb.Fallback(to=slots("lab/x", "lab/y"), when=pb.Condition(all=True, terms=terms))],
         first_byte_timeout=seconds(1),
+        aliases=["c"],
     )
 
 
@@ -102,6 +103,7 @@ def test_what_was_applied_is_listed_as_it_was_sent(tmp_path: Path) -> None:
                     )
                 ],
                 first_byte_timeout=seconds(1),
+                aliases=["c"],
             )
         ]
         assert (await api.ApplyConfiguration(sent)).changes == []

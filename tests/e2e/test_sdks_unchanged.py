@@ -166,12 +166,27 @@ def test_a_provider_sees_its_own_key_and_nothing_of_ours(gateway: Gateway, provi
         assert "accept-encoding" not in received.headers
 
 
+def test_a_vendors_name_for_a_release_reaches_the_configured_model(gateway: Gateway) -> None:
+    answer = gateway.openai("app").chat.completions.with_raw_response.create(model="gpt-4o-2024-08-06", messages=ASK)
+    assert answer.headers["x-spendgate-model-requested"] == "gpt-4o"
+    claude = gateway.anthropic("app").messages.with_raw_response.create(
+        model="claude-haiku-4-5-20251001", messages=ASK, max_tokens=50
+    )
+    assert claude.headers["x-spendgate-model-served"] == "anthropic/claude-haiku-4-5"
+    gemini = gateway.gemini("app").models.generate_content(model="gemini-2.5-flash-latest", contents="hello")
+    assert gemini.text
+    assert gateway.openai("app").models.retrieve("gpt-4o-2024-08-06").id == "gpt-4o"
+    with pytest.raises(openai.PermissionDeniedError):
+        gateway.openai("narrow").chat.completions.create(model="claude-haiku-4-5-20251001", messages=ASK)
+
+
 def test_a_key_lists_its_own_models_free_of_charge(gateway: Gateway) -> None:
     before = gateway.settle()
     assert [model.id for model in gateway.openai("narrow").models.list()] == ["gpt-4o"]
     assert {model.id for model in gateway.openai("app").models.list()} == set(CONFIGURATION["models"])
     assert gateway.openai("app").models.retrieve("gpt-4o").id == "gpt-4o"
-    assert {model.id for model in gateway.anthropic("app").models.list()} == set(CONFIGURATION["models"])
+    assert {model.id for model in gateway.anthropic("app").models.list()} == {"claude-haiku-4-5", "claude-or-gpt"}
+    assert [model.name for model in gateway.gemini("app").models.list()] == ["models/gemini-2.5-flash"]
     assert gateway.settle() == before
     with pytest.raises(openai.PermissionDeniedError) as refused:
         gateway.openai("narrow").chat.completions.create(model="claude-haiku-4-5", messages=ASK)

@@ -126,6 +126,7 @@ def _model(model: router.Model) -> dict[str, object]:
             {"to": _slots(fallback.to), "when": _condition(fallback.when) or None} for fallback in model.fallbacks
         ],
         "first_byte_timeout_ms": model.first_byte_timeout.ToMilliseconds() or None,
+        "aliases": list(model.aliases),
     }
 
 

@@ -204,6 +204,7 @@ class ModelEntry(Entry):
     targets: Chain
     fallbacks: tuple[FallbackEntry, ...] = ()
     first_byte_timeout: DurationMs | None = None
+    aliases: tuple[ModelName, ...] = Field(default=(), max_length=32)
 
 
 class TeamEntry(Entry):

@@ -101,6 +101,7 @@ def read_plan(message: pb.RoutePlan) -> PlanSnapshot:
     """
     return PlanSnapshot(
         version=message.version,
+        aliases={alias: model.model for model in message.models for alias in model.aliases},
         models={model.model: _read_model(model) for model in message.models},
         targets={target.name: _read_target(target) for target in message.targets},
     )

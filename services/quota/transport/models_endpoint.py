@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.kernel.dialect import Dialect
-from services.quota.domain.policies.denial import Denial, Deny
+from services.quota.domain.policies.denial import Deny
 from services.quota.transport.dialects.answer import HttpAnswer
 from services.quota.transport.dialects.envelopes import envelope_of
 from services.quota.usecases.authenticate import ListModels
@@ -17,11 +17,8 @@ class ModelsEndpoint:
 
     def answer(self, credential: str, model: str | None, dialect: Dialect, request_id: str) -> HttpAnswer | Deny:
         """The list of models, or only the requested `model`."""
-        names = self._list_models(credential, dialect)
-        if isinstance(names, Deny):
-            return names
         if model is None:
-            return envelope_of(dialect).list_models(names, request_id)
-        if model not in names:
-            return Deny(Denial.MODEL_NOT_FOUND, model=model)
-        return envelope_of(dialect).show_model(model, request_id)
+            names = self._list_models(credential, dialect)
+            return names if isinstance(names, Deny) else envelope_of(dialect).list_models(names, request_id)
+        found = self._list_models.one(credential, model, dialect)
+        return found if isinstance(found, Deny) else envelope_of(dialect).show_model(found, request_id)

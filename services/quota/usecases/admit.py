@@ -27,6 +27,7 @@ from services.quota.domain.identity.key import Entropy
 from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.domain.policies.limit_status import LimitStatus
 from services.quota.domain.routing.compile import Draw, FitTier
+from services.quota.domain.routing.naming import find_model
 from services.quota.ports.counters import Allowances, Choose, PoliciesChanged, Reservations, StoreUnreachable
 from services.quota.ports.disk import DiskSpace
 from services.quota.usecases.authenticate import Authenticate
@@ -177,7 +178,9 @@ class Admit:
         if isinstance(caller, Deny):
             return caller
         key, snapshot = caller
-        model, now_ms = request.model, self._clock.now_ms()
+        model, now_ms = find_model(snapshot.routes.plan, request.model), self._clock.now_ms()
+        if model != request.model:
+            request = replace(request, model=model)
         terms = snapshot.terms(key, model, request.dialect, request.run, now_ms)
         if isinstance(terms, Deny):
             return terms

@@ -10,6 +10,7 @@ from services.kernel.dialect import Dialect
 from services.kernel.errors import Unavailable
 from services.quota.domain.identity.key import PREFIX, KeyState, VirtualKey, checksum_holds, digest_of
 from services.quota.domain.policies.denial import Denial, Deny, denial_of
+from services.quota.domain.routing.naming import find_model
 from services.quota.usecases.live import Live, Snapshot
 
 
@@ -65,8 +66,9 @@ class Authenticate:
 class ListModels:
     """Lists the models that a key may use. This costs nothing and works even if the budget is used up."""
 
-    def __init__(self, authenticate: Authenticate) -> None:
+    def __init__(self, authenticate: Authenticate, live: Live) -> None:
         self._authenticate = authenticate
+        self._live = live
 
     def __call__(self, credential: str, dialect: Dialect) -> tuple[str, ...] | Deny:
         """Names of the models that its clients can call in this dialect now, sorted."""
@@ -76,3 +78,11 @@ class ListModels:
         key, routes = caller.key, caller.snapshot.routes
         found = {model: routes.find(model, dialect) for model in routes.plan.models if key.may_use(model)}
         return tuple(sorted(model for model, route in found.items() if route is not None and route.tiers))
+
+    def one(self, credential: str, name: str, dialect: Dialect) -> str | Deny:
+        """The model that `name` reaches, if it is in that list."""
+        names = self(credential, dialect)
+        if isinstance(names, Deny):
+            return names
+        model = find_model(self._live.snapshot.routes.plan, name)
+        return model if model in names else Deny(Denial.MODEL_NOT_FOUND, model=name)

@@ -25,6 +25,7 @@ from services.quota.domain.policies.limit_id import holds_most
 from services.quota.domain.policies.lint import why_not
 from services.quota.domain.policies.scope import policies_for
 from services.quota.domain.routing.compile import FitTier
+from services.quota.domain.routing.naming import find_model
 from services.quota.domain.routing.plan import Tier
 from services.quota.ports.counters import Counters
 from services.quota.usecases.live import Live, Snapshot
@@ -103,6 +104,7 @@ class Explain:
             Unavailable: the counters cannot be read.
         """
         snapshot = self._live.snapshot
+        model = find_model(snapshot.routes.plan, model)
         found = snapshot.directory.key_named(key, team)
         now_ms = self._clock.now_ms()
         limits = snapshot.directory.limits_for(found.attribution, model, now_ms)

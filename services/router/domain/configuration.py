@@ -44,6 +44,7 @@ def check_configuration(providers: Sequence[Provider], models: Sequence[Model]) 
         check_model_route(f"models[{at}]", model, names)
         check_every_fallback_counts(f"models[{at}]", model)
     check_unique("models", (model.name for model in models))
+    _check_aliases(models)
     return Configuration(tuple(sorted(providers, key=_name)), tuple(sorted(models, key=_name)))
 
 
@@ -76,6 +77,18 @@ def _differences(
 
 def _name(resource: Provider | Model) -> str:
     return resource.name
+
+
+def _check_aliases(models: Sequence[Model]) -> None:
+    """Checks that no alias is the name, or an alias, of another model, or stands twice."""
+    owners = {model.name: model.name for model in models}
+    for at, model in enumerate(models):
+        for place, alias in enumerate(model.aliases):
+            if alias in owners:
+                raise InvalidInput(
+                    f"models[{at}].aliases[{place}]", f"{alias!r} reaches model {owners[alias]!r} already"
+                )
+            owners[alias] = model.name
 
 
 def _check_count(field: str, count: int, bound: int) -> None:

@@ -17,6 +17,7 @@ _MAX_WEIGHT = 1_000
 _MAX_BASIS_POINTS = 10_000
 _MAX_OVER_SECONDS = 3_600
 _MAX_TERMS = 16
+_MAX_ALIASES = 32
 MAX_TARGETS = 16
 """Targets of one model including fallbacks: the longest chain that one request can try."""
 
@@ -103,6 +104,8 @@ class Model:
     targets: tuple[ChainSlot, ...]
     fallbacks: tuple[Fallback, ...] = ()
     first_byte_timeout_ms: int = DEFAULT_FIRST_BYTE_TIMEOUT_MS
+    aliases: tuple[str, ...] = ()
+    """Other names that reach it."""
 
 
 def check_model_route(field: str, model: Model, providers: frozenset[str]) -> Model:
@@ -114,6 +117,10 @@ def check_model_route(field: str, model: Model, providers: frozenset[str]) -> Mo
     check_model(f"{field}.name", model.name)
     if not 1 <= model.first_byte_timeout_ms <= _MAX_TIMEOUT_MS:
         raise InvalidInput(f"{field}.first_byte_timeout", f"write 1 ms to {MAX_STREAM_S} s, or leave it out")
+    if len(model.aliases) > _MAX_ALIASES:
+        raise InvalidInput(f"{field}.aliases", f"{len(model.aliases)} are too many: at most {_MAX_ALIASES}")
+    for at, alias in enumerate(model.aliases):
+        check_model(f"{field}.aliases[{at}]", alias)
     if not model.targets:
         raise InvalidInput(f"{field}.targets", "a model needs at least one target: write provider/model")
     count = 0

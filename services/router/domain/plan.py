@@ -44,6 +44,8 @@ class ModelPlan:
     providers_without_credential: tuple[str, ...] = ()
     """Providers whose missing credential leaves the model without a usable target, by name. Empty when there are
     tiers."""
+    aliases: tuple[str, ...] = ()
+    """Other names that reach it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def compile_model(model: Model, usable_providers: frozenset[str]) -> ModelPlan:
         if chain and (not tiers or chain != tiers[-1].chain):
             tiers.append(Tier(threshold, chain))
     without_credential = () if tiers else tuple(sorted(providers_of(model)))
-    return ModelPlan(model.name, tuple(tiers), model.first_byte_timeout_ms, without_credential)
+    return ModelPlan(model.name, tuple(tiers), model.first_byte_timeout_ms, without_credential, model.aliases)
 
 
 def providers_of(model: Model) -> frozenset[str]:

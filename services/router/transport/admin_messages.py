@@ -76,6 +76,7 @@ def read_model(field: str, message: pb.Model) -> Model:
         first_byte_timeout_ms=read_duration(f"{field}.first_byte_timeout", message.first_byte_timeout)
         if message.HasField("first_byte_timeout")
         else DEFAULT_FIRST_BYTE_TIMEOUT_MS,
+        aliases=tuple(message.aliases),
     )
 
 
@@ -100,6 +101,7 @@ def write_model(model: Model) -> pb.Model:
         targets=write_chain(model.targets),
         fallbacks=[pb.Fallback(to=write_chain(one.to), when=_write_condition(one.when)) for one in model.fallbacks],
         first_byte_timeout=duration(model.first_byte_timeout_ms),
+        aliases=model.aliases,
     )
 
 

@@ -69,6 +69,7 @@ def plan_message(versioned: VersionedPlan) -> pb.RoutePlan:
             ],
             first_byte_timeout=duration(model.first_byte_timeout_ms),
             providers_without_credential=model.providers_without_credential,
+            aliases=model.aliases,
         )
         for model in versioned.plan.models
     ]

@@ -24,6 +24,7 @@ models:
       - {to: [lab/e], when: {all: [{error_rate: 20%, over: 1m}, {ttft_p95: 800ms, over: 5m}]}}
       - {to: [lab/f]}
     first_byte_timeout: 30s
+    aliases: [other, another]
 prices:
   lab/a:
     {input: 2.50, cached_input: 0, output: 10, request: 0.01, web_search: 0.01,
@@ -114,6 +115,7 @@ def test_providers_and_models_go_to_the_router() -> None:
         None,
     ]
     assert model["first_byte_timeout"] == "30s"
+    assert model["aliases"] == ["other", "another"]
 
 
 def test_headers_that_a_provider_adds_go_to_the_router() -> None:

@@ -88,6 +88,8 @@ class PlanSnapshot:
     """Empty before the first plan."""
     models: Mapping[str, ModelPlan] = field(default_factory=dict)
     targets: Mapping[str, PlannedTarget] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Models by their other names."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,10 @@ def condition_of(*terms: Term) -> Model:
         (replace(TINY, fallbacks=(fallback("lab/y", "x/y"),)), "models[0].fallbacks[0].to[1].targets[0].target"),
         (replace(TINY, fallbacks=(fallback("lab/tiny"),)), "models[0].fallbacks[0].to"),
         (replace(TINY, first_byte_timeout_ms=-1), "models[0].first_byte_timeout"),
+        (replace(TINY, aliases=("",)), "models[0].aliases[0]"),
+        (replace(TINY, aliases=("a", "a")), "models[0].aliases[1]"),
+        (replace(TINY, aliases=(TINY.name,)), "models[0].aliases[0]"),
+        (replace(TINY, aliases=tuple(f"a{number}" for number in range(33))), "models[0].aliases"),
         (condition_of(Term(Measure.BUDGET_USED, 0)), "models[0].fallbacks[0].when.terms[0].budget_used_basis_points"),
         (
             condition_of(Term(Measure.BUDGET_USED, 10_001)),
@@ -65,6 +69,16 @@ def test_what_is_wrong_with_a_model_is_named_by_its_path(route: Model, field: st
     [
         (lambda: check_configuration([lab("a"), lab("b"), lab("a")], []), "providers[2].name"),
         (lambda: check_configuration([lab()], [TINY, TINY]), "models[1].name"),
+        (
+            lambda: check_configuration([lab()], [replace(TINY, aliases=("b",)), replace(TINY, name="b")]),
+            "models[0].aliases[0]",
+        ),
+        (
+            lambda: check_configuration(
+                [lab()], [replace(TINY, aliases=("x",)), replace(TINY, name="b", aliases=("x",))]
+            ),
+            "models[1].aliases[0]",
+        ),
         (lambda: check_configuration([lab(f"p{at}") for at in range(1_001)], []), "providers"),
     ],
 )
