@@ -9,7 +9,7 @@ import pytest
 
 from tests.worlds.gateway import Gateway, Providers, run_gateway
 
-pytestmark = [pytest.mark.e2e, pytest.mark.story]
+pytestmark = pytest.mark.e2e
 
 _LIMITS = [{"spend": 100, "per": "month"}]
 CONFIGURATION = {
