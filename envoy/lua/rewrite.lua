@@ -42,10 +42,10 @@ local function with_usage(options)
   return apply(options, { inserting(opening, "include_usage", "true") })
 end
 
--- The bound for a spelling that is already present. A smaller one stays.
+-- The bound for a spelling that is already present. A smaller one stays; -1 is none.
 local function lowered(text, first, last, cap)
   local own = tonumber(sub(text, first, last))
-  return own and own < tonumber(cap) and sub(text, first, last) or cap
+  return own and own >= 0 and own < tonumber(cap) and sub(text, first, last) or cap
 end
 
 -- Edits that bound the output of an OpenAI or Anthropic body. Every spelling that is present gets the bound, because a

@@ -18,6 +18,8 @@ local REFERENCES = { "video_url", "audio_url", "document_url", "input_video" }
 -- Tools that the client runs.
 local CLIENT_TOOLS = { ["function"] = true, custom = true }
 local BASE_TIERS = { auto = true, default = true, standard = true, flex = true, on_demand = true }
+-- Servers of one's own take -1 for "as many as fit".
+local OUTPUT_BOUNDS = { "max_tokens", "max_completion_tokens" }
 local TEXT_ONLY = { text = true }
 local CACHED_FOR_MINUTES = { in_memory = true, ["in-memory"] = true }
 -- Searches, other models, further calls within the call: the provider reads more than the body.
@@ -151,8 +153,7 @@ function openai.read(body, text, request, self)
   request.stream = value.boolean(body, text, "stream") or false
   local options = value.object(body, text, "stream_options")
   request.include_usage = options and value.boolean(options, text, "include_usage") or false
-  request.max_output_tokens =
-    value.larger(value.count(body, text, "max_tokens", 1), value.count(body, text, "max_completion_tokens", 1))
+  request.max_output_tokens = value.bound(body, text, OUTPUT_BOUNDS)
   request.choices = value.larger(value.count(body, text, "n", 1), value.count(body, text, "best_of", 1))
   value.check_list(body, text, "messages")
   value.check_list(body, text, "tools")

@@ -6,7 +6,7 @@ local shape = require("dialect/shape")
 
 local value = {}
 
-local byte, find, sub = string.byte, string.find, string.sub
+local byte, find, match, sub = string.byte, string.find, string.match, string.sub
 
 -- More digits are not exact in a double.
 local INTEGER_DIGITS_MAX = 15
@@ -35,17 +35,32 @@ function value.boolean(node, text, name)
   return word == "true"
 end
 
--- A count of at least `least`, which is 0 or 1. A number with a point or an exponent does not qualify, because readers
--- differ.
+-- A count of at least `least`, which is 0 or 1. Readers that take 4.0 all read 4. About other fractions and exponents
+-- they differ, so those do not qualify.
 function value.count(node, text, name, least)
   local first, last = shape.span(node, text, name)
   if not first then return nil end
-  local digits = sub(text, first, last)
+  local number = sub(text, first, last)
+  local digits = match(number, "^(%d+)%.0+$") or number
   if digits == "0" and least == 0 then return 0 end
   if not find(digits, "^[1-9]%d*$") or #digits > INTEGER_DIGITS_MAX then
     refuse("'" .. name .. "' must be a positive integer.", name)
   end
   return tonumber(digits)
+end
+
+-- The largest of several bounds on one thing. -1 is no bound, and then none of the others is one.
+function value.bound(node, text, names)
+  local largest, unbounded
+  for _, name in ipairs(names) do
+    local first, last = shape.span(node, text, name)
+    if first and sub(text, first, last) == "-1" then
+      unbounded = true
+    else
+      largest = value.larger(largest, value.count(node, text, name, 1))
+    end
+  end
+  return not unbounded and largest or nil
 end
 
 -- A thinking budget. 0 turns thinking off and -1 leaves it to the model, so neither is a budget.

@@ -9,35 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.worlds.lua_scripts import load_module, new_runtime, plain, wire
+from tests.worlds.lua_scripts import load_module, wire
+from tests.worlds.scanned import LUA, PATHS, SCAN, chat, inspect, refused
 
-LUA = new_runtime()
-SCAN = load_module("scan", LUA)
-PATHS = {
-    "openai": "/v1/chat/completions",
-    "anthropic": "/v1/messages",
-    "gemini": "/v1beta/models/gemini-x:generateContent",
-}
 DATA = base64.b64encode(b"x" * 300).decode()
 URI = f"data:image/png;base64,{DATA}"
-
-
-def inspect(body: Any, dialect: str = "openai") -> dict[str, Any]:
-    text = body if isinstance(body, str) else json.dumps(body)
-    request, _, _ = SCAN.body(wire(text), dialect, PATHS[dialect])
-    found: dict[str, Any] = plain(request)
-    return found
-
-
-def refused(body: Any, dialect: str = "openai") -> str:
-    text = body if isinstance(body, str) else json.dumps(body)
-    passed, problem = LUA.globals().pcall(SCAN.body, wire(text), dialect, PATHS[dialect])
-    assert not passed
-    return str(plain(problem.message))
-
-
-def chat(**more: Any) -> dict[str, Any]:
-    return {"model": "m", "messages": [{"role": "user", "content": "hello"}]} | more
 
 
 def asks(*content: Any, **message: Any) -> dict[str, Any]:
@@ -290,25 +266,6 @@ def test_a_name_that_occurs_twice_is_refused_at_every_watched_level(body: str, d
 def test_equal_names_in_two_objects_and_in_what_nobody_watches_pass() -> None:
     inspect('{"model":"m","messages":[{"role":"a","content":[{"type":"text"},{"type":"text"}]},{"role":"b"}]}')
     inspect('{"model":"m","messages":[],"metadata":{"a":1,"a":2,"Max_Tokens":3,"\\u0061":4}}')
-
-
-def test_a_cache_prewarm_passes_in_the_dialect_that_has_it() -> None:
-    assert inspect(chat(max_tokens=0), "anthropic")["max_output_tokens"] == 0
-    assert "'max_tokens'" in refused(chat(max_tokens=0))
-    assert "'max_tokens'" in refused(chat(max_tokens=-1), "anthropic")
-    assert "'maxOutputTokens'" in refused({"contents": [], "generationConfig": {"maxOutputTokens": 0}}, "gemini")
-
-
-@pytest.mark.parametrize("number", ["1e2", "1E2", "4.0", "-0", "00", "1e400", "+1", "0x10", "NaN", "Infinity", '"4"'])
-def test_a_bound_that_readers_round_in_their_own_ways_is_refused(number: str) -> None:
-    for name in ("max_tokens", "max_completion_tokens", "n"):
-        refused(f'{{"model":"m","messages":[],"{name}":{number}}}')
-
-
-def test_the_larger_of_two_bounds_counts() -> None:
-    assert inspect(chat(n=2, best_of=20))["choices"] == 20
-    thinks = {"type": "enabled", "budget_tokens": 32_000}
-    assert inspect(chat(max_tokens=1_024, thinking=thinks), "anthropic")["max_output_tokens"] == 32_000
 
 
 @pytest.mark.parametrize(

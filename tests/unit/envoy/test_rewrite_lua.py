@@ -51,6 +51,7 @@ def test_only_what_quota_changed_is_changed(
 @pytest.mark.parametrize(
     ("given_caps", "field", "expected"),
     [
+        ({"max_tokens": -1}, "max_tokens", {"max_tokens": 5}),
         ({}, "max_tokens", {"max_tokens": 5}),
         ({"max_tokens": 9}, "max_tokens", {"max_tokens": 5}),
         ({"max_tokens": None}, "max_tokens", {"max_tokens": 5}),

@@ -166,7 +166,7 @@ def test_a_model_with_escapes_is_read_as_written() -> None:
         ({"model": None}, "model"), ({"model": ""}, "model"), ({"model": 5}, "model"), ({"model": ["m"]}, "model"),
         ({"model": "m" * 257}, "model"), ({"model": "a\nb"}, "model"), ({"stream": "true"}, "stream"),
         ({"stream": 1}, "stream"), ({"max_tokens": "5"}, "max_tokens"), ({"max_tokens": 0}, "max_tokens"),
-        ({"max_tokens": -1}, "max_tokens"), ({"max_tokens": 1.5}, "max_tokens"), ({"max_tokens": True}, "max_tokens"),
+        ({"max_tokens": -2}, "max_tokens"), ({"max_tokens": 1.5}, "max_tokens"), ({"max_tokens": True}, "max_tokens"),
         ({"max_tokens": 10**16}, "max_tokens"), ({"max_completion_tokens": []}, "max_completion_tokens"),
         ({"n": 0}, "n"), ({"n": "2"}, "n"), ({"stream_options": []}, "stream_options"),
         ({"stream_options": {"include_usage": 1}}, "include_usage"),
