@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Self
 
 import grpc
@@ -20,57 +19,15 @@ from spendgate.quota.v1 import (
 from spendgate.router.v1 import router_service_pb2_grpc
 
 from services.chassis.grpc_server import CHANNEL_OPTIONS, MAX_MESSAGE_BYTES
-from services.cli.problems import Misuse, Refused
+from services.cli.gateway_address import TOKEN_VARIABLE, GatewayAddress
+from services.cli.problems import Refused
 from services.cli.repeating import Repeating, was_never_sent
 
-DEFAULT_ADMIN = "127.0.0.1:10001"
-DEFAULT_DATA_DIR = Path(".spendgate")
-TOKEN_FILE = "admin-token"  # noqa: S105  (the name of a file)
-TOKEN_VARIABLE = "SPENDGATE_TOKEN"  # noqa: S105  (the name of a variable)
 TIMEOUT_S = 20.0
 # gRPC's text when a connection ends without an answer: no Envoy listens there, or it is another kind of server.
 _CLOSED = "socket closed"
 # Part of the gateway's message about a token that has expired.
 _IS_EXPIRED = " expired on "
-
-
-@dataclass(frozen=True, slots=True)
-class GatewayAddress:
-    """The gateway's address and credentials."""
-
-    admin: str
-    """HOST:PORT of the admin listener."""
-    token: str
-    certificate: bytes | None = None
-    """PEM of the authority that signed the admin listener's certificate. None: no TLS."""
-    sockets: Mapping[str, str] = field(default_factory=dict)
-    """gRPC addresses of "quota", "router" and "ledger" themselves, for a client in their folder on the same machine."""
-
-
-def find_gateway(
-    admin: str, data_dir: Path, environ: Mapping[str, str], certificate: Path | None = None
-) -> GatewayAddress:
-    """Locates the gateway at `admin`, with the token from SPENDGATE_TOKEN or else from the data directory.
-
-    Raises:
-        Misuse: there is no token.
-    """
-    token = environ.get(TOKEN_VARIABLE, "").strip() or _read_token(data_dir / TOKEN_FILE)
-    try:
-        pem = certificate.read_bytes() if certificate is not None else None
-    except OSError as error:
-        raise Misuse(f"{certificate} cannot be read: {error.strerror}") from error
-    return GatewayAddress(admin, token, pem)
-
-
-def _read_token(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misuse(
-            f"no admin token: {path} cannot be read. Name the gateway's data directory with --data-dir, "
-            f"or set {TOKEN_VARIABLE}"
-        ) from error
 
 
 class Gateway:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import orjson
 import typer
-from google.protobuf.message import Message
+
+if TYPE_CHECKING:
+    # `spendgate up` runs for months without it.
+    from google.protobuf.message import Message
 
 Item = TypeVar("Item")
 

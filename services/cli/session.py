@@ -1,9 +1,8 @@
-"""The environment of a command, and its connection to the gateway."""
+"""The environment of a command, and the options that several commands share."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +11,7 @@ import typer
 import typer.main
 from typer.core import TyperCommand
 
-from services.cli.gateway import DEFAULT_ADMIN, DEFAULT_DATA_DIR, Gateway, explained, find_gateway
+from services.cli.gateway_address import DEFAULT_ADMIN, DEFAULT_DATA_DIR
 from services.kernel.clock import Clock
 
 
@@ -103,19 +102,6 @@ def gateway_options(context: typer.Context) -> GatewayOptions:
     return options
 
 
-@contextlib.contextmanager
-def connect(context: typer.Context) -> Iterator[Gateway]:
-    """Connects to the gateway of a `GatewayCommand`. Its errors are reported as sentences.
-
-    Raises:
-        CommandError: there is no token or no gateway, or the gateway refuses.
-    """
-    options = gateway_options(context)
-    address = find_gateway(options.admin, options.data_dir, session_of(context).environ, options.certificate)
-    with explained(address), Gateway(address) as gateway:
-        yield gateway
-
-
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 LimitOption = Annotated[int, typer.Option(min=1, max=100_000, help="How many at most.")]
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the audit log.")]
@@ -132,7 +118,6 @@ __all__ = [
     "LimitOption",
     "ReasonOption",
     "Session",
-    "connect",
     "gateway_options",
     "session_of",
 ]

@@ -24,7 +24,8 @@ from spendgate.type.v1 import attribution_pb2, dialect_pb2, role_pb2
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2_grpc
 
 from services.chassis.installed import envoy_files
-from services.cli.gateway import Gateway, GatewayAddress
+from services.cli.gateway import Gateway
+from services.cli.gateway_address import GatewayAddress
 from services.kernel.envoy_contract import Socket
 from tests.worlds.deadly_commits import DeadlyCommits
 from tests.worlds.ports import free_port

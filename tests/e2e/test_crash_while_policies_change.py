@@ -30,7 +30,7 @@ from spendgate.quota.v1 import quota_service_pb2
 from services.cli import translate
 from services.cli.configuration.loading import load_configuration
 from services.cli.gateway import Gateway as AdminPlane
-from services.cli.gateway import find_gateway
+from services.cli.gateway_address import find_gateway
 from services.cli.key_secrets import find_key_secrets
 from tests.worlds.gateway import CommandError, Gateway, amount, run_gateway
 

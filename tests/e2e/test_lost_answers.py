@@ -20,7 +20,7 @@ from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate.type.v1 import attribution_pb2
 
 from services.cli.gateway import Gateway as AdminPlane
-from services.cli.gateway import find_gateway
+from services.cli.gateway_address import find_gateway
 from tests.worlds.cutting_proxy import CuttingProxy
 from tests.worlds.deadly_commits import DeadlyCommits
 from tests.worlds.gateway import Gateway, Providers, run_gateway

@@ -35,7 +35,7 @@ from typer.testing import CliRunner
 
 from services.chassis.process import SystemClock
 from services.cli.gateway import Gateway as AdminPlane
-from services.cli.gateway import find_gateway
+from services.cli.gateway_address import find_gateway
 from services.cli.main import build_app
 from services.cli.session import Session
 from services.kernel.envoy_contract import Socket

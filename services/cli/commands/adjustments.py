@@ -9,10 +9,11 @@ from spendgate.quota.v1 import quota_service_pb2 as quota
 
 from services.chassis.enums import enum_names
 from services.cli.amounts import limit_amounts, readable_amount
+from services.cli.connection import connect
 from services.cli.limit_kinds import kind_name
 from services.cli.paging import read_list
 from services.cli.printing import Listing
-from services.cli.session import JsonOption, connect
+from services.cli.session import JsonOption
 from services.cli.times import readable_time, rfc3339
 
 _DEFAULT_LIMIT = 50

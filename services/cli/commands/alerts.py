@@ -6,9 +6,10 @@ import typer
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 
 from services.chassis.enums import enum_names
+from services.cli.connection import connect
 from services.cli.paging import read_list
 from services.cli.printing import Listing, fields_of
-from services.cli.session import GatewayCommand, JsonOption, LimitOption, connect
+from services.cli.session import GatewayCommand, JsonOption, LimitOption
 from services.cli.times import optional_rfc3339, readable_time, rfc3339
 from services.kernel.money import format_usd
 

@@ -13,10 +13,11 @@ from spendgate.router.v1 import router_service_pb2
 from spendgate.type.v1 import audit_pb2, role_pb2
 
 from services.chassis.enums import enum_names
+from services.cli.connection import connect
 from services.cli.paging import read_list
 from services.cli.printing import Listing
 from services.cli.resource_kinds import resource_kind_name
-from services.cli.session import JsonOption, LimitOption, connect, session_of
+from services.cli.session import JsonOption, LimitOption, session_of
 from services.cli.times import parse_since, readable_time, rfc3339
 
 _ROLES = {number: name.replace("_", "-") for number, name in enum_names(role_pb2.Role).items()}

@@ -10,10 +10,11 @@ from spendgate.quota.v1 import quota_service_pb2 as quota
 
 from services.chassis.enums import enum_names
 from services.cli.amounts import limit_amounts, readable_amount
+from services.cli.connection import connect
 from services.cli.limit_kinds import kind_name
 from services.cli.paging import read_list
 from services.cli.printing import print_json, print_table, print_text
-from services.cli.session import JsonOption, connect
+from services.cli.session import JsonOption
 from services.cli.times import optional_rfc3339, readable_time, rfc3339
 
 _MODES = {quota.QuotaPolicy.MODE_UNSPECIFIED: "enforce", **enum_names(quota.QuotaPolicy.Mode)}

@@ -11,10 +11,11 @@ from spendgate.type.v1 import dialect_pb2
 from services.chassis.enums import enum_names
 from services.chassis.well_known import nano_usd_of
 from services.cli.amounts import readable_usd, usd_of
+from services.cli.connection import connect
 from services.cli.gateway import Gateway
 from services.cli.paging import read_list
 from services.cli.printing import Listing, fields_of, print_json, print_json_line, print_table, print_text
-from services.cli.session import GatewayCommand, JsonOption, LimitOption, connect
+from services.cli.session import GatewayCommand, JsonOption, LimitOption
 from services.cli.times import readable_time, rfc3339
 
 _MAX_LIMIT = 100_000

@@ -14,11 +14,12 @@ from services.cli.configuration import Configuration, load_configuration
 from services.cli.configuration.references import find_doubtful
 from services.cli.configuration.source import ConfigurationError, Problem, format_path
 from services.cli.configuration.unpriced import find_unpriced_leads
+from services.cli.connection import connect
 from services.cli.key_secrets import find_key_secrets
 from services.cli.printing import print_json, print_table, print_text, remark
 from services.cli.problems import Misuse, Refused
 from services.cli.resource_kinds import resource_kind_name
-from services.cli.session import FileOption, JsonOption, ReasonOption, connect, session_of
+from services.cli.session import FileOption, JsonOption, ReasonOption, session_of
 
 DEFAULT_FILE = Path("spendgate.yaml")
 

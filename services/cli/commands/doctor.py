@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from services.cli.connection import connect
 from services.cli.diagnosis import (
     Finding,
     Level,
@@ -17,7 +18,7 @@ from services.cli.diagnosis import (
 )
 from services.cli.printing import print_json, print_table
 from services.cli.problems import CommandError
-from services.cli.session import JsonOption, connect, gateway_options, session_of
+from services.cli.session import JsonOption, gateway_options, session_of
 from services.cli.supervisor.settings import DEFAULT_LISTEN
 
 

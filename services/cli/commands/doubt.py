@@ -8,11 +8,12 @@ import typer
 from spendgate.quota.v1 import doubt_service_pb2 as doubts
 
 from services.cli.amounts import limit_amounts, readable_amount
+from services.cli.connection import connect
 from services.cli.limit_kinds import kind_name
 from services.cli.paging import read_list
 from services.cli.printing import Listing, print_json, print_result
 from services.cli.problems import Misuse
-from services.cli.session import GatewayCommand, JsonOption, connect, session_of
+from services.cli.session import GatewayCommand, JsonOption, session_of
 from services.cli.times import parse_since, readable_time, rfc3339
 
 _PolicyOption = Annotated[str, typer.Option(help="Only doubt in the limits of this policy.")]

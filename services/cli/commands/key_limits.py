@@ -8,8 +8,9 @@ import typer
 from spendgate.quota.v1 import quota_service_pb2 as quota
 
 from services.cli.commands.budgets import budget_as_json, print_budgets
+from services.cli.connection import connect
 from services.cli.printing import print_json, print_text
-from services.cli.session import JsonOption, connect
+from services.cli.session import JsonOption
 
 
 def limits(

@@ -11,9 +11,10 @@ from spendgate.type.v1.attribution_pb2 import Attribution
 from services.chassis.enums import enum_names
 from services.chassis.well_known import duration
 from services.cli.commands.key_limits import limits
+from services.cli.connection import connect
 from services.cli.paging import read_list
 from services.cli.printing import Listing, fields_of, print_json, print_result, print_text, remark
-from services.cli.session import GatewayCommand, JsonOption, ReasonOption, connect, session_of
+from services.cli.session import GatewayCommand, JsonOption, ReasonOption, session_of
 from services.cli.times import optional_rfc3339, parse_until, readable_time
 
 STATES = enum_names(quota.VirtualKey.State)

@@ -10,10 +10,11 @@ from spendgate.quota.v1 import override_service_pb2 as overrides
 
 from services.chassis.well_known import nano_usd_of, usd
 from services.cli.amounts import readable_usd, usd_of
+from services.cli.connection import connect
 from services.cli.paging import read_list
 from services.cli.printing import Listing, fields_of, print_result
 from services.cli.problems import Misuse
-from services.cli.session import GatewayCommand, JsonOption, ReasonOption, connect, session_of
+from services.cli.session import GatewayCommand, JsonOption, ReasonOption, session_of
 from services.cli.times import parse_until, readable_time, rfc3339
 from services.kernel.money import parse_usd
 

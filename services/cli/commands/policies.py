@@ -8,9 +8,10 @@ from spendgate.quota.v1 import quota_service_pb2 as quota
 from services.chassis.enums import enum_names
 from services.chassis.well_known import nano_usd_of
 from services.cli.amounts import readable_usd
+from services.cli.connection import connect
 from services.cli.paging import read_list
 from services.cli.printing import Listing
-from services.cli.session import JsonOption, connect
+from services.cli.session import JsonOption
 from services.cli.times import readable_time, rfc3339
 from services.kernel.money import format_usd
 

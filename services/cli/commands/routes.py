@@ -12,9 +12,10 @@ from spendgate.router.v1.chain_pb2 import ChainSlot
 from spendgate.type.v1 import dialect_pb2
 
 from services.chassis.enums import enum_names
+from services.cli.connection import connect
 from services.cli.paging import read_list
 from services.cli.printing import fields_of, print_json, print_table, print_text, remark
-from services.cli.session import JsonOption, connect
+from services.cli.session import JsonOption
 from services.cli.times import optional_rfc3339
 from services.cli.unpriced_routes import unpriced_leads
 from services.kernel.money import format_usd

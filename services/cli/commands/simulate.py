@@ -19,11 +19,12 @@ from services.chassis.well_known import nano_usd_of, timestamp
 from services.cli.amounts import readable_usd, usd_of
 from services.cli.commands.configure import load_or_refuse
 from services.cli.configuration import Configuration
+from services.cli.connection import connect
 from services.cli.gateway import Gateway
 from services.cli.limit_kinds import kind_name
 from services.cli.printing import fields_of, print_json, print_table, print_text
 from services.cli.problems import Misuse
-from services.cli.session import FileOption, JsonOption, connect, session_of
+from services.cli.session import FileOption, JsonOption, session_of
 from services.cli.times import optional_rfc3339, parse_since, readable_time, rfc3339
 from services.cli.translate import quota_policies
 from services.kernel.money import format_usd

@@ -9,10 +9,11 @@ from spendgate.quota.v1 import admin_service_pb2 as administration
 from spendgate.type.v1 import role_pb2
 
 from services.chassis.enums import enum_names
+from services.cli.connection import connect
 from services.cli.paging import read_list
 from services.cli.printing import Listing, print_json, print_result, print_text, remark
 from services.cli.problems import Misuse
-from services.cli.session import GatewayCommand, JsonOption, ReasonOption, connect, session_of
+from services.cli.session import GatewayCommand, JsonOption, ReasonOption, session_of
 from services.cli.times import parse_until, readable_time, rfc3339
 
 _NAMES = {number: name.replace("_", "-") for number, name in enum_names(role_pb2.Role).items()}

@@ -11,8 +11,6 @@ from typing import Annotated
 import typer
 
 from services.chassis.settings import SettingsError, parse_address
-from services.cli.commands.configure import load_or_refuse
-from services.cli.configuration import Configuration
 from services.cli.printing import print_json_line, remark
 from services.cli.problems import Misuse
 from services.cli.session import DEFAULT_DATA_DIR, JsonOption, Session, session_of
@@ -101,7 +99,6 @@ def up(
 
     Example: spendgate up -f spendgate.yaml
     """
-    configuration = load_or_refuse(file) if file is not None else None
     if listen == admin_listen and not listen.endswith(":0"):
         raise Misuse("--listen and --admin-listen are the same address: choose another port for one of them")
     settings = SupervisorSettings(
@@ -115,7 +112,7 @@ def up(
         counters_url=_counters_url(counters, quota_replicas),
         quotas=quota_replicas,
     )
-    asyncio.run(_run(session_of(context), settings, configuration, json=json))
+    asyncio.run(_run(session_of(context), settings, file, json=json))
 
 
 def _address(option: str, text: str) -> Listen:
@@ -159,9 +156,7 @@ def _otlp_endpoint(text: str | None) -> str | None:
     return endpoint
 
 
-async def _run(
-    session: Session, settings: SupervisorSettings, configuration: Configuration | None, *, json: bool
-) -> None:
+async def _run(session: Session, settings: SupervisorSettings, configuration: Path | None, *, json: bool) -> None:
     stopping = asyncio.Event()
     supervisor = Supervisor(
         settings, environ=session.environ, clock=session.clock, configuration=configuration, report=remark

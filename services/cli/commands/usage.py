@@ -9,9 +9,10 @@ from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 
 from services.chassis.well_known import nano_usd_of
 from services.cli.amounts import readable_usd, usd_of
+from services.cli.connection import connect
 from services.cli.printing import fields_of, print_json, print_table, print_text
 from services.cli.problems import Misuse
-from services.cli.session import JsonOption, connect, session_of
+from services.cli.session import JsonOption, session_of
 from services.cli.times import parse_since
 from services.cli.usage_dimensions import USAGE_DIMENSIONS
 

@@ -20,13 +20,14 @@ from pathlib import Path
 
 import httpx
 
-from services.cli.configuration import Configuration, read_configuration
+from services.cli.configuration import load_configuration
 from services.cli.demo.application import Application
 from services.cli.demo.books import Books, BooksError, Sums
 from services.cli.demo.month import DAYS, DEV, PROD
 from services.cli.demo.play import Play
 from services.cli.demo.stage import Stage
-from services.cli.gateway import Gateway, find_gateway
+from services.cli.gateway import Gateway
+from services.cli.gateway_address import find_gateway
 from services.cli.printing import print_json
 from services.cli.problems import Misuse, Refused
 from services.cli.supervisor import Supervisor, SupervisorSettings, parse_listen
@@ -65,16 +66,15 @@ async def _run(environ: Mapping[str, str], clock: Clock, data_dir: Path, *, keep
         f"answers and nobody is charged) and the size of it all: {DAYS} days take half a minute, and a budget of $2.00 "
         "stands for one of $2,000. The prices are the vendors' own."
     )
-    with _simulated_providers(environ) as (addresses, provider_key):
+    with _simulated_providers(environ) as (addresses, provider_key), _configuration(addresses) as file:
         keys = {environment: f"demo-{environment}-{secrets.token_hex(16)}" for environment in (PROD, DEV)}
         given = {"DEMO_PROVIDER_KEY": provider_key, "DEMO_PROD_KEY": keys[PROD], "DEMO_DEV_KEY": keys[DEV]}
-        configuration = _configuration(addresses, data_dir)
-        async with _gateway({**environ, **given}, clock, data_dir, configuration, stage) as supervisor:
+        async with _gateway({**environ, **given}, clock, data_dir, file, stage) as supervisor:
             stage.say(f"The gateway answers at {supervisor.url} after {time.monotonic() - started:.1f} s.")
             stage.title("The month of policy data-science-prod: $2.00, the cheaper model from 75 %, an alert at 80 %")
             address = find_gateway(supervisor.admin, data_dir, {})
             with Gateway(address) as gateway, contextlib.closing(Application(supervisor.url, keys)) as application:
-                books = Books(gateway, configuration.file)
+                books = Books(gateway, load_configuration(file).file)
                 play = Play(application, books, stage, _outage_switch(addresses["control"]))
                 sums = await asyncio.to_thread(play.run)
                 _report(stage, play, books, sums, time.monotonic() - started)
@@ -107,7 +107,7 @@ def _simulated_providers(environ: Mapping[str, str]) -> Iterator[tuple[Mapping[s
 
 @contextlib.asynccontextmanager
 async def _gateway(
-    environ: Mapping[str, str], clock: Clock, data_dir: Path, configuration: Configuration, stage: Stage
+    environ: Mapping[str, str], clock: Clock, data_dir: Path, configuration: Path, stage: Stage
 ) -> AsyncIterator[Supervisor]:
     settings = SupervisorSettings(
         data_dir=data_dir,
@@ -120,9 +120,14 @@ async def _gateway(
         yield supervisor
 
 
-def _configuration(addresses: Mapping[str, str], folder: Path) -> Configuration:
+@contextlib.contextmanager
+def _configuration(addresses: Mapping[str, str]) -> Iterator[Path]:
+    """Writes the demo's configuration into a file for the time of the demo."""
     template = importlib.resources.files(__package__).joinpath(_CONFIGURATION).read_text(encoding="utf-8")
-    return read_configuration(_CONFIGURATION, string.Template(template).substitute(addresses), folder=folder)
+    with tempfile.TemporaryDirectory(prefix="spendgate-demo-") as folder:
+        file = Path(folder) / _CONFIGURATION
+        file.write_text(string.Template(template).substitute(addresses), encoding="utf-8")
+        yield file
 
 
 def _outage_switch(control: str) -> Callable[[bool], None]:

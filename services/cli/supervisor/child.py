@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import json
-import os
 import signal
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from services.cli.problems import Refused
+from services.cli.supervisor.forking import end_with_this_process
 from services.cli.supervisor.log_file import CappedLog
 
 _FIRST_DELAY_S = 0.1
 _MAX_DELAY_S = 10.0
 _STEADY_AFTER_S = 60.0
-_PR_SET_PDEATHSIG = 1
 _READ_BYTES = 64 * 1024
 _TAIL_LINES = 12
 _POLL_S = 0.05
-
-# Loaded before any fork, because after a fork only loaded code is safe to call.
-_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 class StartError(Refused):
@@ -165,17 +159,6 @@ class Child:
                 await asyncio.sleep(delay_s)
 
     async def _spawn(self) -> asyncio.subprocess.Process:
-        supervisor_pid = os.getpid()
-
-        def prepare() -> None:
-            """Runs in the new process. However the supervisor dies, kill -9 included, its children die too."""
-            os.nice(self.spec.niceness)
-            if _LIBC is not None:
-                _LIBC.prctl(_PR_SET_PDEATHSIG, int(self.spec.orphan_signal), 0, 0, 0)
-                # The supervisor may have died between fork and here.
-                if os.getppid() != supervisor_pid:
-                    os._exit(1)
-
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self.spec.command(),
@@ -189,7 +172,7 @@ class Child:
                 process_group=0,
                 # Other users of the machine may read nothing that it creates.
                 umask=0o077,
-                preexec_fn=prepare,
+                preexec_fn=end_with_this_process(self.spec.orphan_signal, self.spec.niceness),
             )
         except OSError as error:
             raise StartError(f"{self.spec.name} cannot be started: {error}") from error

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from services.chassis.process import RUN_FOLDER
-from services.cli.gateway import TOKEN_FILE
+from services.cli.gateway_address import TOKEN_FILE
 from services.cli.problems import Refused
 
 FOLDERS = (RUN_FOLDER, "db", "spool", "logs", "secrets")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 
 from services.chassis.installed import envoy_files
-from services.cli.gateway import TOKEN_VARIABLE
+from services.cli.gateway_address import TOKEN_VARIABLE
 from services.cli.supervisor.envoy import FILES_VARIABLE
 from services.cli.supervisor.settings import SupervisorSettings
 

@@ -8,13 +8,11 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Self
 
 from services.chassis.installed import envoy_files
-from services.cli.applying import Applied, apply_configuration
-from services.cli.configuration import Configuration
-from services.cli.gateway import Gateway, GatewayAddress, find_gateway
 from services.cli.supervisor import probes
 from services.cli.supervisor.child import Child, ChildSpec, StartError
 from services.cli.supervisor.data_directory import DataDirectory
@@ -26,6 +24,7 @@ from services.cli.supervisor.envoy import (
     envoy_command,
 )
 from services.cli.supervisor.listening import check_exposure, reserve
+from services.cli.supervisor.messenger import Messenger, MessengerLost
 from services.cli.supervisor.settings import SupervisorSettings
 from services.kernel.clock import Clock
 from services.kernel.envoy_contract import Socket
@@ -45,16 +44,16 @@ class Supervisor:
         *,
         environ: Mapping[str, str],
         clock: Clock,
-        configuration: Configuration | None = None,
+        configuration: Path | None = None,
         report: Callable[[str], None] = lambda _line: None,
     ) -> None:
-        """`report` gets a line for each event. `configuration` is applied at start."""
+        """`report` gets a line for each event. `configuration` is a file that is applied at start."""
         self.settings = settings
-        self.applied = Applied((), ())
         self._environ = environ
         self._clock = clock
         self._configuration = configuration
         self._report = report
+        self._messenger = Messenger(environ)
         # The first quota is "quota", the others are "quota-2" and so on.
         self._more_quotas = {f"quota-{number}": number for number in range(2, settings.quotas + 1)}
         self._sockets = _SOCKETS | {name: Socket.QUOTA_ADMIN.of(number) for name, number in self._more_quotas.items()}
@@ -98,27 +97,32 @@ class Supervisor:
         """Returns once the first request would succeed.
 
         Raises:
+            Misuse: the configuration has mistakes.
             DataDirectoryError, ListenError: the data directory or an address cannot be used.
             StartError: a process did not come up.
             Refused: a service does not accept the configuration.
         """
-        self._reserve_listeners()
-        self._directory = self._resources.enter_context(DataDirectory(self.settings.data_dir))
-        try:
-            await self._start(self._directory)
-        except BaseException:
-            self.kill()
-            await self._end_children(timeout_s=1.0)
-            await self._resources.aclose()
-            raise
+        async with self._messenger:
+            if self._configuration is not None:
+                await self._messenger.load(self._configuration)
+            self._reserve_listeners()
+            self._directory = self._resources.enter_context(DataDirectory(self.settings.data_dir))
+            try:
+                await self._start(self._directory)
+            except BaseException:
+                self.kill()
+                await self._end_children(timeout_s=1.0)
+                await self._resources.aclose()
+                raise
 
     async def stop(self) -> None:
         """Finishes the calls in flight, books and settles them, then ends every process."""
         if self._directory is None:
             return
-        await self._drain()
-        await self._children["envoy"].stop(self.settings.stop_timeout_s)
-        await self._wait_booked(self._directory)
+        async with self._messenger:
+            await self._drain()
+            await self._children["envoy"].stop(self.settings.stop_timeout_s)
+            await self._wait_booked(self._directory)
         await self._end_children(self.settings.stop_timeout_s)
         await self._resources.aclose()
         self._directory = None
@@ -201,7 +205,7 @@ class Supervisor:
 
     async def _wait_ready(self, name: str, directory: DataDirectory, deadline: float) -> None:
         socket = directory.socket(self._sockets[name])
-        await self._children[name].wait_until(lambda: probes.is_serving(socket), _left(deadline))
+        await self._children[name].wait_until(lambda: self._messenger.is_serving(socket), _left(deadline))
 
     async def _admin_answers(self) -> bool:
         return await probes.http_status(f"{self._scheme}://{self.admin}/") is not None
@@ -209,37 +213,22 @@ class Supervisor:
     async def _apply(self, directory: DataDirectory) -> None:
         if self._configuration is None:
             return
-        self._report(f"applying {self._configuration.source.file}")
-        address = find_gateway(self.admin, self.settings.data_dir, {})
-        if self.settings.tls is not None:
-            # The certificate's authority and name are for clients to check, so this connects around it.
-            address = replace(
-                address, sockets={name: f"unix:{directory.socket(socket)}" for name, socket in _SOCKETS.items()}
-            )
-        self.applied = await asyncio.to_thread(self._apply_over, address, self._configuration)
-        for warning in self.applied.warnings:
+        self._report(f"applying {self._configuration}")
+        # An encrypted listener's certificate and name are for clients to check, so this connects around it.
+        around = _SOCKETS if self.settings.tls is not None else {}
+        sockets = {name: f"unix:{directory.socket(socket)}" for name, socket in around.items()}
+        for warning in await self._messenger.apply(self.admin, self.settings.data_dir, sockets):
             self._report(f"warning: {warning}")
-
-    def _apply_over(self, address: GatewayAddress, configuration: Configuration) -> Applied:
-        with Gateway(address) as gateway:
-            return apply_configuration(gateway, configuration, self._environ, reason="spendgate up")
 
     async def _wait_serving(self, directory: DataDirectory, epochs: EpochSource, deadline: float) -> None:
         """Waits until Envoy has the configuration, quota has the plan, and both answer a request."""
         url = f"{self._scheme}://{self.settings.listen.reachable}/v1/models"
+        router = directory.socket(_SOCKETS["router"])
+        quotas = [directory.socket(self._sockets[name]) for name in ("quota", *self._more_quotas)]
 
         async def serves() -> bool:
-            router = await probes.router_status(directory.socket(_SOCKETS["router"]))
-            names = ("quota", *self._more_quotas)
-            quotas = [await probes.quota_status(directory.socket(self._sockets[name])) for name in names]
-            if router is None or not all(quota is not None and quota.price_version for quota in quotas):
-                return False
-            acknowledged = any(
-                node.epoch == epochs.current and node.version_acknowledged == router.version for node in router.nodes
-            )
-            versions = {router.plan_version_taken, *(quota.plan_version for quota in quotas if quota is not None)}
-            taken = bool(router.plan_version) and versions == {router.plan_version}
-            return acknowledged and taken and await probes.http_status(url) == 401
+            configured = await self._messenger.is_configured(router, quotas, epochs.current)
+            return configured and await probes.http_status(url) == HTTPStatus.UNAUTHORIZED
 
         await self._children["envoy"].wait_until(serves, _left(deadline))
 
@@ -253,11 +242,12 @@ class Supervisor:
 
     async def _wait_booked(self, directory: DataDirectory) -> None:
         deadline = time.monotonic() + self.settings.booking_timeout_s
-        while self._children["ledger"].pid is not None and time.monotonic() < deadline:
-            status = await probes.ledger_status(directory.socket(_SOCKETS["ledger"]))
-            if status is not None and status.spool_backlog_bytes == 0 and status.unsettled_calls == 0:
-                return
-            await asyncio.sleep(_POLL_S)
+        # Without a messenger nobody can ask, but the gateway must stop all the same.
+        with contextlib.suppress(MessengerLost):
+            while self._children["ledger"].pid is not None and time.monotonic() < deadline:
+                if await self._messenger.is_booked(directory.socket(_SOCKETS["ledger"])):
+                    return
+                await asyncio.sleep(_POLL_S)
         self._report("not everything is booked yet: the rest is booked at the next start")
 
     async def _end_children(self, timeout_s: float) -> None:
