@@ -5,9 +5,11 @@ Every service answers `ApplyConfiguration` with changes and keeps them in its au
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from itertools import compress, count
+from operator import is_not
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from services.kernel.repetition import Repeatable
@@ -77,6 +79,23 @@ class Change:
     name: str
     detail: str = ""
     """For an update: names of the changed fields, joined by commas. Never their values, since some are secrets."""
+
+
+def only_in(things: Sequence[R], others: Sequence[R]) -> list[R]:
+    """Returns those of `things` that are not among `others` as the same object, in their order. None occurs twice.
+
+    A change of one of very many resources leaves the others the same objects. Whatever compares two configurations by
+    name needs to look at no more than this leaves of each.
+    """
+    first = _same_at_start(things, others)
+    last = min(_same_at_start(things[::-1], others[::-1]), len(things) - first, len(others) - first)
+    same = set(map(id, others[first : len(others) - last]))
+    return [thing for thing in things[first : len(things) - last] if id(thing) not in same]
+
+
+def _same_at_start(things: Sequence[R], others: Sequence[R]) -> int:
+    """How many objects at the start are the same. No line of Python runs for each."""
+    return next(compress(count(), map(is_not, things, others)), min(len(things), len(others)))
 
 
 def changes_between(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from services.chassis.audit import audit_table
 from services.chassis.requests import requests_table
-from services.kernel.change import Role
+from services.kernel.change import Role, only_in
 from services.quota.adapters.directory_rows import Row, key_row, policy_row, read_key, read_policy, read_team, team_row
 from services.quota.domain.directory.directory import Directory
 from services.quota.domain.identity.admin_token import AdminToken
@@ -138,12 +138,12 @@ def table_differences(before: Directory, after: Directory) -> list[Difference]:
     """What differs between the stored directory and the one that replaces it."""
     return [
         _difference(_organizations, _organization_rows(before), _organization_rows(after), dict),
-        _difference(_environments, _by_name(before.environments), _by_name(after.environments), asdict),
-        _difference(_teams, _by_name(before.teams), _by_name(after.teams), team_row),
-        _difference(_policies, _by_name(before.policies), _by_name(after.policies), policy_row),
-        _difference(_keys, _by_name(before.keys), _by_name(after.keys), key_row),
-        _difference(_overrides, _by_name(before.overrides), _by_name(after.overrides), asdict),
-        _difference(_tokens, _by_name(before.tokens), _by_name(after.tokens), asdict),
+        _difference(_environments, *_named(before.environments, after.environments), asdict),
+        _difference(_teams, *_named(before.teams, after.teams), team_row),
+        _difference(_policies, *_named(before.policies, after.policies), policy_row),
+        _difference(_keys, *_named(before.keys, after.keys), key_row),
+        _difference(_overrides, *_named(before.overrides, after.overrides), asdict),
+        _difference(_tokens, *_named(before.tokens, after.tokens), asdict),
         _difference(_retired, _by_digest(before), _by_digest(after), asdict),
     ]
 
@@ -164,18 +164,16 @@ def _difference(
     table: sa.Table, before: Mapping[Any, T], after: Mapping[Any, T], row_of: Callable[[T], Row]
 ) -> Difference:
     """Compares the things before and after a change, by primary key."""
-    gone = [name for name, thing in before.items() if not _is_same(after.get(name), thing)]
-    fresh = [row_of(thing) for name, thing in after.items() if not _is_same(before.get(name), thing)]
+    gone = [name for name, thing in before.items() if after.get(name) != thing]
+    fresh = [row_of(thing) for name, thing in after.items() if before.get(name) != thing]
     return Difference(table, gone, fresh)
 
 
-def _is_same(one: object, other: object) -> bool:
-    # Most are the same object, and comparing a hundred thousand keys by their fields takes long.
-    return one is other or one == other
-
-
-def _by_name(things: Iterable[N]) -> dict[Any, N]:
-    return {each.name: each for each in things}
+def _named(before: Sequence[N], after: Sequence[N]) -> tuple[dict[Any, N], dict[Any, N]]:
+    """What is not the same object in both, by name. Comparing a hundred thousand keys by their fields takes long."""
+    pairs = (before, after), (after, before)
+    old, new = ({each.name: each for each in only_in(some, others)} for some, others in pairs)
+    return old, new
 
 
 def _by_digest(directory: Directory) -> dict[Any, RetiredSecret]:

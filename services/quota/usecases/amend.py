@@ -141,7 +141,9 @@ class Amend:
             replaced = before = without_expired(stored, now_ms)
             after = change(before)
             changes = differences(before, after)
-            return after, audit_entries(changes, describe(before), describe(after), by=by, time_ms=now_ms, verbs=verbs)
+            return after, audit_entries(
+                changes, describe(before, after), describe(after, before), by=by, time_ms=now_ms, verbs=verbs
+            )
 
         def answering(after: Directory) -> Answered[object] | None:
             return Answered(by.repeatable, answer.of(replaced, after), now_ms) if by.repeatable else None

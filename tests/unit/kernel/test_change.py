@@ -2,7 +2,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from services.kernel.change import Action, Change, ResourceKind, changes_between, differing_fields, given_fields
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.kernel.change import (
+    Action,
+    Change,
+    ResourceKind,
+    changes_between,
+    differing_fields,
+    given_fields,
+    only_in,
+)
 
 
 @dataclass(frozen=True)
@@ -40,3 +51,19 @@ class Plot:
 def test_what_follows_from_other_fields_is_neither_given_nor_a_difference() -> None:
     assert given_fields(Plot(2)) == {"width": 2}
     assert differing_fields(Plot(2), Plot(3)) == ("width",)
+
+
+_SOME = st.lists(st.integers(0, 12), unique=True)
+
+
+@given(_SOME, _SOME)
+def test_what_only_one_of_two_sequences_has_is_told_by_the_objects_and_not_by_their_values(
+    one: list[int], other: list[int]
+) -> None:
+    """All objects are equal."""
+    objects = [Team("same") for _ in range(13)]
+    places = {id(each): at for at, each in enumerate(objects)}
+
+    found = only_in([objects[at] for at in one], [objects[at] for at in other])
+
+    assert [places[id(each)] for each in found] == [at for at in one if at not in other]

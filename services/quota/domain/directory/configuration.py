@@ -16,6 +16,7 @@ from services.kernel.change import (
     changes_between,
     differing_fields,
     given_fields,
+    only_in,
 )
 from services.kernel.errors import InvalidInput
 from services.kernel.names import check_model, check_name, check_unique, check_user
@@ -168,14 +169,16 @@ def differences(before: Directory, after: Directory) -> tuple[Change, ...]:
     )
 
 
-def describe(directory: Directory) -> Describe:
-    """Describes resources of this directory for audit entries, in full but without digests and hints of secrets."""
-    by_kind = _by_kind(directory)
+def describe(directory: Directory, other: Directory) -> Describe:
+    """Describes resources of this directory that differ in another, for audit entries.
+
+    In full but without digests and hints of secrets.
+    """
+    by_kind, others = _by_kind(directory), _by_kind(other)
 
     @cache
     def named(kind: ResourceKind) -> dict[str, Resource]:
-        # Only kinds that changed, because there may be very many keys.
-        return {resource.name: resource for resource in by_kind[kind]}
+        return {resource.name: resource for resource in only_in(by_kind[kind], others[kind])}
 
     def describe_one(kind: ResourceKind, name: str) -> str:
         if kind is ResourceKind.ORGANIZATION:
@@ -263,7 +266,8 @@ def _by_kind(directory: Directory) -> dict[ResourceKind, Sequence[Resource]]:
 def _differences(kind: ResourceKind, before: Sequence[Resource], after: Sequence[Resource]) -> tuple[Change, ...]:
     if before is after:
         return ()
-    old, new = ({resource.name: resource for resource in resources} for resources in (before, after))
+    pairs = (before, after), (after, before)
+    old, new = ({resource.name: resource for resource in only_in(some, others)} for some, others in pairs)
     return changes_between(kind, old, new, _differing)
 
 
