@@ -21,7 +21,7 @@ from services.simulator.provider import Vendor
 from tests.worlds.gateway import Gateway, Providers, run_gateway
 from tests.worlds.up_process import start_up, wait_gone
 
-pytestmark = [pytest.mark.e2e, pytest.mark.story, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 CONFIGURATION = {
     "models": {"chat": {"targets": ["openai/gpt-4o"], "fallbacks": [{"to": ["anthropic/claude-haiku-4-5"]}]}},

@@ -19,7 +19,7 @@ from tests.worlds.gateway import Gateway, Providers, run_gateway
 from tests.worlds.load import ASK, Answer, Load, load_on, quota_pid
 from tests.worlds.redis_process import RedisProcess
 
-pytestmark = [pytest.mark.e2e, pytest.mark.story, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 QUOTAS = 2
 ALLOWANCE_USD = Decimal("0.03")
@@ -36,10 +36,11 @@ CONFIGURATION = {
         for name, failure in {
             "app": {"serve_up_to": float(ALLOWANCE_USD)},
             "batch": {"serve_up_to": float(ALLOWANCE_USD)},
+            "single": {"serve_up_to": float(ALLOWANCE_USD)},
             "strict": "deny",
         }.items()
     ],
-    "keys": [{"name": name} for name in ("app", "batch", "strict")],
+    "keys": [{"name": name} for name in ("app", "batch", "single", "strict")],
 }
 STEADY_S = 1.0
 # Calls that were on their way when Redis hung have their answers then.
@@ -140,7 +141,7 @@ def test_at15_calls_go_on_until_the_allowance_is_used_and_all_of_them_are_booked
 def test_an_answer_without_counters_says_nothing_of_the_limits(
     gateway: Gateway, redis: RedisProcess, providers: Providers
 ) -> None:
-    client = gateway.http("batch")
+    client = gateway.http("single")
     calls = int(gateway.usage()["total"]["calls"])
     known = client.post("/v1/chat/completions", json=ASK)
     assert "x-spendgate-budget-remaining" in known.headers
