@@ -14,9 +14,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
 from importlib.metadata import version
-
-from genai_prices.data_snapshot import get_snapshot
-from genai_prices.types import Tier, TieredPrices
+from typing import TYPE_CHECKING
 
 from services.kernel.money import NanoUsd, PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
@@ -38,6 +36,9 @@ from services.kernel.usage import (
     VIDEO_OUTPUT,
     WEB_SEARCH,
 )
+
+if TYPE_CHECKING:
+    from genai_prices.types import Tier, TieredPrices
 
 _log = logging.getLogger("spendgate.ledger.prices")
 
@@ -96,6 +97,9 @@ class GenaiPrices:
         return self._priced(provider, model, time_ms // _MINUTE_MS)
 
     def _look_up(self, provider: str, model: str, minute: int) -> Price | None:
+        # Imported here, because with pydantic it takes 10 MiB, and nobody asks where the configuration has all prices.
+        from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415
+
         try:
             _, info = get_snapshot().find_provider_model(model, None, provider, None)
             published = info.get_prices(datetime.fromtimestamp(minute * 60, UTC))
@@ -121,7 +125,7 @@ def compile_price(published: Mapping[str, Decimal | TieredPrices], *, sees_at_in
         raise UnchargeableError("it has no price for input and output tokens")
     bounds = sorted({0, *(tier.start for price in published.values() for tier in _tiers(price))})
     request = published.get(_REQUESTS, Decimal(0))
-    if isinstance(request, TieredPrices):
+    if not isinstance(request, Decimal):
         raise UnchargeableError("its price per request has tiers")
     tiers = tuple(_tier(published, bound, sees_at_input_price=sees_at_input_price) for bound in bounds)
     return Price(tiers, NanoUsd(_whole(request, _NANO_PER_REQUEST, "requests")))
@@ -143,12 +147,12 @@ def _tier(published: Mapping[str, Decimal | TieredPrices], above: int, *, sees_a
 
 
 def _tiers(price: Decimal | TieredPrices) -> list[Tier]:
-    return price.tiers if isinstance(price, TieredPrices) else []
+    return [] if isinstance(price, Decimal) else price.tiers
 
 
 def _at(price: Decimal | TieredPrices, above: int) -> Decimal:
     """Returns the price of a prompt just larger than `above` tokens."""
-    if not isinstance(price, TieredPrices):
+    if isinstance(price, Decimal):
         return price
     reached = [tier.price for tier in price.tiers if above >= tier.start]
     return reached[-1] if reached else price.base
