@@ -66,7 +66,7 @@ local function prepare(handle)
     target = target.name,
     number = attempt,
     dialect = scanned.dialect,
-    downgraded = admission.decision == "downgrade" and "budget" or nil,
+    downgraded = admission.downgraded,
     strip_usage = admission.strip_usage or nil,
   })
   local span = traceparent.of_attempt(admission.traceparent, attempt, map:get("x-request-id"))

@@ -132,8 +132,8 @@ class AttemptKey(StrEnum):
     """What `target.lua` says about the attempt that it prepared last."""
 
     MADE = "made"
-    """struct: the attempt's `target` ("provider/model") and `number` (1 for the first), `downgraded` ("budget" if quota
-    decided "downgrade", else absent), and the call's `dialect` and `strip_usage`. Only Lua writes and reads it."""
+    """struct: the attempt's `target` ("provider/model") and `number` (1 for the first), `downgraded` (as
+    `AdmissionKey.DOWNGRADED`), and the call's `dialect` and `strip_usage`. Only Lua writes and reads it."""
     DROPPED = "dropped"
     """string: headers dropped in all attempts, joined by commas: "provider>name" for a request's, "provider<name" for
     an answer's. At most 1 024 bytes; absent when there were none worth reporting."""
@@ -159,7 +159,10 @@ class AdmissionKey(StrEnum):
     """string: what the span of a refusal says, as JSON; see `services.kernel.spool_contract.DecidedKey`. Absent when
     the trace is not recorded. Of an admitted call it is in `admitted`."""
     DECISION = "decision"
-    """string: "allow" or "downgrade"."""
+    """string: "deny". Of refusals only."""
+    DOWNGRADED = "downgraded"
+    """string: why another target leads than the model's first: a `services.kernel.lead_reason.LeadReason`. Absent if it
+    leads itself."""
     STRIP_USAGE = "strip_usage"
     """bool: the client did not ask for the usage chunk that we make the provider send."""
     PRIORITY_GROUPS = "priority_groups"

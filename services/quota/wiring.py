@@ -24,6 +24,7 @@ from services.quota.adapters.sqlite_file import CHECKPOINT_EVERY_MS
 from services.quota.adapters.stores import Stores, open_stores
 from services.quota.domain.counters.contention import Contention
 from services.quota.domain.counters.settlement_lag import SettlementLag
+from services.quota.domain.routing.probes import Probes
 from services.quota.settings import Settings
 from services.quota.transport.admin_gate import AdminGate
 from services.quota.transport.admin_methods import LEDGER_SERVICE, ROUTER_SERVICE
@@ -98,7 +99,7 @@ class _Quota:
 
     def __init__(self, settings: Settings, clock: Clock, stores: Stores) -> None:
         self.settings, self.clock, self.stores = settings, clock, stores
-        self.recent = RecentCalls(stores.expectations, PolicyMatches(), SettlementLag(), Contention())
+        self.recent = RecentCalls(stores.expectations, PolicyMatches(), SettlementLag(), Contention(), Probes())
         self.live = Live(stores.directory.load(), stores.rates.typical_nano_usd)
         self.amend = Amend(store=stores.directory, live=self.live, adoption=stores.counters, clock=clock)
         self.follows = settings.number > 1

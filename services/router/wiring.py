@@ -33,7 +33,9 @@ from services.router.transport.router_service import RouterService
 from services.router.usecases.administer import Administrator
 from services.router.usecases.attempt_log import AttemptLog
 from services.router.usecases.attempt_stats import AttemptStats
+from services.router.usecases.follow_health import FollowHealth
 from services.router.usecases.publish import Publisher, Version
+from services.router.usecases.target_health import TargetHealth
 
 _TICK_MS = 1_000
 _REREAD_MS = 3_000
@@ -58,9 +60,11 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         store = SqlConfigurationStore(engine)
         publisher = Publisher(clock, store, settings.retire_after_ms)
         credentials = EnvironmentAndFiles(settings.environ, settings.data_dir)
-        administrator = Administrator(store, credentials, publisher, clock)
+        health = TargetHealth(clock)
+        administrator = Administrator(store, credentials, publisher, health, clock)
         stats = AttemptStats(clock)
-        attempts = AttemptLog(clock, report_every_ms=ATTEMPT_REPORT_MS, observers=[stats.observe])
+        attempts = AttemptLog(clock, report_every_ms=ATTEMPT_REPORT_MS, observers=[stats.observe, health.observe])
+        follow_health = FollowHealth(attempts, health, administrator)
         resources = resource_builder(settings.node, settings.envoy_files)
         services = (
             RouterService(administrator, publisher, AuditLog(engine, AUDIT)),
@@ -74,7 +78,7 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         registrations = [service.registration for service in services]
         server = AioServer("the server", events, f"unix:{Socket.ROUTER}", registrations, grace_s=_STOP_GRACE_S)
         loops = [
-            Loop("watching attempts", lambda: events.call(attempts.tick), every_ms=_WATCH_MS),
+            Loop("following the health of targets", lambda: events.call(follow_health), every_ms=_WATCH_MS),
             Loop("retiring clusters", lambda: events.call(publisher.tick), every_ms=_TICK_MS),
             Loop("reading credentials", lambda: events.call(administrator.reread_credentials), every_ms=_REREAD_MS),
         ]

@@ -56,6 +56,7 @@ from services.quota.domain.routing.plan import (
     Tier,
     WeightedTarget,
 )
+from services.quota.domain.routing.probes import Probes
 from services.quota.ports.counters import CounterStore
 from services.quota.transport.authorization import Authorization, Endpoints
 from services.quota.transport.call_trace import CallTraces
@@ -121,7 +122,7 @@ class Quota:
             live=self.live,
             authenticate=authenticate,
             stores=AdmissionStores(counters, MemoryAllowances(), _Room()),
-            recent=RecentCalls(MemoryExpectations(), PolicyMatches(), SettlementLag(), Contention()),
+            recent=RecentCalls(MemoryExpectations(), PolicyMatches(), SettlementLag(), Contention(), Probes()),
             outside=Outside(clock, os.urandom, lambda _: 0),
         )
         self.allow = AllowWriter(lambda _: 0)

@@ -39,6 +39,7 @@ from services.quota.domain.routing.plan import (
     Tier,
     WeightedTarget,
 )
+from services.quota.domain.routing.probes import Probes
 from services.quota.ports.counters import Choose, T
 from services.quota.transport.admin_gate import AdminGate
 from services.quota.transport.authorization import Authorization, Endpoints
@@ -119,7 +120,7 @@ class Gate:
             live=snapshot,
             authenticate=authenticate,
             stores=AdmissionStores(self.counters, MemoryAllowances(), Roomy()),
-            recent=RecentCalls(MemoryExpectations(), PolicyMatches(), SettlementLag(), Contention()),
+            recent=RecentCalls(MemoryExpectations(), PolicyMatches(), SettlementLag(), Contention(), Probes()),
             outside=Outside(clock, bytes, lambda _: 0),
         )
         amend = Amend(store=MemoryDirectory(), live=snapshot, adoption=MemoryCounters(), clock=clock)

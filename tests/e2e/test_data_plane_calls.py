@@ -107,7 +107,7 @@ def test_a_count_in_the_spool_keeps_all_its_digits(plane: DataPlane) -> None:
 
 def test_the_answer_says_what_was_served_and_what_is_left(plane: DataPlane) -> None:
     told = {"x-spendgate-policy": "blue-prod", "x-ratelimit-remaining-requests": "5"}
-    plane.quota.decide = lambda _: plane.allow("main", decision="downgrade", answer_headers=told)
+    plane.quota.decide = lambda _: plane.allow("main", downgraded="budget", answer_headers=told)
     plane.provider("main").answer = lambda _: Answer(
         headers={"x-ratelimit-remaining-requests": "9", "x-ratelimit-remaining-tokens": "9", "set-cookie": "a=b",
                  "openai-organization": "ours", "x-spendgate-policy": "forged", "x-request-id": "theirs"}

@@ -36,6 +36,7 @@ from services.quota.domain.routing.plan import (
     Tier,
     WeightedTarget,
 )
+from services.quota.domain.routing.probes import Probes
 from services.quota.usecases.admit import AdmissionRequest, AdmissionStores, Admit, Admitted, Outside
 from services.quota.usecases.authenticate import Authenticate
 from services.quota.usecases.live import Live
@@ -160,7 +161,7 @@ class World:
         self.live = Live(Directory("acme", (), self.policies, (self.key,)), self.rates.typical_nano_usd)
         self.live.set_plan(PLAN)
         self.live.set_prices(PRICES)
-        self.recent = RecentCalls(self.expectations, PolicyMatches(), self.lag, self.contention)
+        self.recent = RecentCalls(self.expectations, PolicyMatches(), self.lag, self.contention, Probes())
         self.authenticate = Authenticate(self.live, self.clock, PEPPER)
         self.admit = Admit(
             live=self.live,

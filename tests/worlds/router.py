@@ -16,6 +16,7 @@ from services.router.domain.provider import Provider
 from services.router.domain.secret import CredentialProblem, SecretReference, SecretSource, SecretValue
 from services.router.usecases.administer import Administrator
 from services.router.usecases.publish import Publisher
+from services.router.usecases.target_health import TargetHealth
 
 
 def env(name: str = "LAB_KEY") -> SecretReference:
@@ -74,7 +75,8 @@ class Router:
         self.store = SqlConfigurationStore(self.engine)
         self.vault = Vault({"LAB_KEY": "sk-lab", "OTHER_KEY": "sk-other"} | credentials)
         self.publisher = Publisher(self.clock, self.store, retire_after_ms)
-        self.administrator = Administrator(self.store, self.vault, self.publisher, self.clock)
+        self.health = TargetHealth(self.clock)
+        self.administrator = Administrator(self.store, self.vault, self.publisher, self.health, self.clock)
         self.administrator.restore()
 
     @property

@@ -118,6 +118,8 @@ class SpooledCall(NamedTuple):
     attempts: Annotated[int, SpoolKey.ATTEMPTS] = 0
     bytes_sent: Annotated[int, SpoolKey.BYTES_SENT] = 0
     decision: Annotated[str, AdmittedKey.DECISION] = ""
+    downgraded: Annotated[str, AdmittedKey.DOWNGRADED] = ""
+    """Why another target led than the model's first."""
     policy: Annotated[str, AdmittedKey.POLICY] = ""
     held_input_tokens: Annotated[int, AdmittedKey.HELD_INPUT_TOKENS] = 0
     """The most input that one attempt can take; 0 when unknown, or when tokens do not bound its cost."""

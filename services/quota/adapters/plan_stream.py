@@ -15,12 +15,14 @@ from spendgate.type.v1 import dialect_pb2
 from services.chassis.enums import enum_table
 from services.chassis.loops import Stream, StreamLoop
 from services.kernel.dialect import Dialect, OutputCapField
+from services.kernel.lead_reason import LeadReason
 from services.quota.domain.routing.plan import (
     ChainSlot,
     Face,
     ModelPlan,
     PlannedTarget,
     PlanSnapshot,
+    Probe,
     Tier,
     WeightedTarget,
 )
@@ -28,6 +30,7 @@ from services.quota.ports.directory import SnapshotStore
 
 _SNAPSHOT = "route_plan"
 _DIALECTS = enum_table(dialect_pb2.Dialect, Dialect)
+_LEAD_REASONS = enum_table(pb.LeadReason, LeadReason)
 _CAP_FIELDS = enum_table(pb.PlannedTarget.OutputCapField, OutputCapField)
 
 _log = logging.getLogger("spendgate.quota")
@@ -108,13 +111,21 @@ def read_plan(message: pb.RoutePlan) -> PlanSnapshot:
 
 
 def _read_model(message: pb.ModelPlan) -> ModelPlan:
-    tiers = tuple(
-        Tier(tier.from_basis_points, tuple(_read_slot(slot) for slot in tier.chain)) for tier in message.tiers
-    )
+    tiers = tuple(map(_read_tier, message.tiers))
     timeout_ms = message.first_byte_timeout.ToMilliseconds()
     if timeout_ms <= 0:
         raise ValueError(f"model {message.model} has no time-out")
     return ModelPlan(message.model, tiers, timeout_ms, tuple(message.providers_without_credential))
+
+
+def _read_tier(message: pb.Tier) -> Tier:
+    return Tier(
+        message.from_basis_points,
+        tuple(map(_read_slot, message.chain)),
+        # A reason of a later release changes nothing about where calls go.
+        _LEAD_REASONS.members.get(message.reason),
+        tuple(Probe(_read_slot(probe.slot), probe.interval.ToMilliseconds()) for probe in message.probes),
+    )
 
 
 def _read_slot(message: chain_pb2.ChainSlot) -> ChainSlot:

@@ -62,16 +62,12 @@ def write_members_of_route(admitted: Admitted) -> str:
     targets = [attempt.fit.target for attempt in admitted.chain]
     texts = {
         AdmittedKey.MODEL: admitted.reservation.model,
-        AdmittedKey.DECISION: decision_of(admitted),
+        AdmittedKey.DECISION: "downgrade" if admitted.downgraded else "allow",
+        AdmittedKey.DOWNGRADED: admitted.lead_reason or "",
         AdmittedKey.CHAIN: ",".join(target.name for target in targets),
         AdmittedKey.STOPS_ON_DISCONNECT: ",".join(target.name for target in targets if target.stops_on_disconnect),
     }
     return _members(texts)
-
-
-def decision_of(admitted: Admitted) -> str:
-    """The decision's word, on the line and in the metadata."""
-    return "downgrade" if admitted.downgraded else "allow"
 
 
 # Each key has one, and the line of each of its calls has it.

@@ -15,6 +15,7 @@ from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2
 
 from services.chassis.protobuf_wire import length_delimited
 from services.kernel.envoy_contract import TRACE_ID_HEADER, AdmissionKey
+from services.kernel.lead_reason import LeadReason
 from services.kernel.limit_kind import LimitKind
 from services.kernel.spool_contract import AdmittedKey, DecidedKey
 from services.kernel.trace_context import Sampling, TraceContext, begin_trace
@@ -145,7 +146,10 @@ def _is_of_spend(limit_id: str) -> bool:
 def _reason(admitted: Admitted) -> str:
     if admitted.without_counters:
         return "allowance"
-    return "budget_used" if admitted.admission.tier.from_basis_points else "within_limits"
+    reason = admitted.lead_reason
+    if reason is LeadReason.BUDGET:
+        return "budget_used"
+    return reason or "within_limits"
 
 
 def _said_of_denied(deny: Deny, credential: str) -> str:

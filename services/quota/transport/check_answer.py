@@ -32,7 +32,7 @@ from services.kernel.envoy_contract import (
 from services.quota.domain.admission.evaluate import Attempt
 from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.policies.denial import Deny
-from services.quota.transport.admitted_line import decision_of, write_members, write_members_of_route
+from services.quota.transport.admitted_line import write_members, write_members_of_route
 from services.quota.transport.call_trace import CallTrace
 from services.quota.transport.check_request import Check
 from services.quota.transport.dialects.answer import HttpAnswer
@@ -87,7 +87,7 @@ class AllowWriter:
         key = (
             admitted.reservation.model,
             admission.attempts,
-            admission.tier.from_basis_points,
+            admission.tier.reason,
             admitted.strip_usage,
             stream,
             stream and check.wants_events,
@@ -106,7 +106,7 @@ class AllowWriter:
         if timeout_ms:
             headers[_ATTEMPT_TIMEOUT_HEADER] = str(timeout_ms)
         metadata: dict[str, Any] = {
-            AdmissionKey.DECISION: decision_of(admitted),
+            **({AdmissionKey.DOWNGRADED: admitted.lead_reason.value} if admitted.lead_reason else {}),
             AdmissionKey.STRIP_USAGE: admitted.strip_usage,
             AdmissionKey.PRIORITY_GROUPS: [_priority_group(attempt) for attempt in admitted.chain],
             AdmissionKey.TARGETS: [_target(attempt, admitted, check) for attempt in admitted.chain],

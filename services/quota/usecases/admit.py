@@ -9,6 +9,7 @@ from typing import NamedTuple
 from services.kernel.clock import Clock
 from services.kernel.dialect import Dialect
 from services.kernel.errors import Unavailable
+from services.kernel.lead_reason import LeadReason
 from services.kernel.names import reservation_id
 from services.kernel.settlement import Most
 from services.kernel.usage import TOKEN_FOR_EACH_BYTE, Line
@@ -80,14 +81,14 @@ class Admitted:
         return self.admission.output_cap_tokens
 
     @property
-    def from_basis_points(self) -> int:
-        """The part of the budget from which the serving tier applies."""
-        return self.admission.tier.from_basis_points
+    def lead_reason(self) -> LeadReason | None:
+        """Why another target leads than the model's first; None: it is the first."""
+        return self.admission.tier.reason
 
     @property
     def downgraded(self) -> bool:
-        """Whether a cheaper tier serves because of the budget."""
-        return self.from_basis_points > 0
+        """Whether another target leads than the model's first."""
+        return self.lead_reason is not None
 
     @property
     def limit_statuses(self) -> tuple[LimitStatus, ...]:

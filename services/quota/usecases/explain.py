@@ -8,6 +8,7 @@ from itertools import islice
 
 from services.kernel.clock import Clock
 from services.kernel.dialect import Dialect
+from services.kernel.lead_reason import LeadReason
 from services.kernel.limit_kind import LimitKind
 from services.kernel.names import no_such
 from services.kernel.price import Price
@@ -109,7 +110,9 @@ class Explain:
         now_ms = self._clock.now_ms()
         limits = snapshot.directory.limits_for(found.attribution, model, now_ms)
         facts = RequestFacts(body_bytes=input_tokens, max_output_tokens=max_output_tokens)
-        case = self._recent.case(found, model, facts, limits, now_ms=now_ms, draw=lambda _: 0)
+        recent = self._recent.case(found, model, facts, limits, now_ms=now_ms, draw=lambda _: 0)
+        # An explanation takes no turn from a call.
+        case = replace(recent, probes=None)
         return replace(
             self._explain(snapshot, case),
             others=_others(snapshot, found, model),
@@ -236,11 +239,18 @@ def _denied(deny: Deny, limits: AppliedLimits, levels: Sequence[Level]) -> Expla
 
 def _allowed(admission: Admission, limits: AppliedLimits, levels: Sequence[Level], passed_over: str) -> Explanation:
     target = admission.attempts[0].fit.target.name
-    percent = admission.tier.from_basis_points / 100
-    downgraded = percent > 0
+    tier = admission.tier
+    downgraded = tier.reason is not None
     pairs = [pair for pair in zip(limits.limits, levels, strict=True) if pair[0].enforced]
     with_cap = f" with at most {admission.output_cap_tokens} output tokens" if admission.cut else ""
-    if downgraded:
+    if tier.reason is LeadReason.ERRORS or tier.reason is LeadReason.LATENCY:
+        tightest = None
+        what = "fail" if tier.reason is LeadReason.ERRORS else "take too long"
+        reason = (
+            f"Goes to {target}{with_cap}: attempts at the target that would lead {what}; `spendgate routes` says more."
+        )
+    elif downgraded:
+        percent = tier.from_basis_points / 100
         pairs = [pair for pair in pairs if pair[0].steers]
         tightest = max(pairs, key=lambda pair: used_basis_points(pair[0], pair[1].settled), default=None)
         reason = f"Goes to {target}{with_cap}, the tier from {percent:g} % of the budget on."

@@ -11,6 +11,7 @@ from services.quota.domain.counters.settlement_lag import SettlementLag
 from services.quota.domain.directory.applied_limits import AppliedLimits
 from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.routing.compile import Draw
+from services.quota.domain.routing.probes import Probes
 from services.quota.ports.recent_calls import Expectations
 from services.quota.usecases.policies import PolicyMatches
 
@@ -22,6 +23,7 @@ class RecentCalls(NamedTuple):
     matches: PolicyMatches
     lag: SettlementLag
     contention: Contention
+    probes: Probes
 
     def case(
         self, key: VirtualKey, model: str, facts: RequestFacts, limits: AppliedLimits, *, now_ms: int, draw: Draw
@@ -37,4 +39,5 @@ class RecentCalls(NamedTuple):
             contention_wait_ms=self.lag.wait_ms,
             now_ms=now_ms,
             draw=draw,
+            probes=self.probes,
         )

@@ -74,8 +74,7 @@ class Condition:
     def budget_threshold(self) -> int | None:
         """The settled part of the budget, in basis points, at which the budget alone makes the condition hold.
 
-        None when the budget alone cannot. Terms about the health of targets count as not holding: they move a fallback
-        to the front only when something measures them.
+        None when the budget alone cannot.
         """
         bounds = [term.bound for term in self.terms if term.measure is Measure.BUDGET_USED]
         if not bounds:
@@ -83,6 +82,17 @@ class Condition:
         if not self.all_terms:
             return min(bounds)
         return max(bounds) if len(bounds) == len(self.terms) else None
+
+    @property
+    def health_terms(self) -> tuple[Term, ...]:
+        """The terms about attempts."""
+        return tuple(term for term in self.terms if term.measure is not Measure.BUDGET_USED)
+
+    @property
+    def health_threshold(self) -> int:
+        """The settled part of the budget from which on terms about attempts decide: 0 unless all terms must hold."""
+        bounds = [term.bound for term in self.terms if term.measure is Measure.BUDGET_USED]
+        return max(bounds, default=0) if self.all_terms else 0
 
 
 NEVER = Condition()

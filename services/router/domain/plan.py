@@ -6,22 +6,51 @@
       - {to: c/other}
 
 At a budget tier the model's own targets leave the chain: they are too expensive. A chain never repeats a target.
+
+If the slot that leads a tier is left because of its health, the fallback whose condition says so leads, and the slot
+goes to the end of the chain. The tier names it as a probe.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from services.kernel.dialect import Dialect, OutputCapField
 from services.kernel.errors import InvalidInput
+from services.kernel.lead_reason import LeadReason
 from services.kernel.names import split_target
-from services.router.domain.model import ChainSlot, Model, WeightedTarget
+from services.router.domain.health import Left, Watched
+from services.router.domain.model import ChainSlot, Fallback, Model, WeightedTarget
 from services.router.domain.model_limits import limits_of
 from services.router.domain.provider import Provider, catalogue_provider, faces_of
 
 ClusterNames = Mapping[tuple[str, Dialect], str]
 """Name of the cluster by provider and dialect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A slot that single calls try, to find out whether it is well again."""
+
+    slot: ChainSlot
+    left: Left
+    """Why it does not lead."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetStates:
+    """What is known about targets and slots at the moment."""
+
+    look: Callable[[Watched], Left | None] = lambda _: None
+    """Whether a slot is left. The plan asks for every slot that matters to it."""
+    out: frozenset[str] = frozenset()
+    """Targets that take no call for now. A chain that would be empty without them keeps them."""
+    drained: frozenset[str] = frozenset()
+    """Targets that an operator took out."""
+
+
+ALL_WELL = TargetStates()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +60,10 @@ class Tier:
     from_basis_points: int
     chain: tuple[ChainSlot, ...]
     """At least one slot."""
+    reason: LeadReason | None = None
+    """Why its first slot leads. None: it is the model's own."""
+    probes: tuple[Probe, ...] = ()
+    """The slots that would lead if they were well, the first choice first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,28 +126,70 @@ def cluster_name(provider: str, dialect: Dialect) -> str:
     return f"{provider}.{dialect}"
 
 
-def compile_plan(models: Iterable[Model], usable: Collection[Provider], clusters: ClusterNames) -> RoutePlan:
+def compile_plan(
+    models: Iterable[Model], usable: Collection[Provider], clusters: ClusterNames, states: TargetStates = ALL_WELL
+) -> RoutePlan:
     """Returns the plan of checked models over the providers whose credentials are available."""
     providers = {provider.name: provider for provider in usable}
     ordered = sorted(models, key=lambda model: model.name)
-    planned = tuple(compile_model(model, frozenset(providers)) for model in ordered)
+    planned = tuple(compile_model(model, frozenset(providers), states) for model in ordered)
     names = {one.target for plan in planned for tier in plan.tiers for group in tier.chain for one in group.targets}
     return RoutePlan(planned, tuple(_planned_target(name, providers, clusters) for name in sorted(names)))
 
 
-def compile_model(model: Model, usable_providers: frozenset[str]) -> ModelPlan:
+def compile_model(model: Model, usable_providers: frozenset[str], states: TargetStates = ALL_WELL) -> ModelPlan:
     """Returns the tiers of one model over these providers."""
-    thresholds = sorted(
-        {threshold for fallback in model.fallbacks if (threshold := fallback.when.budget_threshold) is not None}
-    )
+    conditions = [fallback.when for fallback in model.fallbacks]
+    thresholds = {threshold for when in conditions if (threshold := when.budget_threshold) is not None}
+    thresholds |= {when.health_threshold for when in conditions if when.health_terms}
     tiers: list[Tier] = []
-    for threshold in [0, *thresholds]:
+    for threshold in sorted({0} | thresholds):
         # The base chain names every target. If it is empty, so are the others.
-        chain = _distinct(_chain_at(model, threshold), usable_providers)
-        if chain and (not tiers or chain != tiers[-1].chain):
-            tiers.append(Tier(threshold, chain))
-    without_credential = () if tiers else tuple(sorted(providers_of(model)))
+        tier = _tier_at(model, threshold, usable_providers, states)
+        if tier.chain and (not tiers or tier.chain != tiers[-1].chain):
+            tiers.append(tier)
+    # Without a tier, whoever drained the targets wanted it so.
+    missing = providers_of(model) - usable_providers
+    without_credential = () if tiers else tuple(sorted(missing))
     return ModelPlan(model.name, tuple(tiers), model.first_byte_timeout_ms, without_credential, model.aliases)
+
+
+def _tier_at(model: Model, threshold: int, usable_providers: frozenset[str], states: TargetStates) -> Tier:
+    """Returns the tier from `threshold` basis points of the budget on. Its chain may be empty."""
+
+    def distinct(slots: Iterable[ChainSlot]) -> tuple[ChainSlot, ...]:
+        slots = tuple(slots)
+        without = _distinct(slots, usable_providers, states.drained | states.out)
+        return without or _distinct(slots, usable_providers, states.drained)
+
+    bounds = [fallback.when.budget_threshold for fallback in model.fallbacks]
+    is_of_budget = any(bound is not None and bound <= threshold for bound in bounds)
+    tier = Tier(threshold, distinct(_chain_at(model, threshold)), LeadReason.BUDGET if is_of_budget else None)
+    for fallback, bound in zip(model.fallbacks, bounds, strict=True):
+        terms = fallback.when.health_terms
+        by_budget = bound is not None and bound <= threshold
+        if terms and tier.chain and not by_budget and fallback.when.health_threshold <= threshold:
+            tier = _led_by_health(tier, fallback, distinct, states)
+    return tier
+
+
+def _led_by_health(
+    tier: Tier,
+    fallback: Fallback,
+    distinct: Callable[[Iterable[ChainSlot]], tuple[ChainSlot, ...]],
+    states: TargetStates,
+) -> Tier:
+    """Returns the tier with `fallback` in front, if the slot that leads without it is left because of its terms."""
+    head, first = tier.chain[0], distinct(fallback.to)
+    leading = {one.target for one in head.targets}
+    if not first or leading <= {one.target for slot in first for one in slot.targets}:
+        return tier
+    watched = Watched(tuple(sorted(leading)), fallback.when.health_terms, fallback.when.all_terms)
+    left = states.look(watched)
+    if left is None:
+        return tier
+    chain = distinct([*first, *tier.chain[1:], head])
+    return replace(tier, chain=chain, reason=left.reason, probes=(*tier.probes, Probe(head, left)))
 
 
 def providers_of(model: Model) -> frozenset[str]:
@@ -128,15 +203,20 @@ def check_every_fallback_counts(field: str, model: Model) -> None:
     Raises:
         InvalidInput: there is such a fallback.
     """
-    everything = providers_of(model)
-    whole = compile_model(model, everything)
     for at in range(len(model.fallbacks)):
-        others = model.fallbacks[:at] + model.fallbacks[at + 1 :]
-        if compile_model(replace(model, fallbacks=others), everything) == whole:
+        without = replace(model, fallbacks=model.fallbacks[:at] + model.fallbacks[at + 1 :])
+        if _chains_in_all_states(without) == _chains_in_all_states(model):
             raise InvalidInput(
                 f"{field}.fallbacks[{at}].to",
                 "this fallback adds nothing: its targets are in the chain already. Remove it or name other targets",
             )
+
+
+def _chains_in_all_states(model: Model) -> list[ModelPlan]:
+    """Returns the plans while all targets are well, and while none is."""
+    left = Left(0, LeadReason.ERRORS, (), 0)
+    everything = providers_of(model)
+    return [compile_model(model, everything, states) for states in (ALL_WELL, TargetStates(look=lambda _: left))]
 
 
 def _names_of(model: Model) -> Iterable[str]:
@@ -146,28 +226,28 @@ def _names_of(model: Model) -> Iterable[str]:
 
 def _chain_at(model: Model, threshold: int) -> Iterable[ChainSlot]:
     """Yields the slots in order, with repetitions, when `threshold` basis points of the budget are settled."""
-    if threshold == 0:
-        # Highest quality first. A fallback whose condition does not hold still follows when an attempt fails.
-        yield from model.targets
-        for fallback in model.fallbacks:
-            yield from fallback.to
-        return
     leads = [(bound, fallback) for fallback in model.fallbacks if (bound := fallback.when.budget_threshold) is not None]
     reached = [(bound, fallback) for bound, fallback in leads if bound <= threshold]
+    if not reached:
+        # Highest quality first. A fallback whose condition does not hold still follows when an attempt fails.
+        yield from model.targets
     for _, fallback in sorted(reached, key=lambda lead: -lead[0]):
         yield from fallback.to
     for fallback in model.fallbacks:
         yield from fallback.to
 
 
-def _distinct(chain: Iterable[ChainSlot], usable_providers: frozenset[str]) -> tuple[ChainSlot, ...]:
+def _distinct(
+    chain: Iterable[ChainSlot], usable_providers: frozenset[str], without: frozenset[str]
+) -> tuple[ChainSlot, ...]:
     """Leaves out unusable and repeated targets, and then empty slots."""
     seen: set[str] = set()
     places = []
     for group in chain:
         kept: list[WeightedTarget] = []
         for one in group.targets:
-            if one.target not in seen and split_target("target", one.target)[0] in usable_providers:
+            usable = one.target not in without and split_target("target", one.target)[0] in usable_providers
+            if usable and one.target not in seen:
                 seen.add(one.target)
                 kept.append(one)
         if kept:

@@ -14,12 +14,15 @@ from services.chassis.enums import enum_table
 from services.chassis.grpc_server import Registration
 from services.chassis.well_known import duration
 from services.kernel.dialect import OutputCapField
-from services.router.domain.plan import PlannedTarget
+from services.kernel.lead_reason import LeadReason
+from services.router.domain.plan import PlannedTarget, Tier
 from services.router.transport.admin_messages import DIALECTS, write_chain
 from services.router.transport.wakeup import reading
 from services.router.usecases.publish import Publisher, VersionedPlan
 
 SERVICE = "spendgate.router.v1.RoutePlanService"
+LEAD_REASONS = enum_table(pb.LeadReason, LeadReason)
+"""The reasons on the wire."""
 _CAP_FIELDS = enum_table(pb.PlannedTarget.OutputCapField, OutputCapField)
 
 
@@ -64,9 +67,7 @@ def plan_message(versioned: VersionedPlan) -> pb.RoutePlan:
     models = [
         pb.ModelPlan(
             model=model.model,
-            tiers=[
-                pb.Tier(from_basis_points=tier.from_basis_points, chain=write_chain(tier.chain)) for tier in model.tiers
-            ],
+            tiers=[_tier(tier) for tier in model.tiers],
             first_byte_timeout=duration(model.first_byte_timeout_ms),
             providers_without_credential=model.providers_without_credential,
             aliases=model.aliases,
@@ -75,6 +76,17 @@ def plan_message(versioned: VersionedPlan) -> pb.RoutePlan:
     ]
     targets = [_target(target) for target in versioned.plan.targets]
     return pb.RoutePlan(version=versioned.version, models=models, targets=targets)
+
+
+def _tier(tier: Tier) -> pb.Tier:
+    return pb.Tier(
+        from_basis_points=tier.from_basis_points,
+        chain=write_chain(tier.chain),
+        reason=LEAD_REASONS.numbers[tier.reason] if tier.reason else pb.LEAD_REASON_UNSPECIFIED,
+        probes=[
+            pb.Probe(slot=write_chain([one.slot])[0], interval=duration(one.left.probe_every_ms)) for one in tier.probes
+        ],
+    )
 
 
 def _target(target: PlannedTarget) -> pb.PlannedTarget:

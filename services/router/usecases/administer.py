@@ -19,14 +19,17 @@ from services.router.domain.configuration import (
     differences,
 )
 from services.router.domain.model import Model
-from services.router.domain.plan import RoutePlan, compile_plan, providers_of
+from services.router.domain.plan import ModelPlan, RoutePlan, compile_plan, providers_of
 from services.router.domain.provider import Provider
 from services.router.domain.secret import CredentialProblem, SecretReference, SecretSource, SecretValue
+from services.router.domain.switch import Switch, changes_of_lead, switch_of
 from services.router.ports import ConfigurationStore, Credentials
 from services.router.usecases.publish import Publisher
+from services.router.usecases.target_health import TargetHealth
 
 _log = logging.getLogger("spendgate.router.administer")
 
+Offer = tuple[tuple[Backend, ...], Mapping[str, SecretValue], RoutePlan]
 Readings = Mapping[SecretReference, SecretValue | CredentialProblem]
 
 
@@ -41,7 +44,18 @@ class Applied:
 class Administrator:
     """Holds the configuration in force."""
 
-    def __init__(self, store: ConfigurationStore, credentials: Credentials, publisher: Publisher, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: ConfigurationStore,
+        credentials: Credentials,
+        publisher: Publisher,
+        health: TargetHealth,
+        clock: Clock,
+    ) -> None:
+        self.plans: tuple[ModelPlan, ...] = ()
+        """The newest plan, whether or not Envoy and quota have it already."""
+        self._health = health
+        self._drained: frozenset[str] = frozenset()
         self._store = store
         self._clock = clock
         self._credentials = credentials
@@ -110,7 +124,8 @@ class Administrator:
                 self._store.save(after, entries, Answered(asked, applied, now_ms) if asked else None)
             self._configuration = after
             self._take(readings)
-            self._publisher.offer(*offer)
+            self._put_in_force(offer)
+            self._health.forget_unused()
         return applied
 
     def reread_credentials(self) -> None:
@@ -138,19 +153,31 @@ class Administrator:
                 _log.warning("a credential cannot be used: %s", problem.text)
         self._problems = problems
 
+    def follow_health(self) -> tuple[Switch, ...]:
+        """Publishes who leads now, by the health of targets. Returns the switches since the last plan."""
+        before = self.plans
+        self._publish()
+        now_ms = self._clock.now_ms()
+        return tuple(switch_of(plan, old, new, now_ms) for plan, old, new in changes_of_lead(before, self.plans))
+
     def _publish(self) -> None:
         offer = self._offer_of(self._configuration, self._values)
         self._publisher.check(*offer)
-        self._publisher.offer(*offer)
+        self._put_in_force(offer)
 
-    def _offer_of(
-        self, configuration: Configuration, values: Mapping[SecretReference, SecretValue]
-    ) -> tuple[tuple[Backend, ...], Mapping[str, SecretValue], RoutePlan]:
+    def _put_in_force(self, offer: Offer) -> None:
+        self._publisher.offer(*offer)
+        self.plans = offer[2].models
+        self._health.plan_made()
+
+    def _offer_of(self, configuration: Configuration, values: Mapping[SecretReference, SecretValue]) -> Offer:
         """Returns what a configuration gives to Envoy and quota, with the credentials that are available."""
         usable = [provider for provider in configuration.providers if provider.api_key in values]
         names = name_clusters(usable, self._publisher.in_use)
         backends = backends_of(usable, names)
-        return backends, _secrets_of(backends, values), compile_plan(configuration.models, usable, names)
+        states = self._health.begin_plan(self._drained)
+        plan = compile_plan(configuration.models, usable, names, states)
+        return backends, _secrets_of(backends, values), plan
 
 
 def _values_of(readings: Readings) -> dict[SecretReference, SecretValue]:

@@ -52,6 +52,7 @@ from services.quota.domain.routing.plan import (
     Tier,
     WeightedTarget,
 )
+from services.quota.domain.routing.probes import Probes
 from services.quota.transport.authorization import SERVICE
 from services.quota.transport.call_trace import CallTraces
 from services.quota.transport.check_answer import AllowWriter
@@ -163,7 +164,7 @@ class Quota:
 
 
 def _use_cases(live: Live, counters: SqliteCounters, clock: SystemClock) -> tuple[Admit, Settle]:
-    recent = RecentCalls(MemoryExpectations(), PolicyMatches(), SettlementLag(), Contention())
+    recent = RecentCalls(MemoryExpectations(), PolicyMatches(), SettlementLag(), Contention(), Probes())
     admit = Admit(
         live=live,
         authenticate=Authenticate(live, clock, PEPPER),

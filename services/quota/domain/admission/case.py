@@ -8,6 +8,7 @@ from services.quota.domain.admission.request_facts import RequestFacts, Tokens
 from services.quota.domain.directory.applied_limits import AppliedLimits
 from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.routing.compile import Draw
+from services.quota.domain.routing.probes import Probes
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +28,5 @@ class Case:
     """How long calls in flight take to give room back."""
     now_ms: int
     draw: Draw
+    probes: Probes | None = None
+    """None: the call tries no slot that is not well."""

@@ -112,11 +112,12 @@ def evaluate(case: Case, tiers: Sequence[FitTier], levels: Sequence[Level]) -> A
     evaluation = _Evaluation(case, levels)
     refused: list[_Candidate] = []
     for tier in tiers_from(tiers, case.limits, levels):
-        for chain in evaluation.chains(tier):
-            candidate = evaluation.with_ceilings(tier, chain)
-            if candidate.decision.refusal is None:
-                return evaluation.admit(candidate)
-            refused.append(candidate)
+        for lead in evaluation.leads(tier) if tier.probes else (tier,):
+            for chain in evaluation.chains(lead):
+                candidate = evaluation.with_ceilings(lead, chain)
+                if candidate.decision.refusal is None:
+                    return evaluation.admit(candidate)
+                refused.append(candidate)
     if not refused:
         return unfit(case, tiers)
     candidate = evaluation.cut(refused)
@@ -165,6 +166,12 @@ class _Evaluation:
         self._limits = case.limits
         self._levels = levels
         self._most: dict[FitTarget, AttemptMost] = {}
+
+    def leads(self, tier: FitTier) -> Sequence[FitTier]:
+        """The tier, after the same with a slot in front that it is the call's turn to try."""
+        case = self._case
+        turn = None if case.probes is None else case.probes.turn(tier.probes, case.now_ms, case)
+        return (tier,) if turn is None else (tier.probes[turn].tier, tier)
 
     def chains(self, tier: FitTier) -> Sequence[tuple[FitTarget, ...]]:
         """The chains of a tier that can serve the call: the whole chain, and then its head alone."""

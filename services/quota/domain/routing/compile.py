@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from services.kernel.dialect import Dialect
+from services.kernel.lead_reason import LeadReason
 from services.kernel.price import Price
 from services.quota.domain.routing.plan import Face, ModelPlan, PlannedTarget, PlanSnapshot, PriceSnapshot, Tier
 from services.quota.domain.routing.target_facts import TargetFacts
@@ -42,6 +43,20 @@ class FitTier:
     """No target is in two slots."""
     fixed: tuple[FitTarget, ...] | None
     """The chain, if every slot has one target, so that there is nothing to draw; else None."""
+    reason: LeadReason | None = None
+    """Why the tier's first slot leads; None: it is the model's own."""
+    probes: tuple[FitProbe, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FitProbe:
+    """A slot that single calls try first."""
+
+    slot: tuple[str, ...]
+    """The names of its targets."""
+    every_ms: int
+    tier: FitTier
+    """The tier as those calls see it: with the slot in front."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,5 +159,16 @@ def _fit_tiers(tiers: Sequence[Tier], fit: Mapping[str, FitTarget]) -> tuple[Fit
         if slots:
             drawn = any(len(slot.targets) > 1 for slot in slots)
             fixed = None if drawn else tuple(slot.targets[0] for slot in slots)
-            found.append(FitTier(tier.from_basis_points, tuple(slots), fixed))
+            probes = tuple(_fit_probes(tier, fit))
+            found.append(FitTier(tier.from_basis_points, tuple(slots), fixed, tier.reason, probes))
     return tuple(found)
+
+
+def _fit_probes(tier: Tier, fit: Mapping[str, FitTarget]) -> Iterator[FitProbe]:
+    for probe in tier.probes:
+        names = tuple(each.target for each in probe.slot.targets)
+        if any(name in fit for name in names):
+            # Without a reason of its own: it leads as it would if it were well.
+            probing = Tier(tier.from_basis_points, (probe.slot, *tier.chain))
+            (seen,) = _fit_tiers([probing], fit)
+            yield FitProbe(names, probe.every_ms, seen)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from services.kernel.dialect import Dialect
+from services.kernel.lead_reason import LeadReason
 from services.kernel.price import Price
 
 
@@ -60,12 +61,30 @@ class ChainSlot:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """A slot that single calls try first."""
+
+    slot: ChainSlot
+    every_ms: int
+    """At most one call in this time."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tier:
     """The chain of a model for calls from one part of the budget on."""
 
     from_basis_points: int
     """The tier applies from this settled part of the tightest budget on."""
     chain: tuple[ChainSlot, ...]
+    lead_reason: LeadReason | None = None
+    """Why its first slot leads, if the router says so."""
+    probes: tuple[Probe, ...] = ()
+    """The slots that would lead if they were well, the first choice first."""
+
+    @property
+    def reason(self) -> LeadReason | None:
+        """Why its first slot leads; None: it is the model's own. A tier of the budget needs no other reason."""
+        return self.lead_reason or (LeadReason.BUDGET if self.from_basis_points else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -277,7 +277,7 @@ def test_at_its_threshold_the_cheaper_tier_serves_and_the_dearer_target_is_gone(
     admitted = world.let("tiered")
 
     assert admitted.downgraded
-    assert admitted.from_basis_points == 7_500
+    assert admitted.admission.tier.from_basis_points == 7_500
     assert admitted.reservation.chain == ("lab/cheap",)
 
 

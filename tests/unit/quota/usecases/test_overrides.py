@@ -16,6 +16,7 @@ from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.domain.policies.limit import Limit
 from services.quota.domain.policies.override_rules import MAX_LIFE_MS
 from services.quota.domain.policies.policy import Match, QuotaPolicy, Threshold
+from services.quota.domain.routing.probes import Probes
 from services.quota.usecases.admit import Admitted
 from services.quota.usecases.amend import Amend
 from services.quota.usecases.budgets import EffectiveLimits, ListBudgets
@@ -91,7 +92,7 @@ def test_budgets_and_explanations_show_the_bound_in_force_and_until_when(desk: D
     explained = Explain(
         live=desk.live,
         counters=desk.counters,
-        recent=RecentCalls(desk.expectations, PolicyMatches(), desk.lag, desk.contention),
+        recent=RecentCalls(desk.expectations, PolicyMatches(), desk.lag, desk.contention, Probes()),
         clock=desk.clock,
     )("ds-prod", "dear")
     bounds = {limit.policy: (limit.bound, limit.overridden_until_ms) for limit in explained.limits}

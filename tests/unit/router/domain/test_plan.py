@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 
 from services.kernel.errors import InvalidInput
+from services.kernel.lead_reason import LeadReason
 from services.kernel.preset import Preset
 from services.router.domain.backend import name_clusters
+from services.router.domain.health import Left, Watched
 from services.router.domain.model import ChainSlot, Condition, Measure, Model, Term
-from services.router.domain.plan import check_every_fallback_counts, compile_model, compile_plan
+from services.router.domain.plan import TargetStates, check_every_fallback_counts, compile_model, compile_plan
 from tests.worlds.router import budget, fallback, group, lab, model, vendor
 
 ALL = frozenset({"a", "b", "c"})
@@ -121,3 +123,77 @@ def test_the_plan_names_exactly_the_targets_of_its_chains_and_how_to_reach_them(
         ("anthropic.openai", "api.anthropic.com", "/v1/chat/completions"),
     ]
     assert plan.clusters == {"anthropic.anthropic", "anthropic.openai", "lab.openai"}
+
+
+SICK = Left(1, LeadReason.ERRORS, (), 2_000)
+HEALTH = Condition((Term(Measure.ERROR_RATE, 2_000, 10),))
+
+
+def tiers_of(route: Model, *sick: str, **states: frozenset[str]) -> list[tuple[int, list[str], str, list[str]]]:
+    """Threshold, chain, reason and probes of each tier while these targets are not well."""
+
+    def look(watched: Watched) -> Left | None:
+        return SICK if set(watched.targets) <= set(sick) else None
+
+    plan = compile_model(route, frozenset({"a", "b", "c"}), TargetStates(look, **states))
+    return [
+        (
+            tier.from_basis_points,
+            [one.target for slot in tier.chain for one in slot.targets],
+            tier.reason or "",
+            [one.target for probe in tier.probes for one in probe.slot.targets],
+        )
+        for tier in plan.tiers
+    ]
+
+
+def test_a_fallback_leads_while_the_first_slot_is_left_and_the_slot_goes_to_the_end() -> None:
+    route = model("m", "a/x", fallbacks=(fallback("b/x", when=HEALTH), fallback("c/x")))
+    assert tiers_of(route) == [(0, ["a/x", "b/x", "c/x"], "", [])]
+    assert tiers_of(route, "a/x") == [(0, ["b/x", "c/x", "a/x"], "errors", ["a/x"])]
+    # A slot that does not lead is not watched.
+    assert tiers_of(route, "b/x") == tiers_of(route)
+
+
+def test_the_next_fallback_looks_at_the_one_that_leads() -> None:
+    route = model("m", "a/x", fallbacks=(fallback("b/x", when=HEALTH), fallback("c/x", when=HEALTH)))
+    assert tiers_of(route, "a/x") == [(0, ["b/x", "c/x", "a/x"], "errors", ["a/x"])]
+    assert tiers_of(route, "a/x", "b/x") == [(0, ["c/x", "a/x", "b/x"], "errors", ["a/x", "b/x"])]
+
+
+def test_at_a_tier_of_the_budget_the_slot_that_leads_there_is_watched() -> None:
+    route = model("m", "a/x", fallbacks=(fallback("b/x", when=budget(7_500)), fallback("c/x", when=HEALTH)))
+    base: list[tuple[int, list[str], str, list[str]]] = [
+        (0, ["a/x", "b/x", "c/x"], "", []),
+        (7_500, ["b/x", "c/x"], "budget", []),
+    ]
+    assert tiers_of(route) == base
+    assert tiers_of(route, "a/x") == [(0, ["c/x", "b/x", "a/x"], "errors", ["a/x"]), base[1]]
+    assert tiers_of(route, "b/x") == [base[0], (7_500, ["c/x", "b/x"], "errors", ["b/x"])]
+
+
+def test_any_leads_by_the_budget_alone_there_and_by_health_everywhere() -> None:
+    either = Condition((*budget(7_500).terms, *HEALTH.terms))
+    route = model("m", "a/x", fallbacks=(fallback("b/x", when=either),))
+    assert tiers_of(route) == [(0, ["a/x", "b/x"], "", []), (7_500, ["b/x"], "budget", [])]
+    assert tiers_of(route, "a/x") == [(0, ["b/x", "a/x"], "errors", ["a/x"]), (7_500, ["b/x"], "budget", [])]
+
+
+def test_all_leads_only_with_both_the_budget_and_health() -> None:
+    both = Condition((*budget(7_500).terms, *HEALTH.terms), all_terms=True)
+    route = model("m", "a/x", fallbacks=(fallback("b/x", when=both),))
+    assert tiers_of(route) == [(0, ["a/x", "b/x"], "", [])]
+    assert tiers_of(route, "a/x") == [(0, ["a/x", "b/x"], "", []), (7_500, ["b/x", "a/x"], "errors", ["a/x"])]
+
+
+def test_a_target_that_is_out_leaves_every_chain_unless_it_is_the_last() -> None:
+    route = model("m", "a/x", fallbacks=(fallback("b/x", when=budget(7_500)),))
+    assert tiers_of(route, out=frozenset({"a/x"})) == [(0, ["b/x"], "", [])]
+    assert tiers_of(route, out=frozenset({"b/x"})) == [(0, ["a/x"], "", []), (7_500, ["b/x"], "budget", [])]
+    assert tiers_of(route, out=frozenset({"a/x", "b/x"})) == tiers_of(route)
+
+
+def test_a_fallback_that_only_leads_by_health_counts() -> None:
+    check_every_fallback_counts("m", model("m", "a/x", "b/x", fallbacks=(fallback("b/x", when=HEALTH),)))
+    with pytest.raises(InvalidInput, match="adds nothing"):
+        check_every_fallback_counts("m", model("m", "a/x", "b/x", fallbacks=(fallback("a/x", when=HEALTH),)))
