@@ -67,6 +67,17 @@ CREDENTIAL_HEADERS = (*KEY_HEADERS, "cookie", "proxy-authorization")
 """Headers in which clients put keys. Envoy removes them before any script or provider sees the request."""
 
 
+class LeadReason(StrEnum):
+    """Why another target leads than the model's first: in the plan, the call's answer, its line and its trace."""
+
+    BUDGET = "budget"
+    """A part of the budget is used."""
+    ERRORS = "errors"
+    """Attempts at the target that would lead fail."""
+    LATENCY = "latency"
+    """Attempts at it take too long."""
+
+
 class RequestKey(StrEnum):
     """What `request_info.lua` says about a request. An absent key means that the client did not say."""
 
@@ -161,7 +172,7 @@ class AdmissionKey(StrEnum):
     DECISION = "decision"
     """string: "deny". Of refusals only."""
     DOWNGRADED = "downgraded"
-    """string: why another target leads than the model's first: a `services.kernel.lead_reason.LeadReason`. Absent if it
+    """string: why another target leads than the model's first: a `LeadReason`. Absent if it
     leads itself."""
     STRIP_USAGE = "strip_usage"
     """bool: the client did not ask for the usage chunk that we make the provider send."""

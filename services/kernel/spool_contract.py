@@ -136,7 +136,7 @@ class AdmittedKey(StrEnum):
     DECISION = "decision"
     """"allow" or "downgrade"."""
     DOWNGRADED = "downgraded"
-    """Why another target leads than the model's first: a `services.kernel.lead_reason.LeadReason`. Absent: it leads."""
+    """Why another target leads than the model's first, as in `services.kernel.envoy_contract.LeadReason`."""
     POLICY = "policy"
     """Name of the tightest policy. Absent when none applies."""
     CHAIN = "chain"

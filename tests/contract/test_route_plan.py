@@ -12,10 +12,16 @@ from spendgate.router.v1 import route_plan_service_pb2 as pb
 from spendgate.router.v1 import route_plan_service_pb2_grpc
 from spendgate.type.v1.dialect_pb2 import DIALECT_ANTHROPIC, DIALECT_OPENAI
 
+from services.chassis.well_known import duration
 from services.kernel.change import OWNER
+from services.kernel.envoy_contract import LeadReason
 from services.kernel.preset import Preset
 from services.quota.adapters.plan_stream import read_plan
-from tests.worlds.router import Router, budget, fallback, lab, model, vendor
+from services.router.domain.health import Left
+from services.router.domain.plan import ModelPlan, Probe, RoutePlan, Tier
+from services.router.transport.route_plan_service import plan_message
+from services.router.usecases.publish import VersionedPlan
+from tests.worlds.router import Router, budget, fallback, group, lab, model, vendor
 from tests.worlds.router_server import EPOCH, QUIET_S, TIMEOUT_S, Running, serving, until
 
 
@@ -188,3 +194,23 @@ def test_a_quota_that_comes_back_gets_the_plan_again(tmp_path: Path) -> None:
         assert versions[0] == versions[1]
 
     run(tmp_path, scenario)
+
+
+def test_quota_reads_who_leads_why_and_which_slots_calls_may_try() -> None:
+    sick, tiny = group(("a/x", 3), "b/x"), group("lab/tiny")
+    left = Left(1, LeadReason.LATENCY, (), 4_000)
+    tier = Tier(0, (tiny, sick), LeadReason.LATENCY, (Probe(sick, left),))
+    cheap = Tier(7_500, (tiny,), LeadReason.BUDGET)
+    message = plan_message(VersionedPlan("1", RoutePlan((ModelPlan("m", (tier, cheap), 1_000),), ())))
+    first, second = read_plan(message).models["m"].tiers
+    assert (first.reason, second.reason) == (LeadReason.LATENCY, LeadReason.BUDGET)
+    (probe,) = first.probes
+    assert [(one.target, one.weight) for one in probe.slot.targets] == [("a/x", 3), ("b/x", 1)]
+    assert (probe.every_ms, second.probes) == (4_000, ())
+
+
+def test_a_plan_of_a_release_without_reasons_still_says_that_the_budget_leads() -> None:
+    tiers = [pb.Tier(), pb.Tier(from_basis_points=7_500)]
+    planned = pb.ModelPlan(model="m", tiers=tiers, first_byte_timeout=duration(1_000))
+    read = read_plan(pb.RoutePlan(version="1", models=[planned])).models["m"].tiers
+    assert [tier.reason for tier in read] == [None, LeadReason.BUDGET]

@@ -15,7 +15,7 @@ from spendgate.type.v1 import dialect_pb2
 from services.chassis.enums import enum_table
 from services.chassis.loops import Stream, StreamLoop
 from services.kernel.dialect import Dialect, OutputCapField
-from services.kernel.lead_reason import LeadReason
+from services.kernel.envoy_contract import LeadReason
 from services.quota.domain.routing.plan import (
     ChainSlot,
     Face,

@@ -14,8 +14,7 @@ import orjson
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2
 
 from services.chassis.protobuf_wire import length_delimited
-from services.kernel.envoy_contract import TRACE_ID_HEADER, AdmissionKey
-from services.kernel.lead_reason import LeadReason
+from services.kernel.envoy_contract import TRACE_ID_HEADER, AdmissionKey, LeadReason
 from services.kernel.limit_kind import LimitKind
 from services.kernel.spool_contract import AdmittedKey, DecidedKey
 from services.kernel.trace_context import Sampling, TraceContext, begin_trace

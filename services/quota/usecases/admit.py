@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from services.kernel.clock import Clock
 from services.kernel.dialect import Dialect
+from services.kernel.envoy_contract import LeadReason
 from services.kernel.errors import Unavailable
-from services.kernel.lead_reason import LeadReason
 from services.kernel.names import reservation_id
 from services.kernel.settlement import Most
 from services.kernel.usage import TOKEN_FOR_EACH_BYTE, Line

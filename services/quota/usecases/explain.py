@@ -8,7 +8,7 @@ from itertools import islice
 
 from services.kernel.clock import Clock
 from services.kernel.dialect import Dialect
-from services.kernel.lead_reason import LeadReason
+from services.kernel.envoy_contract import LeadReason
 from services.kernel.limit_kind import LimitKind
 from services.kernel.names import no_such
 from services.kernel.price import Price

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from services.kernel.lead_reason import LeadReason
+from services.kernel.envoy_contract import LeadReason
 from services.router.domain.attempt import Attempt, Outcome
 from services.router.domain.model import Measure, Term
 from services.router.domain.sliding_counts import SlidingCounts

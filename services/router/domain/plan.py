@@ -17,8 +17,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from services.kernel.dialect import Dialect, OutputCapField
+from services.kernel.envoy_contract import LeadReason
 from services.kernel.errors import InvalidInput
-from services.kernel.lead_reason import LeadReason
 from services.kernel.names import split_target
 from services.router.domain.health import Left, Watched
 from services.router.domain.model import ChainSlot, Fallback, Model, WeightedTarget

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from services.kernel.lead_reason import LeadReason
+from services.kernel.envoy_contract import LeadReason
 from services.router.domain.health import Figure
 from services.router.domain.model import ChainSlot, Measure
 from services.router.domain.plan import ModelPlan, Tier

@@ -14,7 +14,7 @@ from services.chassis.enums import enum_table
 from services.chassis.grpc_server import Registration
 from services.chassis.well_known import duration
 from services.kernel.dialect import OutputCapField
-from services.kernel.lead_reason import LeadReason
+from services.kernel.envoy_contract import LeadReason
 from services.router.domain.plan import PlannedTarget, Tier
 from services.router.transport.admin_messages import DIALECTS, write_chain
 from services.router.transport.wakeup import reading

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from services.kernel.dialect import Dialect
-from services.kernel.lead_reason import LeadReason
+from services.kernel.envoy_contract import LeadReason
 from services.kernel.price import Price
 from services.quota.domain.routing.plan import Face, ModelPlan, PlannedTarget, PlanSnapshot, PriceSnapshot, Tier
 from services.quota.domain.routing.target_facts import TargetFacts

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from services.kernel.dialect import Dialect
-from services.kernel.lead_reason import LeadReason
+from services.kernel.envoy_contract import LeadReason
 from services.kernel.price import Price
 
 

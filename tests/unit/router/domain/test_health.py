@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.kernel.lead_reason import LeadReason
+from services.kernel.envoy_contract import LeadReason
 from services.router.domain.attempt import Attempt, Outcome
 from services.router.domain.health import MOST_PROBE_MS, Watch
 from services.router.domain.model import Term

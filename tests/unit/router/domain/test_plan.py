@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from services.kernel.envoy_contract import LeadReason
 from services.kernel.errors import InvalidInput
-from services.kernel.lead_reason import LeadReason
 from services.kernel.preset import Preset
 from services.router.domain.backend import name_clusters
 from services.router.domain.health import Left, Watched
