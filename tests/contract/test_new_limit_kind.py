@@ -49,6 +49,7 @@ from services.kernel.limit_kind import LimitKind
 from services.kernel.settlement import Most
 from services.ledger.domain.counting import CountedLimit, Matching, Span, Taken, expected_counters
 from services.quota.adapters import directory_rows
+from services.quota.adapters.slices import Turns
 from services.quota.domain.counters.settlement import Settlement
 from services.quota.domain.policies.denial import Denial
 from services.quota.domain.policies.lint import PolicyState
@@ -103,7 +104,7 @@ assert left["x-ratelimit-limit-tokens"] == "9000", left
 answer = BudgetEndpoint(ReadOwnBudget(authenticate=world.authenticate, counters=world.counters, clock=world.clock))
 (own, _) = json.loads(answer.answer(SECRET, "", "request").body)["budgets"]
 assert (own["limit_kind"], own["limit"], own["used"], own["reserved"]) == (kind, 9_000, 3_700, 4_000), own
-(budget,) = ListBudgets(live=world.live, counters=world.counters, clock=world.clock)("heavy")
+(budget,) = ListBudgets(live=world.live, counters=world.counters, clock=world.clock, turns=Turns())("heavy")
 shown = budget_as_json(write_budget(budget))
 assert (shown["limit_kind"], shown["settled"], shown["remaining"]) == (kind, 3_700, 1_300), shown
 
