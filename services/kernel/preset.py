@@ -20,6 +20,8 @@ class PresetFace(NamedTuple):
     path: str
     """Path of the chat endpoint. Gemini's contains "{model}" and "{verb}"."""
     output_cap_field: OutputCapField
+    usage_unasked: bool = False
+    """Its streams always end with their usage, and it refuses requests that ask for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +32,26 @@ class PresetRow:
     """Its address, in the form that its own SDK takes."""
     faces: tuple[PresetFace, ...]
     """Its own dialect comes first, because it carries most."""
-    catalogue_provider: str
-    """Its name in the price catalogue."""
+    catalogue_provider: str = ""
+    """Its name in the price catalogue. Empty: the catalogue does not know it, so its models need `prices`."""
     base_suffix: str = ""
     """The end of `base_url` that the paths of the faces contain, too."""
 
 
 GEMINI_PATH = f"/v1beta/models/{MODEL}:{VERB}"
+_COMPLETIONS = "/chat/completions"
+
+
+def _compatible(
+    base_url: str,
+    catalogue_provider: str = "",
+    *,
+    cap: OutputCapField = OutputCapField.MAX_TOKENS,
+    usage_unasked: bool = False,
+) -> PresetRow:
+    """A vendor, or a server of one's own, with nothing but OpenAI's chat endpoint."""
+    face = PresetFace(Dialect.OPENAI, _COMPLETIONS, cap, usage_unasked)
+    return PresetRow(base_url, (face,), catalogue_provider)
 
 
 class Preset(StrEnum):
@@ -71,6 +86,56 @@ class Preset(StrEnum):
                 PresetFace(Dialect.OPENAI, "/v1beta/openai/chat/completions", OutputCapField.MAX_TOKENS),
             ),
             catalogue_provider="google",
+        ),
+    )
+    DEEPSEEK = (
+        "deepseek",
+        PresetRow(
+            "https://api.deepseek.com",
+            (
+                PresetFace(Dialect.OPENAI, f"/v1{_COMPLETIONS}", OutputCapField.MAX_TOKENS),
+                PresetFace(Dialect.ANTHROPIC, "/anthropic/v1/messages", OutputCapField.MAX_TOKENS),
+            ),
+            catalogue_provider="deepseek",
+            base_suffix="/v1",
+        ),
+    )
+    # https://docs.mistral.ai/api and https://docs.cohere.com/docs/compatibility-api: both refuse `stream_options`.
+    MISTRAL = "mistral", _compatible("https://api.mistral.ai/v1", "mistral", usage_unasked=True)
+    COHERE = "cohere", _compatible("https://api.cohere.ai/compatibility/v1", "cohere", usage_unasked=True)
+    GROQ = (
+        "groq",
+        _compatible("https://api.groq.com/openai/v1", "groq", cap=OutputCapField.MAX_COMPLETION_TOKENS),
+    )
+    CEREBRAS = (
+        "cerebras",
+        _compatible("https://api.cerebras.ai/v1", "cerebras", cap=OutputCapField.MAX_COMPLETION_TOKENS),
+    )
+    XAI = "xai", _compatible("https://api.x.ai/v1", "x-ai", cap=OutputCapField.MAX_COMPLETION_TOKENS)
+    TOGETHER = "together", _compatible("https://api.together.xyz/v1", "together")
+    FIREWORKS = "fireworks", _compatible("https://api.fireworks.ai/inference/v1", "fireworks")
+    OPENROUTER = "openrouter", _compatible("https://openrouter.ai/api/v1", "openrouter")
+    PERPLEXITY = "perplexity", _compatible("https://api.perplexity.ai", "perplexity")
+    MOONSHOT = "moonshot", _compatible("https://api.moonshot.ai/v1", "moonshotai")
+    DASHSCOPE = "dashscope", _compatible("https://dashscope-intl.aliyuncs.com/compatible-mode/v1")
+    HUGGINGFACE = "huggingface", _compatible("https://router.huggingface.co/v1")
+    NEBIUS = "nebius", _compatible("https://api.tokenfactory.nebius.com/v1")
+    DEEPINFRA = "deepinfra", _compatible("https://api.deepinfra.com/v1/openai")
+    SAMBANOVA = "sambanova", _compatible("https://api.sambanova.ai/v1")
+    # Servers of one's own, at the address where each starts unless told otherwise.
+    OLLAMA = "ollama", _compatible("http://127.0.0.1:11434/v1")
+    VLLM = "vllm", _compatible("http://127.0.0.1:8000/v1")
+    SGLANG = "sglang", _compatible("http://127.0.0.1:30000/v1")
+    LMSTUDIO = "lmstudio", _compatible("http://127.0.0.1:1234/v1")
+    LLAMACPP = (
+        "llamacpp",
+        PresetRow(
+            "http://127.0.0.1:8080",
+            (
+                PresetFace(Dialect.OPENAI, f"/v1{_COMPLETIONS}", OutputCapField.MAX_TOKENS),
+                PresetFace(Dialect.ANTHROPIC, "/v1/messages", OutputCapField.MAX_TOKENS),
+            ),
+            base_suffix="/v1",
         ),
     )
 

@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 from google.protobuf import json_format
-from spendgate.quota.v1 import quota_service_pb2 as pb
 from spendgate.quota.v1 import reservation_service_pb2 as reservation_pb
 from spendgate_envoy.envoy.config.core.v3 import base_pb2
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2 as auth_pb
 
-from services.kernel.dialect import Dialect
 from services.kernel.envoy_contract import CREDENTIAL_HEADERS, EPOCH_HEADER
 from tests.worlds.joined import joined
 from tests.worlds.quota_process import (
@@ -167,6 +165,15 @@ def test_usage_is_forced_on_streams_and_stripped_unless_asked_for(
     assert [target.get("include_usage", False) for target in metadata["targets"]] == [stripped, stripped]
 
 
+def test_a_provider_that_reports_usage_unasked_is_not_asked(quota: QuotaProcess) -> None:
+    mistral = planned_target("mistral/small")
+    mistral.faces[0].usage_unasked = True
+    quota.publish(route_plan("v6", {MODEL: [mistral, planned_target("lab/tiny")]}))
+    quota.quota.ApplyConfiguration(configuration())
+    metadata = metadata_of(quota.check(call(stream=True)))
+    assert [target.get("include_usage", False) for target in metadata["targets"]] == [False, True]
+
+
 def test_an_output_bound_is_written_where_the_client_set_none_or_a_larger_one(quota: QuotaProcess) -> None:
     quota.quota.ApplyConfiguration(configuration(spend_policy("capped", 100)))
     for unbounded in (None, 1_000_000):
@@ -315,53 +322,6 @@ def test_a_target_without_a_price_is_refused_under_a_spend_policy(quota: QuotaPr
         lab, spare = planned_target("lab/tiny"), SPARE
         google = planned_target("google/gemini-x", "gemini")
         quota.publish(route_plan("v5", {MODEL: [lab, spare, google], "other": [lab]}))
-
-
-@pytest.mark.parametrize(
-    ("path", "headers", "listed"),
-    [
-        ("/v1/models", {}, lambda body: [model["id"] for model in body["data"]]),
-        (
-            "/v1/models",
-            {"authorization": "", "x-goog-api-key": SECRET},
-            lambda body: [m["name"].split("/")[1] for m in body["models"]],
-        ),
-        ("/v1beta/models?pageSize=9", {}, lambda body: [model["name"].split("/")[1] for model in body["models"]]),
-    ],
-)
-def test_the_list_of_models_is_filtered_to_the_key_and_reserves_nothing(
-    quota: QuotaProcess, path: str, headers: dict[str, str], listed: Any
-) -> None:
-    quota.quota.ApplyConfiguration(
-        configuration(spend_policy("zero", 0), keys=[key_in("data-science", models=[MODEL])])
-    )
-    before = quota.quota.GetQuotaStatus(pb.GetQuotaStatusRequest()).quota_status.open_reservations
-    response = quota.check(get(path, headers))
-    assert response.denied_response.status.code == 200
-    assert listed(json.loads(response.denied_response.body)) == [MODEL]
-    assert quota.quota.GetQuotaStatus(pb.GetQuotaStatusRequest()).quota_status.open_reservations == before
-
-
-def test_a_model_that_a_dialect_cannot_call_is_not_in_its_list(quota: QuotaProcess) -> None:
-    quota.publish(
-        route_plan("v6", {MODEL: [planned_target("lab/tiny")], "claude": [planned_target("a/c", "anthropic")]})
-    )
-    quota.quota.ApplyConfiguration(configuration(keys=[key_in("data-science")]))
-    asked: dict[Dialect, dict[str, str]] = {Dialect.OPENAI: {}, Dialect.ANTHROPIC: {"anthropic-version": "2023-06-01"}}
-    listed = {
-        dialect: [
-            model["id"] for model in json.loads(quota.check(get("/v1/models", headers)).denied_response.body)["data"]
-        ]
-        for dialect, headers in asked.items()
-    }
-    assert listed == {Dialect.OPENAI: [MODEL], Dialect.ANTHROPIC: ["claude"]}
-
-
-def test_one_model_is_shown_if_the_key_may_use_it(quota: QuotaProcess) -> None:
-    quota.quota.ApplyConfiguration(configuration(keys=[key_in("data-science", models=[MODEL])]))
-    assert json.loads(quota.check(get(f"/v1/models/{MODEL}")).denied_response.body)["id"] == MODEL
-    assert quota.check(get("/v1/models/other")).denied_response.status.code == 404
-    assert quota.check(get(f"/v1/models/{MODEL}", secret="wrong-key-wrong-key")).denied_response.status.code == 401
 
 
 def admin_call(token: str) -> auth_pb.CheckRequest:

@@ -151,7 +151,7 @@ def _read_face(message: pb.PlannedTarget.Face) -> Face:
         raise ValueError(f"dialect {message.dialect} of cluster {message.cluster} is unknown")
     # Without a field that we know, no bound is written.
     cap_field = _CAP_FIELDS.members.get(message.output_cap_field, "")
-    return Face(dialect, message.cluster, message.host, message.path, cap_field)
+    return Face(dialect, message.cluster, message.host, message.path, cap_field, message.usage_unasked)
 
 
 def _acknowledgements(taken: queue.SimpleQueue[str | None]) -> Iterator[pb.WatchRoutePlanRequest]:

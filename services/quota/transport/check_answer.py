@@ -209,7 +209,7 @@ def _target(attempt: Attempt, admitted: Admitted, check: Check) -> dict[str, Any
         facts[TargetKey.PATH] = _gemini_path(face.path, target.upstream_model, check)
     else:
         facts[TargetKey.MODEL] = target.upstream_model
-    if face.dialect is Dialect.OPENAI and admitted.strip_usage:
+    if face.dialect is Dialect.OPENAI and admitted.strip_usage and not face.usage_unasked:
         facts[TargetKey.INCLUDE_USAGE] = True
     if face.output_cap_field and attempt.output_cap_tokens is not None:
         facts[TargetKey.OUTPUT_CAP_FIELD] = face.output_cap_field

@@ -90,6 +90,8 @@ class PlannedFace:
     host: str
     path: str
     output_cap_field: OutputCapField
+    usage_unasked: bool = False
+    """Its streams report usage by themselves, and it refuses requests that ask for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +268,7 @@ def _planned_target(name: str, providers: Mapping[str, Provider], clusters: Clus
             host=face.origin.host_header,
             path=face.path,
             output_cap_field=face.output_cap_field,
+            usage_unasked=face.usage_unasked,
         )
         for face in faces_of(provider)
     )

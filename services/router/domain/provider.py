@@ -25,6 +25,8 @@ class Face:
     credential_prefix: str
     """Prefix of the credential in its header: "Bearer " or nothing."""
     output_cap_field: OutputCapField
+    usage_unasked: bool = False
+    """See `PresetFace`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,4 +98,6 @@ def _preset_base(preset: Preset, base_url: str) -> BaseUrl:
 
 def _face(base: BaseUrl, shape: PresetFace) -> Face:
     header, prefix = _CREDENTIAL[shape.dialect]
-    return Face(shape.dialect, base.origin, base.path + shape.path, header, prefix, shape.output_cap_field)
+    return Face(
+        shape.dialect, base.origin, base.path + shape.path, header, prefix, shape.output_cap_field, shape.usage_unasked
+    )

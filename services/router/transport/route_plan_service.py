@@ -103,6 +103,7 @@ def _target(target: PlannedTarget) -> pb.PlannedTarget:
                 host=face.host,
                 path=face.path,
                 output_cap_field=_CAP_FIELDS.numbers[face.output_cap_field],
+                usage_unasked=face.usage_unasked,
             )
             for face in target.faces
         ],

@@ -24,6 +24,8 @@ class Face:
     """For Gemini it contains "{model}" and "{verb}"."""
     output_cap_field: str = ""
     """The field in which the gateway writes an output bound if the client allows more. Empty: it writes none."""
+    usage_unasked: bool = False
+    """Its streams report usage by themselves, and it refuses requests that ask for it."""
 
 
 @dataclass(frozen=True, slots=True)

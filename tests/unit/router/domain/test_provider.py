@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from genai_prices.data_snapshot import get_snapshot
 
 from services.kernel.dialect import Dialect
 from services.kernel.errors import InvalidInput
@@ -77,17 +78,67 @@ def test_any_server_has_the_face_of_its_protocol(protocol: Dialect, base_url: st
     assert faces_of(provider)[0].output_cap_field == cap
 
 
+@pytest.mark.parametrize(
+    ("preset", "endpoint"),
+    [
+        (Preset.MISTRAL, "https://api.mistral.ai/v1/chat/completions"),
+        (Preset.COHERE, "https://api.cohere.ai/compatibility/v1/chat/completions"),
+        (Preset.GROQ, "https://api.groq.com/openai/v1/chat/completions"),
+        (Preset.CEREBRAS, "https://api.cerebras.ai/v1/chat/completions"),
+        (Preset.XAI, "https://api.x.ai/v1/chat/completions"),
+        (Preset.TOGETHER, "https://api.together.xyz/v1/chat/completions"),
+        (Preset.FIREWORKS, "https://api.fireworks.ai/inference/v1/chat/completions"),
+        (Preset.OPENROUTER, "https://openrouter.ai/api/v1/chat/completions"),
+        (Preset.PERPLEXITY, "https://api.perplexity.ai/chat/completions"),
+        (Preset.MOONSHOT, "https://api.moonshot.ai/v1/chat/completions"),
+        (Preset.DASHSCOPE, "https://dashscope-intl.aliyuncs.com/compatible-mode/v1/chat/completions"),
+        (Preset.HUGGINGFACE, "https://router.huggingface.co/v1/chat/completions"),
+        (Preset.NEBIUS, "https://api.tokenfactory.nebius.com/v1/chat/completions"),
+        (Preset.DEEPINFRA, "https://api.deepinfra.com/v1/openai/chat/completions"),
+        (Preset.SAMBANOVA, "https://api.sambanova.ai/v1/chat/completions"),
+        (Preset.OLLAMA, "http://127.0.0.1:11434/v1/chat/completions"),
+        (Preset.VLLM, "http://127.0.0.1:8000/v1/chat/completions"),
+        (Preset.SGLANG, "http://127.0.0.1:30000/v1/chat/completions"),
+        (Preset.LMSTUDIO, "http://127.0.0.1:1234/v1/chat/completions"),
+    ],
+)
+def test_a_vendor_with_openais_endpoint_gets_its_key_as_openai_does(preset: Preset, endpoint: str) -> None:
+    assert seen(vendor(preset)) == [("openai", endpoint, "authorization: Bearer")]
+
+
+def test_some_vendors_speak_anthropics_dialect_too() -> None:
+    assert seen(vendor(Preset.DEEPSEEK)) == [
+        ("openai", "https://api.deepseek.com/v1/chat/completions", "authorization: Bearer"),
+        ("anthropic", "https://api.deepseek.com/anthropic/v1/messages", "x-api-key:"),
+    ]
+    assert seen(vendor(Preset.LLAMACPP)) == [
+        ("openai", "http://127.0.0.1:8080/v1/chat/completions", "authorization: Bearer"),
+        ("anthropic", "http://127.0.0.1:8080/v1/messages", "x-api-key:"),
+    ]
+
+
 def test_output_is_bounded_in_the_field_that_the_vendor_reads() -> None:
     caps = {preset: [face.output_cap_field for face in faces_of(vendor(preset))] for preset in Preset}
-    assert caps == {
-        Preset.OPENAI: ["max_completion_tokens"],
-        Preset.ANTHROPIC: ["max_tokens", "max_tokens"],
+    newer = [Preset.OPENAI, Preset.GROQ, Preset.CEREBRAS, Preset.XAI]
+    assert {preset: cap for preset, cap in caps.items() if set(cap) != {"max_tokens"}} == {
+        **{preset: ["max_completion_tokens"] for preset in newer},
         Preset.GEMINI: [GEMINI_CAP, "max_tokens"],
     }
 
 
-def test_the_catalogue_knows_vendors_but_not_any_server() -> None:
-    assert [catalogue_provider(vendor(preset)) for preset in Preset] == ["openai", "anthropic", "google"]
+def test_a_vendor_that_refuses_to_be_asked_for_usage_is_not_asked() -> None:
+    unasked = {preset for preset in Preset for face in faces_of(vendor(preset)) if face.usage_unasked}
+    assert unasked == {Preset.MISTRAL, Preset.COHERE}
+
+
+def test_the_catalogue_knows_the_vendors_that_a_preset_says_it_knows() -> None:
+    known = {provider.id for provider in get_snapshot().providers}
+    named = {preset: catalogue_provider(vendor(preset)) for preset in Preset}
+    assert {name for name in named.values() if name} <= known
+    assert [preset for preset, name in named.items() if not name] == [
+        Preset.DASHSCOPE, Preset.HUGGINGFACE, Preset.NEBIUS, Preset.DEEPINFRA, Preset.SAMBANOVA,
+        Preset.OLLAMA, Preset.VLLM, Preset.SGLANG, Preset.LMSTUDIO, Preset.LLAMACPP,
+    ]  # fmt: skip
     assert catalogue_provider(lab()) == ""
 
 
