@@ -11,7 +11,10 @@ from services.cli.supervisor.envoy import FILES_VARIABLE
 from services.cli.supervisor.settings import SupervisorSettings
 
 _PASSED = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH")
-_PASSED_PREFIXES = ("LC_", "PYTHON", "OTEL_")
+_PASSED_PREFIXES = ("LC_", "PYTHON", "OTEL_", "MALLOC_")
+# glibc gives each thread a heap of its own, and each heap keeps what was freed in it. The threads of a service take
+# turns anyway, so they share one. Who runs the gateway may still choose.
+_ALLOCATOR = {"MALLOC_ARENA_MAX": "1"}
 COUNTERS_VARIABLE = "SPENDGATE_COUNTERS"
 _NUMBER_VARIABLE = "SPENDGATE_QUOTA_REPLICA"
 # Variables by which the command line finds a gateway, which the gateway does not need, and variables only for quotas.
@@ -22,13 +25,13 @@ def plain_environ(environ: Mapping[str, str], settings: SupervisorSettings) -> d
     """Returns the environment of ledger and Envoy, and the base of quota's: no variable that may hold a secret."""
     passed = {name: value for name, value in environ.items() if name in _PASSED or name.startswith(_PASSED_PREFIXES)}
     own = {name: value for name, value in environ.items() if name.startswith("SPENDGATE_") and name not in _HELD_BACK}
-    return {**passed, **own, **_settings(environ, settings)}
+    return {**_ALLOCATOR, **passed, **own, **_settings(environ, settings)}
 
 
 def router_environ(environ: Mapping[str, str], settings: SupervisorSettings) -> dict[str, str]:
     """Returns the router's environment: every variable, since any of them may hold a provider's key."""
     everything = {name: value for name, value in environ.items() if name not in _HELD_BACK}
-    return {**everything, **_settings(environ, settings)}
+    return {**_ALLOCATOR, **everything, **_settings(environ, settings)}
 
 
 def quota_environ(environ: Mapping[str, str], settings: SupervisorSettings, number: int) -> dict[str, str]:

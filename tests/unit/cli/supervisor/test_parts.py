@@ -49,6 +49,13 @@ def test_only_the_router_sees_the_shells_variables_and_nobody_the_admin_token() 
         assert "SPENDGATE_TLS_CERTIFICATE" not in environ
 
 
+def test_services_share_one_heap_among_their_threads_unless_the_user_chooses() -> None:
+    chosen = {**ENVIRON, "MALLOC_ARENA_MAX": "4"}
+    for environ_of in (plain_environ, router_environ):
+        assert environ_of(ENVIRON, _settings())["MALLOC_ARENA_MAX"] == "1"
+        assert environ_of(chosen, _settings())["MALLOC_ARENA_MAX"] == "4"
+
+
 def test_only_quotas_are_told_how_to_reach_the_counters() -> None:
     environ = {**ENVIRON, "SPENDGATE_COUNTERS": "redis://:from-the-shell@elsewhere"}
     settings = replace(_settings(), counters_url="redis://:secret@here", quotas=2)
