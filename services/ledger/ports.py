@@ -170,7 +170,7 @@ class QuotaCounters(Protocol):
         ...
 
     def list_counters(self) -> CounterList:
-        """Returns all counters of the current windows."""
+        """Returns all counters of the current windows. If quota goes away meanwhile, its limits raise `Unavailable`."""
         ...
 
     def adjust(self, adjustments: Sequence[Adjustment], crossings_after: int) -> tuple[int, list[Crossing]]:

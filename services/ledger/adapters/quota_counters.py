@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain
 
 import grpc
 from spendgate.quota.v1 import counter_service_pb2 as pb
@@ -23,6 +24,8 @@ from services.ledger.ports import CounterState
 _TIMEOUT_S = 10.0
 # For all counters, which may be many.
 _LONG_TIMEOUT_S = 60.0
+# Counters are compared while they come.
+_LISTING_TIMEOUT_S = 300.0
 _PER_MESSAGE = 500
 _KINDS = enum_table(quota_pb.LimitKind, LimitKind)
 _REASONS = enum_table(quota_pb.Adjustment.Reason, AdjustmentReason)
@@ -42,9 +45,9 @@ class QuotaCountersClient:
         return CounterState(state.ready, state.limits_version, tuple(state.held_reservations))
 
     def list_counters(self) -> CounterList:
-        """Returns all counters of the current windows."""
-        request = pb.ListCountersRequest()
-        return asked(lambda: _read_list(self._stub.ListCounters(request, timeout=_LONG_TIMEOUT_S)))
+        """Returns all counters of the current windows. If quota goes away meanwhile, its limits raise `Unavailable`."""
+        stream = asked(lambda: self._stub.ListCounters(pb.ListCountersRequest(), timeout=_LISTING_TIMEOUT_S))
+        return _read_list(_each(stream))
 
     def adjust(self, adjustments: Sequence[Adjustment], crossings_after: int) -> tuple[int, list[Crossing]]:
         """Moves counters that still have their listed value.
@@ -63,17 +66,35 @@ class QuotaCountersClient:
         asked(lambda: self._stub.RestoreCounters(parts, timeout=_LONG_TIMEOUT_S))
 
 
-def _read_list(answers: Iterable[pb.ListCountersResponse]) -> CounterList:
+def _each(stream: Iterable[pb.ListCountersResponse]) -> Iterator[pb.ListCountersResponse]:
+    answers = iter(stream)
+    while (answer := asked(lambda: next(answers, None))) is not None:
+        yield answer
+
+
+def _read_list(answers: Iterator[pb.ListCountersResponse]) -> CounterList:
     preferred: list[ScopeParts] = []
-    limits: list[LimitLevels] = []
-    settled: dict[str, int] = {}
     for answer in answers:
         preferred += [_read_parts(each.parts) for each in answer.preferred]
         if answer.HasField("limit"):
+            # No preferred scope comes after a limit.
+            return CounterList(tuple(preferred), _read_limits(chain([answer], answers)))
+    return CounterList(tuple(preferred), iter(()))
+
+
+def _read_limits(answers: Iterable[pb.ListCountersResponse]) -> Iterator[LimitLevels]:
+    """Each limit once all its counters have come. It forgets them before it reads on."""
+    levels: LimitLevels | None = None
+    settled: dict[str, int] = {}
+    for answer in answers:
+        if answer.HasField("limit"):
+            if levels is not None:
+                yield levels
             settled = {}
-            limits.append(LimitLevels(_read_limit(answer.limit), settled))
+            levels = LimitLevels(_read_limit(answer.limit), settled)
         settled.update((each.scope, each.settled) for each in answer.counters)
-    return CounterList(tuple(preferred), tuple(limits))
+    if levels is not None:
+        yield levels
 
 
 def _read_limit(limit: pb.CountedLimit) -> CountedLimit:

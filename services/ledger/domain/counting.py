@@ -57,7 +57,8 @@ class CounterList:
 
     preferred: tuple[ScopeParts, ...]
     """The scopes of preferred policies. Default policies step back for calls that match one."""
-    limits: tuple[LimitLevels, ...]
+    limits: Iterator[LimitLevels]
+    """They come while quota sends them."""
 
 
 class Taken(NamedTuple):

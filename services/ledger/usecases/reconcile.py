@@ -9,7 +9,7 @@ so a difference is real and not work in flight.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from services.kernel.clock import Clock
@@ -36,6 +36,9 @@ _log = logging.getLogger("spendgate.ledger.reconcile")
 ASK_INTERVAL_MS = 1_000
 """How often to ask quota whether its counters were lost or its policies changed."""
 _BATCH = 128
+COUNTERS_AT_ONCE = 50_000
+"""The most counters to compare together, if no limit has more: 15 MB. Each part reads the entries once for each span.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +153,17 @@ class Reconcile:
         )
 
     def _expected(self, listing: CounterList) -> Iterator[tuple[LimitLevels, dict[str, Expected]]]:
-        """Yields each limit with the expected values of its counters. Reads the entries once for each span."""
+        """Yields each limit with the expected values of its counters, while they come."""
         preferred = Matching(listing.preferred)
+        for some in _parts_of(listing.limits):
+            yield from self._expected_of(some, preferred)
+
+    def _expected_of(
+        self, limits: Iterable[LimitLevels], preferred: Matching
+    ) -> Iterator[tuple[LimitLevels, dict[str, Expected]]]:
+        """Does so for some limits. Reads the entries once for each span."""
         by_span: dict[Span, list[LimitLevels]] = {}
-        for levels in listing.limits:
+        for levels in limits:
             by_span.setdefault(levels.limit.span, []).append(levels)
         for span, group in by_span.items():
             with self._sums.taken(span) as taken:
@@ -177,3 +187,17 @@ class Reconcile:
                 level = logging.WARNING if reason is AdjustmentReason.DRIFT else logging.INFO
                 _log.log(level, "%d counters were not what the entries say (%s); they are now", count, reason)
         return moved
+
+
+def _parts_of(limits: Iterable[LimitLevels]) -> Iterator[list[LimitLevels]]:
+    """Splits limits into parts of at most `COUNTERS_AT_ONCE` counters. A limit with more is a part of its own."""
+    some: list[LimitLevels] = []
+    count = 0
+    for levels in limits:
+        if some and count + len(levels.settled) > COUNTERS_AT_ONCE:
+            yield some
+            some, count = [], 0
+        some.append(levels)
+        count += len(levels.settled)
+    if some:
+        yield some

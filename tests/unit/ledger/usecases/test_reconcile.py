@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import pytest
+from spendgate.quota.v1 import counter_service_pb2 as counters_pb
 
 from services.kernel.errors import Unavailable
 from services.kernel.limit_kind import LimitKind
 from services.kernel.settlement import AdjustmentReason
 from services.kernel.window import WindowUnit
+from services.ledger.domain.counting import CountedLimit, Expected, expected_counters
+from services.ledger.usecases import reconcile
 from services.ledger.usecases.reconcile import ASK_INTERVAL_MS
 from services.quota.domain.counters.adjustment import Adjustment
 from services.quota.domain.policies.policy import Threshold
 from services.quota.ports.counters import Sum
+from services.quota.transport.counter_service import CounterService
 from tests.worlds.books import INTERVAL_MS, Books
 from tests.worlds.quota import counting, spend
 
@@ -299,3 +304,39 @@ def test_adjustments_say_which_counter(books: Books) -> None:
     (listed,) = books.world.counters.adjustments_before(None, 10)
     (counter,) = books.world.counters.counters_at(books.clock.now_ms())
     assert listed.adjustment == Adjustment(counter.key, counter.window_end_ms, COST + 5, COST, AdjustmentReason.DRIFT)
+
+
+def test_many_counters_are_read_and_compared_some_at_a_time(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "COUNTERS_AT_ONCE", 3)
+    read: list[str] = []
+    compared: list[int] = []
+    listed = CounterService.ListCounters
+
+    def reading(*asked: Any) -> Iterator[counters_pb.ListCountersResponse]:
+        for answer in listed(*asked):
+            read.append(answer.limit.policy)
+            yield answer
+
+    def comparing(limits: Sequence[CountedLimit], *rest: Any) -> list[dict[str, Expected]]:
+        compared.append(len(limits))
+        # The next limit tells that the part is full, and the one after it that the next limit is complete.
+        assert len(read) <= sum(compared) + 2
+        return expected_counters(limits, *rest)
+
+    monkeypatch.setattr(CounterService, "ListCounters", reading)
+    monkeypatch.setattr("services.ledger.usecases.reconcile.expected_counters", comparing)
+    policies = tuple(spend(f"policy-{number:02d}", 500) for number in range(10))
+    books.apply(policies)
+    called(books)
+    books.check()
+    compared.clear()
+    read.clear()
+    for key, end_ms, level in list(books.world.counters.counters_at(books.clock.now_ms())):
+        books.world.counters.restore([Sum(key, end_ms, level.settled + 1)])
+
+    books.check()
+
+    assert len(read) == sum(compared) == len(policies)
+    assert max(compared) <= 3
+    assert [books.world.level(policy.name) for policy in policies] == [(COST, 0)] * len(policies)
+    assert (books.reconcile.last.counters, books.reconcile.last.repaired) == (len(policies), len(policies))
