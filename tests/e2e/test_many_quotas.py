@@ -18,7 +18,7 @@ from tests.worlds.gateway import Gateway, Providers, run_gateway
 from tests.worlds.load import ASK, CALLERS, load_on
 from tests.worlds.redis_process import PASSWORD, RedisProcess
 
-pytestmark = [pytest.mark.e2e, pytest.mark.story, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 QUOTAS = 3
 CONFIGURATION = {
