@@ -35,6 +35,7 @@ from services.router.usecases.attempt_log import AttemptLog
 from services.router.usecases.attempt_stats import AttemptStats
 from services.router.usecases.follow_health import FollowHealth
 from services.router.usecases.publish import Publisher, Version
+from services.router.usecases.report_routes import ReportRoutes
 from services.router.usecases.target_health import TargetHealth
 
 _TICK_MS = 1_000
@@ -65,9 +66,10 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         stats = AttemptStats(clock)
         attempts = AttemptLog(clock, report_every_ms=ATTEMPT_REPORT_MS, observers=[stats.observe, health.observe])
         follow_health = FollowHealth(attempts, health, administrator)
+        reports = ReportRoutes(administrator, stats, health, follow_health)
         resources = resource_builder(settings.node, settings.envoy_files)
         services = (
-            RouterService(administrator, publisher, AuditLog(engine, AUDIT)),
+            RouterService(administrator, publisher, reports, AuditLog(engine, AUDIT)),
             RoutePlanService(publisher),
             AggregatedDiscoveryService(publisher, resources, EnvoyAdmin(Path(Socket.ENVOY_ADMIN)).is_warming),
             AccessLogService(attempts, clock),

@@ -12,6 +12,7 @@ from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 from spendgate.quota.v1 import quota_service_pb2 as quota
 from spendgate.router.v1 import router_service_pb2 as router
 from spendgate.router.v1.chain_pb2 import ChainSlot, WeightedTarget
+from spendgate.router.v1.route_plan_service_pb2 import LEAD_REASON_ERRORS
 from spendgate.type.v1.attribution_pb2 import Attribution
 from spendgate.type.v1.dialect_pb2 import DIALECT_OPENAI
 
@@ -327,12 +328,52 @@ def test_routes_show_chains_conditions_and_missing_credentials(services: StandIn
     services.answers["QuotaService.GetQuotaStatus"] = quota.GetQuotaStatusResponse(
         quota_status=quota.QuotaStatus(unpriced_targets=["openai/gpt-4o"])
     )
+    term = router.Condition.Term(error_rate_basis_points=2000, period=duration(10_000))
+    figures = [router.TermFigure(term=term, attempts=20, bad_attempts=9)]
+    tier = router.RouteStatus.Tier(
+        chain=[slot], reason=LEAD_REASON_ERRORS, lead_time=_time(1_798_761_600), figures=figures, probed_slots=[slot]
+    )
+    fared = router.RouteStatus.Target(
+        target="openai/gpt-4o",
+        attempts=20,
+        failed_attempts=9,
+        latency_p95=duration(700),
+        out_until_time=_time(1_798_761_600),
+    )
+    switch = router.RouteSwitch(
+        model="gpt", previous_slot=slot, slot=slot, reason=LEAD_REASON_ERRORS, figures=figures,
+        switch_time=_time(1_798_761_600), direction=router.RouteSwitch.DIRECTION_LEFT,
+    )  # fmt: skip
+    services.answers["RouterService.GetRouteStatus"] = router.GetRouteStatusResponse(
+        status=router.RouteStatus(
+            models=[router.RouteStatus.Model(model="gpt", tiers=[tier])], targets=[fared], switches=[switch]
+        )
+    )
     chain = [[{"target": "openai/gpt-4o", "weight": 2}]]
+    saw = [{"term": "error rate >= 20% over 10 s", "attempts": 20, "bad_attempts": 9}]
     assert cli.json("routes") == {
         "routes": [
             {
                 "model": "gpt", "targets": chain, "first_byte_timeout_ms": None, "aliases": [], "problem": None,
                 "fallbacks": [{"to": chain, "when": "budget used >= 75%"}],
+                "tiers": [
+                    {
+                        "from_percent": 0, "chain": chain, "reason": "errors",
+                        "leads_since": "2027-01-01T00:00:00Z", "figures": saw, "probed": chain,
+                    }
+                ],
+            }
+        ],
+        "targets": [
+            {
+                "target": "openai/gpt-4o", "attempts": 20, "failed_attempts": 9, "latency_p95_ms": 700,
+                "ttft_p95_ms": None, "out_until": "2027-01-01T00:00:00Z",
+            }
+        ],
+        "switches": [
+            {
+                "model": "gpt", "from_percent": 0, "direction": "left", "previous": chain[0], "leads": chain[0],
+                "reason": "errors", "figures": saw, "switched_at": "2027-01-01T00:00:00Z",
             }
         ],
         "providers": [

@@ -14,6 +14,7 @@ from google.rpc import error_details_pb2, status_pb2
 from spendgate.router.v1 import router_service_pb2 as pb
 from spendgate.router.v1 import router_service_pb2_grpc
 from spendgate.router.v1.chain_pb2 import ChainSlot, WeightedTarget
+from spendgate.router.v1.route_plan_service_pb2 import LEAD_REASON_ERRORS
 from spendgate.type.v1 import configuration_pb2
 from spendgate.type.v1.dialect_pb2 import DIALECT_GEMINI, DIALECT_OPENAI
 from spendgate.type.v1.resource_kind_pb2 import RESOURCE_KIND_MODEL, RESOURCE_KIND_PROVIDER
@@ -21,7 +22,9 @@ from spendgate_envoy.envoy.data.accesslog.v3 import accesslog_pb2
 from spendgate_envoy.envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
 
 from services.chassis.status import DETAILS_KEY
-from services.router.usecases.attempt_log import HOLD_MS
+from services.chassis.well_known import duration
+from services.router.domain.attempt import Attempt, Outcome
+from services.router.usecases.attempt_log import HOLD_MS, Report
 from services.router.usecases.attempt_stats import TargetFigures
 from tests.worlds.router_server import EPOCH, Running, serving, until
 
@@ -345,5 +348,40 @@ def test_attempts_that_ended_are_counted(tmp_path: Path) -> None:
         assert running.stats.figures("lab/tiny") == TargetFigures(3, 1, latency_p95_ms=50, ttft_p95_ms=40)
         await call.done_writing()
         await call
+
+    run(tmp_path, scenario)
+
+
+def test_routes_say_who_leads_since_when_and_why(tmp_path: Path) -> None:
+    when = pb.Condition(terms=[pb.Condition.Term(error_rate_basis_points=2_000, period=duration(10_000))])
+    first, second = (ChainSlot(targets=[WeightedTarget(target=name, weight=1)]) for name in ("lab/first", "lab/second"))
+    route = pb.Model(name="m", targets=[first], fallbacks=[pb.Fallback(to=[second], when=when)])
+
+    async def scenario(running: Running, api: Any) -> None:
+        await api.ApplyConfiguration(pb.ApplyConfigurationRequest(providers=[LAB], models=[route]))
+        status = (await api.GetRouteStatus(pb.GetRouteStatusRequest())).status
+        assert [list(tier.chain) for tier in status.models[0].tiers] == [[first, second]]
+        assert not status.models[0].tiers[0].HasField("lead_time")
+        now_ms = running.router.clock.now_ms()
+        for at in range(5):
+            failed = Attempt("lab/first", now_ms, 10, 5, Outcome.FAILED, retry_after_ms=9_000 if at == 4 else 0)
+            running.log.take([Report(str(at), failed)])
+        running.follow()
+        running.router.clock.advance(9_000)
+        running.follow()
+        running.log.take([Report("6", Attempt("lab/second", now_ms, 10, 5, Outcome.FAILED, retry_after_ms=1_000))])
+        status = (await api.GetRouteStatus(pb.GetRouteStatusRequest())).status
+        [tier] = status.models[0].tiers
+        assert (list(tier.chain), list(tier.probed_slots)) == ([second, first], [first])
+        assert (tier.reason, tier.lead_time.ToMilliseconds()) == (LEAD_REASON_ERRORS, now_ms)
+        figure = pb.TermFigure(term=when.terms[0], attempts=5, bad_attempts=5)
+        assert list(tier.figures) == [figure]
+        fared = {target.target: target for target in status.targets}
+        assert (fared["lab/first"].attempts, fared["lab/first"].failed_attempts) == (5, 5)
+        assert not fared["lab/first"].HasField("latency_p95")
+        assert fared["lab/second"].out_until_time.ToMilliseconds() == now_ms + 10_000
+        [switch] = status.switches
+        assert (switch.model, switch.previous_slot, switch.slot) == ("m", first, second)
+        assert (switch.direction, list(switch.figures)) == (pb.RouteSwitch.DIRECTION_LEFT, [figure])
 
     run(tmp_path, scenario)

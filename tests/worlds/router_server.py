@@ -26,7 +26,9 @@ from services.router.transport.route_plan_service import RoutePlanService
 from services.router.transport.router_service import RouterService
 from services.router.usecases.attempt_log import AttemptLog
 from services.router.usecases.attempt_stats import AttemptStats
+from services.router.usecases.follow_health import FollowHealth
 from services.router.usecases.publish import Version
+from services.router.usecases.report_routes import ReportRoutes
 from tests.worlds.router import Router
 
 EPOCH = "local-1795464000000"
@@ -51,6 +53,7 @@ class Running:
     router: Router
     stats: AttemptStats
     log: AttemptLog
+    follow: FollowHealth
     channel: grpc.aio.Channel
     warming: Warming
 
@@ -60,8 +63,10 @@ async def serving(folder: Path, router: Router | None = None) -> AsyncIterator[R
     """Serves a router on a socket in `folder`."""
     router = router or Router()
     stats = AttemptStats(router.clock)
-    log = AttemptLog(router.clock, report_every_ms=2_000, observers=[stats.observe])
-    administration = RouterService(router.administrator, router.publisher, router.audit)
+    log = AttemptLog(router.clock, report_every_ms=2_000, observers=[stats.observe, router.health.observe])
+    follow = FollowHealth(log, router.health, router.administrator)
+    reports = ReportRoutes(router.administrator, stats, router.health, follow)
+    administration = RouterService(router.administrator, router.publisher, reports, router.audit)
     warming = Warming()
     discovery = AggregatedDiscoveryService(router.publisher, resources_of, warming.is_warming)
     plans = RoutePlanService(router.publisher)
@@ -72,7 +77,7 @@ async def serving(folder: Path, router: Router | None = None) -> AsyncIterator[R
     await server.start()
     channel = open_aio_channel(address)
     try:
-        yield Running(router, stats, log, channel, warming)
+        yield Running(router, stats, log, follow, channel, warming)
     finally:
         await channel.close()
         await server.stop(None)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import typer
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 from spendgate.quota.v1 import quota_service_pb2 as quota
 from spendgate.router.v1 import router_service_pb2 as router
-from spendgate.router.v1.chain_pb2 import ChainSlot
 from spendgate.type.v1 import dialect_pb2
 
 from services.chassis.enums import enum_names
 from services.cli.connection import connect
 from services.cli.paging import read_list
 from services.cli.printing import fields_of, print_json, print_table, print_text, remark
+from services.cli.route_status import (
+    chain_text,
+    condition_text,
+    print_route_status,
+    slots,
+    switch_document,
+    target_document,
+    tier_document,
+)
 from services.cli.session import JsonOption
 from services.cli.times import optional_rfc3339
 from services.cli.unpriced_routes import unpriced_leads
@@ -24,25 +30,38 @@ _DIALECTS = enum_names(dialect_pb2.Dialect)
 
 
 def routes(context: typer.Context, *, json: JsonOption = False) -> None:
-    """Lists the models that applications may ask for, their targets and fallbacks, and the providers.
+    """Lists models with their targets and fallbacks, who leads now and why, how targets fare, and the providers.
 
     Example: spendgate routes
     """
     with connect(context) as gateway:
         models = read_list(gateway.router.ListModels, router.ListModelsRequest(), lambda page: page.models)
         providers = read_list(gateway.router.ListProviders, router.ListProvidersRequest(), lambda page: page.providers)
+        state = gateway.router.GetRouteStatus(router.GetRouteStatusRequest()).status
         unpriced = gateway.quota.GetQuotaStatus(quota.GetQuotaStatusRequest()).quota_status.unpriced_targets
     passed_over = dict(unpriced_leads(models, unpriced))
     if json:
-        routed = [{**_model(model), "problem": passed_over.get(model.name)} for model in models]
-        print_json({"routes": routed, "providers": [_provider(one) for one in providers]})
+        tiers = {model.model: [tier_document(tier) for tier in model.tiers] for model in state.models}
+        routed = [
+            {**_model(model), "problem": passed_over.get(model.name), "tiers": tiers.get(model.name, [])}
+            for model in models
+        ]
+        print_json(
+            {
+                "routes": routed,
+                "providers": [_provider(one) for one in providers],
+                "targets": [target_document(target) for target in state.targets],
+                "switches": [switch_document(switch) for switch in state.switches],
+            }
+        )
     elif not models:
         print_text("No models yet: declare providers and models in a configuration and apply it.")
     else:
-        rows = [(model.name, _chain(model.targets), "; ".join(map(_fallback, model.fallbacks))) for model in models]
+        rows = [(model.name, chain_text(model.targets), "; ".join(map(_fallback, model.fallbacks))) for model in models]
         print_table(("MODEL", "TARGETS", "FALLBACKS"), rows)
         for name, problem in passed_over.items():
             remark(f"warning: model {name}: {problem}: give it one under `prices`")
+        print_route_status(state)
         print_text("")
         print_table(
             ("PROVIDER", "SPEAKS", "ADDRESS", "CREDENTIAL"),
@@ -122,9 +141,9 @@ def _ledger_status(answer: ledger.LedgerStatus) -> dict[str, object]:
 def _model(model: router.Model) -> dict[str, object]:
     return {
         "model": model.name,
-        "targets": _slots(model.targets),
+        "targets": slots(model.targets),
         "fallbacks": [
-            {"to": _slots(fallback.to), "when": _condition(fallback.when) or None} for fallback in model.fallbacks
+            {"to": slots(fallback.to), "when": condition_text(fallback.when) or None} for fallback in model.fallbacks
         ],
         "first_byte_timeout_ms": model.first_byte_timeout.ToMilliseconds() or None,
         "aliases": list(model.aliases),
@@ -143,30 +162,6 @@ def _provider(provider: router.Provider) -> dict[str, object]:
     }
 
 
-def _slots(slots: Iterable[ChainSlot]) -> list[list[dict[str, object]]]:
-    return [[{"target": one.target, "weight": one.weight or 1} for one in slot.targets] for slot in slots]
-
-
-def _chain(slots: Iterable[ChainSlot]) -> str:
-    return ", ".join(" | ".join(one.target for one in slot.targets) for slot in slots)
-
-
 def _fallback(fallback: router.Fallback) -> str:
-    condition = _condition(fallback.when)
-    return f"{_chain(fallback.to)}{f' when {condition}' if condition else ' on failure'}"
-
-
-def _condition(condition: router.Condition) -> str:
-    return (" and " if condition.all else " or ").join(_term(term) for term in condition.terms)
-
-
-def _term(term: router.Condition.Term) -> str:
-    over = f" over {term.period.seconds} s"
-    kind = term.WhichOneof("term")
-    if kind == "budget_used_basis_points":
-        return f"budget used >= {term.budget_used_basis_points / 100:g}%"
-    if kind == "error_rate_basis_points":
-        return f"error rate > {term.error_rate_basis_points / 100:g}%{over}"
-    if kind == "latency_p95":
-        return f"latency p95 > {term.latency_p95.ToMilliseconds()} ms{over}"
-    return f"time to first byte p95 > {term.ttft_p95.ToMilliseconds()} ms{over}"
+    condition = condition_text(fallback.when)
+    return f"{chain_text(fallback.to)}{f' when {condition}' if condition else ' on failure'}"

@@ -28,10 +28,10 @@ class Switch:
     model: str
     from_basis_points: int
     """The tier; if several change at once, the lowest."""
-    came_from: str
-    """The targets that led before, joined by " | "."""
-    goes_to: str
-    """The targets that lead now."""
+    came_from: ChainSlot
+    """The slot that led before."""
+    goes_to: ChainSlot
+    """The slot that leads now."""
     reason: LeadReason
     """Why the model's choice was left."""
     figures: tuple[Figure, ...]
@@ -41,10 +41,10 @@ class Switch:
 
     def __str__(self) -> str:
         """A line for the log."""
+        now, before = name_of(self.goes_to), name_of(self.came_from)
         if self.direction is Direction.RETURNED:
-            return f"model {self.model}: {self.goes_to} leads again, after {self.came_from}: it serves well"
-        why = "; ".join(map(describe, self.figures))
-        return f"model {self.model}: {self.goes_to} leads instead of {self.came_from}: {why}"
+            return f"model {self.model}: {now} leads again, after {before}: it serves well"
+        return f"model {self.model}: {now} leads instead of {before}: {'; '.join(map(describe, self.figures))}"
 
 
 def describe(figure: Figure) -> str:
@@ -69,8 +69,8 @@ def switch_of(plan: ModelPlan, before: Tier, after: Tier, now_ms: int) -> Switch
     return Switch(
         model=plan.model,
         from_basis_points=after.from_basis_points,
-        came_from=name_of(before.chain[0]),
-        goes_to=name_of(after.chain[0]),
+        came_from=before.chain[0],
+        goes_to=after.chain[0],
         reason=left.reason,
         figures=left.figures,
         time_ms=now_ms,

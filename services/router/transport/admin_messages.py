@@ -179,14 +179,16 @@ def _read_term(field: str, message: pb.Condition.Term) -> Term:
     return Term(_TERM_FIELDS[name], bound, period_ms // 1_000)
 
 
+def write_term(term: Term) -> pb.Condition.Term:
+    """Writes a term of a condition."""
+    message = pb.Condition.Term(period=duration(term.over_seconds * 1_000) if term.over_seconds else None)
+    name = _FIELD_OF_MEASURE[term.measure]
+    if isinstance(getattr(message, name), Duration):
+        getattr(message, name).CopyFrom(duration(term.bound))
+    else:
+        setattr(message, name, term.bound)
+    return message
+
+
 def _write_condition(condition: Condition) -> pb.Condition:
-    terms = []
-    for term in condition.terms:
-        message = pb.Condition.Term(period=duration(term.over_seconds * 1_000) if term.over_seconds else None)
-        name = _FIELD_OF_MEASURE[term.measure]
-        if isinstance(getattr(message, name), Duration):
-            getattr(message, name).CopyFrom(duration(term.bound))
-        else:
-            setattr(message, name, term.bound)
-        terms.append(message)
-    return pb.Condition(all=condition.all_terms, terms=terms)
+    return pb.Condition(all=condition.all_terms, terms=[write_term(term) for term in condition.terms])

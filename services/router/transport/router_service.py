@@ -17,8 +17,10 @@ from services.chassis.named import find_named, page_of_named
 from services.chassis.well_known import timestamp
 from services.router.domain.provider import Provider
 from services.router.transport.admin_messages import read_model, read_provider, write_model, write_provider
+from services.router.transport.route_status_messages import write_route_status
 from services.router.usecases.administer import Administrator
 from services.router.usecases.publish import Node, Publisher
+from services.router.usecases.report_routes import ReportRoutes
 
 SERVICE = "spendgate.router.v1.RouterService"
 
@@ -28,8 +30,11 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class RouterService(router_service_pb2_grpc.RouterServiceServicer):
     """Administers where calls may go. Envoy's admin listener decides who may use it."""
 
-    def __init__(self, administrator: Administrator, publisher: Publisher, audit: AuditLog) -> None:
+    def __init__(
+        self, administrator: Administrator, publisher: Publisher, routes: ReportRoutes, audit: AuditLog
+    ) -> None:
         self._administrator = administrator
+        self._routes = routes
         self._publisher = publisher
         self._audit = audit
 
@@ -76,6 +81,10 @@ class RouterService(router_service_pb2_grpc.RouterServiceServicer):
         """Lists configuration changes, newest first."""
         page = self._audit.page(request)
         return pb.ListAuditEntriesResponse(audit_entries=page.audit_entries, next_page_token=page.next_page_token)
+
+    async def GetRouteStatus(self, request: pb.GetRouteStatusRequest, context: Context) -> pb.GetRouteStatusResponse:
+        """Returns who leads each model."""
+        return pb.GetRouteStatusResponse(status=write_route_status(self._routes.now()))
 
     async def GetRouterStatus(self, request: pb.GetRouterStatusRequest, context: Context) -> pb.GetRouterStatusResponse:
         """Returns this process's view of its state."""

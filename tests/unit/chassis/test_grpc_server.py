@@ -45,6 +45,9 @@ class Refusing(rpc.RouterServiceServicer):
     def ListAuditEntries(self, request: Any, context: Any) -> NoReturn:
         raise NotImplementedError
 
+    def GetRouteStatus(self, request: Any, context: Any) -> NoReturn:
+        raise NotImplementedError
+
     def GetRouterStatus(self, request: Any, context: Any) -> NoReturn:
         raise NotImplementedError
 

@@ -70,6 +70,7 @@ ACCESS = {
     f"{_ROUTER}/ListProviders": Access.READ,
     f"{_ROUTER}/GetModel": Access.READ,
     f"{_ROUTER}/ListModels": Access.READ,
+    f"{_ROUTER}/GetRouteStatus": Access.READ,
     f"{_ROUTER}/GetRouterStatus": Access.READ,
     f"{_ROUTER}/ListAuditEntries": Access.READ,
     f"{_LEDGER}/ApplyConfiguration": Access.PLATFORM,

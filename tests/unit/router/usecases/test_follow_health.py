@@ -11,7 +11,7 @@ from services.router.domain.model import Condition, Measure, Term
 from services.router.domain.switch import Direction, Switch
 from services.router.usecases.attempt_log import HOLD_MS, AttemptLog, Report
 from services.router.usecases.follow_health import FollowHealth
-from tests.worlds.router import Router, fallback, lab, model
+from tests.worlds.router import Router, fallback, group, lab, model
 
 SICK = Condition((Term(Measure.ERROR_RATE, 2_000, 10),))
 
@@ -55,8 +55,9 @@ def test_a_switch_is_told_once_in_each_direction(world: World, caplog: pytest.Lo
     assert world.chain == ["lab/first", "lab/second"]
     left, returned = world.reported
     assert list(world.follow.switches) == world.reported
-    assert (left.came_from, left.goes_to, left.direction) == ("lab/first", "lab/second", Direction.LEFT)
-    assert (returned.came_from, returned.goes_to) == ("lab/second", "lab/first")
+    first, second = group("lab/first"), group("lab/second")
+    assert (left.came_from, left.goes_to, left.direction) == (first, second, Direction.LEFT)
+    assert (returned.came_from, returned.goes_to) == (second, first)
     assert returned.direction is Direction.RETURNED
     assert left.reason is returned.reason is LeadReason.ERRORS
     assert left.figures[0].bad == 5

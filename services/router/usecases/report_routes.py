@@ -1,0 +1,60 @@
+"""Reports who leads each model, and how the targets fare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.router.domain.plan import ModelPlan
+from services.router.domain.switch import Switch
+from services.router.usecases.administer import Administrator
+from services.router.usecases.attempt_stats import AttemptStats, TargetFigures
+from services.router.usecases.follow_health import FollowHealth
+from services.router.usecases.target_health import TargetHealth
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedTarget:
+    """One target of some model."""
+
+    name: str
+    figures: TargetFigures
+    out_until_ms: int | None
+    """Until when it takes no call, because its provider asked for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """The state of all routes at one moment."""
+
+    models: Sequence[ModelPlan]
+    targets: Sequence[ReportedTarget]
+    """By name."""
+    switches: Sequence[Switch]
+    """Newest first."""
+
+
+class ReportRoutes:
+    """Looks at what the other use cases know."""
+
+    def __init__(
+        self, administrator: Administrator, stats: AttemptStats, health: TargetHealth, follow: FollowHealth
+    ) -> None:
+        self._administrator = administrator
+        self._stats = stats
+        self._health = health
+        self._follow = follow
+
+    def now(self) -> Routes:
+        """Returns the state of all routes."""
+        configured = self._administrator.configuration.models
+        names = {
+            one.target
+            for model in configured
+            for slot in (*model.targets, *(slot for fallback in model.fallbacks for slot in fallback.to))
+            for one in slot.targets
+        }
+        targets = [
+            ReportedTarget(name, self._stats.figures(name), self._health.out_until_ms(name)) for name in sorted(names)
+        ]
+        return Routes(self._administrator.plans, targets, tuple(reversed(self._follow.switches)))
