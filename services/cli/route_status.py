@@ -66,6 +66,7 @@ def target_document(target: router.RouteStatus.Target) -> dict[str, object]:
         "latency_p95_ms": _milliseconds(target, "latency_p95"),
         "ttft_p95_ms": _milliseconds(target, "ttft_p95"),
         "out_until": optional_rfc3339(target, "out_until_time"),
+        "drained_since": optional_rfc3339(target, "drain_time"),
     }
 
 
@@ -99,7 +100,11 @@ def print_route_status(status: router.RouteStatus) -> None:
             for name, tier in led
         ]
         print_table(("MODEL", "BUDGET FROM", "LEADS NOW", "SINCE", "BECAUSE"), rows)
-    known = [target for target in status.targets if target.attempts or target.HasField("out_until_time")]
+    known = [
+        target
+        for target in status.targets
+        if target.attempts or target.HasField("out_until_time") or target.HasField("drain_time")
+    ]
     if known:
         print_text("")
         print_table(
@@ -119,6 +124,8 @@ def print_route_status(status: router.RouteStatus) -> None:
 
 
 def _state(target: router.RouteStatus.Target) -> str:
+    if target.HasField("drain_time"):
+        return f"drained since {readable_time(target.drain_time)}"
     until = readable_time(target.out_until_time)
     return f"out until {until}, as its provider asked" if until else "takes calls"
 

@@ -9,6 +9,7 @@ from services.kernel.change import AuditEntry
 from services.kernel.repetition import Answered, RequestMemory
 from services.router.domain.backend import Backend
 from services.router.domain.configuration import Configuration
+from services.router.domain.drained import DrainedTarget
 from services.router.domain.secret import CredentialProblem, SecretReference, SecretValue
 
 
@@ -27,6 +28,16 @@ class ConfigurationStore(RequestMemory, Protocol):
         self, configuration: Configuration, entries: Sequence[AuditEntry], answered: Answered[object] | None = None
     ) -> None:
         """Replaces the configuration, adds its audit entries and remembers its request, in one transaction."""
+        ...
+
+    def load_drained(self) -> tuple[DrainedTarget, ...]:
+        """Returns the drained targets."""
+        ...
+
+    def save_drained(
+        self, drained: Sequence[DrainedTarget], entries: Sequence[AuditEntry], answered: Answered[object] | None = None
+    ) -> None:
+        """Replaces the drained targets, adds audit entries and remembers the request, in one transaction."""
         ...
 
     def load_backends(self) -> tuple[Backend, ...]:

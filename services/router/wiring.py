@@ -33,6 +33,7 @@ from services.router.transport.router_service import RouterService
 from services.router.usecases.administer import Administrator
 from services.router.usecases.attempt_log import AttemptLog
 from services.router.usecases.attempt_stats import AttemptStats
+from services.router.usecases.drain import DrainTargets
 from services.router.usecases.follow_health import FollowHealth
 from services.router.usecases.publish import Publisher, Version
 from services.router.usecases.report_routes import ReportRoutes
@@ -66,10 +67,11 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         stats = AttemptStats(clock)
         attempts = AttemptLog(clock, report_every_ms=ATTEMPT_REPORT_MS, observers=[stats.observe, health.observe])
         follow_health = FollowHealth(attempts, health, administrator)
+        drain = DrainTargets(store, administrator, clock)
         reports = ReportRoutes(administrator, stats, health, follow_health)
         resources = resource_builder(settings.node, settings.envoy_files)
         services = (
-            RouterService(administrator, publisher, reports, AuditLog(engine, AUDIT)),
+            RouterService(administrator, publisher, reports, drain, AuditLog(engine, AUDIT)),
             RoutePlanService(publisher),
             AggregatedDiscoveryService(publisher, resources, EnvoyAdmin(Path(Socket.ENVOY_ADMIN)).is_warming),
             AccessLogService(attempts, clock),

@@ -312,22 +312,7 @@ def test_a_key_is_disabled_and_enabled_and_tells_its_state(services: StandIn, cl
     assert [(request.name, request.reason) for _, request in services.requests] == [("app", "leaked"), ("app", "found")]
 
 
-def test_routes_show_chains_conditions_and_missing_credentials(services: StandIn, cli: Cli) -> None:
-    slot = ChainSlot(targets=[WeightedTarget(target="openai/gpt-4o", weight=2)])
-    when = router.Condition(terms=[router.Condition.Term(budget_used_basis_points=7500)])
-    model = router.Model(name="gpt", targets=[slot], fallbacks=[router.Fallback(to=[slot], when=when)])
-    provider = router.Provider(
-        name="openai",
-        preset="openai",
-        credential_problem="environment variable K is not set",
-        headers=router.ProviderHeaders(allow=["x-title"]),
-        stops_on_disconnect=True,
-    )
-    services.answers["RouterService.ListModels"] = router.ListModelsResponse(models=[model])
-    services.answers["RouterService.ListProviders"] = router.ListProvidersResponse(providers=[provider])
-    services.answers["QuotaService.GetQuotaStatus"] = quota.GetQuotaStatusResponse(
-        quota_status=quota.QuotaStatus(unpriced_targets=["openai/gpt-4o"])
-    )
+def _route_status(slot: ChainSlot) -> router.RouteStatus:
     term = router.Condition.Term(error_rate_basis_points=2000, period=duration(10_000))
     figures = [router.TermFigure(term=term, attempts=20, bad_attempts=9)]
     tier = router.RouteStatus.Tier(
@@ -344,11 +329,28 @@ def test_routes_show_chains_conditions_and_missing_credentials(services: StandIn
         model="gpt", previous_slot=slot, slot=slot, reason=LEAD_REASON_ERRORS, figures=figures,
         switch_time=_time(1_798_761_600), direction=router.RouteSwitch.DIRECTION_LEFT,
     )  # fmt: skip
-    services.answers["RouterService.GetRouteStatus"] = router.GetRouteStatusResponse(
-        status=router.RouteStatus(
-            models=[router.RouteStatus.Model(model="gpt", tiers=[tier])], targets=[fared], switches=[switch]
-        )
+    return router.RouteStatus(
+        models=[router.RouteStatus.Model(model="gpt", tiers=[tier])], targets=[fared], switches=[switch]
     )
+
+
+def test_routes_show_chains_conditions_and_missing_credentials(services: StandIn, cli: Cli) -> None:
+    slot = ChainSlot(targets=[WeightedTarget(target="openai/gpt-4o", weight=2)])
+    when = router.Condition(terms=[router.Condition.Term(budget_used_basis_points=7500)])
+    model = router.Model(name="gpt", targets=[slot], fallbacks=[router.Fallback(to=[slot], when=when)])
+    provider = router.Provider(
+        name="openai",
+        preset="openai",
+        credential_problem="environment variable K is not set",
+        headers=router.ProviderHeaders(allow=["x-title"]),
+        stops_on_disconnect=True,
+    )
+    services.answers["RouterService.ListModels"] = router.ListModelsResponse(models=[model])
+    services.answers["RouterService.ListProviders"] = router.ListProvidersResponse(providers=[provider])
+    services.answers["QuotaService.GetQuotaStatus"] = quota.GetQuotaStatusResponse(
+        quota_status=quota.QuotaStatus(unpriced_targets=["openai/gpt-4o"])
+    )
+    services.answers["RouterService.GetRouteStatus"] = router.GetRouteStatusResponse(status=_route_status(slot))
     chain = [[{"target": "openai/gpt-4o", "weight": 2}]]
     saw = [{"term": "error rate >= 20% over 10 s", "attempts": 20, "bad_attempts": 9}]
     assert cli.json("routes") == {
@@ -367,7 +369,7 @@ def test_routes_show_chains_conditions_and_missing_credentials(services: StandIn
         "targets": [
             {
                 "target": "openai/gpt-4o", "attempts": 20, "failed_attempts": 9, "latency_p95_ms": 700,
-                "ttft_p95_ms": None, "out_until": "2027-01-01T00:00:00Z",
+                "ttft_p95_ms": None, "drained_since": None, "out_until": "2027-01-01T00:00:00Z",
             }
         ],
         "switches": [

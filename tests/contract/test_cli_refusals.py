@@ -40,6 +40,7 @@ def test_where_there_is_nothing_yet_it_says_how_to_get_something(
         "LedgerService.ListAlerts": ledger.ListAlertsResponse(),
         "RouterService.ListModels": router.ListModelsResponse(),
         "RouterService.ListProviders": router.ListProvidersResponse(),
+        "RouterService.GetRouteStatus": router.GetRouteStatusResponse(),
     }
     for arguments, text in {
         ("budgets",): "No budgets yet: a limit shows up here once",

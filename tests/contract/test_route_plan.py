@@ -18,6 +18,7 @@ from services.kernel.envoy_contract import LeadReason
 from services.kernel.preset import Preset
 from services.quota.adapters.plan_stream import read_plan
 from services.router.domain.health import Left
+from services.router.domain.model import ChainSlot
 from services.router.domain.plan import ModelPlan, Probe, RoutePlan, Tier
 from services.router.transport.route_plan_service import plan_message
 from services.router.usecases.publish import VersionedPlan
@@ -199,7 +200,7 @@ def test_a_quota_that_comes_back_gets_the_plan_again(tmp_path: Path) -> None:
 def test_quota_reads_who_leads_why_and_which_slots_calls_may_try() -> None:
     sick, tiny = group(("a/x", 3), "b/x"), group("lab/tiny")
     left = Left(1, LeadReason.LATENCY, (), 4_000)
-    tier = Tier(0, (tiny, sick), LeadReason.LATENCY, (Probe(sick, left),))
+    tier = Tier(0, (tiny, sick), LeadReason.LATENCY, (Probe(sick, left, sick), Probe(tiny, left, ChainSlot(()))))
     cheap = Tier(7_500, (tiny,), LeadReason.BUDGET)
     message = plan_message(VersionedPlan("1", RoutePlan((ModelPlan("m", (tier, cheap), 1_000),), ())))
     first, second = read_plan(message).models["m"].tiers

@@ -187,3 +187,39 @@ def test_a_target_whose_provider_asks_to_stay_away_is_left_alone_for_as_long(
         assert len(providers.requests(Vendor.OPENAI)) == before
         callers.wait_for("openai/limited", 8)
     assert set(callers.statuses) == {200}
+
+
+def test_a_target_is_drained_and_let_in_again_under_load_without_a_failed_request(
+    gateway: Gateway, providers: Providers
+) -> None:
+    with calling(gateway, "drained", per_second=40) as callers:
+        callers.wait_for("openai/drained", 10)
+        gateway.json("routes", "drain", "openai/drained")
+        callers.wait_for("anthropic/second", 10)
+        before = len(providers.requests(Vendor.OPENAI))
+        fared = {target["target"]: target for target in gateway.json("routes")["targets"]}
+        assert fared["openai/drained"]["drained_since"]
+        time.sleep(1)
+        assert len(providers.requests(Vendor.OPENAI)) == before
+        gateway.json("routes", "undrain", "openai/drained")
+        callers.wait_for("openai/drained", 10)
+    assert set(callers.statuses) == {200}
+    assert len(callers.statuses) > 40
+
+
+def test_the_last_target_of_a_model_is_drained_only_by_force(gateway: Gateway) -> None:
+    refused = gateway.run("routes", "drain", "anthropic/second")
+    assert refused.returncode == 0, refused.stderr
+    refused = gateway.run("routes", "drain", "openai/drained")
+    assert refused.returncode == 1
+    assert "last usable target of drained" in refused.stderr
+    assert gateway.json("routes", "drain", "openai/drained", "--force")["models_without_target"] == ["drained"]
+    client = gateway.http("app")
+    ask = {"model": "drained", "max_tokens": 5, "messages": [{"role": "user", "content": "hello"}]}
+    deadline = time.monotonic() + 10
+    while (answer := client.post("/v1/chat/completions", json=ask)).status_code == 200:
+        assert time.monotonic() < deadline
+    assert answer.status_code == 503
+    assert "an operator has taken all of its targets out" in answer.text
+    for target in ("openai/drained", "anthropic/second"):
+        gateway.json("routes", "undrain", target)

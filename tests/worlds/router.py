@@ -15,6 +15,7 @@ from services.router.domain.model import ChainSlot, Condition, Fallback, Measure
 from services.router.domain.provider import Provider
 from services.router.domain.secret import CredentialProblem, SecretReference, SecretSource, SecretValue
 from services.router.usecases.administer import Administrator
+from services.router.usecases.drain import DrainTargets
 from services.router.usecases.publish import Publisher
 from services.router.usecases.target_health import TargetHealth
 
@@ -77,6 +78,7 @@ class Router:
         self.publisher = Publisher(self.clock, self.store, retire_after_ms)
         self.health = TargetHealth(self.clock)
         self.administrator = Administrator(self.store, self.vault, self.publisher, self.health, self.clock)
+        self.drain = DrainTargets(self.store, self.administrator, self.clock)
         self.administrator.restore()
 
     @property

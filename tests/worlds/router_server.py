@@ -66,7 +66,7 @@ async def serving(folder: Path, router: Router | None = None) -> AsyncIterator[R
     log = AttemptLog(router.clock, report_every_ms=2_000, observers=[stats.observe, router.health.observe])
     follow = FollowHealth(log, router.health, router.administrator)
     reports = ReportRoutes(router.administrator, stats, router.health, follow)
-    administration = RouterService(router.administrator, router.publisher, reports, router.audit)
+    administration = RouterService(router.administrator, router.publisher, reports, router.drain, router.audit)
     warming = Warming()
     discovery = AggregatedDiscoveryService(router.publisher, resources_of, warming.is_warming)
     plans = RoutePlanService(router.publisher)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 from spendgate.quota.v1 import quota_service_pb2 as quota
@@ -11,7 +13,8 @@ from spendgate.type.v1 import dialect_pb2
 from services.chassis.enums import enum_names
 from services.cli.connection import connect
 from services.cli.paging import read_list
-from services.cli.printing import fields_of, print_json, print_table, print_text, remark
+from services.cli.printing import fields_of, print_json, print_result, print_table, print_text, remark
+from services.cli.problems import Misuse
 from services.cli.route_status import (
     chain_text,
     condition_text,
@@ -21,7 +24,7 @@ from services.cli.route_status import (
     target_document,
     tier_document,
 )
-from services.cli.session import JsonOption
+from services.cli.session import JsonOption, ReasonOption
 from services.cli.times import optional_rfc3339
 from services.cli.unpriced_routes import unpriced_leads
 from services.kernel.money import format_usd
@@ -29,11 +32,29 @@ from services.kernel.money import format_usd
 _DIALECTS = enum_names(dialect_pb2.Dialect)
 
 
-def routes(context: typer.Context, *, json: JsonOption = False) -> None:
+def routes(
+    context: typer.Context,
+    action: Annotated[
+        str, typer.Argument(metavar="[drain|undrain]", help="What to do with a target. Default: show all routes.")
+    ] = "",
+    target: Annotated[str, typer.Argument(metavar="[TARGET]", help="A target, such as openai/gpt-4o.")] = "",
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Drain even the last usable target of a model.")] = False,
+    reason: ReasonOption = "",
+    json: JsonOption = False,
+) -> None:
     """Lists models with their targets and fallbacks, who leads now and why, how targets fare, and the providers.
 
-    Example: spendgate routes
+    `drain` takes a target out of every chain, and calls in flight go on. `undrain` lets it in again. Neither changes
+    the configuration file, and applying that changes neither.
+
+    Example: spendgate routes drain openai/gpt-4o --reason "maintenance"
     """
+    if action:
+        _change(context, action, target, force=force, reason=reason, json=json)
+        return
+    if force or reason:
+        raise Misuse("--force and --reason go with `drain` or `undrain`")
     with connect(context) as gateway:
         models = read_list(gateway.router.ListModels, router.ListModelsRequest(), lambda page: page.models)
         providers = read_list(gateway.router.ListProviders, router.ListProvidersRequest(), lambda page: page.providers)
@@ -75,6 +96,26 @@ def routes(context: typer.Context, *, json: JsonOption = False) -> None:
                 for one in providers
             ],
         )
+
+
+def _change(context: typer.Context, action: str, target: str, *, force: bool, reason: str, json: bool) -> None:
+    """Drains a target, or lets it in again."""
+    if action not in {"drain", "undrain"}:
+        raise Misuse(f"{action!r} is unknown: write `drain TARGET` or `undrain TARGET`, or nothing to show all routes")
+    if not target:
+        raise Misuse(f"name a target: spendgate routes {action} provider/model")
+    if action == "undrain" and force:
+        raise Misuse("--force goes with `drain`")
+    without: list[str] = []
+    with connect(context) as gateway:
+        if action == "drain":
+            request = router.DrainTargetRequest(target=target, force=force, reason=reason)
+            without = list(gateway.router.DrainTarget(request).models_without_target)
+        else:
+            gateway.router.UndrainTarget(router.UndrainTargetRequest(target=target, reason=reason))
+    document = {"target": target, "drained": action == "drain", "models_without_target": without}
+    told = f"target {target} {'takes no more calls' if action == 'drain' else 'takes calls again'}"
+    print_result(document, f"{told}{f'; without any target: {chr(44).join(without)}' if without else ''}", as_json=json)
 
 
 def status(context: typer.Context, *, json: JsonOption = False) -> None:

@@ -18,6 +18,7 @@ from services.kernel.errors import InvalidInput
 from services.kernel.repetition import Answered, Repeatable
 from services.router.domain.backend import Backend
 from services.router.domain.configuration import Configuration, check_configuration
+from services.router.domain.drained import DrainedTarget
 from services.router.domain.model import Model
 from services.router.domain.provider import Provider
 
@@ -39,6 +40,7 @@ def _documents(name: str) -> sa.Table:
 _PROVIDERS = _documents("providers")
 _MODELS = _documents("models")
 _BACKENDS = _documents("backends")
+_DRAINED = _documents("drained_targets")
 
 AUDIT = audit_table(METADATA)
 _REQUESTS = requests_table(METADATA)
@@ -75,6 +77,21 @@ class SqlConfigurationStore:
         with self._engine.begin() as connection:
             _replace(connection, _PROVIDERS, providers)
             _replace(connection, _MODELS, models)
+            append_entries(connection, AUDIT, entries)
+            if answered is not None:
+                remember(connection, _REQUESTS, answered)
+
+    def load_drained(self) -> tuple[DrainedTarget, ...]:
+        """Returns the drained targets."""
+        with self._engine.connect() as connection:
+            return tuple(_parse(DrainedTarget, row) for row in _rows(connection, _DRAINED))
+
+    def save_drained(
+        self, drained: Sequence[DrainedTarget], entries: Sequence[AuditEntry], answered: Answered[object] | None = None
+    ) -> None:
+        """Replaces the drained targets, adds audit entries and remembers the request, in one transaction."""
+        with self._engine.begin() as connection:
+            _replace(connection, _DRAINED, {one.name: write_document(one) for one in drained})
             append_entries(connection, AUDIT, entries)
             if answered is not None:
                 remember(connection, _REQUESTS, answered)

@@ -118,6 +118,14 @@ class Model:
     """Other names that reach it."""
 
 
+def names_of(model: Model) -> Iterator[str]:
+    """Yields the targets of a model and of its fallbacks, with repetitions."""
+    for slots in (model.targets, *(fallback.to for fallback in model.fallbacks)):
+        for slot in slots:
+            for one in slot.targets:
+                yield one.target
+
+
 def check_model_route(field: str, model: Model, providers: frozenset[str]) -> Model:
     """Returns `model` if all of it is within bounds and every target names one of `providers`.
 

@@ -21,7 +21,7 @@ from services.kernel.envoy_contract import LeadReason
 from services.kernel.errors import InvalidInput
 from services.kernel.names import split_target
 from services.router.domain.health import Left, Watched
-from services.router.domain.model import ChainSlot, Fallback, Model, WeightedTarget
+from services.router.domain.model import ChainSlot, Fallback, Model, WeightedTarget, names_of
 from services.router.domain.model_limits import limits_of
 from services.router.domain.provider import Provider, catalogue_provider, faces_of
 
@@ -36,6 +36,8 @@ class Probe:
     slot: ChainSlot
     left: Left
     """Why it does not lead."""
+    tried: ChainSlot
+    """Its targets that take calls at the moment. Without any, no call tries it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class ModelPlan:
     first_byte_timeout_ms: int
     providers_without_credential: tuple[str, ...] = ()
     """Providers whose missing credential leaves the model without a usable target, by name. Empty when there are
-    tiers."""
+    tiers, and when all targets with a credential are drained."""
     aliases: tuple[str, ...] = ()
     """Other names that reach it."""
 
@@ -160,9 +162,7 @@ def _tier_at(model: Model, threshold: int, usable_providers: frozenset[str], sta
     """Returns the tier from `threshold` basis points of the budget on. Its chain may be empty."""
 
     def distinct(slots: Iterable[ChainSlot]) -> tuple[ChainSlot, ...]:
-        slots = tuple(slots)
-        without = _distinct(slots, usable_providers, states.drained | states.out)
-        return without or _distinct(slots, usable_providers, states.drained)
+        return _distinct(slots, usable_providers, states.drained)
 
     bounds = [fallback.when.budget_threshold for fallback in model.fallbacks]
     is_of_budget = any(bound is not None and bound <= threshold for bound in bounds)
@@ -172,7 +172,12 @@ def _tier_at(model: Model, threshold: int, usable_providers: frozenset[str], sta
         by_budget = bound is not None and bound <= threshold
         if terms and tier.chain and not by_budget and fallback.when.health_threshold <= threshold:
             tier = _led_by_health(tier, fallback, distinct, states)
-    return tier
+    # Last, so that a slot stays left while it takes no calls.
+    within = _distinct(tier.chain, usable_providers, states.drained | states.out)
+    if not within or within == tier.chain:
+        return tier
+    is_led = within[0] == tier.chain[0] or tier.reason is not None
+    return replace(tier, chain=within, reason=tier.reason if is_led else LeadReason.ERRORS)
 
 
 def _led_by_health(
@@ -182,21 +187,23 @@ def _led_by_health(
     states: TargetStates,
 ) -> Tier:
     """Returns the tier with `fallback` in front, if the slot that leads without it is left because of its terms."""
-    head, first = tier.chain[0], distinct(fallback.to)
-    leading = {one.target for one in head.targets}
-    if not first or leading <= {one.target for slot in first for one in slot.targets}:
+    head, to = tier.chain[0], distinct(fallback.to)
+    leading = [one.target for one in head.targets]
+    leads_already = set(leading) <= {one.target for slot in to for one in slot.targets}
+    if not to or leads_already:
         return tier
     watched = Watched(tuple(sorted(leading)), fallback.when.health_terms, fallback.when.all_terms)
     left = states.look(watched)
     if left is None:
         return tier
-    chain = distinct([*first, *tier.chain[1:], head])
-    return replace(tier, chain=chain, reason=left.reason, probes=(*tier.probes, Probe(head, left)))
+    tried = ChainSlot(tuple(one for one in head.targets if one.target not in states.out))
+    chain = distinct([*to, *tier.chain[1:], head])
+    return replace(tier, chain=chain, reason=left.reason, probes=(*tier.probes, Probe(head, left, tried)))
 
 
 def providers_of(model: Model) -> frozenset[str]:
     """Returns the names of the providers of all targets of a checked model."""
-    return frozenset(split_target("target", name)[0] for name in _names_of(model))
+    return frozenset(split_target("target", name)[0] for name in names_of(model))
 
 
 def check_every_fallback_counts(field: str, model: Model) -> None:
@@ -219,11 +226,6 @@ def _chains_in_all_states(model: Model) -> list[ModelPlan]:
     left = Left(0, LeadReason.ERRORS, (), 0)
     everything = providers_of(model)
     return [compile_model(model, everything, states) for states in (ALL_WELL, TargetStates(look=lambda _: left))]
-
-
-def _names_of(model: Model) -> Iterable[str]:
-    groups = [*model.targets, *(group for fallback in model.fallbacks for group in fallback.to)]
-    return (one.target for group in groups for one in group.targets)
 
 
 def _chain_at(model: Model, threshold: int) -> Iterable[ChainSlot]:

@@ -11,8 +11,6 @@ from services.router.domain.health import Figure
 from services.router.domain.model import ChainSlot, Measure
 from services.router.domain.plan import ModelPlan, Tier
 
-_OF_HEALTH = {LeadReason.ERRORS, LeadReason.LATENCY}
-
 
 class Direction(StrEnum):
     """Away from a slot, or back to it."""
@@ -69,7 +67,7 @@ def switch_of(plan: ModelPlan, before: Tier, after: Tier, now_ms: int) -> Switch
     return Switch(
         model=plan.model,
         from_basis_points=after.from_basis_points,
-        came_from=before.chain[0],
+        came_from=before.chain[0] if is_back else after.probes[-1].slot,
         goes_to=after.chain[0],
         reason=left.reason,
         figures=left.figures,
@@ -79,16 +77,11 @@ def switch_of(plan: ModelPlan, before: Tier, after: Tier, now_ms: int) -> Switch
 
 
 def changes_of_lead(before: Sequence[ModelPlan], after: Sequence[ModelPlan]) -> Iterator[tuple[ModelPlan, Tier, Tier]]:
-    """Yields each model whose lead changed because of health, with its lowest such tier before and after."""
+    """Yields each model in which a slot was left or leads again, with its lowest such tier before and after."""
     known = {plan.model: {tier.from_basis_points: tier for tier in plan.tiers} for plan in before}
     for plan in after:
         for tier in plan.tiers:
             old = known.get(plan.model, {}).get(tier.from_basis_points)
-            if (
-                old is not None
-                and old.chain[0] != tier.chain[0]
-                and len(old.probes) != len(tier.probes)
-                and {old.reason, tier.reason} & _OF_HEALTH
-            ):
+            if old is not None and len(old.probes) != len(tier.probes):
                 yield plan, old, tier
                 break

@@ -84,7 +84,9 @@ def _tier(tier: Tier) -> pb.Tier:
         chain=write_chain(tier.chain),
         reason=LEAD_REASONS.numbers[tier.reason] if tier.reason else pb.LEAD_REASON_UNSPECIFIED,
         probes=[
-            pb.Probe(slot=write_chain([one.slot])[0], interval=duration(one.left.probe_every_ms)) for one in tier.probes
+            pb.Probe(slot=write_chain([one.tried])[0], interval=duration(one.left.probe_every_ms))
+            for one in tier.probes
+            if one.tried.targets
         ],
     )
 

@@ -54,6 +54,7 @@ def _target(target: ReportedTarget) -> pb.RouteStatus.Target:
         latency_p95=None if figures.latency_p95_ms is None else duration(figures.latency_p95_ms),
         ttft_p95=None if figures.ttft_p95_ms is None else duration(figures.ttft_p95_ms),
         out_until_time=None if target.out_until_ms is None else timestamp(target.out_until_ms),
+        drain_time=timestamp(target.drained.since_ms) if target.drained else None,
     )
 
 

@@ -19,6 +19,7 @@ from services.router.domain.provider import Provider
 from services.router.transport.admin_messages import read_model, read_provider, write_model, write_provider
 from services.router.transport.route_status_messages import write_route_status
 from services.router.usecases.administer import Administrator
+from services.router.usecases.drain import DrainTargets
 from services.router.usecases.publish import Node, Publisher
 from services.router.usecases.report_routes import ReportRoutes
 
@@ -31,9 +32,15 @@ class RouterService(router_service_pb2_grpc.RouterServiceServicer):
     """Administers where calls may go. Envoy's admin listener decides who may use it."""
 
     def __init__(
-        self, administrator: Administrator, publisher: Publisher, routes: ReportRoutes, audit: AuditLog
+        self,
+        administrator: Administrator,
+        publisher: Publisher,
+        routes: ReportRoutes,
+        drain: DrainTargets,
+        audit: AuditLog,
     ) -> None:
         self._administrator = administrator
+        self._drain = drain
         self._routes = routes
         self._publisher = publisher
         self._audit = audit
@@ -85,6 +92,17 @@ class RouterService(router_service_pb2_grpc.RouterServiceServicer):
     async def GetRouteStatus(self, request: pb.GetRouteStatusRequest, context: Context) -> pb.GetRouteStatusResponse:
         """Returns who leads each model."""
         return pb.GetRouteStatusResponse(status=write_route_status(self._routes.now()))
+
+    async def DrainTarget(self, request: pb.DrainTargetRequest, context: Context) -> pb.DrainTargetResponse:
+        """Takes a target out of every chain."""
+        by = mutation_by(context, request, request.reason)
+        done = self._drain.drain(request.target, force=request.force, by=by)
+        return pb.DrainTargetResponse(models_without_target=done.models_without_target)
+
+    async def UndrainTarget(self, request: pb.UndrainTargetRequest, context: Context) -> pb.UndrainTargetResponse:
+        """Lets a drained target in again."""
+        self._drain.undrain(request.target, by=mutation_by(context, request, request.reason))
+        return pb.UndrainTargetResponse()
 
     async def GetRouterStatus(self, request: pb.GetRouterStatusRequest, context: Context) -> pb.GetRouterStatusResponse:
         """Returns this process's view of its state."""

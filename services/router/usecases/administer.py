@@ -18,8 +18,9 @@ from services.router.domain.configuration import (
     describe,
     differences,
 )
+from services.router.domain.drained import DrainedTarget
 from services.router.domain.model import Model
-from services.router.domain.plan import ModelPlan, RoutePlan, compile_plan, providers_of
+from services.router.domain.plan import ModelPlan, RoutePlan, TargetStates, compile_model, compile_plan, providers_of
 from services.router.domain.provider import Provider
 from services.router.domain.secret import CredentialProblem, SecretReference, SecretSource, SecretValue
 from services.router.domain.switch import Switch, changes_of_lead, switch_of
@@ -55,7 +56,8 @@ class Administrator:
         self.plans: tuple[ModelPlan, ...] = ()
         """The newest plan, whether or not Envoy and quota have it already."""
         self._health = health
-        self._drained: frozenset[str] = frozenset()
+        self.drained: Mapping[str, DrainedTarget] = {}
+        """The drained targets by name, whether or not a model has them at the moment."""
         self._store = store
         self._clock = clock
         self._credentials = credentials
@@ -82,6 +84,7 @@ class Administrator:
             InvalidInput: this release does not accept the stored configuration.
         """
         self._configuration = self._store.load()
+        self.drained = {one.name: one for one in self._store.load_drained()}
         held = self._store.load_backends()
         readings = self._read(
             [provider.api_key for provider in self._configuration.providers] + [backend.api_key for backend in held]
@@ -153,6 +156,21 @@ class Administrator:
                 _log.warning("a credential cannot be used: %s", problem.text)
         self._problems = problems
 
+    def put_drained(self, drained: Mapping[str, DrainedTarget]) -> None:
+        """Publishes chains without these targets. They are stored already."""
+        self.drained = drained
+        self._publish()
+
+    def models_emptied_by(self, drained: frozenset[str]) -> tuple[str, ...]:
+        """Returns the models that have a usable target, and would have none if exactly these were drained."""
+        usable = frozenset(one.name for one in self._configuration.providers if one.api_key in self._values)
+        states = TargetStates(drained=drained)
+        return tuple(
+            model.name
+            for model in self._configuration.models
+            if compile_model(model, usable).tiers and not compile_model(model, usable, states).tiers
+        )
+
     def follow_health(self) -> tuple[Switch, ...]:
         """Publishes who leads now, by the health of targets. Returns the switches since the last plan."""
         before = self.plans
@@ -175,7 +193,7 @@ class Administrator:
         usable = [provider for provider in configuration.providers if provider.api_key in values]
         names = name_clusters(usable, self._publisher.in_use)
         backends = backends_of(usable, names)
-        states = self._health.begin_plan(self._drained)
+        states = self._health.begin_plan(frozenset(self.drained))
         plan = compile_plan(configuration.models, usable, names, states)
         return backends, _secrets_of(backends, values), plan
 

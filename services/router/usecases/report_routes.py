@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from services.router.domain.drained import DrainedTarget
+from services.router.domain.model import names_of
 from services.router.domain.plan import ModelPlan
 from services.router.domain.switch import Switch
 from services.router.usecases.administer import Administrator
@@ -21,6 +23,8 @@ class ReportedTarget:
     figures: TargetFigures
     out_until_ms: int | None
     """Until when it takes no call, because its provider asked for it."""
+    drained: DrainedTarget | None
+    """It takes no call, because an operator took it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +52,10 @@ class ReportRoutes:
     def now(self) -> Routes:
         """Returns the state of all routes."""
         configured = self._administrator.configuration.models
-        names = {
-            one.target
-            for model in configured
-            for slot in (*model.targets, *(slot for fallback in model.fallbacks for slot in fallback.to))
-            for one in slot.targets
-        }
+        drained = self._administrator.drained
+        names = {target for model in configured for target in names_of(model)} | drained.keys()
         targets = [
-            ReportedTarget(name, self._stats.figures(name), self._health.out_until_ms(name)) for name in sorted(names)
+            ReportedTarget(name, self._stats.figures(name), self._health.out_until_ms(name), drained.get(name))
+            for name in sorted(names)
         ]
         return Routes(self._administrator.plans, targets, tuple(reversed(self._follow.switches)))

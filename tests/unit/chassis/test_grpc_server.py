@@ -45,6 +45,12 @@ class Refusing(rpc.RouterServiceServicer):
     def ListAuditEntries(self, request: Any, context: Any) -> NoReturn:
         raise NotImplementedError
 
+    def DrainTarget(self, request: Any, context: Any) -> NoReturn:
+        raise NotImplementedError
+
+    def UndrainTarget(self, request: Any, context: Any) -> NoReturn:
+        raise NotImplementedError
+
     def GetRouteStatus(self, request: Any, context: Any) -> NoReturn:
         raise NotImplementedError
 

@@ -58,6 +58,8 @@ def find_route(routes: Routes, key: VirtualKey, model: str, dialect: Dialect) ->
         return Deny(Denial.MODEL_NOT_FOUND, model=model, key=key.name)
     if route.providers_without_credential:
         return Deny.without_credential(route.providers_without_credential, model=model, key=key.name)
+    if route.is_drained:
+        return Deny.drained(model=model, key=key.name)
     if not route.tiers:
         return Deny(
             Denial.NO_FIT_TARGET, f"none of its targets speaks the {dialect} dialect", model=model, key=key.name

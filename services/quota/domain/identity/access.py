@@ -71,6 +71,8 @@ ACCESS = {
     f"{_ROUTER}/GetModel": Access.READ,
     f"{_ROUTER}/ListModels": Access.READ,
     f"{_ROUTER}/GetRouteStatus": Access.READ,
+    f"{_ROUTER}/DrainTarget": Access.PLATFORM,
+    f"{_ROUTER}/UndrainTarget": Access.PLATFORM,
     f"{_ROUTER}/GetRouterStatus": Access.READ,
     f"{_ROUTER}/ListAuditEntries": Access.READ,
     f"{_LEDGER}/ApplyConfiguration": Access.PLATFORM,

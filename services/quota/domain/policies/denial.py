@@ -148,3 +148,14 @@ class Deny:
             key=key,
             retry_after_ms=_NO_CREDENTIAL_RETRY_MS,
         )
+
+    @classmethod
+    def drained(cls, *, model: str, key: str) -> Deny:
+        """No target of `model` takes calls, because an operator drained all of them."""
+        return cls(
+            Denial.UPSTREAM_UNAVAILABLE,
+            "an operator has taken all of its targets out",
+            model=model,
+            key=key,
+            retry_after_ms=_NO_CREDENTIAL_RETRY_MS,
+        )

@@ -68,6 +68,8 @@ class Route:
     """The tiers with only those targets that have a price."""
     providers_without_credential: tuple[str, ...]
     """See `ModelPlan`."""
+    is_drained: bool = False
+    """An operator has taken all of its targets out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,9 @@ def compile_route(
                     facts = TargetFacts.of(target, prices.get(target.name))
                     fit[target.name] = FitTarget(target, face, facts)
     priced = {name: target for name, target in fit.items() if target.facts.price is not None}
-    return Route(_fit_tiers(plan.tiers, fit), _fit_tiers(plan.tiers, priced), plan.providers_without_credential)
+    missing = plan.providers_without_credential
+    is_drained = not plan.tiers and not missing
+    return Route(_fit_tiers(plan.tiers, fit), _fit_tiers(plan.tiers, priced), missing, is_drained)
 
 
 def tier_at(tiers: Sequence[FitTier], used_basis_points: int) -> int:

@@ -98,7 +98,8 @@ class ModelPlan:
     """Sorted by `from_basis_points`; the first has 0. Empty if no target is usable."""
     first_byte_timeout_ms: int = 0
     providers_without_credential: tuple[str, ...] = ()
-    """The providers whose missing credentials leave the model without a usable target. Empty if there are tiers."""
+    """The providers whose missing credentials leave the model without a usable target. Empty if there are tiers. If
+    both are empty, an operator has taken all targets out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,8 +188,12 @@ def test_all_leads_only_with_both_the_budget_and_health() -> None:
 
 def test_a_target_that_is_out_leaves_every_chain_unless_it_is_the_last() -> None:
     route = model("m", "a/x", fallbacks=(fallback("b/x", when=budget(7_500)),))
-    assert tiers_of(route, out=frozenset({"a/x"})) == [(0, ["b/x"], "", [])]
+    out = frozenset({"a/x"})
+    assert tiers_of(route, out=out) == [(0, ["b/x"], "errors", [])]
     assert tiers_of(route, out=frozenset({"b/x"})) == [(0, ["a/x"], "", []), (7_500, ["b/x"], "budget", [])]
+    sick = model("m", "a/x", fallbacks=(fallback("b/x", when=HEALTH),))
+    # It stays left, so that nobody is told of a return.
+    assert tiers_of(sick, "a/x", out=out) == [(0, ["b/x"], "errors", ["a/x"])]
     assert tiers_of(route, out=frozenset({"a/x", "b/x"})) == tiers_of(route)
 
 
