@@ -52,7 +52,9 @@ def test_tables_of_the_release_before_are_brought_up_to_date(tmp_path: Path) -> 
     path = tmp_path / "router.sqlite"
     bring_up_to_date(path, "services.router")
     with closing(sqlite3.connect(path)) as connection:
-        connection.executescript("drop table requests; update alembic_version set version_num = '0002'")
+        connection.executescript(
+            "drop table drained_targets; drop table requests; update alembic_version set version_num = '0002'"
+        )
 
     bring_up_to_date(path, "services.router")
 
