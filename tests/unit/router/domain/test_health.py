@@ -137,7 +137,7 @@ def test_attempts_from_before_a_switch_do_not_count_after_it() -> None:
     target.run(2)
     assert target.watch.left is not None
     for second in range(1, 30):
-        late = replace(attempt(target.now_ms, took_ms=60_000), start_ms=target.watch.left.since_ms - 1)
+        late = replace(attempt(target.now_ms), start_ms=target.watch.left.since_ms - 60_000 + second * 1_000)
         target.watch.observe(late, target.now_ms + second * 1_000)
     assert target.watch.left is not None
 
