@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import orjson
 
+from services.quota.adapters.packed_taught import PackedTaught, Pair
 from services.quota.adapters.sqlite_file import SqliteFile, write_in_slices
 from services.quota.domain.admission.learning import UsageSample
 from services.quota.domain.admission.request_facts import Tokens
@@ -27,8 +28,6 @@ _SAVE = (
 _LOAD = "SELECT key_id, model, input_tokens, output_tokens, scales FROM expectations LIMIT ?"
 _DROP = "DELETE FROM expectations WHERE key_id = ? AND model = ?"
 
-Pair = tuple[str, str]
-
 
 class SqliteExpectations:
     """`ports.Expectations`."""
@@ -36,25 +35,25 @@ class SqliteExpectations:
     def __init__(self, file: SqliteFile) -> None:
         self._file = file
         self._learning = threading.Lock()
-        self._known: dict[Pair, Taught] = {}
-        self._of_all: dict[Pair, Taught] = {}
+        self._known = PackedTaught(MOST_PAIRS)
+        self._of_all = PackedTaught(MOST_MODELS)
         self.refresh()
 
     def refresh(self) -> None:
         """Takes over what other processes have learned."""
         with self._learning, self._file.reading() as connection:
-            rows = connection.execute(_LOAD, (MOST_PAIRS + MOST_MODELS,)).fetchall()
-            found = {(row[0], row[1]): _read(*row[2:]) for row in rows}
-            self._known = {pair: taught for pair, taught in found.items() if pair[0] != _ALL_KEYS}
-            self._of_all = {pair: taught for pair, taught in found.items() if pair[0] == _ALL_KEYS}
+            known, of_all = PackedTaught(MOST_PAIRS), PackedTaught(MOST_MODELS)
+            for key_id, model, *row in connection.execute(_LOAD, (MOST_PAIRS + MOST_MODELS,)):
+                (of_all if key_id == _ALL_KEYS else known).put(key_id, model, _read(*row))
+            self._known, self._of_all = known, of_all
 
     def get(self, key_id: str, model: str) -> Tokens | None:
         """The typical tokens of such a call; None if they are unknown."""
-        return self._known.get((key_id, model), NOTHING_TAUGHT).typical
+        return self._known.typical(key_id, model)
 
     def guide(self, key_id: str, model: str) -> Guide:
         """The knowledge on which the estimate of an unmeasured call rests."""
-        return Guide.of(self._known.get((key_id, model)), self._of_all.get((_ALL_KEYS, model)))
+        return Guide.of(self._known.get(key_id, model), self._of_all.get(_ALL_KEYS, model))
 
     def learn(self, samples: Sequence[UsageSample]) -> None:
         """Learns from calls."""
@@ -64,19 +63,12 @@ class SqliteExpectations:
             changed: dict[Pair, Taught] = {}
             for sample in samples:
                 for known, key_id in ((self._known, sample.key_id), (self._of_all, _ALL_KEYS)):
-                    pair = (key_id, sample.model)
-                    known[pair] = changed[pair] = known.get(pair, NOTHING_TAUGHT).after(sample)
-            dropped = [*_make_room(self._known, MOST_PAIRS), *_make_room(self._of_all, MOST_MODELS)]
+                    taught = (known.get(key_id, sample.model) or NOTHING_TAUGHT).after(sample)
+                    known.put(key_id, sample.model, taught)
+                    changed[key_id, sample.model] = taught
+            dropped = [*self._known.make_room(), *self._of_all.make_room()]
             write_in_slices(self._file, _SAVE, [(*pair, *_row(taught)) for pair, taught in changed.items()])
             write_in_slices(self._file, _DROP, dropped)
-
-
-def _make_room(known: dict[Pair, Taught], most: int) -> list[Pair]:
-    """Forgets the pairs learned first, and returns them."""
-    dropped = list(known)[: max(0, len(known) - most)]
-    for pair in dropped:
-        del known[pair]
-    return dropped
 
 
 def _row(taught: Taught) -> tuple[int, int, str]:
