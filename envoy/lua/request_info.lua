@@ -25,16 +25,21 @@ local function read_text(handle, headers)
   return buffer:getBytes(0, buffer:length())
 end
 
+-- The client's own id of the request, for the log. Nil if there is none, or if it may hold a key.
+local function take_client_request_id(headers)
+  local id = headers:get("x-spendgate-client-request-id")
+  if not id then return nil end
+  headers:remove("x-spendgate-client-request-id")
+  id = sub(id, 1, CLIENT_REQUEST_ID_BYTES_MAX)
+  return not secret.is_in(headers, id) and id or nil
+end
+
 local function publish(handle, dialect)
   local headers = handle:headers()
   local path = match(headers:get(":path"), "^[^?]*")
   local metadata = handle:streamInfo():dynamicMetadata()
-  local client_request_id = headers:get("x-spendgate-client-request-id")
-  if client_request_id then
-    headers:remove("x-spendgate-client-request-id")
-    local logged = sub(client_request_id, 1, CLIENT_REQUEST_ID_BYTES_MAX)
-    if not secret.is_in(headers, logged) then metadata:set(SCAN, "client_request_id", logged) end
-  end
+  local client_request_id = take_client_request_id(headers)
+  if client_request_id then metadata:set(SCAN, "client_request_id", client_request_id) end
   metadata:set(REQUEST, "dialect", dialect)
   -- Quota answers all other methods itself and needs nothing from their bodies.
   if headers:get(":method") ~= "POST" then return end
@@ -43,7 +48,7 @@ local function publish(handle, dialect)
   metadata = handle:streamInfo():dynamicMetadata()
   for key, fact in pairs(request) do metadata:set(REQUEST, key, fact) end
   metadata:set(SCAN, "scanned", scanned)
-  metadata:set(SCAN, "logged", requested_line.of(request, prints))
+  metadata:set(SCAN, "logged", requested_line.of(request, prints, client_request_id))
 end
 
 function envoy_on_request(handle)

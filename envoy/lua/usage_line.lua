@@ -1,22 +1,16 @@
--- Writes what the line of a call says about its answer: a text of JSON, which the log passes on as it is. Keys:
--- UsageKey and SeenKey in services/kernel/spool_contract.py.
+-- Writes what the line of a call says about its answer: a text for a JSON object, which the log passes on as it is.
+-- Keys: UsageKey and SeenKey in services/kernel/spool_contract.py.
 
-local json = require("json")
-local utf8 = require("utf8")
+local line_text = require("line_text")
 
 local usage_line = {}
 
-local SEEN = '"seen":{"events":%.0f,"content":%.0f,"text":%.0f,"bytes":%.0f}'
-
--- A provider's word. If it is not UTF-8, the ledger could not read the line, so its other bytes are replaced.
-local function quoted(word)
-  return json.quote(utf8.is_valid(word) and word or string.gsub(word, "[\128-\255]", "?"))
-end
+local SEEN = "'seen':{'events':%.0f,'content':%.0f,'text':%.0f,'bytes':%.0f}"
 
 -- One figure of the line: a whole number, or a provider's word.
 function usage_line.member(name, value)
-  local text = type(value) == "number" and string.format("%.0f", value) or quoted(value)
-  return '"' .. name .. '":' .. text
+  local text = type(value) == "number" and string.format("%.0f", value) or line_text.quote(value)
+  return "'" .. name .. "':" .. text
 end
 
 -- The evidence of a stream.
@@ -26,7 +20,7 @@ end
 
 -- The line of an answer about which nothing is known but the state of the meter.
 function usage_line.state(state)
-  return '{"meter":"' .. state .. '"}'
+  return "{'meter':'" .. state .. "'}"
 end
 
 return usage_line

@@ -22,7 +22,7 @@ SCAN_NAMESPACE = "spendgate.scan"
 USAGE_NAMESPACE = "spendgate.usage"
 """Written by `envoy/lua/meter.lua` for the log. Its keys are `USAGE_LINE` and `USAGE_BROKEN`."""
 USAGE_LINE = "line"
-"""string: JSON of `services.kernel.spool_contract.UsageKey`."""
+"""string: a text for an object of `services.kernel.spool_contract.UsageKey`; see `services.chassis.line_text`."""
 USAGE_BROKEN = "broken"
 """bool: the answer carried an error, or its stream ended without its end mark. Absent when it did not."""
 ATTEMPT_NAMESPACE = "spendgate.attempt"
@@ -133,7 +133,8 @@ class ScanKey(StrEnum):
     CLIENT_REQUEST_ID = "client_request_id"
     """string: see `CLIENT_REQUEST_ID_HEADER`; cut to 128 bytes."""
     LOGGED = "logged"
-    """string: what the ledger books of the request: JSON of `services.kernel.spool_contract.RequestedKey`."""
+    """string: what the ledger books of the request, a text for an object of
+    `services.kernel.spool_contract.RequestedKey`."""
     SCANNED = "scanned"
     """struct: what `target.lua` needs of the request, and the positions of the values that it replaces. Only Lua writes
     and reads it."""
@@ -158,7 +159,8 @@ class AdmissionKey(StrEnum):
     RESERVATION = "reservation"
     """string: id of the reservation, and of the ledger entry."""
     ADMITTED = "admitted"
-    """string: what the ledger books of the admission, as a JSON object of `services.kernel.spool_contract.AdmittedKey`.
+    """string: what the ledger books of the admission, a text for an object of
+    `services.kernel.spool_contract.AdmittedKey`.
     One text costs Envoy and quota much less than a value of metadata for each field (ADR 0027)."""
     KEY_ID = "key_id"
     """string: id of the virtual key. `small_bodies.lua` remembers it."""

@@ -108,11 +108,13 @@ class RequestedKey(StrEnum):
     PREFIX_64K = "prefix_64k"
     BODY_PRINT = "body_print"
     """16 hex digits: a fingerprint of the body's beginning and end. Equal bodies have equal fingerprints."""
+    CLIENT_REQUEST_ID = "client_request_id"
 
 
 class AdmittedKey(StrEnum):
     """What quota says about an admitted call, in its line. An empty text is left out."""
 
+    RESERVATION = "reservation"
     KEY_ID = "key_id"
     KEY = "key"
     TEAM = "team"
@@ -130,7 +132,7 @@ class AdmittedKey(StrEnum):
     TRACEPARENT = "traceparent"
     """As `services.kernel.envoy_contract.AdmissionKey.TRACEPARENT`."""
     DECIDED = "decided"
-    """What the span of the decision says: JSON of `DecidedKey`, as text. Absent when the trace is not recorded."""
+    """Object of `DecidedKey`, a text in earlier lines. Absent when the trace is not recorded."""
     MODEL = "model"
     """As the client asked."""
     DECISION = "decision"
@@ -222,10 +224,10 @@ class SpoolKey(StrEnum):
     span."""
     # Calls only.
     REQUESTED = "requested"
-    """Text: a JSON object of `RequestedKey`."""
+    """Text for a JSON object of `RequestedKey`; see `services.chassis.line_text`."""
     ADMITTED = "admitted"
-    """Text: a JSON object of `AdmittedKey`. Absent if quota did not answer: the line then has a `traceparent` of its
-    own, the client's header. The previous release wrote the fields of both objects into the line itself."""
+    """Text for a JSON object of `AdmittedKey`. Absent if quota did not answer: the line then has a `traceparent` of its
+    own, the client's header."""
     RESERVATION = "reservation"
     ATTEMPTS = "attempts"
     """How many attempts were made."""
@@ -234,14 +236,13 @@ class SpoolKey(StrEnum):
     PROTOCOL = "protocol"
     """The client's protocol: "HTTP/1.1"."""
     CLIENT_REQUEST_ID = "client_request_id"
-    """The client's own x-request-id, cut to 128 bytes."""
+    """A member of `requested`. The line's own where quota did not admit the call, and in the log of refusals."""
     SDK_RETRY = "sdk_retry"
     """x-stainless-retry-count."""
     DROPPED = "dropped"
     """`AttemptKey.DROPPED`."""
     USAGE = "usage"
-    """Text: a JSON object of `UsageKey`, what the meter read in the answer. Absent when there was nothing to read. In
-    lines of the previous release it is an object."""
+    """Text for a JSON object of `UsageKey`; an object in earlier lines. Absent when there was nothing to read."""
     # Only in the log of refusals. It also has `traceparent` and `decided`, as texts of the line.
     METHOD = "method"
     PATH = "path"

@@ -20,6 +20,7 @@ from spendgate.quota.v1 import reservation_service_pb2 as reservation_pb
 from spendgate.type.v1 import attribution_pb2, configuration_pb2, dialect_pb2, dimension_pb2
 from spendgate.type.v1.resource_kind_pb2 import RESOURCE_KIND_POLICY
 
+from services.chassis.line_text import read_line_text
 from services.chassis.well_known import duration, usd
 from services.kernel.money import NANO_PER_USD
 from services.kernel.names import first_reservation_id
@@ -300,7 +301,7 @@ def test_a_reservation_is_overdue_once_no_record_of_it_can_come(quota: QuotaProc
     quota.quota.ApplyConfiguration(configuration(spend_policy("overdue", 1)))
     told = quota.check(call()).dynamic_metadata
     reservation = str(told["reservation"])
-    admitted = json.loads(str(told["admitted"]))
+    admitted = cast("dict[str, Any]", read_line_text(str(told["admitted"])))
     asked = reservation_pb.ListOverdueReservationsRequest(page_size=1000)
     asked.booked_through_time.FromMilliseconds(quota.clock.now_ms())
     listed = quota.reservations.ListOverdueReservations(asked).reservations

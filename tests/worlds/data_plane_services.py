@@ -15,6 +15,7 @@ from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2, external_au
 from spendgate_envoy.envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 from spendgate_envoy.envoy.type.v3 import http_status_pb2
 
+from services.chassis.line_text import write_line_text
 from services.kernel.envoy_contract import KEY_STAGE, STAGE_EXTENSION, AdmissionKey
 from services.kernel.spool_contract import AdmittedKey
 from services.router.adapters.envoy_resources import EnvoyResources
@@ -56,7 +57,7 @@ def allow(
     booked = {name: said[name] for name in set(AdmittedKey) & said.keys()}
     metadata = struct_pb2.Struct()
     metadata.update({name: value for name, value in said.items() if name in set(AdmissionKey)})
-    metadata.update({AdmissionKey.ADMITTED: json.dumps(booked)})
+    metadata.update({AdmissionKey.ADMITTED: write_line_text(json.dumps(booked)[1:-1])})
     return external_auth_pb2.CheckResponse(
         status=status_pb2.Status(code=0),
         ok_response=external_auth_pb2.OkHttpResponse(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+from services.chassis.line_text import read_line_text
 from tests.worlds.lua_scripts import load_module, plain
 
 ANSWER = load_module("meter/answer")
@@ -41,8 +41,8 @@ def meter(dialect: str, pieces: Iterable[str], *, stream: bool, strip: bool = Fa
 
 def line_of(state: Any) -> dict[str, Any]:
     """What the line of the call would say, if the answer ended now."""
-    line: dict[str, Any] = json.loads(ANSWER.line(state).encode("latin-1"))
-    return line
+    line = read_line_text(ANSWER.line(state).encode("latin-1").decode())
+    return cast("dict[str, Any]", line)
 
 
 def _as_read(value: object) -> object:

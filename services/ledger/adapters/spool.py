@@ -18,8 +18,9 @@ from typing import BinaryIO
 import orjson
 
 from services.chassis.envoy_admin import ask_envoy
+from services.chassis.line_text import read_line_text
 from services.kernel.clock import Clock
-from services.kernel.spool_contract import SPOOL_SUFFIX, SpoolKey
+from services.kernel.spool_contract import SPOOL_SUFFIX, AdmittedKey, SpoolKey
 from services.ledger.domain.call import SpooledAttempt, SpooledCall, parse_line
 from services.ledger.domain.line_fields import UnreadableLineError, is_known
 from services.ledger.domain.spooled import SpoolBatch, SpoolFile, UnreadableLine
@@ -34,8 +35,10 @@ costs 3% more than with 1000, and 12% more with 64."""
 _READ_BYTES = 256 * 1024
 _CHUNK_BYTES = 2 * LINE_BYTES_MAX
 _USAGE = SpoolKey.USAGE.value
-# What `request_info.lua` and quota say of a call. Their members count as fields of the line.
-_SAID_BY_OTHERS = (SpoolKey.REQUESTED.value, SpoolKey.ADMITTED.value)
+# What quota and `request_info.lua` say of a call. Their members count as fields of the line, and quota's word comes
+# first.
+_SAID_BY_OTHERS = (SpoolKey.ADMITTED.value, SpoolKey.REQUESTED.value)
+_DECIDED = AdmittedKey.DECIDED.value
 _NAME = re.compile(r"(?P<epoch>(?P<node>.+)-(?P<start>\d{13}))(?:\.(?P<rotation>\d{1,9}))?" + re.escape(SPOOL_SUFFIX))
 _ADMIN_TIMEOUT_S = 2.0
 
@@ -250,13 +253,16 @@ def _parse_line(line: bytes) -> SpooledCall | SpooledAttempt:
         text = fields.get(name)
         if is_known(text):
             fields = _members(text, name) | fields
+    decided = fields.get(_DECIDED)
+    if isinstance(decided, dict):
+        fields[_DECIDED] = orjson.dumps(decided).decode()
     return parse_line(fields)
 
 
 def _members(text: object, name: str) -> dict[str, object]:
     """The JSON object that a text of a line holds."""
     try:
-        members = orjson.loads(text) if isinstance(text, str) else None
+        members = read_line_text(text) if isinstance(text, str) else None
     except orjson.JSONDecodeError:
         members = None
     if not isinstance(members, dict):

@@ -15,7 +15,8 @@ from services.quota.usecases.admit import Admitted
 
 _MAX_REMEMBERED = 4_096
 # To format a member of an enumeration takes a microsecond, so the names are written once.
-_ESTIMATES = (
+_OF_RESERVATION = (
+    f'"{AdmittedKey.RESERVATION}":"%s",'
     f'"{AdmittedKey.EXPECTED_INPUT_TOKENS}":%d,"{AdmittedKey.EXPECTED_OUTPUT_TOKENS}":%d,'
     f'"{AdmittedKey.ANSWER_TOKENS}":%d,"{AdmittedKey.ANSWER_MICROTOKENS_PER_BYTE}":%d,'
     f'"{AdmittedKey.HELD_OUTPUT_TOKENS}":%d'
@@ -29,8 +30,9 @@ def write_members(admitted: Admitted, check: Check) -> list[str]:
     facts, most = admission.facts, admission.most
     members = [
         _members_of_key(reservation.attribution),
-        _ESTIMATES
+        _OF_RESERVATION
         % (
+            reservation.id,
             reservation.expected_input_tokens,
             reservation.expected_output_tokens,
             answer.per_call,

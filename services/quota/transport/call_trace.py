@@ -78,7 +78,7 @@ class CallTrace:
         if not context.recorded:
             return _UNRECORDED % str(context)
         decided = self._decided(lambda: _said_of_admitted(admitted))
-        return _RECORDED % (str(context), orjson.dumps(decided).decode())
+        return _RECORDED % (str(context), decided) if decided else _UNRECORDED % str(context)
 
     def of_refused(self, check: Check | None, deny: Deny | None) -> dict[str, str]:
         """Metadata for a request that quota answers itself. `deny`: None if it was not a refusal."""

@@ -18,6 +18,7 @@ from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2
 from spendgate_envoy.envoy.type.v3 import http_status_pb2
 
 from services.chassis.authorship import write_actor
+from services.chassis.line_text import write_line_text
 from services.chassis.protobuf_wire import length_delimited
 from services.kernel.change import Actor
 from services.kernel.dialect import MODEL, VERB, VERBS, Dialect
@@ -75,7 +76,7 @@ class AllowWriter:
         metadata = (
             _key_id(admitted.reservation.attribution.key_id)
             + _reservation(admitted.reservation.id)
-            + _admitted(f"{{{','.join(members)}}}")
+            + _admitted(write_line_text(",".join(members)))
         )
         headers = self._headers_to_client(_answer_headers(admitted))
         return route.fields + length_delimited(_DYNAMIC_METADATA, metadata) + headers + trace.fields_of_admitted()

@@ -103,22 +103,22 @@ _ATTEMPT: dict[str, str] = {
 }
 _ANSWER = f"metadata.filter_metadata['{ADMISSION_NAMESPACE}']"
 _DURATION_US: dict[str, str] = {SpoolKey.DURATION_US: "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%"}
-# Each expression costs Envoy some microseconds, so other parties join what they have to say in one text.
+# Each expression costs Envoy some microseconds, so other parties join what they have to say in one text (ADR 0027).
 _CALL: dict[str, str] = {
     **_DURATION_US,
     SpoolKey.ATTEMPTS: "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
     SpoolKey.BYTES_SENT: "%BYTES_SENT%",
     SpoolKey.PROTOCOL: "%PROTOCOL%",
     SpoolKey.SDK_RETRY: "%REQ(X-STAINLESS-RETRY-COUNT):8%",
-    SpoolKey.CLIENT_REQUEST_ID: metadata_text(SCAN_NAMESPACE, ScanKey.CLIENT_REQUEST_ID),
     SpoolKey.DROPPED: metadata_text(ATTEMPT_NAMESPACE, AttemptKey.DROPPED),
     SpoolKey.REQUESTED: metadata_text(SCAN_NAMESPACE, ScanKey.LOGGED),
     SpoolKey.USAGE: metadata_text(USAGE_NAMESPACE, USAGE_LINE),
 }
-_ADMITTED: dict[str, str] = {
-    SpoolKey.RESERVATION: metadata_text(ADMISSION_NAMESPACE, AdmissionKey.RESERVATION),
-    SpoolKey.ADMITTED: metadata_text(ADMISSION_NAMESPACE, AdmissionKey.ADMITTED),
+_ADMITTED: dict[str, str] = {SpoolKey.ADMITTED: metadata_text(ADMISSION_NAMESPACE, AdmissionKey.ADMITTED)}
+_OF_CLIENT: dict[str, str] = {
+    SpoolKey.CLIENT_REQUEST_ID: metadata_text(SCAN_NAMESPACE, ScanKey.CLIENT_REQUEST_ID),
 }
+"""For requests that may have been refused before the scan. It says the same of all others in its text."""
 _TRACEPARENT: dict[str, str] = {
     AdmissionKey.TRACEPARENT: (
         f"%CEL('{ADMISSION_NAMESPACE}' in metadata.filter_metadata && '{AdmissionKey.TRACEPARENT}' in {_ANSWER} ? "
@@ -133,7 +133,7 @@ _REFUSED: dict[str, str] = {
     SpoolKey.METHOD: METHOD_WITHOUT_KEYS,
     SpoolKey.PATH: PATH_WITHOUT_KEYS,
     SpoolKey.USER_AGENT: _USER_AGENT_WITHOUT_KEYS,
-    SpoolKey.CLIENT_REQUEST_ID: metadata_text(SCAN_NAMESPACE, ScanKey.CLIENT_REQUEST_ID),
+    **_OF_CLIENT,
 }
 
 
@@ -151,7 +151,7 @@ def call_logs(node: NodeSettings) -> list[accesslog_pb2.AccessLog]:
         _file(spool_path(node), _line("call", _COMMON | _CALL | _ADMITTED), reserved),
         _file(
             spool_path(node),
-            _line("call", _COMMON | _CALL | _TRACEPARENT),
+            _line("call", _COMMON | _CALL | _OF_CLIENT | _TRACEPARENT),
             all_of(unreserved, any_of(_status_is_zero(), broke)),
         ),
         _file(f"{node.log_dir}/{REFUSED_LOG}", _line("refused", _COMMON | _REFUSED), refused),

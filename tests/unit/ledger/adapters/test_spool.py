@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from services.chassis.line_text import write_line_text
 from services.kernel.clock import ManualClock
 from services.kernel.spool_contract import AdmittedKey, RequestedKey
 from services.ledger.adapters.spool import BATCH_LINES_MAX, LINE_BYTES_MAX, SpoolFolder, SpoolLimits
@@ -54,15 +57,43 @@ def test_metadatas_floating_numbers_are_counts(tmp_path: Path) -> None:
     assert (batch.calls[0].expected.input_tokens, batch.calls[0].body_bytes) == (12, 12_500)
 
 
-def test_what_others_say_of_a_call_is_read_from_their_texts(tmp_path: Path) -> None:
+def line_text(members: dict[str, Any]) -> str:
+    return write_line_text(json.dumps(members)[1:-1])
+
+
+@pytest.mark.parametrize("write", [line_text, json.dumps], ids=["now", "by the previous release"])
+def test_what_others_say_of_a_call_is_read_from_their_texts(tmp_path: Path, write: Callable[[Any], str]) -> None:
     fields = call_fields()
-    requested = json.dumps({name: fields.pop(name) for name in set(RequestedKey) & fields.keys()})
-    admitted = json.dumps({name: fields.pop(name) for name in set(AdmittedKey) & fields.keys()})
+    requested = write({name: fields.pop(name) for name in set(RequestedKey) & fields.keys()})
+    admitted = write({name: fields.pop(name) for name in set(AdmittedKey) & fields.keys()})
     write_lines(live(tmp_path), [{**fields, "requested": requested, "admitted": admitted}])
 
     (batch,) = read_all(spool_of(tmp_path, ManualClock()))
 
     assert batch.calls == (call(),)
+
+
+@pytest.mark.parametrize(
+    "decided", [{"began_us": 5, "reason": "within_limits"}, '{"began_us":5,"reason":"within_limits"}']
+)
+def test_what_was_decided_is_one_text_for_the_span(tmp_path: Path, decided: object) -> None:
+    write_lines(live(tmp_path), [call_fields(admitted=line_text({"decided": decided}))])
+
+    (batch,) = read_all(spool_of(tmp_path, ManualClock()))
+
+    assert batch.calls[0].decided == '{"began_us":5,"reason":"within_limits"}'
+
+
+def test_quotas_word_wins_over_the_requests(tmp_path: Path) -> None:
+    fields = call_fields()
+    for name in ("reservation", "key_id"):
+        fields.pop(name, None)
+    said = {"requested": line_text({"reservation": "forged"}), "admitted": line_text({"reservation": "rsv_1"})}
+    write_lines(live(tmp_path), [fields | said])
+
+    (batch,) = read_all(spool_of(tmp_path, ManualClock()))
+
+    assert batch.calls[0].reservation == "rsv_1"
 
 
 def test_a_field_of_envoys_own_wins_over_one_that_a_text_claims(tmp_path: Path) -> None:
