@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Iterator
@@ -96,6 +97,10 @@ def _text(path: Path, detail: ErrorDetails) -> str:
         known = _fields_at(path[:-1])
         close = closest(str(path[-1]), known)
         return f"unknown field{f': did you mean {close!r}?' if close else ';'} known here: {', '.join(known)}"
+    if kind == "enum":
+        expected = detail.get("ctx", {})["expected"]
+        close = closest(str(detail["input"]), re.findall(r"'([^']*)'", expected))
+        return f"{f'did you mean {close!r}? ' if close else ''}write {expected}"
     if kind == "missing":
         return "is missing"
     if kind == "string_type" and isinstance(detail["input"], Number):
