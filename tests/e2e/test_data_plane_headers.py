@@ -358,7 +358,7 @@ def test_what_holds_no_key_is_in_the_log(plane: DataPlane) -> None:
     assert (line["method"], line["path"], line["user_agent"]) == (
         "GET", "/v1/audio/transcriptions", agent["user-agent"]
     )  # fmt: skip
-    line = plane.refused(plane.client.get("/v1beta/models/gemini-2.5-flash-preview:countTokens"))
+    line = plane.refused(plane.client.post("/v1beta/models/gemini-2.5-flash-preview:countTokens"))
     assert line["path"] == "/v1beta/models/..."
     line = plane.refused(plane.client.get("/" + "v1/" * 100))
     assert line["path"] == "(withheld: it may hold a key)"
