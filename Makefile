@@ -1,4 +1,4 @@
-# The verbs of this project: demo, test, check, bench, proto, fmt; tidy, unit, property, contract and e2e for the tests
+# The verbs of this project: demo, test, check, lint, bench, proto, fmt; tidy, unit, property, contract and e2e for the tests
 # of one folder. Each works from a clean clone on a machine that has Python >= 3.11 (with venv), make and git; everything
 # else comes from package registries into .venv.
 
@@ -21,7 +21,7 @@ BY_FILE := --dist loadfile --no-loadscope-reorder
 # Compiled modules are what make the command line and the services start fast.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test tidy unit property contract e2e check bench bench-busy bench-size bench-peers proto fmt
+.PHONY: demo test tidy unit property contract e2e check lint bench bench-busy bench-size bench-peers proto fmt
 .DEFAULT_GOAL := test
 
 demo: $(VENV) | gen/spendgate
@@ -33,13 +33,16 @@ test: $(VENV) | gen/spendgate
 tidy unit property contract e2e: $(VENV) | gen/spendgate
 	$(PYTEST) $(BY_FILE) tests/$@
 
-check: $(VENV) | gen/spendgate
+check: lint
+	$(PYTEST) tests/tidy tests/unit
+
+# All that reads the code without running it.
+lint: $(VENV) | gen/spendgate
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	.ci/buf
-	$(PYTEST) tests/tidy tests/unit
 
 bench: $(VENV) | gen/spendgate
 	$(BIN)/python -m tests.bench --rounds $(ROUNDS)

@@ -128,7 +128,8 @@ def test_all_periods_of_the_calendar_count_side_by_side(gateway: Gateway) -> Non
         call(gateway, "calendar")
     counted = [budget for budget in gateway.budgets() if budget["policy"] == "calendar"]
     assert [budget["settled"] for budget in counted] == [2] * 5
-    week, month = (datetime.fromisoformat(budget["window_start"]) for budget in counted[:2])
+    starts = {budget["limit_id"].split("/")[1]: datetime.fromisoformat(budget["window_start"]) for budget in counted}
+    week, month = starts["week-sunday"], starts["month-31"]
     in_kolkata = week.astimezone(ZoneInfo("Asia/Kolkata"))
     assert (in_kolkata.isoweekday(), in_kolkata.time()) == (7, clock_time(0))
     # A month without a 31st begins on its last day.
