@@ -1,6 +1,6 @@
-# The verbs of this project: demo, test, check, lint, bench, proto, fmt; tidy, unit, property, contract and e2e for the tests
-# of one folder. Each works from a clean clone on a machine that has Python >= 3.11 (with venv), make and git; everything
-# else comes from package registries into .venv.
+# The verbs of this project: demo, test, check, lint, bench, proto, fmt; tidy, unit, property, contract and e2e for the
+# tests of one folder. Each works from a clean clone on a machine that has Python >= 3.11 (with venv), make and git;
+# everything else comes from package registries into .venv.
 
 VENV   := .venv
 BIN    := $(VENV)/bin
