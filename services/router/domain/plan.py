@@ -212,9 +212,10 @@ def check_every_fallback_counts(field: str, model: Model) -> None:
     Raises:
         InvalidInput: there is such a fallback.
     """
+    whole = _chains_in_all_states(model)
     for at in range(len(model.fallbacks)):
         without = replace(model, fallbacks=model.fallbacks[:at] + model.fallbacks[at + 1 :])
-        if _chains_in_all_states(without) == _chains_in_all_states(model):
+        if _chains_in_all_states(without) == whole:
             raise InvalidInput(
                 f"{field}.fallbacks[{at}].to",
                 "this fallback adds nothing: its targets are in the chain already. Remove it or name other targets",
