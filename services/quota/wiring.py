@@ -174,7 +174,7 @@ def _check_server(quota: _Quota) -> Part:
         authenticate=authenticate,
         release=quota.release,
         endpoints=Endpoints(
-            models=ModelsEndpoint(ListModels(authenticate, quota.live)),
+            models=ModelsEndpoint(ListModels(authenticate)),
             budget=BudgetEndpoint(ReadOwnBudget(authenticate=authenticate, counters=stores.counters, clock=clock)),
             admin=AdminGate(RootToken(settings.admin_token), quota.tokens, clock),
         ),

@@ -130,7 +130,7 @@ class Gate:
             authenticate=authenticate,
             release=Release(self.counters),
             endpoints=Endpoints(
-                models=ModelsEndpoint(ListModels(authenticate, snapshot)),
+                models=ModelsEndpoint(ListModels(authenticate)),
                 budget=BudgetEndpoint(ReadOwnBudget(authenticate=authenticate, counters=self.counters, clock=clock)),
                 admin=AdminGate(RootToken(self.folder / "admin-token"), tokens, clock),
             ),

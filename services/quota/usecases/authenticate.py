@@ -66,23 +66,24 @@ class Authenticate:
 class ListModels:
     """Lists the models that a key may use. This costs nothing and works even if the budget is used up."""
 
-    def __init__(self, authenticate: Authenticate, live: Live) -> None:
+    def __init__(self, authenticate: Authenticate) -> None:
         self._authenticate = authenticate
-        self._live = live
 
     def __call__(self, credential: str, dialect: Dialect) -> tuple[str, ...] | Deny:
         """Names of the models that its clients can call in this dialect now, sorted."""
         caller = self._authenticate(credential)
-        if isinstance(caller, Deny):
-            return caller
-        key, routes = caller.key, caller.snapshot.routes
-        found = {model: routes.find(model, dialect) for model in routes.plan.models if key.may_use(model)}
-        return tuple(sorted(model for model, route in found.items() if route is not None and route.tiers))
+        return caller if isinstance(caller, Deny) else _models_of(caller, dialect)
 
     def one(self, credential: str, name: str, dialect: Dialect) -> str | Deny:
         """The model that `name` reaches, if it is in that list."""
-        names = self(credential, dialect)
-        if isinstance(names, Deny):
-            return names
-        model = find_model(self._live.snapshot.routes.plan, name)
-        return model if model in names else Deny(Denial.MODEL_NOT_FOUND, model=name)
+        caller = self._authenticate(credential)
+        if isinstance(caller, Deny):
+            return caller
+        model = find_model(caller.snapshot.routes.plan, name)
+        return model if model in _models_of(caller, dialect) else Deny(Denial.MODEL_NOT_FOUND, model=name)
+
+
+def _models_of(caller: AuthenticatedKey, dialect: Dialect) -> tuple[str, ...]:
+    key, routes = caller.key, caller.snapshot.routes
+    found = {model: routes.find(model, dialect) for model in routes.plan.models if key.may_use(model)}
+    return tuple(sorted(model for model, route in found.items() if route is not None and route.tiers))

@@ -12,7 +12,7 @@ from tests.worlds.quota import ADAS_KEY, PEPPER, SECRET, World, spend
 
 def test_a_key_sees_the_models_that_its_clients_can_call() -> None:
     world = World((spend("empty", 0),))
-    listing = ListModels(world.authenticate, world.live)
+    listing = ListModels(world.authenticate)
 
     assert listing(SECRET, Dialect.OPENAI) == ("chained", "dear", "tiered", "unpriced")
     assert listing(SECRET, Dialect.ANTHROPIC) == ("claude",)
@@ -24,7 +24,7 @@ def test_a_key_sees_the_models_that_its_clients_can_call() -> None:
 
 def test_one_model_is_found_by_any_name_that_reaches_it() -> None:
     world = World()
-    listing = ListModels(world.authenticate, world.live)
+    listing = ListModels(world.authenticate)
 
     assert listing.one(SECRET, "dear-2024-08-06", Dialect.OPENAI) == "dear"
     assert listing.one(SECRET, "claude", Dialect.OPENAI) == Deny(Denial.MODEL_NOT_FOUND, model="claude")
@@ -35,7 +35,7 @@ def test_one_model_is_found_by_any_name_that_reaches_it() -> None:
 def test_without_a_key_no_model_is_seen() -> None:
     world = World()
 
-    assert ListModels(world.authenticate, world.live)("", Dialect.OPENAI) == Deny(Denial.MISSING_KEY)
+    assert ListModels(world.authenticate)("", Dialect.OPENAI) == Deny(Denial.MISSING_KEY)
 
 
 class Elsewhere:
