@@ -154,15 +154,18 @@ local function adjust(handle)
   local attempt, targets = metadata:get(ATTEMPT), metadata:get(ADMISSION).targets
   local provider = match(attempt.made.target, "^[^/]+")
   local elsewhere = status < 400 or status > 599
-  local next_may_serve = status >= 500 or status == 429 or status == 401 or status == 403
+  local refused = status == 401 or status == 403
+  local next_may_serve = status >= 500 or status == 429 or refused
   if elsewhere or (next_may_serve and #targets > 1 and attempt.made.number == #targets) then
     map:replace("x-should-retry", "false")
   end
+  if elsewhere or refused then map:replace("x-spendgate-provider-status", tostring(status)) end
   if elsewhere then
     replace(handle, 502, "upstream_unavailable", "The provider " .. provider .. " answered with status " .. status
       .. ", which is neither an answer nor an error. A redirect is not followed: its base_url may be wrong.")
-  elseif status == 401 or status == 403 then
-    replace(handle, 502, "upstream_unavailable", "The provider refused the gateway's credential.")
+  elseif refused then
+    replace(handle, 502, "upstream_unavailable", "The provider " .. provider
+      .. " refused the gateway's credential with status " .. status .. ".")
   else
     pass_error(handle, map, status, provider)
   end

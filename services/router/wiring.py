@@ -33,6 +33,7 @@ from services.router.transport.router_service import RouterService
 from services.router.usecases.administer import Administrator
 from services.router.usecases.attempt_log import AttemptLog
 from services.router.usecases.attempt_stats import AttemptStats
+from services.router.usecases.credential_refusals import CredentialRefusals
 from services.router.usecases.drain import DrainTargets
 from services.router.usecases.follow_health import FollowHealth
 from services.router.usecases.publish import Publisher, Version
@@ -65,10 +66,12 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         health = TargetHealth(clock)
         administrator = Administrator(store, credentials, publisher, health, clock)
         stats = AttemptStats(clock)
-        attempts = AttemptLog(clock, report_every_ms=ATTEMPT_REPORT_MS, observers=[stats.observe, health.observe])
+        refusals = CredentialRefusals(clock)
+        observers = [stats.observe, health.observe, refusals.observe]
+        attempts = AttemptLog(clock, report_every_ms=ATTEMPT_REPORT_MS, observers=observers)
         follow_health = FollowHealth(attempts, health, administrator)
         drain = DrainTargets(store, administrator, clock)
-        reports = ReportRoutes(administrator, stats, health, follow_health)
+        reports = ReportRoutes(administrator, stats, health, follow_health, refusals)
         resources = resource_builder(settings.node, settings.envoy_files)
         services = (
             RouterService(administrator, publisher, reports, drain, AuditLog(engine, AUDIT)),

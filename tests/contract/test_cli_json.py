@@ -342,6 +342,9 @@ def test_routes_show_chains_conditions_and_missing_credentials(services: StandIn
         name="openai",
         preset="openai",
         credential_problem="environment variable K is not set",
+        credential_refusal=router.CredentialRefusal(
+            status=401, attempts=3, first_time=_time(1_798_761_600), last_time=_time(1_798_761_660)
+        ),
         headers=router.ProviderHeaders(allow=["x-title"]),
         stops_on_disconnect=True,
     )
@@ -382,6 +385,10 @@ def test_routes_show_chains_conditions_and_missing_credentials(services: StandIn
             {
                 "name": "openai", "preset": "openai", "protocol": None, "base_url": None,
                 "credential_problem": "environment variable K is not set",
+                "credential_refusal": {
+                    "status": 401, "attempts": 3,
+                    "first_at": "2027-01-01T00:00:00Z", "last_at": "2027-01-01T00:01:00Z",
+                },
                 "allowed_headers": ["x-title"],
                 "stops_on_disconnect": True,
             }

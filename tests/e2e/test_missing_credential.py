@@ -1,9 +1,10 @@
-"""A model whose provider lacks its credential exists: it is refused for the moment, says why, and comes back."""
+"""A provider without its credential, or with one that it refuses: calls say so, operators see it, and it comes back."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import anthropic
 import openai
@@ -15,16 +16,21 @@ from tests.worlds.gateway import Gateway, Providers, run_gateway
 pytestmark = pytest.mark.e2e
 
 FILE = "late-key"
+REFUSED_FILE = "revoked-key"
 _FOUND_WITHIN_S = 10.0
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def gateway(vendors: Providers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     late = {**vendors.configuration["anthropic"], "api_key": {"file": FILE}}
     configuration = {
-        "providers": {**vendors.configuration, "late": late},
-        "models": {"claude": {"targets": ["late/claude-haiku-4-5"]}, "chat": {"targets": ["openai/gpt-4o"]}},
-        "prices": {"late/claude-haiku-4-5": {"input": 1, "output": 5}},
+        "providers": {**vendors.configuration, "late": late, "revoked": {**late, "api_key": {"file": REFUSED_FILE}}},
+        "models": {
+            "claude": {"targets": ["late/claude-haiku-4-5"]},
+            "other-claude": {"targets": ["revoked/claude-haiku-4-5"]},
+            "chat": {"targets": ["openai/gpt-4o"]},
+        },
+        "prices": {f"{name}/claude-haiku-4-5": {"input": 1, "output": 5} for name in ("late", "revoked")},
         "policies": [{"name": "all", "limits": [{"spend": 100, "per": "month"}]}],
         "keys": [{"name": "app"}],
     }
@@ -32,9 +38,9 @@ def gateway(vendors: Providers, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield running
 
 
-def ask(gateway: Gateway) -> None:
+def ask(gateway: Gateway, model: str = "claude") -> None:
     gateway.anthropic("app").messages.create(
-        model="claude", max_tokens=20, messages=[{"role": "user", "content": "Answer in 5 tokens."}]
+        model=model, max_tokens=20, messages=[{"role": "user", "content": "Answer in 5 tokens."}]
     )
 
 
@@ -64,3 +70,53 @@ def test_a_model_without_its_credential_is_refused_for_the_moment_until_the_cred
             assert time.monotonic() < deadline
             time.sleep(0.2)
     gateway.settle(1)
+
+
+def test_a_credential_that_the_provider_refuses_is_named_to_callers_and_to_operators(
+    gateway: Gateway, vendors: Providers
+) -> None:
+    secret = "sk-ant-REVOKED-0123456789"
+    (gateway.data_dir / "secrets" / REFUSED_FILE).write_text(secret)
+    wait_for(lambda: not provider_of(gateway)["credential_problem"])
+
+    with pytest.raises(anthropic.InternalServerError) as caught:
+        ask(gateway, "other-claude")
+    assert caught.value.status_code == 502
+    assert "The provider revoked refused the gateway's credential with status 401." in str(caught.value)
+    assert secret not in str(caught.value)
+    refusal = wait_for(lambda: provider_of(gateway)["credential_refusal"])
+    assert refusal["status"] == 401
+    assert refusal["attempts"] >= 1
+    doctor = gateway.run("doctor")
+    assert doctor.returncode == 1
+    assert "credential of revoked" in doctor.stdout
+    assert "refused by the provider with status 401" in doctor.stdout
+    assert secret not in doctor.stdout + doctor.stderr
+
+    (gateway.data_dir / "secrets" / REFUSED_FILE).write_text(vendors.by_vendor[Vendor.ANTHROPIC].api_key)
+    wait_for(lambda: has_served(gateway))
+    wait_for(lambda: provider_of(gateway)["credential_refusal"] is None)
+
+
+def provider_of(gateway: Gateway) -> dict[str, Any]:
+    """What `routes` says of the provider whose credential is refused."""
+    providers: list[dict[str, Any]] = gateway.json("routes")["providers"]
+    return next(one for one in providers if one["name"] == "revoked")
+
+
+def has_served(gateway: Gateway) -> bool:
+    """Whether the provider serves a call now."""
+    try:
+        ask(gateway, "other-claude")
+    except anthropic.InternalServerError:
+        return False
+    return True
+
+
+def wait_for(condition: Callable[[], Any]) -> Any:
+    """Returns what the condition gives, once it gives something."""
+    deadline = time.monotonic() + _FOUND_WITHIN_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    return found

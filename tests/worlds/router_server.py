@@ -26,6 +26,7 @@ from services.router.transport.route_plan_service import RoutePlanService
 from services.router.transport.router_service import RouterService
 from services.router.usecases.attempt_log import AttemptLog
 from services.router.usecases.attempt_stats import AttemptStats
+from services.router.usecases.credential_refusals import CredentialRefusals
 from services.router.usecases.follow_health import FollowHealth
 from services.router.usecases.publish import Version
 from services.router.usecases.report_routes import ReportRoutes
@@ -63,9 +64,11 @@ async def serving(folder: Path, router: Router | None = None) -> AsyncIterator[R
     """Serves a router on a socket in `folder`."""
     router = router or Router()
     stats = AttemptStats(router.clock)
-    log = AttemptLog(router.clock, report_every_ms=2_000, observers=[stats.observe, router.health.observe])
+    refusals = CredentialRefusals(router.clock)
+    observers = [stats.observe, router.health.observe, refusals.observe]
+    log = AttemptLog(router.clock, report_every_ms=2_000, observers=observers)
     follow = FollowHealth(log, router.health, router.administrator)
-    reports = ReportRoutes(router.administrator, stats, router.health, follow)
+    reports = ReportRoutes(router.administrator, stats, router.health, follow, refusals)
     administration = RouterService(router.administrator, router.publisher, reports, router.drain, router.audit)
     warming = Warming()
     discovery = AggregatedDiscoveryService(router.publisher, resources_of, warming.is_warming)

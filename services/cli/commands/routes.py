@@ -8,13 +8,12 @@ import typer
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 from spendgate.quota.v1 import quota_service_pb2 as quota
 from spendgate.router.v1 import router_service_pb2 as router
-from spendgate.type.v1 import dialect_pb2
 
-from services.chassis.enums import enum_names
 from services.cli.connection import connect
 from services.cli.paging import read_list
 from services.cli.printing import fields_of, print_json, print_result, print_table, print_text, remark
 from services.cli.problems import Misuse
+from services.cli.provider_status import provider_document, provider_row
 from services.cli.route_status import (
     chain_text,
     condition_text,
@@ -28,8 +27,6 @@ from services.cli.session import JsonOption, ReasonOption
 from services.cli.times import optional_rfc3339
 from services.cli.unpriced_routes import unpriced_leads
 from services.kernel.money import format_usd
-
-_DIALECTS = enum_names(dialect_pb2.Dialect)
 
 
 def routes(
@@ -70,7 +67,7 @@ def routes(
         print_json(
             {
                 "routes": routed,
-                "providers": [_provider(one) for one in providers],
+                "providers": [provider_document(one) for one in providers],
                 "targets": [target_document(target) for target in state.targets],
                 "switches": [switch_document(switch) for switch in state.switches],
             }
@@ -86,15 +83,7 @@ def routes(
         print_text("")
         print_table(
             ("PROVIDER", "SPEAKS", "ADDRESS", "CREDENTIAL"),
-            [
-                (
-                    one.name,
-                    one.preset or _DIALECTS.get(one.protocol, ""),
-                    one.base_url or "-",
-                    one.credential_problem or "found",
-                )
-                for one in providers
-            ],
+            [provider_row(one) for one in providers],
         )
 
 
@@ -188,18 +177,6 @@ def _model(model: router.Model) -> dict[str, object]:
         ],
         "first_byte_timeout_ms": model.first_byte_timeout.ToMilliseconds() or None,
         "aliases": list(model.aliases),
-    }
-
-
-def _provider(provider: router.Provider) -> dict[str, object]:
-    return {
-        "name": provider.name,
-        "preset": provider.preset or None,
-        "protocol": _DIALECTS.get(provider.protocol),
-        "base_url": provider.base_url or None,
-        "credential_problem": provider.credential_problem or None,
-        "allowed_headers": list(provider.headers.allow),
-        "stops_on_disconnect": provider.stops_on_disconnect,
     }
 
 

@@ -12,11 +12,16 @@ from services.cli.diagnosis.findings import Finding, Level
 from services.cli.diagnosis.headers import examine_headers
 from services.cli.gateway import Gateway
 from services.cli.paging import read_list
+from services.cli.provider_status import refusal_text
 from services.cli.unpriced_routes import unpriced_leads
 
 _BACKLOG_BYTES = 10 * 1024 * 1024
 _SLOW_SETTLEMENT_MS = 5_000
 _MOST_NAMED = 8
+_REPLACE_IT = (
+    "put one that it accepts in its place: the router reads files again within seconds, variables only when it starts. "
+    "With status 403, the credential may be valid but not allowed to use the model"
+)
 
 
 def examine_gateway(gateway: Gateway) -> Iterator[Finding]:
@@ -58,6 +63,8 @@ def _credentials(gateway: Gateway) -> Iterator[Finding]:
         if provider.credential_problem:
             remedy = "set it where `spendgate up` runs and start again, or put it into the secrets folder"
             yield Finding(name, Level.WARN, provider.credential_problem, remedy)
+        elif provider.HasField("credential_refusal"):
+            yield Finding(name, Level.FAIL, refusal_text(provider.credential_refusal), _REPLACE_IT)
         else:
             yield Finding(name, Level.OK, "found")
 

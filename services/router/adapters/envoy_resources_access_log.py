@@ -20,6 +20,7 @@ from services.kernel.dialect import ENDPOINTS, MODEL
 from services.kernel.envoy_contract import (
     ADMISSION_NAMESPACE,
     ATTEMPT_NAMESPACE,
+    PROVIDER_STATUS_HEADER,
     SCAN_NAMESPACE,
     TARGET_PSEUDO_HEADER,
     USAGE_BROKEN,
@@ -50,7 +51,8 @@ CHECK_BROKE = "ext_authz_error"
 """Response code details of a request whose Check failed, was refused by a dead quota, or timed out."""
 # No reservation has this value. Envoy's metadata filter ignores `invert`, so "absent" is written as "this, or absent".
 _NO_RESERVATION = "-"
-_RETRY_HEADERS = ("retry-after", "retry-after-ms")
+# The scripts have replaced the status of an answer that does not pass.
+_ANSWER_HEADERS = ("retry-after", "retry-after-ms", PROVIDER_STATUS_HEADER)
 _ALS_TIMEOUT_MS = 2_000
 _ALS_FLUSH_MS = 200
 
@@ -162,7 +164,7 @@ def attempt_logs(node: NodeSettings) -> list[accesslog_pb2.AccessLog]:
     """Returns the logs of the router filter, one line per attempt: for the ledger and the router's statistics."""
     to_router = _to_router(ATTEMPT_LOG)
     to_router.additional_request_headers_to_log.append(TARGET_PSEUDO_HEADER)
-    to_router.additional_response_headers_to_log.extend(_RETRY_HEADERS)
+    to_router.additional_response_headers_to_log.extend(_ANSWER_HEADERS)
     return [
         _file(spool_path(node), _line("attempt", _COMMON | _ATTEMPT), _only_ends()),
         accesslog_pb2.AccessLog(name=_GRPC_LOG, typed_config=pack(to_router)),

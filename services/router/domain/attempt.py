@@ -7,7 +7,7 @@
 | no answer: connection refused or reset, time-out | failed | the next call may meet the same |
 | 401, 403 | failed | the provider refuses our credential, whoever calls |
 | 408, 429 | failed | the provider has no time for us |
-| 5xx, 3xx | failed | an error of the provider; a redirect is never followed and arrives here as 502 |
+| 5xx, 3xx | failed | an error of the provider; a redirect is never followed |
 | any other 4xx: 400, 404, 409, 413, 422 ... | neither | the caller's request is wrong, whatever the target |
 | the client left, or Envoy gave the attempt up | neither | nobody knows how it would have ended |
 | it has not ended | open | it has lasted at least this long, which may be too long already |
@@ -48,6 +48,8 @@ class Attempt:
     """How long it had waited for its first byte when it was last reported as open without one."""
     retry_after_ms: int = 0
     """How long the provider asks us to stay away; 0 if it does not."""
+    status: int = 0
+    """Of the provider's answer; 0 without one."""
 
     @property
     def waited_ms(self) -> int:

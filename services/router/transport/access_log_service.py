@@ -13,7 +13,7 @@ from spendgate_envoy.envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
 
 from services.chassis.grpc_server import Registration
 from services.kernel.clock import Clock
-from services.kernel.envoy_contract import TARGET_PSEUDO_HEADER
+from services.kernel.envoy_contract import PROVIDER_STATUS_HEADER, TARGET_PSEUDO_HEADER
 from services.router.domain.attempt import Attempt, Outcome, outcome_of
 from services.router.usecases.attempt_log import AttemptLog, Report
 
@@ -21,6 +21,7 @@ SERVICE = "envoy.service.accesslog.v3.AccessLogService"
 
 _Type = accesslog_pb2.AccessLogType
 _TOO_MANY_REQUESTS = 429
+_STATUS_DIGITS = 3
 _MAX_RETRY_AFTER_MS = 3_600_000
 
 
@@ -62,7 +63,7 @@ def read_report(entry: accesslog_pb2.HTTPAccessLogEntry, now_ms: int) -> Report 
     if not facts.upstream_cluster.startswith(f"{target.partition('/')[0]}."):
         # The attempt ended before its script ran, so the target is that of the attempt before.
         return None
-    start_ms, status = facts.start_time.ToMilliseconds(), entry.response.response_code.value
+    start_ms, status = facts.start_time.ToMilliseconds(), _status_of(entry.response)
     has_ended = facts.access_log_type == _Type.UpstreamEnd
     outcome = Outcome.OPEN
     if has_ended:
@@ -81,9 +82,16 @@ def read_report(entry: accesslog_pb2.HTTPAccessLogEntry, now_ms: int) -> Report 
         if facts.HasField("time_to_first_upstream_rx_byte")
         else None,
         outcome=outcome,
+        status=status,
         retry_after_ms=_retry_after_ms(entry.response.response_headers, now_ms) if status == _TOO_MANY_REQUESTS else 0,
     )
     return Report(entry.request.request_id, attempt)
+
+
+def _status_of(response: accesslog_pb2.HTTPResponseProperties) -> int:
+    """Returns the status of the provider's answer, although the client may have got another."""
+    replaced = response.response_headers.get(PROVIDER_STATUS_HEADER, "")
+    return int(replaced) if replaced.isdecimal() and len(replaced) <= _STATUS_DIGITS else response.response_code.value
 
 
 def _retry_after_ms(headers: Mapping[str, str], now_ms: int) -> int:

@@ -12,7 +12,7 @@ from spendgate.router.v1 import router_service_pb2 as pb
 from spendgate.type.v1 import dialect_pb2
 
 from services.chassis.enums import enum_table
-from services.chassis.well_known import duration, read_duration
+from services.chassis.well_known import duration, read_duration, timestamp
 from services.kernel.dialect import Dialect
 from services.kernel.errors import InvalidInput
 from services.kernel.header_names import read_allowed
@@ -29,6 +29,7 @@ from services.router.domain.model import (
 )
 from services.router.domain.provider import Provider
 from services.router.domain.secret import SecretReference, SecretSource
+from services.router.usecases.credential_refusals import CredentialRefusal
 
 _E = TypeVar("_E", bound=StrEnum)
 
@@ -80,7 +81,7 @@ def read_model(field: str, message: pb.Model) -> Model:
     )
 
 
-def write_provider(provider: Provider, credential_problem: str) -> pb.Provider:
+def write_provider(provider: Provider, credential_problem: str, refusal: CredentialRefusal | None) -> pb.Provider:
     """Writes a provider for an answer."""
     return pb.Provider(
         name=provider.name,
@@ -91,6 +92,16 @@ def write_provider(provider: Provider, credential_problem: str) -> pb.Provider:
         credential_problem=credential_problem,
         headers=pb.ProviderHeaders(allow=provider.allowed_headers) if provider.allowed_headers else None,
         stops_on_disconnect=provider.stops_on_disconnect,
+        credential_refusal=_write_refusal(refusal) if refusal is not None else None,
+    )
+
+
+def _write_refusal(refusal: CredentialRefusal) -> pb.CredentialRefusal:
+    return pb.CredentialRefusal(
+        status=refusal.status,
+        attempts=refusal.attempts,
+        first_time=timestamp(refusal.first_ms),
+        last_time=timestamp(refusal.last_ms),
     )
 
 

@@ -116,7 +116,11 @@ class RouterService(router_service_pb2_grpc.RouterServiceServicer):
         return pb.GetRouterStatusResponse(status=status)
 
     def _write_provider(self, provider: Provider) -> pb.Provider:
-        return write_provider(provider, self._administrator.credential_problem(provider))
+        return write_provider(
+            provider,
+            self._administrator.credential_problem(provider),
+            self._routes.credential_refusal(provider.name),
+        )
 
 
 def _node(node: Node) -> pb.RouterStatus.Node:

@@ -11,6 +11,7 @@ from services.router.domain.plan import ModelPlan
 from services.router.domain.switch import Switch
 from services.router.usecases.administer import Administrator
 from services.router.usecases.attempt_stats import AttemptStats, TargetFigures
+from services.router.usecases.credential_refusals import CredentialRefusal, CredentialRefusals
 from services.router.usecases.follow_health import FollowHealth
 from services.router.usecases.target_health import TargetHealth
 
@@ -42,12 +43,18 @@ class ReportRoutes:
     """Looks at what the other use cases know."""
 
     def __init__(
-        self, administrator: Administrator, stats: AttemptStats, health: TargetHealth, follow: FollowHealth
+        self,
+        administrator: Administrator,
+        stats: AttemptStats,
+        health: TargetHealth,
+        follow: FollowHealth,
+        refusals: CredentialRefusals,
     ) -> None:
         self._administrator = administrator
         self._stats = stats
         self._health = health
         self._follow = follow
+        self._refusals = refusals
 
     def now(self) -> Routes:
         """Returns the state of all routes."""
@@ -59,3 +66,7 @@ class ReportRoutes:
             for name in sorted(names)
         ]
         return Routes(self._administrator.plans, targets, tuple(reversed(self._follow.switches)))
+
+    def credential_refusal(self, provider: str) -> CredentialRefusal | None:
+        """Returns what a provider refused since it last served a call; None without any."""
+        return self._refusals.of(provider)
