@@ -37,6 +37,7 @@ _MODULES = {
     "explain": "budgets",
     "simulate": "simulate",
     "routes": "routes",
+    "credentials": "credentials",
     "alerts": "alerts",
     "tokens": "tokens",
     "audit": "audit",

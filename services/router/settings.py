@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.chassis.installed import envoy_files
+from services.chassis.sealed_text import SealingKeys
 from services.chassis.settings import Environ
 from services.kernel.envoy_contract import MAX_QUOTAS, MAX_STREAM_S
 from services.router.domain.snapshot import NodeSettings
@@ -24,6 +25,8 @@ class Settings:
     """Settings for every Envoy. The epoch is empty: each Envoy brings its own."""
     retire_after_ms: int
     """How long a cluster stays after the last plan named it: as long as a request can live."""
+    sealing_keys: SealingKeys
+    """They open sealed credentials."""
     environ: Environ = field(repr=False)
     """Holds the credentials that a configuration refers to by variable."""
 
@@ -42,6 +45,7 @@ class Settings:
             envoy_files=environ.path("SPENDGATE_ENVOY_FILES", str(envoy_files())),
             node=node,
             retire_after_ms=retire_after_s * 1_000,
+            sealing_keys=SealingKeys.from_environ(environ),
             environ=environ,
         )
 

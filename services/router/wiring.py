@@ -62,7 +62,7 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         closers.add("the database", engine.dispose)
         store = SqlConfigurationStore(engine)
         publisher = Publisher(clock, store, settings.retire_after_ms)
-        credentials = EnvironmentAndFiles(settings.environ, settings.data_dir)
+        credentials = EnvironmentAndFiles(settings.environ, settings.data_dir, settings.sealing_keys)
         health = TargetHealth(clock)
         administrator = Administrator(store, credentials, publisher, health, clock)
         stats = AttemptStats(clock)

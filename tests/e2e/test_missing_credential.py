@@ -10,13 +10,15 @@ import anthropic
 import openai
 import pytest
 
+from services.chassis.sealed_text import KEY_VARIABLE, new_sealing_key
 from services.simulator.provider import Vendor
-from tests.worlds.gateway import Gateway, Providers, run_gateway
+from tests.worlds.gateway import Gateway, Providers, run_command, run_gateway
 
 pytestmark = pytest.mark.e2e
 
 FILE = "late-key"
 REFUSED_FILE = "revoked-key"
+SEALING_KEY = new_sealing_key()
 _FOUND_WITHIN_S = 10.0
 
 
@@ -34,7 +36,9 @@ def gateway(vendors: Providers, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "policies": [{"name": "all", "limits": [{"spend": 100, "per": "month"}]}],
         "keys": [{"name": "app"}],
     }
-    with run_gateway(tmp_path_factory.mktemp("late"), configuration, vendors) as running:
+    with run_gateway(
+        tmp_path_factory.mktemp("late"), configuration, vendors, environment={KEY_VARIABLE: SEALING_KEY}
+    ) as running:
         yield running
 
 
@@ -59,7 +63,16 @@ def test_a_model_without_its_credential_is_refused_for_the_moment_until_the_cred
     explained = gateway.json("explain", "--key", "app", "--model", "claude")
     assert "the credential of provider late is missing" in explained["reason"]
 
-    (gateway.data_dir / "secrets" / FILE).write_text(vendors.by_vendor[Vendor.ANTHROPIC].api_key)
+    credential = vendors.by_vendor[Vendor.ANTHROPIC].api_key
+    stored = run_command(
+        "credentials",
+        "put",
+        FILE,
+        environment={KEY_VARIABLE: SEALING_KEY, "SPENDGATE_DATA_DIR": str(gateway.data_dir)},
+        given=credential,
+    )
+    assert stored.returncode == 0, stored.stderr
+    assert credential not in (gateway.data_dir / "secrets" / FILE).read_text()
 
     deadline = time.monotonic() + _FOUND_WITHIN_S
     while True:

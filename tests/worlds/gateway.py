@@ -301,12 +301,13 @@ def run_gateway(
 
 
 def run_command(
-    *arguments: str, environment: Mapping[str, str] | None = None, timeout_s: float = 60
+    *arguments: str, environment: Mapping[str, str] | None = None, timeout_s: float = 60, given: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Runs `spendgate` and returns how it ended."""
+    """Runs `spendgate`, with `given` on standard input, and returns how it ended."""
     return subprocess.run(
         [str(COMMAND), *arguments],
         env=_environ(environment or {}),
+        input=given,
         capture_output=True,
         text=True,
         timeout=timeout_s,

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 
 from services.chassis.installed import envoy_files
+from services.chassis.sealed_text import KEY_FILE_VARIABLE, KEY_VARIABLE
 from services.cli.gateway_address import TOKEN_VARIABLE
 from services.cli.supervisor.envoy import FILES_VARIABLE
 from services.cli.supervisor.settings import SupervisorSettings
@@ -19,12 +20,15 @@ COUNTERS_VARIABLE = "SPENDGATE_COUNTERS"
 _NUMBER_VARIABLE = "SPENDGATE_QUOTA_REPLICA"
 # Variables by which the command line finds a gateway, which the gateway does not need, and variables only for quotas.
 _HELD_BACK = ("SPENDGATE_ADMIN", TOKEN_VARIABLE, COUNTERS_VARIABLE, _NUMBER_VARIABLE)
+# Only the router opens sealed credentials.
+_FOR_ROUTER = (KEY_VARIABLE, KEY_FILE_VARIABLE)
 
 
 def plain_environ(environ: Mapping[str, str], settings: SupervisorSettings) -> dict[str, str]:
     """Returns the environment of ledger and Envoy, and the base of quota's: no variable that may hold a secret."""
     passed = {name: value for name, value in environ.items() if name in _PASSED or name.startswith(_PASSED_PREFIXES)}
-    own = {name: value for name, value in environ.items() if name.startswith("SPENDGATE_") and name not in _HELD_BACK}
+    held_back = (*_HELD_BACK, *_FOR_ROUTER)
+    own = {name: value for name, value in environ.items() if name.startswith("SPENDGATE_") and name not in held_back}
     return {**_ALLOCATOR, **passed, **own, **_settings(environ, settings)}
 
 

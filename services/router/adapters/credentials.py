@@ -1,4 +1,7 @@
-"""Reads credentials from environment variables and from files in the `secrets` folder, freshly each time."""
+"""Reads credentials from environment variables and from files in the `secrets` folder, freshly each time.
+
+A file may hold a sealed text, which is opened under the file's name.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,13 @@ import os
 import stat
 from pathlib import Path
 
+from services.chassis.credential_text import MAX_CREDENTIAL_CHARS, why_unusable, without_line_end
+from services.chassis.sealed_text import SealError, SealingKeys, is_sealed
 from services.chassis.settings import Environ
 from services.router.domain.secret import CredentialProblem, SecretReference, SecretSource, SecretValue
 
-_MAX_SECRET_BYTES = 8_192
+# A sealed credential takes a third more than the credential.
+_MAX_FILE_BYTES = 2 * MAX_CREDENTIAL_CHARS
 # Our own files in the data directory. A link inside the folder must not reach them either.
 _OWN_FILES = ("pepper", "admin-token")
 
@@ -17,8 +23,9 @@ _OWN_FILES = ("pepper", "admin-token")
 class EnvironmentAndFiles:
     """The router's start-up environment, and `<data dir>/secrets`."""
 
-    def __init__(self, environ: Environ, data_dir: Path) -> None:
+    def __init__(self, environ: Environ, data_dir: Path, keys: SealingKeys) -> None:
         self._environ = environ
+        self._keys = keys
         self._data_dir = data_dir
         self._folder = data_dir / "secrets"
 
@@ -40,7 +47,7 @@ class EnvironmentAndFiles:
             path = (self._folder / reference.name).resolve(strict=True)
             if not path.is_relative_to(self._folder.resolve(strict=True)) or self._is_our_own(path):
                 return CredentialProblem(f"{reference} leads out of the secrets folder", forbidden=True)
-            return _checked(reference, _read_regular(path))
+            return self._opened(reference, _read_regular(path))
         except FileNotFoundError:
             return CredentialProblem(f"{reference} does not exist in {self._data_dir}")
         except UnicodeDecodeError:
@@ -48,6 +55,14 @@ class EnvironmentAndFiles:
         except (OSError, RuntimeError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else type(error).__name__
             return CredentialProblem(f"{reference} cannot be read: {reason}")
+
+    def _opened(self, reference: SecretReference, text: str) -> SecretValue | CredentialProblem:
+        if not is_sealed(text):
+            return _checked(reference, text)
+        try:
+            return _checked(reference, self._keys.open(reference.name, text.strip()))
+        except SealError as error:
+            return CredentialProblem(f"{reference} cannot be opened: {error}")
 
     def _is_our_own(self, path: Path) -> bool:
         own = (self._data_dir / name for name in _OWN_FILES)
@@ -60,16 +75,10 @@ def _read_regular(path: Path) -> str:
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError("not a file")
-        return file.read(_MAX_SECRET_BYTES + 2).decode()
+        return file.read(_MAX_FILE_BYTES).decode()
 
 
 def _checked(reference: SecretReference, text: str) -> SecretValue | CredentialProblem:
-    """Returns a value fit for a header. Editors end a file with a newline, which is not part of the secret."""
-    value = text.removesuffix("\n").removesuffix("\r")
-    if not value.strip():
-        return CredentialProblem(f"{reference} is empty")
-    if len(value) > _MAX_SECRET_BYTES:
-        return CredentialProblem(f"{reference} is longer than {_MAX_SECRET_BYTES} characters")
-    if not all(" " < character <= "~" for character in value):
-        return CredentialProblem(f"{reference} holds blanks, line breaks or characters that no header can carry")
-    return SecretValue(value)
+    value = without_line_end(text)
+    problem = why_unusable(value)
+    return SecretValue(value) if problem is None else CredentialProblem(f"{reference} {problem}")

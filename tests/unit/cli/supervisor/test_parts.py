@@ -31,6 +31,7 @@ ENVIRON = {
     "DS_PROD_KEY": "virtual-key",
     "SPENDGATE_TOKEN": "admin-token",
     "SPENDGATE_ADMIN": "elsewhere:1",
+    "SPENDGATE_CREDENTIALS_KEY": "sealing-key",
     "SPENDGATE_RETIRE_AFTER_S": "5",
     "SPENDGATE_LISTEN": "0.0.0.0:1",
 }
@@ -39,7 +40,8 @@ ENVIRON = {
 def test_only_the_router_sees_the_shells_variables_and_nobody_the_admin_token() -> None:
     plain, router = plain_environ(ENVIRON, _settings()), router_environ(ENVIRON, _settings())
     assert router["OPENAI_API_KEY"] == "sk-provider"
-    assert not {"OPENAI_API_KEY", "DS_PROD_KEY"} & plain.keys()
+    assert router["SPENDGATE_CREDENTIALS_KEY"] == "sealing-key"
+    assert not {"OPENAI_API_KEY", "DS_PROD_KEY", "SPENDGATE_CREDENTIALS_KEY"} & plain.keys()
     for environ in (plain, router):
         assert not {"SPENDGATE_TOKEN", "SPENDGATE_ADMIN"} & environ.keys()
         assert (environ["PATH"], environ["LC_ALL"], environ["SPENDGATE_RETIRE_AFTER_S"]) == ("/bin", "C", "5")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from services.chassis.sealed_text import KEY_VARIABLE, SealingKeys, new_sealing_key
 from services.chassis.settings import Environ
 from services.router.adapters.credentials import EnvironmentAndFiles
 from services.router.domain.secret import CredentialProblem, SecretReference, SecretSource, SecretValue
@@ -19,7 +20,8 @@ def data_dir(tmp_path: Path) -> Path:
 
 
 def read(data_dir: Path, source: SecretSource, name: str, **variables: str) -> SecretValue | CredentialProblem:
-    return EnvironmentAndFiles(Environ(variables), data_dir).read(SecretReference(source, name))
+    environ = Environ(variables)
+    return EnvironmentAndFiles(environ, data_dir, SealingKeys.from_environ(environ)).read(SecretReference(source, name))
 
 
 def problem_of(reading: SecretValue | CredentialProblem) -> CredentialProblem:
@@ -38,7 +40,7 @@ def test_a_file_is_read_without_the_newline_at_its_end(data_dir: Path, content: 
 
 
 def test_a_file_is_read_again_each_time(data_dir: Path) -> None:
-    credentials = EnvironmentAndFiles(Environ({}), data_dir)
+    credentials = EnvironmentAndFiles(Environ({}), data_dir, SealingKeys())
     reference = SecretReference(SecretSource.FILE, "key")
     for value in ("sk-1", "sk-2"):
         (data_dir / "secrets" / "key").write_text(value)
@@ -95,3 +97,26 @@ def test_what_is_not_a_file_is_a_problem_and_no_wait(data_dir: Path) -> None:
     (data_dir / "secrets" / "binary").write_bytes(b"\xff\xfe")
     for name in ("pipe", "folder", "loop", "binary"):
         assert not problem_of(read(data_dir, SecretSource.FILE, name)).forbidden
+
+
+def test_a_sealed_file_is_opened_under_its_own_name_only(data_dir: Path) -> None:
+    key = new_sealing_key()
+    sealed = SealingKeys.from_environ(Environ({KEY_VARIABLE: key})).seal("key", "sk-1")
+    for name in ("key", "other"):
+        (data_dir / "secrets" / name).write_text(f"{sealed}\n")
+    variables = {KEY_VARIABLE: key}
+    assert read(data_dir, SecretSource.FILE, "key", **variables) == SecretValue("sk-1")
+    moved = problem_of(read(data_dir, SecretSource.FILE, "other", **variables))
+    assert moved.text == (
+        "file secrets/other cannot be opened: it is damaged, or was sealed for another name than other"
+    )
+    without = problem_of(read(data_dir, SecretSource.FILE, "key"))
+    assert without.text == f"file secrets/key cannot be opened: it is sealed, and {KEY_VARIABLE} is not set"
+
+
+def test_what_was_sealed_must_fit_into_a_header_too(data_dir: Path) -> None:
+    key = new_sealing_key()
+    sealed = SealingKeys.from_environ(Environ({KEY_VARIABLE: key})).seal("key", "sk\r\nx-evil: 1")
+    (data_dir / "secrets" / "key").write_text(sealed)
+    problem = problem_of(read(data_dir, SecretSource.FILE, "key", **{KEY_VARIABLE: key}))
+    assert "evil" not in problem.text
