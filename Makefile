@@ -1,4 +1,4 @@
-# The verbs of this project: demo, test, check, lint, bench, proto, fmt; tidy, unit, property, contract and e2e for the
+# The verbs of this project: demo, test, tables, check, lint, bench, proto, fmt; tidy, unit, property, contract and e2e for the
 # tests of one folder. Each works from a clean clone on a machine that has Python >= 3.11 (with venv), make and git;
 # everything else comes from package registries into .venv.
 
@@ -21,8 +21,12 @@ BY_FILE := --dist loadfile --no-loadscope-reorder
 # Compiled modules are what make the command line and the services start fast.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test tidy unit property contract e2e check lint bench bench-busy bench-size bench-peers proto fmt
+.PHONY: tables demo test tidy unit property contract e2e check lint bench bench-busy bench-size bench-peers proto fmt
 .DEFAULT_GOAL := test
+
+# After a new migration.
+tables: $(VENV) | gen/spendgate
+	$(BIN)/python -m tests.tables
 
 demo: $(VENV) | gen/spendgate
 	$(BIN)/spendgate demo

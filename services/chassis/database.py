@@ -19,6 +19,8 @@ import sqlalchemy as sa
 from services.chassis.settings import SettingsError
 
 BUSY_TIMEOUT_MS = 5_000
+NEWEST_TABLES = "newest.sql"
+"""What the migrations of a package make of an empty file. `make tables` writes it, beside them."""
 PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",
@@ -40,7 +42,10 @@ def open_engine(path: Path) -> sa.Engine:
 
 
 def bring_up_to_date(path: Path, package: str) -> None:
-    """Runs the migrations of `package` that the SQLite file at `path` lacks, in a process of their own.
+    """Gives the SQLite file at `path` the newest tables of `package`.
+
+    A new file gets them at once, from `newest.sql`. For one that has tables, a process of its own runs the
+    migrations that they lack.
 
     Raises:
         SettingsError: the file is from a later release than this one.
@@ -55,10 +60,28 @@ def bring_up_to_date(path: Path, package: str) -> None:
             f"{path} is from a later release of Spendgate (its tables are at {revision}, this release knows {newest}): "
             "start that release, or restore a copy from before the update"
         )
+    if not revision and (_create_newest(path, package) or _revision_of(path) == newest):
+        return
     command = (sys.executable, "-P", "-m", "services.chassis.migrations", package, str(path))
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         raise MigrationError(f"the migrations of {path} failed:\n{done.stderr.strip()}")
+
+
+def _create_newest(path: Path, package: str) -> bool:
+    """Creates the tables that all migrations together would make, unless the file has any table. Returns whether."""
+    open_engine(path).dispose()
+    script = (importlib.resources.files(package) / "migrations" / NEWEST_TABLES).read_text()
+    timeout_s = BUSY_TIMEOUT_MS / 1_000
+    with closing(sqlite3.connect(path, timeout=timeout_s, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        if connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None:
+            return False
+        # `executescript` would commit first.
+        for statement in script.split(";\n"):
+            connection.execute(statement)
+        connection.execute("COMMIT")
+    return True
 
 
 class MigrationError(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -13,9 +14,9 @@ from alembic.script import ScriptDirectory
 
 from services.chassis.database import MigrationError, bring_up_to_date
 from services.chassis.settings import SettingsError
+from tests.tables import PACKAGES, file_of, newest_tables
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ["services.quota", "services.router", "services.ledger"]
 
 
 def revision_of(path: Path) -> str:
@@ -38,6 +39,33 @@ def test_a_new_file_is_private_and_gets_the_newest_tables(package: str, tmp_path
 
     assert revision_of(path) == newest(package)
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_a_new_file_gets_is_what_all_migrations_make(package: str) -> None:
+    assert file_of(package).read_text() == newest_tables(package), "run `make tables`"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_new_file_needs_no_process(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/program")
+    for name in ("missing.sqlite", "empty.sqlite"):
+        path = tmp_path / name
+        if name.startswith("empty"):
+            path.touch()
+
+        bring_up_to_date(path, package)
+
+        assert revision_of(path) == newest(package)
+
+
+def test_of_two_that_start_at_once_one_creates_the_tables(tmp_path: Path) -> None:
+    path = tmp_path / "router.sqlite"
+    with ThreadPoolExecutor(8) as threads:
+        for done in [threads.submit(bring_up_to_date, path, "services.router") for _ in range(8)]:
+            done.result()
+
+    assert revision_of(path) == newest("services.router")
 
 
 def test_tables_that_are_up_to_date_need_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
