@@ -107,13 +107,14 @@ end
 
 -- The last byte of the string, number, true, false or null that starts at `at`; nil if there is none. A byte that may
 -- not follow it, like a second zero, fails as a missing comma. Then how many bytes it may gain.
-local function scalar_end(text, at, code)
+function json.scalar_end(text, at, code)
   if code == QUOTE then return closing_quote(text, at + 1), 0 end
   if code == LOWER_T then return sub(text, at, at + 3) == "true" and at + 3 or nil, 0 end
   if code == LOWER_F then return sub(text, at, at + 4) == "false" and at + 4 or nil, 0 end
   if code == LOWER_N then return sub(text, at, at + 3) == "null" and at + 3 or nil, 0 end
   return number_end(text, at)
 end
+local scalar_end = json.scalar_end
 
 -- Characters allowed in the names of a watched object. Any other can be spelled in a second way, or look like a name.
 local PLAIN_NAME = "^[ !#-Z%[%]^_`a-~]*$"

@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.router.adapters.envoy_resources_contract import lua_contract
+from services.router.adapters.envoy_resources_contract import lua_contract, lua_translations
 
 _REQUIRE = re.compile(r'\brequire\("([\w/]+)"\)')
 # LuaJIT's own, which Envoy's Lua has.
 _LIBRARIES = frozenset({"bit", "ffi"})
-_GENERATED = {"contract": lua_contract}
+_GENERATED = {"contract": lua_contract, "translations": lua_translations}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,8 @@ def bundle(folder: Path, name: str) -> str:
 
     Envoy compiles a script from a string and searches no folder for modules. A module is a file that ends in `return`
     and keeps everything else local. Each module is stored in the table `modules`, and `require("x/y")` becomes
-    `modules["x/y"]`. The module `contract` is not a file: `envoy_resources_contract.py` writes it.
+    `modules["x/y"]`. The modules `contract` and `translations` are not files:
+    `envoy_resources_contract.py` writes them.
 
     Raises:
         OSError: a file is missing or unreadable.

@@ -1,0 +1,70 @@
+-- Turns a provider's good answer into one of its client's dialect: a whole body, or a stream piece by piece. Whatever
+-- happens, no byte of the provider's own dialect comes out.
+
+local events = require("translate/events")
+local refusal = require("refusal")
+local to_chat = require("translate/to_chat/answer")
+local to_chat_stream = require("translate/to_chat/stream")
+local to_messages = require("translate/to_messages/answer")
+local to_messages_stream = require("translate/to_messages/stream")
+
+local answers = {}
+
+local WHOLE = { openai = to_chat, anthropic = to_messages }
+local STREAMS = { openai = to_chat_stream, anthropic = to_messages_stream }
+local BAD_GATEWAY = 502
+local CODE = "upstream_unavailable"
+
+-- The body of the error that a client gets in place of an answer that is none. `call` as in `answers.new`.
+function answers.unreadable(call)
+  return refusal.body(call.client, BAD_GATEWAY, CODE, "The gateway cannot read the provider's answer.", nil,
+    call.request_id)
+end
+
+-- Returns the body for the client. Nil, and what is wrong, if the provider's text is no answer of its dialect.
+function answers.whole(text, call)
+  local done, body = pcall(WHOLE[call.client].write, text, call)
+  if done then return body end
+  return nil, type(body) == "table" and body.message or tostring(body)
+end
+
+-- A stream to the client. `call`: the client's dialect (`client`), `now`, `forced` and `include_usage` as the writers
+-- need them, and `request_id`.
+function answers.stream(call)
+  local writer = STREAMS[call.client]
+  return { call = call, writer = writer, state = writer.new(call), events = events.new(), problem = nil }
+end
+
+local function fail(self, out, message)
+  self.state.over, self.failed = true, true
+  out[#out + 1] = self.writer.failure(
+    refusal.body(self.call.client, BAD_GATEWAY, CODE, message, nil, self.call.request_id))
+end
+
+-- Returns what the client gets for `bytes`. If they cannot be read, the error event is the last that it ever gets, and
+-- `self.problem` says why.
+function answers.feed(self, bytes)
+  local state, writer, out = self.state, self.writer, {}
+  if state.over then return "" end
+  local done, problem = pcall(events.feed, self.events, bytes, function(data)
+    if not state.over then writer.take(state, data, out) end
+  end, function()
+    if not state.over then writer.keep_alive(state, out) end
+  end)
+  if not done then
+    self.problem = type(problem) == "table" and problem.message or tostring(problem)
+    fail(self, out, "The gateway cannot read the provider's stream.")
+  end
+  return table.concat(out)
+end
+
+-- Returns what the client gets when no more bytes come. A stream that ends before its answer does ends in an error.
+function answers.finish(self)
+  if self.state.over then return "" end
+  local out = {}
+  self.problem = "it ended early"
+  fail(self, out, "The provider's stream ended before its answer did.")
+  return table.concat(out)
+end
+
+return answers
