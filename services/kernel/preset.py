@@ -22,6 +22,8 @@ class PresetFace(NamedTuple):
     output_cap_field: OutputCapField
     usage_unasked: bool = False
     """Its streams always end with their usage, and it refuses requests that ask for it."""
+    credential_header: str = ""
+    """The header for the credential, alone in it. Empty: that of the dialect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class PresetRow:
     """Its name in the price catalogue. Empty: the catalogue does not know it, so its models need `prices`."""
     base_suffix: str = ""
     """The end of `base_url` that the paths of the faces contain, too."""
+    is_own_address: bool = False
+    """Each customer has an address of its own, and `base_url` shows its form."""
 
 
 GEMINI_PATH = f"/v1beta/models/{MODEL}:{VERB}"
@@ -122,6 +126,55 @@ class Preset(StrEnum):
     NEBIUS = "nebius", _compatible("https://api.tokenfactory.nebius.com/v1")
     DEEPINFRA = "deepinfra", _compatible("https://api.deepinfra.com/v1/openai")
     SAMBANOVA = "sambanova", _compatible("https://api.sambanova.ai/v1")
+    # https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle: the v1 API needs no `api-version`.
+    # A model is the name of a deployment.
+    AZURE = (
+        "azure",
+        PresetRow(
+            "https://RESOURCE.openai.azure.com/openai/v1",
+            (
+                PresetFace(
+                    Dialect.OPENAI,
+                    f"/openai/v1{_COMPLETIONS}",
+                    OutputCapField.MAX_COMPLETION_TOKENS,
+                    credential_header="api-key",
+                ),
+            ),
+            catalogue_provider="azure",
+            base_suffix="/openai/v1",
+            is_own_address=True,
+        ),
+    )
+    # https://docs.aws.amazon.com/bedrock/latest/userguide/bedrock-mantle.html and inference-messages-api.html: it
+    # takes a Bedrock API key. Claude is reached only by the Messages API.
+    BEDROCK = (
+        "bedrock",
+        PresetRow(
+            "https://bedrock-mantle.us-east-1.api.aws",
+            (
+                PresetFace(Dialect.ANTHROPIC, "/anthropic/v1/messages", OutputCapField.MAX_TOKENS),
+                PresetFace(Dialect.OPENAI, f"/v1{_COMPLETIONS}", OutputCapField.MAX_COMPLETION_TOKENS),
+            ),
+            catalogue_provider="aws",
+            base_suffix="/v1",
+        ),
+    )
+    # https://cloud.google.com/vertex-ai/generative-ai/docs/start/express-mode/vertex-ai-express-mode-api-reference: an
+    # API key goes without project and location.
+    VERTEX = (
+        "vertex",
+        PresetRow(
+            "https://aiplatform.googleapis.com/v1",
+            (
+                PresetFace(
+                    Dialect.GEMINI,
+                    f"/publishers/google/models/{MODEL}:{VERB}",
+                    OutputCapField.MAX_OUTPUT_TOKENS,
+                ),
+            ),
+            catalogue_provider="google",
+        ),
+    )
     # Servers of one's own, at the address where each starts unless told otherwise.
     OLLAMA = "ollama", _compatible("http://127.0.0.1:11434/v1")
     VLLM = "vllm", _compatible("http://127.0.0.1:8000/v1")
@@ -144,6 +197,7 @@ class Preset(StrEnum):
     faces: tuple[PresetFace, ...]
     catalogue_provider: str
     base_suffix: str
+    is_own_address: bool
 
     def __new__(cls, value: str, row: PresetRow) -> Self:
         """Makes a member from its row."""

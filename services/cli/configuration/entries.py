@@ -110,6 +110,8 @@ class ProviderEntry(Entry):
             raise ValueError("write `preset`, or `protocol` and `base_url`")
         if self.preset is not None and self.protocol is not None:
             raise ValueError("`preset` implies the protocol: leave `protocol` out")
+        if self.preset is not None and self.preset.is_own_address and self.base_url is None:
+            raise ValueError(f"{self.preset} needs your own address: `base_url: {self.preset.base_url}`")
         return self
 
     @model_validator(mode="after")

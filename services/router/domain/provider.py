@@ -71,6 +71,8 @@ def check_provider(field: str, provider: Provider) -> Provider:
         raise InvalidInput(f"{field}.protocol", f"the preset {provider.preset} already says it: leave protocol out")
     if provider.preset is None and not provider.base_url:
         raise InvalidInput(f"{field}.base_url", "a provider without a preset needs the base URL of its server")
+    if provider.preset is not None and provider.preset.is_own_address and not provider.base_url:
+        raise InvalidInput(f"{field}.base_url", f"write your own address, as in {provider.preset.base_url}")
     if provider.base_url:
         parse_base_url(f"{field}.base_url", provider.base_url)
     read_allowed(f"{field}.headers.allow", provider.allowed_headers)
@@ -97,7 +99,7 @@ def _preset_base(preset: Preset, base_url: str) -> BaseUrl:
 
 
 def _face(base: BaseUrl, shape: PresetFace) -> Face:
-    header, prefix = _CREDENTIAL[shape.dialect]
+    header, prefix = (shape.credential_header, "") if shape.credential_header else _CREDENTIAL[shape.dialect]
     return Face(
         shape.dialect, base.origin, base.path + shape.path, header, prefix, shape.output_cap_field, shape.usage_unasked
     )

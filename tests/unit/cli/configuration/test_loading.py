@@ -270,7 +270,11 @@ def test_a_mistake_in_a_chain_is_reported(model: str, problem: str) -> None:
 @pytest.mark.parametrize(
     ("provider", "problem"),
     [
-        ("{preset: azure, api_key: none}", "preset: write 'openai', 'anthropic', 'gemini', "),
+        (
+            "{preset: azure, api_key: none}",
+            "azure needs your own address: `base_url: https://RESOURCE.openai.azure.com",
+        ),
+        ("{preset: unheard, api_key: none}", "preset: write 'openai', 'anthropic', 'gemini', "),
         ("{preset: mistrall, api_key: none}", "preset: did you mean 'mistral'? write 'openai', "),
         ("{preset: openai}", "api_key: is missing"),
         ("{api_key: none}", "write `preset`, or `protocol` and `base_url`"),

@@ -117,12 +117,41 @@ def test_some_vendors_speak_anthropics_dialect_too() -> None:
     ]
 
 
+@pytest.mark.parametrize("base_url", ["https://acme.openai.azure.com", "https://acme.openai.azure.com/openai/v1/"])
+def test_azure_is_called_at_the_customers_address_with_a_header_of_its_own(base_url: str) -> None:
+    endpoint = "https://acme.openai.azure.com/openai/v1/chat/completions"
+    assert seen(vendor(Preset.AZURE, base_url)) == [("openai", endpoint, "api-key:")]
+    with pytest.raises(InvalidInput, match=r"https://RESOURCE\.openai\.azure\.com/openai/v1"):
+        check_provider("p", vendor(Preset.AZURE))
+
+
+def test_bedrock_is_called_in_two_dialects_and_in_any_region() -> None:
+    mantle = "https://bedrock-mantle.eu-central-1.api.aws"
+    assert seen(vendor(Preset.BEDROCK, mantle)) == [
+        ("anthropic", f"{mantle}/anthropic/v1/messages", "x-api-key:"),
+        ("openai", f"{mantle}/v1/chat/completions", "authorization: Bearer"),
+    ]
+    assert seen(vendor(Preset.BEDROCK, f"{mantle}/v1")) == seen(vendor(Preset.BEDROCK, mantle))
+
+
+def test_vertex_is_called_with_and_without_a_project() -> None:
+    model = "publishers/google/models/{model}:{verb}"
+    everywhere, local = (
+        "https://aiplatform.googleapis.com/v1",
+        "https://us-east1-aiplatform.googleapis.com/v1/projects/p/locations/us-east1",
+    )
+    assert seen(vendor(Preset.VERTEX)) == [("gemini", f"{everywhere}/{model}", "x-goog-api-key:")]
+    assert seen(vendor(Preset.VERTEX, local)) == [("gemini", f"{local}/{model}", "x-goog-api-key:")]
+
+
 def test_output_is_bounded_in_the_field_that_the_vendor_reads() -> None:
     caps = {preset: [face.output_cap_field for face in faces_of(vendor(preset))] for preset in Preset}
-    newer = [Preset.OPENAI, Preset.GROQ, Preset.CEREBRAS, Preset.XAI]
+    newer = [Preset.OPENAI, Preset.GROQ, Preset.CEREBRAS, Preset.XAI, Preset.AZURE]
     assert {preset: cap for preset, cap in caps.items() if set(cap) != {"max_tokens"}} == {
         **{preset: ["max_completion_tokens"] for preset in newer},
         Preset.GEMINI: [GEMINI_CAP, "max_tokens"],
+        Preset.VERTEX: [GEMINI_CAP],
+        Preset.BEDROCK: ["max_tokens", "max_completion_tokens"],
     }
 
 
