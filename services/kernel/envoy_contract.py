@@ -70,7 +70,7 @@ CREDENTIAL_HEADERS = (*KEY_HEADERS, "cookie", "proxy-authorization")
 
 
 class LeadReason(StrEnum):
-    """Why another target leads than the model's first: in the plan, the call's answer, its line and its trace."""
+    """Why another target leads than the model's first: in the plan, a call's answer, line and trace, and a switch."""
 
     BUDGET = "budget"
     """A part of the budget is used."""
@@ -78,6 +78,11 @@ class LeadReason(StrEnum):
     """Attempts at the target that would lead fail."""
     LATENCY = "latency"
     """Attempts at it take too long."""
+    # Only of switches. A call that they affect has the reason `ERRORS`, or none.
+    RETRY_AFTER = "retry_after"
+    """Its provider asked to stay away for a while."""
+    DRAINED = "drained"
+    """An operator took it out."""
 
 
 class RequestKey(StrEnum):

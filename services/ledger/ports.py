@@ -14,6 +14,7 @@ from services.ledger.domain.call import SpooledAttempt
 from services.ledger.domain.configuration import Configuration, PricedTarget
 from services.ledger.domain.counting import Adjustment, CounterList, Span, Sum, Taken
 from services.ledger.domain.entry import BookedCall, Entry, OverdueReservation
+from services.ledger.domain.lead_switch import LeadSwitch, SwitchAlert
 from services.ledger.domain.refusal import Refusal
 from services.ledger.domain.selection import CallQuery, Filter, UsageQuery, UsageSums
 from services.ledger.domain.settlement import Alert, Crossing, Settlement
@@ -93,6 +94,26 @@ class Outbox(Protocol):
 
     def mark_released(self, request_ids: Sequence[str]) -> None:
         """Drops request ids that are released."""
+        ...
+
+
+class SwitchStore(Protocol):
+    """Switches of who leads a model."""
+
+    def known_switches(self, ids: Collection[str]) -> set[str]:
+        """Returns the ids among these that are recorded."""
+        ...
+
+    def add_switches(self, switches: Sequence[tuple[LeadSwitch, Sequence[str]]], now_ms: int) -> None:
+        """Records switches with the channels to tell, each id once, in one transaction."""
+        ...
+
+
+class Recipients(Protocol):
+    """Who is to be told, as the quota service knows it. Raises `Unavailable` when it does not answer."""
+
+    def recipients_of(self, model: str) -> tuple[str, ...]:
+        """Returns the names of the alert channels for switches of a model."""
         ...
 
 
@@ -237,6 +258,10 @@ CallPosition = tuple[int, int]
 """Time in ms and sequence number of a call. No two calls share them."""
 
 
+AlertPosition = tuple[int, int, int]
+"""Time in ms, 1 for a switch and 0 for an alert about a limit, sequence number. No two alerts share them."""
+
+
 class Reports(Protocol):
     """Reads the books."""
 
@@ -260,8 +285,8 @@ class Reports(Protocol):
         """Returns the sequence number of the last booked call, 0 for none."""
         ...
 
-    def alerts(self, before: int | None, limit: int) -> list[Alert]:
-        """Returns alerts with sequence numbers below `before`, newest first."""
+    def alerts(self, before: AlertPosition | None, limit: int) -> list[Alert | SwitchAlert]:
+        """Returns alerts before a position, newest first."""
         ...
 
 

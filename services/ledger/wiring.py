@@ -18,10 +18,11 @@ from services.kernel.clock import Clock
 from services.kernel.spool_contract import REFUSED_LOG
 from services.ledger.adapters.otlp_export import OtlpTraces, export_over
 from services.ledger.adapters.price_catalogue import GenaiPrices
-from services.ledger.adapters.quota_client import QuotaClient
+from services.ledger.adapters.quota_client import QuotaClient, RecipientsClient
 from services.ledger.adapters.quota_counters import QuotaCountersClient
 from services.ledger.adapters.refused_log import RefusedLog
 from services.ledger.adapters.spool import SpoolFolder, SpoolLimits, reopen_logs_at
+from services.ledger.adapters.sql_alerts import SqlSwitches
 from services.ledger.adapters.sql_books import SqlBooks
 from services.ledger.adapters.sql_configuration import SqlConfiguration
 from services.ledger.adapters.sql_database import Database
@@ -29,12 +30,13 @@ from services.ledger.adapters.sql_reports import SqlReports
 from services.ledger.adapters.sql_settled_sums import SqlSettledSums
 from services.ledger.adapters.sql_tables import audit_entries
 from services.ledger.settings import Settings
-from services.ledger.transport import ledger_service, price_book_service
+from services.ledger.transport import ledger_service, price_book_service, switch_service
 from services.ledger.usecases.book import Book
 from services.ledger.usecases.expire import Expire, Watermark
 from services.ledger.usecases.price_book import PriceBook
 from services.ledger.usecases.query import Query
 from services.ledger.usecases.reconcile import Reconcile
+from services.ledger.usecases.record_switches import RecordSwitches
 from services.ledger.usecases.rounds import BOOK_INTERVAL_MS, SETTLE_INTERVAL_MS, BookRound, SettleRound
 from services.ledger.usecases.settle import Settle
 from services.ledger.usecases.sweep import Sweep
@@ -99,6 +101,7 @@ def build(settings: Settings, clock: Clock) -> Runtime:
                 stopping=stopping,
             ),
             price_book_service.PriceBookService(prices, stopping),
+            switch_service.SwitchService(RecordSwitches(SqlSwitches(database), RecipientsClient(channel), clock)),
         )
         server = build_server(settings.address, [service.registration for service in services], workers=_WORKERS)
         return Runtime(

@@ -38,6 +38,7 @@ from services.quota.transport.doubt_service import DoubtService
 from services.quota.transport.models_endpoint import ModelsEndpoint
 from services.quota.transport.override_service import OverrideService
 from services.quota.transport.quota_service import Queries, QuotaService
+from services.quota.transport.recipient_service import RecipientService
 from services.quota.transport.reservation_service import ReservationService
 from services.quota.transport.root_token import RootToken
 from services.quota.transport.simulation_service import SIMULATIONS_MAX, SimulationService
@@ -54,6 +55,7 @@ from services.quota.usecases.overrides import Overrides
 from services.quota.usecases.own_budget import ReadOwnBudget
 from services.quota.usecases.policies import ListPolicies, PolicyMatches
 from services.quota.usecases.recent_calls import RecentCalls
+from services.quota.usecases.recipients import ListRecipients
 from services.quota.usecases.reconcile import Reconcile
 from services.quota.usecases.settle import ListOpen, ListOverdue, Release, Settle
 from services.quota.usecases.simulate import Propose
@@ -204,6 +206,7 @@ def _admin_server(quota: _Quota, router: grpc.Channel, ledger: grpc.Channel) -> 
         SimulationService(Propose(live)),
         _reservation_service(quota),
         CounterService(reconcile),
+        RecipientService(ListRecipients(live, Turns())),
     ]
     server = build_server(
         settings.admin_address,

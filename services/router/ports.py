@@ -10,7 +10,9 @@ from services.kernel.repetition import Answered, RequestMemory
 from services.router.domain.backend import Backend
 from services.router.domain.configuration import Configuration
 from services.router.domain.drained import DrainedTarget
+from services.router.domain.health import HealthMemory
 from services.router.domain.secret import CredentialProblem, SecretReference, SecretValue
+from services.router.domain.switch import NamedSwitch, NotedLead
 
 
 class ConfigurationStore(RequestMemory, Protocol):
@@ -46,6 +48,42 @@ class ConfigurationStore(RequestMemory, Protocol):
 
     def save_backends(self, backends: tuple[Backend, ...]) -> None:
         """Replaces the backends."""
+        ...
+
+
+class Switches(Protocol):
+    """Keeps who leads, and the switches that the ledger does not have yet."""
+
+    def load_noted_leads(self) -> tuple[NotedLead, ...]:
+        """Returns the tiers that another slot leads than their choice, as last saved."""
+        ...
+
+    def load_health(self) -> HealthMemory:
+        """Returns what was known of sick targets, as last saved."""
+        ...
+
+    def save_switches(self, switches: Sequence[NamedSwitch], leads: Sequence[NotedLead], health: HealthMemory) -> None:
+        """Adds switches to report, and replaces the noted leads and the health, in one transaction."""
+        ...
+
+    def unreported_switches(self, limit: int) -> list[NamedSwitch]:
+        """Returns switches that the ledger does not have, oldest first."""
+        ...
+
+    def forget_switches(self, ids: Sequence[str]) -> None:
+        """Forgets switches that the ledger has."""
+        ...
+
+
+class SwitchReceiver(Protocol):
+    """The ledger."""
+
+    def report(self, switches: Sequence[NamedSwitch]) -> None:
+        """Hands over at most 100 switches. A repetition changes nothing.
+
+        Raises:
+            Unavailable: the ledger does not answer.
+        """
         ...
 
 

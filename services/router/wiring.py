@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from google.protobuf.message import Message
 from services.chassis.audit import AuditLog
 from services.chassis.database import bring_up_to_date, open_engine
 from services.chassis.event_loop import EventLoop
-from services.chassis.grpc_server import AioServer
+from services.chassis.grpc_server import AioServer, open_channel
 from services.chassis.loops import Loop
 from services.chassis.runtime import Closers, Runtime
 from services.kernel.clock import Clock
@@ -22,6 +23,7 @@ from services.router.adapters.envoy_admin import EnvoyAdmin
 from services.router.adapters.envoy_resources import build_resources
 from services.router.adapters.envoy_resources_access_log import ATTEMPT_REPORT_MS
 from services.router.adapters.envoy_resources_scripts import Scripts
+from services.router.adapters.ledger_client import LedgerClient
 from services.router.adapters.sql_configuration import AUDIT, SqlConfigurationStore
 from services.router.domain.snapshot import NodeSettings
 from services.router.settings import Settings
@@ -36,6 +38,7 @@ from services.router.usecases.attempt_stats import AttemptStats
 from services.router.usecases.credential_refusals import CredentialRefusals
 from services.router.usecases.drain import DrainTargets
 from services.router.usecases.follow_health import FollowHealth
+from services.router.usecases.note_switches import NoteSwitches, ReportSwitches
 from services.router.usecases.publish import Publisher, Version
 from services.router.usecases.report_routes import ReportRoutes
 from services.router.usecases.target_health import TargetHealth
@@ -43,6 +46,9 @@ from services.router.usecases.target_health import TargetHealth
 _TICK_MS = 1_000
 _REREAD_MS = 3_000
 _WATCH_MS = 250
+# A new switch wakes it.
+_REPORT_MS = 60_000
+_REPORT_RETRY_MS = (1_000, 30_000)
 _STOP_GRACE_S = 1.0
 
 
@@ -64,12 +70,15 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         publisher = Publisher(clock, store, settings.retire_after_ms)
         credentials = EnvironmentAndFiles(settings.environ, settings.data_dir, settings.sealing_keys)
         health = TargetHealth(clock)
+        # Before the first plan, which must not be led by what was left before the restart.
+        note_switches = NoteSwitches(store, health, clock, os.urandom)
         administrator = Administrator(store, credentials, publisher, health, clock)
         stats = AttemptStats(clock)
         refusals = CredentialRefusals(clock)
         observers = [stats.observe, health.observe, refusals.observe]
         attempts = AttemptLog(clock, report_every_ms=ATTEMPT_REPORT_MS, observers=observers)
-        follow_health = FollowHealth(attempts, health, administrator)
+        reporting = _reporting(store, closers)
+        follow_health = FollowHealth(attempts, health, administrator, note_switches, lambda _: reporting.wake())
         drain = DrainTargets(store, administrator, clock)
         reports = ReportRoutes(administrator, stats, health, follow_health, refusals)
         resources = resource_builder(settings.node, settings.envoy_files)
@@ -85,11 +94,19 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         registrations = [service.registration for service in services]
         server = AioServer("the server", events, f"unix:{Socket.ROUTER}", registrations, grace_s=_STOP_GRACE_S)
         loops = [
+            reporting,
             Loop("following the health of targets", lambda: events.call(follow_health), every_ms=_WATCH_MS),
             Loop("retiring clusters", lambda: events.call(publisher.tick), every_ms=_TICK_MS),
             Loop("reading credentials", lambda: events.call(administrator.reread_credentials), every_ms=_REREAD_MS),
         ]
         return Runtime(servers=[events, server], loops=loops, closers=closers)
+
+
+def _reporting(store: SqlConfigurationStore, closers: Closers) -> Loop:
+    ledger = open_channel(f"unix:{Socket.LEDGER}")
+    closers.add("the channel to the ledger", ledger.close)
+    report = ReportSwitches(store, LedgerClient(ledger))
+    return Loop("reporting switches", report, every_ms=_REPORT_MS, at_once=True, retry_ms=_REPORT_RETRY_MS)
 
 
 def resource_builder(node: NodeSettings, envoy_files: Path) -> BuildResources:

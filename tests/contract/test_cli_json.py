@@ -13,6 +13,7 @@ from spendgate.quota.v1 import quota_service_pb2 as quota
 from spendgate.router.v1 import router_service_pb2 as router
 from spendgate.router.v1.chain_pb2 import ChainSlot, WeightedTarget
 from spendgate.router.v1.route_plan_service_pb2 import LEAD_REASON_ERRORS
+from spendgate.type.v1 import lead_reason_pb2
 from spendgate.type.v1.attribution_pb2 import Attribution
 from spendgate.type.v1.dialect_pb2 import DIALECT_OPENAI
 
@@ -138,7 +139,8 @@ CALL = ledger.Call(
 CALL_JSON = {
     "id": "rsv_1", "time": "2027-01-15T08:00:00.123Z", "key": "app", "key_id": "key_1", "team": "ds", "project": "p",
     "environment": "prod", "user": "ada@example.com", "model_requested": "gpt", "model_served": "openai/gpt-4o",
-    "status": 200, "outcome": "completed", "decision": "allow", "usage_source": "provider", "input_tokens": 10,
+    "status": 200, "outcome": "completed", "decision": "allow", "downgraded": None, "usage_source": "provider",
+    "input_tokens": 10,
     "cached_input_tokens": 4, "cache_write_input_tokens": 0, "output_tokens": 5, "reasoning_tokens": 0,
     "cost_usd": "0.000075000", "latency_ms": 900, "first_byte_ms": 300, "dialect": "openai", "stream": True,
     "tags": {"feature": "chat"}, "request_id": "r-1", "trace_id": "00000000000000000000000000000001",
@@ -166,6 +168,24 @@ def test_what_nobody_knew_of_a_call_is_shown_in_words(services: StandIn, cli: Cl
     assert code == 0
     assert "frobnicate, +3" in shown
     assert "service_tier=priority" in shown
+
+
+def test_a_call_says_in_words_why_another_target_led(services: StandIn, cli: Cli) -> None:
+    why = {
+        lead_reason_pb2.LEAD_REASON_BUDGET: "so much of the budget was used",
+        lead_reason_pb2.LEAD_REASON_ERRORS: "had failed",
+        lead_reason_pb2.LEAD_REASON_LATENCY: "took too long",
+        lead_reason_pb2.LEAD_REASON_UNSPECIFIED: "an earlier release booked the call",
+    }
+    for reason, words in why.items():
+        downgraded = ledger.Call()
+        downgraded.CopyFrom(CALL)
+        downgraded.decision, downgraded.downgraded = ledger.Call.DECISION_DOWNGRADE, reason
+        services.answers["LedgerService.GetCall"] = ledger.GetCallResponse(call=downgraded)
+        assert words in cli.text("calls", "show", "rsv_1")[1]
+    downgraded.downgraded = lead_reason_pb2.LEAD_REASON_BUDGET
+    services.answers["LedgerService.GetCall"] = ledger.GetCallResponse(call=downgraded)
+    assert cli.json("calls", "show", "rsv_1") == CALL_JSON | {"decision": "downgrade", "downgraded": "budget"}
 
 
 def test_a_cost_that_is_unknown_is_null_and_not_zero(services: StandIn, cli: Cli) -> None:

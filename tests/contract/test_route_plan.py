@@ -18,8 +18,9 @@ from services.kernel.envoy_contract import LeadReason
 from services.kernel.preset import Preset
 from services.quota.adapters.plan_stream import read_plan
 from services.router.domain.health import Left
+from services.router.domain.lead import Probe
 from services.router.domain.model import ChainSlot
-from services.router.domain.plan import ModelPlan, Probe, RoutePlan, Tier
+from services.router.domain.plan import ModelPlan, RoutePlan, Tier
 from services.router.transport.route_plan_service import plan_message
 from services.router.usecases.publish import VersionedPlan
 from tests.worlds.router import Router, budget, fallback, group, lab, model, vendor

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
 
 import sqlalchemy as sa
 
@@ -16,6 +17,7 @@ from services.router.domain.provider import Provider
 from services.router.domain.secret import CredentialProblem, SecretReference, SecretSource, SecretValue
 from services.router.usecases.administer import Administrator
 from services.router.usecases.drain import DrainTargets
+from services.router.usecases.note_switches import NoteSwitches
 from services.router.usecases.publish import Publisher
 from services.router.usecases.target_health import TargetHealth
 
@@ -61,6 +63,14 @@ class Vault:
         return SecretValue(value) if value is not None else CredentialProblem(f"{reference} is not set")
 
 
+def _numbered() -> Callable[[int], bytes]:
+    """Entropy that never repeats, over all routers of a test."""
+    return lambda count: next(_NUMBERS).to_bytes(count, "big")
+
+
+_NUMBERS = itertools.count(1)
+
+
 def new_engine() -> sa.Engine:
     engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
     METADATA.create_all(engine)
@@ -70,13 +80,20 @@ def new_engine() -> sa.Engine:
 class Router:
     """The use cases over a real store, with a clock and credentials that are turned by hand."""
 
-    def __init__(self, engine: sa.Engine | None = None, retire_after_ms: int = 1_000, **credentials: str) -> None:
-        self.clock = ManualClock()
+    def __init__(
+        self,
+        engine: sa.Engine | None = None,
+        retire_after_ms: int = 1_000,
+        clock: ManualClock | None = None,
+        **credentials: str,
+    ) -> None:
+        self.clock = clock or ManualClock()
         self.engine = engine or new_engine()
         self.store = SqlConfigurationStore(self.engine)
         self.vault = Vault({"LAB_KEY": "sk-lab", "OTHER_KEY": "sk-other"} | credentials)
         self.publisher = Publisher(self.clock, self.store, retire_after_ms)
         self.health = TargetHealth(self.clock)
+        self.note_switches = NoteSwitches(self.store, self.health, self.clock, _numbered())
         self.administrator = Administrator(self.store, self.vault, self.publisher, self.health, self.clock)
         self.drain = DrainTargets(self.store, self.administrator, self.clock)
         self.administrator.restore()

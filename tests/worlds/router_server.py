@@ -67,7 +67,7 @@ async def serving(folder: Path, router: Router | None = None) -> AsyncIterator[R
     refusals = CredentialRefusals(router.clock)
     observers = [stats.observe, router.health.observe, refusals.observe]
     log = AttemptLog(router.clock, report_every_ms=2_000, observers=observers)
-    follow = FollowHealth(log, router.health, router.administrator)
+    follow = FollowHealth(log, router.health, router.administrator, router.note_switches)
     reports = ReportRoutes(router.administrator, stats, router.health, follow, refusals)
     administration = RouterService(router.administrator, router.publisher, reports, router.drain, router.audit)
     warming = Warming()

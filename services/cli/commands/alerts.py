@@ -1,9 +1,11 @@
-"""`spendgate alerts`: crossed thresholds, overrun limits, and calls without a price or with unknown members."""
+"""`spendgate alerts`: crossed thresholds, overrun limits, calls without a price or with unknown members, switches."""
 
 from __future__ import annotations
 
 import typer
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
+from spendgate.ledger.v1.switch_service_pb2 import LeadSwitch
+from spendgate.type.v1 import lead_reason_pb2
 
 from services.chassis.enums import enum_names
 from services.cli.connection import connect
@@ -14,11 +16,22 @@ from services.cli.times import optional_rfc3339, readable_time, rfc3339
 from services.kernel.money import format_usd
 
 _KINDS = enum_names(ledger.AlertKind)
+_DIRECTIONS = enum_names(LeadSwitch.Direction)
+_REASONS = enum_names(lead_reason_pb2.LeadReason)
+_WHY = {
+    lead_reason_pb2.LEAD_REASON_ERRORS: "attempts at it fail",
+    lead_reason_pb2.LEAD_REASON_LATENCY: "attempts at it take too long",
+    lead_reason_pb2.LEAD_REASON_RETRY_AFTER: "its provider asked to stay away for a while",
+    lead_reason_pb2.LEAD_REASON_DRAINED: "an operator took it out",
+}
 
 
 def build_alerts() -> typer.Typer:
     """Builds the group `alerts`."""
-    group = typer.Typer(help="Thresholds that budgets crossed, and who was notified.", no_args_is_help=True)
+    group = typer.Typer(
+        help="Thresholds that budgets crossed, switches of who leads a model, and who is to be told.",
+        no_args_is_help=True,
+    )
     group.command("list", cls=GatewayCommand)(list_alerts)
     # With a single command Typer would turn the group into that command, but scripts call `alerts list`.
     group.callback()(_group)
@@ -26,7 +39,7 @@ def build_alerts() -> typer.Typer:
 
 
 def _group() -> None:
-    """Thresholds that budgets crossed, and who was notified."""
+    """Thresholds that budgets crossed, switches of who leads a model, and who is to be told."""
 
 
 def list_alerts(
@@ -43,11 +56,11 @@ def list_alerts(
         alerts = read_list(gateway.ledger.ListAlerts, ledger.ListAlertsRequest(), lambda page: page.alerts, limit)
     Listing(
         "alerts",
-        columns=("CROSSED (UTC)", "POLICY", "LIMIT", "SCOPE", "WHAT", "RECIPIENTS", "DELIVERED (UTC)"),
+        columns=("HAPPENED (UTC)", "POLICY", "LIMIT", "SCOPE", "WHAT", "RECIPIENTS", "DELIVERED (UTC)"),
         row=_row,
         document=_as_json,
         empty="No alerts yet: one is listed here when a budget crosses a threshold of its policy, is overrun,"
-        " or lets through a call without a price or with unknown members.",
+        " or lets through a call without a price or with unknown members, and when another target leads a model.",
     ).print(alerts, as_json=json)
 
 
@@ -65,6 +78,8 @@ def _row(alert: ledger.Alert) -> tuple[str, ...]:
 
 def _as_json(alert: ledger.Alert) -> dict[str, object]:
     kind = _KINDS.get(alert.kind, "threshold")
+    if kind == "switch":
+        return _switch_as_json(alert)
     excess: dict[str, object] = {}
     if kind == "overrun":
         excess = {"excess_usd": format_usd(alert.excess)} if _is_money(alert) else {"excess": alert.excess}
@@ -83,8 +98,36 @@ def _as_json(alert: ledger.Alert) -> dict[str, object]:
     }
 
 
+def _switch_as_json(alert: ledger.Alert) -> dict[str, object]:
+    switch = alert.lead_switch
+    return {
+        "kind": "switch",
+        "model": switch.model,
+        "from_percent": switch.from_basis_points / 100,
+        "direction": _DIRECTIONS.get(switch.direction),
+        "reason": _REASONS.get(switch.reason),
+        "previous": list(switch.previous_targets),
+        "leads": list(switch.targets),
+        "evidence": switch.evidence,
+        "switched_at": rfc3339(alert.cross_time),
+        "recipients": list(alert.recipients),
+        "delivered_at": optional_rfc3339(alert, "deliver_time"),
+    }
+
+
+def _switch_text(switch: LeadSwitch) -> str:
+    leads, before = " | ".join(switch.targets), " | ".join(switch.previous_targets)
+    tier = f" from {switch.from_basis_points / 100:g}% of the budget on" if switch.from_basis_points else ""
+    if switch.direction == LeadSwitch.DIRECTION_RETURNED:
+        return f"{switch.model}{tier}: {leads} leads again, after {before}"
+    why = switch.evidence or _WHY.get(switch.reason, _REASONS.get(switch.reason, "for a reason of a later release"))
+    return f"{switch.model}{tier}: {leads} leads instead of {before}: {why}"
+
+
 def _what(alert: ledger.Alert) -> str:
     match alert.kind:
+        case ledger.ALERT_KIND_SWITCH:
+            return _switch_text(alert.lead_switch)
         case ledger.ALERT_KIND_OVERRUN:
             return f"overrun by {f'${format_usd(alert.excess)}' if _is_money(alert) else alert.excess}"
         case ledger.ALERT_KIND_UNPRICED:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
-from spendgate.type.v1 import dialect_pb2
+from spendgate.type.v1 import dialect_pb2, lead_reason_pb2
 
 from services.chassis.enums import enum_names
 from services.chassis.well_known import nano_usd_of
@@ -21,6 +21,12 @@ from services.cli.times import readable_time, rfc3339
 _MAX_LIMIT = 100_000
 _OUTCOMES = enum_names(ledger.Call.Outcome)
 _DECISIONS = enum_names(ledger.Call.Decision)
+_DOWNGRADES = enum_names(lead_reason_pb2.LeadReason)
+_WHY_DOWNGRADED = {
+    lead_reason_pb2.LEAD_REASON_BUDGET: "budget: so much of the budget was used that a cheaper target leads",
+    lead_reason_pb2.LEAD_REASON_ERRORS: "errors: attempts at the target that leads otherwise had failed",
+    lead_reason_pb2.LEAD_REASON_LATENCY: "latency: attempts at the target that leads otherwise took too long",
+}
 _SOURCES = enum_names(ledger.UsageSource)
 _FAILURES = enum_names(ledger.Attempt.Failure)
 _DIALECTS = enum_names(dialect_pb2.Dialect)
@@ -80,6 +86,7 @@ def show(
         return
     document.pop("attempts")
     document |= {name: ", ".join(getattr(call, name)) for name in ("unknown_members", "price_options")}
+    document["downgraded"] = _why_downgraded(call)
     print_table(("FIELD", "VALUE"), [(name, "" if value is None else value) for name, value in document.items()])
     if call.attempts:
         print_text("")
@@ -139,6 +146,7 @@ def call_as_json(call: ledger.Call) -> dict[str, object]:
         **fields_of(call, "model_requested", "model_served", "status"),
         "outcome": _OUTCOMES.get(call.outcome),
         "decision": _DECISIONS.get(call.decision, ""),
+        "downgraded": _DOWNGRADES.get(call.downgraded),
         "usage_source": _SOURCES.get(call.usage_source, ""),
         **fields_of(call, "input_tokens", "cached_input_tokens", "cache_write_input_tokens"),
         **fields_of(call, "output_tokens", "reasoning_tokens"),
@@ -164,6 +172,12 @@ def call_as_json(call: ledger.Call) -> dict[str, object]:
             for attempt in call.attempts
         ],
     }
+
+
+def _why_downgraded(call: ledger.Call) -> str:
+    if call.decision != ledger.Call.DECISION_DOWNGRADE:
+        return "no"
+    return _WHY_DOWNGRADED.get(call.downgraded, "yes: an earlier release booked the call and did not record why")
 
 
 _COLUMNS = ("TIME (UTC)", "KEY", "TEAM", "ENVIRONMENT", "MODEL", "SERVED BY", "STATUS", "IN", "OUT", "COST", "ID")

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import grpc
+from spendgate.quota.v1 import recipient_service_pb2 as recipient_pb
+from spendgate.quota.v1 import recipient_service_pb2_grpc as recipient_pb_grpc
 from spendgate.quota.v1 import reservation_service_pb2 as pb
 from spendgate.quota.v1 import reservation_service_pb2_grpc as pb_grpc
 from spendgate.type.v1 import dialect_pb2
@@ -70,6 +72,18 @@ class QuotaClient:
         )
         response = asked(lambda: self._stub.ListOverdueReservations(request, timeout=_TIMEOUT_S))
         return [_overdue(each) for each in response.reservations]
+
+
+class RecipientsClient:
+    """Who is to be told, as `ports.Recipients`. Raises `Unavailable` when quota does not answer."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._stub = recipient_pb_grpc.RecipientServiceStub(channel)
+
+    def recipients_of(self, model: str) -> tuple[str, ...]:
+        """Returns the names of the alert channels for switches of a model."""
+        request = recipient_pb.ListRecipientsRequest(model=model)
+        return tuple(asked(lambda: self._stub.ListRecipients(request, timeout=_TIMEOUT_S)).channels)
 
 
 def asked(call: Callable[[], T]) -> T:

@@ -10,19 +10,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from services.kernel.settlement import CrossingKind
 from services.kernel.usage import UsageSource
+from services.ledger.adapters.sql_alerts import read_alerts
 from services.ledger.adapters.sql_database import Database
 from services.ledger.adapters.sql_dropped_headers import read_dropped
 from services.ledger.adapters.sql_entries import attempts_by_request
 from services.ledger.adapters.sql_meters import read_usage
-from services.ledger.adapters.sql_tables import alerts, entries, rollups, unanswered_attempts, unreadable_lines
+from services.ledger.adapters.sql_tables import entries, rollups, unanswered_attempts, unreadable_lines
 from services.ledger.domain.call import Caller, times_sent_before
 from services.ledger.domain.dropped import DroppedHeader
 from services.ledger.domain.entry import BookedCall, join_attempts
+from services.ledger.domain.lead_switch import SwitchAlert
 from services.ledger.domain.rollup import HOUR_MS, Sums
 from services.ledger.domain.selection import CallQuery, Dimension, Filter, UsageQuery, UsageSums
-from services.ledger.domain.settlement import Alert, Crossing
+from services.ledger.domain.settlement import Alert
+from services.ledger.ports import AlertPosition
 
 _DAY_MS = 24 * HOUR_MS
 _READ = ("usage_source", "unknown_members", "price_options", "attempts")
@@ -30,7 +32,6 @@ _READ = ("usage_source", "unknown_members", "price_options", "attempts")
 _AS_KEPT = [field.name for field in fields(BookedCall) if field.name in entries.c and field.name not in _READ]
 _kept_of = attrgetter(*_AS_KEPT)
 _caller_of = attrgetter(*(field.name for field in fields(Caller)))
-_OF_ALERTED_CALL = ("trace_id", "run", "model_served", "key", "team", "unknown_members")
 _SUMS = [sa.func.sum(rollups.c[field.name]).label(field.name) for field in fields(Sums)]
 
 
@@ -96,19 +97,10 @@ class SqlReports:
         with self._database.read() as connection:
             return connection.scalar(sa.select(sa.func.max(entries.c.sequence))) or 0
 
-    def alerts(self, before: int | None, limit: int) -> list[Alert]:
-        """Returns alerts with sequence numbers below `before`, newest first."""
-        called = sa.outerjoin(alerts, entries, entries.c.id == alerts.c.call)
-        statement = (
-            sa.select(alerts, *(entries.c[name] for name in _OF_ALERTED_CALL))
-            .select_from(called)
-            .order_by(alerts.c.sequence.desc())
-            .limit(limit)
-        )
-        if before is not None:
-            statement = statement.where(alerts.c.sequence < before)
+    def alerts(self, before: AlertPosition | None, limit: int) -> list[Alert | SwitchAlert]:
+        """Returns alerts before a position, newest first."""
         with self._database.read() as connection:
-            return [_alert(row) for row in connection.execute(statement)]
+            return read_alerts(connection, before, limit)
 
     def count_booked(self) -> int:
         """Counts all calls ever booked."""
@@ -222,18 +214,3 @@ def _count_retries(connection: sa.Connection, ids: list[str]) -> dict[str, int]:
     repeats = entries.c.retry_of.in_(ids) & (entries.c.retry_of != "")
     counted = sa.select(entries.c.retry_of, sa.func.count()).where(repeats).group_by(entries.c.retry_of)
     return {row[0]: row[1] for row in connection.execute(counted)}
-
-
-def _alert(row: sa.Row[Any]) -> Alert:
-    reported = {field.name: getattr(row, field.name) for field in fields(Crossing)}
-    crossing = Crossing(**reported | {"notify": tuple(row.notify), "kind": CrossingKind(row.kind)})
-    return Alert(
-        crossing,
-        row.delivered_ms,
-        trace_id=row.trace_id or "",
-        run=row.run or "",
-        target=row.model_served or "",
-        key=row.key or "",
-        team=row.team or "",
-        unknown_members=_names(row.unknown_members),
-    )

@@ -83,6 +83,9 @@ entries = sa.Table(
     # Names joined by commas, in the form of `AdmissionKey`.
     _defaulted("unknown_members", sa.Text, ""),
     _defaulted("price_options", sa.Text, ""),
+    # Why another target led than the model's first, as in `services.kernel.envoy_contract.LeadReason`. Empty: it led
+    # itself, or an earlier release booked the call.
+    _defaulted("downgraded", sa.Text, ""),
     # When quota admitted the call. The entry's id says so too.
     *_numbers("admitted_ms"),
     sa.Index("entries_by_time", "time_ms"),
@@ -206,6 +209,24 @@ alerts = sa.Table(
     _defaulted("excess", sa.BigInteger, "0"),
     _defaulted("call", sa.Text, ""),
     sa.UniqueConstraint("policy", "limit", "scope", "window_start_ms", "basis_points", "kind", name="alerts_once"),
+)
+
+# Another target began to lead a model, or the first one leads again.
+switches = sa.Table(
+    "switches",
+    metadata,
+    sa.Column("sequence", sa.Integer, primary_key=True),
+    # Given by the router.
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    *_numbers("time_ms", "booked_ms"),
+    *_texts("model"),
+    *_numbers("from_basis_points"),
+    *_texts("direction", "reason"),
+    *(sa.Column(name, sa.JSON, nullable=False) for name in ("previous_targets", "targets")),
+    *_texts("evidence"),
+    sa.Column("notify", sa.JSON, nullable=False),
+    sa.Column("delivered_ms", sa.BigInteger),
+    sqlite_autoincrement=True,
 )
 
 price_overrides = sa.Table(

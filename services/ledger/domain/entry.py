@@ -109,6 +109,9 @@ class BookedCall:
     """Unknown members and header values of the request."""
     price_options: tuple[str, ...]
     """Requested options that change the price."""
+    downgraded: str
+    """Why another target led than the model's first: a `LeadReason`. Empty when that one led, or an earlier release
+    booked the call."""
     attempts: tuple[BookedAttempt, ...]
 
 

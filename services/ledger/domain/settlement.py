@@ -66,3 +66,8 @@ class Alert:
     team: str = ""
     unknown_members: tuple[str, ...] = ()
     """Unknown members of that call's request."""
+
+    @property
+    def position(self) -> tuple[int, int, int]:
+        """Its place among all alerts; see `services.ledger.ports.AlertPosition`."""
+        return self.crossing.crossed_ms, 0, self.crossing.sequence

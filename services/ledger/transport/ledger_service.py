@@ -137,11 +137,13 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
 
     def ListAlerts(self, request: pb.ListAlertsRequest, context: grpc.ServicerContext) -> pb.ListAlertsResponse:
         """Returns one page of alerts, newest first."""
-        before = read_position(request.page_token, count=1)
-        alerts, following = self._query.alerts(before[0] if before else None, check_page_size(request.page_size))
+        before = read_position(request.page_token, count=3)
+        alerts, following = self._query.alerts(
+            (before[0], before[1], before[2]) if before else None, check_page_size(request.page_size)
+        )
         return pb.ListAlertsResponse(
             alerts=[messages.alert_message(alert) for alert in alerts],
-            next_page_token=write_position(() if following is None else (following,)),
+            next_page_token=write_position(following or ()),
         )
 
     def ListAuditEntries(

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from dataclasses import fields
 
 from spendgate.ledger.v1 import ledger_service_pb2 as pb
-from spendgate.type.v1 import attribution_pb2, dialect_pb2
+from spendgate.type.v1 import attribution_pb2, dialect_pb2, lead_reason_pb2
 
 from services.chassis.enums import enum_names, enum_numbers, enum_table, enum_texts
 from services.chassis.well_known import duration, read_timestamp, timestamp, usd
 from services.kernel.change import Actor
 from services.kernel.dialect import Dialect
+from services.kernel.envoy_contract import LeadReason
 from services.kernel.errors import InvalidInput
 from services.kernel.names import check_name, split_target
 from services.kernel.price import Price
@@ -22,6 +23,7 @@ from services.ledger.domain.call import Caller
 from services.ledger.domain.configuration import Channel, Configuration
 from services.ledger.domain.dropped import Direction, DroppedHeader
 from services.ledger.domain.entry import BookedAttempt, BookedCall
+from services.ledger.domain.lead_switch import SwitchAlert
 from services.ledger.domain.outcome import Outcome
 from services.ledger.domain.rollup import HOUR_MS
 from services.ledger.domain.selection import (
@@ -36,8 +38,9 @@ from services.ledger.domain.selection import (
 )
 from services.ledger.domain.settlement import Alert
 from services.ledger.transport.price_messages import read_override
+from services.ledger.transport.switch_service import switch_message
 
-_ALERT_KINDS = enum_table(pb.AlertKind, CrossingKind)
+_ALERT_KINDS = {CrossingKind(name): number for number, name in enum_names(pb.AlertKind).items() if name != "switch"}
 _DIRECTIONS = enum_table(pb.DroppedHeader.Direction, Direction)
 _SOURCES = enum_table(pb.UsageSource, UsageSource)
 _DIMENSIONS = {number: Dimension(name) for number, name in enum_names(pb.UsageDimension).items()}
@@ -46,7 +49,8 @@ _OUTCOMES = enum_texts(pb.Call.Outcome, Outcome)
 _DIALECTS = enum_texts(dialect_pb2.Dialect, Dialect)
 _DECISIONS = enum_numbers(pb.Call.Decision)
 _FAILURES = enum_numbers(pb.Attempt.Failure)
-_WRITTEN_OTHERWISE = ("tags", "attempts", "usage_source", "outcome", "decision", "dialect")
+_DOWNGRADES = enum_texts(lead_reason_pb2.LeadReason, LeadReason)
+_WRITTEN_OTHERWISE = ("tags", "attempts", "usage_source", "outcome", "decision", "downgraded", "dialect")
 _AS_BOOKED = [
     field.name
     for field in fields(BookedCall)
@@ -66,6 +70,7 @@ def call_message(call: BookedCall) -> pb.Call:
         start_time=timestamp(call.time_ms),
         outcome=_OUTCOMES.get(call.outcome, pb.Call.OUTCOME_UNSPECIFIED),
         decision=_DECISIONS.get(call.decision, pb.Call.DECISION_UNSPECIFIED),
+        downgraded=_DOWNGRADES.get(call.downgraded, lead_reason_pb2.LEAD_REASON_UNSPECIFIED),
         dialect=_DIALECTS.get(call.dialect, dialect_pb2.DIALECT_UNSPECIFIED),
         usage_source=_SOURCES.numbers[call.usage_source],
         attribution=attribution_pb2.Attribution(**{name: getattr(caller, name) for name in _CALLER}),
@@ -137,8 +142,17 @@ def _dimension(field: str, number: pb.UsageDimension.ValueType) -> Dimension:
     return dimension
 
 
-def alert_message(alert: Alert) -> pb.Alert:
-    """Returns an alert about a limit."""
+def alert_message(alert: Alert | SwitchAlert) -> pb.Alert:
+    """Returns an alert."""
+    deliver_time = None if alert.delivered_ms is None else timestamp(alert.delivered_ms)
+    if isinstance(alert, SwitchAlert):
+        return pb.Alert(
+            kind=pb.ALERT_KIND_SWITCH,
+            cross_time=timestamp(alert.switch.time_ms),
+            recipients=alert.notify,
+            deliver_time=deliver_time,
+            lead_switch=switch_message(alert.switch),
+        )
     crossing = alert.crossing
     return pb.Alert(
         policy=crossing.policy,
@@ -148,8 +162,8 @@ def alert_message(alert: Alert) -> pb.Alert:
         window_start_time=timestamp(crossing.window_start_ms),
         cross_time=timestamp(crossing.crossed_ms),
         recipients=crossing.notify,
-        deliver_time=None if alert.delivered_ms is None else timestamp(alert.delivered_ms),
-        kind=_ALERT_KINDS.numbers[crossing.kind],
+        deliver_time=deliver_time,
+        kind=_ALERT_KINDS[crossing.kind],
         excess=crossing.excess,
         call=crossing.call,
         trace_id=alert.trace_id,

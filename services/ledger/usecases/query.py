@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from services.kernel.errors import NotFound
 from services.ledger.domain.entry import BookedCall
+from services.ledger.domain.lead_switch import SwitchAlert
 from services.ledger.domain.selection import CallQuery, Filter, UsageQuery, UsageSums
 from services.ledger.domain.settlement import Alert
-from services.ledger.ports import CallPosition, Reports
+from services.ledger.ports import AlertPosition, CallPosition, Reports
 
 _TAIL_PAGE = 200
 
@@ -62,11 +63,13 @@ class Query:
             raise NotFound(f"no call {call_id[:80]!r} is booked: it may still be under way")
         return found
 
-    def alerts(self, before: int | None, limit: int) -> tuple[list[Alert], int | None]:
-        """Returns at most `limit` alerts numbered below `before`, newest first, and the next bound, if any."""
+    def alerts(
+        self, before: AlertPosition | None, limit: int
+    ) -> tuple[list[Alert | SwitchAlert], AlertPosition | None]:
+        """Returns at most `limit` alerts before a position, newest first, and where the next page begins, if any."""
         found = self._reports.alerts(before, limit + 1)
         page = found[:limit]
-        return page, page[-1].crossing.sequence if len(found) > limit else None
+        return page, page[-1].position if len(found) > limit else None
 
     def follow(self, selection: Filter) -> Iterator[list[BookedCall]]:
         """Yields the newly booked calls at each step. The first step has none."""

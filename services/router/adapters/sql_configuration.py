@@ -19,8 +19,10 @@ from services.kernel.repetition import Answered, Repeatable
 from services.router.domain.backend import Backend
 from services.router.domain.configuration import Configuration, check_configuration
 from services.router.domain.drained import DrainedTarget
+from services.router.domain.health import HealthMemory, LeftSlot, OutTarget
 from services.router.domain.model import Model
 from services.router.domain.provider import Provider
+from services.router.domain.switch import NamedSwitch, NotedLead
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -41,6 +43,11 @@ _PROVIDERS = _documents("providers")
 _MODELS = _documents("models")
 _BACKENDS = _documents("backends")
 _DRAINED = _documents("drained_targets")
+_LEFT = _documents("left_slots")
+_OUT = _documents("out_targets")
+_LEADS = _documents("noted_leads")
+_UNREPORTED = _documents("unreported_switches")
+_MAX_UNREPORTED = 10_000
 
 AUDIT = audit_table(METADATA)
 _REQUESTS = requests_table(METADATA)
@@ -96,6 +103,40 @@ class SqlConfigurationStore:
             if answered is not None:
                 remember(connection, _REQUESTS, answered)
 
+    def load_noted_leads(self) -> tuple[NotedLead, ...]:
+        """Returns the tiers that another slot leads than their choice, as last saved."""
+        with self._engine.connect() as connection:
+            return tuple(_parse(NotedLead, row) for row in _rows(connection, _LEADS))
+
+    def load_health(self) -> HealthMemory:
+        """Returns what was known of sick targets, as last saved."""
+        with self._engine.connect() as connection:
+            return HealthMemory(
+                tuple(_parse(LeftSlot, row) for row in _rows(connection, _LEFT)),
+                tuple(_parse(OutTarget, row) for row in _rows(connection, _OUT)),
+            )
+
+    def save_switches(self, switches: Sequence[NamedSwitch], leads: Sequence[NotedLead], health: HealthMemory) -> None:
+        """Adds switches to report, and replaces the noted leads and the health, in one transaction."""
+        with self._engine.begin() as connection:
+            _replace(connection, _LEADS, {str(at): write_document(one) for at, one in enumerate(leads)})
+            _replace(connection, _LEFT, {str(at): write_document(one) for at, one in enumerate(health.left)})
+            _replace(connection, _OUT, {one.name: write_document(one) for one in health.out})
+            _add(connection, _UNREPORTED, {one.id: write_document(one) for one in switches})
+            if switches:
+                newest = sa.select(_UNREPORTED.c.name).order_by(_UNREPORTED.c.name.desc()).limit(_MAX_UNREPORTED)
+                connection.execute(sa.delete(_UNREPORTED).where(_UNREPORTED.c.name.not_in(newest)))
+
+    def unreported_switches(self, limit: int) -> list[NamedSwitch]:
+        """Returns switches that the ledger does not have, oldest first: their ids begin with their time."""
+        with self._engine.connect() as connection:
+            return [_parse(NamedSwitch, row) for row in _rows(connection, _UNREPORTED, limit)]
+
+    def forget_switches(self, ids: Sequence[str]) -> None:
+        """Forgets switches that the ledger has."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(_UNREPORTED).where(_UNREPORTED.c.name.in_(ids)))
+
     def load_backends(self) -> tuple[Backend, ...]:
         """Returns the backends that requests may be using, as last saved."""
         with self._engine.connect() as connection:
@@ -108,8 +149,8 @@ class SqlConfigurationStore:
             _replace(connection, _BACKENDS, documents)
 
 
-def _rows(connection: sa.Connection, table: sa.Table) -> Iterable[tuple[str, str]]:
-    for row in connection.execute(sa.select(table).order_by(table.c.name)):
+def _rows(connection: sa.Connection, table: sa.Table, limit: int | None = None) -> Iterable[tuple[str, str]]:
+    for row in connection.execute(sa.select(table).order_by(table.c.name).limit(limit)):
         yield f"{table.name}[{row.name}]", row.document
 
 
@@ -123,6 +164,10 @@ def _parse(kind: type[T], row: tuple[str, str]) -> T:
 
 def _replace(connection: sa.Connection, table: sa.Table, documents: Mapping[str, str]) -> None:
     connection.execute(sa.delete(table))
+    _add(connection, table, documents)
+
+
+def _add(connection: sa.Connection, table: sa.Table, documents: Mapping[str, str]) -> None:
     if documents:
         rows = [{"name": name, "document": document} for name, document in documents.items()]
         connection.execute(sa.insert(table), rows)

@@ -66,6 +66,34 @@ class Left:
     probe_every_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class LeftSlot:
+    """What must be known of a slot that is left, so that a restart changes nothing about who leads."""
+
+    watched: Watched
+    left: Left
+    left_at_ms: tuple[int, ...]
+    """When it was left within the last hour."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutTarget:
+    """A target whose provider asked to stay away."""
+
+    name: str
+    """"provider/model"."""
+    until_ms: int
+    is_for_long: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HealthMemory:
+    """What a restart must not forget: otherwise the model's choice would lead again, and be left again."""
+
+    left: tuple[LeftSlot, ...] = ()
+    out: tuple[OutTarget, ...] = ()
+
+
 class Watch:
     """One slot under one condition. `left` says whether another one leads."""
 
@@ -77,6 +105,17 @@ class Watch:
         self._left_at_ms: deque[int] = deque()
         self._good_probes = 0
         self._last_good_ms = 0
+
+    @property
+    def left_at_ms(self) -> tuple[int, ...]:
+        """When the slot was left within the last hour."""
+        return tuple(self._left_at_ms)
+
+    def resume(self, slot: LeftSlot, now_ms: int) -> None:
+        """Goes on where the last process stopped. Only attempts from now on count."""
+        self.left = slot.left
+        self._left_at_ms = deque(slot.left_at_ms)
+        self._start_afresh(now_ms)
 
     def observe(self, attempt: Attempt, now_ms: int) -> None:
         """Takes an attempt at a target of the slot."""

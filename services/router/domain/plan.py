@@ -21,38 +21,13 @@ from services.kernel.envoy_contract import LeadReason
 from services.kernel.errors import InvalidInput
 from services.kernel.names import split_target
 from services.router.domain.health import Left, Watched
+from services.router.domain.lead import ALL_WELL, Displaced, Probe, TargetStates, displaced_by
 from services.router.domain.model import ChainSlot, Fallback, Model, WeightedTarget, names_of
 from services.router.domain.model_limits import limits_of
 from services.router.domain.provider import Provider, catalogue_provider, faces_of
 
 ClusterNames = Mapping[tuple[str, Dialect], str]
 """Name of the cluster by provider and dialect."""
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """A slot that single calls try, to find out whether it is well again."""
-
-    slot: ChainSlot
-    left: Left
-    """Why it does not lead."""
-    tried: ChainSlot
-    """Its targets that take calls at the moment. Without any, no call tries it."""
-
-
-@dataclass(frozen=True, slots=True)
-class TargetStates:
-    """What is known about targets and slots at the moment."""
-
-    look: Callable[[Watched], Left | None] = lambda _: None
-    """Whether a slot is left. The plan asks for every slot that matters to it."""
-    out: frozenset[str] = frozenset()
-    """Targets that take no call for now. A chain that would be empty without them keeps them."""
-    drained: frozenset[str] = frozenset()
-    """Targets that an operator took out."""
-
-
-ALL_WELL = TargetStates()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +41,8 @@ class Tier:
     """Why its first slot leads. None: it is the model's own."""
     probes: tuple[Probe, ...] = ()
     """The slots that would lead if they were well, the first choice first."""
+    displaced: Displaced | None = None
+    """The model's choice, if it does not lead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +151,13 @@ def _tier_at(model: Model, threshold: int, usable_providers: frozenset[str], sta
             tier = _led_by_health(tier, fallback, distinct, states)
     # Last, so that a slot stays left while it takes no calls.
     within = _distinct(tier.chain, usable_providers, states.drained | states.out)
-    if not within or within == tier.chain:
+    if within and within != tier.chain:
+        is_led = within[0] == tier.chain[0] or tier.reason is not None
+        tier = replace(tier, chain=within, reason=tier.reason if is_led else LeadReason.ERRORS)
+    if not tier.chain:
         return tier
-    is_led = within[0] == tier.chain[0] or tier.reason is not None
-    return replace(tier, chain=within, reason=tier.reason if is_led else LeadReason.ERRORS)
+    choice = _distinct(_chain_at(model, threshold), usable_providers, frozenset())[0]
+    return replace(tier, displaced=displaced_by(choice, tier.chain[0], tier.probes, states))
 
 
 def _led_by_health(

@@ -19,11 +19,11 @@ from services.router.domain.configuration import (
     differences,
 )
 from services.router.domain.drained import DrainedTarget
+from services.router.domain.lead import TargetStates
 from services.router.domain.model import Model
-from services.router.domain.plan import ModelPlan, RoutePlan, TargetStates, compile_model, compile_plan, providers_of
+from services.router.domain.plan import ModelPlan, RoutePlan, compile_model, compile_plan, providers_of
 from services.router.domain.provider import Provider
 from services.router.domain.secret import CredentialProblem, SecretReference, SecretSource, SecretValue
-from services.router.domain.switch import Switch, changes_of_lead, switch_of
 from services.router.ports import ConfigurationStore, Credentials
 from services.router.usecases.publish import Publisher
 from services.router.usecases.target_health import TargetHealth
@@ -171,12 +171,9 @@ class Administrator:
             if compile_model(model, usable).tiers and not compile_model(model, usable, states).tiers
         )
 
-    def follow_health(self) -> tuple[Switch, ...]:
-        """Publishes who leads now, by the health of targets. Returns the switches since the last plan."""
-        before = self.plans
+    def follow_health(self) -> None:
+        """Publishes who leads now, by the health of targets."""
         self._publish()
-        now_ms = self._clock.now_ms()
-        return tuple(switch_of(plan, old, new, now_ms) for plan, old, new in changes_of_lead(before, self.plans))
 
     def _publish(self) -> None:
         offer = self._offer_of(self._configuration, self._values)

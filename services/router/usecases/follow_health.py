@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from services.router.domain.plan import ModelPlan
 from services.router.domain.switch import Switch
 from services.router.usecases.administer import Administrator
 from services.router.usecases.attempt_log import AttemptLog
+from services.router.usecases.note_switches import NoteSwitches
 from services.router.usecases.target_health import TargetHealth
 
 _MAX_SWITCHES = 100
@@ -28,22 +30,30 @@ class FollowHealth:
         attempts: AttemptLog,
         health: TargetHealth,
         administrator: Administrator,
+        note: NoteSwitches,
         report: Callable[[Switch], None] = _nobody,
     ) -> None:
-        """`report` is told of each switch once."""
+        """`report` is told of each switch once, after it is noted."""
         self.switches: deque[Switch] = deque(maxlen=_MAX_SWITCHES)
         self._attempts = attempts
         self._health = health
         self._administrator = administrator
+        self._note = note
         self._report = report
+        self._noted_plans: Sequence[ModelPlan] | None = None
 
     def __call__(self) -> None:
-        """Makes a new plan if somebody else leads by now."""
+        """Makes a new plan if somebody else leads by now, and notes what a new plan changed, whoever made it."""
         self._attempts.tick()
         self._health.tick()
-        if not self._health.changed:
+        if self._health.changed:
+            self._administrator.follow_health()
+        plans = self._administrator.plans
+        if plans is self._noted_plans:
             return
-        for switch in self._administrator.follow_health():
+        for switch in self._note(plans):
             _log.warning("%s", switch)
             self.switches.append(switch)
             self._report(switch)
+        # Last, so that what could not be noted is noted the next time.
+        self._noted_plans = plans

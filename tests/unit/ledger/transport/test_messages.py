@@ -43,6 +43,7 @@ CALL = BookedCall(
     retries=3,
     unknown_members=("new_member",),
     price_options=("service_tier=priority",),
+    downgraded="budget",
     attempts=(BookedAttempt("lab/served", 200, 800, 7, ""),),
 )
 

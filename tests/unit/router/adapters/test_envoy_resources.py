@@ -207,7 +207,8 @@ def test_no_route_names_a_provider() -> None:
 
 def test_internal_services_have_no_route() -> None:
     routed = str(build().routes["admin"])
-    for service in ("ReservationService", "RoutePlanService", "PriceBookService", "AggregatedDiscovery"):
+    ours = ("ReservationService", "RecipientService", "RoutePlanService", "PriceBookService", "SwitchService")
+    for service in (*ours, "AggregatedDiscovery"):
         assert service not in routed
 
 

@@ -9,8 +9,9 @@ from services.kernel.errors import InvalidInput
 from services.kernel.preset import Preset
 from services.router.domain.backend import name_clusters
 from services.router.domain.health import Left, Watched
+from services.router.domain.lead import TargetStates
 from services.router.domain.model import ChainSlot, Condition, Measure, Model, Term
-from services.router.domain.plan import TargetStates, check_every_fallback_counts, compile_model, compile_plan
+from services.router.domain.plan import check_every_fallback_counts, compile_model, compile_plan
 from tests.worlds.router import budget, fallback, group, lab, model, vendor
 
 ALL = frozenset({"a", "b", "c"})
