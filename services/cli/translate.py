@@ -21,6 +21,7 @@ from services.cli.configuration.entries import (
     ConfigurationFile,
     KeyEntry,
     ModelEntry,
+    ProvidedModelEntry,
     ProviderEntry,
     SecretReference,
     Term,
@@ -117,6 +118,17 @@ def _provider(name: str, entry: ProviderEntry) -> router.Provider:
         api_key=_secret_reference(entry.api_key),
         headers=router.ProviderHeaders(allow=entry.headers.allow) if entry.headers is not None else None,
         stops_on_disconnect=entry.stops_on_disconnect,
+        models=[_provided_model(model, declared) for model, declared in entry.models.items()],
+    )
+
+
+def _provided_model(name: str, entry: ProvidedModelEntry) -> router.ProvidedModel:
+    carries = None if entry.carries is None else router.ProvidedModel.Capabilities(features=entry.carries)
+    return router.ProvidedModel(
+        name=name,
+        context_window_tokens=entry.context_window or 0,
+        max_output_tokens=entry.max_output or 0,
+        carries=carries,
     )
 
 

@@ -78,6 +78,11 @@ class LeadReason(StrEnum):
     """Attempts at the target that would lead fail."""
     LATENCY = "latency"
     """Attempts at it take too long."""
+    # Of single calls, never of a plan or a switch.
+    UNPRICED = "unpriced"
+    """The target that would lead has no price for the call, and a limit on spend applies."""
+    UNFIT = "unfit"
+    """The target that would lead cannot carry what the call needs."""
     # Only of switches. A call that they affect has the reason `ERRORS`, or none.
     RETRY_AFTER = "retry_after"
     """Its provider asked to stay away for a while."""
@@ -119,8 +124,7 @@ class RequestKey(StrEnum):
     """string: requested options that change the price, in the same form: names of members, `name=word` where the word
     matters, `tools.type=uses` for a provider's tool with a bound on its uses."""
     FEATURES = "features"
-    """string: names joined by commas, sorted, of `tools`, `images`, `audio`, `files`, `response_format`, `thinking`,
-    `cache_control`, `cache_1h`, `stored_input`, `server_tools`."""
+    """string: names joined by commas, sorted; see `services.kernel.feature.Feature`."""
 
 
 class GateKey(StrEnum):

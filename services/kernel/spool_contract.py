@@ -139,6 +139,8 @@ class AdmittedKey(StrEnum):
     """"allow" or "downgrade"."""
     DOWNGRADED = "downgraded"
     """Why another target leads than the model's first, as in `services.kernel.envoy_contract.LeadReason`."""
+    LEFT_OUT = "left_out"
+    """Targets that cannot carry the call, joined by commas, each with what it lacks: `provider/model=images+tools`."""
     POLICY = "policy"
     """Name of the tightest policy. Absent when none applies."""
     CHAIN = "chain"
@@ -146,9 +148,8 @@ class AdmittedKey(StrEnum):
     STOPS_ON_DISCONNECT = "stops_on_disconnect"
     """Targets of the chain whose provider is declared to stop when its client hangs up, joined by commas."""
     EXPECTED_INPUT_TOKENS = "expected_input_tokens"
-    """The input that the ledger books when nobody reports it."""
     EXPECTED_OUTPUT_TOKENS = "expected_output_tokens"
-    """The output that the ledger books when nobody saw an answer."""
+    """What the ledger books when nobody reports the input, and when nobody saw an answer."""
     HELD_INPUT_TOKENS = "held_input_tokens"
     """The most input tokens that one attempt can take. Absent where tokens do not bound its cost."""
     HELD_OUTPUT_TOKENS = "held_output_tokens"
@@ -156,8 +157,7 @@ class AdmittedKey(StrEnum):
     ANSWER_TOKENS = "answer_tokens"
     """Tokens that an answer of this key and model has regardless of its text; may be negative."""
     ANSWER_MICROTOKENS_PER_BYTE = "answer_microtokens_per_byte"
-    """Millionths of a token for each byte of the answer's text. Together with the previous key it gives the tokens of
-    an answer that was seen in part."""
+    """Millionths of a token for each byte of text. With the previous key: the tokens of an answer seen in part."""
 
 
 class DecidedKey(StrEnum):
@@ -170,7 +170,7 @@ class DecidedKey(StrEnum):
     """Microseconds since 1970 UTC."""
     TOOK_US = "took_us"
     REASON = "reason"
-    """"within_limits", "budget_used", "errors", "latency", "allowance", or why it was refused: a `Denial`."""
+    """"within_limits", "budget_used", "allowance", another `LeadReason`, or why it was refused: a `Denial`."""
     POLICIES = "policies"
     """Policies that hold room for the call, joined by commas. A final `+3` stands for three more."""
     HELD_NANO_USD = "held_nano_usd"

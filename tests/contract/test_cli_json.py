@@ -131,6 +131,7 @@ CALL = ledger.Call(
     latency=duration(900), first_byte_latency=duration(300), decision=ledger.Call.DECISION_ALLOW,
     dialect=DIALECT_OPENAI, stream=True, tags={"feature": "chat"},
     retry_of="rsv_0", retry_count=2, unknown_members=["frobnicate", "+3"], price_options=["service_tier=priority"],
+    left_out=["lab/a=b=images+tools"],
     attempts=[
         ledger.Attempt(target="azure/gpt-4o", status=0, latency=duration(20), failure=ledger.Attempt.FAILURE_REFUSED),
         ledger.Attempt(target="openai/gpt-4o", status=200, latency=duration(880), cost=_usd(0, 75_000)),
@@ -146,6 +147,7 @@ CALL_JSON = {
     "tags": {"feature": "chat"}, "request_id": "r-1", "trace_id": "00000000000000000000000000000001",
     "retry_of": "rsv_0", "retry_count": 2, "retries": 0,
     "unknown_members": ["frobnicate", "+3"], "price_options": ["service_tier=priority"],
+    "left_out": [{"target": "lab/a=b", "lacks": ["images", "tools"]}],
     "attempts": [
         {"target": "azure/gpt-4o", "status": 0, "latency_ms": 20, "cost_usd": None, "failure": "refused"},
         {"target": "openai/gpt-4o", "status": 200, "latency_ms": 880, "cost_usd": "0.000075000", "failure": None},
@@ -175,6 +177,8 @@ def test_a_call_says_in_words_why_another_target_led(services: StandIn, cli: Cli
         lead_reason_pb2.LEAD_REASON_BUDGET: "so much of the budget was used",
         lead_reason_pb2.LEAD_REASON_ERRORS: "had failed",
         lead_reason_pb2.LEAD_REASON_LATENCY: "took too long",
+        lead_reason_pb2.LEAD_REASON_UNPRICED: "has no price for such a call",
+        lead_reason_pb2.LEAD_REASON_UNFIT: "cannot carry such a call",
         lead_reason_pb2.LEAD_REASON_UNSPECIFIED: "an earlier release booked the call",
     }
     for reason, words in why.items():

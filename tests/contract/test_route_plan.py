@@ -21,6 +21,7 @@ from services.router.domain.health import Left
 from services.router.domain.lead import Probe
 from services.router.domain.model import ChainSlot
 from services.router.domain.plan import ModelPlan, RoutePlan, Tier
+from services.router.domain.provided_model import ProvidedModel
 from services.router.transport.route_plan_service import plan_message
 from services.router.usecases.publish import VersionedPlan
 from tests.worlds.router import Router, budget, fallback, group, lab, model, vendor
@@ -78,9 +79,9 @@ def test_the_plan_says_all_that_quota_needs(tmp_path: Path) -> None:
             "anthropic/claude-sonnet-4-5",
             fallbacks=(fallback("anthropic/claude-haiku-4-5", when=budget(7_500)), fallback("lab/tiny")),
         )
-        running.router.administrator.apply(
-            [vendor(Preset.ANTHROPIC), replace(lab(), stops_on_disconnect=True)], [route], validate_only=False, by=OWNER
-        )
+        declared = ProvidedModel("tiny", context_window=4_096, max_output=512, carries=("tools",))
+        provider = replace(lab(), stops_on_disconnect=True, models=(declared,))
+        running.router.administrator.apply([vendor(Preset.ANTHROPIC), provider], [route], validate_only=False, by=OWNER)
         envoy_acknowledges(running)
         quota = HandPlayedQuota(running)
         await quota.start()
@@ -108,6 +109,10 @@ def test_the_plan_says_all_that_quota_needs(tmp_path: Path) -> None:
         haiku, _, tiny = plan.targets
         assert (haiku.upstream_model, haiku.catalogue_provider) == ("claude-haiku-4-5", "anthropic")
         assert (haiku.max_output_tokens, haiku.context_window_tokens) == (64_000, 200_000)
+        assert (list(haiku.lacks), haiku.output_known) == (["audio", "video"], True)
+        assert (tiny.max_output_tokens, tiny.context_window_tokens, tiny.output_known) == (512, 4_096, True)
+        assert list(tiny.lacks) == ["audio", "documents", "images", "response_format", "thinking", "video"]
+        assert read_plan(plan).targets["lab/tiny"].lacks == frozenset(tiny.lacks)
         assert (haiku.stops_on_disconnect, tiny.stops_on_disconnect) == (False, True)
         assert [face.dialect for face in haiku.faces] == [DIALECT_ANTHROPIC, DIALECT_OPENAI]
         assert tiny.faces[0] == pb.PlannedTarget.Face(

@@ -65,7 +65,7 @@ local function settle_block(block, text, self)
   if kind == "image" then
     note_image(block, text, self)
   elseif kind == "document" then
-    if not is_text_document(block, text) then self.features.files = true end
+    if not is_text_document(block, text) then self.features.files, self.features.documents = true, true end
   elseif STORED_BLOCKS[kind] then
     self.features.stored_input = true
   elseif not TEXT_BLOCKS[kind] then
@@ -160,7 +160,7 @@ function anthropic.read(body, text, request, self)
   features.tools = shape.filled(body, text, "tools")
   features.response_format = shape.span(body, text, "output_config") ~= nil
     or shape.span(body, text, "output_format") ~= nil
-  features.thinking = thinking ~= nil
+  features.thinking = thinking ~= nil and shape.text(thinking, text, "type") ~= "disabled"
   if shape.filled(body, text, "container") then features.stored_input = true end
 
   if found.note_given(self, body, text, OPTIONS) then features.server_tools = true end

@@ -36,6 +36,7 @@ local function note_media(part, text, self)
       media.note_recording(self, text, first, last)
     else
       self.features.files = true
+      self.features[find(kind, "^video/") and "video" or "documents"] = true
     end
   elseif shape.span(part, text, "inlineData") then
     self.features.files = true

@@ -13,8 +13,8 @@ local PART_TYPES = {
   text = true, refusal = true, thinking = true, image_url = true, input_audio = true, file = true, video_url = true,
   audio_url = true, document_url = true, input_video = true,
 }
--- References that a provider fetches and reads.
-local REFERENCES = { "video_url", "audio_url", "document_url", "input_video" }
+-- References that a provider fetches and reads, with what it reads there.
+local REFERENCES = { video_url = "video", audio_url = "audio", document_url = "documents", input_video = "video" }
 -- Tools that the client runs.
 local CLIENT_TOOLS = { ["function"] = true, custom = true }
 local BASE_TIERS = { auto = true, default = true, standard = true, flex = true, on_demand = true }
@@ -68,18 +68,24 @@ local function settle_part(part, text, self)
     self.features.audio, self.features.files = true, true
   end
   if shape.span(part, text, "file") then
-    self.features.files = true
+    self.features.files, self.features.documents = true, true
     local file = shape.inner(part, "file")
     if file and shape.span(file, text, "file_id") then self.features.stored_input = true end
   end
-  for _, name in ipairs(REFERENCES) do
-    if shape.span(part, text, name) then self.features.files = true end
+  for name, feature in pairs(REFERENCES) do
+    if shape.span(part, text, name) then self.features.files, self.features[feature] = true, true end
   end
 end
 
 local function settle_message(message, text, self)
   -- The sound of an earlier answer, which the provider still has.
   if shape.filled(message, text, "audio") then self.features.stored_input = true end
+end
+
+-- Whether `response_format` only says what holds without it.
+local function asks_for_text(body, text)
+  local first, last = shape.span(body, text, "response_format")
+  return string.find(string.sub(text, first, last), '^{%s*"type"%s*:%s*"text"%s*}$') ~= nil
 end
 
 local function settle_tool(tool, text, self)
@@ -160,7 +166,7 @@ function openai.read(body, text, request, self)
 
   local features = self.features
   features.tools = shape.filled(body, text, "tools") or shape.filled(body, text, "functions")
-  features.response_format = shape.span(body, text, "response_format") ~= nil
+  features.response_format = shape.span(body, text, "response_format") ~= nil and not asks_for_text(body, text)
   features.thinking = shape.span(body, text, "reasoning_effort") ~= nil
 
   if found.note_given(self, body, text, READING_OPTIONS) then features.server_tools = true end

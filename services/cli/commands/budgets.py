@@ -51,13 +51,20 @@ def explain(
     model: Annotated[str, typer.Option(help="Model as an application would ask for it.")],
     input_tokens: Annotated[int, typer.Option(min=0, help="Input tokens of the assumed call. 0: 1000.")] = 0,
     max_output_tokens: Annotated[int, typer.Option(min=0, help="Output tokens of the assumed call. 0: 1000.")] = 0,
+    needs: Annotated[str, typer.Option(metavar="FEATURE,...", help="What it needs: tools, images, audio ...")] = "",
     json: JsonOption = False,
 ) -> None:
     """Shows what would happen to a call now, and why. Reserves nothing.
 
     Example: spendgate explain --key data-science-prod --model gpt-4o
     """
-    request = quota.ExplainRequest(key=key, model=model, input_tokens=input_tokens, max_output_tokens=max_output_tokens)
+    request = quota.ExplainRequest(
+        key=key,
+        model=model,
+        input_tokens=input_tokens,
+        max_output_tokens=max_output_tokens,
+        features=[each.strip() for each in needs.split(",") if each.strip()],
+    )
     with connect(context) as gateway:
         answer = gateway.quota.Explain(request)
     decision = _DECISIONS.get(answer.decision, "unknown")

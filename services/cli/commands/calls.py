@@ -26,6 +26,8 @@ _WHY_DOWNGRADED = {
     lead_reason_pb2.LEAD_REASON_BUDGET: "budget: so much of the budget was used that a cheaper target leads",
     lead_reason_pb2.LEAD_REASON_ERRORS: "errors: attempts at the target that leads otherwise had failed",
     lead_reason_pb2.LEAD_REASON_LATENCY: "latency: attempts at the target that leads otherwise took too long",
+    lead_reason_pb2.LEAD_REASON_UNPRICED: "unpriced: the target that leads otherwise has no price for such a call",
+    lead_reason_pb2.LEAD_REASON_UNFIT: "unfit: the target that leads otherwise cannot carry such a call",
 }
 _SOURCES = enum_names(ledger.UsageSource)
 _FAILURES = enum_names(ledger.Attempt.Failure)
@@ -85,7 +87,7 @@ def show(
         print_json(document)
         return
     document.pop("attempts")
-    document |= {name: ", ".join(getattr(call, name)) for name in ("unknown_members", "price_options")}
+    document |= {name: ", ".join(getattr(call, name)) for name in ("unknown_members", "price_options", "left_out")}
     document["downgraded"] = _why_downgraded(call)
     print_table(("FIELD", "VALUE"), [(name, "" if value is None else value) for name, value in document.items()])
     if call.attempts:
@@ -161,6 +163,7 @@ def call_as_json(call: ledger.Call) -> dict[str, object]:
         **fields_of(call, "retry_count", "retries"),
         "unknown_members": list(call.unknown_members),
         "price_options": list(call.price_options),
+        "left_out": [_left_out(each) for each in call.left_out],
         "attempts": [
             {
                 "target": attempt.target,
@@ -172,6 +175,12 @@ def call_as_json(call: ledger.Call) -> dict[str, object]:
             for attempt in call.attempts
         ],
     }
+
+
+def _left_out(text: str) -> dict[str, object]:
+    # Names of models may contain "=", names of features may not.
+    target, _, lacks = text.rpartition("=")
+    return {"target": target, "lacks": lacks.split("+")} if target else {"target": text, "lacks": []}
 
 
 def _why_downgraded(call: ledger.Call) -> str:

@@ -14,6 +14,7 @@ from services.cli.configuration.entry import Entry, at_least_one
 from services.cli.configuration.policy_entries import PolicyEntry
 from services.cli.configuration.price_entries import PriceEntry
 from services.cli.configuration.scalars import (
+    Count,
     DurationMs,
     EnvironmentName,
     HeaderName,
@@ -31,7 +32,9 @@ from services.cli.configuration.scalars import (
 from services.cli.configuration.source import Number
 from services.kernel.dialect import Dialect
 from services.kernel.errors import InvalidInput
+from services.kernel.feature import CAPABILITIES
 from services.kernel.header_names import read_allowed
+from services.kernel.names import no_such
 from services.kernel.preset import Preset
 
 DEFAULT_ENVIRONMENTS = ("dev", "staging", "prod")
@@ -65,6 +68,12 @@ def _weighted(item: object) -> object:
     raise ValueError("write each target as provider/model, or with its weight as {provider/model: 3}")
 
 
+def _capability(name: str) -> str:
+    if name not in CAPABILITIES:
+        raise ValueError(no_such("feature", name, CAPABILITIES))
+    return name
+
+
 class SecretReference(Entry):
     """The location of a secret: exactly one of the three."""
 
@@ -93,6 +102,15 @@ class HeadersEntry(Entry):
         return self
 
 
+class ProvidedModelEntry(Entry):
+    """What is declared of a model of a provider. Where nothing is, the gateway's own list of known models counts."""
+
+    context_window: Count | None = None
+    max_output: Count | None = None
+    carries: tuple[Annotated[str, AfterValidator(_capability)], ...] | None = None
+    """Features. It lacks all others; an empty list lacks all."""
+
+
 class ProviderEntry(Entry):
     """A vendor, or any server that speaks one of the three dialects."""
 
@@ -103,6 +121,8 @@ class ProviderEntry(Entry):
     headers: HeadersEntry | None = None
     stops_on_disconnect: bool = False
     """It stops generating, and billing, when its client hangs up."""
+    models: dict[ModelName, ProvidedModelEntry] = Field(default_factory=dict)
+    """By the provider's own names."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

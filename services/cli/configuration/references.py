@@ -41,6 +41,17 @@ def _targets(file: ConfigurationFile) -> Iterator[Finding]:
             yield from _chain(file, ("models", name, "fallbacks", index, "to"), fallback.to)
     for target in file.prices:
         yield from _provider(file, ("prices", target), target)
+    named = {weighted.target for chain in _chains(file) for group in chain for weighted in group.targets}
+    for provider, entry in file.providers.items():
+        known = [name for owner, name in (split_target("", target) for target in named) if owner == provider]
+        for declared in entry.models:
+            yield from _unknown(("providers", provider, "models", declared), f"target of {provider}", declared, known)
+
+
+def _chains(file: ConfigurationFile) -> Iterator[Chain]:
+    for model in file.models.values():
+        yield model.targets
+        yield from (fallback.to for fallback in model.fallbacks)
 
 
 def _chain(file: ConfigurationFile, path: Path, chain: Chain) -> Iterator[Finding]:

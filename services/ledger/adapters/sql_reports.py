@@ -27,7 +27,7 @@ from services.ledger.domain.settlement import Alert
 from services.ledger.ports import AlertPosition
 
 _DAY_MS = 24 * HOUR_MS
-_READ = ("usage_source", "unknown_members", "price_options", "attempts")
+_READ = ("usage_source", "unknown_members", "price_options", "left_out", "attempts")
 """Columns that are not copied to a call unchanged."""
 _AS_KEPT = [field.name for field in fields(BookedCall) if field.name in entries.c and field.name not in _READ]
 _kept_of = attrgetter(*_AS_KEPT)
@@ -184,6 +184,7 @@ def _booked_calls(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> lis
             retries=retries.get(row.id, 0),
             unknown_members=_names(row.unknown_members),
             price_options=_names(row.price_options),
+            left_out=_names(row.left_out),
             attempts=join_attempts(
                 attempts=made.get(row.request_id, []),
                 made=row.attempts,

@@ -86,6 +86,8 @@ entries = sa.Table(
     # Why another target led than the model's first, as in `services.kernel.envoy_contract.LeadReason`. Empty: it led
     # itself, or an earlier release booked the call.
     _defaulted("downgraded", sa.Text, ""),
+    # Targets that could not carry the call, in the form of `AdmittedKey`.
+    _defaulted("left_out", sa.Text, ""),
     # When quota admitted the call. The entry's id says so too.
     *_numbers("admitted_ms"),
     sa.Index("entries_by_time", "time_ms"),

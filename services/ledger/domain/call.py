@@ -120,6 +120,8 @@ class SpooledCall(NamedTuple):
     decision: Annotated[str, AdmittedKey.DECISION] = ""
     downgraded: Annotated[str, AdmittedKey.DOWNGRADED] = ""
     """Why another target led than the model's first."""
+    left_out: Annotated[str, AdmittedKey.LEFT_OUT] = ""
+    """Targets that could not carry the call, in the form of `AdmittedKey.LEFT_OUT`."""
     policy: Annotated[str, AdmittedKey.POLICY] = ""
     held_input_tokens: Annotated[int, AdmittedKey.HELD_INPUT_TOKENS] = 0
     """The most input that one attempt can take; 0 when unknown, or when tokens do not bound its cost."""

@@ -112,6 +112,8 @@ class BookedCall:
     downgraded: str
     """Why another target led than the model's first: a `LeadReason`. Empty when that one led, or an earlier release
     booked the call."""
+    left_out: tuple[str, ...]
+    """Targets that could not carry the call, each as `provider/model=tools+images`."""
     attempts: tuple[BookedAttempt, ...]
 
 

@@ -142,6 +142,8 @@ def _read_target(message: pb.PlannedTarget) -> PlannedTarget:
         faces=faces,
         catalogue_provider=message.catalogue_provider,
         stops_on_disconnect=message.stops_on_disconnect,
+        lacks=frozenset(message.lacks),
+        is_output_known=message.output_known,
     )
 
 
@@ -151,7 +153,15 @@ def _read_face(message: pb.PlannedTarget.Face) -> Face:
         raise ValueError(f"dialect {message.dialect} of cluster {message.cluster} is unknown")
     # Without a field that we know, no bound is written.
     cap_field = _CAP_FIELDS.members.get(message.output_cap_field, "")
-    return Face(dialect, message.cluster, message.host, message.path, cap_field, message.usage_unasked)
+    return Face(
+        dialect,
+        message.cluster,
+        message.host,
+        message.path,
+        cap_field,
+        message.usage_unasked,
+        frozenset(message.lacks),
+    )
 
 
 def _acknowledgements(taken: queue.SimpleQueue[str | None]) -> Iterator[pb.WatchRoutePlanRequest]:

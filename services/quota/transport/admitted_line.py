@@ -48,6 +48,10 @@ def write_members(admitted: Admitted, check: Check) -> list[str]:
     if not texts:
         # Otherwise tokens do not bound the cost of an attempt.
         members.append(_HELD_INPUT % most.input)
+    if admission.left_out:
+        texts[AdmittedKey.LEFT_OUT] = join_names(
+            tuple([f"{each.target}={'+'.join(each.lacks)}" for each in admission.left_out])
+        )
     if check.tags:
         texts[AdmittedKey.TAGS] = check.tags
     if check.run:

@@ -88,7 +88,7 @@ class AllowWriter:
         key = (
             admitted.reservation.model,
             admission.attempts,
-            admission.tier.reason,
+            admission.lead_reason,
             admitted.strip_usage,
             stream,
             stream and check.wants_events,

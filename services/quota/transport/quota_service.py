@@ -18,6 +18,9 @@ from services.chassis.well_known import read_duration
 from services.kernel.change import Actor
 from services.kernel.clock import Clock
 from services.kernel.errors import InvalidInput
+from services.kernel.feature import CAPABILITIES
+from services.kernel.names import no_such
+from services.quota.domain.admission.request_facts import RequestFacts
 from services.quota.domain.directory.bounded import Bounds
 from services.quota.domain.identity.access import check_team
 from services.quota.domain.identity.key import VirtualKey
@@ -183,13 +186,15 @@ class QuotaService(quota_service_pb2_grpc.QuotaServiceServicer):
             if getattr(request, field) < 0:
                 raise InvalidInput(field, "must not be negative")
         self._check_key(request.key, context)
-        explanation = self._queries.explain(
-            request.key,
-            request.model,
-            input_tokens=request.input_tokens or _ASSUMED_TOKENS,
+        for feature in request.features:
+            if feature not in CAPABILITIES:
+                raise InvalidInput("features", no_such("feature", feature, CAPABILITIES))
+        facts = RequestFacts(
+            body_bytes=request.input_tokens or _ASSUMED_TOKENS,
             max_output_tokens=request.max_output_tokens or _ASSUMED_TOKENS,
-            team=actor_of(context).team,
+            features=frozenset(request.features),
         )
+        explanation = self._queries.explain(request.key, request.model, facts=facts, team=actor_of(context).team)
         return messages.write_explanation(explanation)
 
     def GetEffectiveLimits(

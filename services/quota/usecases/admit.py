@@ -83,7 +83,7 @@ class Admitted:
     @property
     def lead_reason(self) -> LeadReason | None:
         """Why another target leads than the model's first; None: it is the first."""
-        return self.admission.tier.reason
+        return self.admission.lead_reason
 
     @property
     def downgraded(self) -> bool:

@@ -15,6 +15,7 @@ from services.kernel.price import Price
 from services.quota.domain.admission.case import Case
 from services.quota.domain.admission.decision import used_basis_points
 from services.quota.domain.admission.evaluate import Admission, evaluate
+from services.quota.domain.admission.fitness import lacking_in_words
 from services.quota.domain.admission.request_facts import RequestFacts
 from services.quota.domain.admission.terms import find_route, usable_tiers
 from services.quota.domain.counters.counter import Level
@@ -33,6 +34,7 @@ from services.quota.usecases.live import Live, Snapshot
 from services.quota.usecases.recent_calls import RecentCalls
 
 _MAX_OTHERS = 100
+_ASSUMED = RequestFacts(body_bytes=1_000, max_output_tokens=1_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,7 @@ class Explain:
         self._recent = recent
         self._clock = clock
 
-    def __call__(
-        self, key: str, model: str, *, input_tokens: int = 1_000, max_output_tokens: int = 1_000, team: str = ""
-    ) -> Explanation:
+    def __call__(self, key: str, model: str, *, facts: RequestFacts = _ASSUMED, team: str = "") -> Explanation:
         """Judges a hypothetical call of the named key.
 
         `team`: the only team whose keys the caller may know of; empty: all teams.
@@ -109,7 +109,6 @@ class Explain:
         found = snapshot.directory.key_named(key, team)
         now_ms = self._clock.now_ms()
         limits = snapshot.directory.limits_for(found.attribution, model, now_ms)
-        facts = RequestFacts(body_bytes=input_tokens, max_output_tokens=max_output_tokens)
         recent = self._recent.case(found, model, facts, limits, now_ms=now_ms, draw=lambda _: 0)
         # An explanation takes no turn from a call.
         case = replace(recent, probes=None)
@@ -239,32 +238,37 @@ def _denied(deny: Deny, limits: AppliedLimits, levels: Sequence[Level]) -> Expla
 
 def _allowed(admission: Admission, limits: AppliedLimits, levels: Sequence[Level], passed_over: str) -> Explanation:
     target = admission.attempts[0].fit.target.name
-    tier = admission.tier
-    downgraded = tier.reason is not None
+    tier, reason = admission.tier, admission.lead_reason
     pairs = [pair for pair in zip(limits.limits, levels, strict=True) if pair[0].enforced]
     with_cap = f" with at most {admission.output_cap_tokens} output tokens" if admission.cut else ""
-    if tier.reason is LeadReason.ERRORS or tier.reason is LeadReason.LATENCY:
-        tightest = None
-        what = "fail" if tier.reason is LeadReason.ERRORS else "take too long"
-        reason = (
-            f"Goes to {target}{with_cap}: attempts at the target that would lead {what}; `spendgate routes` says more."
-        )
-    elif downgraded:
+    if reason is LeadReason.BUDGET:
         percent = tier.from_basis_points / 100
         pairs = [pair for pair in pairs if pair[0].steers]
         tightest = max(pairs, key=lambda pair: used_basis_points(pair[0], pair[1].settled), default=None)
-        reason = f"Goes to {target}{with_cap}, the tier from {percent:g} % of the budget on."
+        why = f", the tier from {percent:g} % of the budget on"
+    elif reason is not None:
+        tightest = None
+        why = f": {_WHY_NOT_FIRST[reason]}"
     else:
         tightest = max(pairs, key=lambda pair: used_basis_points(pair[0], sum(pair[1])), default=None)
-        why = (
-            ("no limit has room for more" if admission.cut else "every limit has room") if pairs else "no limit applies"
-        )
-        reason = f"Goes to {target}{with_cap}: {why}."
+        room = "no limit has room for more" if admission.cut else "every limit has room"
+        why = f": {room if pairs else 'no limit applies'}"
+    left_out = [f"{name} carries no {lacking_in_words(lacks)}" for name, lacks in admission.left_out]
+    without = f" Left out: {', '.join(left_out)}." if left_out else ""
 
     def binds(limit: AppliedLimit) -> bool:
         return tightest is not None and limit is tightest[0]
 
-    return Explanation(None, downgraded, reason + passed_over, target, _explained(limits, levels, binds))
+    sentence = f"Goes to {target}{with_cap}{why}.{without}{passed_over}"
+    return Explanation(None, reason is not None, sentence, target, _explained(limits, levels, binds))
+
+
+_WHY_NOT_FIRST = {
+    LeadReason.ERRORS: "attempts at the target that would lead fail; `spendgate routes` says more",
+    LeadReason.LATENCY: "attempts at the target that would lead take too long; `spendgate routes` says more",
+    LeadReason.UNPRICED: "the target that would lead has no price for such a call",
+    LeadReason.UNFIT: "the target that would lead cannot carry such a call",
+}
 
 
 def _explained(

@@ -23,7 +23,6 @@ from services.kernel.names import split_target
 from services.router.domain.health import Left, Watched
 from services.router.domain.lead import ALL_WELL, Displaced, Probe, TargetStates, displaced_by
 from services.router.domain.model import ChainSlot, Fallback, Model, WeightedTarget, names_of
-from services.router.domain.model_limits import limits_of
 from services.router.domain.provider import Provider, catalogue_provider, faces_of
 
 ClusterNames = Mapping[tuple[str, Dialect], str]
@@ -71,6 +70,8 @@ class PlannedFace:
     output_cap_field: OutputCapField
     usage_unasked: bool = False
     """Its streams report usage by themselves, and it refuses requests that ask for it."""
+    lacks: frozenset[str] = frozenset()
+    """What it does not carry, whatever the model carries: names of features, and `UNKNOWN_MEMBERS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,10 @@ class PlannedTarget:
     faces: tuple[PlannedFace, ...]
     stops_on_disconnect: bool = False
     """Its provider is declared to stop generating, and billing, when its client hangs up."""
+    lacks: frozenset[str] = frozenset()
+    """The features of requests that the model does not carry."""
+    is_output_known: bool = False
+    """`max_output_tokens` is the model's own bound, not only one that the gateway writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +248,7 @@ def _distinct(
 def _planned_target(name: str, providers: Mapping[str, Provider], clusters: ClusterNames) -> PlannedTarget:
     provider_name, upstream_model = split_target("target", name)
     provider = providers[provider_name]
-    limits = limits_of(upstream_model)
+    limits = provider.limits_of(upstream_model)
     faces = tuple(
         PlannedFace(
             dialect=face.dialect,
@@ -263,4 +268,6 @@ def _planned_target(name: str, providers: Mapping[str, Provider], clusters: Clus
         limits.context_window,
         faces,
         provider.stops_on_disconnect,
+        limits.lacks,
+        limits.is_output_known,
     )

@@ -10,6 +10,8 @@ from services.kernel.header_names import read_allowed
 from services.kernel.names import check_name
 from services.kernel.preset import GEMINI_PATH, Preset, PresetFace
 from services.router.domain.address import BaseUrl, Origin, parse_base_url
+from services.router.domain.model_limits import ModelLimits, limits_of
+from services.router.domain.provided_model import ProvidedModel, check_provided_models
 from services.router.domain.secret import SecretReference, check_reference
 
 
@@ -42,6 +44,13 @@ class Provider:
     """Headers that pass in both directions besides those that always do."""
     stops_on_disconnect: bool = False
     """Declared, and trusted: it stops generating, and billing, when its client hangs up."""
+    models: tuple[ProvidedModel, ...] = ()
+    """What is declared of its models."""
+
+    def limits_of(self, upstream_model: str) -> ModelLimits:
+        """Returns what one of its models can do: as declared, or as known."""
+        declared = next((model for model in self.models if model.name == upstream_model), None)
+        return limits_of(upstream_model) if declared is None else declared.limits
 
 
 # Paths after a base URL, which ends where the dialect's own SDK expects it to.
@@ -76,6 +85,7 @@ def check_provider(field: str, provider: Provider) -> Provider:
     if provider.base_url:
         parse_base_url(f"{field}.base_url", provider.base_url)
     read_allowed(f"{field}.headers.allow", provider.allowed_headers)
+    check_provided_models(f"{field}.models", provider.models)
     return provider
 
 

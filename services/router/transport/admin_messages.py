@@ -27,6 +27,7 @@ from services.router.domain.model import (
     Term,
     WeightedTarget,
 )
+from services.router.domain.provided_model import ProvidedModel
 from services.router.domain.provider import Provider
 from services.router.domain.secret import SecretReference, SecretSource
 from services.router.usecases.credential_refusals import CredentialRefusal
@@ -58,6 +59,7 @@ def read_provider(field: str, message: pb.Provider) -> Provider:
         base_url=message.base_url,
         allowed_headers=read_allowed(f"{field}.headers.allow", message.headers.allow),
         stops_on_disconnect=message.stops_on_disconnect,
+        models=tuple(_read_provided(one) for one in message.models),
     )
 
 
@@ -93,6 +95,7 @@ def write_provider(provider: Provider, credential_problem: str, refusal: Credent
         headers=pb.ProviderHeaders(allow=provider.allowed_headers) if provider.allowed_headers else None,
         stops_on_disconnect=provider.stops_on_disconnect,
         credential_refusal=_write_refusal(refusal) if refusal is not None else None,
+        models=[_write_provided(one) for one in provider.models],
     )
 
 
@@ -102,6 +105,21 @@ def _write_refusal(refusal: CredentialRefusal) -> pb.CredentialRefusal:
         attempts=refusal.attempts,
         first_time=timestamp(refusal.first_ms),
         last_time=timestamp(refusal.last_ms),
+    )
+
+
+def _read_provided(message: pb.ProvidedModel) -> ProvidedModel:
+    carries = tuple(message.carries.features) if message.HasField("carries") else None
+    return ProvidedModel(message.name, message.context_window_tokens, message.max_output_tokens, carries)
+
+
+def _write_provided(model: ProvidedModel) -> pb.ProvidedModel:
+    carries = None if model.carries is None else pb.ProvidedModel.Capabilities(features=model.carries)
+    return pb.ProvidedModel(
+        name=model.name,
+        context_window_tokens=model.context_window,
+        max_output_tokens=model.max_output,
+        carries=carries,
     )
 
 

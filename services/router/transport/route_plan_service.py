@@ -106,8 +106,11 @@ def _target(target: PlannedTarget) -> pb.PlannedTarget:
                 path=face.path,
                 output_cap_field=_CAP_FIELDS.numbers[face.output_cap_field],
                 usage_unasked=face.usage_unasked,
+                lacks=sorted(face.lacks),
             )
             for face in target.faces
         ],
         stops_on_disconnect=target.stops_on_disconnect,
+        lacks=sorted(target.lacks),
+        output_known=target.is_output_known,
     )

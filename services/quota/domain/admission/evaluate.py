@@ -1,8 +1,8 @@
 """The one judgement of a call: the targets that it gets and its holds in every limit, or the reason to refuse it.
 
 It tries the tier that the budget has reached, and then each cheaper one before it refuses. It first leaves out targets
-that cannot serve the call: those without a face in the client's dialect, those without a price if an enforced spend
-limit applies, and those whose input has no bound if a limit counts tokens.
+that cannot serve the call: those without a face in the client's dialect, those that lack what the call needs, those
+without a price if an enforced spend limit applies, and those whose input has no bound if a limit counts tokens.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
+from services.kernel.envoy_contract import LeadReason
 from services.quota.domain.admission.case import Case
 from services.quota.domain.admission.decision import (
     Decision,
@@ -31,6 +32,7 @@ from services.quota.domain.admission.estimate import (
     output_cap,
     typical_amounts,
 )
+from services.quota.domain.admission.fitness import Fitness, LeftOut
 from services.quota.domain.admission.limit_statuses import limit_statuses_of
 from services.quota.domain.admission.output_range import largest_fitting, output_range_of
 from services.quota.domain.admission.request_facts import Amounts, RequestFacts, Tokens
@@ -79,6 +81,10 @@ class Admission:
     """The tightest enforced limit of each kind, including this call; the tightest of all comes first."""
     shadowed: tuple[Refusal, ...]
     """The refusals of limits in shadow mode."""
+    lead_reason: LeadReason | None
+    """Why another target leads than the model's first; None: it is the first."""
+    left_out: tuple[LeftOut, ...]
+    """The targets that cannot carry the call."""
 
     @property
     def output_cap_tokens(self) -> int | None:
@@ -159,13 +165,14 @@ class _Candidate:
 class _Evaluation:
     """The evaluation of one case at one moment."""
 
-    __slots__ = ("_case", "_levels", "_limits", "_most")
+    __slots__ = ("_case", "_fitness", "_levels", "_limits", "_most")
 
     def __init__(self, case: Case, levels: Sequence[Level]) -> None:
         self._case = case
         self._limits = case.limits
         self._levels = levels
         self._most: dict[FitTarget, AttemptMost] = {}
+        self._fitness = Fitness(case.facts)
 
     def leads(self, tier: FitTier) -> Sequence[FitTier]:
         """The tier, after the same with a slot in front that it is the call's turn to try."""
@@ -177,10 +184,12 @@ class _Evaluation:
         """The chains of a tier that can serve the call: the whole chain, and then its head alone."""
         case = self._case
         chain = tier.fixed or draw_chain(tier, case.draw)
+        chain = self._fitness.able(chain)
         if self._limits.holds_tokens and case.facts.reaches_beyond:
             chain = tuple([target for target in chain if is_boundable(case.facts, target.facts)])
         if self._limits.needs_price:
             chain = tuple([target for target in chain if self._most_of(target).cost_nano_usd is not None])
+        self._fitness.note(tier, chain)
         if len(chain) > 1:
             return chain, chain[:1]
         return (chain,) if chain else ()
@@ -233,6 +242,8 @@ class _Evaluation:
             first=self._most[candidate.chain[0]].tokens,
             limit_statuses=limit_statuses_of(self._limits, self._levels, held.calls),
             shadowed=candidate.decision.shadowed,
+            lead_reason=self._fitness.lead_reason(candidate.tier, candidate.chain[0]),
+            left_out=self._fitness.left_out(candidate.tier, candidate.chain),
         )
 
     def _most_of_any(self, attempts: Sequence[Attempt]) -> Tokens:

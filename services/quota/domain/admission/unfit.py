@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from services.quota.domain.admission.case import Case
 from services.quota.domain.admission.estimate import is_boundable
+from services.quota.domain.admission.fitness import lacking, lacking_in_words
 from services.quota.domain.admission.price_options import extras_of, member_of
 from services.quota.domain.admission.request_facts import RequestFacts
 from services.quota.domain.directory.applied_limits import AppliedLimits
@@ -40,6 +41,11 @@ def refuse_unknown_members(key: VirtualKey, limits: AppliedLimits, model: str, f
 def unfit(case: Case, tiers: Sequence[FitTier]) -> Deny:
     """The denial of a call that no target of these tiers can serve."""
     facts, model, key = case.facts, case.model, case.key.name
+    lacks = {
+        target.target.name: names for tier in tiers for target in targets_of(tier) if (names := lacking(facts, target))
+    }
+    if all(target.target.name in lacks for tier in tiers for target in targets_of(tier)):
+        return _cannot_carry(lacks, model, key)
     if not any(is_boundable(facts, target.facts) for tier in tiers for target in targets_of(tier)):
         beyond = f"the gateway does not know {', '.join(facts.unknown_members)}" if facts.unknown_members else _BEYOND
         detail = f"{beyond}, and no target of the model has a known context window"
@@ -55,3 +61,16 @@ def unfit(case: Case, tiers: Sequence[FitTier]) -> Deny:
     else:
         detail = "none of its targets has a price for one-hour caching, which the request asks for"
     return Deny(Denial.UNPRICED_MODEL, detail, model=model, key=key)
+
+
+def _cannot_carry(lacks: Mapping[str, tuple[str, ...]], model: str, key: str) -> Deny:
+    shown = [f"{name} carries no {lacking_in_words(names)}" for name, names in lacks.items()]
+    more = f", and {len(shown) - _MOST_NAMED} more lack something" if len(shown) > _MOST_NAMED else ""
+    missing = next(iter(lacks.values()))[0]
+    parameter = missing if missing in _MEMBERS else ""
+    detail = f"{', '.join(shown[:_MOST_NAMED])}{more}"
+    return Deny(Denial.NO_FIT_TARGET, detail, model=model, key=key, parameter=parameter)
+
+
+_MEMBERS = frozenset({"tools", "response_format"})
+"""Features that are members of a request in some dialect."""

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 from services.kernel.dialect import Dialect
 from services.kernel.envoy_contract import LeadReason
 from services.kernel.price import Price
-from services.quota.domain.routing.plan import Face, ModelPlan, PlannedTarget, PlanSnapshot, PriceSnapshot, Tier
+from services.quota.domain.routing.plan import (
+    ChainSlot,
+    Face,
+    ModelPlan,
+    PlannedTarget,
+    PlanSnapshot,
+    PriceSnapshot,
+    Tier,
+)
 from services.quota.domain.routing.target_facts import TargetFacts
 
 Draw = Callable[[int], int]
@@ -23,6 +31,8 @@ class FitTarget:
     target: PlannedTarget
     face: Face
     facts: TargetFacts
+    lacks: frozenset[str] = frozenset()
+    """The features that the model or the face does not carry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +116,11 @@ def compile_route(
                 face = next((face for face in target.faces if face.dialect is dialect), None) if target else None
                 if target is not None and face is not None:
                     facts = TargetFacts.of(target, prices.get(target.name))
-                    fit[target.name] = FitTarget(target, face, facts)
+                    fit[target.name] = FitTarget(target, face, facts, target.lacks | face.lacks)
     priced = {name: target for name, target in fit.items() if target.facts.price is not None}
     missing = plan.providers_without_credential
     is_drained = not plan.tiers and not missing
-    return Route(_fit_tiers(plan.tiers, fit), _fit_tiers(plan.tiers, priced), missing, is_drained)
+    return Route(_fit_tiers(plan.tiers, fit, fit), _fit_tiers(plan.tiers, priced, fit), missing, is_drained)
 
 
 def tier_at(tiers: Sequence[FitTier], used_basis_points: int) -> int:
@@ -148,7 +158,13 @@ def _leader(slot: FitSlot, draw: Draw) -> FitTarget:
     return next(target for target, above in zip(slot.targets, reached, strict=True) if number < above)
 
 
-def _fit_tiers(tiers: Sequence[Tier], fit: Mapping[str, FitTarget]) -> tuple[FitTier, ...]:
+def _fit_tiers(
+    tiers: Sequence[Tier], fit: Mapping[str, FitTarget], speaking: Mapping[str, FitTarget]
+) -> tuple[FitTier, ...]:
+    """The tiers with only the targets in `fit`. `speaking`: all that have a face in the dialect, priced or not.
+
+    If the first tiers drop out as a whole, the next one begins in their place.
+    """
     found: list[FitTier] = []
     for tier in tiers:
         named: set[str] = set()
@@ -164,8 +180,20 @@ def _fit_tiers(tiers: Sequence[Tier], fit: Mapping[str, FitTarget]) -> tuple[Fit
             drawn = any(len(slot.targets) > 1 for slot in slots)
             fixed = None if drawn else tuple(slot.targets[0] for slot in slots)
             probes = tuple(_fit_probes(tier, fit))
-            found.append(FitTier(tier.from_basis_points, tuple(slots), fixed, tier.reason, probes))
+            reason = tier.reason or _why_not(tier.chain[0], fit, speaking)
+            fit_tier = FitTier(tier.from_basis_points, tuple(slots), fixed, reason, probes)
+            if not found and tier.from_basis_points:
+                found.append(replace(fit_tier, from_basis_points=0, reason=_why_not(tiers[0].chain[0], fit, speaking)))
+            found.append(fit_tier)
     return tuple(found)
+
+
+def _why_not(slot: ChainSlot, fit: Mapping[str, FitTarget], speaking: Mapping[str, FitTarget]) -> LeadReason | None:
+    """Why no target of a slot is fit; None: one is."""
+    names = [each.target for each in slot.targets]
+    if any(name in fit for name in names):
+        return None
+    return LeadReason.UNPRICED if any(name in speaking for name in names) else LeadReason.UNFIT
 
 
 def _fit_probes(tier: Tier, fit: Mapping[str, FitTarget]) -> Iterator[FitProbe]:
@@ -174,5 +202,5 @@ def _fit_probes(tier: Tier, fit: Mapping[str, FitTarget]) -> Iterator[FitProbe]:
         if any(name in fit for name in names):
             # Without a reason of its own: it leads as it would if it were well.
             probing = Tier(tier.from_basis_points, (probe.slot, *tier.chain))
-            (seen,) = _fit_tiers([probing], fit)
+            (seen, *_) = reversed(_fit_tiers([probing], fit, fit))
             yield FitProbe(names, probe.every_ms, seen)

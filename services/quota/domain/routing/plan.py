@@ -26,6 +26,8 @@ class Face:
     """The field in which the gateway writes an output bound if the client allows more. Empty: it writes none."""
     usage_unasked: bool = False
     """Its streams report usage by themselves, and it refuses requests that ask for it."""
+    lacks: frozenset[str] = frozenset()
+    """The features that it does not carry, whatever the model carries; see `services.kernel.feature`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,10 @@ class PlannedTarget:
     """The vendor's name in the price catalogue; empty if the catalogue does not have it."""
     stops_on_disconnect: bool = False
     """The configuration says that the provider stops generating, and billing, when its client hangs up."""
+    lacks: frozenset[str] = frozenset()
+    """The features that the model does not carry."""
+    is_output_known: bool = False
+    """`max_output_tokens` is the model's own bound, not only one that the gateway writes."""
 
 
 @dataclass(frozen=True, slots=True)

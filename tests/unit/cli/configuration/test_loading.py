@@ -371,3 +371,28 @@ def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
 def test_a_key_that_a_policy_bounds_or_that_is_to_be_unlimited_is_right(key: str) -> None:
     of_model = "policies: [{name: p, match: {team: ds, model: gpt}, limits: [{requests: 1, per: day}]}]\n"
     assert _read(HEAD + of_model + f"keys: [{key}]\n").file.keys[0].name == "a"
+
+
+def _with_models(models: str) -> str:
+    return HEAD.replace("{env: OPENAI_API_KEY}}", f"{{env: OPENAI_API_KEY}}, models: {models}}}")
+
+
+def test_what_is_declared_of_a_providers_model_is_read() -> None:
+    text = _with_models("{gpt-4o: {context_window: 8_192, max_output: 512, carries: [tools, images]}}")
+    declared = _read(text).file.providers["openai"].models["gpt-4o"]
+    assert (declared.context_window, declared.max_output, declared.carries) == (8_192, 512, ("tools", "images"))
+
+
+@pytest.mark.parametrize(
+    ("models", "problem"),
+    [
+        ("{gpt-4o: {carries: [tols]}}", "did you mean 'tools'?"),
+        ("{gpt-4o: {carries: [cache_1h]}}", "no feature"),
+        ("{gpt-4o: {context: 5}}", "context"),
+        ("{gpt-4: {max_output: 512}}", "did you mean 'gpt-4o'?"),
+    ],
+)
+def test_a_declaration_that_means_nothing_is_refused(models: str, problem: str) -> None:
+    (told,) = _problems(_with_models(models))
+    assert problem in told
+    assert told.startswith("f.yaml:4:")

@@ -44,6 +44,7 @@ CALL = BookedCall(
     unknown_members=("new_member",),
     price_options=("service_tier=priority",),
     downgraded="budget",
+    left_out=("lab/tiny=images",),
     attempts=(BookedAttempt("lab/served", 200, 800, 7, ""),),
 )
 

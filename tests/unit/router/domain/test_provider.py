@@ -237,4 +237,4 @@ def test_the_longest_known_beginning_of_a_name_gives_the_limits(model: str, max_
 
 
 def test_the_context_window_of_an_unknown_model_is_unknown() -> None:
-    assert limits_of("tiny") == ModelLimits(8_192, 0)
+    assert limits_of("tiny") == ModelLimits(8_192, 0, is_output_known=False)

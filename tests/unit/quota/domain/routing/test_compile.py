@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from services.kernel.dialect import Dialect
+from services.kernel.envoy_contract import LeadReason
 from services.quota.domain.routing.compile import FitTier, Route, compile_route, draw_chain, tier_at
 from services.quota.domain.routing.plan import ModelPlan, PlannedTarget
 from tests.worlds.quota import DEAR, target, tier
@@ -64,8 +66,29 @@ def test_the_tier_with_the_highest_threshold_that_is_reached_serves() -> None:
 def test_when_the_first_tier_has_no_fit_target_the_first_that_has_one_serves() -> None:
     tiers = compiled(ModelPlan("m", (tier(0, "c/m"), tier(7_500, "b/m")))).tiers
 
-    assert names(tiers) == [["b/m"]]
+    assert names(tiers) == [["b/m"], ["b/m"]]
     assert tier_at(tiers, 0) == 0
+    # Below 75 % the budget is not the reason.
+    assert [each.reason for each in tiers] == [LeadReason.UNFIT, LeadReason.BUDGET]
+
+
+def test_a_tier_says_why_its_first_slot_does_not_lead() -> None:
+    plan = ModelPlan("m", (tier(0, "c/m", "a/m"), tier(5_000, "d/unpriced", "b/m")))
+    route = compiled(plan)
+
+    assert [each.reason for each in route.tiers] == [LeadReason.UNFIT, LeadReason.BUDGET]
+    assert [each.reason for each in compiled(plan, Dialect.ANTHROPIC).tiers] == [None]
+    unpriced = ModelPlan("m", (tier(0, "d/unpriced", "a/m"),))
+    assert [each.reason for each in compiled(unpriced).priced_tiers] == [LeadReason.UNPRICED]
+    assert [each.reason for each in compiled(unpriced).tiers] == [None]
+
+
+def test_a_target_lacks_what_its_model_or_its_face_lacks() -> None:
+    face = replace(target("a/m").faces[0], lacks=frozenset({"tools"}))
+    lacking = replace(target("a/m"), faces=(face,), lacks=frozenset({"images"}))
+    (only,) = compiled(ModelPlan("m", (tier(0, "a/m"),)), targets={"a/m": lacking}).tiers
+
+    assert only.slots[0].targets[0].lacks == {"tools", "images"}
 
 
 @pytest.mark.parametrize(("number", "first"), [(0, "a/m"), (1, "b/m"), (3, "b/m")])
