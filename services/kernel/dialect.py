@@ -109,3 +109,48 @@ def dialect_of(path: str, headers: Container[str] = ()) -> Dialect:
 def is_at_or_below(path: str, root: str) -> bool:
     """Whether `path` begins with the segments of `root`."""
     return path.startswith(root) and path[len(root) :][:1] in {"", "/"}
+
+
+UNKNOWN_MEMBERS = "unknown_members"
+"""Stands among what a face lacks: it carries only what the scan knows."""
+
+
+class Feature(StrEnum):
+    """A part of a request that not every target carries, or that changes what a call can cost, as the scan names it.
+
+    The tables in `envoy/lua/dialect` say what makes a request have each of them.
+    """
+
+    TOOLS = "tools"
+    """Tools that the client runs."""
+    IMAGES = "images"
+    AUDIO = "audio"
+    VIDEO = "video"
+    DOCUMENTS = "documents"
+    """Files that a model reads like pages: PDF and the like, not plain text."""
+    RESPONSE_FORMAT = "response_format"
+    """The form of the answer is given, for example by a schema."""
+    THINKING = "thinking"
+    """How much the model shall think is said."""
+    # These say how the input is bounded, stored or cached.
+    FILES = "files"
+    """Input that the bytes of the request do not bound."""
+    CACHE_CONTROL = "cache_control"
+    CACHE_1H = "cache_1h"
+    STORED_INPUT = "stored_input"
+    SERVER_TOOLS = "server_tools"
+
+
+CAPABILITIES = frozenset(
+    feature.value
+    for feature in (
+        Feature.TOOLS,
+        Feature.IMAGES,
+        Feature.AUDIO,
+        Feature.VIDEO,
+        Feature.DOCUMENTS,
+        Feature.RESPONSE_FORMAT,
+        Feature.THINKING,
+    )
+)
+"""The names of the features that a model carries or lacks."""

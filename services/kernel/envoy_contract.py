@@ -124,7 +124,7 @@ class RequestKey(StrEnum):
     """string: requested options that change the price, in the same form: names of members, `name=word` where the word
     matters, `tools.type=uses` for a provider's tool with a bound on its uses."""
     FEATURES = "features"
-    """string: names joined by commas, sorted; see `services.kernel.feature.Feature`."""
+    """string: names joined by commas, sorted; see `services.kernel.dialect.Feature`."""
 
 
 class GateKey(StrEnum):

@@ -30,9 +30,8 @@ from services.cli.configuration.scalars import (
     read_weight,
 )
 from services.cli.configuration.source import Number
-from services.kernel.dialect import Dialect
+from services.kernel.dialect import CAPABILITIES, Dialect
 from services.kernel.errors import InvalidInput
-from services.kernel.feature import CAPABILITIES
 from services.kernel.header_names import read_allowed
 from services.kernel.names import no_such
 from services.kernel.preset import Preset

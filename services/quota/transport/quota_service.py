@@ -17,8 +17,8 @@ from services.chassis.paging import check_page_size, read_parts, read_position, 
 from services.chassis.well_known import read_duration
 from services.kernel.change import Actor
 from services.kernel.clock import Clock
+from services.kernel.dialect import CAPABILITIES
 from services.kernel.errors import InvalidInput
-from services.kernel.feature import CAPABILITIES
 from services.kernel.names import no_such
 from services.quota.domain.admission.request_facts import RequestFacts
 from services.quota.domain.directory.bounded import Bounds

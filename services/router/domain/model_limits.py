@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from services.kernel.feature import Feature
+from services.kernel.dialect import Feature
 
 
 @dataclass(frozen=True, slots=True)

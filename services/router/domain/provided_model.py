@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from services.kernel.dialect import CAPABILITIES
 from services.kernel.errors import InvalidInput
-from services.kernel.feature import CAPABILITIES
 from services.kernel.names import no_such
 from services.router.domain.model_limits import ModelLimits, limits_of
 

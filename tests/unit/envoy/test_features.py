@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from services.kernel.feature import CAPABILITIES, Feature
+from services.kernel.dialect import CAPABILITIES, Feature
 
 LUA = Path(__file__).parents[3] / "envoy" / "lua" / "dialect"
 _SET = re.compile(r"features\.(\w+)")

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from services.kernel.dialect import UNKNOWN_MEMBERS
 from services.kernel.envoy_contract import LeadReason
-from services.kernel.feature import UNKNOWN_MEMBERS
 from services.quota.domain.admission.estimate import is_boundable
 from services.quota.domain.admission.request_facts import RequestFacts
 from services.quota.domain.routing.compile import FitTarget, FitTier, targets_of

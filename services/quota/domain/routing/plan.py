@@ -27,7 +27,7 @@ class Face:
     usage_unasked: bool = False
     """Its streams report usage by themselves, and it refuses requests that ask for it."""
     lacks: frozenset[str] = frozenset()
-    """The features that it does not carry, whatever the model carries; see `services.kernel.feature`."""
+    """The features that it does not carry, whatever the model carries; see `services.kernel.dialect`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from services.kernel.dialect import UNKNOWN_MEMBERS
 from services.kernel.envoy_contract import LeadReason
-from services.kernel.feature import UNKNOWN_MEMBERS
 from services.quota.domain.admission.fitness import CONTEXT_WINDOW, MAX_OUTPUT, LeftOut
 from services.quota.domain.admission.request_facts import RequestFacts
 from services.quota.domain.policies.denial import Denial

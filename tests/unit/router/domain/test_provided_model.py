@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from services.kernel.dialect import CAPABILITIES, Feature
 from services.kernel.errors import InvalidInput
-from services.kernel.feature import CAPABILITIES, Feature
 from services.router.domain.provided_model import ProvidedModel
 from services.router.domain.provider import check_provider
 from tests.worlds.router import lab
