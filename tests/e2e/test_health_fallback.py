@@ -44,7 +44,14 @@ CONFIGURATION = {
         )},
         "anthropic/second": {"input": 0, "output": 1},
     },
-    "policies": [{"name": "everybody", "limits": [{"spend": 1000, "per": "month"}]}],
+    "channels": {"ops": {"url": "mailto://ops@example.com"}},
+    "policies": [
+        {
+            "name": "everybody",
+            "limits": [{"spend": 1000, "per": "month"}],
+            "thresholds": [{"at": "80%", "notify": ["ops"]}],
+        }
+    ],
     "keys": [{"name": "app"}],
 }  # fmt: skip
 
@@ -117,6 +124,29 @@ def calling(gateway: Gateway, model: str, per_second: int = 5) -> Iterator[Calle
             thread.join(60)
 
 
+def told_of(gateway: Gateway, model: str) -> list[tuple[str, str, list[str], list[str], list[str]]]:
+    """The alerts of a model's switches, oldest first."""
+    alerts = gateway.json("alerts", "list", "--limit", "1000")["alerts"]
+    return [
+        (alert["direction"], alert["reason"], alert["previous"], alert["leads"], alert["recipients"])
+        for alert in reversed(alerts)
+        if alert["kind"] == "switch" and alert["model"] == model
+    ]
+
+
+def each_way(model: str, reason: str) -> list[tuple[str, str, list[str], list[str], list[str]]]:
+    """One alert away from the first target, and one back."""
+    first, second = [f"openai/{model}"], ["anthropic/second"]
+    return [("left", reason, first, second, ["ops"]), ("returned", reason, second, first, ["ops"])]
+
+
+def wait_until_told(gateway: Gateway, model: str, expected: list[Any]) -> None:
+    deadline = time.monotonic() + 10
+    while (told := told_of(gateway, model)) != expected:
+        assert time.monotonic() < deadline, told
+        time.sleep(0.2)
+
+
 def half_failing(model: str) -> list[Fault]:
     """Every second request fails, for long enough."""
     sick, well = Fault(FaultKind.STATUS, status=500, model=model), Fault(FaultKind.NO_USAGE, model=model)
@@ -141,6 +171,12 @@ def test_a_half_failing_target_is_left_within_ten_seconds_and_leads_again_after_
         callers.wait_for("openai/errors", 30)
     assert set(callers.statuses) == {200}
     assert callers.leads[-1][2] == ""
+    wait_until_told(gateway, "errors", each_way("errors", "errors"))
+    booked = gateway.json("calls", "list", "--limit", "1000", "--where", "model=errors")["calls"]
+    assert {(call["decision"], call["downgraded"]) for call in booked} == {("allow", None), ("downgrade", "errors")}
+    downgraded = next(call for call in booked if call["downgraded"])
+    shown = gateway.run("calls", "show", downgraded["id"]).stdout
+    assert "errors: attempts at the target that leads otherwise had failed" in shown
 
 
 @pytest.mark.parametrize("model", ["latency", "ttft"])
@@ -156,6 +192,7 @@ def test_a_slow_target_is_left_within_ten_seconds_and_leads_again_after_recovery
         providers.by_vendor[Vendor.OPENAI].faults.clear()
         callers.wait_for(f"openai/{model}", 30)
     assert set(callers.statuses) == {200}
+    wait_until_told(gateway, model, each_way(model, "latency"))
 
 
 def test_any_leaves_by_errors_alone_and_all_does_not(gateway: Gateway, providers: Providers) -> None:
@@ -205,6 +242,7 @@ def test_a_target_is_drained_and_let_in_again_under_load_without_a_failed_reques
         callers.wait_for("openai/drained", 10)
     assert set(callers.statuses) == {200}
     assert len(callers.statuses) > 40
+    wait_until_told(gateway, "drained", each_way("drained", "drained"))
 
 
 def test_the_last_target_of_a_model_is_drained_only_by_force(gateway: Gateway) -> None:
