@@ -3,7 +3,7 @@ CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL,
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0013');
+INSERT INTO "alembic_version" VALUES('0016');
 CREATE TABLE alert_channels (
 	name TEXT NOT NULL,
 	url TEXT NOT NULL,
@@ -127,7 +127,7 @@ CREATE TABLE entries (
 	cache_write_1h_tokens BIGINT NOT NULL,
 	output_tokens BIGINT NOT NULL,
 	reasoning_tokens BIGINT NOT NULL,
-	cost_nano_usd BIGINT, body_print TEXT DEFAULT '' NOT NULL, retry_of TEXT DEFAULT '' NOT NULL, admitted_ms BIGINT DEFAULT '0' NOT NULL, meters TEXT DEFAULT '' NOT NULL, service_tier TEXT DEFAULT '' NOT NULL, outcome TEXT NOT NULL DEFAULT '', most_cost_nano_usd BIGINT, most_input_tokens BIGINT, most_output_tokens BIGINT, answer_text_bytes BIGINT NOT NULL DEFAULT 0, unknown_members TEXT NOT NULL DEFAULT '', price_options TEXT NOT NULL DEFAULT '',
+	cost_nano_usd BIGINT, body_print TEXT DEFAULT '' NOT NULL, retry_of TEXT DEFAULT '' NOT NULL, admitted_ms BIGINT DEFAULT '0' NOT NULL, meters TEXT DEFAULT '' NOT NULL, service_tier TEXT DEFAULT '' NOT NULL, outcome TEXT NOT NULL DEFAULT '', most_cost_nano_usd BIGINT, most_input_tokens BIGINT, most_output_tokens BIGINT, answer_text_bytes BIGINT NOT NULL DEFAULT 0, unknown_members TEXT NOT NULL DEFAULT '', price_options TEXT NOT NULL DEFAULT '', downgraded TEXT NOT NULL DEFAULT '', left_out TEXT NOT NULL DEFAULT '',
 	UNIQUE (id)
 );
 CREATE TABLE epochs (
@@ -207,6 +207,22 @@ CREATE TABLE settled_sums (
  WITHOUT ROWID
 
 ;
+CREATE TABLE switches (
+	sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	id TEXT NOT NULL,
+	time_ms BIGINT NOT NULL,
+	booked_ms BIGINT NOT NULL,
+	model TEXT NOT NULL,
+	from_basis_points BIGINT NOT NULL,
+	direction TEXT NOT NULL,
+	reason TEXT NOT NULL,
+	previous_targets JSON NOT NULL,
+	targets JSON NOT NULL,
+	evidence TEXT NOT NULL,
+	notify JSON NOT NULL,
+	delivered_ms BIGINT,
+	UNIQUE (id)
+);
 CREATE TABLE unanswered_attempts (
 	entry_id TEXT NOT NULL,
 	attempt INTEGER NOT NULL,

@@ -3,7 +3,7 @@ CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL,
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0004');
+INSERT INTO "alembic_version" VALUES('0005');
 CREATE TABLE audit_entries (
 	sequence INTEGER NOT NULL,
 	time_ms BIGINT NOT NULL,
@@ -28,7 +28,22 @@ CREATE TABLE drained_targets (
 	document TEXT NOT NULL,
 	PRIMARY KEY (name)
 );
+CREATE TABLE left_slots (
+	name TEXT NOT NULL,
+	document TEXT NOT NULL,
+	PRIMARY KEY (name)
+);
 CREATE TABLE models (
+	name TEXT NOT NULL,
+	document TEXT NOT NULL,
+	PRIMARY KEY (name)
+);
+CREATE TABLE noted_leads (
+	name TEXT NOT NULL,
+	document TEXT NOT NULL,
+	PRIMARY KEY (name)
+);
+CREATE TABLE out_targets (
 	name TEXT NOT NULL,
 	document TEXT NOT NULL,
 	PRIMARY KEY (name)
@@ -47,4 +62,9 @@ CREATE TABLE requests (
 	answer TEXT NOT NULL,
 	create_ms BIGINT NOT NULL,
 	PRIMARY KEY (id)
+);
+CREATE TABLE unreported_switches (
+	name TEXT NOT NULL,
+	document TEXT NOT NULL,
+	PRIMARY KEY (name)
 );
