@@ -68,6 +68,22 @@ local function cap_members(edits, text, field, cap)
   if not named then edits[#edits + 1] = inserting(opening, field, cap) end
 end
 
+-- A provider refuses a thinking budget that its bound does not exceed. Where the cap does not, the budget becomes the
+-- same part of it that it was of the bound.
+local function lower_thinking(edits, text, cap)
+  local first, last = json.scan(text)
+  if not first or not first.thinking then return end
+  local thinking = sub(text, first.thinking, last.thinking)
+  local first_in, last_in = json.scan(thinking)
+  local at = first_in and first_in.budget_tokens
+  local budget = at and tonumber(sub(thinking, at, last_in.budget_tokens))
+  if not budget or budget < cap then return end
+  local bound = first.max_tokens and tonumber(sub(text, first.max_tokens, last.max_tokens)) or budget
+  local lowered_to = math.min(math.floor(budget * cap / math.max(bound, budget)), cap - 1)
+  edits[#edits + 1] = replacing(first.thinking, last.thinking,
+    apply(thinking, { replacing(at, last_in.budget_tokens, string.format("%.0f", lowered_to)) }))
+end
+
 -- The same for Gemini, where the bound is one level deeper: `outer` is generationConfig.
 local function cap_nested(edits, text, outer, inner, cap)
   local first, last, _, opening = json.scan(text)
@@ -118,6 +134,7 @@ function rewrite.body(text, target, spans, force_usage)
       cap_nested(edits, text, outer, inner, cap)
     else
       cap_members(edits, text, target.output_cap_field, cap)
+      lower_thinking(edits, text, target.output_cap)
     end
   end
   return apply(text, edits)

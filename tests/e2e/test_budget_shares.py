@@ -127,6 +127,18 @@ def test_one_call_near_the_limit_is_cut_and_not_refused_in_every_dialect(provide
     assert [Decimal(budget["settled_usd"]) for budget in budgets] == [NEARLY_USED] * 3
 
 
+def test_a_thinking_budget_that_fills_its_bound_is_lowered_with_it(providers: Providers, tmp_path: Path) -> None:
+    with run_gateway(tmp_path, configured(Decimal("0.20"), ["anthropic/claude-haiku-4-5"]), providers) as gateway:
+        answer = gateway.anthropic("crowd").messages.with_raw_response.create(
+            model="exact", messages=ASK, max_tokens=32_000, thinking={"type": "enabled", "budget_tokens": 31_999}
+        )
+
+    received = providers.requests(Vendor.ANTHROPIC)[-1].document
+    cap = int(answer.headers["x-spendgate-output-capped"])
+    assert 1_088 <= received["max_tokens"] == cap < 2_001
+    assert received["thinking"] == {"type": "enabled", "budget_tokens": cap - 1}
+
+
 def test_an_answer_that_was_not_cut_does_not_say_so(providers: Providers, tmp_path: Path) -> None:
     with run_gateway(tmp_path, configured(Decimal(100)), providers) as gateway:
         answer = gateway.openai("crowd").chat.completions.with_raw_response.create(model="exact", messages=ASK)

@@ -93,3 +93,29 @@ def test_large_bounds_are_written_as_integers() -> None:
     body = {"model": "m", "messages": MESSAGES}
     sent = rewrite(body, output_cap=10**15, output_cap_field="max_tokens")
     assert sent["max_tokens"] == 10**15
+
+
+@pytest.mark.parametrize(
+    ("bound", "budget", "cap", "expected"),
+    [
+        # The budget keeps its share of the bound, and stays below it.
+        (32_000, 31_999, 17_000, 16_999),
+        (32_000, 31_999, 1_088, 1_087),
+        (32_000, 24_000, 16_000, 12_000),
+        # Between tool calls a model may think for more tokens than its answer may have.
+        (4_096, 16_000, 3_000, 2_999),
+        # The cap leaves room for it.
+        (32_000, 10_000, 16_000, 10_000),
+    ],
+)
+def test_a_thinking_budget_stays_below_the_bound(bound: int, budget: int, cap: int, expected: int) -> None:
+    thinking = {"type": "enabled", "display": "omitted", "budget_tokens": budget}
+    body = {"model": "m", "max_tokens": bound, "thinking": thinking, "messages": MESSAGES}
+    sent = rewrite(body, output_cap=cap, output_cap_field="max_tokens")
+    assert sent == body | {"max_tokens": cap, "thinking": thinking | {"budget_tokens": expected}}
+
+
+@pytest.mark.parametrize("thinking", [None, {"type": "disabled"}, {"type": "adaptive"}, {}])
+def test_thinking_without_a_budget_stays_as_it_is(thinking: dict[str, Any] | None) -> None:
+    body = {"model": "m", "max_tokens": 9, "thinking": thinking, "messages": MESSAGES}
+    assert rewrite(body, output_cap=5, output_cap_field="max_tokens") == body | {"max_tokens": 5}

@@ -16,6 +16,11 @@ from services.quota.domain.admission.request_facts import RequestFacts, Tokens
 _LEAST_UNLEARNED = 64
 
 
+# The smallest thinking budget that Anthropic accepts. The script that writes a cap lowers the budget below it, in
+# proportion: https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking
+_LEAST_THINKING = 1_024
+
+
 _SHARE_UNLEARNED = 1_024
 
 
@@ -39,13 +44,17 @@ def output_range_of(facts: RequestFacts, learned: Tokens | None, *, contended: b
     """The output range that a call asks for.
 
     `contended`: others were refused a moment ago because of calls in flight. The call then leaves room for them;
-    otherwise it may take all the room. A cap must stay above a thinking budget, or the provider refuses the request.
+    otherwise it may take all the room. A cap must stay above a thinking budget, or the provider refuses the request; so
+    a call keeps its thinking budget, or is cut as a whole if that budget fills its bound.
     """
     typical = _LEAST_UNLEARNED if learned is None else max(1, -(-learned.output // facts.choices))
     share = _SHARE_UNLEARNED if learned is None else _SHARE_OF_LEARNED * typical
     own = _ALL_THERE_IS if facts.max_output_tokens is None else facts.max_output_tokens
-    least = min(typical + facts.thinking_tokens, own)
-    return OutputRange(least, min(share + facts.thinking_tokens, own) if contended else own)
+    # Claude Code asks for 32,000 tokens, 31,999 of them for thinking: that is the most it takes, not what it needs.
+    is_filled = own - facts.thinking_tokens < typical
+    thinking = min(facts.thinking_tokens, _LEAST_THINKING) if is_filled else facts.thinking_tokens
+    least = min(typical + thinking, own)
+    return OutputRange(least, min(share + thinking, own) if contended else own)
 
 
 def largest_fitting(fits: Callable[[int], bool], least: int, most: int) -> int:

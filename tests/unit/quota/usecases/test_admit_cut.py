@@ -136,6 +136,16 @@ def test_a_cap_stays_above_the_thinking_budget() -> None:
     assert deny.denial is Denial.REQUEST_EXCEEDS_REMAINING_BUDGET
 
 
+def test_a_call_whose_thinking_budget_fills_its_bound_is_cut_as_a_whole() -> None:
+    whole = replace(ASK, max_output_tokens=32_000, thinking_tokens=31_999)
+    assert World((counting("tokens", LimitKind.OUTPUT_TOKENS, 1_500),)).let(facts=whole).output_cap_tokens == 1_500
+
+    least = 64 + 1_024
+    assert World((counting("tokens", LimitKind.OUTPUT_TOKENS, least),)).let(facts=whole).output_cap_tokens == least
+    deny = World((counting("tokens", LimitKind.OUTPUT_TOKENS, least - 1),)).refused(facts=whole)
+    assert deny.denial is Denial.REQUEST_EXCEEDS_REMAINING_BUDGET
+
+
 def test_without_contention_a_call_takes_all_and_after_it_calls_leave_room_for_each_other() -> None:
     world = World((spend("budget", 2),))
     typical(world, 100)
