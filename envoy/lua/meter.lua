@@ -40,7 +40,7 @@ local function begin(handle)
   end
   local stripping = is_stream and made.dialect == "openai" and made.strip_usage == true
   if stripping then headers:remove("content-length") end
-  return answer.new(made.dialect, is_stream, stripping)
+  return answer.new(made.meter or made.dialect, is_stream, stripping)
 end
 
 -- Handles one piece of the body. Its figures are published before it is passed on, because clients hang up at `[DONE]`.

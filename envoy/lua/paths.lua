@@ -1,10 +1,11 @@
--- Reads paths by the table of paths and dialects, services/kernel/dialect.py.
+-- Reads paths by the table of endpoints, services/kernel/endpoint.py.
 
 local contract = require("contract")
 
 local paths = {}
 
-local byte, find, match, sub = string.byte, string.find, string.match, string.sub
+local byte, char, find, gsub = string.byte, string.char, string.find, string.gsub
+local match, sub = string.match, string.sub
 
 local SLASH = 47
 
@@ -25,6 +26,8 @@ end
 -- map: where clients of all dialects ask, a header tells them apart.
 function paths.dialect_of(path, headers)
   path = match(path, "^[^?]*")
+  local call = contract.calls[path]
+  if call then return call.dialect end
   for _, root in ipairs(contract.roots) do
     if is_at_or_below(path, root.path) and (not root.has_verb or find(path, ":", #root.path + 1, true)) then
       return root.dialect
@@ -38,15 +41,25 @@ function paths.dialect_of(path, headers)
   return contract.first_dialect
 end
 
--- The model that `path` names, as it is written there, and whether the call asks for a stream; nil when it names none.
-function paths.model_of(path)
+-- The endpoint at `path`, without its query, and the model that the path names, as it is written there. Nil if there is
+-- no endpoint. An endpoint has `dialect`, and `scan`, the table that knows its bodies. Unless it is a chat, it also has
+-- `operation`, and `meter`, the table that knows its answers. `stream` is there if the path says whether the answer is
+-- one.
+function paths.call_at(path)
+  local call = contract.calls[path]
+  if call then return call, nil end
   for _, before in ipairs(contract.before_model) do
     if sub(path, 1, #before) == before then
       local model, verb = match(path, "^(.+):(%a+)$", #before + 1)
-      return model, contract.streams_by_verb[verb] or false
+      return contract.calls_by_verb[verb], model
     end
   end
-  return nil, false
+  return nil, nil
+end
+
+-- A name in a path, without its percent-encoding.
+function paths.decoded(name)
+  return (gsub(name, "%%(%x%x)", function(digits) return char(tonumber(digits, 16)) end))
 end
 
 return paths

@@ -14,6 +14,7 @@ function requested_line.of(request, prints, client_request_id)
     "{'dialect':'" .. request.dialect .. "','model_requested':" .. line_text.quote(request.model),
     string.format("'body_bytes':%.0f", request.body_bytes),
   }
+  if request.operation then members[#members + 1] = "'operation':'" .. request.operation .. "'" end
   if request.stream then members[#members + 1] = "'stream':true" end
   if request.features then members[#members + 1] = "'features':'" .. request.features .. "'" end
   for _, name in ipairs(PRINTS) do

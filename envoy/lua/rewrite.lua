@@ -4,7 +4,8 @@ local json = require("json")
 
 local rewrite = {}
 
-local OUTPUT_CAPS = { "max_tokens", "max_completion_tokens" }
+-- The scan lets each body have only those of its endpoint.
+local OUTPUT_CAPS = { "max_tokens", "max_completion_tokens", "max_output_tokens" }
 
 local match, sub = string.match, string.sub
 
@@ -118,7 +119,12 @@ end
 -- usage.
 function rewrite.body(text, target, spans, force_usage)
   local edits = {}
-  if target.model then
+  if target.model and spans.models then
+    -- Where the path names the model, the body may repeat it, with the name of its collection.
+    for at = 1, #spans.models, 2 do
+      edits[#edits + 1] = replacing(spans.models[at], spans.models[at + 1], json.quote("models/" .. target.model))
+    end
+  elseif target.model then
     edits[#edits + 1] = replacing(spans.model_first, spans.model_last, json.quote(target.model))
   end
   if force_usage then

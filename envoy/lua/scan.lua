@@ -3,6 +3,7 @@
 
 local json = require("json")
 local fingerprint = require("fingerprint")
+local paths = require("paths")
 local utf8 = require("utf8")
 local secret = require("secret")
 local shape = require("dialect/shape")
@@ -10,7 +11,13 @@ local found = require("dialect/found")
 local value = require("dialect/value")
 local openai = require("dialect/openai")
 local anthropic = require("dialect/anthropic")
+local completions = require("dialect/completions")
+local counting = require("dialect/counting")
 local gemini = require("dialect/gemini")
+local gemini_embedding = require("dialect/gemini_embedding")
+local gemini_embeddings = require("dialect/gemini_embeddings")
+local openai_embeddings = require("dialect/openai_embeddings")
+local responses = require("dialect/responses")
 
 local scan = {}
 
@@ -23,7 +30,18 @@ local PRINTED_HEAD_BYTES, PRINTED_TAIL_BYTES = 61424, 4096
 local refuse = value.refuse
 local find = string.find
 
-local DIALECTS = { openai = openai, anthropic = anthropic, gemini = gemini }
+-- By their names in the table of endpoints.
+local TABLES = {
+  openai = openai,
+  anthropic = anthropic,
+  completions = completions,
+  counting = counting,
+  gemini = gemini,
+  gemini_embedding = gemini_embedding,
+  gemini_embeddings = gemini_embeddings,
+  openai_embeddings = openai_embeddings,
+  responses = responses,
+}
 
 local function check_model(model)
   if not model or model == "" then refuse("You must name a model.", "model") end
@@ -67,12 +85,15 @@ end
 -- by name. Raises like `value.refuse` if the body must be refused.
 function scan.body(text, dialect, path)
   if not utf8.is_valid(text) then refuse("The body is not UTF-8, in which JSON is written.") end
-  local rules = DIALECTS[dialect]
+  local call, model = paths.call_at(path)
+  if not call then refuse("This path names no model, or none is called there.", "model") end
+  local rules = TABLES[call.scan]
   local body, seen = rules.body, found.new()
   local opening, problem, parameter = json.walk(text, body, seen)
   if not opening then refuse("The body cannot be read: " .. problem .. ".", parameter) end
-  local request = { dialect = dialect, body_bytes = #text }
-  rules.read(body, text, request, seen, path)
+  local request = { dialect = dialect, operation = call.operation, body_bytes = #text, stream = call.stream }
+  if model then request.model = paths.decoded(model) end
+  rules.read(body, text, request, seen)
   check_model(request.model)
   request.choices = above(request.choices, 1)
   request.images = above(seen.images, 0)
@@ -87,13 +108,17 @@ function scan.body(text, dialect, path)
   prints.body_print = body_print(text)
   local scanned = {
     dialect = dialect,
+    meter = call.meter,
     model = request.model,
     stream = request.stream,
     include_usage = request.include_usage,
     bytes = #text,
     opening = opening,
   }
-  if dialect ~= "gemini" then
+  if model then
+    -- Where a body may repeat the name of the path.
+    scanned.models = call.operation and (seen.models or {})
+  else
     local model, options = body.members.model, body.members.stream_options
     scanned.model_first, scanned.model_last = model.first, model.last
     if options and options.seen_in == body.serial then

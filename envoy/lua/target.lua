@@ -66,6 +66,7 @@ local function prepare(handle)
     target = target.name,
     number = attempt,
     dialect = scanned.dialect,
+    meter = scanned.meter,
     downgraded = admission.downgraded,
     strip_usage = admission.strip_usage or nil,
   })

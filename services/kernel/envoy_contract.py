@@ -97,6 +97,8 @@ class RequestKey(StrEnum):
     """string: "openai", "anthropic" or "gemini"."""
     MODEL = "model"
     """string, at most 256 bytes."""
+    OPERATION = "operation"
+    """string: a `services.kernel.endpoint.Operation`. Absent for a chat."""
     STREAM = "stream"
     """bool."""
     INCLUDE_USAGE = "include_usage"
@@ -156,7 +158,8 @@ class AttemptKey(StrEnum):
 
     MADE = "made"
     """struct: the attempt's `target` ("provider/model") and `number` (1 for the first), `downgraded` (as
-    `AdmissionKey.DOWNGRADED`), and the call's `dialect` and `strip_usage`. Only Lua writes and reads it."""
+    `AdmissionKey.DOWNGRADED`), the call's `dialect` and `strip_usage`, and unless it is a chat the name of its `meter`.
+    Only Lua writes and reads it."""
     DROPPED = "dropped"
     """string: headers dropped in all attempts, joined by commas: "provider>name" for a request's, "provider<name" for
     an answer's. At most 1 024 bytes; absent when there were none worth reporting."""
@@ -212,7 +215,8 @@ class TargetKey(StrEnum):
     PATH = "path"
     """string: complete, including the query."""
     MODEL = "model"
-    """string: the provider's name for the model, written into the body. Absent for Gemini, which has it in the path."""
+    """string: the provider's name for the model, written into the body. Absent for chats of Gemini, which have it only
+    in the path."""
     INCLUDE_USAGE = "include_usage"
     """bool: force `stream_options.include_usage`."""
     OUTPUT_CAP_FIELD = "output_cap_field"

@@ -10,7 +10,15 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import NamedTuple, Self
 
-from services.kernel.dialect import MODEL, VERB, Dialect, OutputCapField
+from services.kernel.dialect import Dialect, OutputCapField
+from services.kernel.endpoint import MODEL, VERB, Operation
+
+CHATS = frozenset({Operation.CHAT})
+EMBEDS = CHATS | {Operation.EMBED}
+RESPONDS = CHATS | {Operation.RESPOND}
+METERED = frozenset(operation for operation in Operation if not operation.is_free)
+"""Any server may serve this, and says itself what it does not. What is free at a vendor may cost elsewhere."""
+EVERYTHING = frozenset(Operation)
 
 
 class PresetFace(NamedTuple):
@@ -22,6 +30,8 @@ class PresetFace(NamedTuple):
     output_cap_field: OutputCapField
     usage_unasked: bool = False
     """Its streams always end with their usage, and it refuses requests that ask for it."""
+    operations: frozenset[Operation] = CHATS
+    """What it serves, beside its chat endpoint."""
     credential_header: str = ""
     """The header for the credential, alone in it. Empty: that of the dialect."""
 
@@ -52,9 +62,10 @@ def _compatible(
     *,
     cap: OutputCapField = OutputCapField.MAX_TOKENS,
     usage_unasked: bool = False,
+    serves: frozenset[Operation] = CHATS,
 ) -> PresetRow:
-    """A vendor, or a server of one's own, with nothing but OpenAI's chat endpoint."""
-    face = PresetFace(Dialect.OPENAI, _COMPLETIONS, cap, usage_unasked)
+    """A vendor, or a server of one's own, with nothing but OpenAI's dialect."""
+    face = PresetFace(Dialect.OPENAI, _COMPLETIONS, cap, usage_unasked, serves)
     return PresetRow(base_url, (face,), catalogue_provider)
 
 
@@ -65,7 +76,14 @@ class Preset(StrEnum):
         "openai",
         PresetRow(
             "https://api.openai.com/v1",
-            (PresetFace(Dialect.OPENAI, "/v1/chat/completions", OutputCapField.MAX_COMPLETION_TOKENS),),
+            (
+                PresetFace(
+                    Dialect.OPENAI,
+                    "/v1/chat/completions",
+                    OutputCapField.MAX_COMPLETION_TOKENS,
+                    operations=EVERYTHING,
+                ),
+            ),
             catalogue_provider="openai",
             base_suffix="/v1",
         ),
@@ -75,7 +93,7 @@ class Preset(StrEnum):
         PresetRow(
             "https://api.anthropic.com",
             (
-                PresetFace(Dialect.ANTHROPIC, "/v1/messages", OutputCapField.MAX_TOKENS),
+                PresetFace(Dialect.ANTHROPIC, "/v1/messages", OutputCapField.MAX_TOKENS, operations=EVERYTHING),
                 PresetFace(Dialect.OPENAI, "/v1/chat/completions", OutputCapField.MAX_TOKENS),
             ),
             catalogue_provider="anthropic",
@@ -86,8 +104,13 @@ class Preset(StrEnum):
         PresetRow(
             "https://generativelanguage.googleapis.com",
             (
-                PresetFace(Dialect.GEMINI, GEMINI_PATH, OutputCapField.MAX_OUTPUT_TOKENS),
-                PresetFace(Dialect.OPENAI, "/v1beta/openai/chat/completions", OutputCapField.MAX_TOKENS),
+                PresetFace(Dialect.GEMINI, GEMINI_PATH, OutputCapField.MAX_OUTPUT_TOKENS, operations=EVERYTHING),
+                PresetFace(
+                    Dialect.OPENAI,
+                    "/v1beta/openai/chat/completions",
+                    OutputCapField.MAX_TOKENS,
+                    operations=EMBEDS,
+                ),
             ),
             catalogue_provider="google",
         ),
@@ -105,27 +128,32 @@ class Preset(StrEnum):
         ),
     )
     # https://docs.mistral.ai/api and https://docs.cohere.com/docs/compatibility-api: both refuse `stream_options`.
-    MISTRAL = "mistral", _compatible("https://api.mistral.ai/v1", "mistral", usage_unasked=True)
-    COHERE = "cohere", _compatible("https://api.cohere.ai/compatibility/v1", "cohere", usage_unasked=True)
+    MISTRAL = "mistral", _compatible("https://api.mistral.ai/v1", "mistral", usage_unasked=True, serves=EMBEDS)
+    COHERE = (
+        "cohere",
+        _compatible("https://api.cohere.ai/compatibility/v1", "cohere", usage_unasked=True, serves=EMBEDS),
+    )
     GROQ = (
         "groq",
-        _compatible("https://api.groq.com/openai/v1", "groq", cap=OutputCapField.MAX_COMPLETION_TOKENS),
+        _compatible(
+            "https://api.groq.com/openai/v1", "groq", cap=OutputCapField.MAX_COMPLETION_TOKENS, serves=RESPONDS
+        ),
     )
     CEREBRAS = (
         "cerebras",
         _compatible("https://api.cerebras.ai/v1", "cerebras", cap=OutputCapField.MAX_COMPLETION_TOKENS),
     )
-    XAI = "xai", _compatible("https://api.x.ai/v1", "x-ai", cap=OutputCapField.MAX_COMPLETION_TOKENS)
-    TOGETHER = "together", _compatible("https://api.together.xyz/v1", "together")
-    FIREWORKS = "fireworks", _compatible("https://api.fireworks.ai/inference/v1", "fireworks")
-    OPENROUTER = "openrouter", _compatible("https://openrouter.ai/api/v1", "openrouter")
+    XAI = "xai", _compatible("https://api.x.ai/v1", "x-ai", cap=OutputCapField.MAX_COMPLETION_TOKENS, serves=RESPONDS)
+    TOGETHER = "together", _compatible("https://api.together.xyz/v1", "together", serves=EMBEDS)
+    FIREWORKS = "fireworks", _compatible("https://api.fireworks.ai/inference/v1", "fireworks", serves=EMBEDS | RESPONDS)
+    OPENROUTER = "openrouter", _compatible("https://openrouter.ai/api/v1", "openrouter", serves=EMBEDS | RESPONDS)
     PERPLEXITY = "perplexity", _compatible("https://api.perplexity.ai", "perplexity")
     MOONSHOT = "moonshot", _compatible("https://api.moonshot.ai/v1", "moonshotai")
-    DASHSCOPE = "dashscope", _compatible("https://dashscope-intl.aliyuncs.com/compatible-mode/v1")
+    DASHSCOPE = "dashscope", _compatible("https://dashscope-intl.aliyuncs.com/compatible-mode/v1", serves=EMBEDS)
     HUGGINGFACE = "huggingface", _compatible("https://router.huggingface.co/v1")
-    NEBIUS = "nebius", _compatible("https://api.tokenfactory.nebius.com/v1")
-    DEEPINFRA = "deepinfra", _compatible("https://api.deepinfra.com/v1/openai")
-    SAMBANOVA = "sambanova", _compatible("https://api.sambanova.ai/v1")
+    NEBIUS = "nebius", _compatible("https://api.tokenfactory.nebius.com/v1", serves=EMBEDS)
+    DEEPINFRA = "deepinfra", _compatible("https://api.deepinfra.com/v1/openai", serves=EMBEDS)
+    SAMBANOVA = "sambanova", _compatible("https://api.sambanova.ai/v1", serves=EMBEDS)
     # https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle: the v1 API needs no `api-version`.
     # A model is the name of a deployment.
     AZURE = (
@@ -137,6 +165,7 @@ class Preset(StrEnum):
                     Dialect.OPENAI,
                     f"/openai/v1{_COMPLETIONS}",
                     OutputCapField.MAX_COMPLETION_TOKENS,
+                    operations=METERED,
                     credential_header="api-key",
                 ),
             ),
@@ -170,23 +199,26 @@ class Preset(StrEnum):
                     Dialect.GEMINI,
                     f"/publishers/google/models/{MODEL}:{VERB}",
                     OutputCapField.MAX_OUTPUT_TOKENS,
+                    operations=CHATS | {Operation.COUNT},
                 ),
             ),
             catalogue_provider="google",
         ),
     )
     # Servers of one's own, at the address where each starts unless told otherwise.
-    OLLAMA = "ollama", _compatible("http://127.0.0.1:11434/v1")
-    VLLM = "vllm", _compatible("http://127.0.0.1:8000/v1")
-    SGLANG = "sglang", _compatible("http://127.0.0.1:30000/v1")
-    LMSTUDIO = "lmstudio", _compatible("http://127.0.0.1:1234/v1")
+    OLLAMA = "ollama", _compatible("http://127.0.0.1:11434/v1", serves=METERED)
+    VLLM = "vllm", _compatible("http://127.0.0.1:8000/v1", serves=METERED)
+    SGLANG = "sglang", _compatible("http://127.0.0.1:30000/v1", serves=METERED)
+    LMSTUDIO = "lmstudio", _compatible("http://127.0.0.1:1234/v1", serves=METERED)
     LLAMACPP = (
         "llamacpp",
         PresetRow(
             "http://127.0.0.1:8080",
             (
-                PresetFace(Dialect.OPENAI, f"/v1{_COMPLETIONS}", OutputCapField.MAX_TOKENS),
-                PresetFace(Dialect.ANTHROPIC, "/v1/messages", OutputCapField.MAX_TOKENS),
+                PresetFace(Dialect.OPENAI, f"/v1{_COMPLETIONS}", OutputCapField.MAX_TOKENS, operations=METERED),
+                PresetFace(
+                    Dialect.ANTHROPIC, "/v1/messages", OutputCapField.MAX_TOKENS, operations=CHATS | {Operation.COUNT}
+                ),
             ),
             base_suffix="/v1",
         ),

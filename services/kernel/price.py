@@ -19,6 +19,7 @@ from services.kernel.money import NanoUsd, PicoUsdPerToken, nano_from_pico
 from services.kernel.usage import INPUT, METERS, OUTPUT, Asked, Usage, Whole
 
 _NOTHING = NanoUsd(0)
+_ZERO = PicoUsdPerToken(0)
 BASE_SERVICE_TIERS = frozenset({"", "default", "standard", "on_demand"})
 """Vendors' names for the tier that a price is for: OpenAI, Anthropic and Gemini, Groq and Vertex. Empty: the answer
 names none."""
@@ -41,7 +42,8 @@ class Dearest(NamedTuple):
         """Finds them once, because each decision needs them several times."""
         return cls(
             input=_dearest_of(effective, Whole.INPUT, Asked.ALWAYS),
-            output=_dearest_of(effective, Whole.OUTPUT, Asked.ALWAYS),
+            # Text can always be written, so no other rate stands in for its own.
+            output=_dearest_of(effective, Whole.OUTPUT, Asked.ALWAYS) if OUTPUT in effective else None,
             cache_write_1h=_dearest_of(effective, Whole.INPUT, Asked.FOR_AN_HOUR),
             audio_input=_dearest_of(effective, Whole.INPUT, Asked.WITH_AUDIO),
             audio_output=_dearest_of(effective, Whole.OUTPUT, Asked.WITH_AUDIO),
@@ -54,7 +56,7 @@ class PriceTier:
     """Rates for prompts of more than `above_input_tokens` tokens.
 
     Raises:
-        ValueError: a rate is negative or is for no meter of the table, or input or output has no rate.
+        ValueError: a rate is negative or is for no meter of the table, or input has no rate.
     """
 
     above_input_tokens: int
@@ -65,8 +67,9 @@ class PriceTier:
     dearest: Dearest = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not {INPUT, OUTPUT} <= self.rates.keys() <= METERS.keys():
-            raise ValueError(f"a price has a rate for input and output, and for known meters, not {dict(self.rates)}")
+        # A model that only makes vectors has no price for output.
+        if not {INPUT} <= self.rates.keys() <= METERS.keys():
+            raise ValueError(f"a price has a rate for input, and for known meters, not {dict(self.rates)}")
         if min(self.rates.values()) < 0:
             raise ValueError(f"a price is negative in {dict(self.rates)}")
         object.__setattr__(self, "rates", dict(self.rates))
@@ -141,9 +144,9 @@ def charge(usage: Usage, price: Price) -> NanoUsd | None:
 def charge_at_most(bounds: Bounds, price: Price) -> NanoUsd | None:
     """Returns the most that a call within `bounds` can cost, however its tokens fall into meters and tiers.
 
-    None when something that it may need has no rate: sound, caching for an hour, searches, a service tier. Images and
-    video need no bound of their own. With a rate, all input or output may be of that kind; without one, `charge` does
-    not know their cost either.
+    None when something that it may need has no rate: output, sound, caching for an hour, searches, a service tier.
+    Images and video need no bound of their own. With a rate, all input or output may be of that kind; without one,
+    `charge` does not know their cost either.
     """
     reachable = _service_tiers_in_reach(bounds.service_tier, price)
     if reachable is None:
@@ -165,6 +168,8 @@ def _most_in(tier: PriceTier, bounds: Bounds) -> int | None:
     fresh, output, written, audio_input, audio_output, search = tier.dearest
     if bounds.writes_cache_1h:
         fresh = None if written is None or fresh is None else max(fresh, written)
+    if output is None and not bounds.output_tokens:
+        output = _ZERO
     if fresh is None or output is None:
         return None
     pico_usd = bounds.input_tokens * fresh + bounds.output_tokens * output
@@ -215,3 +220,7 @@ def _dearest_of(effective: Mapping[str, PicoUsdPerToken], whole: Whole, asked: A
     known = [effective[name] for name in names if name in effective]
     complete = len(known) == len(names) or asked is Asked.ALWAYS
     return max(known) if known and complete else None
+
+
+FREE = Price((PriceTier(0, {INPUT: _ZERO, OUTPUT: _ZERO}),))
+"""The price of calls that no vendor charges for."""

@@ -93,11 +93,11 @@ class RequestedKey(StrEnum):
     """What `request_info.lua` says about a request, in its line. No text where it did not read the body."""
 
     DIALECT = "dialect"
-    """"openai", "anthropic" or "gemini"."""
+    OPERATION = "operation"
+    """A `services.kernel.endpoint.Operation`. Absent for a chat."""
     MODEL = "model_requested"
     """As the client asked."""
     STREAM = "stream"
-    """A boolean."""
     BODY_BYTES = "body_bytes"
     FEATURES = "features"
     """As in `services.kernel.envoy_contract.RequestKey`."""

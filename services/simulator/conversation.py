@@ -59,6 +59,10 @@ class Conversation:
     caches_by_itself: bool = True
     """Whether the provider caches long prompts on its own, as OpenAI and Gemini do."""
     breakpoints: tuple[Breakpoint, ...] = ()
+    texts: tuple[tuple[str, ...], ...] = ()
+    """The texts of which vectors are wanted, as tokens. Then there are no choices."""
+    as_base64: bool = False
+    """How those vectors are written."""
 
 
 @dataclass(slots=True)

@@ -17,20 +17,30 @@ from starlette.routing import Route
 from services.kernel.clock import Clock
 from services.kernel.usage import REASONING, Usage
 from services.simulator.anthropic_wire import AnthropicWire
+from services.simulator.completions_wire import CompletionsWire
 from services.simulator.conversation import BadRequestError
+from services.simulator.counting import AnthropicCounting, GeminiCounting, Moderations
 from services.simulator.delivery import Document, Pace, Stream
 from services.simulator.faults import Fault, FaultKind, FaultScript, Latency
 from services.simulator.gemini_wire import GeminiWire
 from services.simulator.model import answer
 from services.simulator.openai_wire import OpenAiWire
 from services.simulator.prompt_cache import PromptCache
+from services.simulator.responses_wire import ResponsesWire
+from services.simulator.vectors import GeminiVectors, OpenAiVectors
 from services.simulator.wire import Answer, Wire
 
 # As generous as real vendors: OpenAI and Anthropic accept 32 MB.
 _MAX_BODY_BYTES = 32 * 1024 * 1024
 # Every run draws the same latencies.
 _SEED = 0
-_GEMINI_METHODS = {"generateContent": False, "streamGenerateContent": True}
+_GEMINI_METHODS: Mapping[str, Callable[[bool], GeminiWire]] = {
+    "generateContent": lambda as_sse: GeminiWire(as_sse=as_sse),
+    "streamGenerateContent": lambda as_sse: GeminiWire(stream=True, as_sse=as_sse),
+    "embedContent": lambda _: GeminiVectors(batch=False),
+    "batchEmbedContents": lambda _: GeminiVectors(batch=True),
+    "countTokens": lambda _: GeminiCounting(),
+}
 
 
 class Vendor(StrEnum):
@@ -182,10 +192,17 @@ class SimulatedProvider:
 
 def _routes(vendor: Vendor, provider: SimulatedProvider) -> list[Route]:
     if vendor is Vendor.OPENAI:
-        return [_route(provider, "/v1/chat/completions", OpenAiWire(), _bearer)]
+        return [
+            _route(provider, "/v1/chat/completions", OpenAiWire(), _bearer),
+            _route(provider, "/v1/embeddings", OpenAiVectors(), _bearer),
+            _route(provider, "/v1/responses", ResponsesWire(), _bearer),
+            _route(provider, "/v1/completions", CompletionsWire(), _bearer),
+            _route(provider, "/v1/moderations", Moderations(), _bearer),
+        ]
     if vendor is Vendor.ANTHROPIC:
         return [
             _route(provider, "/v1/messages", AnthropicWire(), _anthropic_key),
+            _route(provider, "/v1/messages/count_tokens", AnthropicCounting(), _anthropic_key),
             _route(provider, "/v1/chat/completions", OpenAiWire(caches=False), _bearer),
         ]
     compatible = OpenAiWire(lists_errors=True)
@@ -193,6 +210,7 @@ def _routes(vendor: Vendor, provider: SimulatedProvider) -> list[Route]:
         _gemini_route(provider, "/v1beta/models/{call:path}"),
         _gemini_route(provider, "/v1/models/{call:path}"),
         _route(provider, "/v1beta/openai/chat/completions", compatible, _bearer),
+        _route(provider, "/v1beta/openai/embeddings", OpenAiVectors(lists_errors=True), _bearer),
     ]
 
 
@@ -209,9 +227,10 @@ def _route(provider: SimulatedProvider, path: str, wire: Wire, authorizes: Autho
 def _gemini_route(provider: SimulatedProvider, path: str) -> Route:
     async def endpoint(request: Request) -> Response:
         model, _, method = request.path_params["call"].rpartition(":")
-        streams = _GEMINI_METHODS.get(method)
-        wire = GeminiWire(stream=bool(streams), as_sse=request.query_params.get("alt") == "sse")
-        if streams is None:
+        as_sse = request.query_params.get("alt") == "sse"
+        make = _GEMINI_METHODS.get(method)
+        wire = make(as_sse) if make else GeminiWire()
+        if make is None:
             return _failure(wire, 404, f"unknown method {method!r}")
         return await provider.serve(request, wire, model, lambda asked: _google_key(asked, provider.api_key))
 

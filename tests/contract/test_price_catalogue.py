@@ -151,7 +151,7 @@ TEXT = {"input_mtok": Decimal("2.5"), "output_mtok": Decimal(10)}
 @pytest.mark.parametrize(
     ("published", "reason"),
     [
-        ({"input_mtok": Decimal(1)}, "no price for input and output"),
+        ({"output_mtok": Decimal(1)}, "no price for input"),
         ({**TEXT, "output_citation_mtok": Decimal(30)}, "output_citation_mtok"),
         ({**TEXT, "audio_hours": Decimal("0.1")}, "audio_hours"),
         ({**TEXT, "cache_write_mtok": Decimal("0.08333333333333334")}, "finer than a pico-dollar"),

@@ -114,13 +114,18 @@ def test_the_plan_says_all_that_quota_needs(tmp_path: Path) -> None:
         assert list(tiny.lacks) == ["audio", "documents", "images", "response_format", "thinking", "video"]
         assert read_plan(plan).targets["lab/tiny"].lacks == frozenset(tiny.lacks)
         assert (haiku.stops_on_disconnect, tiny.stops_on_disconnect) == (False, True)
-        assert [face.dialect for face in haiku.faces] == [DIALECT_ANTHROPIC, DIALECT_OPENAI]
+        assert [(face.dialect, face.operation) for face in haiku.faces] == [
+            (DIALECT_ANTHROPIC, pb.OPERATION_CHAT),
+            (DIALECT_ANTHROPIC, pb.OPERATION_COUNT),
+            (DIALECT_OPENAI, pb.OPERATION_CHAT),
+        ]
         assert tiny.faces[0] == pb.PlannedTarget.Face(
             dialect=DIALECT_OPENAI,
             cluster="lab.openai",
             host="127.0.0.1:8081",
             path="/v1/chat/completions",
             output_cap_field=pb.PlannedTarget.OUTPUT_CAP_FIELD_MAX_TOKENS,
+            operation=pb.OPERATION_CHAT,
         )
 
     run(tmp_path, scenario, Router(ANTHROPIC_API_KEY="sk-ant"))

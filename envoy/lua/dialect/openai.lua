@@ -150,6 +150,8 @@ openai.body = shape.table({
   meant = MEANT,
 })
 
+openai.meant = MEANT
+
 -- The parts of the conversation, in order.
 openai.conversation = { "messages" }
 

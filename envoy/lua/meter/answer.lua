@@ -1,15 +1,30 @@
 -- The usage of one answer so far: bytes in, bytes and figures out.
 
 local anthropic = require("usage/anthropic")
+local completions = require("usage/completions")
+local counting = require("usage/counting")
 local events = require("meter/events")
 local gemini = require("usage/gemini")
+local gemini_embeddings = require("usage/gemini_embeddings")
 local openai = require("usage/openai")
+local openai_embeddings = require("usage/openai_embeddings")
 local reader = require("meter/reader")
+local responses = require("usage/responses")
 local usage_line = require("usage_line")
 
 local answer = {}
 
-local DIALECTS = { openai = openai, anthropic = anthropic, gemini = gemini }
+-- By their names in the table of endpoints.
+local TABLES = {
+  openai = openai,
+  anthropic = anthropic,
+  completions = completions,
+  counting = counting,
+  gemini = gemini,
+  gemini_embeddings = gemini_embeddings,
+  openai_embeddings = openai_embeddings,
+  responses = responses,
+}
 -- The published figures. `UsageKey` in services/kernel/spool_contract.py explains each.
 local FIGURES = {
   "input_tokens",
@@ -51,10 +66,11 @@ answer.figures = FIGURES
 local GROWTH = 1.25
 local GROWTH_BYTES = 64
 
--- State for one answer: a stream of events, or one JSON body. `stripping` means that the usage chunk was not requested.
-function answer.new(dialect, is_stream, stripping)
+-- State for one answer: a stream of events, or one JSON body. `name` is that of its table. `stripping` means that the
+-- usage chunk was not requested.
+function answer.new(name, is_stream, stripping)
   local meter = {
-    dialect = DIALECTS[dialect],
+    dialect = TABLES[name],
     found = {},
     published = {},
     seen = nil, -- the latest evidence of a stream

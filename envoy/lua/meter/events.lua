@@ -57,8 +57,11 @@ end
 
 local function after_reading(stream)
   local found = stream.found
-  if found.type then
-    stream.over = stream.over or found.type == stream.dialect.last
+  local kind = found.type
+  if kind then
+    local dialect = stream.dialect
+    stream.over = stream.over or dialect.last[kind] == true
+    if dialect.failures[kind] then found.error = found.error or kind end
     found.type = nil
   end
   stream.news = true

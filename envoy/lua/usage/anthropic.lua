@@ -43,8 +43,8 @@ return {
   settle = settle,
   -- The output in `message_start` is only its beginning.
   is_open = function(found) return found.output == nil end,
-  -- The type of the last event.
-  last = "message_stop",
+  last = { message_stop = true },
+  failures = { error = true },
   content = {
     'text":"',
     'text": "',

@@ -58,6 +58,8 @@ return {
     error = { status = "$error" },
   },
   settle = settle,
+  last = {},
+  failures = {},
   content = { 'text":"', 'text": "' },
   -- An event with content and usage may be read from its usage on, unless it contains one of these words.
   telling = { "Reason", "groundingMetadata", "error" },

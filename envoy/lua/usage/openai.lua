@@ -57,6 +57,9 @@ return {
     error = { code = "$error", type = "$error" },
   },
   settle = settle,
+  -- The types of last events, and of events that are errors. OpenAI's events of chats have none.
+  last = {},
+  failures = { error = true },
   -- The beginnings of members that hold the model's output, with and without a space after the colon.
   content = {
     'content":"',

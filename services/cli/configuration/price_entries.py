@@ -31,7 +31,8 @@ class RatesEntry(Entry):
     """
 
     input: TokenPrice
-    output: TokenPrice
+    output: TokenPrice | None = None
+    """Left out for a model that only makes vectors. A call that writes something then has an unknown cost."""
     cached_input: TokenPrice | None = None
     cache_write_5m: TokenPrice | None = None
     cache_write_1h: TokenPrice | None = None

@@ -106,6 +106,6 @@ class Books:
         pico_usd = (
             (call.input_tokens - call.cached_tokens) * price.input
             + call.cached_tokens * cached_price
-            + call.output_tokens * price.output
+            + call.output_tokens * (price.output or 0)
         )
         return nano_from_pico(pico_usd)

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from services.kernel.dialect import ENDPOINTS, VERB, VERBS
+from services.kernel.endpoint import ENDPOINTS, VERB, Operation
 from services.kernel.money import NANO_PER_USD, format_usd
 from services.kernel.spool_contract import DecidedKey
 from services.kernel.trace_context import (
@@ -57,9 +57,17 @@ _PROVIDER_NAMES = {
 _POLICIES = {"spendgate.policy.ids": DecidedKey.POLICIES, "spendgate.policy.shadowed": DecidedKey.SHADOWED}
 # Each attempt rewrites the path, so a call's line has none.
 _ROUTES = {
-    (endpoint.dialect.value, streams): endpoint.paths[-1].replace(VERB, verb)
-    for endpoint in ENDPOINTS
-    for verb, streams in VERBS.items()
+    (row.dialect.value, row.operation.value, streams): row.paths[-1].replace(VERB, verb)
+    for row in ENDPOINTS
+    for verb, streams in row.verbs.items() or (("", False), ("", True))
+}
+# https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/#spans
+_OPERATION_NAMES = {
+    Operation.EMBED.value: "embeddings",
+    Operation.EMBED_BATCH.value: "embeddings",
+    Operation.COMPLETE.value: "text_completion",
+    Operation.COUNT.value: "count_tokens",
+    Operation.MODERATE.value: "moderation",
 }
 # A duration in milliseconds is rounded down, and no span of a call may end after the call.
 _ROUNDED_US = 999
@@ -119,7 +127,10 @@ def spans_of_unanswered(call: SpooledCall, sampling: Sampling) -> list[MadeSpan]
     context = begin_trace(call.traceparent, call.request_id, sampling)
     if context is None or not context.recorded:
         return []
-    values: dict[str, Attribute] = {"gen_ai.operation.name": "chat", "gen_ai.request.model": call.model_requested}
+    values: dict[str, Attribute] = {
+        "gen_ai.operation.name": _operation_name(call),
+        "gen_ai.request.model": call.model_requested,
+    }
     return [_call_span(call, context, attributes(values))]
 
 
@@ -148,8 +159,12 @@ def spans_of_refusal(refusal: Refusal, sampling: Sampling) -> list[MadeSpan]:
     return made
 
 
+def _operation_name(call: SpooledCall) -> str:
+    return _OPERATION_NAMES.get(call.operation, "chat")
+
+
 def _call_span(call: SpooledCall, context: TraceContext, said: bytes) -> MadeSpan:
-    route = _ROUTES.get((call.dialect, call.stream), "")
+    route = _ROUTES.get((call.dialect, call.operation or Operation.CHAT, call.stream), "")
     values: dict[str, Attribute] = {"http.request.method": "POST", "http.route": route, **_status(call.status)}
     failed = call.status >= 500 or not call.status
     identity = _identity(context, CALL_SPAN, call.request_id)
@@ -169,7 +184,7 @@ def _cost_span(entry: Entry, context: TraceContext, own: bytes) -> bytes:
     failed = call.status >= 400 or not call.status
     if failed:
         values["error.type"] = str(call.status) if call.status else "client_left"
-    identity, name = _identity(context, COST_SPAN, call.request_id), f"chat {call.model_requested}"
+    identity, name = _identity(context, COST_SPAN, call.request_id), f"{_operation_name(call)} {call.model_requested}"
     return span(identity, name, Kind.CLIENT, _times_of(call), own + attributes(values), failed=failed)
 
 
@@ -211,7 +226,7 @@ def _of_caller(caller: Caller) -> bytes:
 def _attributes_of_call(entry: Entry) -> dict[str, Attribute]:
     call = entry.call
     values: dict[str, Attribute] = {
-        "gen_ai.operation.name": "chat",
+        "gen_ai.operation.name": _operation_name(call),
         "gen_ai.request.model": call.model_requested,
         "gen_ai.response.model": call.response_model,
         "spendgate.target": call.chain[call.attempts - 1] if 1 <= call.attempts <= len(call.chain) else "",
@@ -248,7 +263,7 @@ def attributes_of_cost(entry: Entry) -> dict[str, Attribute]:
     provider, _, model = charge.target.partition("/")
     usage = charge.usage
     values: dict[str, Attribute] = {
-        "gen_ai.operation.name": "chat",
+        "gen_ai.operation.name": _operation_name(call),
         "gen_ai.provider.name": _PROVIDER_NAMES.get(provider, provider),
         "gen_ai.request.model": call.model_requested,
         "gen_ai.request.stream": call.stream,

@@ -116,13 +116,14 @@ def compile_price(published: Mapping[str, Decimal | TieredPrices], *, sees_at_in
     """Converts a published price to integers.
 
     Raises:
-        UnchargeableError: it lacks input or output, is not whole in pico-USD per token, or charges for other things.
+        UnchargeableError: it lacks input, is not whole in pico-USD per token, or charges for other things.
     """
     unknown = published.keys() - _METER_OF.keys() - _NEVER_USED - {_REQUESTS}
     if unknown:
         raise UnchargeableError(f"it also charges by {', '.join(sorted(unknown))}")
-    if not {"input_mtok", "output_mtok"} <= published.keys():
-        raise UnchargeableError("it has no price for input and output tokens")
+    # Without a price for output, calls that write something have an unknown cost: it is a model for vectors.
+    if "input_mtok" not in published:
+        raise UnchargeableError("it has no price for input tokens")
     bounds = sorted({0, *(tier.start for price in published.values() for tier in _tiers(price))})
     request = published.get(_REQUESTS, Decimal(0))
     if not isinstance(request, Decimal):

@@ -38,7 +38,8 @@ def write_tier(tier: PriceTier) -> dict[str, object]:
     """Returns the columns of an override's rates, those of the previous release filled the way it reads them."""
     written = tier.rate(CACHE_WRITE_5M)
     return {
-        **{name: tier.rate(name) for name in _COLUMNS},
+        # A release that reads the columns alone knows no price without output.
+        **{name: tier.rate(name) or 0 for name in _COLUMNS},
         CACHE_WRITE_1H: tier.rates.get(CACHE_WRITE_1H, written),
         "rates": orjson.dumps(dict(tier.rates)).decode(),
     }

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
+from services.kernel.endpoint import Operation
 from services.kernel.spool_contract import AdmittedKey, RequestedKey, SpoolKey
 from services.kernel.trace_context import CALL_SPAN, TraceContext, read_context, span_id
 from services.kernel.usage import TOKEN_FOR_EACH_BYTE, Line, Usage
@@ -35,6 +36,7 @@ from services.ledger.domain.outcome import Outcome, began, is_billed_error, outc
 from services.ledger.domain.reading import NOTHING_READ, Reading
 
 _MOST_RETRY_DIGITS = 4
+_FREE = frozenset(operation.value for operation in Operation if operation.is_free)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,8 @@ class SpooledCall(NamedTuple):
     stopping: Annotated[tuple[str, ...], AdmittedKey.STOPS_ON_DISCONNECT] = ()
     """Targets of `chain` whose provider is declared to stop when its client hangs up."""
     dialect: Annotated[str, RequestedKey.DIALECT] = ""
+    operation: Annotated[str, RequestedKey.OPERATION] = ""
+    """A `services.kernel.endpoint.Operation`; empty for a chat. For its span; no column keeps it."""
     stream: Annotated[bool, RequestedKey.STREAM] = False
     features: Annotated[str, RequestedKey.FEATURES] = ""
     body_bytes: Annotated[int, RequestedKey.BODY_BYTES] = 0
@@ -170,6 +174,11 @@ class SpooledCall(NamedTuple):
     """All that the meter read in the answer, even of one that ended early."""
     answer: Line = TOKEN_FOR_EACH_BYTE
     """How many tokens the visible text of an answer makes."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether no vendor charges for it."""
+        return self.operation in _FREE
 
     @property
     def retry_count(self) -> int:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from services.kernel.money import NanoUsd
-from services.kernel.price import Price, charge
+from services.kernel.price import FREE, Price, charge
 from services.kernel.settlement import UNBOUNDED, Most
 from services.kernel.usage import Usage, UsageSource, add_up
 from services.ledger.domain.call import SpooledAttempt, SpooledCall
@@ -66,6 +66,8 @@ class Charge:
 def charge_call(call: SpooledCall, attempts: Iterable[SpooledAttempt], price_of: PriceOf) -> Charge:
     """Charges `call`. `attempts` are its known attempts, in any order."""
     usage, source = usage_of_answer(call)
+    if call.is_free:
+        price_of = _costs_nothing
     worked = source is not UsageSource.NONE
     target = _target(call, call.attempts) if worked or call.began else ""
     price = price_of(target, call.time_ms) if worked else None
@@ -106,6 +108,10 @@ def usage_of_answer(call: SpooledCall) -> tuple[Usage, UsageSource]:
 def _target(call: SpooledCall, attempt: int) -> str:
     """Returns the target of the nth attempt. Empty when the line names no such target."""
     return call.chain[attempt - 1] if 1 <= attempt <= len(call.chain) else ""
+
+
+def _costs_nothing(_: str, __: int) -> Price:
+    return FREE
 
 
 def _cost(usage: Usage, price: Price | None) -> NanoUsd | None:

@@ -15,6 +15,7 @@ from spendgate.type.v1 import dialect_pb2
 from services.chassis.enums import enum_table
 from services.chassis.loops import Stream, StreamLoop
 from services.kernel.dialect import Dialect, OutputCapField
+from services.kernel.endpoint import Operation
 from services.kernel.envoy_contract import LeadReason
 from services.quota.domain.routing.plan import (
     ChainSlot,
@@ -32,6 +33,7 @@ _SNAPSHOT = "route_plan"
 _DIALECTS = enum_table(dialect_pb2.Dialect, Dialect)
 _LEAD_REASONS = enum_table(pb.LeadReason, LeadReason)
 _CAP_FIELDS = enum_table(pb.PlannedTarget.OutputCapField, OutputCapField)
+_OPERATIONS = enum_table(pb.Operation, Operation, unspecified=Operation.CHAT)
 
 _log = logging.getLogger("spendgate.quota")
 
@@ -133,7 +135,8 @@ def _read_slot(message: chain_pb2.ChainSlot) -> ChainSlot:
 
 
 def _read_target(message: pb.PlannedTarget) -> PlannedTarget:
-    faces = tuple(map(_read_face, message.faces))
+    # Nobody can ask this release for an operation of a later one.
+    faces = tuple(_read_face(face) for face in message.faces if face.operation in _OPERATIONS.members)
     return PlannedTarget(
         name=message.name,
         upstream_model=message.upstream_model,
@@ -161,6 +164,7 @@ def _read_face(message: pb.PlannedTarget.Face) -> Face:
         cap_field,
         message.usage_unasked,
         frozenset(message.lacks),
+        _OPERATIONS.members[message.operation],
     )
 
 

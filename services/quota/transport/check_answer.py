@@ -21,7 +21,8 @@ from services.chassis.authorship import write_actor
 from services.chassis.line_text import write_line_text
 from services.chassis.protobuf_wire import length_delimited
 from services.kernel.change import Actor
-from services.kernel.dialect import MODEL, VERB, VERBS, Dialect
+from services.kernel.dialect import Dialect
+from services.kernel.endpoint import ENDPOINTS, MODEL, VERB, Operation
 from services.kernel.envoy_contract import (
     ACTOR_HEADER,
     CREDENTIAL_HEADERS,
@@ -46,6 +47,9 @@ FirstByteTimeout = Callable[[str], int]
 """Returns how long an attempt for this model may take to its first byte, in milliseconds; 0: as long as the call."""
 
 _MAX_REMEMBERED = 4_096
+_CHAT_VERBS = {
+    verb: streams for row in ENDPOINTS if row.operation is Operation.CHAT for verb, streams in row.verbs.items()
+}
 _RETRIES_HEADER = "x-envoy-max-retries"
 _ATTEMPT_TIMEOUT_HEADER = "x-envoy-upstream-rq-per-try-timeout-ms"
 _DYNAMIC_METADATA = external_auth_pb2.CheckResponse.DYNAMIC_METADATA_FIELD_NUMBER
@@ -91,7 +95,7 @@ class AllowWriter:
             admission.lead_reason,
             admitted.strip_usage,
             stream,
-            stream and check.wants_events,
+            check.passed_query,
         )
         route = self._routes.get(key)
         if route is None:
@@ -208,7 +212,9 @@ def _target(attempt: Attempt, admitted: Admitted, check: Check) -> dict[str, Any
     }
     if face.dialect is Dialect.GEMINI:
         facts[TargetKey.PATH] = _gemini_path(face.path, target.upstream_model, check)
-    else:
+    elif check.passed_query:
+        facts[TargetKey.PATH] = f"{face.path}?{check.passed_query}"
+    if face.dialect is not Dialect.GEMINI or face.operation is not Operation.CHAT:
         facts[TargetKey.MODEL] = target.upstream_model
     if face.dialect is Dialect.OPENAI and admitted.strip_usage and not face.usage_unasked:
         facts[TargetKey.INCLUDE_USAGE] = True
@@ -219,11 +225,11 @@ def _target(attempt: Attempt, admitted: Admitted, check: Check) -> dict[str, Any
 
 
 def _gemini_path(template: str, model: str, check: Check) -> str:
-    """The path for Gemini. It keeps only `alt=sse` of the client's query, as `key=` may hold a virtual key."""
+    """The path for Gemini."""
     streams = check.scan is not None and check.scan.facts.stream
-    verb = next(verb for verb, verb_streams in VERBS.items() if verb_streams == streams)
+    verb = next(verb for verb, verb_streams in _CHAT_VERBS.items() if verb_streams == streams)
     path = template.replace(MODEL, quote(model, safe="/")).replace(VERB, verb)
-    return f"{path}?alt=sse" if streams and check.wants_events else path
+    return f"{path}?{check.passed_query}" if streams and check.passed_query else path
 
 
 def _answer_headers(admitted: Admitted) -> list[tuple[str, str]]:

@@ -14,7 +14,8 @@ from urllib.parse import unquote
 from google.protobuf import struct_pb2
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2
 
-from services.kernel.dialect import BUDGET_PATH, MODELS_PATHS, Dialect, dialect_of
+from services.kernel.dialect import Dialect
+from services.kernel.endpoint import BUDGET_PATH, MODELS_PATHS, Operation, dialect_of
 from services.kernel.envoy_contract import (
     ADMIN_PLANE,
     BETA_HEADER,
@@ -39,9 +40,11 @@ _LONGEST_TAG = 64
 _OUR_KEYS = re.compile("sp[ga]_")
 _WITHHELD = "(withheld)"
 _RUN = re.compile(r"[!-~]{1,64}")
+_PASSED_QUERIES = {Dialect.GEMINI: ("alt=sse",), Dialect.ANTHROPIC: ("beta=true",)}
 _NO_FEATURES = frozenset[str]()
 _NO_EXTENSIONS: Mapping[str, str] = {}
 _DIALECTS = {dialect.value: dialect for dialect in Dialect}
+_OPERATIONS = {operation.value: operation for operation in Operation}
 _COUNTS = frozenset(
     {
         RequestKey.BODY_BYTES,
@@ -113,9 +116,15 @@ class Check:
         return self.method == "GET" and _without_query(self.path) == BUDGET_PATH
 
     @property
-    def wants_events(self) -> bool:
-        """Whether a Gemini client asked for server-sent events (`alt=sse`) instead of a JSON array."""
-        return "alt=sse" in self.path.partition("?")[2].split("&")
+    def passed_query(self) -> str:
+        """The part of the query that goes to the provider: how Gemini streams, or that Anthropic's betas are meant.
+
+        Nothing else does: `key=` may hold a virtual key.
+        """
+        if "?" not in self.path:
+            return ""
+        asked = self.path.partition("?")[2].split("&")
+        return next((part for part in _PASSED_QUERIES.get(self.dialect, ()) if part in asked), "")
 
 
 def read_check(message: bytes) -> Check:
@@ -196,8 +205,13 @@ def _scan(struct: struct_pb2.Struct, headers: Mapping[str, str], credential: str
     fields = struct.fields
     said = {name: fields[name] for name in fields}
     dialect, model = _DIALECTS.get(_text(said, RequestKey.DIALECT)), _text(said, RequestKey.MODEL)
-    if dialect is None or not model:
+    # A chat says nothing of it. Of any other word we know neither what it takes nor whether it has a price.
+    operation = _OPERATIONS.get(_text(said, RequestKey.OPERATION)) if RequestKey.OPERATION in said else Operation.CHAT
+    if dialect is None or operation is None or not model:
         return None
+    if operation.is_free:
+        # Nothing in it can cost anything.
+        return Scan(dialect, model, RequestFacts(0, max_output_tokens=0, operation=operation))
     # The facts that are counts have the names of their keys.
     counts = {"body_bytes": 0} | {name: _count(value) for name, value in said.items() if name in _COUNTS}
     unknown = _names(said[RequestKey.UNKNOWN_MEMBERS]) if RequestKey.UNKNOWN_MEMBERS in said else ()
@@ -215,6 +229,7 @@ def _scan(struct: struct_pb2.Struct, headers: Mapping[str, str], credential: str
         unknown_members=_without_keys(unknown, credential) if unknown else (),
         window_tokens=window_tokens,
         price_options=_without_keys(options, credential) if options else (),
+        operation=operation,
     )
     return Scan(dialect, model, facts if facts.choices else replace(facts, choices=1))
 

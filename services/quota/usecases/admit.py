@@ -17,7 +17,7 @@ from services.quota.domain.admission.case import Case
 from services.quota.domain.admission.decision import Refusal, ceiling_of
 from services.quota.domain.admission.evaluate import Admission, Attempt, evaluate
 from services.quota.domain.admission.request_facts import RequestFacts
-from services.quota.domain.admission.terms import find_route, usable_tiers
+from services.quota.domain.admission.terms import Asked, find_route, usable_tiers
 from services.quota.domain.admission.unfit import refuse_unknown_members
 from services.quota.domain.admission.unmeasured import Guide, taught_by_text, unmeasured_tokens
 from services.quota.domain.admission.without_counters import LimitsWithoutCounters, without_counters
@@ -182,7 +182,7 @@ class Admit:
         model, now_ms = find_model(snapshot.routes.plan, request.model), self._clock.now_ms()
         if model != request.model:
             request = replace(request, model=model)
-        terms = snapshot.terms(key, model, request.dialect, request.run, now_ms)
+        terms = snapshot.terms(Asked(key, model, request.dialect, request.run, request.facts.operation), now_ms)
         if isinstance(terms, Deny):
             return terms
         # From here on the model is in the plan, so caches by model stay bounded.
@@ -204,7 +204,7 @@ class Admit:
     ) -> Admitted | Deny:
         """Lets the allowances of the policies pay. Raises `error` if they cannot."""
         spare = without_counters(case.limits, self._quotas, case.now_ms)
-        route = find_route(snapshot.routes, case.key, case.model, request.dialect)
+        route = find_route(snapshot.routes, case.key, case.model, request.dialect, request.facts.operation)
         if spare is None or isinstance(route, Deny):
             raise error
         tiers = usable_tiers(route, spare.limits, snapshot.routes.prices, key=case.key, model=case.model)
@@ -255,7 +255,10 @@ class Admit:
             reservation=self._draft(request, case, admission, guide, policies),
             answer=guide.answer or TOKEN_FOR_EACH_BYTE,
             admission=admission,
-            strip_usage=case.facts.stream and not case.facts.include_usage and request.dialect is Dialect.OPENAI,
+            strip_usage=case.facts.stream
+            and not case.facts.include_usage
+            and request.dialect is Dialect.OPENAI
+            and case.facts.operation.tells_usage_if_asked,
         )
 
     def _draft(

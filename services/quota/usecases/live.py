@@ -6,10 +6,10 @@ import threading
 from dataclasses import dataclass, field
 
 from services.kernel.dialect import Dialect
+from services.kernel.endpoint import Operation
 from services.quota.domain.admission.terms import Asked, Terms, terms_of
 from services.quota.domain.directory.directory import Directory
 from services.quota.domain.directory.snapshot import DirectorySnapshot
-from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.policies.burn_rate import TypicalRate, nothing_typical
 from services.quota.domain.policies.denial import Deny
 from services.quota.domain.routing.compile import Routes
@@ -25,16 +25,18 @@ class Snapshot:
 
     directory: DirectorySnapshot
     routes: Routes
-    _terms: dict[tuple[str, str, Dialect, str], Terms] = field(default_factory=dict, compare=False, repr=False)
+    _terms: dict[tuple[str, str, Dialect, Operation, str], Terms] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
-    def terms(self, key: VirtualKey, model: str, dialect: Dialect, run: str, now_ms: int) -> Terms | Deny:
+    def terms(self, asked: Asked, now_ms: int) -> Terms | Deny:
         """The terms of such calls now, or the reason why they have no route. Found once."""
-        counted_run = run if self.directory.counts_runs else ""
-        kind = (key.attribution.key_id, model, dialect, counted_run)
+        counted_run = asked.run if self.directory.counts_runs else ""
+        kind = (asked.key.attribution.key_id, asked.model, asked.dialect, asked.operation, counted_run)
         terms = self._terms.get(kind)
         if terms is not None and terms.limits.from_ms <= now_ms < terms.limits.until_ms:
             return terms
-        found = terms_of(self.directory, self.routes, Asked(key, model, dialect, counted_run), now_ms)
+        found = terms_of(self.directory, self.routes, asked._replace(run=counted_run), now_ms)
         if isinstance(found, Terms):
             # Models without a route are not remembered: clients can make up any number of them.
             if len(self._terms) >= _MOST_TERMS:

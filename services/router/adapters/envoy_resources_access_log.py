@@ -16,7 +16,7 @@ from spendgate_envoy.envoy.extensions.access_loggers.filters.cel.v3 import cel_p
 from spendgate_envoy.envoy.extensions.access_loggers.grpc.v3 import als_pb2
 from spendgate_envoy.envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
 
-from services.kernel.dialect import ENDPOINTS, MODEL
+from services.kernel.endpoint import ENDPOINTS, MODEL
 from services.kernel.envoy_contract import (
     ADMISSION_NAMESPACE,
     ATTEMPT_NAMESPACE,
@@ -70,7 +70,7 @@ def _may_hold_key(value: str, run: int) -> str:
 
 
 _PATH = "request.url_path"
-_BEFORE_MODEL = [path.partition(MODEL)[0] for endpoint in ENDPOINTS for path in endpoint.paths if MODEL in path]
+_BEFORE_MODEL = sorted({path.partition(MODEL)[0] for row in ENDPOINTS for path in row.paths if MODEL in path})
 PATH_WITHOUT_KEYS = (
     f"%CEL({_PATH}.size() <= 256 && !{_may_hold_key(_PATH, 16)} ? {_PATH} : "
     + "".join(f"{_PATH}.startsWith('{before}') ? '{before}...' : " for before in _BEFORE_MODEL)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from services.kernel.dialect import DIALECT_HEADERS, ENDPOINTS, MODEL, SHARED_PATHS, VERBS
+from services.kernel.endpoint import (
+    DIALECT_HEADERS,
+    ENDPOINTS,
+    FIRST_DIALECT,
+    MODEL,
+    ROOTS,
+    SHARED_PATHS,
+    Endpoint,
+    Operation,
+)
 from services.kernel.envoy_contract import KEY_HEADERS
 from services.router.adapters.envoy_resources_lua import lua_value
 from services.router.domain.translation import CHAT_TO_MESSAGES, MESSAGES_TO_CHAT, Translation
@@ -13,19 +22,17 @@ from services.router.domain.translation import CHAT_TO_MESSAGES, MESSAGES_TO_CHA
 def lua_contract() -> str:
     """Returns the source of the module. Its readers are `envoy/lua/paths.lua`, `secret.lua` and `good_keys.lua`."""
     fields = {
-        "first_dialect": ENDPOINTS[0].dialect,
-        "roots": [
-            {"path": root.path, "has_verb": root.has_verb, "dialect": endpoint.dialect}
-            for endpoint in ENDPOINTS
-            for root in endpoint.roots
-        ],
+        "first_dialect": FIRST_DIALECT,
+        "roots": [{"path": root.path, "has_verb": root.has_verb, "dialect": root.dialect} for root in ROOTS],
+        "calls": {path: _call(row) for row in ENDPOINTS for path in row.paths if MODEL not in path},
+        # Where the path names the model.
+        "calls_by_verb": {
+            verb: {**_call(row), "stream": streams} for row in ENDPOINTS for verb, streams in row.verbs.items()
+        },
         "shared_paths": SHARED_PATHS,
         "dialect_headers": [{"name": name, "dialect": dialect} for name, dialect in DIALECT_HEADERS.items()],
-        # The part before the model in paths that name one.
-        "before_model": [
-            path.partition(MODEL)[0] for endpoint in ENDPOINTS for path in endpoint.paths if MODEL in path
-        ],
-        "streams_by_verb": VERBS,
+        # The part before the model in those paths.
+        "before_model": sorted({path.partition(MODEL)[0] for row in ENDPOINTS for path in row.paths if MODEL in path}),
         "key_headers": KEY_HEADERS,
     }
     return _module(fields)
@@ -47,3 +54,11 @@ def _outcomes(translation: Translation) -> dict[str, dict[str, str]]:
 def _module(fields: Mapping[str, object]) -> str:
     table = "".join(f"  {name} = {lua_value(value)},\n" for name, value in fields.items())
     return f"return {{\n{table}}}\n"
+
+
+def _call(row: Endpoint) -> dict[str, str]:
+    call = {"dialect": str(row.dialect), "scan": row.scan}
+    # A chat has neither, because each word that a script passes on costs Envoy something.
+    if row.operation is not Operation.CHAT:
+        call |= {"operation": str(row.operation), "meter": row.meter}
+    return call

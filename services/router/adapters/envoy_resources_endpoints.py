@@ -1,4 +1,4 @@
-"""The table of paths and dialects (`services/kernel/dialect.py`) in Envoy's terms: routes and filters of requests."""
+"""The table of endpoints (`services/kernel/endpoint.py`) in Envoy's terms: routes and filters of requests."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import re
 from spendgate_envoy.envoy.config.accesslog.v3 import accesslog_pb2
 from spendgate_envoy.envoy.config.route.v3 import route_components_pb2
 
-from services.kernel.dialect import (
+from services.kernel.dialect import Dialect
+from services.kernel.endpoint import (
     DIALECT_HEADERS,
-    ENDPOINTS,
     MODEL,
     MODELS_PATHS,
+    ROOTS,
     SHARED_PATHS,
     VERB,
-    VERBS,
-    Dialect,
     Endpoint,
     Root,
 )
@@ -24,7 +23,7 @@ from services.router.adapters.envoy_resources_wire import matching, regex
 
 
 def call_match(endpoint: Endpoint) -> route_components_pb2.RouteMatch:
-    """Matches requests for the paths where calls of this dialect are posted, whatever their method."""
+    """Matches requests for the paths where such calls are posted, whatever their method."""
     match endpoint.paths:
         case (path,) if MODEL not in path:
             return route_components_pb2.RouteMatch(path=path)
@@ -32,7 +31,7 @@ def call_match(endpoint: Endpoint) -> route_components_pb2.RouteMatch:
             # Envoy takes no large expression, so the text after the model is written once.
             before, behind = zip(*(path.split(MODEL) for path in paths), strict=True)
             [rest] = set(behind)
-            verbs = re.escape(rest).replace(re.escape(VERB), f"({'|'.join(VERBS)})")
+            verbs = re.escape(rest).replace(re.escape(VERB), f"({'|'.join(endpoint.verbs)})")
             return route_components_pb2.RouteMatch(safe_regex=regex(f"({'|'.join(map(re.escape, before))}).+{verbs}"))
 
 
@@ -47,7 +46,7 @@ def is_asked_in(dialect: Dialect) -> accesslog_pb2.AccessLogFilter:
     No filter exists for the first dialect, in which all others are answered. The filters must be tried in the order of
     `DIALECT_HEADERS`, because a request may have headers of two dialects.
     """
-    patterns = [_root_pattern(root) for one in ENDPOINTS if one.dialect is dialect for root in one.roots]
+    patterns = [_root_pattern(root) for root in ROOTS if root.dialect is dialect]
     of_path = [_header(":path", pattern) for pattern in patterns]
     shared = any_of(*(_header(":path", rf"{re.escape(path)}(/[^?:]*)?(\?.*)?") for path in SHARED_PATHS))
     of_headers = [all_of(shared, _header(name, ".*")) for name, shown in DIALECT_HEADERS.items() if shown is dialect]

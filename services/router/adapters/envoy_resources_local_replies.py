@@ -16,7 +16,8 @@ from spendgate_envoy.envoy.extensions.filters.network.http_connection_manager.v3
     http_connection_manager_pb2 as hcm,
 )
 
-from services.kernel.dialect import DIALECT_HEADERS, ENDPOINTS, Dialect
+from services.kernel.dialect import Dialect
+from services.kernel.endpoint import DIALECT_HEADERS, FIRST_DIALECT
 from services.kernel.envoy_contract import REQUEST_NAMESPACE, TRACE_ID_HEADER, RequestKey
 from services.router.adapters.envoy_resources_access_log import CHECK_BROKE, all_of, any_of, cel, metadata_is
 from services.router.adapters.envoy_resources_endpoints import is_asked_in
@@ -69,7 +70,7 @@ def local_replies() -> hcm.LocalReplyConfig:
     ]
     for case in _cases():
         mappers.extend(_mapper(case, dialect, all_of(case.when, _speaks(dialect))) for dialect in _SHOWN_BY_HEADER)
-        mappers.append(_mapper(case, ENDPOINTS[0].dialect, case.when))
+        mappers.append(_mapper(case, FIRST_DIALECT, case.when))
     return hcm.LocalReplyConfig(mappers=mappers)
 
 

@@ -5,7 +5,7 @@ Most such requests come from a client whose base URL is a little off, or whose d
 
 from __future__ import annotations
 
-from services.kernel.dialect import BUDGET_PATH, ENDPOINTS, MODELS_PATHS, VERB, VERBS
+from services.kernel.endpoint import BUDGET_PATH, ENDPOINTS, MODELS_PATHS, VERB
 from services.router.adapters.envoy_resources_access_log import METHOD_WITHOUT_KEYS, PATH_WITHOUT_KEYS
 
 # Expressions for whole paths, and what users of clients that ask there can do. The first that matches decides. A text
@@ -16,13 +16,12 @@ _ADVICE = {
         "This client does not add the version: let its base URL end in /v1."
     ),
     "/models/.*:[A-Za-z]+": "This client does not add the version: let its base URL end in /v1beta.",
-    "/v1/responses(/.*)?": (
-        "The Responses API is not served: set the client to Chat Completions, for example with "
-        "set_default_openai_api in openai-agents, or openai.chat in the Vercel AI SDK."
+    "/v1/(responses|conversations)(/.*)?": (
+        "What a provider keeps belongs to the account that all keys share, so nobody can fetch or delete it here by "
+        "its id: keep what POST /v1/responses answered."
     ),
-    "/v1/completions": "Send messages to POST /v1/chat/completions instead of a prompt to this path.",
-    "/v1/messages/count_tokens|/v1(beta)?/models/.*:countTokens": (
-        "Counting ahead is not served. Each answer tells its tokens."
+    "/v1/(images|audio|videos|realtime|rerank|batches|messages/batches|fine_tuning|threads)(/.*)?": (
+        "No answer there tells what a limit could count, so it is not served, whatever the policies say."
     ),
     "/openai/.*": "The paths of Azure are not served: use the plain OpenAI client with a base URL that ends in /v1.",
 }
@@ -30,7 +29,7 @@ _ADVICE_OF_PATH = "".join(
     f"request.url_path.matches('^({pattern})$') ? ' {advice}' : " for pattern, advice in _ADVICE.items()
 )
 _CALLS = ", ".join(
-    f"POST {endpoint.paths[-1].replace(VERB, next(iter(VERBS)))} ({endpoint.dialect})" for endpoint in ENDPOINTS
+    f"POST {row.paths[-1].replace(VERB, next(iter(row.verbs), ''))} ({row.dialect})" for row in ENDPOINTS
 )
 
 MISSING_ENDPOINT = (

@@ -9,7 +9,7 @@ from spendgate_envoy.envoy.config.core.v3 import base_pb2, extension_pb2
 from spendgate_envoy.envoy.config.route.v3 import route_components_pb2, route_pb2
 from spendgate_envoy.envoy.extensions.router.cluster_specifiers.priority_group.v3 import priority_group_pb2
 
-from services.kernel.dialect import BUDGET_PATH, ENDPOINTS, Dialect
+from services.kernel.endpoint import BUDGET_PATH, ENDPOINTS
 from services.kernel.envoy_contract import (
     ADMISSION_NAMESPACE,
     ATTEMPTS_HEADER,
@@ -51,7 +51,7 @@ REQUEST_ID = {"request-id": "%REQ(X-REQUEST-ID)%"}
 
 def data_routes(node: NodeSettings) -> route_pb2.RouteConfiguration:
     """Returns all routes of the data listener. They name no provider, so they never change while the process runs."""
-    matches = [(endpoint.dialect, call_match(endpoint)) for endpoint in ENDPOINTS]
+    matches = [(endpoint.name, call_match(endpoint)) for endpoint in ENDPOINTS]
     host = route_components_pb2.VirtualHost(
         name="data",
         domains=["*"],
@@ -59,22 +59,20 @@ def data_routes(node: NodeSettings) -> route_pb2.RouteConfiguration:
         include_request_attempt_count=True,
         request_headers_to_remove=[*CREDENTIAL_HEADERS, "accept-encoding"],
         routes=[
-            *(_endpoint_for_large_bodies(dialect, match, node) for dialect, match in matches),
-            *(_endpoint(dialect, match, node) for dialect, match in matches),
+            # Envoy tries them in order, and no two endpoints match one path. So a chat is found at once.
+            *(make(name, match, node) for name, match in matches for make in (_endpoint_for_large_bodies, _endpoint)),
             _answered_by_quota("models", models_match()),
             _answered_by_quota("budget", route_components_pb2.RouteMatch(path=BUDGET_PATH)),
-            *(_refusal(f"{dialect}-method", match, 405) for dialect, match in matches),
+            *(_refusal(f"{name}-method", match, 405) for name, match in matches),
             _refusal("nothing", route_components_pb2.RouteMatch(prefix="/"), 404),
         ],
     )
     return route_pb2.RouteConfiguration(name=DATA_ROUTES, virtual_hosts=[host])
 
 
-def _endpoint(
-    dialect: Dialect, endpoint: route_components_pb2.RouteMatch, node: NodeSettings
-) -> route_components_pb2.Route:
+def _endpoint(name: str, endpoint: route_components_pb2.RouteMatch, node: NodeSettings) -> route_components_pb2.Route:
     route = route_components_pb2.Route(
-        name=str(dialect),
+        name=name,
         match=_with_method(endpoint, "POST"),
         route=route_components_pb2.RouteAction(
             inline_cluster_specifier_plugin=_chain(),
@@ -99,11 +97,11 @@ def _endpoint(
 
 
 def _endpoint_for_large_bodies(
-    dialect: Dialect, endpoint: route_components_pb2.RouteMatch, node: NodeSettings
+    name: str, endpoint: route_components_pb2.RouteMatch, node: NodeSettings
 ) -> route_components_pb2.Route:
     """Returns the same route for keys that quota accepted: a body of any size may come."""
-    route = _endpoint(dialect, endpoint, node)
-    route.name = f"{dialect}-large"
+    route = _endpoint(name, endpoint, node)
+    route.name = f"{name}-large"
     route.match.dynamic_metadata.append(body_may_come())
     # The whole body waits for quota, and for the next attempt. The listener's own bound applies to answers.
     route.request_body_buffer_limit.value = node.max_body_bytes

@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from services.kernel.dialect import Dialect, OutputCapField
+from services.kernel.endpoint import ENDPOINTS, Operation
 from services.kernel.envoy_contract import LeadReason
 from services.kernel.errors import InvalidInput
 from services.kernel.names import split_target
@@ -61,17 +62,19 @@ class ModelPlan:
 
 @dataclass(frozen=True, slots=True)
 class PlannedFace:
-    """How quota directs an attempt to a target in one dialect."""
+    """How quota directs an attempt of one operation to a target in one dialect."""
 
     dialect: Dialect
     cluster: str
     host: str
     path: str
-    output_cap_field: OutputCapField
+    output_cap_field: OutputCapField | None
+    """None: it takes no bound."""
     usage_unasked: bool = False
     """Its streams report usage by themselves, and it refuses requests that ask for it."""
     lacks: frozenset[str] = frozenset()
     """What it does not carry, whatever the model carries: names of features, and `UNKNOWN_MEMBERS`."""
+    operation: Operation = Operation.CHAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,11 +257,14 @@ def _planned_target(name: str, providers: Mapping[str, Provider], clusters: Clus
             dialect=face.dialect,
             cluster=clusters[provider_name, face.dialect],
             host=face.origin.host_header,
-            path=face.path,
-            output_cap_field=face.output_cap_field,
+            path=face.path_of(row.operation),
+            output_cap_field=face.output_cap_field if row.operation is Operation.CHAT else row.output_cap_field,
             usage_unasked=face.usage_unasked,
+            operation=row.operation,
         )
         for face in faces_of(provider)
+        for row in ENDPOINTS
+        if row.dialect is face.dialect and row.operation in face.operations
     )
     return PlannedTarget(
         name,

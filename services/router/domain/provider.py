@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.kernel.dialect import Dialect, OutputCapField
+from services.kernel.endpoint import VERB, Operation, endpoint_of
 from services.kernel.errors import InvalidInput
 from services.kernel.header_names import read_allowed
 from services.kernel.names import check_name
-from services.kernel.preset import GEMINI_PATH, Preset, PresetFace
+from services.kernel.preset import GEMINI_PATH, METERED, Preset, PresetFace
 from services.router.domain.address import BaseUrl, Origin, parse_base_url
 from services.router.domain.model_limits import ModelLimits, limits_of
 from services.router.domain.provided_model import ProvidedModel, check_provided_models
@@ -23,12 +24,22 @@ class Face:
     origin: Origin
     path: str
     """Path of the chat endpoint. Gemini's contains "{model}" and "{verb}"."""
+    operations: frozenset[Operation]
+    """What it serves."""
     credential_header: str
     credential_prefix: str
     """Prefix of the credential in its header: "Bearer " or nothing."""
     output_cap_field: OutputCapField
     usage_unasked: bool = False
     """See `PresetFace`."""
+
+    def path_of(self, operation: Operation) -> str:
+        """Returns the path of an operation that it serves: it lies beside that of the chat."""
+        chat, asked = endpoint_of(self.dialect, Operation.CHAT), endpoint_of(self.dialect, operation)
+        assert chat is not None and asked is not None, operation  # noqa: S101, PT018  (rows of the table)
+        [*verbs] = asked.verbs
+        path = self.path.removesuffix(chat.path) + asked.path
+        return path if operation is Operation.CHAT else path.replace(VERB, "".join(verbs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +66,9 @@ class Provider:
 
 # Paths after a base URL, which ends where the dialect's own SDK expects it to.
 _ANY_SERVER = {
-    Dialect.OPENAI: PresetFace(Dialect.OPENAI, "/chat/completions", OutputCapField.MAX_TOKENS),
-    Dialect.ANTHROPIC: PresetFace(Dialect.ANTHROPIC, "/v1/messages", OutputCapField.MAX_TOKENS),
-    Dialect.GEMINI: PresetFace(Dialect.GEMINI, GEMINI_PATH, OutputCapField.MAX_OUTPUT_TOKENS),
+    Dialect.OPENAI: PresetFace(Dialect.OPENAI, "/chat/completions", OutputCapField.MAX_TOKENS, operations=METERED),
+    Dialect.ANTHROPIC: PresetFace(Dialect.ANTHROPIC, "/v1/messages", OutputCapField.MAX_TOKENS, operations=METERED),
+    Dialect.GEMINI: PresetFace(Dialect.GEMINI, GEMINI_PATH, OutputCapField.MAX_OUTPUT_TOKENS, operations=METERED),
 }
 _CREDENTIAL = {
     Dialect.OPENAI: ("authorization", "Bearer "),
@@ -110,6 +121,15 @@ def _preset_base(preset: Preset, base_url: str) -> BaseUrl:
 
 def _face(base: BaseUrl, shape: PresetFace) -> Face:
     header, prefix = (shape.credential_header, "") if shape.credential_header else _CREDENTIAL[shape.dialect]
+    # A set for several dialects may have what this one has not.
+    operations = frozenset(one for one in shape.operations if endpoint_of(shape.dialect, one) is not None)
     return Face(
-        shape.dialect, base.origin, base.path + shape.path, header, prefix, shape.output_cap_field, shape.usage_unasked
+        dialect=shape.dialect,
+        origin=base.origin,
+        path=base.path + shape.path,
+        operations=operations,
+        credential_header=header,
+        credential_prefix=prefix,
+        output_cap_field=shape.output_cap_field,
+        usage_unasked=shape.usage_unasked,
     )

@@ -14,6 +14,7 @@ from services.chassis.enums import enum_table
 from services.chassis.grpc_server import Registration
 from services.chassis.well_known import duration
 from services.kernel.dialect import OutputCapField
+from services.kernel.endpoint import Operation
 from services.kernel.envoy_contract import LeadReason
 from services.router.domain.plan import PlannedTarget, Tier
 from services.router.transport.admin_messages import DIALECTS, write_chain
@@ -24,6 +25,8 @@ SERVICE = "spendgate.router.v1.RoutePlanService"
 LEAD_REASONS = enum_table(pb.LeadReason, LeadReason)
 """The reasons on the wire."""
 _CAP_FIELDS = enum_table(pb.PlannedTarget.OutputCapField, OutputCapField)
+_OPERATIONS = enum_table(pb.Operation, Operation)
+_UNBOUNDED = pb.PlannedTarget.OutputCapField.OUTPUT_CAP_FIELD_UNSPECIFIED
 
 
 class RoutePlanService(route_plan_service_pb2_grpc.RoutePlanServiceServicer):
@@ -104,9 +107,10 @@ def _target(target: PlannedTarget) -> pb.PlannedTarget:
                 cluster=face.cluster,
                 host=face.host,
                 path=face.path,
-                output_cap_field=_CAP_FIELDS.numbers[face.output_cap_field],
+                output_cap_field=_CAP_FIELDS.numbers[face.output_cap_field] if face.output_cap_field else _UNBOUNDED,
                 usage_unasked=face.usage_unasked,
                 lacks=sorted(face.lacks),
+                operation=_OPERATIONS.numbers[face.operation],
             )
             for face in target.faces
         ],

@@ -24,7 +24,7 @@ def test_a_request_says_what_was_found_and_leaves_out_the_rest() -> None:
 
 def test_it_knows_every_key_of_the_contract() -> None:
     prints = {name.value: "0123456789abcdef" for name in RequestedKey if "prefix" in name or "print" in name}
-    everything = said(prints, "r-1", stream=True, features="images,tools")
+    everything = said(prints, "r-1", operation="embeddings", stream=True, features="images,tools")
     assert everything.keys() == set(RequestedKey)
     assert (everything["stream"], everything["features"]) == (True, "images,tools")
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.worlds.lua_scripts import load_module, new_runtime, plain, table, wire
+from tests.worlds.scanned import PATHS
 
 SCAN = load_module("scan")
 LUA = new_runtime()
@@ -22,7 +23,7 @@ def rewrite(
 ) -> dict[str, Any]:
     dialect = "gemini" if "contents" in body else "openai"
     text = wire(json.dumps(body, ensure_ascii=False, **(layout or {})))
-    _, spans, _ = SCAN.body(text, dialect, "/v1beta/models/m:generateContent")
+    _, spans, _ = SCAN.body(text, dialect, PATHS[dialect])
     spans = table(LUA, dict(spans.items()))
     rewritten: dict[str, Any] = json.loads(plain(REWRITE.body(text, table(LUA, target), spans, force_usage)))
     return rewritten

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.worlds.lua_scripts import load_module, new_runtime, plain, wire
+from tests.worlds.scanned import PATHS
 
 LUA = new_runtime()
 SCAN = load_module("scan", LUA)
@@ -15,16 +16,16 @@ GEMINI = "/v1beta/models/gemini-x:generateContent"
 DATA = base64.b64encode(b"x" * 300).decode()
 
 
-def inspect(body: dict[str, Any] | str, dialect: str = "openai", path: str = "/v1/chat/completions") -> dict[str, Any]:
+def inspect(body: dict[str, Any] | str, dialect: str = "openai", path: str = "") -> dict[str, Any]:
     text = body if isinstance(body, str) else json.dumps(body)
-    request, _, prints = SCAN.body(wire(text), dialect, path)
+    request, _, prints = SCAN.body(wire(text), dialect, path or PATHS[dialect])
     found: dict[str, Any] = {**plain(request), **plain(prints)}
     return found
 
 
-def refused(body: dict[str, Any] | str, dialect: str = "openai", path: str = "/v1/chat/completions") -> str:
+def refused(body: dict[str, Any] | str, dialect: str = "openai", path: str = "") -> str:
     text = body if isinstance(body, str) else json.dumps(body)
-    passed, problem = LUA.globals().pcall(SCAN.body, wire(text), dialect, path)
+    passed, problem = LUA.globals().pcall(SCAN.body, wire(text), dialect, path or PATHS[dialect])
     assert not passed
     # Anything but a table is a mistake in the script.
     return f"{problem.parameter}: {problem.message}"
@@ -60,7 +61,7 @@ def test_a_plain_request_says_little() -> None:
     ],
 )
 def test_the_bound_on_output_is_read_in_every_spelling(body: dict[str, Any], dialect: str, bound: int) -> None:
-    assert inspect(body, dialect, GEMINI)["max_output_tokens"] == bound
+    assert inspect(body, dialect)["max_output_tokens"] == bound
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_the_bound_on_output_is_read_in_every_spelling(body: dict[str, Any], dia
     ],
 )
 def test_a_budget_for_thinking_is_read_where_it_is_one(body: dict[str, Any], dialect: str, budget: int | None) -> None:
-    assert inspect(body, dialect, GEMINI).get("thinking_tokens") == budget
+    assert inspect(body, dialect).get("thinking_tokens") == budget
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_a_budget_for_thinking_is_read_where_it_is_one(body: dict[str, Any], dia
     ],
 )  # fmt: skip
 def test_a_budget_for_thinking_must_be_clear(body: dict[str, Any], dialect: str, parameter: str) -> None:
-    assert refused(body, dialect, GEMINI).startswith(f"{parameter}: ")
+    assert refused(body, dialect).startswith(f"{parameter}: ")
 
 
 SCHEMA = {"type": "object", "properties": {"tools": {"type": "array", "items": {"type": "string"}}}}
@@ -123,7 +124,7 @@ SCHEMA = {"type": "object", "properties": {"tools": {"type": "array", "items": {
 def test_tools_that_the_provider_runs_are_told_from_those_of_the_client(
     body: dict[str, Any] | str, dialect: str, runs: bool
 ) -> None:
-    assert ("server_tools" in inspect(body, dialect, GEMINI).get("features", "").split(",")) is runs
+    assert ("server_tools" in inspect(body, dialect).get("features", "").split(",")) is runs
 
 
 def test_audio_of_an_earlier_answer_is_stored_input() -> None:
@@ -289,7 +290,7 @@ GEMINI_IMAGE = {"parts": [{"inlineData": {"mimeType": "image/png", "data": DATA}
 def test_features_images_and_data_are_found_where_they_count(
     body: dict[str, Any], dialect: str, features: str | None, images: int | None, data_bytes: int | None
 ) -> None:
-    found = inspect(body, dialect, GEMINI)
+    found = inspect(body, dialect)
     assert found.get("features") == features
     assert found.get("images") == images
     assert found.get("data_uri_bytes") == data_bytes

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from services.kernel.dialect import ENDPOINTS, MODEL, SHARED_PATHS, VERB, VERBS, Dialect, dialect_of
+from services.kernel.dialect import Dialect
+from services.kernel.endpoint import ENDPOINTS, MODEL, ROOTS, SHARED_PATHS, VERB, Operation, dialect_of
 
 CLAUDE, GOOGLE = "anthropic-version", "x-goog-api-key"
 
@@ -28,22 +29,32 @@ CLAUDE, GOOGLE = "anthropic-version", "x-goog-api-key"
         ("/v1beta/models", (CLAUDE,), Dialect.GEMINI),
         ("/v1/models/gemini-2.5-pro:streamGenerateContent?alt=sse", (CLAUDE,), Dialect.GEMINI),
         ("/v1/models/gemini-2.5-pro:countTokens", (), Dialect.GEMINI),
+        ("/v1alpha/models", (CLAUDE,), Dialect.GEMINI),
+        ("/v1/embeddings?x=y", (CLAUDE,), Dialect.OPENAI),
     ],
 )
 def test_path_and_headers_tell_the_dialect_to_answer_in(path: str, headers: tuple[str, ...], dialect: Dialect) -> None:
     assert dialect_of(path, headers) is dialect
 
 
-def test_each_dialect_has_one_row_and_its_calls_are_answered_in_it() -> None:
-    assert [endpoint.dialect for endpoint in ENDPOINTS] == list(Dialect)
-    for endpoint in ENDPOINTS:
-        for path in endpoint.paths:
-            asked = [path.replace(MODEL, "lab/llama3:8b").replace(VERB, verb) for verb in VERBS]
-            assert {dialect_of(each) for each in asked} == {endpoint.dialect}
+def test_each_dialect_has_chats_and_the_calls_of_each_row_are_answered_in_its_dialect() -> None:
+    assert [row.dialect for row in ENDPOINTS if row.operation is Operation.CHAT] == list(Dialect)
+    for row in ENDPOINTS:
+        for path in row.paths:
+            asked = [path.replace(MODEL, "lab/llama3:8b").replace(VERB, verb) for verb in row.verbs or ("",)]
+            assert {dialect_of(each) for each in asked} == {row.dialect}
+
+
+def test_no_two_rows_are_for_one_operation_or_one_path() -> None:
+    operations = [(row.dialect, row.operation) for row in ENDPOINTS]
+    paths = [path.replace(VERB, verb) for row in ENDPOINTS for path in row.paths for verb in row.verbs or ("",)]
+
+    assert len({*operations}) == len(operations)
+    assert len({*paths}) == len(paths)
 
 
 def test_paths_are_plain_enough_for_all_who_match_them() -> None:
     paths = [path for endpoint in ENDPOINTS for path in endpoint.paths]
-    roots = [root.path for endpoint in ENDPOINTS for root in endpoint.roots]
+    roots = [root.path for root in ROOTS]
 
-    assert all(re.fullmatch(r"(/[a-z0-9{}:]+)+", path) for path in [*paths, *roots, *SHARED_PATHS])
+    assert all(re.fullmatch(r"(/[a-z0-9_{}:]+)+", path) for path in [*paths, *roots, *SHARED_PATHS])

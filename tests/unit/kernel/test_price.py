@@ -177,10 +177,18 @@ def test_a_model_that_makes_images_may_make_nothing_else() -> None:
     assert most(0, 10, flat(input=1_000, output=2_000, image_output=50_000)) == 10 * 50
 
 
+def test_without_a_rate_for_output_only_a_call_that_writes_nothing_has_a_price() -> None:
+    vectors = flat(input=1_000, image_output=9_000)
+
+    assert charge_at_most(Bounds(10, 0), vectors) == charge(Usage(10, 0), vectors) == 10
+    assert charge_at_most(Bounds(10, 1), vectors) is None
+    assert charge(Usage(10, 1), vectors) is None
+
+
 @pytest.mark.parametrize(
-    "rates", [{"input": 1}, {"output": 1}, {"input": 1, "output": -1}, {"input": 1, "output": 1, "telepathy": 1}]
+    "rates", [{}, {"output": 1}, {"input": 1, "output": -1}, {"input": 1, "output": 1, "telepathy": 1}]
 )
-def test_a_price_has_input_and_output_and_only_meters_of_the_table(rates: dict[str, int]) -> None:
+def test_a_price_has_input_and_only_meters_of_the_table(rates: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="price"):
         flat(**rates)
 

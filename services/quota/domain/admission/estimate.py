@@ -45,7 +45,9 @@ _NEVER_FITS = MAX_COUNT + 1
 
 def bound(facts: RequestFacts, target: TargetFacts) -> Tokens:
     """The most tokens that one attempt at this target can take."""
-    output = target.longest_output if facts.unknown_members else output_cap(facts, target)
+    # An unknown member may be another bound of the output, where there is any.
+    is_open = facts.unknown_members and facts.operation.writes
+    output = target.longest_output if is_open else output_cap(facts, target)
     if not facts.price_options:
         return Tokens(_input_bound(facts, target), output * facts.choices)
     extras = extras_of(facts.price_options)

@@ -10,7 +10,12 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from services.kernel.endpoint import Operation
 from services.quota.domain.admission.request_facts import RequestFacts, Tokens
+
+# OpenAI refuses a smaller bound of a response.
+_LEAST_OF_RESPONSE = 16
+
 
 # Output tokens of each choice, while the typical answers of a key and model are unknown.
 _LEAST_UNLEARNED = 64
@@ -48,6 +53,8 @@ def output_range_of(facts: RequestFacts, learned: Tokens | None, *, contended: b
     a call keeps its thinking budget, or is cut as a whole if that budget fills its bound.
     """
     typical = _LEAST_UNLEARNED if learned is None else max(1, -(-learned.output // facts.choices))
+    if facts.operation is Operation.RESPOND:
+        typical = max(typical, _LEAST_OF_RESPONSE)
     share = _SHARE_UNLEARNED if learned is None else _SHARE_OF_LEARNED * typical
     own = _ALL_THERE_IS if facts.max_output_tokens is None else facts.max_output_tokens
     # Claude Code asks for 32,000 tokens, 31,999 of them for thinking: that is the most it takes, not what it needs.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from services.kernel.endpoint import Operation
 from services.kernel.limit_kind import LimitKind
 
 FETCHED = frozenset({"files", "stored_input", "server_tools"})
@@ -38,6 +39,7 @@ class RequestFacts:
     """The context window that a header of the request opens; 0: the target's own."""
     price_options: tuple[str, ...] = ()
     """The parts that change its price, named as in `services.kernel.envoy_contract.RequestKey.PRICE_OPTIONS`."""
+    operation: Operation = Operation.CHAT
 
     @property
     def text_bytes(self) -> int:

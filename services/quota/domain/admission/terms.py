@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from services.kernel.dialect import Dialect
+from services.kernel.endpoint import Operation
 from services.quota.domain.directory.applied_limits import AppliedLimits
 from services.quota.domain.directory.bounded import refuse_unbounded
 from services.quota.domain.directory.snapshot import DirectorySnapshot
@@ -21,8 +22,9 @@ class Asked(NamedTuple):
     key: VirtualKey
     model: str
     dialect: Dialect
-    run: str
+    run: str = ""
     """The client's name for the run; empty if it names none."""
+    operation: Operation = Operation.CHAT
 
 
 class Terms(NamedTuple):
@@ -37,8 +39,8 @@ class Terms(NamedTuple):
 
 def terms_of(directory: DirectorySnapshot, routes: Routes, asked: Asked, now_ms: int) -> Terms | Deny:
     """Finds the terms, or the reason why the model has no route for the key."""
-    key, model, dialect, run = asked
-    route = find_route(routes, key, model, dialect)
+    key, model, dialect, run, operation = asked
+    route = find_route(routes, key, model, dialect, operation)
     if isinstance(route, Deny):
         return route
     limits = directory.apply(key.attribution, model, now_ms, run)
@@ -49,9 +51,11 @@ def terms_of(directory: DirectorySnapshot, routes: Routes, asked: Asked, now_ms:
     )
 
 
-def find_route(routes: Routes, key: VirtualKey, model: str, dialect: Dialect) -> Route | Deny:
+def find_route(
+    routes: Routes, key: VirtualKey, model: str, dialect: Dialect, operation: Operation = Operation.CHAT
+) -> Route | Deny:
     """The route of a model, with at least one tier, or the reason why there is none for this key."""
-    route = routes.find(model, dialect)
+    route = routes.find(model, dialect, operation)
     if not key.may_use(model):
         return Deny(Denial.MODEL_NOT_ALLOWED, model=model, key=key.name)
     if route is None:
@@ -61,9 +65,10 @@ def find_route(routes: Routes, key: VirtualKey, model: str, dialect: Dialect) ->
     if route.is_drained:
         return Deny.drained(model=model, key=key.name)
     if not route.tiers:
-        return Deny(
-            Denial.NO_FIT_TARGET, f"none of its targets speaks the {dialect} dialect", model=model, key=key.name
-        )
+        missing = f"none of its targets speaks the {dialect} dialect"
+        if operation is not Operation.CHAT:
+            missing = f"none of its targets serves {operation.replace('_', ' ')} in the {dialect} dialect"
+        return Deny(Denial.NO_FIT_TARGET, missing, model=model, key=key.name)
     return route
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from services.kernel.usage import OUTPUT
 from services.quota.domain.admission.case import Case
 from services.quota.domain.admission.estimate import is_boundable
 from services.quota.domain.admission.fitness import lacking, lacking_in_words
@@ -56,7 +57,9 @@ def unfit(case: Case, tiers: Sequence[FitTier]) -> Deny:
         hint = " without max_uses" if option.startswith("tools.web_") and "=" not in option else ""
         detail = f"a limit on spend applies, and no price is known for {option}{hint}"
         return Deny(Denial.NO_FIT_TARGET, detail, model=model, key=key, parameter=member_of(option))
-    if "audio" in facts.features:
+    if facts.operation.writes and not _prices_output(tiers):
+        detail = "none of its targets has a price for output"
+    elif "audio" in facts.features:
         detail = "none of its targets has a price for audio, which the request contains"
     else:
         detail = "none of its targets has a price for one-hour caching, which the request asks for"
@@ -74,3 +77,9 @@ def _cannot_carry(lacks: Mapping[str, tuple[str, ...]], model: str, key: str) ->
 
 _MEMBERS = frozenset({"tools", "response_format"})
 """Features that are members of a request in some dialect."""
+
+
+def _prices_output(tiers: Sequence[FitTier]) -> bool:
+    """Whether some price has a rate for output. Those of embedding models have none."""
+    prices = (target.facts.price for tier in tiers for target in targets_of(tier))
+    return any(each.rate(OUTPUT) is not None for price in prices if price is not None for each in price.tiers)

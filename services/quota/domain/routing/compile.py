@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 from services.kernel.dialect import Dialect
+from services.kernel.endpoint import Operation
 from services.kernel.envoy_contract import LeadReason
-from services.kernel.price import Price
+from services.kernel.price import FREE, Price
 from services.quota.domain.routing.plan import (
     ChainSlot,
     Face,
@@ -26,7 +27,7 @@ Draw = Callable[[int], int]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FitTarget:
-    """A target that can serve calls in one dialect. All calls under one plan share the object."""
+    """A target that can serve calls of one operation in one dialect. All calls under one plan share the object."""
 
     target: PlannedTarget
     face: Face
@@ -71,7 +72,7 @@ class FitProbe:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The tiers of one model for one dialect. Tiers without a fit target are left out."""
+    """The tiers of one model for one operation in one dialect. Tiers without a fit target are left out."""
 
     tiers: tuple[FitTier, ...]
     priced_tiers: tuple[FitTier, ...]
@@ -84,43 +85,52 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """The plan and the prices, compiled on demand once for each model and dialect."""
+    """The plan and the prices, compiled on demand once for each model, dialect and operation."""
 
     plan: PlanSnapshot
     prices: PriceSnapshot
-    _compiled: dict[tuple[str, Dialect], Route] = field(default_factory=dict, compare=False, repr=False)
+    _compiled: dict[tuple[str, Dialect, Operation], Route] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def unpriced_targets(self) -> list[str]:
         """The names of the plan's targets without a price; empty before the first prices arrive."""
         return sorted(self.plan.targets.keys() - self.prices.prices.keys()) if self.prices.version else []
 
-    def find(self, model: str, dialect: Dialect) -> Route | None:
+    def find(self, model: str, dialect: Dialect, operation: Operation = Operation.CHAT) -> Route | None:
         """The route of a model; None if the plan has no such model."""
-        route = self._compiled.get((model, dialect))
+        route = self._compiled.get((model, dialect, operation))
         if route is None and (plan := self.plan.models.get(model)) is not None:
-            route = compile_route(plan, self.plan.targets, self.prices.prices, dialect)
-            self._compiled[model, dialect] = route
+            route = compile_route(plan, self.plan.targets, self.prices.prices, dialect, operation)
+            self._compiled[model, dialect, operation] = route
         return route
 
 
 def compile_route(
-    plan: ModelPlan, targets: Mapping[str, PlannedTarget], prices: Mapping[str, Price], dialect: Dialect
+    plan: ModelPlan,
+    targets: Mapping[str, PlannedTarget],
+    prices: Mapping[str, Price],
+    dialect: Dialect,
+    operation: Operation = Operation.CHAT,
 ) -> Route:
-    """Finds the targets of a model that are fit for a dialect."""
+    """Finds the targets of a model that are fit for an operation in a dialect."""
     fit: dict[str, FitTarget] = {}
     for tier in plan.tiers:
         for slot in tier.chain:
             for weighted in slot.targets:
                 target = targets.get(weighted.target)
-                face = next((face for face in target.faces if face.dialect is dialect), None) if target else None
+                face = _face_of(target, dialect, operation) if target else None
                 if target is not None and face is not None:
-                    facts = TargetFacts.of(target, prices.get(target.name))
+                    facts = TargetFacts.of(target, FREE if operation.is_free else prices.get(target.name))
                     fit[target.name] = FitTarget(target, face, facts, target.lacks | face.lacks)
     priced = {name: target for name, target in fit.items() if target.facts.price is not None}
     missing = plan.providers_without_credential
     is_drained = not plan.tiers and not missing
     return Route(_fit_tiers(plan.tiers, fit, fit), _fit_tiers(plan.tiers, priced, fit), missing, is_drained)
+
+
+def _face_of(target: PlannedTarget, dialect: Dialect, operation: Operation) -> Face | None:
+    faces = (face for face in target.faces if face.dialect is dialect and face.operation is operation)
+    return next(faces, None)
 
 
 def tier_at(tiers: Sequence[FitTier], used_basis_points: int) -> int:

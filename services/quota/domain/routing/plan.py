@@ -9,25 +9,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from services.kernel.dialect import Dialect
+from services.kernel.endpoint import Operation
 from services.kernel.envoy_contract import LeadReason
 from services.kernel.price import Price
 
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """How to reach a target with one dialect."""
+    """How to make calls of one operation to a target in one dialect."""
 
     dialect: Dialect
     cluster: str
     host: str
     path: str
-    """For Gemini it contains "{model}" and "{verb}"."""
+    """For Gemini it contains "{model}", and for chats "{verb}"."""
     output_cap_field: str = ""
     """The field in which the gateway writes an output bound if the client allows more. Empty: it writes none."""
     usage_unasked: bool = False
     """Its streams report usage by themselves, and it refuses requests that ask for it."""
     lacks: frozenset[str] = frozenset()
     """The features that it does not carry, whatever the model carries; see `services.kernel.dialect`."""
+    operation: Operation = Operation.CHAT
 
 
 @dataclass(frozen=True, slots=True)

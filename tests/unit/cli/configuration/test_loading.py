@@ -179,7 +179,7 @@ LIMIT = "policies: [{name: p, limits: [LIMIT]}]"
             "11:10: prices.azure/x: there is no provider 'azure': known: openai",
         ),
         ("prices: {gpt: {input: 1, output: 1}}", "prices.gpt: 'gpt' is not a target: write provider/model"),
-        ("prices: {openai/x: {input: 1}}", "11:10: prices.openai/x.output: is missing"),
+        ("prices: {openai/x: {output: 1}}", "11:10: prices.openai/x.input: is missing"),
         ("prices: {openai/x: {input: -1, output: 1}}", "prices.openai/x.input: '-1' is not an amount"),
         ("prices: {openai/x: {input: 0.0000001, output: 1}}", "input: '0.0000001' is not an amount"),
         (
@@ -187,8 +187,8 @@ LIMIT = "policies: [{name: p, limits: [LIMIT]}]"
             "default is what the rates outside of `service_tiers` are for",
         ),
         (
-            "prices: {openai/x: {input: 1, output: 1, service_tiers: {priority: {input: 1}}}}",
-            "prices.openai/x.service_tiers.priority.output",
+            "prices: {openai/x: {input: 1, output: 1, service_tiers: {priority: {output: 1}}}}",
+            "prices.openai/x.service_tiers.priority.input",
         ),
         (
             LIMIT.replace("LIMIT", "{spend: 5}"),

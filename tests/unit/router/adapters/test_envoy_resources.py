@@ -21,6 +21,7 @@ from spendgate_envoy.envoy.extensions.transport_sockets.tls.v3 import tls_pb2
 from spendgate_envoy.envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 
 from services.kernel.dialect import Dialect
+from services.kernel.endpoint import ENDPOINTS
 from services.kernel.envoy_contract import CREDENTIAL_HEADERS
 from services.router.adapters.envoy_resources import EnvoyResources, Scripts, build_resources
 from services.router.domain.snapshot import ClusterSpec, NodeSettings, Snapshot
@@ -187,7 +188,7 @@ def test_only_refusals_are_routed_without_asking_quota() -> None:
 
 def test_a_large_body_is_taken_only_where_quota_let_it_come() -> None:
     calls = [route for route in build().routes["data"].virtual_hosts[0].routes if route.HasField("route")]
-    assert len(calls) == 2 * len(Dialect)
+    assert len(calls) == 2 * len(ENDPOINTS)
     for route in calls:
         asked = [matcher.path[0].key for matcher in route.match.dynamic_metadata] == ["holder"]
         assert route.request_body_buffer_limit.value == (NODE.max_body_bytes if asked else 65_536)

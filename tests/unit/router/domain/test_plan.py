@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from services.kernel.endpoint import Operation
 from services.kernel.envoy_contract import LeadReason
 from services.kernel.errors import InvalidInput
 from services.kernel.preset import Preset
@@ -119,9 +120,10 @@ def test_the_plan_names_exactly_the_targets_of_its_chains_and_how_to_reach_them(
     claude = plan.targets[0]
     assert (claude.upstream_model, claude.catalogue_provider) == ("claude-sonnet-4-5", "anthropic")
     assert (claude.max_output_tokens, claude.context_window_tokens) == (64_000, 200_000)
-    assert [(one.cluster, one.host, one.path) for one in claude.faces] == [
-        ("anthropic.anthropic", "api.anthropic.com", "/v1/messages"),
-        ("anthropic.openai", "api.anthropic.com", "/v1/chat/completions"),
+    assert [(one.cluster, one.host, one.path, one.operation) for one in claude.faces] == [
+        ("anthropic.anthropic", "api.anthropic.com", "/v1/messages", Operation.CHAT),
+        ("anthropic.anthropic", "api.anthropic.com", "/v1/messages/count_tokens", Operation.COUNT),
+        ("anthropic.openai", "api.anthropic.com", "/v1/chat/completions", Operation.CHAT),
     ]
     assert plan.clusters == {"anthropic.anthropic", "anthropic.openai", "lab.openai"}
 
