@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from services.kernel.envoy_contract import LeadReason
 from services.kernel.limit_kind import LimitKind
 from services.kernel.window import WindowUnit
 from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.domain.policies.limit import Limit
 from services.quota.domain.policies.policy import Match, QuotaPolicy
-from tests.worlds.quota import CENT, CENT_FACTS, World, counting
+from tests.worlds.quota import CENT, CENT_FACTS, World, counting, spend
 
 
 def test_a_rolling_window_gives_room_back_bit_by_bit() -> None:
@@ -69,3 +70,17 @@ def test_each_run_has_a_limit_of_its_own_and_a_call_without_a_run_has_none() -> 
     assert (refused.denial, refused.scope) == (Denial.BUDGET_EXHAUSTED, "run=a")
     world.let(run="b")
     assert world.let().reservation.holds == ()
+
+
+def test_the_first_call_after_the_reset_goes_to_the_dear_model_again() -> None:
+    world = World((spend("budget", 10),))
+    world.settle(world.let("tiered"), 8 * CENT)
+    downgraded = world.let("tiered", request_id="2")
+    assert (downgraded.reservation.chain, downgraded.lead_reason) == (("lab/cheap",), LeadReason.BUDGET)
+
+    (limit,) = world.live.snapshot.directory.limits_for(world.key.attribution, "tiered", world.clock.now_ms()).limits
+    world.clock.advance(limit.window_end_ms - world.clock.now_ms() - 1)
+    assert world.let("tiered", request_id="3").reservation.chain == ("lab/cheap",)
+    world.clock.advance(1)
+    back = world.let("tiered", request_id="4")
+    assert (back.reservation.chain, back.lead_reason) == (("lab/dear",), None)
