@@ -29,7 +29,10 @@ def chain_text(chain: Iterable[ChainSlot]) -> str:
 
 def condition_text(condition: router.Condition) -> str:
     """A condition in words."""
-    return (" and " if condition.all else " or ").join(term_text(term) for term in condition.terms)
+    terms = (" and " if condition.all else " or ").join(term_text(term) for term in condition.terms)
+    if not condition.team:
+        return terms
+    return f"{terms}, for team {condition.team}" if terms else f"always for team {condition.team}"
 
 
 def term_text(term: router.Condition.Term) -> str:

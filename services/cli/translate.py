@@ -162,7 +162,8 @@ def _chain(chain: Chain) -> list[ChainSlot]:
 def _condition(when: When | None) -> router.Condition | None:
     if when is None:
         return None
-    return router.Condition(all=when.all is not None, terms=[_term(term) for term in when.terms])
+    terms = [_term(term) for term in when.terms]
+    return router.Condition(all=when.all is not None, terms=terms, team=when.team or "")
 
 
 def _term(term: Term) -> router.Condition.Term:

@@ -20,7 +20,7 @@ from services.quota.adapters.plan_stream import read_plan
 from services.router.domain.health import Left
 from services.router.domain.lead import Probe
 from services.router.domain.model import ChainSlot
-from services.router.domain.plan import ModelPlan, RoutePlan, Tier
+from services.router.domain.plan import ModelPlan, RoutePlan, TeamTiers, Tier
 from services.router.domain.provided_model import ProvidedModel
 from services.router.transport.route_plan_service import plan_message
 from services.router.usecases.publish import VersionedPlan
@@ -226,3 +226,12 @@ def test_a_plan_of_a_release_without_reasons_still_says_that_the_budget_leads() 
     planned = pb.ModelPlan(model="m", tiers=tiers, first_byte_timeout=duration(1_000))
     read = read_plan(pb.RoutePlan(version="1", models=[planned])).models["m"].tiers
     assert [tier.reason for tier in read] == [None, LeadReason.BUDGET]
+
+
+def test_quota_reads_the_tiers_of_teams() -> None:
+    tiny, small = group("lab/tiny"), group("lab/small")
+    planned = ModelPlan("m", (Tier(0, (tiny,)),), 1_000, of_teams=(TeamTiers("ds", (Tier(0, (small,)),)),))
+    message = plan_message(VersionedPlan("1", RoutePlan((planned,), ())))
+    read = read_plan(message).models["m"]
+    assert [tier.chain[0].targets[0].target for tier in read.tiers_for("ds")] == ["lab/small"]
+    assert [tier.chain[0].targets[0].target for tier in read.tiers_for("web")] == ["lab/tiny"]

@@ -34,6 +34,7 @@ CONFIGURATION = {
         "sonnet": route("openai/sonnet", {"budget_used": "75%"}),
         "either": route("openai/either", {"any": [{"budget_used": "75%"}, ERRORS]}),
         "both": route("openai/both", {"all": [{"budget_used": "75%"}, ERRORS]}),
+        "selected": route("openai/sonnet", {"team": "spent"}),
         "drained": {"targets": ["openai/drained"], "fallbacks": [{"to": ["openai/haiku"]}]},
     },
     "prices": {
@@ -139,6 +140,13 @@ def test_any_and_all_see_a_used_budget_and_attempts_alike(gateway: Gateway, prov
     providers.by_vendor[Vendor.OPENAI].faults.clear()
     both.wait_for(("openai/both", ""), within_s=30)
     assert rich_both.quickly() == ("openai/both", "")
+
+
+def test_a_model_of_one_team_is_no_downgrade_and_the_others_keep_theirs(gateway: Gateway) -> None:
+    assert Program(gateway, "spent", "selected", tokens=5).quickly() == ("openai/haiku", "")
+    assert Program(gateway, "fast", "selected", tokens=5).quickly() == ("openai/sonnet", "")
+    told = gateway.json("explain", "--key", "spent", "--model", "selected")
+    assert (told["decision"], told["target"]) == ("allow", "openai/haiku")
 
 
 PER_SECOND = 200

@@ -190,14 +190,16 @@ class Term(Entry):
 
 
 class When(Term):
-    """A term, or several terms: `any` or `all` of them must hold."""
+    """A term, or several terms: `any` or `all` of them must hold. With `team`, it is for calls of that team only."""
+
+    team: Name | None = None
 
     any: Annotated[tuple[Term, ...], AfterValidator(at_least_one)] | None = None
     all: Annotated[tuple[Term, ...], AfterValidator(at_least_one)] | None = None
 
     def _empty(self) -> Self:
-        if self.any is None and self.all is None:
-            raise ValueError("write a condition like {budget_used: 75%}, {any: [...]} or {all: [...]}")
+        if self.any is None and self.all is None and self.team is None:
+            raise ValueError("write a condition like {budget_used: 75%}, {any: [...]}, {all: [...]} or {team: NAME}")
         return self
 
     @model_validator(mode="after")
@@ -209,7 +211,7 @@ class When(Term):
     @property
     def terms(self) -> tuple[Term, ...]:
         """The terms, in whichever form they are written."""
-        return self.any or self.all or (self,)
+        return self.any or self.all or (() if self.is_empty else (self,))
 
 
 class FallbackEntry(Entry):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from services.cli.configuration.bounds import find_unbounded
-from services.cli.configuration.entries import Chain, ConfigurationFile, KeyEntry
+from services.cli.configuration.entries import Chain, ConfigurationFile, KeyEntry, ModelEntry
 from services.cli.configuration.policy_entries import MatchEntry, PolicyEntry
 from services.cli.configuration.source import Path
 from services.kernel.names import no_such, split_target
@@ -39,6 +39,11 @@ def _targets(file: ConfigurationFile) -> Iterator[Finding]:
         yield from _chain(file, ("models", name, "targets"), model.targets)
         for index, fallback in enumerate(model.fallbacks):
             yield from _chain(file, ("models", name, "fallbacks", index, "to"), fallback.to)
+            if fallback.when is not None and fallback.when.team is not None:
+                yield from _unknown(
+                    ("models", name, "fallbacks", index, "when", "team"), "team", fallback.when.team, file.teams
+                )
+        yield from _whole_chain(name, model)
     for target in file.prices:
         yield from _provider(file, ("prices", target), target)
     named = {weighted.target for chain in _chains(file) for group in chain for weighted in group.targets}
@@ -61,6 +66,20 @@ def _chain(file: ConfigurationFile, path: Path, chain: Chain) -> Iterator[Findin
     names = [weighted.target for group in chain for weighted in group.targets]
     for name in _repeated(names):
         yield path, f"{name} is twice in one chain"
+
+
+def _whole_chain(name: str, model: ModelEntry) -> Iterator[Finding]:
+    """Yields the first fallback without a condition that leads back to a target before it."""
+    walked = [weighted.target for group in model.targets for weighted in group.targets]
+    for index, fallback in enumerate(model.fallbacks):
+        for place, group in enumerate(fallback.to):
+            for weighted in group.targets:
+                if fallback.when is None and weighted.target in walked:
+                    path = " -> ".join([*walked, weighted.target])
+                    text = f"{path}: no target is tried twice, so this one is never reached: leave it out"
+                    yield ("models", name, "fallbacks", index, "to", place), text
+                    return
+                walked.append(weighted.target)
 
 
 def _provider(file: ConfigurationFile, path: Path, target: str) -> Iterator[Finding]:

@@ -117,7 +117,8 @@ def _read_model(message: pb.ModelPlan) -> ModelPlan:
     timeout_ms = message.first_byte_timeout.ToMilliseconds()
     if timeout_ms <= 0:
         raise ValueError(f"model {message.model} has no time-out")
-    return ModelPlan(message.model, tiers, timeout_ms, tuple(message.providers_without_credential))
+    of_teams = {one.team: tuple(map(_read_tier, one.tiers)) for one in message.team_tiers}
+    return ModelPlan(message.model, tiers, timeout_ms, tuple(message.providers_without_credential), of_teams)
 
 
 def _read_tier(message: pb.Tier) -> Tier:

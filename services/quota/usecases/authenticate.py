@@ -85,5 +85,7 @@ class ListModels:
 
 def _models_of(caller: AuthenticatedKey, dialect: Dialect) -> tuple[str, ...]:
     key, routes = caller.key, caller.snapshot.routes
-    found = {model: routes.find(model, dialect) for model in routes.plan.models if key.may_use(model)}
+    found = {
+        model: routes.find(model, dialect, key.attribution.team) for model in routes.plan.models if key.may_use(model)
+    }
     return tuple(sorted(model for model, route in found.items() if route is not None and route.tiers))

@@ -126,7 +126,7 @@ class Explain:
         outcome = self._outcome(snapshot, case, levels)
         if isinstance(outcome, Deny):
             return _denied(outcome, limits, levels)
-        return _allowed(outcome, limits, levels, _passed_over(snapshot, case.model, outcome, limits))
+        return _allowed(outcome, limits, levels, _passed_over(snapshot, case, outcome))
 
     def _outcome(self, snapshot: Snapshot, case: Case, levels: Sequence[Level]) -> Admission | Deny:
         if not snapshot.routes.plan.version:
@@ -157,14 +157,14 @@ def _with_suggestion(deny: Deny, snapshot: Snapshot, key: VirtualKey, model: str
     return replace(deny, detail=no_such("model", model, filter(key.may_use, snapshot.routes.plan.models)))
 
 
-def _passed_over(snapshot: Snapshot, model: str, admission: Admission, limits: AppliedLimits) -> str:
+def _passed_over(snapshot: Snapshot, case: Case, admission: Admission) -> str:
     """A sentence about targets that would lead the tier but have no price; empty if there are none."""
-    if not limits.needs_price:
+    if not case.limits.needs_price:
         return ""
     prices, serves_from = snapshot.routes.prices.prices, admission.tier.from_basis_points
     unpriced = [
         weighted.target
-        for tier in snapshot.routes.plan.models[model].tiers
+        for tier in snapshot.routes.plan.models[case.model].tiers_for(case.key.attribution.team)
         for weighted in tier.chain[0].targets
         if weighted.target not in prices
         # A tier without any price drops out as a whole, and a cheaper one serves.

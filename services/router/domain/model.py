@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from services.kernel.envoy_contract import MAX_STREAM_S
 from services.kernel.errors import InvalidInput
-from services.kernel.names import check_model, split_target
+from services.kernel.names import check_model, check_name, split_target
 
 DEFAULT_FIRST_BYTE_TIMEOUT_MS = 120_000
 # By default no request lives longer, so a longer wait would never end.
@@ -69,6 +69,16 @@ class Condition:
     terms: tuple[Term, ...] = ()
     all_terms: bool = False
     """True: all terms must hold. False: any term suffices."""
+    team: str = ""
+    """It holds only for calls of this team; without terms it always does. Empty: for calls of all teams."""
+
+    def for_team(self, team: str) -> Condition:
+        """The condition as calls of this team, or of none that a model names, meet it."""
+        if not self.team:
+            return self
+        if self.team != team:
+            return NEVER
+        return replace(self, team="") if self.terms else _ALWAYS
 
     @property
     def budget_threshold(self) -> int | None:
@@ -96,6 +106,8 @@ class Condition:
 
 
 NEVER = Condition()
+# From the first cent of the budget on, and before.
+_ALWAYS = Condition((Term(Measure.BUDGET_USED, 0),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +128,18 @@ class Model:
     first_byte_timeout_ms: int = DEFAULT_FIRST_BYTE_TIMEOUT_MS
     aliases: tuple[str, ...] = ()
     """Other names that reach it."""
+
+    @property
+    def teams(self) -> list[str]:
+        """The teams that its conditions name."""
+        return sorted({fallback.when.team for fallback in self.fallbacks} - {""})
+
+    def for_team(self, team: str) -> Model:
+        """The model as calls of this team, or of none that it names, meet it."""
+        if not self.teams:
+            return self
+        fallbacks = tuple(replace(fallback, when=fallback.when.for_team(team)) for fallback in self.fallbacks)
+        return replace(self, fallbacks=fallbacks)
 
 
 def names_of(model: Model) -> Iterator[str]:
@@ -171,6 +195,8 @@ def _targets_of(field: str, model: Model) -> Iterator[tuple[str, WeightedTarget]
 
 
 def _check_condition(field: str, condition: Condition) -> None:
+    if condition.team:
+        check_name(f"{field}.team", condition.team)
     if len(condition.terms) > _MAX_TERMS:
         raise InvalidInput(f"{field}.terms", f"at most {_MAX_TERMS} terms")
     for at, term in enumerate(condition.terms):

@@ -46,6 +46,15 @@ class Tier:
 
 
 @dataclass(frozen=True, slots=True)
+class TeamTiers:
+    """The tiers of a model for the calls of one team."""
+
+    team: str
+    tiers: tuple[Tier, ...]
+    """At least one."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelPlan:
     """One model."""
 
@@ -58,6 +67,8 @@ class ModelPlan:
     tiers, and when all targets with a credential are drained."""
     aliases: tuple[str, ...] = ()
     """Other names that reach it."""
+    of_teams: tuple[TeamTiers, ...] = ()
+    """For teams whose calls have tiers of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +139,21 @@ def compile_plan(
 
 def compile_model(model: Model, usable_providers: frozenset[str], states: TargetStates = ALL_WELL) -> ModelPlan:
     """Returns the tiers of one model over these providers."""
+    tiers = _tiers_of(model.for_team(""), usable_providers, states)
+    of_teams = {team: _tiers_of(model.for_team(team), usable_providers, states) for team in model.teams}
+    # Without a tier, whoever drained the targets wanted it so.
+    missing = providers_of(model) - usable_providers
+    return ModelPlan(
+        model.name,
+        tiers,
+        model.first_byte_timeout_ms,
+        () if tiers else tuple(sorted(missing)),
+        model.aliases,
+        tuple(TeamTiers(team, found) for team, found in of_teams.items() if found and found != tiers),
+    )
+
+
+def _tiers_of(model: Model, usable_providers: frozenset[str], states: TargetStates) -> tuple[Tier, ...]:
     conditions = [fallback.when for fallback in model.fallbacks]
     thresholds = {threshold for when in conditions if (threshold := when.budget_threshold) is not None}
     thresholds |= {when.health_threshold for when in conditions if when.health_terms}
@@ -137,10 +163,7 @@ def compile_model(model: Model, usable_providers: frozenset[str], states: Target
         tier = _tier_at(model, threshold, usable_providers, states)
         if tier.chain and (not tiers or tier.chain != tiers[-1].chain):
             tiers.append(tier)
-    # Without a tier, whoever drained the targets wanted it so.
-    missing = providers_of(model) - usable_providers
-    without_credential = () if tiers else tuple(sorted(missing))
-    return ModelPlan(model.name, tuple(tiers), model.first_byte_timeout_ms, without_credential, model.aliases)
+    return tuple(tiers)
 
 
 def _tier_at(model: Model, threshold: int, usable_providers: frozenset[str], states: TargetStates) -> Tier:
@@ -150,7 +173,7 @@ def _tier_at(model: Model, threshold: int, usable_providers: frozenset[str], sta
         return _distinct(slots, usable_providers, states.drained)
 
     bounds = [fallback.when.budget_threshold for fallback in model.fallbacks]
-    is_of_budget = any(bound is not None and bound <= threshold for bound in bounds)
+    is_of_budget = any(bound is not None and 0 < bound <= threshold for bound in bounds)
     tier = Tier(threshold, distinct(_chain_at(model, threshold)), LeadReason.BUDGET if is_of_budget else None)
     for fallback, bound in zip(model.fallbacks, bounds, strict=True):
         terms = fallback.when.health_terms

@@ -193,7 +193,7 @@ def _read_chain(messages: Iterable[chain_pb2.ChainSlot]) -> tuple[ChainSlot, ...
 
 def _read_condition(field: str, message: pb.Condition) -> Condition:
     terms = tuple(_read_term(f"{field}.terms[{at}]", term) for at, term in enumerate(message.terms))
-    return Condition(terms, all_terms=message.all)
+    return Condition(terms, all_terms=message.all, team=message.team)
 
 
 def _read_term(field: str, message: pb.Condition.Term) -> Term:
@@ -220,4 +220,5 @@ def write_term(term: Term) -> pb.Condition.Term:
 
 
 def _write_condition(condition: Condition) -> pb.Condition:
-    return pb.Condition(all=condition.all_terms, terms=[write_term(term) for term in condition.terms])
+    terms = [write_term(term) for term in condition.terms]
+    return pb.Condition(all=condition.all_terms, terms=terms, team=condition.team)

@@ -74,6 +74,9 @@ def plan_message(versioned: VersionedPlan) -> pb.RoutePlan:
             first_byte_timeout=duration(model.first_byte_timeout_ms),
             providers_without_credential=model.providers_without_credential,
             aliases=model.aliases,
+            team_tiers=[
+                pb.TeamTiers(team=one.team, tiers=[_tier(tier) for tier in one.tiers]) for one in model.of_teams
+            ],
         )
         for model in versioned.plan.models
     ]

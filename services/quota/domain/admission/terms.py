@@ -55,7 +55,7 @@ def find_route(
     routes: Routes, key: VirtualKey, model: str, dialect: Dialect, operation: Operation = Operation.CHAT
 ) -> Route | Deny:
     """The route of a model, with at least one tier, or the reason why there is none for this key."""
-    route = routes.find(model, dialect, operation)
+    route = routes.find(model, dialect, key.attribution.team, operation)
     if not key.may_use(model):
         return Deny(Denial.MODEL_NOT_ALLOWED, model=model, key=key.name)
     if route is None:

@@ -168,7 +168,8 @@ class Replay:
 
     def _tiers_for(self, call: PastCall, limits: AppliedLimits) -> Sequence[FitTier]:
         """The tiers of the current plan; none if it lacks the model, or a price that a limit needs."""
-        route = self._routes.find(call.model, call.dialect) if call.dialect is not None else None
+        team = call.attribution.team
+        route = self._routes.find(call.model, call.dialect, team) if call.dialect is not None else None
         if route is None:
             return ()
         return route.priced_tiers if limits.needs_price else route.tiers

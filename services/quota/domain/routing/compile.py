@@ -85,23 +85,30 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """The plan and the prices, compiled on demand once for each model, dialect and operation."""
+    """The plan and the prices, compiled on demand once for each model, dialect, team with own tiers, and operation."""
 
     plan: PlanSnapshot
     prices: PriceSnapshot
-    _compiled: dict[tuple[str, Dialect, Operation], Route] = field(default_factory=dict, compare=False, repr=False)
+    _compiled: dict[tuple[str, Dialect, str, Operation], Route] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def unpriced_targets(self) -> list[str]:
         """The names of the plan's targets without a price; empty before the first prices arrive."""
         return sorted(self.plan.targets.keys() - self.prices.prices.keys()) if self.prices.version else []
 
-    def find(self, model: str, dialect: Dialect, operation: Operation = Operation.CHAT) -> Route | None:
-        """The route of a model; None if the plan has no such model."""
-        route = self._compiled.get((model, dialect, operation))
-        if route is None and (plan := self.plan.models.get(model)) is not None:
-            route = compile_route(plan, self.plan.targets, self.prices.prices, dialect, operation)
-            self._compiled[model, dialect, operation] = route
+    def find(
+        self, model: str, dialect: Dialect, team: str, operation: Operation = Operation.CHAT
+    ) -> Route | None:
+        """The route of a model for calls of a team; None if the plan has no such model."""
+        plan = self.plan.models.get(model)
+        if plan is None:
+            return None
+        kind = (model, dialect, team if team in plan.of_teams else "", operation)
+        route = self._compiled.get(kind)
+        if route is None:
+            of_team = replace(plan, tiers=plan.tiers_for(team))
+            route = compile_route(of_team, self.plan.targets, self.prices.prices, dialect, operation)
+            self._compiled[kind] = route
         return route
 
 

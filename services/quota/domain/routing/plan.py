@@ -108,6 +108,12 @@ class ModelPlan:
     providers_without_credential: tuple[str, ...] = ()
     """The providers whose missing credentials leave the model without a usable target. Empty if there are tiers. If
     both are empty, an operator has taken all targets out."""
+    of_teams: Mapping[str, tuple[Tier, ...]] = field(default_factory=dict)
+    """The tiers for calls of teams that have their own, by team."""
+
+    def tiers_for(self, team: str) -> tuple[Tier, ...]:
+        """The tiers for calls of this team."""
+        return self.of_teams.get(team, self.tiers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -396,3 +396,31 @@ def test_a_declaration_that_means_nothing_is_refused(models: str, problem: str) 
     (told,) = _problems(_with_models(models))
     assert problem in told
     assert told.startswith("f.yaml:4:")
+
+
+def _with_fallbacks(fallbacks: str) -> str:
+    return HEAD.replace("{targets: [openai/gpt-4o]}", f"{{targets: [openai/gpt-4o], fallbacks: {fallbacks}}}")
+
+
+def test_a_condition_may_be_for_one_team() -> None:
+    text = _with_fallbacks("[{to: [openai/b], when: {team: ds}}, {to: [openai/c], when: {team: ds, budget_used: 75%}}]")
+    always, used = (fallback.when for fallback in _read(text).file.models["gpt"].fallbacks)
+    assert always is not None
+    assert used is not None
+    assert (always.team, always.terms) == ("ds", ())
+    assert (used.team, [term.budget_used for term in used.terms]) == ("ds", [7_500])
+
+
+@pytest.mark.parametrize(
+    ("fallbacks", "problem"),
+    [
+        ("[{to: [openai/b], when: {team: dss}}]", "did you mean 'ds'?"),
+        ("[{to: [openai/b], when: {}}]", "write a condition like"),
+        ("[{to: [openai/b, openai/gpt-4o]}]", "openai/gpt-4o -> openai/b -> openai/gpt-4o: no target is tried twice"),
+        ("[{to: [openai/b], when: {team: ds}}, {to: [openai/b]}]", "openai/gpt-4o -> openai/b -> openai/b"),
+    ],
+)
+def test_a_fallback_that_leads_nowhere_is_refused_with_its_path(fallbacks: str, problem: str) -> None:
+    (told,) = _problems(_with_fallbacks(fallbacks))
+    assert problem in told
+    assert told.startswith("f.yaml:6:")

@@ -8,8 +8,8 @@ import pytest
 
 from services.kernel.dialect import Dialect
 from services.kernel.envoy_contract import LeadReason
-from services.quota.domain.routing.compile import FitTier, Route, compile_route, draw_chain, tier_at
-from services.quota.domain.routing.plan import ModelPlan, PlannedTarget
+from services.quota.domain.routing.compile import FitTier, Route, Routes, compile_route, draw_chain, tier_at
+from services.quota.domain.routing.plan import ModelPlan, PlannedTarget, PlanSnapshot, PriceSnapshot
 from tests.worlds.quota import DEAR, target, tier
 
 TARGETS = {
@@ -125,3 +125,17 @@ def test_the_same_target_may_weigh_differently_in_each_tier() -> None:
 
 def leader(fit: FitTier, number: int) -> str:
     return draw_chain(fit, lambda _: number)[0].target.name
+
+
+def test_calls_of_a_team_have_its_own_tiers_and_all_other_teams_share_theirs() -> None:
+    plan = ModelPlan("m", (tier(0, "a/m"),), of_teams={"ds": (tier(0, "b/m"),)})
+    routes = Routes(PlanSnapshot("1", {"m": plan}, TARGETS), PriceSnapshot("1", PRICES))
+    found = {team: routes.find("m", Dialect.OPENAI, team) for team in ("ds", "web", "")}
+
+    assert {team: names(route.tiers) for team, route in found.items() if route} == {
+        "ds": [["b/m"]],
+        "web": [["a/m"]],
+        "": [["a/m"]],
+    }
+    assert found["web"] is found[""]
+    assert routes.find("other", Dialect.OPENAI, "ds") is None
