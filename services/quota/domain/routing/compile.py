@@ -96,9 +96,7 @@ class Routes:
         """The names of the plan's targets without a price; empty before the first prices arrive."""
         return sorted(self.plan.targets.keys() - self.prices.prices.keys()) if self.prices.version else []
 
-    def find(
-        self, model: str, dialect: Dialect, team: str, operation: Operation = Operation.CHAT
-    ) -> Route | None:
+    def find(self, model: str, dialect: Dialect, team: str, operation: Operation = Operation.CHAT) -> Route | None:
         """The route of a model for calls of a team; None if the plan has no such model."""
         plan = self.plan.models.get(model)
         if plan is None:
