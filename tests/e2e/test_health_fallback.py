@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -31,6 +33,7 @@ def route(when: Any, first: str = "openai/first") -> dict[str, Any]:
 CONFIGURATION = {
     "models": {
         "errors": route(ERRORS, "openai/errors"),
+        "restarted": route(ERRORS, "openai/restarted"),
         "latency": route(SLOW, "openai/latency"),
         "ttft": route(SLOW_START, "openai/ttft"),
         "any": route({"any": [{"budget_used": "75%"}, ERRORS]}, "openai/any"),
@@ -40,7 +43,7 @@ CONFIGURATION = {
     },
     "prices": {
         **{f"openai/{name}": {"input": 0, "output": 100} for name in (
-            "errors", "latency", "ttft", "any", "all", "limited", "drained",
+            "errors", "restarted", "latency", "ttft", "any", "all", "limited", "drained",
         )},
         "anthropic/second": {"input": 0, "output": 1},
     },
@@ -177,6 +180,40 @@ def test_a_half_failing_target_is_left_within_ten_seconds_and_leads_again_after_
     downgraded = next(call for call in booked if call["downgraded"])
     shown = gateway.run("calls", "show", downgraded["id"]).stdout
     assert "errors: attempts at the target that leads otherwise had failed" in shown
+
+
+def kill(gateway: Gateway, name: str) -> None:
+    """Kills a service, and waits until another process has its place."""
+    pid = gateway.pids()[name]
+    os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while gateway.pids().get(name, pid) == pid:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_switch_is_told_once_although_the_ledger_and_the_router_die(gateway: Gateway, providers: Providers) -> None:
+    with calling(gateway, "restarted") as callers:
+        callers.wait_for("openai/restarted", 10)
+        kill(gateway, "ledger")
+        providers.fault(Vendor.OPENAI, Fault(FaultKind.STATUS, status=500, times=None, model="restarted"))
+        start = time.monotonic()
+        while not any(reason == "errors" for _, _, reason in callers.leads):
+            assert time.monotonic() - start < 10
+            time.sleep(0.05)
+        kill(gateway, "router")
+        providers.requests(Vendor.OPENAI).clear()
+        back, calls = time.monotonic(), len(callers.leads)
+        while len(callers.leads) < calls + 25:
+            time.sleep(0.05)
+        # The new router goes on with the fallback: the sick target gets probes and nothing else.
+        seconds = time.monotonic() - back
+        assert len(providers.requests(Vendor.OPENAI)) <= seconds + 2
+        assert set(callers.served(seconds)) == {"anthropic/second"}
+        providers.by_vendor[Vendor.OPENAI].faults.clear()
+        callers.wait_for("openai/restarted", 30)
+    assert set(callers.statuses) == {200}
+    wait_until_told(gateway, "restarted", each_way("restarted", "errors"))
 
 
 @pytest.mark.parametrize("model", ["latency", "ttft"])
