@@ -95,7 +95,7 @@ class AllowWriter:
             admission.lead_reason,
             admitted.strip_usage,
             stream,
-            check.passed_query,
+            check.passed_query if "?" in check.path else "",
         )
         route = self._routes.get(key)
         if route is None:

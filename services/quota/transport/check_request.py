@@ -209,7 +209,7 @@ def _scan(struct: struct_pb2.Struct, headers: Mapping[str, str], credential: str
     operation = _OPERATIONS.get(_text(said, RequestKey.OPERATION)) if RequestKey.OPERATION in said else Operation.CHAT
     if dialect is None or operation is None or not model:
         return None
-    if operation.is_free:
+    if operation is not Operation.CHAT and operation.is_free:
         # Nothing in it can cost anything.
         return Scan(dialect, model, RequestFacts(0, max_output_tokens=0, operation=operation))
     # The facts that are counts have the names of their keys.
