@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from spendgate.quota.v1 import quota_service_pb2 as pb
 
+from services.kernel.endpoint import Operation
 from services.quota.adapters.plan_stream import read_plan
 from tests.worlds.quota_process import (
     MODEL,
@@ -91,6 +93,16 @@ def test_a_plan_of_a_release_without_durations_is_not_read() -> None:
 
     with pytest.raises(ValueError, match="has no time-out"):
         read_plan(plan)
+
+
+def test_faces_of_an_earlier_release_are_for_chats_and_those_for_later_operations_are_left_out() -> None:
+    earlier, later = planned_target("lab/tiny"), planned_target("spare/small")
+    unheard: Any = 99
+    later.faces[0].operation = unheard
+    targets = read_plan(route_plan("v1", {MODEL: [earlier, later]})).targets
+
+    assert [face.operation for face in targets["lab/tiny"].faces] == [Operation.CHAT]
+    assert targets["spare/small"].faces == ()
 
 
 def test_a_ledger_that_does_not_answer_keeps_no_plan_out(quota: QuotaProcess) -> None:

@@ -111,6 +111,15 @@ def test_a_target_without_a_price_costs_an_unknown_amount_and_not_zero(chain: st
     assert charge.source is UsageSource.PROVIDER
 
 
+@pytest.mark.parametrize("operation", ["count_tokens", "moderations"])
+@pytest.mark.parametrize("chain", ["lab/tiny", "openai/gpt-4o"])
+def test_a_call_that_no_vendor_charges_for_costs_nothing_whatever_the_price(chain: str, operation: str) -> None:
+    free = call(chain=chain)._replace(operation=operation)
+
+    assert charge_call(free, (), price_of).cost_nano_usd == 0
+    assert charge_call(free._replace(operation="chat"), (), price_of).cost_nano_usd != 0
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_an_earlier_attempt_that_failed_with_a_status_costs_nothing(status: int) -> None:
     charge = charge_call(

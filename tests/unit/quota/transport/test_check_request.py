@@ -7,7 +7,9 @@ from google.protobuf.message import DecodeError
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2 as pb
 
 from services.kernel.dialect import Dialect
+from services.kernel.endpoint import Operation
 from services.kernel.envoy_contract import REQUEST_NAMESPACE
+from services.quota.domain.admission.request_facts import RequestFacts
 from services.quota.transport.check_request import Check, read_check
 
 LARGEST = 2**53
@@ -53,6 +55,41 @@ def test_a_scan_is_read_whole() -> None:
     assert facts.features == {"images", "tools"}
     assert facts.unknown_members == ("frobnicate", "messages.content.type=hologram")
     assert facts.price_options == ("service_tier=priority",)
+
+
+def test_the_operation_is_a_chat_unless_the_scan_says_another_one_that_is_known() -> None:
+    chat, vectors = (
+        check(dialect="openai", model="m").scan,
+        check(dialect="openai", model="m", operation="embeddings").scan,
+    )
+    assert chat is not None
+    assert vectors is not None
+    assert (chat.facts.operation, vectors.facts.operation) == (Operation.CHAT, Operation.EMBED)
+    assert check(dialect="openai", model="m", operation="telepathy").scan is None
+
+
+@pytest.mark.parametrize("operation", [each for each in Operation if each.is_free])
+def test_nothing_in_a_free_call_can_cost_anything(operation: Operation) -> None:
+    read = check(
+        dialect="openai", model="m", operation=operation, body_bytes=9_000, choices=7, price_options="background"
+    ).scan
+    assert read is not None
+    assert read.facts == RequestFacts(0, max_output_tokens=0, operation=operation)
+
+
+@pytest.mark.parametrize(
+    ("path", "passed"),
+    [
+        ("/v1/messages?beta=true", "beta=true"),
+        ("/v1/messages?key=spg_live_x&beta=true", "beta=true"),
+        ("/v1/messages?beta=true2&alt=sse", ""),
+        ("/v1beta/models/m:streamGenerateContent?alt=sse&key=x", "alt=sse"),
+        ("/v1/chat/completions?beta=true&alt=sse", ""),
+        ("/v1/chat/completions", ""),
+    ],
+)
+def test_no_query_is_passed_on_but_two_known_ones(path: str, passed: str) -> None:
+    assert check(path).passed_query == passed
 
 
 def test_what_the_client_did_not_say_is_absent() -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from services.kernel.endpoint import Operation
 from services.kernel.limit_kind import LimitKind
 from services.kernel.money import PicoUsdPerToken
 from services.kernel.price import Price, PriceTier
@@ -68,6 +69,14 @@ def test_an_unknown_member_may_be_another_name_of_the_bound_on_output() -> None:
     assert not is_boundable(facts, UNKNOWN_WINDOW)
     unknown_ceiling = TargetFacts.of(target("lab/x", max_output_tokens=0), None)
     assert bound(facts, unknown_ceiling).output == 2 * unknown_ceiling.context_window
+
+
+@pytest.mark.parametrize("operation", [each for each in Operation if not each.writes])
+def test_vectors_are_no_output_whatever_else_the_request_says(operation: Operation) -> None:
+    facts = RequestFacts(10, max_output_tokens=0, unknown_members=("n_tokens",), operation=operation)
+
+    assert bound(facts, TARGET).output == 0
+    assert bound(replace(facts, operation=Operation.CHAT), TARGET).output == 4_096
 
 
 def test_facts_are_read_off_a_planned_target() -> None:
