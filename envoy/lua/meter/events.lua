@@ -200,7 +200,7 @@ local function cut(event, usage, null_at)
   if null_at and not usage then
     local comma = byte(event, null_at - 2) == SPACE and null_at - 3 or null_at - 2
     local brace = byte(event, null_at + 7) == SPACE and null_at + 12 or null_at + 11
-    if byte(event, comma) == COMMA and (brace + 2 == #event or brace + 4 == #event) then
+    if byte(event, comma) == COMMA and brace == content_end(event, #event) then
       -- The null ends the event's object, so only its own bytes go.
       return comma, brace - 1, ""
     end

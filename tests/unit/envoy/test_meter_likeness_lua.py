@@ -102,6 +102,8 @@ def told(metered: Metered) -> dict[str, Any]:
     st.booleans(),
 )
 @example("openai", [("word ", 0, 0), ("{lf}", 0, 6), ("word ", 0, 6)], "\n\n", [], True)
+# A piece that ends within the last line end, after an event without any data.
+@example("openai", [("é", 0, 0)] * 3 + [('error "finish_reason"', 0, 0), ("{end}", 0, 3)], "\r\n\r\n", [5713], True)
 def test_a_stream_is_read_as_if_each_event_were_looked_at(
     dialect: str, said: list[tuple[str, int, int]], end: str, cuts: list[int], strip: bool
 ) -> None:
