@@ -1,13 +1,14 @@
 -- Reads the usage in an answer as it passes, and publishes each figure as soon as it is known. So the log line of an
--- answer that ends early has the latest figures. Removes usage that a client of OpenAI's dialect did not ask for. An
--- error here costs the client nothing: the rest passes untouched, and the line says `meter: failed`.
+-- answer that ends early has the latest figures. Removes usage that a client of OpenAI's dialect did not ask for, and
+-- tells the client of a stream that broke. An error here costs the client nothing: the rest passes untouched, and the
+-- line says `meter: failed`.
 
 local answer = require("meter/answer")
 local usage_line = require("usage_line")
 
 local ATTEMPT, USAGE = "spendgate.attempt", "spendgate.usage"
 
-local find = string.find
+local find, lower, match, sub = string.find, string.lower, string.match, string.sub
 
 -- One text, because a value for each figure would cost Envoy much more, here and in its log.
 local function publish(handle, line)
@@ -30,7 +31,7 @@ local function begin(handle)
   local made = attempt.made
   headers:replace("x-spendgate-model-served", made.target)
   if made.downgraded then headers:replace("x-spendgate-downgraded", made.downgraded) end
-  local kind = headers:get("content-type") or ""
+  local kind = lower(headers:get("content-type") or "")
   local is_stream = find(kind, "^text/event%-stream") ~= nil
   if not (is_stream or find(kind, "json", 1, true)) then return nil end
   local encoding = headers:get("content-encoding")
@@ -39,8 +40,13 @@ local function begin(handle)
     return nil
   end
   local stripping = is_stream and made.dialect == "openai" and made.strip_usage == true
-  if stripping then headers:remove("content-length") end
-  return answer.new(made.meter or made.dialect, is_stream, stripping)
+  local client = is_stream and sub(headers:get(":status"), 1, 1) == "2" and {
+    dialect = made.dialect,
+    provider = match(made.target, "^[^/]+"),
+    choices = made.choices or 1,
+  } or nil
+  if stripping or client then headers:remove("content-length") end
+  return answer.new(made.meter or made.dialect, is_stream, stripping, client)
 end
 
 -- Handles one piece of the body. Its figures are published before it is passed on, because clients hang up at `[DONE]`.
@@ -70,7 +76,7 @@ function envoy_on_response(handle)
       local done, sent = pcall(pass, handle, meter, bytes)
       if not done then
         pcall(fail, handle, sent, meter)
-        sent = (meter.stream and meter.stream.stripping) and table.concat(held, "", 1, count) .. bytes or bytes
+        sent = (meter.stream and meter.stream.holds) and table.concat(held, "", 1, count) .. bytes or bytes
         meter = nil
       end
       if sent ~= bytes then chunk:setBytes(sent) end

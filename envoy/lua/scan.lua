@@ -112,6 +112,7 @@ function scan.body(text, dialect, path)
     model = request.model,
     stream = request.stream,
     include_usage = request.include_usage,
+    choices = request.choices,
     bytes = #text,
     opening = opening,
   }

@@ -14,7 +14,9 @@ local traceparent = require("traceparent")
 
 local ADMISSION, SCAN, ATTEMPT = "envoy.filters.http.ext_authz", "spendgate.scan", "spendgate.attempt"
 
-local find, match = string.find, string.match
+local find, lower, match = string.find, string.lower, string.match
+-- For an answer that the provider may bill although no client can read it: an error that nobody explains.
+local UNREADABLE = 520
 -- The provider's credentials, the newest first. A cluster has one provider, and each cluster loads its own script.
 local credentials = {}
 
@@ -67,6 +69,9 @@ local function prepare(handle)
     number = attempt,
     dialect = scanned.dialect,
     meter = scanned.meter,
+    -- Gemini also streams a growing array of JSON.
+    events = scanned.stream and (scanned.dialect ~= "gemini" or find(target.path, "alt=sse", 1, true) ~= nil) or nil,
+    choices = scanned.choices,
     downgraded = admission.downgraded,
     strip_usage = admission.strip_usage or nil,
   })
@@ -144,24 +149,46 @@ local function pass_error(handle, map, status, provider)
   end
 end
 
+-- The gateway's own answer in place of one that is no stream although one was asked for. SDKs would take it for a stream
+-- without events. It may be long, so it is not held.
+local function refuse_document(handle, map, provider)
+  local message = "The provider " .. provider .. " answered without a stream of events, although one was asked for."
+  if map:get("content-length") == "0" then return replace(handle, UNREADABLE, "upstream_error", message) end
+  local body = refusal.body(dialect_of(handle), UNREADABLE, "upstream_error", message, nil, "")
+  map:replace(":status", tostring(UNREADABLE))
+  map:replace("content-type", "application/json")
+  map:remove("content-length")
+  map:remove("content-encoding")
+  for chunk in handle:bodyChunks() do
+    chunk:setBytes(body)
+    body = ""
+  end
+end
+
 -- If a provider refuses our credential, the client must not think that its own is wrong. If a provider redirects, the
 -- client must not follow: its prompt would go along, past the gateway.
 local function adjust(handle)
   local map = handle:headers()
   local status = tonumber(map:get(":status"))
   headers.keep(map, PROVIDER.to_client, PROVIDER.expected_from_provider, reporter(handle, "<"))
-  if status >= 200 and status < 300 then return end
+  local is_answer = status >= 200 and status < 300
+  if is_answer and find(lower(map:get("content-type") or ""), "^text/event%-stream") then return end
   local metadata = handle:streamInfo():dynamicMetadata()
-  local attempt, targets = metadata:get(ATTEMPT), metadata:get(ADMISSION).targets
+  local attempt = metadata:get(ATTEMPT)
+  local is_document = is_answer and attempt.made.events
+  if is_answer and not is_document then return end
+  local targets = metadata:get(ADMISSION).targets
   local provider = match(attempt.made.target, "^[^/]+")
-  local elsewhere = status < 400 or status > 599
+  local elsewhere = not is_document and (status < 400 or status > 599)
   local refused = status == 401 or status == 403
-  local next_may_serve = status >= 500 or status == 429 or refused
+  local next_may_serve = is_document or status >= 500 or status == 429 or refused
   if elsewhere or (next_may_serve and #targets > 1 and attempt.made.number == #targets) then
     map:replace("x-should-retry", "false")
   end
   if elsewhere or refused then map:replace("x-spendgate-provider-status", tostring(status)) end
-  if elsewhere then
+  if is_document then
+    refuse_document(handle, map, provider)
+  elseif elsewhere then
     replace(handle, 502, "upstream_unavailable", "The provider " .. provider .. " answered with status " .. status
       .. ", which is neither an answer nor an error. A redirect is not followed: its base_url may be wrong.")
   elseif refused then

@@ -24,7 +24,7 @@ USAGE_NAMESPACE = "spendgate.usage"
 USAGE_LINE = "line"
 """string: a text for an object of `services.kernel.spool_contract.UsageKey`; see `services.chassis.line_text`."""
 USAGE_BROKEN = "broken"
-"""bool: the answer carried an error, or its stream ended without its end mark. Absent when it did not."""
+"""bool: the answer carried an error, or ended within its text or without its end mark. Absent when it did not."""
 ATTEMPT_NAMESPACE = "spendgate.attempt"
 """Written by `envoy/lua/target.lua` for answer headers and the log. Keys: `AttemptKey`."""
 
@@ -158,8 +158,8 @@ class AttemptKey(StrEnum):
 
     MADE = "made"
     """struct: the attempt's `target` ("provider/model") and `number` (1 for the first), `downgraded` (as
-    `AdmissionKey.DOWNGRADED`), the call's `dialect` and `strip_usage`, and unless it is a chat the name of its `meter`.
-    Only Lua writes and reads it."""
+    `AdmissionKey.DOWNGRADED`), the call's `dialect`, `choices` (see `RequestKey`), `events` (it must be answered by
+    events) and `strip_usage`, and unless it is a chat the name of its `meter`. Only Lua writes and reads it."""
     DROPPED = "dropped"
     """string: headers dropped in all attempts, joined by commas: "provider>name" for a request's, "provider<name" for
     an answer's. At most 1 024 bytes; absent when there were none worth reporting."""

@@ -13,6 +13,7 @@ from typing import Any
 LONG_BYTES = 20_000
 """Of an event that the meter does not hold."""
 HUGE_BYTES = 1_200_000
+EARLY = "ended_early"
 _TEXT = "once upon a time "
 
 
@@ -99,9 +100,9 @@ def _streams(dialect: _Dialect) -> list[BrokenStream]:
     ending = {
         "an error": (_event(dialect.failure), dialect.error),
         "an error with the name of its event": (b"event: error\n" + _event(dialect.failure), dialect.error),
-        "half an event": (_event(_anthropic("x"))[:40], None),
-        "half an event of its own": (whole[: len(whole) // 2], None),
-        "half of a long event": (_long(dialect, LONG_BYTES, "\n")[:-2_000], None),
+        "half an event": (_event(_anthropic("x"))[:40], EARLY),
+        "half an event of its own": (whole[: len(whole) // 2], EARLY),
+        "half of a long event": (_long(dialect, LONG_BYTES, "\n")[:-2_000], EARLY),
     }
     between = {
         "an event that is no JSON": b"data: {oops, 'usage': 7\n\n",

@@ -22,6 +22,8 @@ class Answer:
     """Before the head."""
     cut: bool = False
     """The connection breaks after the chunks instead of ending well."""
+    raw: bytes = b""
+    """Sent as it is in place of everything else, before the connection ends well."""
     interim: bytes = b""
     """Sent as it is before the head: an answer with a status of 100 to 199."""
 
@@ -49,6 +51,10 @@ class Provider(HttpServer):
             return False
         answer = self.answer(request)
         await asyncio.sleep(answer.delay_s)
+        if answer.raw:
+            writer.write(answer.raw)
+            await writer.drain()
+            return False
         await self._write(writer, answer)
         return not answer.cut
 

@@ -8,9 +8,10 @@ from itertools import pairwise
 from typing import Any, NamedTuple, cast
 
 from services.chassis.line_text import read_line_text
-from tests.worlds.lua_scripts import load_module, plain
+from tests.worlds.lua_scripts import load_module, new_runtime, plain, table
 
-ANSWER = load_module("meter/answer")
+_RUNTIME = new_runtime()
+ANSWER = load_module("meter/answer", _RUNTIME)
 
 
 class Metered(NamedTuple):
@@ -24,9 +25,15 @@ class Metered(NamedTuple):
     """The names that were published before the first bytes were passed on."""
 
 
-def meter(dialect: str, pieces: Iterable[str], *, stream: bool, strip: bool = False) -> Metered:
-    """Lets an answer through that arrives in these pieces, one character for each byte."""
-    state = ANSWER.new(dialect, stream, strip)
+def start(dialect: str, *, stream: bool = True, strip: bool = False, choices: int = 0) -> Any:
+    """The state of an answer. With `choices`, its client asked for so many, and is told if the stream breaks."""
+    client = table(_RUNTIME, {"dialect": dialect, "provider": "lab", "choices": choices}) if choices else None
+    return ANSWER.new(dialect, stream, strip, client)
+
+
+def meter(dialect: str, pieces: Iterable[str], *, stream: bool, strip: bool = False, choices: int = 0) -> Metered:
+    """Lets an answer through that arrives in these pieces, one character for each byte. `choices`: see `start`."""
+    state = start(dialect, stream=stream, strip=strip, choices=choices)
     told: dict[str, Any] = {}
     first: tuple[str, ...] | None = None
     passed: list[str] = []

@@ -3,6 +3,7 @@
 local anthropic = require("usage/anthropic")
 local completions = require("usage/completions")
 local counting = require("usage/counting")
+local ending = require("meter/ending")
 local events = require("meter/events")
 local gemini = require("usage/gemini")
 local gemini_embeddings = require("usage/gemini_embeddings")
@@ -67,9 +68,11 @@ local GROWTH = 1.25
 local GROWTH_BYTES = 64
 
 -- State for one answer: a stream of events, or one JSON body. `name` is that of its table. `stripping` means that the
--- usage chunk was not requested.
-function answer.new(name, is_stream, stripping)
+-- usage chunk was not requested. `client` says who must be told of a stream that breaks: `dialect`, `provider`, and how
+-- many `choices` it asked for. Nil: nobody, because the answer is an error already.
+function answer.new(name, is_stream, stripping, client)
   local meter = {
+    client = client,
     dialect = TABLES[name],
     found = {},
     published = {},
@@ -81,18 +84,26 @@ function answer.new(name, is_stream, stripping)
     ended = false,
   }
   if is_stream then
-    meter.stream = events.new(meter.dialect, meter.found, stripping)
+    meter.stream = events.new(meter.dialect, meter.found, stripping, client)
   else
     meter.reader = reader.new(meter.dialect.wanted, meter.found)
   end
   return meter
 end
 
+-- Appends to `sent` what the client must be told.
+local function say(meter, sent)
+  local stream = meter.stream
+  if not (stream and stream.unsaid) then return sent end
+  stream.unsaid = false
+  return sent .. ending.event(meter.client)
+end
+
 -- Returns what to pass on for `bytes`.
 function answer.take(meter, bytes)
   local sent = bytes
   if meter.stream then
-    sent = events.feed(meter.stream, bytes)
+    sent = say(meter, events.feed(meter.stream, bytes))
   else
     reader.feed(meter.reader, bytes)
   end
@@ -103,7 +114,13 @@ end
 -- Returns what to pass on when no more bytes come.
 function answer.finish(meter)
   meter.ended = true
-  local rest = meter.stream and events.finish(meter.stream) or ""
+  local choices = meter.client and meter.client.choices or 1
+  local rest = ""
+  if meter.stream then
+    rest = say(meter, events.finish(meter.stream, choices))
+  elseif reader.is_within(meter.reader) then
+    meter.found.error = meter.found.error or ending.EARLY
+  end
   meter.sent = meter.sent + #rest
   return rest
 end
@@ -114,17 +131,18 @@ local function state_of(meter)
   local known = found.input_tokens or found.output_tokens
   if not (meter.ended or (stream and stream.over)) then return known and "open" or nil end
   if not known then return "none" end
-  -- A stream that ended in an error, within an event, or without its final figures was incomplete.
-  local is_cut = stream and (found.error or stream.broken or (meter.dialect.is_open and meter.dialect.is_open(found)))
-  return is_cut and "open" or "whole"
+  if not stream then return "whole" end
+  -- A stream that ended in an error, within an event, or without its final figures was incomplete. Some dialects say
+  -- which figures are final; there they are so even if the end mark is missing.
+  local is_open = meter.dialect.is_open
+  local is_cut = stream.broken or (found.error and not (is_open and found.error == ending.EARLY))
+  return (is_cut or (is_open and is_open(found))) and "open" or "whole"
 end
 
--- Whether the client got no whole answer although its head was good: it carried an error, or it was a stream that
--- ended within an event or without its end mark.
+-- Whether the client got no whole answer although its head was good: it carried an error, or it ended within its text,
+-- or it was a stream that ended without its end mark.
 function answer.is_broken(meter)
-  local found, stream = meter.found, meter.stream
-  if found.error then return true end
-  return meter.ended and stream ~= nil and (stream.broken or not (stream.over or found.finish))
+  return meter.found.error ~= nil
 end
 
 -- The figures that are new since the last call, by name; nil if there are none.

@@ -6,6 +6,7 @@
 -- content is read as a whole. That finds errors, the model in the first event, and the end. An event beyond
 -- HELD_BYTES_MAX is not held; the reader reads it as it comes.
 
+local ending = require("meter/ending")
 local json = require("json")
 local likeness = require("meter/likeness")
 local lines = require("meter/lines")
@@ -24,12 +25,17 @@ local CAPITAL_M = 77
 -- A null usage at the end of its object, after the name.
 local NULL_AT_END, SPACED_NULL_AT_END = '":null}', '": null}'
 
--- State for one answer. `found` gets the figures. `stripping` means that the usage chunk was not requested.
-function events.new(dialect, found, stripping)
+-- State for one answer. `found` gets the figures. `stripping` means that the usage chunk was not requested. `client` is
+-- nil if the stream may pass as it is; otherwise nothing passes after an error, and no part of an event that never ended.
+function events.new(dialect, found, stripping, client)
   return {
     dialect = dialect,
     found = found,
     stripping = stripping,
+    client = client,
+    holds = stripping or client ~= nil,
+    failed = false, -- an event carried an error; nothing passes after it
+    unsaid = false, -- the client must still be told
     reader = reader.new(dialect.wanted, found),
     -- An event that has not ended. Handling a piece changes it last, and only appends or replaces. So if anything fails
     -- before, it is exactly what was held back.
@@ -104,6 +110,9 @@ end
 
 local function read_event(stream, event)
   read_tail(stream)
+  if ending.is_named_error(event) then
+    stream.found.error, stream.news = stream.found.error or ending.UNNAMED, true
+  end
   local data = lines.data_of(event, 1, #event)
   if data == " [DONE]" or data == "[DONE]" then
     stream.over, stream.news = true, true
@@ -185,7 +194,10 @@ local function look(stream, event)
   local quote = content and json.closing_quote(event, content)
   stream.events = stream.events + 1
   if quote then count_content(stream, quote - content) end
-  local is_read = not content or stream.events == 1 or (usage and not take_tail(stream, event, usage))
+  local is_read = not content
+    or stream.events == 1
+    or ending.has_member(event, stream.dialect.ends)
+    or (usage and not take_tail(stream, event, usage))
   if is_read then read_event(stream, event) end
   if is_read or not quote or (usage and usage < quote) then
     likeness.forget(stream.like)
@@ -240,10 +252,21 @@ local function take_event(stream, text, from, has_returns)
   return last, from + cut_first - 1, from + cut_last - 1, instead
 end
 
+-- Whether the stream failed with the event in bytes `first` to `last` of `text`. Notes then whether the client must
+-- still be told.
+local function fails(stream, text, first, last)
+  if stream.failed or not stream.client or not stream.found.error then return false end
+  stream.failed = true
+  stream.unsaid = not ending.is_read(stream.client.dialect, sub(text, first, last))
+  return true
+end
+
 -- Handles the complete events of `text`. Returns where the incomplete one begins, and what to pass on for the others;
 -- nil if they are unchanged.
 local function whole_events(stream, text)
   local from, passed, parts = 1, 1, nil
+  -- The last byte that passes; nil if all do.
+  local stop = stream.failed and 0 or nil
   local has_returns = find(text, "\r", 1, true) ~= nil
   while true do
     local code = byte(text, from)
@@ -253,7 +276,8 @@ local function whole_events(stream, text)
     end
     local last, cut_first, cut_last, instead = take_event(stream, text, from, has_returns)
     if not last then break end
-    if cut_first then
+    if fails(stream, text, from, last) then stop = last end
+    if cut_first and not stop then
       parts = parts or {}
       parts[#parts + 1] = sub(text, passed, cut_first - 1)
       parts[#parts + 1] = instead
@@ -263,8 +287,9 @@ local function whole_events(stream, text)
   end
   read_tail(stream)
   likeness.let_go(stream.like)
-  if not parts then return from, nil end
-  parts[#parts + 1] = sub(text, passed, from - 1)
+  if not parts and not stop then return from, nil end
+  parts = parts or {}
+  parts[#parts + 1] = sub(text, passed, stop or from - 1)
   return from, concat(parts)
 end
 
@@ -281,6 +306,7 @@ local function end_long(stream)
   stream.events = stream.events + 1
   stream.content = stream.content + 1
   after_reading(stream)
+  fails(stream, "", 1, 0)
 end
 
 -- Returns what to pass on of `bytes` and of the held bytes.
@@ -302,7 +328,7 @@ local function advance(stream, bytes)
   local sent = kept or (rest == "" and text or sub(text, 1, from - 1))
   if #rest > HELD_BYTES_MAX then
     stream.long = begin_long(stream, rest)
-    sent, rest = sent .. rest, ""
+    sent, rest = stream.failed and sent or sent .. rest, ""
   end
   if rest ~= "" then
     stream.pieces, stream.held = { rest }, #rest
@@ -316,24 +342,36 @@ end
 function events.feed(stream, bytes)
   local sent
   if stream.long then
+    local had_failed = stream.failed
     local from = lines.feed_long(stream.long, bytes)
-    if not from then return bytes end
-    end_long(stream)
-    sent = sub(bytes, 1, from - 1) .. advance(stream, sub(bytes, from))
+    if from then end_long(stream) end
+    local passed = from and sub(bytes, 1, from - 1) or bytes
+    local rest = from and advance(stream, sub(bytes, from)) or ""
+    sent = (had_failed and "" or passed) .. rest
   else
     sent = advance(stream, bytes)
   end
-  return stream.stripping and sent or bytes
+  return stream.holds and sent or bytes
 end
 
 -- Returns the held bytes when no more come. By the rules of server-sent events they are not an event. If they began
--- one, the stream broke off, however cleanly the connection ended.
-function events.finish(stream)
+-- one, the stream broke off, however cleanly the connection ended. `choices` is how many answers the client asked for.
+function events.finish(stream, choices)
   local rest = concat(stream.pieces)
   local data = lines.data_of(rest .. "\n", 1, #rest)
   stream.broken = stream.long ~= nil or (data ~= "" and data ~= " [DONE]" and data ~= "[DONE]")
   stream.pieces, stream.held = {}, 0
-  return stream.stripping and rest or ""
+  local found = stream.found
+  if not found.error and not ending.is_whole(stream, choices) then
+    found.error = ending.EARLY
+    stream.news = true
+  end
+  if stream.client and found.error then
+    -- Of an event that was too long to hold, a part has passed.
+    rest = stream.long and not stream.failed and "\n\n" or ""
+    fails(stream, "", 1, 0)
+  end
+  return stream.holds and rest or ""
 end
 
 return events

@@ -7,7 +7,8 @@
 --   name = "$word"    the text there goes to found.word, unless it is long or has escapes
 --   name = "#count"   the number of strings in the array there goes to found.count
 --   name = { ... }    look inside; an array counts as its elements
---   [1] = function    called with `found` after each object in that place
+--   [1] = function    called with `found` after each object in that place, and after each text where an object belongs,
+--                     unless they are empty
 -- null, true, false, negative and broken numbers count as absent. A figure keeps its latest value, and no zero replaces
 -- another value, because providers' counts only grow within an answer.
 
@@ -32,7 +33,7 @@ local SKIPPED, KEY, VALUE = 1, 2, 3
 
 -- A reader that puts the `wanted` values into the table `found`.
 function reader.new(wanted, found)
-  local r = { wanted = wanted, found = found, node_at = {}, is_object_at = {}, news = false }
+  local r = { wanted = wanted, found = found, node_at = {}, is_object_at = {}, is_filled_at = {}, news = false }
   reader.restart(r)
   return r
 end
@@ -77,6 +78,13 @@ end
 
 local function take(r, name, text)
   local found = r.found
+  if type(name) == "table" then
+    if text ~= "" then
+      name[1](found)
+      r.news = true
+    end
+    return
+  end
   if byte(name) == DOLLAR then
     if is_plain(text) then
       found[sub(name, 2)] = text
@@ -103,7 +111,7 @@ end
 
 local function key_is_read(r, key)
   local node = r.node_at[r.depth]
-  r.keyed = true
+  r.keyed, r.is_filled_at[r.depth] = true, true
   r.want = type(node) == "table" and #key <= PIECE_BYTES_MAX and node[key] or nil
 end
 
@@ -143,7 +151,7 @@ local function open_string(r, text, at)
     if r.strings > (r.found[name] or 0) then
       r.found[name], r.news = r.strings, true
     end
-  elseif kind and kind ~= HASH then
+  elseif (kind and kind ~= HASH) or (type(want) == "table" and want[1]) then
     r.leaf = want
     return read_string(r, text, at + 1, VALUE)
   end
@@ -232,7 +240,7 @@ local function open_container(r, is_object)
   local counts = type(want) == "string" and byte(want) == HASH and not is_object
   if (type(want) == "table" or counts) and r.depth < DEPTH_MAX then
     local depth = r.depth + 1
-    r.depth, r.node_at[depth], r.is_object_at[depth] = depth, want, is_object
+    r.depth, r.node_at[depth], r.is_object_at[depth], r.is_filled_at[depth] = depth, want, is_object, false
     r.strings = 0
     r.keyed, r.want = false, nil
   else
@@ -242,10 +250,15 @@ end
 
 local function close_container(r, is_object)
   if r.depth == 0 then return end
-  local node = r.node_at[r.depth]
+  local node, is_filled = r.node_at[r.depth], r.is_filled_at[r.depth]
   r.depth = r.depth - 1
   r.keyed, r.want = false, nil
-  if is_object and type(node) == "table" and node[1] then node[1](r.found) end
+  if is_object and is_filled and type(node) == "table" and node[1] then node[1](r.found) end
+end
+
+-- Whether the text so far ends within an object, an array or a string.
+function reader.is_within(r)
+  return r.depth > 0 or r.skipping > 0 or r.string ~= nil
 end
 
 -- Reads the next piece of the text.

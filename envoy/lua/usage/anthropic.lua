@@ -38,13 +38,16 @@ return {
     delta = { stop_reason = "$finish" },
     usage = usage("output"),
     message = { model = "$model", usage = usage("output_so_far") },
-    error = { type = "$error" },
+    error = { type = "$error", function(found) found.error = found.error or "unnamed" end },
   },
   settle = settle,
   -- The output in `message_start` is only its beginning.
   is_open = function(found) return found.output == nil end,
+  -- The last event comes after the one with `stop_reason`.
+  finish_ends = false,
   last = { message_stop = true },
   failures = { error = true },
+  ends = { '"error"' },
   content = {
     'text":"',
     'text": "',

@@ -35,10 +35,21 @@ local function settle(found)
   found.output_tokens = output
 end
 
+-- Takes the end of one of the answers.
+local function finish(found)
+  if not found.finished_by then return end
+  found.finish, found.finished_by = found.finished_by, nil
+  found.finished = (found.finished or 0) + 1
+end
+
 return {
   wanted = {
     modelVersion = "$model",
-    candidates = { finishReason = "$finish", groundingMetadata = { webSearchQueries = "#web_searches" } },
+    candidates = {
+      finishReason = "$finished_by",
+      groundingMetadata = { webSearchQueries = "#web_searches" },
+      finish,
+    },
     promptFeedback = { blockReason = "$finish" },
     usageMetadata = {
       promptTokenCount = "prompt",
@@ -55,11 +66,14 @@ return {
       serviceTier = "$service_tier",
       trafficType = "$service_tier",
     },
-    error = { status = "$error" },
+    error = { status = "$error", function(found) found.error = found.error or "unnamed" end },
   },
   settle = settle,
+  -- There is no event that only ends the stream.
+  finish_ends = true,
   last = {},
   failures = {},
+  ends = { 'finishReason"', 'blockReason"', '"error"' },
   content = { 'text":"', 'text": "' },
   -- An event with content and usage may be read from its usage on, unless it contains one of these words.
   telling = { "Reason", "groundingMetadata", "error" },

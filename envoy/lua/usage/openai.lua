@@ -33,6 +33,18 @@ local USAGE = {
   num_search_queries = "web_searches",
 }
 
+-- Takes an error, even one without a name.
+local function fail(found)
+  found.error = found.error or "unnamed"
+end
+
+-- Takes the end of one of the answers.
+local function finish(found)
+  if not found.finished_by then return end
+  found.finish, found.finished_by = found.finished_by, nil
+  found.finished = (found.finished or 0) + 1
+end
+
 local function settle(found)
   local prompt, completion, total = found.prompt, found.completion, found.total_tokens
   if prompt and total and total >= prompt then
@@ -53,13 +65,17 @@ return {
     service_tier = "$service_tier",
     usage = USAGE,
     x_groq = { usage = USAGE },
-    choices = { finish_reason = "$finish" },
-    error = { code = "$error", type = "$error" },
+    choices = { finish_reason = "$finished_by", finish },
+    error = { code = "$error", type = "$error", fail },
   },
   settle = settle,
+  -- Many servers send no `[DONE]`. An answer that says why it ended has ended.
+  finish_ends = true,
   -- The types of last events, and of events that are errors. OpenAI's events of chats have none.
   last = {},
   failures = { error = true },
+  -- Members of an event with content for which it must be read.
+  ends = { 'finish_reason"', '"error"' },
   -- The beginnings of members that hold the model's output, with and without a space after the colon.
   content = {
     'content":"',

@@ -32,6 +32,7 @@ from services.kernel.trace_context import (
 from services.ledger.adapters.otlp_wire import Attribute, Identity, Kind, attribute, attributes, span, uncached_text
 from services.ledger.domain.call import Caller, SpooledAttempt, SpooledCall
 from services.ledger.domain.entry import Entry
+from services.ledger.domain.outcome import Outcome
 from services.ledger.domain.refusal import Refusal
 from services.ledger.domain.traced import Traced
 
@@ -166,7 +167,7 @@ def _operation_name(call: SpooledCall) -> str:
 def _call_span(call: SpooledCall, context: TraceContext, said: bytes) -> MadeSpan:
     route = _ROUTES.get((call.dialect, call.operation or Operation.CHAT, call.stream), "")
     values: dict[str, Attribute] = {"http.request.method": "POST", "http.route": route, **_status(call.status)}
-    failed = call.status >= 500 or not call.status
+    failed = call.status >= 500 or not call.status or call.outcome is Outcome.PROVIDER_CUT
     identity = _identity(context, CALL_SPAN, call.request_id)
     made = span(identity, f"POST {route}", Kind.SERVER, _times_of(call), said + attributes(values), failed=failed)
     return ENVOY, made
@@ -184,6 +185,8 @@ def _cost_span(entry: Entry, context: TraceContext, own: bytes) -> bytes:
     failed = call.status >= 400 or not call.status
     if failed:
         values["error.type"] = str(call.status) if call.status else "client_left"
+    elif call.outcome is Outcome.PROVIDER_CUT:
+        failed, values["error.type"] = True, call.reading.error or str(call.outcome)
     identity, name = _identity(context, COST_SPAN, call.request_id), f"{_operation_name(call)} {call.model_requested}"
     return span(identity, name, Kind.CLIENT, _times_of(call), own + attributes(values), failed=failed)
 

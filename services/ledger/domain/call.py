@@ -96,6 +96,9 @@ class SpooledAttempt(NamedTuple):
         return "timeout" if self.outcome is Outcome.TIMEOUT else "reset"
 
 
+_ENDED_OR_LEFT = frozenset({Outcome.COMPLETED, Outcome.CLIENT_CANCELLED})
+
+
 class SpooledCall(NamedTuple):
     """One request of a client, over all its attempts."""
 
@@ -189,10 +192,13 @@ class SpooledCall(NamedTuple):
     def outcome(self) -> Outcome:
         """How the last attempt ended."""
         how = outcome_of_call(status=self.status, flags=self.flags, details=self.details, attempts=self.attempts)
+        if how in _ENDED_OR_LEFT and self.reading.error:
+            # SDKs hang up at an error.
+            return Outcome.PROVIDER_CUT
         if how is Outcome.CLIENT_CANCELLED and self.usage is not None:
             # SDKs hang up at the last event.
             return Outcome.COMPLETED
-        if how is Outcome.COMPLETED and self.usage is None and (self.reading.error or self.reading.is_open):
+        if how is Outcome.COMPLETED and self.usage is None and self.reading.is_open:
             return Outcome.PROVIDER_CUT
         if how is Outcome.REFUSED and is_billed_error(self.reading.error):
             # It was stopped on its way, after a model or a filter had worked.

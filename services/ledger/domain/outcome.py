@@ -54,7 +54,7 @@ class Outcome(StrEnum):
     CLIENT_CANCELLED = "client_cancelled"
     """The client left before the answer was complete."""
     PROVIDER_CUT = "provider_cut"
-    """The provider hung up before its answer was complete, or before there was any."""
+    """The provider hung up before its answer was complete, or before there was any, or its answer carries an error."""
     TIMEOUT = "timeout"
     """The answer, or its head, did not come in time: to Envoy, or to a proxy of the provider."""
     UNKNOWN = "unknown"

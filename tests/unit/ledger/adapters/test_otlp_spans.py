@@ -214,6 +214,22 @@ def test_a_call_that_failed_says_so(status: int, error: str) -> None:
     assert written(made["spendgate-ledger"])["error.type"] == error
 
 
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"usage": {"meter": "open", "input_tokens": 9, "error": "overloaded_error"}}, "overloaded_error"),
+        ({"usage": {"meter": "none", "error": "ended_early"}}, "ended_early"),
+        ({"flags": "UPE", "details": "upstream_reset_after_response_started{x}"}, "provider_cut"),
+    ],
+)
+def test_a_call_whose_answer_broke_says_so_although_its_status_is_good(changed: dict[str, Any], error: str) -> None:
+    made = spans(**changed)
+
+    assert made["spendgate-envoy"].status.code == Status.STATUS_CODE_ERROR
+    assert made["spendgate-ledger"].status.code == Status.STATUS_CODE_ERROR
+    assert written(made["spendgate-ledger"])["error.type"] == error
+
+
 @pytest.mark.parametrize("traceparent", [f"00-{TRACE}-{CLIENT}-00", f"00-{TRACE}-{CLIENT}-02", None, "xyz"])
 def test_a_call_whose_trace_is_not_recorded_has_no_span(traceparent: str | None) -> None:
     assert spans(traceparent=traceparent) == {}
