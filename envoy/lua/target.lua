@@ -7,6 +7,7 @@
 
 local headers = require("headers")
 local mask = require("mask")
+local opening = require("opening")
 local provider_error = require("provider_error")
 local refusal = require("refusal")
 local rewrite = require("rewrite")
@@ -72,6 +73,8 @@ local function prepare(handle)
     -- Gemini also streams a growing array of JSON.
     events = scanned.stream and (scanned.dialect ~= "gemini" or find(target.path, "alt=sse", 1, true) ~= nil) or nil,
     choices = scanned.choices,
+    -- For `hold`: another target can still answer.
+    is_held = admission.targets[attempt + 1] ~= nil and scanned.stream or nil,
     downgraded = admission.downgraded,
     strip_usage = admission.strip_usage or nil,
   })
@@ -149,7 +152,7 @@ local function pass_error(handle, map, status, provider)
   end
 end
 
--- The gateway's own answer in place of one that is no stream although one was asked for. SDKs would take it for a stream
+-- The gateway's own answer in place of one that is no stream although one was asked for. SDKs would see a stream
 -- without events. It may be long, so it is not held.
 local function refuse_document(handle, map, provider)
   local message = "The provider " .. provider .. " answered without a stream of events, although one was asked for."
@@ -166,13 +169,14 @@ local function refuse_document(handle, map, provider)
 end
 
 -- If a provider refuses our credential, the client must not think that its own is wrong. If a provider redirects, the
--- client must not follow: its prompt would go along, past the gateway.
+-- client must not follow: its prompt would go along, past the gateway. Returns whether the answer is a good stream.
 local function adjust(handle)
   local map = handle:headers()
   local status = tonumber(map:get(":status"))
   headers.keep(map, PROVIDER.to_client, PROVIDER.expected_from_provider, reporter(handle, "<"))
   local is_answer = status >= 200 and status < 300
-  if is_answer and find(lower(map:get("content-type") or ""), "^text/event%-stream") then return end
+  local is_stream = find(lower(map:get("content-type") or ""), "^text/event%-stream") ~= nil
+  if is_answer and is_stream and map:get("content-length") ~= "0" then return true end
   local metadata = handle:streamInfo():dynamicMetadata()
   local attempt = metadata:get(ATTEMPT)
   local is_document = is_answer and attempt.made.events
@@ -199,6 +203,29 @@ local function adjust(handle)
   end
 end
 
+-- Passes nothing on of a stream before its opening is known, and then says what it is.
+local function watch(handle)
+  local made = handle:streamInfo():dynamicMetadata():get(ATTEMPT).made
+  if not made.is_held then return end
+  local state = opening.new(made.meter or made.dialect)
+  for chunk in handle:bodyChunks() do
+    local length = chunk:length()
+    local bytes = length > 0 and chunk:getBytes(0, length) or ""
+    local before = state.held
+    local done, sent, status = pcall(opening.feed, state, bytes)
+    if not done then
+      handle:logErr("target: " .. tostring(sent))
+      sent, status = before .. bytes, opening.PASSES
+    end
+    if sent ~= bytes then chunk:setBytes(sent) end
+    if status then
+      local found = { number = made.number, status = status }
+      handle:streamInfo():dynamicMetadata():set(ATTEMPT, "opening", found)
+      return
+    end
+  end
+end
+
 -- If the script cannot check an answer, no part of it passes.
 local function withhold(handle)
   local map = handle:headers()
@@ -207,9 +234,10 @@ local function withhold(handle)
 end
 
 function envoy_on_response(handle)
-  local done, problem = pcall(adjust, handle)
+  local done, result = pcall(adjust, handle)
+  if done and result then done, result = pcall(watch, handle) end
   if done then return end
-  handle:logErr("target: " .. tostring(problem))
+  handle:logErr("target: " .. tostring(result))
   local withheld, worse = pcall(withhold, handle)
   if not withheld then handle:logErr("target: " .. tostring(worse)) end
 end

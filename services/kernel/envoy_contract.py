@@ -146,11 +146,9 @@ class ScanKey(StrEnum):
     CLIENT_REQUEST_ID = "client_request_id"
     """string: see `CLIENT_REQUEST_ID_HEADER`; cut to 128 bytes."""
     LOGGED = "logged"
-    """string: what the ledger books of the request, a text for an object of
-    `services.kernel.spool_contract.RequestedKey`."""
+    """string: what the ledger books of the request, a text of `services.kernel.spool_contract.RequestedKey`."""
     SCANNED = "scanned"
-    """struct: what `target.lua` needs of the request, and the positions of the values that it replaces. Only Lua writes
-    and reads it."""
+    """struct: what `target.lua` needs of the request, with the positions of what it replaces. Only Lua reads it."""
 
 
 class AttemptKey(StrEnum):
@@ -159,10 +157,12 @@ class AttemptKey(StrEnum):
     MADE = "made"
     """struct: the attempt's `target` ("provider/model") and `number` (1 for the first), `downgraded` (as
     `AdmissionKey.DOWNGRADED`), the call's `dialect`, `choices` (see `RequestKey`), `events` (it must be answered by
-    events) and `strip_usage`, and unless it is a chat the name of its `meter`. Only Lua writes and reads it."""
+    events), `is_held` (another target can still answer) and `strip_usage`, and `meter` unless it is a chat. Only for Lua."""
     DROPPED = "dropped"
     """string: headers dropped in all attempts, joined by commas: "provider>name" for a request's, "provider<name" for
     an answer's. At most 1 024 bytes; absent when there were none worth reporting."""
+    OPENING = "opening"
+    """struct: the `number` of an attempt, and the `status` that the opening of its stream gives it. Only for Lua."""
     KEPT = "kept"
     """struct: request headers that another provider of the configuration allows, by name. Only Lua reads it."""
 
@@ -215,8 +215,7 @@ class TargetKey(StrEnum):
     PATH = "path"
     """string: complete, including the query."""
     MODEL = "model"
-    """string: the provider's name for the model, written into the body. Absent for chats of Gemini, which have it only
-    in the path."""
+    """string: the provider's name for the model, for the body. Absent for chats of Gemini: only the path has it."""
     INCLUDE_USAGE = "include_usage"
     """bool: force `stream_options.include_usage`."""
     OUTPUT_CAP_FIELD = "output_cap_field"
@@ -235,6 +234,8 @@ class Socket(StrEnum):
     LEDGER = "ledger.sock"
     ENVOY_ADMIN = "envoy-admin.sock"
     """Envoy's own admin interface, over HTTP."""
+    NOBODY = "nobody.sock"
+    """Nobody listens: calls to it end at once. `hold.lua` makes them to hold a head."""
 
     def of(self, number: int) -> str:
         """Returns the socket of one of several quotas, counted from 1: "quota.sock", "quota-2.sock" ..."""

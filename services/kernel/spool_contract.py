@@ -66,8 +66,7 @@ class UsageKey(StrEnum):
     FINISH = "finish"
     """Why the answer ended, in the dialect's word."""
     ERROR = "error"
-    """The kind of an error that the answer reports; "unnamed" if it has none. "ended_early": the answer reports no
-    error, but ended without its end mark, or within its text."""
+    """The kind of an error that the answer reports, or "unnamed". "ended_early": it lacks its end and reports none."""
     SEEN = "seen"
     """Object of `SeenKey`: evidence from a stream. Reported again once its text or events have grown enough. Unreported
     text is less than a quarter of the reported text plus `UNREPORTED_TEXT_BYTES`, and can be added in proportion to the

@@ -19,6 +19,7 @@ from tests.worlds.ports import free_port
 pytestmark = pytest.mark.e2e
 
 MAX_STREAM_S = 2
+LAST = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"hello"}}]}\n\n'
 STREAM = {"content-type": "text/event-stream"}
 IMPATIENT = {"headers": {"x-envoy-upstream-rq-per-try-timeout-ms": "150"}}
@@ -42,9 +43,9 @@ def plane(started: DataPlane) -> DataPlane:
     return started
 
 
-def send(plane: DataPlane, patience_s: float) -> None:
+def send(plane: DataPlane, patience_s: float, *, stream: bool = True) -> None:
     """Sends a call and breaks the connection when nothing came for so long, or when the answer has ended."""
-    body = json.dumps({"model": "asked", "messages": [{"role": "user", "content": "hi"}], "stream": True}).encode()
+    body = json.dumps({"model": "asked", "messages": [{"role": "user", "content": "hi"}], "stream": stream}).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {VIRTUAL_KEY}\r\n"
     head += f"connection: close\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", plane.node.data_port), timeout=patience_s) as client:
@@ -66,7 +67,8 @@ def ended(plane: DataPlane) -> tuple[Outcome, bool]:
     ("answer", "patience_s", "how", "began"),
     [
         (Answer(), 5, Outcome.COMPLETED, True),
-        (Answer(headers=STREAM, chunks=(EVENT, EVENT)), 5, Outcome.COMPLETED, True),
+        (Answer(headers=STREAM, chunks=(EVENT, LAST)), 5, Outcome.COMPLETED, True),
+        (Answer(headers=STREAM, chunks=(EVENT, EVENT)), 5, Outcome.PROVIDER_CUT, True),
         (Answer(status=500), 5, Outcome.REFUSED, True),
         (Answer(status=504), 5, Outcome.TIMEOUT, False),
         (Answer(status=408), 5, Outcome.TIMEOUT, False),
@@ -84,7 +86,7 @@ def test_envoy_tells_how_an_exchange_ended(
     plane: DataPlane, answer: Answer, patience_s: float, how: Outcome, *, began: bool
 ) -> None:
     plane.provider("main").answer = lambda _: answer
-    send(plane, patience_s)
+    send(plane, patience_s, stream=answer.headers == STREAM)
 
     assert ended(plane) == (how, began)
 

@@ -19,7 +19,9 @@ local READ_AT = { anthropic = "^event: ?error", openai = '^data: ?{"error"', gem
 
 -- Whether the SDKs of `dialect` raise at this event, which carries an error.
 function ending.is_read(dialect, event)
-  return find(event, READ_AT[dialect]) ~= nil
+  if find(event, READ_AT[dialect]) then return true end
+  -- OpenAI's Responses say it in an event of their own.
+  return dialect == "openai" and find(event, '"type": ?"response%.failed"') ~= nil
 end
 
 -- An event that makes the SDKs of the client's dialect raise. `client` is that of `answer.new`.

@@ -89,7 +89,9 @@ def _attempt_filters(spec: ClusterSpec, scripts: Scripts, all_allowed: Collectio
     filters = [http_filter("strip", strip)]
     if spec.secret_name:
         filters.append(http_filter("credential", _credential(spec)))
-    filters.append(http_filter("target", target))
+    # An answer passes `target` first.
+    hold = lua_pb2.Lua(default_source_code=base_pb2.DataSource(inline_string=scripts.hold))
+    filters += [http_filter("hold", hold), http_filter("target", target)]
     return [*filters, http_filter("envoy.filters.http.upstream_codec", upstream_codec_pb2.UpstreamCodec())]
 
 

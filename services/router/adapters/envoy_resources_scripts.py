@@ -22,6 +22,7 @@ class Scripts:
     large_bodies: str
     request_info: str
     target: str
+    hold: str
     meter: str
 
     @classmethod
@@ -36,6 +37,7 @@ class Scripts:
             large_bodies=bundle(folder, "large_bodies"),
             request_info=bundle(folder, "request_info"),
             target=bundle(folder, "target"),
+            hold=bundle(folder, "hold"),
             meter=bundle(folder, "meter"),
         )
 

@@ -110,7 +110,7 @@ def test_a_provider_over_tls_must_prove_its_name() -> None:
 
 def test_credentials_come_off_and_one_goes_on_before_any_script() -> None:
     filters = attempt_filters(build(OPENAI).clusters["openai.openai"])
-    assert list(filters) == ["strip", "credential", "target", "envoy.filters.http.upstream_codec"]
+    assert list(filters) == ["strip", "credential", "hold", "target", "envoy.filters.http.upstream_codec"]
     strip = unpack(filters["strip"], header_mutation_pb2.HeaderMutation)
     assert set(CREDENTIAL_HEADERS) <= {each.remove for each in strip.mutations.request_mutations}
     injector = unpack(filters["credential"], credential_injector_pb2.CredentialInjector)
