@@ -26,7 +26,7 @@ local CAPITAL_M = 77
 local NULL_AT_END, SPACED_NULL_AT_END = '":null}', '": null}'
 
 -- State for one answer. `found` gets the figures. `stripping` means that the usage chunk was not requested. `client` is
--- nil if the stream may pass as it is; otherwise nothing passes after an error, nor a part of an event that never ended.
+-- nil if the stream may pass as it is; otherwise nothing passes after an error, nor part of an event that never ended.
 function events.new(dialect, found, stripping, client)
   return {
     dialect = dialect,

@@ -96,7 +96,7 @@ def test_a_provider_that_ends_a_stream_within_its_answer_cut_it(usage: dict[str,
 
 @pytest.mark.parametrize("left", [{}, {"flags": "DC", "details": LEFT}], ids=["stayed", "left"])
 def test_a_provider_that_reports_usage_and_then_an_error_cut_its_answer_and_is_booked_as_it_reported(
-    left: dict[str, str],
+    left: dict[str, Any],
 ) -> None:
     cut = call(**left, usage={"meter": "whole", "input_tokens": 9, "output_tokens": 4, "error": "ended_early"})
     assert cut.outcome is Outcome.PROVIDER_CUT
