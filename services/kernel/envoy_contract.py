@@ -156,8 +156,8 @@ class AttemptKey(StrEnum):
 
     MADE = "made"
     """struct: the attempt's `target` ("provider/model") and `number` (1 for the first), `downgraded` (as
-    `AdmissionKey.DOWNGRADED`), the call's `dialect`, `choices` (see `RequestKey`), `events` (it must be answered by
-    events), `is_held` (another target can still answer) and `strip_usage`, and `meter` unless it is a chat. Only for Lua."""
+    `AdmissionKey.DOWNGRADED`), and of the call `dialect`, `choices` (see `RequestKey`), `events` (it asked for events),
+    `is_held` (another target can still answer), `strip_usage`, and `meter` unless it is a chat. Only for Lua."""
     DROPPED = "dropped"
     """string: headers dropped in all attempts, joined by commas: "provider>name" for a request's, "provider<name" for
     an answer's. At most 1 024 bytes; absent when there were none worth reporting."""

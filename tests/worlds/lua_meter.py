@@ -25,15 +25,20 @@ class Metered(NamedTuple):
     """The names that were published before the first bytes were passed on."""
 
 
-def start(dialect: str, *, stream: bool = True, strip: bool = False, choices: int = 0) -> Any:
-    """The state of an answer. With `choices`, its client asked for so many, and is told if the stream breaks."""
-    client = table(_RUNTIME, {"dialect": dialect, "provider": "lab", "choices": choices}) if choices else None
-    return ANSWER.new(dialect, stream, strip, client)
+def start(name: str, *, stream: bool = True, strip: bool = False, choices: int = 0, dialect: str = "") -> Any:
+    """The state of an answer. With `choices`, its client asked for so many, and is told if the stream breaks.
+
+    `name` is that of the meter's table, and of the client's dialect unless that is given.
+    """
+    client = table(_RUNTIME, {"dialect": dialect or name, "provider": "lab", "choices": choices}) if choices else None
+    return ANSWER.new(name, stream, strip, client)
 
 
-def meter(dialect: str, pieces: Iterable[str], *, stream: bool, strip: bool = False, choices: int = 0) -> Metered:
-    """Lets an answer through that arrives in these pieces, one character for each byte. `choices`: see `start`."""
-    state = start(dialect, stream=stream, strip=strip, choices=choices)
+def meter(
+    name: str, pieces: Iterable[str], *, stream: bool, strip: bool = False, choices: int = 0, dialect: str = ""
+) -> Metered:
+    """Lets an answer through that arrives in these pieces, one character for each byte. For the rest see `start`."""
+    state = start(name, stream=stream, strip=strip, choices=choices, dialect=dialect)
     told: dict[str, Any] = {}
     first: tuple[str, ...] | None = None
     passed: list[str] = []

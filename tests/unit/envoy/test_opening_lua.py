@@ -100,3 +100,12 @@ def test_nobody_waits_for_a_long_opening(pieces: list[str]) -> None:
 def test_text_of_the_model_is_no_error() -> None:
     said: Any = 'data: {"choices":[{"delta":{"content":"\\"error\\": {}"}}]}\n\n'
     assert feed("openai", [said]) == (said, PASSES)
+
+
+def test_a_response_whose_tools_take_an_error_is_none() -> None:
+    tools = '[{"name":"f","parameters":{"properties":{"error":{"type":"string"}}}}]'
+    begun = 'data: {"type":"response.created","response":{"error":null,"tools":' + tools + "}}\n\n"
+    said = 'data: {"type":"response.output_text.delta","delta":"a"}\n\n'
+    failed = 'data: {"type":"response.failed","response":{"error":{"code":"server_error"}}}\n\n'
+    assert feed("responses", [begun, said]) == (begun + said, PASSES)
+    assert feed("responses", [begun, failed])[1] == BROKE

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import random
 from itertools import product
+from typing import Any
 
 import pytest
 
 from services.kernel.spool_contract import UsageKey
 from tests.worlds.lua_meter import ANSWER, cut, meter, start
 from tests.worlds.sdk_streams import read_stream
-from tests.worlds.stream_ends import CONTENT, STREAM_ENDS, WHOLE, StreamEnd
+from tests.worlds.stream_ends import CONTENT, STREAM_ENDS, WHOLE, StreamEnd, event
 
 LINE_ENDS = ("\n", "\r\n", "\r")
 EVERY_CUT_BYTES = 3_000
@@ -71,9 +72,35 @@ def test_a_stream_cut_at_any_byte_is_an_error_unless_all_of_it_had_come(dialect:
 
 @pytest.mark.parametrize("dialect", WHOLE)
 def test_each_event_passes_as_soon_as_it_is_complete_and_no_sooner(dialect: str) -> None:
-    events = [f"{event}\n\n" for event in next(iter(WHOLE[dialect].values())).split("\n\n")[:-1]]
+    events = [f"{each}\n\n" for each in next(iter(WHOLE[dialect].values())).split("\n\n")[:-1]]
     state = start(dialect, choices=1)
-    for event in events:
-        assert ANSWER.take(state, event[:-5]) == ""
-        assert ANSWER.take(state, event[-5:]) == event
+    for each in events:
+        assert ANSWER.take(state, each[:-5]) == ""
+        assert ANSWER.take(state, each[-5:]) == each
     assert ANSWER.finish(state) == ""
+
+
+def response(kind: str, **more: Any) -> str:
+    return event({"type": kind, **more}, kind)
+
+
+BEGUN = response("response.created", response={"error": None, "tools": [{"parameters": {"error": {"type": "x"}}}]})
+SAID = response("response.output_text.delta", delta=CONTENT)
+
+
+@pytest.mark.parametrize("last", ["response.completed", "response.incomplete"])
+def test_a_response_ends_with_its_last_event(last: str) -> None:
+    body = BEGUN + SAID + response(last, response={"usage": {"input_tokens": 1, "output_tokens": 2}})
+    for at in range(len(body)):
+        metered = meter("responses", cut(body, [at]), stream=True, choices=1, dialect="openai")
+        assert (metered.passed, metered.told["meter"], UsageKey.ERROR in metered.told) == (body, "whole", False)
+    for size in range(len(body)):
+        metered = meter("responses", [body[:size]], stream=True, choices=1, dialect="openai")
+        assert metered.told[UsageKey.ERROR] == "ended_early"
+        assert metered.passed.count('data: {"error"') == 1
+
+
+def test_a_response_that_failed_says_so_itself_and_nothing_follows() -> None:
+    failed = response("response.failed", response={"error": {"code": "server_error", "message": "x"}})
+    metered = meter("responses", [BEGUN + SAID + failed + SAID], stream=True, choices=1, dialect="openai")
+    assert (metered.passed, metered.told[UsageKey.ERROR]) == (BEGUN + SAID + failed, "server_error")
