@@ -4,6 +4,7 @@
 -- line says `meter: failed`.
 
 local answer = require("meter/answer")
+local translated = require("translated")
 local usage_line = require("usage_line")
 
 local ATTEMPT, USAGE = "spendgate.attempt", "spendgate.usage"
@@ -22,15 +23,22 @@ local function fail(handle, problem, meter)
   publish(handle, meter and answer.line(meter) or usage_line.state("failed"))
 end
 
--- The meter for this answer; nil if there is nothing to read, because no attempt was made or its kind carries no usage.
--- Names the last attempt to the client, whoever answered it: a provider, or Envoy in its place.
-local function begin(handle)
+-- The last attempt; nil if none was made. Names it to the client, whoever answered it: a provider, or Envoy in its
+-- place.
+local function name_attempt(handle)
   local headers = handle:headers()
   local attempt = handle:streamInfo():dynamicMetadata():get(ATTEMPT)
   if not attempt then return nil end
   local made = attempt.made
   headers:replace("x-spendgate-model-served", made.target)
   if made.downgraded then headers:replace("x-spendgate-downgraded", made.downgraded) end
+  if made.ignored then headers:replace("x-spendgate-ignored", made.ignored) end
+  return made
+end
+
+-- The meter for the answer to this attempt; nil if its kind carries no usage.
+local function begin(handle, made)
+  local headers = handle:headers()
   local kind = lower(headers:get("content-type") or "")
   local is_stream = find(kind, "^text/event%-stream") ~= nil
   if not (is_stream or find(kind, "json", 1, true)) then return nil end
@@ -61,8 +69,33 @@ local function pass(handle, meter, bytes)
   return sent
 end
 
+-- Whether the answer is good, and in another dialect than its client's. Errors are translated already.
+local function is_foreign(handle, made)
+  return made.client and sub(handle:headers():get(":status"), 1, 1) == "2"
+end
+
+-- Reads the provider's own answer, which the client gets in its own dialect.
+local function deliver_translated(handle, made)
+  local begun, meter = pcall(answer.new, made.dialect, made.stream, false)
+  if not begun then
+    pcall(fail, handle, meter, nil)
+    meter = nil
+  end
+  translated.deliver(handle, made, function(bytes)
+    if not meter then return end
+    local done, problem = pcall(pass, handle, meter, bytes)
+    if done then return end
+    pcall(fail, handle, problem, meter)
+    meter = nil
+  end)
+end
+
 function envoy_on_response(handle)
-  local begun, meter = pcall(begin, handle)
+  local named, made = pcall(name_attempt, handle)
+  if not named then pcall(fail, handle, made, nil) end
+  if not named or not made then return end
+  if is_foreign(handle, made) then return deliver_translated(handle, made) end
+  local begun, meter = pcall(begin, handle, made)
   if not begun then pcall(fail, handle, meter, nil) end
   if not begun or not meter then return end
   -- An error that leaves this loop would end the script and lose the bytes that are held back.

@@ -2,8 +2,8 @@
 -- share the header map, so each run sets everything that an earlier one may have set. Keys of the metadata:
 -- AdmissionKey, TargetKey, ScanKey and AttemptKey in services/kernel/envoy_contract.py.
 --
--- The builder of clusters puts a table PROVIDER in front of this text:
--- services/router/adapters/envoy_resources_headers.py.
+-- The builder of clusters puts a table PROVIDER in front of this text, and chooses the module `translator`:
+-- services/router/adapters/envoy_resources_headers.py, envoy_resources_scripts.py.
 
 local headers = require("headers")
 local mask = require("mask")
@@ -12,6 +12,8 @@ local provider_error = require("provider_error")
 local refusal = require("refusal")
 local rewrite = require("rewrite")
 local traceparent = require("traceparent")
+-- What fits the cluster: a module of envoy/lua/translate.
+local translator = require("translator")
 
 local ADMISSION, SCAN, ATTEMPT = "envoy.filters.http.ext_authz", "spendgate.scan", "spendgate.attempt"
 
@@ -52,6 +54,30 @@ local function send_allowed(handle, map, metadata)
   for name, value in pairs(PROVIDER.set) do map:replace(name, value) end
 end
 
+local function read_body(handle, scanned)
+  local buffer = handle:body(true)
+  local text = buffer:getBytes(0, buffer:length())
+  if #text ~= scanned.bytes then error("the body is not the one that was scanned") end
+  return text, buffer
+end
+
+local function send_body(handle, buffer, text)
+  buffer:setBytes(text)
+  handle:headers():replace("content-length", tostring(#text))
+end
+
+-- Sends the request in the provider's dialect, and leaves what its answer's translation needs.
+local function translate(handle, made, target, scanned, request_id)
+  local text, buffer = read_body(handle, scanned)
+  local facts = target.translation
+  facts.model = target.model
+  text, made.ignored, made.forced = translator.write(text, facts)
+  made.dialect, made.client, made.request_id = translator.dialect, scanned.dialect, request_id
+  made.stream, made.include_usage = scanned.stream, scanned.include_usage
+  handle:streamInfo():dynamicMetadata():set(ATTEMPT, "made", made)
+  send_body(handle, buffer, text)
+end
+
 local function prepare(handle)
   local map = handle:headers()
   local credential = PROVIDER.credential_header and map:get(PROVIDER.credential_header)
@@ -65,7 +91,7 @@ local function prepare(handle)
   map:replace(":path", target.path)
   -- For the log of attempts. Envoy sends no name with a colon over HTTP/1.1.
   map:replace(":spendgate-target", target.name)
-  metadata:set(ATTEMPT, "made", {
+  local made = {
     target = target.name,
     number = attempt,
     dialect = scanned.dialect,
@@ -77,10 +103,13 @@ local function prepare(handle)
     is_held = admission.targets[attempt + 1] ~= nil and scanned.stream or nil,
     downgraded = admission.downgraded,
     strip_usage = admission.strip_usage or nil,
-  })
-  local span = traceparent.of_attempt(admission.traceparent, attempt, map:get("x-request-id"))
+  }
+  metadata:set(ATTEMPT, "made", made)
+  local request_id = map:get("x-request-id")
+  local span = traceparent.of_attempt(admission.traceparent, attempt, request_id)
   if span then map:replace("traceparent", span) end
   send_allowed(handle, map, metadata)
+  if translator.write then return translate(handle, made, target, scanned, request_id) end
 
   local force_usage = target.include_usage and scanned.stream and not scanned.include_usage
   local wanted = {
@@ -92,12 +121,8 @@ local function prepare(handle)
     map:replace("content-length", string.format("%.0f", scanned.bytes))
     return
   end
-  local buffer = handle:body(true)
-  local text = buffer:getBytes(0, buffer:length())
-  if #text ~= scanned.bytes then error("the body is not the one that was scanned") end
-  text = rewrite.body(text, wanted, scanned, force_usage)
-  buffer:setBytes(text)
-  handle:headers():replace("content-length", tostring(#text))
+  local text, buffer = read_body(handle, scanned)
+  send_body(handle, buffer, rewrite.body(text, wanted, scanned, force_usage))
 end
 
 local function read_dialect(handle)
@@ -112,6 +137,10 @@ end
 function envoy_on_request(handle)
   local done, problem = pcall(prepare, handle)
   if done then return end
+  if type(problem) == "table" and problem.message then
+    -- Only a translator says what is wrong with a request. Quota keeps such targets out of the chain as far as it can.
+    refusal.answer(handle, dialect_of(handle), 400, "unsupported_by_provider", problem.message, problem.parameter)
+  end
   handle:logErr("target: " .. tostring(problem))
   refusal.answer(handle, dialect_of(handle), 503, "upstream_unavailable",
     "The gateway cannot reach a provider for this request.")
@@ -135,14 +164,17 @@ local function pass_error(handle, map, status, provider)
   local readable = (map:get("content-encoding") or "identity") == "identity"
   local message = "The provider " .. provider .. " answered with status " .. status
     .. "; what it says of it is compressed, or too long to be shown."
-  local envelope = refusal.body(dialect_of(handle), status, "upstream_error", message, nil, "")
-  if not readable then
+  local dialect = dialect_of(handle)
+  local envelope = refusal.body(dialect, status, "upstream_error", message, nil, "")
+  local translated = translator.error and function(text) return translator.error(dialect, status, text, message) end
+  if translated or not readable then
     map:replace("content-type", "application/json")
     map:remove("content-encoding")
   end
   map:remove("content-length")
   -- The head is sent before the body is known, although it describes the body.
-  local state = provider_error.new(readable, (not readable or find(kind, "^application/json")) and envelope or message)
+  local says_json = translated or not readable or find(kind, "^application/json")
+  local state = provider_error.new(readable, says_json and envelope or message, translated)
   for chunk in handle:bodyChunks() do
     local length = chunk:length()
     local read, bytes = true, ""

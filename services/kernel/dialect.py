@@ -22,6 +22,34 @@ class OutputCapField(StrEnum):
     OF_RESPONSE = "max_output_tokens"
 
 
+class ThinkingForm(StrEnum):
+    """How a request asks a model to think before it answers."""
+
+    BUDGET = "budget"
+    """By a number of tokens."""
+    ADAPTIVE = "adaptive"
+    """By a word, and the model decides how much."""
+    EFFORT = "effort"
+    """By a word, in OpenAI's dialect."""
+
+
+class TranslationKey(StrEnum):
+    """What the translators in `envoy/lua/translate` must know of a target, besides its model."""
+
+    OUTPUT_BOUND = "output_bound"
+    """number: the most tokens that the answer may have."""
+    OUTPUT_BOUND_NAME = "output_bound_name"
+    """string: the field for it."""
+    THINKING = "thinking"
+    """string: a `ThinkingForm`, or "none"."""
+    STRUCTURED = "structured"
+    """string: how an answer gets its form: "native" (the request names it) or "tool" (the model must call a tool)."""
+    SAMPLING = "sampling"
+    """bool: it takes `temperature` and the like."""
+    ASKS_FOR_USAGE = "asks_for_usage"
+    """bool: its streams report usage only if they are asked."""
+
+
 UNKNOWN_MEMBERS = "unknown_members"
 """Stands among what a face lacks: it carries only what the scan knows."""
 

@@ -51,6 +51,7 @@ POLICY_HEADER = "x-spendgate-policy"
 BUDGET_REMAINING_HEADER = "x-spendgate-budget-remaining"
 BUDGET_RESETS_HEADER = "x-spendgate-budget-resets-at"
 DOWNGRADED_HEADER = "x-spendgate-downgraded"
+IGNORED_HEADER = "x-spendgate-ignored"
 OUTPUT_CAPPED_HEADER = "x-spendgate-output-capped"
 PROVIDER_STATUS_HEADER = "x-spendgate-provider-status"
 """What the provider answered, where the gateway answers 502 instead."""
@@ -100,7 +101,6 @@ class RequestKey(StrEnum):
     OPERATION = "operation"
     """string: a `services.kernel.endpoint.Operation`. Absent for a chat."""
     STREAM = "stream"
-    """bool."""
     INCLUDE_USAGE = "include_usage"
     """bool: the client itself asked for the usage chunk of an OpenAI stream."""
     MAX_OUTPUT_TOKENS = "max_output_tokens"
@@ -110,7 +110,6 @@ class RequestKey(StrEnum):
     CHOICES = "choices"
     """number: `n` or `candidateCount`, when above 1."""
     BODY_BYTES = "body_bytes"
-    """number."""
     IMAGES = "images"
     """number of images."""
     DATA_URI_BYTES = "data_uri_bytes"
@@ -157,10 +156,9 @@ class AttemptKey(StrEnum):
     MADE = "made"
     """struct: the attempt's `target` ("provider/model") and `number` (1 for the first), `downgraded` (as
     `AdmissionKey.DOWNGRADED`), and of the call `dialect`, `choices` (see `RequestKey`), `events` (it asked for events),
-    `is_held` (another target can still answer), `strip_usage`, and `meter` unless it is a chat. Only for Lua."""
+    `is_held` (another target can still answer), `strip_usage`, `meter` unless a chat, and for `translated.lua`."""
     DROPPED = "dropped"
-    """string: headers dropped in all attempts, joined by commas: "provider>name" for a request's, "provider<name" for
-    an answer's. At most 1 024 bytes; absent when there were none worth reporting."""
+    """string, up to 1 024 bytes: dropped headers by commas: "provider>name" of requests, "provider<name" of answers."""
     OPENING = "opening"
     """struct: the `number` of an attempt, and the `status` that the opening of its stream gives it. Only for Lua."""
     KEPT = "kept"
@@ -173,8 +171,7 @@ class AdmissionKey(StrEnum):
     RESERVATION = "reservation"
     """string: id of the reservation, and of the ledger entry."""
     ADMITTED = "admitted"
-    """string: what the ledger books of the admission, a text for an object of
-    `services.kernel.spool_contract.AdmittedKey`.
+    """string: what the ledger books, a text for an object of `services.kernel.spool_contract.AdmittedKey`.
     One text costs Envoy and quota much less than a value of metadata for each field (ADR 0027)."""
     KEY_ID = "key_id"
     """string: id of the virtual key. `small_bodies.lua` remembers it."""
@@ -192,6 +189,8 @@ class AdmissionKey(StrEnum):
     leads itself."""
     STRIP_USAGE = "strip_usage"
     """bool: the client did not ask for the usage chunk that we make the provider send."""
+    TRANSLATED = "translated"
+    """bool: a target of the chain speaks another dialect than the client. Absent if none does."""
     PRIORITY_GROUPS = "priority_groups"
     """list in the form of envoy.extensions.router.cluster_specifiers.priority_group.v3: one group of one cluster for
     each attempt, in order."""
@@ -221,7 +220,8 @@ class TargetKey(StrEnum):
     OUTPUT_CAP_FIELD = "output_cap_field"
     """string: field of the body that gets `output_cap`. "outer.inner" is one level deeper."""
     OUTPUT_CAP = "output_cap"
-    """number."""
+    TRANSLATION = "translation"
+    """struct of `services.kernel.dialect.TranslationKey`. Absent: the provider speaks the client's dialect."""
 
 
 class Socket(StrEnum):

@@ -17,8 +17,8 @@ from services.router.transport.ads_session import CLUSTER_TYPE, LISTENER_TYPE, R
 from tests.worlds.router import lab, model
 from tests.worlds.router_server import HandPlayedEnvoy, Running, named, serving, until
 
-ONE_SECRET = "one.openai@127.0.0.1:8081"
-TWO_SECRET = "two.openai@127.0.0.1:8081"
+ONE_SECRET = "one.gemini@127.0.0.1:8081"
+TWO_SECRET = "two.gemini@127.0.0.1:8081"
 
 
 def run(folder: Path, scenario: Callable[[Running], Awaitable[None]]) -> None:
@@ -45,11 +45,11 @@ def test_an_envoy_gets_everything_in_order_and_then_the_plan_is_in_force(tmp_pat
         envoy = HandPlayedEnvoy(running.channel)
         await envoy.ask(CLUSTER_TYPE)
         clusters = await envoy.next(CLUSTER_TYPE)
-        assert named(clusters, Cluster).keys() == {"one.openai"}
+        assert named(clusters, Cluster).keys() == {"one.gemini"}
         await envoy.acknowledge(CLUSTER_TYPE)
         await envoy.ask(SECRET_TYPE, ONE_SECRET)
         secret = named(await envoy.next(SECRET_TYPE), Secret)[ONE_SECRET]
-        assert secret.generic_secret.secret.inline_string == "Bearer sk-lab"
+        assert secret.generic_secret.secret.inline_string == "sk-lab"
         await envoy.acknowledge(SECRET_TYPE)
         await envoy.ask(LISTENER_TYPE)
         listeners = named(await envoy.next(LISTENER_TYPE), Listener)
@@ -59,7 +59,7 @@ def test_an_envoy_gets_everything_in_order_and_then_the_plan_is_in_force(tmp_pat
         await envoy.next(ROUTE_TYPE)
         assert running.router.publisher.plan is None
         await envoy.acknowledge(ROUTE_TYPE)
-        await until(lambda: running.router.planned == {"one.openai"})
+        await until(lambda: running.router.planned == {"one.gemini"})
         assert await envoy.hears_nothing()
 
     run(tmp_path, scenario)
@@ -70,17 +70,17 @@ def test_a_cluster_whose_secret_is_not_acknowledged_is_not_planned(tmp_path: Pat
         apply(running, "one")
         envoy = HandPlayedEnvoy(running.channel)
         await envoy.take_everything(ONE_SECRET)
-        await until(lambda: running.router.planned == {"one.openai"})
+        await until(lambda: running.router.planned == {"one.gemini"})
         apply(running, "one", "two")
         await envoy.next(CLUSTER_TYPE)
         await envoy.acknowledge(CLUSTER_TYPE)
         assert await envoy.hears_nothing()
-        assert running.router.planned == {"one.openai"}
+        assert running.router.planned == {"one.gemini"}
         await envoy.ask(SECRET_TYPE, ONE_SECRET, TWO_SECRET)
         assert len((await envoy.next(SECRET_TYPE)).resources) == 2
-        assert running.router.planned == {"one.openai"}
+        assert running.router.planned == {"one.gemini"}
         await envoy.acknowledge(SECRET_TYPE)
-        await until(lambda: running.router.planned == {"one.openai", "two.openai"})
+        await until(lambda: running.router.planned == {"one.gemini", "two.gemini"})
 
     run(tmp_path, scenario)
 
@@ -94,7 +94,7 @@ def test_a_cluster_that_is_still_warming_is_not_planned(tmp_path: Path) -> None:
         assert await envoy.hears_nothing()
         assert running.router.planned == set()
         running.warming.now = False
-        await until(lambda: running.router.planned == {"one.openai"})
+        await until(lambda: running.router.planned == {"one.gemini"})
 
     run(tmp_path, scenario)
 
@@ -109,7 +109,7 @@ def test_only_what_changed_is_sent(tmp_path: Path) -> None:
         running.router.vault.values["LAB_KEY"] = "sk-rotated"
         running.router.administrator.reread_credentials()
         rotated = named(await envoy.next(SECRET_TYPE), Secret)[ONE_SECRET]
-        assert rotated.generic_secret.secret.inline_string == "Bearer sk-rotated"
+        assert rotated.generic_secret.secret.inline_string == "sk-rotated"
         await envoy.acknowledge(SECRET_TYPE)
         assert await envoy.hears_nothing()
 
@@ -121,16 +121,16 @@ def test_a_refusal_is_shown_keeps_the_plan_and_is_not_sent_again(tmp_path: Path)
         apply(running, "one")
         envoy = HandPlayedEnvoy(running.channel)
         await envoy.take_everything(ONE_SECRET)
-        await until(lambda: running.router.planned == {"one.openai"})
+        await until(lambda: running.router.planned == {"one.gemini"})
         apply(running, "one", "two")
         await envoy.next(CLUSTER_TYPE)
-        await envoy.refuse(CLUSTER_TYPE, "two.openai: no such thing")
+        await envoy.refuse(CLUSTER_TYPE, "two.gemini: no such thing")
         node = running.router.publisher.nodes[0]
-        await until(lambda: node.refusal == "Cluster: two.openai: no such thing")
+        await until(lambda: node.refusal == "Cluster: two.gemini: no such thing")
         assert await envoy.hears_nothing()
-        assert running.router.planned == {"one.openai"}
+        assert running.router.planned == {"one.gemini"}
         running.router.administrator.apply([lab("one")], [model("other", "one/x")], validate_only=False, by=OWNER)
-        assert named(await envoy.next(CLUSTER_TYPE), Cluster).keys() == {"one.openai"}
+        assert named(await envoy.next(CLUSTER_TYPE), Cluster).keys() == {"one.gemini"}
         await envoy.acknowledge(CLUSTER_TYPE)
         await until(lambda: node.refusal == "")
         plan = running.router.publisher.plan
@@ -145,7 +145,7 @@ def test_a_request_that_was_overtaken_says_nothing(tmp_path: Path) -> None:
         apply(running, "one")
         envoy = HandPlayedEnvoy(running.channel)
         await envoy.take_everything(ONE_SECRET)
-        await until(lambda: running.router.planned == {"one.openai"})
+        await until(lambda: running.router.planned == {"one.gemini"})
         old_nonce = envoy.nonces[CLUSTER_TYPE]
         apply(running, "one", "two")
         await envoy.next(CLUSTER_TYPE)
@@ -156,9 +156,9 @@ def test_a_request_that_was_overtaken_says_nothing(tmp_path: Path) -> None:
         await envoy.acknowledge(SECRET_TYPE)
         assert await envoy.hears_nothing()
         assert running.router.publisher.nodes[0].refusal == ""
-        assert running.router.planned == {"one.openai"}
+        assert running.router.planned == {"one.gemini"}
         await envoy.acknowledge(CLUSTER_TYPE)
-        await until(lambda: running.router.planned == {"one.openai", "two.openai"})
+        await until(lambda: running.router.planned == {"one.gemini", "two.gemini"})
 
     run(tmp_path, scenario)
 
@@ -198,7 +198,7 @@ def test_each_envoy_gets_its_own_epoch_and_all_must_acknowledge(tmp_path: Path) 
         first = HandPlayedEnvoy(running.channel)
         second = HandPlayedEnvoy(running.channel, "other-1795464000001")
         await first.take_everything(ONE_SECRET)
-        await until(lambda: running.router.planned == {"one.openai"})
+        await until(lambda: running.router.planned == {"one.gemini"})
         await second.ask(LISTENER_TYPE)
         assert named(await second.next(LISTENER_TYPE), Listener)["data"].stat_prefix == "other-1795464000001"
         apply(running, "one", "two")
@@ -208,9 +208,9 @@ def test_each_envoy_gets_its_own_epoch_and_all_must_acknowledge(tmp_path: Path) 
         await first.next(SECRET_TYPE)
         await first.acknowledge(SECRET_TYPE)
         assert await first.hears_nothing()
-        assert running.router.planned == {"one.openai"}
+        assert running.router.planned == {"one.gemini"}
         await second.leave()
-        await until(lambda: running.router.planned == {"one.openai", "two.openai"})
+        await until(lambda: running.router.planned == {"one.gemini", "two.gemini"})
 
     run(tmp_path, scenario)
 

@@ -14,6 +14,7 @@ from spendgate.type.v1.dialect_pb2 import DIALECT_ANTHROPIC, DIALECT_OPENAI
 
 from services.chassis.well_known import duration
 from services.kernel.change import OWNER
+from services.kernel.dialect import Dialect
 from services.kernel.envoy_contract import LeadReason
 from services.kernel.preset import Preset
 from services.quota.adapters.plan_stream import read_plan
@@ -80,8 +81,8 @@ def test_the_plan_says_all_that_quota_needs(tmp_path: Path) -> None:
             fallbacks=(fallback("anthropic/claude-haiku-4-5", when=budget(7_500)), fallback("lab/tiny")),
         )
         declared = ProvidedModel("tiny", context_window=4_096, max_output=512, carries=("tools",))
-        provider = replace(lab(), stops_on_disconnect=True, models=(declared,))
-        running.router.administrator.apply([vendor(Preset.ANTHROPIC), provider], [route], validate_only=False, by=OWNER)
+        own = replace(lab(), protocol=Dialect.OPENAI, stops_on_disconnect=True, models=(declared,))
+        running.router.administrator.apply([vendor(Preset.ANTHROPIC), own], [route], validate_only=False, by=OWNER)
         envoy_acknowledges(running)
         quota = HandPlayedQuota(running)
         await quota.start()
@@ -127,6 +128,10 @@ def test_the_plan_says_all_that_quota_needs(tmp_path: Path) -> None:
             output_cap_field=pb.PlannedTarget.OUTPUT_CAP_FIELD_MAX_TOKENS,
             operation=pb.OPERATION_CHAT,
         )
+        [translated] = [face for face in tiny.faces if face.HasField("translation")]
+        assert (translated.dialect, translated.cluster) == (DIALECT_ANTHROPIC, "lab.anthropic")
+        assert translated.translation == pb.PlannedTarget.Translation(to=DIALECT_OPENAI)
+        assert not any(face.HasField("translation") for face in haiku.faces)
 
     run(tmp_path, scenario, Router(ANTHROPIC_API_KEY="sk-ant"))
 
@@ -182,12 +187,12 @@ def test_only_after_quota_took_the_new_plan_is_the_old_cluster_removed(tmp_path:
         router.publisher.tick()
         router.clock.advance(1_000)
         router.publisher.tick()
-        assert router.clusters == ["new.openai", "old.openai"]
+        assert router.clusters == ["new.gemini", "old.gemini"]
         await quota.take(plan)
         await until(lambda: router.publisher.plan_version_taken == plan.version)
         router.clock.advance(1_000)
         router.publisher.tick()
-        assert router.clusters == ["new.openai"]
+        assert router.clusters == ["new.gemini"]
 
     run(tmp_path, scenario)
 

@@ -27,7 +27,8 @@ def env(name: str = "LAB_KEY") -> SecretReference:
 
 
 def lab(name: str = "lab", base_url: str = "http://127.0.0.1:8081/v1", key: str = "LAB_KEY") -> Provider:
-    return Provider(name=name, api_key=env(key), protocol=Dialect.OPENAI, base_url=base_url)
+    """A provider with one cluster: its dialect is the one that is not translated."""
+    return Provider(name=name, api_key=env(key), protocol=Dialect.GEMINI, base_url=base_url)
 
 
 def vendor(preset: Preset, base_url: str = "") -> Provider:

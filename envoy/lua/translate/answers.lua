@@ -36,7 +36,7 @@ function answers.stream(call)
 end
 
 local function fail(self, out, message)
-  self.state.over, self.failed = true, true
+  self.state.over = true
   out[#out + 1] = self.writer.failure(
     refusal.body(self.call.client, BAD_GATEWAY, CODE, message, nil, self.call.request_id))
 end
@@ -55,6 +55,14 @@ function answers.feed(self, bytes)
     self.problem = type(problem) == "table" and problem.message or tostring(problem)
     fail(self, out, "The gateway cannot read the provider's stream.")
   end
+  return table.concat(out)
+end
+
+-- Returns the error that ends the stream, whatever comes later; nothing if it has ended.
+function answers.break_off(self)
+  if self.state.over then return "" end
+  local out = {}
+  fail(self, out, "The gateway cannot read the provider's stream.")
   return table.concat(out)
 end
 

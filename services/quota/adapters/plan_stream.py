@@ -14,7 +14,7 @@ from spendgate.type.v1 import dialect_pb2
 
 from services.chassis.enums import enum_table
 from services.chassis.loops import Stream, StreamLoop
-from services.kernel.dialect import Dialect, OutputCapField
+from services.kernel.dialect import Dialect, OutputCapField, ThinkingForm
 from services.kernel.endpoint import Operation
 from services.kernel.envoy_contract import LeadReason
 from services.quota.domain.routing.plan import (
@@ -25,6 +25,7 @@ from services.quota.domain.routing.plan import (
     PlanSnapshot,
     Probe,
     Tier,
+    Translation,
     WeightedTarget,
 )
 from services.quota.ports.directory import SnapshotStore
@@ -34,6 +35,7 @@ _DIALECTS = enum_table(dialect_pb2.Dialect, Dialect)
 _LEAD_REASONS = enum_table(pb.LeadReason, LeadReason)
 _CAP_FIELDS = enum_table(pb.PlannedTarget.OutputCapField, OutputCapField)
 _OPERATIONS = enum_table(pb.Operation, Operation, unspecified=Operation.CHAT)
+_THINKING_FORMS = enum_table(pb.PlannedTarget.ThinkingForm, ThinkingForm)
 
 _log = logging.getLogger("spendgate.quota")
 
@@ -158,14 +160,24 @@ def _read_face(message: pb.PlannedTarget.Face) -> Face:
     # Without a field that we know, no bound is written.
     cap_field = _CAP_FIELDS.members.get(message.output_cap_field, "")
     return Face(
-        dialect,
-        message.cluster,
-        message.host,
-        message.path,
-        cap_field,
-        message.usage_unasked,
-        frozenset(message.lacks),
-        _OPERATIONS.members[message.operation],
+        dialect=dialect,
+        cluster=message.cluster,
+        host=message.host,
+        path=message.path,
+        output_cap_field=cap_field,
+        usage_unasked=message.usage_unasked,
+        lacks=frozenset(message.lacks),
+        operation=_OPERATIONS.members[message.operation],
+        translation=_read_translation(message.translation) if message.HasField("translation") else None,
+    )
+
+
+def _read_translation(message: pb.PlannedTarget.Translation) -> Translation:
+    return Translation(
+        # A form of a later release is none that our scripts know.
+        thinking=_THINKING_FORMS.members.get(message.thinking),
+        structured_by_tool=message.structured_by_tool,
+        takes_sampling=not message.no_sampling,
     )
 
 

@@ -21,7 +21,7 @@ from services.chassis.authorship import write_actor
 from services.chassis.line_text import write_line_text
 from services.chassis.protobuf_wire import length_delimited
 from services.kernel.change import Actor
-from services.kernel.dialect import Dialect
+from services.kernel.dialect import Dialect, TranslationKey
 from services.kernel.endpoint import ENDPOINTS, MODEL, VERB, Operation
 from services.kernel.envoy_contract import (
     ACTOR_HEADER,
@@ -34,6 +34,7 @@ from services.kernel.envoy_contract import (
 from services.quota.domain.admission.evaluate import Attempt
 from services.quota.domain.identity.key import VirtualKey
 from services.quota.domain.policies.denial import Deny
+from services.quota.domain.routing.plan import Translation
 from services.quota.transport.admitted_line import write_members, write_members_of_route
 from services.quota.transport.call_trace import CallTrace
 from services.quota.transport.check_request import Check
@@ -113,6 +114,7 @@ class AllowWriter:
         metadata: dict[str, Any] = {
             **({AdmissionKey.DOWNGRADED: admitted.lead_reason.value} if admitted.lead_reason else {}),
             AdmissionKey.STRIP_USAGE: admitted.strip_usage,
+            **({AdmissionKey.TRANSLATED: True} if _is_translated(admitted) else {}),
             AdmissionKey.PRIORITY_GROUPS: [_priority_group(attempt) for attempt in admitted.chain],
             AdmissionKey.TARGETS: [_target(attempt, admitted, check) for attempt in admitted.chain],
         }
@@ -198,6 +200,10 @@ def _known(texts: dict[AdmissionKey, str]) -> dict[str, Any]:
     return {key: text for key, text in texts.items() if text}
 
 
+def _is_translated(admitted: Admitted) -> bool:
+    return any(attempt.fit.face.translation is not None for attempt in admitted.chain)
+
+
 def _priority_group(attempt: Attempt) -> dict[str, Any]:
     # Envoy drops the whole list if a group has no name.
     return {"name": attempt.fit.target.name, "clusters": [{"cluster_name": attempt.fit.face.cluster, "weight": 1}]}
@@ -210,6 +216,9 @@ def _target(attempt: Attempt, admitted: Admitted, check: Check) -> dict[str, Any
         TargetKey.HOST: face.host,
         TargetKey.PATH: face.path,
     }
+    if face.translation is not None:
+        facts[TargetKey.TRANSLATION] = _translation(attempt, face.translation)
+        return facts | {TargetKey.MODEL: target.upstream_model}
     if face.dialect is Dialect.GEMINI:
         facts[TargetKey.PATH] = _gemini_path(face.path, target.upstream_model, check)
     elif check.passed_query:
@@ -222,6 +231,19 @@ def _target(attempt: Attempt, admitted: Admitted, check: Check) -> dict[str, Any
         facts[TargetKey.OUTPUT_CAP_FIELD] = face.output_cap_field
         facts[TargetKey.OUTPUT_CAP] = attempt.output_cap_tokens
     return facts
+
+
+def _translation(attempt: Attempt, translation: Translation) -> dict[str, Any]:
+    fit = attempt.fit
+    return {
+        # Messages needs a bound always. Without a smaller one it is what the call holds.
+        TranslationKey.OUTPUT_BOUND: attempt.output_cap_tokens or fit.facts.output_ceiling,
+        TranslationKey.OUTPUT_BOUND_NAME: fit.face.output_cap_field,
+        TranslationKey.THINKING: translation.thinking or "none",
+        TranslationKey.STRUCTURED: "tool" if translation.structured_by_tool else "native",
+        TranslationKey.SAMPLING: translation.takes_sampling,
+        TranslationKey.ASKS_FOR_USAGE: not fit.face.usage_unasked,
+    }
 
 
 def _gemini_path(template: str, model: str, check: Check) -> str:

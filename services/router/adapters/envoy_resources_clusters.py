@@ -1,4 +1,4 @@
-"""Clusters: one for each provider and dialect."""
+"""Clusters: one for each provider and dialect of its clients."""
 
 from __future__ import annotations
 
@@ -84,7 +84,8 @@ def _attempt_filters(spec: ClusterSpec, scripts: Scripts, all_allowed: Collectio
             request_mutations=remove_headers(CREDENTIAL_HEADERS), response_mutations=remove_headers(_NEVER_RETURNED)
         )
     )
-    source = with_headers(scripts.target, spec, all_allowed)
+    script = scripts.translating[spec.dialect] if spec.translated_to else scripts.target
+    source = with_headers(script, spec, all_allowed)
     target = lua_pb2.Lua(default_source_code=base_pb2.DataSource(inline_string=source))
     filters = [http_filter("strip", strip)]
     if spec.secret_name:

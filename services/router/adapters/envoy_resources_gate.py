@@ -57,9 +57,18 @@ def gate_on_large_bodies() -> dict[str, any_pb2.Any]:
 
 def body_may_come() -> metadata_pb2.MetadataMatcher:
     """Matches requests whose key quota accepted before their body came."""
+    return _is_in_answer(AdmissionKey.HOLDER)
+
+
+def answer_is_held() -> metadata_pb2.MetadataMatcher:
+    """Matches requests whose answer may need a translation, for which the whole of it must be there."""
+    return _is_in_answer(AdmissionKey.TRANSLATED)
+
+
+def _is_in_answer(key: AdmissionKey) -> metadata_pb2.MetadataMatcher:
     return metadata_pb2.MetadataMatcher(
         filter=ADMISSION_NAMESPACE,
-        path=[metadata_pb2.MetadataMatcher.PathSegment(key=AdmissionKey.HOLDER)],
+        path=[metadata_pb2.MetadataMatcher.PathSegment(key=key)],
         value=value_pb2.ValueMatcher(present_match=True),
     )
 

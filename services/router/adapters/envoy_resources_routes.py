@@ -19,6 +19,7 @@ from services.router.adapters.envoy_resources_endpoints import call_match, model
 from services.router.adapters.envoy_resources_gate import (
     GATE_FILTER,
     SMALL_BODIES_FILTER,
+    answer_is_held,
     body_may_come,
     gate_on_endpoint,
     gate_on_large_bodies,
@@ -30,6 +31,7 @@ from services.router.adapters.envoy_resources_wire import (
     pack,
 )
 from services.router.domain.snapshot import NodeSettings
+from services.router.domain.translation import TRANSLATIONS
 
 DATA_ROUTES = "data"
 METER_FILTER = "meter"
@@ -52,6 +54,8 @@ REQUEST_ID = {"request-id": "%REQ(X-REQUEST-ID)%"}
 def data_routes(node: NodeSettings) -> route_pb2.RouteConfiguration:
     """Returns all routes of the data listener. They name no provider, so they never change while the process runs."""
     matches = [(endpoint.name, call_match(endpoint)) for endpoint in ENDPOINTS]
+    # Only chats are translated. An endpoint for chats is called like its dialect.
+    translated = {translation.client.value for translation in TRANSLATIONS}
     host = route_components_pb2.VirtualHost(
         name="data",
         domains=["*"],
@@ -60,7 +64,12 @@ def data_routes(node: NodeSettings) -> route_pb2.RouteConfiguration:
         request_headers_to_remove=[*CREDENTIAL_HEADERS, "accept-encoding"],
         routes=[
             # Envoy tries them in order, and no two endpoints match one path. So a chat is found at once.
-            *(make(name, match, node) for name, match in matches for make in (_endpoint_for_large_bodies, _endpoint)),
+            *(
+                make(name, match, node)
+                for name, match in matches
+                for make in (_endpoint_for_large_bodies, _endpoint_for_translations, _endpoint)
+                if name in translated or make is not _endpoint_for_translations
+            ),
             _answered_by_quota("models", models_match()),
             _answered_by_quota("budget", route_components_pb2.RouteMatch(path=BUDGET_PATH)),
             *(_refusal(f"{name}-method", match, 405) for name, match in matches),
@@ -106,6 +115,20 @@ def _endpoint_for_large_bodies(
     # The whole body waits for quota, and for the next attempt. The listener's own bound applies to answers.
     route.request_body_buffer_limit.value = node.max_body_bytes
     _configure(route, gate_on_large_bodies())
+    return route
+
+
+def _endpoint_for_translations(
+    name: str, endpoint: route_components_pb2.RouteMatch, node: NodeSettings
+) -> route_components_pb2.Route:
+    """Returns the same route for calls that quota sends through a translator.
+
+    The bound of a route holds for answers as well, and a whole answer is held until it is translated.
+    """
+    route = _endpoint_for_large_bodies(name, endpoint, node)
+    route.name = f"{name}-translated"
+    del route.match.dynamic_metadata[:]
+    route.match.dynamic_metadata.append(answer_is_held())
     return route
 
 

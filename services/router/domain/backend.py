@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from services.router.domain.address import Origin
 from services.router.domain.plan import ClusterNames, cluster_name
-from services.router.domain.provider import Face, Provider, faces_of
+from services.router.domain.provider import Face, Provider, reachable_faces_of
 from services.router.domain.secret import SecretReference, SecretSource
 from services.router.domain.snapshot import ClusterSpec
 
@@ -36,7 +36,7 @@ def name_clusters(providers: Iterable[Provider], in_use: Mapping[str, Backend]) 
     """
     names = {}
     for provider in providers:
-        for face in faces_of(provider):
+        for face in reachable_faces_of(provider):
             name = cluster_name(provider.name, face.dialect)
             before = in_use.get(name)
             if before is not None and _address(before.cluster) != (origin := face.origin):
@@ -51,7 +51,7 @@ def backends_of(providers: Iterable[Provider], names: ClusterNames) -> tuple[Bac
     backends = [
         _backend(provider, face, names[provider.name, face.dialect])
         for provider in providers
-        for face in faces_of(provider)
+        for face in reachable_faces_of(provider)
     ]
     return tuple(sorted(backends, key=lambda backend: backend.cluster.name))
 
@@ -73,5 +73,6 @@ def _backend(provider: Provider, face: Face, name: str) -> Backend:
         credential_header=face.credential_header,
         secret_name=secret,
         allowed_headers=provider.allowed_headers,
+        translated_to=face.translated_to,
     )
     return Backend(cluster, provider.api_key, face.credential_prefix)

@@ -25,6 +25,10 @@ class Passing:
     """The gateway's replacement value. Empty: the header passes unchanged."""
 
 
+ANTHROPIC_VERSION_HEADER = "anthropic-version"
+ANTHROPIC_VERSION = "2023-06-01"
+"""The version of Messages that a translated request is written in."""
+
 TO_PROVIDER = (
     Passing("content-type", "the scan read the body as this and nothing else", value="application/json"),
     Passing("content-length", "of the body as it is sent, which the gateway may have changed"),
@@ -32,7 +36,7 @@ TO_PROVIDER = (
     Passing("accept", "what the meter reads; streams arrive anyway", value="application/json"),
     # Some vendors' firewalls refuse requests without one. The client's own would reveal who is behind the gateway.
     Passing("user-agent", "vendors refuse requests without one", value="spendgate"),
-    Passing("anthropic-version", "Anthropic refuses requests without it", (Dialect.ANTHROPIC,)),
+    Passing(ANTHROPIC_VERSION_HEADER, "Anthropic refuses requests without it", (Dialect.ANTHROPIC,)),
     Passing(BETA_HEADER, "switches features on; quota reads it as well", (Dialect.ANTHROPIC,)),
     Passing("x-request-id", "the gateway's own id of the request, for the logs of both"),
     Passing("traceparent", "the span of the attempt, which a model server of yours may continue; else the client's"),

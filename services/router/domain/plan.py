@@ -24,7 +24,9 @@ from services.kernel.names import split_target
 from services.router.domain.health import Left, Watched
 from services.router.domain.lead import ALL_WELL, Displaced, Probe, TargetStates, displaced_by
 from services.router.domain.model import ChainSlot, Fallback, Model, WeightedTarget, names_of
-from services.router.domain.provider import Provider, catalogue_provider, faces_of
+from services.router.domain.model_forms import ModelForms, forms_of
+from services.router.domain.provider import Provider, catalogue_provider, reachable_faces_of
+from services.router.domain.translation import LACKS
 
 ClusterNames = Mapping[tuple[str, Dialect], str]
 """Name of the cluster by provider and dialect."""
@@ -86,6 +88,10 @@ class PlannedFace:
     lacks: frozenset[str] = frozenset()
     """What it does not carry, whatever the model carries: names of features, and `UNKNOWN_MEMBERS`."""
     operation: Operation = Operation.CHAT
+    translated_to: Dialect | None = None
+    """The dialect of the provider, if calls in `dialect` are translated."""
+    forms: ModelForms | None = None
+    """What a translation must know of the model. None: nothing is translated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,9 +289,12 @@ def _planned_target(name: str, providers: Mapping[str, Provider], clusters: Clus
             path=face.path_of(row.operation),
             output_cap_field=face.output_cap_field if row.operation is Operation.CHAT else row.output_cap_field,
             usage_unasked=face.usage_unasked,
+            lacks=LACKS if face.translated_to else frozenset(),
             operation=row.operation,
+            translated_to=face.translated_to,
+            forms=forms_of(face.translated_to, upstream_model) if face.translated_to else None,
         )
-        for face in faces_of(provider)
+        for face in reachable_faces_of(provider)
         for row in ENDPOINTS
         if row.dialect is face.dialect and row.operation in face.operations
     )

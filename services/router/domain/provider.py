@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.kernel.dialect import Dialect, OutputCapField
 from services.kernel.endpoint import VERB, Operation, endpoint_of
@@ -14,6 +14,7 @@ from services.router.domain.address import BaseUrl, Origin, parse_base_url
 from services.router.domain.model_limits import ModelLimits, limits_of
 from services.router.domain.provided_model import ProvidedModel, check_provided_models
 from services.router.domain.secret import SecretReference, check_reference
+from services.router.domain.translation import TRANSLATIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +33,18 @@ class Face:
     output_cap_field: OutputCapField
     usage_unasked: bool = False
     """See `PresetFace`."""
+    translated_to: Dialect | None = None
+    """The dialect of the provider, if calls in `dialect` must be translated."""
 
     def path_of(self, operation: Operation) -> str:
         """Returns the path of an operation that it serves: it lies beside that of the chat."""
+        if operation is Operation.CHAT:
+            return self.path
         chat, asked = endpoint_of(self.dialect, Operation.CHAT), endpoint_of(self.dialect, operation)
         assert chat is not None and asked is not None, operation  # noqa: S101, PT018  (rows of the table)
         [*verbs] = asked.verbs
         path = self.path.removesuffix(chat.path) + asked.path
-        return path if operation is Operation.CHAT else path.replace(VERB, "".join(verbs))
+        return path.replace(VERB, "".join(verbs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,23 @@ def check_provider(field: str, provider: Provider) -> Provider:
     read_allowed(f"{field}.headers.allow", provider.allowed_headers)
     check_provided_models(f"{field}.models", provider.models)
     return provider
+
+
+def reachable_faces_of(provider: Provider) -> tuple[Face, ...]:
+    """Returns the faces of a checked provider, and after them those that calls reach by a translation."""
+    own = faces_of(provider)
+    spoken = {face.dialect: face for face in reversed(own)}
+    translated = tuple(
+        replace(
+            spoken[one.provider],
+            dialect=one.client,
+            operations=frozenset({Operation.CHAT}),
+            translated_to=one.provider,
+        )
+        for one in TRANSLATIONS
+        if one.provider in spoken and one.client not in spoken
+    )
+    return (*own, *translated)
 
 
 def faces_of(provider: Provider) -> tuple[Face, ...]:

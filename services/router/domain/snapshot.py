@@ -18,7 +18,7 @@ _MAX_PORT = 65_535
 
 @dataclass(frozen=True, slots=True)
 class ClusterSpec:
-    """One provider reached in one dialect: one Envoy cluster.
+    """One provider reached by clients of one dialect: one Envoy cluster.
 
     Model, path and host are not part of it. They differ by target and travel with each request.
     """
@@ -26,6 +26,7 @@ class ClusterSpec:
     name: str
     """`<provider>.<dialect>`, followed by `~` and eight digits while the provider moves to another address."""
     dialect: Dialect
+    """What its clients speak."""
     hostname: str
     """Name or address to connect to."""
     port: int
@@ -36,6 +37,8 @@ class ClusterSpec:
     """Name of the SDS secret with the header's complete value. Empty: the provider takes no credential."""
     allowed_headers: tuple[str, ...] = ()
     """Headers that pass in both directions besides those of `domain.headers`."""
+    translated_to: Dialect | None = None
+    """What its provider speaks, if that is another dialect."""
 
 
 @dataclass(frozen=True, slots=True)

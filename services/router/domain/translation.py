@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from services.kernel.dialect import Dialect
+from services.kernel.dialect import UNKNOWN_MEMBERS, Dialect, Feature
 
 
 class Outcome(StrEnum):
@@ -53,6 +53,9 @@ class Translation:
                 for name in getattr(members, outcome).split():
                     yield place, name, outcome
 
+
+LACKS = frozenset({Feature.AUDIO, Feature.VIDEO, Feature.STORED_INPUT, Feature.SERVER_TOOLS, UNKNOWN_MEMBERS})
+"""What no translation carries. Quota leaves such targets out of the chains of calls that need it."""
 
 # A call whose member is absent, null, false, 0, "" or an empty list asks for nothing, so it is never refused for it.
 CHAT_TO_MESSAGES = Translation(

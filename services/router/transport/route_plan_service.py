@@ -13,10 +13,10 @@ from spendgate.router.v1 import route_plan_service_pb2_grpc
 from services.chassis.enums import enum_table
 from services.chassis.grpc_server import Registration
 from services.chassis.well_known import duration
-from services.kernel.dialect import OutputCapField
+from services.kernel.dialect import OutputCapField, ThinkingForm
 from services.kernel.endpoint import Operation
 from services.kernel.envoy_contract import LeadReason
-from services.router.domain.plan import PlannedTarget, Tier
+from services.router.domain.plan import PlannedFace, PlannedTarget, Tier
 from services.router.transport.admin_messages import DIALECTS, write_chain
 from services.router.transport.wakeup import reading
 from services.router.usecases.publish import Publisher, VersionedPlan
@@ -27,6 +27,7 @@ LEAD_REASONS = enum_table(pb.LeadReason, LeadReason)
 _CAP_FIELDS = enum_table(pb.PlannedTarget.OutputCapField, OutputCapField)
 _OPERATIONS = enum_table(pb.Operation, Operation)
 _UNBOUNDED = pb.PlannedTarget.OutputCapField.OUTPUT_CAP_FIELD_UNSPECIFIED
+_THINKING_FORMS = enum_table(pb.PlannedTarget.ThinkingForm, ThinkingForm)
 
 
 class RoutePlanService(route_plan_service_pb2_grpc.RoutePlanServiceServicer):
@@ -97,6 +98,18 @@ def _tier(tier: Tier) -> pb.Tier:
     )
 
 
+def _translation(face: PlannedFace) -> pb.PlannedTarget.Translation | None:
+    if face.translated_to is None or face.forms is None:
+        return None
+    thinking = face.forms.thinking
+    return pb.PlannedTarget.Translation(
+        to=DIALECTS.numbers[face.translated_to],
+        thinking=_THINKING_FORMS.numbers[thinking] if thinking else pb.PlannedTarget.THINKING_FORM_UNSPECIFIED,
+        structured_by_tool=face.forms.is_structured_by_tool,
+        no_sampling=not face.forms.takes_sampling,
+    )
+
+
 def _target(target: PlannedTarget) -> pb.PlannedTarget:
     return pb.PlannedTarget(
         name=target.name,
@@ -114,6 +127,7 @@ def _target(target: PlannedTarget) -> pb.PlannedTarget:
                 usage_unasked=face.usage_unasked,
                 lacks=sorted(face.lacks),
                 operation=_OPERATIONS.numbers[face.operation],
+                translation=_translation(face),
             )
             for face in target.faces
         ],

@@ -8,10 +8,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from services.kernel.dialect import Dialect
+from services.kernel.dialect import Dialect, ThinkingForm
 from services.kernel.endpoint import Operation
 from services.kernel.envoy_contract import LeadReason
 from services.kernel.price import Price
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """What Envoy must know to translate calls to a target."""
+
+    thinking: ThinkingForm | None
+    """None: the model cannot be asked to think."""
+    structured_by_tool: bool
+    """Its answer gets a form by a tool that it must call."""
+    takes_sampling: bool
+    """It takes `temperature` and the like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +42,8 @@ class Face:
     lacks: frozenset[str] = frozenset()
     """The features that it does not carry, whatever the model carries; see `services.kernel.dialect`."""
     operation: Operation = Operation.CHAT
+    translation: Translation | None = None
+    """None: the provider speaks the dialect itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,10 +188,16 @@ def test_only_refusals_are_routed_without_asking_quota() -> None:
 
 def test_a_large_body_is_taken_only_where_quota_let_it_come() -> None:
     calls = [route for route in build().routes["data"].virtual_hosts[0].routes if route.HasField("route")]
-    assert len(calls) == 2 * len(ENDPOINTS)
+    asked = {route.name: [matcher.path[0].key for matcher in route.match.dynamic_metadata] for route in calls}
+    for endpoint in ENDPOINTS:
+        assert asked[f"{endpoint.name}-large"] == ["holder"]
+        assert asked[endpoint.name] == []
+    # These take no body before quota has admitted the whole call.
+    translated = {name for name, keys in asked.items() if keys == ["translated"]}
+    assert translated == {"openai-translated", "anthropic-translated"}
+    assert len(calls) == 2 * len(ENDPOINTS) + len(translated)
     for route in calls:
-        asked = [matcher.path[0].key for matcher in route.match.dynamic_metadata] == ["holder"]
-        assert route.request_body_buffer_limit.value == (NODE.max_body_bytes if asked else 65_536)
+        assert route.request_body_buffer_limit.value == (NODE.max_body_bytes if asked[route.name] else 65_536)
         assert "gate" in route.typed_per_filter_config
 
 

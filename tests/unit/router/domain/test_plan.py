@@ -125,7 +125,7 @@ def test_the_plan_names_exactly_the_targets_of_its_chains_and_how_to_reach_them(
         ("anthropic.anthropic", "api.anthropic.com", "/v1/messages/count_tokens", Operation.COUNT),
         ("anthropic.openai", "api.anthropic.com", "/v1/chat/completions", Operation.CHAT),
     ]
-    assert plan.clusters == {"anthropic.anthropic", "anthropic.openai", "lab.openai"}
+    assert plan.clusters == {"anthropic.anthropic", "anthropic.openai", "lab.gemini"}
 
 
 SICK = Left(1, LeadReason.ERRORS, (), 2_000)

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from genai_prices.data_snapshot import get_snapshot
 
 from services.kernel.dialect import Dialect
+from services.kernel.endpoint import Operation
 from services.kernel.errors import InvalidInput
 from services.kernel.preset import Preset
 from services.router.domain.backend import Backend, backends_of, name_clusters
 from services.router.domain.model_limits import ModelLimits, limits_of
-from services.router.domain.provider import Provider, catalogue_provider, check_provider, faces_of
+from services.router.domain.provider import Provider, catalogue_provider, check_provider, faces_of, reachable_faces_of
 from services.router.domain.secret import SecretReference, SecretSource
 from tests.worlds.router import env, lab, vendor
 
@@ -203,11 +206,27 @@ def test_a_secret_belongs_to_one_origin_so_that_no_key_reaches_another_server() 
 
 def test_a_provider_that_moves_has_a_cluster_of_another_name_while_the_old_one_is_in_use() -> None:
     here, there = lab(base_url="http://a:1/v1"), lab(base_url="http://b:1/v1")
-    in_use = {"lab.openai": fresh([here])[0]}
-    assert name_clusters([here], in_use) == {("lab", Dialect.OPENAI): "lab.openai"}
+    in_use = {"lab.gemini": fresh([here])[0]}
+    assert name_clusters([here], in_use) == {("lab", Dialect.GEMINI): "lab.gemini"}
     [moved] = name_clusters([there], in_use).values()
-    assert moved.startswith("lab.openai~")
-    assert name_clusters([there], in_use | {moved: fresh([there])[0]}) == {("lab", Dialect.OPENAI): moved}
+    assert moved.startswith("lab.gemini~")
+    assert name_clusters([there], in_use | {moved: fresh([there])[0]}) == {("lab", Dialect.GEMINI): moved}
+
+
+def test_clients_of_the_other_dialect_reach_a_provider_by_a_translation() -> None:
+    provider = replace(lab(base_url="http://h:1/v1"), protocol=Dialect.OPENAI)
+    own, translated = reachable_faces_of(provider)
+    assert translated == replace(
+        own,
+        dialect=Dialect.ANTHROPIC,
+        operations=frozenset({Operation.CHAT}),
+        translated_to=Dialect.OPENAI,
+    )
+    assert translated.path_of(Operation.CHAT) == "/v1/chat/completions"
+    assert [one.cluster.name for one in fresh([provider])] == ["lab.anthropic", "lab.openai"]
+    # Whoever speaks both needs none, and Gemini's dialect is not translated.
+    assert reachable_faces_of(vendor(Preset.ANTHROPIC)) == faces_of(vendor(Preset.ANTHROPIC))
+    assert reachable_faces_of(lab()) == faces_of(lab())
 
 
 def test_a_provider_without_credential_has_no_secret() -> None:

@@ -90,7 +90,7 @@ def test_a_missing_credential_is_a_warning_and_its_targets_are_left_out() -> Non
         "provider bad: environment variable ABSENT is not set",
         "model gone: none of its targets can be used, so its calls are answered with status 503",
     ]
-    assert router.clusters == ["good.openai"]
+    assert router.clusters == ["good.gemini"]
     problems = {one.name: router.administrator.credential_problem(one) for one in providers}
     assert problems == {"good": "", "bad": "environment variable ABSENT is not set"}
 
@@ -101,7 +101,7 @@ def test_a_credential_that_turns_up_later_is_taken_up() -> None:
     assert router.clusters == []
     router.vault.values["LATE"] = "sk-late"
     router.administrator.reread_credentials()
-    assert router.clusters == ["lab.openai"]
+    assert router.clusters == ["lab.gemini"]
     assert router.administrator.credential_problem(lab(key="LATE")) == ""
 
 
@@ -135,7 +135,7 @@ def test_after_a_restart_the_stored_configuration_is_published() -> None:
     node = again.publisher.connect_node(EPOCH)
     assert again.publisher.version is not None
     again.publisher.acknowledged(node, again.publisher.version)
-    assert again.planned == {"lab.openai"}
+    assert again.planned == {"lab.gemini"}
 
 
 def test_what_was_changed_is_in_the_audit_log_and_credentials_are_only_named() -> None:
@@ -171,7 +171,7 @@ def test_what_does_not_fit_together_is_refused_before_anything_is_stored_or_sent
     version, plan = router.publisher.version, router.publisher.plan
 
     def one_name_for_all(providers: Iterable[Provider], _in_use: object) -> ClusterNames:
-        return {(provider.name, face.dialect): "lab.openai" for provider in providers for face in faces_of(provider)}
+        return {(provider.name, face.dialect): "lab.gemini" for provider in providers for face in faces_of(provider)}
 
     monkeypatch.setattr(administer, "name_clusters", one_name_for_all)
     with pytest.raises(FailedPrecondition, match="belongs to no cluster"):

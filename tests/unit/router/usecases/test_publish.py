@@ -44,7 +44,7 @@ def test_without_an_envoy_there_is_no_plan_and_the_first_acknowledgement_brings_
     node = router.publisher.connect_node(EPOCH)
     assert router.publisher.plan is None
     acknowledge(router, node)
-    assert router.planned == {"old.openai"}
+    assert router.planned == {"old.gemini"}
 
 
 def test_quota_names_a_cluster_only_after_every_connected_envoy_has_it() -> None:
@@ -52,9 +52,9 @@ def test_quota_names_a_cluster_only_after_every_connected_envoy_has_it() -> None
     second = router.publisher.connect_node("other-1795464000001")
     apply(router, NEW)
     acknowledge(router, first)
-    assert router.planned == {"old.openai"}
+    assert router.planned == {"old.gemini"}
     acknowledge(router, second)
-    assert router.planned == {"new.openai"}
+    assert router.planned == {"new.gemini"}
 
 
 def test_an_envoy_that_leaves_is_not_waited_for() -> None:
@@ -63,7 +63,7 @@ def test_an_envoy_that_leaves_is_not_waited_for() -> None:
     apply(router, NEW)
     acknowledge(router, first)
     router.publisher.disconnect_node(second)
-    assert router.planned == {"new.openai"}
+    assert router.planned == {"new.gemini"}
 
 
 def test_a_late_acknowledgement_of_an_older_version_does_not_count() -> None:
@@ -72,24 +72,24 @@ def test_a_late_acknowledgement_of_an_older_version_does_not_count() -> None:
     assert before is not None
     apply(router, NEW)
     router.publisher.acknowledged(node, before)
-    assert router.planned == {"old.openai"}
+    assert router.planned == {"old.gemini"}
 
 
 def test_a_cluster_stays_until_quota_has_the_new_plan_and_no_request_can_be_on_it() -> None:
     router, node = running()
     apply(router, NEW)
-    assert router.clusters == ["new.openai", "old.openai"]
+    assert router.clusters == ["new.gemini", "old.gemini"]
     acknowledge(router, node)
     router.clock.advance(3_600_000)
     router.publisher.tick()
-    assert router.clusters == ["new.openai", "old.openai"]
+    assert router.clusters == ["new.gemini", "old.gemini"]
     take(router)
     router.clock.advance(999)
     router.publisher.tick()
-    assert router.clusters == ["new.openai", "old.openai"]
+    assert router.clusters == ["new.gemini", "old.gemini"]
     router.clock.advance(1)
     router.publisher.tick()
-    assert router.clusters == ["new.openai"]
+    assert router.clusters == ["new.gemini"]
 
 
 def test_a_cluster_that_is_wanted_again_does_not_retire() -> None:
@@ -102,8 +102,8 @@ def test_a_cluster_that_is_wanted_again_does_not_retire() -> None:
     take(router)
     router.clock.advance(3_600_000)
     router.publisher.tick()
-    assert router.clusters == ["old.openai"]
-    assert router.planned == {"old.openai"}
+    assert router.clusters == ["old.gemini"]
+    assert router.planned == {"old.gemini"}
 
 
 def test_one_of_two_quotas_with_the_old_plan_keeps_its_clusters() -> None:
@@ -116,12 +116,12 @@ def test_one_of_two_quotas_with_the_old_plan_keeps_its_clusters() -> None:
     router.publisher.tick()
     router.clock.advance(3_600_000)
     router.publisher.tick()
-    assert "old.openai" in router.clusters
+    assert "old.gemini" in router.clusters
     router.publisher.disconnect_watcher(behind)
     router.publisher.tick()
     router.clock.advance(1_000)
     router.publisher.tick()
-    assert "old.openai" not in router.clusters
+    assert "old.gemini" not in router.clusters
 
 
 def test_a_refusal_keeps_the_plan_and_the_next_good_version_recovers() -> None:
@@ -130,11 +130,11 @@ def test_a_refusal_keeps_the_plan_and_the_next_good_version_recovers() -> None:
     router.publisher.refused(node, "Cluster: bad")
     router.clock.advance(3_600_000)
     router.publisher.tick()
-    assert router.planned == {"old.openai"}
+    assert router.planned == {"old.gemini"}
     assert node.refusal == "Cluster: bad"
     apply(router, OLD)
     acknowledge(router, node)
-    assert router.planned == {"old.openai"}
+    assert router.planned == {"old.gemini"}
     assert node.refusal == ""
 
 
@@ -143,15 +143,15 @@ def test_what_envoy_refused_is_gone_with_its_configuration() -> None:
     apply(router, ([lab("old"), lab("bad")], [model("m", "bad/x")]))
     router.publisher.refused(node, "Cluster: bad")
     apply(router, OLD)
-    assert router.clusters == ["old.openai"]
+    assert router.clusters == ["old.gemini"]
 
 
 def test_a_provider_that_moves_keeps_its_old_cluster_for_the_requests_on_it() -> None:
     router, node = running()
     apply(router, ([lab("old", "http://127.0.0.1:1/v1")], [model("m", "old/x")]))
     moved, typical = sorted(router.clusters, reverse=True)
-    assert (typical, moved[:11]) == ("old.openai", "old.openai~")
-    assert router.planned == {"old.openai"}
+    assert (typical, moved[:11]) == ("old.gemini", "old.gemini~")
+    assert router.planned == {"old.gemini"}
     acknowledge(router, node)
     assert router.planned == {moved}
     take(router)
@@ -165,7 +165,7 @@ def test_a_refused_move_leaves_nothing_behind() -> None:
     apply(router, ([lab("old", "http://127.0.0.1:1/v1")], [model("m", "old/x")]))
     router.publisher.refused(node, "Cluster: bad")
     apply(router, NEW)
-    assert router.clusters == ["new.openai", "old.openai"]
+    assert router.clusters == ["new.gemini", "old.gemini"]
 
 
 def test_the_same_configuration_again_makes_no_new_version() -> None:
@@ -206,7 +206,7 @@ def test_a_rotated_secret_is_a_version_and_no_plan() -> None:
     assert router.publisher.version is not None
     assert version is not None
     assert router.publisher.version.number == version.number + 1
-    assert [value.reveal() for value in router.publisher.version.secrets.values()] == ["Bearer sk-rotated"]
+    assert [value.reveal() for value in router.publisher.version.secrets.values()] == ["sk-rotated"]
     acknowledge(router, node)
     assert router.publisher.plan == plan
 
@@ -225,14 +225,14 @@ def test_after_a_restart_clusters_that_were_retiring_are_still_there() -> None:
     apply(router, NEW)
     acknowledge(router, node)
     again = Router(router.engine)
-    assert again.clusters == ["new.openai", "old.openai"]
+    assert again.clusters == ["new.gemini", "old.gemini"]
     assert again.publisher.version is not None
     assert len(again.publisher.version.secrets) == 2
     acknowledge(again, again.publisher.connect_node(EPOCH))
     take(again)
     again.clock.advance(1_000)
     again.publisher.tick()
-    assert again.clusters == ["new.openai"]
+    assert again.clusters == ["new.gemini"]
 
 
 def test_a_provider_that_takes_no_credential_needs_none() -> None:
@@ -242,6 +242,6 @@ def test_a_provider_that_takes_no_credential_needs_none() -> None:
         "free", SecretReference(SecretSource.NONE), protocol=provider.protocol, base_url=provider.base_url
     )
     apply(router, ([free], [model("m", "free/x")]))
-    assert router.clusters == ["free.openai"]
+    assert router.clusters == ["free.gemini"]
     assert router.publisher.version is not None
     assert router.publisher.version.secrets == {}

@@ -1,0 +1,6 @@
+-- The translator of a cluster whose clients speak Chat and whose provider speaks Messages.
+
+local errors = require("translate/errors")
+local request = require("translate/to_messages/request")
+
+return { dialect = "anthropic", write = request.write, error = errors.body }
