@@ -322,7 +322,7 @@ def test_a_configuration_is_applied_once_and_says_what_it_changed(api: Api) -> N
         pb.ApplyConfigurationRequest(prices=[override("lab/tiny", input=-1, output=1)]),
         pb.ApplyConfigurationRequest(prices=[override("lab/tiny", input=1, output=1, above_input_tokens=5)]),
         pb.ApplyConfigurationRequest(prices=[pb.PriceOverride(target="lab/tiny")]),
-        pb.ApplyConfigurationRequest(prices=[override("lab/tiny", input=1)]),
+        pb.ApplyConfigurationRequest(prices=[override("lab/tiny", output=1)]),
         pb.ApplyConfigurationRequest(prices=[override("lab/tiny", input=1, output=1, teleport=1)]),
         pb.ApplyConfigurationRequest(prices=[override("lab/tiny", input=1, output=1)] * 2),
         pb.ApplyConfigurationRequest(channels=[pb.AlertChannel(name="ops")]),

@@ -60,7 +60,7 @@ def test_each_vendor_gets_the_path_and_the_credential_that_it_documents() -> Non
 
 
 async def ask(plane: RoutedPlane, preset: Preset) -> None:
-    """Makes one call in the dialect of the preset's last face, which the plane's quota chooses."""
+    """Makes one call in the dialect of the preset's last face."""
     model = f"m-{preset}"
     path, body = "/v1/chat/completions", {**CHAT, "model": model}
     if preset.faces[-1].dialect is Dialect.GEMINI:

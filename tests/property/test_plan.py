@@ -121,10 +121,14 @@ def test_a_cluster_of_another_server_or_dialect_is_found(offer: tuple[Snapshot, 
         # Another provider's key, at this server.
         "secret": replace(cluster, secret_name=snapshot.clusters[at - 1].secret_name, hostname="elsewhere.example"),
         "port": replace(cluster, port=0),
-        "dialect": replace(cluster, dialect=Dialect.GEMINI),
+        "dialect": replace(cluster, dialect=_another(cluster.dialect)),
     }[what]
     wrong = replace(snapshot, clusters=(*snapshot.clusters[:at], changed, *snapshot.clusters[at + 1 :]))
     assert wrong.check(plan, wrong.secret_names)
+
+
+def _another(dialect: Dialect) -> Dialect:
+    return Dialect.OPENAI if dialect is Dialect.GEMINI else Dialect.GEMINI
 
 
 @given(offers(), st.integers(0, 8), st.integers(0, 8))

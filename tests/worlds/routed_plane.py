@@ -27,6 +27,7 @@ from google.rpc import status_pb2
 from spendgate.router.v1 import route_plan_service_pb2 as plan_pb
 from spendgate.router.v1 import route_plan_service_pb2_grpc, router_service_pb2_grpc
 from spendgate.router.v1 import router_service_pb2 as pb
+from spendgate.type.v1 import dialect_pb2
 from spendgate_envoy.envoy.config.core.v3 import base_pb2
 from spendgate_envoy.envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
 
@@ -68,15 +69,16 @@ class PlanFollowingQuota(external_auth_pb2_grpc.AuthorizationServicer):
         self, request: external_auth_pb2.CheckRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> external_auth_pb2.CheckResponse:
         del context
-        asked = request.attributes.metadata_context.filter_metadata[REQUEST_NAMESPACE].fields["model"].string_value
+        asked = request.attributes.metadata_context.filter_metadata[REQUEST_NAMESPACE].fields
         for model in self.plan.models:
-            if model.model == asked:
-                return self._allow([slot.targets[0].target for slot in model.tiers[0].chain])
+            if model.model == asked["model"].string_value:
+                chain = [slot.targets[0].target for slot in model.tiers[0].chain]
+                return self._allow(chain, asked["dialect"].string_value)
         return external_auth_pb2.CheckResponse(status=status_pb2.Status(code=7))
 
-    def _allow(self, chain: list[str]) -> external_auth_pb2.CheckResponse:
+    def _allow(self, chain: list[str], dialect: str) -> external_auth_pb2.CheckResponse:
         known = {target.name: target for target in self.plan.targets}
-        faces = [known[name].faces[-1] for name in chain]
+        faces = [_chat_face(known[name], dialect) for name in chain]
         metadata = struct_pb2.Struct()
         metadata.update(
             {
@@ -101,6 +103,16 @@ class PlanFollowingQuota(external_auth_pb2_grpc.AuthorizationServicer):
             ok_response=external_auth_pb2.OkHttpResponse(headers=[retries], headers_to_remove=["authorization"]),
             dynamic_metadata=metadata,
         )
+
+
+def _chat_face(target: plan_pb.PlannedTarget, dialect: str) -> plan_pb.PlannedTarget.Face:
+    """The face for chats of clients of a dialect, without translation."""
+    wanted = dialect_pb2.Dialect.Value(f"DIALECT_{dialect.upper()}")
+    return next(
+        face
+        for face in target.faces
+        if face.dialect == wanted and face.operation == plan_pb.OPERATION_CHAT and not face.HasField("translation")
+    )
 
 
 def _called(name: str, face: plan_pb.PlannedTarget.Face, model: str) -> dict[str, str]:
