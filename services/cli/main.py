@@ -37,6 +37,8 @@ _MODULES = {
     "explain": "budgets",
     "simulate": "simulate",
     "routes": "routes",
+    "providers": "providers",
+    "models": "models",
     "credentials": "credentials",
     "alerts": "alerts",
     "tokens": "tokens",
