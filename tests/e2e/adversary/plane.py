@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from services.kernel.dialect import CAPABILITIES
 from tests.e2e.adversary.attack import Attack
 from tests.e2e.adversary.bills import PRICE, Books
 from tests.e2e.adversary.provider import MODELS, BillingProvider, serving
@@ -143,7 +144,11 @@ def run_plane(folder: Path, *, poor: int, rich: int = 0, stops_on_disconnect: bo
 
 
 def configuration(providers: dict[Temperament, BillingProvider], keys: list[dict[str, Any]]) -> dict[str, Any]:
-    """A file with a model for each temperament and dialect, chains of them, and a hard limit for each key."""
+    """A file with a model for each temperament and dialect, chains of them, and a hard limit for each key.
+
+    Its models are declared to carry everything. Of `gpt-4o` the gateway knows that it takes no video. It would refuse
+    such a call, and nobody would see what it may cost.
+    """
     targets = {
         f"{kind}-{dialect}": f"{kind}-{dialect}/{model.name}" for kind in providers for dialect, model in MODELS.items()
     }
@@ -162,9 +167,10 @@ def configuration(providers: dict[Temperament, BillingProvider], keys: list[dict
                 "protocol": dialect,
                 "base_url": f"http://127.0.0.1:{provider.port}" + ("/v1" if dialect == "openai" else ""),
                 "api_key": "none",
+                "models": {model.name: {"carries": sorted(CAPABILITIES)}},
             }
             for kind, provider in providers.items()
-            for dialect in MODELS
+            for dialect, model in MODELS.items()
         },
         "models": models,
         "prices": dict.fromkeys(targets.values(), PRICE),
