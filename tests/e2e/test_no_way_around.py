@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from services.kernel.dialect import Dialect
 from services.kernel.endpoint import ENDPOINTS, MODEL, VERB
 from services.simulator.provider import Vendor
 from tests.worlds.gateway import Gateway, Providers, run_gateway
@@ -28,7 +29,13 @@ CONFIGURATION = {
     "policies": [{"name": "nothing", "match": {"key": "poor"}, "limits": [{"spend": 0, "per": "month"}]}],
     "keys": [{"name": "poor"}, {"name": "rich", "unlimited": True}],
 }
-# A path that each route of Envoy takes, by the route's name.
+# By the client's dialect: a path, a model that is asked there through a translator, and the vendor that then answers.
+TRANSLATED = {
+    Dialect.OPENAI: ("/v1/chat/completions", "claude", Vendor.ANTHROPIC),
+    Dialect.ANTHROPIC: ("/v1/messages", "gpt", Vendor.OPENAI),
+}
+# A path that each route of Envoy takes, by the route's name. Only quota's answer leads to a translated route, or to one
+# for large bodies. A client cannot name them, but asks at their paths for every model.
 PATHS = {
     **{
         f"{row.name}{kind}": path.replace(MODEL, "gem").replace(VERB, verb)
@@ -36,6 +43,7 @@ PATHS = {
         for kind, path in zip(("", "-large", "-method"), (row.paths[-1], row.paths[-1], row.paths[0]), strict=True)
         for verb in row.verbs or ("",)
     },
+    **{f"{client}-translated": path for client, (path, _, _) in TRANSLATED.items()},
     "models": "/v1/models/gpt",
     "budget": "/v1/budget",
     "nothing": "/v1/images/generations",
@@ -47,6 +55,11 @@ HEADERS: tuple[dict[str, str], ...] = (
     {"x-http-method-override": "POST", "x-original-url": "/v1/chat/completions", "x-rewrite-url": "/v1/messages"},
     {"x-envoy-original-path": "/v1/chat/completions", "x-envoy-max-retries": "9", "x-envoy-decorator-operation": "x"},
     {"x-spendgate-budget-remaining": "9", "x-spendgate-key": "rich", "x-spendgate-cluster": "openai.openai"},
+    {
+        "x-spendgate-translated": "true",
+        "x-spendgate-translation": "anthropic",
+        "x-envoy-dynamic-metadata": "translated",
+    },
     {"content-type": "text/plain"},
     {"content-type": "multipart/form-data; boundary=x"},
     {"anthropic-version": "2023-06-01", "x-goog-api-key": "x", "api-key": "y"},
@@ -97,6 +110,11 @@ def test_at13_no_byte_that_costs_something_reaches_a_provider_for_a_key_without_
     _send(gateway, "rich", Request("POST", PATHS["openai"], {}, BODIES[1]))
     assert [len(providers.requests(vendor)) for vendor in Vendor].count(1) == 1, "what arrives is seen"
     providers.reset()
+    for path, model, vendor in TRANSLATED.values():
+        body = json.dumps({"model": model, "messages": ASK, "max_tokens": 5}).encode()
+        assert _send(gateway, "rich", Request("POST", path, {}, body)) == 200
+        assert [each for each in Vendor if providers.requests(each)] == [vendor], "a translation is asked for"
+        providers.reset()
 
     served: set[str] = set()
     for request in _attempts():
