@@ -83,26 +83,34 @@ BEHAVIOURS = (
         for status, stream in ((504, False), (504, True), (408, False), (524, False), (520, False))
     ),
 )  # fmt: skip
+# All providers of a chain.
+_ALL = max(CHAIN_LENGTHS)
+# Longer than the gateway holds the head of a stream whose content has come, on any machine.
+_CUT_S = 1
 # A provider that does not answer in time has to do the work while nobody listens.
 _LATE = Manner(head_s=FIRST_BYTE_S + 0.5, goes_on=True)
 CHAINED = tuple(
     Behaviour(f"is failed by {failing} of {length} providers with {how}", stream=stream, manner=manner, at_once=4,
-              chain=length, failing=failing, once=once, reaches=length if walks else 1,
+              chain=length, failing=failing, once=once, reaches=reaches and min(reaches, length),
               # After small calls the gateway books little of large ones that nobody measured: doubt has the rest.
               small_waves=0 if once else 2)
     for length in CHAIN_LENGTHS
     for failing in (length - 1, length)
-    for how, stream, manner, once, walks in (
+    for how, stream, manner, once, reaches in (
         # An error counts as unbilled once it has arrived (docs/security.md). Until then its cost is held.
-        ("an error", False, Manner(fails=Failure.STATUS, head_s=0.5), True, True),
-        ("a time-out of its proxy", False, Manner(fails=Failure.STATUS, status=504), False, True),
-        ("a hang-up before the head", False, Manner(fails=Failure.CUT_BEFORE), False, True),
-        ("a hang-up before the head of a stream", True, Manner(fails=Failure.CUT_BEFORE), False, True),
+        ("an error", False, Manner(fails=Failure.STATUS, head_s=0.5), True, _ALL),
+        ("a time-out of its proxy", False, Manner(fails=Failure.STATUS, status=504), False, _ALL),
+        ("a hang-up before the head", False, Manner(fails=Failure.CUT_BEFORE), False, _ALL),
+        ("a hang-up before the head of a stream", True, Manner(fails=Failure.CUT_BEFORE), False, _ALL),
+        # The head of a stream is held until its content comes (docs/adr/0035), so another may answer until then.
+        ("a hang-up before the content of a stream", True, Manner(fails=Failure.CUT_OPENING, cut_s=0.1), False, _ALL),
         # A client that has the head of an answer gets no other answer.
-        ("a hang-up within an answer", False, Manner(fails=Failure.CUT_WITHIN), False, False),
-        ("a hang-up within a stream", True, Manner(fails=Failure.CUT_WITHIN), False, False),
-        ("an answer that comes too late", False, _LATE, False, True),
-        ("a stream that comes too late", True, _LATE, False, True),
+        ("a hang-up within an answer", False, Manner(fails=Failure.CUT_WITHIN), False, 1),
+        ("a hang-up within a stream", True, Manner(fails=Failure.CUT_WITHIN, cut_s=_CUT_S), False, 1),
+        # The hang-up comes with the content. If it is faster than the head, which is held, another answers.
+        ("a hang-up within the first burst of a stream", True, Manner(fails=Failure.CUT_WITHIN), False, None),
+        ("an answer that comes too late", False, _LATE, False, _ALL),
+        ("a stream that comes too late", True, _LATE, False, _ALL),
     )
 )  # fmt: skip
 

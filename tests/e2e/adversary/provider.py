@@ -51,6 +51,7 @@ class Failure(Enum):
 
     STATUS = "an error in place of the answer"
     CUT_BEFORE = "a hang-up before the head of the answer"
+    CUT_OPENING = "a hang-up after the head of a stream, before its content"
     CUT_WITHIN = "a hang-up within the answer"
 
 
@@ -66,6 +67,8 @@ class Manner:
     """Before the head of its answer."""
     event_s: float = 0
     """Before each event."""
+    cut_s: float = 0
+    """Before it hangs up within a stream."""
     output_tokens: int | None = None
     """What it writes, if the request allows it. None: as much as the request allows."""
     fails: Failure | None = None
@@ -175,9 +178,13 @@ async def _stream(writer: asyncio.StreamWriter, dialect: str, bill: Bill, manner
     await writer.drain()
     total = bill.asked.all_output
     pieces = max(1, min(_MOST_EVENTS, total))
+    last = 0 if manner.fails is Failure.CUT_OPENING else pieces // 2
     for number, event in enumerate(events(dialect, bill, pieces, usage=not hides)):
         await asyncio.sleep(manner.event_s)
-        if writer.is_closing() or (manner.fails and number == pieces // 2):
+        if manner.fails and number == last:
+            await asyncio.sleep(manner.cut_s)
+            return
+        if writer.is_closing():
             return
         bill.output_tokens = max(bill.output_tokens, total * min(number + 1, pieces) // pieces)
         writer.write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
