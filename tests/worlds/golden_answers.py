@@ -3,7 +3,8 @@
 Each file is a list for one dialect. An answer has a `body` in parts (text, `{"hex": ...}` for bytes that are no text,
 `{"repeat": ..., "times": ...}` for what is long), the `meter` state that the line of the call says, the `usage`, the
 `nano_usd` at a price of `prices.json`, null where it is unknown, and `passed`, what a client is sent who did not ask
-for usage, where that is not the body. The figures were worked out by hand, from the vendors' documentation.
+for usage, where that is not the body. `breaks` is true for a stream without its end mark: its client is told. The
+figures were worked out by hand, from the vendors' documentation.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ from services.kernel.price import Price, PriceTier
 from services.kernel.usage import Usage
 
 FOLDER = Path(__file__).parents[1] / "contract" / "golden" / "answers"
+BROKE_OFF = (
+    b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":'
+    b'"The provider @PROVIDER@ did not complete its answer: the stream broke off."},"request_id":""}\n\n'
+)
 DIALECTS = ("openai", "anthropic", "gemini")
 
 
@@ -36,6 +41,11 @@ class GoldenAnswer:
     usage: Usage | None
     nano_usd: int | None
     passed: bytes
+    breaks: bool
+
+    def seen_from(self, provider: str) -> bytes:
+        """What a client sees of it: all of it, and an error if it breaks. Only streams of Anthropic's do here."""
+        return self.body + BROKE_OFF.replace(b"@PROVIDER@", provider.encode()) if self.breaks else self.body
 
     def __str__(self) -> str:
         return f"{self.dialect} {'stream' if self.stream else 'JSON'}: {self.name}"
@@ -63,6 +73,7 @@ def _answer(dialect: str, case: dict[str, Any], prices: dict[str, Price]) -> Gol
         usage=None if case["usage"] is None else Usage(**case["usage"]),
         nano_usd=case["nano_usd"],
         passed=case["passed"].encode() if "passed" in case else body,
+        breaks=case.get("breaks", False),
     )
 
 

@@ -36,6 +36,7 @@ function events.new(dialect, found, stripping, client)
     holds = stripping or client ~= nil,
     failed = false, -- an event carried an error; nothing passes after it
     unsaid = false, -- the client must still be told
+    owed = false, -- a line feed that comes now still belongs to that event
     reader = reader.new(dialect.wanted, found),
     -- An event that has not ended. Handling a piece changes it last, and only appends or replaces. So if anything fails
     -- before, it is exactly what was held back.
@@ -341,8 +342,8 @@ end
 -- Returns what to pass on for `bytes`.
 function events.feed(stream, bytes)
   local sent
+  local had_failed, owed = stream.failed, stream.owed
   if stream.long then
-    local had_failed = stream.failed
     local from = lines.feed_long(stream.long, bytes)
     if from then end_long(stream) end
     local passed = from and sub(bytes, 1, from - 1) or bytes
@@ -351,6 +352,8 @@ function events.feed(stream, bytes)
   else
     sent = advance(stream, bytes)
   end
+  if owed and byte(bytes) == LF then sent = "\n" end
+  stream.owed = stream.failed and not had_failed and byte(bytes, #bytes) == CR and byte(sent, #sent) == CR
   return stream.holds and sent or bytes
 end
 
