@@ -1,14 +1,10 @@
 -- The opening of a stream: everything before its first content. Until that comes, another target can still answer. So
 -- nothing passes before the stream has shown content, or something that nobody waits for; see envoy/README.md.
 
-local anthropic = require("usage/anthropic")
-local completions = require("usage/completions")
 local ending = require("meter/ending")
-local gemini = require("usage/gemini")
 local lines = require("meter/lines")
-local openai = require("usage/openai")
 local reader = require("meter/reader")
-local responses = require("usage/responses")
+local tables = require("usage/tables")
 
 local opening = {}
 
@@ -17,14 +13,6 @@ local byte, find, sub = string.byte, string.find, string.sub
 local QUOTE, LF, CR = 34, 10, 13
 -- No opening is longer, in bytes, events or pieces. Somebody who waits for a long one should see that it goes on.
 local BYTES_MAX, EVENTS_MAX, PIECES_MAX = 16384, 16, 32
--- By the names of the meter's tables: those of streams.
-local TABLES = {
-  openai = openai,
-  anthropic = anthropic,
-  gemini = gemini,
-  completions = completions,
-  responses = responses,
-}
 
 -- What is known of an opening.
 opening.PASSES = 200
@@ -35,7 +23,7 @@ opening.BROKE = 520
 
 -- State for one stream. `name` is that of the meter's table.
 function opening.new(name)
-  local rules, found = TABLES[name] or openai, {}
+  local rules, found = tables[name] or tables.openai, {}
   return {
     rules = rules,
     found = found,

@@ -43,6 +43,14 @@ local function with_usage(options)
   return apply(options, { inserting(opening, "include_usage", "true") })
 end
 
+-- The members of the body, by name: where each begins (`start`), and its value from `first` to `last`. The object opens
+-- at `opening`.
+local function members_of(text)
+  local first, last, start, opening = json.scan(text)
+  if not first then error("body: " .. last) end
+  return { first = first, last = last, start = start, opening = opening }
+end
+
 -- The bound for a spelling that is already present. A smaller one stays; -1 is none.
 local function lowered(text, first, last, cap)
   local own = tonumber(sub(text, first, last))
@@ -51,9 +59,8 @@ end
 
 -- Edits that bound the output of an OpenAI or Anthropic body. Every spelling that is present gets the bound, because a
 -- provider may obey any of them. `field` is present afterwards.
-local function cap_members(edits, text, field, cap)
-  local first, last, start, opening = json.scan(text)
-  if not first then error("body: " .. last) end
+local function cap_members(edits, text, members, field, cap)
+  local first, last, start = members.first, members.last, members.start
   local named = false
   for _, name in ipairs(OUTPUT_CAPS) do
     named = named or (name == field and first[name] ~= nil)
@@ -66,14 +73,14 @@ local function cap_members(edits, text, field, cap)
       named = true
     end
   end
-  if not named then edits[#edits + 1] = inserting(opening, field, cap) end
+  if not named then edits[#edits + 1] = inserting(members.opening, field, cap) end
 end
 
 -- A provider refuses a thinking budget that its bound does not exceed. Where the cap does not, the budget becomes the
 -- same part of it that it was of the bound.
-local function lower_thinking(edits, text, cap)
-  local first, last = json.scan(text)
-  if not first or not first.thinking then return end
+local function lower_thinking(edits, text, members, cap)
+  local first, last = members.first, members.last
+  if not first.thinking then return end
   local thinking = sub(text, first.thinking, last.thinking)
   local first_in, last_in = json.scan(thinking)
   local at = first_in and first_in.budget_tokens
@@ -86,14 +93,13 @@ local function lower_thinking(edits, text, cap)
 end
 
 -- The same for Gemini, where the bound is one level deeper: `outer` is generationConfig.
-local function cap_nested(edits, text, outer, inner, cap)
-  local first, last, _, opening = json.scan(text)
-  if not first then error("body: " .. last) end
+local function cap_nested(edits, text, members, outer, inner, cap)
+  local first, last = members.first, members.last
   local snake_outer, snake_inner = "generation_config", "max_output_tokens"
   local at, till = first[outer] or first[snake_outer], last[outer] or last[snake_outer]
   local fresh = "{" .. json.quote(inner) .. ":" .. cap .. "}"
   if not at then
-    edits[#edits + 1] = inserting(opening, outer, fresh)
+    edits[#edits + 1] = inserting(members.opening, outer, fresh)
     return
   end
   local config = sub(text, at, till)
@@ -136,11 +142,12 @@ function rewrite.body(text, target, spans, force_usage)
   if target.output_cap then
     local cap = string.format("%.0f", target.output_cap)
     local outer, inner = match(target.output_cap_field, "^([^.]+)%.(.+)$")
+    local members = members_of(text)
     if outer then
-      cap_nested(edits, text, outer, inner, cap)
+      cap_nested(edits, text, members, outer, inner, cap)
     else
-      cap_members(edits, text, target.output_cap_field, cap)
-      lower_thinking(edits, text, target.output_cap)
+      cap_members(edits, text, members, target.output_cap_field, cap)
+      lower_thinking(edits, text, members, target.output_cap)
     end
   end
   return apply(text, edits)

@@ -12,8 +12,6 @@ local completions = {}
 local byte, find = string.byte, string.find
 
 local QUOTE, OPEN_BRACKET, COMMA = 34, 91, 44
-local OUTPUT_BOUNDS = { "max_tokens", "max_completion_tokens" }
-local BASE_TIERS = { auto = true, default = true, standard = true, flex = true, on_demand = true }
 local OPTIONS = { "use_beam_search" }
 
 completions.body = shape.table({
@@ -56,11 +54,7 @@ end
 
 -- Fills `request` from the body.
 function completions.read(body, text, request, self)
-  request.model = value.string(body, text, "model")
-  request.stream = value.boolean(body, text, "stream") or false
-  local options = value.object(body, text, "stream_options")
-  request.include_usage = options and value.boolean(options, text, "include_usage") or false
-  request.max_output_tokens = value.bound(body, text, OUTPUT_BOUNDS)
+  openai.read_answer(body, text, request)
   local first, last = shape.span(body, text, "prompt")
   local code = first and byte(text, first)
   if code ~= QUOTE and code ~= OPEN_BRACKET then
@@ -71,7 +65,7 @@ function completions.read(body, text, request, self)
   request.choices = each * math.max(prompts, 1)
   self.features.response_format = shape.span(body, text, "response_format") ~= nil
   found.note_given(self, body, text, OPTIONS)
-  found.note_word(self, body, text, "service_tier", BASE_TIERS)
+  found.note_word(self, body, text, "service_tier", openai.base_tiers)
 end
 
 return completions

@@ -150,18 +150,23 @@ openai.body = shape.table({
   meant = MEANT,
 })
 
-openai.meant = MEANT
+openai.meant, openai.base_tiers, openai.cached_for_minutes = MEANT, BASE_TIERS, CACHED_FOR_MINUTES
 
 -- The parts of the conversation, in order.
 openai.conversation = { "messages" }
 
--- Fills `request` from the body.
-function openai.read(body, text, request, self)
+-- Fills `request` with what completions say as chats do: the model, how the answer comes, and its bound.
+function openai.read_answer(body, text, request)
   request.model = value.string(body, text, "model")
   request.stream = value.boolean(body, text, "stream") or false
   local options = value.object(body, text, "stream_options")
   request.include_usage = options and value.boolean(options, text, "include_usage") or false
   request.max_output_tokens = value.bound(body, text, OUTPUT_BOUNDS)
+end
+
+-- Fills `request` from the body.
+function openai.read(body, text, request, self)
+  openai.read_answer(body, text, request)
   request.choices = value.larger(value.count(body, text, "n", 1), value.count(body, text, "best_of", 1))
   value.check_list(body, text, "messages")
   value.check_list(body, text, "tools")

@@ -4,6 +4,7 @@
 local shape = require("dialect/shape")
 local found = require("dialect/found")
 local media = require("dialect/media")
+local openai = require("dialect/openai")
 local value = require("dialect/value")
 
 local responses = {}
@@ -30,8 +31,6 @@ local TEXT_PARTS = { input_text = true, output_text = true, text = true, refusal
 local DATA = { "image_url", "input_audio", "file_id", "file_url", "file_data" }
 -- Tools that the client runs.
 local CLIENT_TOOLS = { ["function"] = true, custom = true, local_shell = true, apply_patch = true }
-local BASE_TIERS = { auto = true, default = true, standard = true, flex = true, on_demand = true }
-local CACHED_FOR_MINUTES = { in_memory = true, ["in-memory"] = true }
 -- The answer is fetched later, past the meter. A stored prompt may bring tools that the provider runs. A compaction is
 -- a further call.
 local OPTIONS = { "background", "prompt", "context_management" }
@@ -160,8 +159,8 @@ function responses.read(body, text, request, self)
     if shape.filled(body, text, name) then features.stored_input = true end
   end
   found.note_given(self, body, text, OPTIONS)
-  found.note_word(self, body, text, "service_tier", BASE_TIERS)
-  found.note_word(self, body, text, "prompt_cache_retention", CACHED_FOR_MINUTES)
+  found.note_word(self, body, text, "service_tier", openai.base_tiers)
+  found.note_word(self, body, text, "prompt_cache_retention", openai.cached_for_minutes)
 end
 
 return responses

@@ -1,31 +1,13 @@
 -- The usage of one answer so far: bytes in, bytes and figures out.
 
-local anthropic = require("usage/anthropic")
-local completions = require("usage/completions")
-local counting = require("usage/counting")
 local ending = require("meter/ending")
 local events = require("meter/events")
-local gemini = require("usage/gemini")
-local gemini_embeddings = require("usage/gemini_embeddings")
-local openai = require("usage/openai")
-local openai_embeddings = require("usage/openai_embeddings")
 local reader = require("meter/reader")
-local responses = require("usage/responses")
+local tables = require("usage/tables")
 local usage_line = require("usage_line")
 
 local answer = {}
 
--- By their names in the table of endpoints.
-local TABLES = {
-  openai = openai,
-  anthropic = anthropic,
-  completions = completions,
-  counting = counting,
-  gemini = gemini,
-  gemini_embeddings = gemini_embeddings,
-  openai_embeddings = openai_embeddings,
-  responses = responses,
-}
 -- The published figures. `UsageKey` in services/kernel/spool_contract.py explains each.
 local FIGURES = {
   "input_tokens",
@@ -73,7 +55,7 @@ local GROWTH_BYTES = 64
 function answer.new(name, is_stream, stripping, client)
   local meter = {
     client = client,
-    dialect = TABLES[name],
+    dialect = tables[name],
     found = {},
     published = {},
     seen = nil, -- the latest evidence of a stream
