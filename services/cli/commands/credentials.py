@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from datetime import UTC, datetime
@@ -12,13 +11,14 @@ from typing import Annotated
 import typer
 
 from services.chassis.credential_text import MAX_CREDENTIAL_CHARS, why_unusable, without_line_end
+from services.chassis.private_file import write_private
 from services.chassis.sealed_text import KEY_VARIABLE, SealError, SealingKeys, is_sealed, new_sealing_key
 from services.chassis.settings import Environ, SettingsError
 from services.cli.printing import Listing, print_result, remark
 from services.cli.problems import Misuse, Refused
 from services.cli.session import DEFAULT_DATA_DIR, JsonOption, session_of
+from services.cli.supervisor.data_directory import SECRETS_FOLDER
 
-_FOLDER = "secrets"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _MAX_FILES = 10_000
 
@@ -80,7 +80,7 @@ def put(
         raise Misuse("this is a sealed credential: give the credential itself")
     path = _folder(data_dir) / name
     is_new = not path.exists()
-    _write(path, value if plain else keys.seal(name, value))
+    write_private(path, f"{value if plain else keys.seal(name, value)}\n")
     how = "in clear" if plain else "sealed"
     text = f"{'stored' if is_new else 'replaced'} {path}, {how}; refer to it with {{file: {name}}}"
     print_result({"name": name, "path": str(path), "kept": how, "replaced": not is_new}, text, as_json=json)
@@ -130,7 +130,7 @@ def seal(context: typer.Context, *, data_dir: DataDirOption = DEFAULT_DATA_DIR, 
             if problem := why_unusable(clear):
                 failed.append(f"{name}: it {problem}")
                 continue
-            _write(path, keys.seal(name, clear))
+            write_private(path, f"{keys.seal(name, clear)}\n")
             sealed.append(name)
         except (SealError, OSError, UnicodeDecodeError) as error:
             failed.append(f"{name}: {error}")
@@ -157,7 +157,7 @@ def _read_input(name: str) -> str:
 
 
 def _folder(data_dir: Path) -> Path:
-    folder = data_dir / _FOLDER
+    folder = data_dir / SECRETS_FOLDER
     if not data_dir.exists():
         data_dir.mkdir(mode=0o700, parents=True)
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -166,7 +166,7 @@ def _folder(data_dir: Path) -> Path:
 
 def _files(data_dir: Path) -> list[Path]:
     """The files of the folder and of folders below it, by name."""
-    folder = data_dir / _FOLDER
+    folder = data_dir / SECRETS_FOLDER
     # Kubernetes keeps what it mounts in hidden folders, and links to it.
     found = [path for path in folder.rglob("*") if path.is_file() and not _is_hidden(path.relative_to(folder))]
     if len(found) > _MAX_FILES:
@@ -179,7 +179,7 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _name_of(path: Path, data_dir: Path) -> str:
-    return str(path.relative_to(data_dir / _FOLDER))
+    return str(path.relative_to(data_dir / SECRETS_FOLDER))
 
 
 def _kept(keys: SealingKeys, path: Path, data_dir: Path) -> str:
@@ -197,16 +197,3 @@ def _kept(keys: SealingKeys, path: Path, data_dir: Path) -> str:
 
 def _changed(path: Path) -> str:
     return datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _write(path: Path, text: str) -> None:
-    """Replaces the file at once, so that the router never reads half of it."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(descriptor, f"{text}\n".encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    partial.replace(path)

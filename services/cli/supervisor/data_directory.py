@@ -10,11 +10,13 @@ import stat
 from pathlib import Path
 from typing import Self
 
+from services.chassis.private_file import write_private
 from services.chassis.process import RUN_FOLDER
 from services.cli.gateway_address import TOKEN_FILE
 from services.cli.problems import Refused
 
-FOLDERS = (RUN_FOLDER, "db", "spool", "logs", "secrets")
+SECRETS_FOLDER = "secrets"
+FOLDERS = (RUN_FOLDER, "db", "spool", "logs", SECRETS_FOLDER)
 PEPPER_FILE = "pepper"
 STORE_FILE = "db/quota.sqlite"
 _LOCK_FILE = "lock"
@@ -131,12 +133,4 @@ def _ensure_secret(path: Path, fresh: str, form: re.Pattern[str]) -> None:
             raise DataDirectoryError(f"{path} is damaged: restore it from a backup, or choose another --data-dir")
         path.chmod(0o600)
         return
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(descriptor, f"{fresh}\n".encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    partial.rename(path)
+    write_private(path, f"{fresh}\n")
