@@ -16,6 +16,7 @@ from google.genai import errors, types
 from services.simulator.faults import Fault, FaultKind
 from services.simulator.provider import Vendor
 from tests.worlds.gateway import Gateway, Providers, amount, run_gateway
+from tests.worlds.limited_keys import limited_keys
 
 pytestmark = pytest.mark.e2e
 
@@ -38,12 +39,7 @@ CONFIGURATION = {
     },
     # A thousandth of a dollar for each token of text, and none for output, of which there is none.
     "prices": {"openai/text-embedding-3-small": {"input": 1_000}, "gemini/gemini-embedding-001": {"input": 1_000}},
-    "policies": [
-        {"name": name, "match": {"environment": name}, "each": "key", "limits": [{**limit, "per": "day"}]}
-        for name, limit in LIMITS.items()
-    ],
-    "environments": [*LIMITS],
-    "keys": [{"name": name, "environment": name} for name in LIMITS],
+    **limited_keys(LIMITS),
 }
 
 

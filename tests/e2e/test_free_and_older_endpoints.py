@@ -13,6 +13,7 @@ import pytest
 
 from services.simulator.provider import Vendor
 from tests.worlds.gateway import Gateway, Providers, amount, run_gateway
+from tests.worlds.limited_keys import calls_of, limited_keys, newest_call
 
 pytestmark = pytest.mark.e2e
 
@@ -32,12 +33,7 @@ CONFIGURATION = {
     },
     # Nobody publishes a price of moderations, because they are free.
     "prices": {"openai/gpt-3.5-turbo-instruct": {"input": 1, "output": 100}},
-    "policies": [
-        {"name": name, "match": {"environment": name}, "each": "key", "limits": [{**limit, "per": "day"}]}
-        for name, limit in LIMITS.items()
-    ],
-    "environments": [*LIMITS],
-    "keys": [{"name": name, "environment": name} for name in LIMITS],
+    **limited_keys(LIMITS),
 }
 
 
@@ -47,18 +43,12 @@ def gateway(vendors: Providers, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield running
 
 
-def newest(gateway: Gateway, key: str) -> dict[str, Any]:
-    gateway.settle()
-    call: dict[str, Any] = next(call for call in gateway.calls() if call["key"] == key)
-    return call
-
-
 @pytest.mark.parametrize("prompt", ["Answer in 24 tokens.", ["Answer in 24 tokens.", "Answer in 24 tokens."], [1, 2]])
 def test_completions_are_booked_as_the_provider_counted_them(
     gateway: Gateway, providers: Providers, prompt: Any
 ) -> None:
     done = gateway.openai("app").completions.create(model="gpt", prompt=prompt, max_tokens=30)
-    call = newest(gateway, "app")
+    call = newest_call(gateway, "app")
 
     assert len(done.choices) == (2 if prompt == ["Answer in 24 tokens."] * 2 else 1)
     assert done.usage is not None
@@ -72,7 +62,7 @@ def test_completions_are_booked_as_the_provider_counted_them(
 def test_a_stream_of_completions_tells_its_usage_to_the_gateway_alone(gateway: Gateway) -> None:
     asked: Any = {"model": "gpt", "prompt": "Answer in 24 tokens.", "max_tokens": 30, "stream": True}
     silent = list(gateway.openai("app").completions.create(**asked))
-    call = newest(gateway, "app")
+    call = newest_call(gateway, "app")
     telling = list(gateway.openai("app").completions.create(**asked, stream_options={"include_usage": True}))
 
     assert all(piece.choices and piece.usage is None for piece in silent)
@@ -92,10 +82,11 @@ def test_completions_are_cut_to_what_is_left_for_each_prompt(gateway: Gateway, p
 
 
 def test_counting_is_free_and_its_answer_is_no_usage(gateway: Gateway, providers: Providers) -> None:
+    before = len(calls_of(gateway, "counter"))
     counted = gateway.anthropic("counter").messages.count_tokens(model="claude", messages=ASK)
-    of_claude = newest(gateway, "counter")
+    of_claude = newest_call(gateway, "counter", after=before)
     told = gateway.gemini("counter").models.count_tokens(model="gem", contents="How many tokens are these?")
-    of_gemini = newest(gateway, "counter")
+    of_gemini = newest_call(gateway, "counter", after=before + 1)
     (counter,) = [each for each in gateway.budgets() if each["policy"] == "counter"]
 
     assert counted.input_tokens > 0
@@ -108,8 +99,9 @@ def test_counting_is_free_and_its_answer_is_no_usage(gateway: Gateway, providers
 
 
 def test_moderations_need_no_price_and_cost_nothing(gateway: Gateway) -> None:
+    before = len(calls_of(gateway, "counter"))
     done = gateway.openai("counter").moderations.create(model="omni-moderation-latest", input=["a", "b"])
-    call = newest(gateway, "counter")
+    call = newest_call(gateway, "counter", after=before)
 
     assert [each.flagged for each in done.results] == [False, False]
     assert (call["input_tokens"], Decimal(call["cost_usd"])) == (0, Decimal(0))

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from services.simulator.faults import Fault, FaultKind
 from services.simulator.provider import Vendor
 from tests.worlds.gateway import Gateway, Providers, amount, run_gateway
+from tests.worlds.limited_keys import limited_keys, newest_call
 
 pytestmark = pytest.mark.e2e
 
@@ -37,12 +38,7 @@ CONFIGURATION = {
         "openai/gpt-4o-mini": {"input": 1, "output": 100},
         "openai/home-made": {"input": 1, "output": 1},
     },
-    "policies": [
-        {"name": name, "match": {"environment": name}, "each": "key", "limits": [{**limit, "per": "day"}]}
-        for name, limit in LIMITS.items()
-    ],
-    "environments": [*LIMITS],
-    "keys": [{"name": name, "environment": name} for name in LIMITS],
+    **limited_keys(LIMITS),
 }
 TOOL: Any = {
     "type": "function",
@@ -58,12 +54,6 @@ def gateway(vendors: Providers, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield running
 
 
-def newest(gateway: Gateway, key: str) -> dict[str, Any]:
-    gateway.settle()
-    call: dict[str, Any] = next(call for call in gateway.calls() if call["key"] == key)
-    return call
-
-
 @pytest.mark.parametrize("streamed", [False, True])
 def test_openais_sdk_gets_answers_and_the_ledger_books_what_the_provider_counted(
     gateway: Gateway, providers: Providers, streamed: bool
@@ -76,7 +66,7 @@ def test_openais_sdk_gets_answers_and_the_ledger_books_what_the_provider_counted
         assert (kinds[0], kinds[-1]) == ("response.created", "response.completed")
     else:
         done = gateway.openai("app").responses.create(**asked)
-    call, (received,) = newest(gateway, "app"), providers.requests(Vendor.OPENAI)
+    call, (received,) = newest_call(gateway, "app"), providers.requests(Vendor.OPENAI)
 
     assert done.output_text
     assert done.usage is not None
@@ -197,7 +187,7 @@ def test_a_stream_that_breaks_off_is_settled_from_its_evidence_and_the_rest_stay
     # The SDK lets the transport's own error pass.
     with pytest.raises((openai.APIError, httpx.HTTPError)):
         list(gateway.openai("cut-off").responses.create(model="gpt", input=ASK, stream=True, max_output_tokens=60))
-    call = newest(gateway, "cut-off")
+    call = newest_call(gateway, "cut-off")
     (counter,) = [each for each in gateway.budgets() if each["policy"] == "cut-off"]
 
     assert call["usage_source"] == "estimated"
