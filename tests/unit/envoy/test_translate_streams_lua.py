@@ -152,6 +152,20 @@ def test_a_stream_of_chunks_reaches_a_messages_client() -> None:
     assert (ended["usage"]["input_tokens"], ended["usage"]["cache_read_input_tokens"]) == (37, 100)
 
 
+def test_calls_that_all_have_one_number_are_told_apart_by_their_ids() -> None:
+    def call(arguments: str, **more: Any) -> dict[str, Any]:
+        name = {"name": "look"} if more else {}
+        return chunk({"tool_calls": [{"index": 0, "function": {"arguments": arguments, **name}, **more}]})
+
+    chunks = [call('{"a":', id="t1"), call("1}"), call('{"b":', id="t2"), call("2}")]
+    found = events(stream([sse(*chunks, chunk({}, "tool_calls"), "[DONE]")], "anthropic"))
+    said = {each["index"]: "" for each in found if each["type"] == "content_block_start"}
+    for each in found:
+        if each["type"] == "content_block_delta":
+            said[each["index"]] += each["delta"]["partial_json"]
+    assert list(said.values()) == ['{"a":1}', '{"b":2}']
+
+
 def test_calls_without_a_number_are_counted() -> None:
     calls = [
         chunk({"tool_calls": [{"id": f"t{n}", "function": {"name": "look", "arguments": "{}"}}]}) for n in (1, 2, 3)

@@ -13,9 +13,9 @@ function stream.new(_)
   return {
     begun = false,
     index = -1, -- of the latest block
-    open = nil, -- the kind of the open block: "text", "thinking", or the number of a call
-    calls = 0, -- calls of tools so far
-    begun_calls = {}, -- by number
+    open = nil, -- the kind of the open block: "text", "thinking" or "call"
+    call = nil, -- the delta that began the latest call
+    begun_calls = {}, -- by number and id
     used = nil, -- the usage
     ending = nil, -- the choice that said the reason for the end
     over = false,
@@ -65,21 +65,28 @@ local function add_text(self, out, delta)
   end
 end
 
--- The number of the call that a delta belongs to. Some servers leave it out, and send each call as a whole.
-local function number_of(self, call)
-  return call.index or (call.id and self.calls or self.calls - 1)
+-- Whether a delta goes on with the open call. Some servers leave out the number of a call, and some give all calls the
+-- same one; both send each call with its id and name.
+local function goes_on(self, call, name)
+  local current = self.call
+  if self.open ~= "call" then return false end
+  if name and call.id and call.id ~= current.id then return false end
+  return call.index == nil or call.index == current.index
+end
+
+local function begin_call(self, out, call, name)
+  local key = call.id and (call.index or "") .. call.id
+  -- A block that has ended cannot go on.
+  if not key or self.begun_calls[key] then expect.refuse("The parts of two calls come mixed.") end
+  self.begun_calls[key], self.call = true, call
+  open_block(self, out, "call", '{"type":"tool_use","id":' .. expect.string(call, "id", "tool_calls.") .. ',"name":'
+    .. expect.string({ name = name }, "name", "tool_calls.function.") .. ',"input":{}}')
 end
 
 local function add_call(self, out, call)
   local called = expect.optional_object(call, "function", "tool_calls.") or {}
-  local number = number_of(self, call)
-  if self.open ~= number then
-    -- A block that has ended cannot go on.
-    if self.begun_calls[number] then expect.refuse("The parts of two calls come mixed.") end
-    self.begun_calls[number], self.calls = true, self.calls + 1
-    open_block(self, out, number, '{"type":"tool_use","id":' .. expect.string(call, "id", "tool_calls.") .. ',"name":'
-      .. expect.string(called, "name", "tool_calls.function.") .. ',"input":{}}')
-  end
+  local name = called.name ~= '""' and called.name or nil
+  if not goes_on(self, call, name) then begin_call(self, out, call, name) end
   local arguments = expect.optional_string(called, "arguments", "tool_calls.function.")
   if arguments and arguments ~= '""' then
     add_delta(self, out, '{"type":"input_json_delta","partial_json":' .. arguments .. "}")
@@ -88,7 +95,7 @@ end
 
 local function finish(self, out)
   if not self.ending then expect.refuse("The stream ends within its answer.") end
-  local reason = answer.reason(self.ending, self.calls > 0)
+  local reason = answer.reason(self.ending, self.call ~= nil)
   close_block(self, out)
   add(out, "message_delta", ',"delta":{"stop_reason":"' .. reason .. '","stop_sequence":null},"usage":'
     .. usage.to_messages(self.used))
