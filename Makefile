@@ -10,6 +10,8 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python;
 	  "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	  && echo "$$python" && break; done)
 ROUNDS ?= 3
+# AWAKE=1 keeps the cores from sleeping while `make bench` runs.
+AWAKE  ?=
 # Sizes of the ledger in bench-size. With 10000000 it takes some minutes more, and 20 GB of disk.
 CALLS  ?= 100000 1000000
 
@@ -49,7 +51,7 @@ lint: $(VENV) | gen/spendgate
 	.ci/buf
 
 bench: $(VENV) | gen/spendgate
-	$(BIN)/python -m tests.bench --rounds $(ROUNDS)
+	$(BIN)/python -m tests.bench --rounds $(ROUNDS) $(if $(AWAKE),--awake)
 
 # Calls while other work goes on: settling after an outage, a simulation, reports.
 bench-busy: $(VENV) | gen/spendgate

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.bench import report
+from tests.bench.awake import kept_awake
 from tests.bench.gateways import Bench
 from tests.bench.measure import Loads, measure_memory
 from tests.bench.processes import ROOT, StolenTime
@@ -28,6 +29,7 @@ def main() -> None:
     # A short path: the sockets of the gateway lie below it.
     folder = Path(tempfile.mkdtemp(prefix="spendgate-bench-"))
     with ExitStack() as stack:
+        stack.enter_context(kept_awake(cores[:2] if arguments.awake else []))
         _say(f"starting the gateways; logs and every single value are in {folder}")
         gateways = Bench(folder, gateway_core, load_core, stack).start_all()
         loads = Loads(samples, arguments.seconds, load_core)
@@ -41,6 +43,7 @@ def main() -> None:
         seconds=arguments.seconds,
         today=time.strftime("%Y-%m-%d"),
         pinned=gateway_core is not None,
+        awake=arguments.awake,
         stolen=stolen.share(),
     )
     report.write(arguments.output, samples, run)
@@ -52,6 +55,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; the tables show medians and spread")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of each measurement")
+    parser.add_argument(
+        "--awake", action="store_true", help="keep the cores from sleeping, as on a machine of one's own"
+    )
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks.md")
     return parser.parse_args()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.bench.cases import PEAK
+from tests.bench.cases import PEAK, PLAIN
 from tests.bench.samples import Samples
 from tests.bench.spread import Spread
 
@@ -34,3 +34,17 @@ def noise(samples: Samples, stolen: float) -> str:
             f" within a round, not times. {figures}"
         )
     return f"The machine was quiet: plain Envoy's own worst round is {worst:.1f} times its best. {figures}"
+
+
+def waking(samples: Samples, *, awake: bool) -> str:
+    """What it costs to wake a core that sleeps: plain Envoy's CPU time at a fixed rate, beside that at saturation."""
+    kept = (
+        "The cores were kept from sleeping."
+        if awake
+        else "The cores slept between calls; on a virtual machine that costs each call some of its host's time."
+    )
+    at_rate, at_peak = (samples.cpu("raw", row) for row in (PLAIN.name, PEAK))
+    return (
+        f"{kept} A call took plain Envoy {at_rate:.0f} us of CPU time at {PLAIN.rate_per_s:g} requests/s, and"
+        f" {at_peak:.0f} us at saturation."
+    )

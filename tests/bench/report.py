@@ -22,7 +22,7 @@ from tests.bench.cases import (
     STREAMS,
     Case,
 )
-from tests.bench.noise import noise
+from tests.bench.noise import noise, waking
 from tests.bench.samples import Samples, Statistic
 from tests.bench.spread import CELLS, Spread, differences, ratios
 from tests.bench.tables import named, section, slashed
@@ -41,6 +41,8 @@ class Run:
     seconds: float
     today: str
     pinned: bool
+    awake: bool
+    """The cores were kept from sleeping."""
     stolen: float
     """Share of the machine's time that its host gave to others."""
 
@@ -89,15 +91,17 @@ def machine() -> str:
 
 def _conditions(samples: Samples, run: Run) -> str:
     cores = "Envoy and Python on one core, driver and provider on the other" if run.pinned else "not pinned to cores"
+    awake = " AWAKE=1" if run.awake else ""
     late_ms = median(samples.late_p99_ms)
     return "\n".join(
         [
             "### Conditions",
             "",
-            f"* {run.today}, `make bench ROUNDS={run.rounds}`; {run.seconds:g} s for each row and round.",
+            f"* {run.today}, `make bench ROUNDS={run.rounds}{awake}`; {run.seconds:g} s for each row and round.",
             f"* {CELLS}",
             f"* {machine()}.",
             f"* {cores}; Envoy with one worker.",
+            f"* {waking(samples, awake=run.awake)}",
             f"* The driver itself sent {late_ms:.2f} ms late at its 99th percentile (median of all runs).",
             f"* {samples.unanswered} of {samples.issued} requests at the fixed rate had no answer 200.",
         ]

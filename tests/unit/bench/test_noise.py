@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.bench.noise import noise
+from tests.bench.noise import noise, waking
 from tests.worlds.bench_run import Round, bench_run
 
 
@@ -21,3 +21,11 @@ def test_a_machine_on_which_plain_envoy_itself_doubles_is_called_noisy() -> None
 
 def test_a_single_round_says_that_it_has_no_spread() -> None:
     assert noise(bench_run(Round()), stolen=0.0).startswith("**One round: these figures have no spread.**")
+
+
+def test_the_page_says_what_it_costs_to_wake_a_core() -> None:
+    said = waking(bench_run(Round(raw_us=100.0)), awake=False)
+
+    assert "us of CPU time at 350 requests/s, and 100 us at saturation." in said
+    assert said.startswith("The cores slept between calls")
+    assert waking(bench_run(Round()), awake=True).startswith("The cores were kept from sleeping.")

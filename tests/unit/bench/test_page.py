@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.bench import page, report
 from tests.worlds.bench_run import Round, bench_run
 
-RUN = report.Run(rounds=2, seconds=2.0, today="2026-11-27", pinned=True, stolen=0.0)
+RUN = report.Run(rounds=2, seconds=2.0, today="2026-11-27", pinned=True, awake=False, stolen=0.0)
 
 
 def test_a_part_is_replaced_and_everything_else_stays() -> None:
