@@ -55,7 +55,7 @@ def test_each_vendor_gets_the_path_and_the_credential_that_it_documents() -> Non
                 credentials = {name: received.headers[name] for name in CREDENTIAL_HEADERS if name in received.headers}
                 assert credentials == {header: value}
                 assert "spg_test" not in str(received)
-            # Envoy counts what it is configured with and calls work in progress. Such a thing may change in any release.
+            # Envoy counts what it calls work in progress. Such a thing may change in any release.
             assert await plane.envoy_admin("/stats?filter=^server.wip_protos$") == "server.wip_protos: 0\n"
 
     asyncio.run(scenario())
