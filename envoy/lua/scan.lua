@@ -108,6 +108,7 @@ function scan.body(text, dialect, path)
   prints.body_print = body_print(text)
   local scanned = {
     dialect = dialect,
+    operation = call.operation,
     meter = call.meter,
     model = request.model,
     stream = request.stream,

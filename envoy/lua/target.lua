@@ -91,6 +91,7 @@ local function prepare(handle)
   map:replace(":path", target.path)
   -- For the log of attempts. Envoy sends no name with a colon over HTTP/1.1.
   map:replace(":spendgate-target", target.name)
+  if scanned.operation then map:replace(":spendgate-operation", scanned.operation) end
   local made = {
     target = target.name,
     number = attempt,

@@ -62,6 +62,8 @@ CLIENT_REQUEST_ID_HEADER = "x-spendgate-client-request-id"
 TARGET_PSEUDO_HEADER = ":spendgate-target"
 """Only inside Envoy: the "provider/model" of the attempt, from `target.lua` to the log of attempts, which sees headers
 and no metadata. Names that begin with a colon exist in no HTTP/1.1 message, so Envoy sends it to no provider."""
+OPERATION_PSEUDO_HEADER = ":spendgate-operation"
+"""In the same way, the `services.kernel.endpoint.Operation` of the call. Absent for a chat."""
 BETA_HEADER = "anthropic-beta"
 """Anthropic's own. The options that it switches on can make a call larger, so quota reads it."""
 KEY_HEADERS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
@@ -176,17 +178,15 @@ class AdmissionKey(StrEnum):
     KEY_ID = "key_id"
     """string: id of the virtual key. `small_bodies.lua` remembers it."""
     TRACEPARENT = "traceparent"
-    """string: the call's place in its trace, in the form of a W3C `traceparent`. Its span id is the client's, or zeros
-    if the trace begins here. The last bit of its flags says whether the gateway records the trace. A refusal has it
-    too."""
+    """string: the call's place in its trace, as a W3C `traceparent`. Its span id is the client's, or zeros if the
+    trace begins here. The last bit of its flags says whether the gateway records it. A refusal has it, too."""
     DECIDED = "decided"
     """string: what the span of a refusal says, as JSON; see `services.kernel.spool_contract.DecidedKey`. Absent when
     the trace is not recorded. Of an admitted call it is in `admitted`."""
     DECISION = "decision"
     """string: "deny". Of refusals only."""
     DOWNGRADED = "downgraded"
-    """string: why another target leads than the model's first: a `LeadReason`. Absent if it
-    leads itself."""
+    """string: why another target leads than the model's first: a `LeadReason`. Absent if none does."""
     STRIP_USAGE = "strip_usage"
     """bool: the client did not ask for the usage chunk that we make the provider send."""
     TRANSLATED = "translated"

@@ -208,8 +208,7 @@ class SpoolKey(StrEnum):
     """Envoy's response code details, e.g. "via_upstream", "ext_authz_error"."""
     DURATION_MS = "duration_ms"
     DURATION_US = "duration_us"
-    """Until the last byte of the answer was sent to the client, or came from the provider of the attempt. Absent where
-    that never happened."""
+    """Until the last byte was sent to the client, or came from the attempt's provider. Absent where it never was."""
     FIRST_BYTE_MS = "first_byte_ms"
     """Until the first byte of the upstream's answer."""
     CLUSTER = "cluster"
@@ -220,8 +219,9 @@ class SpoolKey(StrEnum):
     FAILURE = "failure"
     """Why the transport of an attempt failed."""
     TRACEPARENT = "traceparent"
-    """The header that the provider was sent, cut to 55 bytes. Of a recorded trace, its span id is that of the attempt's
-    span."""
+    """The header that the provider was sent, cut to 55 bytes. Of a recorded trace, its span id is the attempt's."""
+    OPERATION = "operation"
+    """As `RequestedKey.OPERATION`."""
     # Calls only.
     REQUESTED = "requested"
     """Text for a JSON object of `RequestedKey`; see `services.chassis.line_text`."""

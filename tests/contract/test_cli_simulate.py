@@ -52,6 +52,7 @@ def call(number: int, **changes: Any) -> ledger.Call:
         "run": "r", "input_tokens": 8, "cached_input_tokens": 1, "cache_write_input_tokens": 3,
         "cache_write_1h_input_tokens": 2, "output_tokens": 5, "reasoning_tokens": 4, "cost": usd(CENT),
         "unknown_members": ["frobnicate"], "meters": {"cached_input": 1, "web_searches": 2}, "service_tier": "flex",
+        "operation": "chat",
     }  # fmt: skip
     return ledger.Call(**facts | changes)
 

@@ -146,3 +146,47 @@ def test_what_was_reported_before_kinds_were_told_apart_is_kept_and_still_report
     assert [tuple(row) for row in told] == [(7, "overrun"), (8, "unpriced")]
     with engine.begin() as connection, pytest.raises(sa.exc.IntegrityError):
         connection.execute(insert(9, "unpriced"))
+
+
+def test_what_earlier_calls_asked_is_not_guessed_and_going_back_adds_their_sums_up(engine: sa.Engine) -> None:
+    package, keys = "services.ledger", "hour_ms, team, project, environment, user, key, model_requested, model_served"
+    counts = "calls, input_tokens, cached_input_tokens, output_tokens, cost_nano_usd, unpriced_calls, retries"
+
+    def add(calls: int, names: str = "", values: str = "") -> sa.TextClause:
+        row = f"7, 'a', '', '', '', 'k', 'm', 'lab/m', '2xx', {calls}, 2, 3, 4, 5, 6, 7"
+        return sa.text(f"insert into rollups ({keys}, status, {counts}{names}) values ({row}{values})")  # noqa: S608
+
+    upgrade_to(engine, package, "0016")
+    with engine.begin() as connection:
+        connection.execute(add(10))
+    migrate(engine, package)
+
+    with engine.begin() as connection:
+        connection.execute(add(5, ", operation", ", 'chat'"))
+        sums = connection.execute(sa.text("select operation, calls, retries from rollups order by calls")).all()
+    assert [tuple(row) for row in sums] == [("chat", 5, 7), ("", 10, 7)]
+    config = scripts_config(package)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0016")
+    with engine.begin() as connection:
+        (row,) = connection.execute(sa.text("select calls, cost_nano_usd from rollups"))
+    assert tuple(row) == (15, 10)
+
+
+def test_the_previous_release_goes_on_adding_to_the_sums_of_calls(engine: sa.Engine) -> None:
+    """It names no operation, so it adds to the row of the calls of which nobody recorded one."""
+    migrate(engine, "services.ledger")
+    names = [column["name"] for column in sa.inspect(engine).get_columns("rollups") if column["name"] != "operation"]
+    columns = ", ".join(f'"{name}"' for name in names)
+    statement = (
+        f"insert into rollups ({columns}) values ({', '.join('1' for _ in names)}) "  # noqa: S608  (our own columns)
+        "on conflict do update set calls = calls + excluded.calls"
+    )
+    for _ in range(2):
+        with engine.begin() as connection:
+            connection.execute(sa.text(statement))
+
+    with engine.begin() as connection:
+        (row,) = connection.execute(sa.text("select operation, calls from rollups"))
+    assert tuple(row) == ("", 2)

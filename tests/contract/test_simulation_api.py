@@ -60,7 +60,8 @@ def batch(count: int, **changes: Any) -> pb.SimulatePoliciesRequest:
     for number in range(count):
         call = pb.PastCall(
             latency=duration(900), attribution=WHO, model_requested=MODEL, model_served="lab/tiny",
-            dialect=dialect_pb2.DIALECT_OPENAI, input_tokens=1_000, output_tokens=1_000, cost=HALF_A_DOLLAR,
+            dialect=dialect_pb2.DIALECT_OPENAI, operation="chat", input_tokens=1_000,
+            output_tokens=1_000, cost=HALF_A_DOLLAR,
         )  # fmt: skip
         call.start_time.FromMilliseconds(1_795_464_000_000 + number * 1_000)
         call.MergeFrom(pb.PastCall(**changes))

@@ -53,6 +53,7 @@ def test_completions_are_booked_as_the_provider_counted_them(
     assert len(done.choices) == (2 if prompt == ["Answer in 24 tokens."] * 2 else 1)
     assert done.usage is not None
     assert (call["input_tokens"], call["output_tokens"]) == (done.usage.prompt_tokens, done.usage.completion_tokens)
+    assert call["operation"] == "completions"
     assert Decimal(call["cost_usd"]) == (
         Decimal(done.usage.prompt_tokens + 100 * done.usage.completion_tokens) / 1_000_000
     )
@@ -104,7 +105,7 @@ def test_moderations_need_no_price_and_cost_nothing(gateway: Gateway) -> None:
     call = newest_call(gateway, "counter", after=before)
 
     assert [each.flagged for each in done.results] == [False, False]
-    assert (call["input_tokens"], Decimal(call["cost_usd"])) == (0, Decimal(0))
+    assert (call["operation"], call["input_tokens"], Decimal(call["cost_usd"])) == ("moderations", 0, Decimal(0))
 
 
 def test_free_calls_count_as_requests(gateway: Gateway) -> None:

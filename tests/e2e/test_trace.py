@@ -22,7 +22,10 @@ from tests.worlds.otlp_receiver import OtlpReceiver, ReceivedSpan, check_tree, o
 pytestmark = pytest.mark.e2e
 
 CONFIGURATION = {
-    "models": {"chat": {"targets": ["openai/gpt-4o"], "fallbacks": [{"to": ["anthropic/claude-haiku-4-5"]}]}},
+    "models": {
+        "chat": {"targets": ["openai/gpt-4o"], "fallbacks": [{"to": ["anthropic/claude-haiku-4-5"]}]},
+        "vectors": {"targets": ["openai/text-embedding-3-small"]},
+    },
     "teams": {"research": {}},
     "policies": [{"name": "research", "match": {"team": "research"}, "limits": [{"spend": 10, "per": "month"}]}],
     "keys": [{"name": "app", "team": "research"}],
@@ -105,6 +108,20 @@ def test_one_trace_holds_the_decision_both_attempts_and_the_cost(
     # Each attempt's provider sees that attempt's own span.
     seen = {sent_on(providers, vendor).headers["traceparent"] for vendor in (Vendor.OPENAI, Vendor.ANTHROPIC)}
     assert seen == {f"00-{trace_id}-{span.span_id}-01" for span in attempts}
+
+
+def test_the_spans_of_call_attempt_and_cost_say_that_vectors_were_asked_for(
+    gateway: Gateway, receiver: OtlpReceiver, providers: Providers
+) -> None:
+    header, trace_id, client_span = traceparent()
+    gateway.openai("app").embeddings.create(model="vectors", input="x", extra_headers={"traceparent": header})
+    spans = spans_of(receiver, trace_id, 4)
+
+    check_tree(spans, client_span)
+    assert sorted(span.name for span in spans) == [
+        "POST /v1/embeddings", "embeddings openai.openai", "embeddings vectors", "quota.reserve",
+    ]  # fmt: skip
+    assert not [name for name in sent_on(providers).headers if "spendgate" in name]
 
 
 def test_a_call_without_a_traceparent_begins_a_trace(

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.kernel.dialect import Dialect
+from services.kernel.endpoint import Operation
 from services.kernel.limit_kind import LimitKind
 from services.kernel.usage import Usage
 from services.kernel.window import WindowUnit
@@ -117,6 +118,7 @@ def settled(world: World, admitted: Admitted, chance: random.Random) -> PastCall
         model=reservation.model,
         served=reservation.chain[0],
         dialect=Dialect.OPENAI,
+        operation=Operation.CHAT,
         run="",
         usage=usage,
         cost_nano_usd=cost,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from services.kernel.dialect import Dialect
+from services.kernel.endpoint import Operation
 from services.kernel.names import reservation_id
 from services.kernel.usage import Usage
 from services.quota.domain.policies.policy import QuotaPolicy
@@ -34,6 +35,7 @@ def past(at_ms: int, **changes: Any) -> PastCall:
         "model": "dear",
         "served": "lab/dear",
         "dialect": Dialect.OPENAI,
+        "operation": Operation.CHAT,
         "run": "",
         "usage": HALF_A_DOLLAR,
         "cost_nano_usd": 50 * CENT,

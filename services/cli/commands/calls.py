@@ -156,6 +156,7 @@ def call_as_json(call: ledger.Call) -> dict[str, object]:
         "latency_ms": call.latency.ToMilliseconds(),
         "first_byte_ms": call.first_byte_latency.ToMilliseconds(),
         "dialect": _DIALECTS.get(call.dialect, ""),
+        "operation": call.operation or None,
         "stream": call.stream,
         "tags": dict(call.tags),
         **fields_of(call, "request_id", "trace_id"),
@@ -189,7 +190,20 @@ def _why_downgraded(call: ledger.Call) -> str:
     return _WHY_DOWNGRADED.get(call.downgraded, "yes: an earlier release booked the call and did not record why")
 
 
-_COLUMNS = ("TIME (UTC)", "KEY", "TEAM", "ENVIRONMENT", "MODEL", "SERVED BY", "STATUS", "IN", "OUT", "COST", "ID")
+_COLUMNS = (
+    "TIME (UTC)",
+    "KEY",
+    "TEAM",
+    "ENVIRONMENT",
+    "OPERATION",
+    "MODEL",
+    "SERVED BY",
+    "STATUS",
+    "IN",
+    "OUT",
+    "COST",
+    "ID",
+)
 _NUMERIC = frozenset({"STATUS", "IN", "OUT", "COST"})
 
 
@@ -199,6 +213,7 @@ def _row(call: ledger.Call) -> tuple[str, ...]:
         call.attribution.key,
         call.attribution.team,
         call.attribution.environment,
+        call.operation or "-",
         call.model_requested,
         call.model_served or "-",
         str(call.status),

@@ -64,12 +64,11 @@ _ROUTES = {
 }
 # https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/#spans
 _OPERATION_NAMES = {
-    Operation.EMBED.value: "embeddings",
+    Operation.RESPOND.value: "chat",
     Operation.EMBED_BATCH.value: "embeddings",
     Operation.COMPLETE.value: "text_completion",
-    Operation.COUNT.value: "count_tokens",
-    Operation.MODERATE.value: "moderation",
 }
+"""The convention's words for operations that it calls otherwise. It has none for some, and lets us use our own."""
 # A duration in milliseconds is rounded down, and no span of a call may end after the call.
 _ROUNDED_US = 999
 
@@ -109,15 +108,16 @@ def spans_of_attempt(attempt: SpooledAttempt) -> list[MadeSpan]:
         # The client's own header passed.
         return []
     failed = attempt.status >= 400 or not attempt.status
+    operation = _operation_name(attempt.operation or Operation.CHAT.value)
     values: dict[str, Attribute] = {
-        "gen_ai.operation.name": "chat",
+        "gen_ai.operation.name": operation,
         "spendgate.attempt": attempt.attempt,
         **_status(attempt.status),
         "error.type": (str(attempt.status) if attempt.status else attempt.failure_kind) if failed else "",
     }
     identity = Identity(sent.trace_id, sent.span_id, span_id(CALL_SPAN, attempt.request_id))
     end_us = attempt.time_us + (attempt.duration_us or attempt.duration_ms * 1_000)
-    name = f"chat {attempt.cluster}"
+    name = f"{operation} {attempt.cluster}"
     return [
         (ENVOY, span(identity, name, Kind.CLIENT, (attempt.time_us, end_us), attributes(values), failed=failed)),
     ]
@@ -129,7 +129,7 @@ def spans_of_unanswered(call: SpooledCall, sampling: Sampling) -> list[MadeSpan]
     if context is None or not context.recorded:
         return []
     values: dict[str, Attribute] = {
-        "gen_ai.operation.name": _operation_name(call),
+        "gen_ai.operation.name": _operation_name(call.operation),
         "gen_ai.request.model": call.model_requested,
     }
     return [_call_span(call, context, attributes(values))]
@@ -160,12 +160,12 @@ def spans_of_refusal(refusal: Refusal, sampling: Sampling) -> list[MadeSpan]:
     return made
 
 
-def _operation_name(call: SpooledCall) -> str:
-    return _OPERATION_NAMES.get(call.operation, "chat")
+def _operation_name(operation: str) -> str:
+    return _OPERATION_NAMES.get(operation, operation)
 
 
 def _call_span(call: SpooledCall, context: TraceContext, said: bytes) -> MadeSpan:
-    route = _ROUTES.get((call.dialect, call.operation or Operation.CHAT, call.stream), "")
+    route = _ROUTES.get((call.dialect, call.operation, call.stream), "")
     values: dict[str, Attribute] = {"http.request.method": "POST", "http.route": route, **_status(call.status)}
     failed = call.status >= 500 or not call.status or call.outcome is Outcome.PROVIDER_CUT
     identity = _identity(context, CALL_SPAN, call.request_id)
@@ -187,7 +187,10 @@ def _cost_span(entry: Entry, context: TraceContext, own: bytes) -> bytes:
         values["error.type"] = str(call.status) if call.status else "client_left"
     elif call.outcome is Outcome.PROVIDER_CUT:
         failed, values["error.type"] = True, call.reading.error or str(call.outcome)
-    identity, name = _identity(context, COST_SPAN, call.request_id), f"{_operation_name(call)} {call.model_requested}"
+    identity, name = (
+        _identity(context, COST_SPAN, call.request_id),
+        f"{_operation_name(call.operation)} {call.model_requested}",
+    )
     return span(identity, name, Kind.CLIENT, _times_of(call), own + attributes(values), failed=failed)
 
 
@@ -229,7 +232,7 @@ def _of_caller(caller: Caller) -> bytes:
 def _attributes_of_call(entry: Entry) -> dict[str, Attribute]:
     call = entry.call
     values: dict[str, Attribute] = {
-        "gen_ai.operation.name": _operation_name(call),
+        "gen_ai.operation.name": _operation_name(call.operation),
         "gen_ai.request.model": call.model_requested,
         "gen_ai.response.model": call.response_model,
         "spendgate.target": call.chain[call.attempts - 1] if 1 <= call.attempts <= len(call.chain) else "",
@@ -266,7 +269,7 @@ def attributes_of_cost(entry: Entry) -> dict[str, Attribute]:
     provider, _, model = charge.target.partition("/")
     usage = charge.usage
     values: dict[str, Attribute] = {
-        "gen_ai.operation.name": _operation_name(call),
+        "gen_ai.operation.name": _operation_name(call.operation),
         "gen_ai.provider.name": _PROVIDER_NAMES.get(provider, provider),
         "gen_ai.request.model": call.model_requested,
         "gen_ai.request.stream": call.stream,

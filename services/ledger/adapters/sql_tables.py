@@ -88,6 +88,8 @@ entries = sa.Table(
     _defaulted("downgraded", sa.Text, ""),
     # Targets that could not carry the call, in the form of `AdmittedKey`.
     _defaulted("left_out", sa.Text, ""),
+    # `services.kernel.endpoint.Operation`. Empty: an earlier release booked the call, or no line of it was left.
+    _defaulted("operation", sa.Text, ""),
     # When quota admitted the call. The entry's id says so too.
     *_numbers("admitted_ms"),
     sa.Index("entries_by_time", "time_ms"),
@@ -137,6 +139,7 @@ rollups = sa.Table(
     *_keys("team", "project", "environment", "user", "key", "model_requested", "model_served", "status"),
     *_numbers("calls", "input_tokens", "cached_input_tokens", "output_tokens", "cost_nano_usd", "unpriced_calls"),
     _defaulted("retries", sa.BigInteger, "0"),
+    sa.Column("operation", sa.Text, primary_key=True, server_default=""),
     sqlite_with_rowid=False,
 )
 

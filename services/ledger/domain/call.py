@@ -68,6 +68,8 @@ class SpooledAttempt(NamedTuple):
     failure: Annotated[str, SpoolKey.FAILURE]
     """Envoy's text for why the transport failed."""
     # Only for its span; no column keeps these.
+    operation: Annotated[str, SpoolKey.OPERATION] = ""
+    """A `services.kernel.endpoint.Operation`. Empty for a chat, and in all lines of earlier releases."""
     time_us: int = 0
     duration_us: Annotated[int, SpoolKey.DURATION_US] = 0
     """0 when unknown."""
@@ -136,7 +138,7 @@ class SpooledCall(NamedTuple):
     """Targets of `chain` whose provider is declared to stop when its client hangs up."""
     dialect: Annotated[str, RequestedKey.DIALECT] = ""
     operation: Annotated[str, RequestedKey.OPERATION] = ""
-    """A `services.kernel.endpoint.Operation`; empty for a chat. For its span; no column keeps it."""
+    """A `services.kernel.endpoint.Operation`; empty if no line says what was asked."""
     stream: Annotated[bool, RequestedKey.STREAM] = False
     features: Annotated[str, RequestedKey.FEATURES] = ""
     body_bytes: Annotated[int, RequestedKey.BODY_BYTES] = 0
@@ -268,6 +270,9 @@ def _parse_call(fields: Mapping[str, object]) -> SpooledCall:
     expected_input, expected_output, *answer = read_counts(fields, _MORE_COUNTS)
     reading = read_usage(fields, read["features"], read["response_model"])
     read["model_requested"] = admitted_model or read["model_requested"]
+    if read["dialect"]:
+        # The body was read. A chat has no mark.
+        read["operation"] = read["operation"] or Operation.CHAT.value
     read["response_model"] = reading.model
     trace = read_context(read["traceparent"]) if read["reservation"] else None
     if trace is not None:

@@ -96,6 +96,9 @@ class BookedCall:
     first_byte_ms: int
     decision: str
     dialect: str
+    operation: str
+    """A `services.kernel.endpoint.Operation`. Empty if nobody recorded it: an earlier release booked the call, or Envoy
+    left no line of it."""
     stream: bool
     tags: str
     run: str

@@ -25,6 +25,8 @@ class RollupKey(NamedTuple):
     model_served: str
     status: str
     """Status class: "2xx"; "none" when the client got no status."""
+    operation: str
+    """As `BookedCall.operation`."""
 
 
 @dataclass(slots=True)
@@ -61,6 +63,7 @@ def rollup_key(entry: Entry) -> RollupKey:
         call.model_requested,
         entry.charge.target,
         status_class(call.status),
+        call.operation,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from services.kernel.change import Actor
+from services.kernel.endpoint import Operation
 from services.kernel.errors import InvalidInput, PermissionDenied
 from services.kernel.usage import UsageSource
 from services.ledger.domain.outcome import Outcome
@@ -26,6 +27,8 @@ class Dimension(StrEnum):
     """The model the client asked for."""
     MODEL_SERVED = "model_served"
     """ "provider/model" that answered."""
+    OPERATION = "operation"
+    """What was asked of the model: an `Operation`; empty if nobody recorded it."""
     PROVIDER = "provider"
     STATUS = "status"
     """Status class: "2xx"; "none" when the client got no status."""
@@ -40,12 +43,13 @@ class Dimension(StrEnum):
 
 
 _TIMES = frozenset({Dimension.DAY, Dimension.HOUR})
-_OF_SINGLE_CALLS: Mapping[Dimension, type[StrEnum]] = {
+_VALUES: Mapping[Dimension, type[StrEnum]] = {
+    Dimension.OPERATION: Operation,
     Dimension.OUTCOME: Outcome,
     Dimension.USAGE_SOURCE: UsageSource,
 }
-"""Dimensions that sums do not have, each with its possible values."""
-SUM_DIMENSIONS = frozenset(Dimension) - _OF_SINGLE_CALLS.keys()
+"""Dimensions whose values are words of ours."""
+SUM_DIMENSIONS = frozenset(Dimension) - {Dimension.OUTCOME, Dimension.USAGE_SOURCE}
 """Dimensions that group and filter sums. Those of time only group."""
 
 Filter = tuple[tuple[Dimension, str], ...]
@@ -137,7 +141,7 @@ def _pair(text: str, known: Collection[Dimension]) -> tuple[Dimension, str]:
     dimension, value = _dimension("filter", name.strip(), known), value.strip()
     if dimension in _TIMES:
         raise InvalidInput("filter", f"{dimension} cannot be filtered by: give start_time and end_time")
-    values = _OF_SINGLE_CALLS.get(dimension)
+    values = _VALUES.get(dimension)
     if values is not None and value not in set(values):
         raise InvalidInput("filter", f"{value[:80]!r} is no {dimension}: those are {', '.join(values)}")
     return dimension, value

@@ -3,7 +3,7 @@ CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL,
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0016');
+INSERT INTO "alembic_version" VALUES('0017');
 CREATE TABLE alert_channels (
 	name TEXT NOT NULL,
 	url TEXT NOT NULL,
@@ -127,7 +127,7 @@ CREATE TABLE entries (
 	cache_write_1h_tokens BIGINT NOT NULL,
 	output_tokens BIGINT NOT NULL,
 	reasoning_tokens BIGINT NOT NULL,
-	cost_nano_usd BIGINT, body_print TEXT DEFAULT '' NOT NULL, retry_of TEXT DEFAULT '' NOT NULL, admitted_ms BIGINT DEFAULT '0' NOT NULL, meters TEXT DEFAULT '' NOT NULL, service_tier TEXT DEFAULT '' NOT NULL, outcome TEXT NOT NULL DEFAULT '', most_cost_nano_usd BIGINT, most_input_tokens BIGINT, most_output_tokens BIGINT, answer_text_bytes BIGINT NOT NULL DEFAULT 0, unknown_members TEXT NOT NULL DEFAULT '', price_options TEXT NOT NULL DEFAULT '', downgraded TEXT NOT NULL DEFAULT '', left_out TEXT NOT NULL DEFAULT '',
+	cost_nano_usd BIGINT, body_print TEXT DEFAULT '' NOT NULL, retry_of TEXT DEFAULT '' NOT NULL, admitted_ms BIGINT DEFAULT '0' NOT NULL, meters TEXT DEFAULT '' NOT NULL, service_tier TEXT DEFAULT '' NOT NULL, outcome TEXT NOT NULL DEFAULT '', most_cost_nano_usd BIGINT, most_input_tokens BIGINT, most_output_tokens BIGINT, answer_text_bytes BIGINT NOT NULL DEFAULT 0, unknown_members TEXT NOT NULL DEFAULT '', price_options TEXT NOT NULL DEFAULT '', downgraded TEXT NOT NULL DEFAULT '', left_out TEXT NOT NULL DEFAULT '', operation TEXT NOT NULL DEFAULT '',
 	UNIQUE (id)
 );
 CREATE TABLE epochs (
@@ -167,27 +167,27 @@ CREATE TABLE requests (
 	create_ms BIGINT NOT NULL,
 	PRIMARY KEY (id)
 );
-CREATE TABLE rollups (
-	hour_ms BIGINT NOT NULL,
-	team TEXT NOT NULL,
-	project TEXT NOT NULL,
-	environment TEXT NOT NULL,
-	user TEXT NOT NULL,
-	"key" TEXT NOT NULL,
-	model_requested TEXT NOT NULL,
-	model_served TEXT NOT NULL,
-	status TEXT NOT NULL,
-	calls BIGINT NOT NULL,
-	input_tokens BIGINT NOT NULL,
-	cached_input_tokens BIGINT NOT NULL,
-	output_tokens BIGINT NOT NULL,
-	cost_nano_usd BIGINT NOT NULL,
-	unpriced_calls BIGINT NOT NULL, retries BIGINT DEFAULT '0' NOT NULL,
-	PRIMARY KEY (hour_ms, team, project, environment, user, "key", model_requested, model_served, status)
-)
- WITHOUT ROWID
-
-;
+CREATE TABLE "rollups" (
+            hour_ms BIGINT NOT NULL,
+            team TEXT NOT NULL,
+            project TEXT NOT NULL,
+            environment TEXT NOT NULL,
+            user TEXT NOT NULL,
+            "key" TEXT NOT NULL,
+            model_requested TEXT NOT NULL,
+            model_served TEXT NOT NULL,
+            status TEXT NOT NULL,
+            calls BIGINT NOT NULL,
+            input_tokens BIGINT NOT NULL,
+            cached_input_tokens BIGINT NOT NULL,
+            output_tokens BIGINT NOT NULL,
+            cost_nano_usd BIGINT NOT NULL,
+            unpriced_calls BIGINT NOT NULL,
+            retries BIGINT DEFAULT '0' NOT NULL,
+            operation TEXT DEFAULT '' NOT NULL,
+            PRIMARY KEY (hour_ms, team, project, environment, user, "key", model_requested, model_served, status, operation)
+        ) WITHOUT ROWID
+        ;
 CREATE TABLE settled_sums (
 	hour_ms BIGINT NOT NULL,
 	run TEXT NOT NULL,

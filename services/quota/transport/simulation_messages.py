@@ -10,6 +10,7 @@ from spendgate.type.v1 import dialect_pb2
 from services.chassis.enums import enum_table
 from services.chassis.well_known import nano_usd_of, read_duration, read_timestamp, timestamp, usd
 from services.kernel.dialect import Dialect
+from services.kernel.endpoint import Operation
 from services.kernel.errors import InvalidInput
 from services.kernel.usage import CACHE_WRITE_1H, CACHE_WRITE_5M, CACHED_INPUT, REASONING, Usage
 from services.quota.domain.identity.attribution import Attribution
@@ -18,6 +19,7 @@ from services.quota.domain.replay.report import CallerTally, LimitTally, Refusal
 from services.quota.transport.policy_messages import write_kind
 
 _DIALECTS = enum_table(dialect_pb2.Dialect, Dialect)
+_OPERATIONS = {operation.value: operation for operation in Operation}
 
 
 class Outcome(NamedTuple):
@@ -60,6 +62,7 @@ def read_past_call(field: str, message: pb.PastCall) -> PastCall:
         model=message.model_requested,
         served=message.model_served,
         dialect=_DIALECTS.read(f"{field}.dialect", message.dialect, "dialect") if message.dialect else None,
+        operation=_OPERATIONS.get(message.operation),
         run=message.run,
         usage=usage,
         cost_nano_usd=nano_usd_of(cost) if message.HasField("cost") else None,

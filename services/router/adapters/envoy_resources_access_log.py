@@ -20,6 +20,7 @@ from services.kernel.endpoint import ENDPOINTS, MODEL
 from services.kernel.envoy_contract import (
     ADMISSION_NAMESPACE,
     ATTEMPT_NAMESPACE,
+    OPERATION_PSEUDO_HEADER,
     PROVIDER_STATUS_HEADER,
     SCAN_NAMESPACE,
     TARGET_PSEUDO_HEADER,
@@ -102,6 +103,7 @@ _ATTEMPT: dict[str, str] = {
     SpoolKey.DURATION_US: "%COMMON_DURATION(DS_RX_BEG:US_RX_END:us)%",
     # The client's own header may pass, and a later version of it may be as long as headers are.
     SpoolKey.TRACEPARENT: "%REQ(TRACEPARENT):55%",
+    SpoolKey.OPERATION: f"%REQ({OPERATION_PSEUDO_HEADER})%",
 }
 _ANSWER = f"metadata.filter_metadata['{ADMISSION_NAMESPACE}']"
 _DURATION_US: dict[str, str] = {SpoolKey.DURATION_US: "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%"}

@@ -13,6 +13,7 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 from services.kernel.dialect import Dialect
+from services.kernel.endpoint import Operation
 from services.kernel.errors import FailedPrecondition
 from services.kernel.names import admitted_ms
 from services.kernel.price import charge
@@ -49,6 +50,8 @@ class PastCall(NamedTuple):
     served: str
     """The target that answered, "provider/model"; empty if none did."""
     dialect: Dialect | None
+    operation: Operation | None
+    """None if nobody recorded what was asked."""
     run: str
     usage: Usage
     cost_nano_usd: int | None
@@ -167,9 +170,13 @@ class Replay:
         self._note_peaks(limits, levels, None)
 
     def _tiers_for(self, call: PastCall, limits: AppliedLimits) -> Sequence[FitTier]:
-        """The tiers of the current plan; none if it lacks the model, or a price that a limit needs."""
-        team = call.attribution.team
-        route = self._routes.find(call.model, call.dialect, team) if call.dialect is not None else None
+        """The tiers of the current plan; none if it lacks the model, or a price that a limit needs.
+
+        None either if nobody recorded what the call asked: who could have served it is then unknown.
+        """
+        if call.dialect is None or call.operation is None:
+            return ()
+        route = self._routes.find(call.model, call.dialect, call.attribution.team, call.operation)
         if route is None:
             return ()
         return route.priced_tiers if limits.needs_price else route.tiers

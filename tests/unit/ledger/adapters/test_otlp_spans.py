@@ -271,6 +271,28 @@ def test_an_attempt_is_a_child_of_its_call(status: int, error: str | None) -> No
     assert (made.status.code == Status.STATUS_CODE_ERROR) is (error is not None)
 
 
+@pytest.mark.parametrize(
+    ("operation", "name"),
+    [
+        (None, "chat"),
+        ("responses", "chat"),
+        ("completions", "text_completion"),
+        ("batch_embeddings", "embeddings"),
+        ("count_tokens", "count_tokens"),
+        ("moderations", "moderations"),
+    ],
+)
+def test_call_and_attempt_name_what_was_asked_in_the_conventions_words(operation: str | None, name: str) -> None:
+    own = f"00-{TRACE}-{span_id(2, REQUEST_ID)}-01"
+    tried = read(spans_of_attempt(attempt(7, 2, id=REQUEST_ID, traceparent=own, operation=operation)))
+    made = spans(operation=operation)
+
+    assert tried["spendgate-envoy"].name == f"{name} openai.openai"
+    assert made["spendgate-ledger"].name == f"{name} gpt-4o"
+    shown = (tried["spendgate-envoy"], made["spendgate-envoy"], made["spendgate-ledger"])
+    assert {written(span)["gen_ai.operation.name"] for span in shown} == {name}
+
+
 @pytest.mark.parametrize("traceparent", [None, "-", TRACEPARENT, f"00-{TRACE}-{span_id(1, REQUEST_ID)}-01"])
 def test_an_attempt_that_does_not_carry_its_own_span_has_none(traceparent: str | None) -> None:
     """The client's header passed, because nobody records the trace."""

@@ -22,6 +22,17 @@ def test_a_line_of_a_call_is_read_whole() -> None:
     assert parsed.prefixes == ("0123456789abcdef", "", "", "")
 
 
+@pytest.mark.parametrize(
+    ("fields", "operation"),
+    [({}, "chat"), ({"operation": "embeddings"}, "embeddings"), ({"dialect": None}, "")],
+    ids=["without a mark", "marked", "unread"],
+)
+def test_a_call_asks_for_a_chat_unless_it_is_marked_and_its_body_was_read(
+    fields: dict[str, Any], operation: str
+) -> None:
+    assert call(7, **fields).operation == operation
+
+
 def test_a_line_of_an_attempt_is_read_whole() -> None:
     assert attempt(7, 2, status=503, flags="UC", failure="-") == SpooledAttempt(
         request_id="request-7",

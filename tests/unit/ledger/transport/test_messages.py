@@ -35,6 +35,7 @@ CALL = BookedCall(
     first_byte_ms=120,
     decision="allow",
     dialect="openai",
+    operation="responses",
     stream=True,
     tags="feature=search",
     run="nightly",

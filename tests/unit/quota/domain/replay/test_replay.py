@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from services.kernel.endpoint import Operation
 from services.kernel.errors import FailedPrecondition
 from services.kernel.limit_kind import LimitKind
 from services.kernel.names import reservation_id
@@ -221,6 +222,7 @@ def test_a_key_that_changed_hands_is_judged_by_whom_each_call_belonged_to() -> N
         (past(0, cost_nano_usd=None), 0),
         (past(0, model="gone", served="lab/gone"), 50 * CENT),
         (past(0, dialect=None), 50 * CENT),
+        (past(0, operation=None), 50 * CENT),
     ],
 )
 def test_a_call_about_which_too_little_is_known_keeps_its_cost_and_is_counted(call: PastCall, real: int) -> None:
@@ -228,6 +230,18 @@ def test_a_call_about_which_too_little_is_known_keeps_its_cost_and_is_counted(ca
 
     assert (outcome(report), report.unpriced) == ((1, 0, 0), 1)
     assert (report.real_nano_usd, report.simulated_nano_usd) == (real, real)
+
+
+@pytest.mark.parametrize("operation", [Operation.EMBED, None])
+def test_a_call_that_no_chat_target_is_known_to_serve_is_not_moved_to_a_cheaper_one(
+    operation: Operation | None,
+) -> None:
+    half = Threshold(5_000, action=ThresholdAction.DEGRADE)
+    policy = replace(counting("calls", LimitKind.REQUESTS, 4), thresholds=(half,))
+
+    assert outcome(replay(one_after_the_other(4, model="tiered"), policy)) == (2, 2, 0)
+    report = replay(one_after_the_other(4, model="tiered", operation=operation), policy)
+    assert (outcome(report), report.unpriced, report.saved_nano_usd) == ((4, 0, 0), 4, 0)
 
 
 def test_a_cheaper_target_without_a_price_saves_nothing_that_anybody_knows() -> None:
