@@ -122,20 +122,6 @@ def test_usage_is_grouped_and_adds_up_to_the_nano_dollar(api: Api) -> None:
     assert not next(call for call in calls if call.id == "reservation-9").HasField("cost")
 
 
-def test_usage_is_grouped_and_filtered_by_what_was_asked_of_the_model(api: Api) -> None:
-    api.book(call_fields(1), call_fields(2), call_fields(3, operation="embeddings"))
-
-    answer = api.ledger.QueryUsage(pb.QueryUsageRequest(group_by=by("operation")))
-    of_vectors = api.ledger.QueryUsage(pb.QueryUsageRequest(filter="operation=embeddings"))
-    (listed,) = api.ledger.ListCalls(pb.ListCallsRequest(filter="operation=embeddings")).calls
-
-    assert [(*row.values, row.calls) for row in answer.rows] == [("chat", 2), ("embeddings", 1)]
-    assert of_vectors.total.calls == 1
-    assert (listed.id, listed.operation) == ("reservation-3", "embeddings")
-    with pytest.raises(grpc.RpcError, match="no operation: those are chat, embeddings"):
-        api.ledger.QueryUsage(pb.QueryUsageRequest(filter="operation=embedings"))
-
-
 def test_usage_is_cut_by_time_and_by_filter(api: Api) -> None:
     api.book(
         call_fields(1, time="2026-11-23T19:59:59.999Z"),
