@@ -34,6 +34,7 @@ ENVOY_ROOTS = [
     "envoy/extensions/access_loggers/file/v3/file.proto",
     "envoy/extensions/access_loggers/filters/cel/v3/cel.proto",
     "envoy/extensions/access_loggers/grpc/v3/als.proto",
+    "envoy/extensions/filters/http/cors/v3/cors.proto",
     "envoy/extensions/filters/http/credential_injector/v3/credential_injector.proto",
     "envoy/extensions/filters/http/ext_authz/v3/ext_authz.proto",
     "envoy/extensions/filters/http/grpc_json_transcoder/v3/transcoder.proto",

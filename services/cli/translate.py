@@ -51,10 +51,14 @@ def ledger_request(file: ConfigurationFile, *, validate_only: bool) -> ledger.Ap
 
 
 def router_request(file: ConfigurationFile, *, validate_only: bool) -> router.ApplyConfigurationRequest:
-    """Providers and models."""
+    """Providers, models and listeners."""
     return router.ApplyConfigurationRequest(
         providers=[_provider(name, entry) for name, entry in file.providers.items()],
         models=[_model(name, entry) for name, entry in file.models.items()],
+        listeners=[
+            router.Listener(name=name, cors=router.Cors(origins=entry.cors.origins))
+            for name, entry in file.listeners.by_name()
+        ],
         validate_only=validate_only,
     )
 

@@ -55,6 +55,7 @@ class ResourceKind(StrEnum):
     DOUBT = "doubt"
     PROVIDER = "provider"
     MODEL = "model"
+    LISTENER = "listener"
     TARGET = "target"
     PRICE = "price"
     ALERT_CHANNEL = "alert channel"

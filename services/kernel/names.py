@@ -129,3 +129,53 @@ def closest(name: str, names: Sequence[str]) -> str | None:
     for close in get_close_matches(name.casefold(), folded, n=1):
         return folded[close]
     return None
+
+
+# Origins of web pages, as browsers send them: RFC 6454's ASCII serialization has scheme, host, and the port unless it is
+# the scheme's own. Another spelling would allow nobody.
+_LONGEST_ORIGIN = 256
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST = rf"{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\]"
+_ORIGIN = re.compile(rf"(https?)://((?:\*\.(?=[^.]+\.[^.]))?(?:{_HOST}))(?::([1-9]\d{{0,4}}))?")
+_LOOSE = re.compile(
+    r"(?:(https?):/{0,2})?([^/?#@\s:*\[\]]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?(?:[/?#]\S*)?", re.IGNORECASE
+)
+_WRITE = "write an origin like https://app.example.com, or all of a domain's hosts as https://*.example.com"
+_ANY_SUBDOMAIN = "*."
+
+
+def check_origin(field: str, origin: str) -> str:
+    """Returns an origin, or a pattern `https://*.example.com` for all hosts below a domain.
+
+    Raises:
+        InvalidInput: it is neither. The text suggests what was probably meant.
+    """
+    form = _ORIGIN.fullmatch(origin) if len(origin) <= _LONGEST_ORIGIN else None
+    if form is not None and form[3] != _DEFAULT_PORTS[form[1]] and int(form[3] or 0) < 1 << 16:
+        return origin
+    if origin.strip() in {"*", "null"}:
+        raise InvalidInput(field, f"{origin.strip()!r} would let every web page call with a key: {_WRITE}")
+    meant = _meant(origin[:_LONGEST_ORIGIN].strip())
+    hint = f"did you mean {meant!r}?" if meant else _WRITE
+    raise InvalidInput(field, f"{origin[:80]!r} is not an origin as browsers send it: {hint}")
+
+
+def host_pattern(origin: str) -> str | None:
+    """Returns a regular expression for the origins of a pattern; None: the origin stands for itself alone."""
+    scheme, _, rest = origin.partition("://")
+    if not rest.startswith(_ANY_SUBDOMAIN):
+        return None
+    return rf"{scheme}://([a-z0-9_-]+\.)+{re.escape(rest.removeprefix(_ANY_SUBDOMAIN))}"
+
+
+def _meant(text: str) -> str:
+    """The origin that was probably meant; empty if nothing is close."""
+    loose = _LOOSE.fullmatch(text)
+    if loose is None:
+        return ""
+    host, port = loose[2].lower(), loose[3] or ""
+    is_local = host in {"localhost", "127.0.0.1", "[::1]"}
+    scheme = (loose[1] or ("http" if is_local else "https")).lower()
+    guess = f"{scheme}://{host}" + (f":{port}" if port and port != _DEFAULT_PORTS[scheme] else "")
+    return guess if _ORIGIN.fullmatch(guess) else ""

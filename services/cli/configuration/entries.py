@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from services.cli.configuration.entry import Entry, at_least_one
+from services.cli.configuration.listener_entries import ListenersEntry
 from services.cli.configuration.policy_entries import PolicyEntry
 from services.cli.configuration.price_entries import PriceEntry
 from services.cli.configuration.scalars import (
@@ -290,3 +291,4 @@ class ConfigurationFile(Entry):
     default_policies: bool = True
     channels: dict[Name, ChannelEntry] = Field(default_factory=dict)
     keys: tuple[KeyEntry, ...] = ()
+    listeners: ListenersEntry = ListenersEntry()

@@ -18,7 +18,7 @@ from services.cli.configuration.source import Number
 from services.kernel.errors import InvalidInput
 from services.kernel.header_names import read_allowed
 from services.kernel.money import parse_price, parse_usd
-from services.kernel.names import check_model, check_name, check_user, split_target
+from services.kernel.names import check_model, check_name, check_origin, check_user, split_target
 from services.kernel.window import load_timezone
 
 MAX_COUNT = 2**63 - 1
@@ -225,3 +225,5 @@ HeaderName = Annotated[str, BeforeValidator(read_header)]
 """Name of a header, in lower case."""
 HttpUrl = Annotated[str, AfterValidator(read_http_url)]
 WebhookUrl = Annotated[str, AfterValidator(read_webhook)]
+Origin = Annotated[str, AfterValidator(_checked(check_origin))]
+"""The origin of web pages, or a pattern for some."""

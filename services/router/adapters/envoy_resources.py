@@ -2,7 +2,7 @@
 
 `envoy/README.md` explains the chain of filters. The parts: `_listeners` (bounds and filters), `_routes` (endpoints),
 `_clusters` (providers and the filters of each attempt), `_quota` (who answers Checks), `_access_log` (the spool),
-`_local_replies` (Envoy's own errors), `_traces`, `_admin` (the admin listener), `_scripts` (Lua).
+`_local_replies` (Envoy's own errors), `_cors` (web pages), `_traces`, `_admin` (the admin listener), `_scripts` (Lua).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from services.router.adapters.envoy_resources_listeners import data_listener
 from services.router.adapters.envoy_resources_quota import quota_cluster
 from services.router.adapters.envoy_resources_routes import data_routes
 from services.router.adapters.envoy_resources_scripts import Scripts
+from services.router.domain.listener import ListenerName
 from services.router.domain.snapshot import NodeSettings, Snapshot
 
 
@@ -28,8 +29,9 @@ from services.router.domain.snapshot import NodeSettings, Snapshot
 class EnvoyResources:
     """All resources of one version, by kind and name.
 
-    Push clusters and secrets before listeners and routes. Listeners and routes depend only on `NodeSettings`, so they
-    are equal, byte for byte, in every version that one Envoy sees.
+    Push clusters and secrets before listeners and routes. Listeners depend only on `NodeSettings`, so they are equal,
+    byte for byte, in every version that one Envoy sees: a new one would close connections. Routes depend on the
+    settings of listeners as well.
     """
 
     clusters: Mapping[str, cluster_pb2.Cluster]
@@ -57,7 +59,7 @@ def build_resources(
     providers = [provider_cluster(spec, node, scripts, allowed) for spec in snapshot.clusters]
     clusters = [quota_cluster(node.quotas), *providers]
     listeners = [data_listener(node, scripts), admin_listener(node, descriptors)]
-    routes = [data_routes(node), admin_routes(node)]
+    routes = [data_routes(node, snapshot.cors_origins(ListenerName.DATA)), admin_routes(node)]
     return EnvoyResources(
         clusters={cluster.name: cluster for cluster in clusters},
         listeners={listener.name: listener for listener in listeners},

@@ -35,6 +35,7 @@ from services.router.adapters.envoy_resources_access_log import (
     broken_log,
     call_logs,
 )
+from services.router.adapters.envoy_resources_cors import cors_filter
 from services.router.adapters.envoy_resources_gate import gate_filters
 from services.router.adapters.envoy_resources_local_replies import local_replies
 from services.router.adapters.envoy_resources_quota import QUOTA_CLUSTER
@@ -187,6 +188,7 @@ def _filters(node: NodeSettings, scripts: Scripts) -> list[hcm.HttpFilter]:
         suppress_envoy_headers=True,
     )
     return [
+        cors_filter(),
         http_filter("query_key", _key_from_query()),
         http_filter(METER_FILTER, _lua(scripts.meter)),
         *gate_filters(admission, scripts),

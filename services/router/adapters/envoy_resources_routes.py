@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from google.protobuf import any_pb2, wrappers_pb2
 from spendgate_envoy.envoy.config.core.v3 import base_pb2, extension_pb2
@@ -15,6 +15,7 @@ from services.kernel.envoy_contract import (
     ATTEMPTS_HEADER,
     CREDENTIAL_HEADERS,
 )
+from services.router.adapters.envoy_resources_cors import allow_origins, match_page, match_preflight, page_headers
 from services.router.adapters.envoy_resources_endpoints import call_match, models_match
 from services.router.adapters.envoy_resources_gate import (
     GATE_FILTER,
@@ -51,8 +52,8 @@ REQUEST_ID = {"request-id": "%REQ(X-REQUEST-ID)%"}
 """On every answer, because Anthropic's SDK reads it. Envoy itself adds `x-request-id`."""
 
 
-def data_routes(node: NodeSettings) -> route_pb2.RouteConfiguration:
-    """Returns all routes of the data listener. They name no provider, so they never change while the process runs."""
+def data_routes(node: NodeSettings, cors_origins: Sequence[str] = ()) -> route_pb2.RouteConfiguration:
+    """Returns all routes of the data listener. They name no provider, so of a configuration only CORS changes them."""
     matches = [(endpoint.name, call_match(endpoint)) for endpoint in ENDPOINTS]
     # Only chats are translated. An endpoint for chats is called like its dialect.
     translated = {translation.client.value for translation in TRANSLATIONS}
@@ -70,12 +71,15 @@ def data_routes(node: NodeSettings) -> route_pb2.RouteConfiguration:
                 for make in (_endpoint_for_large_bodies, _endpoint_for_translations, _endpoint)
                 if name in translated or make is not _endpoint_for_translations
             ),
+            *(_preflight(at, origin) for at, origin in enumerate(cors_origins)),
             _answered_by_quota("models", models_match()),
             _answered_by_quota("budget", route_components_pb2.RouteMatch(path=BUDGET_PATH)),
             *(_refusal(f"{name}-method", match, 405) for name, match in matches),
+            *(_nothing_for_page(at, origin) for at, origin in enumerate(cors_origins)),
             _refusal("nothing", route_components_pb2.RouteMatch(prefix="/"), 404),
         ],
     )
+    allow_origins(host, cors_origins)
     return route_pb2.RouteConfiguration(name=DATA_ROUTES, virtual_hosts=[host])
 
 
@@ -137,7 +141,7 @@ def _answered_by_quota(name: str, match: route_components_pb2.RouteMatch) -> rou
     route = route_components_pb2.Route(
         name=name,
         match=_with_method(match, "GET"),
-        direct_response=route_components_pb2.DirectResponseAction(status=503),
+        route=route_components_pb2.RouteAction(cluster=_NOWHERE),
     )
     _configure(route, dict.fromkeys(_OF_CALLS, _disabled()))
     return route
@@ -149,6 +153,21 @@ def _refusal(name: str, match: route_components_pb2.RouteMatch, status: int) -> 
         name=name, match=match, direct_response=route_components_pb2.DirectResponseAction(status=status)
     )
     _configure(route, dict.fromkeys((*_OF_CALLS, REQUEST_INFO_FILTER, ADMISSION_FILTER), _disabled()))
+    return route
+
+
+def _preflight(at: int, origin: str) -> route_components_pb2.Route:
+    """Returns the route of a preflight, which the CORS filter answers. If it ever lets one pass, it leads nowhere."""
+    route = route_components_pb2.Route(
+        name=f"preflight-{at}", match=match_preflight(origin), route=route_components_pb2.RouteAction(cluster=_NOWHERE)
+    )
+    _configure(route, dict.fromkeys((*_OF_CALLS, REQUEST_INFO_FILTER, ADMISSION_FILTER), _disabled()))
+    return route
+
+
+def _nothing_for_page(at: int, origin: str) -> route_components_pb2.Route:
+    route = _refusal(f"nothing-for-page-{at}", match_page(origin), 404)
+    route.response_headers_to_add.extend(header_option(name, value) for name, value in page_headers().items())
     return route
 
 

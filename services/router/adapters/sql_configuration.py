@@ -20,6 +20,7 @@ from services.router.domain.backend import Backend
 from services.router.domain.configuration import Configuration, check_configuration
 from services.router.domain.drained import DrainedTarget
 from services.router.domain.health import HealthMemory, LeftSlot, OutTarget
+from services.router.domain.listener import Listener
 from services.router.domain.model import Model
 from services.router.domain.provider import Provider
 from services.router.domain.switch import NamedSwitch, NotedLead
@@ -41,6 +42,7 @@ def _documents(name: str) -> sa.Table:
 
 _PROVIDERS = _documents("providers")
 _MODELS = _documents("models")
+_LISTENERS = _documents("listeners")
 _BACKENDS = _documents("backends")
 _DRAINED = _documents("drained_targets")
 _LEFT = _documents("left_slots")
@@ -68,7 +70,8 @@ class SqlConfigurationStore:
         with self._engine.connect() as connection:
             providers = [_parse(Provider, row) for row in _rows(connection, _PROVIDERS)]
             models = [_parse(Model, row) for row in _rows(connection, _MODELS)]
-        return check_configuration(providers, models)
+            listeners = [_parse(Listener, row) for row in _rows(connection, _LISTENERS)]
+        return check_configuration(providers, models, listeners)
 
     def recall(self, request: Repeatable, kind: type[A], now_ms: int) -> Answered[A] | None:
         """Returns the first request with this id and its answer; None if the id is new."""
@@ -84,6 +87,7 @@ class SqlConfigurationStore:
         with self._engine.begin() as connection:
             _replace(connection, _PROVIDERS, providers)
             _replace(connection, _MODELS, models)
+            _replace(connection, _LISTENERS, {one.name: write_document(one) for one in configuration.listeners})
             append_entries(connection, AUDIT, entries)
             if answered is not None:
                 remember(connection, _REQUESTS, answered)

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from services.kernel.dialect import Dialect
 from services.kernel.envoy_contract import MAX_STREAM_S
+from services.router.domain.listener import Listener, ListenerName
 from services.router.domain.plan import ModelPlan, PlannedTarget, RoutePlan
 
 _MAX_PORT = 65_535
@@ -48,6 +49,12 @@ class Snapshot:
     version: str
     clusters: tuple[ClusterSpec, ...]
     """Unique by name, sorted. Retiring clusters are included: no new plan names them, but requests in flight may."""
+    listeners: tuple[Listener, ...] = ()
+    """Listeners with settings of their own."""
+
+    def cors_origins(self, listener: ListenerName) -> tuple[str, ...]:
+        """Returns the origins whose web pages may call a listener."""
+        return next((one.cors_origins for one in self.listeners if one.name == listener), ())
 
     @property
     def secret_names(self) -> frozenset[str]:

@@ -3,7 +3,7 @@ CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL,
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0005');
+INSERT INTO "alembic_version" VALUES('0006');
 CREATE TABLE audit_entries (
 	sequence INTEGER NOT NULL,
 	time_ms BIGINT NOT NULL,
@@ -29,6 +29,11 @@ CREATE TABLE drained_targets (
 	PRIMARY KEY (name)
 );
 CREATE TABLE left_slots (
+	name TEXT NOT NULL,
+	document TEXT NOT NULL,
+	PRIMARY KEY (name)
+);
+CREATE TABLE listeners (
 	name TEXT NOT NULL,
 	document TEXT NOT NULL,
 	PRIMARY KEY (name)

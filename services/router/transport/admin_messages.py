@@ -17,6 +17,7 @@ from services.kernel.dialect import Dialect
 from services.kernel.errors import InvalidInput
 from services.kernel.header_names import read_allowed
 from services.kernel.preset import Preset
+from services.router.domain.listener import Listener
 from services.router.domain.model import (
     DEFAULT_FIRST_BYTE_TIMEOUT_MS,
     ChainSlot,
@@ -81,6 +82,11 @@ def read_model(field: str, message: pb.Model) -> Model:
         else DEFAULT_FIRST_BYTE_TIMEOUT_MS,
         aliases=tuple(message.aliases),
     )
+
+
+def read_listener(message: pb.Listener) -> Listener:
+    """Reads what a configuration says of a listener."""
+    return Listener(message.name, tuple(message.cors.origins))
 
 
 def write_provider(provider: Provider, credential_problem: str, refusal: CredentialRefusal | None) -> pb.Provider:

@@ -16,7 +16,13 @@ from services.chassis.grpc_server import Registration
 from services.chassis.named import find_named, page_of_named
 from services.chassis.well_known import timestamp
 from services.router.domain.provider import Provider
-from services.router.transport.admin_messages import read_model, read_provider, write_model, write_provider
+from services.router.transport.admin_messages import (
+    read_listener,
+    read_model,
+    read_provider,
+    write_model,
+    write_provider,
+)
 from services.router.transport.route_status_messages import write_route_status
 from services.router.usecases.administer import Administrator
 from services.router.usecases.drain import DrainTargets
@@ -53,10 +59,11 @@ class RouterService(router_service_pb2_grpc.RouterServiceServicer):
     async def ApplyConfiguration(
         self, request: pb.ApplyConfigurationRequest, context: Context
     ) -> pb.ApplyConfigurationResponse:
-        """Puts the providers and models of the request in force."""
+        """Puts the configuration of the request in force."""
         applied = self._administrator.apply(
             [read_provider(f"providers[{at}]", one) for at, one in enumerate(request.providers)],
             [read_model(f"models[{at}]", one) for at, one in enumerate(request.models)],
+            [read_listener(one) for one in request.listeners],
             validate_only=request.validate_only,
             by=mutation_by(context, request, request.reason),
         )

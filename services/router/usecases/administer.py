@@ -1,4 +1,4 @@
-"""Administers providers and models: checks a configuration, reports its changes, stores it and publishes it."""
+"""Administers the configuration: checks it, reports its changes, stores it and publishes it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from services.router.domain.configuration import (
 )
 from services.router.domain.drained import DrainedTarget
 from services.router.domain.lead import TargetStates
+from services.router.domain.listener import Listener
 from services.router.domain.model import Model
 from services.router.domain.plan import ModelPlan, RoutePlan, compile_model, compile_plan, providers_of
 from services.router.domain.provider import Provider
@@ -30,7 +31,7 @@ from services.router.usecases.target_health import TargetHealth
 
 _log = logging.getLogger("spendgate.router.administer")
 
-Offer = tuple[tuple[Backend, ...], Mapping[str, SecretValue], RoutePlan]
+Offer = tuple[tuple[Backend, ...], Mapping[str, SecretValue], RoutePlan, tuple[Listener, ...]]
 Readings = Mapping[SecretReference, SecretValue | CredentialProblem]
 
 
@@ -95,11 +96,17 @@ class Administrator:
         self._publish()
 
     def apply(
-        self, providers: Sequence[Provider], models: Sequence[Model], *, validate_only: bool, by: Authorship
+        self,
+        providers: Sequence[Provider],
+        models: Sequence[Model],
+        listeners: Sequence[Listener] = (),
+        *,
+        validate_only: bool,
+        by: Authorship,
     ) -> Applied:
-        """Puts providers and models in force. Repeating it changes nothing.
+        """Puts a configuration in force. Repeating it changes nothing.
 
-        With a request id, a repetition gets the first answer, even if other providers and models are in force by now.
+        With a request id, a repetition gets the first answer, even if another configuration is in force by now.
 
         Raises:
             InvalidInput: a part of them is wrong, or another request had the same id. Nothing is changed.
@@ -109,7 +116,7 @@ class Administrator:
         first = self._store.recall(asked, Applied, self._clock.now_ms()) if asked else None
         if first is not None:
             return first.answer
-        after = check_configuration(providers, models)
+        after = check_configuration(providers, models, listeners)
         readings = self._read(provider.api_key for provider in providers)
         for at, provider in enumerate(providers):
             reading = readings[provider.api_key]
@@ -118,7 +125,7 @@ class Administrator:
         changes = differences(self._configuration, after)
         values = _values_of(readings)
         offer = self._offer_of(after, values)
-        self._publisher.check(*offer)
+        self._publisher.check(*offer[:3])
         applied = Applied(changes, tuple(_warnings(after, readings)))
         if not validate_only:
             if changes or asked:
@@ -177,7 +184,7 @@ class Administrator:
 
     def _publish(self) -> None:
         offer = self._offer_of(self._configuration, self._values)
-        self._publisher.check(*offer)
+        self._publisher.check(*offer[:3])
         self._put_in_force(offer)
 
     def _put_in_force(self, offer: Offer) -> None:
@@ -192,7 +199,7 @@ class Administrator:
         backends = backends_of(usable, names)
         states = self._health.begin_plan(frozenset(self.drained))
         plan = compile_plan(configuration.models, usable, names, states)
-        return backends, _secrets_of(backends, values), plan
+        return backends, _secrets_of(backends, values), plan, configuration.listeners
 
 
 def _values_of(readings: Readings) -> dict[SecretReference, SecretValue]:

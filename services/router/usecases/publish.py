@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from services.kernel.clock import Clock
 from services.kernel.errors import FailedPrecondition
 from services.router.domain.backend import Backend
+from services.router.domain.listener import Listener
 from services.router.domain.plan import RoutePlan
 from services.router.domain.secret import SecretValue
 from services.router.domain.snapshot import ClusterSpec, Snapshot
@@ -100,6 +101,7 @@ class Publisher:
     nodes: list[Node] = field(default_factory=list)
     watchers: list[Watcher] = field(default_factory=list)
     _desired: dict[str, Backend] = field(default_factory=dict)
+    _wanted_of_listeners: tuple[Listener, ...] = ()
     _proven: dict[str, _Proven] = field(default_factory=dict)
     _secrets: dict[str, SecretValue] = field(default_factory=dict)
     _pending: _Pending | None = None
@@ -127,8 +129,15 @@ class Publisher:
         if problems := snapshot.check(plan, at_hand | secrets.keys()):
             raise FailedPrecondition(f"nothing was changed, since this does not fit together: {'; '.join(problems)}")
 
-    def offer(self, backends: tuple[Backend, ...], secrets: Mapping[str, SecretValue], plan: RoutePlan) -> None:
+    def offer(
+        self,
+        backends: tuple[Backend, ...],
+        secrets: Mapping[str, SecretValue],
+        plan: RoutePlan,
+        listeners: tuple[Listener, ...] = (),
+    ) -> None:
         """Starts publishing a configuration. `secrets` holds each secret that `backends` refer to."""
+        self._wanted_of_listeners = listeners
         self._desired = {backend.cluster.name: backend for backend in backends}
         for name in self._desired.keys() & self._proven.keys():
             self._proven[name].remove_at_ms = None
@@ -211,11 +220,14 @@ class Publisher:
             cluster.secret_name: self._secrets[cluster.secret_name] for cluster in clusters if cluster.secret_name
         }
         before = self.version
-        if before is not None and before.snapshot.clusters == clusters and before.secrets == secrets:
+        listeners = self._wanted_of_listeners
+        same = before is not None and (before.snapshot.clusters, before.snapshot.listeners) == (clusters, listeners)
+        if before is not None and same and before.secrets == secrets:
             return before.number
         number = 1 if before is None else before.number + 1
         # The hash leaves secrets out, because versions are logged and shown.
-        self.version = Version(number, Snapshot(f"{number}-{_hash(clusters)}", clusters), secrets)
+        version = f"{number}-{_hash((clusters, listeners))}"
+        self.version = Version(number, Snapshot(version, clusters, listeners), secrets)
         self._forget_secrets()
         self._notify()
         return number

@@ -151,6 +151,7 @@ def test_the_filters_of_the_data_listener_are_in_the_documented_order() -> None:
     data = manager(build().listeners["data"])
     names = [each.name for each in data.http_filters]
     assert names == [
+        "cors",
         "query_key",
         "meter",
         "small_bodies",
@@ -187,7 +188,8 @@ def test_only_refusals_are_routed_without_asking_quota() -> None:
 
 
 def test_a_large_body_is_taken_only_where_quota_let_it_come() -> None:
-    calls = [route for route in build().routes["data"].virtual_hosts[0].routes if route.HasField("route")]
+    routes = build().routes["data"].virtual_hosts[0].routes
+    calls = [route for route in routes if route.route.HasField("inline_cluster_specifier_plugin")]
     asked = {route.name: [matcher.path[0].key for matcher in route.match.dynamic_metadata] for route in calls}
     for endpoint in ENDPOINTS:
         assert asked[f"{endpoint.name}-large"] == ["holder"]
