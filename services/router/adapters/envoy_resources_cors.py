@@ -40,28 +40,27 @@ CORS_FILTER = "cors"
 _METHODS = "GET, POST"
 # An asterisk stands for all names but `authorization`. Calls carry no cookies, for which it would stand for itself.
 _FROM_PAGES = "authorization, *"
-_EXPOSED = ", ".join(
-    (
-        MODEL_REQUESTED_HEADER,
-        MODEL_SERVED_HEADER,
-        DOWNGRADED_HEADER,
-        ATTEMPTS_HEADER,
-        POLICY_HEADER,
-        BUDGET_REMAINING_HEADER,
-        BUDGET_RESETS_HEADER,
-        OUTPUT_CAPPED_HEADER,
-        IGNORED_HEADER,
-        PROVIDER_STATUS_HEADER,
-        TRACE_ID_HEADER,
-        "x-request-id",
-        "request-id",
-        "retry-after",
-        "retry-after-ms",
-        "x-should-retry",
-        "*",
-    )
+_TO_PAGES = (
+    MODEL_REQUESTED_HEADER,
+    MODEL_SERVED_HEADER,
+    DOWNGRADED_HEADER,
+    ATTEMPTS_HEADER,
+    POLICY_HEADER,
+    BUDGET_REMAINING_HEADER,
+    BUDGET_RESETS_HEADER,
+    OUTPUT_CAPPED_HEADER,
+    IGNORED_HEADER,
+    PROVIDER_STATUS_HEADER,
+    TRACE_ID_HEADER,
+    "x-request-id",
+    "request-id",
+    "retry-after",
+    "retry-after-ms",
+    "x-should-retry",
+    "*",
 )
 """Names for browsers that know no asterisk, and the asterisk for what providers add."""
+_EXPOSED = ", ".join(_TO_PAGES)
 _PREFLIGHT_HOLDS_S = "7200"
 
 
