@@ -131,8 +131,8 @@ def closest(name: str, names: Sequence[str]) -> str | None:
     return None
 
 
-# Origins of web pages, as browsers send them: RFC 6454's ASCII serialization has scheme, host, and the port unless it is
-# the scheme's own. Another spelling would allow nobody.
+# Origins of web pages, as browsers send them: RFC 6454's ASCII serialization has scheme, host, and the port unless it
+# is the scheme's own. Another spelling would allow nobody.
 _LONGEST_ORIGIN = 256
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
