@@ -44,10 +44,19 @@ end
 -- The endpoint at `path`, without its query, and the model that the path names, as it is written there. Nil if there is
 -- no endpoint. An endpoint has `dialect`, and `scan`, the table that knows its bodies. Unless it is a chat, it also has
 -- `operation`, and `meter`, the table that knows its answers. `stream` is there if the path says whether the answer is
--- one.
+-- one. `is_deployment` is there if the path names the model although the body may name one, too.
 function paths.call_at(path)
   local call = contract.calls[path]
   if call then return call, nil end
+  if sub(path, 1, #contract.before_deployment) == contract.before_deployment then
+    for _, row in ipairs(contract.deployments) do
+      local last = #path - #row.behind
+      if last > #contract.before_deployment and sub(path, last + 1) == row.behind then
+        return row.call, sub(path, #contract.before_deployment + 1, last)
+      end
+    end
+    return nil, nil
+  end
   for _, before in ipairs(contract.before_model) do
     if sub(path, 1, #before) == before then
       local model, verb = match(path, "^(.+):(%a+)$", #before + 1)

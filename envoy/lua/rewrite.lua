@@ -130,8 +130,10 @@ function rewrite.body(text, target, spans, force_usage)
     for at = 1, #spans.models, 2 do
       edits[#edits + 1] = replacing(spans.models[at], spans.models[at + 1], json.quote("models/" .. target.model))
     end
-  elseif target.model then
+  elseif target.model and spans.model_first then
     edits[#edits + 1] = replacing(spans.model_first, spans.model_last, json.quote(target.model))
+  elseif target.model then
+    edits[#edits + 1] = inserting(spans.opening, "model", json.quote(target.model))
   end
   if force_usage then
     local at = spans.options_first

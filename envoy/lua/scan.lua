@@ -94,6 +94,12 @@ function scan.body(text, dialect, path)
   local request = { dialect = dialect, operation = call.operation, body_bytes = #text, stream = call.stream }
   if model then request.model = paths.decoded(model) end
   rules.read(body, text, request, seen)
+  -- As at Azure, the deployment decides. `target` writes the name that its provider knows, whatever the body has.
+  local written = request.model
+  if call.is_deployment then
+    if find(text, "^%s*{%s*}%s*$") then refuse("The body is empty.") end
+    request.model = paths.decoded(model)
+  end
   check_model(request.model)
   request.choices = above(request.choices, 1)
   request.images = above(seen.images, 0)
@@ -110,19 +116,19 @@ function scan.body(text, dialect, path)
     dialect = dialect,
     operation = call.operation,
     meter = call.meter,
-    model = request.model,
+    model = written,
     stream = request.stream,
     include_usage = request.include_usage,
     choices = request.choices,
     bytes = #text,
     opening = opening,
   }
-  if model then
+  if model and not call.is_deployment then
     -- Where a body may repeat the name of the path.
     scanned.models = call.operation and (seen.models or {})
   else
-    local model, options = body.members.model, body.members.stream_options
-    scanned.model_first, scanned.model_last = model.first, model.last
+    local named, options = body.members.model, body.members.stream_options
+    if named.seen_in == body.serial then scanned.model_first, scanned.model_last = named.first, named.last end
     if options and options.seen_in == body.serial then
       scanned.options_first, scanned.options_last = options.first, options.last
     end

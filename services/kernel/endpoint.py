@@ -17,6 +17,8 @@ from services.kernel.dialect import Dialect, OutputCapField
 
 MODEL = "{model}"
 """In a path: a model's name, which may contain slashes and colons ("lab/llama3:8b")."""
+DEPLOYMENTS = "/openai/deployments/"
+"""Before the name of a model in the paths of Azure."""
 VERB = "{verb}"
 """In a path: one of the words of `Endpoint.verbs`."""
 
@@ -58,6 +60,7 @@ class Operation(StrEnum):
 _FREE = frozenset({Operation.COUNT, Operation.MODERATE})
 _SILENT = _FREE | {Operation.EMBED, Operation.EMBED_BATCH}
 _ASKED_FOR_USAGE = frozenset({Operation.CHAT, Operation.COMPLETE})
+_AT_AZURE = frozenset({Operation.CHAT, Operation.COMPLETE, Operation.EMBED, Operation.RESPOND})
 _VERSIONS = {
     Dialect.OPENAI: ("/v1",),
     Dialect.ANTHROPIC: ("/v1",),
@@ -88,6 +91,15 @@ class Endpoint:
     def paths(self) -> tuple[str, ...]:
         """Where clients post calls, the usual one last."""
         return tuple(version + self.path for version in _VERSIONS[self.dialect])
+
+    @property
+    def azure_paths(self) -> tuple[str, ...]:
+        """Where clients that are written for Azure post the same calls. A deployment has the name of a model."""
+        if self.dialect is not Dialect.OPENAI or self.operation not in _AT_AZURE:
+            return ()
+        # https://learn.microsoft.com/azure/ai-foundry/openai/reference: responses belong to no deployment.
+        dated = "/openai" if self.operation is Operation.RESPOND else DEPLOYMENTS + MODEL
+        return (f"/openai/v1{self.path}", dated + self.path)
 
     @property
     def name(self) -> str:
@@ -161,7 +173,7 @@ _BY_OPERATION = {(endpoint.dialect, endpoint.operation): endpoint for endpoint i
 # Nearly all calls are to one of these.
 _OF_PATHS = {path: endpoint.dialect for endpoint in ENDPOINTS for path in endpoint.paths}
 
-MODELS_PATHS = ("/v1/models", "/v1alpha/models", "/v1beta/models")
+MODELS_PATHS = ("/v1/models", "/v1alpha/models", "/v1beta/models", "/openai/models", "/openai/v1/models")
 """`GET` lists the models that a key may use. A path below it shows one of them."""
 BUDGET_PATH = "/v1/budget"
 """`GET` tells the holder of a key what is left."""

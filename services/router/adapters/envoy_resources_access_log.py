@@ -71,7 +71,9 @@ def _may_hold_key(value: str, run: int) -> str:
 
 
 _PATH = "request.url_path"
-_BEFORE_MODEL = sorted({path.partition(MODEL)[0] for row in ENDPOINTS for path in row.paths if MODEL in path})
+_BEFORE_MODEL = sorted(
+    {path.partition(MODEL)[0] for row in ENDPOINTS for path in row.paths + row.azure_paths if MODEL in path}
+)
 PATH_WITHOUT_KEYS = (
     f"%CEL({_PATH}.size() <= 256 && !{_may_hold_key(_PATH, 16)} ? {_PATH} : "
     + "".join(f"{_PATH}.startsWith('{before}') ? '{before}...' : " for before in _BEFORE_MODEL)

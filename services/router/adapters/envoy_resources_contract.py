@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from services.kernel.endpoint import (
+    DEPLOYMENTS,
     DIALECT_HEADERS,
     ENDPOINTS,
     FIRST_DIALECT,
@@ -24,7 +25,15 @@ def lua_contract() -> str:
     fields = {
         "first_dialect": FIRST_DIALECT,
         "roots": [{"path": root.path, "has_verb": root.has_verb, "dialect": root.dialect} for root in ROOTS],
-        "calls": {path: _call(row) for row in ENDPOINTS for path in row.paths if MODEL not in path},
+        "calls": {path: _call(row) for row in ENDPOINTS for path in row.paths + row.azure_paths if MODEL not in path},
+        # Where the path names the model in place of the body, by what follows it.
+        "before_deployment": DEPLOYMENTS,
+        "deployments": [
+            {"behind": path.partition(MODEL)[2], "call": _call(row) | {"is_deployment": True}}
+            for row in ENDPOINTS
+            for path in row.azure_paths
+            if MODEL in path
+        ],
         # Where the path names the model.
         "calls_by_verb": {
             verb: {**_call(row), "stream": streams} for row in ENDPOINTS for verb, streams in row.verbs.items()

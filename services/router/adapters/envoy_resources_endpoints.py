@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from spendgate_envoy.envoy.config.accesslog.v3 import accesslog_pb2
 from spendgate_envoy.envoy.config.route.v3 import route_components_pb2
 
 from services.kernel.dialect import Dialect
 from services.kernel.endpoint import (
+    DEPLOYMENTS,
     DIALECT_HEADERS,
+    ENDPOINTS,
     MODEL,
     MODELS_PATHS,
     ROOTS,
@@ -33,6 +36,18 @@ def call_match(endpoint: Endpoint) -> route_components_pb2.RouteMatch:
             [rest] = set(behind)
             verbs = re.escape(rest).replace(re.escape(VERB), f"({'|'.join(endpoint.verbs)})")
             return route_components_pb2.RouteMatch(safe_regex=regex(f"({'|'.join(map(re.escape, before))}).+{verbs}"))
+
+
+def azure_matches() -> Mapping[str, route_components_pb2.RouteMatch]:
+    """Returns what matches the paths of clients that are written for Azure, by names for routes."""
+    rows = [(row, path) for row in ENDPOINTS for path in row.azure_paths]
+    exact = {path.removeprefix("/openai/").replace("/", "-"): path for _, path in rows if MODEL not in path}
+    behind = "|".join(re.escape(path.partition(MODEL)[2]) for _, path in rows if MODEL in path)
+    of_deployment = route_components_pb2.RouteMatch(safe_regex=regex(f"{re.escape(DEPLOYMENTS)}.+({behind})"))
+    return {
+        "azure-deployment": of_deployment,
+        **{f"azure-{name}": route_components_pb2.RouteMatch(path=path) for name, path in exact.items()},
+    }
 
 
 def models_match() -> route_components_pb2.RouteMatch:

@@ -23,7 +23,10 @@ _ADVICE = {
     "/v1/(images|audio|videos|realtime|rerank|batches|messages/batches|fine_tuning|threads)(/.*)?": (
         "No answer there tells what a limit could count, so it is not served, whatever the policies say."
     ),
-    "/openai/.*": "The paths of Azure are not served: use the plain OpenAI client with a base URL that ends in /v1.",
+    "/openai/.*": (
+        "Of the paths of Azure, those of chats, completions, embeddings and responses are served; a deployment has the "
+        "name of a model."
+    ),
 }
 _ADVICE_OF_PATH = "".join(
     f"request.url_path.matches('^({pattern})$') ? ' {advice}' : " for pattern, advice in _ADVICE.items()

@@ -16,7 +16,7 @@ from services.kernel.envoy_contract import (
     CREDENTIAL_HEADERS,
 )
 from services.router.adapters.envoy_resources_cors import allow_origins, match_page, match_preflight, page_headers
-from services.router.adapters.envoy_resources_endpoints import call_match, models_match
+from services.router.adapters.envoy_resources_endpoints import azure_matches, call_match, models_match
 from services.router.adapters.envoy_resources_gate import (
     GATE_FILTER,
     SMALL_BODIES_FILTER,
@@ -54,9 +54,10 @@ REQUEST_ID = {"request-id": "%REQ(X-REQUEST-ID)%"}
 
 def data_routes(node: NodeSettings, cors_origins: Sequence[str] = ()) -> route_pb2.RouteConfiguration:
     """Returns all routes of the data listener. They name no provider, so of a configuration only CORS changes them."""
-    matches = [(endpoint.name, call_match(endpoint)) for endpoint in ENDPOINTS]
+    of_azure = azure_matches()
+    matches = [*((endpoint.name, call_match(endpoint)) for endpoint in ENDPOINTS), *of_azure.items()]
     # Only chats are translated. An endpoint for chats is called like its dialect.
-    translated = {translation.client.value for translation in TRANSLATIONS}
+    translated = {translation.client.value for translation in TRANSLATIONS} | of_azure.keys()
     host = route_components_pb2.VirtualHost(
         name="data",
         domains=["*"],

@@ -24,6 +24,7 @@ from services.kernel.dialect import Dialect
 from services.kernel.endpoint import ENDPOINTS
 from services.kernel.envoy_contract import CREDENTIAL_HEADERS
 from services.router.adapters.envoy_resources import EnvoyResources, Scripts, build_resources
+from services.router.adapters.envoy_resources_endpoints import azure_matches
 from services.router.domain.snapshot import ClusterSpec, NodeSettings, Snapshot
 
 SCRIPTS = Scripts.load(Path(__file__).resolve().parents[4] / "envoy" / "lua")
@@ -191,13 +192,14 @@ def test_a_large_body_is_taken_only_where_quota_let_it_come() -> None:
     routes = build().routes["data"].virtual_hosts[0].routes
     calls = [route for route in routes if route.route.HasField("inline_cluster_specifier_plugin")]
     asked = {route.name: [matcher.path[0].key for matcher in route.match.dynamic_metadata] for route in calls}
-    for endpoint in ENDPOINTS:
-        assert asked[f"{endpoint.name}-large"] == ["holder"]
-        assert asked[endpoint.name] == []
+    names = [endpoint.name for endpoint in ENDPOINTS] + [*azure_matches()]
+    for name in names:
+        assert asked[f"{name}-large"] == ["holder"]
+        assert asked[name] == []
     # These take no body before quota has admitted the whole call.
     translated = {name for name, keys in asked.items() if keys == ["translated"]}
-    assert translated == {"openai-translated", "anthropic-translated"}
-    assert len(calls) == 2 * len(ENDPOINTS) + len(translated)
+    assert translated == {f"{name}-translated" for name in ("openai", "anthropic", *azure_matches())}
+    assert len(calls) == 2 * len(names) + len(translated)
     for route in calls:
         assert route.request_body_buffer_limit.value == (NODE.max_body_bytes if asked[route.name] else 65_536)
         assert "gate" in route.typed_per_filter_config
