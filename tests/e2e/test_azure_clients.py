@@ -53,7 +53,6 @@ def azure(gateway: Gateway, key: str = "app", **options: Any) -> openai.AzureOpe
         api_key=gateway.secret(key),
         api_version=VERSION,
         max_retries=0,
-        timeout=30,
         **options,
     )
 
