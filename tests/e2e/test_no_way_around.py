@@ -34,6 +34,15 @@ TRANSLATED = {
     Dialect.OPENAI: ("/v1/chat/completions", "claude", Vendor.ANTHROPIC),
     Dialect.ANTHROPIC: ("/v1/messages", "gpt", Vendor.OPENAI),
 }
+AZURE = {
+    "deployment": "/openai/deployments/gpt/chat/completions",
+    **{
+        path.removeprefix("/openai/").replace("/", "-"): path
+        for row in ENDPOINTS
+        for path in row.azure_paths
+        if MODEL not in path
+    },
+}
 # A path that each route of Envoy takes, by the route's name. Only quota's answer leads to a translated route, or to one
 # for large bodies. A client cannot name them, but asks at their paths for every model.
 PATHS = {
@@ -44,6 +53,9 @@ PATHS = {
         for verb in row.verbs or ("",)
     },
     **{f"{client}-translated": path for client, (path, _, _) in TRANSLATED.items()},
+    **{
+        f"azure-{name}{kind}": path for name, path in AZURE.items() for kind in ("", "-large", "-translated", "-method")
+    },
     "models": "/v1/models/gpt",
     "budget": "/v1/budget",
     "nothing": "/v1/images/generations",
