@@ -1,6 +1,6 @@
-# The verbs of this project: demo, test, tables, check, lint, bench, proto, fmt; tidy, unit, property, contract and e2e for the
-# tests of one folder. Each works from a clean clone on a machine that has Python >= 3.11 (with venv), make and git;
-# everything else comes from package registries into .venv.
+# The verbs of this project: demo, test, test-all, tables, check, lint, bench, proto, fmt; tidy, unit, property, contract
+# and e2e for the tests of one folder. Each works from a clean clone on a machine that has Python >= 3.11 (with venv), make
+# and git; everything else comes from package registries into .venv, and for test-all into .test-all.
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -23,7 +23,7 @@ BY_FILE := --dist loadfile --no-loadscope-reorder
 # Compiled modules are what make the command line and the services start fast.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: tables demo test tidy unit property contract e2e check lint bench bench-busy bench-size bench-peers proto fmt
+.PHONY: tables demo test test-all tidy unit property contract e2e check lint bench bench-busy bench-size bench-peers proto fmt
 .DEFAULT_GOAL := test
 
 # After a new migration.
@@ -35,6 +35,11 @@ demo: $(VENV) | gen/spendgate
 
 test: $(VENV) | gen/spendgate
 	$(PYTEST) $(BY_FILE) tests
+
+# Also what needs programs of others (Node and its packages, more clients in Python: 2 GB below .test-all), or minutes.
+test-all: $(VENV) | gen/spendgate
+	$(BIN)/python -m tests.clients
+	$(PYTEST) $(BY_FILE) -m "full or not full" tests
 
 tidy unit property contract e2e: $(VENV) | gen/spendgate
 	$(PYTEST) $(BY_FILE) tests/$@

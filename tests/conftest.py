@@ -49,3 +49,12 @@ def _close_databases(_engines: set[sa.Engine]) -> Iterator[None]:
     for engine in _engines - before:
         engine.dispose()
         _engines.discard(engine)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Says what was left out, so that nobody takes a green run for the whole."""
+    if config.option.markexpr == "not full" and not config.option.collectonly:
+        terminalreporter.write_line(
+            "Not run: the tests that need programs of others (SDKs in Node, agents, another mock provider), or minutes."
+            " `make test-all` installs what they need, and runs them too."
+        )

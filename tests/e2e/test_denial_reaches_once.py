@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +13,7 @@ from google.genai import types as gemini_types
 
 from services.simulator.provider import Vendor
 from tests.worlds.gateway import Gateway, Providers, run_gateway
+from tests.worlds.refusals import refused_posts
 
 pytestmark = pytest.mark.e2e
 
@@ -85,7 +84,7 @@ def gateway(vendors: Providers, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def test_a_call_denied_for_its_budget_is_one_request_and_the_documented_exception(
     gateway: Gateway, providers: Providers, ask: Ask, stream: bool
 ) -> None:
-    before = _refused(gateway)
+    before = refused_posts(gateway)
     with pytest.raises(RAISED_FOR_429[ask]) as refused:
         ask(gateway, "poor", stream=stream)
     _check_once(gateway, before, providers)
@@ -98,7 +97,7 @@ def test_a_call_denied_for_its_budget_is_one_request_and_the_documented_exceptio
 def test_a_call_denied_with_402_is_one_request_and_the_documented_exception(
     gateway: Gateway, providers: Providers, ask: Ask, stream: bool
 ) -> None:
-    before = _refused(gateway)
+    before = refused_posts(gateway)
     with pytest.raises(RAISED_FOR_402[ask]) as refused:
         ask(gateway, "prepaid", stream=stream)
     _check_once(gateway, before, providers)
@@ -111,7 +110,7 @@ def test_a_call_denied_with_402_is_one_request_and_the_documented_exception(
 def test_a_rate_that_is_far_from_its_next_hour_is_one_request_too(
     gateway: Gateway, providers: Providers, ask: Ask, stream: bool
 ) -> None:
-    before = _refused(gateway)
+    before = refused_posts(gateway)
     with pytest.raises(RAISED_FOR_429[ask]) as refused:
         ask(gateway, "rare", stream=stream)
     _check_once(gateway, before, providers)
@@ -151,22 +150,9 @@ def test_a_smaller_request_is_not_what_was_refused(gateway: Gateway) -> None:
 
 
 def _check_once(gateway: Gateway, before: int, providers: Providers) -> None:
-    assert _refused(gateway, at_least=before + 1) == before + 1
+    assert refused_posts(gateway, at_least=before + 1) == before + 1
     assert not any(providers.requests(vendor) for vendor in Vendor)
 
 
 def _status_of(error: Any) -> int:
     return int(error.code if isinstance(error, gemini_errors.APIError) else error.status_code)
-
-
-def _refused(gateway: Gateway, at_least: int = 0) -> int:
-    """Requests of ours that Envoy logged as refused; looks twice, so that a late one would be seen."""
-    path = gateway.data_dir / "logs" / "refused.jsonl"
-    deadline = time.monotonic() + 3
-    while True:
-        time.sleep(0.5)
-        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        # The readiness probe of `up` asks for the models without a key.
-        found = [line for line in lines if line.get("method") == "POST"]
-        if len(found) >= at_least or time.monotonic() > deadline:
-            return len(found)
