@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -77,7 +78,7 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         refusals = CredentialRefusals(clock)
         observers = [stats.observe, health.observe, refusals.observe]
         attempts = AttemptLog(clock, report_every_ms=ATTEMPT_REPORT_MS, observers=observers)
-        reporting = _reporting(store, closers)
+        reporting = _reporting(store, closers, f"{socket.gethostname()}:{settings.data_dir.resolve()}")
         follow_health = FollowHealth(attempts, health, administrator, note_switches, lambda _: reporting.wake())
         drain = DrainTargets(store, administrator, clock)
         reports = ReportRoutes(administrator, stats, health, follow_health, refusals)
@@ -102,10 +103,10 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         return Runtime(servers=[events, server], loops=loops, closers=closers)
 
 
-def _reporting(store: SqlConfigurationStore, closers: Closers) -> Loop:
+def _reporting(store: SqlConfigurationStore, closers: Closers, router: str) -> Loop:
     ledger = open_channel(f"unix:{Socket.LEDGER}")
     closers.add("the channel to the ledger", ledger.close)
-    report = ReportSwitches(store, LedgerClient(ledger))
+    report = ReportSwitches(store, LedgerClient(ledger, router))
     return Loop("reporting switches", report, every_ms=_REPORT_MS, at_once=True, retry_ms=_REPORT_RETRY_MS)
 
 

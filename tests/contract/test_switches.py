@@ -56,15 +56,20 @@ def recipients() -> Recipients:
 
 
 @pytest.fixture
-def router(tmp_path: Path, database: Database, recipients: Recipients) -> Iterator[LedgerClient]:
+def routers(tmp_path: Path, database: Database, recipients: Recipients) -> Iterator[tuple[LedgerClient, LedgerClient]]:
     service = SwitchService(RecordSwitches(SqlSwitches(database), recipients, ManualClock()))
     address = f"unix:{tmp_path}/ledger.sock"
     server = build_server(address, [service.registration], workers=2)
     server.start()
     channel: grpc.Channel
     with open_channel(address) as channel:
-        yield LedgerClient(channel)
+        yield LedgerClient(channel, "here"), LedgerClient(channel, "there")
     server.stop(0).wait()
+
+
+@pytest.fixture
+def router(routers: tuple[LedgerClient, LedgerClient]) -> LedgerClient:
+    return routers[0]
 
 
 def switch(name: str, time_ms: int = 1_000, *, model: str = "m", direction: Direction = Direction.LEFT) -> NamedSwitch:
@@ -107,6 +112,47 @@ def test_a_repeated_report_is_one_alert(router: LedgerClient, database: Database
     router.report([switch("one"), switch("two", 2_000)])
     assert listed(database) == ["two", "one"]
     assert recipients.asked == ["m", "m"]
+
+
+BACK = Direction.RETURNED
+
+
+def test_two_routers_that_agree_tell_people_once_each_way(
+    routers: tuple[LedgerClient, LedgerClient], database: Database
+) -> None:
+    here, there = routers
+    here.report([switch("left-here", 1_000)])
+    there.report([switch("left-there", 1_400)])
+    there.report([switch("back-there", 9_000, direction=BACK)])
+    here.report([switch("back-here", 9_300, direction=BACK)])
+    assert listed(database) == ["back-there", "left-here"]
+
+    # The answer to a report was lost, and it comes again when the news is another by now.
+    there.report([switch("left-there", 1_400)])
+    assert listed(database) == ["back-there", "left-here"]
+    # The next outage is news again.
+    there.report([switch("left-again", 20_000)])
+    here.report([switch("left-again-here", 20_100)])
+    assert listed(database) == ["left-again", "back-there", "left-here"]
+
+
+def test_routers_that_do_not_agree_are_both_heard(
+    routers: tuple[LedgerClient, LedgerClient], database: Database
+) -> None:
+    here, there = routers
+    elsewhere = Switch("m", 7_500, group("lab/a"), group("lab/d"), LeadReason.ERRORS, (), 2_000, Direction.LEFT)
+    here.report([switch("here", 1_000)])
+    there.report([NamedSwitch("there", elsewhere), switch("other-model", 3_000, model="n")])
+    assert listed(database) == ["other-model", "there", "here"]
+
+
+def test_a_router_that_does_not_say_who_it_is_is_always_heard(
+    routers: tuple[LedgerClient, LedgerClient], database: Database, tmp_path: Path
+) -> None:
+    routers[0].report([switch("here", 1_000)])
+    with open_channel(f"unix:{tmp_path}/ledger.sock") as channel:
+        LedgerClient(channel, "").report([switch("nameless", 1_100)])
+    assert listed(database) == ["nameless", "here"]
 
 
 def test_while_quota_is_away_nothing_is_recorded_and_the_router_hears_so(

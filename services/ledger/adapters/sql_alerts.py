@@ -13,7 +13,7 @@ from services.kernel.envoy_contract import LeadReason
 from services.kernel.settlement import CrossingKind
 from services.ledger.adapters.sql_database import Database
 from services.ledger.adapters.sql_tables import alerts, entries, switches
-from services.ledger.domain.lead_switch import Direction, LeadSwitch, SwitchAlert
+from services.ledger.domain.lead_switch import Direction, LeadSwitch, SwitchAlert, is_same
 from services.ledger.domain.settlement import Alert, Crossing
 from services.ledger.ports import AlertPosition
 
@@ -36,14 +36,32 @@ class SqlSwitches:
             return set(connection.scalars(sa.select(switches.c.id).where(switches.c.id.in_(ids))))
 
     def add_switches(self, reported: Sequence[tuple[LeadSwitch, Sequence[str]]], now_ms: int) -> None:
-        """Records switches with the channels to tell, each id once, in one transaction."""
-        rows = [asdict(switch) | {"notify": list(notify), "booked_ms": now_ms} for switch, notify in reported]
-        if not rows:
+        """Records switches with the channels to tell, each id once, in one transaction.
+
+        One that another router told before is recorded as the same, so that its report may come again.
+        """
+        if not reported:
             return
         oldest = sa.select(sa.func.max(switches.c.sequence) - _MOST_SWITCHES).scalar_subquery()
         with self._database.write() as connection:
-            connection.execute(_INSERT, rows)
+            for switch, notify in reported:
+                told = _last_told(connection, switch)
+                same_as = told.id if told is not None and is_same(switch, told) else ""
+                row = asdict(switch) | {"notify": list(notify), "booked_ms": now_ms, "same_as": same_as}
+                connection.execute(_INSERT, row)
             connection.execute(sa.delete(switches).where(switches.c.sequence <= oldest))
+
+
+def _last_told(connection: sa.Connection, switch: LeadSwitch) -> LeadSwitch | None:
+    """Returns the last switch of the same tier that people were told of."""
+    of_tier = (
+        switches.c.model == switch.model,
+        switches.c.from_basis_points == switch.from_basis_points,
+        switches.c.same_as == "",
+    )
+    newest = sa.select(switches).where(*of_tier).order_by(switches.c.sequence.desc()).limit(1)
+    row = connection.execute(newest).one_or_none()
+    return None if row is None else _lead_switch(row)
 
 
 def read_alerts(connection: sa.Connection, before: AlertPosition | None, limit: int) -> list[Alert | SwitchAlert]:
@@ -51,7 +69,8 @@ def read_alerts(connection: sa.Connection, before: AlertPosition | None, limit: 
     called = sa.outerjoin(alerts, entries, entries.c.id == alerts.c.call)
     of_limits = sa.select(alerts, *(entries.c[name] for name in _OF_ALERTED_CALL)).select_from(called)
     rows = connection.execute(_newest(of_limits, (alerts.c.crossed_ms, 0, alerts.c.sequence), before, limit))
-    of_leads = _newest(sa.select(switches), (switches.c.time_ms, 1, switches.c.sequence), before, limit)
+    told = sa.select(switches).where(switches.c.same_as == "")
+    of_leads = _newest(told, (switches.c.time_ms, 1, switches.c.sequence), before, limit)
     found: list[Alert | SwitchAlert] = [*map(_alert, rows), *map(_switch, connection.execute(of_leads))]
     return sorted(found, key=lambda alert: alert.position, reverse=True)[:limit]
 
@@ -84,11 +103,14 @@ def _alert(row: sa.Row[Any]) -> Alert:
 
 
 def _switch(row: sa.Row[Any]) -> SwitchAlert:
-    switch = LeadSwitch(
+    return SwitchAlert(row.sequence, _lead_switch(row), tuple(row.notify), row.delivered_ms)
+
+
+def _lead_switch(row: sa.Row[Any]) -> LeadSwitch:
+    return LeadSwitch(
         **{name: getattr(row, name) for name in _AS_KEPT},
         direction=Direction(row.direction),
         reason=LeadReason(row.reason),
         previous_targets=tuple(row.previous_targets),
         targets=tuple(row.targets),
     )
-    return SwitchAlert(row.sequence, switch, tuple(row.notify), row.delivered_ms)

@@ -231,6 +231,9 @@ switches = sa.Table(
     *_texts("evidence"),
     sa.Column("notify", sa.JSON, nullable=False),
     sa.Column("delivered_ms", sa.BigInteger),
+    _defaulted("router", sa.Text, ""),
+    # Id of the switch under which another router had told the same. Empty: people are told of this one.
+    _defaulted("same_as", sa.Text, ""),
     sqlite_autoincrement=True,
 )
 

@@ -35,6 +35,19 @@ class LeadSwitch:
     """Those that lead since."""
     evidence: str
     """What was seen when the choice was left, as a clause. Empty if the reason says it all."""
+    router: str = ""
+    """The router that saw it. Empty: it did not say."""
+
+
+def is_same(switch: LeadSwitch, told: LeadSwitch) -> bool:
+    """Whether two routers saw one switch: `told` is the last that people were told of this tier.
+
+    Routers agree some seconds apart, each from what it sees. The first that says who leads makes the news, until
+    somebody says otherwise. One router never says the same twice, unless it is news.
+    """
+    if not (switch.router and told.router) or switch.router == told.router:
+        return False
+    return (switch.direction, set(switch.targets)) == (told.direction, set(told.targets))
 
 
 @dataclass(frozen=True, slots=True)

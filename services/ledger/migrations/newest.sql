@@ -3,7 +3,7 @@ CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL,
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0017');
+INSERT INTO "alembic_version" VALUES('0018');
 CREATE TABLE alert_channels (
 	name TEXT NOT NULL,
 	url TEXT NOT NULL,
@@ -220,7 +220,7 @@ CREATE TABLE switches (
 	targets JSON NOT NULL,
 	evidence TEXT NOT NULL,
 	notify JSON NOT NULL,
-	delivered_ms BIGINT,
+	delivered_ms BIGINT, router TEXT NOT NULL DEFAULT '', same_as TEXT NOT NULL DEFAULT '',
 	UNIQUE (id)
 );
 CREATE TABLE unanswered_attempts (

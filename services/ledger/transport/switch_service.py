@@ -37,11 +37,11 @@ class SwitchService(pb_grpc.SwitchServiceServicer):
         self, request: pb.ReportSwitchesRequest, context: grpc.ServicerContext
     ) -> pb.ReportSwitchesResponse:
         """Records switches, each id once."""
-        self._record([_read(f"switches[{at}]", each) for at, each in enumerate(request.switches)])
+        self._record([_read(f"switches[{at}]", each, request.router) for at, each in enumerate(request.switches)])
         return pb.ReportSwitchesResponse()
 
 
-def _read(field: str, switch: pb.LeadSwitch) -> LeadSwitch:
+def _read(field: str, switch: pb.LeadSwitch, router: str) -> LeadSwitch:
     if not switch.id:
         raise InvalidInput(f"{field}.id", "a switch needs an id, so that a repeated report is one")
     return LeadSwitch(
@@ -54,6 +54,7 @@ def _read(field: str, switch: pb.LeadSwitch) -> LeadSwitch:
         previous_targets=tuple(switch.previous_targets),
         targets=tuple(switch.targets),
         evidence=switch.evidence,
+        router=router,
     )
 
 

@@ -24,12 +24,14 @@ _DIRECTIONS = enum_table(pb.LeadSwitch.Direction, Direction)
 class LedgerClient:
     """Reports switches. Raises `Unavailable` when the ledger does not answer."""
 
-    def __init__(self, channel: grpc.Channel) -> None:
+    def __init__(self, channel: grpc.Channel, router: str) -> None:
+        """`router` names this one among those that report to the ledger, in the same way over restarts."""
+        self._router = router
         self._stub = pb_grpc.SwitchServiceStub(channel)
 
     def report(self, switches: Sequence[NamedSwitch]) -> None:
         """Hands over at most 100 switches. A repetition changes nothing."""
-        request = pb.ReportSwitchesRequest(switches=[_message(each) for each in switches])
+        request = pb.ReportSwitchesRequest(switches=[_message(each) for each in switches], router=self._router)
         try:
             self._stub.ReportSwitches(request, timeout=_TIMEOUT_S)
         except grpc.RpcError as error:
