@@ -45,14 +45,14 @@ class SqlSwitches:
         oldest = sa.select(sa.func.max(switches.c.sequence) - _MOST_SWITCHES).scalar_subquery()
         with self._database.write() as connection:
             for switch, notify in reported:
-                told = _last_told(connection, switch)
-                same_as = told.id if told is not None and is_same(switch, told) else ""
+                last = _last_of_tier(connection, switch)
+                same_as = last.id if last is not None and is_same(switch, last) else ""
                 row = asdict(switch) | {"notify": list(notify), "booked_ms": now_ms, "same_as": same_as}
                 connection.execute(_INSERT, row)
             connection.execute(sa.delete(switches).where(switches.c.sequence <= oldest))
 
 
-def _last_told(connection: sa.Connection, switch: LeadSwitch) -> LeadSwitch | None:
+def _last_of_tier(connection: sa.Connection, switch: LeadSwitch) -> LeadSwitch | None:
     """Returns the last switch of the same tier that people were told of."""
     of_tier = (
         switches.c.model == switch.model,
@@ -69,8 +69,8 @@ def read_alerts(connection: sa.Connection, before: AlertPosition | None, limit: 
     called = sa.outerjoin(alerts, entries, entries.c.id == alerts.c.call)
     of_limits = sa.select(alerts, *(entries.c[name] for name in _OF_ALERTED_CALL)).select_from(called)
     rows = connection.execute(_newest(of_limits, (alerts.c.crossed_ms, 0, alerts.c.sequence), before, limit))
-    told = sa.select(switches).where(switches.c.same_as == "")
-    of_leads = _newest(told, (switches.c.time_ms, 1, switches.c.sequence), before, limit)
+    listed = sa.select(switches).where(switches.c.same_as == "")
+    of_leads = _newest(listed, (switches.c.time_ms, 1, switches.c.sequence), before, limit)
     found: list[Alert | SwitchAlert] = [*map(_alert, rows), *map(_switch, connection.execute(of_leads))]
     return sorted(found, key=lambda alert: alert.position, reverse=True)[:limit]
 

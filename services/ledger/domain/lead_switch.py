@@ -39,15 +39,15 @@ class LeadSwitch:
     """The router that saw it. Empty: it did not say."""
 
 
-def is_same(switch: LeadSwitch, told: LeadSwitch) -> bool:
-    """Whether two routers saw one switch: `told` is the last that people were told of this tier.
+def is_same(switch: LeadSwitch, last: LeadSwitch) -> bool:
+    """Whether two routers saw one switch: `last` is what people were told last of this tier.
 
     Routers agree some seconds apart, each from what it sees. The first that says who leads makes the news, until
     somebody says otherwise. One router never says the same twice, unless it is news.
     """
-    if not (switch.router and told.router) or switch.router == told.router:
+    if not (switch.router and last.router) or switch.router == last.router:
         return False
-    return (switch.direction, set(switch.targets)) == (told.direction, set(told.targets))
+    return (switch.direction, set(switch.targets)) == (last.direction, set(last.targets))
 
 
 @dataclass(frozen=True, slots=True)
