@@ -4,6 +4,7 @@
 -- line says `meter: failed`.
 
 local answer = require("meter/answer")
+local pieces = require("pieces")
 local translated = require("translated")
 local usage_line = require("usage_line")
 
@@ -98,23 +99,15 @@ function envoy_on_response(handle)
   local begun, meter = pcall(begin, handle, made)
   if not begun then pcall(fail, handle, meter, nil) end
   if not begun or not meter then return end
-  -- An error that leaves this loop would end the script and lose the bytes that are held back.
-  for chunk in handle:bodyChunks() do
-    if meter then
-      local length = chunk:length()
-      -- The end of a stream is a separate chunk without bytes.
-      local bytes = length > 0 and chunk:getBytes(0, length) or ""
-      local held = meter.stream and meter.stream.pieces
-      local count = held and #held
-      local done, sent = pcall(pass, handle, meter, bytes)
-      if not done then
-        pcall(fail, handle, sent, meter)
-        sent = (meter.stream and meter.stream.holds) and table.concat(held, "", 1, count) .. bytes or bytes
-        meter = nil
-      end
-      if sent ~= bytes then chunk:setBytes(sent) end
-    end
-  end
-  -- Over HTTP/2 the end may come with the last bytes, or with trailers. Then nothing can be passed on, only reported.
-  if meter and not meter.ended then pcall(pass, handle, meter, "") end
+  pieces.each(handle, function(bytes)
+    if not meter then return bytes end
+    local held = meter.stream and meter.stream.pieces
+    local count = held and #held
+    local done, sent = pcall(pass, handle, meter, bytes)
+    if done then return sent end
+    pcall(fail, handle, sent, meter)
+    sent = (meter.stream and meter.stream.holds) and table.concat(held, "", 1, count) .. bytes or bytes
+    meter = nil
+    return sent
+  end)
 end

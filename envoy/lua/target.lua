@@ -8,6 +8,7 @@
 local headers = require("headers")
 local mask = require("mask")
 local opening = require("opening")
+local pieces = require("pieces")
 local provider_error = require("provider_error")
 local refusal = require("refusal")
 local rewrite = require("rewrite")
@@ -176,20 +177,22 @@ local function pass_error(handle, map, status, provider)
   -- The head is sent before the body is known, although it describes the body.
   local says_json = translated or not readable or find(kind, "^application/json")
   local state = provider_error.new(readable, says_json and envelope or message, translated)
-  for chunk in handle:bodyChunks() do
-    local length = chunk:length()
-    local read, bytes = true, ""
-    if length > 0 then read, bytes = pcall(chunk.getBytes, chunk, 0, length) end
-    local done, sent = pcall(provider_error.feed, state, read and bytes or "", credentials)
-    chunk:setBytes(done and sent or "")
-  end
+  pieces.each(handle, function(bytes)
+    local done, sent = pcall(provider_error.feed, state, bytes, credentials)
+    return done and sent or ""
+  end)
+end
+
+-- Whether the head says that no body follows.
+local function is_empty(map)
+  return map:get("content-length") == "0" or map:get(":status") == "204"
 end
 
 -- The gateway's own answer in place of one that is no stream although one was asked for. SDKs would see a stream
 -- without events. It may be long, so it is not held.
 local function refuse_document(handle, map, provider)
   local message = "The provider " .. provider .. " answered without a stream of events, although one was asked for."
-  if map:get("content-length") == "0" then return replace(handle, UNREADABLE, "upstream_error", message) end
+  if is_empty(map) then return replace(handle, UNREADABLE, "upstream_error", message) end
   local body = refusal.body(dialect_of(handle), UNREADABLE, "upstream_error", message, nil, "")
   map:replace(":status", tostring(UNREADABLE))
   map:replace("content-type", "application/json")
@@ -209,7 +212,7 @@ local function adjust(handle)
   headers.keep(map, PROVIDER.to_client, PROVIDER.expected_from_provider, reporter(handle, "<"))
   local is_answer = status >= 200 and status < 300
   local is_stream = find(lower(map:get("content-type") or ""), "^text/event%-stream") ~= nil
-  if is_answer and is_stream and map:get("content-length") ~= "0" then return true end
+  if is_answer and is_stream and not is_empty(map) then return true end
   local metadata = handle:streamInfo():dynamicMetadata()
   local attempt = metadata:get(ATTEMPT)
   local is_document = is_answer and attempt.made.events

@@ -1,6 +1,7 @@
 -- Gives a client an answer that its provider wrote in another dialect. Whatever fails, nothing of that dialect passes.
 
 local answers = require("translate/answers")
+local pieces = require("pieces")
 
 local translated = {}
 
@@ -43,12 +44,10 @@ local function deliver_whole(handle, call, observe)
   if not withheld then log(handle, worse) end
 end
 
--- One piece of a stream, in the client's dialect.
-local function piece(stream, chunk, observe)
-  local length = chunk:length()
-  local bytes = length > 0 and chunk:getBytes(0, length) or ""
+-- One piece of a stream, in the client's dialect. An empty one is its end.
+local function piece(stream, bytes, observe)
   observe(bytes)
-  if length == 0 then return answers.finish(stream) end
+  if bytes == "" then return answers.finish(stream) end
   return answers.feed(stream, bytes)
 end
 
@@ -61,16 +60,18 @@ end
 local function deliver_stream(handle, call, observe)
   local stream = answers.stream(call)
   handle:headers():remove("content-length")
-  -- An error that leaves this loop would let the rest pass as it came.
-  for chunk in handle:bodyChunks() do
-    local done, sent = pcall(piece, stream, chunk, observe)
-    if not done then stream.problem = sent end
-    chunk:setBytes(done and sent or broken(stream))
+  pieces.each(handle, function(bytes)
+    local done, sent = pcall(piece, stream, bytes, observe)
+    if not done then
+      stream.problem = sent
+      sent = broken(stream)
+    end
     if stream.problem then
       pcall(log, handle, stream.problem)
       stream.problem = nil
     end
-  end
+    return sent
+  end)
 end
 
 -- Delivers the answer to the attempt `made`. `observe(bytes)` sees all of it as the provider wrote it, and "" at its

@@ -81,6 +81,13 @@ def answer(body: Any, client: str, **call: Any) -> dict[str, Any] | None:
     return None if written is None else json.loads(plain(written))
 
 
+def answer_of_bytes(text: bytes, client: str) -> bytes | None:
+    """The same, for a text that may be no UTF-8."""
+    found = _ANSWERS.whole(text.decode("latin-1"), _call(client, {}))
+    written = found[0] if isinstance(found, tuple) else found
+    return None if written is None else written.encode("latin-1")
+
+
 def stream(pieces: Iterable[bytes], client: str, *, ends: bool = True, **call: Any) -> bytes:
     """The bytes that a client of this dialect gets for the pieces of a provider's stream."""
     state = _ANSWERS.stream(_call(client, call))

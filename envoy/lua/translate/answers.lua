@@ -2,6 +2,7 @@
 -- happens, no byte of the provider's own dialect comes out.
 
 local events = require("translate/events")
+local readable = require("translate/readable")
 local refusal = require("refusal")
 local to_chat = require("translate/to_chat/answer")
 local to_chat_stream = require("translate/to_chat/stream")
@@ -21,9 +22,14 @@ function answers.unreadable(call)
     call.request_id)
 end
 
+local function write(text, call)
+  readable.check(text)
+  return WHOLE[call.client].write(text, call)
+end
+
 -- Returns the body for the client. Nil, and what is wrong, if the provider's text is no answer of its dialect.
 function answers.whole(text, call)
-  local done, body = pcall(WHOLE[call.client].write, text, call)
+  local done, body = pcall(write, text, call)
   if done then return body end
   return nil, type(body) == "table" and body.message or tostring(body)
 end
@@ -47,7 +53,9 @@ function answers.feed(self, bytes)
   local state, writer, out = self.state, self.writer, {}
   if state.over then return "" end
   local done, problem = pcall(events.feed, self.events, bytes, function(data)
-    if not state.over then writer.take(state, data, out) end
+    if state.over then return end
+    readable.check(data)
+    writer.take(state, data, out)
   end, function()
     if not state.over then writer.keep_alive(state, out) end
   end)

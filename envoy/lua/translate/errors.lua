@@ -1,6 +1,7 @@
 -- Writes a provider's error in the other dialect. Both have a message within `error`; only its envelope differs.
 
 local document = require("translate/document")
+local readable = require("translate/readable")
 local refusal = require("refusal")
 
 local errors = {}
@@ -32,10 +33,15 @@ local function said_in(object)
   return text_of(said, "message"), text_of(said, "type"), text_of(said, "code")
 end
 
+local function read(text)
+  readable.check(text)
+  return document.read(text)
+end
+
 -- The body of an answer with this status to a client of `dialect`. `instead` is what it says if nobody can read the
 -- provider's text.
 function errors.body(dialect, status, text, instead, request_id)
-  local readable, object = pcall(document.read, text)
+  local readable, object = pcall(read, text)
   local message, kind, code
   if readable and document.is_object(object) then message, kind, code = said_in(object) end
   code = code or (TYPES[kind] or UNKNOWN)[2]

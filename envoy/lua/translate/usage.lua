@@ -8,8 +8,10 @@ local document = require("translate/document")
 
 local usage = {}
 
-local format, max = string.format, math.max
+local format, max, min = string.format, math.max, math.min
 local NONE = {}
+-- No count is larger: the largest integer that each reader of JSON has.
+local COUNT_MAX = 9007199254740991
 
 local function inside(object, name)
   local found = object[name]
@@ -17,7 +19,7 @@ local function inside(object, name)
 end
 
 local function count(object, name)
-  return max(document.number(object[name]) or 0, 0)
+  return min(max(document.number(object[name]) or 0, 0), COUNT_MAX)
 end
 
 -- The text of Chat's usage for the object of Messages.
@@ -29,7 +31,8 @@ function usage.to_chat(said)
   )
   local cached, output = count(said, "cache_read_input_tokens"), count(said, "output_tokens")
   local prompt = count(said, "input_tokens") + cached + written
-  local thought = document.number(inside(said, "output_tokens_details").thinking_tokens)
+  local details = inside(said, "output_tokens_details")
+  local thought = details.thinking_tokens and count(details, "thinking_tokens")
   return format(
     '{"prompt_tokens":%.0f,"completion_tokens":%.0f,"total_tokens":%.0f,'
       .. '"prompt_tokens_details":{"cached_tokens":%.0f,"cache_write_tokens":%.0f}',

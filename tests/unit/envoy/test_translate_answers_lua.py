@@ -9,7 +9,7 @@ import anthropic.types
 import openai.types.chat
 import pytest
 
-from tests.worlds.translators import answer, error
+from tests.worlds.translators import answer, answer_of_bytes, error
 
 USED = {
     "input_tokens": 7,
@@ -187,3 +187,44 @@ def test_errors_keep_their_text_and_get_the_clients_envelope() -> None:
 def test_an_error_that_nobody_can_read_is_told_without_its_text(text: str) -> None:
     for client in ("openai", "anthropic"):
         assert error(client, 500, text)["error"]["message"] == "instead"
+
+
+@pytest.mark.parametrize("bad", ["line\nbreak", "\x00", "\x1f", "\\x41", "\\u00", "\\u00g0", "\\'"])
+def test_an_answer_with_a_string_that_no_reader_takes_is_none(bad: str) -> None:
+    for body, client in ((message({"type": "text", "text": "SAID"}), "openai"), (completion("SAID"), "anthropic")):
+        text = json.dumps(body)
+        assert answer(text, client) is not None
+        assert answer(text.replace("SAID", bad), client) is None
+
+
+def test_an_answer_with_arguments_that_no_reader_takes_is_none() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":"line\nbreak"}'}}
+    assert answer(completion(tool_calls=[call]), "anthropic") is None
+
+
+def test_an_answer_that_is_not_utf_8_is_none() -> None:
+    text = json.dumps(message({"type": "text", "text": "SAID"})).encode()
+    assert answer_of_bytes(text.replace(b"SAID", "é".encode()), "openai")
+    for bad in (b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\xaf"):
+        assert answer_of_bytes(text.replace(b"SAID", bad), "openai") is None
+
+
+@pytest.mark.parametrize("written", ["1e999", "-1e999", "-5", "9" * 60, "1e20", "0.5"])
+def test_whatever_a_provider_counts_a_client_gets_a_count(written: str) -> None:
+    bodies = (
+        (
+            message(usage={"input_tokens": 1, "output_tokens": 77, "output_tokens_details": {"thinking_tokens": 77}}),
+            "openai",
+        ),
+        (completion("x") | {"usage": {"prompt_tokens": 77, "completion_tokens": 77, "total_tokens": 77}}, "anthropic"),
+    )
+    for body, client in bodies:
+        found = answer(json.dumps(body).replace("77", written), client)
+        assert found is not None
+        counts = [*found["usage"].values(), *found["usage"].get("completion_tokens_details", {}).values()]
+        assert all(type(count) is int and count >= 0 for count in counts if not isinstance(count, dict))
+
+
+def test_an_error_that_no_reader_takes_is_not_quoted() -> None:
+    for bad in ("line\nbreak", "\\x41"):
+        assert error("openai", 500, f'{{"error":{{"message":"{bad}"}}}}')["error"]["message"] == "instead"

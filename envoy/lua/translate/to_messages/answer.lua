@@ -2,6 +2,7 @@
 
 local document = require("translate/document")
 local expect = require("translate/expect")
+local readable = require("translate/readable")
 local usage = require("translate/usage")
 
 local answer = {}
@@ -36,6 +37,7 @@ local function tool_use(call)
   local input = document.plain(expect.string(called, "arguments", "tool_calls.function."))
   if input and not string.find(input, "%S") then input = "{}" end
   if not input or not document.is_object_text(input) then expect.refuse("The arguments of a call are no object.") end
+  readable.check(input)
   return '{"type":"tool_use","id":' .. expect.string(call, "id", "tool_calls.") .. ',"name":'
     .. expect.string(called, "name", "tool_calls.function.") .. ',"input":' .. input .. "}"
 end
