@@ -59,7 +59,10 @@ end
 
 local function deliver_stream(handle, call, observe)
   local stream = answers.stream(call)
-  handle:headers():remove("content-length")
+  local headers = handle:headers()
+  headers:remove("content-length")
+  -- A compressed stream cannot be read, and what its client is told of that is not compressed.
+  headers:remove("content-encoding")
   pieces.each(handle, function(bytes)
     local done, sent = pcall(piece, stream, bytes, observe)
     if not done then
