@@ -41,6 +41,7 @@ _MODULES = {
     "models": "models",
     "credentials": "credentials",
     "alerts": "alerts",
+    "channels": "channels",
     "tokens": "tokens",
     "audit": "audit",
     "status": "routes",

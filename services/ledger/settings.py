@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.chassis.settings import Environ
@@ -28,6 +28,8 @@ class Settings:
     """A larger log of refused requests replaces the one old copy."""
     drift_check_s: int
     """How often to compare quota's counters with the entries."""
+    environ: Environ = field(repr=False)
+    """Where the secrets are that sign webhooks."""
     address: str = f"unix:{Socket.LEDGER}"
     quota_address: str = f"unix:{Socket.QUOTA_ADMIN}"
     envoy_admin_socket: str = Socket.ENVOY_ADMIN
@@ -51,4 +53,5 @@ class Settings:
                 "SPENDGATE_REFUSED_LOG_BYTES", 64 * _MEGABYTE, low=4_096, high=1_000_000 * _MEGABYTE
             ),
             drift_check_s=environ.integer("SPENDGATE_DRIFT_CHECK_S", 60, low=1, high=86_400),
+            environ=environ,
         )

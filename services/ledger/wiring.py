@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,11 +12,12 @@ from typing import NamedTuple
 from services.chassis.audit import AuditLog
 from services.chassis.database import bring_up_to_date, open_engine
 from services.chassis.grpc_server import ThreadedServer, build_server, open_channel
-from services.chassis.loops import Loop
+from services.chassis.loops import Loop, Stopping
 from services.chassis.metrics import Gauge, send_gauges
 from services.chassis.runtime import Closers, Part, Runtime
 from services.kernel.clock import Clock
 from services.kernel.spool_contract import REFUSED_LOG
+from services.ledger.adapters.courier import CourierProcess
 from services.ledger.adapters.otlp_export import OtlpTraces, export_over
 from services.ledger.adapters.price_catalogue import GenaiPrices
 from services.ledger.adapters.quota_client import QuotaClient, RecipientsClient
@@ -26,12 +28,14 @@ from services.ledger.adapters.sql_alerts import SqlSwitches
 from services.ledger.adapters.sql_books import SqlBooks
 from services.ledger.adapters.sql_configuration import SqlConfiguration
 from services.ledger.adapters.sql_database import Database
+from services.ledger.adapters.sql_deliveries import SqlDeliveries
 from services.ledger.adapters.sql_reports import SqlReports
 from services.ledger.adapters.sql_settled_sums import SqlSettledSums
 from services.ledger.adapters.sql_tables import audit_entries
 from services.ledger.settings import Settings
 from services.ledger.transport import ledger_service, price_book_service, switch_service
 from services.ledger.usecases.book import Book
+from services.ledger.usecases.deliver import DELIVER_INTERVAL_MS, Deliver
 from services.ledger.usecases.expire import Expire, Watermark
 from services.ledger.usecases.price_book import PriceBook
 from services.ledger.usecases.query import Query
@@ -91,11 +95,14 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         )
         gauges = [*_gauges(reconcile, sweep), *_gauges_of_traces(tracing)]
         closers.add("metrics", send_gauges("spendgate-ledger", settings.traces.receiver, gauges))
+        courier = CourierProcess(settings.data_dir / "db" / "courier.jsonl")
+        deliver = _deliver(settings, database, prices, courier, clock)
         reports = SqlReports(database)
         services = (
             ledger_service.LedgerService(
                 query=Query(reports),
                 prices=prices,
+                deliver=deliver,
                 audit=AuditLog(engine, audit_entries),
                 status=lambda: tracing.said_in(_status(reports, books, book, reconcile, sweep, now_ms=clock.now_ms())),
                 stopping=stopping,
@@ -106,7 +113,11 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         server = build_server(settings.address, [service.registration for service in services], workers=_WORKERS)
         return Runtime(
             servers=[ThreadedServer("the server", server, grace_s=_STOP_GRACE_S)],
-            loops=[*tracing.loops, *_loops(book, SettleRound(settle, expire, reconcile, clock), clock, stopping)],
+            loops=[
+                *tracing.loops,
+                *_loops(book, SettleRound(settle, expire, reconcile, clock), clock, stopping),
+                _delivering(deliver, courier),
+            ],
             closers=closers,
             stopping=stopping,
         )
@@ -129,6 +140,24 @@ def _loops(book: Book, settle_round: SettleRound, clock: Clock, stopping: thread
         retry_ms=_RETRY_MS,
     )
     return [booking, settling]
+
+
+def _deliver(
+    settings: Settings, database: Database, prices: PriceBook, courier: CourierProcess, clock: Clock
+) -> Deliver:
+    return Deliver(
+        SqlDeliveries(database),
+        channels=lambda: prices.channels,
+        secret_of=settings.environ.secret,
+        courier=courier,
+        clock=clock,
+        new_id=lambda: f"msg_{secrets.token_hex(12)}",
+    )
+
+
+def _delivering(deliver: Deliver, courier: CourierProcess) -> Loop:
+    stopping = Stopping(interrupt=courier.stop)
+    return Loop("delivering", deliver, every_ms=DELIVER_INTERVAL_MS, retry_ms=_RETRY_MS, stopping=stopping)
 
 
 class _Tracing(NamedTuple):

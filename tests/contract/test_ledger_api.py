@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,71 +10,23 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from spendgate.ledger.v1 import ledger_service_pb2 as pb
-from spendgate.ledger.v1 import ledger_service_pb2_grpc as pb_grpc
 from spendgate.ledger.v1 import price_book_service_pb2 as price_pb
-from spendgate.ledger.v1 import price_book_service_pb2_grpc as price_grpc
 from spendgate.type.v1 import configuration_pb2
 from spendgate.type.v1.resource_kind_pb2 import RESOURCE_KIND_ALERT_CHANNEL, RESOURCE_KIND_PRICE
 
-from services.chassis.audit import AuditLog
 from services.chassis.enums import enum_numbers
-from services.chassis.grpc_server import build_server
 from services.chassis.paging import write_token
 from services.chassis.well_known import duration
-from services.kernel.clock import ManualClock
 from services.kernel.envoy_contract import ACTOR_HEADER
-from services.ledger.adapters.price_catalogue import GenaiPrices
-from services.ledger.adapters.sql_configuration import SqlConfiguration
-from services.ledger.adapters.sql_database import Database
-from services.ledger.adapters.sql_reports import SqlReports
-from services.ledger.adapters.sql_tables import audit_entries
-from services.ledger.transport import ledger_service, price_book_service
-from services.ledger.usecases.price_book import PriceBook
-from services.ledger.usecases.query import Query
-from services.ledger.usecases.reconcile import ReconcileReport
-from tests.worlds.spool_lines import EPOCH, attempt_fields, book_of, call_fields, engine_of, open_database, write_lines
-
-NOW_MS = 1_795_464_100_000
-
-
-@dataclass
-class Api:
-    ledger: pb_grpc.LedgerServiceStub
-    prices: price_grpc.PriceBookServiceStub
-    folder: Path
-    database: Database
-
-    def book(self, *lines: dict[str, Any]) -> None:
-        write_lines(self.folder / "spool" / f"{EPOCH}.jsonl", lines)
-        book_of(self.folder, self.database).run_pass()
+from services.ledger.transport import ledger_service
+from tests.worlds.ledger_api import Api, ledger_api
+from tests.worlds.spool_lines import attempt_fields, call_fields
 
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[Api]:
-    database, stopping = open_database(tmp_path), threading.Event()
-    prices = PriceBook(SqlConfiguration(database), GenaiPrices(), ManualClock(NOW_MS))
-    service = ledger_service.LedgerService(
-        query=Query(SqlReports(database)),
-        prices=prices,
-        audit=AuditLog(engine_of(database), audit_entries),
-        status=lambda: ledger_service.Status(1, 2, None, 3, 4, ReconcileReport(0, 5, 6, 7, 8), 9),
-        stopping=stopping,
-    )
-    stream = price_book_service.PriceBookService(prices, stopping)
-    address = f"unix:{tmp_path}/ledger.sock"
-    server = build_server(
-        address,
-        [
-            service.registration,
-            stream.registration,
-        ],
-        workers=ledger_service.TAILS_MAX + price_book_service.WATCHES_MAX + 4,
-    )
-    server.start()
-    with grpc.insecure_channel(address) as channel:
-        yield Api(pb_grpc.LedgerServiceStub(channel), price_grpc.PriceBookServiceStub(channel), tmp_path, database)
-    stopping.set()
-    server.stop(0).wait()
+    with ledger_api(tmp_path) as found:
+        yield found
 
 
 DIMENSIONS = enum_numbers(pb.UsageDimension)

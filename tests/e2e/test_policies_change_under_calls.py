@@ -40,7 +40,7 @@ CONFIGURATION: dict[str, Any] = {
     "models": {"exact": {"targets": ["openai/exact"]}},
     "prices": {"openai/exact": {"input": 0, "output": 100}},
     "teams": {"ds": {}},
-    "channels": {"finance": {"url": "https://hooks.example/finance"}},
+    "channels": {"finance": {"url": "json://127.0.0.1:9/finance"}},
     "policies": [TEAM, {"name": "wide", "limits": [{"spend": 10, "per": "month"}]}],
     "keys": [{"name": "app", "team": "ds"}],
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 from spendgate.ledger.v1.switch_service_pb2 import LeadSwitch
@@ -10,12 +12,14 @@ from spendgate.type.v1 import lead_reason_pb2
 from services.chassis.enums import enum_names
 from services.cli.connection import connect
 from services.cli.paging import read_list
-from services.cli.printing import Listing, fields_of
+from services.cli.printing import Listing, fields_of, print_result
 from services.cli.session import GatewayCommand, JsonOption, LimitOption
 from services.cli.times import optional_rfc3339, readable_time, rfc3339
 from services.kernel.money import format_usd
 
 _KINDS = enum_names(ledger.AlertKind)
+_STATES = enum_names(ledger.Delivery.State)
+_SOURCES = enum_names(ledger.Delivery.Source)
 _DIRECTIONS = enum_names(LeadSwitch.Direction)
 _REASONS = enum_names(lead_reason_pb2.LeadReason)
 _WHY = {
@@ -33,13 +37,9 @@ def build_alerts() -> typer.Typer:
         no_args_is_help=True,
     )
     group.command("list", cls=GatewayCommand)(list_alerts)
-    # With a single command Typer would turn the group into that command, but scripts call `alerts list`.
-    group.callback()(_group)
+    group.command("deliveries", cls=GatewayCommand)(list_deliveries)
+    group.command("retry", cls=GatewayCommand)(retry)
     return group
-
-
-def _group() -> None:
-    """Thresholds that budgets crossed, switches of who leads a model, and who is to be told."""
 
 
 def list_alerts(
@@ -62,6 +62,70 @@ def list_alerts(
         empty="No alerts yet: one is listed here when a budget crosses a threshold of its policy, is overrun,"
         " or lets through a call without a price or with unknown members, and when another target leads a model.",
     ).print(alerts, as_json=json)
+
+
+def list_deliveries(
+    context: typer.Context,
+    *,
+    failed: Annotated[bool, typer.Option("--failed", help="Only those that were given up.")] = False,
+    limit: LimitOption = 50,
+    json: JsonOption = False,
+) -> None:
+    """Lists what became of alerts on their way to channels, newest first.
+
+    Example: spendgate alerts deliveries --failed
+    """
+    request = ledger.ListDeliveriesRequest(failed_only=failed)
+    with connect(context) as gateway:
+        found = read_list(gateway.ledger.ListDeliveries, request, lambda page: page.deliveries, limit)
+    Listing(
+        "deliveries",
+        columns=("ID", "FOUND (UTC)", "CHANNEL", "STATE", "ATTEMPTS", "NEXT OR ENDED (UTC)", "PROBLEM"),
+        row=_delivery_row,
+        document=_delivery_as_json,
+        empty="No delivery was given up." if failed else "No deliveries yet: there is one for each alert and channel.",
+    ).print(found, as_json=json)
+
+
+def retry(
+    context: typer.Context,
+    delivery: Annotated[str, typer.Argument(help="Id of the delivery, as `alerts deliveries` shows it.")],
+    *,
+    json: JsonOption = False,
+) -> None:
+    """Lets a delivery that was given up begin anew. One that waits is tried at once.
+
+    Example: spendgate alerts retry msg_4f1d2c3b4a5968778695a4b3
+    """
+    with connect(context) as gateway:
+        now = gateway.ledger.RetryDelivery(ledger.RetryDeliveryRequest(id=delivery)).delivery
+    said = f"{now.id} to {now.channel}: {_STATES.get(now.state, 'unknown')}"
+    print_result(_delivery_as_json(now), said, as_json=json)
+
+
+def _delivery_row(delivery: ledger.Delivery) -> tuple[str, ...]:
+    moment = delivery.due_time if delivery.HasField("due_time") else delivery.end_time
+    return (
+        delivery.id,
+        readable_time(delivery.create_time),
+        delivery.channel,
+        _STATES.get(delivery.state, "unknown"),
+        str(delivery.attempts),
+        readable_time(moment),
+        delivery.problem,
+    )
+
+
+def _delivery_as_json(delivery: ledger.Delivery) -> dict[str, object]:
+    return {
+        **fields_of(delivery, "id", "channel", "attempts", "problem"),
+        "state": _STATES.get(delivery.state),
+        "source": _SOURCES.get(delivery.source),
+        "alert": delivery.alert,
+        "found_at": rfc3339(delivery.create_time),
+        "next_attempt_at": optional_rfc3339(delivery, "due_time"),
+        "ended_at": optional_rfc3339(delivery, "end_time"),
+    }
 
 
 def _row(alert: ledger.Alert) -> tuple[str, ...]:

@@ -77,13 +77,14 @@ class Messenger:
             process.kill()
             await process.wait()
 
-    async def load(self, file: Path) -> None:
-        """Reads a configuration, for `apply`.
+    async def load(self, file: Path) -> Mapping[str, Sequence[str]]:
+        """Reads a configuration, for `apply`. Returns the variables that it names, by the service that reads them.
 
         Raises:
             Misuse: it has mistakes, one line for each.
         """
-        await self._do("load", file=str(file))
+        named: Mapping[str, Sequence[str]] = await self._do("load", file=str(file))
+        return named
 
     async def apply(self, admin: str, data_dir: Path, sockets: Mapping[str, str]) -> Sequence[str]:
         """Applies the configuration that was loaded, and returns warnings.

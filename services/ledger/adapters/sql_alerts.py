@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -22,6 +22,11 @@ _OF_ALERTED_CALL = ("trace_id", "run", "model_served", "key", "team", "unknown_m
 _LISTS = ("previous_targets", "targets", "notify")
 _AS_KEPT = [field.name for field in fields(LeadSwitch) if field.name not in {*_LISTS, "direction", "reason"}]
 _INSERT = sqlite.insert(switches).on_conflict_do_nothing()
+_OF_LIMIT = (alerts.c.crossed_ms, 0, alerts.c.sequence)
+_OF_LEAD = (switches.c.time_ms, 1, switches.c.sequence)
+
+Choose = Callable[[sa.Select[Any]], sa.Select[Any]]
+"""Narrows and orders a query."""
 
 
 class SqlSwitches:
@@ -48,6 +53,8 @@ class SqlSwitches:
                 last = _last_of_tier(connection, switch)
                 same_as = last.id if last is not None and is_same(switch, last) else ""
                 row = asdict(switch) | {"notify": list(notify), "booked_ms": now_ms, "same_as": same_as}
+                # Nobody is to be told of the same again.
+                row["planned"] = int(bool(same_as))
                 connection.execute(_INSERT, row)
             connection.execute(sa.delete(switches).where(switches.c.sequence <= oldest))
 
@@ -66,13 +73,23 @@ def _last_of_tier(connection: sa.Connection, switch: LeadSwitch) -> LeadSwitch |
 
 def read_alerts(connection: sa.Connection, before: AlertPosition | None, limit: int) -> list[Alert | SwitchAlert]:
     """Returns alerts of both kinds before a position, newest first."""
-    called = sa.outerjoin(alerts, entries, entries.c.id == alerts.c.call)
-    of_limits = sa.select(alerts, *(entries.c[name] for name in _OF_ALERTED_CALL)).select_from(called)
-    rows = connection.execute(_newest(of_limits, (alerts.c.crossed_ms, 0, alerts.c.sequence), before, limit))
-    listed = sa.select(switches).where(switches.c.same_as == "")
-    of_leads = _newest(listed, (switches.c.time_ms, 1, switches.c.sequence), before, limit)
-    found: list[Alert | SwitchAlert] = [*map(_alert, rows), *map(_switch, connection.execute(of_leads))]
+    of_limits = alerts_of_limits(connection, lambda all_of_them: _newest(all_of_them, _OF_LIMIT, before, limit))
+    of_leads = alerts_of_leads(connection, lambda all_of_them: _newest(all_of_them, _OF_LEAD, before, limit))
+    found: list[Alert | SwitchAlert] = [*of_limits, *of_leads]
     return sorted(found, key=lambda alert: alert.position, reverse=True)[:limit]
+
+
+def alerts_of_limits(connection: sa.Connection, chosen: Choose) -> list[Alert]:
+    """Returns some alerts of the table `alerts`, each with its call."""
+    called = sa.outerjoin(alerts, entries, entries.c.id == alerts.c.call)
+    everything = sa.select(alerts, *(entries.c[name] for name in _OF_ALERTED_CALL)).select_from(called)
+    return [_alert(row) for row in connection.execute(chosen(everything))]
+
+
+def alerts_of_leads(connection: sa.Connection, chosen: Choose) -> list[SwitchAlert]:
+    """Returns some alerts of the table `switches`, without those that another router had reported."""
+    listed = sa.select(switches).where(switches.c.same_as == "")
+    return [_switch(row) for row in connection.execute(chosen(listed))]
 
 
 def _newest(

@@ -213,6 +213,9 @@ alerts = sa.Table(
     _defaulted("kind", sa.Text, "threshold"),
     _defaulted("excess", sa.BigInteger, "0"),
     _defaulted("call", sa.Text, ""),
+    # 1: its deliveries are recorded, or nobody is to be told.
+    _defaulted("planned", sa.Integer, "0"),
+    sa.Index("alerts_unplanned", "sequence", sqlite_where=sa.text("planned = 0")),
     sa.UniqueConstraint("policy", "limit", "scope", "window_start_ms", "basis_points", "kind", name="alerts_once"),
 )
 
@@ -234,6 +237,30 @@ switches = sa.Table(
     _defaulted("router", sa.Text, ""),
     # Id of the switch under which another router had told the same. Empty: people are told of this one.
     _defaulted("same_as", sa.Text, ""),
+    # As in `alerts`.
+    _defaulted("planned", sa.Integer, "0"),
+    sa.Index("switches_unplanned", "sequence", sqlite_where=sa.text("planned = 0")),
+    sqlite_autoincrement=True,
+)
+
+# One alert on its way to one channel.
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("sequence", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    # `services.ledger.domain.delivery.AlertSource`, and the sequence number of a row of `alerts` or `switches`.
+    *_texts("source"),
+    *_numbers("alert"),
+    *_texts("channel"),
+    *_numbers("created_ms"),
+    # `services.ledger.domain.delivery.DeliveryState`.
+    *_texts("state"),
+    *_numbers("attempts", "due_ms"),
+    sa.Column("ended_ms", sa.BigInteger),
+    *_texts("problem"),
+    sa.UniqueConstraint("source", "alert", "channel", name="deliveries_once"),
+    sa.Index("deliveries_waiting", "due_ms", sqlite_where=sa.text("state = 'waiting'")),
     sqlite_autoincrement=True,
 )
 

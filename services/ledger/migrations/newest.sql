@@ -3,7 +3,7 @@ CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL,
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0018');
+INSERT INTO "alembic_version" VALUES('0019');
 CREATE TABLE alert_channels (
 	name TEXT NOT NULL,
 	url TEXT NOT NULL,
@@ -25,7 +25,7 @@ CREATE TABLE "alerts" (
 	delivered_ms BIGINT,
 	kind TEXT DEFAULT 'threshold' NOT NULL,
 	excess BIGINT DEFAULT 0 NOT NULL,
-	call TEXT DEFAULT ('') NOT NULL,
+	call TEXT DEFAULT ('') NOT NULL, planned INTEGER DEFAULT '0' NOT NULL,
 	PRIMARY KEY (sequence),
 	CONSTRAINT alerts_once UNIQUE (policy, "limit", scope, window_start_ms, basis_points, kind)
 );
@@ -69,6 +69,21 @@ CREATE TABLE checkpoints (
 	name TEXT NOT NULL,
 	"offset" BIGINT NOT NULL,
 	PRIMARY KEY (epoch, inode)
+);
+CREATE TABLE deliveries (
+	sequence INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	id TEXT NOT NULL,
+	source TEXT NOT NULL,
+	alert BIGINT NOT NULL,
+	channel TEXT NOT NULL,
+	created_ms BIGINT NOT NULL,
+	state TEXT NOT NULL,
+	attempts BIGINT NOT NULL,
+	due_ms BIGINT NOT NULL,
+	ended_ms BIGINT,
+	problem TEXT NOT NULL,
+	CONSTRAINT deliveries_once UNIQUE (source, alert, channel),
+	UNIQUE (id)
 );
 CREATE TABLE dropped_headers (
             day_ms BIGINT NOT NULL,
@@ -220,7 +235,7 @@ CREATE TABLE switches (
 	targets JSON NOT NULL,
 	evidence TEXT NOT NULL,
 	notify JSON NOT NULL,
-	delivered_ms BIGINT, router TEXT NOT NULL DEFAULT '', same_as TEXT NOT NULL DEFAULT '',
+	delivered_ms BIGINT, router TEXT NOT NULL DEFAULT '', same_as TEXT NOT NULL DEFAULT '', planned INTEGER DEFAULT '0' NOT NULL,
 	UNIQUE (id)
 );
 CREATE TABLE unanswered_attempts (
@@ -252,4 +267,7 @@ CREATE INDEX entries_repeatable ON entries (body_print, time_ms) WHERE status NO
 CREATE INDEX entries_retries ON entries (retry_of) WHERE retry_of != '';
 CREATE INDEX entries_by_admission ON entries (admitted_ms);
 CREATE INDEX settled_sums_by_run ON settled_sums (run) WHERE run != '';
+CREATE INDEX alerts_unplanned ON alerts (sequence) WHERE planned = 0;
+CREATE INDEX switches_unplanned ON switches (sequence) WHERE planned = 0;
+CREATE INDEX deliveries_waiting ON deliveries (due_ms) WHERE state = 'waiting';
 DELETE FROM "sqlite_sequence";

@@ -22,6 +22,8 @@ from services.ledger.domain.configuration import warnings_of
 from services.ledger.domain.dropped import DroppedHeader
 from services.ledger.domain.selection import confine, parse_filter
 from services.ledger.transport import messages
+from services.ledger.transport.delivery_messages import channel_message, delivery_message
+from services.ledger.usecases.deliver import Deliver
 from services.ledger.usecases.price_book import PriceBook
 from services.ledger.usecases.query import Query
 from services.ledger.usecases.reconcile import ReconcileReport
@@ -62,12 +64,14 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
         *,
         query: Query,
         prices: PriceBook,
+        deliver: Deliver,
         audit: AuditLog,
         status: Callable[[], Status],
         stopping: threading.Event,
     ) -> None:
         self._query = query
         self._prices = prices
+        self._deliver = deliver
         self._audit = audit
         self._status = status
         self._stopping = stopping
@@ -145,6 +149,39 @@ class LedgerService(pb_grpc.LedgerServiceServicer):
             alerts=[messages.alert_message(alert) for alert in alerts],
             next_page_token=write_position(following or ()),
         )
+
+    def ListAlertChannels(
+        self, request: pb.ListAlertChannelsRequest, context: grpc.ServicerContext
+    ) -> pb.ListAlertChannelsResponse:
+        """Lists the channels that alerts can go to."""
+        return pb.ListAlertChannelsResponse(channels=[channel_message(each) for each in self._deliver.channels()])
+
+    def TestAlertChannel(
+        self, request: pb.TestAlertChannelRequest, context: grpc.ServicerContext
+    ) -> pb.TestAlertChannelResponse:
+        """Sends a test to a channel, and says whether it arrived."""
+        failure = self._deliver.test(request.name)
+        return pb.TestAlertChannelResponse(problem="" if failure is None else failure.problem)
+
+    def ListDeliveries(
+        self, request: pb.ListDeliveriesRequest, context: grpc.ServicerContext
+    ) -> pb.ListDeliveriesResponse:
+        """Returns one page of deliveries, newest first."""
+        before = read_position(request.page_token, count=2)
+        found, following = self._deliver.deliveries(
+            (before[0], before[1]) if before else None,
+            check_page_size(request.page_size),
+            failed_only=request.failed_only,
+        )
+        return pb.ListDeliveriesResponse(
+            deliveries=[delivery_message(each) for each in found], next_page_token=write_position(following or ())
+        )
+
+    def RetryDelivery(
+        self, request: pb.RetryDeliveryRequest, context: grpc.ServicerContext
+    ) -> pb.RetryDeliveryResponse:
+        """Lets a delivery that was given up begin anew."""
+        return pb.RetryDeliveryResponse(delivery=delivery_message(self._deliver.retry(request.id)))
 
     def ListAuditEntries(
         self, request: pb.ListAuditEntriesRequest, context: grpc.ServicerContext

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from services.kernel.change import Authorship, Change, audit_entries
 from services.kernel.clock import Clock
 from services.kernel.price import Price
 from services.kernel.repetition import Answered
-from services.ledger.domain.configuration import Configuration, PricedTarget, describe, differences
+from services.ledger.domain.configuration import Channel, Configuration, PricedTarget, describe, differences
 from services.ledger.ports import Catalogue, ConfigurationStore
 
 MOST_TARGETS = 10_000
@@ -92,6 +92,11 @@ class PriceBook:
                 self._configuration = configuration
                 self._changed.notify_all()
         return found
+
+    @property
+    def channels(self) -> Mapping[str, Channel]:
+        """The alert channels in force, by name."""
+        return self._configuration.channels
 
     def remember(self, targets: Sequence[PricedTarget]) -> None:
         """Records how the catalogue names the targets of the route plan."""
