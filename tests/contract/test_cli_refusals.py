@@ -175,7 +175,7 @@ def test_misuse_ends_with_two_and_is_a_document_for_programs_only(
 
 
 FIELDS = "version, organization, providers, models, prices, environments, teams, policies, default_policies, "
-FIELDS += "channels, keys"
+FIELDS += "channels, keys, listeners"
 
 
 def test_a_wrong_file_is_misuse_and_tells_every_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

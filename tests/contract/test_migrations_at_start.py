@@ -79,7 +79,15 @@ def test_tables_that_are_up_to_date_need_no_process(tmp_path: Path, monkeypatch:
 def test_tables_of_the_release_before_are_brought_up_to_date(tmp_path: Path) -> None:
     path = tmp_path / "router.sqlite"
     bring_up_to_date(path, "services.router")
-    later = ("requests", "drained_targets", "left_slots", "out_targets", "noted_leads", "unreported_switches")
+    later = (
+        "requests",
+        "drained_targets",
+        "left_slots",
+        "out_targets",
+        "noted_leads",
+        "unreported_switches",
+        "listeners",
+    )
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript("; ".join(f"drop table {name}" for name in later))
         connection.execute("update alembic_version set version_num = '0002'")
