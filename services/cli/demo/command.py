@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import importlib.resources
 import json
@@ -23,6 +24,7 @@ import httpx
 from services.cli.configuration import load_configuration
 from services.cli.demo.application import Application
 from services.cli.demo.books import Books, BooksError, Sums
+from services.cli.demo.inbox import open_inbox
 from services.cli.demo.month import DAYS, DEV, PROD
 from services.cli.demo.play import Play
 from services.cli.demo.stage import Stage
@@ -66,16 +68,22 @@ async def _run(environ: Mapping[str, str], clock: Clock, data_dir: Path, *, keep
         f"answers and nobody is charged) and the size of it all: {DAYS} days take half a minute, and a budget of $2.00 "
         "stands for one of $2,000. The prices are the vendors' own."
     )
-    with _simulated_providers(environ) as (addresses, provider_key), _configuration(addresses) as file:
+    hook_secret = f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}"
+    with (
+        _simulated_providers(environ) as (addresses, provider_key),
+        open_inbox(hook_secret) as inbox,
+        _configuration({**addresses, "inbox": inbox.address}) as file,
+    ):
         keys = {environment: f"demo-{environment}-{secrets.token_hex(16)}" for environment in (PROD, DEV)}
         given = {"DEMO_PROVIDER_KEY": provider_key, "DEMO_PROD_KEY": keys[PROD], "DEMO_DEV_KEY": keys[DEV]}
+        given["DEMO_HOOK_SECRET"] = hook_secret
         async with _gateway({**environ, **given}, clock, data_dir, file, stage) as supervisor:
             stage.say(f"The gateway answers at {supervisor.url} after {time.monotonic() - started:.1f} s.")
             stage.title("The month of policy data-science-prod: $2.00, the cheaper model from 75 %, an alert at 80 %")
             address = find_gateway(supervisor.admin, data_dir, {})
             with Gateway(address) as gateway, contextlib.closing(Application(supervisor.url, keys)) as application:
                 books = Books(gateway, load_configuration(file).file)
-                play = Play(application, books, stage, _outage_switch(addresses["control"]))
+                play = Play(application, books, stage, _outage_switch(addresses["control"]), inbox)
                 sums = await asyncio.to_thread(play.run)
                 _report(stage, play, books, sums, time.monotonic() - started)
             if as_json:
@@ -149,7 +157,7 @@ def _report(stage: Stage, play: Play, books: Books, sums: Sums, took_s: float) -
         stage.literal(f"{environment:<5} {model:<16} -> {served:<28} {row.calls:>4} calls  ${cost}")
     stage.title("What was checked")
     stage.verdict(f"day {play.switched_on}: the cheaper model led from 75 % on, and never before")
-    stage.verdict(f"day {play.alerted_on}: the 80 % threshold was crossed, exactly once")
+    stage.verdict(f"day {play.alerted_on}: the 80 % threshold was crossed, and each recipient was told, exactly once")
     stage.verdict(
         f"day {play.denied_on}: denied when nothing was left; {play.refused} later calls refused, none served"
     )

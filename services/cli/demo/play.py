@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from services.cli.demo.application import Application, Denied, Served
 from services.cli.demo.books import Books, BooksError, Sums
+from services.cli.demo.inbox import Inbox
 from services.cli.demo.month import DAYS, OUTAGE_DAY, PROD, Task, tasks_of
 from services.cli.demo.stage import Stage, percent
 
@@ -20,6 +21,7 @@ _SPENT_BASIS_POINTS = 9_990
 # The rest may be too little for a long answer and enough for a short one.
 _SHORTER_ANSWERS = (600, 250, 100, 40, 15, 5, 1)
 _CONTENTION = "rate_limit_exceeded"
+_DELIVERY_TIMEOUT_S = 30.0
 
 
 @dataclass
@@ -30,6 +32,7 @@ class Play:
     books: Books
     stage: Stage
     outage: Callable[[bool], None]
+    inbox: Inbox
     served: list[Served] = field(default_factory=list)
     refused: int = 0
     """Calls that were refused after the budget was spent."""
@@ -56,6 +59,8 @@ class Play:
             (self.denied_on, "the denial"),
         ):
             _must(happened, f"{what} did not happen")
+        counts = {recipient: len(alerts) for recipient, alerts in self.inbox.alerts.items()}
+        _must(set(counts.values()) == {1}, f"the recipients were told {counts} times")
         return self._add_up()
 
     def _day(self, day: int) -> None:
@@ -126,7 +131,10 @@ class Play:
             return
         _must(alerts[0].basis_points == ALERT_BASIS_POINTS, "another threshold than 80 % was crossed")
         self.alerted_on = day
-        self._note("80 % of the budget: threshold crossed, once", f"For {', '.join(alerts[0].recipients)}.")
+        recipients = set(alerts[0].recipients)
+        _must(self.inbox.wait_for(recipients, _DELIVERY_TIMEOUT_S), "an alert did not arrive")
+        (alert, *_), *_ = self.inbox.alerts.values()
+        self._note(f"80 % of the budget: {', '.join(alerts[0].recipients)} are told", alert["text"].partition("\n")[0])
 
     def _deny(self, day: int, task: Task, denied: Denied) -> None:
         """Plays the first refusal: the application asks for ever shorter answers, until there is no room for any."""
