@@ -72,8 +72,12 @@ local function translate(handle, made, target, scanned, request_id)
   local text, buffer = read_body(handle, scanned)
   local facts = target.translation
   facts.model = target.model
-  text, made.ignored, made.forced = translator.write(text, facts)
-  made.dialect, made.client, made.request_id = translator.dialect, scanned.dialect, request_id
+  local known
+  text, known = translator.write(text, facts)
+  for name, value in pairs(known) do made[name] = value end
+  made.direction, made.client, made.request_id = translator.direction, scanned.dialect, request_id
+  -- The provider's answer is one of its chat.
+  made.dialect, made.meter = translator.dialect, nil
   made.stream, made.include_usage = scanned.stream, scanned.include_usage
   handle:streamInfo():dynamicMetadata():set(ATTEMPT, "made", made)
   send_body(handle, buffer, text)

@@ -82,10 +82,13 @@ end
 function translated.deliver(handle, made, observe)
   local call = {
     client = made.client,
+    direction = made.direction,
     stream = made.stream,
     now = os.time(),
     forced = made.forced,
     include_usage = made.include_usage,
+    repeated = made.repeated,
+    keeps_thoughts = made.keeps_thoughts,
     request_id = made.request_id,
   }
   local kind = handle:headers():get("content-type") or ""

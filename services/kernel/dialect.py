@@ -38,6 +38,8 @@ class TranslationKey(StrEnum):
 
     OUTPUT_BOUND = "output_bound"
     """number: the most tokens that the answer may have."""
+    OUTPUT_CAP = "output_cap"
+    """number: the most tokens that quota grants. Absent: it has no say."""
     OUTPUT_BOUND_NAME = "output_bound_name"
     """string: the field for it."""
     THINKING = "thinking"
@@ -78,6 +80,13 @@ class Feature(StrEnum):
     CACHE_1H = "cache_1h"
     STORED_INPUT = "stored_input"
     SERVER_TOOLS = "server_tools"
+    # Only requests for responses have these.
+    BACKGROUND = "background"
+    """The answer is fetched later."""
+    COMPACTION = "compaction"
+    """The provider shortens the conversation by a call of its own."""
+    CUSTOM_TOOLS = "custom_tools"
+    """Tools that the client runs and that take something else than JSON."""
 
 
 CAPABILITIES = frozenset(

@@ -70,12 +70,17 @@ function found.price_options(self)
   return join(self.options)
 end
 
+-- Whether a member requests something.
+function found.is_given(node, text, name)
+  local first, last = shape.span(node, text, name)
+  return first ~= nil and not NOTHING[sub(text, first, last)]
+end
+
 -- Records each member of `names` that requests something. Returns whether any does.
 function found.note_given(self, node, text, names)
   local given = false
   for _, name in ipairs(names) do
-    local first, last = shape.span(node, text, name)
-    if first and not NOTHING[sub(text, first, last)] then
+    if found.is_given(node, text, name) then
       self.option(node.path == "" and name or node.path .. "." .. name)
       given = true
     end

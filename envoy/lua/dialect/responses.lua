@@ -26,6 +26,11 @@ local STORED_ITEMS = {
   mcp_approval_response = true, compaction = true, tool_search_call = true, tool_search_output = true,
   computer_call = true, computer_call_output = true,
 }
+-- Of these, those that Chat has nothing like.
+local CUSTOM_ITEMS = {
+  custom_tool_call = true, custom_tool_call_output = true, local_shell_call = true, local_shell_call_output = true,
+  apply_patch_call = true, apply_patch_call_output = true,
+}
 local TEXT_PARTS = { input_text = true, output_text = true, text = true, refusal = true, summary_text = true,
   reasoning_text = true }
 local DATA = { "image_url", "input_audio", "file_id", "file_url", "file_data" }
@@ -34,8 +39,8 @@ local CLIENT_TOOLS = { ["function"] = true, custom = true, local_shell = true, a
 -- The answer is fetched later, past the meter. A stored prompt may bring tools that the provider runs. A compaction is
 -- a further call.
 local OPTIONS = { "background", "prompt", "context_management" }
--- What the provider has kept of earlier calls.
-local STORED = { "previous_response_id", "conversation" }
+-- What the provider has kept.
+local STORED = { "previous_response_id", "conversation", "prompt" }
 local MEANT = {
   max_tokens = "max_output_tokens", max_completion_tokens = "max_output_tokens", max_new_tokens = "max_output_tokens",
   n_predict = "max_output_tokens", num_predict = "max_output_tokens", max_gen_tokens = "max_output_tokens",
@@ -98,6 +103,8 @@ local function settle_item(item, text, self)
     self.features.stored_input = true
   elseif not TEXT_ITEMS[kind] then
     self.unknown(item, "type=" .. (kind or ""))
+  elseif CUSTOM_ITEMS[kind] then
+    self.features.custom_tools = true
   end
 end
 
@@ -106,6 +113,8 @@ local function settle_tool(tool, text, self)
   if not CLIENT_TOOLS[kind] then
     self.features.server_tools = true
     self.option("tools", kind or "")
+  elseif kind ~= "function" then
+    self.features.custom_tools = true
   end
 end
 
@@ -158,6 +167,8 @@ function responses.read(body, text, request, self)
   for _, name in ipairs(STORED) do
     if shape.filled(body, text, name) then features.stored_input = true end
   end
+  features.background = found.is_given(body, text, "background")
+  features.compaction = found.is_given(body, text, "context_management")
   found.note_given(self, body, text, OPTIONS)
   found.note_word(self, body, text, "service_tier", openai.base_tiers)
   found.note_word(self, body, text, "prompt_cache_retention", openai.cached_for_minutes)

@@ -8,11 +8,21 @@ local to_chat = require("translate/to_chat/answer")
 local to_chat_stream = require("translate/to_chat/stream")
 local to_messages = require("translate/to_messages/answer")
 local to_messages_stream = require("translate/to_messages/stream")
+local to_responses = require("translate/to_responses/answer")
+local to_responses_of_messages = require("translate/to_responses/of_messages")
+local to_responses_stream = require("translate/to_responses/stream")
 
 local answers = {}
 
-local WHOLE = { openai = to_chat, anthropic = to_messages }
-local STREAMS = { openai = to_chat_stream, anthropic = to_messages_stream }
+-- By the direction of the request.
+local WHOLE = {
+  chat_to_messages = to_chat, messages_to_chat = to_messages, responses_to_chat = to_responses,
+  responses_to_messages = to_responses_of_messages.answer,
+}
+local STREAMS = {
+  chat_to_messages = to_chat_stream, messages_to_chat = to_messages_stream, responses_to_chat = to_responses_stream,
+  responses_to_messages = to_responses_of_messages.stream,
+}
 local BAD_GATEWAY = 502
 local CODE = "upstream_unavailable"
 
@@ -24,7 +34,7 @@ end
 
 local function write(text, call)
   readable.check(text)
-  return WHOLE[call.client].write(text, call)
+  return WHOLE[call.direction].write(text, call)
 end
 
 -- Returns the body for the client. Nil, and what is wrong, if the provider's text is no answer of its dialect.
@@ -34,17 +44,18 @@ function answers.whole(text, call)
   return nil, type(body) == "table" and body.message or tostring(body)
 end
 
--- A stream to the client. `call`: the client's dialect (`client`), `now`, `forced` and `include_usage` as the writers
--- need them, and `request_id`.
+-- A stream to the client. `call`: the client's dialect (`client`), the `direction` of the translation as translators
+-- have it, `request_id`, and `now`, `forced`, `include_usage`, `repeated` and `keeps_thoughts` for the writers.
 function answers.stream(call)
-  local writer = STREAMS[call.client]
+  local writer = STREAMS[call.direction]
   return { call = call, writer = writer, state = writer.new(call), events = events.new(), problem = nil }
 end
 
 local function fail(self, out, message)
+  local call = self.call
   self.state.over = true
   out[#out + 1] = self.writer.failure(
-    refusal.body(self.call.client, BAD_GATEWAY, CODE, message, nil, self.call.request_id))
+    refusal.body(call.client, BAD_GATEWAY, CODE, message, nil, call.request_id), self.state)
 end
 
 -- Returns what the client gets for `bytes`. If they cannot be read, the error event is the last that it ever gets, and

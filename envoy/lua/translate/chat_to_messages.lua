@@ -3,4 +3,4 @@
 local errors = require("translate/errors")
 local request = require("translate/to_messages/request")
 
-return { dialect = "anthropic", write = request.write, error = errors.body }
+return { direction = "chat_to_messages", dialect = "anthropic", write = request.write, error = errors.body }

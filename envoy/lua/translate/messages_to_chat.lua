@@ -3,4 +3,4 @@
 local errors = require("translate/errors")
 local request = require("translate/to_chat/request")
 
-return { dialect = "openai", write = request.write, error = errors.body }
+return { direction = "messages_to_chat", dialect = "openai", write = request.write, error = errors.body }

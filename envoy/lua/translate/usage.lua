@@ -40,18 +40,34 @@ function usage.to_chat(said)
   ) .. (thought and format(',"completion_tokens_details":{"reasoning_tokens":%.0f}}', thought) or "}")
 end
 
--- The text of Messages' usage for the object of Chat; nil if the provider sent none.
-function usage.to_messages(said)
-  said = said or NONE
+-- What Chat's usage says: input, of it cached, of it written to the cache, and output.
+local function of_chat(said)
   local details = inside(said, "prompt_tokens_details")
   local prompt, output = count(said, "prompt_tokens"), count(said, "completion_tokens")
   local cached = max(count(details, "cached_tokens"), count(said, "prompt_cache_hit_tokens"))
-  local written = count(details, "cache_write_tokens")
   -- Some servers count what the model thought outside the completion; their total shows it.
-  output = max(output, count(said, "total_tokens") - prompt)
+  return prompt, cached, count(details, "cache_write_tokens"), max(output, count(said, "total_tokens") - prompt)
+end
+
+-- The text of Messages' usage for the object of Chat, which is nil if the provider sent none.
+function usage.to_messages(said)
+  local prompt, cached, written, output = of_chat(said or NONE)
   return format(
     '{"input_tokens":%.0f,"cache_creation_input_tokens":%.0f,"cache_read_input_tokens":%.0f,"output_tokens":%.0f}',
     max(prompt - cached - written, 0), written, cached, output
+  )
+end
+
+-- The text of Responses' usage for the object of Chat; null if the provider sent none.
+function usage.to_responses(said)
+  if not said then return "null" end
+  local prompt, cached, written, output = of_chat(said)
+  local details = inside(said, "completion_tokens_details")
+  local thought = max(count(details, "reasoning_tokens"), count(said, "reasoning_tokens"))
+  return format(
+    '{"input_tokens":%.0f,"input_tokens_details":{"cached_tokens":%.0f,"cache_write_tokens":%.0f},"output_tokens":%.0f,'
+      .. '"output_tokens_details":{"reasoning_tokens":%.0f},"total_tokens":%.0f}',
+    prompt, cached, written, output, thought, prompt + output
   )
 end
 

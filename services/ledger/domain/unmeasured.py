@@ -62,7 +62,9 @@ _STREAM_BYTES_PER_TEXT_BYTE = 8
 """For a stream whose text nobody read: about 25 bytes of text in an event of about 200."""
 _MOST_ESTIMATED_TOKENS = 128_000
 """Bounds an estimate when the line does not carry the reservation's own bound."""
-_BOUNDED_FEATURES = frozenset({"tools", "images", "response_format", "thinking", "cache_control", "cache_1h"})
+_BOUNDED_FEATURES = frozenset(
+    {"tools", "custom_tools", "images", "response_format", "thinking", "cache_control", "cache_1h"}
+)
 """Request features whose cost tokens bound. Sound, searches and files are billed in other units too."""
 _LEFT = frozenset({Outcome.CLIENT_CANCELLED, Outcome.TIMEOUT})
 """Outcomes in which Envoy hangs up on the provider."""

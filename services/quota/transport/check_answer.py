@@ -234,10 +234,11 @@ def _target(attempt: Attempt, admitted: Admitted, check: Check) -> dict[str, Any
 
 
 def _translation(attempt: Attempt, translation: Translation) -> dict[str, Any]:
-    fit = attempt.fit
+    fit, granted = attempt.fit, attempt.output_cap_tokens
     return {
+        **({TranslationKey.OUTPUT_CAP: granted} if granted is not None else {}),
         # Messages needs a bound always. Without a smaller one it is what the call holds.
-        TranslationKey.OUTPUT_BOUND: attempt.output_cap_tokens or fit.facts.output_ceiling,
+        TranslationKey.OUTPUT_BOUND: granted or fit.facts.output_ceiling,
         TranslationKey.OUTPUT_BOUND_NAME: fit.face.output_cap_field,
         TranslationKey.THINKING: translation.thinking or "none",
         TranslationKey.STRUCTURED: "tool" if translation.structured_by_tool else "native",

@@ -84,7 +84,8 @@ def _attempt_filters(spec: ClusterSpec, scripts: Scripts, all_allowed: Collectio
             request_mutations=remove_headers(CREDENTIAL_HEADERS), response_mutations=remove_headers(_NEVER_RETURNED)
         )
     )
-    script = scripts.translating[spec.dialect] if spec.translated_to else scripts.target
+    translation = (spec.dialect, spec.operation, spec.translated_to)
+    script = scripts.translating[translation] if spec.translated_to else scripts.target
     source = with_headers(script, spec, all_allowed)
     target = lua_pb2.Lua(default_source_code=base_pb2.DataSource(inline_string=source))
     filters = [http_filter("strip", strip)]

@@ -17,7 +17,7 @@ from services.kernel.endpoint import (
 )
 from services.kernel.envoy_contract import KEY_HEADERS
 from services.router.adapters.envoy_resources_lua import lua_value
-from services.router.domain.translation import CHAT_TO_MESSAGES, MESSAGES_TO_CHAT, Translation
+from services.router.domain.translation import TRANSLATIONS, Translation
 
 
 def lua_contract() -> str:
@@ -49,7 +49,9 @@ def lua_contract() -> str:
 
 def lua_translations() -> str:
     """Returns the source of the module. Its readers are in `envoy/lua/translate`."""
-    return _module({"chat_to_messages": _outcomes(CHAT_TO_MESSAGES), "messages_to_chat": _outcomes(MESSAGES_TO_CHAT)})
+    # The same table has one name only.
+    rows = {id(one.objects): one for one in reversed(TRANSLATIONS)}
+    return _module({one.name: _outcomes(one) for one in rows.values()})
 
 
 def _outcomes(translation: Translation) -> dict[str, dict[str, str]]:

@@ -9,7 +9,7 @@ from spendgate_envoy.envoy.config.core.v3 import base_pb2, extension_pb2
 from spendgate_envoy.envoy.config.route.v3 import route_components_pb2, route_pb2
 from spendgate_envoy.envoy.extensions.router.cluster_specifiers.priority_group.v3 import priority_group_pb2
 
-from services.kernel.endpoint import BUDGET_PATH, ENDPOINTS
+from services.kernel.endpoint import BUDGET_PATH, ENDPOINTS, endpoint_of
 from services.kernel.envoy_contract import (
     ADMISSION_NAMESPACE,
     ATTEMPTS_HEADER,
@@ -55,9 +55,9 @@ REQUEST_ID = {"request-id": "%REQ(X-REQUEST-ID)%"}
 def data_routes(node: NodeSettings, cors_origins: Sequence[str] = ()) -> route_pb2.RouteConfiguration:
     """Returns all routes of the data listener. They name no provider, so of a configuration only CORS changes them."""
     of_azure = azure_matches()
-    matches = [*((endpoint.name, call_match(endpoint)) for endpoint in ENDPOINTS), *of_azure.items()]
-    # Only chats are translated. An endpoint for chats is called like its dialect.
-    translated = {translation.client.value for translation in TRANSLATIONS} | of_azure.keys()
+    calls = [*((endpoint.name, call_match(endpoint)) for endpoint in ENDPOINTS), *of_azure.items()]
+    translated = {row.name for one in TRANSLATIONS if (row := endpoint_of(one.client, one.operation))}
+    translated |= of_azure.keys()
     host = route_components_pb2.VirtualHost(
         name="data",
         domains=["*"],
@@ -68,14 +68,14 @@ def data_routes(node: NodeSettings, cors_origins: Sequence[str] = ()) -> route_p
             # Envoy tries them in order, and no two endpoints match one path. So a chat is found at once.
             *(
                 make(name, match, node)
-                for name, match in matches
+                for name, match in calls
                 for make in (_endpoint_for_large_bodies, _endpoint_for_translations, _endpoint)
                 if name in translated or make is not _endpoint_for_translations
             ),
             *(_preflight(at, origin) for at, origin in enumerate(cors_origins)),
             _answered_by_quota("models", models_match()),
             _answered_by_quota("budget", route_components_pb2.RouteMatch(path=BUDGET_PATH)),
-            *(_refusal(f"{name}-method", match, 405) for name, match in matches),
+            *(_refusal(f"{name}-method", match, 405) for name, match in calls),
             *(_nothing_for_page(at, origin) for at, origin in enumerate(cors_origins)),
             _refusal("nothing", route_components_pb2.RouteMatch(prefix="/"), 404),
         ],

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.kernel.dialect import Dialect
+from services.kernel.endpoint import Operation
 from services.router.adapters.envoy_resources_contract import lua_contract, lua_translations
+from services.router.domain.translation import TRANSLATIONS
 
 _REQUIRE = re.compile(r'\brequire\("([\w/]+)"\)')
 # LuaJIT's own, which Envoy's Lua has.
@@ -16,8 +18,8 @@ _LIBRARIES = frozenset({"bit", "ffi"})
 TRANSLATOR = "translator"
 """The module that each cluster's script has in a form of its own."""
 _NO_TRANSLATOR = "translate/none"
-_TRANSLATORS = {Dialect.OPENAI: "translate/chat_to_messages", Dialect.ANTHROPIC: "translate/messages_to_chat"}
-"""By the clients' dialect."""
+_Direction = tuple[Dialect, Operation, Dialect | None]
+"""The dialect of the clients, what they ask for, and the dialect of the provider."""
 _GENERATED = {"contract": lua_contract, "translations": lua_translations}
 
 
@@ -30,8 +32,8 @@ class Scripts:
     request_info: str
     target: str
     hold: str
-    translating: Mapping[Dialect, str]
-    """`target` with a translator, by the clients' dialect."""
+    translating: Mapping[_Direction, str]
+    """`target` with a translator."""
     meter: str
 
     @classmethod
@@ -48,7 +50,8 @@ class Scripts:
             target=bundle(folder, "target"),
             hold=bundle(folder, "hold"),
             translating={
-                client: bundle(folder, "target", translator=translator) for client, translator in _TRANSLATORS.items()
+                (one.client, one.operation, one.provider): bundle(folder, "target", translator=f"translate/{one.name}")
+                for one in TRANSLATIONS
             },
             meter=bundle(folder, "meter"),
         )

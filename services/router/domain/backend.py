@@ -29,7 +29,7 @@ class Backend:
 
 
 def name_clusters(providers: Iterable[Provider], in_use: Mapping[str, Backend]) -> ClusterNames:
-    """Names the cluster of each face, by provider and dialect.
+    """Names the cluster of each face, by provider and face.
 
     If a provider moves while requests may be using its old cluster, the new cluster gets another name. Those requests
     carry the old host and path, and must not reach the new server.
@@ -37,19 +37,19 @@ def name_clusters(providers: Iterable[Provider], in_use: Mapping[str, Backend]) 
     names = {}
     for provider in providers:
         for face in reachable_faces_of(provider):
-            name = cluster_name(provider.name, face.dialect)
+            name = cluster_name(provider.name, face.name)
             before = in_use.get(name)
             if before is not None and _address(before.cluster) != (origin := face.origin):
                 digest = hashlib.sha256(f"{origin.tls} {origin.host_header}".encode()).hexdigest()
                 name = f"{name}~{digest[:_DIGITS]}"
-            names[provider.name, face.dialect] = name
+            names[provider.name, face.name] = name
     return names
 
 
 def backends_of(providers: Iterable[Provider], names: ClusterNames) -> tuple[Backend, ...]:
     """Returns one backend for each face of each provider, by name of the cluster."""
     backends = [
-        _backend(provider, face, names[provider.name, face.dialect])
+        _backend(provider, face, names[provider.name, face.name])
         for provider in providers
         for face in reachable_faces_of(provider)
     ]
@@ -73,6 +73,7 @@ def _backend(provider: Provider, face: Face, name: str) -> Backend:
         credential_header=face.credential_header,
         secret_name=secret,
         allowed_headers=provider.allowed_headers,
+        operation=face.asked,
         translated_to=face.translated_to,
     )
     return Backend(cluster, provider.api_key, face.credential_prefix)

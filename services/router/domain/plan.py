@@ -28,8 +28,8 @@ from services.router.domain.model_forms import ModelForms, forms_of
 from services.router.domain.provider import Provider, catalogue_provider, reachable_faces_of
 from services.router.domain.translation import LACKS
 
-ClusterNames = Mapping[tuple[str, Dialect], str]
-"""Name of the cluster by provider and dialect."""
+ClusterNames = Mapping[tuple[str, str], str]
+"""Name of the cluster by the names of provider and face."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +127,9 @@ class RoutePlan:
         return frozenset(face.cluster for target in self.targets for face in target.faces)
 
 
-def cluster_name(provider: str, dialect: Dialect) -> str:
-    """Returns the default name of the cluster that reaches a provider in a dialect."""
-    return f"{provider}.{dialect}"
+def cluster_name(provider: str, face: str) -> str:
+    """Returns the default name of the cluster that reaches a provider by the face of this name."""
+    return f"{provider}.{face}"
 
 
 def compile_plan(
@@ -284,10 +284,10 @@ def _planned_target(name: str, providers: Mapping[str, Provider], clusters: Clus
     faces = tuple(
         PlannedFace(
             dialect=face.dialect,
-            cluster=clusters[provider_name, face.dialect],
+            cluster=clusters[provider_name, face.name],
             host=face.origin.host_header,
             path=face.path_of(row.operation),
-            output_cap_field=face.output_cap_field if row.operation is Operation.CHAT else row.output_cap_field,
+            output_cap_field=face.output_cap_field if face.is_chat(row.operation) else row.output_cap_field,
             usage_unasked=face.usage_unasked,
             lacks=LACKS if face.translated_to else frozenset(),
             operation=row.operation,

@@ -36,9 +36,26 @@ class Face:
     translated_to: Dialect | None = None
     """The dialect of the provider, if calls in `dialect` must be translated."""
 
+    @property
+    def asked(self) -> Operation:
+        """The operation that its clients ask for, if it is translated; of any other face, that of its chat."""
+        if self.translated_to is None:
+            return Operation.CHAT
+        [operation] = self.operations
+        return operation
+
+    @property
+    def name(self) -> str:
+        """Tells the faces of a provider apart: its dialect, and the operation if that is not a chat."""
+        return str(self.dialect) if self.asked is Operation.CHAT else f"{self.dialect}-{self.asked}"
+
+    def is_chat(self, operation: Operation) -> bool:
+        """Whether an operation that it serves is a chat at the provider. All that is translated is one."""
+        return operation is Operation.CHAT or self.translated_to is not None
+
     def path_of(self, operation: Operation) -> str:
         """Returns the path of an operation that it serves: it lies beside that of the chat."""
-        if operation is Operation.CHAT:
+        if self.is_chat(operation):
             return self.path
         chat, asked = endpoint_of(self.dialect, Operation.CHAT), endpoint_of(self.dialect, operation)
         assert chat is not None and asked is not None, operation  # noqa: S101, PT018  (rows of the table)
@@ -108,17 +125,14 @@ def check_provider(field: str, provider: Provider) -> Provider:
 def reachable_faces_of(provider: Provider) -> tuple[Face, ...]:
     """Returns the faces of a checked provider, and after them those that calls reach by a translation."""
     own = faces_of(provider)
-    spoken = {face.dialect: face for face in reversed(own)}
-    translated = tuple(
-        replace(
-            spoken[one.provider],
-            dialect=one.client,
-            operations=frozenset({Operation.CHAT}),
-            translated_to=one.provider,
-        )
-        for one in TRANSLATIONS
-        if one.provider in spoken and one.client not in spoken
-    )
+    served = {(face.dialect, operation) for face in own for operation in face.operations}
+    translated: list[Face] = []
+    for face in own:
+        for one in TRANSLATIONS:
+            if one.provider is face.dialect and (one.client, one.operation) not in served:
+                served.add((one.client, one.operation))
+                operations = frozenset({one.operation})
+                translated.append(replace(face, dialect=one.client, operations=operations, translated_to=one.provider))
     return (*own, *translated)
 
 

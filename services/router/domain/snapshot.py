@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from services.kernel.dialect import Dialect
+from services.kernel.endpoint import Operation
 from services.kernel.envoy_contract import MAX_STREAM_S
 from services.router.domain.listener import Listener, ListenerName
 from services.router.domain.plan import ModelPlan, PlannedTarget, RoutePlan
@@ -25,7 +26,7 @@ class ClusterSpec:
     """
 
     name: str
-    """`<provider>.<dialect>`, followed by `~` and eight digits while the provider moves to another address."""
+    """`<provider>.<face>`, followed by `~` and eight digits while the provider moves to another address."""
     dialect: Dialect
     """What its clients speak."""
     hostname: str
@@ -39,7 +40,9 @@ class ClusterSpec:
     allowed_headers: tuple[str, ...] = ()
     """Headers that pass in both directions besides those of `domain.headers`."""
     translated_to: Dialect | None = None
-    """What its provider speaks, if that is another dialect."""
+    """What its provider's chat speaks, if calls are translated."""
+    operation: Operation = Operation.CHAT
+    """What its clients ask for, if calls are translated."""
 
 
 @dataclass(frozen=True, slots=True)

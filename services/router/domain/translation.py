@@ -1,9 +1,10 @@
-"""What a call carries when its provider speaks the other dialect: one table for each direction.
+"""What a call carries when its provider speaks another dialect: one table for each direction.
 
 Envoy's translators (`envoy/lua/translate/`) receive the tables. A translator checks every object that it reads against
 its row, so no member is dropped without a word.
 
-Sources: https://docs.anthropic.com/en/api/messages, https://platform.openai.com/docs/api-reference/chat/create.
+Sources: https://docs.anthropic.com/en/api/messages, https://platform.openai.com/docs/api-reference/chat/create,
+https://platform.openai.com/docs/api-reference/responses/create.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from services.kernel.dialect import UNKNOWN_MEMBERS, Dialect, Feature
+from services.kernel.endpoint import Operation
 
 
 class Outcome(StrEnum):
@@ -39,9 +41,13 @@ class Members:
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """One direction."""
+    """One direction. The provider's side is always a chat."""
 
+    name: str
+    """The module of `envoy/lua/translate/` with the translator."""
     client: Dialect
+    operation: Operation
+    """What the client asks for."""
     provider: Dialect
     objects: Mapping[str, Members]
     """By the place of the object: names from the top, joined by dots. The body itself has an empty name."""
@@ -54,12 +60,25 @@ class Translation:
                     yield place, name, outcome
 
 
-LACKS = frozenset({Feature.AUDIO, Feature.VIDEO, Feature.STORED_INPUT, Feature.SERVER_TOOLS, UNKNOWN_MEMBERS})
+LACKS = frozenset(
+    {
+        Feature.AUDIO,
+        Feature.VIDEO,
+        Feature.STORED_INPUT,
+        Feature.SERVER_TOOLS,
+        Feature.BACKGROUND,
+        Feature.COMPACTION,
+        Feature.CUSTOM_TOOLS,
+        UNKNOWN_MEMBERS,
+    }
+)
 """What no translation carries. Quota leaves such targets out of the chains of calls that need it."""
 
 # A call whose member is absent, null, false, 0, "" or an empty list asks for nothing, so it is never refused for it.
 CHAT_TO_MESSAGES = Translation(
+    "chat_to_messages",
     Dialect.OPENAI,
+    Operation.CHAT,
     Dialect.ANTHROPIC,
     {
         "": Members(
@@ -96,7 +115,9 @@ CHAT_TO_MESSAGES = Translation(
     },
 )
 MESSAGES_TO_CHAT = Translation(
+    "messages_to_chat",
     Dialect.ANTHROPIC,
+    Operation.CHAT,
     Dialect.OPENAI,
     {
         "": Members(
@@ -129,4 +150,46 @@ MESSAGES_TO_CHAT = Translation(
         "metadata": Members(carried="user_id"),
     },
 )
-TRANSLATIONS = (CHAT_TO_MESSAGES, MESSAGES_TO_CHAT)
+_PARTS = Members(
+    carried="type text refusal image_url detail file_data filename",
+    ignored="annotations logprobs",
+    refused="file_id file_url input_audio",
+)
+RESPONSES_TO_CHAT = Translation(
+    "responses_to_chat",
+    Dialect.OPENAI,
+    Operation.RESPOND,
+    Dialect.OPENAI,
+    {
+        "": Members(
+            carried="""model input instructions stream stream_options max_output_tokens temperature top_p tools
+                tool_choice parallel_tool_calls text reasoning include metadata store truncation user
+                safety_identifier service_tier""",
+            ignored="max_tool_calls prompt_cache_key prompt_cache_retention",
+            refused="background conversation context_management previous_response_id prompt top_logprobs",
+        ),
+        "stream_options": Members(carried="", ignored="include_obfuscation"),
+        "input": Members(
+            carried="type role content call_id name arguments output encrypted_content",
+            ignored="id status phase summary",
+            refused="action input namespace operation",
+        ),
+        "input.content": _PARTS,
+        "input.output": _PARTS,
+        "tools": Members(carried="type name description parameters strict", refused="defer_loading format"),
+        "tool_choice": Members(carried="type name", refused="mode tools"),
+        "text": Members(carried="format", ignored="verbosity"),
+        "text.format": Members(carried="type name description schema strict"),
+        "reasoning": Members(carried="effort summary", ignored="generate_summary"),
+    },
+)
+RESPONSES_TO_MESSAGES = Translation(
+    "responses_to_messages",
+    Dialect.OPENAI,
+    Operation.RESPOND,
+    Dialect.ANTHROPIC,
+    RESPONSES_TO_CHAT.objects,
+)
+"""By way of Chat, so what `CHAT_TO_MESSAGES` ignores or refuses is ignored or refused here, too."""
+TRANSLATIONS = (CHAT_TO_MESSAGES, MESSAGES_TO_CHAT, RESPONSES_TO_CHAT, RESPONSES_TO_MESSAGES)
+"""A provider's first face that speaks one of the dialects is the one that calls are translated to."""

@@ -25,4 +25,7 @@ def test_what_says_how_input_is_bounded_or_stored_is_nothing_that_a_model_lacks(
         Feature.CACHE_1H,
         Feature.STORED_INPUT,
         Feature.SERVER_TOOLS,
+        Feature.BACKGROUND,
+        Feature.COMPACTION,
+        Feature.CUSTOM_TOOLS,
     }

@@ -58,7 +58,8 @@ def test_a_plain_call_is_bounded_by_its_bytes() -> None:
         ([{"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}], None),
         ([{"type": "function_call_output", "call_id": "c", "output": "done"}], None),
         ([{"type": "function_call_output", "call_id": "c", "output": [{"type": "input_text", "text": "x"}]}], None),
-        ([{"type": "custom_tool_call", "call_id": "c", "name": "f", "input": "text"}], None),
+        ([{"type": "custom_tool_call", "call_id": "c", "name": "f", "input": "text"}], "custom_tools"),
+        ([{"type": "local_shell_call_output", "id": "x", "output": "text"}], "custom_tools"),
         ([{"type": "reasoning", "id": "r", "summary": [{"type": "summary_text", "text": "x"}]}], None),
         ([{"type": "reasoning", "id": "r", "summary": [], "encrypted_content": "gAAA"}], None),
         (said(PICTURE), "images"),
@@ -112,7 +113,23 @@ def test_what_has_no_price_is_named(body: dict[str, Any], option: str) -> None:
     assert inspect(**body)["price_options"] == option
 
 
-@pytest.mark.parametrize("name", ["previous_response_id", "conversation"])
+@pytest.mark.parametrize(
+    ("body", "features"),
+    [
+        ({"background": True}, "background"),
+        ({"background": False, "context_management": []}, None),
+        ({"context_management": [{"type": "compaction"}]}, "compaction"),
+        ({"tools": [FUNCTION]}, "tools"),
+        ({"tools": [FUNCTION, {"type": "custom", "name": "x"}]}, "custom_tools,tools"),
+        ({"tools": [{"type": "local_shell"}]}, "custom_tools,tools"),
+        ({"tools": [{"type": "web_search"}]}, "server_tools,tools"),
+    ],
+)
+def test_what_only_some_faces_have_is_named(body: dict[str, Any], features: str | None) -> None:
+    assert inspect(**body).get("features") == features
+
+
+@pytest.mark.parametrize("name", ["previous_response_id", "conversation", "prompt"])
 def test_what_the_provider_keeps_is_bounded_by_the_window_alone(name: str) -> None:
     assert inspect(**{name: "resp_1"})["features"] == "stored_input"
     assert "features" not in inspect(**{name: None})

@@ -135,7 +135,8 @@ local function check_words(body)
   if body.speed and body.speed ~= '"standard"' then members.refuse("speed") end
 end
 
--- Returns the body for the provider, and the names of what it was made without (nil if nothing). Raises a refusal.
+-- Returns the body for the provider, and a table of what is known of the call: `ignored`, the names of what it was made
+-- without (nil if nothing). Raises a refusal.
 --
 -- `target` says what differs between models: `model`, `output_bound` (the most tokens that the answer may have) and
 -- `output_bound_name` (the member for it), `thinking` ("effort" or "none"), `sampling` (whether it takes any), and
@@ -153,7 +154,7 @@ function request.write(text, target)
   write_sampling(body, out, target.sampling, checks)
   write_rest(body, out, target)
   out[#out + 1] = "}"
-  return table.concat(out), members.ignored(checks)
+  return table.concat(out), { ignored = members.ignored(checks) }
 end
 
 return request

@@ -118,8 +118,9 @@ local function write_rest(body, out, checks)
   if expect.optional_boolean(body, "stream", "") == "true" then out[#out + 1] = ',"stream":true' end
 end
 
--- Returns the body for the provider, the names of what it was made without (nil if nothing), and the name of the tool
--- that gives the answer its form (nil if there is none), as it is written in JSON. Raises a refusal.
+-- Returns the body for the provider, and a table of what is known of the call: `ignored`, the names of what it was made
+-- without (nil if nothing), and `forced`, the name of the tool that gives the answer its form, as it is written in JSON
+-- (nil if there is none). Raises a refusal.
 --
 -- `target` says what differs between models: `model`, `output_bound` (the most tokens that the answer may have),
 -- `thinking` ("budget", "adaptive" or "none"), `structured` ("native" or "tool") and `sampling` (whether it takes any).
@@ -142,7 +143,7 @@ function request.write(text, target)
   if #config > 0 then out[#out + 1] = ',"output_config":{' .. table.concat(config, ",") .. "}" end
   write_rest(body, out, checks)
   out[#out + 1] = "}"
-  return table.concat(out), members.ignored(checks), forced
+  return table.concat(out), { ignored = members.ignored(checks), forced = forced }
 end
 
 return request

@@ -1,6 +1,8 @@
 -- Writes the chunks of a Chat stream as the events of Messages.
 
 local answer = require("translate/to_messages/answer")
+local chat_answer = require("translate/chat_answer")
+local chat_calls = require("translate/chat_calls")
 local document = require("translate/document")
 local errors = require("translate/errors")
 local expect = require("translate/expect")
@@ -14,8 +16,7 @@ function stream.new(_)
     begun = false,
     index = -1, -- of the latest block
     open = nil, -- the kind of the open block: "text", "thinking" or "call"
-    call = nil, -- the delta that began the latest call
-    begun_calls = {}, -- by number and id
+    calls = chat_calls.new(),
     used = nil, -- the usage
     ending = nil, -- the choice that said the reason for the end
     over = false,
@@ -51,7 +52,7 @@ local function begin(self, chunk, out)
 end
 
 local function add_text(self, out, delta)
-  local thought = answer.thought(delta)
+  local thought = chat_answer.thought(delta)
   if thought then
     if self.open ~= "thinking" then
       open_block(self, out, "thinking", '{"type":"thinking","thinking":"","signature":""}')
@@ -65,28 +66,13 @@ local function add_text(self, out, delta)
   end
 end
 
--- Whether a delta goes on with the open call. Some servers leave out the number of a call, and some give all calls the
--- same one; both send each call with its id and name.
-local function goes_on(self, call, name)
-  local current = self.call
-  if self.open ~= "call" then return false end
-  if name and call.id and call.id ~= current.id then return false end
-  return call.index == nil or call.index == current.index
-end
-
-local function begin_call(self, out, call, name)
-  local key = call.id and (call.index or "") .. call.id
-  -- A block that has ended cannot go on.
-  if not key or self.begun_calls[key] then expect.refuse("The parts of two calls come mixed.") end
-  self.begun_calls[key], self.call = true, call
-  open_block(self, out, "call", '{"type":"tool_use","id":' .. expect.string(call, "id", "tool_calls.") .. ',"name":'
-    .. expect.string({ name = name }, "name", "tool_calls.function.") .. ',"input":{}}')
-end
-
 local function add_call(self, out, call)
   local called = expect.optional_object(call, "function", "tool_calls.") or {}
-  local name = called.name ~= '""' and called.name or nil
-  if not goes_on(self, call, name) then begin_call(self, out, call, name) end
+  local begins, name = chat_calls.begins(self.calls, call, called, self.open == "call")
+  if begins then
+    open_block(self, out, "call", '{"type":"tool_use","id":' .. expect.string(call, "id", "tool_calls.") .. ',"name":'
+      .. expect.string({ name = name }, "name", "tool_calls.function.") .. ',"input":{}}')
+  end
   local arguments = expect.optional_string(called, "arguments", "tool_calls.function.")
   if arguments and arguments ~= '""' then
     add_delta(self, out, '{"type":"input_json_delta","partial_json":' .. arguments .. "}")
@@ -95,7 +81,7 @@ end
 
 local function finish(self, out)
   if not self.ending then expect.refuse("The stream ends within its answer.") end
-  local reason = answer.reason(self.ending, self.call ~= nil)
+  local reason = answer.reason(self.ending, self.calls.latest ~= nil)
   close_block(self, out)
   add(out, "message_delta", ',"delta":{"stop_reason":"' .. reason .. '","stop_sequence":null},"usage":'
     .. usage.to_messages(self.used))
@@ -107,10 +93,7 @@ local function take_choice(self, choice, out)
   if not document.is_object(choice) then expect.refuse("A choice is no object.") end
   local delta = expect.optional_object(choice, "delta", "choices[0].") or {}
   add_text(self, out, delta)
-  local calls = expect.optional_list(delta, "tool_calls", "")
-  if calls then
-    for _, call in expect.each(calls, "tool_calls") do add_call(self, out, call) end
-  end
+  for _, call in chat_answer.calls(delta) do add_call(self, out, call) end
   if choice.finish_reason then self.ending = choice end
 end
 

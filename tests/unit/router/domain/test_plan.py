@@ -124,8 +124,10 @@ def test_the_plan_names_exactly_the_targets_of_its_chains_and_how_to_reach_them(
         ("anthropic.anthropic", "api.anthropic.com", "/v1/messages", Operation.CHAT),
         ("anthropic.anthropic", "api.anthropic.com", "/v1/messages/count_tokens", Operation.COUNT),
         ("anthropic.openai", "api.anthropic.com", "/v1/chat/completions", Operation.CHAT),
+        # The first face of the provider is the one that calls are translated to.
+        ("anthropic.openai-responses", "api.anthropic.com", "/v1/messages", Operation.RESPOND),
     ]
-    assert plan.clusters == {"anthropic.anthropic", "anthropic.openai", "lab.gemini"}
+    assert plan.clusters == {"anthropic.anthropic", "anthropic.openai", "anthropic.openai-responses", "lab.gemini"}
 
 
 SICK = Left(1, LeadReason.ERRORS, (), 2_000)

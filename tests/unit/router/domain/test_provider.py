@@ -193,9 +193,13 @@ def test_a_provider_that_cannot_be_reached_as_configured_is_refused(provider: Pr
 
 def test_each_face_is_a_cluster_with_its_own_secret() -> None:
     backends = fresh([vendor(Preset.ANTHROPIC, "http://127.0.0.1:9")])
-    assert [one.cluster.name for one in backends] == ["anthropic.anthropic", "anthropic.openai"]
-    assert [one.header_value("sk-1") for one in backends] == ["sk-1", "Bearer sk-1"]
-    assert len({one.cluster.secret_name for one in backends}) == 2
+    assert [one.cluster.name for one in backends] == [
+        "anthropic.anthropic",
+        "anthropic.openai",
+        "anthropic.openai-responses",
+    ]
+    assert [one.header_value("sk-1") for one in backends] == ["sk-1", "Bearer sk-1", "sk-1"]
+    assert len({one.cluster.secret_name for one in backends}) == 3
 
 
 def test_a_secret_belongs_to_one_origin_so_that_no_key_reaches_another_server() -> None:
@@ -224,9 +228,34 @@ def test_clients_of_the_other_dialect_reach_a_provider_by_a_translation() -> Non
     )
     assert translated.path_of(Operation.CHAT) == "/v1/chat/completions"
     assert [one.cluster.name for one in fresh([provider])] == ["lab.anthropic", "lab.openai"]
-    # Whoever speaks both needs none, and Gemini's dialect is not translated.
-    assert reachable_faces_of(vendor(Preset.ANTHROPIC)) == faces_of(vendor(Preset.ANTHROPIC))
+    # Chats of whoever speaks both are not, and Gemini's dialect is none of those.
+    anthropic = vendor(Preset.ANTHROPIC)
+    assert [one.asked for one in reachable_faces_of(anthropic) if one.translated_to] == [Operation.RESPOND]
     assert reachable_faces_of(lab()) == faces_of(lab())
+
+
+@pytest.mark.parametrize(
+    ("preset", "to", "path"),
+    [
+        (Preset.MISTRAL, Dialect.OPENAI, "/v1/chat/completions"),
+        (Preset.DEEPSEEK, Dialect.OPENAI, "/v1/chat/completions"),
+        (Preset.ANTHROPIC, Dialect.ANTHROPIC, "/v1/messages"),
+        (Preset.GEMINI, Dialect.OPENAI, "/v1beta/openai/chat/completions"),
+        (Preset.OPENAI, None, "/v1/responses"),
+        (Preset.GROQ, None, "/openai/v1/responses"),
+    ],
+)
+def test_responses_reach_every_provider_of_chats_by_its_first_face(
+    preset: Preset, to: Dialect | None, path: str
+) -> None:
+    [face] = [
+        one
+        for one in reachable_faces_of(vendor(preset))
+        if one.dialect is Dialect.OPENAI and Operation.RESPOND in one.operations
+    ]
+    assert face.translated_to is to
+    assert face.path_of(Operation.RESPOND) == path
+    assert face.name == ("openai" if to is None else "openai-responses")
 
 
 def test_a_provider_without_credential_has_no_secret() -> None:
