@@ -119,6 +119,7 @@ def test_the_plan_says_all_that_quota_needs(tmp_path: Path) -> None:
             (DIALECT_ANTHROPIC, pb.OPERATION_CHAT),
             (DIALECT_ANTHROPIC, pb.OPERATION_COUNT),
             (DIALECT_OPENAI, pb.OPERATION_CHAT),
+            (DIALECT_OPENAI, pb.OPERATION_RESPOND),
         ]
         assert tiny.faces[0] == pb.PlannedTarget.Face(
             dialect=DIALECT_OPENAI,
@@ -131,7 +132,10 @@ def test_the_plan_says_all_that_quota_needs(tmp_path: Path) -> None:
         [translated] = [face for face in tiny.faces if face.HasField("translation")]
         assert (translated.dialect, translated.cluster) == (DIALECT_ANTHROPIC, "lab.anthropic")
         assert translated.translation == pb.PlannedTarget.Translation(to=DIALECT_OPENAI)
-        assert not any(face.HasField("translation") for face in haiku.faces)
+        [translated] = [face for face in haiku.faces if face.HasField("translation")]
+        assert (translated.operation, translated.cluster) == (pb.OPERATION_RESPOND, "anthropic.openai-responses")
+        assert translated.translation.to == DIALECT_ANTHROPIC
+        assert translated.output_cap_field == pb.PlannedTarget.OUTPUT_CAP_FIELD_MAX_TOKENS
 
     run(tmp_path, scenario, Router(ANTHROPIC_API_KEY="sk-ant"))
 

@@ -30,7 +30,6 @@ CONFIGURATION = {
     "models": {
         "gpt": {"targets": ["openai/gpt-4o"]},
         "gpt-or-other": {"targets": ["openai/gpt-4o", "openai/gpt-4o-mini"]},
-        "gemini": {"targets": ["vertex/gemini-2.5-flash"]},
         "unknown-window": {"targets": ["openai/home-made"]},
     },
     "prices": {
@@ -172,12 +171,6 @@ def test_nobody_reaches_what_the_account_keeps(gateway: Gateway, providers: Prov
         with pytest.raises(openai.NotFoundError, match="the account that all keys share"):
             attempt()
     assert providers.requests(Vendor.OPENAI) == []
-
-
-def test_a_target_that_does_not_speak_it_is_not_asked(gateway: Gateway, providers: Providers) -> None:
-    with pytest.raises(openai.BadRequestError, match="none of its targets serves responses in the openai dialect"):
-        gateway.openai("app").responses.create(model="gemini", input=ASK)
-    assert providers.requests(Vendor.GEMINI) == []
 
 
 def test_a_stream_that_breaks_off_is_settled_from_its_evidence_and_the_rest_stays_in_doubt(

@@ -47,6 +47,11 @@ def configuration(vendors: Providers) -> dict[str, Any]:
             # A vendor with chats and nothing else.
             "chat": {"preset": "cerebras", **chat},
             "native": {"preset": "openai", **chat},
+            "other": {
+                "protocol": "gemini",
+                "base_url": vendors.listeners[Vendor.GEMINI].url,
+                "api_key": {"env": "GEMINI_API_KEY"},
+            },
             "messages": {
                 "protocol": "anthropic",
                 "base_url": vendors.listeners[Vendor.ANTHROPIC].url,
@@ -55,6 +60,7 @@ def configuration(vendors: Providers) -> dict[str, Any]:
         },
         "models": {
             **{name: {"targets": [target]} for name, target in TARGETS.items()},
+            "gemini": {"targets": ["other/gemini-2.5-flash"]},
             "both": {"targets": ["native/gpt-4o"], "fallbacks": [{"to": ["chat/gpt-4o"]}]},
             "chat-first": {"targets": ["chat/gpt-4o"], "fallbacks": [{"to": ["native/gpt-4o"]}]},
         },
@@ -272,3 +278,9 @@ def test_what_only_responses_have_goes_to_a_face_that_has_them(
     with pytest.raises(openai.BadRequestError, match=f"carries no {named}"):
         client.responses.create(model="gpt", input="x", **more)
     assert len(providers.requests(Vendor.OPENAI)) == 1
+
+
+def test_a_target_that_speaks_neither_is_not_asked(gateway: Gateway, providers: Providers) -> None:
+    with pytest.raises(openai.BadRequestError, match="none of its targets serves responses in the openai dialect"):
+        gateway.openai("app").responses.create(model="gemini", input="x")
+    assert providers.requests(Vendor.GEMINI) == []

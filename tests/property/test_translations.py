@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.worlds.translators import answer, translate
+from tests.worlds.translators import answer, translate, translate_responses
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 VALUES = st.recursive(
@@ -120,3 +120,61 @@ def test_an_answer_comes_back_the_same(said: str, inputs: list[dict[str, Any]], 
     }
     there = answer(message, "openai")
     assert answer(there, "anthropic") == message
+
+
+def as_items(conversation: list[dict[str, Any]], *, ascii_only: bool) -> list[dict[str, Any]]:
+    """The same as items of Responses."""
+    items: list[dict[str, Any]] = []
+    for message in as_chat(conversation, ascii_only=ascii_only)[1:]:
+        if message["role"] == "tool":
+            called = {"call_id": message["tool_call_id"], "output": message["content"]}
+            items.append({"type": "function_call_output", **called})
+            continue
+        if message["content"]:
+            items.append({"type": "message", "role": message["role"], "content": message["content"]})
+        calls = message.get("tool_calls", ())
+        items += [{"type": "function_call", "call_id": call["id"], **call["function"]} for call in calls]
+    return items
+
+
+@given(rounds(), st.booleans())
+def test_a_conversation_of_responses_is_the_same_as_one_of_chat(
+    conversation: list[dict[str, Any]], ascii_only: bool
+) -> None:
+    body = {"model": "m", "input": as_items(conversation, ascii_only=ascii_only), "instructions": "be kind"}
+    messages = as_chat(conversation, ascii_only=ascii_only)
+    there = translate_responses(body, "openai", ascii_only=ascii_only)
+    assert [plainly(each) for each in there.body["messages"]] == [plainly(each) for each in messages]
+    # And a provider of messages gets the same from both kinds of clients.
+    chat = translate({"model": "m", "messages": messages}, "anthropic", ascii_only=ascii_only)
+    assert translate_responses(body, "anthropic", ascii_only=ascii_only).body == chat.body
+    assert there.ignored == set()
+
+
+@given(WORDS, st.lists(INPUTS, max_size=3), WORDS)
+def test_an_answer_comes_back_in_the_next_request_of_responses(
+    said: str, inputs: list[dict[str, Any]], thought: str
+) -> None:
+    calls = [
+        {"id": f"t{at}", "type": "function", "function": {"name": "look", "arguments": json.dumps(given)}}
+        for at, given in enumerate(inputs)
+    ]
+    message = {"role": "assistant", "content": said, "reasoning_content": thought, "tool_calls": calls}
+    choice = {"message": message, "finish_reason": "stop"}
+    found = answer({"id": "c-1", "model": "m", "choices": [choice]}, "responses")
+    assert found is not None
+    back = translate_responses({"model": "m", "input": found["output"]}, "openai")
+    assert [plainly(each) for each in back.body["messages"]] == [plainly(message)]
+
+
+@given(WORDS, st.lists(INPUTS, min_size=1, max_size=3), WORDS, WORDS)
+def test_an_answer_of_messages_comes_back_with_its_signed_thoughts(
+    said: str, inputs: list[dict[str, Any]], thought: str, signature: str
+) -> None:
+    uses = [{"type": "tool_use", "id": f"t{at}", "name": "look", "input": given} for at, given in enumerate(inputs)]
+    content = [{"type": "thinking", "thinking": thought, "signature": signature}, {"type": "text", "text": said}, *uses]
+    message = {"id": "m", "type": "message", "model": "m", "content": content, "stop_reason": "tool_use", "usage": {}}
+    found = answer(message, "responses of messages", keeps_thoughts=True)
+    assert found is not None
+    back = translate_responses({"model": "m", "input": found["output"]}, "anthropic")
+    assert back.body["messages"] == [{"role": "assistant", "content": content}]

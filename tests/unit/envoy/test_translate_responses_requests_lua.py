@@ -182,6 +182,10 @@ def test_signed_thoughts_come_back_to_a_provider_of_messages() -> None:
         assert request.body["messages"][turn]["content"][:2] == blocks
         assert request.body["messages"][turn]["content"][2]["type"] == "tool_use"
     assert "input.type=reasoning" not in request.ignored
+    between = [{"role": "user", "content": "go"}, thought, call(1), thought, call(2), result(1, "a"), result(2, "b")]
+    _, assistant, _ = translate_responses(asks(*between), "anthropic").body["messages"]
+    kinds = ["thinking", "redacted_thinking", "tool_use"]
+    assert [each["type"] for each in assistant["content"]] == kinds * 2
     # Another provider's mean nothing, and a provider of Chat takes none.
     assert "input.type=reasoning" in translate_responses(asks(*items), "openai").ignored
     foreign = thought | {"encrypted_content": "gAAAA"}
