@@ -15,13 +15,13 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from services.kernel.dialect import Dialect
 from services.kernel.endpoint import ENDPOINTS, MODEL, VERB
 from services.simulator.provider import Vendor
 from tests.worlds.gateway import Gateway, Providers, run_gateway
 
 pytestmark = pytest.mark.e2e
 
+ASK = [{"role": "user", "content": "hi"}]
 TARGETS = {"gpt": "openai/gpt", "claude": "anthropic/claude", "gem": "gemini/gem"}
 CONFIGURATION = {
     "models": {model: {"targets": [target]} for model, target in TARGETS.items()},
@@ -29,10 +29,12 @@ CONFIGURATION = {
     "policies": [{"name": "nothing", "match": {"key": "poor"}, "limits": [{"spend": 0, "per": "month"}]}],
     "keys": [{"name": "poor"}, {"name": "rich", "unlimited": True}],
 }
-# By the client's dialect: a path, a model that is asked there through a translator, and the vendor that then answers.
-TRANSLATED = {
-    Dialect.OPENAI: ("/v1/chat/completions", "claude", Vendor.ANTHROPIC),
-    Dialect.ANTHROPIC: ("/v1/messages", "gpt", Vendor.OPENAI),
+# By the name of the endpoint: a path, a model that is asked there through a translator, what it is asked, and the
+# vendor that then answers.
+TRANSLATED: dict[str, tuple[str, str, dict[str, Any], Vendor]] = {
+    "openai": ("/v1/chat/completions", "claude", {"messages": ASK}, Vendor.ANTHROPIC),
+    "anthropic": ("/v1/messages", "gpt", {"messages": ASK, "max_tokens": 5}, Vendor.OPENAI),
+    "openai-responses": ("/v1/responses", "claude", {"input": "hi"}, Vendor.ANTHROPIC),
 }
 AZURE = {
     "deployment": "/openai/deployments/gpt/chat/completions",
@@ -52,7 +54,7 @@ PATHS = {
         for kind, path in zip(("", "-large", "-method"), (row.paths[-1], row.paths[-1], row.paths[0]), strict=True)
         for verb in row.verbs or ("",)
     },
-    **{f"{client}-translated": path for client, (path, _, _) in TRANSLATED.items()},
+    **{f"{client}-translated": path for client, (path, *_) in TRANSLATED.items()},
     **{
         f"azure-{name}{kind}": path for name, path in AZURE.items() for kind in ("", "-large", "-translated", "-method")
     },
@@ -79,7 +81,6 @@ HEADERS: tuple[dict[str, str], ...] = (
     {"expect": "100-continue"},
     {"upgrade": "websocket", "connection": "upgrade"},
 )
-ASK = [{"role": "user", "content": "hi"}]
 BODIES: tuple[bytes, ...] = (
     b"",
     *(
@@ -90,6 +91,7 @@ BODIES: tuple[bytes, ...] = (
         for more in ({}, {"stream": True})
     ),
     b'{"model":"gpt","input":"hi"}',
+    b'{"model":"claude","input":"hi"}',
     b'{"model":"gpt","input":"hi","background":true,"stream":true}',
     b'{"model":"gpt","prompt":["hi"]}',
     b'{"content":{"parts":[{"text":"hi"}]}}',
@@ -122,8 +124,8 @@ def test_at13_no_byte_that_costs_something_reaches_a_provider_for_a_key_without_
     _send(gateway, "rich", Request("POST", PATHS["openai"], {}, BODIES[1]))
     assert [len(providers.requests(vendor)) for vendor in Vendor].count(1) == 1, "what arrives is seen"
     providers.reset()
-    for path, model, vendor in TRANSLATED.values():
-        body = json.dumps({"model": model, "messages": ASK, "max_tokens": 5}).encode()
+    for path, model, asked, vendor in TRANSLATED.values():
+        body = json.dumps({"model": model, **asked}).encode()
         assert _send(gateway, "rich", Request("POST", path, {}, body)) == 200
         assert [each for each in Vendor if providers.requests(each)] == [vendor], "a translation is asked for"
         providers.reset()
