@@ -198,7 +198,8 @@ def test_a_large_body_is_taken_only_where_quota_let_it_come() -> None:
         assert asked[name] == []
     # These take no body before quota has admitted the whole call.
     translated = {name for name, keys in asked.items() if keys == ["translated"]}
-    assert translated == {f"{name}-translated" for name in ("openai", "anthropic", "openai-responses", *azure_matches())}
+    clients = ("openai", "anthropic", "openai-responses", *azure_matches())
+    assert translated == {f"{name}-translated" for name in clients}
     assert len(calls) == 2 * len(names) + len(translated)
     for route in calls:
         assert route.request_body_buffer_limit.value == (NODE.max_body_bytes if asked[route.name] else 65_536)
