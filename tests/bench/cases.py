@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.bench.gateways import MODELS, OUTPUT_TOKENS, Gateway
+from tests.bench.gateways import FAR, LONG_FAR, LONG_NEAR, MODELS, NEAR, OUTPUT_TOKENS, Gateway
 from tests.bench.upstream import SLOW_MODEL
 
 RATE_PER_S = 350.0
@@ -33,6 +33,8 @@ class Case:
     slow: bool = False
     """It asks for the model that takes `SLOW_S`."""
     connections: int = CONNECTIONS
+    model: str = ""
+    """Another model than that of the dialect."""
 
     @property
     def body(self) -> str:
@@ -44,7 +46,7 @@ class Case:
             return _json({"contents": contents, "generationConfig": {"maxOutputTokens": OUTPUT_TOKENS}})
         system = [{"role": "system", "content": "You are terse."}] if self.dialect == "openai" else []
         messages = [*system, {"role": "user", "content": self._parts(text) if self.image_bytes else text}]
-        model = SLOW_MODEL if self.slow else MODELS[self.dialect]
+        model = self.model or (SLOW_MODEL if self.slow else MODELS[self.dialect])
         request = {"model": model, "messages": messages, "max_tokens": OUTPUT_TOKENS, "temperature": 0}
         return _json({**request, "stream": True} if self.stream else request)
 
@@ -93,6 +95,21 @@ STREAMS = {
 }
 """The cases of streams and JSON answers in each dialect, in the chain alone."""
 
+_TRANSLATED = (
+    (Case("JSON, 2 KB prompt", 2_000, stream=False), NEAR, FAR),
+    (Case("JSON, 100 KB prompt", 100_000, stream=False), NEAR, FAR),
+    (Case("JSON, image of 5 MB", 200, stream=False, image_bytes=5_000_000, rate_per_s=5, connections=4), NEAR, FAR),
+    (Case("SSE of 200 chunks in one burst, 2 KB prompt", 2_000, stream=True), LONG_NEAR, LONG_FAR),
+)
+TRANSLATED = {
+    case.name: tuple(
+        replace(case, name=f"{case.name}, {kind}", model=model)
+        for kind, model in (("as it is", near), ("translated", far))
+    )
+    for case, near, far in _TRANSLATED
+}
+"""The same call in OpenAI's dialect to a provider that speaks it and to one of Anthropic's, in the whole gateway."""
+
 
 def pairs(gateways: Sequence[Gateway]) -> Iterator[tuple[Gateway, Case]]:
     """Each gateway with each case that it is measured with, interleaved."""
@@ -103,6 +120,10 @@ def pairs(gateways: Sequence[Gateway]) -> Iterator[tuple[Gateway, Case]]:
     chain = next(gateway for gateway in gateways if gateway.name == "chain")
     for case in STREAMS.values():
         yield chain, case
+    whole = next(gateway for gateway in gateways if gateway.name == "everything")
+    for both in TRANSLATED.values():
+        for case in both:
+            yield whole, case
     for case in SLOW:
         for gateway in gateways:
             if gateway.name in SLOW_GATEWAYS:

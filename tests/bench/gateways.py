@@ -34,7 +34,7 @@ from tests.bench.processes import (
     start_module,
     stop,
 )
-from tests.bench.upstream import SLOW_MODEL
+from tests.bench.upstream import LONG_MODEL, SLOW_MODEL
 from tests.worlds.ports import free_port
 
 Json = dict[str, Any]
@@ -45,6 +45,10 @@ _GATEWAY_OPTIONS = "--listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --envoy-conc
 
 MODELS = {"openai": "bench", "anthropic": "bench-anthropic", "gemini": "bench-gemini"}
 """The model that is asked for in each dialect."""
+NEAR, FAR = "bench-near", "bench-far"
+"""Models with one target: at a provider of OpenAI's dialect, and at one of Anthropic's."""
+LONG_NEAR, LONG_FAR = "bench-long-near", "bench-long-far"
+"""The same, with longer streams."""
 OUTPUT_TOKENS = 100
 CONFIGURATION = """\
 version: 1
@@ -57,12 +61,20 @@ models:
   bench-anthropic: {{targets: [ant/bench-model]}}
   bench-gemini: {{targets: [gem/bench-model]}}
   {slow_model}: {{targets: [lab/{slow_model}]}}
+  bench-near: {{targets: [lab/bench-one]}}
+  bench-far: {{targets: [ant/bench-one]}}
+  bench-long-near: {{targets: [lab/{long_model}]}}
+  bench-long-far: {{targets: [ant/{long_model}]}}
   bench: {{targets: [lab/bench-model], fallbacks: [{{to: [lab/bench-small], when: {{budget_used: 75%}}}}]}}
 prices:
   lab/bench-model: {{input: 2.50, cached_input: 1.25, output: 10.00}}
   lab/{slow_model}: {{input: 2.50, output: 10.00}}
   ant/bench-model: {{input: 2.50, output: 10.00}}
   gem/bench-model: {{input: 2.50, output: 10.00}}
+  lab/bench-one: {{input: 2.50, output: 10.00}}
+  ant/bench-one: {{input: 2.50, output: 10.00}}
+  lab/{long_model}: {{input: 2.50, output: 10.00}}
+  ant/{long_model}: {{input: 2.50, output: 10.00}}
   lab/bench-small: {{input: 0.15, cached_input: 0.075, output: 0.60}}
 teams:
   bench: {{projects: [bench], members: [bench@example.com]}}
@@ -215,7 +227,9 @@ class Bench:
         folder = self._folder_of(name)
         folder.mkdir()
         configuration = folder / "spendgate.yaml"
-        configuration.write_text(CONFIGURATION.format(upstream_port=upstream_port, slow_model=SLOW_MODEL))
+        configuration.write_text(
+            CONFIGURATION.format(upstream_port=upstream_port, slow_model=SLOW_MODEL, long_model=LONG_MODEL)
+        )
         key = f"bench-{secrets.token_hex(16)}"
         log = folder / "spendgate.log"
         command = ROOT / ".venv" / "bin" / "spendgate"

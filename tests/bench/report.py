@@ -20,6 +20,7 @@ from tests.bench.cases import (
     SLOW,
     SLOW_GATEWAYS,
     STREAMS,
+    TRANSLATED,
     Case,
 )
 from tests.bench.noise import noise, waking
@@ -78,6 +79,7 @@ def tables(samples: Samples, run: Run) -> list[str]:
         _traces(samples),
         _latency(samples),
         _streams(samples),
+        _translated(samples),
         _scan(samples),
         _gate(samples),
         _memory(samples),
@@ -144,6 +146,17 @@ def _streams(samples: Samples) -> str:
         rows.append([dialect, Spread.of(whole).text(), Spread.of(streamed).text(), times])
     head = ["dialect", "JSON", "SSE of 100 chunks", "SSE / JSON"]
     return section("A stream against an answer in JSON, 2 KB prompt, microseconds of Envoy in the chain", head, rows)
+
+
+def _translated(samples: Samples) -> str:
+    rows = []
+    for name, both in TRANSLATED.items():
+        plain, translated = (samples.cpu_rounds("everything", case.name, "envoy") for case in both)
+        times = Spread.of(ratios(translated, plain)).text(2, "x")
+        rows.append([name, Spread.of(plain).text(), Spread.of(translated).text(), times])
+    head = ["request", "as it is", "translated", "translated / as it is"]
+    title = "A chat translated for a provider of Anthropic's dialect, microseconds of Envoy in the whole gateway"
+    return section(title, head, rows)
 
 
 def _traces(samples: Samples) -> str:

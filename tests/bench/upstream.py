@@ -1,8 +1,8 @@
 """The cheapest provider that still answers as one: constant bytes, one process, no protocol library.
 
 Answers `POST` in the dialect of its path, or with a stream of 100 chunks when the request asks for a stream; OpenAI's
-ends with a usage chunk when the body asks for that. The slow model takes `SLOW_S`, the others no time. Run as a process
-of its own; prints its port.
+ends with a usage chunk when the body asks for that. The long model streams 200 chunks. The slow model takes `SLOW_S`,
+the others no time. Run as a process of its own; prints its port.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import time
 from typing import Any
 
 CHUNKS = 100
+LONG_CHUNKS = 200
+LONG_MODEL = "bench-long"
 SLOW_MODEL = "bench-slow"
 SLOW_S = 0.073
 RECEIVE_BYTES = 262_144
@@ -35,10 +37,10 @@ def openai_answer() -> bytes:
     return _whole({**_COMMON, "object": "chat.completion", "choices": choices, "usage": _USAGE})
 
 
-def openai_stream(*, with_usage: bool) -> bytes:
+def openai_stream(*, with_usage: bool, chunks: int = CHUNKS) -> bytes:
     """The same as server-sent events."""
     common = {**_COMMON, "object": "chat.completion.chunk"}
-    deltas = [{"index": 0, "delta": {"content": _TEXT}, "finish_reason": None} for _ in range(CHUNKS - 1)]
+    deltas = [{"index": 0, "delta": {"content": _TEXT}, "finish_reason": None} for _ in range(chunks - 1)]
     last = {"index": 0, "delta": {}, "finish_reason": "stop"}
     events = [_event({**common, "choices": [delta]}) for delta in [*deltas, last]]
     if with_usage:
@@ -52,13 +54,13 @@ def anthropic_answer() -> bytes:
     return _whole({**_MESSAGE, "content": content, "stop_reason": "end_turn", "usage": {**_READ, "output_tokens": 100}})
 
 
-def anthropic_stream() -> bytes:
+def anthropic_stream(chunks: int = CHUNKS) -> bytes:
     """The same as server-sent events, which come with their type on a line of its own."""
     delta = {"type": "text_delta", "text": _TEXT}
     events: list[dict[str, Any]] = [
         {"type": "message_start", "message": {**_MESSAGE, "content": [], "usage": {**_READ, "output_tokens": 1}}},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
-        *({"type": "content_block_delta", "index": 0, "delta": delta} for _ in range(CHUNKS - 5)),
+        *({"type": "content_block_delta", "index": 0, "delta": delta} for _ in range(chunks - 5)),
         {"type": "content_block_stop", "index": 0},
         {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 100}},
         {"type": "message_stop"},
@@ -118,6 +120,7 @@ class Answers:
     def __init__(self) -> None:
         self._openai = openai_answer()
         self._openai_streams = {asked: openai_stream(with_usage=asked) for asked in (False, True)}
+        self._long = (openai_stream(with_usage=True, chunks=LONG_CHUNKS), anthropic_stream(LONG_CHUNKS))
         self._anthropic = (anthropic_answer(), anthropic_stream())
         self._gemini = (gemini_answer(), gemini_stream())
 
@@ -126,6 +129,8 @@ class Answers:
         if b":generateContent" in path or b":streamGenerateContent" in path:
             return self._gemini[b":stream" in path]
         streams = _says(b'"stream"', body)
+        if streams and b'"%b"' % LONG_MODEL.encode() in body:
+            return self._long[path.endswith(b"/messages")]
         if path.endswith(b"/messages"):
             return self._anthropic[streams]
         return self._openai_streams[_says(b'"include_usage"', body)] if streams else self._openai

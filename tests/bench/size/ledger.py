@@ -139,7 +139,7 @@ def _rolled_up() -> str:
     names = [column.name for column in rollups.c]
     values = [taken.get(name, f'"{name}"' if name in keys else f'sum("{name}")') for name in names]
     listed = ", ".join(f'"{name}"' for name in names)
-    groups = ", ".join(str(number) for number in range(1, len(keys) + 1))
+    groups = ", ".join(str(number) for number, name in enumerate(names, 1) if name in keys)
     return f"INSERT INTO rollups ({listed}) SELECT {', '.join(values)} FROM entries GROUP BY {groups}"  # noqa: S608
 
 
