@@ -22,6 +22,8 @@ from services.quota.adapters.slices import Turns
 from services.quota.adapters.sql_directory import SqlAuditTrail
 from services.quota.adapters.sqlite_file import CHECKPOINT_EVERY_MS
 from services.quota.adapters.stores import Stores, open_stores
+from services.quota.adapters.switch_client import SwitchClient
+from services.quota.domain.admission.budget_leads import BudgetLeads
 from services.quota.domain.counters.contention import Contention
 from services.quota.domain.counters.settlement_lag import SettlementLag
 from services.quota.domain.routing.probes import Probes
@@ -47,6 +49,7 @@ from services.quota.usecases.administer import Administer
 from services.quota.usecases.admit import AdmissionStores, Admit, Outside
 from services.quota.usecases.amend import Amend
 from services.quota.usecases.authenticate import Authenticate, ListModels
+from services.quota.usecases.budget_switches import TellBudgetSwitches
 from services.quota.usecases.budgets import EffectiveLimits, ListBudgets
 from services.quota.usecases.doubts import Doubts
 from services.quota.usecases.explain import Explain
@@ -72,6 +75,7 @@ _FORGET_EVERY_MS = 60_000
 _FOLLOW_EVERY_MS = 250
 # Every process knows what the others learned within a minute.
 _LEARN_EVERY_MS = 30_000
+_TELL_EVERY_MS = 1_000
 _FORGET_AFTER_MS = 3_600_000
 
 
@@ -93,7 +97,7 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         servers: list[Part] = [_check_server(quota), _admin_server(quota, router, ledger)]
         # A process that died during a change of policies may have left it half done.
         quota.amend.catch_up()
-        return Runtime(servers=servers, loops=[prices, plans, *_loops(quota)], closers=closers)
+        return Runtime(servers=servers, loops=[prices, plans, *_loops(quota, ledger)], closers=closers)
 
 
 class _Quota:
@@ -101,7 +105,9 @@ class _Quota:
 
     def __init__(self, settings: Settings, clock: Clock, stores: Stores) -> None:
         self.settings, self.clock, self.stores = settings, clock, stores
-        self.recent = RecentCalls(stores.expectations, PolicyMatches(), SettlementLag(), Contention(), Probes())
+        self.recent = RecentCalls(
+            stores.expectations, PolicyMatches(), SettlementLag(), Contention(), Probes(), BudgetLeads()
+        )
         self.live = Live(stores.directory.load(), stores.rates.typical_nano_usd)
         self.amend = Amend(store=stores.directory, live=self.live, adoption=stores.counters, clock=clock)
         self.follows = settings.number > 1
@@ -136,14 +142,22 @@ def _streams(router: grpc.Channel, ledger: grpc.Channel, quota: _Quota) -> tuple
     return prices, plans
 
 
-def _loops(quota: _Quota) -> list[Loop]:
+def _loops(quota: _Quota, ledger: grpc.Channel) -> list[Loop]:
     stores, clock = quota.stores, quota.clock
+    tell = TellBudgetSwitches(
+        live=quota.live,
+        leads=quota.recent.leads,
+        counters=stores.counters,
+        receiver=SwitchClient(ledger),
+        clock=clock,
+    )
     loops = [
         Loop(
             "forgetting old counters and requests", lambda: _forget(stores, clock.now_ms()), every_ms=_FORGET_EVERY_MS
         ),
         Loop("writing the log into the file", stores.file.checkpoint, every_ms=CHECKPOINT_EVERY_MS),
         Loop("following the directory", quota.amend.refresh, every_ms=_FOLLOW_EVERY_MS),
+        Loop("telling switches by the budget", tell, every_ms=_TELL_EVERY_MS),
     ]
     if quota.follows:
         # The first process learns from the ledger's settlements; the others follow what it learned.

@@ -39,6 +39,7 @@ from services.kernel.usage import CACHED_INPUT, INPUT, OUTPUT
 from services.kernel.window import WindowUnit
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_file import SqliteFile
+from services.quota.domain.admission.budget_leads import BudgetLeads
 from services.quota.domain.counters.contention import Contention
 from services.quota.domain.counters.settlement_lag import SettlementLag
 from services.quota.domain.directory.directory import Directory
@@ -122,7 +123,9 @@ class Quota:
             live=self.live,
             authenticate=authenticate,
             stores=AdmissionStores(counters, MemoryAllowances(), _Room()),
-            recent=RecentCalls(MemoryExpectations(), PolicyMatches(), SettlementLag(), Contention(), Probes()),
+            recent=RecentCalls(
+                MemoryExpectations(), PolicyMatches(), SettlementLag(), Contention(), Probes(), BudgetLeads()
+            ),
             outside=Outside(clock, os.urandom, lambda _: 0),
         )
         self.allow = AllowWriter(lambda _: 0)

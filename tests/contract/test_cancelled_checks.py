@@ -22,6 +22,7 @@ from services.kernel.dialect import Dialect
 from services.kernel.limit_kind import LimitKind
 from services.kernel.trace_context import NEVER
 from services.kernel.window import WindowUnit
+from services.quota.domain.admission.budget_leads import BudgetLeads
 from services.quota.domain.counters.contention import Contention
 from services.quota.domain.counters.counter import CounterKey
 from services.quota.domain.counters.settlement_lag import SettlementLag
@@ -120,7 +121,9 @@ class Gate:
             live=snapshot,
             authenticate=authenticate,
             stores=AdmissionStores(self.counters, MemoryAllowances(), Roomy()),
-            recent=RecentCalls(MemoryExpectations(), PolicyMatches(), SettlementLag(), Contention(), Probes()),
+            recent=RecentCalls(
+                MemoryExpectations(), PolicyMatches(), SettlementLag(), Contention(), Probes(), BudgetLeads()
+            ),
             outside=Outside(clock, bytes, lambda _: 0),
         )
         amend = Amend(store=MemoryDirectory(), live=snapshot, adoption=MemoryCounters(), clock=clock)

@@ -117,8 +117,20 @@ def test_at_three_quarters_the_slope_of_spend_falls_by_the_ratio_of_prices_and_a
 
     override = gateway.json("overrides", "grant", "ds", "--usd", "0.40", "--until", "1d", "--reason", "a launch")
     assert program.call() == ("openai/sonnet", "")
+    _eventually(lambda: len(_heard(gateway)) == 2)
     gateway.run("overrides", "revoke", override["name"], "--reason", "it is over")
     assert program.call() == ("openai/haiku", "budget")
+
+    # People hear of each way once.
+    _eventually(lambda: len(_heard(gateway)) == 3)
+    left = ("left", "budget", ["openai/sonnet"], ["openai/haiku"])
+    assert _heard(gateway) == [left, ("returned", "budget", ["openai/haiku"], ["openai/sonnet"]), left]
+
+
+def _heard(gateway: Gateway) -> list[tuple[str, str, list[str], list[str]]]:
+    """The switches of the model, oldest first."""
+    alerts = [each for each in gateway.json("alerts", "list")["alerts"] if each.get("model") == "sonnet"]
+    return [(each["direction"], each["reason"], each["previous"], each["leads"]) for each in reversed(alerts)]
 
 
 def test_any_and_all_see_a_used_budget_and_attempts_alike(gateway: Gateway, providers: Providers) -> None:

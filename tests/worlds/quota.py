@@ -14,6 +14,7 @@ from services.kernel.usage import INPUT, OUTPUT
 from services.kernel.window import WindowUnit
 from services.quota.adapters.redis_counters import RedisCounters
 from services.quota.adapters.sqlite_counters import SqliteCounters
+from services.quota.domain.admission.budget_leads import BudgetLeads
 from services.quota.domain.admission.request_facts import RequestFacts
 from services.quota.domain.counters.contention import Contention
 from services.quota.domain.counters.counter import Level
@@ -161,7 +162,9 @@ class World:
         self.live = Live(Directory("acme", (), self.policies, (self.key,)), self.rates.typical_nano_usd)
         self.live.set_plan(PLAN)
         self.live.set_prices(PRICES)
-        self.recent = RecentCalls(self.expectations, PolicyMatches(), self.lag, self.contention, Probes())
+        self.recent = RecentCalls(
+            self.expectations, PolicyMatches(), self.lag, self.contention, Probes(), BudgetLeads()
+        )
         self.authenticate = Authenticate(self.live, self.clock, PEPPER)
         self.admit = Admit(
             live=self.live,

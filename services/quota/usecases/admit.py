@@ -235,10 +235,13 @@ class Admit:
             if live.snapshot.directory is not directory:
                 raise PoliciesChanged
             limits = case.limits
-            outcome = evaluate(case, tiers, limits.fold(read) if limits.rolls else read)
+            levels = limits.fold(read) if limits.rolls else read
+            outcome = evaluate(case, tiers, levels)
             if isinstance(outcome, Deny):
                 self._note_contention(outcome, case.now_ms)
                 return None, outcome
+            if outcome.lead_reason is LeadReason.BUDGET:
+                self._recent.leads.note(case.model, outcome.tier.from_basis_points, limits.limits, levels)
             admitted = self._admitted(request, case, outcome, directory.version)
             return admitted.reservation, admitted
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from services.quota.domain.admission.budget_leads import BudgetLeads
 from services.quota.domain.admission.case import Case
 from services.quota.domain.admission.request_facts import RequestFacts
 from services.quota.domain.counters.contention import Contention
@@ -17,13 +18,14 @@ from services.quota.usecases.policies import PolicyMatches
 
 
 class RecentCalls(NamedTuple):
-    """What recent calls took, which policies they matched, how long they took to settle, and where they competed."""
+    """What recent calls took, which policies they matched, how long they took to settle, where they competed."""
 
     expectations: Expectations
     matches: PolicyMatches
     lag: SettlementLag
     contention: Contention
     probes: Probes
+    leads: BudgetLeads
 
     def case(
         self, key: VirtualKey, model: str, facts: RequestFacts, limits: AppliedLimits, *, now_ms: int, draw: Draw

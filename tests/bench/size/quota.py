@@ -34,6 +34,7 @@ from services.kernel.usage import INPUT, OUTPUT
 from services.kernel.window import WindowUnit
 from services.quota.adapters.sqlite_counters import SqliteCounters
 from services.quota.adapters.sqlite_file import SqliteFile
+from services.quota.domain.admission.budget_leads import BudgetLeads
 from services.quota.domain.counters.contention import Contention
 from services.quota.domain.counters.settlement import Settlement
 from services.quota.domain.counters.settlement_lag import SettlementLag
@@ -164,7 +165,7 @@ class Quota:
 
 
 def _use_cases(live: Live, counters: SqliteCounters, clock: SystemClock) -> tuple[Admit, Settle]:
-    recent = RecentCalls(MemoryExpectations(), PolicyMatches(), SettlementLag(), Contention(), Probes())
+    recent = RecentCalls(MemoryExpectations(), PolicyMatches(), SettlementLag(), Contention(), Probes(), BudgetLeads())
     admit = Admit(
         live=live,
         authenticate=Authenticate(live, clock, PEPPER),

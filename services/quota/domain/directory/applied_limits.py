@@ -166,7 +166,7 @@ def apply_limits(
                 counted = part_scope(scope, Dimension.KEY, call.attribution.key)
                 asked = with_allowance(limit, call.typical_nano_usd)
             window = window_at(limit.window, now_ms)
-            applied = shared(_applied_limit(policy, asked, counted, window, override))
+            applied = shared(applied_limit(policy, asked, counted, window, override))
             found.append(applied)
             bounded |= applied.enforced and limit.bounds
             needs_price |= applied.enforced and applied.kind.needs_price and not policy.allows_unpriced
@@ -215,9 +215,10 @@ def with_allowance(limit: Limit, typical_nano_usd: int) -> Limit:
     return replace(limit, bound=allowed_per_minute(typical_nano_usd, limit.bound, limit.factor_percent))
 
 
-def _applied_limit(
+def applied_limit(
     policy: QuotaPolicy, limit: Limit, scope: str, window: Window, override: Override | None
 ) -> AppliedLimit:
+    """A limit of a policy in a window, as it applies to the calls that its counter counts."""
     enforced = policy.mode is Mode.ENFORCE
     counter = CounterKey(policy.name, limit.limit_id, scope, window.start_ms)
     denies_from, degrades_from = policy.reached_at(ThresholdAction.DENY), policy.reached_at(ThresholdAction.DEGRADE)

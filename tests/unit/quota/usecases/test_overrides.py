@@ -11,6 +11,7 @@ from services.kernel.limit_kind import LimitKind
 from services.kernel.scope import Dimension
 from services.kernel.window import WindowUnit
 from services.quota.adapters.slices import Turns
+from services.quota.domain.admission.budget_leads import BudgetLeads
 from services.quota.domain.identity.team import Team
 from services.quota.domain.policies.denial import Denial, Deny
 from services.quota.domain.policies.limit import Limit
@@ -92,7 +93,7 @@ def test_budgets_and_explanations_show_the_bound_in_force_and_until_when(desk: D
     explained = Explain(
         live=desk.live,
         counters=desk.counters,
-        recent=RecentCalls(desk.expectations, PolicyMatches(), desk.lag, desk.contention, Probes()),
+        recent=RecentCalls(desk.expectations, PolicyMatches(), desk.lag, desk.contention, Probes(), BudgetLeads()),
         clock=desk.clock,
     )("ds-prod", "dear")
     bounds = {limit.policy: (limit.bound, limit.overridden_until_ms) for limit in explained.limits}
