@@ -113,7 +113,9 @@ class TellBudgetSwitches:
         self._times[kind] += 1
         digest = hashlib.sha256(f"{kind}\0{time}".encode()).hexdigest()[:32]
         who = f" for {place.scope}" if place.scope else ""
-        share = f"{place.from_basis_points / 100:g} % of {found[1].title} of policy {place.policy}"
+        whole, hundredths = divmod(place.from_basis_points, 100)
+        part = f"{whole}.{hundredths:02d}".rstrip("0").rstrip(".")
+        share = f"{part} % of {found[1].title} of policy {place.policy}"
         return BudgetSwitch(
             id=f"budget-{digest}",
             model=place.model,
