@@ -73,7 +73,7 @@ def test_a_loop_is_slowed_down_and_stopped_within_a_minute(gateway: Gateway) -> 
     assert set(served) == {"dear", "cheap"}
     assert served == sorted(served, reverse=True)
     gateway.settle()
-    told = [alert for alert in gateway.json("alerts", "list")["alerts"] if alert["policy"] == "default-prod"]
+    told = [alert for alert in gateway.json("alerts", "list")["alerts"] if alert.get("policy") == "default-prod"]
     assert {alert["threshold"] for alert in told} == {"50%", "80%"}
     # The alert leads to the loop: the run that the agent named, one of its calls, and that call's trace.
     calls = {each["id"]: each for each in gateway.calls()}
