@@ -15,6 +15,7 @@ from services.chassis.database import bring_up_to_date, open_engine
 from services.chassis.event_loop import EventLoop
 from services.chassis.grpc_server import AioServer, open_channel
 from services.chassis.loops import Loop
+from services.chassis.named_variables import SOCKET_NAME, NamedVariables
 from services.chassis.runtime import Closers, Runtime
 from services.kernel.clock import Clock
 from services.kernel.envoy_contract import Socket
@@ -69,7 +70,8 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         closers.add("the database", engine.dispose)
         store = SqlConfigurationStore(engine)
         publisher = Publisher(clock, store, settings.retire_after_ms)
-        credentials = EnvironmentAndFiles(settings.environ, settings.data_dir, settings.sealing_keys)
+        handed = NamedVariables(SOCKET_NAME)
+        credentials = EnvironmentAndFiles(settings.environ, settings.data_dir, settings.sealing_keys, handed)
         health = TargetHealth(clock)
         # Before the first plan, which must not be led by what was left before the restart.
         note_switches = NoteSwitches(store, health, clock, os.urandom)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -19,6 +21,7 @@ pytestmark = pytest.mark.e2e
 FILE = "late-key"
 REFUSED_FILE = "revoked-key"
 SEALING_KEY = new_sealing_key()
+UNNAMED = "KEY_OF_A_LATER_PROVIDER"
 _FOUND_WITHIN_S = 10.0
 
 
@@ -36,9 +39,8 @@ def gateway(vendors: Providers, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "policies": [{"name": "all", "limits": [{"spend": 100, "per": "month"}]}],
         "keys": [{"name": "app"}],
     }
-    with run_gateway(
-        tmp_path_factory.mktemp("late"), configuration, vendors, environment={KEY_VARIABLE: SEALING_KEY}
-    ) as running:
+    variables = {KEY_VARIABLE: SEALING_KEY, UNNAMED: vendors.by_vendor[Vendor.OPENAI].api_key}
+    with run_gateway(tmp_path_factory.mktemp("late"), configuration, vendors, environment=variables) as running:
         yield running
 
 
@@ -83,6 +85,26 @@ def test_a_model_without_its_credential_is_refused_for_the_moment_until_the_cred
             assert time.monotonic() < deadline
             time.sleep(0.2)
     gateway.settle(1)
+
+
+def test_the_router_is_handed_only_the_variables_that_the_configuration_names(
+    gateway: Gateway, vendors: Providers
+) -> None:
+    environ = Path(f"/proc/{gateway.pids()['router']}/environ").read_bytes()
+    for name in (UNNAMED, *vendors.environment):
+        assert f"{name}=".encode() not in environ
+    # One that a later configuration names is handed over then; one that is not set is named with what to do.
+    document = json.loads((gateway.data_dir.parent / "spendgate.yaml").read_text())
+    document["providers"]["new"] = {**document["providers"]["openai"], "api_key": {"env": UNNAMED}}
+    document["providers"]["unset"] = {**document["providers"]["openai"], "api_key": {"env": "NOBODY_SET_THIS"}}
+    file = gateway.data_dir.parent / "later.yaml"
+    file.write_text(json.dumps(document))
+    applied = gateway.run("apply", "-f", str(file), environment={"KEY_APP": gateway.secret("app")})
+    assert applied.returncode == 0, applied.stderr
+    assert "provider unset: environment variable NOBODY_SET_THIS is not set where the gateway was started" in (
+        applied.stdout + applied.stderr
+    )
+    assert UNNAMED not in applied.stdout + applied.stderr
 
 
 def test_a_credential_that_the_provider_refuses_is_named_to_callers_and_to_operators(

@@ -38,9 +38,9 @@ def ledger_environ(environ: Mapping[str, str], settings: SupervisorSettings, nam
 
 
 def router_environ(environ: Mapping[str, str], settings: SupervisorSettings) -> dict[str, str]:
-    """Returns the router's environment: every variable, since any of them may hold a provider's key."""
-    everything = {name: value for name, value in environ.items() if name not in _HELD_BACK}
-    return {**_ALLOCATOR, **everything, **_settings(environ, settings)}
+    """Returns the router's environment. It asks for the variables that its configuration names: `variable_server`."""
+    keys = {name: environ[name] for name in _FOR_ROUTER if name in environ}
+    return {**plain_environ(environ, settings), **keys}
 
 
 def quota_environ(environ: Mapping[str, str], settings: SupervisorSettings, number: int) -> dict[str, str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from services.chassis.installed import envoy_files
+from services.chassis.named_variables import SOCKET_NAME
 from services.cli.supervisor import probes
 from services.cli.supervisor.child import Child, ChildSpec, StartError
 from services.cli.supervisor.data_directory import DataDirectory
@@ -32,6 +33,7 @@ from services.cli.supervisor.envoy import (
 from services.cli.supervisor.listening import check_exposure, reserve
 from services.cli.supervisor.messenger import Messenger, MessengerLost
 from services.cli.supervisor.settings import SupervisorSettings
+from services.cli.supervisor.variable_server import serve_variables
 from services.kernel.clock import Clock
 from services.kernel.envoy_contract import Socket
 
@@ -151,6 +153,8 @@ class Supervisor:
         for name in self._sockets:
             self._add(name, directory)
         self._add_envoy(directory, epochs)
+        variables = serve_variables(self._environ, directory.socket(SOCKET_NAME))
+        await self._resources.enter_async_context(variables)
         self._report("starting quota, router and ledger")
         for name in _SOCKETS:
             await self._children[name].start()

@@ -1,4 +1,4 @@
-"""Reads credentials from environment variables and from files in the `secrets` folder, freshly each time.
+"""Reads credentials from environment variables, and from files in the `secrets` folder freshly each time.
 
 A file may hold a sealed text, which is opened under the file's name.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from services.chassis.credential_text import MAX_CREDENTIAL_CHARS, why_unusable, without_line_end
@@ -21,10 +22,14 @@ _OWN_FILES = ("pepper", "admin-token")
 
 
 class EnvironmentAndFiles:
-    """The router's start-up environment, and `<data dir>/secrets`."""
+    """The router's start-up environment, what its supervisor hands it by name, and `<data dir>/secrets`."""
 
-    def __init__(self, environ: Environ, data_dir: Path, keys: SealingKeys) -> None:
+    def __init__(
+        self, environ: Environ, data_dir: Path, keys: SealingKeys, handed: Callable[[str], str | None]
+    ) -> None:
+        """`handed` returns the variable of a name, None without one, and raises OSError while nobody answers."""
         self._environ = environ
+        self._handed = handed
         self._keys = keys
         self._data_dir = data_dir
         self._folder = data_dir / "secrets"
@@ -35,12 +40,22 @@ class EnvironmentAndFiles:
             case SecretSource.NONE:
                 return SecretValue("")
             case SecretSource.ENV:
-                value = self._environ.secret(reference.name)
-                if value is None:
-                    return CredentialProblem(f"{reference} is not set where the router was started")
-                return _checked(reference, value)
+                return self._read_variable(reference)
             case SecretSource.FILE:
                 return self._read_file(reference)
+
+    def _read_variable(self, reference: SecretReference) -> SecretValue | CredentialProblem:
+        try:
+            value = self._environ.secret(reference.name) or self._handed(reference.name)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            return CredentialProblem(f"{reference} cannot be asked of `spendgate up`: {reason}")
+        if not value:
+            return CredentialProblem(
+                f"{reference} is not set where the gateway was started: set it and restart the gateway, or keep the "
+                "credential in a file, which needs no restart"
+            )
+        return _checked(reference, value)
 
     def _read_file(self, reference: SecretReference) -> SecretValue | CredentialProblem:
         try:

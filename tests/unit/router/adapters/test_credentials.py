@@ -21,7 +21,12 @@ def data_dir(tmp_path: Path) -> Path:
 
 def read(data_dir: Path, source: SecretSource, name: str, **variables: str) -> SecretValue | CredentialProblem:
     environ = Environ(variables)
-    return EnvironmentAndFiles(environ, data_dir, SealingKeys.from_environ(environ)).read(SecretReference(source, name))
+    credentials = EnvironmentAndFiles(environ, data_dir, SealingKeys.from_environ(environ), nothing_handed)
+    return credentials.read(SecretReference(source, name))
+
+
+def nothing_handed(_: str) -> None:
+    """There is no supervisor."""
 
 
 def problem_of(reading: SecretValue | CredentialProblem) -> CredentialProblem:
@@ -40,7 +45,7 @@ def test_a_file_is_read_without_the_newline_at_its_end(data_dir: Path, content: 
 
 
 def test_a_file_is_read_again_each_time(data_dir: Path) -> None:
-    credentials = EnvironmentAndFiles(Environ({}), data_dir, SealingKeys())
+    credentials = EnvironmentAndFiles(Environ({}), data_dir, SealingKeys(), nothing_handed)
     reference = SecretReference(SecretSource.FILE, "key")
     for value in ("sk-1", "sk-2"):
         (data_dir / "secrets" / "key").write_text(value)
@@ -59,6 +64,23 @@ def test_a_value_that_no_header_can_carry_is_a_problem_that_does_not_repeat_it(d
         problem = problem_of(reading)
         assert not problem.forbidden
         assert len(value) < 3 or value not in problem.text
+
+
+def test_a_variable_that_the_supervisor_hands_over_by_name_is_read(data_dir: Path) -> None:
+    credentials = EnvironmentAndFiles(Environ({}), data_dir, SealingKeys(), {"KEY": "sk-1", "EMPTY": ""}.get)
+    assert credentials.read(SecretReference(SecretSource.ENV, "KEY")) == SecretValue("sk-1")
+    for name in ("EMPTY", "OTHER"):
+        problem = problem_of(credentials.read(SecretReference(SecretSource.ENV, name)))
+        assert f"environment variable {name} is not set where the gateway was started: set it and restart" in problem.text
+
+
+def test_a_supervisor_that_does_not_answer_is_a_problem_and_not_a_missing_variable(data_dir: Path) -> None:
+    def silent(_: str) -> None:
+        raise TimeoutError
+
+    credentials = EnvironmentAndFiles(Environ({}), data_dir, SealingKeys(), silent)
+    problem = problem_of(credentials.read(SecretReference(SecretSource.ENV, "KEY")))
+    assert "environment variable KEY cannot be asked of `spendgate up`" in problem.text
 
 
 def test_what_is_missing_is_named(data_dir: Path) -> None:
