@@ -71,7 +71,9 @@ def test_a_variable_that_the_supervisor_hands_over_by_name_is_read(data_dir: Pat
     assert credentials.read(SecretReference(SecretSource.ENV, "KEY")) == SecretValue("sk-1")
     for name in ("EMPTY", "OTHER"):
         problem = problem_of(credentials.read(SecretReference(SecretSource.ENV, name)))
-        assert f"environment variable {name} is not set where the gateway was started: set it and restart" in problem.text
+        assert (
+            f"environment variable {name} is not set where the gateway was started: set it and restart" in problem.text
+        )
 
 
 def test_a_supervisor_that_does_not_answer_is_a_problem_and_not_a_missing_variable(data_dir: Path) -> None:
