@@ -1,10 +1,10 @@
-"""Variables that a service asks of the supervisor one by one, so that it never holds those that nobody named.
+r"""Variables that a service asks of the supervisor one by one, so that it never holds those that nobody named.
 
 A configuration names variables at any time, and `spendgate up` knows all of its shell's. It answers on a socket in the
 `run` folder, where every process of a gateway works and which only its owner may enter. One connection is one question:
 
-    -> OPENAI_API_KEY\\n
-    <- {"value": "sk-..."}\\n        or {"value": null}, if there is no such variable
+    -> OPENAI_API_KEY\n
+    <- {"value": "sk-..."}\n        or {"value": null}, if there is no such variable
 """
 
 from __future__ import annotations
