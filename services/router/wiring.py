@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from google.protobuf.message import Message
@@ -26,6 +27,8 @@ from services.router.adapters.envoy_resources import build_resources
 from services.router.adapters.envoy_resources_access_log import ATTEMPT_REPORT_MS
 from services.router.adapters.envoy_resources_scripts import Scripts
 from services.router.adapters.ledger_client import LedgerClient
+from services.router.adapters.name_resolver import resolve
+from services.router.adapters.provider_call import ProviderCall
 from services.router.adapters.sql_configuration import AUDIT, SqlConfigurationStore
 from services.router.domain.snapshot import NodeSettings
 from services.router.settings import Settings
@@ -44,9 +47,13 @@ from services.router.usecases.note_switches import NoteSwitches, ReportSwitches
 from services.router.usecases.publish import Publisher, Version
 from services.router.usecases.report_routes import ReportRoutes
 from services.router.usecases.target_health import TargetHealth
+from services.router.usecases.try_provider import TryProvider
+from services.router.usecases.watch_names import NameWatch
 
 _TICK_MS = 1_000
 _REREAD_MS = 3_000
+# As often as Envoy resolves a name.
+_RESOLVE_MS = 5_000
 _WATCH_MS = 250
 # A new switch wakes it.
 _REPORT_MS = 60_000
@@ -75,7 +82,8 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         health = TargetHealth(clock)
         # Before the first plan, which must not be led by what was left before the restart.
         note_switches = NoteSwitches(store, health, clock, os.urandom)
-        administrator = Administrator(store, credentials, publisher, health, clock)
+        names = NameWatch(resolve)
+        administrator = Administrator(store, credentials, publisher, health, names, clock)
         stats = AttemptStats(clock)
         refusals = CredentialRefusals(clock)
         observers = [stats.observe, health.observe, refusals.observe]
@@ -84,9 +92,10 @@ def build(settings: Settings, clock: Clock) -> Runtime:
         follow_health = FollowHealth(attempts, health, administrator, note_switches, lambda _: reporting.wake())
         drain = DrainTargets(store, administrator, clock)
         reports = ReportRoutes(administrator, stats, health, follow_health, refusals)
+        trials = TryProvider(credentials, ProviderCall(settings.node.provider_roots))
         resources = resource_builder(settings.node, settings.envoy_files)
         services = (
-            RouterService(administrator, publisher, reports, drain, AuditLog(engine, AUDIT)),
+            RouterService(administrator, publisher, reports, drain, trials, AuditLog(engine, AUDIT)),
             RoutePlanService(publisher),
             AggregatedDiscoveryService(publisher, resources, EnvoyAdmin(Path(Socket.ENVOY_ADMIN)).is_warming),
             AccessLogService(attempts, clock),
@@ -100,9 +109,20 @@ def build(settings: Settings, clock: Clock) -> Runtime:
             reporting,
             Loop("following the health of targets", lambda: events.call(follow_health), every_ms=_WATCH_MS),
             Loop("retiring clusters", lambda: events.call(publisher.tick), every_ms=_TICK_MS),
+            Loop(
+                "watching names",
+                partial(_watch_names, events, administrator),
+                every_ms=_RESOLVE_MS,
+                at_once=True,
+            ),
             Loop("reading credentials", lambda: events.call(administrator.reread_credentials), every_ms=_REREAD_MS),
         ]
         return Runtime(servers=[events, server], loops=loops, closers=closers)
+
+
+def _watch_names(events: EventLoop, administrator: Administrator) -> None:
+    findings = administrator.look_up(events.call(lambda: administrator.configuration.providers))
+    events.call(lambda: administrator.take_names(findings))
 
 
 def _reporting(store: SqlConfigurationStore, closers: Closers, router: str) -> Loop:

@@ -169,12 +169,12 @@ def test_a_key_ends_at_the_moment_that_it_was_given(gateway: Gateway) -> None:
     assert listed["expires_at"] == moment
 
 
-def test_a_provider_on_a_link_local_address_is_refused_and_nothing_changes(gateway: Gateway, tmp_path: Path) -> None:
-    for url in ("http://169.254.169.254/v1", "http://[fe80::1]/v1", "http://0xa9fea9fe/v1"):
+def test_a_provider_on_a_metadata_service_is_refused_and_nothing_changes(gateway: Gateway, tmp_path: Path) -> None:
+    for url in ("http://169.254.169.254/v1", "http://[fe80::1]/v1", "http://0xa9fea9fe/v1", "http://metadata.goog/v1"):
         openai = json.loads((tmp_path / "spendgate.yaml").read_text())["providers"]["openai"]
         done = _apply(gateway, tmp_path, providers={"openai": {**openai, "base_url": url}})
         assert done.returncode in {1, 2}, url
-        assert "link-local" in done.stderr, done.stderr
+        assert "metadata service" in done.stderr, done.stderr
     assert _status(gateway, "busy", "tiny") == 200
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 from collections.abc import Callable, Mapping
 
@@ -11,7 +12,9 @@ from services.chassis.audit import AuditLog
 from services.kernel.clock import ManualClock
 from services.kernel.dialect import Dialect
 from services.kernel.preset import Preset
+from services.router.adapters.provider_call import ProviderCall
 from services.router.adapters.sql_configuration import AUDIT, METADATA, SqlConfigurationStore
+from services.router.domain.metadata_address import IpAddress
 from services.router.domain.model import ChainSlot, Condition, Fallback, Measure, Model, Term, WeightedTarget
 from services.router.domain.provider import Provider
 from services.router.domain.secret import CredentialProblem, SecretReference, SecretSource, SecretValue
@@ -20,6 +23,8 @@ from services.router.usecases.drain import DrainTargets
 from services.router.usecases.note_switches import NoteSwitches
 from services.router.usecases.publish import Publisher
 from services.router.usecases.target_health import TargetHealth
+from services.router.usecases.try_provider import TryProvider
+from services.router.usecases.watch_names import NameWatch
 
 
 def env(name: str = "LAB_KEY") -> SecretReference:
@@ -95,9 +100,22 @@ class Router:
         self.publisher = Publisher(self.clock, self.store, retire_after_ms)
         self.health = TargetHealth(self.clock)
         self.note_switches = NoteSwitches(self.store, self.health, self.clock, _numbered())
-        self.administrator = Administrator(self.store, self.vault, self.publisher, self.health, self.clock)
+        self.addresses: dict[str, str] = {}
+        """What names resolve to; any other does not."""
+        self.names = NameWatch(self._resolve)
+        self.administrator = Administrator(self.store, self.vault, self.publisher, self.health, self.names, self.clock)
         self.drain = DrainTargets(self.store, self.administrator, self.clock)
+        self.trials = TryProvider(self.vault, ProviderCall(""))
         self.administrator.restore()
+
+    def look_up(self) -> None:
+        """One round of the watch over the names of providers."""
+        self.administrator.take_names(self.administrator.look_up(self.administrator.configuration.providers))
+
+    def _resolve(self, name: str) -> list[IpAddress]:
+        if name not in self.addresses:
+            raise OSError(name)
+        return [ipaddress.ip_address(address) for address in self.addresses[name].split()]
 
     @property
     def audit(self) -> AuditLog:

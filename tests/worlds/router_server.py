@@ -69,7 +69,9 @@ async def serving(folder: Path, router: Router | None = None) -> AsyncIterator[R
     log = AttemptLog(router.clock, report_every_ms=2_000, observers=observers)
     follow = FollowHealth(log, router.health, router.administrator, router.note_switches)
     reports = ReportRoutes(router.administrator, stats, router.health, follow, refusals)
-    administration = RouterService(router.administrator, router.publisher, reports, router.drain, router.audit)
+    administration = RouterService(
+        router.administrator, router.publisher, reports, router.drain, router.trials, router.audit
+    )
     warming = Warming()
     discovery = AggregatedDiscoveryService(router.publisher, resources_of, warming.is_warming)
     plans = RoutePlanService(router.publisher)

@@ -1,8 +1,8 @@
 """Base URLs of providers: which ones are accepted, and which are refused before anything connects.
 
-A gateway that fetches any given URL can be made to ask the cloud's metadata service for credentials. That service lives
-on link-local addresses. An address has many spellings (`0xa9fea9fe`, `::ffff:169.254.1.1`). All of them are decoded,
-and a spelling that two programs could read differently is refused.
+A gateway that fetches any given URL can be made to ask the cloud's metadata service for credentials. An address has
+many spellings (`0xa9fea9fe`, `::ffff:169.254.1.1`). All are decoded, and a spelling that two programs could read
+differently is refused. Names that resolve to such an address: `usecases/watch_names.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from services.kernel.errors import InvalidInput
+from services.router.domain.metadata_address import IpAddress, is_metadata_address, is_metadata_name
 
+NEVER_A_PROVIDER = "a metadata service, where clouds hand out credentials, is never a provider: name another server"
 _MAX_URL_CHARS = 2_048
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOSTNAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*")
@@ -23,9 +25,6 @@ _NUMERIC_HOST = re.compile(r"(0[xX][0-9a-fA-F]*|[0-9]+)(\.(0[xX][0-9a-fA-F]*|[0-
 # If its last label is a number, some programs read it as an address and others as a name.
 _NUMERIC_LABEL = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
 _PATH = re.compile(r"(/[A-Za-z0-9._~:@!$&'()*+,=-]+)*")
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-
-IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ def parse_base_url(field: str, text: str) -> BaseUrl:
     """Reads a base URL from a configuration.
 
     Raises:
-        InvalidInput: not an http or https URL of only host, port and path, or it points to a link-local address.
+        InvalidInput: not an http or https URL of only host, port and path, or it points to a metadata service.
     """
     if not text.isascii() or len(text) > _MAX_URL_CHARS or re.search(r"[\x00-\x20\x7f\\]", text):
         raise InvalidInput(field, f"write a URL of at most {_MAX_URL_CHARS} ASCII characters without spaces")
@@ -96,11 +95,13 @@ def _check_host(field: str, hostname: str) -> str:
     bare = hostname.removesuffix(".")
     address = _literal(bare)
     if address is not None:
-        if any(one.is_link_local for one in _readings(address)):
-            raise InvalidInput(field, "a link-local address is never a provider: metadata services live there")
+        if is_metadata_address(address):
+            raise InvalidInput(field, NEVER_A_PROVIDER)
         if str(address) != bare and isinstance(address, ipaddress.IPv4Address):
             raise InvalidInput(field, f"write the address as {address}")
         return str(address)
+    if is_metadata_name(bare):
+        raise InvalidInput(field, NEVER_A_PROVIDER)
     if "%" in bare or ":" in bare or _NUMERIC_LABEL.fullmatch(bare.rpartition(".")[2]):
         raise InvalidInput(field, f"{bare[:80]!r} is not an address")
     if len(bare) > _MAX_HOSTNAME_CHARS or not _HOSTNAME.fullmatch(bare):
@@ -132,15 +133,3 @@ def _loose_number(part: str) -> int:
     if part.startswith("0") and all(digit in "01234567" for digit in part):
         return int(part, 8)
     return int(part[:20])
-
-
-def _readings(address: IpAddress) -> list[IpAddress]:
-    """Returns the address, and the IPv4 address embedded in it, if any."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return [address]
-    embedded = [address.ipv4_mapped, address.sixtofour]
-    if address in _NAT64:
-        embedded.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
-    if int(address) < 1 << 32:
-        embedded.append(ipaddress.IPv4Address(int(address)))
-    return [address, *(one for one in embedded if one is not None)]

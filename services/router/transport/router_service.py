@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -24,12 +27,16 @@ from services.router.transport.admin_messages import (
     write_provider,
 )
 from services.router.transport.route_status_messages import write_route_status
+from services.router.transport.trial_messages import write_trial
 from services.router.usecases.administer import Administrator
 from services.router.usecases.drain import DrainTargets
 from services.router.usecases.publish import Node, Publisher
 from services.router.usecases.report_routes import ReportRoutes
+from services.router.usecases.try_provider import TryProvider, model_to_try
 
 SERVICE = "spendgate.router.v1.RouterService"
+
+_LOOK_UP_TIMEOUT_S = 2.0
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -43,10 +50,12 @@ class RouterService(router_service_pb2_grpc.RouterServiceServicer):
         publisher: Publisher,
         routes: ReportRoutes,
         drain: DrainTargets,
+        try_provider: TryProvider,
         audit: AuditLog,
     ) -> None:
         self._administrator = administrator
         self._drain = drain
+        self._try_provider = try_provider
         self._routes = routes
         self._publisher = publisher
         self._audit = audit
@@ -60,14 +69,29 @@ class RouterService(router_service_pb2_grpc.RouterServiceServicer):
         self, request: pb.ApplyConfigurationRequest, context: Context
     ) -> pb.ApplyConfigurationResponse:
         """Puts the configuration of the request in force."""
+        providers = [read_provider(f"providers[{at}]", one) for at, one in enumerate(request.providers)]
+        await self._look_up(providers)
         applied = self._administrator.apply(
-            [read_provider(f"providers[{at}]", one) for at, one in enumerate(request.providers)],
+            providers,
             [read_model(f"models[{at}]", one) for at, one in enumerate(request.models)],
             [read_listener(one) for one in request.listeners],
             validate_only=request.validate_only,
             by=mutation_by(context, request, request.reason),
         )
         return pb.ApplyConfigurationResponse(changes=write_changes(applied.changes), warnings=applied.warnings)
+
+    async def _look_up(self, providers: Iterable[Provider]) -> None:
+        """Looks where the names of these providers lead. If nobody says so in time, the watch will find out."""
+        with contextlib.suppress(TimeoutError):
+            looking = asyncio.to_thread(self._administrator.look_up, providers)
+            self._administrator.take_names(await asyncio.wait_for(looking, _LOOK_UP_TIMEOUT_S))
+
+    async def TestProvider(self, request: pb.TestProviderRequest, context: Context) -> pb.TestProviderResponse:
+        """Makes one real call to a provider."""
+        configuration = self._administrator.configuration
+        provider = find_named("provider", request.name, configuration.providers)
+        model = model_to_try(configuration, provider, request.model)
+        return write_trial(await asyncio.to_thread(self._try_provider, provider, model))
 
     async def GetProvider(self, request: pb.GetProviderRequest, context: Context) -> pb.GetProviderResponse:
         """Returns one provider."""

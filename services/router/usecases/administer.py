@@ -28,6 +28,7 @@ from services.router.domain.secret import CredentialProblem, SecretReference, Se
 from services.router.ports import ConfigurationStore, Credentials
 from services.router.usecases.publish import Publisher
 from services.router.usecases.target_health import TargetHealth
+from services.router.usecases.watch_names import Findings, NameWatch, names_of_servers
 
 _log = logging.getLogger("spendgate.router.administer")
 
@@ -52,11 +53,13 @@ class Administrator:
         credentials: Credentials,
         publisher: Publisher,
         health: TargetHealth,
+        names: NameWatch,
         clock: Clock,
     ) -> None:
         self.plans: tuple[ModelPlan, ...] = ()
         """The newest plan, whether or not Envoy and quota have it already."""
         self._health = health
+        self._names = names
         self.drained: Mapping[str, DrainedTarget] = {}
         """The drained targets by name, whether or not a model has them at the moment."""
         self._store = store
@@ -74,9 +77,18 @@ class Administrator:
         return self._configuration
 
     def credential_problem(self, provider: Provider) -> str:
-        """Returns why the provider's credential cannot be used. Empty when it can."""
+        """Returns why the provider's credential cannot be used, or must not be. Empty when it can."""
         problem = self._problems.get(provider.api_key)
-        return problem.text if problem is not None else ""
+        return self._names.problem_of(provider) or (problem.text if problem is not None else "")
+
+    def look_up(self, providers: Iterable[Provider]) -> Findings:
+        """Looks where the names of providers lead, for `take_names`. It may take seconds; call it from any thread."""
+        return self._names.look(names_of_servers(providers))
+
+    def take_names(self, findings: Findings) -> None:
+        """Notes what the names of providers resolve to, and publishes a change."""
+        if self._names.take(findings):
+            self._publish()
 
     def restore(self) -> None:
         """Publishes what was stored before a restart.
@@ -122,6 +134,8 @@ class Administrator:
             reading = readings[provider.api_key]
             if isinstance(reading, CredentialProblem) and reading.forbidden:
                 raise InvalidInput(f"providers[{at}].api_key.{provider.api_key.source}", reading.text)
+            if problem := self._names.problem_of(provider):
+                raise InvalidInput(f"providers[{at}].base_url", problem)
         changes = differences(self._configuration, after)
         values = _values_of(readings)
         offer = self._offer_of(after, values)
@@ -170,7 +184,7 @@ class Administrator:
 
     def models_emptied_by(self, drained: frozenset[str]) -> tuple[str, ...]:
         """Returns the models that have a usable target, and would have none if exactly these were drained."""
-        usable = frozenset(one.name for one in self._configuration.providers if one.api_key in self._values)
+        usable = frozenset(one.name for one in self._usable(self._configuration, self._values))
         states = TargetStates(drained=drained)
         return tuple(
             model.name
@@ -192,9 +206,13 @@ class Administrator:
         self.plans = offer[2].models
         self._health.plan_made()
 
+    def _usable(self, configuration: Configuration, values: Mapping[SecretReference, SecretValue]) -> list[Provider]:
+        """Returns the providers that have their credential, and whose name leads where a provider may be."""
+        return [one for one in configuration.providers if one.api_key in values and not self._names.problem_of(one)]
+
     def _offer_of(self, configuration: Configuration, values: Mapping[SecretReference, SecretValue]) -> Offer:
         """Returns what a configuration gives to Envoy and quota, with the credentials that are available."""
-        usable = [provider for provider in configuration.providers if provider.api_key in values]
+        usable = self._usable(configuration, values)
         names = name_clusters(usable, self._publisher.in_use)
         backends = backends_of(usable, names)
         states = self._health.begin_plan(frozenset(self.drained))

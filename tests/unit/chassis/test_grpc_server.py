@@ -39,6 +39,9 @@ class Refusing(rpc.RouterServiceServicer):
     def GetProvider(self, request: Any, context: Any) -> NoReturn:
         raise NotImplementedError
 
+    def TestProvider(self, request: Any, context: Any) -> NoReturn:
+        raise NotImplementedError
+
     def GetModel(self, request: Any, context: Any) -> NoReturn:
         raise NotImplementedError
 

@@ -68,6 +68,7 @@ ACCESS = {
     f"{_ROUTER}/ApplyConfiguration": Access.PLATFORM,
     f"{_ROUTER}/GetProvider": Access.READ,
     f"{_ROUTER}/ListProviders": Access.READ,
+    f"{_ROUTER}/TestProvider": Access.PLATFORM,
     f"{_ROUTER}/GetModel": Access.READ,
     f"{_ROUTER}/ListModels": Access.READ,
     f"{_ROUTER}/GetRouteStatus": Access.READ,

@@ -89,5 +89,5 @@ def test_a_document_that_names_a_forbidden_address_is_refused_again_when_read(en
     SqlConfigurationStore(engine).save(WHOLE, ())
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE providers SET document = replace(document, '127.0.0.1', '169.254.169.254')"))
-    with pytest.raises(InvalidInput, match="link-local"):
+    with pytest.raises(InvalidInput, match="metadata service"):
         SqlConfigurationStore(engine).load()

@@ -46,11 +46,54 @@ def test_the_origin_says_where_to_connect() -> None:
         "[::169.254.169.254]",
         "[64:ff9b::a9fe:a9fe]",
         "[2002:a9fe:a9fe::1]",
+        "[64:ff9b:1::a9fe:a9fe]",
+        "169.254.170.2",
+        "168.63.129.16",
+        "0xa83f8110",
+        "0250.077.0201.020",
+        "[::ffff:168.63.129.16]",
+        "100.100.100.200",
+        "1684301000",
+        "192.0.0.192",
+        "[::ffff:c000:c0]",
+        "[fd00:ec2::254]",
+        "[FD00:0EC2:0:0:0:0:0:0254]",
+        "[fd20:ce::254]",
+        "[fd00:42::42]",
+        "metadata.google.internal",
+        "Metadata.Google.Internal.",
+        "metadata",
+        "METADATA.",
+        "any.metadata.goog",
+        "instance-data.ec2.internal",
+        "metadata.tencentyun.com",
     ],
 )
-def test_a_link_local_address_is_refused_however_it_is_spelt(host: str) -> None:
-    with pytest.raises(InvalidInput, match="link-local"):
+def test_a_metadata_service_is_refused_however_it_is_spelt(host: str) -> None:
+    with pytest.raises(InvalidInput, match="metadata service"):
         parse_base_url("base_url", f"http://{host}/v1")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "10.0.0.7",
+        "192.168.1.2",
+        "100.100.100.201",
+        "168.63.129.17",
+        "[::1]",
+        "[fd00::7]",
+        "[fd12:ec2::254]",
+    ],
+)
+def test_a_server_of_ones_own_on_loopback_or_a_private_address_is_none(host: str) -> None:
+    assert parse_base_url("base_url", f"http://{host}:8081/v1").origin.port == 8081
+
+
+@pytest.mark.parametrize("host", ["metadata.example.com", "my-metadata", "metadata.internal", "instance-data.example"])
+def test_a_name_that_only_resembles_one_is_none(host: str) -> None:
+    assert parse_base_url("base_url", f"http://{host}/v1").origin.hostname == host
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "127.1", "0177.0.0.1"])
