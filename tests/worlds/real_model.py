@@ -3,7 +3,7 @@
 Its text is noise, but its counts are real. The weights are written with `gguf` in llama.cpp's own format, and its own
 HTTP server answers in a process of its own:
 
-    python tests/worlds/real_model.py FOLDER KEY
+    python tests/worlds/real_model.py FOLDER KEY [vectors]
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 from tests.worlds.ports import free_port
 
 MODEL = "tiny"
+ANSWERS, VECTORS = "answers", "vectors"
 _WIDTH, _FEED_FORWARD, _LAYERS, _HEADS = 64, 128, 2, 4
 _CONTEXT_TOKENS = 2048
 _SPECIAL = ["<unk>", "<s>", "</s>"]
@@ -44,13 +45,13 @@ class RealModel:
 
 
 @contextmanager
-def run_real_model(folder: Path, api_key: str) -> Iterator[RealModel]:
-    """Serves the model from a process of its own until the block ends."""
+def run_real_model(folder: Path, api_key: str, serves: str = ANSWERS) -> Iterator[RealModel]:
+    """Serves the model from a process of its own until the block ends: llama.cpp gives either answers or vectors."""
     log_path = folder / "llama.log"
     with (
         log_path.open("w") as log,
         subprocess.Popen(
-            [sys.executable, __file__, str(folder), api_key],
+            [sys.executable, __file__, str(folder), api_key, serves],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -126,7 +127,7 @@ def _wait_for_address(folder: Path, process: subprocess.Popen[str], log_path: Pa
     raise AssertionError(f"llama.cpp did not start:\n{log_path.read_text()[-4000:]}")
 
 
-def _serve(folder: Path, api_key: str) -> None:
+def _serve(folder: Path, api_key: str, serves: str = ANSWERS) -> None:
     import xllamacpp  # noqa: PLC0415  (loads llama.cpp, which only this process needs)
 
     write_model(folder / "tiny.gguf")
@@ -138,6 +139,9 @@ def _serve(folder: Path, api_key: str) -> None:
     parameters.n_parallel = 2
     parameters.cpuparams.n_threads = 1
     parameters.warmup = False
+    if serves == VECTORS:
+        parameters.embedding = True
+        parameters.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     parameters.port = free_port()
     server = xllamacpp.Server(parameters)
     unfinished = folder / "address.tmp"
@@ -148,4 +152,4 @@ def _serve(folder: Path, api_key: str) -> None:
 
 
 if __name__ == "__main__":
-    _serve(Path(sys.argv[1]), sys.argv[2])
+    _serve(Path(sys.argv[1]), *sys.argv[2:])
