@@ -35,7 +35,8 @@ local TEXT_PARTS = { input_text = true, output_text = true, text = true, refusal
   reasoning_text = true }
 local DATA = { "image_url", "input_audio", "file_id", "file_url", "file_data" }
 -- Tools that the client runs.
-local CLIENT_TOOLS = { ["function"] = true, custom = true, local_shell = true, apply_patch = true }
+local CLIENT_TOOLS = { ["function"] = true, custom = true, local_shell = true, apply_patch = true, namespace = true }
+local TOOL = "type name description parameters strict format defer_loading"
 -- The answer is fetched later, past the meter. A stored prompt may bring tools that the provider runs. A compaction is
 -- a further call.
 local OPTIONS = { "background", "prompt", "context_management" }
@@ -133,8 +134,10 @@ responses.body = shape.table({
       lists = { content = part(), output = part(), summary = part(), input = shape.object({}) },
       settle = settle_item,
     }),
+    -- Codex groups tools in namespaces. What is in one is looked at like any other, and no namespace is in another.
     tools = shape.object({
-      plain = "type name description parameters strict format defer_loading",
+      plain = TOOL,
+      lists = { tools = shape.object({ plain = TOOL, settle = settle_tool }) },
       settle = settle_tool,
     }),
   },

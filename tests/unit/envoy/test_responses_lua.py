@@ -106,6 +106,7 @@ def test_a_picture_counts_as_one_and_none_of_its_bytes() -> None:
             )
         ),
         ({"tools": [FUNCTION, {"name": "f"}]}, "tools="),
+        ({"tools": [{"type": "namespace", "tools": [FUNCTION, {"type": "web_search"}]}]}, "tools=web_search"),
         ({"tools": [{"type": 7}]}, "tools="),
     ],
 )
@@ -123,10 +124,19 @@ def test_what_has_no_price_is_named(body: dict[str, Any], option: str) -> None:
         ({"tools": [FUNCTION, {"type": "custom", "name": "x"}]}, "custom_tools,tools"),
         ({"tools": [{"type": "local_shell"}]}, "custom_tools,tools"),
         ({"tools": [{"type": "web_search"}]}, "server_tools,tools"),
+        ({"tools": [{"type": "namespace", "name": "n", "tools": [FUNCTION]}]}, "custom_tools,tools"),
     ],
 )
 def test_what_only_some_faces_have_is_named(body: dict[str, Any], features: str | None) -> None:
     assert inspect(**body).get("features") == features
+
+
+def test_tools_in_a_namespace_are_looked_at_like_any_other() -> None:
+    group = {"type": "namespace", "name": "agents", "description": "d", "tools": [FUNCTION]}
+    found = inspect(tools=[group])
+    assert "price_options" not in found
+    assert "unknown_members" not in found
+    assert "tools.tools" in inspect(tools=[{**group, "tools": [group]}])["unknown_members"]
 
 
 @pytest.mark.parametrize("name", ["previous_response_id", "conversation", "prompt"])
