@@ -97,4 +97,5 @@ def run_program(command: list[str], folder: Path, environment: dict[str, str] | 
 def own_environment(more: dict[str, str] | None = None) -> dict[str, str]:
     """The variables that a program of others sees."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    return kept | {"HTTPS_PROXY": _NOBODY, "https_proxy": _NOBODY} | (more or {})
+    nobody = {"HTTPS_PROXY": _NOBODY, "https_proxy": _NOBODY, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    return kept | nobody | (more or {})

@@ -21,7 +21,9 @@ for (let turn = 0; turn <= TURNS; turn += 1) {
   const reported = used(2_000 + 100 * turn, 40 + turn);
   const response = (request) => {
     const name = toolOf(request);
-    return { toolCalls: [{ name, arguments: JSON.stringify(TOOLS[name](turn)) }], ...reported };
+    // As Gemini does it. The mock's own word, FUNCTION_CALL, is one that Gemini's clients do not know.
+    const end = request.model.startsWith("gemini") ? { finishReason: "stop" } : {};
+    return { toolCalls: [{ name, arguments: JSON.stringify(TOOLS[name](turn)) }], ...reported, ...end };
   };
   mock.addFixture({ match: { predicate }, response: turn < TURNS ? response : { content: "It rains everywhere.", ...reported } });
 }
