@@ -23,7 +23,11 @@ def _examine(*arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
 
 
 def test_a_running_gateway_is_all_well(tmp_path: Path, providers: Providers) -> None:
-    configuration = {"models": {"tiny": {"targets": ["openai/tiny"]}}, "keys": [{"name": "app", "environment": "dev"}]}
+    configuration = {
+        "models": {"tiny": {"targets": ["openai/tiny"]}},
+        "channels": {"default": {"url": "json://127.0.0.1:9"}},
+        "keys": [{"name": "app", "environment": "dev"}],
+    }
     with run_gateway(tmp_path, configuration, providers) as gateway:
         listen = gateway.url.removeprefix("http://")
         arguments = ("--listen", listen, "--admin", gateway.admin, "--data-dir", str(gateway.data_dir))

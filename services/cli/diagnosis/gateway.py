@@ -8,6 +8,7 @@ from spendgate.ledger.v1 import ledger_service_pb2 as ledger
 from spendgate.quota.v1 import quota_service_pb2 as quota
 from spendgate.router.v1 import router_service_pb2 as router
 
+from services.cli.diagnosis.alerts import examine_alerts
 from services.cli.diagnosis.findings import Finding, Level
 from services.cli.diagnosis.headers import examine_headers
 from services.cli.gateway import Gateway
@@ -35,6 +36,7 @@ def examine_gateway(gateway: Gateway) -> Iterator[Finding]:
     yield _quota(status)
     yield from _prices(gateway, status.unpriced_targets)
     yield from _keys(gateway)
+    yield from examine_alerts(gateway)
 
 
 def _envoys(status: router.RouterStatus) -> Iterator[Finding]:
