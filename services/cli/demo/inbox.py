@@ -18,11 +18,12 @@ _POLL_S = 0.1
 
 @dataclass
 class Inbox:
-    """What came, by recipient. The last part of an address is the recipient."""
+    """What came. The last part of an address is the recipient."""
 
     secret: str
     address: str = ""
-    alerts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    thresholds: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Crossed thresholds by recipient. Other alerts are taken and not kept."""
 
     def take(self, recipient: str, headers: dict[str, str], body: str) -> bool:
         """Takes an alert. Returns whether its signature is right."""
@@ -30,13 +31,14 @@ class Inbox:
             said = Webhook(self.secret).verify(body, headers)
         except WebhookVerificationError:
             return False
-        self.alerts.setdefault(recipient, []).append(said["data"])
+        if said["type"] == "budget.threshold":
+            self.thresholds.setdefault(recipient, []).append(said["data"])
         return True
 
     def wait_for(self, recipients: set[str], timeout_s: float) -> bool:
-        """Whether all of these have something within that time."""
+        """Whether all of these hear of a threshold within that time."""
         deadline = time.monotonic() + timeout_s
-        while not recipients <= self.alerts.keys():
+        while not recipients <= self.thresholds.keys():
             if time.monotonic() > deadline:
                 return False
             time.sleep(_POLL_S)

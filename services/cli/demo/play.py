@@ -59,7 +59,7 @@ class Play:
             (self.denied_on, "the denial"),
         ):
             _must(happened, f"{what} did not happen")
-        counts = {recipient: len(alerts) for recipient, alerts in self.inbox.alerts.items()}
+        counts = {recipient: len(alerts) for recipient, alerts in self.inbox.thresholds.items()}
         _must(set(counts.values()) == {1}, f"the recipients were told {counts} times")
         return self._add_up()
 
@@ -133,7 +133,7 @@ class Play:
         self.alerted_on = day
         recipients = set(alerts[0].recipients)
         _must(self.inbox.wait_for(recipients, _DELIVERY_TIMEOUT_S), "an alert did not arrive")
-        (alert, *_), *_ = self.inbox.alerts.values()
+        (alert, *_), *_ = self.inbox.thresholds.values()
         self._note(f"80 % of the budget: {', '.join(alerts[0].recipients)} are told", alert["text"].partition("\n")[0])
 
     def _deny(self, day: int, task: Task, denied: Denied) -> None:

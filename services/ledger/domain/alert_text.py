@@ -21,6 +21,7 @@ _HOUR_MS = 3_600_000
 _LEAST_PACE_MS = 60_000
 _FARTHEST_MS = 366 * _DAY_MS
 _WHY_LEFT = {
+    LeadReason.BUDGET: "a part of the budget is used",
     LeadReason.ERRORS: "attempts at it fail",
     LeadReason.LATENCY: "attempts at it take too long",
     LeadReason.RETRY_AFTER: "its provider asked to stay away for a while",
