@@ -14,6 +14,7 @@ from services.chassis.database import bring_up_to_date, open_engine
 from services.chassis.grpc_server import ThreadedServer, build_server, open_channel
 from services.chassis.loops import Loop, Stopping
 from services.chassis.metrics import Gauge, send_gauges
+from services.chassis.named_variables import SOCKET_NAME, NamedVariables
 from services.chassis.runtime import Closers, Part, Runtime
 from services.kernel.clock import Clock
 from services.kernel.spool_contract import REFUSED_LOG
@@ -145,10 +146,11 @@ def _loops(book: Book, settle_round: SettleRound, clock: Clock, stopping: thread
 def _deliver(
     settings: Settings, database: Database, prices: PriceBook, courier: CourierProcess, clock: Clock
 ) -> Deliver:
+    handed = NamedVariables(SOCKET_NAME)
     return Deliver(
         SqlDeliveries(database),
         channels=lambda: prices.channels,
-        secret_of=settings.environ.secret,
+        secret_of=lambda name: settings.environ.secret(name) or handed(name),
         courier=courier,
         clock=clock,
         new_id=lambda: f"msg_{secrets.token_hex(12)}",

@@ -10,7 +10,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -79,12 +79,14 @@ class Ledger:
     def __post_init__(self) -> None:
         self.deliver = self.started()
 
-    def started(self, store: DeliveryStore | None = None) -> Deliver:
+    def started(
+        self, store: DeliveryStore | None = None, secret_of: Callable[[str], str | None] | None = None
+    ) -> Deliver:
         """A new process over the same database."""
         return Deliver(
             store or SqlDeliveries(self.database),
             channels=lambda: self.channels,
-            secret_of=self.variables.get,
+            secret_of=secret_of or self.variables.get,
             courier=self.courier,
             clock=self.clock,
             new_id=lambda: f"msg_{next(self.numbers)}",
@@ -264,7 +266,10 @@ def test_a_channel_that_was_removed_gets_nothing_and_the_log_says_so(ledger: Led
 
 @pytest.mark.parametrize(
     ("value", "problem"),
-    [("", "the ledger has no variable SIGN to sign with"), ("not base64!", "the secret to sign with must be base64")],
+    [
+        ("", "SIGN, to sign with, is not set where the gateway was started"),
+        ("not base64!", "the secret to sign with must be base64"),
+    ],
 )
 def test_nothing_is_sent_unsigned_by_mistake(ledger: Ledger, receiver: Hook, value: str, problem: str) -> None:
     ledger.variables["SIGN"] = value
@@ -362,3 +367,14 @@ def test_a_batch_ends_when_the_ledger_stops(deaf: socket.socket, tmp_path: Path)
         sending.join(10)
     assert not sending.is_alive()
     assert results[0]["msg_1"] is not None
+
+
+def test_while_nobody_can_say_the_secret_the_alert_waits(ledger: Ledger, receiver: Hook) -> None:
+    def away(_: str) -> str | None:
+        raise TimeoutError
+
+    ledger.cross(CROSSING)
+    ledger.started(secret_of=away)()
+    assert ledger.the_one().problem == "SIGN cannot be asked of `spendgate up`: TimeoutError"
+    ledger.run_for(3_000)
+    assert len(receiver.taken) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from services.chassis.installed import envoy_files
 from services.chassis.sealed_text import KEY_FILE_VARIABLE, KEY_VARIABLE
@@ -25,16 +25,11 @@ _FOR_ROUTER = (KEY_VARIABLE, KEY_FILE_VARIABLE)
 
 
 def plain_environ(environ: Mapping[str, str], settings: SupervisorSettings) -> dict[str, str]:
-    """Returns the environment of Envoy, and the base of the others': no variable that may hold a secret."""
+    """Returns the environment of ledger and Envoy, and the base of the others': no variable that may hold a secret."""
     passed = {name: value for name, value in environ.items() if name in _PASSED or name.startswith(_PASSED_PREFIXES)}
     held_back = (*_HELD_BACK, *_FOR_ROUTER)
     own = {name: value for name, value in environ.items() if name.startswith("SPENDGATE_") and name not in held_back}
     return {**_ALLOCATOR, **passed, **own, **_settings(environ, settings)}
-
-
-def ledger_environ(environ: Mapping[str, str], settings: SupervisorSettings, named: Collection[str]) -> dict[str, str]:
-    """Returns the ledger's environment. `named` are the variables with the secrets of its channels."""
-    return {**plain_environ(environ, settings), **{name: environ[name] for name in named if name in environ}}
 
 
 def router_environ(environ: Mapping[str, str], settings: SupervisorSettings) -> dict[str, str]:

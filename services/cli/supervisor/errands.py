@@ -20,7 +20,6 @@ from services.chassis.grpc_server import open_channel
 from services.cli.applying import apply_configuration
 from services.cli.configuration import Configuration, load_configuration
 from services.cli.configuration.source import ConfigurationError
-from services.cli.configuration.variables import named_variables
 from services.cli.gateway import Gateway
 from services.cli.gateway_address import GatewayAddress, find_gateway
 from services.cli.problems import CommandError, Misuse
@@ -55,8 +54,8 @@ class Errands:
         except CommandError as error:
             return json.dumps({"problem": str(error), "is_misuse": isinstance(error, Misuse)})
 
-    def load(self, file: str) -> Mapping[str, Sequence[str]]:
-        """Reads a configuration, for `apply`. Returns the variables that it names, by the service that reads them.
+    def load(self, file: str) -> None:
+        """Reads a configuration, for `apply`.
 
         Raises:
             Misuse: it has mistakes, one line for each.
@@ -65,7 +64,6 @@ class Errands:
             self._configuration = load_configuration(Path(file))
         except ConfigurationError as error:
             raise Misuse(str(error)) from error
-        return named_variables(self._configuration.file)
 
     def apply(self, admin: str, data_dir: str, sockets: Mapping[str, str]) -> Sequence[str]:
         """Applies the configuration that was loaded, and returns warnings.

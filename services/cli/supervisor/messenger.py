@@ -77,14 +77,13 @@ class Messenger:
             process.kill()
             await process.wait()
 
-    async def load(self, file: Path) -> Mapping[str, Sequence[str]]:
-        """Reads a configuration, for `apply`. Returns the variables that it names, by the service that reads them.
+    async def load(self, file: Path) -> None:
+        """Reads a configuration, for `apply`.
 
         Raises:
             Misuse: it has mistakes, one line for each.
         """
-        named: Mapping[str, Sequence[str]] = await self._do("load", file=str(file))
-        return named
+        await self._do("load", file=str(file))
 
     async def apply(self, admin: str, data_dir: Path, sockets: Mapping[str, str]) -> Sequence[str]:
         """Applies the configuration that was loaded, and returns warnings.

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
@@ -17,13 +17,7 @@ from services.chassis.named_variables import SOCKET_NAME
 from services.cli.supervisor import probes
 from services.cli.supervisor.child import Child, ChildSpec, StartError
 from services.cli.supervisor.data_directory import DataDirectory
-from services.cli.supervisor.environment import (
-    ledger_environ,
-    plain_environ,
-    quota_environ,
-    router_environ,
-    service_command,
-)
+from services.cli.supervisor.environment import plain_environ, quota_environ, router_environ, service_command
 from services.cli.supervisor.envoy import (
     FILES_VARIABLE,
     EnvoyAdmin,
@@ -62,7 +56,6 @@ class Supervisor:
         self._configuration = configuration
         self._report = report
         self._messenger = Messenger(environ)
-        self._named_variables: Mapping[str, Sequence[str]] = {}
         # The first quota is "quota", the others are "quota-2" and so on.
         self._more_quotas = {f"quota-{number}": number for number in range(2, settings.quotas + 1)}
         self._sockets = _SOCKETS | {name: Socket.QUOTA_ADMIN.of(number) for name, number in self._more_quotas.items()}
@@ -113,7 +106,7 @@ class Supervisor:
         """
         async with self._messenger:
             if self._configuration is not None:
-                self._named_variables = await self._messenger.load(self._configuration)
+                await self._messenger.load(self._configuration)
             self._reserve_listeners()
             self._directory = self._resources.enter_context(DataDirectory(self.settings.data_dir))
             try:
@@ -198,7 +191,7 @@ class Supervisor:
         if name == "router":
             return router_environ(self._environ, self.settings)
         if name == "ledger":
-            return ledger_environ(self._environ, self.settings, self._named_variables.get(name, ()))
+            return plain_environ(self._environ, self.settings)
         return quota_environ(self._environ, self.settings, self._more_quotas.get(name, 1))
 
     def _add_envoy(self, directory: DataDirectory, epochs: EpochSource) -> None:

@@ -1,4 +1,4 @@
-"""Hands the router the variables that its configuration names, one by one: see `services.chassis.named_variables`."""
+"""Hands out the variables that a configuration names, one by one: see `services.chassis.named_variables`."""
 
 from __future__ import annotations
 

@@ -40,7 +40,10 @@ class Deliver:
         clock: Clock,
         new_id: Callable[[], str],
     ) -> None:
-        """`channels` are those in force, by name. `secret_of` returns the value of an environment variable."""
+        """`channels` are those in force, by name.
+
+        `secret_of` returns the value of an environment variable, and raises OSError while nobody can say it.
+        """
         self._store = store
         self._channels_in_force = channels
         self._secret_of = secret_of
@@ -78,15 +81,14 @@ class Deliver:
         return self._addressed(channel, words_of(alert), delivery.id, delivery.created_ms)
 
     def _addressed(self, channel: Channel, words: Words, parcel_id: str, created_ms: int) -> Parcel | Failure:
-        secret = ""
-        if channel.secret_env:
-            secret = self._secret_of(channel.secret_env) or ""
-            if not secret:
-                return Failure(
-                    f"the ledger has no variable {channel.secret_env} to sign with: it gets those that the file of"
-                    " `spendgate up -f FILE` names, if they are set there"
-                )
-        return Parcel(parcel_id, channel, secret, words, created_ms)
+        name = channel.secret_env
+        try:
+            secret = self._secret_of(name) if name else ""
+        except OSError as error:
+            return Failure(f"{name} cannot be asked of `spendgate up`: {type(error).__name__}")
+        if name and not secret:
+            return Failure(f"{name}, to sign with, is not set where the gateway was started: set it, and restart")
+        return Parcel(parcel_id, channel, secret or "", words, created_ms)
 
     def _record(self, deliveries: Sequence[Delivery], results: Mapping[str, Failure | None]) -> None:
         now_ms = self._clock.now_ms()

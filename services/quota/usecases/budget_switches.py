@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Protocol
 
 from services.kernel.clock import Clock
@@ -29,6 +29,8 @@ from services.quota.usecases.live import Live
 
 # Beyond it, a switch back and forth within one window may be told once too seldom.
 _MOST_COUNTED = 10_000
+# A budget for each of ten thousand users is looked at once in a minute then, and decisions do not wait.
+_MOST_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +83,19 @@ class TellBudgetSwitches:
             Unavailable: the ledger does not answer, or the counters cannot be read. What is left is reported next time.
         """
         now_ms = self._clock.now_ms()
-        for place, limit in self._leads.all().items():
-            reported = self._reported.get(place)
-            if reported is None:
-                self._report_left(place, limit, now_ms)
-            elif not self._is_reached(place, now_ms):
-                self._receiver.report([_back(reported, now_ms)])
-                del self._reported[place]
+        fresh = ((place, limit) for place, limit in self._leads.all().items() if place not in self._reported)
+        for place, limit in islice(fresh, _MOST_AT_ONCE):
+            self._report_left(place, limit, now_ms)
+        for place in list(islice(self._reported, _MOST_AT_ONCE)):
+            switch = self._reported[place]
+            is_reached = self._is_reached(place, now_ms)
+            if not is_reached:
+                self._receiver.report([_back(switch, now_ms)])
                 self._leads.forget(place)
+            del self._reported[place]
+            if is_reached:
+                # To the end of the line.
+                self._reported[place] = switch
 
     def _report_left(self, place: Reached, limit: AppliedLimit, now_ms: int) -> None:
         switch = self._unreported.get(place) or self._left(place, limit, now_ms)
