@@ -86,3 +86,24 @@ def served_by(gateway: Gateway, model: str) -> str:
 def is_out(gateway: Gateway, target: str) -> bool:
     """Whether a target takes no call for a while."""
     return any(one["target"] == target and one["out_until"] for one in gateway.json("routes")["targets"])
+
+
+def test_a_test_of_a_provider_shows_what_calls_will_meet_and_is_charged_to_nobody(
+    gateway: Gateway, providers: Providers
+) -> None:
+    before = gateway.settle()
+    good = gateway.json("providers", "test", "openai")
+    (received,) = providers.requests(Vendor.OPENAI)
+    assert (good["ok"], good["status"], good["served_model"], good["priced"]) == (True, 200, "m", True)
+    assert (good["input_tokens"] > 0, good["output_tokens"] > 0, good["booked"]) == (True, True, False)
+    assert (received.path, received.document["model"]) == ("/v1/chat/completions", "m")
+    for vendor in ("anthropic", "gemini"):
+        assert gateway.json("providers", "test", vendor, "--model", "m")["ok"]
+
+    revoked, dead = gateway.run("providers", "test", "revoked"), gateway.run("providers", "test", "dead")
+    assert (revoked.returncode, dead.returncode) == (1, 1)
+    assert f"refuses the credential from environment variable {REVOKED}" in revoked.stdout
+    assert "nobody answers at 127.0.0.1:9: Connection refused" in dead.stdout
+    for shown in (revoked, dead):
+        assert REVOKED_KEY not in shown.stdout + shown.stderr
+    assert gateway.settle() == before

@@ -13,7 +13,7 @@ from services.cli.connection import connect
 from services.cli.paging import read_list
 from services.cli.printing import Listing, print_result
 from services.cli.provider_trial import trial_document, trial_lines
-from services.cli.session import JsonOption
+from services.cli.session import GatewayCommand, JsonOption
 from services.kernel.preset import Preset
 
 
@@ -24,7 +24,7 @@ def build_providers() -> typer.Typer:
         no_args_is_help=True,
     )
     group.command("list")(list_providers)
-    group.command("test")(try_provider)
+    group.command("test", cls=GatewayCommand)(try_provider)
     return group
 
 

@@ -170,7 +170,7 @@ def _parts(value: str, problem: str) -> SplitResult:
     if any(character <= " " for character in value):
         raise ValueError(problem)
     if _is_link_local(host):
-        raise ValueError(f"{host} is a link-local address, where clouds keep their credentials: it is not allowed")
+        raise ValueError(f"{host} is a link-local address, where clouds keep their metadata service: it is not allowed")
     return parts
 
 
