@@ -36,7 +36,7 @@ demo: $(VENV) | gen/spendgate
 test: $(VENV) | gen/spendgate
 	$(PYTEST) $(BY_FILE) tests
 
-# Also what needs programs of others (Node and its packages, more clients in Python: 2 GB below .test-all), or minutes.
+# Also what needs programs of others (Node and its packages, more clients in Python: 2.5 GB below .test-all), or minutes.
 test-all: $(VENV) | gen/spendgate
 	$(BIN)/python -m tests.clients
 	$(PYTEST) $(BY_FILE) -m "full or not full" tests
