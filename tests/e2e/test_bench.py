@@ -13,7 +13,7 @@ from tests.bench.cases import Case, pairs
 from tests.bench.gateways import Bench, Gateway
 from tests.bench.measure import drive
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.full]
 
 
 @pytest.fixture(scope="module")

@@ -164,21 +164,26 @@ def test_a_client_that_speaks_http_1_0_is_served(gateway: Gateway) -> None:
     assert json.loads(document)["usage"]["completion_tokens"] == 20
 
 
-def test_a_new_list_of_origins_holds_at_once_and_closes_no_connection(gateway: Gateway) -> None:
+def allow(gateway: Gateway, client: httpx.Client, origins: list[str]) -> Any:
+    """Puts another list in force, and returns what changed."""
     file = gateway.data_dir.parent / "spendgate.yaml"
     document = json.loads(file.read_text())
-    document["listeners"]["data"]["cors"]["origins"] = [STRANGER]
+    document["listeners"]["data"]["cors"]["origins"] = origins
     file.write_text(json.dumps(document))
+    variables = {f"KEY_{name.upper()}": secret for name, secret in gateway.key_secrets.items()}
+    applied = gateway.run("apply", "-f", str(file), "--json", environment=variables)
+    deadline = time.monotonic() + 10
+    while preflight(client, "/v1/chat/completions", origins[0]).status_code != 200:
+        assert time.monotonic() < deadline
+    return json.loads(applied.stdout)["changes"]
+
+
+def test_a_new_list_of_origins_holds_at_once_and_closes_no_connection(gateway: Gateway) -> None:
     with gateway.http("app") as client:
         assert preflight(client, "/v1/chat/completions", STRANGER).status_code == 405
         opened = gateway.envoy_stats("http.data.")["downstream_cx_total"]
-        variables = {f"KEY_{name.upper()}": secret for name, secret in gateway.key_secrets.items()}
-        applied = gateway.run("apply", "-f", str(file), "--json", environment=variables)
-        assert [(each["action"], each["kind"], each["name"]) for each in json.loads(applied.stdout)["changes"]] == [
-            ("update", "listener", "data")
-        ]
-        deadline = time.monotonic() + 10
-        while preflight(client, "/v1/chat/completions", STRANGER).status_code != 200:
-            assert time.monotonic() < deadline
+        changes = allow(gateway, client, [STRANGER])
+        assert [(each["action"], each["kind"], each["name"]) for each in changes] == [("update", "listener", "data")]
         assert preflight(client, "/v1/chat/completions", PAGE).status_code == 405
         assert gateway.envoy_stats("http.data.")["downstream_cx_total"] == opened
+        allow(gateway, client, CONFIGURATION["listeners"]["data"]["cors"]["origins"])

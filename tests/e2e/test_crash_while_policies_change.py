@@ -237,6 +237,7 @@ def in_force(step: int) -> dict[str, Decimal]:
     return {policy["name"]: IN_FLIGHT * CENT for policy in policies(step)}
 
 
+@pytest.mark.full
 def test_a_quota_that_is_killed_while_policies_change_loses_nothing_that_is_held_and_lets_nobody_past_a_limit(
     gateway: Gateway, tmp_path: Path, provider: PatientProvider
 ) -> None:

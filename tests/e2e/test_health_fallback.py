@@ -216,7 +216,7 @@ def test_a_switch_is_told_once_although_the_ledger_and_the_router_die(gateway: G
     wait_until_told(gateway, "restarted", each_way("restarted", "errors"))
 
 
-@pytest.mark.parametrize("model", ["latency", "ttft"])
+@pytest.mark.parametrize("model", ["latency", pytest.param("ttft", marks=pytest.mark.full)])
 def test_a_slow_target_is_left_within_ten_seconds_and_leads_again_after_recovery(
     gateway: Gateway, providers: Providers, model: str
 ) -> None:

@@ -76,6 +76,8 @@ def test_a_model_without_its_credential_is_refused_for_the_moment_until_the_cred
     assert stored.returncode == 0, stored.stderr
     assert credential not in (gateway.data_dir / "secrets" / FILE).read_text()
 
+    gateway.settle()
+    before = int(gateway.usage()["total"]["calls"])
     deadline = time.monotonic() + _FOUND_WITHIN_S
     while True:
         try:
@@ -84,7 +86,7 @@ def test_a_model_without_its_credential_is_refused_for_the_moment_until_the_cred
         except anthropic.InternalServerError:
             assert time.monotonic() < deadline
             time.sleep(0.2)
-    gateway.settle(1)
+    gateway.settle(before + 1)
 
 
 def test_the_router_is_handed_only_the_variables_that_the_configuration_names(

@@ -79,6 +79,7 @@ class Play:
     stopping: threading.Event = field(default_factory=threading.Event)
 
 
+@pytest.mark.full
 def test_whatever_dies_or_hangs_no_limit_is_exceeded_and_every_call_is_counted_once(
     tmp_path: Path, providers: Providers
 ) -> None:

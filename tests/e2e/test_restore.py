@@ -167,6 +167,7 @@ def test_with_its_spool_a_restored_gateway_knows_every_call_and_the_keys_of_the_
         eventually(lambda: spent(gateway) == (calls + 3) * CENT, gateway)
 
 
+@pytest.mark.full
 def test_on_a_new_machine_it_knows_the_calls_of_the_copy_and_books_those_that_were_in_flight(
     operator: Operator, providers: Providers
 ) -> None:

@@ -63,6 +63,8 @@ def test_everything_in_the_data_directory_is_private_and_the_token_is_never_prin
     assert str(up.data_dir / "admin-token") in up.err.read_text()
 
 
+# test_crash kills each of them under load.
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["quota", "router", "ledger", "envoy"])
 def test_a_part_that_is_killed_is_back_by_itself(tmp_path: Path, providers: Providers, name: str) -> None:
     with run_gateway(tmp_path, CONFIGURATION, providers) as gateway:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 
 from services.chassis.named_variables import MAX_QUESTION_BYTES, answer
 
@@ -26,4 +27,10 @@ async def serve_variables(environ: Mapping[str, str], address: str) -> AsyncIter
         writer.close()
 
     async with await asyncio.start_unix_server(serve, address, limit=MAX_QUESTION_BYTES):
+        _close_to_others(address)
         yield
+
+
+def _close_to_others(address: str) -> None:
+    """Its folder is closed already."""
+    Path(address).chmod(0o600)
