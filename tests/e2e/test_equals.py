@@ -92,7 +92,7 @@ def test_a_test_of_a_provider_shows_what_calls_will_meet_and_is_charged_to_nobod
     gateway: Gateway, providers: Providers
 ) -> None:
     before = gateway.settle()
-    good = gateway.json("providers", "test", "openai")
+    good = gateway.json("providers", "test", "openai", "--model", "m")
     (received,) = providers.requests(Vendor.OPENAI)
     assert (good["ok"], good["status"], good["served_model"], good["priced"]) == (True, 200, "m", True)
     assert (good["input_tokens"] > 0, good["output_tokens"] > 0, good["booked"]) == (True, True, False)
