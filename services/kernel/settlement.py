@@ -45,6 +45,12 @@ class CrossingKind(StrEnum):
     """An enforced limit on spend admitted a call with members that the gateway does not know."""
 
 
+def format_percent(basis_points: int) -> str:
+    """A part of a limit as a number of percent, without its sign: "80", "99.5"."""
+    whole, hundredths = divmod(basis_points, 100)
+    return f"{whole}.{hundredths:02d}".rstrip("0").rstrip(".")
+
+
 class AdjustmentReason(StrEnum):
     """Why a counter differed from the ledger's entries."""
 

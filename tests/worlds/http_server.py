@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import threading
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,3 +78,21 @@ async def _read_request(reader: asyncio.StreamReader) -> Received:
         await reader.readexactly(2)
     await reader.readuntil(b"\r\n")
     return Received(method, path, headers, body)
+
+
+@contextlib.contextmanager
+def serving(servers: Collection[HttpServer]) -> Iterator[None]:
+    """Serves all of them from one thread of this process."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="providers of a test", daemon=True)
+    thread.start()
+    try:
+        for server in servers:
+            asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
+        yield
+    finally:
+        for server in servers:
+            asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()

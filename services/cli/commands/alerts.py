@@ -16,6 +16,7 @@ from services.cli.printing import Listing, fields_of, print_result
 from services.cli.session import GatewayCommand, JsonOption, LimitOption
 from services.cli.times import optional_rfc3339, readable_time, rfc3339
 from services.kernel.money import format_usd
+from services.kernel.settlement import format_percent
 
 _KINDS = enum_names(ledger.AlertKind)
 _STATES = enum_names(ledger.Delivery.State)
@@ -210,7 +211,4 @@ def _is_money(alert: ledger.Alert) -> bool:
 
 
 def _percent(basis_points: int) -> str:
-    """Formats a share as the configuration file does: "80%", "99.5%"."""
-    whole, hundredths = divmod(basis_points, 100)
-    fraction = f".{hundredths:02d}".rstrip("0") if hundredths else ""
-    return f"{whole}{fraction}%"
+    return f"{format_percent(basis_points)}%"

@@ -10,7 +10,7 @@ from services.kernel.clock import format_time
 from services.kernel.envoy_contract import LeadReason
 from services.kernel.limit_kind import LimitKind
 from services.kernel.money import NANO_PER_USD, format_usd
-from services.kernel.settlement import CrossingKind
+from services.kernel.settlement import CrossingKind, format_percent
 from services.ledger.domain.lead_switch import Direction, LeadSwitch, SwitchAlert
 from services.ledger.domain.settlement import Alert, Crossing
 
@@ -67,9 +67,9 @@ def words_of(alert: Alert | SwitchAlert) -> Words:
 
 def _of_threshold(alert: Alert) -> Words:
     crossing = alert.crossing
-    threshold = percent(crossing.basis_points)
+    threshold = _percent(crossing.basis_points)
     # Rounded down, so that nobody reads 100% before it is reached.
-    used = percent(crossing.settled * 10_000 // crossing.bound) if crossing.bound else "100%"
+    used = _percent(crossing.settled * 10_000 // crossing.bound) if crossing.bound else "100%"
     said = (
         f"{_amount(crossing, crossing.settled)} of {_amount(crossing, crossing.bound)} are used ({used})"
         f" since {_moment(crossing.window_start_ms)}: {crossing.limit} of policy {crossing.policy},"
@@ -112,7 +112,7 @@ def _of_call(alert: Alert, kind: str, what: str, remedy: str) -> Words:
 
 def _of_switch(switch: LeadSwitch) -> Words:
     leads, before = " | ".join(switch.targets), " | ".join(switch.previous_targets)
-    tier = f" from {percent(switch.from_basis_points)} of the budget on" if switch.from_basis_points else ""
+    tier = f" from {_percent(switch.from_basis_points)} of the budget on" if switch.from_basis_points else ""
     if switch.direction is Direction.RETURNED:
         title = f"{switch.model}: {leads} leads again"
         text = f"Since {_moment(switch.time_ms)}, {leads} leads {switch.model}{tier} again, after {before}."
@@ -122,7 +122,7 @@ def _of_switch(switch: LeadSwitch) -> Words:
         text = f"Since {_moment(switch.time_ms)}, {leads} leads {switch.model}{tier} instead of {before}: {why}."
     data = {
         "model": switch.model,
-        "from": percent(switch.from_basis_points),
+        "from": _percent(switch.from_basis_points),
         "direction": switch.direction,
         "reason": switch.reason,
         "previous": list(switch.previous_targets),
@@ -199,11 +199,8 @@ def _amount(crossing: Crossing, amount: int) -> str:
     return f"${cents // 100:,}.{cents % 100:02d}"
 
 
-def percent(basis_points: int) -> str:
-    """A share as the configuration file writes it: "80%", "99.5%"."""
-    whole, hundredths = divmod(basis_points, 100)
-    fraction = f".{hundredths:02d}".rstrip("0") if hundredths else ""
-    return f"{whole}{fraction}%"
+def _percent(basis_points: int) -> str:
+    return f"{format_percent(basis_points)}%"
 
 
 def _moment(time_ms: int) -> str:

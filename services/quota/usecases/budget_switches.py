@@ -12,6 +12,7 @@ from itertools import islice, pairwise
 from typing import Protocol
 
 from services.kernel.clock import Clock
+from services.kernel.settlement import format_percent
 from services.quota.domain.admission.budget_leads import BudgetLeads, Reached
 from services.quota.domain.admission.decision import basis_points_of
 from services.quota.domain.directory.applied_limits import (
@@ -120,9 +121,7 @@ class TellBudgetSwitches:
         self._times[kind] += 1
         digest = hashlib.sha256(f"{kind}\0{time}".encode()).hexdigest()[:32]
         who = f" for {place.scope}" if place.scope else ""
-        whole, hundredths = divmod(place.from_basis_points, 100)
-        part = f"{whole}.{hundredths:02d}".rstrip("0").rstrip(".")
-        share = f"{part} % of {found[1].title} of policy {place.policy}"
+        share = f"{format_percent(place.from_basis_points)} % of {found[1].title} of policy {place.policy}"
         return BudgetSwitch(
             id=f"budget-{digest}",
             model=place.model,

@@ -13,10 +13,11 @@ from typing import Any
 from services.kernel.dialect import CAPABILITIES
 from tests.e2e.adversary.attack import Attack
 from tests.e2e.adversary.bills import PRICE, Books
-from tests.e2e.adversary.provider import MODELS, BillingProvider, serving
+from tests.e2e.adversary.provider import MODELS, BillingProvider
 from tests.e2e.adversary.temperaments import Temperament
 from tests.e2e.adversary.wire import send
 from tests.worlds.gateway import Gateway, amount, run_gateway
+from tests.worlds.http_server import serving
 
 LIMIT_USD, LIMIT_NANO_USD = 2, 2_000_000_000
 """Of every key and model, for a month. Of the keys of honest calls it is $1,000."""
@@ -133,7 +134,7 @@ def run_plane(folder: Path, *, poor: int, rich: int = 0, stops_on_disconnect: bo
     """Runs a gateway with keys for that many attacks of the poor team, and then for as many of the rich one."""
     books = Books()
     providers = {kind: BillingProvider(kind, books) for kind in Temperament}
-    with serving(*providers.values()):
+    with serving(providers.values()):
         teams = ["poor"] * poor + ["rich"] * rich
         keys = [{"name": key_of(number), "team": team} for number, team in enumerate(teams)]
         file = configuration(providers, keys)

@@ -7,12 +7,10 @@ text: `mark-`, a number and a word.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import re
-import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -153,24 +151,6 @@ def _hides_usage(path: str, headers: Mapping[str, str]) -> bool:
     query = parse_qs(urlsplit(path).query)
     masks = [headers.get("x-goog-fieldmask", ""), *query.get("fields", ()), *query.get("$fields", ())]
     return any(mask and "usage" not in mask.lower() for mask in masks)
-
-
-@contextlib.contextmanager
-def serving(*providers: BillingProvider) -> Iterator[None]:
-    """Serves all of them from one thread of this process."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="billing-providers", daemon=True)
-    thread.start()
-    try:
-        for provider in providers:
-            asyncio.run_coroutine_threadsafe(provider.start(), loop).result(10)
-        yield
-    finally:
-        for provider in providers:
-            asyncio.run_coroutine_threadsafe(provider.stop(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
 
 
 async def _stream(writer: asyncio.StreamWriter, dialect: str, bill: Bill, manner: Manner, *, hides: bool) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import hashlib
 import json
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from urllib.parse import urlsplit
 from services.kernel.dialect import CAPABILITIES, Dialect
 from tests.e2e.fuzz.cases import Case, Part, Reply, error_reply, good_reply
 from tests.worlds.gateway import Gateway, run_gateway
-from tests.worlds.http_server import HttpServer, Received
+from tests.worlds.http_server import HttpServer, Received, serving
 
 CALL_TIMEOUT_S = 15
 """A call that takes longer hangs. No provider waits with its answer."""
@@ -247,7 +246,7 @@ def run_fuzz_plane(folder: Path) -> Iterator[FuzzPlane]:
     # The same in each run, because what is damaged depends on the length of an answer.
     keys = {name: f"credential-of-{name}-{hashlib.sha256(name.encode()).hexdigest()[:24]}" for name in PROVIDERS}
     providers = {name: DamagedProvider(name, key, cases, problems) for name, key in keys.items()}
-    with _serving(list(providers.values())):
+    with serving(providers.values()):
         environment = {_variable(name): key for name, key in keys.items()}
         with run_gateway(folder, _configuration(providers), environment=environment) as gateway:
             plane = FuzzPlane(gateway, providers, cases, problems)
@@ -255,23 +254,6 @@ def run_fuzz_plane(folder: Path) -> Iterator[FuzzPlane]:
                 others = [key for name, key in keys.items() if name != provider.name]
                 provider.foreign = (gateway.secret("app"), *others)
             yield plane
-
-
-@contextlib.contextmanager
-def _serving(providers: Sequence[HttpServer]) -> Iterator[None]:
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="damaged-providers", daemon=True)
-    thread.start()
-    try:
-        for provider in providers:
-            asyncio.run_coroutine_threadsafe(provider.start(), loop).result(10)
-        yield
-    finally:
-        for provider in providers:
-            asyncio.run_coroutine_threadsafe(provider.stop(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
 
 
 def _variable(provider: str) -> str:
